@@ -82,6 +82,13 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="An Origin whose pages may send requests (CORS).")
     ] = None,
+    special_in_content: Annotated[
+        bool | None,
+        typer.Option(
+            "--special-in-content/--text-in-content",
+            help="Whether control tokens that a message spells are read as such; default: they are text.",
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[
@@ -101,9 +108,11 @@ def serve(
     found = ModelRegistry(session.catalog).get(model)
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host=None if socket_path else host)
     certificate, key_of_it = check_encryption(tls_cert, tls_key, address=socket_path is None)
+    given = own_options(session)
     options = changed(
-        engine(own_options(session)),
+        engine(given),
         wait=wait,
+        special_in_content=given.special_in_content if special_in_content is None else special_in_content,
         idle_seconds=1e12,
         host="" if socket_path else host,
         port=0 if socket_path else port,

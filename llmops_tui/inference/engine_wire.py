@@ -25,7 +25,10 @@ class EngineStart(SettingsRecord, total=False):
 
 
 class EngineInfo(TypedDict, total=False):
-    """What an engine says of the model it loaded; empty before it did. Lengths are in tokens, sizes in bytes."""
+    """What an engine says of the model it loaded; empty before it did. Lengths are in tokens, sizes in bytes.
+
+    ``controls`` are the texts of the control tokens, ``marks`` those of others that are written like one.
+    """
 
     n_ctx: int
     parallel: int
@@ -34,6 +37,8 @@ class EngineInfo(TypedDict, total=False):
     bos: str
     eos: str
     add_bos: bool
+    controls: list[str]
+    marks: list[str]
     can_trim: bool
     window: int
     embedding_length: int
@@ -81,15 +86,18 @@ class SamplingRecord(TypedDict, total=False):
 class Call(TypedDict, total=False):
     """What is asked of an engine; each operation reads its own of the fields.
 
-    What is to be gone on from is a ``text``, or its ``tokens``. ``inputs`` are the texts or tokens to embed, ``name`` and
-    ``path`` an adapter. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not
-    given but added.
+    What is to be gone on from is a ``text``, or its ``tokens``. Of a text, the characters in the spans ``plain`` are part of
+    no control token, and it ``begins`` with the token that begins one where the vocabulary wants that. ``inputs`` are the
+    texts or tokens to embed, ``name`` and ``path`` an adapter. A message that was ``tokenized`` off the loop has tokens, of
+    which the first ``hidden`` were not given but added.
     """
 
     op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel"]]
     id: str
     text: str
     add_special: bool
+    plain: list[tuple[int, int]]
+    begins: bool
     tokens: list[int]
     parameters: SamplingRecord
     adapter: str

@@ -205,5 +205,5 @@ def test_arguments_that_come_as_text_go_into_templates_as_they_want_them(argumen
             prompt = asyncio.run(chat.render(turns))
         finally:
             chat.close()
-        assert written in prompt
+        assert written in prompt.text
         assert "\\" not in prompt

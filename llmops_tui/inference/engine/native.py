@@ -20,7 +20,9 @@ from llmops_tui import native_log
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
+from llmops_tui.inference.engine.vocabulary import special_tokens
 from llmops_tui.inference.engine_wire import EngineInfo
+from llmops_tui.inference.plain_text import SpecialTokens
 from llmops_tui.models.engine_settings import in_blocks
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
@@ -74,10 +76,13 @@ class NativeModel:
         self.has_encoder = bool(llama_cpp.llama_model_has_encoder(self.model))
         # Without a cache, or behind an encoder, there is no next token to be had here.
         self.generates = bool(self.memory) and not self.has_encoder
+        self._own = threading.local()
         self.ends = self._end_tokens()
+        self.specials = SpecialTokens(special_tokens(self.vocab, self.n_vocab))
+        self.begin = self._token_text(self.bos)
+        """The text of the token that begins a text; empty where there is none."""
         self._visible = {t for text in options.visible for t in self._single(text)}
         self._pieces: list[bytes | None] = [None] * self.n_vocab
-        self._own = threading.local()
         self.adapters: dict[str, Any] = {}
         self._adapter = ""
         self._batch = Batch(options.batch)
@@ -261,9 +266,11 @@ class NativeModel:
             "parallel": self.parallel,
             "n_vocab": self.n_vocab,
             "trained_context": self.trained_context,
-            "bos": self._token_text(self.bos),
+            "bos": self.begin,
             "eos": self._token_text(eos),
             "add_bos": self.adds_bos,
+            "controls": self.specials.controls,
+            "marks": self.specials.marks,
             "can_trim": self.can_trim,
             "window": self.window,
             "embedding_length": int(llama_cpp.llama_model_n_embd(self.model)),

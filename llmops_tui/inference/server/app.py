@@ -42,6 +42,9 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
+# Facts of the engine that nobody but the chat template needs, and that may be long.
+_TEXTS = {"controls", "marks"}
+
 
 class ModelServer:
     """One model's endpoint: many requests at once, a bounded queue before them."""
@@ -50,7 +53,9 @@ class ModelServer:
         self.options = options
         self.engine = engine
         workspace = Workspace(Path(options.workspace))
-        self._chat = ChatTemplate(options.chat_template, self.engine.facts)
+        self._chat = ChatTemplate(
+            options.chat_template, self.engine.facts, special_in_content=options.special_in_content
+        )
         self._event_log = EventLog(workspace)
         self._writer = EventWriter(self._event_log, options.trace_content)
         self._metrics = ServerMetrics(options.model)
@@ -137,7 +142,7 @@ class ModelServer:
                 "waiting": self.generator.queued,
                 "last_failure": self.engine.last_failure,
                 "fallback": self.engine.fallback,
-                **self.engine.info,
+                **{name: value for name, value in self.engine.info.items() if name not in _TEXTS},
                 "state": state,
             }
         return JSONResponse(facts, 200 if status == "ok" else 503)

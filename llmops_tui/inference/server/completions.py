@@ -21,7 +21,7 @@ from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
-from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, check_tools, tool_constraint
+from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, Prompt, check_tools, tool_constraint
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
@@ -85,19 +85,18 @@ class Completions:
         prompt = await self._chat.render(turns, tools or None, extra)
         if tools:
             several = body.parallel_tool_calls
-            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt)
+            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt.text)
         grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(self._chat.render, turns, tools or None, extra)
             prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
-        source: Call = {"op": "generate", "text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
-            choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives, caller)
+            choice = self._choice(body, index, prompt.source(), turns, adapter, grammar, body.alternatives, caller)
             choice.reader = AnswerReader(
                 self._chat.format,
-                prompt=prompt,
+                prompt=prompt.text,
                 tools=tools,
                 several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,
@@ -255,8 +254,8 @@ class Completions:
             yield teller.failed(error.code, error.message)
 
     async def _drop_oldest(
-        self, turns: list[ChatMessage], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
-    ) -> tuple[str, int]:
+        self, turns: list[ChatMessage], prompt: Prompt, again: Callable[[], Awaitable[Prompt]], wanted: int
+    ) -> tuple[Prompt, int]:
         """Drop the oldest turns after the system's until the prompt and a quarter of the context fit.
 
         ``again`` renders the turns that are left; ``wanted`` is how many tokens the answer may have.
@@ -266,7 +265,7 @@ class Completions:
         context = (await self._engine.facts())["n_ctx"]
         room = context - min(wanted, context // 4)
         while len(turns) > kept + 1:
-            counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False, "pieces": False})
+            counted = await self._ask({**prompt.source(), "op": "tokenize", "pieces": False})
             if counted["count"] <= room:
                 break
             # Halving keeps the number of renderings small; the rest goes turn by turn.

@@ -8,21 +8,42 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from llmops_tui import chat_format
-from llmops_tui.chat_format import CallFormat
+from llmops_tui.chat_format import CallFormat, ControlTexts, Rendered
 from llmops_tui.inference.constraints import Form, ToolRecord
-from llmops_tui.inference.engine_wire import EngineInfo
+from llmops_tui.inference.engine_wire import Call, EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.served_format import ServedFormat, format_of
 from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
 from llmops_tui.inference.wire import ChatMessage, ToolCall
 
 
-class ChatTemplate:
-    """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them."""
+@dataclass(frozen=True)
+class Prompt(Rendered):
+    """A conversation as the model gets it: the template's text, and what of it may be no control token."""
 
-    def __init__(self, template: str | None, facts: Callable[[], Awaitable[EngineInfo]]) -> None:
+    def source(self) -> Call:
+        """What the engine is to go on from, as a part of a call: it begins as the vocabulary wants texts to begin."""
+        return {"op": "generate", "text": self.text, "plain": list(self.plain), "add_special": False, "begins": True}
+
+
+class ChatTemplate:
+    """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them.
+
+    Texts of control tokens within messages are text, unless ``special_in_content`` is set.
+    """
+
+    def __init__(
+        self,
+        template: str | None,
+        facts: Callable[[], Awaitable[EngineInfo]],
+        *,
+        special_in_content: bool = False,
+    ) -> None:
         self.format = format_of(template)
         self._facts = facts
+        self._special_in_content = special_in_content
+        self._controls = ControlTexts(())
+        self._read: list[str] | None = None
         self._renderer = TemplateRenderer()
 
     async def render(
@@ -30,7 +51,7 @@ class ChatTemplate:
         turns: Sequence[ChatMessage],
         tools: Sequence[ToolRecord] | None = None,
         extra: Variables | None = None,
-    ) -> str:
+    ) -> Prompt:
         """The prompt of a conversation, once the model is loaded; ``extra`` are further variables of the template.
 
         Raises:
@@ -38,6 +59,10 @@ class ChatTemplate:
             LlmopsError: the model could not be loaded.
         """
         info = await self._facts()
+        if self._read is not (controls := info.get("controls")) and not self._special_in_content:
+            # Of an engine that was started again they are the same, read anew.
+            written = [mark for mark in info.get("marks", ()) if mark in self.format.template]
+            self._read, self._controls = controls, ControlTexts([*(controls or ()), *written])
         context: Variables = (extra or {}) | {
             "tools": tools,
             "add_generation_prompt": True,
@@ -46,14 +71,19 @@ class ChatTemplate:
         }
         return await asyncio.to_thread(self._rendered, turns, context)
 
-    def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> str:
+    def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> Prompt:
         given: Sequence[Mapping[str, object]] = turns
         chat = self.format.as_read
         if chat is not None:
             given = chat_format.as_wanted(chat, turns)
             if chat.needs_tools and context["tools"] is None:
                 context["tools"] = []
-        return self._renderer.render(self.format.template, context | {"messages": given}, "chat")
+
+        def render(whole: Mapping[str, object]) -> str:
+            return self._renderer.render(self.format.template, whole, "chat")
+
+        found = chat_format.rendered(render, context | {"messages": given}, self._controls, self.format.visible)
+        return Prompt(found.text, found.plain)
 
     def close(self) -> None:
         """End the template process."""
