@@ -126,10 +126,12 @@ class Switch:
     Attributes:
         variable: its name, such as ``enable_thinking``.
         prompts: what the template writes for the model to go on from, by the variable's value as JSON.
+        levels: the words that it tells apart, the least thinking first; none where it is either on or off.
     """
 
     variable: str
     prompts: tuple[tuple[str, str], ...]
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
