@@ -297,6 +297,7 @@ async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answe
     from llmops_tui.cli.generate import figures_of
 
     text: list[str] = []
+    thoughts: list[str] = []
     run_id, end = "", None
     async for step in runner.run(request, model):
         run_id = step.run_id
@@ -304,6 +305,8 @@ async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answe
             text.append(step.text)
             if not session.options.json:
                 session.stream(step.text)
+        elif step.stage == "thinking":
+            thoughts.append(step.text)
         elif step.stage == "finished":
             end = step.end
     assert end is not None
@@ -311,6 +314,7 @@ async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answe
     return {
         "run": run_id,
         "text": "".join(text),
+        "thinking": "".join(thoughts),
         "finish_reason": end.finish_reason,
         "usage": tokens,
         "timing": times,

@@ -87,9 +87,9 @@ class Call(TypedDict, total=False):
     """What is asked of an engine; each operation reads its own of the fields.
 
     What is to be gone on from is a ``text``, or its ``tokens``. Of a text, the characters in the spans ``plain`` are part of
-    no control token, and it ``begins`` with the token that begins one where the vocabulary wants that. ``inputs`` are the
-    texts or tokens to embed, ``name`` and ``path`` an adapter. A message that was ``tokenized`` off the loop has tokens, of
-    which the first ``hidden`` were not given but added.
+    no control token, and it ``begins`` with the token that begins one where the vocabulary wants that. With ``sizes`` the
+    bytes of each token of the answer are told. ``inputs`` are the texts or tokens to embed, ``name`` and ``path`` an adapter.
+    A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
     """
 
     op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel"]]
@@ -98,6 +98,7 @@ class Call(TypedDict, total=False):
     add_special: bool
     plain: list[tuple[int, int]]
     begins: bool
+    sizes: bool
     tokens: list[int]
     parameters: SamplingRecord
     adapter: str
@@ -118,7 +119,7 @@ class Call(TypedDict, total=False):
 
 
 class Generated(Timings, total=False):
-    """What came of a generation; ``error`` says why there is no answer."""
+    """What came of a generation; ``error`` says why there is no answer. The server counts the ``reasoning_tokens``."""
 
     finish_reason: Required[str]
     error: str
@@ -153,12 +154,13 @@ Result = Generated | Embedded | EngineState | Told
 
 
 class TextEvent(TypedDict):
-    """Text of an answer that is certain, and the records of its tokens."""
+    """Text of an answer that is certain, and the records of its tokens; ``sizes`` are the bytes of those that came since."""
 
     id: str
     event: Literal["text"]
     text: str
     tokens: NotRequired[list[TokenRecord]]
+    sizes: NotRequired[list[int]]
 
 
 class ScoredEvent(TypedDict):

@@ -195,6 +195,7 @@ class _Worker:
             id=message["id"],
             tokens=list(message["tokens"]),
             hidden=hidden,
+            sizes=message.get("sizes", False),
             parameters=_parameters(message["parameters"]),
             adapter=message.get("adapter", ""),
             logprobs=message.get("logprobs"),

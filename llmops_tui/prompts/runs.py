@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.client import ModelClient, StreamEnd, Thought
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.endpoints import Endpoint, open_endpoint
 from llmops_tui.inference.remote import RemoteHandle
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Columns of the catalog, in the order of the fields of RunRecord below.
 _RUN_COLUMNS = (
     "id, started_at, model, prompt, prompt_version, variables, messages, parameters, output, finish_reason, error, "
-    "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s"
+    "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s, thinking, reasoning_tokens"
 )
 
 _RUN_FIELDS = tuple("version" if name == "prompt_version" else name for name in _RUN_COLUMNS.split(", "))
@@ -54,7 +54,7 @@ class RunRequest:
 
 @dataclass
 class RunProgress:
-    """One step of a run. ``stage`` is ``saved``, ``loading``, ``text`` or ``finished``."""
+    """One step of a run. ``stage`` is ``saved``, ``loading``, ``thinking``, ``text`` or ``finished``."""
 
     stage: str
     version: PromptVersion | None = None
@@ -85,6 +85,8 @@ class RunRecord:
     ttft_ms: float | None = None
     total_ms: float | None = None
     tokens_per_s: float | None = None
+    thinking: str | None = None
+    reasoning_tokens: int | None = None
     context: int | None = None
 
     def as_dict(self) -> RunShown:
@@ -98,6 +100,7 @@ class RunRecord:
             "variables": self.variables,
             "parameters": self.parameters,
             "text": self.output,
+            "thinking": self.thinking or "",
             "finish_reason": self.finish_reason,
             "error": self.error,
             "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
@@ -162,6 +165,7 @@ class PromptRunner:
             "variables": request.variables,
         }
         text: list[str] = []
+        thoughts: list[str] = []
         body: RequestRecord = {
             "started_at": time.time(),
             "model": model.name,
@@ -180,8 +184,13 @@ class PromptRunner:
                         text.append(event)
                         yield RunProgress("text", text=event, run_id=run_id)
                         continue
+                    if isinstance(event, Thought):
+                        thoughts.append(event.text)
+                        yield RunProgress("thinking", text=event.text, run_id=run_id)
+                        continue
                     if isinstance(handle, RemoteHandle):
                         ended: RequestRecord = {"finish_reason": event.finish_reason, "output": "".join(text)}
+                        ended |= {"thinking": "".join(thoughts)} if thoughts else {}
                         await asyncio.to_thread(self._keep, run_id, {**body, **event.timings, **ended})
                     yield RunProgress("finished", end=event, run_id=run_id)
         except LlmopsError as error:
@@ -189,6 +198,7 @@ class PromptRunner:
                 # A server of ours keeps the record of a run; where it died, or is none, its client keeps what it saw.
                 told: RequestRecord = {
                     "output": "".join(text),
+                    "thinking": "".join(thoughts),
                     "finish_reason": "error",
                     "error": error.message,
                     "total_ms": (time.monotonic() - clock) * 1000,

@@ -124,6 +124,14 @@ MIGRATIONS: tuple[Migration, ...] = (
         "what clients of the endpoint said of their requests, and with which key",
         ("ALTER TABLE requests ADD COLUMN client JSON",),
     ),
+    Migration(
+        8,
+        "what a model thought before its answer, apart from it",
+        (
+            "ALTER TABLE requests ADD COLUMN thinking VARCHAR",
+            "ALTER TABLE requests ADD COLUMN reasoning_tokens INTEGER",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

@@ -15,6 +15,7 @@ from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.playground.state import PlaygroundState
+from screens.playground.thinking_view import ThinkingView
 from screens.shell.pane import Pane
 from screens.widgets.stream_view import StreamView
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptVersion
     from screens.terminal import TerminalProfile
 
-_HELP = "The answer as it streams. Below: tokens, time to first token, tokens per second, and finish reason."
+_HELP = (
+    "The answer as it streams. Above it, folded, what the model thought before; t unfolds it. Below: tokens, time to first "
+    "token, tokens per second, and finish reason."
+)
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
 # The server logs a cancelled run just after its client went away.
 _AFTER_CANCEL_SECONDS = 0.3
@@ -69,13 +73,15 @@ class AnswerPane(Pane):
         super().__init__(title="Answer", jump_key="a", id="playground-answer", help_text=_HELP)
         self._state = state
         self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
+        self._thinking = ThinkingView(profile)
         self._figures = Static("", id="figures", markup=False)
         self._run: _Run | None = None
         self._worker: Worker[None] | None = None
         self._shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The text, and the figures."""
+        """What was thought, the text, and the figures."""
+        yield self._thinking
         yield self._stream
         yield self._figures
 
@@ -90,8 +96,10 @@ class AnswerPane(Pane):
         """Show the answer of a past run; none where there is none yet."""
         if run is None:
             self._stream.clear(_PLACEHOLDER)
+            self._thinking.show("")
         else:
             self._stream.show(run.output)
+            self._thinking.show(run.thinking or "", run.reasoning_tokens)
         self._figures.update(figures(run))
 
     def show_model(self, *, again: bool = False) -> None:
@@ -132,6 +140,11 @@ class AnswerPane(Pane):
 
         if (parameters := await self.shell.ask(ParametersDialog(self._state.parameters))) is not None:
             self.post_message(self.ParametersChosen(parameters))
+
+    def action_unfold(self) -> None:
+        """Unfold or fold what was thought."""
+        if not self._thinking.toggle():
+            self.shell.say("Nothing was thought before this answer, or the model's thinking is not told apart.")
 
     # ── a case of a suite ──
 
@@ -205,18 +218,22 @@ class AnswerPane(Pane):
 
         if step.stage == "text":
             self._stream.feed(step.text)
+        elif step.stage == "thinking":
+            self._thinking.feed(step.text)
         elif step.stage == "saved" and step.version is not None:
             run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
             self.post_message(self.Versioned(step.version))
             self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
         elif step.stage == "loading":
             self._stream.clear("")
+            self._thinking.show("")
             self._figures.update(Content.styled("generating …  esc stops", "$muted"))
         elif step.end is not None and run.record is not None:
             self._stream.flush()
             known: dict[str, Any] = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
             known["finish_reason"] = step.end.finish_reason
-            run.record = replace(run.record, output=self._stream.text, **known)
+            self._thinking.count(known.get("reasoning_tokens"))
+            run.record = replace(run.record, output=self._stream.text, thinking=self._thinking.text, **known)
             self._figures.update(figures(run.record))
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
@@ -245,7 +262,8 @@ def figures(run: RunRecord | None) -> Content:
         return Content("")
     parts: list[str] = []
     if run.completion_tokens is not None:
-        parts.append(f"{run.completion_tokens} tokens")
+        thought = f", {run.reasoning_tokens} thinking" if run.reasoning_tokens else ""
+        parts.append(f"{run.completion_tokens} tokens{thought}")
     if run.ttft_ms is not None:
         parts.append(f"first {run.ttft_ms:.0f} ms")
     if run.tokens_per_s:

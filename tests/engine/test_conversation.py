@@ -276,3 +276,30 @@ def test_a_switch_of_another_family_turns_this_one_or_is_refused() -> None:
         assert refused.value.param == "chat_template_kwargs.enable_thinking"
     with pytest.raises(FieldRefusedError):
         variables_of(format_of(PLAIN), {"enable_thinkin": True}, None)
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "written", "answer", "thinking", "count"),
+    [
+        (OBJECTS, "", "<think>\nHm.\n</think>\n\nYes.", "Yes.", "Hm.", 20),
+        (OBJECTS, "", "Yes.", "Yes.", "", 0),
+        (OBJECTS, "", "<think>\nHm, and", "", "Hm, and", 15),
+        (PAIRS, "<|assistant|><think>", "Hm.</think>Yes.", "Yes.", "Hm.", 11),
+        (OBJECTS, "", f"<think>\nHm.\n</think>\n\n{CALL}", CALL, "Hm.", 20),
+        (PLAIN, "", "<think>Yes.", "<think>Yes.", "", 0),
+    ],
+)
+def test_what_was_thought_is_kept_and_counted_apart(
+    template: str, prompt: str, written: str, answer: str, thinking: str, count: int
+) -> None:
+    reader = AnswerReader(format_of(template), prompt=prompt, tools=[TOOL])
+    apart = reader.apart(written)
+    assert (apart.answer, apart.thinking) == (answer, thinking)
+    # With a token a character.
+    assert apart.tokens(written, [len(c.encode()) for c in written]) == count
+    for at in range(1, len(written)):
+        again = AnswerReader(format_of(template), prompt=prompt, tools=[TOOL])
+        again.feed(written[:at])
+        again.feed(written[at:])
+        again.finish()
+        assert tuple(again._reader.thoughts) == apart.spans

@@ -101,6 +101,8 @@ class Completions:
                 several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,
             )
+            choice.call["sizes"] = choice.reader.thinks
+            choice.record.reader = choice.reader
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
         return choices

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -135,6 +137,21 @@ def tool_constraint(
     return form
 
 
+@dataclass(frozen=True)
+class Apart:
+    """A whole answer as the model wrote it, without its thinking; ``spans`` are the characters that are thinking."""
+
+    answer: str
+    thinking: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
+
+    def tokens(self, written: str, sizes: Sequence[int]) -> int:
+        """How many tokens are thinking, of a whole answer whose tokens have so many bytes."""
+        bounds = [(len(written[:start].encode()), len(written[:end].encode())) for start, end in self.spans]
+        starts = itertools.accumulate(sizes, initial=0)
+        return sum(any(begin <= at < end for begin, end in bounds) for at, _ in zip(starts, sizes, strict=False))
+
+
 @dataclass
 class Delta:
     """What a piece of text turned out to be."""
@@ -163,7 +180,11 @@ class AnswerReader:
         required: bool = False,
     ) -> None:
         answers = chat.answers if tools else replace(chat.answers, calls=None)
-        self._reader = chat_format.AnswerReader(answers, tools, opening=chat.opening_of(prompt))
+        opening = chat.opening_of(prompt)
+        self._new = functools.partial(chat_format.AnswerReader, answers, tools, opening=opening)
+        self._reader = self._new()
+        self.thinks = answers.thinking is not None
+        """Whether answers may have thinking."""
         self._marked = answers.calls is not None and bool(answers.calls.begin)
         self._several = several
         self._required = required
@@ -172,6 +193,19 @@ class AnswerReader:
         self._said = self._parted = False
         self.broken_off = False
         """Whether the answer, which is over, ended within a call, or without the one it had to make."""
+
+    def apart(self, written: str) -> Apart:
+        """A whole answer, or what there is of it, taken apart; what was fed so far does not count."""
+        if not self.thinks:
+            return Apart(written)
+        reader = self._new()
+        events = reader.push(written) + reader.finish(cut=True)
+        spans = tuple(reader.thoughts)
+        if not spans:
+            return Apart(written)
+        edges = [0, *(edge for span in spans for edge in span), len(written)]
+        rest = "".join(written[edges[n] : edges[n + 1]] for n in range(0, len(edges), 2))
+        return Apart(rest.lstrip(), "".join(event.text for event in events if event.kind == "thinking"), spans)
 
     def feed(self, text: str) -> Delta:
         """Take text in; returns what is certain now."""

@@ -235,7 +235,7 @@ class ResponseTeller:
                 "output_tokens": made,
                 "total_tokens": prompt + made,
                 "input_tokens_details": {"cached_tokens": count(result["reused_tokens"])},
-                "output_tokens_details": {"reasoning_tokens": 0},
+                "output_tokens_details": {"reasoning_tokens": count(result.get("reasoning_tokens"))},
             }
         incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
