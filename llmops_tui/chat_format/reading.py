@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmops_tui.chat_format import others, probes, switches, thinking
+from llmops_tui.chat_format import others, own_variables, probes, switches, thinking
 from llmops_tui.chat_format.calls import Lead, read_calls
 from llmops_tui.chat_format.families import known_by
 from llmops_tui.chat_format.families.shown import calls_shown
@@ -79,6 +79,7 @@ class _Reading:
         self._refused |= refused
         if calls is not None:
             calls, content = _split_section(calls, content, ends)
+            calls = replace(calls, id_length=_id_length(self._probe))
             ends = tuple(sorted({*ends, calls.turn_end} - {""}, key=len, reverse=True))
         else:
             self._refused.setdefault("tools", "the template does not write calls")
@@ -101,6 +102,7 @@ class _Reading:
             always_prompts=always,
             needs_tools=self._probe.no_tools is not None,
             parts=self._probe.parts,
+            own=self._probe.own,
         )
         found = others.with_system(found, self._probe, self._refused)
         found = others.with_results(found, self._probe, self._refused)
@@ -115,14 +117,16 @@ class _Reading:
 
     def _basics(self) -> _Basics:
         reason = ""
+        own = own_variables.named_in(self._probe.template)
         without: tuple[list[Any] | None, ...] = (None, [])
-        for parts in (False, True):
-            for no_tools in without:
-                self._probe.parts, self._probe.no_tools = parts, no_tools
-                found = self._plainest()
-                if isinstance(found, _Basics):
-                    return found
-                reason = reason or found
+        for names in dict.fromkeys(((), own)):
+            for parts in (False, True):
+                for no_tools in without:
+                    self._probe.own, self._probe.parts, self._probe.no_tools = names, parts, no_tools
+                    found = self._plainest()
+                    if isinstance(found, _Basics):
+                        return found
+                    reason = reason or found
         raise InputRefusedError(
             "template_unread", f"the chat template {reason}", "Choose another template, or give it what it needs."
         )
@@ -161,6 +165,14 @@ class _Reading:
         found = switches.read(self._probe)
         tails = [tail for switch in found for _, tail in switch.prompts]
         return found, list(dict.fromkeys([basics.prompted, *tails]))
+
+
+def _id_length(probe: Probe) -> int:
+    """How long the ids of calls have to be; some templates take those of the probes' length alone."""
+    asked = [probes.call(0, probes.TEXTS), probes.call(0, probes.TEXTS) | {"id": "call_0123456789abcdef"}]
+    tools = probes.tools(probes.TEXTS)
+    own, longer = probe.many([([probes.user(), probe.calling([one])], {"tools": tools}) for one in asked])
+    return len(probes.IDS[0]) if isinstance(own, str) and not isinstance(longer, str) else 0
 
 
 def _end_of_answer(basics: _Basics, opener: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, read_format
+from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, own_variables, read_format
 from llmops_tui.datasets.records import Message, Row, as_messages
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server.served_format import template_of
@@ -97,7 +97,8 @@ class ModelText:
             "tools": tools or ([] if self.format.needs_tools else None),
             "add_generation_prompt": prompt,
         }
-        return self._begun(self._renderer.render(self.template, context, "chat"))
+        own = own_variables.values(self.format.own, context["tools"])
+        return self._begun(self._renderer.render(self.template, own | context, "chat"))
 
     def spans(self, kind: str, row: Row) -> tuple[str, list[tuple[int, int]], list[str]]:
         """The text of a row for training, the character spans that are learned from, and what is wrong with it.

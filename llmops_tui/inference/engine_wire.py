@@ -20,7 +20,6 @@ class EngineStart(SettingsRecord, total=False):
     """What an engine's process is started with: as :class:`llmops_tui.inference.engine.parameters.EngineOptions`."""
 
     path: str
-    visible: list[str]
     extra_buffers: bool
 
 
@@ -88,11 +87,12 @@ class Call(TypedDict, total=False):
 
     What is to be gone on from is a ``text``, or its ``tokens``. Of a text, the characters in the spans ``plain`` are part of
     no control token, and it ``begins`` with the token that begins one where the vocabulary wants that. With ``sizes`` the
-    bytes of each token of the answer are told. ``inputs`` are the texts or tokens to embed, ``name`` and ``path`` an adapter.
-    A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
+    bytes of each token of the answer are told. ``inputs`` are the texts or tokens to embed, ``name`` and ``path`` an adapter,
+    ``texts`` the control tokens that are part of answers. A message that was ``tokenized`` off the loop has tokens, of which
+    the first ``hidden`` were not given but added.
     """
 
-    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel"]]
+    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel", "visible"]]
     id: str
     text: str
     add_special: bool
@@ -113,6 +113,7 @@ class Call(TypedDict, total=False):
     parse_special: bool
     pieces: bool
     inputs: Sequence[str | list[int]]
+    texts: list[str]
     dimensions: int | None
     name: str
     path: str

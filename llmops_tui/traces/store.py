@@ -93,9 +93,8 @@ class TraceFilter:
         parts: list[tuple[str, list[Any]]] = []
         if self.text.startswith("~"):
             pattern = self.text[1:]
-            places = ("r.output", "r.thinking", "r.messages::VARCHAR")
-            condition = " OR ".join(f"regexp_matches({place}, ?)" for place in places)
-            parts.append((f"({condition})", [pattern] * 3))
+            texts = ("r.output", "r.thinking", "r.messages::VARCHAR")
+            parts.append((f"({' OR '.join(f'regexp_matches({one}, ?)' for one in texts)})", [pattern] * 3))
         elif self.text:
             like = "%" + re.sub(r"([\\%_])", r"\\\1", self.text) + "%"
             # The catalog's JSON has all but ASCII escaped.

@@ -208,7 +208,7 @@ def test_arguments_that_come_as_text_go_into_templates_as_they_want_them(argumen
         finally:
             chat.close()
         assert written in prompt.text
-        assert "\\" not in prompt
+        assert "\\" not in prompt.text
 
 
 THINKER = (

@@ -81,7 +81,7 @@ class NativeModel:
         self.specials = SpecialTokens(special_tokens(self.vocab, self.n_vocab))
         self.begin = self._token_text(self.bos)
         """The text of the token that begins a text; empty where there is none."""
-        self._visible = {t for text in options.visible for t in self._single(text)}
+        self._visible: set[int] = set()
         self._pieces: list[bytes | None] = [None] * self.n_vocab
         self.adapters: dict[str, Any] = {}
         self._adapter = ""
@@ -161,6 +161,11 @@ class NativeModel:
             raise InputRefusedError(
                 "bad_token", f"the token id {wrong:,} is not in the vocabulary: ids go from 0 to {self.n_vocab - 1:,}"
             )
+
+    def show(self, texts: Sequence[str]) -> None:
+        """Make control tokens a part of answers."""
+        self._visible = {token for text in texts for token in self._single(text)}
+        self._pieces = [None] * self.n_vocab
 
     def piece(self, token: int) -> bytes:
         """The bytes of one token as part of an answer; control tokens that are not made visible are empty."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -43,7 +43,7 @@ from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
 # Facts of the engine that nobody but the chat template needs, and that may be long.
-_TEXTS = {"controls", "marks"}
+_TEXTS: tuple[Literal["controls", "marks"], ...] = ("controls", "marks")
 
 
 class ModelServer:
@@ -142,9 +142,11 @@ class ModelServer:
                 "waiting": self.generator.queued,
                 "last_failure": self.engine.last_failure,
                 "fallback": self.engine.fallback,
-                **{name: value for name, value in self.engine.info.items() if name not in _TEXTS},
+                **self.engine.info,
                 "state": state,
             }
+            for name in _TEXTS:
+                facts.pop(name, None)
         return JSONResponse(facts, 200 if status == "ok" else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from llmops_tui import chat_format
-from llmops_tui.chat_format import CallFormat, ControlTexts, Rendered
+from llmops_tui.chat_format import CallFormat, ControlTexts, Rendered, own_variables
 from llmops_tui.inference.constraints import Form, ToolRecord
 from llmops_tui.inference.engine_wire import Call, EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
@@ -80,6 +80,7 @@ class ChatTemplate:
             given = chat_format.as_wanted(chat, turns)
             if chat.needs_tools and context["tools"] is None:
                 context["tools"] = []
+            context = own_variables.values(chat.own, context["tools"]) | context
 
         def render(whole: Mapping[str, object]) -> str:
             return self._renderer.render(self.format.template, whole, "chat")
@@ -185,6 +186,7 @@ class AnswerReader:
         self._reader = self._new()
         self.thinks = answers.thinking is not None
         """Whether answers may have thinking."""
+        self._id_length = answers.calls.id_length if answers.calls is not None else 0
         self._marked = answers.calls is not None and bool(answers.calls.begin)
         self._several = several
         self._required = required
@@ -235,13 +237,17 @@ class AnswerReader:
                     delta.content += event.text
         return delta
 
+    def _new_id(self) -> str:
+        # Some templates take ids of one length alone.
+        return secrets.token_hex(self._id_length)[: self._id_length] or f"call_{secrets.token_hex(12)}"
+
     def _take(self, call: chat_format.Call, delta: Delta) -> None:
         if self._calls and not self._several:
             return
         delta.tool_calls.append(
             {
                 "index": self._calls,
-                "id": call.id or f"call_{secrets.token_hex(12)}",
+                "id": call.id or self._new_id(),
                 "type": "function",
                 "function": {"name": call.name, "arguments": call.as_json},
             }
