@@ -15,6 +15,17 @@ from llmops_tui.models.engine_settings import SettingsRecord
 TokenRecord = list[Any]
 """[id, bytes, log-probability, alternatives as [id, bytes, log-probability]]; none where there is no log-probability."""
 
+INFILL_UNSUPPORTED = (
+    "the vocabulary of this model has no tokens that mark a gap",
+    "Use a model that was trained to fill in, such as a code model.",
+)
+"""Why a text with a gap cannot be answered, and what to do."""
+NO_RANK = (
+    "this model does not rank texts: its file names no pooling of the kind 'rank'",
+    "Use a reranking model, such as a cross-encoder or Qwen3-Reranker converted to GGUF.",
+)
+"""Why documents cannot be ranked, and what to do."""
+
 
 class EngineStart(SettingsRecord, total=False):
     """What an engine's process is started with: as :class:`llmops_tui.inference.engine.parameters.EngineOptions`."""
@@ -43,6 +54,9 @@ class EngineInfo(TypedDict, total=False):
     embedding_length: int
     model_bytes: int
     engine: str
+    fills: bool
+    generates: bool
+    ranks: bool
 
 
 class EngineState(TypedDict, total=False):
@@ -82,17 +96,36 @@ class SamplingRecord(TypedDict, total=False):
     stop: tuple[str, ...]
 
 
+class FileRecord(TypedDict):
+    """A file, or a piece of one, that a model sees before the text it fills in."""
+
+    filename: str
+    text: str
+
+
+class FillRecord(TypedDict):
+    """A gap that is to be filled in: the text before it, or its tokens, and after it; ``suffix_first`` is the marks' order."""
+
+    before: str | list[int]
+    after: str
+    files: list[FileRecord]
+    suffix_first: bool
+
+
 class Call(TypedDict, total=False):
     """What is asked of an engine; each operation reads its own of the fields.
 
-    What is to be gone on from is a ``text``, or its ``tokens``. Of a text, the characters in the spans ``plain`` are part of
-    no control token, and it ``begins`` with the token that begins one where the vocabulary wants that. With ``sizes`` the
-    bytes of each token of the answer are told. ``inputs`` are the texts or tokens to embed, ``name`` and ``path`` an adapter,
+    What is to be gone on from is a ``text``, or its ``tokens``, or what stands around a gap (``fill``), of which ``cut``
+    tokens were left out. Of a text, the characters in the spans ``plain`` are part of no control token, and it ``begins``
+    with the token that begins one where the vocabulary wants that. With ``sizes`` the bytes of each token of the answer are
+    told. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and ``path`` an adapter,
     ``texts`` the control tokens that are part of answers. A message that was ``tokenized`` off the loop has tokens, of which
     the first ``hidden`` were not given but added.
     """
 
-    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel", "visible"]]
+    op: Required[
+        Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel", "visible"]
+    ]
     id: str
     text: str
     add_special: bool
@@ -100,6 +133,8 @@ class Call(TypedDict, total=False):
     begins: bool
     sizes: bool
     tokens: list[int]
+    fill: FillRecord
+    cut: int
     parameters: SamplingRecord
     adapter: str
     logprobs: int | None
@@ -114,16 +149,18 @@ class Call(TypedDict, total=False):
     pieces: bool
     inputs: Sequence[str | list[int]]
     texts: list[str]
+    query: str
     dimensions: int | None
     name: str
     path: str
 
 
 class Generated(Timings, total=False):
-    """What came of a generation; ``error`` says why there is no answer. The server counts the ``reasoning_tokens``."""
+    """What came of a generation; ``error`` says why there is no answer, ``stopped_by`` which stop text ended one."""
 
     finish_reason: Required[str]
     error: str
+    stopped_by: str
     truncated_tokens: int
     context: int
     seed: int
@@ -155,13 +192,18 @@ Result = Generated | Embedded | EngineState | Told
 
 
 class TextEvent(TypedDict):
-    """Text of an answer that is certain, and the records of its tokens; ``sizes`` are the bytes of those that came since."""
+    """Text of an answer that is certain, and the records of its tokens; ``sizes`` are the bytes of those that came since.
+
+    The first one counts the tokens of the prompt.
+    """
 
     id: str
     event: Literal["text"]
     text: str
     tokens: NotRequired[list[TokenRecord]]
     sizes: NotRequired[list[int]]
+    prompt_tokens: NotRequired[int]
+    reused_tokens: NotRequired[int]
 
 
 class ScoredEvent(TypedDict):

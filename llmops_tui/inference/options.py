@@ -19,7 +19,8 @@ class ServingSettings:
     """How a model server behaves. ``host`` and ``port`` are where others reach it, with one of ``keys``.
 
     ``special_in_content`` reads control tokens that messages spell as such, and not as text. ``open_access`` asks for no
-    key. With ``tls_cert`` and ``tls_key``, files in PEM, the address is encrypted.
+    key. ``spm_infill`` tells a model what follows a gap before what precedes it. With ``tls_cert`` and ``tls_key``, files in
+    PEM, the address is encrypted.
     """
 
     trace_content: str = "keep"
@@ -34,6 +35,7 @@ class ServingSettings:
     allowed_origins: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
+    spm_infill: bool = False
     # The process that a server ends with; 0 for one that outlives whoever starts it.
     starter: int = 0
 
@@ -53,6 +55,7 @@ class ServingRecord(TypedDict, total=False):
     allowed_origins: list[str] | tuple[str, ...]
     tls_cert: str
     tls_key: str
+    spm_infill: bool
     starter: int
 
 
@@ -61,6 +64,7 @@ class AskedRecord(SettingsRecord, ServingRecord, total=False):
 
     wait: bool
     socket: str
+    max_loaded: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,16 @@ class LoadOptions(EngineSettings, ServingSettings):
 
     wait: bool = False
     socket: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterOptions(LoadOptions):
+    """How all models are served at one address: where, how each is loaded, and how long it stays without a request.
+
+    ``max_loaded`` are loaded at a time, 0 for as many as fit.
+    """
+
+    max_loaded: int = 0
 
 
 def options_from(settings: Settings) -> LoadOptions:

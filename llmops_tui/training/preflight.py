@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.registry import Model
@@ -62,7 +63,7 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             Finding(
                 level,
                 "without_target",
-                f"{report.without_target} of {rows} rows have no tokens in the loss and are skipped",
+                f"{report.without_target} of {counted(rows, 'row')} skipped: no tokens in the loss",
                 "Inspect them on the datasets screen; raise batch.max_length if their answers are cut.",
             )
         )
@@ -71,14 +72,16 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             Finding(
                 "warn",
                 "cut",
-                f"{report.cut} of {rows} rows are longer than {recipe.batch.max_length} tokens and are cut",
+                f"{report.cut} of {counted(rows, 'row')} cut: longer than {recipe.batch.max_length} tokens",
                 f"The longest has {report.longest}; batch.max_length decides.",
             )
         )
     for problem, (count, where) in report.problems.items():
         level = "error" if "stands twice" in problem else "warn"
         found.append(
-            Finding(level, "row_problem", f"{count} of {rows} rows: {problem}", f"Such as {', '.join(where)}.")
+            Finding(
+                level, "row_problem", f"{count} of {counted(rows, 'row')}: {problem}", f"Such as {', '.join(where)}."
+            )
         )
     if not examples.held_out:
         found.append(
@@ -86,7 +89,11 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
         )
     steps = recipe.steps(len(examples.train))
     if steps < 20 and not recipe.max_steps:
-        found.append(Finding("warn", "few_steps", f"the run has {steps} steps", "Use more epochs, or a smaller batch."))
+        found.append(
+            Finding(
+                "warn", "few_steps", f"the run has {counted(steps, 'step')}", "Use more epochs, or a smaller batch."
+            )
+        )
     return found
 
 
@@ -206,7 +213,8 @@ def check_parity(parity: Parity | None) -> list[Finding]:
         Finding(
             "error",
             "parity",
-            f"{parity.different} of {parity.compared} conversations have different tokens in {parity.serving} than in training",
+            f"{parity.different} of {counted(parity.compared, 'conversation')} "
+            f"{agree(parity.different, 'has', 'have')} different tokens in {parity.serving} than in training",
             "Serving would differ from training: use the same template and tokenizer in both.",
         )
     ]

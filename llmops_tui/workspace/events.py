@@ -39,6 +39,7 @@ class RequestRecord(TypedDict, total=False):
     output: str
     thinking: str
     finish_reason: str
+    stopped_by: str
     error: str | None
     prompt_tokens: int | None
     completion_tokens: int | None

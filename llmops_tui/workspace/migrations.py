@@ -126,6 +126,14 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(
         8,
+        "other names of models",
+        (
+            """CREATE TABLE model_aliases (
+                alias VARCHAR PRIMARY KEY, model VARCHAR NOT NULL, created_at DOUBLE NOT NULL)""",
+        ),
+    ),
+    Migration(
+        9,
         "what a model thought before its answer, apart from it",
         (
             "ALTER TABLE requests ADD COLUMN thinking VARCHAR",

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.playground.state import PlaygroundState
 from screens.playground.thinking_view import ThinkingView
@@ -262,8 +263,8 @@ def figures(run: RunRecord | None) -> Content:
         return Content("")
     parts: list[str] = []
     if run.completion_tokens is not None:
-        thought = f", {run.reasoning_tokens} thinking" if run.reasoning_tokens else ""
-        parts.append(f"{run.completion_tokens} tokens{thought}")
+        thought = f", {run.reasoning_tokens:,} thinking" if run.reasoning_tokens else ""
+        parts.append(counted(run.completion_tokens, "token") + thought)
     if run.ttft_ms is not None:
         parts.append(f"first {run.ttft_ms:.0f} ms")
     if run.tokens_per_s:

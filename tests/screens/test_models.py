@@ -79,17 +79,20 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         "processes": 180_000_000,
         "gpu_overhead": 0,
     }
-    monkeypatch.setattr("screens.models.facts_pane.read_details", lambda _s, _m, _a: Details(memory, engine))
+    shared = {"aliases": ["gpt-4o", "qwen3:\x1b8b"], "shared_address": "http://127.0.0.1:8080/v1"}
+    monkeypatch.setattr("screens.models.facts_pane.read_details", lambda _s, _m, _a: Details(memory, engine, **shared))
     async with open_app() as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "87%" in text_of(screen, "#facts-text"))
         shown = text_of(screen, "#facts-text")
         assert "61% of 100 guesses" in shown
-        assert "1 run, 2 wait, 1,200" in shown
+        assert "1 running, 2 waiting, 1,200" in shown
         assert "fits now" in shown
         assert "180.0 MB" in shown or "0.2 GB" in shown
         assert "context: less" in shown
         assert "GPU overhead" not in shown
+        assert "gpt-4o, qwen3:" in shown
+        assert "http://127.0.0.1:8080/v1, with all models" in shown
         assert "\x1b" not in shown
         assert "GB free" in text_of(screen, "#memory-bars")
 

@@ -32,8 +32,6 @@ def usage(results: list[Generated], choices_a_prompt: int = 1) -> Usage:
         "total_tokens": prompt + made,
         "prompt_tokens_details": {"cached_tokens": cached},
     }
-    if any("reasoning_tokens" in r for r in results):
-        told["completion_tokens_details"] = {"reasoning_tokens": sum(count(r.get("reasoning_tokens")) for r in results)}
     return told
 
 

@@ -8,10 +8,11 @@ import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from llmops_tui import chat_format
 from llmops_tui.chat_format import CallFormat, ControlTexts, Rendered, own_variables
-from llmops_tui.inference.constraints import Form, ToolRecord
+from llmops_tui.inference.constraints import Form, ToolRecord, schema_of
 from llmops_tui.inference.engine_wire import Call, EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.served_format import ServedFormat, format_of
@@ -109,33 +110,69 @@ def check_tools(chat: ServedFormat) -> CallFormat:
     return chat.answers.calls
 
 
+def answer_constraint(chat: ServedFormat, form: Form | None, prompt: str) -> Form | None:
+    """What holds the answer to a form; thinking stays outside of one in JSON, and so does the mark of contents."""
+    if form is None or form["type"] not in {"json_object", "json_schema"}:
+        return form
+    return {**form, **_around(chat, prompt)}
+
+
 def tool_constraint(
-    chat: ServedFormat, tools: Sequence[ToolRecord], demanded: str | None, *, several: bool, prompt: str
+    chat: ServedFormat,
+    tools: Sequence[ToolRecord],
+    demanded: str | None,
+    *,
+    several: bool,
+    prompt: str,
+    answer: Form | None = None,
 ) -> Form:
     """What holds the answer to calls of these tools: at once where a call is required, else from its mark on.
 
     ``demanded`` is the tool that has to be called, empty for any of them; ``several`` says whether there may be more
-    than one call.
+    than one call. ``answer`` is a form in JSON to which an answer without calls is held.
 
     Raises:
         FieldRefusedError: as :func:`check_tools`.
     """
-    opening = chat.opening_of(prompt)
     form: Form = {
         "type": "tools",
         "functions": [t["function"] for t in tools if demanded in {None, "", t["function"]["name"]}],
         "calls": asdict(check_tools(chat)),
-        "opening": opening,
+        "opening": chat.opening_of(prompt),
         "required": demanded is not None,
         "several": several,
+        **_around(chat, prompt),
     }
-    thinking = chat.answers.thinking
+    if answer is not None and answer["type"] != "text":
+        form["answer"] = schema_of(answer)
+    return form
+
+
+def _around(chat: ServedFormat, prompt: str) -> Form:
+    """What is around an answer that is held to a form: how the model thinks before it, and the mark of contents."""
+    found: Form = {}
+    opening, thinking = chat.opening_of(prompt), chat.answers.thinking
     if thinking is not None and thinking.marks.before and thinking.marks.after not in opening:
         before, after = thinking.marks.before, thinking.marks.after
         # Where thinking is a message of its own, the next one begins behind it.
         follow = chat.answers.assistant.before if after in chat.answers.ends else ""
-        form["thought"] = {"before": before, "after": after, "open": before in opening, "follow": follow}
-    return form
+        found["thought"] = {"before": before, "after": after, "open": before in opening, "follow": follow}
+    if mark := chat.answers.content.before.removeprefix(opening):
+        found["content"] = mark
+    return found
+
+
+@dataclass
+class Piece:
+    """A part of an answer, or of such a part: text that is content or reasoning, or one call.
+
+    ``apart`` says that something else stood between this content and the one before it.
+    """
+
+    kind: Literal["content", "reasoning", "call"]
+    text: str = ""
+    call: ToolCall | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,11 +192,24 @@ class Apart:
 
 @dataclass
 class Delta:
-    """What a piece of text turned out to be."""
+    """What a piece of text turned out to be, in its order."""
 
-    content: str = ""
-    reasoning: str = ""
-    tool_calls: list[ToolCall] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+
+    @property
+    def content(self) -> str:
+        """All content. Blanks around what stands between two contents are none; without any, their words would be one."""
+        return "".join("\n" * piece.apart + piece.text for piece in self.pieces if piece.kind == "content")
+
+    @property
+    def reasoning(self) -> str:
+        """All reasoning."""
+        return "".join(piece.text for piece in self.pieces if piece.kind == "reasoning")
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """All calls."""
+        return [piece.call for piece in self.pieces if piece.call is not None]
 
 
 class AnswerReader:
@@ -191,7 +241,6 @@ class AnswerReader:
         self._several = several
         self._required = required
         self._calls = 0
-        # Blanks around what stands between two contents are no content; without any, their words would be one.
         self._said = self._parted = False
         self.broken_off = False
         """Whether the answer, which is over, ended within a call, or without the one it had to make."""
@@ -223,18 +272,18 @@ class AnswerReader:
         delta = Delta()
         for event in events:
             if event.kind == "thinking":
-                delta.reasoning += event.text
+                delta.pieces.append(Piece("reasoning", event.text))
                 self._parted = self._said
             elif event.call is not None:
                 self._take(event.call, delta)
                 self._parted = self._said
             elif event.kind == "content":
-                delta.content += "\n" * self._parted + event.text
+                delta.pieces.append(Piece("content", event.text, apart=self._parted))
                 self._said, self._parted = True, False
             else:
                 self.broken_off |= last
                 if not (last and (self._calls or (cut and self._marked))):
-                    delta.content += event.text
+                    delta.pieces.append(Piece("content", event.text))
         return delta
 
     def _new_id(self) -> str:
@@ -244,12 +293,11 @@ class AnswerReader:
     def _take(self, call: chat_format.Call, delta: Delta) -> None:
         if self._calls and not self._several:
             return
-        delta.tool_calls.append(
-            {
-                "index": self._calls,
-                "id": call.id or self._new_id(),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.as_json},
-            }
-        )
+        made: ToolCall = {
+            "index": self._calls,
+            "id": call.id or self._new_id(),
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.as_json},
+        }
+        delta.pieces.append(Piece("call", call=made))
         self._calls += 1

@@ -129,3 +129,14 @@ def _of_effort(chat: ServedFormat, effort: str) -> Variables:
         else "Leave it out.",
         "unsupported_parameter",
     )
+
+
+def thinking_switched(chat: ServedFormat, *, on: bool) -> Variables | None:
+    """The variable with which a template has its model think or not; none where it has no such variable."""
+    if not on:
+        return _off(chat) or None
+    for switch in chat.answers.switches:
+        word = next((word for word in ("enabled", "on") if word in switch.levels), None)
+        if word is not None or not switch.levels:
+            return {switch.variable: word or True}
+    return None
