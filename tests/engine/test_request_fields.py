@@ -253,7 +253,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"tools": [*TOOLS, *TOOLS]}, f"tools[{len(TOOLS)}].function.name", "another tool"),
     (CHAT, function(name='a b"\n'), "tools[0].function.name", "no name of a function"),
     # Variables of the template
-    (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "no such variable"),
+    (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "does not think"),
     (CHAT, {"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "set from the request"),
     (CHAT, {"reasoning_effort": "very much"}, "reasoning_effort", "high"),
     # Prompts and inputs
