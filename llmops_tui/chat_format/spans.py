@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_tui.chat_format import own_variables
 from llmops_tui.chat_format.json_names import Turn
 from llmops_tui.chat_format.marks import is_mark, shared_end, shared_start, tokens
 from llmops_tui.chat_format.probes import Renderer
@@ -85,7 +86,8 @@ class _Finder:
         self._chat = chat
         self._renderer = renderer
         none: list[Any] | None = [] if chat.needs_tools else None
-        self._base = {"tools": list(tools) if tools else none, "add_generation_prompt": False} | variables
+        own = own_variables.values(chat.own, tools)
+        self._base = own | {"tools": list(tools) if tools else none, "add_generation_prompt": False} | variables
 
     def find(self, turns: list[Turn]) -> Spans:
         contexts = [turns]

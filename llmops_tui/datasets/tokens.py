@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, read_format
+from llmops_tui.chat_format import ChatFormat, as_wanted, assistant_spans, own_variables, read_format
 from llmops_tui.datasets.records import Message, Row, as_messages
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server.served_format import template_of
@@ -97,7 +97,8 @@ class ModelText:
             "tools": tools or ([] if self.format.needs_tools else None),
             "add_generation_prompt": prompt,
         }
-        return self._renderer.render(self.template, context, "chat")
+        own = own_variables.values(self.format.own, context["tools"])
+        return self._begun(self._renderer.render(self.template, own | context, "chat"))
 
     def spans(self, kind: str, row: Row) -> tuple[str, list[tuple[int, int]], list[str]]:
         """The text of a row for training, the character spans that are learned from, and what is wrong with it.
@@ -132,7 +133,9 @@ class ModelText:
     ) -> tuple[str, list[tuple[int, int]], list[str]]:
         found = assistant_spans(self.format, self._renderer, messages, tools=tools, variables=self._tokens)
         wanted = {n for n in learned if messages[n].get("role") == "assistant" and messages[n].get("weight") != 0}
-        spans = [(span.start, span.end) for span in found.spans if span.turn in wanted]
+        text = self._begun(found.text)
+        added = len(text) - len(found.text)
+        spans = [(span.start + added, span.end + added) for span in found.spans if span.turn in wanted]
         problems = [
             f"the tokens of turn {lost.turn + 1} cannot be located: {lost.why}"
             for lost in found.lost
@@ -140,7 +143,11 @@ class ModelText:
         ]
         if not spans and not problems:
             problems.append("no tokens in the loss: there is no turn by the assistant")
-        return found.text, spans, problems
+        return text, spans, problems
+
+    def _begun(self, text: str) -> str:
+        """A rendered conversation with the token that begins texts, once: some templates leave it to the vocabulary."""
+        return text if text.startswith(self._start) else self._start + text
 
     @property
     def _tokens(self) -> dict[str, str]:

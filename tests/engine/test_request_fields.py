@@ -67,18 +67,30 @@ class FakeEngine:
         yield [{"id": request["id"], "event": "done", "result": result}]
 
 
+def _said(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: body[name] for name in ("score", "correction", "comment", "source", "prompt") if name in body}
+
+
 class Server:
     """The application over a fake engine."""
 
-    def __init__(self, workspace: Workspace, template: str) -> None:
+    def __init__(self, workspace: Workspace, template: str, engine: FakeEngine | None = None) -> None:
         options = ServerOptions(str(workspace.root), "m", str(MODEL), "", "", KEY, template)
-        self.engine = FakeEngine()
+        self.engine = engine or FakeEngine()
         self.server = ModelServer(options, self.engine)  # type: ignore[arg-type]
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.server.app()),
             base_url="http://localhost",
             headers={"Authorization": f"Bearer {KEY}"},
         )
+        self.written: list[dict[str, Any]] = []
+        append = self.server._event_log.append_many
+
+        def kept(events: list[tuple[str, str, Any]]) -> None:
+            self.written += [{"client": body.get("client")} | _said(body) for _, _, body in events]
+            append(events)
+
+        self.server._event_log.append_many = kept  # type: ignore[method-assign,assignment]
 
     async def post(self, path: str, body: Any) -> httpx.Response:
         return await self.http.post(path, json=body)
@@ -252,7 +264,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"tools": [*TOOLS, *TOOLS]}, f"tools[{len(TOOLS)}].function.name", "another tool"),
     (CHAT, function(name='a b"\n'), "tools[0].function.name", "no name of a function"),
     # Variables of the template
-    (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "no such variable"),
+    (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "does not think"),
     (CHAT, {"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "set from the request"),
     (CHAT, {"reasoning_effort": "very much"}, "reasoning_effort", "high"),
     # Prompts and inputs
