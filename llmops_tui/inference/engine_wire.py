@@ -82,8 +82,8 @@ class Call(TypedDict, total=False):
     """What is asked of an engine; each operation reads its own of the fields.
 
     What is to be gone on from is a ``text``, or its ``tokens``. ``inputs`` are the texts or tokens to embed, ``name`` and
-    ``path`` an adapter. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not
-    given but added.
+    ``path`` an adapter, whose chat template may have further ``visible`` marks and ``ends`` of answers. A message that was
+    ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
     """
 
     op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel"]]
@@ -107,6 +107,8 @@ class Call(TypedDict, total=False):
     dimensions: int | None
     name: str
     path: str
+    visible: list[str]
+    ends: list[str]
 
 
 class Generated(Timings, total=False):

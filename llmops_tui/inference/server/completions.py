@@ -69,6 +69,7 @@ class Completions:
 
     async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
+        chat = self._adapters.chat(adapter) or self._chat
         tools = [t.as_shown() for t in body.offered]
         form = body.constraint()
         if tools:
@@ -79,24 +80,24 @@ class Completions:
                     "Leave out the form, or set tool_choice to none.",
                     "bad_response_format",
                 )
-            check_tools(self._chat.format)
-        turns = turns_of(self._chat.format, body.messages)
-        extra = variables_of(self._chat.format, body.chat_template_kwargs, body.reasoning_effort)
-        prompt = await self._chat.render(turns, tools or None, extra)
+            check_tools(chat.format)
+        turns = turns_of(chat.format, body.messages)
+        extra = variables_of(chat.format, body.chat_template_kwargs, body.reasoning_effort)
+        prompt = await chat.render(turns, tools or None, extra)
         if tools:
             several = body.parallel_tool_calls
-            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt)
+            form = tool_constraint(chat.format, tools, body.demanded, several=several, prompt=prompt)
         grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":
-            again = functools.partial(self._chat.render, turns, tools or None, extra)
+            again = functools.partial(chat.render, turns, tools or None, extra)
             prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
         source: Call = {"op": "generate", "text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
             choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives, caller)
             choice.reader = AnswerReader(
-                self._chat.format,
+                chat.format,
                 prompt=prompt,
                 tools=tools,
                 several=body.parallel_tool_calls,

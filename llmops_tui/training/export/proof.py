@@ -87,8 +87,13 @@ class Answers:
 
 @dataclass(frozen=True)
 class Served:
-    """How a step is served: its chat template's hash, the recipe's variables, conversations whose tokens were compared
-    with training's, and how many are others.
+    """How a step is served.
+
+    Attributes:
+        chat_template_sha256: of its chat template.
+        chat_template_kwargs: the variables of the recipe.
+        compared: conversations whose tokens were compared with those of training.
+        different: how many of them have others.
     """
 
     chat_template_sha256: str = ""
