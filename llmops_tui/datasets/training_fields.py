@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.datasets.formats.base import kind_name
-from llmops_tui.datasets.records import Message, Row, as_messages
+from llmops_tui.datasets.records import Message, Row, conversation_parts, system_beside
 
 # Fields of a turn, and of a row, that switch learning off: of OpenAI, axolotl, ms-swift and others.
 _SWITCHES = ("weight", "loss_weight", "train", "training", "loss")
@@ -50,17 +50,14 @@ class Conversation:
 
 def conversation_of(kind: str, row: Row) -> Conversation:
     """The conversation of a row of a kind that has one; of a preference pair that with the chosen answer."""
-    if kind == "messages":
-        messages = as_messages(row.get("messages"), "user")
-        first = 0
-    else:
-        answer = as_messages(row.get("chosen" if kind == "preference" else "completion"), "assistant")
-        messages = as_messages(row.get("prompt"), "user") + answer
-        first = len(messages) - len(answer)
+    question, answer = conversation_parts(kind, row)
+    messages = question + answer
+    first = 0 if kind == "messages" else len(question)
     problems: list[str] = []
     answers = {n for n in range(first, len(messages)) if messages[n].get("role") == "assistant"}
     learned = _learned(row, messages, answers, problems)
-    system = _system(row, messages, problems)
+    _tell_system(row, messages, problems)
+    system = system_beside(row, messages)
     added = len(system)
     return Conversation(
         system + messages,
@@ -123,19 +120,13 @@ def _turn_switch(n: int, message: Message, problems: list[str]) -> bool:
     return learned
 
 
-def _system(row: Row, messages: list[Message], problems: list[str]) -> list[Message]:
+def _tell_system(row: Row, messages: list[Message], problems: list[str]) -> None:
     system = row.get("system")
-    if system is None or system == "":
-        return []
-    if not isinstance(system, str):
-        problems.append(f"the column system is {kind_name(system)}, not a text, and is left out")
-        return []
     own = next((m for m in messages if m.get("role") in {"system", "developer"}), None)
-    if own is None:
-        return [{"role": "system", "content": system}]
-    if own.get("content") != system:
+    if system is not None and not isinstance(system, str):
+        problems.append(f"the column system is {kind_name(system)}, not a text, and is left out")
+    elif system and own is not None and own.get("content") != system:
         problems.append("the column system is left out: the conversation has a system turn of its own")
-    return []
 
 
 def _tools(row: Row, messages: list[Message], problems: list[str]) -> list[Any] | None:

@@ -18,7 +18,6 @@ from llmops_tui.training.template_variables import TemplateVariables, with_defau
 from llmops_tui.workspace.files import sha256_text
 
 _MAX_BYTES = 1_000_000
-_LATER = ("chat_template_kwargs", "mask_history")
 
 OptimizerName = Literal[
     "auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adafactor", "sgd"
@@ -250,7 +249,7 @@ class Recipe(_Part):
         body = self.model_dump(exclude={"name"})
         # Fields that came later count where they say something, so that recipes of before keep their hash.
         for part in (body, *body["data"]):
-            for name in _LATER:
+            for name in ("chat_template_kwargs", "mask_history"):
                 if not part.get(name, True):
                     del part[name]
         return sha256_text(json.dumps(body, sort_keys=True))
@@ -356,10 +355,16 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
             part = part.get(name, {}) if isinstance(part, dict) else {}
         if not isinstance(part, dict):
             raise InputRefusedError("bad_recipe", f"{path} is not a field")
-        part[leaf] = value
+        part[leaf] = _with_options(recipe, value) if path == "data" and isinstance(value, list) else value
         if parents and parents[0] not in body:
             raise InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
     return check(body)
+
+
+def _with_options(recipe: Recipe, data: list[Any]) -> list[Any]:
+    """Datasets, with the variables that the recipe has for them, which their line of text has no room for."""
+    known = {source.dataset: {"chat_template_kwargs": source.chat_template_kwargs} for source in recipe.data}
+    return [known.get(item.get("dataset"), {}) | item if isinstance(item, dict) else item for item in data]
 
 
 def from_text(path: str, text: str) -> Any:
