@@ -16,6 +16,7 @@ from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format.conversations import VARIABLES, faults, random_turns, spans_of
 from tests.chat_format.sources import llama_templates, trl_templates
 from tests.chat_format.table import COLUMNS, READ, row
+from tests.chat_format.truth import CONVERSATIONS, TRUTH
 from tests.chat_format.world import BOS, EOS, TOOLS, answered, result, user
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -114,6 +115,20 @@ def test_templates_are_rendered_as_transformers_does(field: dict[str, str], rend
                     if (ours if isinstance(ours, str) else None) != theirs[0]:
                         different.append((name, what, text, prompt, str(ours)[:80], str(theirs[0])[:80]))
     assert different == []
+
+
+@pytest.mark.parametrize("family", TRUTH)
+def test_what_is_learned_is_the_hand_made_truth(family: str, field: dict[str, str], renderer: TemplateRenderer) -> None:
+    chat = read_format(field[family], renderer, bos=BOS, eos=EOS)
+    for what, turns in CONVERSATIONS.items():
+        tools = TOOLS if what == "tools" else None
+        found = assistant_spans(chat, renderer, turns, tools=tools, variables=VARIABLES)
+        assert found.lost == (), what
+        assert [found.text[span.start : span.end] for span in found.spans] == TRUTH[family][what], what
+        # Thinking that is not among what is learned is told.
+        written = "".join(TRUTH[family][what])
+        thought = {n for n, turn in enumerate(turns) if turn.get("reasoning_content", "") not in written}
+        assert {one.turn for one in found.left_out} == thought, what
 
 
 # What TRL's template of a family teaches besides, right before an answer: prompts write it, so it is not learned here.

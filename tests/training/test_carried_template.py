@@ -28,9 +28,11 @@ from llmops_tui.training.recipe import check, from_text, parse
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.template_variables import with_defaults
 from llmops_tui.training.worker.base_model import load_tokenizer
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
-from tests.training.conftest import Llmops, metrics
+from tests.training.conftest import Llmops
 from tests.training.models import make_adapter, make_model
+from tests.training.test_methods import dataset
 
 OTHER = (
     "{% for m in messages %}<|im_start|>{{ m.role }}:{{ ' short' if brief }}\n{{ m.content }}<|endoftext|>\n{% endfor %}"
@@ -154,28 +156,30 @@ def test_each_form_of_a_result_carries_the_template(sample: Workspace, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_with_a_template_of_its_own_is_served_with_it(llmops: Llmops) -> None:
-    template = llmops.workspace.root / "recipe.yaml"
-    body = {"name": "other", "base": "support-base-hf", "data": [{"dataset": "triage"}], "chat_template": OTHER}
-    body |= {"chat_template_kwargs": {"brief": True}, "max_steps": 120, "lora": {"rank": 32, "alpha": 64}}
-    body |= {"optimizer": {"learning_rate": 0.002}, "batch": {"size": 16, "accumulation": 1, "max_length": 256}}
-    body |= {"evaluation": {"share": 0.02}, "trackers": []}
-    template.write_text(json.dumps(body), encoding="utf-8")
-    llmops.run("train", "start", str(template), "--make-room")
+    store = RunStore(llmops.workspace)
+    rows = [
+        {"messages": [{"role": "user", "content": f"a{n}"}, {"role": "assistant", "content": f"b{n}"}]}
+        for n in range(24)
+    ]
+    dataset(store, "messages", rows, "few")
+    file = llmops.workspace.root / "recipe.yaml"
+    body = {"name": "other", "base": "support-base-hf", "data": "few", "chat_template": OTHER, "max_steps": 4}
+    body |= {"chat_template_kwargs": {"brief": True}, "quantization": {"type": "none"}, "trackers": []}
+    body |= {"batch": {"size": 4, "accumulation": 1, "max_length": 64}, "evaluation": {"share": 0.2}}
+    file.write_text(json.dumps(body), encoding="utf-8")
+    llmops.run("train", "start", str(file), "--beside")
     done = llmops.wait("other-1", "done")
     carried = with_defaults(OTHER, {"brief": True})
     assert done["recipe"]["chat_template_kwargs"] == {"brief": True}
-    folder = RunStore(llmops.workspace).get("other-1").folder
+    folder = store.get("other-1").folder
     assert (folder / "adapter" / "chat_template.jinja").read_text(encoding="utf-8") == carried
-    made = llmops.run("train", "export", "other-1", "--gguf", "--safetensors", str(llmops.workspace.root / "whole"))
-    assert [step["good"] for step in made["proof"]] == [True, True], made["proof"]
-    assert {step["same_tokens"] for step in made["proof"]} == {1.0}
+    whole = llmops.workspace.root / "whole"
+    made = llmops.run("train", "export", "other-1", "--gguf", "--safetensors", str(whole))
+    assert {step["same_tokens"] for step in made["proof"]} == {1.0}, made["proof"]
     assert all(step["chat_template_kwargs"] == {"brief": True} for step in made["proof"])
-    assert len({step["chat_template_sha256"] for step in made["proof"]}) == 1
-    registry = RunStore(llmops.workspace).registry
-    assert registry.get("other-1-F16").header["chat_template"] == carried
-    assert read_folder(llmops.workspace.root / "whole").chat_template == carried
-    # A sample answer ends by itself at the end that the template writes.
-    samples = [one for one in metrics(folder) if one["kind"] == "sample"]
-    assert samples
-    assert samples[-1]["text"].strip().endswith("}")
+    assert {step["chat_template_sha256"] for step in made["proof"]} == {sha256_text(carried)}
+    assert store.registry.get("other-1-F16").header["chat_template"] == carried
+    assert store.registry.get("support-base+other-1").header["chat_template"] == carried
+    assert read_folder(whole).chat_template == carried
