@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from llmops_tui.counts import counted
 from llmops_tui.workspace.files import write_atomic
 
 _TOOLS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -55,7 +56,7 @@ def copy(text: str, write: Callable[[str], None] | None, fallback: Path) -> str:
     elif not ways or os.environ.get("TMUX"):
         write_atomic(fallback, text)
         ways.append(f"written to {fallback}")
-    return f"{len(text):,} characters: " + ", ".join(ways)
+    return f"{counted(len(text), 'character')}: " + ", ".join(ways)
 
 
 def _run_tool(command: tuple[str, ...], text: str) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.regular_files import open_given
 
 if TYPE_CHECKING:
-    from yaml.nodes import Node
+    from yaml.nodes import MappingNode, Node
 
 JsonObject = dict[str, Any]
 """An untrusted object of JSON, YAML or TOML: it may have any name with any value, and no field is guaranteed.
@@ -46,14 +46,16 @@ def text_of(path: Path, most: int = MAX_BYTES, errors: str = "strict") -> str:
     return raw.decode("utf-8", errors)
 
 
-def parse_json(text: str | bytes, depth: int = MAX_DEPTH) -> Any:
+def parse_json(text: str | bytes, depth: int = MAX_DEPTH, *, constants: bool = True) -> Any:
     """The value of a JSON text, nested no deeper than so many levels.
+
+    ``constants`` takes ``NaN`` and ``Infinity`` too, which Python writes and JSON (RFC 8259) does not have.
 
     Raises:
         ValueError: it is none, or is nested too deep.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=None if constants else _refuse_constant)
     except RecursionError:
         deep = True
     else:
@@ -61,6 +63,10 @@ def parse_json(text: str | bytes, depth: int = MAX_DEPTH) -> Any:
     if deep:
         raise ValueError(f"it is nested deeper than {depth} levels")
     return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def parse_toml(text: str) -> JsonObject:
@@ -99,6 +105,11 @@ def parse_yaml(text: str) -> Any:
             finally:
                 self.depth -= 1
 
+        def compose_mapping_node(self, anchor: Any) -> MappingNode:
+            node: MappingNode = super().compose_mapping_node(anchor)
+            _refuse_twice(node)
+            return node
+
         def get_single_node(self) -> Node | None:
             node: Node | None = super().get_single_node()
             if node is not None:
@@ -114,6 +125,20 @@ def parse_yaml(text: str) -> Any:
     except (ValueError, OverflowError, RecursionError, LookupError, AttributeError, TypeError) as error:
         # A date that is none, a number with more digits than Python reads, a tag that the text after it does not fit.
         raise yaml.YAMLError(f"a value cannot be read: {error}"[:300]) from error
+
+
+def _refuse_twice(node: MappingNode) -> None:
+    """Refuse a key that occurs twice in one mapping, of whose values one would be lost."""
+    import yaml
+
+    seen: set[tuple[str, str]] = set()
+    for key, _ in node.value:
+        # A mapping may take in several others by "<<".
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if (key.tag, key.value) in seen:
+                told = f"the key {key.value[:60]!r} occurs twice"
+                raise yaml.MarkedYAMLError(problem=told, problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
 
 
 def _measure(node: Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-MEAN, CLS = 1, 2
+MEAN, CLS, RANK = 1, 2, 4
 _OUTER = {
     "embeddings.word_embeddings.weight": "token_embd.weight",
     "embeddings.token_type_embeddings.weight": "token_types.weight",
@@ -22,6 +22,11 @@ _OUTER = {
     "embeddings.LayerNorm.weight": "token_embd_norm.weight",
     "embeddings.LayerNorm.bias": "token_embd_norm.bias",
 }
+# What makes scores of a pair of texts; models that embed may bring it along unused.
+_HEAD = {
+    "pooler.dense.weight": "cls.weight", "pooler.dense.bias": "cls.bias",
+    "classifier.weight": "cls.output.weight", "classifier.bias": "cls.output.bias",
+}  # fmt: skip
 _INNER = {
     "attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
     "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
@@ -52,11 +57,17 @@ def write_bert(
     writer.add_file_type(gguf.LlamaFileType.ALL_F32 if exact else gguf.LlamaFileType.MOSTLY_F16)
     if pooling is not None:
         writer.add_uint32("bert.pooling_type", pooling)
+    if pooling == RANK:
+        # [CLS] query [SEP] document [SEP], as the tokenizers of such models have it.
+        writer.add_eos_token_id(words.index("[SEP]"))
+        writer.add_add_bos_token(True)
+        writer.add_add_eos_token(True)
+        writer.add_add_sep_token(False)
     _add_words(writer, words)
     writer.add_token_type_count(config["type_vocab_size"])
     for name, value in tensors.items():
         array = np.asarray(value, np.float32)
-        if (to := _renamed(name)) is not None:
+        if (to := _renamed(name) or (_HEAD.get(name) if pooling == RANK else None)) is not None:
             small = array.ndim == 2 and not exact and not to.startswith(("position", "token_types"))
             writer.add_tensor(to, array.astype(np.float16) if small else array)
     writer.write_header_to_file()

@@ -11,18 +11,18 @@ from screens.shell.help import show_keys
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "keys.md"
 _HEAD = """# Keys
 
-This page is made from the same registry that feeds the footer, the palette and F1; `make docs` writes it again.
-Every action has at least two keys, one of which every terminal sends. Letters and digits work wherever no text is
-being written; F-keys work everywhere.
+This page lists every key, for everyone who wants to look one up or change it. It is generated from the registry that
+also feeds the footer, the palette and F1; `make docs` generates it again. Every action has at least two keys, one of
+which every terminal sends. Letters and digits work unless you are writing text; F-keys work everywhere.
 
-To change keys, write `keymap.toml` beside the settings (the settings screen shows where), for example:
+To change keys, write `keymap.toml` next to the settings (the settings screen shows where), for example:
 
 ```toml
 [keys]
 "playground.run" = "f5,ctrl+j"
 ```
 
-A name that does not exist, or a key that is taken, is told when the app starts, and the rest is used.
+The app reports a name that does not exist, or a key that is taken, when it starts, and uses the rest.
 """
 
 

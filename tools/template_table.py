@@ -17,12 +17,16 @@ from tests.chat_format.table import COLUMNS, READ, row
 
 _HEAD = """# Chat templates
 
-Every model speaks a format of its own, and its chat template is where that is written down. The format is read off a
-template by rendering it with conversations of known words, never by the model's name. Below, each of {total} templates of
-the field was read so; then conversations were rendered with it, and the last turn of the assistant was read back as an
-answer, whole and cut at every place, with the same result; and every turn of the assistant was found in the whole text.
+This page shows what llmops reads of the chat templates of published models; it is for everyone who serves or trains one.
 
-✓: read back, word for word. –: the template has no such thing. Numbers: a note below. “Wrong” would be said in a note.
+Every model has a format of its own, which its chat template defines. llmops reads the format off the template, by
+rendering it with conversations of known words, and never goes by the model's name. The tables below are a test with
+{total} templates. Each was read in this way. Then conversations were rendered with it; the last turn of the assistant was
+read back as an answer, whole and cut at every place, with the same result; and every turn of the assistant was found in
+the complete text.
+
+✓: read back, word for word. –: the template has no such thing. ✗: refused. A number refers to a note below, which would
+also say what is wrong.
 
 """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from llmops_tui.cli.output import Session
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, LlmopsError
 
 
@@ -38,7 +39,9 @@ def verify_backups(session: Session, place: Path | None, passphrase: str) -> Non
     }
 
     def human() -> str:
-        lines = [f"{one.path.name}: {'; '.join(one.trouble) or f'intact, {one.files:,} files'}" for one in found]
+        lines = [
+            f"{one.path.name}: " + ("; ".join(one.trouble) or f"intact, {counted(one.files, 'file')}") for one in found
+        ]
         if first is not None:
             whole = f"the newest intact backup is {newest.path.name}" if newest else "no backup is intact"
             lines.append(f"the first damaged backup is {first.path.name}; {whole}")

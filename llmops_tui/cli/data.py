@@ -11,10 +11,11 @@ import typer
 from llmops_tui.cli import data_change, data_inspect
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.import_job import Preview
+    from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.records import Row
     from llmops_tui.datasets.reports import ImportedRecord
     from llmops_tui.datasets.store import DatasetStore
@@ -53,22 +54,28 @@ def import_(
     ] = None,
     table: Annotated[str, typer.Option(help="For SQLite files: the table to import.")] = "",
     unit: Annotated[str, typer.Option(help="For text files: one row per line, paragraph or file.")] = "line",
+    encoding: Annotated[
+        str, typer.Option(help="For text in another encoding than UTF-8: its name, such as latin-1 or utf-16-le.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the detected format and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Import files into a new version of a dataset. The detected format is printed first, with the evidence."""
     from llmops_tui.datasets.formats.readers import mapped_kind
-    from llmops_tui.datasets.import_job import ENTRY, preview, start_arguments, suggested_name
+    from llmops_tui.datasets.import_job import ENTRY, start_arguments, suggested_name
+    from llmops_tui.datasets.import_preview import preview
 
     session = session_of(context)
     store = store_of(session)
     if unit not in {"line", "paragraph", "file"}:
         raise LlmopsError("usage", f"--unit {unit}: line, paragraph or file", exit_code=ExitCode.USAGE)
     roles = _roles(mapping or [])
-    seen = preview(store, paths, table=table, unit=unit)
+    seen = preview(store, paths, table=table, unit=unit, encoding=encoding)
     chosen = ("tabular" if roles else seen.proposal.format) if form == "auto" else form
-    arguments = start_arguments(paths, name or suggested_name(paths[0]), chosen, roles, table=table, unit=unit)
+    arguments = start_arguments(
+        paths, name or suggested_name(paths[0]), chosen, roles, table=table, unit=unit, encoding=encoding
+    )
     for line in _evidence(seen, chosen, asked=form != "auto" or bool(roles)):
         session.say(line)
     if dry_run:
@@ -117,7 +124,9 @@ def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
 
 def _imported(made: ImportedRecord) -> str:
     rejected = f", {made['rejected']:,} rejected (llmops data rejects {made['dataset']})" if made["rejected"] else ""
-    return f"{made['dataset']}@{made['version']}: {made['rows']:,} rows{rejected}, sha256 {made['sha256'][:16]}…"
+    return (
+        f"{made['dataset']}@{made['version']}: {counted(made['rows'], 'row')}{rejected}, sha256 {made['sha256'][:16]}…"
+    )
 
 
 @app.command("list")
@@ -272,7 +281,9 @@ def export(
     if not made["reads_back"]:
         session.say(f"importing this file gives different rows: {made['differs']}")
     same = "; reading it again gives the same rows" if made["reads_back"] else ""
-    session.emit(made, lambda: f"{made['path']}: {made['rows']:,} rows as {made['format']} in {made['type']}{same}")
+    session.emit(
+        made, lambda: f"{made['path']}: {counted(made['rows'], 'row')} as {made['format']} in {made['type']}{same}"
+    )
 
 
 @app.command()
@@ -304,7 +315,7 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
         lines += [f"+ {n}: {dump_json(row)[:300]}" for n, row in _some(right, found.added, limit)]
         more = max(len(found.changed), len(found.removed), len(found.added))
         if more > limit:
-            session.say(f"at most {limit} rows of each kind are shown; --limit shows more")
+            session.say(f"rows after the first {limit:,} of each kind are not shown; --limit shows more")
         return "\n".join(lines)
 
     session.emit(found.as_dict(), human)

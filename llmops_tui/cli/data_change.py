@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from llmops_tui.cli.output import Session, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
@@ -41,7 +42,7 @@ def _make(session: Session, operation: str, refs: list[str], parameters: dict[st
         name=name,
         report=_report(session, f"{operation} {refs[0]}"),
     )
-    session.emit(version.as_dict(), lambda: f"{version.ref}: {version.rows:,} rows, {version.note}")
+    session.emit(version.as_dict(), lambda: f"{version.ref}: {counted(version.rows, 'row')}, {version.note}")
 
 
 def _report(session: Session, what: str) -> Callable[[float, str], None]:
@@ -52,6 +53,12 @@ def _report(session: Session, what: str) -> Callable[[float, str], None]:
 def dedup(
     context: typer.Context,
     ref: _Ref,
+    same: Annotated[
+        str,
+        typer.Option(
+            help="What makes two rows duplicates: row (all columns), content (without ids), or text (without case)."
+        ),
+    ] = "row",
     near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
     threshold: Annotated[
         float, typer.Option(help="With --near: the Jaccard similarity of their five-word sequences.")
@@ -61,7 +68,9 @@ def dedup(
 ) -> None:
     """Remove duplicates and keep the first of each."""
     refs = [ref, against] if against else [ref]
-    parameters = {"threshold": threshold} | ({} if against else {"method": "near" if near else "exact"})
+    parameters: dict[str, object] = {"threshold": threshold}
+    if not against:
+        parameters |= {"method": "near" if near else "exact", "same": same}
     _make(session_of(context), "dedup", refs, parameters, name)
 
 
@@ -240,7 +249,9 @@ def split(
         near=near or None,
         seed=seed,
     )
-    session.emit({"parts": [v.as_dict() for v in made]}, lambda: "\n".join(f"{v.ref}: {v.rows:,} rows" for v in made))
+    session.emit(
+        {"parts": [v.as_dict() for v in made]}, lambda: "\n".join(f"{v.ref}: {counted(v.rows, 'row')}" for v in made)
+    )
 
 
 def label(
@@ -268,7 +279,7 @@ def label(
     work = Labelling(store, store.get(ref), asked, annotator or getpass.getuser())
     if finish:
         version = work.finish()
-        session.emit(version.as_dict(), lambda: f"{version.ref}: {version.rows:,} rows, {version.note}")
+        session.emit(version.as_dict(), lambda: f"{version.ref}: {counted(version.rows, 'row')}, {version.note}")
         return
     if row is not None and value is not None:
         work.say(row, value)
@@ -276,4 +287,6 @@ def label(
     facts = {"done": done, "of": total, "agreement": work.agreement()}
     alpha = facts["agreement"]["krippendorff_alpha"]  # type: ignore[index]
     shown = f"{alpha:.2f}" if alpha is not None else "not available: no row was labelled by two annotators"
-    session.emit(facts, lambda: f"{done:,} of {total:,} rows by {work.annotator}; Krippendorff's alpha {shown}")
+    session.emit(
+        facts, lambda: f"{done:,} of {counted(total, 'row')} by {work.annotator}; Krippendorff's alpha {shown}"
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import agree, counted
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.checks.base import CheckOptions
@@ -65,7 +66,11 @@ def profile(
 
 
 def _profile_text(session: Session, found: Profile) -> str:
-    of = f"{found['looked_at']:,} of {found['rows']:,} rows" if found["sampled"] else f"all {found['rows']:,} rows"
+    of = (
+        f"{found['looked_at']:,} of {counted(found['rows'], 'row')}"
+        if found["sampled"]
+        else f"all {counted(found['rows'], 'row')}"
+    )
     lines = [f"{found['version']}: {found['format']}, {of}", ""]
     rows = []
     for column in found["columns"]:
@@ -92,7 +97,7 @@ def _profile_text(session: Session, found: Profile) -> str:
             "cut       " + ", ".join(f"{v['share']:.1%} at {k}" for k, v in tokens["cut"].items()),
             f"packing   {tokens['packing']:.0%} full at {tokens['max_length']:,}; {tokens['padding']:.0%} without packing",
         ]
-        lines += [f"problem   {count:,} rows: {text}" for text, count in tokens["problems"].items()]
+        lines += [f"problem   {counted(count, 'row')}: {text}" for text, count in tokens["problems"].items()]
     if "training" in found:
         lines.append(f"training  {found['training']['seconds_per_epoch'] / 60:.1f} minutes an epoch")
     return "\n".join(lines)
@@ -135,9 +140,9 @@ def check(
 
 
 def _check_text(ref: str, report: CheckReport) -> str:
-    lines = [f"{ref}: {report['of']:,} rows"]
+    lines = [f"{ref}: {counted(report['of'], 'row')}"]
     for problem in report["problems"]:
-        count = f"{problem['rows']:,} rows" if problem["rows"] else problem["note"]
+        count = counted(problem["rows"], "row") if problem["rows"] else problem["note"]
         lines += ["", f"{problem['kind']}: {problem['title']}: {count}", f"  {problem['why']}"]
         if problem["rows"] and problem["note"]:
             lines.append(f"  {problem['note']}")
@@ -148,7 +153,7 @@ def _check_text(ref: str, report: CheckReport) -> str:
         lines += [
             "",
             (
-                f"overlap with {found['right']}: {found['rows']:,} rows "
+                f"overlap with {found['right']}: {counted(found['rows'], 'row')} "
                 f"(exact {found['exact']:,}, 13 words {found['ngram']:,}, near {found['near']:,})"
             ),
         ]
@@ -168,9 +173,11 @@ def overlap(context: typer.Context, first: _Ref, second: _Ref) -> None:
     session.emit(
         found,
         lambda: (
-            f"{found['rows']:,} of {found['left_rows']:,} rows of {found['left']} are also in {found['right']}: "
+            f"{found['rows']:,} of {counted(found['left_rows'], 'row')} of {found['left']} "
+            f"{agree(found['rows'], 'is', 'are')} also in {found['right']}: "
             f"exact {found['exact']:,}, 13 words in a row {found['ngram']:,}, near {found['near']:,}; "
-            f"{found['clean_right_rows']:,} of {found['right_rows']:,} rows there are clean"
+            f"{found['clean_right_rows']:,} of {counted(found['right_rows'], 'row')} there "
+            f"{agree(found['clean_right_rows'], 'is', 'are')} clean"
         ),
     )
 
@@ -189,7 +196,10 @@ def privacy(context: typer.Context, ref: _Ref) -> None:
             (kind, count, found["rows_by_kind"][kind], "  ".join(e["text"] for e in found["examples"][kind][:3]))
             for kind, count in sorted(found["spans"].items(), key=lambda i: -i[1])
         ]
-        head = f"{version.ref}: {found['rows_with_any']:,} of {found['rows']:,} rows hold personal data or secrets"
+        head = (
+            f"{version.ref}: {found['rows_with_any']:,} of {counted(found['rows'], 'row')} "
+            f"{agree(found['rows_with_any'], 'holds', 'hold')} personal data or secrets"
+        )
         return "\n".join(
             [head, "", session.rows(("kind", "found", "rows", "such as"), rows), "", *found["not_searched"]]
         )
@@ -231,10 +241,10 @@ def query(
     store = _store(session)
     if save is not None:
         version = save_query(store, sql, save)
-        session.emit(version.as_dict(), lambda: f"{version.ref}: {version.rows:,} rows")
+        session.emit(version.as_dict(), lambda: f"{version.ref}: {counted(version.rows, 'row')}")
         return
     answer = run_query(store, sql, limit)
     if answer.more:
-        session.say(f"the first {limit} rows are shown; --limit shows more")
+        session.say(f"rows after the first {limit:,} are not shown; --limit shows more")
     data = {"columns": answer.columns, "rows": answer.rows, "truncated": answer.more}
     session.emit(data, lambda: session.rows(answer.columns, answer.rows))

@@ -11,6 +11,7 @@ import typer
 from llmops_tui.cli import evaluate_models, evaluate_report
 from llmops_tui.cli.evaluate_options import RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(
     _ = session.settings
     version = suite_of(store, given)
     if limit is not None:
-        version = store.save_suite(version.suite.model_copy(update={"limit": limit}), f"{limit} cases")
+        version = store.save_suite(version.suite.model_copy(update={"limit": limit}), counted(limit, "case"))
     runs = store.start(version, store.columns(version.suite, models, prompts, parallel))
     names = [entry.name for entry in runs]
     if not detach:

@@ -10,6 +10,7 @@ import typer
 
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.regular_files import read_regular_text
 
@@ -148,8 +149,8 @@ def pairwise(
 
 def _pairwise_text(found: Judged) -> str:
     head = (
-        f"{found['candidate']} against {found['baseline']}, judged by {found['judge']}: {found['wins']} wins, "
-        f"{found['ties']} ties, {found['losses']} losses; {found['unusable']} unusable"
+        f"{found['candidate']} against {found['baseline']}, judged by {found['judge']}: {counted(found['wins'], 'win')}, "
+        f"{counted(found['ties'], 'tie')}, {counted(found['losses'], 'loss', 'losses')}; {found['unusable']} unusable"
     )
     if "preference" not in found:
         return head

@@ -9,6 +9,7 @@ import typer
 
 from llmops_tui.cli.evaluate_options import RunName, store_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
 
@@ -38,7 +39,7 @@ def cases_text(suite: Suite) -> str:
 def figure_text(figure: Figure) -> str:
     """A figure with its interval."""
     if figure["mean"] is None:
-        return f"not available for {figure['unusable']:,} answers"
+        return f"not available for {counted(figure['unusable'], 'answer')}"
     text = f"{figure['mean']:.4g}"
     if figure["low"] is not None:
         text += f" [{figure['low']:.4g}, {figure['high']:.4g}]"
@@ -63,14 +64,17 @@ def run_text(session: Session, state: EvalState) -> str:
     cached = f", {summary['cached']:,} from the cache" if summary["cached"] else ""
     errors = f", {summary['errors']:,} refused" if summary["errors"] else ""
     early = " (stopped early: the interval is narrow enough)" if summary.get("stopped_early") else ""
+    answers = counted(summary["answers"], "answer")
     lines = [
         head,
-        f"{summary['cases']:,} cases, {summary['answers']:,} answers{cached}{errors}{early}; {_costs(summary['costs'])}",
+        f"{counted(summary['cases'], 'case')}, {answers}{cached}{errors}{early}; {_costs(summary['costs'])}",
         session.rows(("metric", "figure, 95 %", "n", "unusable", "interval"), rows),
     ]
     lines += _judges(summary) + _overlap(summary)
     if a := summary.get("agreement"):
-        lines.append(f"answers to one case agree: {a['mean']:.3g} [{a['low']:.3g}, {a['high']:.3g}], {a['n']:,} cases")
+        lines.append(
+            f"answers to one case agree: {a['mean']:.3g} [{a['low']:.3g}, {a['high']:.3g}], {counted(a['n'], 'case')}"
+        )
     if summary["variations"]:
         lines.append(_variations(session, summary["variations"]))
     return "\n".join(lines)
@@ -90,7 +94,9 @@ def _judges(summary: RunSummary) -> list[str]:
                 if facts["kappa"] is not None
                 else (f"not calibrated: {facts['human_labels']} human labels")
             )
-            lines.append(f"{name}: judged by {facts['judge']}; {kappa}; {figure['unusable']:,} grades unusable")
+            lines.append(
+                f"{name}: judged by {facts['judge']}; {kappa}; {counted(figure['unusable'], 'grade')} unusable"
+            )
         if "signature" in facts:
             lines.append(f"{name}: {facts['signature']}")
     return lines
@@ -105,7 +111,9 @@ def _overlap(summary: RunSummary) -> list[str]:
         return [f"no case is in the training data of the model ({told})"]
     name, figure = next(iter(overlap["metrics"].items()), ("", None))
     clean = f"; {name} {figure_text(figure)} on the {overlap['clean']:,} clean" if figure else ""
-    return [f"{overlap['rows']:,} cases are also in the training data of the model ({told}){clean}"]
+    return [
+        f"{counted(overlap['rows'], 'case is', 'cases are')} also in the training data of the model ({told}){clean}"
+    ]
 
 
 def _variations(session: Session, variations: list[VariationRecord]) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from llmops_tui.cli.backup_verify import verify_backups
 from llmops_tui.cli.output import Session, session_of
+from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError, sentences
 
 if TYPE_CHECKING:
@@ -115,11 +116,10 @@ def backup(
     }
 
     def human() -> str:
-        lines = [f"{file}: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB, verified"]
+        lines = [f"{file}: {counted(len(manifest.files), 'file')}, {manifest.size / 1e6:,.1f} MB, verified"]
         earlier = sorted(set(manifest.elsewhere.values()))
-        lines += (
-            [f"{len(manifest.elsewhere):,} of them are in {', '.join(earlier)}, not verified again"] if earlier else []
-        )
+        shared = f"{len(manifest.elsewhere):,} of them {agree(len(manifest.elsewhere), 'is', 'are')}"
+        lines += [f"{shared} in {', '.join(earlier)}, not verified again"] if earlier else []
         lines += [f"deleted: {path.name}" for path in made.removed]
         lines += [f"not included: model {m['name']}, which lies in {m['path']}" for m in manifest.outside]
         lines += [f"not included: {', '.join(manifest.left_out)}"] if manifest.left_out else []
@@ -178,7 +178,7 @@ def _preview_text(data: RestoreRecord) -> str:
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(data["made_at"]))
     lines = [
         f"made {made} by llmops {data['version']} of {data['from']}",
-        f"adds {data['new']} files and replaces {data['replaced']}",
+        f"adds {counted(data['new'], 'file')} and replaces {data['replaced']}",
     ]
     lines += [f"would be deleted: {', '.join(gone[:10])}" + (" …" if len(gone) > 10 else "")] if gone else []
     lines += [f"model {m['name']} is neither in the backup nor at {m['path']}" for m in missing]
@@ -201,9 +201,8 @@ def check(
 
     def human() -> str:
         lines = [f"{f.level}: {f.place}: {sentences(f.text, f.remedy)}" for f in report.findings]
-        inspected = ", ".join(f"{number:,} {what}" for what, number in report.looked_at.items())
         word = f"{len(report.errors)} wrong" if report.errors else "clean"
-        return "\n".join([*lines, f"{word}: {inspected}"])
+        return "\n".join([*lines, f"{word}: {report.tally}"])
 
     session.emit(report.as_dict(), human)
     if report.errors and not accept:

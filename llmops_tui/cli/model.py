@@ -11,6 +11,7 @@ import typer
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
@@ -143,12 +144,12 @@ def estimate(
 
     def human() -> str:
         table = session.rows(("part", "GB"), [(n, round(b / 1e9, 3)) for n, b in rows])
-        layers = f"{needed.gpu_layers} of {needed.layers + 1} layers on GPUs"
+        layers = f"{needed.gpu_layers} of {counted(needed.layers + 1, 'layer')} on GPUs"
         verdict = "fits" if fits else "does not fit"
         kinds = f"cache {chosen.cache_types[0]}/{chosen.cache_types[1]}"
         beside = f"in addition, up to {chosen.cache_bytes / 1e9:.1f} GB for cached prompts"
         return (
-            f"{table}\ncontext {needed.context:,} × {needed.parallel} requests, {kinds}, {layers}: "
+            f"{table}\ncontext {needed.context:,} × {counted(needed.parallel, 'request')}, {kinds}, {layers}: "
             f"{verdict} on {planned.device}\n{beside}"
         )
 
@@ -251,9 +252,14 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 @app.command()
 def show(context: typer.Context, name: _Name) -> None:
     """Show the metadata of a model."""
+    from llmops_tui.models.aliases import AliasBook
+
     session = session_of(context)
-    facts = _registry(session).get(name).as_dict()
-    session.emit(facts, lambda: "\n".join(f"{key:16} {value}" for key, value in facts.items() if value is not None))
+    model = _registry(session).get(name)
+    aliases = AliasBook(session.catalog).of(model.name)
+    facts = {**model.as_dict(), "aliases": aliases}
+    shown = {**facts, "aliases": ", ".join(aliases) or None}
+    session.emit(facts, lambda: "\n".join(f"{key:16} {value}" for key, value in shown.items() if value is not None))
 
 
 @app.command()
@@ -283,10 +289,21 @@ def verify(
 
 
 @app.command()
-def stop(context: typer.Context, name: _Name) -> None:
+def stop(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="The model's name.")] = None,
+    all_models: Annotated[
+        bool, typer.Option("--all", help="Stop the server of all models (serve --all) and unload its models.")
+    ] = False,
+) -> None:
     """Stop the model's server and free its memory."""
-    from llmops_tui.inference.supervisor import ServerSupervisor
+    from llmops_tui.inference.supervisor import ALL_MODELS, ServerSupervisor
 
     session = session_of(context)
-    stopped = ServerSupervisor(session.workspace).stop(_registry(session).get(name).base.name)
-    session.emit({"model": name, "stopped": stopped}, lambda: f"{name}: {'stopped' if stopped else 'was not loaded'}")
+    if (name is None) != all_models:
+        told = "NAME and --all exclude each other" if all_models else "which model? Give its name, or --all"
+        raise LlmopsError("usage", told, exit_code=ExitCode.USAGE)
+    server = _registry(session).get(name).base.name if name is not None else ALL_MODELS
+    stopped = ServerSupervisor(session.workspace).stop(server)
+    data = {"model": name, "all": all_models, "stopped": stopped}
+    session.emit(data, lambda: f"{name or 'all models'}: {'stopped' if stopped else 'was not loaded'}")

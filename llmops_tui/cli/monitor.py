@@ -10,6 +10,7 @@ import typer
 
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.serve_address import TlsCert, TlsKey, check_encryption, free_port, in_the_clear, keys_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, sentences
 
 if TYPE_CHECKING:
@@ -191,7 +192,9 @@ def alerts(
             kept = save_rules(workspace.alert_rules, _text_of(use))
             for told in unseen(kept, history.series()):
                 session.say(told)
-            session.emit({"rules": [r.model_dump() for r in kept]}, lambda: f"{len(kept)} rules saved and in use")
+            session.emit(
+                {"rules": [r.model_dump() for r in kept]}, lambda: f"{counted(len(kept), 'rule')} saved and in use"
+            )
         elif rules:
             found = load_rules(workspace.alert_rules)
             session.emit({"rules": [r.model_dump() for r in found]}, lambda: dump_rules(found).rstrip())

@@ -16,6 +16,7 @@ import typer
 
 from llmops_tui import streams
 from llmops_tui.cli.options import Globals
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.layout import Workspace, find_workspace
@@ -98,7 +99,9 @@ class Session:
         for _, text in read_notices(workspace):
             self.say(f"notice: {text} (llmops doctor shows and clears this)")
         if workspace.read_only and (waiting := self.event_log.waiting()):
-            self.say(f"{waiting} requests in the event log are not shown yet: the workspace is read-only")
+            self.say(
+                f"{counted(waiting, 'request is', 'requests are')} only in the event log: the workspace is read-only"
+            )
         return Catalog(workspace)
 
     @cached_property

@@ -12,6 +12,7 @@ import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.serve import opener
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import text_of
 
@@ -203,7 +204,9 @@ def export(
         session.emit({"prompt": name, "versions": [v.as_dict() for v in versions]}, lambda: text.rstrip("\n"))
         return
     write_atomic(to.resolve(), text, mode=0o644)
-    session.emit({"file": str(to), "versions": len(versions)}, lambda: f"{len(versions)} versions written to {to}")
+    session.emit(
+        {"file": str(to), "versions": len(versions)}, lambda: f"{counted(len(versions), 'version')} written to {to}"
+    )
 
 
 @app.command("import")
@@ -218,7 +221,7 @@ def import_(
     parsed = prompt_files.parse(_read_text(file, None, "the file"), str(file))
     saved, created = prompt_files.load(PromptStore(session.catalog), parsed)
     facts = {"prompt": parsed.prompt, "versions": [v.number for v in saved], "created": created}
-    session.emit(facts, lambda: f"{parsed.prompt}: {created} new of {len(saved)} versions")
+    session.emit(facts, lambda: f"{parsed.prompt}: {created} new of {counted(len(saved), 'version')}")
 
 
 @app.command()
@@ -287,8 +290,10 @@ def run(
     else:
         session.stream("\n")
     timing = data["timing"]
+    made = data["usage"]["completion_tokens"]
+    length = "no token count" if made is None else counted(made, "token")
     session.say(
-        f"{version.ref} on {model}: {data['usage']['completion_tokens']} tokens, first after {timing['ttft_ms']:.0f} ms, "
+        f"{version.ref} on {model}: {length}, first after {timing['ttft_ms']:.0f} ms, "
         f"{timing['tokens_per_s'] or 0:.0f} tokens/s, {data['finish_reason']}"
     )
 

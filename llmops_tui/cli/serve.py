@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,22 +18,19 @@ from llmops_tui.cli.serve_address import (
     TlsKey,
     announcement,
     check_encryption,
-    free_port,
     in_the_clear,
     keys_of,
+    origins_of,
 )
+from llmops_tui.cli.serve_process import ending_by_signals, port_for, stay, telling
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.options import LoadOptions
-    from llmops_tui.inference.server_record import ServerHandle
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.wire import Reply
     from llmops_tui.models.registry import Model
-
-_POLL_SECONDS = 0.2
-_KEY_WAIT_SECONDS = 5.0
 
 
 def own_options(session: Session) -> LoadOptions:
@@ -64,7 +59,10 @@ def endpoint_of(session: Session, name: str) -> Endpoint:
 @engine_flags
 def serve(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="A registered model.")],
+    model: Annotated[str | None, typer.Argument(help="A registered model.")] = None,
+    all_models: Annotated[
+        bool, typer.Option("--all", help="Serve all registered models at one address, each loaded on demand.")
+    ] = False,
     host: Annotated[
         str, typer.Option(help="Address to listen on; a non-loopback address requires a key.")
     ] = "127.0.0.1",
@@ -80,17 +78,29 @@ def serve(
     tls_key: TlsKey = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="An additional Host header to accept.")] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(help="An Origin whose pages may send requests (CORS).")
+        list[str] | None, typer.Option(help="An origin whose web pages may use the server with its key; *: any.")
     ] = None,
+    spm_infill: Annotated[
+        bool, typer.Option("--spm-infill", help="Tell the model the suffix of a gap before its prefix.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a running server of this model that has other settings.")
     ] = False,
+    max_loaded: Annotated[
+        int | None, typer.Option(min=1, help="With --all: the most models loaded at a time; default: as many as fit.")
+    ] = None,
+    idle_unload: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="MINUTES", help="With --all: unload a model after this time without a request; 0: never."
+        ),
+    ] = None,
     *,
     engine: Engine,
 ) -> None:
-    """Serve a model behind an OpenAI-compatible address until interrupted, or until the terminal is closed."""
+    """Serve a model, or all of them, behind an OpenAI-compatible address until interrupted, or until the terminal is closed."""
     from dataclasses import replace as changed
 
     from llmops_tui.inference.server_conflict import check_replaceable, differences
@@ -98,7 +108,8 @@ def serve(
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
-    found = ModelRegistry(session.catalog).get(model)
+    _check_which(model, all_models, {"--max-loaded": max_loaded, "--idle-unload": idle_unload})
+    found = ModelRegistry(session.catalog).get(model) if model is not None else None
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host=None if socket_path else host)
     certificate, key_of_it = check_encryption(tls_cert, tls_key, address=socket_path is None)
     options = changed(
@@ -111,25 +122,31 @@ def serve(
         keys=keys,
         open_access=no_key,
         allowed_hosts=tuple(allow_host or ()),
-        allowed_origins=tuple(allow_origin or ()),
+        allowed_origins=origins_of(session, allow_origin or (), no_key=no_key),
         tls_cert=certificate,
         tls_key=key_of_it,
+        spm_infill=spm_infill,
         starter=0 if detach else os.getpid(),
     )
+    if found is None:
+        from llmops_tui.cli.serve_all import serve_all
+
+        serve_all(session, options, key_file, max_loaded=max_loaded or 0, idle_minutes=idle_unload, replace=replace)
+        return
     supervisor = ServerSupervisor(session.workspace)
     running = supervisor.find(found.name)
     differing = differences(running, options) if running is not None else []
     already = running is not None and not differing
     if running is not None and already:
-        session.say(f"{model} is already served with these settings")
+        session.say(f"{found.name} is already served with these settings")
         options = changed(options, port=running.asked["port"])
     elif running is not None:
         if not replace:
             check_replaceable(running, differing)
-        session.say(f"{model} is already loaded; its server is replaced")
+        session.say(f"{found.name} is already loaded; its server is replaced")
     if options.host and not already:
-        options = changed(options, port=_port_for(supervisor, running, options.host, options.port))
-    with _ending_by_signals():
+        options = changed(options, port=port_for(supervisor, running, options.host, options.port))
+    with ending_by_signals():
         try:
             _serve_until_ended(session, supervisor, found, options, key_file, already=already)
         except LlmopsError as error:
@@ -139,6 +156,16 @@ def serve(
                     # The terminal may be what ended it.
                     session.say(f"{found.name} is unloaded")
             raise
+
+
+def _check_which(model: str | None, all_models: bool, only_with_all: dict[str, float | None]) -> None:
+    """Refuse a command that names no model or a model beside ``--all``, and flags without what they go with."""
+    if (model is None) != all_models:
+        told = "MODEL and --all exclude each other" if all_models else "which model? Give its name, or --all"
+        raise LlmopsError("usage", told, "llmops serve MODEL, or: llmops serve --all", ExitCode.USAGE)
+    for option, given in only_with_all.items():
+        if given is not None and not all_models:
+            raise LlmopsError("usage", f"{option} goes with --all", exit_code=ExitCode.USAGE)
 
 
 def _serve_until_ended(
@@ -151,7 +178,8 @@ def _serve_until_ended(
     already: bool,
 ) -> None:
     """Start the server, tell where it is, and stay with it where it is not to outlive this command."""
-    handle = _start(session, supervisor, model, options, keep=already)
+    start = supervisor.ensure if already else supervisor.replace
+    handle = start(model, options, waiting=telling(session, model.name))
     for note in handle.notes:
         session.say(note)
     place = f"{handle.address}/v1" if handle.address else f"unix:{handle.socket}"
@@ -163,78 +191,14 @@ def _serve_until_ended(
         "parallel": options.parallel,
         "already": already,
         "notes": list(handle.notes),
+        "allowed_origins": list(options.allowed_origins),
         "encrypted": bool(options.tls_cert) if handle.address else None,
     }
     session.emit(data, lambda: announcement(place, options, key_file, model.name))
     if told := in_the_clear(options.host, encrypted=bool(options.tls_cert)):
         session.say(told)
     if options.starter and not already:
-        _stay(supervisor, handle)
-
-
-@contextlib.contextmanager
-def _ending_by_signals() -> Iterator[None]:
-    """SIGTERM and the end of the terminal end a command as ctrl+c does; what was told to ignore them, as nohup does, goes on."""
-
-    def ended(number: int, _frame: Any) -> None:
-        # A second one must not break off the tidying up after the first.
-        signal.signal(number, signal.SIG_IGN)
-        raise LlmopsError("interrupted", f"ended by {signal.Signals(number).name}", exit_code=ExitCode.INTERRUPTED)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, ended)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _port_for(supervisor: ServerSupervisor, running: ServerHandle | None, host: str, port: int) -> int:
-    """The port to listen on: that of the server that is to be replaced, or a free one.
-
-    Raises:
-        LlmopsError: as :func:`free_port`; another server of ours is named.
-    """
-    from llmops_tui.inference.server_record import address_of
-
-    address = {address_of(host, port, encrypted=encrypted) for encrypted in (False, True)}
-    if running is not None and running.address in address:
-        return port
-    other = next((handle for handle in supervisor.running() if handle.address in address), None)
-    if other is not None:
-        hint = f"Choose another with --port, or stop that server: llmops model stop {other.model}"
-        raise LlmopsError("port_in_use", f"{other.model!r} is served at {other.address}", hint)
-    return free_port(host, port)
-
-
-def _start(
-    session: Session, supervisor: ServerSupervisor, model: Model, options: LoadOptions, *, keep: bool
-) -> ServerHandle:
-    """The server, a new one or the one to ``keep``, when it is ready."""
-    told = False
-
-    def waiting(seconds: float) -> None:
-        nonlocal told
-        if seconds > 1 and not told:
-            told = True
-            session.say(f"loading {model.name} …")
-
-    start = supervisor.ensure if keep else supervisor.replace
-    return start(model, options, waiting=waiting)
-
-
-def _stay(supervisor: ServerSupervisor, handle: ServerHandle) -> None:
-    """Stay until the server ended."""
-    while supervisor.alive(handle):
-        time.sleep(_POLL_SECONDS)
-    raise LlmopsError(
-        "server_ended",
-        f"the server of {handle.model!r} ended: it was stopped, replaced or crashed",
-        f"Its log is {supervisor.log(handle.model)}.",
-    )
+        stay(supervisor, handle)
 
 
 def embed(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from llmops_tui.inference.options import LoadOptions
 
 _KEY_WAIT_SECONDS = 5.0
+# A host's name or address in an origin; no pattern, since origins are compared exactly.
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 # What every command that listens on an address takes.
 TlsCert = Annotated[
     Path | None, typer.Option("--tls-cert", help="Serve over TLS: the certificate in PEM, with its chain.")
@@ -37,6 +42,7 @@ def announcement(place: str, options: LoadOptions, key_file: Path | None, model:
     named = ", ".join(key_name(key) for key in options.keys)
     key = f"key   {key_file} (in traces: {named})" if key_file else "key   not required"
     lines = [f"model {model}", f"url   {place}", key]
+    lines += [f"pages {', '.join(options.allowed_origins)}"] if options.allowed_origins else []
     port = options.port
     if options.host in {"127.0.0.1", "localhost"} and os.environ.get("SSH_CONNECTION") and port:
         lines.append(
@@ -55,6 +61,52 @@ def in_the_clear(host: str, *, encrypted: bool) -> str:
         f"connections to {host} are not encrypted: the key and all texts can be read in transit. "
         "--tls-cert and --tls-key enable TLS; docs/serving.md shows how to use a reverse proxy or SSH"
     )
+
+
+def origins_of(session: Session, given: Sequence[str], *, no_key: bool) -> tuple[str, ...]:
+    """The origins whose pages may use a server, each once and in order.
+
+    Raises:
+        InputRefusedError: ``bad_origin``: no browser sends it so; or any page would be let in without a key.
+    """
+    from llmops_tui.inference.server.origins import ANY, NULL
+
+    for origin in given:
+        sent = _as_sent(origin)
+        if origin not in {ANY, NULL} and (origin != sent or not sent):
+            raise InputRefusedError(
+                "bad_origin",
+                f"--allow-origin {origin[:200]!r} is no origin as browsers send it: scheme, host and port, and nothing else",
+                f"Use --allow-origin {sent}"
+                if sent
+                else "An origin looks like https://app.example or http://localhost:3000.",
+            )
+    anybody = {ANY, NULL} & set(given)
+    if anybody and no_key:
+        raise InputRefusedError(
+            "key_needed",
+            f"with --no-key, --allow-origin {min(anybody)!r} would let every web page use the model",
+            "Leave out --no-key, or name the origins.",
+        )
+    if anybody:
+        session.say(
+            f"--allow-origin {min(anybody)!r}: any web page may send requests; only the key protects the server"
+        )
+    return tuple(sorted(set(given)))
+
+
+def _as_sent(origin: str) -> str:
+    """The origin of an address as a browser sends it; empty where it is none."""
+    try:
+        parts = urlsplit(origin)
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError:
+        return ""
+    if not parts.scheme or not _HOST.fullmatch(host):
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port not in {None, usual} else "")
 
 
 def check_encryption(certificate: Path | None, key: Path | None, *, address: bool) -> tuple[str, str]:

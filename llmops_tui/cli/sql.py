@@ -24,6 +24,6 @@ def sql(
     ingest(catalog, session.event_log)
     answer = run_query(DatasetStore(catalog), query, limit)
     if answer.more:
-        session.say(f"the first {limit} rows are shown; --limit shows more")
+        session.say(f"rows after the first {limit:,} are not shown; --limit shows more")
     data = {"columns": answer.columns, "rows": answer.rows, "truncated": answer.more}
     session.emit(data, lambda: session.rows(answer.columns, answer.rows))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 
 app = typer.Typer(help="Requests with their answers, timings and feedback.")
@@ -165,4 +166,4 @@ def export_traces(
             raise InputRefusedError("bad_header", f"{item!r} is not a header", "--header NAME=VALUE")
         headers[name] = value
     sent = export(_store(session), _wanted(said), otlp, content=content, headers=headers)
-    session.emit({"sent": sent}, lambda: f"{sent:,} traces sent to {otlp}")
+    session.emit({"sent": sent}, lambda: f"{counted(sent, 'trace')} sent to {otlp}")

@@ -11,6 +11,7 @@ import typer
 from llmops_tui.cli import train_export
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of, with_changes
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.regular_files import open_regular
 
@@ -251,7 +252,7 @@ def _tell(session: Session, line: bytes) -> None:
         ),
         "checkpoint": lambda: f"step {step:>6}  checkpoint",
         "start": lambda: (
-            f"from step {step} of {record.get('total')}: {record.get('rows')} rows, "
+            f"from step {step} of {record.get('total')}: {counted(record['rows'], 'row')}, "
             f"{record.get('trainable')} trainable parameters"
         ),
     }

@@ -10,6 +10,7 @@ import typer
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
+from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
@@ -53,20 +54,26 @@ def _plan_text(plan: PlanRecord) -> str:
     shares = ", ".join(f"{name} {memory[name] / 1e9:.2f}" for name in parts)
     lines += [
         (
-            f"data      {data['examples']:,} examples, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
+            f"data      {counted(data['examples'], 'example')}, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
             f"p95 {tokens['p95']:.0f}, max {tokens['max']}; {data['trained_tokens']:,} in the loss"
         ),
         (
             f"memory    {memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.2f} GB free on {memory['device']}: "
             f"{shares} (corrected by {memory['measured_runs']} measured runs)"
         ),
-        f"time      {timing['steps']} steps, {speed or 'not known before a dry run'}",
+        f"time      {counted(timing['steps'], 'step')}, {speed or 'not known before a dry run'}",
         f"disk      {plan['disk']['needed'] / 1e6:,.0f} MB at the most, {plan['disk']['free'] / 1e9:.1f} GB free",
     ]
     parity = plan["parity"]
     if parity:
-        same = "the same tokens" if not parity["different"] else f"{parity['different']} differ"
-        lines.append(f"template  {parity['compared']} conversations in training and in {parity['serving']}: {same}")
+        same = (
+            "the same tokens"
+            if not parity["different"]
+            else f"{parity['different']} {agree(parity['different'], 'differs', 'differ')}"
+        )
+        lines.append(
+            f"template  {counted(parity['compared'], 'conversation')} in training and in {parity['serving']}: {same}"
+        )
     if plan["energy_kwh"] is not None:
         lines.append(f"energy    {plan['energy_kwh']:.2f} kWh at the card's power limit")
     if plan["dry_run"]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.output import Session, session_of
+from llmops_tui.counts import counted
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.record_removal import RecordRemoval
@@ -52,7 +53,7 @@ def _remove(context: typer.Context, kind: Work, name: str, *, yes: bool, force: 
 
     lines = [f"{'forgotten' if yes else 'would be forgotten'}: {each}" for each in found.jobs]
     if kind == Work.EVALUATION:
-        erased = f"erased: {found.answers:,} cached answers" if yes else "would be erased: its cached answers"
+        erased = f"erased: {counted(found.answers, 'cached answer')}" if yes else "would be erased: its cached answers"
         lines.append(f"{erased} that no other run uses; the verdicts of judges stay in answers.db")
     show_removal(session, found, [str(path) for path in found.paths], lines, done=yes)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.file_types import WRITERS, find_writer, not_read_back, type_of
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.writers import formats_for, writer
@@ -98,7 +99,7 @@ def _shaped(version: DatasetVersion, form: str, report: Report) -> Iterator[Row]
                     "row_refused", f"row {number:,}: {error}", "Export the dataset in its own format."
                 ) from error
         done += len(batch)
-        report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
+        report(0.6 * done / max(1, version.rows), f"{done:,} of {counted(version.rows, 'row')}")
 
 
 def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str:

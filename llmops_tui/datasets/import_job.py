@@ -1,9 +1,10 @@
-"""Import of files: a preview with the detected format, then a resumable job that writes a version."""
+"""Import of files: a resumable job that reads them into a new version."""
 
 from __future__ import annotations
 
 import base64
 import gc
+import itertools
 import json
 import re
 import shutil
@@ -12,20 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
-from llmops_tui.datasets.formats.detection import Proposal, recognise
 from llmops_tui.datasets.formats.readers import kind_of, reader
 from llmops_tui.datasets.formats.registry import find_format
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
-from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.records import Column, Row, dump_json
 from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
-from llmops_tui.datasets.sources.discovery import find_sources, read_batches
-from llmops_tui.datasets.sources.json_lines import parse_object
+from llmops_tui.datasets.sources.discovery import find_all, read_batches
+from llmops_tui.datasets.sources.streams import check_encoding
 from llmops_tui.datasets.store import DatasetStore, check_name
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
@@ -39,84 +37,9 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
 
 ENTRY: JobEntry[ImportedRecord] = JobEntry("llmops_tui.datasets.import_job:run_import")
-_LOOK_ROWS = 200
 # A part is so many rows, or what so many bytes of input gave.
 _PART_ROWS = 500_000
 _PART_BYTES = 20 << 20
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What files seem to hold, before anything is imported.
-
-    Attributes:
-        sources: the files and tables that would be read.
-        proposal: their format, with the evidence.
-        rows: some rows as they are in the files.
-        rejects: records among the first that cannot be read.
-        kept_mapping: the mapping that was used last for a table with these columns.
-    """
-
-    sources: tuple[Source, ...]
-    proposal: Proposal
-    rows: tuple[Row, ...]
-    rejects: tuple[Reject, ...]
-    kept_mapping: dict[str, str]
-
-    def canonical(self, form: str, mapping: dict[str, str]) -> list[Row | str]:
-        """The rows as they would be imported; of one that does not fit, why."""
-        read = reader(form, mapping)
-        out: list[Row | str] = []
-        for row in self.rows:
-            try:
-                out.append(read(orjson.loads(dump_json(row))))
-            except RowRefusedError as error:
-                out.append(str(error))
-        return out
-
-
-def preview(store: DatasetStore, paths: Sequence[Path], *, table: str = "", unit: str = "line") -> Preview:
-    """Look at the first rows of files, and at some further on.
-
-    Raises:
-        InputRefusedError: nothing there can be imported.
-    """
-    sources = tuple(s for path in paths for s in find_sources(path.expanduser(), table=table, unit=unit))
-    rows: list[Row] = []
-    rejects: list[Reject] = []
-    for source in sources[:8]:
-        batch = _inspect(source)
-        # From all over the batch: files are often sorted by label.
-        rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
-        rejects += batch.rejects[:_LOOK_ROWS]
-    proposal = recognise(rows)
-    forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
-    if forced and not proposal.mapping:
-        words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}
-        evidence = words.get(sources[0].type, "texts, one row a file")
-        proposal = Proposal(forced, 1.0, (evidence, *proposal.evidence), columns=proposal.columns)
-    return Preview(sources, proposal, tuple(rows[:_LOOK_ROWS]), tuple(rejects), store.mapping(proposal.columns))
-
-
-def _inspect(source: Source) -> Batch:
-    """The first records of a source, and of a mapped file of lines some from further on."""
-    if source.type != "jsonl" or source.path.suffix in {".gz", ".zst", ".zstd"}:
-        return next(iter(read_batches(source)), Batch())
-    batch = Batch()
-    with RawFile(source.path, json_lines=False) as raw:
-        places = [raw.lines(0, _LOOK_ROWS // 2)]
-        places += [raw.lines_at(raw.size * n // 6, _LOOK_ROWS // 10) for n in range(1, 6)] if raw.size > 1 << 18 else []
-        with source.path.open("rb") as file:
-            for line in (line for lines in places for line in lines if 0 < line.length <= KEPT_RAW):
-                file.seek(line.offset)
-                data = file.read(line.length)
-                try:
-                    batch.rows.append(parse_object(data.removeprefix(b"\xef\xbb\xbf")))
-                except ValueError as error:
-                    batch.rejects.append(
-                        Reject(str(source.path), line.number, line.offset, line.length, str(error), data[:200])
-                    )
-    return batch
 
 
 @dataclass
@@ -160,6 +83,7 @@ def start_arguments(
     *,
     table: str = "",
     unit: str = "line",
+    encoding: str = "",
 ) -> ImportArguments:
     """The arguments of an import job, checked before it starts.
 
@@ -177,6 +101,7 @@ def start_arguments(
         "mapping": mapping or {},
         "table": table,
         "unit": unit,
+        "encoding": check_encoding(encoding),
     }
 
 
@@ -188,16 +113,21 @@ def run_import(
     mapping: dict[str, str],
     table: str,
     unit: str,
+    encoding: str = "",
 ) -> ImportedRecord:
     """The job: read the files into a new version of a dataset. Started again in its folder, it goes on where it was."""
     store = DatasetStore(Catalog(context.workspace))
-    sources = [s for path in paths for s in find_sources(Path(path), table=table, unit=unit)]
+    sources = find_all([Path(path) for path in paths], table=table, unit=unit, encoding=encoding)
     done = _Import(context, sources, form, mapping)
     columns = done.read()
+    if done.state.rejected and not done.rows:
+        raise _nothing_read(done)
     context.report(0.9, "hashing the files")
     inputs = [(str(s.path), digest_of(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
     kind = kind_of(form, mapping)
-    settings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
+    settings: ReadSettings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
+    if encoding:
+        settings["encoding"] = encoding
     parent = next(iter(store.logs().get(name, [])), None)
     context.report(0.95, "hashing the rows")
     made: list[DatasetVersion] = []
@@ -211,7 +141,7 @@ def run_import(
         name,
         kind=kind,
         columns=columns,
-        recipe=Recipe("import", settings, tuple(inputs)),
+        recipe=Recipe("import", dict(settings), tuple(inputs)),
         rejected=done.state.rejected,
         parent=parent.number if parent else None,
         beside=store_rejects,
@@ -222,6 +152,17 @@ def run_import(
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
     return {**version.as_dict(), "blank_lines": done.state.blank}
+
+
+def _nothing_read(done: _Import) -> InputRefusedError:
+    rejects = done.first_rejects()
+    told = "; ".join(f"line {reject.line:,}: {reject.reason}" for reject in rejects)
+    utf8 = any("UTF-8" in reject.reason for reject in rejects)
+    return InputRefusedError(
+        "nothing_imported",
+        f"none of {counted(done.state.rejected, 'record')} could be read as {done.form}: {told}",
+        "If the file is not UTF-8, give --encoding, for example latin-1." if utf8 else "Choose another --format.",
+    )
 
 
 def digest_of(path: Path) -> str:
@@ -262,7 +203,7 @@ def read_files(
     folder: Path, paths: Sequence[Path], settings: ReadSettings, tell: Callable[[float, str], None]
 ) -> list[Column]:
     """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
-    sources = [s for p in paths for s in find_sources(p, table=settings["table"], unit=settings["unit"])]
+    sources = find_all(paths, table=settings["table"], unit=settings["unit"], encoding=settings.get("encoding", ""))
     return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
 
 
@@ -270,10 +211,11 @@ class _Import:
     """Reads sources into parts in the job's folder, and keeps note of how far it is after each part."""
 
     def __init__(
-        self, context: JobContext | _Folder, sources: list[Source], form: str, mapping: dict[str, str]
+        self, context: JobContext | _Folder, sources: Sequence[Source], form: str, mapping: dict[str, str]
     ) -> None:
         self._context = context
         self._sources = sources
+        self.form = form
         self._read = reader(form, mapping)
         self._plain = form == "tabular" and not mapping
         self._mapped = bool(mapping)
@@ -321,7 +263,7 @@ class _Import:
     def _report(self, number: int, share: float) -> None:
         count = self._writer.rows + len(self._rows)
         rejected = f", {self.state.rejected:,} rejected" if self.state.rejected else ""
-        self._context.report(0.9 * (number + share) / len(self._sources), f"{count:,} rows{rejected}")
+        self._context.report(0.9 * (number + share) / len(self._sources), f"{counted(count, 'row')}{rejected}")
 
     def _take(self, source: Source, batch: Batch) -> None:
         rejects = batch.rejects
@@ -361,6 +303,17 @@ class _Import:
             kept.save(self._state_path)
 
         self._writer.add(rows, written)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read."""
+        return self._writer.rows
+
+    def first_rejects(self) -> list[Reject]:
+        """The first three records that were rejected."""
+        with self._rejects.open("rb") as file:
+            facts = [json.loads(line) for line in itertools.islice(file, 3)]
+        return [Reject(**fact | {"raw": base64.b64decode(fact["raw"])}) for fact in facts]
 
     def store_rejects(self, workspace: Workspace, version: DatasetVersion) -> None:
         """Keep what was rejected beside the version."""

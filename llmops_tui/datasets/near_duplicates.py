@@ -1,9 +1,10 @@
 """Near-duplicates: word shingles, MinHash sketches in bands to find candidates, and exact Jaccard to decide.
 
-Jaccard similarity of two texts is that of their sets of five-word shingles, case and punctuation left out
-(Broder, "On the resemblance and containment of documents", 1997). With 20 bands of 6 hashes a pair of similarity s is
-looked at with probability 1 - (1 - s^6)^20: 0.997 at 0.8, 0.92 at 0.7 (Leskovec, Rajaraman, Ullman, "Mining of
-Massive Datasets", chapter 3.4).
+Jaccard similarity of two texts is that of their sets of five-word shingles, case and the punctuation of prose left out
+(Broder, "On the resemblance and containment of documents", 1997). Signs that carry meaning, such as those of sums and of
+code, and emoji are words of their own, and so is each character of a language that puts no blanks between words. With 20
+bands of 6 hashes a pair of similarity s is looked at with probability 1 - (1 - s^6)^20: 0.997 at 0.8, 0.92 at 0.7
+(Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.4).
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui.words import WORD
+
 SHINGLE_WORDS = 5
 BANDS, HASHES = 20, 6
-_WORD = re.compile(r"\w+")
+_SIGNS = "+*/=<>^|~\\\\#@$%&¬±×÷°€£¥₹\u2190-\u23ff\u2600-\u27bf\U0001f000-\U0001faff"
+# A hyphen within a word joins it; before a number or a blank it is a minus.
+_WORD = re.compile(rf"{WORD}|[{_SIGNS}]|(?<!\w)-|-(?=[\s\d])")
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _BATCH = 20_000
 _ALL_PAIRS = 24
@@ -98,6 +103,7 @@ class Sketches:
     """The sketches of many texts, added in batches."""
 
     def __init__(self) -> None:
+        self._frames: list[bytes] = []
         self._shingler = Shingler()
         self._keys: list[Hashes] = []
         self._shingles: list[Hashes] = []
@@ -106,10 +112,11 @@ class Sketches:
     def __len__(self) -> int:
         return len(self._shingles) + len(self._texts)
 
-    def add(self, texts: Iterable[str]) -> None:
-        """Add texts; their positions go on from those before."""
+    def add(self, texts: Iterable[str], frame: bytes = b"") -> None:
+        """Add texts; their positions go on from those before. Only texts with the same ``frame`` make pairs."""
         for text in texts:
             self._texts.append(text)
+            self._frames.append(frame)
             if len(self._texts) >= _BATCH:
                 self._sketch()
 
@@ -139,7 +146,7 @@ class Sketches:
         seen: set[tuple[int, int]] = set()
         for band in range(BANDS):
             for left, right in _candidates(keys[:, band], split_at):
-                if (left, right) not in seen:
+                if (left, right) not in seen and self._frames[left] == self._frames[right]:
                     seen.add((left, right))
                     similarity = self.similarity(left, right)
                     if similarity >= threshold:
@@ -189,8 +196,3 @@ def clusters(pairs: Iterable[Pair]) -> list[list[int]]:
     for item in sorted(parent):
         found.setdefault(root(item), []).append(item)
     return [members for _, members in sorted(found.items())]
-
-
-def normal(text: str) -> str:
-    """A text without case, and with single blanks: what counts as the same question."""
-    return " ".join(text.lower().split())

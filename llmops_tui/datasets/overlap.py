@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llmops_tui.datasets.near_duplicates import Shingler, Sketches, normal
+from llmops_tui.datasets.identity import media_of, normal
+from llmops_tui.datasets.near_duplicates import Shingler, Sketches
 from llmops_tui.datasets.records import question_text
 from llmops_tui.datasets.reports import OverlapRecord
 from llmops_tui.datasets.version import DatasetVersion
@@ -89,11 +90,15 @@ def compare_texts(left: tuple[str, list[str]], right: tuple[str, list[str]], thr
 
 
 def asked_texts(version: DatasetVersion) -> list[str]:
-    """What each row asks."""
+    """What each row asks, with the media that it asks about: another image makes another question."""
     columns = tuple(
         c.name for c in version.columns if c.type == "text" and c.name not in {"id", "label", "category", "answer"}
     )
-    return [question_text(version.kind, row, columns) for batch in version.read() for _, row in batch]
+    return [
+        "\n".join([question_text(version.kind, row, columns), *media_of(row)])
+        for batch in version.read()
+        for _, row in batch
+    ]
 
 
 def _shared_ngrams(left: list[str], right: list[str]) -> list[tuple[int, int]]:

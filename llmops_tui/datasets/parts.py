@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row, dump_json
+from llmops_tui.datasets.column_types import EXACT, typed_column
+from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import make_folder_within, sync_folder
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 200
 GROUP_ROWS = 10_000
 _HASHED_ROWS = 50 * GROUP_ROWS
-_EXACT = 2**53
 Columns = dict[str, object]
 """The columns of some rows by name, as arrays or lists of as many values each."""
 _COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
@@ -91,7 +91,7 @@ class PartWriter:
                 values: list[Any] = list(map(itemgetter(name), rows))
             except KeyError:
                 values = [row.get(name) for row in rows]
-            kind, column, largest = _column(values, read_texts=self._read_texts)
+            kind, column, largest = typed_column(values, read_texts=self._read_texts)
             if kind is not None:
                 part.types[name] = kind
                 data[name] = column
@@ -166,16 +166,16 @@ class PartWriter:
                 largest[name] = max(largest.get(name, 0), part.largest.get(name, 0))
                 types[name] = self._unify(types.get(name, kind), kind)
         # An integer too large for a double cannot share a column of numbers.
-        mixed = {n for n, t in types.items() if t == "number" and largest[n] > _EXACT}
+        mixed = {n for n, t in types.items() if t == "number" and largest[n] > EXACT}
         return {n: ("text" if self._read_texts else "json") if n in mixed else t for n, t in types.items()}
 
     def _unify(self, left: Type, right: Type) -> Type:
         if left == right:
             return left
-        if {left, right} == {"integer", "number"}:
-            return "number"
         # Numbers read from texts are written as they stood.
-        return "text" if self._read_texts and {left, right} <= {"integer", "number", "text"} else "json"
+        if self._read_texts and {left, right} <= {"integer", "number", "text"}:
+            return "text"
+        return "number" if {left, right} == {"integer", "number"} else "json"
 
     def _rewrite(self, number: int, part: Part, columns: list[Column]) -> None:
         path = part_path(self.folder, number)
@@ -206,66 +206,6 @@ def _converted(column: Column, stored: Type | None) -> str:
 SQL_TYPES: dict[str, str] = {
     "text": "VARCHAR", "json": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN",
 }  # fmt: skip
-
-
-def _column(values: list[Any], *, read_texts: bool) -> tuple[Type | None, Any, int]:
-    """The type of some values, the values as numpy holds them, and the largest integer among them."""
-    types = set(map(type, values))
-    missing = type(None) in types
-    types.discard(type(None))
-    if not types:
-        return None, None, 0
-    if types == {str}:
-        if read_texts and (read := _numbers(values)) is not None:
-            return _column(read, read_texts=False)
-        return "text", _objects(values), 0
-    if types == {bool}:
-        return "boolean", _masked(values, np.bool_, False) if missing else np.array(values, np.bool_), 0
-    if types <= {int, float}:
-        return _number_column(values, types, missing=missing)
-    return "json", _objects([None if v is None else dump_json(v) for v in values]), 0
-
-
-def _number_column(values: list[Any], types: set[type], *, missing: bool) -> tuple[Type, Any, int]:
-    """Integers where all are and fit into 64 bits, numbers where no integer among them is too large to be one."""
-    if types == {int}:
-        try:
-            made = _masked(values, np.int64, 0) if missing else np.array(values, np.int64)
-        except OverflowError:
-            return "json", _objects([None if v is None else dump_json(v) for v in values]), 0
-        return "integer", made, max(abs(int(made.min())), abs(int(made.max())))
-    largest = max((abs(v) for v in values if type(v) is int), default=0)
-    if largest <= _EXACT:
-        return "number", _masked(values, np.float64, 0.0) if missing else np.array(values, np.float64), 0
-    return "json", _objects([None if v is None else dump_json(v) for v in values]), 0
-
-
-def _numbers(values: list[str | None]) -> list[Any] | None:
-    """Texts as integers, or as decimal numbers, where writing them again gives the same texts."""
-    given = [v for v in values if v is not None]
-    first = given[0]
-    if not (first[:1].isdigit() or first[:1] == "-"):
-        return None
-    try:
-        if all(str(int(v)) == v for v in given):
-            return [None if v is None else int(v) for v in values]
-        # DuckDB and Python write plain decimals of this length alike.
-        if all("." in v and len(v) <= 15 and repr(float(v)) == v and "e" not in v for v in given):
-            return [None if v is None else float(v) for v in values]
-    except ValueError:
-        return None
-    return None
-
-
-def _objects(values: list[Any]) -> Any:
-    out = np.empty(len(values), object)
-    out[:] = values
-    return out
-
-
-def _masked(values: list[Any], kind: Any, filler: Any) -> Any:
-    data = np.array([filler if v is None else v for v in values], kind)
-    return np.ma.masked_array(data, mask=[v is None for v in values])
 
 
 def part_path(folder: Path, number: int) -> Path:

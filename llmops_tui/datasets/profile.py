@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.sets import label_column
-from llmops_tui.datasets.near_duplicates import normal
+from llmops_tui.datasets.identity import row_key
 from llmops_tui.datasets.operations.selection import shuffled
 from llmops_tui.datasets.profile_record import (
     ColumnStatistics,
@@ -200,7 +201,7 @@ def _turns(version: DatasetVersion, rows: Rows) -> Turns | None:
 
 
 def _duplicates(version: DatasetVersion, rows: Rows) -> Duplicates:
-    different = len({hash(normal(whole_text(version.kind, row))) for row in rows})
+    different = len({row_key(version.kind, row, "content") for row in rows})
     # A sample sees fewer pairs than there are, so its share of duplicates is a lower bound.
     return {"rows": len(rows) - different, "of": len(rows), "lower_bound": len(rows) < version.rows}
 
@@ -256,7 +257,10 @@ def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: in
         trained += text.tokenizer.counts(learned)
         for (role, _), count in zip(said, text.tokenizer.counts([t for _, t in said]), strict=True):
             by_role[role] += count
-        report(0.4 + 0.6 * (begin + len(batch)) / len(rows), f"{begin + len(batch):,} of {len(rows):,} rows tokenized")
+        report(
+            0.4 + 0.6 * (begin + len(batch)) / len(rows),
+            f"{begin + len(batch):,} of {counted(len(rows), 'row')} tokenized",
+        )
     if not lengths:
         return {"model": text.model.name, "failed": dict(failed.most_common(5)), "looked_at": 0, "total": 0}
     values = np.array(lengths)

@@ -223,4 +223,7 @@ def whole_text(kind: str, row: Row) -> str:
     """All that a row says, as one text; what near-duplicates and overlaps are found by."""
     if kind in {"tabular", "text"}:
         return "\n".join(value for value in row.values() if isinstance(value, str))
-    return "\n".join(content_text(m.get("content")) for m in conversation(kind, row))
+    turns = conversation(kind, row)
+    if kind == "preference":
+        turns += as_messages(row.get("rejected"), "assistant")
+    return "\n".join(content_text(m.get("content")) for m in turns)

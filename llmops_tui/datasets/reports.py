@@ -5,7 +5,7 @@ Rows are counts, or numbers from 0 where they are named; shares are from 0 to 1,
 
 from __future__ import annotations
 
-from typing import Any, Required, TypedDict
+from typing import Any, NotRequired, Required, TypedDict
 
 
 class ColumnRecord(TypedDict):
@@ -65,15 +65,20 @@ class ImportArguments(TypedDict):
     mapping: dict[str, str]
     table: str
     unit: str
+    encoding: str
 
 
 class ReadSettings(TypedDict):
-    """How the rows of files are read: which table or unit of a file, as which format, and which columns as which."""
+    """How the rows of files are read: which table or unit of a file, as which format, and which columns as which.
+
+    ``encoding`` is there where the texts were said to be in another one than UTF-8.
+    """
 
     table: str
     unit: str
     format: str
     mapping: dict[str, str]
+    encoding: NotRequired[str]
 
 
 class ExportedRecord(TypedDict):

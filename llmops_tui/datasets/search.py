@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import Indexed
@@ -47,7 +48,7 @@ class SearchIndex:
                     ((n + 1, "\n".join(t for _, t in texts(self._version.kind, row))) for n, row in batch),
                 )
                 done += len(batch)
-                report(done / max(1, self._version.rows), f"{done:,} of {self._version.rows:,} rows indexed")
+                report(done / max(1, self._version.rows), f"{done:,} of {counted(self._version.rows, 'row')} indexed")
             connection.commit()
         finally:
             connection.close()

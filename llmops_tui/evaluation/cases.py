@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.import_job import import_now, preview, suggested_name
+from llmops_tui.datasets.import_job import import_now, suggested_name
+from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.records import answer_text, conversation, dump_json
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion

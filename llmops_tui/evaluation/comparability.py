@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_tui.counts import counted
 from llmops_tui.evaluation.run import EvalRun
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
@@ -43,7 +44,9 @@ def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comp
     if not common:
         refused.append("they have no case in common")
     elif common < max(of):
-        notes.append(f"{common:,} cases are in both, of {of[0]:,} and {of[1]:,}; only these are compared")
+        notes.append(
+            f"{counted(common, 'case is', 'cases are')} in both, of {of[0]:,} and {of[1]:,}; the others are not compared"
+        )
     refused += [
         f"{what} differs: {_told(one.get(name))} and {_told(two.get(name))}"
         for name, what in _MUST.items()

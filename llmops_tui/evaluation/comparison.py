@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparability import Comparable, comparable
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
@@ -223,7 +224,7 @@ def _sentence(d: Difference) -> str:
         seen = points(d.smallest, share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
         text = f"No difference on {d.name} was found {sure}; less than {seen} may be missed with this number of cases."
     if d.losses:
-        text += f" {d.losses:,} case{'s' if d.losses > 1 else ''} got worse."
+        text += f" {counted(d.losses, 'case')} got worse."
     return text
 
 

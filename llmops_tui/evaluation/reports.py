@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.gates import Ruling
 from llmops_tui.evaluation.run import EvalRun
@@ -250,7 +251,7 @@ def markdown(run: EvalRun) -> str:
     lines = [
         f"# {safe_line(run.name)}",
         "",
-        f"{summary['cases']:,} cases of {run.suite_ref}, asked of {safe_line(run.asked.model)}"
+        f"{counted(summary['cases'], 'case')} of {run.suite_ref}, asked of {safe_line(run.asked.model)}"
         + (f" with {run.asked.prompt}" if run.asked.prompt else "")
         + ".",
         "",

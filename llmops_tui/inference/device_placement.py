@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware import memory
 from llmops_tui.hardware.cuda_devices import CudaDevice, cuda_devices, environment_for
@@ -202,7 +203,8 @@ def _with_shares(gpus: Sequence[CudaDevice], options: LoadOptions) -> tuple[list
     numbered = sorted(gpus, key=lambda gpu: gpu.number)
     if len(options.tensor_split) != len(numbered):
         raise _refuse(
-            f"tensor_split has {len(options.tensor_split)} shares, and there are {len(numbered)} GPUs ({_names(numbered)})",
+            f"tensor_split has {counted(len(options.tensor_split), 'share')}, "
+            f"and this machine has {counted(len(numbered), 'GPU')} ({_names(numbered)})",
             "Give one share per GPU; 0 excludes a GPU.",
         )
     share = {gpu.name: part for gpu, part in zip(numbered, options.tensor_split, strict=True)}

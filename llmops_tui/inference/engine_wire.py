@@ -15,6 +15,17 @@ from llmops_tui.models.engine_settings import SettingsRecord
 TokenRecord = list[Any]
 """[id, bytes, log-probability, alternatives as [id, bytes, log-probability]]; none where there is no log-probability."""
 
+INFILL_UNSUPPORTED = (
+    "the vocabulary of this model has no tokens that mark a gap",
+    "Use a model that was trained to fill in, such as a code model.",
+)
+"""Why a text with a gap cannot be answered, and what to do."""
+NO_RANK = (
+    "this model does not rank texts: its file names no pooling of the kind 'rank'",
+    "Use a reranking model, such as a cross-encoder or Qwen3-Reranker converted to GGUF.",
+)
+"""Why documents cannot be ranked, and what to do."""
+
 
 class EngineStart(SettingsRecord, total=False):
     """What an engine's process is started with: as :class:`llmops_tui.inference.engine.parameters.EngineOptions`."""
@@ -39,6 +50,9 @@ class EngineInfo(TypedDict, total=False):
     embedding_length: int
     model_bytes: int
     engine: str
+    fills: bool
+    generates: bool
+    ranks: bool
 
 
 class EngineState(TypedDict, total=False):
@@ -78,19 +92,38 @@ class SamplingRecord(TypedDict, total=False):
     stop: tuple[str, ...]
 
 
+class FileRecord(TypedDict):
+    """A file, or a piece of one, that a model sees before the text it fills in."""
+
+    filename: str
+    text: str
+
+
+class FillRecord(TypedDict):
+    """A gap that is to be filled in: the text before it, or its tokens, and after it; ``suffix_first`` is the marks' order."""
+
+    before: str | list[int]
+    after: str
+    files: list[FileRecord]
+    suffix_first: bool
+
+
 class Call(TypedDict, total=False):
     """What is asked of an engine; each operation reads its own of the fields.
 
-    What is to be gone on from is a ``text``, or its ``tokens``. ``inputs`` are the texts or tokens to embed, ``name`` and
+    What is to be gone on from is a ``text``, or its ``tokens``, or what stands around a gap (``fill``), of which ``cut``
+    tokens were left out. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and
     ``path`` an adapter, whose chat template may have further ``visible`` marks and ``ends`` of answers. A message that was
     ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
     """
 
-    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "adapter", "state", "cancel"]]
+    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel"]]
     id: str
     text: str
     add_special: bool
     tokens: list[int]
+    fill: FillRecord
+    cut: int
     parameters: SamplingRecord
     adapter: str
     logprobs: int | None
@@ -104,6 +137,7 @@ class Call(TypedDict, total=False):
     parse_special: bool
     pieces: bool
     inputs: Sequence[str | list[int]]
+    query: str
     dimensions: int | None
     name: str
     path: str
@@ -112,10 +146,11 @@ class Call(TypedDict, total=False):
 
 
 class Generated(Timings, total=False):
-    """What came of a generation; ``error`` says why there is no answer."""
+    """What came of a generation; ``error`` says why there is no answer, ``stopped_by`` which stop text ended one."""
 
     finish_reason: Required[str]
     error: str
+    stopped_by: str
     truncated_tokens: int
     context: int
     seed: int
@@ -147,12 +182,14 @@ Result = Generated | Embedded | EngineState | Told
 
 
 class TextEvent(TypedDict):
-    """Text of an answer that is certain, and the records of its tokens."""
+    """Text of an answer that is certain, and the records of its tokens; the first one counts those of the prompt."""
 
     id: str
     event: Literal["text"]
     text: str
     tokens: NotRequired[list[TokenRecord]]
+    prompt_tokens: NotRequired[int]
+    reused_tokens: NotRequired[int]
 
 
 class ScoredEvent(TypedDict):

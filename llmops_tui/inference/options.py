@@ -18,7 +18,8 @@ IDLE_SECONDS = 900.0
 class ServingSettings:
     """How a model server behaves. ``host`` and ``port`` are where others reach it, with one of ``keys``.
 
-    ``open_access`` asks for no key. With ``tls_cert`` and ``tls_key``, files in PEM, the address is encrypted.
+    ``open_access`` asks for no key. ``spm_infill`` tells a model what follows a gap before what precedes it.
+    With ``tls_cert`` and ``tls_key``, files in PEM, the address is encrypted.
     """
 
     trace_content: str = "keep"
@@ -32,6 +33,7 @@ class ServingSettings:
     allowed_origins: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
+    spm_infill: bool = False
     # The process that a server ends with; 0 for one that outlives whoever starts it.
     starter: int = 0
 
@@ -50,6 +52,7 @@ class ServingRecord(TypedDict, total=False):
     allowed_origins: list[str] | tuple[str, ...]
     tls_cert: str
     tls_key: str
+    spm_infill: bool
     starter: int
 
 
@@ -58,6 +61,7 @@ class AskedRecord(SettingsRecord, ServingRecord, total=False):
 
     wait: bool
     socket: str
+    max_loaded: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,16 @@ class LoadOptions(EngineSettings, ServingSettings):
 
     wait: bool = False
     socket: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterOptions(LoadOptions):
+    """How all models are served at one address: where, how each is loaded, and how long it stays without a request.
+
+    ``max_loaded`` are loaded at a time, 0 for as many as fit.
+    """
+
+    max_loaded: int = 0
 
 
 def options_from(settings: Settings) -> LoadOptions:

@@ -16,7 +16,13 @@ class StreamingText:
         self._stop = tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._tail = ""
-        self.stopped = False
+        self.stopped_by: str | None = None
+        """The stop string that ended the text; none while it goes on."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string ended the text."""
+        return self.stopped_by is not None
 
     @property
     def held(self) -> int:
@@ -39,10 +45,10 @@ class StreamingText:
         if not self._stop:
             return text
         self._tail += text
-        hits = [at for at in (self._tail.find(s) for s in self._stop) if at >= 0]
+        hits = [(at, s) for at, s in ((self._tail.find(s), s) for s in self._stop) if at >= 0]
         if hits:
-            self.stopped = True
-            certain, self._tail = self._tail[: min(hits)], ""
+            first, self.stopped_by = min(hits, key=lambda hit: hit[0])
+            certain, self._tail = self._tail[:first], ""
             return certain
         held = 0 if final else max(self._overlap(s) for s in self._stop)
         cut = len(self._tail) - held

@@ -21,7 +21,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.fallback import apply_known, remembered
 from llmops_tui.inference.memory_reservation import check_loadable, lease, ledger
-from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingRecord, ServingSettings
+from llmops_tui.inference.options import AskedRecord, LoadOptions, RouterOptions, ServingRecord, ServingSettings
 from llmops_tui.inference.server_lock import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.server_record import ServedRecord, ServerHandle, ServerRecord, age_of, handle_of, read_record
 from llmops_tui.jobs.process import boot_time, endings_put_off, identify
@@ -34,6 +34,9 @@ from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held
 
+# The name of the one server of all models, which no model can have; as commands take it.
+ALL_MODELS = "--all"
+_SERVER, _ROUTER = "llmops_tui.inference.server", "llmops_tui.inference.router"
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
@@ -49,7 +52,7 @@ class ServerSupervisor:
 
     def running(self) -> list[ServerHandle]:
         """The servers that are alive now."""
-        handles = (self._read(path) for path in sorted(self._folder.glob("*.json")))
+        handles = (self._read(path) for path in self._states())
         return [handle for handle in handles if handle is not None]
 
     def fallen(self) -> list[ServerHandle]:
@@ -58,9 +61,7 @@ class ServerSupervisor:
         One of before the machine started is none, nor is one of the workspace that this one was copied from. Each is one until
         its model is loaded again, or stopped.
         """
-        return [
-            handle for path in sorted(self._folder.glob("*.json")) if (handle := self._read_fallen(path)) is not None
-        ]
+        return [handle for path in self._states() if (handle := self._read_fallen(path)) is not None]
 
     def find(self, model: str) -> ServerHandle | None:
         """The live server of one model; one that was only just started is waited for until it says which process it is."""
@@ -106,42 +107,63 @@ class ServerSupervisor:
             self.stop(model.name)
             return self._start(model, options, waiting)
 
+    def serve_all(self, options: RouterOptions, *, waiting: Callable[[float], None] | None = None) -> ServerHandle:
+        """The one server of all models, in place of one that may run; found and stopped by :data:`ALL_MODELS`.
+
+        Raises:
+            LlmopsError: it could not be started; the message has the cause.
+        """
+        with self._start_lock(ALL_MODELS):
+            self.stop(ALL_MODELS)
+            record = self._record(ALL_MODELS, options, options)
+            with self._explained(ALL_MODELS):
+                handle = self._spawn(ALL_MODELS, record, _ROUTER)
+            self._wait_ready(handle, waiting)
+            return handle
+
+    def _record(self, name: str, options: LoadOptions, asked: LoadOptions, model: Model | None = None) -> ServerRecord:
+        """What a server is started with; without a model it is that of all."""
+        started: ServedRecord = {
+            "workspace": str(self.workspace.root),
+            "model": name,
+            "path": str(model.path) if model else "",
+            "sha256": model.sha256 if model else "",
+            "socket": options.socket or str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
+            "key": secrets.token_urlsafe(32),
+            "chat_template": model.header.get("chat_template") if model else None,
+            **cast("SettingsRecord", part(EngineSettings, options)),
+            **cast("ServingRecord", part(ServingSettings, options)),
+        }
+        return {"options": started, "asked": cast("AskedRecord", asdict(asked)), "notes": []}
+
+    @contextlib.contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        """Say of what the system refuses that it is the start of a server."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno == errno.ENOSPC
+            raise LlmopsError(
+                "disk_full" if full else "server_start_failed",
+                f"the server of {name!r} cannot be started: "
+                + (f"no space left for {self._folder}" if full else f"{error.strerror}: {error.filename}"),
+                "Free some space and try again." if full else "Check that the workspace's folder is writable.",
+            ) from error
+
     def _start(self, model: Model, options: LoadOptions, waiting: Callable[[float], None] | None) -> ServerHandle:
         me = identify(os.getpid())
         assert me is not None
         # The memory is taken before anything is loaded, in our name until the server has one of its own.
         taken, planned = lease(self.workspace, model, options, me, waiting)
         asked, options = options, planned.options
-        started: ServedRecord = {
-            "workspace": str(self.workspace.root),
-            "model": model.name,
-            "path": str(model.path),
-            "sha256": model.sha256,
-            "socket": options.socket or str(self.workspace.make_sockets() / f"{new_id('s')}.sock"),
-            "key": secrets.token_urlsafe(32),
-            "chat_template": model.header.get("chat_template"),
-            **cast("SettingsRecord", part(EngineSettings, options)),
-            **cast("ServingRecord", part(ServingSettings, options)),
-        }
         try:
-            record: ServerRecord = {
-                "options": started,
-                "asked": cast("AskedRecord", asdict(asked)),
-                "notes": list(planned.notes),
-            }
-            handle = self._spawn(model.name, record, planned.environment, taken.lock)
+            with self._explained(model.name):
+                record = self._record(model.name, options, asked, model)
+                record["notes"] = list(planned.notes)
+                handle = self._spawn(model.name, record, _SERVER, planned.environment, taken.lock)
         except LlmopsError:
             ledger().give_back(taken)
             raise
-        except OSError as error:
-            ledger().give_back(taken)
-            full = error.errno == errno.ENOSPC
-            raise LlmopsError(
-                "disk_full" if full else "server_start_failed",
-                f"the server of {model.name!r} cannot be started: "
-                + (f"no space left for {self._folder}" if full else f"{error.strerror}: {error.filename}"),
-                "Free some space and try again." if full else "Check that the workspace's folder is writable.",
-            ) from error
         ledger().hand_over(taken, handle.process)
         self._wait_ready(handle, waiting)
         found = remembered(model.path)
@@ -183,6 +205,10 @@ class ServerSupervisor:
     def _folder(self) -> Path:
         return self.workspace.runs / "servers"
 
+    def _states(self) -> list[Path]:
+        """The records of models' servers; that of all models is no model's."""
+        return sorted(path for path in self._folder.glob("*.json") if path != self._state(ALL_MODELS))
+
     def _state(self, model: str) -> Path:
         return self._folder / f"{model}.json"
 
@@ -219,7 +245,9 @@ class ServerSupervisor:
             return handle.lock not in {0, lock_of(self._folder, handle.model).stat().st_ino}
         return False
 
-    def _spawn(self, model: str, record: ServerRecord, environment: dict[str, str], lease_lock: int) -> ServerHandle:
+    def _spawn(
+        self, model: str, record: ServerRecord, module: str, environment: dict[str, str] | None = None, *leases: int
+    ) -> ServerHandle:
         state = self._state(model)
         try:
             # Asked to end before it listens for that, the process does so when it is ready for it, in good order.
@@ -227,14 +255,14 @@ class ServerSupervisor:
                 record = {**record, "lock": os.fstat(claimed.fileno()).st_ino}
                 write_atomic(state, json.dumps({**record, "pid": 0, "started": 0}))
                 process = subprocess.Popen(
-                    module_command("llmops_tui.inference.server", str(state)),
+                    module_command(module, str(state)),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
-                    pass_fds=(claimed.fileno(), lease_lock),
+                    pass_fds=(claimed.fileno(), *leases),
                     cwd="/",
-                    env={**os.environ, **environment, "LLMOPS_SERVER": model},
+                    env={**os.environ, **(environment or {}), "LLMOPS_SERVER": model},
                 )
                 claimed.write(str(process.pid).encode())
         except (LlmopsError, OSError):

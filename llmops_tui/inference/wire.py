@@ -40,6 +40,7 @@ class Usage(TypedDict, total=False):
     completion_tokens: int | None
     total_tokens: int
     prompt_tokens_details: dict[str, int]
+    completion_tokens_details: dict[str, int]
 
 
 class Timings(TypedDict, total=False):
@@ -116,13 +117,28 @@ class Embedded(TypedDict):
     embedding: list[float]
 
 
+class RankedDocument(TypedDict):
+    """The place of a document among all that were ranked, and its text."""
+
+    text: str
+
+
+class Ranked(TypedDict):
+    """One document of a ranking: its place among those given, its score, and the document where it was asked for."""
+
+    index: int
+    relevance_score: float
+    document: NotRequired[RankedDocument]
+
+
 class Reply(TypedDict, total=False):
-    """What an endpoint answers: choices, or of ``/v1/embeddings`` data, or of ``/tokenize`` tokens with their text."""
+    """What an endpoint answers: choices, or of ``/v1/embeddings`` data, or tokens with their text, or results."""
 
     choices: list[Choice]
     usage: Usage
     timings: Timings
     data: list[Embedded]
+    results: list[Ranked]
     tokens: list[int]
     pieces: list[str]
     text: str

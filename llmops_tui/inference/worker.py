@@ -139,6 +139,7 @@ class _Worker:
             "tokenize": self._spell,
             "detokenize": self._spell,
             "embed": self._embed,
+            "rank": self._embed,
             "adapter": self._adapter,
             "state": lambda _message: self._scheduler.state(),
             "cancel": self._cancel,
@@ -194,6 +195,7 @@ class _Worker:
         request = Request(
             id=message["id"],
             tokens=list(message["tokens"]),
+            cut=message.get("cut", 0),
             hidden=hidden,
             parameters=_parameters(message["parameters"]),
             adapter=message.get("adapter", ""),
@@ -232,7 +234,11 @@ class _Worker:
 
         inputs = cast("list[list[int]]", tokenized(self._scheduler.native, message)["inputs"])
         self._embeddings.submit(
-            message["id"], inputs, adapter=message.get("adapter", ""), dimensions=message.get("dimensions")
+            message["id"],
+            inputs,
+            adapter=message.get("adapter", ""),
+            dimensions=message.get("dimensions"),
+            rank=message["op"] == "rank",
         )
 
     def _adapter(self, message: Call) -> Told:

@@ -24,7 +24,7 @@ _BACKOFF_SECONDS = (0.0, 0.5, 2.0)
 _PAUSE_SECONDS = (30.0, 60.0, 120.0, 300.0)
 _STEADY_SECONDS = 60.0
 # What shows that the engine does its work.
-_WORK = {"generate", "embed"}
+_WORK = {"generate", "embed", "rank"}
 
 
 class EngineProcess:

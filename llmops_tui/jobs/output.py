@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmops_tui.counts import counted
 from llmops_tui.regular_files import open_regular, read_regular
 from llmops_tui.rotating_log import MOST, rotate
 from llmops_tui.workspace.files import append_bytes
@@ -107,7 +108,7 @@ class OutputLog:
         told = f"the first bytes are in {head.name}" + (
             f", the bytes before these in {older.name}" if older.exists() else ""
         )
-        self._append(f"[llmops: {left_out:,} earlier bytes are omitted; {told}]\n".encode())
+        self._append(f"[llmops: {counted(left_out, 'earlier byte')} omitted; {told}]\n".encode())
         self._begin = self._size
 
 

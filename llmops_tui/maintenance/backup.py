@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmops_tui import __version__
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance import check_catalog
@@ -125,7 +126,7 @@ def _refuse_damage(workspace: Workspace, tell: Callable[[float], None]) -> list[
     errors = [error for error in report.errors if error.place != own]
     if errors:
         first = errors[0]
-        more = f" and {len(errors) - 1} more files" if len(errors) > 1 else ""
+        more = f" and {counted(len(errors) - 1, 'more file')}" if len(errors) > 1 else ""
         raise InputRefusedError(
             "workspace_damaged",
             f"{first.place} {first.text}{more}; no backup was made".strip(),

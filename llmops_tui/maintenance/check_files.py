@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from llmops_tui.counts import counted
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.erasure import due_mark
 from llmops_tui.maintenance.findings import Report
@@ -66,7 +67,10 @@ def against_checksums(workspace: Workspace, report: Report, tell: Callable[[floa
     fresh = sorted(there - known.files.keys())
     if fresh:
         shown = ", ".join(fresh[:3]) + (" …" if len(fresh) > 3 else "")
-        report.note("files", f"{len(fresh)} were created since the last checksums and cannot be compared: {shown}")
+        report.note(
+            "files",
+            f"{counted(len(fresh), 'file was', 'files were')} created since the last checksums and cannot be compared: {shown}",
+        )
 
 
 def _still_there(workspace: Workspace, name: str, checksum: FileChecksum, report: Report) -> bool:
@@ -113,7 +117,7 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
         elif size > checksum.size and kind == "file":
             report.error(name, f"grew from {checksum.size:,} to {size:,} bytes", _DAMAGED)
         return
-    if kind in {"sqlite", "duckdb"} and (writes != checksum.writes or (kind == "sqlite" and _log(path))):
+    if kind in {"sqlite", "duckdb"} and (writes not in {checksum.writes, None} or (kind == "sqlite" and _log(path))):
         # Written since: its own structure and its rows are checked, its pages cannot be compared.
         report.note(name, "was written since its last checksum, so its pages were not compared; its rows are checked")
         if kind == "sqlite":
@@ -130,7 +134,7 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
     part = checksums.chunk_size(checksum.size)
     first = wrong[0] * part
     last = min(checksum.size, first + part) - 1
-    more = f" and {len(wrong) - 1} more places" if len(wrong) > 1 else ""
+    more = f" and {counted(len(wrong) - 1, 'more place')}" if len(wrong) > 1 else ""
     report.error(name, f"was not changed by llmops: bytes {first:,} to {last:,}{more}", _DAMAGED)
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from llmops_tui.counts import agree
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sync_folder
 
@@ -59,7 +60,8 @@ def delete_paths(paths: Sequence[Path]) -> None:
     if failed:
         cause = failed[0][1].__cause__ or failed[0][1]
         names = ", ".join(str(path) for path, _ in failed[:3]) + (" …" if len(failed) > 3 else "")
-        what = f"{len(failed)} of {len(paths)} files and folders cannot be removed and are unchanged: {names}"
+        still = agree(len(failed), "is", "are")
+        what = f"{len(failed)} of {len(paths)} files and folders cannot be removed and {still} unchanged: {names}"
         reason = getattr(cause, "strerror", None) or str(cause)
         raise LlmopsError("not_taken_away", f"{what} ({reason}); the rest was removed", _HINT) from failed[0][1]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.evaluation.runner.cache import FILE as ANSWERS
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.results import answer_texts
@@ -137,7 +138,8 @@ def other_traces(workspace: Workspace, ids: Sequence[str]) -> tuple[str, ...]:
             if search.finds(b"\n".join(raw.values())):
                 found |= {one for one, text in raw.items() if search.finds(text)}
     first = min(found, default="")
-    return (f"{len(found):,} other traces, such as {first} (llmops traces remove {first})",) if found else ()
+    such = agree(len(found), "", "such as ")
+    return (f"{counted(len(found), 'other trace')}, {such}{first} (llmops traces remove {first})",) if found else ()
 
 
 def texts_of(workspace: Workspace, ids: Sequence[str]) -> Iterator[tuple[TextSearch, set[str]]]:
@@ -271,9 +273,10 @@ def _copies(workspace: Workspace, ids: Sequence[str]) -> Iterator[str]:
             names = ", ".join(path.name for path in having[:3]) + (
                 f" and {len(having) - 3} more" if len(having) > 3 else ""
             )
+            these, them = agree(len(having), "this one", "these"), agree(len(having), "it", "them")
             yield (
-                f"{len(having)} backups in {folder}: {names}. Make a backup without them (llmops backup {folder}), then delete "
-                "these; or they are replaced by newer backups in time"
+                f"{counted(len(having), 'backup')} in {folder}: {names}. Make a backup without the texts "
+                f"(llmops backup {folder}), then delete {these}, or wait until newer backups replace {them}"
             )
     for path in sorted(workspace.root.parent.glob(f"{workspace.root.name}.before-*")):
         if path.is_dir() and path.stat().st_ctime >= first - _DAY:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.maintenance.records import FindingRecord, ReportRecord
 
@@ -22,6 +23,14 @@ class Finding:
         return {"level": self.level, "place": self.place, "text": self.text, "remedy": self.remedy}
 
 
+# One of what reports count, in the words of a sentence.
+_ONE = {
+    "checksums recorded": "checksum recorded",
+    "rows of the catalog": "row of the catalog",
+    "kinds of references": "kind of references",
+    "columns of JSON": "column of JSON",
+    "recipes and suites": "recipe or suite",
+}
 # What JSON has called some counts since the first version.
 _COUNTS = {"rows of the catalog": "rows of the book", "checksums recorded": "files sealed"}
 
@@ -54,6 +63,13 @@ class Report:
     def count(self, what: str, number: int = 1) -> None:
         """Something was inspected."""
         self.looked_at[what] = self.looked_at.get(what, 0) + number
+
+    @property
+    def tally(self) -> str:
+        """How much was inspected of each kind, in words."""
+        return ", ".join(
+            counted(number, _ONE.get(what, what.removesuffix("s")), what) for what, number in self.looked_at.items()
+        )
 
     @property
     def errors(self) -> list[Finding]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.runner.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
@@ -327,7 +328,7 @@ def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]
         return
     sql = "SELECT sum(strlen(output) + strlen(messages::VARCHAR)) FROM requests WHERE list_contains(?::VARCHAR[], id)"
     size = int(Catalog(workspace).read(lambda connection: connection.execute(sql, [ids]).fetchall())[0][0] or 0)
-    yield Removal(f"{len(ids):,} traces", f"older than {days} days, without feedback", size)
+    yield Removal(counted(len(ids), "trace"), f"older than {days} days, without feedback", size)
     for path in inspect(workspace, ids).files:
         yield Removal(_name(workspace, path), "it contains texts of those traces", _size(path), path)
 

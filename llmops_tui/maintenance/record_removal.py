@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -26,7 +27,7 @@ from llmops_tui.workspace.layout import Workspace
 if TYPE_CHECKING:
     import duckdb
 
-_MADE_OF = {"run": "runs", "evaluation": "evaluations", "training": "training runs"}
+_MADE_OF = {"run": "run", "evaluation": "evaluation", "training": "training run"}
 
 
 class Kept(StrEnum):
@@ -159,17 +160,17 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
             [list(hashes)],
         ).fetchall()
     )
-    return [f"{count:,} {_MADE_OF.get(kind, f'things by {kind}')} derived from it" for kind, count in rows]
+    return [f"{counted(count, _MADE_OF.get(kind, f'{kind} result'))} derived from it" for kind, count in rows]
 
 
 def _labels_on(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
     """The labels that go with a dataset."""
-    counted = Catalog(workspace).read(
+    labels = Catalog(workspace).read(
         lambda connection: connection.execute(
             "SELECT count(*) FROM annotations WHERE list_contains(?::VARCHAR[], sha256)", [list(hashes)]
         ).fetchall()
     )[0][0]
-    return [f"{counted:,} labels of it are deleted with it"] if counted else []
+    return [f"{counted(labels, 'label')} of it {agree(labels, 'is', 'are')} deleted with it"] if labels else []
 
 
 def _forget_dataset(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:

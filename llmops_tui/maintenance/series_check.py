@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance.archive import members, read_manifest
 from llmops_tui.maintenance.records import LookedRecord
@@ -86,5 +87,5 @@ def _inspect(path: Path, passphrase: str, read: dict[str, dict[str, str]]) -> Ba
 
 
 def _shortly(names: list[str], what: str) -> list[str]:
-    more = [f"and {len(names) - _NAMED} more files"] if len(names) > _NAMED else []
+    more = [f"and {counted(len(names) - _NAMED, 'more file')}"] if len(names) > _NAMED else []
     return [f"{name} {what}" for name in sorted(names)[:_NAMED]] + more

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import delete_paths
 from llmops_tui.maintenance.erasure import erase_deleted, note_erasure
@@ -68,13 +69,14 @@ class TraceRemoval:
     def told(self) -> list[str]:
         """What goes or went, and what stays, in lines."""
         if self.done:
-            lines = [f"{self.traces:,} traces and {self.feedback:,} pieces of feedback are deleted"]
-            kept = f"{self.answers:,} cached answers of evaluations with their texts are deleted"
+            said = counted(self.feedback, "piece of feedback", "pieces of feedback")
+            lines = [f"{counted(self.traces, 'trace')} and {said} deleted"]
+            kept = f"{counted(self.answers, 'cached answer')} of evaluations with their texts deleted"
             lines += [kept] if self.answers else []
             lines += [f"also deleted: an older copy of the catalog: {name}" for name in self.copies]
         else:
             lines = [
-                f"{self.traces:,} traces would be deleted with their feedback, and cached answers with their texts"
+                f"{counted(self.traces, 'trace')} would be deleted with all feedback, and cached answers with their texts"
             ]
         goes = f"has their texts, and {'is' if self.done else 'would be'} deleted"
         lines += [f"{name} {'still has their texts' if self.kept_files else goes}" for name in self.files]

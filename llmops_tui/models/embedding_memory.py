@@ -19,8 +19,8 @@ LONGEST = 2048
 _SMALLEST_STEP = 64
 # llama.cpp keeps a row of logits for every position that is embedded: steps are cut so that these stay small.
 _LOGITS_BYTES = 64 * 1024 * 1024
-# Mean, first token, last token: the poolings that make one vector of a text.
-_POOLED = range(1, 4)
+# Mean, first token, last token, rank: the poolings that make one vector, or one score, of a text.
+_POOLED = range(1, 5)
 
 
 @dataclass(frozen=True)

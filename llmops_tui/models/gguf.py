@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.gguf_header import GgufHeader, names_no_model
 from llmops_tui.models.header_limits import exceeded_limit
@@ -137,7 +138,7 @@ def read_header(path: Path) -> GgufHeader:
 def _read(path: Path, state: tuple[int, ...]) -> GgufHeader:
     """One state of a file is read once: checks, plans and screens ask for the same header again and again."""
     if state[2] < 24:
-        raise refuse(path, f"it has only {state[2]} bytes")
+        raise refuse(path, f"it has only {counted(state[2], 'byte')}")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return _parse(_Reader(data, path))
 
@@ -187,6 +188,7 @@ def _parse(reader: _Reader) -> GgufHeader:
         embedding_bytes=sizes.get("token_embd.weight", 0),
         own_output_bytes=sum(size for name, size in sizes.items() if name.startswith("output")),
         has_output="output.weight" in sizes,
+        has_classifier=any(name.startswith("cls.") for name in sizes),
     )
 
 

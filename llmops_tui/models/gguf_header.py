@@ -36,6 +36,8 @@ class GgufHeader:
     # The output's own tensors, and whether its matrix is among them.
     own_output_bytes: int = 0
     has_output: bool = False
+    # Whether it has what makes scores of what it read, as models that rank or classify do.
+    has_classifier: bool = False
 
     @property
     def tied(self) -> bool:
@@ -129,6 +131,7 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
         embedding_bytes=sum(h.embedding_bytes for h in headers),
         own_output_bytes=sum(h.own_output_bytes for h in headers),
         has_output=any(h.has_output for h in headers),
+        has_classifier=any(h.has_classifier for h in headers),
     )
 
 

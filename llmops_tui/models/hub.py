@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmops_tui.bounded_http import holding
+from llmops_tui.counts import agree, counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.remote_file import SHA256, RemoteFile, file_name
 from llmops_tui.models.shards import ENDING, shard_of, without_ending
@@ -156,7 +157,9 @@ def group(files: dict[str, RemoteFile]) -> tuple[list[Offer], dict[str, str]]:
         names = shard.all() if shard is not None else [path]
         done.update(names)
         missing = len([name for name in names if name not in files])
-        why = no_model(path) or (f"{missing} of its {len(names)} files are missing" if missing else "")
+        why = no_model(path) or (
+            f"{missing} of its {counted(len(names), 'file')} {agree(missing, 'is', 'are')} missing" if missing else ""
+        )
         if why:
             left_out[path] = why
         else:

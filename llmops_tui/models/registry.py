@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.models.aliases import alias_like, forget_aliases
 from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
@@ -213,6 +214,13 @@ class ModelRegistry:
                 raise InputRefusedError(
                     "name_taken", f"another model is registered as {model.name!r}", "Choose another name with --name."
                 )
+            taken = alias_like(connection, model.name)
+            if taken is not None:
+                raise InputRefusedError(
+                    "name_taken",
+                    f"{taken[0]!r} is an alias of {taken[1]!r}",
+                    f"Choose another name with --name, or remove the alias: llmops model alias --remove {taken[0]}",
+                )
             connection.execute(
                 f"INSERT OR REPLACE INTO models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -268,9 +276,14 @@ class ModelRegistry:
         raise NotFoundError("model", name, f"Known: {known}.")
 
     def remove(self, name: str) -> None:
-        """Forget a model; its file stays."""
+        """Forget a model, and its aliases; its file stays."""
         self.get(name)
-        self.catalog.write(lambda connection: connection.execute("DELETE FROM models WHERE name = ?", [name]))
+
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            connection.execute("DELETE FROM models WHERE name = ?", [name])
+            forget_aliases(connection, name)
+
+        self.catalog.write(work)
 
     def verify(self, name: str, progress: Callable[[float], None] | None = None) -> Model:
         """Read the whole file again and compare its hash.

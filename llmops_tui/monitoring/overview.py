@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from llmops_tui.counts import counted
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalog import Catalog
@@ -198,7 +199,7 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
     if seen.queue:
         steps.append(Step(f"{_answers(seen.queue)} in the review queue", "traces", "is:queue"))
     steps += [
-        Step(f"{name}: {count:,} rows with problems that checks found", "datasets", name)
+        Step(f"{name}: {counted(count, 'row')} with problems that checks found", "datasets", name)
         for name, count in seen.problems
     ]
     if seen.usable >= 10:

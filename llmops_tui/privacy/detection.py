@@ -158,7 +158,9 @@ def _ids(text: str) -> Iterator[tuple[int, int]]:
 
 # ── phone ──
 
-_PHONE = re.compile(r"(?<![\w.,:/#-])(?:\+|00)?\(?\d[\d ().\u00a0/-]{5,20}\d(?![\w-])(?!\.\d)(?!,\d)")
+_PHONE = re.compile(
+    r"(?:(?<![\w.,:/#-])|(?<=(?i:\btel:))|(?<=(?i:\bfax:)))(?:\+|00)?\(?\d[\d ().\u00a0/-]{5,20}\d(?![\w-])(?!\.\d)(?!,\d)"
+)
 _PHONE_WORDS = re.compile(
     r"(?i)\b(?:phone|call(?:ed|ing)?|tel(?:ephone|efon|éfono)?|mobile|cell|whatsapp|fax|dial|ring|reach (?:me|us|him|her)|sms|"
     r"text me|handy|number is|hotline|line|contact)\b"
@@ -208,11 +210,13 @@ _TOKENS = re.compile(
     r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{1,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
 )
+# The word may be a part of a longer name, such as DB_PASSWORD, clientSecret or API_KEY_PROD, and stand in quotes.
 _ASSIGNED = re.compile(
-    r"(?i)\b(?:api[_ -]?key|access[_ -]?key|secret(?:[_ -]?key)?|auth[_ -]?token|access[_ -]?token|token|passw(?:or)?d"
-    r"|passphrase|pwd)"
-    r"\b(?:\s+is)?\s*[:=]?\s*[\"'`]?([^\s\"'`,;<>\[\]]{8,200})"
+    r"(?i)(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:api[_ -]?key|access[_ -]?key|private[_ -]?key"
+    r"|secret(?:[_ -]?(?:access[_ -]?)?key)?|auth[_ -]?token|access[_ -]?token|token|passw(?:or)?d|passphrase|pwd)"
+    r"(?![a-z])(?:_[a-z0-9]{1,20}){0,2}[\"']?(?:\s+is)?\s*(?:=>|[:=])?\s*[\"'`]?([^\s\"'`,;<>\[\]]{8,200})"
 )
+_BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+([a-z0-9._~+/-]{16,2000}=*)")
 _IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@]+:([^\s:/@]{3,100})@")
 
 
@@ -227,6 +231,9 @@ def _secrets(text: str) -> Iterator[tuple[int, int]]:
         )
         if mixed and entropy(value) > 2.5:
             yield match.start(1), match.start(1) + len(value)
+    for match in _BEARER.finditer(text):
+        if re.search(r"\d", match.group(1)) and entropy(match.group(1)) > 2.5:
+            yield match.span(1)
     for match in _IN_URL.finditer(text):
         yield match.span(1)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import NotRequired, TypedDict
 
 from llmops_tui import __version__
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.traces.records import Said
 from llmops_tui.traces.store import Trace, TraceFilter, TraceStore
@@ -236,6 +237,6 @@ def _batches(store: TraceStore, wanted: TraceFilter) -> Iterator[list[Trace]]:
 def _failed(address: str, cause: str, sent: int) -> LlmopsError:
     return LlmopsError(
         "export_failed",
-        f"{address}: {cause}; {sent} traces were sent before",
+        f"{address}: {cause}; {counted(sent, 'trace')} sent before",
         "Check that the collector is running, and try again.",
     )

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.parts import PartWriter
 from llmops_tui.datasets.privacy.replacement import replace_in_row
 from llmops_tui.datasets.store import DatasetStore
@@ -135,7 +136,7 @@ def make_version(datasets: DatasetStore, name: str, gathered: Gathered, shape: s
         writer.add(gathered.rows)
         columns = writer.finish()
         said = ", ".join(f"{count} {kind}" for kind, count in gathered.personal.most_common())
-        note = f"{len(gathered.rows)} rows from traces" + (
+        note = f"{counted(len(gathered.rows), 'row')} from traces" + (
             f"; {said} {'redacted' if privacy == 'redact' else 'left in'}" if said else ""
         )
         inputs = tuple((trace, trace) for trace in dict.fromkeys(gathered.traces))

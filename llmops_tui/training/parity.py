@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.records import CONTENT_COLUMNS, Row, conversation
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.models.registry import Model
@@ -98,8 +99,8 @@ def check_parity(parity: Parity | None) -> list[Finding]:
             Finding(
                 "error",
                 "parity",
-                f"{parity.different} of {parity.compared} conversations have different tokens in {parity.serving} "
-                "than in training",
+                f"{parity.different} of {counted(parity.compared, 'conversation')} "
+                f"{agree(parity.different, 'has', 'have')} different tokens in {parity.serving} than in training",
                 "Serving would differ from training: use the same template and tokenizer in both.",
             )
         )
@@ -108,8 +109,9 @@ def check_parity(parity: Parity | None) -> list[Finding]:
             Finding(
                 "warn",
                 "prompt",
-                f"{parity.prompts} of {parity.compared} prompts, as {parity.serving} is asked, do not stand before the "
-                f"answer in training: it is asked with {first['serving'][-60:]!r} and taught {first['training'][-60:]!r}",
+                f"{parity.prompts} of {counted(parity.compared, 'prompt')}, as {parity.serving} is asked, "
+                f"{agree(parity.prompts, 'does', 'do')} not stand before the answer in training: it is asked with "
+                f"{first['serving'][-60:]!r} and taught {first['training'][-60:]!r}",
                 "Give the data its thinking, or switch it off: chat_template_kwargs, such as {enable_thinking: false}.",
             )
         )

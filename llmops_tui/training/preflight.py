@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.tokens import TWICE, ModelText, TokenView
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.registry import Model
@@ -43,7 +44,7 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             Finding(
                 level,
                 "without_target",
-                f"{report.without_target} of {rows} rows have no tokens in the loss and are skipped",
+                f"{report.without_target} of {counted(rows, 'row')} skipped: no tokens in the loss",
                 "Inspect them on the datasets screen; raise batch.max_length if their answers are cut.",
             )
         )
@@ -52,14 +53,16 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             Finding(
                 "warn",
                 "cut",
-                f"{report.cut} of {rows} rows are longer than {recipe.batch.max_length} tokens and are cut",
+                f"{report.cut} of {counted(rows, 'row')} cut: longer than {recipe.batch.max_length} tokens",
                 f"The longest has {report.longest}; batch.max_length decides. Such as {', '.join(report.cut_rows)}.",
             )
         )
     for problem, (count, where) in report.problems.items():
         level = "error" if TWICE in problem else "warn"
         found.append(
-            Finding(level, "row_problem", f"{count} of {rows} rows: {problem}", f"Such as {', '.join(where)}.")
+            Finding(
+                level, "row_problem", f"{count} of {counted(rows, 'row')}: {problem}", f"Such as {', '.join(where)}."
+            )
         )
     if not examples.held_out:
         found.append(
@@ -67,7 +70,11 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
         )
     steps = recipe.steps(len(examples.train))
     if steps < 20 and not recipe.max_steps:
-        found.append(Finding("warn", "few_steps", f"the run has {steps} steps", "Use more epochs, or a smaller batch."))
+        found.append(
+            Finding(
+                "warn", "few_steps", f"the run has {counted(steps, 'step')}", "Use more epochs, or a smaller batch."
+            )
+        )
     return found
 
 

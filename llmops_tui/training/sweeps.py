@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 import yaml
 
 from llmops_tui.child_python import module_command
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.jobs.entries import JobEntry
@@ -254,7 +255,7 @@ def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> SweepResul
             for k, v in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
         }
     best = changed(recipe, study.best_trial.params | {"name": f"{recipe.name}-best"[:64]})
-    number = store.save_recipe(best, f"the best of {len(done)} trials, loss {study.best_value:.4g}")
+    number = store.save_recipe(best, f"the best of {counted(len(done), 'trial')}, loss {study.best_value:.4g}")
     return {
         "best": study.best_trial.params,
         "loss": study.best_value,

@@ -37,6 +37,7 @@ LARGE = 256 * 1024 * 1024
 # Where others go on in new files: what is printed, copies of the catalog.
 _APPENDED = ("logs/", "backups/")
 _DUCKDB_HEADERS = (4096, 8192)
+_DUCKDB_HEADER = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ def chunks_of(path: Path, size: int) -> tuple[str, ...]:
 
 
 def writes_of(path: Path, kind: str) -> int | None:
-    """How often a database was written, as its own header tells; none for other files.
+    """How often a database was written, as its own header tells; none for other files, and without its whole header.
 
     Of DuckDB the number of its newest checkpoint: two headers take turns, each a checksum and that number first.
     """
@@ -279,10 +280,13 @@ def writes_of(path: Path, kind: str) -> int | None:
             return int.from_bytes(file.read(COUNTER.stop)[COUNTER], "big")
     if kind == "duckdb":
         with path.open("rb") as file:
-            numbers = []
+            numbers: list[int] = []
             for place in _DUCKDB_HEADERS:
                 file.seek(place)
-                numbers.append(int(struct.unpack("<QQ", file.read(16))[1]))
+                header = file.read(_DUCKDB_HEADER.size)
+                if len(header) < _DUCKDB_HEADER.size:
+                    return None
+                numbers.append(int(_DUCKDB_HEADER.unpack(header)[1]))
         return max(numbers)
     return None
 
@@ -298,7 +302,7 @@ def _spoilt(workspace: Workspace, name: str, before: FileChecksum, fresh: FileCh
     kind = kind_of(name)
     if kind == "duckdb":
         # A checkpoint may make a catalog shorter, and then it counts itself.
-        return fresh.size < before.size and fresh.writes == before.writes
+        return fresh.size < before.size and fresh.writes in {before.writes, None}
     if kind == "sqlite" or (before.inode != fresh.inode and name.startswith(_APPENDED)):
         return False
     return fresh.size < before.size or chunks_of(workspace.root / name, before.size) != before.chunks

@@ -37,6 +37,7 @@ class RequestRecord(TypedDict, total=False):
     parameters: Mapping[str, object]
     output: str
     finish_reason: str
+    stopped_by: str
     error: str | None
     prompt_tokens: int | None
     completion_tokens: int | None

@@ -29,6 +29,17 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{_encode(milliseconds, _TIME_LENGTH)}{_encode(secrets.randbits(20), _RANDOM_LENGTH)}"
 
 
+def made_at(identifier: str) -> float | None:
+    """When an id of :func:`new_id` was made, in seconds since 1970; none of what is no such id."""
+    digits = identifier.rpartition("_")[2]
+    if len(digits) != _TIME_LENGTH + _RANDOM_LENGTH or not set(digits) <= set(ALPHABET):
+        return None
+    milliseconds = 0
+    for digit in digits[:_TIME_LENGTH]:
+        milliseconds = milliseconds * 32 + ALPHABET.index(digit)
+    return _EPOCH + milliseconds / 1000
+
+
 def resolve_prefix(kind: str, given: str, ids: Iterable[str]) -> str:
     """The one id that ``given`` stands for: whole, or a prefix with or without the kind before it.
 

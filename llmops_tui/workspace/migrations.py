@@ -124,6 +124,14 @@ MIGRATIONS: tuple[Migration, ...] = (
         "what clients of the endpoint said of their requests, and with which key",
         ("ALTER TABLE requests ADD COLUMN client JSON",),
     ),
+    Migration(
+        8,
+        "other names of models",
+        (
+            """CREATE TABLE model_aliases (
+                alias VARCHAR PRIMARY KEY, model VARCHAR NOT NULL, created_at DOUBLE NOT NULL)""",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

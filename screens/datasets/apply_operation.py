@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.operation import Operation
 from screens.shell.job_progress import follow_job
@@ -41,5 +42,5 @@ async def apply_operation(shell: Shell, progress: Panel, operation: Operation) -
     if made.sha256 == version.sha256:
         shell.say(f"Nothing changed: {made.note}.")
     else:
-        shell.say(f"{made.ref}: {made.rows:,} rows, {made.note}. z undoes it.")
+        shell.say(f"{made.ref}: {counted(made.rows, 'row')}, {made.note}. z undoes it.")
     return made

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from llmops_tui.counts import counted
 from screens.datasets import rendering
 from screens.datasets.operation import Operation, OperationWanted
 from screens.shell.pane import Pane
@@ -79,7 +80,8 @@ class ChecksPane(Pane):
             for problem in problems:
                 options.add_option(rendering.check_option(problem, report["of"]))
             options.highlighted = min(former, len(problems) - 1)
-            note = f"{sum(bool(p['rows']) for p in problems)} problems, {len(report['clean'])} checks found nothing"
+            found = counted(sum(bool(p["rows"]) for p in problems), "problem")
+            note = f"{found}, {counted(len(report['clean']), 'check')} found nothing"
         self.set_note(note)
 
     @property

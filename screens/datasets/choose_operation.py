@@ -15,7 +15,9 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 Chosen = Operation | Split | Export | Rejects
 # Operation, title, note, what is asked for; nothing where it starts at once.
 _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
-    ("dedup", "Deduplicate", "remove exact duplicates", ""),
+    ("dedup", "Deduplicate", "remove rows that are the same in all columns", ""),
+    ("dedup-content", "Deduplicate by content", "also rows that differ in their ids alone", ""),
+    ("dedup-text", "Deduplicate by text", "whatever the roles, images and other columns are", ""),
     ("dedup-near", "Deduplicate, near too", "also near-duplicates that share four fifths", ""),
     ("against", "Remove another dataset's rows", "such as an evaluation set", "name of that dataset"),
     ("redact", "Redact", "replace personal data with placeholders such as [EMAIL]", ""),
@@ -102,7 +104,9 @@ def _plain(name: str, text: str) -> tuple[str, dict[str, Any], list[str]]:
     """An operation with its parameters and further inputs, read from what was typed."""
     words = text.split()
     if name.startswith("dedup"):
-        return "dedup", {"method": "near" if name == "dedup-near" else "exact"}, []
+        if name == "dedup-near":
+            return "dedup", {"method": "near"}, []
+        return "dedup", {"method": "exact", "same": name.removeprefix("dedup").strip("-") or "row"}, []
     if name == "against":
         return "dedup", {}, [text.strip()]
     if name == "sample":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.diff_screen import VersionDiffScreen
 from screens.shell.shell import Shell
@@ -19,7 +20,7 @@ async def compare_versions(shell: Shell, version: DatasetVersion) -> None:
 
     def note(v: DatasetVersion) -> str:
         parent = v.dataset == version.dataset and v.number == version.parent
-        return f"{v.rows:,} rows  {v.note}{'  parent' if parent else ''}"
+        return f"{counted(v.rows, 'row')}  {v.note}{'  parent' if parent else ''}"
 
     choices = [Choice(v.ref, v.ref, note(v)) for v in others]
     ref = await shell.ask(ChoiceDialog(f"Compare {version.ref} with", choices, "There is nothing to compare with."))

@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import DataTable, Input, Static
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.sql_suggester import ColumnSuggester
@@ -118,7 +119,7 @@ class ConsoleScreen(Modal[str | None]):
             table.add_column(Text(safe_line(name, 40)))
         for row in answer.rows:
             table.add_row(*(Text(safe_line("" if v is None else str(v), 120)) for v in row))
-        more = f"the first {_ROWS} rows; f2 saves all" if answer.more else f"{len(answer.rows):,} rows"
+        more = f"the first {_ROWS} rows; f2 saves all" if answer.more else counted(len(answer.rows), "row")
         note.update(Content(more))
 
     def action_keep(self) -> None:
@@ -140,7 +141,7 @@ class ConsoleScreen(Modal[str | None]):
             note.update(Content.styled(safe_line(error.message, 400), "$error"))
             return
         self._kept = version.ref
-        note.update(Content.styled(f"saved as {version.ref}: {version.rows:,} rows", "$success"))
+        note.update(Content.styled(f"saved as {version.ref}: {counted(version.rows, 'row')}", "$success"))
 
     def action_close(self) -> None:
         """Close."""

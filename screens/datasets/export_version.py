@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from llmops_tui.counts import counted
 from screens.datasets.operation import Export
 from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
@@ -33,7 +34,7 @@ async def export_version(shell: Shell, progress: Panel, export: Export) -> None:
     )
     made = await follow_job(services, progress, job)
     if made["reads_back"]:
-        shell.say(f"{made['path']}: {made['rows']:,} rows; reading it back gives the same rows.")
+        shell.say(f"{made['path']}: {counted(made['rows'], 'row')}; reading it back gives the same rows.")
     else:
         shell.say(
             f"{made['path']}: importing it gives different rows: {made['differs']}", severity="warning", seconds=12

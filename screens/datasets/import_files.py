@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from screens.datasets.import_screen import ImportScreen
 from screens.shell.job_progress import follow_job
@@ -15,12 +16,10 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.import_job import Preview
+    from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.reports import ImportArguments
 
-_HINT = (
-    "JSONL, JSON, CSV, TSV, Parquet, text, Markdown, SQLite, dataset folder, .gz, .zst. The files are previewed first."
-)
+_HINT = "JSONL, JSON, CSV, Parquet, Arrow, text, SQLite, a dataset folder; compressed or not. The files are previewed first."
 
 
 async def ask_for_import(shell: Shell) -> ImportArguments | None:
@@ -56,7 +55,7 @@ def _paths(text: str) -> list[Path]:
 
 async def _inspect(shell: Shell, paths: list[Path]) -> tuple[Preview, str] | None:
     """What files seem to hold, and the table where one had to be chosen; none where none was."""
-    from llmops_tui.datasets.import_job import preview
+    from llmops_tui.datasets.import_preview import preview
 
     datasets = shell.services.datasets
     try:
@@ -93,5 +92,5 @@ async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments
     made = await follow_job(services, progress, job)
     ref = f"{made['dataset']}@{made['version']}"
     apart = f", {made['rejected']:,} rejected" if made["rejected"] else ""
-    shell.say(f"{ref}: {made['rows']:,} rows{apart}.")
+    shell.say(f"{ref}: {counted(made['rows'], 'row')}{apart}.")
     return ref

@@ -19,7 +19,7 @@ from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.import_job import Preview
+    from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.raw import RawFile
 
 _SHOWN_ROWS = 12
@@ -146,16 +146,16 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         return Content.assemble(*parts)
 
     def _raw_content(self) -> Content:
-        from llmops_tui.datasets.sources.discovery import is_binary
+        from llmops_tui.datasets.sources.discovery import is_plain
 
-        path = self._seen.sources[0].path
-        if path.is_dir() or path.suffix in {".gz", ".zst"} or is_binary(path):
+        source = self._seen.sources[0]
+        if not is_plain(source):
             rows = [json.dumps(row, ensure_ascii=False)[:2000] for row in self._seen.rows[:_SHOWN_ROWS]]
             return Content(safe_text("This file is not plain text; its first records:\n\n" + "\n".join(rows)))
         if self._file is None:
             from llmops_tui.datasets.raw import RawFile
 
-            self._file = RawFile(path)
+            self._file = RawFile(source.path)
         parts: list[str | tuple[str, str]] = []
         for line in self._file.lines(self._line, _PAGE):
             parts += [

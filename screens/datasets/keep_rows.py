@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from screens.datasets.operation import Operation
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
@@ -21,7 +22,7 @@ async def keep_rows(shell: Shell, window: RowWindow) -> Operation | None:
     version, view = window.version, window.view
     choices = [
         Choice("view", "A view", "the filter and sort order, with a name"),
-        Choice("version", "A version", f"{window.count:,} rows"),
+        Choice("version", "A version", counted(window.count, "row")),
     ]
     chosen = await shell.ask(ChoiceDialog("Save the shown rows as", choices))
     if chosen == "view":

@@ -13,6 +13,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.reports import AgreementRecord
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
@@ -194,7 +195,7 @@ def _agreement_parts(agreement: AgreementRecord) -> list[str | tuple[str, str]]:
     alpha = agreement["krippendorff_alpha"]
     several = agreement["rows_with_several"]
     if several:
-        parts.append((f"Krippendorff's alpha {_number(alpha)}, {several:,} rows by several   ", "$muted"))
+        parts.append((f"Krippendorff's alpha {_number(alpha)}, {counted(several, 'row')} by several   ", "$muted"))
     parts += [
         (f"κ {safe_line(k)} {_number(v['kappa'])} n={v['rows']}   ", "$muted")
         for k, v in agreement["cohen_kappa"].items()

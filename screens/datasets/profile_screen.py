@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.rendering import spark
@@ -100,16 +101,16 @@ class ProfileScreen(Modal[None]):
 
     def _show(self, found: Profile) -> None:
         of = (
-            f"{found['looked_at']:,} of {found['rows']:,} rows, a random sample"
+            f"{found['looked_at']:,} of {counted(found['rows'], 'row')}, a random sample"
             if found["sampled"]
-            else f"all {found['rows']:,} rows"
+            else f"all {counted(found['rows'], 'row')}"
         )
         self.query_one("#profile-head", Static).update(Content(f"{found['version']} · {found['format']} · {of}"))
         parts: list[Part] = []
         parts += _token_parts(found.get("tokens"), sampled=found["sampled"], blocks=self._utf8)
         if "turns" in found:
             turns = found["turns"]
-            parts += [("\nTurns\n", "bold"), *_bars([(f"{n} turns", c) for n, c in turns["counts"][:12]])]
+            parts += [("\nTurns\n", "bold"), *_bars([(counted(n, "turn"), c) for n, c in turns["counts"][:12]])]
             parts += [("\nTurns by role\n", "bold"), *_bars(list(turns["roles"].items()))]
         shares = found["languages"]["shares"]
         if shares:
@@ -129,9 +130,10 @@ class ProfileScreen(Modal[None]):
             ]
         same = found["duplicates"]
         at_least = "at least " if same["lower_bound"] else ""
+        are = agree(same["rows"], "is a duplicate", "are duplicates")
         parts += [
             ("\nDuplicates\n", "bold"),
-            f"{at_least}{same['rows']:,} of {same['of']:,} rows are duplicates\n",
+            f"{at_least}{same['rows']:,} of {counted(same['of'], 'row')} {are}\n",
         ]
         self.query_one("#profile-text", Static).update(Content.assemble(*parts))
 
@@ -176,7 +178,9 @@ def _token_parts(tokens: TokenFigures | None, *, sampled: bool, blocks: bool) ->
         f" {tokens['padding']:.0%}\n",
     ]
     parts += [("\nTokens by role\n", "bold"), *_bars(list(tokens["by_role"].items()))]
-    parts += [(f"{count:,} rows: {safe_line(text)}\n", "$warning") for text, count in tokens["problems"].items()]
+    parts += [
+        (f"{counted(count, 'row')}: {safe_line(text)}\n", "$warning") for text, count in tokens["problems"].items()
+    ]
     return parts
 
 

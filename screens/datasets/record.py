@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.records import Row, as_messages, content_text
 from llmops_tui.datasets.tokens import TokenView
 from llmops_tui.safe_text import safe_line, safe_text
@@ -99,5 +100,5 @@ def token_summary(view: TokenView | None, problem: str) -> str:
     if view is None:
         return "…"
     cut = sum(t.state == "cut" for t in view.tokens)
-    said = f"trained {view.trained} of {len(view.tokens)} tokens" + (f", {cut} cut" if cut else "")
+    said = f"trained {view.trained} of {counted(len(view.tokens), 'token')}" + (f", {cut} cut" if cut else "")
     return f"{said} · {view.problems[0]}" if view.problems else f"{said} ✓"

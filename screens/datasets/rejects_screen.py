@@ -10,6 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.modal import Modal
 
@@ -42,7 +43,7 @@ class RejectsScreen(Modal[None]):
             ]
             parts += [safe_text(show_bytes(reject.raw[:600])[0]), "\n\n"]
         with Vertical(classes="dialog dialog-wide"):
-            shown = f"{self._version.ref}: {self._version.rejected:,} records rejected"
+            shown = f"{self._version.ref}: {counted(self._version.rejected, 'record')} rejected"
             yield Static(Content(shown), classes="dialog-title")
             with VerticalScroll():
                 yield Static(Content.assemble(*parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets.option_list import Option
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.profile_record import ColumnStatistics
 from llmops_tui.datasets.reports import Problem
 from llmops_tui.datasets.version import DatasetVersion
@@ -112,7 +113,7 @@ def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
 
 def check_option(problem: Problem, of: int) -> Option:
     """A problem in the list of checks."""
-    share = f"{problem['rows']:,} rows" if problem["rows"] else problem["note"]
+    share = counted(problem["rows"], "row") if problem["rows"] else problem["note"]
     level = "$error" if problem["rows"] > of / 20 else "$warning" if problem["rows"] else "$muted"
     parts: list[str | tuple[str, str]] = [("● ", level), problem["title"], "  ", (safe_line(share, 90), level)]
     if problem["fix"]:

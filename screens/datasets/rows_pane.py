@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.records import ROW
 from llmops_tui.safe_text import safe_line
 from screens.datasets import rendering
@@ -100,7 +101,8 @@ class RowsPane(Pane):
         version = window.version
         rejected = f" · {version.rejected:,} rejected" if version.rejected else ""
         self.set_title(
-            "Rows", f"{version.ref} · {version.rows:,} rows{rejected} · {version.kind} · sha {version.sha256[:8]}…"
+            "Rows",
+            f"{version.ref} · {counted(version.rows, 'row')}{rejected} · {version.kind} · sha {version.sha256[:8]}…",
         )
         filtered = window.count != version.rows
         self.set_note(f"{safe_line(window.view.filter, 60)}  {window.count:,} shown" if filtered else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from llmops_tui.counts import counted
 from screens.datasets.operation import Split
 from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
@@ -29,5 +30,7 @@ async def split_version(shell: Shell, progress: Panel, split: Split) -> str:
     )
     made = await follow_job(services, progress, job)
     refs = [f"{part['dataset']}@{part['version']}" for part in made["parts"]]
-    shell.say(", ".join(f"{name} {part['rows']:,} rows" for name, part in zip(refs, made["parts"], strict=True)))
+    shell.say(
+        ", ".join(f"{name} {counted(part['rows'], 'row')}" for name, part in zip(refs, made["parts"], strict=True))
+    )
     return refs[0]

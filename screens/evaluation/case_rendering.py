@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.evaluation.rendering import COSTS, number
@@ -102,7 +103,7 @@ def case_content(result: Result, before: Result | None) -> Content:
     answer = result.answer
     ended = [
         "from the cache" if answer.cached else f"{answer.total_ms:.0f} ms" if answer.total_ms else "",
-        f"{answer.completion_tokens} tokens" if answer.completion_tokens else "",
+        counted(answer.completion_tokens, "token") if answer.completion_tokens else "",
         f"ended by {answer.finish_reason}" if answer.finish_reason else "",
         f"trace {answer.trace}" if answer.trace else "",
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparison import Difference, points
 from llmops_tui.safe_text import safe_line
 from screens.widgets.chart import short_number
@@ -66,7 +67,7 @@ def run_line(state: EvalState, *, baseline: bool) -> Content:
 
 def suite_line(kept: KeptSuite) -> Content:
     """A suite in the list."""
-    cases = kept.suite.cases if isinstance(kept.suite.cases, str) else f"{len(kept.suite.cases)} cases"
+    cases = kept.suite.cases if isinstance(kept.suite.cases, str) else counted(len(kept.suite.cases), "case")
     return Content.assemble(
         (safe_line(kept.ref), "" if kept.kept else "$muted"), (f"  {safe_line(cases, 40)}", "$muted")
     )
@@ -120,7 +121,10 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
         chosen = "bold" if name == opened.metric else ""
         parts += [(f"{safe_line(name):{width}}  ", chosen or ("$muted" if name in COSTS else ""))]
         if mean is None:
-            parts += [("not available", "$warning"), (f"  {f['unusable']:,} answers without a score\n", "$muted")]
+            parts += [
+                ("not available", "$warning"),
+                (f"  {counted(f['unusable'], 'answer')} without a score\n", "$muted"),
+            ]
             continue
         parts += [(f"{number(mean):>8}", "bold"), f" {ends(low, high):<18}"]
         if low is not None and high is not None and low >= 0 and high <= 1 and not f["unit"]:
@@ -136,9 +140,9 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
 
 def _headline(summary: RunSummary) -> Content:
     costs = summary["costs"]
-    parts: list[Any] = [f"{summary['cases']:,} cases"]
+    parts: list[Any] = [counted(summary["cases"], "case")]
     if summary["answers"] != summary["cases"]:
-        parts.append(f", {summary['answers']:,} answers")
+        parts.append(f", {counted(summary['answers'], 'answer')}")
     if summary["cached"]:
         parts.append((f", {summary['cached']:,} from the cache", "$muted"))
     if summary["errors"]:
@@ -146,7 +150,7 @@ def _headline(summary: RunSummary) -> Content:
     if summary.get("stopped_early"):
         parts.append((f", stopped early of {summary['of']:,}: the interval is narrow enough", "$warning"))
     tokens = costs["prompt_tokens"] + costs["completion_tokens"]
-    parts.append((f"  {tokens:,} tokens, {costs['seconds']:.1f} s", "$muted"))
+    parts.append((f"  {counted(tokens, 'token')}, {costs['seconds']:.1f} s", "$muted"))
     return Content.assemble(*parts)
 
 
@@ -184,7 +188,12 @@ def _overlap(summary: RunSummary) -> list[Any]:
         if figure
         else ""
     )
-    return [(f"{overlap['rows']:,} cases are also in its training data ({told}){clean}\n", "$warning")]
+    return [
+        (
+            f"{counted(overlap['rows'], 'case is', 'cases are')} also in its training data ({told}){clean}\n",
+            "$warning",
+        )
+    ]
 
 
 def comparison(found: Comparison, *, utf8: bool) -> Content:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from screens.evaluation.rendering import COSTS, bar, ends, number
 from screens.widgets.line_list import cell
@@ -186,10 +187,10 @@ def judged(found: dict[str, Any]) -> Content:
     parts: list[Any] = [
         (f"{safe_line(found['candidate'])} against {safe_line(found['baseline'])}", "bold"),
         (f", judged by {safe_line(found['judge'])}\n", "bold"),
-        (f"{found['wins']:,} wins  ", "$success"),
-        (f"{found['ties']:,} ties  ", "$muted"),
-        (f"{found['losses']:,} losses", "$error"),
-        (f"  {found['unusable']:,} grades unusable\n", "$warning" if found["unusable"] else "$muted"),
+        (f"{counted(found['wins'], 'win')}  ", "$success"),
+        (f"{counted(found['ties'], 'tie')}  ", "$muted"),
+        (counted(found["losses"], "loss", "losses"), "$error"),
+        (f"  {counted(found['unusable'], 'grade')} unusable\n", "$warning" if found["unusable"] else "$muted"),
     ]
     for name, what in (
         ("preference", "the candidate is preferred"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.jobs.store import JobState
 from llmops_tui.safe_text import safe_line
 from screens.models.facts import size_text
@@ -46,9 +47,9 @@ def _data(seen: Overview) -> list[Line]:
     name, rows = seen.datasets[0]
     found = sum(count for _, count in seen.problems)
     return [
-        [(_count(len(seen.datasets), "dataset"), "plain")],
-        [(safe_line(name), "accent"), (f"  {rows:,} rows", "muted")],
-        [(f"{found:,} rows with problems", "warn")] if found else [("no problems known", "muted")],
+        [(counted(len(seen.datasets), "dataset"), "plain")],
+        [(safe_line(name), "accent"), (f"  {counted(rows, 'row')}", "muted")],
+        [(f"{counted(found, 'row')} with problems", "warn")] if found else [("no problems known", "muted")],
     ]
 
 
@@ -58,7 +59,7 @@ def _prompts(seen: Overview) -> list[Line]:
     name, number = seen.prompts[0]
     shown = safe_line(", ".join(seen.production[:3]))
     return [
-        [(_count(len(seen.prompts), "prompt"), "plain")],
+        [(counted(len(seen.prompts), "prompt"), "plain")],
         [(safe_line(f"{name}@{number}"), "accent"), ("  newest", "muted")],
         [(f"production: {shown}", "good")] if shown else [("nothing in production", "muted")],
     ]
@@ -72,13 +73,13 @@ def _training(seen: Overview, *, utf8: bool) -> list[Line]:
         return [
             [(f"{'▶' if utf8 else '>'} {name} {job.progress:.0%}", "accent")],
             [(safe_line(job.message, 60), "plain")],
-            [(_count(len(seen.runs), "run"), "muted")],
+            [(counted(len(seen.runs), "run"), "muted")],
         ]
     if not seen.runs:
         return [[("no runs yet", "muted")], [("F5 there trains a recipe", "muted")]]
     name, finished = seen.runs[0]
     return [
-        [(_count(len(seen.runs), "run"), "plain")],
+        [(counted(len(seen.runs), "run"), "plain")],
         [(safe_line(name), "accent"), ("  newest", "muted")],
         [("finished", "good") if finished else ("not finished", "warn")],
     ]
@@ -113,7 +114,7 @@ def _models(seen: Overview, moment: Moment | None) -> list[Line]:
     loaded = sum(engine.state != "dead" for engine in moment.engines) if moment is not None else 0
     unverified = sum(1 for _, k, _, verified in seen.models if not verified and k != "remote")
     return [
-        [(_count(len(seen.models), "model"), "plain"), (f"  {loaded} loaded", "good" if loaded else "muted")],
+        [(counted(len(seen.models), "model"), "plain"), (f"  {loaded} loaded", "good" if loaded else "muted")],
         [(safe_line(name), "accent"), (f"  {kind} {size_text(size)}", "muted")],
         [(f"{unverified} not verified since they were added", "muted")] if unverified else [("all verified", "muted")],
     ]
@@ -133,7 +134,7 @@ def _serving(seen: Overview, moment: Moment | None) -> list[Line]:
             [(f"p95 {first:,.0f} ms" if first is not None else "no recent answers", "plain"), ("  15 min", "muted")]
         )
     failed = (f", {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
-    lines.append([(f"{_count(seen.requests_day, 'request')} in a day", "muted"), failed])
+    lines.append([(f"{counted(seen.requests_day, 'request')} in a day", "muted"), failed])
     return lines
 
 
@@ -170,7 +171,3 @@ def recent_line(line: TraceLine) -> Line:
         (f"{safe_line(who, 24)}  ", "accent"),
         (safe_line(line.error or line.output, 200), "bad" if bad else "plain"),
     ]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -12,6 +12,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_text
 from llmops_tui.workspace.notices import read_notices
 from screens.actions import bindings_of
@@ -81,7 +82,7 @@ class JobsScreen(LiveScreen):
         for path, _ in notices:
             path.unlink(missing_ok=True)
         await self.refresh_all()
-        return f"{len(notices)} notices dismissed" if notices else ""
+        return f"{counted(len(notices), 'notice')} dismissed" if notices else ""
 
     # ── places ──
 

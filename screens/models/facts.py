@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.models.registry import Model
@@ -30,6 +31,9 @@ class Details:
     problem: str = ""
     key: str = ""
     proof: list[ProofStep] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    # Where all models are served together; empty where they are not.
+    shared_address: str = ""
 
 
 def size_text(size: int) -> str:
@@ -45,7 +49,8 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     from llmops_tui.inference.memory_reservation import plan
     from llmops_tui.inference.options import options_from
     from llmops_tui.inference.remote import find_key, variable_of
-    from llmops_tui.inference.supervisor import health
+    from llmops_tui.inference.supervisor import ALL_MODELS, health
+    from llmops_tui.models.aliases import AliasBook
     from llmops_tui.workspace.trust import untrusted_reason
 
     if model.kind == "remote":
@@ -79,7 +84,11 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     except LlmopsError as error:
         problem = error.message
     handle = services.servers.find(model.name)
-    return Details(memory, health(handle) if handle is not None else Health(), problem, proof=proof)
+    engine = health(handle) if handle is not None else Health()
+    aliases = AliasBook(services.models.catalog).of(model.name)
+    router = services.servers.find(ALL_MODELS)
+    place = "" if router is None else f"{router.address}/v1" if router.address else f"unix:{router.socket}"
+    return Details(memory, engine, problem, proof=proof, aliases=aliases, shared_address=place)
 
 
 def facts(model: Model, *, loaded: bool, details: Details) -> Content:
@@ -90,6 +99,10 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
         parts.append(("\nMissing features\n", "bold"))
         parts += [f"{safe_line(str(name))}: {safe_line(str(why))}\n" for name, why in lacks.items()] or ["nothing\n"]
         return Content.assemble(*parts)
+    if details.aliases:
+        parts += _rows([("aliases", ", ".join(details.aliases))])
+    if details.shared_address:
+        parts += _rows([("served at", f"{details.shared_address}, with all models")])
     if details.problem:
         parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
     if details.engine.get("state"):
@@ -155,12 +168,13 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
 
 def _memory_rows(memory: dict[str, Any]) -> list[tuple[str, Any]]:
     fits = "yes" if memory["fits"] else "no"
+    requests = counted(memory["parallel"], "request")
     kinds = "/".join(dict.fromkeys(memory["cache_types"]))
     rows = [
         ("weights", size_text(memory["weights"])),
         (
             "KV cache",
-            f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {memory['parallel']} requests",
+            f"{size_text(memory['kv_cache'])}  {kinds}, {memory['context']:,} tokens × {requests}",
         ),
         ("step buffers", f"{size_text(memory['compute'])}, estimated"),
         ("embeddings", f"{size_text(memory['embedding'])}, estimated"),
@@ -186,7 +200,10 @@ def _engine_rows(facts_: Health) -> list[tuple[str, Any]]:
     prompt, reused = int(state["prompt_tokens"]), int(state["reused_tokens"])
     used, capacity = int(state["cached_tokens"]), max(1, int(state["cache_capacity"]))
     rows = [
-        ("requests", f"{state['running']} run, {facts_['waiting']} wait, {state['requests']:,} since it was loaded"),
+        (
+            "requests",
+            f"{state['running']} running, {facts_['waiting']} waiting, {state['requests']:,} since it was loaded",
+        ),
         ("context", f"{facts_['n_ctx']:,} tokens × {facts_['parallel']}, {used / capacity:.0%} in use"),
         ("prefix reuse", f"{reused / prompt:.0%} of {prompt:,} prompt tokens" if prompt else "no request yet"),
         ("cached prompts", f"{state['snapshots']}, {size_text(int(state['snapshot_bytes']))}"),

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from screens.navigation import JobPlace, TracePlace
 from screens.shell.shell import Shell
@@ -37,12 +38,12 @@ async def show_activity(shell: Shell, crossed: tuple[float, float]) -> None:
         Choice(
             f"trace {timing.id}",
             f"{'▣' if shell.profile.utf8 else '*'} {timing.model}",
-            f"{timing.total_ms:,.0f} ms, {timing.tokens} tokens{', failed' if timing.failed else ''}  {timing.id}",
+            f"{timing.total_ms:,.0f} ms, {counted(timing.tokens, 'token')}{', failed' if timing.failed else ''}  {timing.id}",
         )
         for timing in found.requests
     ]
     when = time.strftime("%H:%M:%S", time.localtime(begin))
-    title = f"At {when} for {end - begin:,.0f} s: {len(found.jobs)} jobs, {found.count} requests"
+    title = f"At {when} for {end - begin:,.0f} s: {counted(len(found.jobs), 'job')}, {counted(found.count, 'request')}"
     if energy is not None:
         title += f", {energy.joules:,.0f} J"
         if energy.per_thousand_tokens is not None:
@@ -68,7 +69,7 @@ async def show_incident(shell: Shell, alert: Alert) -> None:
     elif alert.cleared_at is None:
         end = "now"
     asked = [
-        f"{each.requests:,} requests to {each.model} ({each.who}){f', {each.failed:,} failed' if each.failed else ''}"
+        f"{counted(each.requests, 'request')} to {each.model} ({each.who}){f', {each.failed:,} failed' if each.failed else ''}"
         for each in found.traffic[:_SENDERS]
     ]
     title = safe_line("; ".join([f"Around alert {alert.id}, from {begin} to {end}", *asked]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.shell import external_editor
@@ -32,7 +33,7 @@ def edit_rules(shell: Shell) -> None:
     except (LlmopsError, OSError) as error:
         shell.report(error if isinstance(error, LlmopsError) else LlmopsError("rules_unreadable", str(error)))
         return
-    shell.say(f"{len(rules)} rules saved and in use. d shows what they would have raised.")
+    shell.say(f"{counted(len(rules), 'rule')} saved and in use. d shows what they would have raised.")
     for told in unseen(rules, shell.services.recorder.history.series()):
         shell.say(safe_line(told), severity="warning")
 
@@ -49,5 +50,5 @@ async def dry_run(shell: Shell) -> None:
         Choice(str(n), time.strftime("%b %d %H:%M:%S", time.localtime(alert.raised_at)), alert.text)
         for n, alert in enumerate(found)
     ]
-    title = f"{len(rules)} rules would have raised {len(found)} alerts in the last day"
+    title = f"{counted(len(rules), 'rule')} would have raised {counted(len(found), 'alert')} in the last day"
     await shell.ask(ChoiceDialog(title, choices, "None."))

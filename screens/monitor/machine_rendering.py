@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.counts import counted
 from llmops_tui.hardware.gpus import Gpu, GpuInstance, GpuView
 from llmops_tui.hardware.host import HostLoad
 from llmops_tui.monitoring.recorder import Moment
@@ -119,7 +120,7 @@ def _host(host: HostLoad, width: int, *, utf8: bool) -> list[Line]:
         ("Host   ", "accent"),
         ("cpu ", "muted"),
         _calm(bar(host.cpu / 100, size, utf8=utf8)),
-        (f" {host.cpu:3.0f}% of {host.cores} cores  ", "plain"),
+        (f" {host.cpu:3.0f}% of {counted(host.cores, 'core')}  ", "plain"),
         ("mem ", "muted"),
         bar(host.memory_used / host.memory_total, size, utf8=utf8),
         (f" {bytes_text(host.memory_used)} of {bytes_text(host.memory_total)}  ", "plain"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from llmops_tui.counts import counted
 from llmops_tui.hardware.gpus import GpuView
 from llmops_tui.hardware.processes import ProcessLoad
 from llmops_tui.monitoring.alerts import Alert
@@ -159,7 +160,10 @@ def _latency(window: Latency, width: int, model: str, *, utf8: bool) -> list[Lin
     name = f"+{window.model.partition('+')[2]} · " if window.model != model else ""
     failed = f" · {window.failed} failed" if window.failed else ""
     lines: list[Line] = [
-        [(f"  {safe_line(name)}{_requests(window.requests)} in {window.minutes} min", "muted"), (failed, "bad")]
+        [
+            (f"  {safe_line(name)}{counted(window.requests, 'request')} in {window.minutes} min", "muted"),
+            (failed, "bad"),
+        ]
     ]
     bars = 12 if width >= 66 else 6 if width >= 56 else 0
     for kind, title in KINDS.items():
@@ -171,10 +175,6 @@ def _latency(window: Latency, width: int, model: str, *, utf8: bool) -> list[Lin
         figures = "  ".join(f"p{p} {_milliseconds(window.percentile(kind, p / 100)):>7}" for p in shares)
         lines.append([(f"  {title:14} ", "muted"), (f"{shown:{bars}}", "accent"), (f"  {figures}", "plain")])
     return lines
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count:,} requests"
 
 
 def histogram(counts: list[int], *, utf8: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from llmops_tui.counts import counted
 from screens.playground.state import PlaygroundState
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
@@ -36,4 +37,4 @@ async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
         return
     variables: dict[str, Any] = dict(state.draft.variables)
     version = await asyncio.to_thread(suites.add_case, name, prompt, variables, expected)
-    shell.say(f"{version.ref} has {len(version.suite.cases):,} cases.")
+    shell.say(f"{version.ref} has {counted(len(version.suite.cases), 'case')}.")

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.playground.state import PlaygroundState
 from screens.shell.pane import Pane
@@ -245,7 +246,7 @@ def figures(run: RunRecord | None) -> Content:
         return Content("")
     parts: list[str] = []
     if run.completion_tokens is not None:
-        parts.append(f"{run.completion_tokens} tokens")
+        parts.append(counted(run.completion_tokens, "token"))
     if run.ttft_ms is not None:
         parts.append(f"first {run.ttft_ms:.0f} ms")
     if run.tokens_per_s:

@@ -10,6 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import agree
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.safe_text import safe_text
@@ -89,7 +90,7 @@ class DiffScreen(Modal[None]):
                 after = (await client.tokenize(content=self._after[index]))["pieces"]
                 cost += len(after) - len(before)
                 sections.append((name, await asyncio.to_thread(diff_pieces, before, after)))
-        return sections, f"{cost:+d} tokens with {handle.model}"
+        return sections, f"{cost:+d} {agree(abs(cost), 'token', 'tokens')} with {handle.model}"
 
     def _draw(self, sections: list[tuple[str, list[DiffPart]]], note: str) -> None:
         unit = "tokens" if self._tokens else "words"

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import count_hidden
 from screens.shell.pane import Pane
 from screens.widgets.fields import Editor
@@ -59,7 +60,7 @@ class TemplatePane(Pane):
         event.stop()
         self.post_message(self.Edited())
         hidden = self._editor.hidden_characters
-        self.set_note(f"⚠ {hidden} hidden characters" if hidden else "")
+        self.set_note("⚠ " + counted(hidden, "hidden character") if hidden else "")
 
     def edit_outside(self, prompt: str) -> None:
         """Open the text in $EDITOR, in a file named after the prompt."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.leases import MemoryShortError
 from screens.shell.shell import Shell
@@ -26,7 +27,7 @@ async def make_room(shell: Shell, error: LlmopsError) -> bool:
     smaller = error.smaller
     if smaller is not None:
         context, parallel = smaller
-        note = f"context {context:,} tokens, {parallel} request{'s' if parallel > 1 else ''} at once"
+        note = f"context {context:,} tokens, {counted(parallel, 'request')} at once"
         choices.append(Choice("smaller", "Load it smaller", note))
     choices.append(Choice("wait", "Wait until there is room", "escape stops waiting"))
     chosen = await shell.ask(ChoiceDialog(error.message, choices))

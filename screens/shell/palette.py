@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.actions import actions_of
@@ -53,7 +54,7 @@ class PaletteProvider(Provider):
         except LlmopsError:
             return []
         found: list[tuple[str, str, Callable[[], object]]] = [
-            (f"Prompt: {p.name}", f"{p.versions} versions", partial(app.open_place, PromptPlace(p.name)))
+            (f"Prompt: {p.name}", counted(p.versions, "version"), partial(app.open_place, PromptPlace(p.name)))
             for p in prompts
         ]
         return found + [

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.layout import Workspace
 from screens.shell.shell import Shell
@@ -70,5 +71,5 @@ def consequence(planned: Removal) -> str:
         lines.append(f"Stays where it is: {safe_line(str(planned.stays))}")
     lines += [f"Depends on it: {safe_line(use)}" for use in planned.uses[:_SHOWN]]
     if len(planned.uses) > _SHOWN:
-        lines.append(f"and {len(planned.uses) - _SHOWN} more depend on it")
+        lines.append(f"and {counted(len(planned.uses) - _SHOWN, 'more depends', 'more depend')} on it")
     return "\n".join(lines)

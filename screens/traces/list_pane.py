@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
@@ -222,7 +223,9 @@ class TraceListPane(Pane):
             return
         done = await asyncio.to_thread(remove_traces, self.services.workspace, TraceFilter(), trace)
         still = (
-            f" {len(done.staying)} places still have its texts: {safe_line(done.staying[0])}" if done.staying else ""
+            f" {counted(len(done.staying), 'place still has', 'places still have')} its texts: {safe_line(done.staying[0])}"
+            if done.staying
+            else ""
         )
         self.shell.say(f"{safe_line(trace)} is deleted.{still}")
         await self.load()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
@@ -96,8 +97,8 @@ def preflight(plan: dict[str, Any]) -> Content:
     tokens = data["tokens"]
     parts += [
         ("data      ", "$muted"),
-        f"{data['examples']:,} examples, {data['held_out']} held out; ",
-        f"{data['trained_tokens']:,} tokens in the loss\n",
+        f"{counted(data['examples'], 'example')}, {data['held_out']} held out; ",
+        f"{counted(data['trained_tokens'], 'token')} in the loss\n",
         ("lengths   ", "$muted"),
         (_bars(data["histogram"]), "$accent"),
         f"  p50 {tokens['p50']:.0f} p95 {tokens['p95']:.0f} max {tokens['max']}\n",
@@ -109,17 +110,17 @@ def preflight(plan: dict[str, Any]) -> Content:
         if seconds
         else "the time is known after a measured step"
     )
-    parts += [("time      ", "$muted"), f"{timing['steps']} steps, {known}\n"]
+    parts += [("time      ", "$muted"), f"{counted(timing['steps'], 'step')}, {known}\n"]
     parity = plan.get("parity")
     if parity:
         same = (
             ("the same tokens ✓", "$success")
             if not parity["different"]
-            else (f"{parity['different']} differ", "$error")
+            else (f"{parity['different']} {agree(parity['different'], 'differs', 'differ')}", "$error")
         )
         parts += [
             ("template  ", "$muted"),
-            f"{parity['compared']} conversations, training and {safe_line(parity['serving'])}: ",
+            f"{counted(parity['compared'], 'conversation')}, training and {safe_line(parity['serving'])}: ",
             same,
             "\n",
         ]

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.recipe import changed, fields, from_text, value_at
@@ -110,7 +111,7 @@ class RecipeForm(Modal["Recipe | None"]):
             verdict.update(Content.styled(safe_line(error.message.removeprefix("the recipe: ")), "$error"))
             return
         batch = self._changed.batch
-        effective = f"{batch.size} × {batch.accumulation} = {self._changed.effective_batch} rows a step"
+        effective = f"{batch.size} × {batch.accumulation} = {counted(self._changed.effective_batch, 'row')} a step"
         verdict.update(Content.styled(f"✓ {effective}; p on the screen checks memory, data and template", "$success"))
 
     @on(Input.Submitted)

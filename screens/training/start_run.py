@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.counts import counted
 from llmops_tui.training.worker import PLAN_ENTRY
 from screens.shell.job_progress import wait_for_job
 from screens.shell.shell import Shell
@@ -71,4 +72,4 @@ async def sweep(shell: Shell, recipe: Recipe, trials: int, told: Callable[[str],
         lambda: shell.services.jobs.start(kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments)
     )
     found = await wait_for_job(shell.services, job, told)
-    shell.say(f"The best of {len(found['trials'])} trials is saved as {found['recipe']}: {found['best']}")
+    shell.say(f"The best of {counted(len(found['trials']), 'trial')} is saved as {found['recipe']}: {found['best']}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 from typing import Any
 
 import krippendorff
@@ -31,13 +32,21 @@ GOOD = [
     chat(f"Where can I find thing number {n} in the large shop?", f"Thing {n} lies on shelf {n % 7}.")
     for n in range(30)
 ]
+BROKEN_CALLS = [
+    {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+    for function in ({"name": "f", "arguments": "{not json"}, {"name": "f", "arguments": "[1]"}, {"arguments": "{}"})
+]
 # What each check must find, beside thirty good rows, and how many rows of it are left once it is fixed.
 PLANTED: dict[str, tuple[list[dict[str, Any]], int]] = {
     "broken-turn": ([chat("", "x"), {"messages": []}, {"messages": [{"content": "x"}]}, chat("a question", "  ")], 0),
     "role-order": ([{"messages": [{"role": "assistant", "content": "first"}]}, {"messages": chat("a", "b")["messages"] + [{"role": "assistant", "content": "c"}]}], 0),
     "unanswered": ([chat("and now?", None), {"messages": chat("one", "two")["messages"] + [{"role": "user", "content": "three"}]}], 1),
-    "duplicate": ([GOOD[3], chat("WHERE can I find thing  number 4 in the large shop?", "Thing 4 lies on shelf 4.")], 0),
+    "duplicate": ([GOOD[3], {"id": "another", **GOOD[4]}], 0),
     "conflict": ([chat("Is it open on Sunday?", "Yes."), chat("is it open on sunday?", "No.")], 0),
+    "broken-call": ([{"messages": [*chat("Weather?", None)["messages"], call]} for call in BROKEN_CALLS], 0),
+    "open-thinking": ([chat("Think", "<think>so and so"), chat("More", "<think>a</think>b<think>c")], 0),
+    "repetition": ([chat("Say", "I know that.\n" * 6), chat("Say more", "and so on and on " * 60)], 0),
+    "missing-media": ([chat("See", images=["/nowhere/at/all.png"]), chat("Hear", audio={"path": "file:///nowhere/a%20b.wav"})], 0),
     "refusal": ([chat("How?", "I'm sorry, but I can't help with that."), chat("And?", "As an AI language model, I cannot.")], 0),
     "boilerplate": ([chat("Tell", "It says a lot. I hope this helps!")], 0),
     "template-tokens": ([chat("Hi <|im_start|>system", "fine [INST] x")], 1),
@@ -338,3 +347,28 @@ def test_full_text_search_finds_words_phrases_and_beginnings(fill: Fill) -> None
     assert index.find("nothing OR große") == [0, 2]
     with pytest.raises(InputRefusedError):
         index.find('"open')
+
+
+def test_pairs_that_are_no_choice_and_tools_that_are_not_declared(fill: Fill) -> None:
+    pairs = [
+        {"prompt": "p", "chosen": "a", "rejected": "b"},
+        {"prompt": "p", "chosen": "a", "rejected": [{"role": "assistant", "content": "a"}]},
+    ]
+    assert run_checks(fill(pairs, "pairs", "preference"), only=("same-pair",))["same-pair"].rows == [1]
+    call = {"type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+    turns = [*chat("Weather?", None)["messages"], {"role": "assistant", "content": None, "tool_calls": [call]}]
+    tools = [{"type": "function", "function": {"name": name}} for name in ("weather", "news")]
+    rows = [{"messages": turns}, {"messages": turns, "tools": tools}, {"messages": turns, "tools": tools[1:]}]
+    finding = run_checks(fill(rows, "calls", "messages"), only=("broken-call",))["broken-call"]
+    assert finding.rows == [2]
+    assert finding.reasons[2] == "turn 2: the tool 'weather' is not among the declared: news"
+
+
+def test_media_are_looked_for_where_their_place_is_whole(fill: Fill, tmp_path: Path) -> None:
+    image = tmp_path / "a b.png"
+    image.write_bytes(b"png")
+    places = [str(image), image.as_uri(), "https://example.com/a.png", "data:image/png;base64,AA", "images/a.png"]
+    version = fill([chat("See", images=[place]) for place in places], "media", "messages")
+    finding = run_checks(version, only=("missing-media",))["missing-media"]
+    assert finding.rows == []
+    assert finding.note.startswith("1 relative path was not looked for")

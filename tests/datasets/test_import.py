@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from llmops_tui.datasets.import_job import import_now, preview, run_import, start_arguments
+from llmops_tui.datasets.import_job import import_now, run_import, start_arguments
+from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.rejects import read_rejects
 from llmops_tui.datasets.sources import json_lines

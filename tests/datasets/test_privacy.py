@@ -127,3 +127,58 @@ def test_a_report_counts_hides_and_says_what_it_did_not_search(store: DatasetSto
     assert "anna.long" not in json.dumps(found)
     assert any("names" in line for line in found["not_searched"])
     assert any("numbers: n" in line for line in found["not_searched"])
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("DB_PASSWORD=hunter2Xy9", "hunter2Xy9"),
+        ("export MY_API_KEY='a8f9d7s6f5a4'", "a8f9d7s6f5a4"),
+        ('{"client_secret": "Zx81-aa9-ff"}', "Zx81-aa9-ff"),
+        ("clientSecret = abc123XYZ99", "abc123XYZ99"),
+        ("API_KEY_PROD=q9w8e7r6t5y4", "q9w8e7r6t5y4"),
+        ("Authorization: Bearer abc123def456ghi789", "abc123def456ghi789"),
+    ],
+)
+def test_secrets_are_found_by_names_that_contain_the_word(text: str, secret: str) -> None:
+    assert [text[span.start : span.end] for span in find_personal(text)] == [secret]
+
+
+def test_numbers_behind_a_colon_are_phones_where_the_word_before_says_so() -> None:
+    for text, number in (("tel:+81-3-1234-5678", "+81-3-1234-5678"), ("Tel:030/12345678", "030/12345678")):
+        assert [text[span.start : span.end] for span in find_personal(text)] == [number]
+    for text in (
+        "ratio 3:12345678",
+        "The tokenizer 12345678 words",
+        "the bearer of 1234567890123456 news",
+        "passwords 12345678x",
+    ):
+        assert find_personal(text, ("phone", "secret")) == []
+
+
+def test_what_is_json_is_json_afterwards(store: DatasetStore, fill: Fill, tmp_path: Path) -> None:
+    arguments = json.dumps(
+        {"card": 4539578763621486, "to": "ann@example.com", "ann@example.com": [1, 12345678901234567890123]}
+    )
+    row = {
+        "messages": [
+            *chat("pay", None)["messages"],
+            {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "pay", "arguments": arguments}}]},
+        ],
+        "paid_with": 4539578763621486,
+        "seen": {"ann@example.com": 3, "bob@example.com": 4},
+        "amount": 1234567,
+    }  # fmt: skip
+    version = fill([row], "data", "messages")
+    (redacted,) = rows_of(apply(store, "redact", [version.ref], {}))
+    call = redacted["messages"][-1]["tool_calls"][0]["function"]
+    assert json.loads(call["arguments"]) == {"card": "[CARD]", "to": "[EMAIL]", "[EMAIL]": [1, 12345678901234567890123]}
+    assert redacted["paid_with"] == "[CARD]"
+    assert redacted["seen"] == {"[EMAIL]": 3, "[EMAIL] 2": 4}
+    assert redacted["amount"] == 1234567
+    key = str(tmp_path / "key")
+    made = apply(store, "pseudonymise", [version.ref], {"key": key})
+    assert "ann@" not in json.dumps(rows_of(made))
+    (back,) = rows_of(apply(store, "reveal", [made.ref], {"key": key}))
+    assert back["seen"] == row["seen"]
+    assert json.loads(back["messages"][-1]["tool_calls"][0]["function"]["arguments"])["to"] == "ann@example.com"

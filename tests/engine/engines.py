@@ -235,7 +235,7 @@ def rewrite_gguf(
     import gguf
 
     reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, "llama", **options)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents(), **options)
     for name, known in reader.fields.items():
         if not name.startswith("GGUF.") and name not in {"general.architecture", *drop}:
             kind = known.types[0]

@@ -35,7 +35,7 @@ class ScriptedEngine(FakeEngine):
         if request["op"] == "generate":
             for piece in self.pieces:
                 yield [{"id": request["id"], "event": "text", "text": piece}]
-        yield [{"id": request["id"], "event": "done", "result": RESULT}]
+        yield [{"id": request["id"], "event": "done", "result": RESULT | {"count": 1}}]
 
 
 def written(renderer: TemplateRenderer, style: str) -> tuple[str, str, dict[str, Any]]:

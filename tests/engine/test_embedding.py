@@ -19,9 +19,8 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.memory import estimate
 from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_adapter, write_mamba
 from tests.waiting import wait_for
-from tools.bert_to_gguf import CLS, MEAN, write_bert
+from tools.bert_to_gguf import CLS, MEAN, RANK, write_bert
 
-RANK = 4
 LENGTHS = (5, 300, 1, 40, 700, 260, 12, 511, 9, 100)
 
 
@@ -70,6 +69,9 @@ def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 51
             tensors |= {f"{head}{name}.weight": rng.normal(size=(out, inner)) / 8, f"{head}{name}.bias": np.zeros(out)}
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
             tensors |= {f"{head}{name}.weight": np.ones(width), f"{head}{name}.bias": np.zeros(width)}
+    if pooling == RANK:
+        for name, out in (("pooler.dense", width), ("classifier", 1)):
+            tensors |= {f"{name}.weight": rng.normal(size=(out, width)) / 4, f"{name}.bias": rng.normal(size=out)}
     return write_bert(path, config, tensors, words, pooling=pooling, exact=True)
 
 
@@ -237,7 +239,7 @@ class Pretender:
     def __init__(self, together: int) -> None:
         self.together = together
 
-    def check(self, *_texts: Any) -> None: ...
+    def check(self, *_texts: Any, **_how: Any) -> None: ...
 
     def abort(self, *, on: bool) -> None: ...
 

@@ -152,6 +152,10 @@ CASES = [
     Case("origin with a port", NO_HOST, headers=origin("https://good.example:444")),
     Case("origin in capitals", NO_HOST, headers=origin("HTTPS://GOOD.EXAMPLE")),
     Case("origins, one good", NO_HOST, headers=origin("https://good.example") + origin("https://evil.example")),
+    Case("preflight of a page that was allowed", {204}, method="OPTIONS", authorization=(), body=b"",
+         headers=(*origin("https://good.example"), ("Access-Control-Request-Method", "POST"))),
+    Case("preflight of a foreign host", {403}, method="OPTIONS", authorization=(), body=b"", host="evil.example",
+         headers=(*origin("https://good.example"), ("Access-Control-Request-Method", "POST"))),
     Case("preflight", {403}, method="OPTIONS", headers=origin("https://evil.example"), authorization=(), body=b""),
     Case("preflight without origin", {401}, method="OPTIONS", authorization=(), body=b""),
     # Keys
@@ -219,7 +223,11 @@ CASES = [
 async def test_who_is_let_in(case: Case, served: tuple[ServerHandle, int]) -> None:
     answer = await exchange(served[1], case.raw())
     assert status_of(answer) in case.expected, answer[:300]
-    assert b"access-control-allow" not in answer.lower()
+    readable = (
+        case.headers[:1] == origin("https://good.example") and ("Origin", "https://evil.example") not in case.headers
+    )
+    assert (b"access-control-allow-origin: https://good.example" in answer.lower()) is readable
+    assert (b"access-control-allow" in answer.lower()) is readable
     if status_of(answer) >= 400 and b"application/json" in answer:
         assert set(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]) >= {"message", "type", "code"}
 

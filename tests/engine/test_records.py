@@ -21,7 +21,7 @@ from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine_wire import EngineStart, SamplingRecord
 from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingRecord, ServingSettings
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.server.__main__ import _noted
+from llmops_tui.inference.server.__main__ import noted
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server_record import ServedRecord
@@ -143,8 +143,8 @@ def test_what_a_newer_version_says_of_a_server_stays_in_its_record(
     written = {**unknown, "pid": 0, "started": 0, "options": {**options, "model": "m"}, "asked": options}
     state.write_text(json.dumps(written))
     # The process notes which one it is, and writes the record again.
-    noted = _noted(state)
-    assert json.loads(state.read_text()) == noted == written | {"pid": os.getpid(), "started": noted["started"]}
+    found = noted(state)
+    assert json.loads(state.read_text()) == found == written | {"pid": os.getpid(), "started": found["started"]}
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])

@@ -22,14 +22,14 @@ from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 
 CHAT, TEXT, RESPONSES, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"
-TOKENIZE, FEEDBACK = "/tokenize", "/v1/feedback"
+TOKENIZE, FEEDBACK, MESSAGES, COUNT = "/tokenize", "/v1/feedback", "/v1/messages", "/v1/messages/count_tokens"
 KEY = "a-key-of-at-least-sixteen-characters"
 HI = [{"role": "user", "content": "Hi"}]
 # What each endpoint needs at the least.
 LEAST: dict[str, dict[str, Any]] = {
     CHAT: {"messages": HI, "seed": 1}, TEXT: {"prompt": "Hi", "seed": 1}, RESPONSES: {"input": "Hi"},
     EMBED: {"input": "Hi"}, TOKENIZE: {"content": "Hi"}, "/detokenize": {"tokens": [1]},
-    FEEDBACK: {"id": "run_1", "score": "up"},
+    FEEDBACK: {"id": "run_1", "score": "up"}, MESSAGES: {"messages": HI, "max_tokens": 5}, COUNT: {"messages": HI},
 }  # fmt: skip
 PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 TOOLS = [{"type": "function", "function": {"name": "refund", "parameters": {"type": "object", "properties": {}}}}]
@@ -135,6 +135,33 @@ def function(**more: Any) -> dict[str, Any]:
     return {"tools": [{"type": "function", "function": {"name": "f"} | more}]}
 
 
+def function_tool(name: str, **more: Any) -> dict[str, Any]:
+    """A tool as the responses API has it."""
+    return {"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}} | more
+
+
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    return {"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": name} for name in names]}
+
+
+def result_item(call: str, **more: Any) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call, "output": "1"} | more
+
+
+def blocks(*given: Any) -> dict[str, Any]:
+    """A request to Anthropic's API with these blocks."""
+    return {"messages": [{"role": "user", "content": list(given)}]}
+
+
+def result_block(call: str, **more: Any) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call, "content": "1"} | more
+
+
+def tool_of(name: str, **more: Any) -> dict[str, Any]:
+    """A tool as Anthropic's API has it."""
+    return {"name": name, "input_schema": {"type": "object", "properties": {}}} | more
+
+
 # (endpoint, what is asked for, the field that is named, what message or hint say)
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     # Slips of the pen, and names of elsewhere
@@ -159,7 +186,9 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"verbosity": "low"}, "verbosity", "instructions"),
     (CHAT, {"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation", "padded"),
     (CHAT, {"stream_options": {"include_usages": True}}, "stream_options.include_usages", "include_usage?"),
-    (TEXT, {"suffix": "x"}, "suffix", "filled in"),
+    (TEXT, {"suffix": "x"}, "suffix", "mark a gap"),
+    (TEXT, {"suffix": "x", "truncate": "middle"}, "truncate", "far from it"),
+    (TEXT, {"suffix": "x", "echo": True, "logprobs": 1}, "logprobs", "not scored"),
     (TEXT, {"best_of": 3}, "best_of", "same number as n"),
     (TEXT, {"truncate": "oldest"}, "truncate", "no turns"),
     (TEXT, {"logprob_start_len": 3}, "logprob_start_len", "echo and logprobs"),
@@ -237,23 +266,79 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (TOKENIZE, {"add_special": True, "add_special_tokens": False}, "add_special_tokens", "add_special"),
     (FEEDBACK, {"score": None}, "score", "Give a score"),
     # Responses
-    (RESPONSES, {"tools": [{"type": "web_search"}]}, "tools", "/v1/chat/completions"),
-    (RESPONSES, {"tools": [{"type": "function", "name": "f"}]}, "tools", "/v1/chat/completions"),
-    (RESPONSES, {"tool_choice": "required"}, "tool_choice", "/v1/chat/completions"),
-    (RESPONSES, {"previous_response_id": "resp_1"}, "previous_response_id", "whole conversation"),
+    (RESPONSES, {"tools": [function_tool("f"), {"type": "web_search"}]}, "tools[1].type", "searched"),
+    (RESPONSES, {"tools": [{"type": "web_search_2025_08_26"}]}, "tools[0].type", "searched"),
+    (RESPONSES, {"tools": [{"type": "local_shell"}]}, "tools[0].type", "as a function"),
+    (RESPONSES, {"tools": [{"type": "custom", "name": "f"}]}, "tools[0].type", "as a function"),
+    (RESPONSES, {"tools": [{"type": "mcp", "server_url": "x"}]}, "tools[0].type", "in the client"),
+    (RESPONSES, {"tools": [function_tool("f", paramters={})]}, "tools[0].paramters", "Did you mean parameters?"),
+    (RESPONSES, {"tools": [function_tool("f", defer_loading=True)]}, "tools[0].defer_loading", "shown"),
+    (RESPONSES, {"tools": [function_tool("a b")]}, "tools[0].name", "no name of a function"),
+    (RESPONSES, {"tools": [function_tool("f"), function_tool("f")]}, "tools[1].name", "another tool"),
+    (RESPONSES, {"tools": [function_tool("f")]}, "tools", "knows no tools"),
+    (RESPONSES, {"tool_choice": "required"}, "tool_choice", "no tools"),
+    (RESPONSES, {"tool_choice": {"type": "web_search"}}, "tool_choice", "function"),
+    (RESPONSES, {"tools": [function_tool("f")], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice", "'g'"),
+    (RESPONSES, {"tool_choice": allowed("auto", "f")}, "tool_choice.tools[0].name", "'f'"),
+    (RESPONSES, {"tools": [function_tool("f")], "tool_choice": allowed("none", "f")}, "tool_choice.mode", "neither"),
+    (RESPONSES, {"tools": [function_tool("f")], "tool_choice": allowed("auto")}, "tool_choice.tools", "a list"),
+    (RESPONSES, {"input": []}, "input", "nothing to answer"),
     (RESPONSES, {"conversation": "c"}, "conversation", "whole conversation"),
     (RESPONSES, {"prompt": {"id": "p"}}, "prompt", "input"),
-    (RESPONSES, {"store": True}, "store", "fetched later"),
+    (RESPONSES, {"store": "yes please"}, "store", "boolean"),
     (RESPONSES, {"background": True}, "background", "stream"),
     (RESPONSES, {"include": ["message.output_text.logprobs"]}, "include", "beside the answer"),
     (RESPONSES, {"top_logprobs": 2}, "top_logprobs", "/v1/chat/completions"),
     (RESPONSES, {"truncation": "some"}, "truncation", "disabled"),
-    (RESPONSES, {"reasoning": {"summary": "auto"}}, "reasoning.summary", "other words"),
+    (RESPONSES, {"reasoning": {"summary": "auto"}}, "reasoning.summary", "summarized"),
     (RESPONSES, {"reasoning": {"effort": "huge"}}, "reasoning.effort", "high"),
     (RESPONSES, {"text": {"verbosity": "high"}}, "text.verbosity", "instructions"),
     (RESPONSES, {"text": {"format": {"type": "json_schema"}}}, "text.format.schema", "json_schema"),
     (RESPONSES, {"text": {"formats": {}}}, "text.formats", "Did you mean format?"),
-    (RESPONSES, {"input": [{"type": "function_call", "name": "f"}]}, "input[0].type", "only messages"),
+    (RESPONSES, {"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id", "required"),
+    (RESPONSES, {"input": [{"type": "web_search_call", "id": "x"}]}, "input[0].type", "function_call_output"),
+    (RESPONSES, {"input": [result_item("a")]}, "input[0].call_id", "no message before"),
+    (RESPONSES, {"input": [{"role": "user", "content": "x"}, {"role": "boss", "content": "x"}]}, "input[1].role", "no role"),
+    (RESPONSES, {"input": [{"type": "reasoning", "encrypted_content": "x"}]}, "input[0].encrypted_content", "Leave the item"),
+    (RESPONSES, {"input": [result_item("a", output=[{"type": "input_image"}])]}, "input[0].output[0].type", "only text"),
+    # Anthropic's
+    (MESSAGES, {"max_tokens": None}, "max_tokens", "required"),
+    (MESSAGES, {"max_token": 3}, "max_token", "Did you mean max_tokens?"),
+    (COUNT, {"max_tokens": 3}, "max_tokens", "no such field"),
+    (MESSAGES, {"stop": ["x"]}, "stop", "stop_sequences"),
+    (MESSAGES, {"stop_sequences": [""]}, "stop_sequences", "at least 1"),
+    (MESSAGES, {"temperature": 9}, "temperature", "less"),
+    (MESSAGES, {"service_tier": "priority"}, "service_tier", "one queue"),
+    (MESSAGES, {"mcp_servers": [{"type": "url"}]}, "mcp_servers", "in the client"),
+    (MESSAGES, {"metadata": {"team": "x"}}, "metadata.team", "no such field"),
+    (MESSAGES, {"system": [{"type": "image"}]}, "system[0].type", "Blocks are text"),
+    (MESSAGES, {"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "user"),
+    (MESSAGES, {"messages": [*HI, {"role": "assistant", "content": "Well"}]}, "messages[1]", "from a beginning"),
+    (COUNT, {"messages": [*HI, {"role": "assistant", "content": "Well"}]}, "messages[1]", "from a beginning"),
+    (MESSAGES, blocks({"type": "image", "source": {}}), "messages[0].content[0].type", "'image'"),
+    (MESSAGES, blocks({"type": "document", "source": {}}), "messages[0].content[0].type", "'document'"),
+    (MESSAGES, blocks({"type": "tool_use", "id": "a", "name": "f", "input": {}}), "messages[0].content[0].type", "tool_result"),
+    (MESSAGES, blocks({"type": "text", "txt": "a"}), "messages[0].content[0].txt", "Did you mean text?"),
+    (MESSAGES, blocks("a"), "messages[0].content[0]", "an object"),
+    (MESSAGES, blocks(result_block("a")), "messages[0].content[0].tool_use_id", "no message before"),
+    (MESSAGES, blocks(result_block("a", content=[{"type": "image"}])), "messages[0].content[0].content[0].type", "Blocks are text"),
+    (MESSAGES, blocks({"type": "text", "text": "a"}, result_block("a")), "messages[0].content[1]", "results come before"),
+    (MESSAGES, {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type", "'web_search'"),
+    (MESSAGES, {"tools": [{"name": "f"}]}, "tools[0].input_schema", "required"),
+    (MESSAGES, {"tools": [tool_of("f", defer_loading=True)]}, "tools[0].defer_loading", "shown"),
+    (MESSAGES, {"tools": [tool_of("f"), tool_of("f")]}, "tools[1].name", "another tool"),
+    (MESSAGES, {"tools": [tool_of("f")]}, "tools", "knows no tools"),
+    (COUNT, {"tools": [tool_of("f")]}, "tools", "knows no tools"),
+    (MESSAGES, {"tool_choice": {"type": "any"}}, "tool_choice", "no tools"),
+    (MESSAGES, {"tool_choice": {"type": "tool"}}, "tool_choice.name", "goes with"),
+    (MESSAGES, {"tool_choice": {"type": "some"}}, "tool_choice.type", "auto"),
+    (MESSAGES, {"thinking": {"type": "enabled"}}, "thinking.budget_tokens", "goes with"),
+    (MESSAGES, {"thinking": {"type": "adaptive", "display": "all"}}, "thinking.display", "summarized"),
+    (MESSAGES, {"output_config": {"effort": "some"}}, "output_config.effort", "low"),
+    (MESSAGES, {"output_format": {"type": "json_schema"}}, "output_format", "output_config.format"),
+    (MESSAGES, {"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management.edits[0].type", "not edited"),
+    (RESPONSES, {"temperature": 9}, "temperature", "less"),
+    (RESPONSES, {"max_output_tokens": -3}, "max_output_tokens", "greater"),
     (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "only text"),
     (RESPONSES, {"input": [{"role": "user", "content": "x", "mood": "y"}]}, "input[0].mood", "no such field"),
 ]  # fmt: skip
@@ -326,6 +411,12 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "reasoning": {"effort": "medium", "summary": None}, "text": {"format": {"type": "text"}, "verbosity": "medium"},
         "stream_options": {"include_obfuscation": False}, "temperature": 1,
     },
+    MESSAGES: {
+        "cache_control": {"type": "ephemeral"}, "service_tier": "auto", "metadata": {"user_id": "u"}, "tools": [],
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}, "stop_sequences": None,
+        "output_config": {"effort": "high"}, "thinking": {"type": "adaptive"}, "temperature": 1, "mcp_servers": [],
+    },
+    COUNT: {"cache_control": {"type": "ephemeral"}, "thinking": {"type": "disabled"}},
     EMBED: {"user": "u", "encoding_format": "float", "dimensions": None, "model": "m"},
     TOKENIZE: {"model": "m", "messages": None, "with_pieces": True, "return_token_strs": True, "add_generation_prompt": True},
 }  # fmt: skip

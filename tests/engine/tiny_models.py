@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.engine.engines import MODEL
+from tests.engine.engines import MODEL, rewrite_gguf
 
 WIDTH, FORWARD, HEADS, KV_HEADS, HEAD = 64, 96, 4, 2, 32
 EXPERTS = 4
@@ -23,8 +23,9 @@ _NORMS: dict[str, tuple[str, ...]] = {
     "olmo2": ("post_attention_norm", "post_ffw_norm"),
     "qwen3moe": ("attn_norm", "ffn_norm", "attn_q_norm", "attn_k_norm"),
     "gpt-oss": ("attn_norm", "post_attention_norm"),
+    "qwen3": ("attn_norm", "ffn_norm", "attn_q_norm", "attn_k_norm"),
 }
-FAMILIES = tuple(_NORMS)
+FAMILIES = tuple(family for family in _NORMS if family != "qwen3")
 WINDOWED = ("gemma2", "gemma3", "gemma4", "cohere2", "olmo2", "gpt-oss")
 _TIED = {"gemma2", "gemma3", "gemma4", "cohere2"}
 _EXPERTS = {"qwen3moe", "gpt-oss"}
@@ -170,3 +171,25 @@ def _biases(head: int) -> dict[str, np.ndarray]:
         "ffn_down_exps": (EXPERTS, WIDTH),
     }
     return {f"{name}.bias": np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+RERANK_TEMPLATE = "<|im_start|>user\nFits {document} what is asked?\n{query}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def write_ranker(path: Path, *, template: str = RERANK_TEMPLATE, seed: int = 3) -> Path:
+    """A model that generates, made into one that ranks: its last token's scores for yes and no, behind a template of its own."""
+    import gguf
+
+    plain = write_tiny(path.with_suffix(".plain"), "qwen3", layers=2, seed=seed)
+    rng = np.random.default_rng(seed)
+    words = gguf.GGUFReader(plain).fields["tokenizer.ggml.tokens"].contents()
+    kinds = [gguf.TokenType.CONTROL if w.startswith("<|") else gguf.TokenType.NORMAL for w in words]
+
+    def change(writer: Any) -> None:
+        writer.add_token_types(kinds)
+        writer.add_pooling_type(gguf.PoolingType.RANK)
+        writer.add_classifier_output_labels(["yes", "no"])
+        writer.add_chat_template([{"name": "rerank", "template": template}] if template else "{{ messages }}")
+        writer.add_tensor("cls.output.weight", (rng.normal(size=(2, WIDTH)) / 16).astype(np.float32))
+
+    return rewrite_gguf(plain, path, {"tokenizer.ggml.token_type"}, change)

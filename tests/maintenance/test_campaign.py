@@ -14,7 +14,7 @@ import pytest
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import trust
 from tests.maintenance.campaign_commands import CHANGES, DEAR_LOOKS, LOADS, Command, looks
-from tests.maintenance.corruption import FOREIGN, SPOILING, Spoil, contents, foreign, gone, unreadable
+from tests.maintenance.corruption import FOREIGN, SPOILING, Spoil, contents, empty, foreign, gone, unreadable
 from tests.maintenance.forked_cli import NO_RIGHTS, Done, ForkedCommands
 from tests.maintenance.full_workspace import Whole, make_whole
 
@@ -28,7 +28,7 @@ def names_of(root: Path) -> list[str]:
     found: dict[str, str] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_file() and not name.endswith(PASSING) and not name.startswith(PASSING):
+        if path.is_file() and path.stat().st_size and not name.endswith(PASSING) and not name.startswith(PASSING):
             found.setdefault(_kind(name, path), name)
     return list(found.values())
 
@@ -42,10 +42,13 @@ def _kind(name: str, path: Path) -> str:
 
 
 def may_pass(spoil: Spoil, name: str, when: str) -> bool:
-    """Whether a check may say nothing of it: what is printed may end, and what was only measured may be deleted."""
-    if name.startswith(("logs/", "backups/")):
+    """Whether a check may say nothing of it.
+
+    What is printed may end, what was only measured may be deleted, and the marker is made again from the catalog.
+    """
+    if name.startswith(("logs/", "backups/")) or (spoil is gone and name == "workspace.json"):
         return True
-    return spoil is gone and name in {"history.db", "answers.db"} and when != "at once"
+    return spoil in {gone, empty} and name in {"history.db", "answers.db"} and when != "at once"
 
 
 @pytest.fixture(scope="session")

@@ -302,3 +302,15 @@ def test_a_key_that_is_made_anew_is_ours(lived: Workspace) -> None:
     keys_of(session, None, no_key=False, host=None)
     record_checksums(lived)
     assert check(lived).errors == []
+
+
+@pytest.mark.parametrize("size", [0, 10, 4_100, 8_200])
+def test_a_database_that_was_put_aside_and_cut_is_named_and_stops_nothing(lived: Workspace, size: int) -> None:
+    name = "backups/workspace-schema6-20260101-000000.duckdb"
+    (lived.root / name).write_bytes(lived.catalog.read_bytes())
+    record_checksums(lived)
+    assert name in load(lived).files
+    os.truncate(lived.root / name, size)
+    for _ in range(2):
+        assert name in {finding.place for finding in check(lived).errors}
+        record_checksums(lived)

@@ -260,5 +260,5 @@ def test_a_later_turn_that_repeats_what_was_deleted_is_named(lived: Workspace) -
     event_log.close()
     done = remove_traces(lived, TraceFilter(), "run_x00000")
     assert [line for line in done.staying if "other traces" in line] == [
-        "1 other traces, such as run_later (llmops traces remove run_later)"
+        "1 other trace, run_later (llmops traces remove run_later)"
     ]

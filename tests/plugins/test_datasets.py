@@ -57,7 +57,7 @@ def test_the_examples_format_check_and_exporter_from_the_command_line(
     long = {"messages": [{"role": "user", "content": "a"}]}
     llmops.run("data", "import", str(write(tmp_path / "m.jsonl", [long])), "--name", "long", "--yes")
     refused = llmops.run("data", "export", "long", "--format", "qa", "--to", str(tmp_path / "l.jsonl"), code=3)
-    assert "row 0: it has 1 turns, not two" in refused["error"]["message"]
+    assert "row 0: two turns are required, and it has 1" in refused["error"]["message"]
 
 
 BROKEN = """

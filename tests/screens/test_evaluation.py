@@ -332,7 +332,7 @@ async def test_what_was_asked_in_the_playground_becomes_a_case(open_app: OpenApp
             ),
         )
         await pilot.press(*"ok", "enter")
-        await until(pilot, lambda: "has 1 cases" in notices(pilot))
+        await until(pilot, lambda: "has 1 case." in notices(pilot))
         made = EvaluationStore(sample).suite("support-cases")
         assert made.suite.prompt == "support"
         assert made.suite.cases[0]["expected"] == "ok"  # type: ignore[index]

@@ -85,7 +85,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         await until(pilot, lambda: "87%" in text_of(screen, "#facts-text"))
         shown = text_of(screen, "#facts-text")
         assert "61% of 100 guesses" in shown
-        assert "1 run, 2 wait, 1,200" in shown
+        assert "1 running, 2 waiting, 1,200" in shown
         assert "fits now" in shown
         assert "180.0 MB" in shown or "0.2 GB" in shown
         assert "context: less" in shown

@@ -169,7 +169,7 @@ async def test_a_spike_gets_its_name(open_app: OpenApp, sample: Workspace, recor
         await settle(pilot)
         dialog = pilot.app.screen
         assert isinstance(dialog, ChoiceDialog)
-        assert "1 jobs, 1 requests" in dialog._title
+        assert "1 job, 1 request" in dialog._title
         assert " J" in dialog._title
         assert [choice.label for choice in dialog._choices] == ["▶ train qlora-03", "▣ support-base"]
         await pilot.press("down", "enter")
@@ -307,12 +307,12 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
         )
         await pilot.press("e")
         await settle(pilot)
-        assert "1 rules saved" in notices(pilot)
+        assert "1 rule saved" in notices(pilot)
         await pilot.press("d")
         await settle(pilot)
         dialog = pilot.app.screen
         assert isinstance(dialog, ChoiceDialog)
-        assert "1 rules would have raised 1 alerts" in dialog._title
+        assert "1 rule would have raised 1 alert" in dialog._title
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -341,7 +341,7 @@ async def test_an_alert_tells_what_was_going_on_around_it(
         await settle(pilot)
         dialog = pilot.app.screen
         assert isinstance(dialog, ChoiceDialog)
-        assert "1 requests to support-base (here), 1 failed" in dialog._title
+        assert "1 request to support-base (here), 1 failed" in dialog._title
         told = [choice.label[10:].split(maxsplit=1) for choice in dialog._choices]
         assert ["job", "train qlora-03 failed: out of memory"] in told
         assert ["alert", screen.query_one(AlertsPane).alerts[0].text] in told
@@ -456,7 +456,7 @@ async def test_praised_answers_become_a_dataset(open_app: OpenApp, sample: Works
         assert isinstance(pilot.app.screen, LineDialog)
         await pilot.press("enter")
         await settle(pilot)
-        assert "feedback@1: 1 rows from traces" in notices(pilot)
+        assert "feedback@1: 1 row from traces" in notices(pilot)
 
 
 async def test_filters_that_cannot_be_understood_are_told(open_app: OpenApp, sample: Workspace) -> None:

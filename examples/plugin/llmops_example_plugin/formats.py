@@ -30,5 +30,5 @@ class QuestionAnswer(Format):
         """The two texts; longer conversations do not fit."""
         turns = row.pop("messages")
         if len(turns) != 2:
-            raise RowRefusedError(f"it has {len(turns)} turns, not two")
+            raise RowRefusedError(f"two turns are required, and it has {len(turns)}")
         return {"q": turns[0].get("content"), "a": turns[1].get("content"), **row}

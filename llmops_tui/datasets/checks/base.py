@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
+from llmops_tui.datasets.identity import Sameness
 from llmops_tui.datasets.records import Column, Row
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ class Finding:
 
 
 class CheckOptions(TypedDict, total=False):
-    """What checks may be told: the column of labels, how near is near from 0 to 1, how many tokens are too many of what model."""
+    """What checks may be told.
 
+    The column of labels, what makes rows duplicates, how near is near from 0 to 1, how many tokens are too many of what model.
+    """
+
+    same: Sameness | None
     label: str | None
     threshold: float | None
     max_tokens: int | None

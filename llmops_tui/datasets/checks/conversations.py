@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
 from llmops_tui.datasets.records import ROLES, Column, Message, Row, answer_text, content_text, conversation
 
@@ -112,7 +113,9 @@ class SystemPrompts(Check):
             self.finding.note = f"{len(counts)} different; the most common has {most:,} of {total:,} rows"
             if most > total / 2:
                 rare = {
-                    n: f"a prompt that {count} rows have" if text else "no system prompt"
+                    n: f"a prompt that {counted(count, 'row')} {agree(count, 'has', 'have')}"
+                    if text
+                    else "no system prompt"
                     for text, count in counts.items()
                     if text != common and count < total / 100
                     for n in self._seen[text]

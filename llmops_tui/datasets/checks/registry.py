@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.datasets.checks.answers import BrokenCalls, Loops, MissingMedia, OpenThinking, SamePairs
 from llmops_tui.datasets.checks.base import EVERYTHING, Check
 from llmops_tui.datasets.checks.conversations import (
     BrokenTurns,
@@ -26,7 +27,8 @@ from llmops_tui.plugins import Plugins, subclass_of
 # A new one is a class in a module beside this one, and a name here.
 CHECKS: tuple[type[Check], ...] = (
     BrokenTurns, RoleOrder, Unanswered, SystemPrompts, ExactDuplicates, NearDuplicates, ConflictingLabels, SkewedLabels,
-    TooLong, Refusals, Phrases, TemplateMarks, Mojibake, ControlCharacters, Offensive, Injections, PersonalData,
+    TooLong, SamePairs, BrokenCalls, OpenThinking, Loops, MissingMedia, Refusals, Phrases, TemplateMarks, Mojibake,
+    ControlCharacters, Offensive, Injections, PersonalData,
 )  # fmt: skip
 _BUILT_IN = {check.id: check for check in CHECKS}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import Check, CheckOptions, Finding
 from llmops_tui.datasets.checks.registry import PLUGINS, all_checks, find_check, is_plugin
 from llmops_tui.datasets.overlap import Overlap, find_overlap
@@ -43,7 +44,7 @@ def run_checks(
             for check in checks:
                 check.inspect(number, row)
         done += len(batch)
-        report(0.95 * done / max(1, total), f"{done:,} of {total:,} rows")
+        report(0.95 * done / max(1, total), f"{done:,} of {counted(total, 'row')}")
     findings = {check.id: check.finish() for check in checks}
     if not only:
         # Those that could not even be loaded are missing from what was looked at, and that is told.

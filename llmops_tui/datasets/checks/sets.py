@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import blake2b
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
-from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
+from llmops_tui.datasets.identity import COMPARED, frame_key, left_out, media_of, normal, row_key
+from llmops_tui.datasets.near_duplicates import Sketches, clusters
 from llmops_tui.datasets.records import Column, Row, answer_text, dump_json, input_text, whole_text
 
 _MAX_LABELS = 200
@@ -17,7 +19,7 @@ def _key(text: str) -> bytes:
 
 
 class ExactDuplicates(Check):
-    """Rows that say the same."""
+    """Rows that are the same: in their content, unless ``same`` says in what."""
 
     id = "duplicate"
     title = "Duplicate rows"
@@ -26,21 +28,24 @@ class ExactDuplicates(Check):
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
+        self._same = parameters.get("same") or "content"
         self._first: dict[bytes, int] = {}
         self._groups: dict[int, list[int]] = {}
 
     def inspect(self, number: int, row: Row) -> None:
-        """Compare what it says, whatever its id."""
-        text = whole_text(self.kind, row)
-        key = _key(normal(text) if text.strip() else dump_json(row))
-        first = self._first.setdefault(key, number)
+        """Compare it with those before."""
+        first = self._first.setdefault(row_key(self.kind, row, self._same), number)
         if first != number:
             self.hit(number, f"the same as row {first:,}")
             self._groups.setdefault(first, [first]).append(number)
 
     def finish(self) -> Finding:
-        """The groups of duplicates."""
+        """The groups of duplicates, and what was compared."""
         self.finding.groups = list(self._groups.values())
+        if self._groups:
+            passed = left_out(self.kind, self.columns, self._same)
+            not_compared = f"; not compared: {', '.join(passed)}" if passed else ""
+            self.finding.note = f"rows with the same {COMPARED[self._same]}{not_compared}"
         return self.finding
 
 
@@ -60,11 +65,10 @@ class NearDuplicates(Check):
 
     def inspect(self, number: int, row: Row) -> None:
         """Sketch it, unless it is an exact duplicate, which is another check's."""
-        text = whole_text(self.kind, row)
-        key = _key(normal(text))
+        key = row_key(self.kind, row)
         if key not in self._seen:
             self._seen.add(key)
-            self._sketches.add([text])
+            self._sketches.add([whole_text(self.kind, row)], frame_key(self.kind, row))
             self._numbers.append(number)
 
     def finish(self) -> Finding:
@@ -88,7 +92,8 @@ class ConflictingLabels(Check):
     title = "Conflicting answers or labels"
     why = "The same input with different labels cannot be learned; one of them is wrong, or the task is not clear."
     fix = "remove all rows of each conflict"
-    kinds = CONVERSATIONS | {"tabular"}
+    # KTO has good and bad answers to one question; that is what it learns from.
+    kinds = (CONVERSATIONS - {"kto"}) | {"tabular"}
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         super().__init__(kind, columns, parameters)
@@ -105,6 +110,8 @@ class ConflictingLabels(Check):
             asked = "\n".join(v for k, v in row.items() if isinstance(v, str) and k not in {label, "id"})
         else:
             answer, asked = answer_text(self.kind, row), input_text(self.kind, row)
+        # Another image makes another question.
+        asked = "\n".join([asked, *media_of(row)])
         if asked.strip():
             self._answers.setdefault(_key(normal(asked)), {}).setdefault(normal(answer)[:200], []).append(number)
 
@@ -157,7 +164,9 @@ class SkewedLabels(Check):
             most, least = ordered[-1], ordered[0]
             self.finding.note = f"{len(ordered)} labels, from {least:,} to {most:,} rows"
             rare = [v for v, n in self._counts.items() if n * 10 < middle or (len(ordered) == 2 and n * 10 < most)]
-            self.hit_many({n: f"{value!r} has {self._counts[value]} rows" for value in rare for n in self._rows[value]})
+            self.hit_many(
+                {n: f"{value!r} has {counted(self._counts[value], 'row')}" for value in rare for n in self._rows[value]}
+            )
         return self.finding
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from llmops_tui.datasets.records import Kind, Message, Row
+from llmops_tui.datasets.records import Kind, Message, Row, dump_json, load_json
 
 
 class RowRefusedError(ValueError):
@@ -67,13 +67,24 @@ def has(row: Row, *names: str) -> bool:
 
 
 def structured(value: Any) -> Any:
-    """Lists and objects that a table holds as JSON text; anything else as it is."""
-    if isinstance(value, str) and value[:1] in "[{":
-        try:
-            return orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return value
-    return value
+    """Lists and objects that a table holds as JSON text, with all digits of their numbers; anything else as it is.
+
+    Only for columns that hold no text of a person: an answer may be JSON, and is a text then.
+
+    Raises:
+        RowRefusedError: a key is repeated in it, of whose values one would be lost.
+    """
+    if not (isinstance(value, str) and value[:1] in {"[", "{"}):
+        return value
+    try:
+        orjson.loads(value)
+        made = load_json(value)
+    except ValueError:
+        return value
+    # Each key has two quotes: fewer after writing it again means that one was dropped.
+    if "\\u0022" not in value and dump_json(made).count('"') != value.count('"'):
+        raise RowRefusedError("a key is repeated in the JSON of one of its columns")
+    return made
 
 
 def checked_messages(value: Any, name: str) -> list[Message]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import Format, RowRefusedError
 from llmops_tui.datasets.formats.readers import mapped_kind
 from llmops_tui.datasets.formats.registry import PLUGINS, all_formats, calls
@@ -120,7 +121,7 @@ def _roles(rows: Sequence[Row], form: Format) -> Counter[str]:
 
 
 def _table(rows: Sequence[Row], columns: tuple[str, ...], broken: Sequence[str]) -> Proposal:
-    evidence = [f"{len(rows):,} rows with {len(columns)} columns: {', '.join(columns[:12])}"]
+    evidence = [f"{counted(len(rows), 'row')} with {counted(len(columns), 'column')}: {', '.join(columns[:12])}"]
     mapping: dict[str, str] = {}
     lower = {name.lower(): name for name in columns}
     question = next((lower[name] for name in _QUESTION if name in lower), None)

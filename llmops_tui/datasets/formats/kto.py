@@ -21,8 +21,11 @@ class Kto(Format):
 
     def recognises(self, row: Row) -> bool:
         """By the label beside an answer."""
-        labelled = {"prompt", "completion", "label"} <= set(row) and isinstance(row["label"], (bool, int))
-        return "kto_tag" in row or labelled
+        label = row.get("label")
+        if "messages" in row or "conversations" in row:
+            # A whole number may be the class of a conversation.
+            return "kto_tag" in row or isinstance(label, bool)
+        return "kto_tag" in row or ({"prompt", "completion"} <= set(row) and isinstance(label, (bool, int)))
 
     def read(self, row: Row) -> Row:
         """Prompt, completion and label."""

@@ -28,10 +28,23 @@ class PromptCompletion(Format):
 
 
 def said(value: Any, name: str) -> str | list[Message]:
-    """A text as it is, anything else as messages; ``name`` is its column, for what is refused."""
-    value = structured(value)
+    """A text as it is, anything else as messages; ``name`` is its column, for what is refused.
+
+    A text that is JSON is a text, except for a list of nothing but messages, as a table holds them.
+    """
     if isinstance(value, str):
-        return value
+        return _messages_in(value) or value
     if isinstance(value, dict) and ("content" in value or "value" in value):
         return [turn_message(value)]
     return [ordered(m) for m in checked_messages(value, name)]
+
+
+def _messages_in(text: str) -> list[Message]:
+    found = structured(text) if text[:1] == "[" and ("role" in text or "from" in text) else None
+    turns = found if isinstance(found, list) else []
+    if not all(
+        isinstance(turn, dict) and ({"role", "content"} <= set(turn) or {"from", "value"} <= set(turn))
+        for turn in turns
+    ):
+        return []
+    return [turn_message(turn) for turn in turns]

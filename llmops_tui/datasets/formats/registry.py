@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from llmops_tui.datasets.formats.alpaca import Alpaca
 from llmops_tui.datasets.formats.base import Format, RowRefusedError
+from llmops_tui.datasets.formats.gemini import Gemini
 from llmops_tui.datasets.formats.kto import Kto
 from llmops_tui.datasets.formats.messages import Messages
 from llmops_tui.datasets.formats.plain_text import PlainText
@@ -24,7 +25,7 @@ Given = TypeVar("Given")
 # In the order in which they are preferred: the more a row must have, the earlier. A new one is a class in a module beside
 # this one, and an entry here.
 FORMATS: tuple[Format, ...] = (
-    Preference(), Kto(), Messages(), ShareGpt(), Alpaca(), PromptCompletion(), PlainText(), Tabular(),
+    Preference(), Kto(), Messages(), ShareGpt(), Gemini(), Alpaca(), PromptCompletion(), PlainText(), Tabular(),
 )  # fmt: skip
 _BUILT_IN = {form.name: form for form in FORMATS}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.parts import PartWriter, content_hash, source_sql, typed_projection, write_select
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Column, Row
@@ -92,7 +93,7 @@ class Work:
             if len(rows) >= 20_000:
                 writer.add(rows)
                 rows = []
-            self.report(done / max(1, self.first.rows), f"{done:,} of {self.first.rows:,} rows")
+            self.report(done / max(1, self.first.rows), f"{done:,} of {counted(self.first.rows, 'row')}")
         writer.add(rows)
         return Made(writer.finish(), kind or self.first.kind, note)
 

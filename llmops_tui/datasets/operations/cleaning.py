@@ -7,8 +7,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
+from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
 from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms, replace_in_row, reveal_texts
@@ -22,6 +24,7 @@ from llmops_tui.privacy.replacement import mark
 def dedup(work: Work) -> Made:
     """Leave duplicates out, the first of each stays: ``method`` is ``exact`` or ``near``, at ``threshold``.
 
+    ``same`` says what makes rows duplicates: ``row``, all columns, ``content``, or ``text``.
     With a second input the rows that stand in it too are left out instead.
     """
     if len(work.inputs) > 1:
@@ -30,22 +33,26 @@ def dedup(work: Work) -> Made:
     method = str(work.parameter("method", "exact"))
     if method not in {"exact", "near"}:
         raise InputRefusedError("bad_method", f"{method!r} is not a method", "Use exact or near.")
+    same = work.parameters.get("same") or "row"
+    if same not in SAMENESS:
+        raise InputRefusedError("bad_method", f"{same!r} is not a choice", f"Use {', '.join(SAMENESS)}.")
     names = ["duplicate"] if method == "exact" else ["duplicate", "near-duplicate"]
     dropped: set[int] = set()
     for name in names:
-        dropped |= _found(work, name)
-    return work.without(dropped, f"−{len(dropped):,} {method} duplicates")
+        dropped |= _found(work, name, same)
+    return work.without(dropped, f"−{counted(len(dropped), f'{method} duplicate')} of {COMPARED[same]}")
 
 
-def _found(work: Work, name: str) -> set[int]:
+def _found(work: Work, name: str, same: Sameness | None = None) -> set[int]:
     version = work.first
-    check = find_check(name)(version.kind, version.columns, cast("CheckOptions", work.parameters))
+    options = cast("CheckOptions", work.parameters | ({"same": same} if same else {}))
+    check = find_check(name)(version.kind, version.columns, options)
     done = 0
     for batch in version.read():
         for number, row in batch:
             check.inspect(number, row)
         done += len(batch)
-        work.report(0.6 * done / max(1, version.rows), f"{done:,} of {version.rows:,} rows")
+        work.report(0.6 * done / max(1, version.rows), f"{done:,} of {counted(version.rows, 'row')}")
     return set(check.finish().rows)
 
 
@@ -59,7 +66,7 @@ def fix(work: Work) -> Made:
         hits = _found(work, name)
         repairer = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
         made = work.rewrite(lambda number, row: repairer.repair(row) if number in hits else row)
-    return Made(made.columns, made.kind, f"{name}: {len(hits):,} rows")
+    return Made(made.columns, made.kind, f"{name}: {counted(len(hits), 'row')}")
 
 
 def _kinds(work: Work) -> tuple[str, ...]:

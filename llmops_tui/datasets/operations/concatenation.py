@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.parts import SQL_TYPES
 from llmops_tui.datasets.records import ROW, Column, Type
@@ -26,7 +27,10 @@ def mix(work: Work) -> Made:
     weights = [float(w) for w in work.parameter("weights")]
     seed = int(work.parameter("seed", 0))
     if len(weights) != len(work.inputs) or min(weights) <= 0:
-        raise InputRefusedError("bad_weights", f"{len(work.inputs)} inputs require as many weights above 0")
+        raise InputRefusedError(
+            "bad_weights",
+            f"{counted(len(work.inputs), 'input')} {agree(len(work.inputs), 'requires', 'require')} as many weights above 0",
+        )
     shares = [w / sum(weights) for w in weights]
     whole = min(int(v.rows / s) for v, s in zip(work.inputs, shares, strict=True))
     total = int(work.parameters.get("rows") or whole)

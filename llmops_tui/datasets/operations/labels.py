@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.records import Row
 
@@ -29,4 +30,4 @@ def label(work: Work) -> Made:
             return None
         return row if value == "first" else row | {"chosen": row["rejected"], "rejected": row["chosen"]}
 
-    return work.rewrite(change, note=f"{len(said):,} rows labelled: {task}")
+    return work.rewrite(change, note=f"{counted(len(said), 'row')} labelled: {task}")

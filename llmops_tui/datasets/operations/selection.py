@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.parts import typed_projection
 from llmops_tui.datasets.records import ROW, Row
@@ -28,11 +29,11 @@ def sample(work: Work) -> Made:
     if not 0 < count <= work.first.rows:
         raise InputRefusedError(
             "bad_sample",
-            f"{count:,} rows cannot be taken from {work.first.rows:,}",
+            f"{counted(count, 'row')} cannot be taken from {work.first.rows:,}",
             "Give a number of rows or a share within the dataset.",
         )
     inner = f"SELECT {ROW} FROM stored ORDER BY {shuffled(seed)} LIMIT {count}"
-    return work.select(inner, note=f"{count:,} rows, seed {seed}", views=False)
+    return work.select(inner, note=f"{counted(count, 'row')}, seed {seed}", views=False)
 
 
 def sort(work: Work) -> Made:

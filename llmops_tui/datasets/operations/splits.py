@@ -6,7 +6,9 @@ from collections import defaultdict
 from hashlib import blake2b
 from typing import Any, cast
 
-from llmops_tui.datasets.near_duplicates import Sketches, clusters, normal
+from llmops_tui.counts import counted
+from llmops_tui.datasets.identity import media_of, normal
+from llmops_tui.datasets.near_duplicates import Sketches, clusters
 from llmops_tui.datasets.operations.base import Made, Work, apply
 from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.records import dump_json, question_text, whole_text
@@ -51,7 +53,26 @@ def assign(version: DatasetVersion, parameters: SplitParameters, report: Report)
         behind[chosen] -= len(rows)
         for row in rows:
             placed[row] = chosen
+    empty = [name for index, name in enumerate(shares) if version.rows and index not in placed]
+    if empty:
+        raise _empty_part(empty[0], version.rows, list(groups.values()), parameters)
     return placed
+
+
+def _empty_part(part: str, rows: int, groups: list[list[int]], parameters: SplitParameters) -> InputRefusedError:
+    largest = max(map(len, groups))
+    group = parameters.get("group")
+    why = (f"have the same {group!r} or " if group else "") + (
+        "ask nearly the same" if parameters.get("near") else "ask the same"
+    )
+    return InputRefusedError(
+        "empty_part",
+        f"the part {part!r} would have no rows: {counted(rows, 'row')} are {counted(len(groups), 'group')} that must stay "
+        f"together, since they {why}; the largest has {largest:,}",
+        "Give that part a larger share, use more rows, or choose another column for group."
+        if group or largest < rows
+        else "Remove duplicates first, or use rows with more than one question.",
+    )
 
 
 def _order(seed: int, row: int) -> bytes:
@@ -76,14 +97,17 @@ def _groups(
     strata: list[str] = []
     for batch in version.read():
         for number, row in batch:
-            asked = question_text(version.kind, row, texts)
+            # Another image makes another question.
+            media = media_of(row)
+            asked = "\n".join([question_text(version.kind, row, texts), *media])
             parent.append(number)
             for key in _keys(asked, row.get(group) if group is not None else None):
                 _join(parent, first.setdefault(key, number), number)
             strata.append(dump_json(row.get(stratify)) if stratify else "")
             if near:
-                sketches.add([whole_text(version.kind, row) if version.kind == "tabular" else asked])
-        report(0.5 * len(parent) / max(1, version.rows), f"grouping {len(parent):,} rows")
+                text = whole_text(version.kind, row) if version.kind == "tabular" else asked
+                sketches.add([text], "\n".join(media).encode("utf-8", "replace"))
+        report(0.5 * len(parent) / max(1, version.rows), f"grouping {counted(len(parent), 'row')}")
     for members in clusters(sketches.pairs()):
         for member in members[1:]:
             _join(parent, members[0], member)

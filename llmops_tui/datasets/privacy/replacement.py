@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.records import Row, map_texts
+import orjson
+
+from llmops_tui.datasets.records import Row, dump_json, load_json
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.privacy.detection import KINDS
+from llmops_tui.privacy.detection import KINDS, find_personal
 from llmops_tui.privacy.replacement import replace_in_text
 from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.files import make_folder_within, make_private_folder, write_atomic
@@ -24,22 +26,85 @@ from llmops_tui.workspace.written import write_noted
 
 # Texts that say what something is, and never what it is about.
 _SKIP = frozenset({"role", "type"})
+# Cards have so many digits at the least; shorter numbers are amounts, years and counts.
+_SHORTEST_NUMBER = 12
 _STAND_IN = re.compile(r"\[([A-Z_]+)-([0-9a-z]{10,20})\]")
 
 
 def replace_in_row(
     row: Row, stand_in: Callable[[str, str], str], kinds: tuple[str, ...] = KINDS
 ) -> tuple[Row, Counter[str]]:
-    """A row with everything personal in its texts replaced, and how much of each kind there was."""
+    """A row with everything personal in it replaced, and how much of each kind there was.
+
+    Long whole numbers and the keys of objects are searched too. A text that is JSON, such as the arguments of a call, is
+    JSON afterwards: what was a number in it becomes a text.
+    """
     counts: Counter[str] = Counter()
 
     def change(text: str) -> str:
         fresh, found = replace_in_text(text, stand_in, kinds)
+        if (
+            found
+            and text[:1] in {"[", "{"}
+            and (inside := _json_of(text)) is not _NO_JSON
+            and _json_of(fresh) is _NO_JSON
+        ):
+            return dump_json(_replaced(_marked(inside, text), change))
         counts.update(found)
         return fresh
 
-    fresh: Row = map_texts(row, change, skip=_SKIP)
-    return fresh, counts
+    def _marked(inside: Any, text: str) -> Any:
+        """What was found in the text as a whole, in the values that it stands in."""
+        known = {text[span.start : span.end]: span.kind for span in find_personal(text, kinds)}
+
+        def marked(value: str) -> str:
+            for given, kind in known.items():
+                if given in value:
+                    counts[kind] += value.count(given)
+                    value = value.replace(given, stand_in(kind, given))
+            return value
+
+        return _replaced(inside, marked, shortest=1)
+
+    return {name: value if _skipped(name, value) else _replaced(value, change) for name, value in row.items()}, counts
+
+
+_NO_JSON = object()
+
+
+def _json_of(text: str) -> Any:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _NO_JSON
+    return load_json(text)
+
+
+def _skipped(name: str, value: Any) -> bool:
+    return name in _SKIP and isinstance(value, str)
+
+
+def _replaced(value: Any, change: Callable[[str], str], *, shortest: int = _SHORTEST_NUMBER) -> Any:
+    """A JSON value with ``change`` done to its texts, its keys, and its whole numbers of so many digits."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, int) and not isinstance(value, bool) and len(str(abs(value))) >= shortest:
+        said = str(value)
+        fresh = change(said)
+        return value if fresh == said else fresh
+    if isinstance(value, list):
+        return [_replaced(item, change, shortest=shortest) for item in value]
+    if isinstance(value, dict):
+        made: dict[str, Any] = {}
+        for name, item in value.items():
+            key = fresh = change(name)
+            number = 1
+            while key in made:
+                number += 1
+                key = f"{fresh} {number}"
+            made[key] = item if _skipped(name, item) else _replaced(item, change, shortest=shortest)
+        return made
+    return value
 
 
 class Key:
@@ -143,4 +208,7 @@ def reveal_texts(folder: Path, key: Key) -> Callable[[Any], Any]:
         code = match.group(2)
         return key.decrypt(encrypted[code], code) if code in encrypted else match.group()
 
-    return lambda row: map_texts(row, lambda text: _STAND_IN.sub(put_back, text))
+    def back(text: str) -> str:
+        return _STAND_IN.sub(put_back, text)
+
+    return lambda row: {name: _replaced(value, back) for name, value in row.items()}

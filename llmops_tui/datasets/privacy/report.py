@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import PersonalData, PersonalExample
@@ -35,7 +36,9 @@ def find_in_version(
             rows_with.update(seen)
             touched += bool(seen)
         done += len(batch)
-        report(done / max(1, version.rows), f"{done:,} of {version.rows:,} rows, {touched:,} with personal data")
+        report(
+            done / max(1, version.rows), f"{done:,} of {counted(version.rows, 'row')}, {touched:,} with personal data"
+        )
     numbers = [c.name for c in version.columns if c.type in {"integer", "number"}]
     left_out = not_searched(kinds) + ([f"columns of numbers: {', '.join(numbers)}"] if numbers else [])
     return {

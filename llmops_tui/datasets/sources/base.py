@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.sources.streams import compression_of
 
 # A line longer than this is rejected; a batch is about so many bytes of input.
 MAX_LINE = 64 << 20
@@ -34,7 +33,7 @@ class Batch:
     """Some records of one source, what was rejected, and from where to go on after them.
 
     ``position`` is a byte offset, or a number of records, as the source understands it; ``share`` how much of the
-    source is done; ``size`` about how many bytes of it the batch was.
+    source is done; ``size`` about how many bytes of it the batch was; ``told`` what a person should know of how it is read.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -45,6 +44,7 @@ class Batch:
     blank: int = 0
     share: float = 0.0
     size: int = BATCH_BYTES
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Source:
         table: the table, of a SQLite file.
         split: the split it belongs to, of a dataset folder.
         unit: of a text: ``line``, ``paragraph`` or ``file``.
+        encoding: of a text that is not UTF-8, as Python names it.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Source:
     table: str = ""
     split: str = ""
     unit: str = "line"
+    encoding: str = ""
 
     @property
     def untyped(self) -> bool:
@@ -71,17 +73,8 @@ class Source:
         return self.type in {"csv", "tsv"}
 
 
-def open_stream(path: Path) -> IO[bytes]:
-    """A file's bytes, decompressed where its name says that they are compressed."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.suffix in {".zst", ".zstd"}:
-        import zstandard
-
-        return zstandard.open(path, "rb")  # type: ignore[no-any-return]
-    return path.open("rb")
-
-
-def share_of(path: Path, position: int) -> float:
-    """How much of a file is read at a byte offset; half, as nobody knows, of a compressed one."""
-    return min(1.0, position / max(1, path.stat().st_size)) if path.suffix not in {".gz", ".zst", ".zstd"} else 0.5
+def share_of(source: Source, position: int) -> float:
+    """How much of a file is read at a byte offset; half, as nobody knows, where the bytes read are not the file's."""
+    if source.encoding or compression_of(source.path):
+        return 0.5
+    return min(1.0, position / max(1, source.path.stat().st_size))

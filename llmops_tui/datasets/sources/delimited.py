@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Iterator
 from typing import IO
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -14,9 +16,9 @@ from llmops_tui.datasets.sources.base import (
     Batch,
     Reject,
     Source,
-    open_stream,
     share_of,
 )
+from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.errors import InputRefusedError
 
 
@@ -25,51 +27,76 @@ class _Lines:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self._again: deque[bytes] = deque()
         self.taken: list[bytes] = []
         self.number = 0
-        self.bad = False
+        self.problem = ""
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        raw = self._stream.readline(MAX_LINE)
+        raw = self._again.popleft() if self._again else self._stream.readline(MAX_LINE)
         if not raw:
             raise StopIteration
         self.number += 1
         if self.number == 1:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         self.taken.append(raw)
+        if len(raw) >= MAX_LINE and not raw.endswith(b"\n"):
+            self.problem = f"the line has {len(raw) + self._skip_line():,} bytes, more than {MAX_LINE:,}"
+            return "\n"
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            self.bad = True
+            self.problem = "it is not valid UTF-8"
             return raw.decode("utf-8", "replace")
+
+    def begin(self) -> int:
+        """Begin a record; returns the number of its first line."""
+        self.taken, self.problem = [], ""
+        return self.number + 1
+
+    def go_back(self) -> None:
+        """Read all lines of this record but its first again."""
+        self._again.extendleft(reversed(self.taken[1:]))
+        self.number -= len(self.taken) - 1
+        del self.taken[1:]
+
+    def _skip_line(self) -> int:
+        size = 0
+        while part := self._stream.readline(MAX_LINE):
+            size += len(part)
+            if part.endswith(b"\n"):
+                break
+        return size
 
 
 def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The records of a table of texts; an empty cell is no value."""
     del line
     csv.field_size_limit(MAX_LINE)
-    with open_stream(source.path) as stream:
+    with open_stream(source.path, source.encoding) as stream:
         first = stream.readline(MAX_LINE)
     delimiter = "\t" if source.type == "tsv" else _delimiter(first)
-    with open_stream(source.path) as stream:
+    with open_stream(source.path, source.encoding) as stream:
         lines = _Lines(stream)
-        records = csv.reader(lines, delimiter=delimiter, strict=True)
-        try:
-            header = next(records, None)
-        except csv.Error as error:
-            raise InputRefusedError("file_damaged", f"{source.path}, line 1: {error}", "Fix its header.") from error
-        if header is None:
+        records = _records(lines, delimiter)
+        first_record = next(records, None)
+        if first_record is None:
             return
-        header = _header(header)
+        _, names, reason = first_record
+        if reason:
+            raise InputRefusedError("file_damaged", f"{source.path}, line 1: {reason}", "Fix its header.")
+        header = _header(names)
         batch, done, size = Batch(), 0, 0
-        for done, (at, values, reason) in enumerate(_records(lines, records, len(header)), 1):
+        for done, (at, values, reason) in enumerate(records, 1):
             if done <= position:
                 continue
             raw = b"".join(lines.taken)
             size += len(raw)
+            if values and not reason and len(values) != len(header):
+                reason = f"it has {counted(len(values), 'cell')}, the header has {len(header)}"  # noqa: PLW2901
             if reason:
                 batch.rejects.append(Reject(str(source.path), at, -1, len(raw), reason, raw[:KEPT_RAW]))
             elif not values:
@@ -78,28 +105,32 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
                 batch.rows.append({n: v for n, v in zip(header, values, strict=True) if v != ""})
                 batch.lines.append(at)
             if size > BATCH_BYTES or len(batch.rows) >= BATCH_ROWS:
-                batch.position, batch.share = done, share_of(source.path, stream.tell())
+                batch.position, batch.share = done, share_of(source, stream.tell())
                 yield batch
                 batch, size = Batch(), 0
         batch.position, batch.share = done, 1.0
         yield batch
 
 
-def _records(lines: _Lines, records: Iterator[list[str]], width: int) -> Iterator[tuple[int, list[str], str]]:
-    """Line number, cells, and what is wrong, of each record; a blank line has no cells."""
+def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    """Line number, cells, and what is wrong, of each record; a blank line has no cells.
+
+    A quote that nothing closes would take all that follows it into its record. Only the line that it is in is refused.
+    """
+    records = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        lines.taken, lines.bad, at = [], False, lines.number + 1
+        at = lines.begin()
         try:
             values = next(records)
         except StopIteration:
             return
         except csv.Error as error:
-            yield at, [], str(error)
+            reason = lines.problem or str(error)
+            lines.go_back()
+            records = csv.reader(lines, delimiter=delimiter, strict=True)
+            yield at, [], reason
             continue
-        reason = "it is not valid UTF-8" if lines.bad else ""
-        if values and not reason and len(values) != width:
-            reason = f"it has {len(values)} cells, the header has {width}"
-        yield at, values, reason
+        yield at, values, lines.problem
 
 
 def _delimiter(line: bytes) -> str:

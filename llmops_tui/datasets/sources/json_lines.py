@@ -16,16 +16,16 @@ from llmops_tui.datasets.sources.base import (
     Batch,
     Reject,
     Source,
-    open_stream,
     share_of,
 )
+from llmops_tui.datasets.sources.streams import open_stream
 
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 
 
 def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The objects of a file, compressed or not."""
-    with open_stream(source.path) as stream:
+    with open_stream(source.path, source.encoding) as stream:
         _skip(stream, position)
         carry = b""
         while chunk := stream.read(BATCH_BYTES):
@@ -43,7 +43,7 @@ def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]
             if cut:
                 batch = _parse_lines(source, data[:cut], position, line)
                 position, line = position + cut, line + len(batch.lines) + len(batch.rejects) + batch.blank
-                batch.position, batch.line, batch.share = position, line, share_of(source.path, position)
+                batch.position, batch.line, batch.share = position, line, share_of(source, position)
                 yield batch
         if carry:
             batch = _parse_lines(source, carry, position, line)
@@ -72,7 +72,7 @@ def _overlong(source: Source, stream: IO[bytes], data: bytes, position: int, lin
     reason = f"the line has {length:,} bytes, more than {MAX_LINE:,}"
     rejected = [Reject(str(source.path), line, position, length, reason, kept)]
     after = position + length + 1
-    return rest, Batch(rejects=rejected, position=after, line=line, share=share_of(source.path, after))
+    return rest, Batch(rejects=rejected, position=after, line=line, share=share_of(source, after))
 
 
 def _parse_lines(source: Source, data: bytes, offset: int, line: int) -> Batch:
@@ -124,25 +124,38 @@ def has_long_number(data: bytes) -> bool:
     return b"0" * 19 in data.translate(_DIGITS)
 
 
+def turns_row(value: Any) -> Row:
+    """An object as a row; a list of turns as one conversation.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        for name, keys in (("messages", {"role", "content"}), ("conversations", {"from", "value"})):
+            if keys <= set(value[0]):
+                return {name: value}
+    raise ValueError(f"it is {type(value).__name__}, not an object")
+
+
 def parse_object(raw: bytes, *, long_numbers: bool = True) -> Row:
     """One JSON object, checked for what parsers pass over: repeated keys and deep nesting; ValueError says why not."""
     try:
-        row: Row = orjson.loads(raw)
+        row = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise ValueError(json_reason(error)) from None
-    if type(row) is not dict:
-        raise ValueError(f"it is {type(row).__name__}, not an object")
     # Keys and texts have two quotes each: fewer after writing it again means that a key was dropped.
     try:
         written = orjson.dumps(row)
     except orjson.JSONEncodeError:
         raise ValueError("lists and objects are nested deeper than 254") from None
     if written.count(b'"') != raw.count(b'"') or (long_numbers and has_long_number(raw)):
-        return _parse_slowly(raw)
-    return row
+        row = _parse_slowly(raw)
+    return turns_row(row)
 
 
-def _parse_slowly(raw: bytes) -> Row:
+def _parse_slowly(raw: bytes) -> Any:
     import json
 
     def pairs(items: list[tuple[str, Any]]) -> Row:
@@ -154,7 +167,6 @@ def _parse_slowly(raw: bytes) -> Row:
         return made
 
     try:
-        row: Row = json.loads(raw, object_pairs_hook=pairs)
+        return json.loads(raw, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("lists and objects are nested too deep") from None
-    return row

@@ -13,9 +13,9 @@ from llmops_tui.datasets.sources.base import (
     Batch,
     Reject,
     Source,
-    open_stream,
     share_of,
 )
+from llmops_tui.datasets.sources.streams import open_stream
 
 
 def read_text(source: Source, position: int, line: int) -> Iterator[Batch]:
@@ -25,7 +25,7 @@ def read_text(source: Source, position: int, line: int) -> Iterator[Batch]:
         yield from read_document(source, position, 0)
         return
     batch, size, number = Batch(), 0, 0
-    with open_stream(source.path) as stream:
+    with open_stream(source.path, source.encoding) as stream:
         pieces = _paragraphs(stream) if source.unit == "paragraph" else ((n, raw) for n, raw in enumerate(stream, 1))
         for number, (at, raw) in enumerate(pieces, 1):
             if number <= position:
@@ -33,7 +33,7 @@ def read_text(source: Source, position: int, line: int) -> Iterator[Batch]:
             _add_text(batch, source, at, raw.removesuffix(b"\n").removesuffix(b"\r"))
             size += len(raw)
             if size > BATCH_BYTES or len(batch.rows) >= BATCH_ROWS:
-                batch.position, batch.share = number, share_of(source.path, stream.tell())
+                batch.position, batch.share = number, share_of(source, stream.tell())
                 yield batch
                 batch, size = Batch(), 0
     batch.position, batch.share = number, 1.0
@@ -76,7 +76,7 @@ def read_document(source: Source, position: int, line: int) -> Iterator[Batch]:
     for number, path in enumerate(paths, 1):
         if number <= position:
             continue
-        with open_stream(path) as stream:
+        with open_stream(path, source.encoding) as stream:
             raw = stream.read(MAX_LINE + 1)
         name = path.relative_to(source.path).as_posix() if source.path.is_dir() else path.name
         if len(raw) > MAX_LINE:

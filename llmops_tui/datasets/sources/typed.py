@@ -8,7 +8,7 @@ import decimal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from llmops_tui.datasets.records import Row, load_json
 from llmops_tui.datasets.sources.base import Batch, Source, share_of
@@ -78,7 +78,7 @@ def plain(value: Any) -> Any:
 
 
 def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
-    """The rows of an Arrow stream, as dataset folders hold them."""
+    """The rows of an Arrow stream, as dataset folders hold them, or of an Arrow file, which Feather is too."""
     del line
     try:
         import pyarrow as pa
@@ -90,10 +90,10 @@ def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
         ) from error
     try:
         with source.path.open("rb") as file:
-            table = pa.ipc.open_stream(file)
-            encoded = {f.name for f in table.schema if f.metadata == JSON_FIELD}
+            table = _arrow_batches(pa.ipc, file)
             done = 0
             for chunk in table:
+                encoded = {f.name for f in chunk.schema if f.metadata == JSON_FIELD}
                 rows = [_decoded(row, encoded) for row in chunk.to_pylist()]
                 skip = max(0, min(len(rows), position - done))
                 done += len(rows)
@@ -103,13 +103,23 @@ def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
                         rows[skip:],
                         list(range(first, done + 1)),
                         position=done,
-                        share=share_of(source.path, file.tell()),
+                        share=share_of(source, file.tell()),
                         size=_TYPED_BYTES,
                     )
     except pa.ArrowInvalid as error:
         raise InputRefusedError(
-            "file_damaged", f"{source.path} is not a complete Arrow stream: {error}", "Download or copy it again."
+            "file_damaged", f"{source.path} is not a complete Arrow file: {error}", "Download or copy it again."
         ) from error
+
+
+def _arrow_batches(ipc: Any, file: IO[bytes]) -> Iterator[Any]:
+    if file.read(6) != b"ARROW1":
+        file.seek(0)
+        yield from ipc.open_stream(file)
+        return
+    table = ipc.open_file(file)
+    for number in range(table.num_record_batches):
+        yield table.get_batch(number)
 
 
 def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:

@@ -59,6 +59,15 @@ class Case:
 
         return self.expected if isinstance(self.expected, str) else dump_json(self.expected)
 
+    @property
+    def expected_texts(self) -> list[str]:
+        """Each text that is right: of a list its members, else the one that is expected."""
+        if isinstance(self.expected, list) and self.expected:
+            from llmops_tui.datasets.records import dump_json
+
+            return [one if isinstance(one, str) else dump_json(one) for one in self.expected]
+        return [self.expected_text]
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -18,16 +18,18 @@ from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.records import ClassFigures, Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats
 
+# What may stand around a class that an answer names.
+_AROUND = ".\"'“”‘’`*"
 Average = Literal["accuracy", "f1-macro", "f1-micro", "precision-macro", "recall-macro", "mcc"]
 
 
 class Classification(Metric):
     """How well answers name the right class: accuracy, precision, recall, F1, Matthews' coefficient, confusion matrix.
 
-    Classes are those that are expected or, with ``labels``, those given; an answer that names none counts as wrong, as a
-    class of its own. Macro averages are over the classes that are expected or answered (van Rijsbergen 1979); the
-    coefficient is that of several classes (Gorodkin, "Comparing two K-category assignments by a K-category correlation
-    coefficient", 2004).
+    Classes are those that are expected or, with ``labels``, those given; an answer that names none, or several, counts as
+    wrong, as a class of its own. Of a list of expected classes any is right. Macro averages are over the classes that are
+    expected or answered (van Rijsbergen 1979); the coefficient is that of several classes (Gorodkin, "Comparing two
+    K-category assignments by a K-category correlation coefficient", 2004).
     """
 
     type: Literal["classification"] = "classification"
@@ -39,6 +41,7 @@ class Classification(Metric):
     needs_expected: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True
     none: ClassVar[str] = "(none)"
+    several: ClassVar[str] = "(several)"
 
     @property
     def called(self) -> str:
@@ -47,12 +50,18 @@ class Classification(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where the class is right; the detail has both."""
-        expected = self._class(case.expected_text) if self.field else case.expected_text.strip()
         found = self._class(answer.text)
+        wanted = [self._class(text) if self.field else self._expected(text) for text in case.expected_texts]
+        expected = found if found in wanted else wanted[0]
         right = found == expected
         return Score(
             float(right), "" if right else f"{found} is not {expected}", {"expected": expected, "found": found}
         )
+
+    def _expected(self, text: str) -> str:
+        """An expected class as an answer's would be read: without quotes and the full stop of a sentence."""
+        bare = text.strip().strip(_AROUND).strip()
+        return {label.lower(): label for label in self.labels}.get(text.strip().lower()) or bare or text.strip()
 
     def _class(self, text: str) -> str:
         if self.field:
@@ -60,15 +69,18 @@ class Classification(Metric):
                 return str(value_at(json_of(text)[0], self.field))
             except KeyError:
                 return self.none
-        bare = text.strip().strip(".\"'").strip()
+        bare = text.strip().strip(_AROUND).strip()
         if not self.labels:
             return bare or self.none
         same = {label.lower(): label for label in self.labels}
-        if bare.lower() in same:
-            return same[bare.lower()]
-        # The longest name that stands in the answer as a word of its own.
-        there = [n for n in self.labels if re.search(rf"(?<!\w){re.escape(n)}(?!\w)", text, re.IGNORECASE)]
-        return max(there, key=len) if there else self.none
+        for said in (text.strip(), bare):
+            if said.lower() in same:
+                return same[said.lower()]
+        # Names that stand in the answer as words of their own, and not within a longer one.
+        longest_first = sorted(self.labels, key=len, reverse=True)
+        either = "|".join(re.escape(label) for label in longest_first)
+        there = {same[m.lower()] for m in re.findall(rf"(?<!\w)(?:{either})(?!\w)", text, re.IGNORECASE)}
+        return there.pop() if len(there) == 1 else self.several if there else self.none
 
     def rows(self, scores: Sequence[Score]) -> Floats:
         """For each class three columns: right, answered, expected."""
@@ -145,7 +157,7 @@ class Bleu(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 100; the detail has the counts that BLEU is made of."""
         metric = _bleu(self.tokenize, self.lowercase, sentence=True)
-        found = metric.sentence_score(answer.text, [case.expected_text])
+        found = metric.sentence_score(answer.text, case.expected_texts)
         sums = [found.sys_len, found.ref_len, *found.counts, *found.totals]
         return Score(found.score, detail={"sums": [float(v) for v in sums]})
 
@@ -194,8 +206,8 @@ class Chrf(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 100; the detail has the counts that chrF is made of."""
         metric = _chrf(self.words)
-        sums = metric._extract_corpus_statistics([answer.text], [[case.expected_text]])[0]  # noqa: SLF001
-        value = metric.sentence_score(answer.text, [case.expected_text]).score
+        sums = metric._extract_corpus_statistics([answer.text], [[text] for text in case.expected_texts])[0]  # noqa: SLF001
+        value = metric.sentence_score(answer.text, case.expected_texts).score
         return Score(value, detail={"sums": [float(v) for v in sums]})
 
     def rows(self, scores: Sequence[Score]) -> Floats:
@@ -242,9 +254,12 @@ class Calibration(Metric):
         if answer.choice_logprobs:
             weights = [math.exp(p - max(answer.choice_logprobs)) for p in answer.choice_logprobs]
             best = max(range(len(weights)), key=lambda i: weights[i])
-            confidence, right = weights[best] / sum(weights), case.choices[best] == case.expected_text
+            confidence, right = weights[best] / sum(weights), case.choices[best] in case.expected_texts
         elif answer.logprob is not None:
-            confidence, right = math.exp(answer.logprob), answer.text.strip() == case.expected_text.strip()
+            confidence, right = (
+                math.exp(answer.logprob),
+                answer.text.strip() in [text.strip() for text in case.expected_texts],
+            )
         else:
             return Score(None, "the model returned no log-probabilities")
         return Score((confidence - right) ** 2, detail={"confidence": confidence, "right": float(right)})

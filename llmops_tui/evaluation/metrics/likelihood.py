@@ -11,7 +11,8 @@ class Choice(Metric):
     """The choice that the model finds likeliest is the expected one.
 
     Each choice is scored by the sum of its tokens' log-probabilities behind the question; with ``normalise`` divided by
-    the choice's length in characters, so that long choices are not at a disadvantage. These are ``acc`` and ``acc_norm`` of
+    the choice's length in characters, without the blank that sets it off from the question, so that long choices are not at
+    a disadvantage. These are ``acc`` and ``acc_norm`` of
     the LM Evaluation Harness (Gao et al. 2024; Brown et al. 2020, section 2.4).
     """
 
@@ -30,8 +31,8 @@ class Choice(Metric):
         """1 where it is; the detail has the log-probabilities."""
         if not answer.choice_logprobs:
             return Score(None, "the model returned no log-probabilities")
-        sizes = [max(1, len(c)) if self.normalise else 1 for c in case.choices]
+        sizes = [max(1, len(c.removeprefix(" "))) if self.normalise else 1 for c in case.choices]
         scores = [p / n for p, n in zip(answer.choice_logprobs, sizes, strict=True)]
         best = max(range(len(scores)), key=lambda i: scores[i])
-        right = case.choices[best] == case.expected_text
+        right = case.choices[best] in case.expected_texts
         return right_or_wrong(right, f"{case.choices[best]!r} is not {case.expected_text!r}", chosen=best)

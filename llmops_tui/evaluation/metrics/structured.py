@@ -20,9 +20,20 @@ def json_of(text: str) -> tuple[Any, str]:
     """The JSON of an answer, also in a code fence, and what is wrong with it where it is none."""
     fenced = _FENCE.match(text)
     try:
-        return parse_json(fenced.group(1) if fenced else text), ""
+        return parse_json(fenced.group(1) if fenced else text, constants=False), ""
     except ValueError as error:
         return None, f"not JSON: {error}"
+
+
+def same_json(left: Any, right: Any) -> bool:
+    """Whether two JSON values are the same: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same_json(left[name], right[name]) for name in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same_json, left, right))
+    return bool(left == right)
 
 
 class JsonValid(Metric):
@@ -69,7 +80,10 @@ class JsonSchema(Metric):
 
 
 class JsonFields(Metric):
-    """The share of fields whose value is the expected one; the reason names those that differ."""
+    """The share of fields whose value is the expected one; the reason names those that differ.
+
+    Of ``fields`` those count that the expected object has; a case whose object has none of them is not scored.
+    """
 
     type: Literal["json-fields"] = "json-fields"
     fields: tuple[str, ...] = ()
@@ -80,11 +94,13 @@ class JsonFields(Metric):
         expected = case.expected if isinstance(case.expected, dict) else json_of(case.expected_text)[0]
         if not isinstance(expected, dict):
             return Score(None, "the expected answer is not a JSON object")
+        names = [name for name in self.fields or expected if name in expected]
+        if self.fields and not names:
+            return Score(None, f"the expected answer has none of the fields {', '.join(self.fields)}")
         value, problem = json_of(answer.text)
-        names = list(self.fields) or list(expected)
         if problem or not isinstance(value, dict):
             return Score(0.0, problem or "not a JSON object", {"wrong": names})
-        wrong = [name for name in names if value.get(name) != expected.get(name)]
+        wrong = [name for name in names if name not in value or not same_json(value[name], expected[name])]
         parts = [f"{n} differs: {short(str(value.get(n)))} is not {short(str(expected.get(n)))}" for n in wrong]
         return Score(1 - len(wrong) / max(1, len(names)), "; ".join(parts), {"wrong": wrong})
 

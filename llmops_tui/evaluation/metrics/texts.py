@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
+from llmops_tui.words import WORDS
 
 _SHOWN = 80
 _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
@@ -32,7 +33,10 @@ def squad_normal(text: str) -> str:
 
 
 class Exact(Metric):
-    """The answer is what is expected, character for character; blanks around it do not count unless asked to."""
+    """The answer is what is expected, character for character; blanks around it do not count unless asked to.
+
+    Of a list any text is right.
+    """
 
     type: Literal["exact"] = "exact"
     strip: bool = True
@@ -42,12 +46,12 @@ class Exact(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where they are the same."""
-        found, expected = answer.text, case.expected_text
-        if self.strip:
-            found, expected = found.strip(), expected.strip()
-        if not self.case:
-            found, expected = found.lower(), expected.lower()
-        return right_or_wrong(found == expected, f"{short(found)} is not {short(expected)}")
+        found, *expected = (self._bare(text) for text in (answer.text, *case.expected_texts))
+        return right_or_wrong(found in expected, f"{short(found)} is not {short(' or '.join(expected))}")
+
+    def _bare(self, text: str) -> str:
+        text = text.strip() if self.strip else text
+        return text if self.case else text.lower()
 
 
 class Normalised(Metric):
@@ -59,16 +63,10 @@ class Normalised(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where they are the same."""
-        wanted = [squad_normal(t) for t in _texts(case)]
+        wanted = [squad_normal(t) for t in case.expected_texts]
         return right_or_wrong(
-            squad_normal(answer.text) in wanted, f"{short(answer.text)} is not {short(_texts(case)[0])}"
+            squad_normal(answer.text) in wanted, f"{short(answer.text)} is not {short(case.expected_texts[0])}"
         )
-
-
-def _texts(case: Case) -> list[str]:
-    return (
-        [str(e) for e in case.expected] if isinstance(case.expected, list) and case.expected else [case.expected_text]
-    )
 
 
 class Contains(Metric):
@@ -88,8 +86,10 @@ class Contains(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it does."""
+        if not self.value and case.expected is None:
+            return Score(None, "neither the metric nor the case says which text")
         text = answer.text if self.case else answer.text.lower()
-        wanted = list(self.value) or _texts(case)
+        wanted = list(self.value) or case.expected_texts
         there = [w for w in wanted if self._in(w if self.case else w.lower(), text)]
         if self.mode == "none":
             return right_or_wrong(not there, f"contains {short(', '.join(there))}")
@@ -129,7 +129,8 @@ class Matches(Metric):
         return right_or_wrong(match is not None, f"does not match {short(self.pattern)}")
 
 
-_NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\.\d+")
+# A hyphen behind a letter, a digit or a bracket is none of the number's: a range, a difference, a name such as GPT-4.
+_NUMBER = re.compile(r"(?:(?<![\w)\]])[-−])?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+−]?\d+(?!\w))?")
 
 
 def number_in(text: str, which: Literal["last", "first", "marked"]) -> float | None:
@@ -142,7 +143,7 @@ def number_in(text: str, which: Literal["last", "first", "marked"]) -> float | N
     found = _NUMBER.findall(text)
     if not found:
         return None
-    bare = found[-1 if which == "last" else 0].replace(",", "").replace("$", "")
+    bare = found[-1 if which == "last" else 0].replace(",", "").replace("$", "").replace("−", "-")
     return float(bare)
 
 
@@ -162,15 +163,17 @@ class Numeric(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it is."""
-        expected = case.expected_text
-        wanted = number_in(expected, "marked" if "####" in expected else "last")
-        if wanted is None:
-            return Score(None, f"the expected answer has no number: {short(expected)}")
+        wanted = []
+        for expected in case.expected_texts:
+            number = number_in(expected, "marked" if "####" in expected else "last")
+            if number is None:
+                return Score(None, f"the expected answer has no number: {short(expected)}")
+            wanted.append(number)
         found = number_in(answer.text, self.extract)
         if found is None:
             return Score(0.0, "the answer has no number")
-        right = abs(found - wanted) <= max(self.tolerance, self.relative * abs(wanted))
-        return right_or_wrong(right, f"{found:g} is not {wanted:g}")
+        right = any(abs(found - one) <= max(self.tolerance, self.relative * abs(one)) for one in wanted)
+        return right_or_wrong(right, f"{found:g} is not {' or '.join(f'{one:g}' for one in wanted)}")
 
 
 class TokenF1(Metric):
@@ -184,7 +187,7 @@ class TokenF1(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 1."""
-        return Score(max(_f1(squad_normal(answer.text).split(), squad_normal(t).split()) for t in _texts(case)))
+        return Score(max(_f1(squad_normal(answer.text).split(), squad_normal(t).split()) for t in case.expected_texts))
 
 
 def _f1(found: list[str], expected: list[str]) -> float:
@@ -195,7 +198,10 @@ def _f1(found: list[str], expected: list[str]) -> float:
 
 
 class EditDistance(Metric):
-    """How alike answer and expectation are: 1 less the Levenshtein distance over the longer length (Levenshtein 1966)."""
+    """How alike answer and expectation are: 1 less the Levenshtein distance over the longer length (Levenshtein 1966).
+
+    Of several expected texts the most alike counts.
+    """
 
     type: Literal["edit-similarity"] = "edit-similarity"
     needs_expected: ClassVar[bool] = True
@@ -204,15 +210,18 @@ class EditDistance(Metric):
         """From 0 to 1."""
         from rapidfuzz.distance import Levenshtein
 
-        distance = Levenshtein.distance(answer.text.strip(), case.expected_text.strip())
-        longest = max(len(answer.text.strip()), len(case.expected_text.strip()), 1)
-        return Score(1 - distance / longest, detail={"distance": distance})
+        found = answer.text.strip()
+        distances = [(Levenshtein.distance(found, text), len(text)) for text in map(str.strip, case.expected_texts)]
+        value, distance = max((1 - d / max(len(found), size, 1), d) for d, size in distances)
+        return Score(value, detail={"distance": distance})
 
 
 class Rouge(Metric):
     """ROUGE-1, -2 or -L: shared words, pairs of words, or the longest common subsequence, as F-measure.
 
-    Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004; computed by rouge-score.
+    Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004; computed by rouge-score. Its own words are made of
+    ASCII letters and digits; where an expected text has letters of other scripts than Latin, words are made of any letters,
+    and each Chinese, Japanese or Thai character is one. Of several expected texts the best counts.
     """
 
     type: Literal["rouge"] = "rouge"
@@ -227,15 +236,38 @@ class Rouge(Metric):
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 1."""
-        found = _rouge(self.variant, self.stemmer).score(case.expected_text, answer.text)[self.variant]
-        return Score(found.fmeasure, detail={"precision": found.precision, "recall": found.recall})
+        best = max(
+            (
+                _rouge(self.variant, self.stemmer, any_script=_beyond_latin(text)).score(text, answer.text)[
+                    self.variant
+                ]
+                for text in case.expected_texts
+            ),
+            key=lambda found: found.fmeasure,
+        )
+        return Score(best.fmeasure, detail={"precision": best.precision, "recall": best.recall})
+
+
+_LATIN_END = 0x24F
+
+
+def _beyond_latin(text: str) -> bool:
+    return any(ord(c) > _LATIN_END and c.isalpha() for c in text)
+
+
+class _AnyScript:
+    """A tokenizer for rouge-score: words of any letters, characters where a language puts no blanks between words."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words of a text, in lower case."""
+        return WORDS.findall(text.lower())
 
 
 @functools.cache
-def _rouge(variant: str, stemmer: bool) -> Any:
+def _rouge(variant: str, stemmer: bool, *, any_script: bool) -> Any:
     from rouge_score import rouge_scorer
 
-    return rouge_scorer.RougeScorer([variant], use_stemmer=stemmer)
+    return rouge_scorer.RougeScorer([variant], use_stemmer=stemmer, tokenizer=_AnyScript() if any_script else None)
 
 
 class Length(Metric):

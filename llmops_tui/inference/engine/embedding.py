@@ -16,11 +16,12 @@ from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbort
 from llmops_tui.inference.engine.hidden_states import HiddenStates
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions, context_parameters
+from llmops_tui.inference.engine_wire import NO_RANK
 from llmops_tui.models.embedding_memory import PACK, SEQUENCES, embedding_shape
 
 _POOLINGS = {
     llama_cpp.LLAMA_POOLING_TYPE_MEAN: "mean", llama_cpp.LLAMA_POOLING_TYPE_CLS: "first token",
-    llama_cpp.LLAMA_POOLING_TYPE_LAST: "last token",
+    llama_cpp.LLAMA_POOLING_TYPE_LAST: "last token", llama_cpp.LLAMA_POOLING_TYPE_RANK: "rank",
 }  # fmt: skip
 _DECODED, _ABORTED = 0, 2
 # How near the two ways of evaluating must come to each other, of values whose length is 1.
@@ -40,7 +41,10 @@ class Text:
 
 
 class Embedder:
-    """Embeds token lists with the pooling the model was made for, or the mean where it names none. For one thread."""
+    """Embeds token lists with the pooling the model was made for, or the mean where it names none. For one thread.
+
+    A model that ranks makes no vector of a text but the scores of a pair, of which the first is its rank.
+    """
 
     def __init__(self, native: NativeModel, options: EngineOptions) -> None:
         self._native = native
@@ -53,11 +57,13 @@ class Embedder:
         self._adapter = ""
         self._threads = native.threads
         self._free = list(range(SEQUENCES))
-        given = int(native.header_value("pooling_type") or -1)
+        given = native.pooling
         self._causal = native.header_value("attention.causal") != "false"
         self._pooling = given if given in _POOLINGS else llama_cpp.LLAMA_POOLING_TYPE_MEAN
-        self.refusal = _why_not(native, given)
-        self.dimensions = int(llama_cpp.llama_model_n_embd_out(native.model))
+        self.ranks = native.ranks
+        self.refusal = _why_not(native)
+        width = llama_cpp.llama_model_n_cls_out if self.ranks else llama_cpp.llama_model_n_embd_out
+        self.dimensions = int(width(native.model))
         self.shape = embedding_shape(
             context=native.n_ctx, vocabulary=native.n_vocab, causal=self._causal, pooling=given
         )
@@ -74,32 +80,34 @@ class Embedder:
         """How many tokens of short texts are evaluated together."""
         return min(PACK, self.shape.step)
 
-    def check(self, texts: Sequence[list[int]], dimensions: int | None = None) -> None:
-        """Refuse what cannot be embedded, by its place among the texts.
+    def check(self, texts: Sequence[list[int]], dimensions: int | None = None, *, rank: bool = False) -> None:
+        """Refuse what cannot be embedded, or cannot be ranked, by its place among the texts.
 
         Raises:
-            InputRefusedError: ``no_embeddings``, ``bad_dimensions``, ``empty_input``, ``bad_token``, or
+            InputRefusedError: ``no_embeddings``, ``no_rank``, ``bad_dimensions``, ``empty_input``, ``bad_token``, or
                 ``context_length_exceeded``.
         """
-        if self.refusal:
-            raise InputRefusedError("no_embeddings", self.refusal, "Use an embedding model.")
+        if rank and not self.ranks:
+            raise InputRefusedError("no_rank", *NO_RANK)
+        if self.refusal and not rank:
+            raise InputRefusedError("no_embeddings", *self.refusal)
         if dimensions is not None and dimensions != self.dimensions:
             raise InputRefusedError(
                 "bad_dimensions", f"this model's embeddings have {self.dimensions} dimensions, not {dimensions}"
             )
         for place, tokens in enumerate(texts):
-            name = f"input[{place}]: " if len(texts) > 1 else ""
+            name = f"documents[{place}]: " if rank else f"input[{place}]: " if len(texts) > 1 else ""
             longest = self.shape.longest
             if not tokens:
                 raise InputRefusedError("empty_input", f"{name}the text is empty")
             if len(tokens) > longest:
-                wide = "Embed it in parts" + (
+                wide = ("Rank it in parts" if rank else "Embed it in parts") + (
                     ", or load the model with a larger context." if longest == self._native.n_ctx else "."
                 )
                 raise InputRefusedError(
                     "context_length_exceeded",
-                    f"{name}the text has {len(tokens):,} tokens, {len(tokens) - longest:,} too many: this model embeds up "
-                    f"to {longest:,}",
+                    f"{name}the text has {len(tokens):,} tokens{' with its query' if rank else ''}, "
+                    f"{len(tokens) - longest:,} too many: this model {'ranks' if rank else 'embeds'} up to {longest:,}",
                     wide,
                 )
             try:
@@ -147,8 +155,10 @@ class Embedder:
             raise
 
     def vector(self, text: Text) -> npt.NDArray[np.float32]:
-        """A whole text's vector, of length 1."""
+        """A whole text's vector, of length 1; of a pair its scores as the model gives them."""
         assert text.pooled is not None
+        if self.ranks:
+            return text.pooled.astype(np.float32)
         length = float(np.linalg.norm(text.pooled))
         return (text.pooled / length if length > 0 else text.pooled).astype(np.float32)
 
@@ -245,7 +255,7 @@ class Embedder:
         params.embeddings = True
         params.pooling_type = self._pooling
         self._abort.attach(params)
-        rows = HiddenStates() if native.generates else None
+        rows = HiddenStates() if native.generates and not self.ranks else None
         if rows is not None:
             rows.attach(params)
         made = llama_cpp.llama_init_from_model(native.model, params)
@@ -278,9 +288,16 @@ class Embedder:
         self._untried = False
 
 
-def _why_not(native: NativeModel, pooling: int) -> str:
-    if pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK:
-        return "this model ranks pairs of texts (its pooling is 'rank'); it returns no embeddings"
+def _why_not(native: NativeModel) -> tuple[str, str] | None:
+    """Why there are no embeddings, and what to do."""
+    if native.ranks:
+        return (
+            "this model ranks pairs of texts (its pooling is 'rank'); it returns no embeddings",
+            "Use /v1/rerank, or an embedding model.",
+        )
     if native.has_encoder and llama_cpp.llama_model_has_decoder(native.model):
-        return "this model has an encoder and a decoder; embeddings with it are not supported"
-    return ""
+        return (
+            "this model has an encoder and a decoder; embeddings with it are not supported",
+            "Use an embedding model.",
+        )
+    return None

@@ -61,14 +61,20 @@ class EmbeddingQueue:
         self.steps = 0
 
     def submit(
-        self, request_id: str, texts: Sequence[list[int]], *, adapter: str = "", dimensions: int | None = None
+        self,
+        request_id: str,
+        texts: Sequence[list[int]],
+        *,
+        adapter: str = "",
+        dimensions: int | None = None,
+        rank: bool = False,
     ) -> None:
-        """Take a request in.
+        """Take a request in; with ``rank`` its texts are pairs that are to be scored.
 
         Raises:
             InputRefusedError: a text cannot be embedded; see :meth:`Embedder.check`.
         """
-        self._embedder.check(texts, dimensions)
+        self._embedder.check(texts, dimensions, rank=rank)
         with self._changed:
             work = _Work(request_id, texts, adapter)
             work.turn = next(self._turn)

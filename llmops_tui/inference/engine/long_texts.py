@@ -7,6 +7,7 @@ meanwhile. What is told of a long text is told in parts, since one line of JSON 
 from __future__ import annotations
 
 import codecs
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,8 +28,15 @@ def size_of(message: Call) -> int:
     """How many characters are to be tokenized, or tokens to be spelled."""
     if message["op"] == "detokenize":
         return len(message["tokens"])
-    if message["op"] == "embed":
-        return sum(len(given) for given in message["inputs"] if isinstance(given, str))
+    if message["op"] in {"embed", "rank"}:
+        # Each document is tokenized anew with the query.
+        return len(message.get("query", "")) * len(message["inputs"]) + sum(
+            len(given) for given in message["inputs"] if isinstance(given, str)
+        )
+    if "fill" in message and message.get("tokens") is None:
+        fill = message["fill"]
+        texts = [fill["before"], fill["after"], *(file["text"] for file in fill["files"])]
+        return sum(len(given) for given in texts if isinstance(given, str))
     return len(message["text"]) if message.get("tokens") is None and "text" in message else 0
 
 
@@ -115,7 +123,7 @@ class LongTexts:
 
     def _work(self, message: Call) -> None:
         request_id = message["id"]
-        if self._taken[request_id] and message["op"] in {"generate", "embed"}:
+        if self._taken[request_id] and message["op"] in {"generate", "embed", "rank"}:
             self._back(tokenized(self._native, message) | {"tokenized": True})
             return
         if self._taken[request_id]:
@@ -138,11 +146,26 @@ def tokenized(native: NativeModel, message: Call) -> Call:
             native.tokenize(given, add_special=True) if isinstance(given, str) else given for given in message["inputs"]
         ]
         return message | {"inputs": inputs}
+    if message["op"] == "rank":
+        pairs = [native.pairs.tokens(message["query"], str(document)) for document in message["inputs"]]
+        return message | {"inputs": pairs}
     if message.get("tokens") is not None:
         return message
+    if "fill" in message:
+        return message | _gap(native, message)
     tokens = tokens_of(native, message)
     hidden = int(message["add_special"] and native.adds_bos and tokens[:1] == [native.bos])
     return message | {"tokens": tokens, "hidden": hidden}
+
+
+def _gap(native: NativeModel, message: Call) -> Call:
+    """The tokens of a gap's prompt, cut where they are too many and may be; what may not is refused as every prompt is."""
+    head = [native.bos] if message["add_special"] and native.adds_bos else []
+    tokens, cut = native.gaps.tokens(message["fill"], head=head, room=sys.maxsize)
+    if message["truncate"] and len(tokens) >= native.n_ctx:
+        room = native.room(message["parameters"]["max_tokens"])
+        tokens, cut = native.gaps.tokens(message["fill"], head=head, room=room)
+    return {"op": "generate", "tokens": tokens, "cut": cut, "hidden": 0}
 
 
 def tokens_of(native: NativeModel, message: Call) -> list[int]:

@@ -7,6 +7,7 @@ Every function of the library that the engine calls is called here, in :mod:`.sa
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -17,9 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui import native_log
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
+from llmops_tui.inference.engine.infill import GapWriter, marks_of
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
+from llmops_tui.inference.engine.ranking import PairWriter, pair_facts
 from llmops_tui.inference.engine_wire import EngineInfo
 from llmops_tui.models.engine_settings import in_blocks
 
@@ -75,6 +79,11 @@ class NativeModel:
         # Without a cache, or behind an encoder, there is no next token to be had here.
         self.generates = bool(self.memory) and not self.has_encoder
         self.ends = self._end_tokens()
+        plain = functools.partial(self.tokenize, add_special=False, parse_special=False)
+        self.gaps = GapWriter(marks_of(self.vocab), plain)
+        self.pairs = PairWriter(pair_facts(self.model, self.vocab), plain, self._controls)
+        self.pooling = int(self.header_value("pooling_type") or -1)
+        self.ranks = self.pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK
         self._visible = {t for text in options.visible for t in self._single(text)}
         self._pieces: list[bytes | None] = [None] * self.n_vocab
         self._own = threading.local()
@@ -127,7 +136,7 @@ class NativeModel:
         for tokens, positions in (([token, token], [0, 1]), ([token], [2])):
             self.decode(tokens, positions, [0] * len(tokens), [0] * (len(tokens) - 1) + [1])
             if not np.isfinite(self.logits(1)[0]).all():
-                raise UnsoundError(f"what llama.cpp computed of {len(tokens)} tokens is not a number")
+                raise UnsoundError(f"what llama.cpp computed of {counted(len(tokens), 'token')} is not a number")
         # As new, down to which cells are taken first.
         llama_cpp.llama_memory_clear(self.memory, True)
 
@@ -142,8 +151,12 @@ class NativeModel:
         buffer = (llama_cpp.llama_token * size)()
         count = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), buffer, size, add_special, parse_special)
         if count < 0:
-            raise LlmopsError("tokenize_failed", f"llama.cpp could not tokenize {len(raw)} bytes")
+            raise LlmopsError("tokenize_failed", f"llama.cpp could not tokenize {counted(len(raw), 'byte')}")
         return list(buffer[:count])
+
+    def room(self, wanted: int) -> int:
+        """How many tokens a prompt keeps that has to be cut, beside an answer of up to ``wanted``."""
+        return max(1, self.n_ctx - max(1, min(wanted, self.n_ctx // 4)))
 
     def check_tokens(self, tokens: Sequence[int]) -> None:
         """Refuse ids that are not in the vocabulary.
@@ -230,7 +243,7 @@ class NativeModel:
             raise DecodeAbortedError
         if status != _DECODED:
             why = "no room in the cache" if status == _NO_ROOM else f"status {status}"
-            raise LlmopsError("decode_failed", f"llama.cpp failed to evaluate {len(tokens)} tokens ({why})")
+            raise LlmopsError("decode_failed", f"llama.cpp failed to evaluate {counted(len(tokens), 'token')} ({why})")
 
     def logits(self, rows: int) -> npt.NDArray[np.float32]:
         """The logits of the last step, shape (rows, vocabulary); valid until the next."""
@@ -277,6 +290,9 @@ class NativeModel:
             "embedding_length": int(llama_cpp.llama_model_n_embd(self.model)),
             "model_bytes": int(llama_cpp.llama_model_size(self.model)),
             "engine": f"llama-cpp-python {llama_cpp.__version__}",
+            "fills": self.gaps.marks.fills,
+            "generates": self.generates,
+            "ranks": self.ranks,
         }
 
     def header_value(self, key: str) -> str:
@@ -292,6 +308,10 @@ class NativeModel:
     def _end_tokens(self) -> frozenset[int]:
         is_end: Callable[[Any, int], bool] = llama_cpp.llama_vocab_is_eog
         return frozenset(token for token in range(self.n_vocab) if is_end(self.vocab, token))
+
+    def _controls(self, text: str) -> list[tuple[int, str]]:
+        found = self.tokenize(text, add_special=False)
+        return [(t, self._token_text(t)) for t in found if llama_cpp.llama_vocab_is_control(self.vocab, t)]
 
     def _single(self, text: str) -> list[int]:
         """The token that stands for ``text`` alone, where there is one."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import llama_cpp
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.engine_settings import EngineSettings, check_settings
 
@@ -67,7 +68,7 @@ class ModelParameters:
             if len(options.tensor_split) > size:
                 raise LlmopsError(
                     "too_many_gpus",
-                    f"tensor_split has {len(options.tensor_split)} shares; this build takes {size} GPUs",
+                    f"tensor_split has {counted(len(options.tensor_split), 'share')}; this build takes {size} GPUs",
                 )
             self._shares = (ctypes.c_float * size)(*options.tensor_split)
             native.tensor_split = self._shares

@@ -36,6 +36,7 @@ class Request:
         truncate: what to do with a prompt longer than the context: ``""`` refuses it, ``left`` drops its beginning,
             ``middle`` keeps both ends.
         reuse: whether parts that were evaluated before may be taken from the cache.
+        cut: how many tokens of what was given were left out before.
         hidden: how many of the first tokens were not given but added, and are not told of.
         ignore_eos: whether to go on after the model ended its answer.
         matcher: what the answer is held to; it is this request's alone.
@@ -50,6 +51,7 @@ class Request:
     matcher: Matcher | None = None
     truncate: str = ""
     reuse: bool = True
+    cut: int = 0
     hidden: int = 0
     ignore_eos: bool = False
 
@@ -77,11 +79,12 @@ class Running:
         self, request: Request, native: NativeModel, now: float, drafts: Callable[[], Draft] | None = None
     ) -> None:
         if not native.generates:
+            kind, door = ("a reranking", "rerank") if native.ranks else ("an embedding", "embeddings")
             raise InputRefusedError(
-                "no_generation", "this model is an embedding model; it generates no text", "Use /v1/embeddings."
+                "no_generation", f"this model is {kind} model; it generates no text", f"Use /v1/{door}."
             )
         self.request = request
-        self.truncated = 0
+        self.truncated = request.cut
         self.tokens = self._fit(request, native)
         native.check_tokens(self.tokens)
         self.prompt_length = len(self.tokens)
@@ -106,7 +109,7 @@ class Running:
         self._scored_told = request.score_from is None
         # The first given token that has a log-probability of its own and none yet.
         self._unscored = max(1, request.score_from or 0)
-        self._begun = False
+        self._begun = self._told = False
         self._first_at: float | None = None
         self._last_at = now
         self._flushed_at = 0.0
@@ -225,6 +228,9 @@ class Running:
         if text or due:
             self._flushed_at = now
             event: TextEvent = {"id": self.request.id, "event": "text", "text": text}
+            if not self._told:
+                event["prompt_tokens"], event["reused_tokens"] = self.prompt_length, self.reused
+            self._told = True
             if due:
                 event["tokens"] = due
             events.append(event)
@@ -271,6 +277,8 @@ class Running:
             "context": self._native.n_ctx,
             "seed": self.request.parameters.seed,
         }
+        if self._text.stopped_by is not None:
+            result["stopped_by"] = self._text.stopped_by
         if self.draft is not None:
             result["drafted_tokens"], result["accepted_tokens"] = self.draft.drafted, self.draft.accepted
         return [*events, {"id": self.request.id, "event": "done", "result": result}]
@@ -295,8 +303,8 @@ class Running:
                 f"the prompt has {len(tokens):,} tokens, {excess:,} too many for the context of {context:,}",
                 "Shorten the prompt, load the model with a larger context, or name a truncation policy.",
             )
-        room = max(1, context - max(1, min(request.parameters.max_tokens, context // 4)))
-        self.truncated = len(tokens) - room
+        room = native.room(request.parameters.max_tokens)
+        self.truncated += len(tokens) - room
         if request.truncate == "left":
             return tokens[-room:]
         head = room // 2

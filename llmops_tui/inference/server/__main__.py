@@ -33,7 +33,7 @@ async def _run(options: ServerOptions, state: Path) -> None:
         await engine.stop()
 
 
-def _noted(state: Path) -> ServerRecord:
+def noted(state: Path) -> ServerRecord:
     """What the state file says, after it says which process this is: whoever started it may be gone and cannot."""
     kept: ServerRecord = json.loads(state.read_text())
     me = identify(os.getpid())
@@ -48,7 +48,7 @@ def main() -> None:
     os.umask(0o077)
     with endings_put_off():
         state = Path(sys.argv[1])
-        options = ServerOptions(**from_json(_noted(state)["options"]))
+        options = ServerOptions(**from_json(noted(state)["options"]))
         if options.starter:
             # Asked to, it ends what it does and keeps its records, as when it is stopped.
             die_with_parent(options.starter, signal.SIGTERM)

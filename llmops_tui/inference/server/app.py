@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypedDict
@@ -13,21 +12,23 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
-from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.engine_wire import Health
-from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.anthropic import AnthropicApi
+from llmops_tui.inference.server.apis.infill import InfillApi
+from llmops_tui.inference.server.apis.response_store import ResponseStore
+from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
     error_answer,
     plain_error,
-    read_body,
     refused,
     unexpected,
 )
 from llmops_tui.inference.server.conversation import ChatTemplate
+from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.guard import Guard, RefusedError
 from llmops_tui.inference.server.heartbeat import Heartbeat
@@ -35,11 +36,11 @@ from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import EventWriter
+from llmops_tui.inference.server.reranking import RERANK, Reranking
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -53,15 +54,22 @@ class ModelServer:
         self._chat = ChatTemplate(options.chat_template, self.engine.facts)
         self._event_log = EventLog(workspace)
         self._writer = EventWriter(self._event_log, options.trace_content)
+        self._feedback = Feedback(self._event_log, options.trace_content)
         self._metrics = ServerMetrics(options.model)
         engine.lost = self._metrics.engine_lost
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
         self._adapters = AdapterShelf(workspace, options.model, self.engine)
         self._forms = ConstraintChecker(options.path, self._chat.format.visible)
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
+        self._reranking = Reranking(
+            options.model, Path(options.path), self.engine, self.generator, self._adapters, self._texts
+        )
         self._completions = Completions(
             options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
         )
+        self._infill = InfillApi(self._completions.complete)
+        self._responses = ResponsesApi(self._completions.answer, ResponseStore())
+        self._anthropic = AnthropicApi(self._completions.answer, self._completions.count, self._chat.format)
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -79,8 +87,14 @@ class ModelServer:
             Route("/v1/chat/completions", self._completions.chat, methods=post),
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
-            Route("/v1/responses", self._completions.responses, methods=post),
-            Route("/v1/feedback", self._feedback, methods=post),
+            *(Route(f"{begin}/{name}", self._reranking.rank, methods=post) for begin in ("/v1", "") for name in RERANK),
+            Route("/v1/responses", self._responses.create, methods=post),
+            Route("/v1/responses/{id}", self._responses.get),
+            Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
+            Route("/v1/messages", self._anthropic.create, methods=post),
+            Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
+            Route("/v1/feedback", self._feedback.take, methods=post),
+            Route("/infill", self._infill.fill, methods=post),
             Route("/tokenize", self._texts.tokenize, methods=post),
             Route("/detokenize", self._texts.detokenize, methods=post),
             Route("/tokenizer_info", self._tokenizer_info),
@@ -174,28 +188,12 @@ class ModelServer:
             }
         )
 
-    async def _feedback(self, request: Request) -> Response:
-        body = await read_body(request, schemas.FeedbackRequest)
-        trace = body.id.replace("resp_", "run_", 1)
-        said = body.as_entry(trace, request.scope["caller"].source(body.user))
-        entry = await asyncio.to_thread(feedback_as_kept, said, self.options.trace_content)
-        left_out = [name for name in SAID if said[name] and not entry[name]]
-        if left_out and entry["score"] is None:
-            raise InputRefusedError(
-                "content_off",
-                f"this server keeps no texts, so {' and '.join(left_out)} cannot be kept",
-                "Give a score.",
-            )
-        key = new_id("fb")
-        await asyncio.to_thread(self._event_log.append, "feedback", key, entry)
-        return JSONResponse({"id": key, "object": "feedback", "trace": trace, "left_out": left_out})
-
     # Helpers
 
-    async def _answer_error(self, _request: Request, error: Exception) -> Response:
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
-        return error_answer(error)
+        return error_answer(error, request.url.path)
 
 
 class _ModelEntry(TypedDict):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.workspace.events import ClientRecord, RequestRecord
+
+# Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
+ON_BEHALF = b"x-llmops-on-behalf"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,22 @@ class Caller:
             return user or "endpoint"
         endpoint = f"endpoint, key {self.key}" if self.key else "endpoint"
         return f"{user} ({endpoint})" if user else endpoint
+
+    def passed_on(self) -> bytes:
+        """The value of :data:`ON_BEHALF` that makes another server of the workspace see the same caller."""
+        return json.dumps([self.key, self.client]).encode()
+
+
+def on_behalf(value: bytes) -> Caller:
+    """The caller that a program of the workspace names, which is itself no program of the workspace.
+
+    Raises:
+        ValueError: the program did not write it as :meth:`Caller.passed_on` does.
+    """
+    told = json.loads(value)
+    if not isinstance(told, list) or [type(part) for part in told] != [str, str]:
+        raise ValueError("it is no list of a key's name and a client")
+    return Caller(own=False, key=told[0], client=told[1])
 
 
 def key_name(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Chat, text and responses: requests turned into the engine's calls, and its messages into answers."""
+"""Chat and text: requests turned into the engine's calls, and its messages into answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import cast
 
 import pydantic
@@ -15,25 +16,39 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
-from llmops_tui.inference.engine_wire import Call, SamplingRecord, Told
+from llmops_tui.inference.constraints import ToolRecord
+from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
-from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.answers import count
+from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
-from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, check_tools, tool_constraint
+from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, Delta, check_tools, tool_constraint
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
-from llmops_tui.inference.server.responses import ResponsesRequest
 from llmops_tui.inference.server.template_features import turns_of, variables_of
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
 Ask = Callable[[Call], Awaitable[Told]]
+
+
+@dataclass(frozen=True)
+class _Conversation:
+    """A chat completion's prompt, and what it was made of; ``extra`` are further variables of the template."""
+
+    adapter: str
+    chat: ChatTemplate
+    tools: list[ToolRecord]
+    turns: list[ChatMessage]
+    extra: Variables
+    prompt: str
 
 
 class Completions:
@@ -50,6 +65,7 @@ class Completions:
         ask: Ask,
     ) -> None:
         self._model = options.model
+        self._suffix_first = options.spm_infill
         self._sha256 = options.sha256
         self._engine = engine
         self._generator = generator
@@ -65,15 +81,31 @@ class Completions:
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await read_body(request, schemas.ChatRequest)
-        return await self._respond("chat", request, body, await self._chat_choices(body, request.scope["caller"]))
+        return await self.answer(request, Asked(body, body.stream, functools.partial(_teller, "chat", body)))
 
-    async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
+    async def answer(self, request: Request, asked: Asked) -> Response:
+        """Answer what is a chat completion, in whichever form it was asked for."""
+        try:
+            choices = await self._chat_choices(asked.chat, request.scope["caller"])
+        except FieldRefusedError as error:
+            raise error.renamed(asked.called(error.param)) from error
+        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
+        return await self._respond(request, choices, teller, stream=asked.stream)
+
+    async def count(self, body: schemas.ChatRequest) -> int:
+        """How many tokens a chat completion's prompt has, exactly as its answer would count them."""
+        return await self._tokens_of((await self._rendered(body)).prompt)
+
+    async def _tokens_of(self, text: str) -> int:
+        call: Call = {"op": "tokenize", "text": text, "add_special": False, "pieces": False}
+        return int((await self._ask(call))["count"])
+
+    async def _rendered(self, body: schemas.ChatRequest) -> _Conversation:
         adapter = await self._adapters.of(body.model, body.adapter)
         chat = self._adapters.chat(adapter) or self._chat
         tools = [t.as_shown() for t in body.offered]
-        form = body.constraint()
         if tools:
-            if form is not None and form.get("type") != "text":
+            if (body.constraint() or {"type": "text"})["type"] != "text":
                 raise FieldRefusedError(
                     "grammar" if body.grammar else "response_format",
                     "an answer that may call tools is not constrained by a form beside that",
@@ -84,18 +116,24 @@ class Completions:
         turns = turns_of(chat.format, body.messages)
         extra = variables_of(chat.format, body.chat_template_kwargs, body.reasoning_effort)
         prompt = await chat.render(turns, tools or None, extra)
+        return _Conversation(adapter, chat, tools, turns, extra, prompt)
+
+    async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
+        given = await self._rendered(body)
+        chat, tools, turns, prompt = given.chat, given.tools, given.turns, given.prompt
+        form = body.constraint()
         if tools:
             several = body.parallel_tool_calls
             form = tool_constraint(chat.format, tools, body.demanded, several=several, prompt=prompt)
         grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":
-            again = functools.partial(chat.render, turns, tools or None, extra)
+            again = functools.partial(chat.render, turns, tools or None, given.extra)
             prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
         source: Call = {"op": "generate", "text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
-            choice = self._choice(body, index, source, turns, adapter, grammar, body.alternatives, caller)
+            choice = self._choice(body, index, source, turns, given.adapter, grammar, body.alternatives, caller)
             choice.reader = AnswerReader(
                 chat.format,
                 prompt=prompt,
@@ -110,25 +148,39 @@ class Completions:
     async def text(self, request: Request) -> Response:
         """``POST /v1/completions``."""
         body = await read_body(request, schemas.CompletionRequest)
+        gap = Gap(body.suffix) if body.suffix else None
+        teller = functools.partial(_teller, "text", body)
+        return await self.complete(request, AskedText(body, body.stream, teller, gap=gap))
+
+    async def complete(self, request: Request, asked: AskedText) -> Response:
+        """Answer what is a text completion, in whichever form it was asked for."""
+        try:
+            choices = await self._text_choices(asked.text, asked.gap, request.scope["caller"])
+        except FieldRefusedError as error:
+            raise error.renamed(asked.called(error.param)) from error
+        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
+        return await self._respond(request, choices, teller, stream=asked.stream)
+
+    async def _text_choices(self, body: schemas.CompletionRequest, gap: Gap | None, caller: Caller) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
-        grammar = await self._forms.grammar_of(body.constraint(), request.scope["caller"].client)
+        grammar = await self._forms.grammar_of(body.constraint(), caller.client)
         # Each record names the engine.
-        await self._engine.facts()
+        facts = await self._engine.facts()
+        if gap is not None and not facts.get("fills"):
+            raise FieldRefusedError("suffix", *INFILL_UNSUPPORTED, "infill_unsupported")
         choices: list[Choice] = []
         for place, prompt in enumerate(body.prompt):
-            source: Call
-            if isinstance(prompt, str):
-                source = {"op": "generate", "text": prompt, "add_special": body.add_special_tokens}
-                shown = prompt
-            else:
+            shown = prompt if isinstance(prompt, str) else json.dumps(prompt)
+            if not isinstance(prompt, str):
                 at = f"prompt[{place}]" if len(body.prompt) > 1 else "prompt"
                 check_vocabulary(prompt, self._engine.info.get("n_vocab", 0), at)
-                source, shown = {"op": "generate", "tokens": prompt}, json.dumps(prompt)
+            source = self._source(body, prompt, gap)
             for _ in range(body.n):
-                turns: list[ChatMessage] = [{"role": "prompt", "content": shown}]
-                choice = self._choice(
-                    body, len(choices), source, turns, adapter, grammar, body.logprobs, request.scope["caller"]
-                )
+                turns: list[ChatMessage] = [
+                    {"role": "prompt", "content": shown},
+                    *(gap.turns() if gap is not None else ()),
+                ]
+                choice = self._choice(body, len(choices), source, turns, adapter, grammar, body.logprobs, caller)
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
@@ -136,7 +188,22 @@ class Completions:
                     if not isinstance(prompt, str):
                         choice.echo = (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
                 choices.append(choice)
-        return await self._respond("text", request, body, choices)
+        return choices
+
+    def _source(self, body: schemas.CompletionRequest, prompt: str | list[int], gap: Gap | None) -> Call:
+        """What the engine is to go on from, or to fill in."""
+        special = body.add_special_tokens
+        if gap is not None:
+            fill: FillRecord = {
+                "before": prompt,
+                "after": gap.suffix,
+                "files": list(gap.files),
+                "suffix_first": self._suffix_first,
+            }
+            return {"op": "generate", "fill": fill, "add_special": special}
+        if isinstance(prompt, str):
+            return {"op": "generate", "text": prompt, "add_special": special}
+        return {"op": "generate", "tokens": prompt}
 
     def _choice(
         self,
@@ -183,77 +250,52 @@ class Completions:
         }
         return Choice(index, record, call)
 
-    async def _respond(
-        self,
-        kind: str,
-        request: Request,
-        body: schemas.ChatRequest | schemas.CompletionRequest,
-        choices: list[Choice],
-    ) -> Response:
-        teller = events.Teller(kind, choices[0].record.id, self.named(choices[0].call["adapter"]), body.n)
-        if body.stream:
-            stream = self._stream(teller, choices, request.scope["caller"], usage=body.include_usage)
+    async def _respond(self, request: Request, choices: list[Choice], teller: Teller, *, stream: bool) -> Response:
+        caller = request.scope["caller"]
+        if stream:
+            events = self._stream(teller, choices, caller)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
-            first = await while_connected(request, anext(stream))
-            return StreamingResponse(chain(first, stream), media_type="text/event-stream")
-        await while_connected(request, self._run_all(choices, request.scope["caller"]))
+            first = await while_connected(request, anext(events))
+            return StreamingResponse(chain(first, events), media_type=teller.media_type)
+        await while_connected(request, self._run_all(choices, caller))
         return JSONResponse(teller.whole(choices))
 
     async def _run_all(self, choices: list[Choice], caller: Caller) -> None:
         with self._generator.admitted(caller.client, choices):
             await self._generator.run_all(choices)
+        for choice in choices:
+            if (reader := choice.reader) is not None:
+                read, end = reader.feed("".join(choice.record.text)), reader.finish(cut=events.was_cut(choice.result))
+                choice.answer = Delta(read.pieces + end.pieces)
+                await self._count_reasoning(choice)
 
-    async def _stream(
-        self, teller: events.Teller, choices: list[Choice], caller: Caller, *, usage: bool
-    ) -> AsyncIterator[bytes]:
-        """Server-sent events; all that is there is written at once, so a slow reader costs few writes."""
+    async def _count_reasoning(self, choice: Choice) -> None:
+        """Count what was thought, as the tokenizer counts its text: an engine does not know what is thinking."""
+        if choice.reader is not None and choice.reader.thought:
+            # The answer is there; it is not lost where an engine dies before it counted.
+            with contextlib.suppress(LlmopsError):
+                thought = await self._tokens_of(choice.reader.thought)
+                choice.reasoning_tokens = min(thought, count(choice.result["completion_tokens"]))
+
+    async def _stream(self, teller: Teller, choices: list[Choice], caller: Caller) -> AsyncIterator[bytes]:
+        """A stream; all that is there is written at once, so a slow reader costs few writes."""
         begun = False
         try:
             with self._generator.admitted(caller.client, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
-                        if out := teller.stream(choice, messages):
+                        if messages[-1]["event"] == "done":
+                            await self._count_reasoning(choice)
+                        opened = b"" if begun else teller.opened(messages)
+                        if out := opened + teller.stream(choice, messages):
                             begun = True
                             yield out
-            if usage:
-                yield teller.usage(choices)
-            yield b"data: [DONE]\n\n"
+            if out := teller.closed(choices):
+                yield out
         except LlmopsError as error:
             if not begun:
                 raise
-            failure = error_body(error.code, error.message, error.hint, "server_error")
-            yield f"data: {json.dumps(failure)}\n\n".encode()
-
-    async def responses(self, request: Request) -> Response:
-        """``POST /v1/responses``."""
-        body = await read_body(request, ResponsesRequest)
-        (choice,) = await self._chat_choices(body.as_chat(), request.scope["caller"])
-        response_id = choice.record.id.replace("run_", "resp_")
-        teller = events.ResponseTeller(response_id, self.named(choice.call["adapter"]), body.echoed())
-        if body.stream:
-            stream = self._stream_response(teller, choice, request.scope["caller"])
-            first = await while_connected(request, anext(stream))
-            return StreamingResponse(chain(first, stream), media_type="text/event-stream")
-        await while_connected(request, self._run_all([choice], request.scope["caller"]))
-        return JSONResponse(teller.whole(choice))
-
-    async def _stream_response(
-        self, teller: events.ResponseTeller, choice: Choice, caller: Caller
-    ) -> AsyncIterator[bytes]:
-        begun = False
-        try:
-            with self._generator.admitted(caller.client, [choice]):
-                async with contextlib.aclosing(self._generator.run(choice)) as run:
-                    async for messages in run:
-                        if not begun:
-                            begun = True
-                            yield teller.opened()
-                        if out := teller.stream(choice, messages):
-                            yield out
-        except LlmopsError as error:
-            if not begun:
-                raise
-            yield teller.failed(error.code, error.message)
+            yield teller.failed(error)
 
     async def _drop_oldest(
         self, turns: list[ChatMessage], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
@@ -267,13 +309,20 @@ class Completions:
         context = (await self._engine.facts())["n_ctx"]
         room = context - min(wanted, context // 4)
         while len(turns) > kept + 1:
-            counted = await self._ask({"op": "tokenize", "text": prompt, "add_special": False, "pieces": False})
-            if counted["count"] <= room:
+            counted = await self._tokens_of(prompt)
+            if counted <= room:
                 break
             # Halving keeps the number of renderings small; the rest goes turn by turn.
-            excess = counted["count"] / max(1, room)
+            excess = counted / max(1, room)
             count = max(1, int((len(turns) - kept - 1) * (1 - 1 / excess) / 2))
             del turns[kept : kept + count]
             dropped += count
             prompt = await again()
         return prompt, dropped
+
+
+def _teller(
+    kind: str, body: schemas.ChatRequest | schemas.CompletionRequest, choices: list[Choice], model: str
+) -> events.Teller:
+    """Tells answers in the form of OpenAI's completions."""
+    return events.Teller(kind, choices[0].record.id, model, body.n, usage=body.include_usage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import pydantic
@@ -17,6 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
+from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import RefusedError
 
@@ -29,7 +30,9 @@ _Result = TypeVar("_Result")
 
 # Refusals that the engine makes come over its pipe without their type.
 STATUS = {
-    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404,
+    "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
+    # Of all models at one address.
+    "model_ambiguous": 404, "model_not_served": 404, "server_died": 502,
     # There is no engine to ask, now or with these options.
     **dict.fromkeys(
         (
@@ -45,19 +48,20 @@ STATUS = {
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
             "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed",
-            "tokenize_failed", "no_embeddings", "no_generation", "bad_dimensions",
+            "tokenize_failed", "no_embeddings", "no_rank", "no_generation", "bad_dimensions",
+            "infill_unsupported",
         ),
         400,
     ),
 }  # fmt: skip
-_KINDS = {429: "rate_limit_error", 500: "server_error", 503: "server_error"}
+_KINDS = {429: "rate_limit_error", 500: "server_error", 502: "server_error", 503: "server_error"}
 
 
-async def read_body(request: Request, model: type[_Body]) -> _Body:
-    """The checked body of a request.
+async def read_object(request: Request) -> tuple[bytes, JsonObject]:
+    """The body of a request as it came, and the object that it is.
 
     Raises:
-        FieldRefusedError: ``invalid_request`` and others; it names the first field that is wrong.
+        InputRefusedError: ``invalid_request``: it is no JSON, or no object; ``client_gone``.
     """
     try:
         raw = await request.body()
@@ -70,6 +74,16 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         raise InputRefusedError("invalid_request", f"the body is no JSON: {error}"[:500]) from error
     if not isinstance(given, dict):
         raise InputRefusedError("invalid_request", f"the body must be an object, not {type(given).__name__}")
+    return raw, given
+
+
+async def read_body(request: Request, model: type[_Body]) -> _Body:
+    """The checked body of a request.
+
+    Raises:
+        FieldRefusedError: ``invalid_request`` and others; it names the first field that is wrong.
+    """
+    raw, given = await read_object(request)
     if len(raw) > _LARGE:
         await asyncio.to_thread(_check_as_written, raw, given)
     else:
@@ -78,6 +92,19 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         return model.model_validate(given)
     except pydantic.ValidationError as error:
         raise invalid(error) from error
+
+
+def translated(model: type[_Body], given: JsonObject, called: Callable[[str], str]) -> _Body:
+    """A request of another API as one of ours; ``called`` is what that API calls a field of ours.
+
+    Raises:
+        FieldRefusedError: as :func:`read_body`.
+    """
+    try:
+        return model.model_validate(given)
+    except pydantic.ValidationError as error:
+        refusal = invalid(error)
+        raise refusal.renamed(called(refusal.param)) from error
 
 
 def _check_as_written(raw: bytes, given: JsonObject) -> None:
@@ -148,29 +175,34 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield part
 
 
-def error_answer(error: LlmopsError) -> JSONResponse:
-    """A failure as OpenAI's API tells it."""
-    status = STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
+def error_answer(error: LlmopsError, path: str = "", status: int | None = None) -> JSONResponse:
+    """A failure as the API of an address tells it; its status follows from its code, unless another is given."""
+    status = status or STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
     headers = {"Retry-After": "1"} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
     param = error.param if isinstance(error, FieldRefusedError) else None
-    return JSONResponse(error_body(error.code, error.message, error.hint, kind, param), status, headers=headers)
+    body = error_body(error.code, error.message, error.hint, kind, param)
+    return JSONResponse(shaped(path, body, status), status, headers=headers)
 
 
-async def refused(_request: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
     """A body that was turned away while it was read."""
     assert isinstance(error, RefusedError)
-    return JSONResponse(error.body, error.status, headers={"Connection": "close"})
+    return JSONResponse(
+        shaped(request.url.path, error.body, error.status), error.status, headers={"Connection": "close"}
+    )
 
 
-async def plain_error(_request: Request, error: Exception) -> Response:
+async def plain_error(request: Request, error: Exception) -> Response:
     """What there is no page or method for."""
     status = int(getattr(error, "status_code", 500))
     message = {404: "there is nothing here", 405: "this method is not for this path"}.get(status, "refused")
     headers: Any = getattr(error, "headers", None)
-    return JSONResponse(error_body("not_found" if status == 404 else "method_not_allowed", message), status, headers)
+    body = error_body("not_found" if status == 404 else "method_not_allowed", message)
+    return JSONResponse(shaped(request.url.path, body, status), status, headers)
 
 
-async def unexpected(_request: Request, _error: Exception) -> Response:
+async def unexpected(request: Request, _error: Exception) -> Response:
     """A fault of ours. The traceback is in the server's log; what is inside it is nobody's business outside."""
-    return JSONResponse(error_body("internal_error", "the server failed", kind="server_error"), 500)
+    body = error_body("internal_error", "the server failed", kind="server_error")
+    return JSONResponse(shaped(request.url.path, body, 500), 500)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from llmops_tui import chat_format
 from llmops_tui.chat_format import CallFormat
@@ -106,12 +107,38 @@ def tool_constraint(
 
 
 @dataclass
-class Delta:
-    """What a piece of text turned out to be."""
+class Piece:
+    """A part of an answer, or of such a part: text that is content or reasoning, or one call.
 
-    content: str = ""
-    reasoning: str = ""
-    tool_calls: list[ToolCall] = field(default_factory=list)
+    ``apart`` says that something else stood between this content and the one before it.
+    """
+
+    kind: Literal["content", "reasoning", "call"]
+    text: str = ""
+    call: ToolCall | None = None
+    apart: bool = False
+
+
+@dataclass
+class Delta:
+    """What a piece of text turned out to be, in its order."""
+
+    pieces: list[Piece] = field(default_factory=list)
+
+    @property
+    def content(self) -> str:
+        """All content. Blanks around what stands between two contents are none; without any, their words would be one."""
+        return "".join("\n" * piece.apart + piece.text for piece in self.pieces if piece.kind == "content")
+
+    @property
+    def reasoning(self) -> str:
+        """All reasoning."""
+        return "".join(piece.text for piece in self.pieces if piece.kind == "reasoning")
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """All calls."""
+        return [piece.call for piece in self.pieces if piece.call is not None]
 
 
 class AnswerReader:
@@ -138,8 +165,9 @@ class AnswerReader:
         self._several = several
         self._required = required
         self._calls = 0
-        # Blanks around what stands between two contents are no content; without any, their words would be one.
         self._said = self._parted = False
+        self.thought = ""
+        """All reasoning so far."""
         self.broken_off = False
         """Whether the answer, which is over, ended within a call, or without the one it had to make."""
 
@@ -157,29 +185,29 @@ class AnswerReader:
         delta = Delta()
         for event in events:
             if event.kind == "thinking":
-                delta.reasoning += event.text
+                delta.pieces.append(Piece("reasoning", event.text))
+                self.thought += event.text
                 self._parted = self._said
             elif event.call is not None:
                 self._take(event.call, delta)
                 self._parted = self._said
             elif event.kind == "content":
-                delta.content += "\n" * self._parted + event.text
+                delta.pieces.append(Piece("content", event.text, apart=self._parted))
                 self._said, self._parted = True, False
             else:
                 self.broken_off |= last
                 if not (last and (self._calls or (cut and self._marked))):
-                    delta.content += event.text
+                    delta.pieces.append(Piece("content", event.text))
         return delta
 
     def _take(self, call: chat_format.Call, delta: Delta) -> None:
         if self._calls and not self._several:
             return
-        delta.tool_calls.append(
-            {
-                "index": self._calls,
-                "id": call.id or f"call_{secrets.token_hex(12)}",
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.as_json},
-            }
-        )
+        made: ToolCall = {
+            "index": self._calls,
+            "id": call.id or f"call_{secrets.token_hex(12)}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.as_json},
+        }
+        delta.pieces.append(Piece("call", call=made))
         self._calls += 1

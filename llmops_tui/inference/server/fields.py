@@ -18,8 +18,9 @@ _LIKE = 0.7
 _ELSEWHERE = {
     "repetition_penalty": "repeat_penalty", "n_predict": "max_tokens", "num_predict": "max_tokens",
     "max_new_tokens": "max_tokens", "max_length": "max_tokens", "stop_sequences": "stop", "guided_grammar": "grammar",
-    "json_schema": "response_format", "guided_json": "response_format", "system": "messages",
+    "stop": "stop_sequences",    "json_schema": "response_format", "guided_json": "response_format", "system": "messages",
     "enable_thinking": "chat_template_kwargs", "documents": "chat_template_kwargs",
+    "texts": "documents", "return_text": "return_documents", "top_k": "top_n",
 }  # fmt: skip
 
 
@@ -29,6 +30,11 @@ class FieldRefusedError(InputRefusedError):
     def __init__(self, param: str, message: str, hint: str = "", code: str = "invalid_request") -> None:
         super().__init__(code, f"{param}: {message}"[:500], hint)
         self.param = param
+        self._told = message
+
+    def renamed(self, param: str) -> FieldRefusedError:
+        """The same of a field by another name, as the API calls it that the request came by."""
+        return FieldRefusedError(param, self._told, self.hint, self.code)
 
 
 def refuse(param: str, message: str, hint: str = "", code: str = "invalid_request") -> Never:
@@ -119,16 +125,13 @@ def _takes_truth(annotation: Any) -> bool:
 
 
 # Fields of OpenAI's requests without an effect on an answer of this server.
-_CALLER = {
+CALLER = {
     "user": "who asks, for a provider's watch over abuse; nobody watches here",
     "safety_identifier": "as user",
 }
-_CACHE = dict.fromkeys(
+CACHE = dict.fromkeys(
     ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
     "which requests begin alike, for a provider's cache; here that is found out from their tokens",
-)
-_NO_TOOLS = dict.fromkeys(
-    ("parallel_tool_calls", "max_tool_calls"), "how many tools may be called; this endpoint calls none"
 )
 _SPEED = {"prediction": "a guess at the answer, which could make it faster and never another one"}
 _TOLD_ANYWAY = dict.fromkeys(
@@ -141,18 +144,15 @@ STREAM_OPTIONS = Rules(
         "continuous_usage_stats": Unoffered("Token counts come at a stream's end; ask for include_usage.", (False,)),
     }
 )
-_PROVIDERS = {
+PROVIDERS = {
     "store": Unoffered("Nothing can be fetched later here; each request is a trace of the workspace.", (False,)),
     "service_tier": Unoffered("There is one queue for all.", ("auto", "default")),
     "moderation": Unoffered("Texts are not judged here; leave it out."),
 }
-_LENGTH = {"verbosity": Unoffered("Say in the instructions how long the answer is to be.", ("medium",))}
-_NO_STATE = "Nothing is kept between requests: send the whole conversation each time."
-_TOOLS = "Functions are called through /v1/chat/completions; nothing is searched or run here."
-
+LENGTH = {"verbosity": Unoffered("Say in the instructions how long the answer is to be.", ("medium",))}
 CHAT = Rules(
-    idle=_CALLER | _CACHE | _SPEED,
-    unoffered=_PROVIDERS | _LENGTH | {
+    idle=CALLER | CACHE | _SPEED,
+    unoffered=PROVIDERS | LENGTH | {
         "audio": Unoffered("Answers are text."),
         "modalities": Unoffered('Answers are text: give ["text"] or leave it out.', (["text"],)),
         "functions": Unoffered("Give them as tools.", ([],)),
@@ -162,29 +162,10 @@ CHAT = Rules(
     },
 )  # fmt: skip
 COMPLETION = Rules(
-    idle=_CALLER | _CACHE,
-    unoffered=_PROVIDERS | {"suffix": Unoffered("Text is only continued here, never filled in.", ("",))},
+    idle=CALLER | CACHE,
+    unoffered=PROVIDERS,
 )
-RESPONSES = Rules(
-    idle=_CALLER | _CACHE | _NO_TOOLS,
-    unoffered=_PROVIDERS | {
-        "previous_response_id": Unoffered(_NO_STATE, ("",)),
-        "conversation": Unoffered(_NO_STATE),
-        "context_management": Unoffered(_NO_STATE, ([],)),
-        "prompt": Unoffered("No prompts are kept here; send the text as instructions and input."),
-        "background": Unoffered("Wait for the answer, or stream it.", (False,)),
-        # An answer here has no reasoning item that could carry it.
-        "include": Unoffered("Nothing can be had beside the answer.", ([], ["reasoning.encrypted_content"])),
-        "tools": Unoffered(_TOOLS, ([],)),
-        "tool_choice": Unoffered(_TOOLS, ("auto", "none")),
-        "top_logprobs": Unoffered("Log-probabilities are told by /v1/chat/completions.", (0,)),
-    },
-)  # fmt: skip
-RESPONSES_TEXT = Rules(unoffered=_LENGTH)
-REASONING = Rules(
-    unoffered=dict.fromkeys(("summary", "generate_summary"), Unoffered("Reasoning is not put into other words here."))
-)
-EMBEDDING = Rules(idle=_CALLER)
+EMBEDDING = Rules(idle=CALLER)
 TOKENIZE = Rules(
     idle=_TOLD_ANYWAY,
     unoffered={
@@ -207,12 +188,6 @@ MESSAGE = Rules(
     },
     more=True,
 )
-ITEM = Rules(
-    idle=dict(MESSAGE.idle) | dict.fromkeys(
-        ("id", "status", "phase"), "what an answer's message was known by; only its text goes on"
-    ),
-    unoffered=MESSAGE.unoffered,
-)  # fmt: skip
 PART = Rules(
     idle=dict(MESSAGE.idle) | {"prompt_cache_breakpoint": "as cache_control"},
 )

@@ -13,7 +13,7 @@ from typing import cast
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import Call, Event, Generated, TokenRecord
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
-from llmops_tui.inference.server.conversation import AnswerReader
+from llmops_tui.inference.server.conversation import AnswerReader, Delta
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
 from llmops_tui.inference.wire import ToolCall
@@ -40,6 +40,10 @@ class Choice:
     tokens: list[TokenRecord] = field(default_factory=list)
     result: Generated = field(default_factory=lambda: Generated(finish_reason=""))
     calls: list[ToolCall] = field(default_factory=list)
+    # The whole answer, read, where it was not told while it came.
+    answer: Delta = field(default_factory=Delta)
+    # Tokens of the answer that are reasoning; counted when it is done.
+    reasoning_tokens: int = 0
     ticket: Ticket | None = None
     # Whether what became of it is in the event log.
     kept: bool = False

@@ -9,14 +9,16 @@ import hmac
 import ipaddress
 import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
-from llmops_tui.inference.server.callers import Caller, key_name
+from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
+from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.wire import ErrorBody
+from llmops_tui.inference.server.origins import AllowedOrigins, Headers, readable
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
@@ -28,6 +30,8 @@ DISCARDED_SECONDS = 10.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # These tell nothing that is not public: whether the server lives, and what requests look like.
 _OPEN_PATHS = {"/health", "/ping", "/openapi.json", "/docs"}
+# Anthropic's clients say so of requests with fields that are new; which are taken does not depend on it.
+_PARAMETERS = {path: {b"", b"beta=true"} for path in ("/v1/messages", "/v1/messages/count_tokens")}
 
 
 class RefusedError(Exception):
@@ -45,10 +49,11 @@ class Guard:
     """ASGI middleware around the application.
 
     - A Host that is not ours is refused, so that a name which was rebound to this address reaches nothing.
-    - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back.
+    - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back. One that was
+      allowed gets what its browser asks for, and reads every answer; see :mod:`.origins`.
     - Keys are compared in constant time, by their hashes, all of them every time.
     - Bodies are bounded, must be JSON, and must come within :data:`BODY_SECONDS`.
-    - Parameters in the address are refused: none has a meaning here.
+    - Parameters in the address are refused: none has a meaning here, and only ``beta=true`` is known to have none.
     """
 
     def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
@@ -56,50 +61,59 @@ class Guard:
         # Where there is none, an empty one is no key.
         self._has_own, self._own = bool(options.key), _digest(options.key.encode())
         self._keys = [(_digest(k.encode()), key_name(k)) for k in options.keys]
-        # Listening to other machines without a key is refused here too, whoever started the server.
-        self._open = options.open_access and not (options.host and is_public(options.host))
+        self._origins = AllowedOrigins(options.allowed_origins)
+        # Without a key, listening to other machines or to any web page is refused here too, whoever started the server.
+        self._open = options.open_access and not (options.host and is_public(options.host)) and not self._origins.any
         self._hosts = {h.lower() for h in (*_LOOPBACK, *options.allowed_hosts)}
         self._any_address = options.host in {"0.0.0.0", "::"}  # noqa: S104  compared, not bound
         if options.host:
             self._hosts.add(options.host.lower())
         if self._any_address:
             self._hosts.add(socket.gethostname().lower())
-        self._origins = set(options.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through or answer it."""
         if scope["type"] != "http":
             return
-        bounded = _Bounded(receive)
-        send = _paced(send)
-        if _body_comes(scope):
-            send = _heard_out(scope, send, bounded)
-        try:
-            body = self._check(scope)
-            await self._app(scope, bounded if body else receive, send)
-        except RefusedError as refused:
-            await answer(send, refused.status, refused.body)
-
-    def _check(self, scope: Scope) -> bool:
-        """Refuse or not; returns whether a body is to come."""
-        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD:
-            raise RefusedError(431, "head_too_large", f"the head is larger than {MAX_HEAD:,} bytes")
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
-        over_tcp = scope["server"] is not None and scope["server"][1] is not None
-        if over_tcp and not self._host_allowed(headers.get(b"host", [])):
+        bounded = _Bounded(receive)
+        send = readable(_paced(send), scope, self._origins.of(headers.get(b"origin", [])))
+        if _body_comes(scope):
+            send = _heard_out(scope, send, bounded)
+        try:
+            self._check_place(scope, headers)
+            if (told := self._origins.preflight(scope["method"], headers)) is not None:
+                await _answer_preflight(send, told)
+                return
+            body = self._check(scope, headers)
+            await self._app(scope, bounded if body else receive, send)
+        except RefusedError as refused:
+            await answer(send, refused.status, shaped(scope["path"], refused.body, refused.status))
+
+    def _check_place(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
+        """Refuse a head that is too large, a Host that is not ours, and pages that were not allowed."""
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD:
+            raise RefusedError(431, "head_too_large", f"the head is larger than {MAX_HEAD:,} bytes")
+        if _over_tcp(scope) and not self._host_allowed(headers.get(b"host", [])):
             raise RefusedError(403, "host_refused", "this Host is not one this server answers to")
-        origins = headers.get(b"origin", [])
-        if any(o.decode("latin-1") not in self._origins for o in origins):
-            raise RefusedError(403, "origin_refused", "requests from web pages are not allowed")
+        if not self._origins.allow(headers.get(b"origin", [])):
+            raise RefusedError(403, "origin_refused", "requests from web pages of this origin are not allowed")
+
+    def _check(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> bool:
+        """Refuse or not; returns whether a body is to come."""
+        over_tcp = _over_tcp(scope)
         address = (scope.get("client") or ("",))[0] or ""
-        caller = self._caller(headers.get(b"authorization", []), address, over_tcp=over_tcp)
+        caller = self._caller(
+            headers.get(b"authorization", []), address, over_tcp=over_tcp, named=headers.get(b"x-api-key", [])
+        )
+        caller = _sender(caller, headers)
         scope["caller"] = caller
         scope["trusted"] = caller is not None or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:
             raise RefusedError(401, "invalid_api_key", "the API key is missing or wrong", "authentication_error")
-        if scope.get("query_string"):
+        if scope.get("query_string", b"") not in _PARAMETERS.get(scope["path"], {b""}):
             raise RefusedError(
                 400,
                 "unknown_parameter",
@@ -134,18 +148,39 @@ class Guard:
         # A name can be rebound; an address cannot.
         return self._any_address and _is_address(name)
 
-    def _caller(self, given: list[bytes], address: str = "", *, over_tcp: bool) -> Caller | None:
-        """Whose key it is; none where it is nobody's."""
-        right, name = [], ""
-        if len(given) == 1 and given[0].startswith(b"Bearer "):
-            digest = _digest(given[0][7:].strip())
-            own = hmac.compare_digest(digest, self._own) and self._has_own
-            right = [own, *(hmac.compare_digest(digest, key) for key, _ in self._keys)]
-            name = "".join(called for (_, called), fits in zip(self._keys, right[1:], strict=True) if fits)[:8]
-        if not any(right) and not self._open:
+    def _caller(
+        self, given: list[bytes], address: str = "", *, over_tcp: bool, named: Sequence[bytes] = ()
+    ) -> Caller | None:
+        """Whose key it is; none where it is nobody's. ``named`` are keys under a name of their own, as some clients send them.
+
+        Of a key in each of both places, one has to be right: a client may have another server's in its environment.
+        """
+        own, name, known = False, "", False
+        for key in _keys_of(given, named):
+            digest = _digest(key)
+            own |= hmac.compare_digest(digest, self._own) and self._has_own
+            fitting = [called for theirs, called in self._keys if hmac.compare_digest(digest, theirs)]
+            name, known = name or "".join(fitting)[:8], known or bool(fitting)
+        if not (own or known or self._open):
             return None
-        own = bool(right and right[0]) and not over_tcp
+        own = own and not over_tcp
         return Caller(own, name, "own" if own else name if len(self._keys) > 1 else address)
+
+
+def _keys_of(given: Sequence[bytes], named: Sequence[bytes]) -> list[bytes]:
+    """The keys of a request; a header that stands twice has none."""
+    bearers = [one[7:] for one in given if one.startswith(b"Bearer ")]
+    return [keys[0].strip() for keys, stated in ((bearers, given), (named, named)) if keys and len(stated) == 1]
+
+
+def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller | None:
+    """Whose request it is: the caller's, or of whom a program of ours says so that passes it on."""
+    if caller is None or not caller.own or ON_BEHALF not in headers:
+        return caller
+    try:
+        return on_behalf(headers[ON_BEHALF][0])
+    except ValueError as error:
+        raise RefusedError(400, "bad_caller", f"{ON_BEHALF.decode()}: {error}") from error
 
 
 class _Bounded:
@@ -182,6 +217,15 @@ class _Bounded:
                     message = await self._receive()
                     size += len(message.get("body", b""))
                     self._done = not message.get("more_body", False)
+
+
+def _over_tcp(scope: Scope) -> bool:
+    return scope["server"] is not None and scope["server"][1] is not None
+
+
+async def _answer_preflight(send: Send, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _body_comes(scope: Scope) -> bool:
@@ -222,7 +266,7 @@ def _paced(send: Send) -> Send:
     return paced
 
 
-async def answer(send: Send, status: int, body: ErrorBody) -> None:
+async def answer(send: Send, status: int, body: JsonObject) -> None:
     """Send a JSON answer and close the connection."""
     raw = json.dumps(body).encode()
     headers = [

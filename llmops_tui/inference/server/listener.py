@@ -38,7 +38,7 @@ _BUSY = json.dumps(
 ).encode()
 _TURNED_AWAY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nRetry-After: 1\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_BUSY), _BUSY)
+    b"Content-Length: %d\r\n" % len(_BUSY)
 )
 
 
@@ -91,7 +91,9 @@ class PatientProtocol(H11Protocol):
 
     def turn_away(self) -> None:
         """Say that there are too many, and close."""
-        self.transport.write(_TURNED_AWAY)
+        scope: Any = self.cycle.scope if self.cycle is not None else {}
+        page = b"".join(b"%s: %s\r\n" % header for header in scope.get("page_headers", ()))
+        self.transport.write(_TURNED_AWAY + page + b"\r\n" + _BUSY)
         self.transport.close()
 
     def _stop_clock(self) -> None:
@@ -201,7 +203,7 @@ class Listener:
     def _turn_away(self, connection: socket.socket) -> None:
         if self._tls is None:
             with contextlib.suppress(OSError):
-                connection.send(_TURNED_AWAY)
+                connection.send(_TURNED_AWAY + b"\r\n" + _BUSY)
         connection.close()
 
     def _without_descriptors(self, error: OSError) -> None:

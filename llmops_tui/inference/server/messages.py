@@ -18,7 +18,7 @@ _TEXT_OF = {"text": "text", "input_text": "text", "output_text": "text", "refusa
 
 
 class _CalledFunction(Checked):
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=128)]
     # A text of JSON as OpenAI has it, or an object, as many templates want it.
     arguments: str | dict[str, Any] = "{}"
 
@@ -52,9 +52,7 @@ class Message(Checked):
     @field_validator("content", mode="before")
     @classmethod
     def _join_parts(cls, value: Any) -> Any:
-        if value == []:
-            refuse("", "has no parts", "Give a text; an empty one is a turn in which nothing is said.")
-        return "".join(_text_of(part, f"[{n}]") for n, part in enumerate(value)) if isinstance(value, list) else value
+        return joined_text(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _whole(self) -> Message:
@@ -75,6 +73,13 @@ class Message(Checked):
         return cast("ChatMessage", told)
 
 
+def joined_text(parts: list[Any]) -> str:
+    """Parts of which only text is taken, as one text; to be called from within a validator."""
+    if not parts:
+        refuse("", "has no parts", "Give a text; an empty one is a turn in which nothing is said.")
+    return "".join(_text_of(part, f"[{n}]") for n, part in enumerate(parts))
+
+
 def _text_of(part: Any, at: str) -> str:
     if not isinstance(part, dict):
         refuse(at, f"a content part is an object, no {type(part).__name__}")
@@ -89,7 +94,7 @@ def _text_of(part: Any, at: str) -> str:
 
 
 class _Function(Checked):
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=128)]
 
     @field_validator("name")
     @classmethod

@@ -12,8 +12,11 @@ from llmops_tui import __version__
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
+from llmops_tui.inference.server.apis.infill import InfillRequest
+from llmops_tui.inference.server.apis.response_request import ResponsesRequest
 from llmops_tui.inference.server.fields import Checked
-from llmops_tui.inference.server.responses import ResponsesRequest
+from llmops_tui.inference.server.reranking import RerankRequest
 
 # path -> (method, summary, request model)
 _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
@@ -24,7 +27,11 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
         schemas.CompletionRequest,
     ),
     "/v1/responses": ("post", "Answer in the form of the responses API", ResponsesRequest),
+    "/v1/messages": ("post", "Answer in the form of Anthropic's messages API", MessagesRequest),
+    "/v1/messages/count_tokens": ("post", "Count the tokens of such a request", CountRequest),
+    "/infill": ("post", "Fill in a gap of a text, in llama-server's form", InfillRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
+    "/v1/rerank": ("post", "Rank documents by how well they answer a query", RerankRequest),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
     "/tokenize": ("post", "Count and show the tokens of a text or of a rendered conversation", schemas.TokenizeRequest),
@@ -33,6 +40,13 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/health": ("get", "Whether the server is ready; with a key, its state", None),
     "/metrics": ("get", "Prometheus metrics", None),
 }
+
+
+def request_models() -> dict[str, type[Checked]]:
+    """The model of the body of each path whose body may name a model."""
+    return {
+        path: model for path, (_, _, model) in _PATHS.items() if model is not None and "model" in model.model_fields
+    }
 
 
 def describe_api() -> JsonObject:

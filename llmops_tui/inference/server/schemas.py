@@ -203,6 +203,7 @@ class CompletionRequest(_GenerationRequest):
     rules: ClassVar[Rules] = fields.COMPLETION
 
     prompt: Texts
+    suffix: str | None = None
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     logprob_start_len: Annotated[int, Field(ge=0)] = 0
@@ -220,6 +221,10 @@ class CompletionRequest(_GenerationRequest):
             refuse("best_of", "only the same number as n is offered", "Ask for n answers, and choose.")
         if self.truncate == "oldest":
             refuse("truncate", "a text has no turns of which the oldest could go", "Give left or middle.")
+        if self.suffix and self.truncate == "middle":
+            refuse("truncate", "around a gap, what is far from it is cut", "Give left.")
+        if self.suffix and self.echo and self.logprobs is not None:
+            refuse("logprobs", "a text with a gap is not scored", "Leave out echo or logprobs.")
         if self.logprob_start_len and not (self.echo and self.logprobs is not None):
             refuse("logprob_start_len", "only given text is scored from a token on", "Set echo and logprobs as well.")
         return self

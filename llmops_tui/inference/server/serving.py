@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from llmops_tui.inference.server.app import ModelServer
 from llmops_tui.inference.server.guard import MAX_HEAD
@@ -36,19 +37,7 @@ async def serve(
 ) -> None:
     """Serve with an engine that is being started, until ``ending`` hears of it; ``state`` is removed at the end."""
     server = ModelServer(options, engine)
-    config = uvicorn.Config(
-        server.app(),
-        log_level="error",
-        access_log=False,
-        lifespan="off",
-        http=PatientProtocol,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=MAX_HEAD,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=2,
-    )
-    http = BoundedServer(config, encryption(options.tls_cert, options.tls_key))
+    http = make_http(server.app(), options)
     ending.tell(http.ask_to_end)
     loading = asyncio.create_task(server.load(starting))
     idle = asyncio.create_task(_stop_when_idle(server, http))
@@ -59,8 +48,25 @@ async def serve(
         idle.cancel()
         loading.cancel()
         await server.close()
-        _clean_up(options, state)
+        clean_up(options, state)
         record_checksums_at_end(Workspace(Path(options.workspace)))
+
+
+def make_http(app: ASGIApp, options: ServerOptions) -> BoundedServer:
+    """What speaks HTTP for an application that is guarded."""
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        http=PatientProtocol,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=2,
+    )
+    return BoundedServer(config, encryption(options.tls_cert, options.tls_key))
 
 
 def listen(options: ServerOptions) -> list[socket.socket]:
@@ -83,7 +89,8 @@ def stay_reachable(http: BoundedServer, path: str) -> None:
     http.servers[0] = http.open(fresh, places(len(http.servers)))
 
 
-def _clean_up(options: ServerOptions, state: Path) -> None:
+def clean_up(options: ServerOptions, state: Path) -> None:
+    """Take the server's record away, where it is still this one's, and its socket."""
     with contextlib.suppress(OSError, ValueError):
         if json.loads(state.read_text())["pid"] == os.getpid():
             state.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from llmops_tui.inference.server.fields import FieldRefusedError
@@ -84,3 +85,13 @@ def variables_of(chat: ServedFormat, given: Variables, effort: str | None) -> Va
             "unsupported_parameter",
         )
     return given
+
+
+def thinking_switched(chat: ServedFormat, *, on: bool) -> Variables | None:
+    """The variable with which a template has its model think or not; none where it has no such variable."""
+    wanted = {"true", '"enabled"'} if on else {"false", '"disabled"', '"none"'}
+    for switch in chat.answers.switches:
+        for value, _ in switch.prompts:
+            if value in wanted:
+                return {switch.variable: json.loads(value)}
+    return {"enable_thinking": on} if chat.mentions("enable_thinking") else None

@@ -94,11 +94,12 @@ class Texts:
                 check_vocabulary(given, self._engine.info.get("n_vocab", 0), at)
         call: Call = {"op": "embed", "inputs": body.input, "adapter": adapter, "dimensions": body.dimensions}
         with self._generator.admitted(request.scope["caller"].client) as ticket:
-            vectors, result = await while_connected(request, self._embed(call, ticket))
+            vectors, result = await while_connected(request, self.vectors(call, ticket))
         named = f"{self._model}+{adapter}" if adapter else self._model
         return StreamingResponse(_vectors(vectors, result, named, body.encoding_format), media_type=_JSON)
 
-    async def _embed(self, call: Call, ticket: Ticket) -> tuple[list[str], Embedded]:
+    async def vectors(self, call: Call, ticket: Ticket) -> tuple[list[str], Embedded]:
+        """What the engine makes of each of a call's inputs, as the base64 of 32-bit values, and the figures of all."""
         found: dict[int, str] = {}
         async with self._generator.embedding_turn(ticket), aclosing(self._parts(call)) as parts:
             async for part in parts:

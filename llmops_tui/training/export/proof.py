@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from llmops_tui.counts import agree, counted
 from llmops_tui.inference.native_process import run_native
 from llmops_tui.training.records import ProofStep
 
@@ -172,14 +173,17 @@ def compare(
     reference_stops = sum(bool(made) and made[-1] in ends for made in reference.greedy)
     problems = []
     if same < limits.same_tokens:
-        problems.append(f"{round((1 - same) * n)} of {n} conversations have different tokens than in training")
+        changed = round((1 - same) * n)
+        told = f"{changed} of {counted(n, 'conversation')} {agree(changed, 'has', 'have')}"
+        problems.append(f"{told} different tokens than in training")
     if greedy < limits.greedy:
-        problems.append(f"{round((1 - greedy) * n)} of {n} greedy answers differ")
+        changed = round((1 - greedy) * n)
+        problems.append(f"{changed} of {counted(n, 'greedy answer')} {agree(changed, 'differs', 'differ')}")
     if kl > limits.kl:
         problems.append(f"KL {kl:.3g} nats a token, more than {limits.kl}")
     if abs(change) > limits.perplexity:
         problems.append(f"perplexity changed by {change:+.1%}, more than {limits.perplexity:.0%}")
     if stops < reference_stops:
-        problems.append(f"{stops} of {n} answers end by themselves, {reference_stops} before")
+        problems.append(f"answers that end by themselves: {stops} of {n}, before {reference_stops}")
     carried = served.chat_template_sha256, served.chat_template_kwargs
     return Step(name, same, greedy, kl, change, stops, n, tuple(problems), *carried)

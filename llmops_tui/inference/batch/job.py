@@ -1,0 +1,185 @@
+"""The job that answers a file of requests; killed and resumed, it answers each line once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypedDict
+
+import httpx
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.batch.output import Answered, OutputLog, output_exists, output_line
+from llmops_tui.inference.batch.requests import CheckedFile, Line, RequestFile
+from llmops_tui.inference.options import options_from
+from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.router.servers import SupervisedServers
+from llmops_tui.inference.server.callers import ON_BEHALF, Caller
+from llmops_tui.jobs.entries import JobEntry
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.settings import load_settings
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.files import sha256_file, write_atomic
+from llmops_tui.workspace.layout import Workspace
+
+_LOOK_SECONDS = 0.2
+# A server that died under a request is loaded again; one that does so every time is not to blame on chance.
+_TRIES = 3
+_BUSY_SECONDS = 1.0
+_RESTART_SECONDS = 2.0
+_USUAL_PARALLEL = 4
+
+
+class BatchDone(TypedDict):
+    """What a file of requests came to."""
+
+    output: str
+    total: int
+    completed: int
+    failed: int
+
+
+ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.inference.batch.job:run")
+
+
+def open_requests(workspace: Workspace, path: Path, model: str = "") -> RequestFile:
+    """A file of requests to the models of a workspace."""
+    catalog = Catalog(workspace)
+    return RequestFile(path, ModelRegistry(catalog).all(), AliasBook(catalog).all(), model)
+
+
+def refusal(checked: CheckedFile, path: Path) -> InputRefusedError:
+    """The refusal of a file with lines that cannot be asked."""
+    first = checked.problems[0]
+    count = len(checked.problems)
+    told = f"{path}: {count} line{'s' if count > 1 else ''} cannot be asked; line {first['line']}: {first['message']}"
+    return InputRefusedError("batch_refused", told[:1000], f"llmops batch run {path} --check lists them.")
+
+
+def run(context: JobContext, requests: str, output: str, model: str) -> BatchDone:
+    """Answer the lines of ``requests`` that ``output`` has no answer to."""
+    path = Path(requests)
+    context.report(0, "checking the requests")
+    digest = sha256_file(path)
+    note = context.folder / "batch.json"
+    fresh = not note.exists()
+    if not fresh and json.loads(note.read_text())["sha256"] != digest:
+        raise InputRefusedError(
+            "input_changed", f"{path} is not the file that this batch began with", "Restore it, or start a new batch."
+        )
+    file = open_requests(context.workspace, path, model)
+    checked = file.check()
+    if checked.problems:
+        raise refusal(checked, path)
+    if fresh:
+        if os.path.lexists(output):
+            raise output_exists(Path(output))
+        # Before the output: one that is killed here and resumed goes on with what is its own.
+        write_atomic(note, json.dumps({"sha256": digest}))
+    log = OutputLog(Path(output))
+    try:
+        if strange := set(log.done) - {line.custom_id for line in checked.lines}:
+            raise InputRefusedError(
+                "output_exists", f"{output} answers {min(strange)[:100]!r}, which was not asked", "Restore the file."
+            )
+        asyncio.run(_answer_all(context, file, checked, log))
+    finally:
+        log.close()
+    bad = sum(log.done.values())
+    return {"output": output, "total": len(log.done), "completed": len(log.done) - bad, "failed": bad}
+
+
+async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFile, log: OutputLog) -> None:
+    """Ask until all is answered, or the job is asked to stop.
+
+    Raises:
+        LlmopsError: a model cannot be loaded, or the output not be written.
+    """
+    servers = SupervisedServers(context.workspace, options_from(load_settings()[0]))
+    pool = ModelPool(servers)
+    work = asyncio.create_task(_Batch(pool, file, log, context.job_id).run(checked))
+    try:
+        while not work.done():
+            done, total, bad = len(log.done), len(checked.lines), sum(log.done.values())
+            context.report(min(0.99, done / total), f"{done} of {total} answered, {bad} with an error")
+            await asyncio.wait({work}, timeout=_LOOK_SECONDS)
+        work.result()
+    finally:
+        work.cancel()
+        await asyncio.wait({work})
+        servers.end()
+        await pool.close()
+
+
+class _Batch:
+    """Asks what is left of a file, one model after the other, as many requests at once as the model's server runs."""
+
+    def __init__(self, pool: ModelPool, file: RequestFile, log: OutputLog, job_id: str) -> None:
+        self._pool = pool
+        self._file = file
+        self._log = log
+        # What a file says of runs and prompts is its own statement, as that of any client.
+        self._headers = {ON_BEHALF.decode(): Caller(own=False, client=f"batch {job_id}").passed_on().decode()}
+        self._writing = asyncio.Lock()
+
+    async def run(self, checked: CheckedFile) -> None:
+        """Ask all of it."""
+        for lines in checked.by_model.values():
+            left = [line for line in lines if line.custom_id not in self._log.done]
+            if not left:
+                continue
+            async with self._pool.use(left[0].model.model) as upstream:
+                parallel = int(upstream.handle.asked.get("parallel") or _USUAL_PARALLEL)
+            try:
+                with contextlib.closing(self._file.bodies(left)) as bodies:
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(min(parallel, len(left))):
+                            group.create_task(self._work(bodies))
+            except* LlmopsError as errors:
+                raise errors.exceptions[0] from None
+
+    async def _work(self, bodies: Iterator[tuple[Line, JsonObject]]) -> None:
+        for line, body in bodies:
+            answer, error = await self._answer(line, body)
+            told = output_line(
+                line.custom_id, answer, None if error is None else {"code": error.code, "message": error.message}
+            )
+            async with self._writing:
+                await asyncio.to_thread(self._log.add, told)
+
+    async def _answer(self, line: Line, body: JsonObject) -> tuple[Answered | None, LlmopsError | None]:
+        """The answer to a request, whatever its status; an error where its server died of it each time."""
+        deaths = 0
+        while True:
+            async with self._pool.use(line.model.model) as upstream:
+                try:
+                    reply = await upstream.http.post(line.url, json=body, headers=self._headers)
+                except httpx.TransportError:
+                    self._pool.lost(upstream)
+                    reply = None
+            if reply is not None and reply.status_code == 429:
+                # Others wait there, too; our turn comes.
+                await asyncio.sleep(_BUSY_SECONDS)
+                continue
+            if reply is not None and reply.status_code != 503:
+                return _answered(reply), None
+            deaths += 1
+            if deaths == _TRIES:
+                told = f"the server of {line.model.name!r} died of this request {_TRIES} times"
+                return (_answered(reply), None) if reply is not None else (None, LlmopsError("server_died", told))
+            await asyncio.sleep(_RESTART_SECONDS)
+
+
+def _answered(reply: httpx.Response) -> Answered:
+    try:
+        body = reply.json()
+    except ValueError:
+        body = {"error": {"message": reply.text[:1000], "code": "not_json"}}
+    return {"status_code": reply.status_code, "request_id": str(body.get("id") or ""), "body": body}

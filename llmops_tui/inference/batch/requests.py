@@ -1,0 +1,171 @@
+"""The lines of a file of requests, in OpenAI's form of a batch: checked before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import pydantic
+import pydantic_core
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.router.names import Meant, resolve
+from llmops_tui.inference.server.connection import invalid
+from llmops_tui.inference.server.duplicate_keys import duplicate_key
+from llmops_tui.inference.server.guard import MAX_BODY
+from llmops_tui.inference.server.openapi import request_models
+from llmops_tui.models.registry import Model
+from llmops_tui.regular_files import open_regular
+
+_FIELDS = {"custom_id", "method", "url", "body"}
+_LONGEST_ID = 512
+# What is around a body in its line.
+_AROUND = 10_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One request: where it stands in its file, what it is called, and where it goes."""
+
+    number: int
+    offset: int
+    custom_id: str
+    url: str
+    # The name that the model's server knows it by.
+    model: Meant
+
+
+class Problem(TypedDict):
+    """A line that cannot be asked; lines count from 1."""
+
+    line: int
+    custom_id: str | None
+    message: str
+
+
+@dataclass
+class CheckedFile:
+    """What a file asks for, and what of it cannot be asked."""
+
+    lines: list[Line] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def by_model(self) -> dict[str, list[Line]]:
+        """The lines by the model that they go to, in the order of the file: each model is loaded once."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.model.model.name, []).append(line)
+        return found
+
+
+class _BadLineError(Exception):
+    """Why a line cannot be asked."""
+
+
+class RequestFile:
+    """A file of requests. ``model`` takes the place of what the lines name, empty for that."""
+
+    def __init__(self, path: Path, models: list[Model], aliases: Mapping[str, str], model: str = "") -> None:
+        self.path = path
+        self._models, self._aliases, self._model = models, aliases, model
+        self._kinds = request_models()
+        self._meant: dict[str, Meant] = {}
+
+    def check(self) -> CheckedFile:
+        """Read every line.
+
+        Raises:
+            InputRefusedError: ``file_unreadable``.
+        """
+        found = CheckedFile()
+        seen: dict[str, int] = {}
+        for number, offset, raw in self._raw_lines():
+            custom_id: str | None = None
+            try:
+                given = _parsed(raw)
+                custom_id = _id_of(given)
+                if custom_id in seen:
+                    raise _BadLineError(f"custom_id {custom_id[:100]!r} stands in line {seen[custom_id]} already")
+                seen[custom_id] = number
+                found.lines.append(Line(number, offset, custom_id, *self._checked(given, raw)))
+            except _BadLineError as error:
+                found.problems.append({"line": number, "custom_id": custom_id, "message": str(error)})
+        if not found.lines and not found.problems:
+            found.problems.append({"line": 1, "custom_id": None, "message": "there is no request in the file"})
+        return found
+
+    def bodies(self, lines: list[Line]) -> Generator[tuple[Line, JsonObject]]:
+        """The bodies of lines that were checked, read again, with the names of their models."""
+        with open_regular(self.path) as file:
+            for line in lines:
+                file.seek(line.offset)
+                body: JsonObject = pydantic_core.from_json(file.readline())["body"]
+                yield line, {**body, "model": line.model.name}
+
+    def _raw_lines(self) -> Iterator[tuple[int, int, bytes]]:
+        offset = 0
+        try:
+            with open_regular(self.path) as file:
+                for number, raw in enumerate(file, 1):
+                    if raw.strip():
+                        yield number, offset, raw
+                    offset += len(raw)
+        except OSError as error:
+            raise InputRefusedError("file_unreadable", f"cannot read {self.path}: {error.strerror}") from error
+
+    def _checked(self, given: JsonObject, raw: bytes) -> tuple[str, Meant]:
+        """Where a line goes, and the model that it means."""
+        if unknown := sorted(set(given) - _FIELDS):
+            raise _BadLineError(f"{unknown[0][:60]} is no field of a request; a line has {', '.join(sorted(_FIELDS))}")
+        if given.get("method", "POST") != "POST":
+            raise _BadLineError(f"method must be POST, not {str(given['method'])[:20]!r}")
+        url, body = given.get("url"), given.get("body")
+        if not isinstance(url, str) or url not in self._kinds:
+            raise _BadLineError(f"url {str(url)[:100]!r} is not one of {', '.join(self._kinds)}")
+        if not isinstance(body, dict):
+            raise _BadLineError("body must be an object")
+        if twice := duplicate_key(raw, given):
+            raise _BadLineError(f"{twice} stands twice in one object")
+        if body.get("stream"):
+            raise _BadLineError("body.stream: an answer in a file is not streamed")
+        try:
+            self._kinds[url].model_validate(body)
+        except pydantic.ValidationError as error:
+            raise _BadLineError(f"body.{invalid(error).told}") from error
+        return url, self._named(body)
+
+    def _named(self, body: JsonObject) -> Meant:
+        asked = self._model or body.get("model") or ""
+        if not asked:
+            raise _BadLineError("body.model is missing; --model names one for all lines")
+        if asked not in self._meant:
+            try:
+                self._meant[asked] = resolve(asked, self._models, self._aliases)
+            except LlmopsError as error:
+                raise _BadLineError(f"body.model: {error.told}") from error
+        return self._meant[asked]
+
+
+def _parsed(raw: bytes) -> JsonObject:
+    if len(raw) > MAX_BODY + _AROUND:
+        raise _BadLineError(f"it is longer than a request may be, {MAX_BODY:,} bytes")
+    try:
+        given = pydantic_core.from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise _BadLineError(f"it is no JSON: {error}"[:300]) from error
+    if not isinstance(given, dict):
+        raise _BadLineError(f"it must be an object, not {type(given).__name__}")
+    return given
+
+
+def _id_of(given: JsonObject) -> str:
+    value = given.get("custom_id")
+    if not isinstance(value, str) or not value:
+        raise _BadLineError("custom_id must be a text that is not empty")
+    if len(value) > _LONGEST_ID:
+        raise _BadLineError(f"custom_id is longer than {_LONGEST_ID} characters")
+    return value

@@ -1,0 +1,193 @@
+"""The HTTP application of all models at one address: who is let in, which model is meant, and where it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.router.body import model_named, with_name
+from llmops_tui.inference.router.catalogue import RegisteredModels
+from llmops_tui.inference.router.listings import model_entries, tag_entries
+from llmops_tui.inference.router.metrics import RouterMetrics
+from llmops_tui.inference.router.names import Meant
+from llmops_tui.inference.router.passing import LoadFailedError, pass_on
+from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.server.connection import error_answer, plain_error, read_object, refused, unexpected
+from llmops_tui.inference.server.feedback import Feedback
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.guard import Guard, RefusedError
+from llmops_tui.inference.server.openapi import api_page, describe_api
+from llmops_tui.inference.server.options import ServerOptions
+
+# A body of more bytes is searched in a thread, so that no stream waits for it.
+_LARGE = 64 * 1024
+_REMEMBERED = 20_000
+
+
+class Router:
+    """One address for all models of a workspace.
+
+    A request goes to the server of the model that its body names, which is loaded for it; what it has to say beside that
+    is none of the router's business. Answers come back as they are.
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        pool: ModelPool,
+        models: RegisteredModels,
+        feedback: Feedback,
+        metrics: RouterMetrics,
+    ) -> None:
+        self._options = options
+        self._pool = pool
+        self._known = models
+        self._feedback = feedback
+        self._metrics = metrics
+        # Which model made a response; a client may ask for it again by its id alone.
+        self._made_by: OrderedDict[str, str] = OrderedDict()
+
+    def app(self) -> ASGIApp:
+        """The HTTP application, guarded as a model's server is."""
+        routes = [
+            Route("/health", self._health),
+            Route("/ping", self._health),
+            Route("/metrics", self._metrics_page),
+            Route("/openapi.json", self._openapi),
+            Route("/docs", self._docs),
+            Route("/v1/models", self._models),
+            Route("/v1/models/{name:path}", self._model),
+            Route("/api/tags", self._tags),
+            Route("/api/ps", self._loaded_tags),
+            Route("/tokenizer_info", self._by_body),
+            Route("/v1/feedback", self._feedback.take, methods=["POST"]),
+            Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),
+            Route("/v1/responses/{id}/{rest:path}", self._by_id, methods=["GET", "POST"]),
+            Route("/{path:path}", self._by_body, methods=["POST"]),
+        ]
+        handlers = {
+            LlmopsError: self._answer_error,
+            RefusedError: refused,
+            404: plain_error,
+            405: plain_error,
+            Exception: unexpected,
+        }
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._options)
+
+    # ── passing on ──
+
+    async def _by_body(self, request: Request) -> Response:
+        """Any request whose body names a model."""
+        raw, given = await read_object(request) if request.method == "POST" else (b"", {})
+        field, asked = model_named(given, request.url.path)
+        meant = await self._meant(field, asked, given)
+        if asked and asked != meant.name:
+            raw = (
+                await asyncio.to_thread(with_name, raw, field, meant.name)
+                if len(raw) > _LARGE
+                else with_name(raw, field, meant.name)
+            )
+        told = None
+        if request.url.path == "/v1/responses":
+            told = lambda made: self._remember(made, meant.model.name)  # noqa: E731
+        passed = await pass_on(self._pool, request, meant.model, raw, told)
+        self._metrics.passed(meant.model.name, passed.status_code)
+        return passed
+
+    async def _meant(self, field: str, asked: str, given: JsonObject) -> Meant:
+        if asked:
+            return await self._known.meant(asked)
+        before = given.get("previous_response_id")
+        if isinstance(before, str) and before in self._made_by:
+            return await self._known.meant(self._made_by[before])
+        served = (await self._known.listing()).served
+        if len(served) == 1:
+            return Meant(served[0], served[0].name)
+        if not served:
+            hint = "llmops model add registers one."
+            raise LlmopsError("model_not_found", "no model that can be served is registered here", hint)
+        names = ", ".join(model.name for model in served[:5])
+        raise FieldRefusedError(field, "is missing, and several models are served here", f"Name one: {names}.")
+
+    async def _by_id(self, request: Request) -> Response:
+        """A request about a response that was made: to the server of its model, or each loaded one until one knows it."""
+        raw = await request.body()
+        known = {model.name: model for model in (await self._known.listing()).served}
+        maker = self._made_by.get(request.path_params["id"])
+        # A server keeps its responses as long as it lives: to load a model for one would be in vain.
+        names = [
+            name
+            for upstream in self._pool.known()
+            if (name := upstream.handle.model) in known and maker in {name, None}
+        ]
+        for name in names:
+            passed = await pass_on(self._pool, request, known[name], raw)
+            if passed.status_code != 404:
+                self._metrics.passed(name, passed.status_code)
+                return passed
+            await passed.drop()
+        why = f"; {maker!r}, which made it, was unloaded meanwhile" if maker is not None and not names else ""
+        raise LlmopsError("response_not_found", f"no response {request.path_params['id'][:100]!r} is kept here{why}")
+
+    def _remember(self, made: str, model: str) -> None:
+        self._made_by[made] = model
+        if len(self._made_by) > _REMEMBERED:
+            self._made_by.popitem(last=False)
+
+    # ── facts ──
+
+    async def _loaded(self) -> set[str]:
+        return {handle.model for handle in await self._pool.loaded()}
+
+    async def _health(self, request: Request) -> Response:
+        facts: JsonObject = {"status": "ok"}
+        if request.scope.get("trusted"):
+            counts = self._pool.counts().values()
+            facts |= {
+                "model": self._options.model,
+                "models": [model.name for model in (await self._known.listing()).served],
+                "loaded": sorted(await self._loaded()),
+                "loading": sorted(self._pool.loading()),
+                "active": sum(active for active, _ in counts),
+                "waiting": sum(waiting for _, waiting in counts),
+            }
+        return JSONResponse(facts)
+
+    async def _metrics_page(self, _request: Request) -> Response:
+        names = [model.name for model in (await self._known.listing()).served]
+        page = self._metrics.page(names, await self._loaded(), self._pool.counts())
+        return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _openapi(self, _request: Request) -> Response:
+        return JSONResponse(describe_api())
+
+    async def _docs(self, _request: Request) -> Response:
+        return HTMLResponse(api_page())
+
+    async def _models(self, _request: Request) -> Response:
+        entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
+        return JSONResponse({"object": "list", "data": entries})
+
+    async def _model(self, request: Request) -> Response:
+        meant = await self._known.meant(request.path_params["name"])
+        entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
+        return JSONResponse(next(entry for entry in entries if entry["id"] == meant.name))
+
+    async def _tags(self, _request: Request) -> Response:
+        return JSONResponse({"models": tag_entries(await self._known.listing())})
+
+    async def _loaded_tags(self, _request: Request) -> Response:
+        return JSONResponse({"models": tag_entries(await self._known.listing(), await self._loaded())})
+
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, LlmopsError)
+        self._metrics.refused(error.code)
+        return error_answer(error, request.url.path, 503 if isinstance(error, LoadFailedError) else None)

@@ -1,0 +1,161 @@
+"""One request passed to a model's server, and its answer passed back as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.router.pool import ModelPool, Upstream
+from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.server.callers import ON_BEHALF
+from llmops_tui.inference.server.connection import while_connected
+from llmops_tui.models.registry import Model
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.server.callers import Caller
+
+# A server may end for idleness just when it is asked, and its successor must not do so for ever.
+_TRIES = 3
+# Of one connection, or of access to this server alone; the guard of the model's server asks for its own.
+_OWN_HEADERS = {
+    b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect",
+    b"content-length", b"authorization", b"x-api-key", b"api-key", b"cookie", b"origin", b"date", b"server", ON_BEHALF,
+}  # fmt: skip
+# What an answer's beginning is looked through for; its id stands near the start.
+_BEGINNING = 4096
+_ID = re.compile(rb'"(resp_[A-Za-z0-9]{1,80})"')
+
+
+class LoadFailedError(LlmopsError):
+    """A model that is registered could not be loaded; its code and message are the reason's."""
+
+
+class Passed(Response):
+    """An answer that comes from a model's server; its length and type are the server's."""
+
+    def __init__(
+        self,
+        request: Request,
+        answer: httpx.Response,
+        release: contextlib.AsyncExitStack,
+        told: Callable[[str], None] | None = None,
+    ) -> None:
+        """``release`` is closed at the end, whatever that is; ``told`` learns the id of a response."""
+        self.status_code = answer.status_code
+        self.background = None
+        self.raw_headers = _kept(answer.headers.raw, {b"content-length"})
+        self._request = request
+        self._answer = answer
+        self._release = release
+        self._told = told
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  as responses are called
+        """Send it; a client that leaves ends the work on it."""
+        try:
+            await while_connected(self._request, self._send_all(send))
+        except LlmopsError as error:
+            if error.code != "client_left":
+                raise
+        finally:
+            await self._release.aclose()
+
+    async def drop(self) -> None:
+        """Leave the answer unread."""
+        await self._release.aclose()
+
+    async def _send_all(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        end = b""
+        seen = b"" if self._told is not None else None
+        try:
+            # The next piece is read when this one is on its way: a slow client slows the model's server down, not our memory.
+            async for piece in self._answer.aiter_raw():
+                if seen is not None and self._told is not None and len(seen) < _BEGINNING:
+                    seen += piece
+                    if found := _ID.search(seen):
+                        self._told(found[1].decode())
+                        seen = None
+                end = (end + piece)[-2:]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except httpx.TransportError:
+            last = _broken_off(self._answer.headers.get("content-type", ""), end)
+            if last is None:
+                # Unfinished, the connection is cut, so that nobody takes half an answer for a whole one.
+                return
+            await send({"type": "http.response.body", "body": last, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def pass_on(
+    pool: ModelPool, request: Request, model: Model, raw: bytes, told: Callable[[str], None] | None = None
+) -> Passed:
+    """The answer of a model's server to a request with this body.
+
+    Raises:
+        LoadFailedError: the model cannot be loaded.
+        LlmopsError: ``client_left``; ``server_died``: it went away before it answered.
+    """
+    for attempt in range(1, _TRIES + 1):
+        async with contextlib.AsyncExitStack() as stack:
+            upstream = await _loaded(pool, request, model, stack)
+            try:
+                answer = await while_connected(request, _ask(upstream, request, raw))
+            except httpx.ConnectError as error:
+                # Nothing was sent yet.
+                pool.lost(upstream)
+                if attempt == _TRIES:
+                    raise _died(model.name) from error
+                continue
+            except httpx.TransportError as error:
+                pool.lost(upstream)
+                raise _died(model.name) from error
+            stack.push_async_callback(answer.aclose)
+            return Passed(request, answer, stack.pop_all(), told)
+    raise AssertionError("unreachable")
+
+
+async def _loaded(pool: ModelPool, request: Request, model: Model, stack: contextlib.AsyncExitStack) -> Upstream:
+    try:
+        return await while_connected(request, stack.enter_async_context(pool.use(model)))
+    except LlmopsError as error:
+        if error.code == "client_left":
+            raise
+        raise LoadFailedError(error.code, f"{model.name!r} cannot be loaded: {error.message}", error.hint) from error
+
+
+async def _ask(upstream: Upstream, request: Request, raw: bytes) -> httpx.Response:
+    headers = _kept(request.scope["headers"], set())
+    caller: Caller = request.scope["caller"]
+    if not caller.own:
+        headers.append((ON_BEHALF, caller.passed_on()))
+    asked = upstream.http.build_request(request.method, request.url.path, content=raw or None, headers=headers)
+    return await upstream.http.send(asked, stream=True)
+
+
+def _kept(headers: list[tuple[bytes, bytes]], beside: set[bytes]) -> list[tuple[bytes, bytes]]:
+    return [(n.lower(), v) for n, v in headers if n.lower() not in _OWN_HEADERS or n.lower() in beside]
+
+
+def _broken_off(kind: str, end: bytes) -> bytes | None:
+    """The last words of a stream whose server went away; none where nothing can be said after what was sent."""
+    error = error_body("server_died", "the server of this model died while it answered", "Try again.", "server_error")
+    if kind.startswith("text/event-stream") and end in {b"", b"\n\n"}:
+        return f"data: {json.dumps(error)}\n\n".encode()
+    if kind.startswith("application/x-ndjson") and end[-1:] in {b"", b"\n"}:
+        return f"{json.dumps({'error': error['error']['message']})}\n".encode()
+    return None
+
+
+def _died(model: str) -> LlmopsError:
+    return LlmopsError(
+        "server_died", f"the server of {model!r} died before it answered", "Try again: the model is loaded again."
+    )

@@ -1,0 +1,64 @@
+"""Serve all models over HTTP until asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingSettings
+from llmops_tui.inference.router.app import Router
+from llmops_tui.inference.router.catalogue import RegisteredModels
+from llmops_tui.inference.router.metrics import RouterMetrics
+from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.router.servers import SupervisedServers
+from llmops_tui.inference.server.feedback import Feedback
+from llmops_tui.inference.server.listener import BoundedServer
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.serving import clean_up, listen, make_http, stay_reachable
+from llmops_tui.inference.server.shutdown import Ending
+from llmops_tui.models.engine_settings import EngineSettings, part
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.checksums import record_checksums_at_end
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+# What of the settings says who reaches a server, and with whom it ends.
+_ADDRESS = {
+    "host", "port", "keys", "open_access", "allowed_hosts", "allowed_origins", "tls_cert", "tls_key", "starter",
+}  # fmt: skip
+
+
+async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, ending: Ending) -> None:
+    """Serve until ``ending`` hears of it; models that were loaded for it are unloaded then, and ``state`` is removed."""
+    workspace = Workspace(Path(options.workspace))
+    metrics = RouterMetrics()
+    servers = SupervisedServers(workspace, _each(options))
+    pool = ModelPool(servers, max_loaded=asked["max_loaded"], wait=asked["wait"], counts=metrics)
+    feedback = Feedback(EventLog(workspace), options.trace_content)
+    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics)
+    http = make_http(router.app(), options)
+    ending.tell(http.ask_to_end)
+    reachable = asyncio.create_task(_stay_reachable(http, options.socket))
+    try:
+        await http.serve(listen(options))
+    finally:
+        reachable.cancel()
+        servers.end()
+        await pool.close()
+        clean_up(options, state)
+        record_checksums_at_end(workspace)
+
+
+def _each(options: ServerOptions) -> LoadOptions:
+    """How each model is loaded: by the router's own settings, but for the address, which is the router's alone."""
+    serving = {name: value for name, value in part(ServingSettings, options).items() if name not in _ADDRESS}
+    kept: dict[str, Any] = part(EngineSettings, options) | serving
+    return LoadOptions(**kept)
+
+
+async def _stay_reachable(http: BoundedServer, path: str) -> None:
+    while True:
+        await asyncio.sleep(1)
+        if http.started:
+            stay_reachable(http, path)

@@ -1,0 +1,51 @@
+"""``/v1/messages``: Anthropic's API, and how many tokens a request of it has."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
+from llmops_tui.inference.server.apis.anthropic_teller import MessageTeller
+from llmops_tui.inference.server.apis.base import Answer, Asked
+from llmops_tui.inference.server.connection import read_body, while_connected
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.generation import Choice
+from llmops_tui.inference.server.schemas import ChatRequest
+from llmops_tui.inference.server.served_format import ServedFormat
+
+
+class AnthropicApi:
+    """The endpoints, for a model with a chat template.
+
+    ``answer`` answers what is a chat completion, ``count`` counts the tokens of its prompt.
+    """
+
+    def __init__(self, answer: Answer, count: Callable[[ChatRequest], Awaitable[int]], template: ServedFormat) -> None:
+        self._answer = answer
+        self._count = count
+        self._template = template
+
+    async def create(self, request: Request) -> Response:
+        """``POST /v1/messages``."""
+        body = await read_body(request, MessagesRequest)
+        chat = body.as_chat(self._template)
+        shows = body.thinking is None or body.thinking.display != "omitted"
+
+        def teller(choices: list[Choice], model: str) -> MessageTeller:
+            name = choices[0].record.id.replace("run_", "msg_")
+            return MessageTeller(name, model, chat.warnings, shows_thinking=shows)
+
+        return await self._answer(request, Asked(chat.request, body.stream, teller, chat.called))
+
+    async def count_tokens(self, request: Request) -> Response:
+        """``POST /v1/messages/count_tokens``."""
+        body = await read_body(request, CountRequest)
+        chat = body.as_chat(self._template)
+        try:
+            found = await while_connected(request, self._count(chat.request))
+        except FieldRefusedError as error:
+            raise error.renamed(chat.called(error.param)) from error
+        return JSONResponse({"input_tokens": found})

@@ -1,0 +1,46 @@
+"""``POST /v1/feedback``: what somebody says of an answer, kept in the workspace's event log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.content import SAID, feedback_as_kept
+from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.connection import read_body
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.ids import new_id
+
+
+class Feedback:
+    """Takes feedback on the answers of a workspace, whichever of its models gave them."""
+
+    def __init__(self, event_log: EventLog, trace_content: str) -> None:
+        self._event_log = event_log
+        self._trace_content = trace_content
+
+    async def take(self, request: Request) -> Response:
+        """Keep what is said.
+
+        Raises:
+            InputRefusedError: ``content_off``: it consists of texts alone, and none are kept.
+        """
+        body = await read_body(request, schemas.FeedbackRequest)
+        # An answer's id is its trace's, by the name that an API has for it.
+        trace = re.sub("^(resp|msg)_", "run_", body.id)
+        said = body.as_entry(trace, request.scope["caller"].source(body.user))
+        entry = await asyncio.to_thread(feedback_as_kept, said, self._trace_content)
+        left_out = [name for name in SAID if said[name] and not entry[name]]
+        if left_out and entry["score"] is None:
+            raise InputRefusedError(
+                "content_off",
+                f"this server keeps no texts, so {' and '.join(left_out)} cannot be kept",
+                "Give a score.",
+            )
+        key = new_id("fb")
+        await asyncio.to_thread(self._event_log.append, "feedback", key, entry)
+        return JSONResponse({"id": key, "object": "feedback", "trace": trace, "left_out": left_out})

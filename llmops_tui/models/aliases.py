@@ -1,0 +1,83 @@
+"""Other names of registered models, for clients that insist on a name: kept in the catalog, unique against all names."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.workspace.catalog import Catalog
+
+if TYPE_CHECKING:
+    import duckdb
+
+# As others write names: qwen3:8b, Qwen/Qwen3-8B-GGUF. No plus sign: it joins a model and an adapter.
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
+
+
+class AliasBook:
+    """The aliases of a workspace."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+
+    def all(self) -> dict[str, str]:
+        """What each alias stands for: ``name`` or ``name+adapter``."""
+        rows = self.catalog.read(
+            lambda connection: connection.execute("SELECT alias, model FROM model_aliases ORDER BY alias").fetchall()
+        )
+        return {str(alias): str(model) for alias, model in rows}
+
+    def of(self, model: str) -> list[str]:
+        """The aliases of a model."""
+        return [alias for alias, target in self.all().items() if target == model]
+
+    def add(self, model: str, alias: str) -> None:
+        """Let ``alias`` stand for a registered ``model``, which may be ``name+adapter``; the caller knows that it is there.
+
+        Raises:
+            InputRefusedError: ``bad_name``; ``name_taken``: a model or another alias has this name, whatever the case.
+        """
+        if not _ALIAS.fullmatch(alias):
+            raise InputRefusedError(
+                "bad_name", f"{alias!r} is not a valid alias", "Use letters, digits and . _ - : / @ (at most 200)."
+            )
+
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            row = connection.execute("SELECT name FROM models WHERE lower(name) = lower(?)", [alias]).fetchone()
+            if row is not None:
+                raise InputRefusedError("name_taken", f"{row[0]!r} is a registered model", "Choose another alias.")
+            taken = alias_like(connection, alias)
+            if taken is not None and taken != (alias, model):
+                hint = f"llmops model alias --remove {taken[0]}"
+                raise InputRefusedError("name_taken", f"{taken[0]!r} is an alias of {taken[1]!r} already", hint)
+            connection.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", [alias, model, time.time()])
+
+        self.catalog.write(work)
+
+    def remove(self, alias: str) -> str:
+        """Forget an alias; returns what it stood for.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+
+        def work(connection: duckdb.DuckDBPyConnection) -> str:
+            row = connection.execute("DELETE FROM model_aliases WHERE alias = ? RETURNING model", [alias]).fetchone()
+            if row is None:
+                raise NotFoundError("alias", alias, "llmops model alias lists them.")
+            return str(row[0])
+
+        return self.catalog.write(work)
+
+
+def alias_like(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[str, str] | None:
+    """The alias that is like a name, whatever the case, and what it stands for."""
+    row = connection.execute("SELECT alias, model FROM model_aliases WHERE lower(alias) = lower(?)", [name]).fetchone()
+    return None if row is None else (str(row[0]), str(row[1]))
+
+
+def forget_aliases(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Forget the aliases of a model or an adapter that goes."""
+    connection.execute("DELETE FROM model_aliases WHERE list_contains(string_split(model, '+'), ?)", [name])

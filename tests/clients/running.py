@@ -1,0 +1,97 @@
+"""Programs that use the clients, each in a process of its own, with the interpreter of the environment that has them.
+
+The Python clients want other versions of some packages than we do, so they have an environment beside ours; see
+``requirements.txt``. It lies in ``clients`` below ours, or where ``LLMOPS_CLIENTS`` says; what node runs, in ``clients-js``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.scripted import Scripted
+
+HERE = Path(__file__).parent
+PROGRAMS = HERE / "programs"
+# The newest openai is ours; instructor keeps the other environment's at an older one.
+OURS = {"openai_chat": "openai"}
+# Nothing leaves this machine: no telemetry, and no list of prices or of models.
+_QUIET = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false",
+    "INSPECT_TELEMETRY": "0", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INSPECT_DISPLAY": "none",
+}  # fmt: skip
+
+
+def _beside(name: str) -> Path:
+    """An environment below ours, or below the folder that is named for all of them."""
+    return Path(os.environ.get("LLMOPS_CLIENTS", sys.prefix)) / name
+
+
+def command_of(program: str) -> list[str]:
+    """How a program is started; the test is skipped where what runs it is not installed."""
+    if program.endswith(".mjs"):
+        node, modules = shutil.which("node"), _beside("clients-js") / "node_modules"
+        if node is None:
+            pytest.skip("node is not installed")
+        if not modules.is_dir():
+            pytest.skip(f"{modules} is not there: make test-slow installs it where npm is")
+        return [node, str(modules.parent / program)]
+    path = str(PROGRAMS / f"{program}.py")
+    if program in OURS:
+        if find_spec(OURS[program]) is None:
+            pytest.skip(f"{OURS[program]} is not installed: make test-slow installs it")
+        return [sys.executable, path]
+    python = _beside("clients") / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{python} is not there: make test-slow installs it")
+    return [str(python), path]
+
+
+@dataclass
+class Program:
+    """One program, started when it is first asked for something."""
+
+    name: str
+
+    @cached_property
+    def _process(self) -> subprocess.Popen[str]:
+        command = command_of(self.name)
+        if self.name.endswith(".mjs"):
+            # Packages are looked for from where a script lies.
+            for script in PROGRAMS.glob("*.mjs"):
+                shutil.copy(script, command[1].removesuffix(self.name))
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | _QUIET
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, encoding="utf-8"
+        )
+
+    def does(self, case: str, served: Scripted | None = None) -> Any:
+        """What came of a case; the program's own traceback where that failed."""
+        process = self._process
+        place = {"url": served.url, "key": served.key, "model": served.model} if served is not None else {}
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"case": case, "place": place}) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        assert line, f"{self.name} ended with {process.wait()}"
+        answer = json.loads(line)
+        assert "failed" not in answer, answer["failed"]
+        return answer["told"]
+
+    def close(self) -> None:
+        """End it."""
+        if (process := self.__dict__.get("_process")) is not None:
+            process.stdin.close()
+            process.stdout.close()
+            process.wait(60)

@@ -1,0 +1,125 @@
+"""What makes two rows the same: rows that differ are never taken for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmops_tui.datasets.checks.runner import run_checks
+from llmops_tui.datasets.identity import row_key
+from llmops_tui.datasets.near_duplicates import Sketches
+from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.operations.splits import split_into
+from llmops_tui.datasets.overlap import find_overlap
+from llmops_tui.datasets.progress import no_report
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
+from tests.datasets.conftest import Fill, chat, rows_of
+
+QUESTION = "What do you see in this picture of the old town by the river, and what is the weather like there?"
+
+
+def call(arguments: str) -> dict[str, Any]:
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": arguments}}],
+    }
+
+
+# Pairs of rows that say the same and are not: by kind.
+DIFFERENT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("messages", chat(QUESTION, images=["a.png"]), chat(QUESTION, images=["b.png"])),
+    ("messages", chat(QUESTION, tools=[{"name": "f"}]), chat(QUESTION, tools=[{"name": "g"}])),
+    ("messages", {"messages": [*chat(QUESTION, None)["messages"], call('{"n": 1}')]}, {"messages": [*chat(QUESTION, None)["messages"], call('{"n": 2}')]}),
+    ("messages", {"messages": [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "x", "reasoning_content": "so"}]}, {"messages": [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "x", "reasoning_content": "else"}]}),
+    ("messages", {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": QUESTION}]}, {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": QUESTION}]}),
+    ("kto", {"prompt": QUESTION, "completion": "so it is", "label": True}, {"prompt": QUESTION, "completion": "so it is", "label": False}),
+    ("preference", {"prompt": QUESTION, "chosen": "yes", "rejected": "no, by no means at all"}, {"prompt": QUESTION, "chosen": "yes", "rejected": "perhaps, who knows such things"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(DIFFERENT)))
+def test_rows_that_differ_in_anything_are_no_duplicates(store: DatasetStore, fill: Fill, number: int) -> None:
+    kind, left, right = DIFFERENT[number]
+    version = fill([left, right, left], "data", kind)
+    found = run_checks(version, only=("duplicate", "near-duplicate"))
+    assert found["duplicate"].rows == [2]
+    assert found["near-duplicate"].rows == []
+    for parameters in ({"method": "exact"}, {"method": "near"}, {"same": "content"}):
+        made = apply(store, "dedup", [version.ref], dict(parameters))
+        assert rows_of(made) == rows_of(version)[:2]
+
+
+def test_images_in_parts_of_a_message_are_compared(store: DatasetStore, fill: Fill) -> None:
+    def shown(url: str) -> dict[str, Any]:
+        parts = [{"type": "text", "text": QUESTION}, {"type": "image_url", "image_url": {"url": url}}]
+        return {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "fine"}]}
+
+    version = fill([shown(f"{n}.png") for n in range(10)], "pictures", "messages")
+    found = run_checks(version, only=("duplicate", "near-duplicate", "conflict"))
+    assert not any(finding.rows for finding in found.values())
+    # One question about ten images are ten questions: they need not all go to one side.
+    train, held_out = split_into(store, version.ref, {"train": 0.5, "test": 0.5}, no_report)
+    assert (train.rows, held_out.rows) == (5, 5)
+    assert find_overlap(train, held_out).exact == []
+    assert len(find_overlap(train, version).exact) == 5
+
+
+def test_the_choice_of_what_is_compared_is_told(store: DatasetStore, fill: Fill) -> None:
+    rows = [chat("Polish it", id=1), chat("Polish it", id=2), chat("polish  it", id=3)]
+    version = fill(rows, "data", "messages")
+    finding = run_checks(version, only=("duplicate",))["duplicate"]
+    assert finding.rows == [1]
+    assert finding.note.endswith("not compared: id")
+    left = {same: apply(store, "dedup", [version.ref], {"same": same}).rows for same in ("row", "content", "text")}
+    assert left == {"row": 3, "content": 2, "text": 1}
+    assert "without case" in apply(store, "dedup", [version.ref], {"same": "text"}).note
+    with pytest.raises(InputRefusedError, match="'meaning' is not a choice"):
+        apply(store, "dedup", [version.ref], {"same": "meaning"})
+    # The order of a row's columns and of an object's keys is none of its content.
+    assert row_key("tabular", {"a": 1, "b": {"c": 1, "d": 2}}) == row_key("tabular", {"b": {"d": 2, "c": 1}, "a": 1})
+    assert row_key("tabular", {"a": {"b": 1}}) != row_key("tabular", {"a": '{"b":1}'})
+
+
+def test_a_kto_answer_that_is_good_and_bad_is_no_conflict(fill: Fill) -> None:
+    rows = [
+        {"prompt": "Is it open?", "completion": text, "label": label} for text, label in (("Yes", True), ("No", False))
+    ]
+    assert "conflict" not in run_checks(fill(rows, "data", "kto"))
+
+
+NOT_NEAR = [
+    ("What is 5 + 0?", "What is 5 − 0?", "What is −5 + 0?", "What is 5 * 0?"),
+    ("is a<b here", "is a>b here", "is a==b here"),
+    ("Write it in C++ please", "Write it in C# please", "Write it in C please"),
+    ("I am 😀 today", "I am 😡 today"),
+]
+NEAR = [
+    ("北京是中华人民共和国的首都，是全国的政治中心、文化中心，是世界著名古都和现代化国际城市。", "北京是中华人民共和国的首都，是全国的政治中心、文化中心，是世界著名古都和现代化国际城市"),
+    ("東京は日本の首都であり、世界最大の都市圏を形成している国際都市です。", "東京は日本の首都であり、世界最大の都市圏を形成している国際都市だ。"),
+    ("กรุงเทพมหานครเป็นเมืองหลวงและนครที่มีประชากรมากที่สุดของประเทศไทย", "กรุงเทพมหานครเป็นเมืองหลวงและนครที่มีประชากรมากที่สุดของประเทศไทยค่ะ"),
+    ("The quick brown fox, well-known to all, jumps over the lazy dog in the park.", "the quick brown fox well-known to all jumps over the lazy dog in the park"),
+]  # fmt: skip
+
+
+def pairs(texts: tuple[str, ...]) -> int:
+    sketches = Sketches()
+    sketches.add(texts)
+    return len(list(sketches.pairs(0.8)))
+
+
+def test_signs_make_other_texts_and_every_script_has_near_duplicates() -> None:
+    assert [pairs(texts) for texts in NOT_NEAR] == [0] * len(NOT_NEAR)
+    assert [pairs(texts) for texts in NEAR] == [1] * len(NEAR)
+
+
+def test_a_split_never_makes_an_empty_part_without_a_word(store: DatasetStore, fill: Fill) -> None:
+    few = fill([chat(f"question {n}") for n in range(3)], "few", "messages")
+    with pytest.raises(InputRefusedError, match=r"the part 'test' would have no rows: 3 rows are 3 groups"):
+        split_into(store, few.ref, {"train": 0.9, "test": 0.1}, no_report)
+    linked = fill([chat(f"question {n}", who="one") for n in range(50)], "linked", "messages")
+    with pytest.raises(InputRefusedError, match=r"50 rows are 1 group .* the same .who. or ask the same"):
+        split_into(store, linked.ref, {"train": 0.9, "test": 0.1}, no_report, group="who")
+    assert sorted(store.logs()) == ["few", "linked"]
