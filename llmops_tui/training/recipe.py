@@ -364,7 +364,7 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
 def _with_options(recipe: Recipe, data: list[Any]) -> list[Any]:
     """Datasets, with the variables that the recipe has for them, which their line of text has no room for."""
     known = {source.dataset: {"chat_template_kwargs": source.chat_template_kwargs} for source in recipe.data}
-    return [known.get(item.get("dataset"), {}) | item if isinstance(item, dict) else item for item in data]
+    return [known.get(str(item.get("dataset")), {}) | item if isinstance(item, dict) else item for item in data]
 
 
 def from_text(path: str, text: str) -> Any:
