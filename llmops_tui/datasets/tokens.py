@@ -155,13 +155,13 @@ class ModelText:
         if not first:
             return None
         expected = "\n".join(content_text(m.get("content")) for m in asked.messages[first:] if m["role"] == "assistant")
-        if isinstance(row.get("prompt"), str) and kind != "messages":
-            return self._start + str(row["prompt"]), expected
+        prompt, answer = row.get("prompt"), row.get("chosen" if kind == "preference" else "completion")
+        if kind != "messages" and isinstance(prompt, str) and isinstance(answer, str):
+            return self._start + prompt, expected
         try:
-            prompt = self.render(asked.messages[:first], asked.tools, asked.variables, prompt=True)
+            return self.render(asked.messages[:first], asked.tools, asked.variables, prompt=True), expected
         except InputRefusedError:
             return None
-        return prompt, expected
 
     def row_text(self, kind: str, row: Row) -> RowText:
         """The text of a row for training, the characters that are learned from, and what is wrong with it.

@@ -176,7 +176,7 @@ def test_a_run_with_a_template_of_its_own_is_served_with_it(llmops: Llmops) -> N
     folder = store.get("other-1").folder
     assert (folder / "adapter" / "chat_template.jinja").read_text(encoding="utf-8") == carried
     whole = llmops.workspace.root / "whole"
-    made = llmops.run("train", "export", "other-1", "--gguf", "--safetensors", str(whole))
+    made = llmops.run("train", "export", "other-1", "--gguf", "--merge", "--safetensors", str(whole))
     assert {step["same_tokens"] for step in made["proof"]} == {1.0}, made["proof"]
     assert all(step["chat_template_kwargs"] == {"brief": True} for step in made["proof"])
     assert {step["chat_template_sha256"] for step in made["proof"]} == {sha256_text(carried)}
