@@ -173,7 +173,7 @@ class _Finder:
             end = min(end + len(blanks), ceiling)
         return self._unwritten(turn, whole[start:end], thoughts) or Span(n, start, end)
 
-    def _unwritten(self, turn: Mapping[str, Any], text: str, thoughts: set[str]) -> str:
+    def _unwritten(self, turn: Turn, text: str, thoughts: set[str]) -> str:
         """What of a turn a template has left out, as many do with calls and what is beside; nothing where all is there."""
         calls = turn.get("tool_calls") or []
         names = [str(call.get("function", call).get("name")) for call in calls if isinstance(call, dict)]
@@ -230,7 +230,7 @@ class _Finder:
         return at if ceiling == at else None
 
 
-def _said(turn: Mapping[str, Any]) -> list[str]:
+def _said(turn: Turn) -> list[str]:
     """The texts of a turn's content, without the blanks around them."""
     content = turn.get("content")
     parts = content if isinstance(content, list) else [content]

@@ -12,6 +12,7 @@ from typing import Any
 
 from llmops_tui.datasets.formats.base import kind_name
 from llmops_tui.datasets.records import Message, Row, conversation_parts, system_beside
+from llmops_tui.inference.template_renderer import Variables
 
 # Fields of a turn, and of a row, that switch learning off: of OpenAI, axolotl, ms-swift and others.
 _SWITCHES = ("weight", "loss_weight", "train", "training", "loss")
@@ -39,7 +40,7 @@ class Conversation:
     answers: frozenset[int]
     learned: frozenset[int]
     tools: list[Any] | None
-    variables: dict[str, Any]
+    variables: Variables
     problems: tuple[str, ...]
     added: int = 0
 
@@ -146,7 +147,7 @@ def _tools(row: Row, messages: list[Message], problems: list[str]) -> list[Any] 
     return tools
 
 
-def _variables(row: Row, problems: list[str]) -> dict[str, Any]:
+def _variables(row: Row, problems: list[str]) -> Variables:
     given = row.get("chat_template_kwargs")
     if given is None:
         return {}

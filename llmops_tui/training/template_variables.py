@@ -12,9 +12,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from llmops_tui.datasets.training_fields import OURS
+from llmops_tui.inference.template_renderer import Variables
 
 
-def _checked(given: dict[str, Any]) -> dict[str, Any]:
+def _checked(given: Variables) -> Variables:
     for name, value in given.items():
         if not name.isidentifier() or not name.isascii():
             raise ValueError(f"{name[:40]!r} is no name of a variable")
@@ -24,11 +25,11 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-TemplateVariables = Annotated[dict[str, Any], AfterValidator(_checked)]
+TemplateVariables = Annotated[Variables, AfterValidator(_checked)]
 """Variables of a chat template by name, each with a value that JSON has."""
 
 
-def with_defaults(template: str, variables: Mapping[str, Any]) -> str:
+def with_defaults(template: str, variables: Variables) -> str:
     """A template in which variables have these values unless they are given."""
     if not variables:
         return template
