@@ -270,7 +270,9 @@ class _Maker:
 
     def question(self, kind: str, row: Row) -> Generated | None:
         """What a row asks, up to where the model answers, and its answer; none of a text."""
-        asked = self._text.question(kind, answered(row, "chosen") if kind == "preference" else row)
+        if kind == "preference":
+            kind, row = "prompt-completion", answered(row, "chosen")
+        asked = self._text.question(kind, row)
         if asked is None:
             return None
         rendered, expected = asked

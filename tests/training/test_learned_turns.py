@@ -160,6 +160,22 @@ def test_each_row_that_is_not_learned_whole_is_named(sample: Workspace, strict: 
     assert (len(made.train), report.without_target) == (3, 1)
 
 
+def test_pairs_are_rendered_and_asked_with_what_stands_beside_them(sample: Workspace, strict: ModelText) -> None:
+    store = RunStore(sample)
+    pair = {"prompt": [user("a")], "chosen": [answered("Good.")], "rejected": [answered("Bad.")], "system": "Be kind."}
+    options = {"chat_template_kwargs": {"enable_thinking": True}}
+    dataset(store, "preference", [pair] * 3, "pairs")
+    wanted = recipe("dpo", "pairs", data=[{"dataset": "pairs", **options}], evaluation={"share": 0.5, "samples": 2})
+    found = build(wanted, store.datasets, strict)
+    (first, *_) = found.train or found.held_out
+    prompt = strict.tokenizer.text_of(first["prompt_ids"])
+    assert prompt.startswith("<|im_start|>system\nBe kind.<|im_end|>")
+    assert strict.tokenizer.text_of(first["chosen_ids"]) == "<think>\n\n</think>\n\nGood.<|im_end|>\n"
+    asked = strict.question("prompt-completion", pair | {"completion": pair["chosen"]} | options)
+    assert asked is not None
+    assert (asked[0].startswith(prompt), asked[1]) == (True, "Good.")
+
+
 def test_a_recipe_masks_history_and_sets_variables_by_dataset(sample: Workspace, strict: ModelText) -> None:
     rows = [{"messages": [user("a"), answered("One."), user("b"), answered("Two.")]}]
     thinking = [{"dataset": "rows", "chat_template_kwargs": {"enable_thinking": True}}]
