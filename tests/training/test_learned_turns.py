@@ -165,9 +165,10 @@ def test_pairs_are_rendered_and_asked_with_what_stands_beside_them(sample: Works
     pair = {"prompt": [user("a")], "chosen": [answered("Good.")], "rejected": [answered("Bad.")], "system": "Be kind."}
     options = {"chat_template_kwargs": {"enable_thinking": True}}
     dataset(store, "preference", [pair] * 3, "pairs")
-    wanted = recipe("dpo", "pairs", data=[{"dataset": "pairs", **options}], evaluation={"share": 0.5, "samples": 2})
-    found = build(wanted, store.datasets, strict)
-    (first, *_) = found.train or found.held_out
+    # A system's turn before the first question is no question too many.
+    strict.template = STRICT.replace("m.role == 'user' %}{{ raise", "m.role == 'nobody' %}{{ raise")
+    wanted = recipe("dpo", "pairs", data=[{"dataset": "pairs", **options}])
+    first = build(wanted, store.datasets, strict).train[0]
     prompt = strict.tokenizer.text_of(first["prompt_ids"])
     assert prompt.startswith("<|im_start|>system\nBe kind.<|im_end|>")
     assert strict.tokenizer.text_of(first["chosen_ids"]) == "<think>\n\n</think>\n\nGood.<|im_end|>\n"
