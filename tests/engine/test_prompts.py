@@ -100,13 +100,14 @@ def test_prompts_travel_as_yaml(store: PromptStore, tmp_path) -> None:
     store.move_label("p@2", "production")
     text = prompt_files.dump(store.versions("p"))
     other = PromptStore(Catalog(make_workspace(Workspace(tmp_path / "other"))))
-    saved, created = prompt_files.load(other, prompt_files.parse(text, "file"))
+    loaded = prompt_files.load(other, prompt_files.parse(text, "file"))
+    saved, created = loaded.versions, loaded.created
     assert created == 3
     assert [(v.system, v.template, v.parent, v.note) for v in other.versions("p")] == [
         (v.system, v.template, v.parent, v.note) for v in store.versions("p")
     ]
     assert other.get("p").number == 2
-    _, created = prompt_files.load(other, prompt_files.parse(text, "file"))
+    created = prompt_files.load(other, prompt_files.parse(text, "file")).created
     assert created == 0
     assert len(saved) == 3
 

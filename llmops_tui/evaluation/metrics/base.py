@@ -74,6 +74,8 @@ class Answer:
     """What came back. Times in milliseconds; ``error`` says why there is no answer.
 
     ``logprob`` is the answer's log-probability, and ``choice_logprobs`` those of the choices, where they were asked for.
+    ``asked`` is the conversation as the model got it, system text and all; of a chain that of its last step. ``kept_at`` is
+    when an answer from the cache was given, in seconds of the wall clock.
     """
 
     text: str = ""
@@ -89,6 +91,8 @@ class Answer:
     choice_tokens: tuple[int, ...] = ()
     trace: str = ""
     cached: bool = False
+    kept_at: float | None = None
+    asked: tuple[ChatMessage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,10 @@ class Metric(BaseModel):
     needs_expected: ClassVar[bool] = False
     needs_logprob: ClassVar[bool] = False
     needs_choices: ClassVar[bool] = False
+    # Counted up where the same settings measure something else than before: runs of both are not compared.
+    revision: ClassVar[int] = 1
+    # Scores from figures and numbers alone, which no answer can make slow; others are scored in a process with limits.
+    plain: ClassVar[bool] = False
     # A figure of all cases together, that no mean of scores gives.
     whole_set: ClassVar[bool] = False
 

@@ -41,6 +41,7 @@ class Exact(Metric):
     type: Literal["exact"] = "exact"
     strip: bool = True
     case: Annotated[bool, Field(description="Whether capital letters count.")] = True
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
 
@@ -58,6 +59,7 @@ class Normalised(Metric):
     """The answer is what is expected after SQuAD's normalisation; a list of expected texts takes the best."""
 
     type: Literal["normalised"] = "normalised"
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
 
@@ -77,6 +79,7 @@ class Contains(Metric):
     mode: Literal["all", "any", "none"] = "all"
     case: bool = False
     at_start: bool = False
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
 
     @field_validator("value", mode="before")
@@ -158,6 +161,7 @@ class Numeric(Metric):
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
     relative: Annotated[float, Field(ge=0)] = 0.0
     extract: Literal["last", "first", "marked"] = "last"
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
 
@@ -183,6 +187,7 @@ class TokenF1(Metric):
     """
 
     type: Literal["token-f1"] = "token-f1"
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -204,6 +209,7 @@ class EditDistance(Metric):
     """
 
     type: Literal["edit-similarity"] = "edit-similarity"
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -227,6 +233,7 @@ class Rouge(Metric):
     type: Literal["rouge"] = "rouge"
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     stemmer: bool = False
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
+from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, ready, sources
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
@@ -23,8 +24,8 @@ from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
-from llmops_tui.evaluation.runner.scoring import score_one
-from llmops_tui.evaluation.runner.summary import case_scores, metrics_of, summarise
+from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
+from llmops_tui.evaluation.runner.summary import case_scores, summarise
 from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
@@ -77,6 +78,8 @@ class _Runner:
     ) -> None:
         self._context, self._store, self._entry, self._renderer, self._place = context, store, entry, renderer, place
         self._suite: Suite = store.suite(entry.suite_ref).suite
+        self._scorer = Scorer()
+        self._of_case = CaseMetrics(self._prepared)
         self._metrics: list[Metric] = [self._prepared(m) for m in self._suite.made_metrics()]
         self._metrics += [m for m in ALWAYS if m.called not in {given.called for given in self._metrics}]
         self._choosing = any(metric.needs_choices for metric in self._metrics)
@@ -92,24 +95,21 @@ class _Runner:
         self._enough = False
 
     def _prepared(self, metric: Metric) -> Metric:
-        """A judge's prompt is kept as a version, and taken from one where the suite names it."""
-        if not isinstance(metric, Judge):
-            return metric
-        if metric.prompt:
-            version = self._store.prompts.get(metric.prompt)
-        else:
+        """A metric as it measures now; a judge's prompt is kept as a version, so that it can be looked at."""
+        if isinstance(metric, Judge) and not metric.prompt:
             version, _ = self._store.prompts.save(
                 f"judge-{metric.called}",
                 template=metric.template,
                 system=metric.system,
                 note="asks a judge for a grade",
             )
-        return metric.model_copy(update={"prompt": version.ref, "system": version.system, "template": version.template})
+            return metric.model_copy(update={"prompt": version.ref})
+        return ready(metric, self._store.prompts)
 
     async def run(self) -> None:
         """Everything from the cases to the summary."""
         supervisor = ServerSupervisor(self._store.workspace)
-        cache = AnswerCache(self._store.workspace)
+        cache = AnswerCache(self._store.workspace, self._entry.created_at if self._entry.asked.fresh else None)
         log = ResultLog(self._results)
         asker = Asker(
             self._store.registry,
@@ -117,19 +117,22 @@ class _Runner:
             lambda model: open_endpoint(supervisor, model, self._options),
             options=self._options,
             renderer=self._renderer,
+            within=self._entry.name,
         )
         try:
             self._context.report(self._share(0), "reading cases")
-            cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets)
+            limit = self._entry.asked.limit
+            cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets, limit)
             rendered = await self._rendered(cases)
             await self._ask_all(cases, rendered, asker, log)
         finally:
+            self._scorer.close()
             await asker.close()
             try:
                 cache.close()
             finally:
                 log.close()
-        await asyncio.to_thread(self._finish, cases, rendered)
+        await asyncio.to_thread(self._finish, cases, rendered, asker.fingerprints)
 
     async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
         """The messages of each case; of a chain, those of its first step."""
@@ -147,10 +150,12 @@ class _Runner:
             if (case.index, repeat) not in log.done
         ]
         total = len(cases.cases) * self._suite.repeats
-        identity = asker.identity(self._entry.asked.model)
+        if left and asker.unknown(self._entry.asked.model):
+            # What a remote model is, its first answer tells; only then is it known which answers are its own.
+            await self._ask_one(*left.pop(0), asker, log, total)
         simple = not self._choosing and not self._suite.chain
         if simple:
-            left = await self._from_cache(left, identity, asker, log, total)
+            left = await self._from_cache(left, asker, log, total)
         waiting = iter(left)
         first_error: list[LlmopsError] = []
 
@@ -159,9 +164,7 @@ class _Runner:
                 if first_error or self._enough:
                     return
                 try:
-                    answer = await self._answer(case, messages, repeat, identity, asker)
-                    await self._score(case, repeat, answer, asker, log)
-                    self._tell(log, total, asker.cache)
+                    await self._ask_one(case, messages, repeat, asker, log, total)
                 except LlmopsError as error:
                     first_error.append(error)
 
@@ -176,33 +179,36 @@ class _Runner:
         if first_error:
             raise first_error[0]
 
-    async def _from_cache(
-        self, left: list[Any], identity: Mapping[str, object], asker: Asker, log: ResultLog, total: int
-    ) -> list[Any]:
+    async def _ask_one(
+        self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker, log: ResultLog, total: int
+    ) -> None:
+        answer = await self._answer(case, messages, repeat, asker)
+        await self._score([(case, repeat, answer)], asker, log, total)
+
+    async def _from_cache(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
-        keys = [self._key(messages, repeat, identity, asker)[0] for _, messages, repeat in left]
+        identity = asker.identity(self._entry.asked.model)
+        keys = [asker.key(identity, *self._request(messages, repeat)[1:]) for _, messages, repeat in left]
         known = asker.cache.find(keys)
-        rest = []
-        for (case, messages, repeat), key in zip(left, keys, strict=True):
-            if key in known and not self._enough:
-                await self._score(case, repeat, read_answer(known[key], cached=True), asker, log)
-                self._tell(log, total, asker.cache)
-            else:
-                rest.append((case, messages, repeat))
+        rest = [one for one, key in zip(left, keys, strict=True) if key not in known]
+        there = [(one, known[key]) for one, key in zip(left, keys, strict=True) if key in known]
+        for start in range(0, len(there), BATCH):
+            if self._enough:
+                break
+            part = []
+            for (case, messages, repeat), kept in there[start : start + BATCH]:
+                answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
+                part.append((case, repeat, _with_asked(answer, case, messages)))
+            await self._score(part, asker, log, total)
         return rest
 
-    def _key(
-        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> tuple[str, Request]:
+    def _request(self, messages: list[ChatMessage], repeat: int) -> tuple[Request, str, Mapping[str, object]]:
+        """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters = sampling(self._entry.asked.parameters, repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
-        return asker.key(
-            identity, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
-        ), request
+        return request, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
 
-    async def _answer(
-        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
+    async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer to a case; a request that is refused is an answer with an error.
 
         Raises:
@@ -210,38 +216,35 @@ class _Runner:
         """
         try:
             if self._choosing:
-                return await self._choose(case, messages, identity, asker)
-            return await self._chained(case, messages, repeat, identity, asker)
+                return await self._choose(case, messages, asker)
+            return await self._chained(case, messages, repeat, asker)
         except LlmopsError as error:
             if error.code in {"model_gone", "results_failed", "cache_failed"}:
                 raise
-            return Answer(error=f"{error.code}: {error.message}")
+            return _with_asked(Answer(error=f"{error.code}: {error.message}"), case, messages)
 
-    async def _chained(
-        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
+    async def _chained(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer, or of a chain the last one, each step given the answers before it."""
-        answer = await self._generate(messages, repeat, identity, asker)
+        answer = await self._generate(messages, repeat, asker)
         variables = dict(case.variables)
         for before, prompt in zip(self._suite.chain, self._prompts[1:], strict=False):
             variables[before.save] = answer.text
             given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
-            answer = await self._generate(given[0], repeat, identity, asker)
-        return answer
+            messages = given[0]
+            answer = await self._generate(messages, repeat, asker)
+        return _with_asked(answer, case, messages)
 
-    async def _generate(
-        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
-        key, request = self._key(messages, repeat, identity, asker)
+    async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
+        name = self._entry.asked.model
+        request, path, sampled = self._request(messages, repeat)
+        key = asker.key(asker.identity(name), path, sampled)
         known = asker.cache.find([key]) if self._suite.chain else {}
         if key in known:
-            return read_answer(known[key], cached=True)
-        reply, trace = await asker.answer(self._entry.asked.model, key, request)
+            return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
+        reply, trace = await asker.answer(name, request, sampled)
         return read_answer(reply, trace=trace)
 
-    async def _choose(
-        self, case: Case, messages: list[ChatMessage], identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
+    async def _choose(self, case: Case, messages: list[ChatMessage], asker: Asker) -> Answer:
         if len(case.choices) < 2:
             return Answer(error="the case has no choices")
         if self._suite.raw:
@@ -252,18 +255,23 @@ class _Runner:
         name = self._entry.asked.model
         whole, sizes = await asker.tokens_behind(name, context, case.choices, special=self._suite.raw)
         request = choices_request(whole, sizes)
-        key = asker.key(identity, TEXT, request.body)
+        key = asker.key(asker.identity(name), TEXT, request.body)
         known = asker.cache.find([key])
         if key in known:
-            return read_choices(known[key], sizes, cached=True)
-        reply, trace = await asker.answer(self._entry.asked.model, key, request)
-        return read_choices(reply, sizes, trace=trace)
+            answer = read_choices(known[key].reply, sizes, cached=True, kept_at=known[key].at)
+        else:
+            reply, trace = await asker.answer(name, request, request.body)
+            answer = read_choices(reply, sizes, trace=trace)
+        return _with_asked(answer, case, messages)
 
     # ── scoring ──
 
-    async def _score(self, case: Case, repeat: int, answer: Answer, asker: Asker, log: ResultLog) -> None:
-        scores = {m.called: await score_one(m, case, answer, asker) for m in metrics_of(case, self._metrics)}
-        log.add(Result(case, repeat, answer, scores))
+    async def _score(self, answers: list[tuple[Case, int, Answer]], asker: Asker, log: ResultLog, total: int) -> None:
+        """Score answers and keep them."""
+        items = [Item(case, answer, [*self._metrics, *self._of_case(case)]) for case, _, answer in answers]
+        for (case, repeat, answer), scores in zip(answers, await self._scorer.score(items, asker), strict=True):
+            log.add(Result(case, repeat, answer, scores))
+            self._tell(log, total, asker.cache)
 
     # ── progress ──
 
@@ -296,7 +304,7 @@ class _Runner:
         _, half = _running(log, metric)
         self._enough = half is not None and half <= until.half_width
 
-    def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]]) -> None:
+    def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]], fingerprints: Mapping[str, list[str]]) -> None:
         """Summarise, and record the run as done."""
         results = read_results(self._results)
         seconds = time.monotonic() - self._began
@@ -306,7 +314,18 @@ class _Runner:
         self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
+        manifest |= {
+            "case_metrics_sha256": case_metrics_sha256(cases.cases, self._of_case),
+            "metric_sources": sources([*self._metrics, *self._of_case.made], self._store.registry),
+            "fingerprints": {name: found for name, found in fingerprints.items() if found},
+        }
         self._store.finish(self._entry.name, manifest, summary, sha256_file(self._results))
+
+
+def _with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answer:
+    """An answer with the conversation that it answers, where the case does not have it itself."""
+    given = tuple(messages)
+    return answer if given == case.messages else replace(answer, asked=given)
 
 
 def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:

@@ -34,7 +34,12 @@ class Result:
         # As they are: copying every field takes longer than scoring.
         case, answer = vars(self.case), vars(self.answer)
         slim = {
-            "case": {k: v for k, v in case.items() if v not in ("", (), [], {}, None) or k == "index"},
+            "case": {
+                k: v
+                for k, v in case.items()
+                # An empty text may be what is expected, and is not the same as nothing.
+                if v not in ("", (), [], {}, None) or k == "index" or (k == "expected" and v is not None)
+            },
             "repeat": self.repeat,
             "answer": {k: v for k, v in answer.items() if v not in ("", (), None, False)},
             "scores": {
@@ -73,7 +78,7 @@ def read_line(line: bytes) -> Result:
     for name in ("messages", "choices", "metrics"):
         if name in case:
             case[name] = tuple(case[name])
-    for name in ("choice_logprobs", "choice_tokens"):
+    for name in ("choice_logprobs", "choice_tokens", "asked"):
         if name in answer:
             answer[name] = tuple(answer[name])
     scores = {
