@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, MetricEntry, Score
 from llmops_tui.evaluation.metrics.custom import is_plugin
 from llmops_tui.evaluation.metrics.model_graded import Asking, AskingMetric
 from llmops_tui.evaluation.metrics.registry import entry_of
@@ -111,7 +111,7 @@ class Scorer:
     def _ask(self, process: HelperProcess, units: Sequence[_Unit]) -> None:
         # By what they are, since one with a mapping among its settings has no hash.
         places: dict[int, int] = {}
-        entries = []
+        entries: list[MetricEntry] = []
         items = []
         for unit in units:
             for metric in unit.metrics:
