@@ -130,6 +130,8 @@ class Metric(BaseModel):
     needs_expected: ClassVar[bool] = False
     needs_logprob: ClassVar[bool] = False
     needs_choices: ClassVar[bool] = False
+    # Scores are from 0 to 1, whatever the answer is.
+    share: ClassVar[bool] = False
     # Counted up where the same settings measure something else than before: runs of both are not compared.
     revision: ClassVar[int] = 1
     # Scores from figures and numbers alone, which no answer can make slow; others are scored in a process with limits.
@@ -141,6 +143,11 @@ class Metric(BaseModel):
     def called(self) -> str:
         """Its name in results."""
         return self.name or self.type
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """What its scores cannot leave; none where there is no such limit."""
+        return (0.0, 1.0) if self.binary or self.share else None
 
     def problem(self) -> str:
         """Why it cannot be used on this machine, or nothing. A kept suite can be read all the same."""

@@ -139,6 +139,11 @@ class Judge(AskingMetric):
         return self
 
     @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The ends of its scale."""
+        return float(self.low), float(self.high)
+
+    @property
     def points(self) -> list[str]:
         """The points of the scale."""
         return [str(n) for n in range(self.low, self.high + 1)]

@@ -124,6 +124,7 @@ class JsonFields(Metric):
 
     type: Literal["json-fields"] = "json-fields"
     fields: tuple[str, ...] = ()
+    share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 

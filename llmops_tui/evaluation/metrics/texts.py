@@ -187,6 +187,7 @@ class TokenF1(Metric):
     """
 
     type: Literal["token-f1"] = "token-f1"
+    share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
@@ -209,6 +210,7 @@ class EditDistance(Metric):
     """
 
     type: Literal["edit-similarity"] = "edit-similarity"
+    share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
@@ -233,6 +235,7 @@ class Rouge(Metric):
     type: Literal["rouge"] = "rouge"
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     stemmer: bool = False
+    share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 

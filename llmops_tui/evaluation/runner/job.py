@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
@@ -16,7 +18,7 @@ from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, rea
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
-from llmops_tui.evaluation.records import Evaluated, RunFigures
+from llmops_tui.evaluation.records import Evaluated, Figure, RunFigures
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
@@ -26,9 +28,11 @@ from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
 from llmops_tui.evaluation.runner.summary import case_scores, summarise
-from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
+from llmops_tui.evaluation.statistics.bootstrap import Interval
+from llmops_tui.evaluation.statistics.intervals import standard_error, wilson, z_of
+from llmops_tui.evaluation.statistics.sequential import mean_sequence
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.evaluation.suite import Suite
+from llmops_tui.evaluation.suite import Suite, Until
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -300,9 +304,17 @@ class _Runner:
         until = self._suite.until
         if until is None or len(log.done) < until.at_least:
             return
+        self._enough = self._sequence(list(log.done.values()), until).half_width <= until.half_width
+
+    def _sequence(self, results: list[Result], until: Until) -> Interval:
+        """The interval of the metric that decides when to stop, which holds at every look; a group counts as one case."""
         metric = next(m for m in self._metrics if m.called == until.metric)
-        _, half = _running(log, metric)
-        self._enough = half is not None and half <= until.half_width
+        groups: dict[str, list[float]] = defaultdict(list)
+        for case, value in case_scores([r for r in results if not r.case.variation], metric.called):
+            if value is not None:
+                groups[case.group].append(value)
+        means = [sum(values) / len(values) for values in groups.values()]
+        return mean_sequence(means, metric.bounds, until.at_least)
 
     def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]], fingerprints: Mapping[str, list[str]]) -> None:
         """Summarise, and record the run as done."""
@@ -311,6 +323,12 @@ class _Runner:
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
         summary |= {"of": len(cases.cases), "stopped_early": self._enough}
+        if self._suite.until is not None and self._suite.until.metric in summary["metrics"]:
+            # Looked at again and again: only an interval for that keeps what it promises.
+            found = self._sequence(results, self._suite.until)
+            known = {"mean": found.value, "low": found.low, "high": found.high, "method": found.method}
+            if math.isfinite(found.half_width):
+                summary["metrics"][self._suite.until.metric] |= cast("Figure", known)
         self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
@@ -329,12 +347,14 @@ def _with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answ
 
 
 def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:
-    """A running mean with half its interval's width, by the normal approximation."""
+    """A running mean with half its interval's width: Wilson's of right and wrong, else by the normal approximation."""
     import numpy as np
 
     values = [value for _, value in case_scores(list(log.done.values()), metric.called) if value is not None]
     if not values:
         return None, None
     numbers = np.array(values)
+    if metric.binary and np.isin(numbers, (0.0, 1.0)).all():
+        return float(numbers.mean()), wilson(float(numbers.sum()), len(numbers)).half_width
     half = z_of(0.95) * standard_error(numbers) if len(values) > 1 else None
     return float(numbers.mean()), half
