@@ -360,7 +360,7 @@ def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path:
     rules = ["edit-similarity better than baseline", "edit-similarity >= 0.01"]
     suite = write(tmp_path, "gated", rules=rules)
     refused = llmops.run("prompt", "tag", "triage@3", "production", "--gate", "gated", code=3)
-    assert refused["error"]["code"] == "not_evaluated"
+    assert refused["error"]["code"] == "suite_not_found"
     llmops.run("eval", "run", suite, "--model", "support-base", "--prompt", "triage@3")
     assert llmops.run("prompt", "tag", "triage@3", "production", "--gate", "gated")["labels"] == ["production"]
     llmops.run("prompt", "save", "triage", "--text", "Say nothing but xxxxxxxx. {{message}}")
@@ -487,4 +487,4 @@ def test_what_was_asked_belongs_to_the_run_and_what_a_judge_was_sent_can_be_read
     assert "Is it as polite as REFERENCE?" in sent
     assert "Hello 1" in sent
     assert "GRADED" not in sent
-    assert shared.run("eval", "show", whole["run"], "--case", "9", code=3)["error"]["code"] == "not_found"
+    assert shared.run("eval", "show", whole["run"], "--case", "9", code=3)["error"]["code"] == "case_not_found"
