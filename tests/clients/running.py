@@ -1,7 +1,8 @@
 """Programs that use the clients, each in a process of its own, with the interpreter of the environment that has them.
 
-The Python clients want other versions of some packages than we do, so they have an environment beside ours; see
-``requirements.txt``. It lies in ``clients`` below ours, or where ``LLMOPS_CLIENTS`` says; what node runs, in ``clients-js``.
+The Python clients want other versions of some packages than we do, and than each other, so they have environments beside
+ours, one for each file in ``environments``. They lie below ours, or in the folder that ``LLMOPS_CLIENTS`` names; what node
+runs lies beside them in ``clients-js``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,16 @@ from tests.clients.scripted import Scripted
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
-# The newest openai is ours; instructor keeps the other environment's at an older one.
-OURS = {"openai_chat": "openai"}
+# Programs that have an environment of their own.
+APART = {
+    "instructor_modes": "clients-instructor",
+    "openai_agents": "clients-agents",
+    "anthropic_messages": "clients-agents",
+}
 # Nothing leaves this machine: no telemetry, and no list of prices or of models.
 _QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false",
-    "INSPECT_TELEMETRY": "0", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INSPECT_DISPLAY": "none",
+    "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INSPECT_DISPLAY": "none",
 }  # fmt: skip
 
 
@@ -46,15 +50,10 @@ def command_of(program: str) -> list[str]:
         if not modules.is_dir():
             pytest.skip(f"{modules} is not there: make test-slow installs it where npm is")
         return [node, str(modules.parent / program)]
-    path = str(PROGRAMS / f"{program}.py")
-    if program in OURS:
-        if find_spec(OURS[program]) is None:
-            pytest.skip(f"{OURS[program]} is not installed: make test-slow installs it")
-        return [sys.executable, path]
-    python = _beside("clients") / "bin" / "python"
+    python = _beside(APART.get(program, "clients")) / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{python} is not there: make test-slow installs it")
-    return [str(python), path]
+    return [str(python), str(PROGRAMS / f"{program}.py")]
 
 
 @dataclass

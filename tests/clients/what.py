@@ -11,8 +11,16 @@ FEATURES = {
 CLIENTS: dict[str, tuple[str, dict[str, str]]] = {
     "openai": ("openai_chat", {}),
     "litellm": ("litellm_chat", {}),
-    "langchain-openai": (
-        "langchain_chat",
-        {"thinking": "leaves `reasoning_content` out of its messages"},
+    "langchain-openai": ("langchain_chat", {"thinking": "leaves `reasoning_content` out of its messages"}),
+    "pydantic-ai": ("pydantic_agent", {}),
+    "instructor": (
+        "instructor_modes",
+        dict.fromkeys(
+            ("plain", "stream", "required", "named", "single", "second_turn", "thinking", "cancel"),
+            "makes objects, by tools that it names and by forms",
+        ),
     ),
+    "inspect-ai": ("inspect_tasks", {"cancel": "waits for whole answers"}),
+    "@ai-sdk/openai-compatible": ("sdk_compatible.mjs", {}),
+    "@ai-sdk/openai": ("sdk_openai.mjs", {"thinking": "does not read `reasoning_content`"}),
 }

@@ -19,7 +19,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.engine.parameters import EngineOptions
 from llmops_tui.inference.engine_wire import EngineStart, SamplingRecord
-from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingRecord, ServingSettings
+from llmops_tui.inference.options import AskedRecord, RouterOptions, ServingRecord, ServingSettings
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server.__main__ import noted
 from llmops_tui.inference.server.options import ServerOptions
@@ -76,7 +76,7 @@ def test_any_json_goes_by_few_names() -> None:
     [
         (SettingsRecord, EngineSettings),
         (ServingRecord, ServingSettings),
-        (AskedRecord, LoadOptions),
+        (AskedRecord, RouterOptions),
         (ServedRecord, ServerOptions),
         (EngineStart, EngineOptions),
     ],

@@ -15,7 +15,7 @@ from llmops_tui.datasets.sources.json_lines import has_long_number, parse_object
 from llmops_tui.datasets.sources.json_pieces import elements, members
 from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 
 
 def read_json_document(source: Source, position: int, line: int) -> Iterator[Batch]:
@@ -105,7 +105,7 @@ def _found_in_pieces(data: bytes) -> _Found:
         return _Found(list(elements(data)))
     if start != b"{":
         raise ValueError(json_problem(data) or "it contains no list of objects")
-    document: dict[str, Any] = {}
+    document: JsonObject = {}
     for name, raw in members(data):
         if name in document:
             raise ValueError(f"the key {name!r} occurs twice")
@@ -113,13 +113,13 @@ def _found_in_pieces(data: bytes) -> _Found:
     return _found(document)
 
 
-def _by_split(document: dict[str, Any], lists: dict[str, list[Any]]) -> _Found:
+def _by_split(document: JsonObject, lists: dict[str, list[Any]]) -> _Found:
     records = [record for values in lists.values() for record in values]
     splits = [name for name, values in lists.items() for _ in values]
     return _Found(records, splits, _beside(document, list(lists)))
 
 
-def _beside(document: dict[str, Any], taken: list[str]) -> str:
+def _beside(document: JsonObject, taken: list[str]) -> str:
     others = [name for name in document if name not in taken]
     named = ", ".join(repr(name) for name in taken)
     return f"the rows are the list {named}" + (f"; not imported: {', '.join(others[:12])}" if others else "")

@@ -18,6 +18,8 @@ from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.anthropic import AnthropicApi
 from llmops_tui.inference.server.apis.infill import InfillApi
+from llmops_tui.inference.server.apis.ollama import OllamaApi
+from llmops_tui.inference.server.apis.ollama_models import ServedModel
 from llmops_tui.inference.server.apis.response_store import ResponseStore
 from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
@@ -69,6 +71,16 @@ class ModelServer:
         )
         self._infill = InfillApi(self._completions.complete)
         self._responses = ResponsesApi(self._completions.answer, ResponseStore())
+        self._ollama = OllamaApi(
+            ServedModel(options.model, Path(options.path), options.sha256),
+            self._chat.format,
+            self.engine,
+            self.generator,
+            self._adapters,
+            self._texts,
+            self._completions.answer,
+            self._completions.complete,
+        )
         self._anthropic = AnthropicApi(self._completions.answer, self._completions.count, self._chat.format)
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
@@ -91,6 +103,7 @@ class ModelServer:
             Route("/v1/responses", self._responses.create, methods=post),
             Route("/v1/responses/{id}", self._responses.get),
             Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
+            *self._ollama.routes(),
             Route("/v1/messages", self._anthropic.create, methods=post),
             Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback.take, methods=post),

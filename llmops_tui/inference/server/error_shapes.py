@@ -19,11 +19,23 @@ def as_anthropic(body: ErrorBody, status: int) -> JsonObject:
     error = body["error"]
     kind = _ANTHROPIC.get(status, "api_error" if status >= 500 else "invalid_request_error")
     told = sentences(error["message"], error["hint"])
-    return {"type": "error", "error": {**error, "type": kind, "message": told}}
+    shaped: JsonObject = {**error, "type": kind, "message": told}
+    if error["param"] == "thread":
+        # As its package knows that it has to send whole conversations.
+        shaped["details"] = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    return {"type": "error", "error": shaped}
+
+
+def as_ollama(body: ErrorBody, _status: int) -> JsonObject:
+    """An error as Ollama tells it: one text."""
+    return {"error": sentences(body["error"]["message"], body["error"].get("hint", ""))}
 
 
 # By the beginning of the address, how its errors are told; all others are told in OpenAI's form.
-_SHAPES: dict[str, Callable[[ErrorBody, int], JsonObject]] = {"/v1/messages": as_anthropic}
+_SHAPES: dict[str, Callable[[ErrorBody, int], JsonObject]] = {
+    "/v1/messages": as_anthropic,
+    "/api/": as_ollama,
+}
 
 
 def shaped(path: str, body: ErrorBody, status: int) -> JsonObject:

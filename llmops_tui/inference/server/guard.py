@@ -127,7 +127,7 @@ class Guard:
             raise RefusedError(413, "body_too_large", f"the body is larger than {MAX_BODY:,} bytes")
         kinds = [k.decode("latin-1").partition(";")[0].strip().lower() for k in headers.get(b"content-type", [])]
         if scope["method"] == "POST" and kinds != ["application/json"]:
-            raise RefusedError(415, "not_json", "the body must be application/json")
+            raise RefusedError(415, "not_json", "the body must be JSON and say so: Content-Type: application/json")
         return True
 
     def _host_allowed(self, given: list[bytes]) -> bool:

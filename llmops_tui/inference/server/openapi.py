@@ -14,6 +14,13 @@ from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
 from llmops_tui.inference.server.apis.infill import InfillRequest
+from llmops_tui.inference.server.apis.ollama_request import (
+    OllamaChat,
+    OllamaEmbed,
+    OllamaEmbeddings,
+    OllamaGenerate,
+    OllamaShow,
+)
 from llmops_tui.inference.server.apis.response_request import ResponsesRequest
 from llmops_tui.inference.server.fields import Checked
 from llmops_tui.inference.server.reranking import RerankRequest
@@ -32,6 +39,14 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/infill": ("post", "Fill in a gap of a text, in llama-server's form", InfillRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
     "/v1/rerank": ("post", "Rank documents by how well they answer a query", RerankRequest),
+    "/api/chat": ("post", "Answer a conversation in the form of Ollama's API", OllamaChat),
+    "/api/generate": ("post", "Answer a prompt, go on with a text or fill it in, in the same form", OllamaGenerate),
+    "/api/embed": ("post", "Embed texts, in the same form", OllamaEmbed),
+    "/api/embeddings": ("post", "Embed one text, in its older form", OllamaEmbeddings),
+    "/api/show": ("post", "What the model's file says", OllamaShow),
+    "/api/tags": ("get", "The model and its adapters, in the form of Ollama's API", None),
+    "/api/ps": ("get", "The loaded model, in the same form", None),
+    "/api/version": ("get", "Which version of Ollama's API is spoken", None),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
     "/tokenize": ("post", "Count and show the tokens of a text or of a rendered conversation", schemas.TokenizeRequest),

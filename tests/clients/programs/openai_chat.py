@@ -8,6 +8,8 @@ import openai
 import pydantic
 from harness import QUESTION, TOOLS, Place, calls_of, refusal, serve
 
+# The package parses answers only with tools that are strict.
+STRICT: Any = [tool | {"function": tool["function"] | {"strict": True}} for tool in TOOLS]  # type: ignore[operator]
 ASKED: Any = [{"role": "user", "content": QUESTION}]
 
 
@@ -62,8 +64,22 @@ def _with_helper(place: Place) -> dict[str, Any]:
         return _told(stream.get_final_completion())
 
 
-def _structured(place: Place) -> Any:
-    answer = _client(place).chat.completions.parse(model=place.model, messages=ASKED, response_format=Weather)
+def _structured(place: Place) -> list[Any]:
+    """Whole, and streamed."""
+    given: Any = {"model": place.model, "messages": ASKED, "response_format": Weather}
+    whole = _client(place).chat.completions.parse(**given)
+    with _client(place).chat.completions.stream(**given) as stream:
+        streamed = stream.until_done().get_final_completion()
+    return [one.choices[0].message.parsed.model_dump() for one in (whole, streamed)]
+
+
+def _structured_after_tools(place: Place) -> Any:
+    """Tools and a form in one request: a call first, and when its result was sent back an answer in the form."""
+    client = _client(place)
+    given: Any = {"model": place.model, "tools": STRICT, "response_format": Weather}
+    said = client.chat.completions.parse(messages=ASKED, **given).choices[0].message
+    results = [{"role": "tool", "tool_call_id": c.id, "content": "It rains in Rome."} for c in said.tool_calls]
+    answer = client.chat.completions.parse(messages=[*ASKED, said, *results], **given)
     return answer.choices[0].message.parsed.model_dump()
 
 
@@ -124,6 +140,7 @@ serve(
         "single": lambda place: _ask(place, tools=TOOLS, parallel_tool_calls=False),
         "allowed": lambda place: _ask(place, tools=TOOLS, tool_choice=_allowed("required")),
         "structured": _structured,
+        "structured_after_tools": _structured_after_tools,
         "strict_tool": _strict_tool,
         "cancel": _cancel,
         "second_turn": _second_turn,

@@ -1,0 +1,242 @@
+"""Ollama's API: conversations, prompts, vectors, and what there is to be told of the served model."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from llmops_tui import __version__
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.engine_wire import Call
+from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.apis.base import Answer, Asked, AskedText, Complete, Gap
+from llmops_tui.inference.server.apis.ollama_models import ServedModel
+from llmops_tui.inference.server.apis.ollama_request import (
+    OllamaChat,
+    OllamaEmbed,
+    OllamaEmbeddings,
+    OllamaGenerate,
+    OllamaShow,
+    Options,
+    Think,
+)
+from llmops_tui.inference.server.apis.ollama_teller import OllamaTeller, now
+from llmops_tui.inference.server.connection import read_body, translated, while_connected
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
+from llmops_tui.inference.server.served_format import ServedFormat
+from llmops_tui.inference.server.texts import Texts
+from llmops_tui.inference.worker_client import EngineProcess
+
+# Clients ask for it, and use no API that is newer.
+API_VERSION = "0.12.6"
+# What is managed by commands, since a client of a served model is not the owner of the workspace.
+_ELSEWHERE = {
+    "pull": "Fetch models with llmops model get, and serve them.",
+    "create": "Register models with llmops model add, and merge adapters with llmops model merge.",
+    "delete": "Remove models with llmops model remove.",
+    "copy": "Register the file under another name with llmops model add.",
+    "push": "Models are not sent anywhere.",
+    "blobs/{digest}": "Register models with llmops model add.",
+}
+_SAMPLING = {
+    "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty", "seed", "stop",
+}  # fmt: skip
+
+
+class OllamaApi:
+    """The endpoints below ``/api``; ``answer`` and ``complete`` answer what is a chat or a text completion."""
+
+    def __init__(
+        self,
+        model: ServedModel,
+        chat: ServedFormat,
+        engine: EngineProcess,
+        generator: Generator,
+        adapters: AdapterShelf,
+        texts: Texts,
+        answer: Answer,
+        complete: Complete,
+    ) -> None:
+        self._model = model
+        self._format = chat
+        self._engine = engine
+        self._generator = generator
+        self._adapters = adapters
+        self._texts = texts
+        self._answer = answer
+        self._complete = complete
+
+    def routes(self) -> list[Route]:
+        """Its addresses."""
+        posted: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "chat": self.chat,
+            "generate": self.generate,
+            "embed": self.embed,
+            "embeddings": self.embeddings,
+            "show": self.show,
+        }
+        told = {"tags": self.tags, "ps": self.running, "version": self.version}
+        return [
+            *(Route(f"/api/{name}", do, methods=["POST"]) for name, do in posted.items()),
+            *(Route(f"/api/{name}", do) for name, do in told.items()),
+            *(Route(f"/api/{name}", _refusal(name, hint), methods=_ANY) for name, hint in _ELSEWHERE.items()),
+        ]
+
+    async def chat(self, request: Request) -> Response:
+        """``POST /api/chat``."""
+        body = await read_body(request, OllamaChat)
+        await self._check(body.model, body.options)
+        if not body.messages:
+            return JSONResponse(self._loaded(body.model, {"message": {"role": "assistant", "content": ""}}))
+        given = body.as_chat() | self._thinking(body.think)
+        chat = translated(ChatRequest, given, _called)
+        return await self._answer(request, Asked(chat, body.stream, _teller(body.model, chat=True), _called))
+
+    async def generate(self, request: Request) -> Response:
+        """``POST /api/generate``."""
+        body = await read_body(request, OllamaGenerate)
+        await self._check(body.model, body.options)
+        if not body.prompt and not body.suffix:
+            return JSONResponse(self._loaded(body.model, {"response": ""}))
+        teller = _teller(body.model, chat=False)
+        if body.plain:
+            text = translated(CompletionRequest, body.as_text(), _of_prompt)
+            gap = Gap(body.suffix) if body.suffix else None
+            return await self._complete(request, AskedText(text, body.stream, teller, _of_prompt, gap))
+        chat = translated(ChatRequest, body.as_chat() | self._thinking(body.think), _of_prompt)
+        return await self._answer(request, Asked(chat, body.stream, teller, _of_prompt))
+
+    async def embed(self, request: Request) -> Response:
+        """``POST /api/embed``."""
+        body = await read_body(request, OllamaEmbed)
+        begun = time.monotonic()
+        vectors, tokens = await self._vectors(request, body.model, body.input, body.dimensions, body.options)
+        took = round((time.monotonic() - begun) * 1e9)
+        figures = {"total_duration": took, "load_duration": 0, "prompt_eval_count": tokens}
+        return JSONResponse({"model": body.model, "embeddings": vectors, **figures})
+
+    async def embeddings(self, request: Request) -> Response:
+        """``POST /api/embeddings``."""
+        body = await read_body(request, OllamaEmbeddings)
+        vectors, _ = await self._vectors(request, body.model, [body.prompt], None, body.options)
+        return JSONResponse({"embedding": vectors[0]})
+
+    async def tags(self, _request: Request) -> Response:
+        """``GET /api/tags``: the model, and each adapter with it."""
+        names = [self._model.name, *(f"{self._model.name}+{name}" for name in await self._adapters.names())]
+        facts = await self._model.facts()
+        return JSONResponse({"models": [{"name": name, "model": name, **facts} for name in names]})
+
+    async def running(self, _request: Request) -> Response:
+        """``GET /api/ps``: the model, which is loaded as long as its server runs."""
+        facts = await self._model.facts()
+        facts.pop("modified_at")
+        context = (await self._engine.facts())["n_ctx"]
+        named = {"name": self._model.name, "model": self._model.name}
+        return JSONResponse({"models": [{**named, **facts, "expires_at": None, "context_length": context}]})
+
+    async def version(self, _request: Request) -> Response:
+        """``GET /api/version``: of the API that is spoken, and of what speaks it."""
+        return JSONResponse({"version": API_VERSION, "server": f"llmops {__version__}"})
+
+    async def show(self, request: Request) -> Response:
+        """``POST /api/show``."""
+        body = await read_body(request, OllamaShow)
+        await self._adapters.of(body.model, "")
+        info = await self._engine.facts()
+        able = {
+            "completion": info.get("generates", True),
+            "embedding": not info.get("ranks"),
+            "insert": bool(info.get("fills")),
+            "tools": self._format.answers.calls is not None,
+            "thinking": self._format.answers.thinking is not None,
+        }
+        if not able["completion"]:
+            able |= {"tools": False, "thinking": False}
+        told = await self._model.shown()
+        return JSONResponse({**told, "capabilities": [name for name, can in able.items() if can]})
+
+    async def _check(self, model: str, options: Options) -> None:
+        """Refuse another model, and a context that is not there."""
+        await self._adapters.of(model, "")
+        context = (await self._engine.facts())["n_ctx"]
+        if options.num_ctx is not None and options.num_ctx > context:
+            raise FieldRefusedError(
+                "options.num_ctx",
+                f"the model is loaded with a context of {context:,} tokens, and {options.num_ctx:,} are requested",
+                f"Serve it with --context {options.num_ctx}.",
+            )
+
+    def _thinking(self, think: Think | None) -> JsonObject:
+        """What makes the template think as much as wanted."""
+        if think is None:
+            return {}
+        if think is False:
+            return {"reasoning_effort": "none"}
+        if self._format.answers.thinking is None:
+            raise FieldRefusedError("think", "this model does not think", "Leave it out, or give false.")
+        if think is True:
+            named = self._format.mentions("enable_thinking")
+            return {"chat_template_kwargs": {"enable_thinking": True}} if named else {}
+        return {"reasoning_effort": think}
+
+    def _loaded(self, model: str, empty: JsonObject) -> JsonObject:
+        """The answer to a request that says nothing, which clients send to have a model loaded."""
+        return {"model": model, "created_at": now(), **empty, "done": True, "done_reason": "load"}
+
+    async def _vectors(
+        self, request: Request, model: str, texts: list[str], dimensions: int | None, options: Options
+    ) -> tuple[list[list[float]], int]:
+        """The vectors of texts, and how many tokens these have."""
+        await self._check(model, options)
+        adapter = await self._adapters.of(model, "")
+        call: Call = {"op": "embed", "inputs": texts, "adapter": adapter, "dimensions": dimensions}
+        with self._generator.admitted(request.scope["caller"].client) as ticket:
+            packed, result = await while_connected(request, self._texts.vectors(call, ticket))
+        width = result["dimensions"]
+        return [list(struct.unpack(f"<{width}f", base64.b64decode(one))) for one in packed], result["tokens"]
+
+
+_ANY = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+
+
+def _refusal(name: str, hint: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refused(_request: Request) -> Response:
+        path = f"/api/{name.partition('/')[0]}"
+        raise InputRefusedError("unsupported", f"{path} is not offered by a server of one model", hint)
+
+    return refused
+
+
+def _teller(model: str, *, chat: bool) -> Callable[[list[Choice], str], OllamaTeller]:
+    # A model goes by the name that it was asked for.
+    return lambda _choices, _name: OllamaTeller(model, chat=chat)
+
+
+def _called(param: str) -> str:
+    """What a field of a chat completion is called here."""
+    name = re.split(r"\W", param, maxsplit=1)[0]
+    if name in _SAMPLING:
+        return f"options.{param}"
+    if param.startswith("response_format"):
+        return "format" + param.removeprefix("response_format").removeprefix(".json_schema.schema")
+    if name in {"reasoning_effort", "chat_template_kwargs"}:
+        return "think"
+    if name == "max_tokens":
+        return "options.num_predict"
+    return re.sub(r"\.reasoning_content$", ".thinking", re.sub(r"^(messages\[\d+\])\.name$", r"\1.tool_name", param))
+
+
+def _of_prompt(param: str) -> str:
+    """The same for a prompt."""
+    return "prompt" if param.startswith("messages") else _called(param)

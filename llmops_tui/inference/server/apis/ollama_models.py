@@ -1,0 +1,76 @@
+"""What Ollama's API tells of a model: its file, its family, its size and its header."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.models.gguf import read_header
+
+# Values of a header that are told; lists such as whole vocabularies are not.
+_TOLD = (str, int, float, bool)
+
+
+class ServedModel:
+    """The model of one server."""
+
+    def __init__(self, name: str, path: Path, sha256: str) -> None:
+        self.name = name
+        self._path = path
+        self._sha256 = sha256
+
+    async def facts(self) -> JsonObject:
+        """Size, date and family, as a list of models has them.
+
+        Raises:
+            InputRefusedError: the model's file is gone or damaged.
+        """
+        return await asyncio.to_thread(self._facts)
+
+    async def shown(self) -> JsonObject:
+        """All that is told of a model that is looked at; as :meth:`facts`."""
+        return await asyncio.to_thread(self._shown)
+
+    def _facts(self) -> JsonObject:
+        header = read_header(self._path)
+        return {
+            "modified_at": self._changed(),
+            "size": header.size_bytes,
+            "digest": f"sha256:{self._sha256}",
+            "details": {
+                "parent_model": "",
+                "format": "gguf",
+                "family": header.architecture,
+                "families": [header.architecture],
+                "parameter_size": _in_short(header.parameter_count),
+                "quantization_level": header.quantization,
+            },
+        }
+
+    def _shown(self) -> JsonObject:
+        facts, header = self._facts(), read_header(self._path)
+        info = {name: value if isinstance(value, _TOLD) else None for name, value in header.metadata.items()}
+        info.pop("tokenizer.chat_template", None)
+        return {
+            "modified_at": facts["modified_at"],
+            "details": facts["details"],
+            "model_info": info | {"general.parameter_count": header.parameter_count},
+            # The model's own, in Jinja.
+            "template": header.chat_template or "",
+            "parameters": "",
+            "license": str(header.metadata.get("general.license") or ""),
+        }
+
+    def _changed(self) -> str:
+        moment = datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
+        return moment.isoformat().replace("+00:00", "Z")
+
+
+def _in_short(count: int) -> str:
+    """A number of parameters as people say it."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= size:
+            return f"{count / size:.1f}{letter}"
+    return str(count)
