@@ -17,7 +17,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.regular_files import read_regular_text
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.records import Judged, Rung
+    from llmops_tui.evaluation.model_records import Rung
+    from llmops_tui.evaluation.records import Judged
 
 
 def add_to(app: typer.Typer) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparability import Comparable, comparable
-from llmops_tui.evaluation.measures import CaseMetrics
+from llmops_tui.evaluation.measures import measured_otherwise
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
-from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
@@ -249,7 +248,9 @@ def compare(
     counts = (len({r.case.key for r in left}), len({r.case.key for r in right}))
     left, right = ([r for r in part if r.case.key in keys] for part in (left, right))
     chosen = metric or (metrics[0].called if metrics else "")
-    may = comparable(base_run, run, len(keys), counts, *_measured_otherwise(left, right))
+    may = comparable(
+        base_run, run, len(keys), counts, *measured_otherwise([r.case for r in left], [r.case for r in right])
+    )
     result = Comparison(base_run, run, may, chosen)
     everything = [*metrics, *(m for m in ALWAYS if m.called not in {given.called for given in metrics})]
     result.differences = _differences(left, right, everything, resamples)
@@ -258,21 +259,6 @@ def compare(
     if main is not None and not main.whole_set:
         result.slices = _slices(left, right, main)
     return result
-
-
-def _measured_otherwise(left: Sequence[Result], right: Sequence[Result]) -> tuple[list[str], list[str]]:
-    """The metrics of single cases, by name, that measure a case otherwise in two runs; and those only one of them has."""
-    of_case = CaseMetrics(lambda metric: metric)
-    before = {r.case.key: r.case for r in left}
-    otherwise: set[str] = set()
-    alone: set[str] = set()
-    for result in right:
-        old, new = before[result.case.key], result.case
-        if old.metrics != new.metrics:
-            one, two = ({m.called: fingerprint(m) for m in of_case(case)} for case in (old, new))
-            otherwise |= {name for name in one.keys() & two.keys() if one[name] != two[name]}
-            alone |= one.keys() ^ two.keys()
-    return sorted(otherwise), sorted(alone)
 
 
 def _differences(

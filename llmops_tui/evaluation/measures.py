@@ -74,3 +74,21 @@ def case_metrics_sha256(cases: Sequence[Case], of: MetricsOf) -> str:
     """The hash of how each case is measured that has metrics of its own; empty where none has."""
     lines = [f"{case.key} {metric.called} {fingerprint(metric)}" for case in cases for metric in of(case)]
     return sha256_text("\n".join(lines)) if lines else ""
+
+
+def measured_otherwise(left: Sequence[Case], right: Sequence[Case]) -> tuple[list[str], list[str]]:
+    """The metrics of single cases, by name, that measure a case otherwise in two runs; and those only one of them has.
+
+    Both have the same cases, by their keys.
+    """
+    of_case = CaseMetrics(lambda metric: metric)
+    before = {case.key: case for case in left}
+    otherwise: set[str] = set()
+    apart: set[str] = set()
+    for new in right:
+        old = before[new.key]
+        if old.metrics != new.metrics:
+            one, two = ({m.called: fingerprint(m) for m in of_case(case)} for case in (old, new))
+            otherwise |= {name for name in one.keys() & two.keys() if one[name] != two[name]}
+            apart |= one.keys() ^ two.keys()
+    return sorted(otherwise), sorted(apart)
