@@ -134,7 +134,7 @@ class Metric(BaseModel):
     share: ClassVar[bool] = False
     # Counted up where the same settings measure something else than before: runs of both are not compared.
     revision: ClassVar[int] = 1
-    # Scores from figures and numbers alone, which no answer can make slow; others are scored in a process with limits.
+    # Takes no more time than in proportion to an answer, whatever it says; others are scored in a process with limits.
     plain: ClassVar[bool] = False
     # A figure of all cases together, that no mean of scores gives.
     whole_set: ClassVar[bool] = False

@@ -41,6 +41,7 @@ class Exact(Metric):
     type: Literal["exact"] = "exact"
     strip: bool = True
     case: Annotated[bool, Field(description="Whether capital letters count.")] = True
+    plain: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
@@ -59,6 +60,7 @@ class Normalised(Metric):
     """The answer is what is expected after SQuAD's normalisation; a list of expected texts takes the best."""
 
     type: Literal["normalised"] = "normalised"
+    plain: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
@@ -79,6 +81,7 @@ class Contains(Metric):
     mode: Literal["all", "any", "none"] = "all"
     case: bool = False
     at_start: bool = False
+    plain: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
 
@@ -187,6 +190,7 @@ class TokenF1(Metric):
     """
 
     type: Literal["token-f1"] = "token-f1"
+    plain: ClassVar[bool] = True
     share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
@@ -285,6 +289,7 @@ class Length(Metric):
 
     type: Literal["length"] = "length"
     of: Literal["words", "characters"] = "words"
+    plain: ClassVar[bool] = True
     better: ClassVar[int] = 0
 
     def score(self, case: Case, answer: Answer) -> Score:

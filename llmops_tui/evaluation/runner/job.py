@@ -15,7 +15,7 @@ from typing import Any, cast
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, ready, sources
-from llmops_tui.evaluation.metrics.base import Answer, Case, Metric
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, Figure, RunFigures
@@ -196,14 +196,27 @@ class _Runner:
         known = asker.cache.find(keys)
         rest = [one for one, key in zip(left, keys, strict=True) if key not in known]
         there = [(one, known[key]) for one, key in zip(left, keys, strict=True) if key in known]
+        parts = []
         for start in range(0, len(there), BATCH):
-            if self._enough:
-                break
             part = []
             for (case, messages, repeat), kept in there[start : start + BATCH]:
                 answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
                 part.append((case, repeat, _with_asked(answer, case, messages)))
-            await self._score(part, asker, log, total)
+            parts.append(part)
+        # While answers are kept, the next ones are scored.
+        scoring = asyncio.create_task(self._scored(parts[0], asker)) if parts else None
+        try:
+            for part, following in zip(parts, [*parts[1:], None], strict=True):
+                assert scoring is not None
+                scores = await scoring
+                scoring = asyncio.create_task(self._scored(following, asker)) if following else None
+                await asyncio.sleep(0)
+                self._keep(part, scores, asker, log, total)
+                if self._enough:
+                    break
+        finally:
+            if scoring is not None:
+                scoring.cancel()
         return rest
 
     def _request(self, messages: list[ChatMessage], repeat: int) -> tuple[Request, str, Mapping[str, object]]:
@@ -272,8 +285,21 @@ class _Runner:
 
     async def _score(self, answers: list[tuple[Case, int, Answer]], asker: Asker, log: ResultLog, total: int) -> None:
         """Score answers and keep them."""
+        self._keep(answers, await self._scored(answers, asker), asker, log, total)
+
+    async def _scored(self, answers: list[tuple[Case, int, Answer]], asker: Asker) -> list[dict[str, Score]]:
         items = [Item(case, answer, [*self._metrics, *self._of_case(case)]) for case, _, answer in answers]
-        for (case, repeat, answer), scores in zip(answers, await self._scorer.score(items, asker), strict=True):
+        return await self._scorer.score(items, asker)
+
+    def _keep(
+        self,
+        answers: list[tuple[Case, int, Answer]],
+        scored: list[dict[str, Score]],
+        asker: Asker,
+        log: ResultLog,
+        total: int,
+    ) -> None:
+        for (case, repeat, answer), scores in zip(answers, scored, strict=True):
             log.add(Result(case, repeat, answer, scores))
             self._tell(log, total, asker.cache)
 

@@ -8,12 +8,13 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.regular_files import open_regular, read_regular
 from llmops_tui.workspace.files import make_folder_within
 
@@ -73,7 +74,11 @@ def _made(kind: type[T], defaults: Mapping[str, object], given: Mapping[str, obj
 
 def read_line(line: bytes) -> Result:
     """A result from its line."""
-    body: dict[str, Any] = orjson.loads(line)
+    return result_of(orjson.loads(line))
+
+
+def result_of(body: JsonObject) -> Result:
+    """A result from what its line says."""
     case, answer = body["case"], body["answer"]
     for name in ("messages", "choices", "metrics"):
         if name in case:

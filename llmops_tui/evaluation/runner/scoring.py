@@ -118,7 +118,7 @@ class Scorer:
                 if id(metric) not in places:
                     places[id(metric)] = len(entries)
                     entries.append(entry_of(metric))
-            kept = Result(unit.item.case, 0, unit.item.answer, {}).to_line().decode()
+            kept = orjson.Fragment(Result(unit.item.case, 0, unit.item.answer, {}).to_line().rstrip())
             items.append((kept, [places[id(metric)] for metric in unit.metrics]))
         line = orjson.dumps({"metrics": entries, "items": items}, default=str) + b"\n"
         answer = orjson.loads(process.ask(line, self._seconds[process], of_processor=True))

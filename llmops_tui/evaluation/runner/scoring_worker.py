@@ -1,6 +1,6 @@
 """The process in which answers are scored: an answer or a pattern that takes all time or memory ends it and nothing else.
 
-One question a line, ``{"metrics", "items"}``: metrics as a suite has them, and for each answer its line as a run keeps it
+One question a line, ``{"metrics", "items"}``: metrics as a suite has them, and for each answer what a run keeps of it
 with the places of the metrics that it is scored by. One answer a line: for each item its scores.
 """
 
@@ -17,7 +17,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.custom import at_work
 from llmops_tui.evaluation.metrics.registry import make_metric
-from llmops_tui.evaluation.runner.results import read_line
+from llmops_tui.evaluation.runner.results import result_of
 
 _MAX_MEMORY = 4 * 1024**3
 
@@ -45,7 +45,7 @@ def _answered(known: dict[bytes, Metric], line: bytes) -> bytes:
         metrics.append(known[text])
     scores = []
     for kept, places in question["items"]:
-        result = read_line(kept.encode())
+        result = result_of(kept)
         found = [score_or_reason(metrics[place], result.case, result.answer) for place in places]
         scores.append([[s.value if s.value is None else float(s.value), s.reason, s.detail] for s in found])
     return orjson.dumps(scores, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS) + b"\n"
