@@ -19,6 +19,7 @@ SuiteName = Annotated[
         metavar="SUITE", help="A suite file (llmops or promptfoo format), or a saved suite as name or name@version."
     ),
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask everything again; use no answer that was kept before.")]
 RunName = Annotated[str, typer.Argument(help="The run's name.")]
 
 

@@ -152,6 +152,12 @@ def tag(
     suite: Annotated[
         str | None, typer.Option("--gate", metavar="SUITE", help="Only if the gate of this suite passes.")
     ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", help="With --gate: the model whose runs count; repeatable. Default: those of the suite."
+        ),
+    ] = None,
 ) -> None:
     """Point a label at a version, to deploy it or roll back. Exit 1 if a gate fails."""
     from llmops_tui.prompts.store import PromptStore
@@ -159,27 +165,29 @@ def tag(
     session = session_of(context)
     store = PromptStore(session.catalog)
     version = store.get(ref)
+    if models and suite is None:
+        raise InputRefusedError("bad_option", "--model says whose runs count for a gate", "Add --gate SUITE.")
     if remove:
         store.remove_label(version.prompt, label)
         version = store.get(version.ref)
     else:
         if suite is not None:
-            _pass_gate(session, ref, label, suite)
+            _pass_gate(session, ref, label, suite, models or [])
         version = store.move_label(ref, label)
     session.emit(version.as_dict(), lambda: f"{version.ref}: {' '.join(version.labels) or 'no labels'}")
 
 
-def _pass_gate(session: Session, ref: str, label: str, suite: str) -> None:
+def _pass_gate(session: Session, ref: str, label: str, suite: str, models: list[str]) -> None:
     """Stop where the rules of a suite say no.
 
     Raises:
         LlmopsError: ``gate_closed``.
     """
     from llmops_tui.evaluation.gates import passes
-    from llmops_tui.evaluation.run_comparison import promotion
+    from llmops_tui.evaluation.promotion import promotion
     from llmops_tui.evaluation.store import EvaluationStore
 
-    rulings = promotion(EvaluationStore(session.workspace), ref, label, suite)
+    rulings = promotion(EvaluationStore(session.workspace), ref, label, suite, models)
     for ruling in rulings:
         session.say(f"{ruling.outcome:7}{ruling.rule}: {ruling.why}")
     if not passes(rulings):
@@ -214,17 +222,34 @@ def export(
 
 @app.command("import")
 def import_(
-    context: typer.Context, file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")]
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")],
+    move_labels: Annotated[
+        bool, typer.Option("--move-labels", help="Also move labels that are on other versions here.")
+    ] = False,
 ) -> None:
-    """Import versions from a YAML file; existing versions are left unchanged."""
+    """Import versions from a YAML file; existing versions, and labels that are set here, are left unchanged."""
     from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
     parsed = prompt_files.parse(_read_text(file, None, "the file"), str(file))
-    saved, created = prompt_files.load(PromptStore(session.catalog), parsed)
-    facts = {"prompt": parsed.prompt, "versions": [v.number for v in saved], "created": created}
-    session.emit(facts, lambda: f"{parsed.prompt}: {created} new of {counted(len(saved), 'version')}")
+    loaded = prompt_files.load(PromptStore(session.catalog), parsed, move_labels=move_labels)
+    facts = {
+        "prompt": parsed.prompt,
+        "versions": [v.number for v in loaded.versions],
+        "created": loaded.created,
+        "labels": [change.as_dict() for change in loaded.labels],
+    }
+    lines = [f"{parsed.prompt}: {loaded.created} new of {counted(len(loaded.versions), 'version')}"]
+    for change in loaded.labels:
+        was = "" if change.before is None else f", was @{change.before}"
+        lines.append(
+            f"{change.label} is now @{change.number}{was}"
+            if change.moved
+            else f"{change.label} stays on @{change.before}; the file has it on @{change.number} (--move-labels moves it)"
+        )
+    session.emit(facts, lambda: "\n".join(lines))
 
 
 @app.command()

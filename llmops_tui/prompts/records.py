@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 
+class LabelRecord(TypedDict):
+    """A label of an imported file: the version it was on before, if any, the one it is for, and whether it moved there."""
+
+    label: str
+    before: int | None
+    version: int
+    moved: bool
+
+
 class VersionRecord(TypedDict):
     """A version of a prompt; ``parent`` is the number it was made of."""
 

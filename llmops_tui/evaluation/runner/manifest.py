@@ -52,6 +52,7 @@ def manifest_of(
     return {
         "suite_sha256": suite.sha256,
         "cases_sha256": cases.sha256,
+        "cases_of": cases.of,
         "dataset": None if cases.dataset is None else cases.dataset.ref,
         "dataset_sha256": None if cases.dataset is None else cases.dataset.sha256,
         "rendered_sha256": sha256_text(json.dumps(rendered, sort_keys=True, default=str)),
