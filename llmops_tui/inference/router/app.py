@@ -20,6 +20,7 @@ from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant
 from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.server.apis.ollama import routes_without_model
 from llmops_tui.inference.server.connection import error_answer, plain_error, read_object, refused, unexpected
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.fields import FieldRefusedError
@@ -67,6 +68,7 @@ class Router:
             Route("/v1/models/{name:path}", self._model),
             Route("/api/tags", self._tags),
             Route("/api/ps", self._loaded_tags),
+            *routes_without_model(),
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),

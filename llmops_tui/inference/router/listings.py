@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import NotRequired, TypedDict
 
 from llmops_tui.inference.router.catalogue import Listing
+from llmops_tui.inference.server.apis.ollama_models import TagEntry, tag_details
 from llmops_tui.models.registry import Model
 
 
@@ -19,29 +20,6 @@ class ModelEntry(TypedDict):
     owned_by: str
     state: str
     alias_of: NotRequired[str]
-
-
-class TagDetails(TypedDict):
-    """What Ollama's clients show of a model."""
-
-    parent_model: str
-    format: str
-    family: str
-    families: list[str]
-    parameter_size: str
-    quantization_level: str
-
-
-class TagEntry(TypedDict):
-    """A model as ``/api/tags`` and ``/api/ps`` list it."""
-
-    name: str
-    model: str
-    modified_at: str
-    size: int
-    digest: str
-    details: TagDetails
-    size_vram: NotRequired[int]
 
 
 def model_entries(listing: Listing, loaded: Collection[str], loading: Collection[str]) -> list[ModelEntry]:
@@ -67,22 +45,13 @@ def tag_entries(listing: Listing, only: Collection[str] | None = None) -> list[T
 
 
 def _tag(model: Model) -> TagEntry:
-    family = model.header.get("architecture") or ""
-    count = model.header.get("parameters") or 0
-    size = f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.2f}M"
     added = dt.datetime.fromtimestamp(model.added_at, dt.UTC)
+    parameters = model.header.get("parameters") or 0
     return {
         "name": model.name,
         "model": model.name,
         "modified_at": added.isoformat(),
         "size": model.size_bytes,
         "digest": model.sha256,
-        "details": {
-            "parent_model": "",
-            "format": "gguf",
-            "family": family,
-            "families": [family],
-            "parameter_size": size,
-            "quantization_level": model.quantization,
-        },
+        "details": tag_details(model.header.get("architecture") or "", parameters, model.quantization),
     }

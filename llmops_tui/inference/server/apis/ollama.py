@@ -85,11 +85,11 @@ class OllamaApi:
             "embeddings": self.embeddings,
             "show": self.show,
         }
-        told = {"tags": self.tags, "ps": self.running, "version": self.version}
+        told = {"tags": self.tags, "ps": self.running}
         return [
             *(Route(f"/api/{name}", do, methods=["POST"]) for name, do in posted.items()),
             *(Route(f"/api/{name}", do) for name, do in told.items()),
-            *(Route(f"/api/{name}", _refusal(name, hint), methods=_ANY) for name, hint in _ELSEWHERE.items()),
+            *routes_without_model(),
         ]
 
     async def chat(self, request: Request) -> Response:
@@ -134,20 +134,15 @@ class OllamaApi:
     async def tags(self, _request: Request) -> Response:
         """``GET /api/tags``: the model, and each adapter with it."""
         names = [self._model.name, *(f"{self._model.name}+{name}" for name in await self._adapters.names())]
-        facts = await self._model.facts()
-        return JSONResponse({"models": [{"name": name, "model": name, **facts} for name in names]})
+        listed = await self._model.listed()
+        return JSONResponse({"models": [{**listed, "name": name, "model": name} for name in names]})
 
     async def running(self, _request: Request) -> Response:
         """``GET /api/ps``: the model, which is loaded as long as its server runs."""
-        facts = await self._model.facts()
-        facts.pop("modified_at")
-        context = (await self._engine.facts())["n_ctx"]
-        named = {"name": self._model.name, "model": self._model.name}
-        return JSONResponse({"models": [{**named, **facts, "expires_at": None, "context_length": context}]})
-
-    async def version(self, _request: Request) -> Response:
-        """``GET /api/version``: of the API that is spoken, and of what speaks it."""
-        return JSONResponse({"version": API_VERSION, "server": f"llmops {__version__}"})
+        loaded = await self._model.listed()
+        loaded["expires_at"] = None
+        loaded["context_length"] = (await self._engine.facts())["n_ctx"]
+        return JSONResponse({"models": [loaded]})
 
     async def show(self, request: Request) -> Response:
         """``POST /api/show``."""
@@ -207,13 +202,24 @@ class OllamaApi:
         return [list(struct.unpack(f"<{width}f", base64.b64decode(one))) for one in packed], result["tokens"]
 
 
-_ANY = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+def routes_without_model() -> list[Route]:
+    """The addresses that are about no model that is served: the version, and what is managed by commands."""
+    refusals = (
+        Route(f"/api/{name}", _refusal(name, hint), methods=["GET", "HEAD", "POST", "PUT", "DELETE"])
+        for name, hint in _ELSEWHERE.items()
+    )
+    return [Route("/api/version", _version), *refusals]
+
+
+async def _version(_request: Request) -> Response:
+    """``GET /api/version``: of the API that is spoken, and of what speaks it."""
+    return JSONResponse({"version": API_VERSION, "server": f"llmops {__version__}"})
 
 
 def _refusal(name: str, hint: str) -> Callable[[Request], Awaitable[Response]]:
     async def refused(_request: Request) -> Response:
         path = f"/api/{name.partition('/')[0]}"
-        raise InputRefusedError("unsupported", f"{path} is not offered by a server of one model", hint)
+        raise InputRefusedError("unsupported", f"{path} is not offered here", hint)
 
     return refused
 
