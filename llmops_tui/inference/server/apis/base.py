@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,7 +36,7 @@ class Teller(Protocol):
     def failed(self, error: LlmopsError) -> bytes:
         """What a stream ends with that broke off."""
 
-    def whole(self, choices: list[Choice]) -> Mapping[str, Any]:
+    def whole(self, choices: list[Choice]) -> Mapping[str, object]:
         """The answer to a request that does not stream; its choices are done."""
 
 
