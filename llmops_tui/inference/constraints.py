@@ -15,7 +15,8 @@ from llmops_tui.inference.gbnf_reader import without_comments
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.schema_numbers import inexact_number
 from llmops_tui.inference.schema_recursion import endless_part
-from llmops_tui.inference.tool_grammar import Function, Thought, ToolsForm, tools_grammar
+from llmops_tui.inference.thought_grammar import ANY_TEXT, Thought, held_answer, thinking_before
+from llmops_tui.inference.tool_grammar import Function, ToolsForm, tools_grammar
 
 # Without forcing, llguidance never works out and tokenizes what must come next: a constant of 200,000 characters would
 # take it half a minute.
@@ -59,6 +60,8 @@ class Form(TypedDict, total=False):
     thought: Thought
     required: bool
     several: bool
+    answer: Schema
+    content: str
 
 
 class Verdict(TypedDict, total=False):
@@ -83,7 +86,8 @@ def grammar_of(form: Form) -> str:
     """The grammar of a form; empty for plain text.
 
     A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
-    the fields of a :class:`~.tool_grammar.ToolsForm`.
+    the fields of a :class:`~.tool_grammar.ToolsForm`. A ``response_format`` has beside it how the model thinks before
+    (``thought``), and the mark of its contents (``content``), where there are such.
 
     Raises:
         InputRefusedError: ``grammar_invalid``, ``schema_invalid`` or ``bad_response_format``: the form cannot be expressed.
@@ -93,14 +97,19 @@ def grammar_of(form: Form) -> str:
         return ""
     if kind == "grammar":
         return _OPTIONS + gbnf_to_lark(form["grammar"])
-    if kind == "json_object":
-        return f"{_OPTIONS}start: {_json({'type': 'object'})}\n"
-    if kind == "json_schema":
-        return f"{_OPTIONS}start: {_json(form['json_schema']['schema'])}\n"
+    if kind in {"json_object", "json_schema"}:
+        lines, thinking = thinking_before(form.get("thought"))
+        answer = held_answer(_json(schema_of(form)), form.get("content", ""))
+        return _OPTIONS + "\n".join([*lines, f"start: {thinking}{answer}", ANY_TEXT if lines else ""])
     if kind == "tools":
         rules = tools_grammar(cast("ToolsForm", form), _json)
         return _OPTIONS + rules if rules else ""
     raise InputRefusedError("bad_response_format", f"the response format {str(kind)[:40]!r} is not known")
+
+
+def schema_of(form: Form) -> Schema:
+    """The schema of an answer in JSON."""
+    return form["json_schema"]["schema"] if form["type"] == "json_schema" else {"type": "object"}
 
 
 def meaning_of(form: Form) -> bytes:
@@ -111,7 +120,8 @@ def meaning_of(form: Form) -> bytes:
         meant = {"grammar": without_comments(form["grammar"])}
     elif kind == "json_schema":
         # Properties come in the schema's order, so that order is meant.
-        meant = {"schema": form["json_schema"]["schema"]}
+        around = {name: value for name, value in form.items() if name in {"thought", "content"}}
+        meant = {"schema": form["json_schema"]["schema"], **around}
     return json.dumps(meant).encode()
 
 

@@ -9,7 +9,9 @@ from typing import Any, NotRequired, Required, TypedDict
 
 from llmops_tui.chat_format.marks import has_mark
 from llmops_tui.chat_format.parameters import KEY
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.schema_keywords import SCHEMAS, SCHEMAS_BY_NAME, Schema
+from llmops_tui.inference.thought_grammar import ANY_TEXT, Thought, held_answer, thinking_before
 
 # A function that declares none is called with none.
 _NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -26,15 +28,6 @@ class Function(TypedDict, total=False):
     parameters: Schema | None
 
 
-class Thought(TypedDict):
-    """The marks around thinking, whether the prompt opened it, and what follows it before a call."""
-
-    before: str
-    after: str
-    open: bool
-    follow: str
-
-
 class ToolsForm(TypedDict):
     """Calls that an answer is held to.
 
@@ -44,6 +37,8 @@ class ToolsForm(TypedDict):
         thought: how the model thinks before it, if it may.
         required: whether a call is; else the grammar allows any text, and begins to hold after a call's mark.
         several: whether there may be more than one.
+        answer: a schema of the answer that may come instead of calls, where none is required; any text without.
+        content: the mark that begins such an answer, if there is one.
     """
 
     functions: list[Function]
@@ -52,6 +47,8 @@ class ToolsForm(TypedDict):
     thought: NotRequired[Thought]
     required: bool
     several: bool
+    answer: NotRequired[Schema]
+    content: NotRequired[str]
 
 
 class _UnheldError(Exception):
@@ -63,10 +60,20 @@ def tools_grammar(form: ToolsForm, as_json: Callable[[Any], str]) -> str:
 
     That is so without a required call, where calls have no mark that is told from text; and where arguments are written
     one by one and a schema does not name them. ``as_json`` writes a schema as the body of a rule.
+
+    Raises:
+        InputRefusedError: ``bad_response_format``: an answer in a form is wanted instead of calls that cannot be held.
     """
     try:
         return _Writer(form["calls"], as_json).grammar(form)
     except _UnheldError:
+        if "answer" in form and not form["required"]:
+            raise InputRefusedError(
+                "bad_response_format",
+                "response_format: the parameters of these tools cannot be enforced in the format of this model's calls,"
+                " and neither can an answer that may come instead of them",
+                "Leave out response_format, or give the tools' parameters as an object that names its properties.",
+            ) from None
         return ""
 
 
@@ -99,9 +106,14 @@ class _Writer:
         )
         tail = f"({' | '.join(map(_literal, ends))})" if len(ends) > 1 and after else _joined("]" * listed + after)
         opening = form["opening"].strip()
-        if form["required"]:
+        if form["required"] or "answer" in form:
             written = head.removeprefix(opening) if opening and "thought" not in form else head
-            self._lines.append(f"start: {self._thought(form)}{_joined(written)} {call} {more} {tail}")
+            body = f"{_joined(written)} {call} {more} {tail}"
+            if not form["required"]:
+                answer = held_answer(self._as_json(form["answer"]), form.get("content", "").removeprefix(opening))
+                body = f"({self._rule(body)} | {self._rule(answer)})"
+            lines, thinking = thinking_before(form.get("thought"))
+            self._lines += [*lines, f"start: {thinking}{body}"]
         elif not mark or not has_mark(mark) or (opening and mark.startswith(opening)):
             return ""
         else:
@@ -115,17 +127,7 @@ class _Writer:
                 self._lines.append(f"thought[lazy]: TEXT {_literal(thought['after'])}")
             else:
                 self._lines.append("start: TEXT | held")
-        return "\n".join([*self._lines, "TEXT: /(.|\\n)*/"]) + "\n"
-
-    def _thought(self, form: ToolsForm) -> str:
-        """What may stand before a required call; what has to, where the prompt opened it."""
-        thought = form.get("thought")
-        if thought is None:
-            return ""
-        opened = "" if thought["open"] else _literal(thought["before"])
-        self._lines.append(f"thought[lazy]: {opened} TEXT {_literal(thought['after'])}")
-        behind = _literal(thought["follow"]) if thought["follow"] else '("\\n\\n" | "\\n")?'
-        return f"thought {behind} " if thought["open"] else f"(thought {behind})? "
+        return "\n".join([*self._lines, ANY_TEXT])
 
     def _rule(self, body: str) -> str:
         name = f"r{next(self._numbers)}"

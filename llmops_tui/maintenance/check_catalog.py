@@ -213,4 +213,9 @@ _REFERENCES = (
         ("SELECT r.name, r.suite, r.suite_number FROM evaluation_runs r ANTI JOIN evaluation_suites s "
         "ON s.name = r.suite AND s.number = r.suite_number"),
     ),
+    (
+        "alias {0}", "stands for the model {1} that does not exist",
+        ("SELECT a.alias, a.model FROM model_aliases a ANTI JOIN models m "
+        "ON m.name = split_part(a.model, '+', 1)"),
+    ),
 )  # fmt: skip

@@ -51,8 +51,23 @@ class AnswerTokens(TokenCounts):
     reused_tokens: int | None
 
 
+class CallRecord(TypedDict):
+    """A call of a tool in a run: what the model asked for, what came of it, and what went back to the model.
+
+    ``state`` is ``done``, ``failed``, ``denied``, or ``refused``: it could not be made. ``arguments`` are as
+    the model wrote them.
+    """
+
+    function: str
+    server: str
+    tool: str
+    arguments: str
+    state: str
+    text: str
+
+
 class Answered(TypedDict, total=False):
-    """An answer that just came: from which model, or of which run."""
+    """An answer that just came: from which model, or of which run; ``calls`` where tools were offered."""
 
     model: str
     run: str
@@ -60,6 +75,7 @@ class Answered(TypedDict, total=False):
     finish_reason: str
     usage: AnswerTokens
     timing: Times
+    calls: list[CallRecord]
 
 
 class RunShown(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.prompts.runs import RunProgress, RunRecord
     from llmops_tui.prompts.store import PromptVersion
+    from llmops_tui.prompts.tool_rounds import CallStep
     from screens.terminal import TerminalProfile
 
 _HELP = "The answer as it streams. Below: tokens, time to first token, tokens per second, and finish reason."
@@ -37,6 +38,7 @@ class _Run:
 
     generating: bool = True  # from the key on, before the first word
     record: RunRecord | None = None
+    calls: dict[str, CallStep] = field(default_factory=dict)
 
 
 class AnswerPane(Pane):
@@ -71,13 +73,16 @@ class AnswerPane(Pane):
         self._state = state
         self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
         self._figures = Static("", id="figures", markup=False)
+        self._calls = Static("", id="calls", markup=False)
+        self._calls.display = False
         self._run: _Run | None = None
         self._worker: Worker[None] | None = None
         self._shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The text, and the figures."""
+        """The text, the calls of tools, and the figures."""
         yield self._stream
+        yield self._calls
         yield self._figures
 
     # ── showing ──
@@ -89,11 +94,20 @@ class AnswerPane(Pane):
 
     def show_run(self, run: RunRecord | None) -> None:
         """Show the answer of a past run; none where there is none yet."""
+        self._show_calls({})
         if run is None:
             self._stream.clear(_PLACEHOLDER)
         else:
             self._stream.show(run.output)
         self._figures.update(figures(run))
+
+    def _show_calls(self, calls: dict[str, CallStep]) -> None:
+        """List the calls of a run; none takes no room."""
+        self._calls.display = bool(calls)
+        if calls:
+            from screens.playground.tools import calls_text
+
+            self._calls.update(calls_text(calls))
 
     def show_model(self, *, again: bool = False) -> None:
         """Tell the model and the parameters in the title and in the status line, where they changed."""
@@ -134,6 +148,12 @@ class AnswerPane(Pane):
         if (parameters := await self.shell.ask(ParametersDialog(self._state.parameters))) is not None:
             self.post_message(self.ParametersChosen(parameters))
 
+    def action_tools(self) -> None:
+        """Choose tools."""
+        from screens.playground.tools import choose_tools
+
+        self.act("tools", choose_tools, self.shell)
+
     # ── a case of a suite ──
 
     def action_catch(self) -> None:
@@ -162,6 +182,7 @@ class AnswerPane(Pane):
 
     async def _go(self, run: _Run) -> None:
         from llmops_tui.prompts.runs import RunRequest
+        from screens.playground.tools import offering
 
         state = self._state
         run.generating = True  # it may be tried again, once there is room
@@ -183,12 +204,14 @@ class AnswerPane(Pane):
             parent=state.draft.base,
         )
         self.shell.unfinished = "An answer is being generated."
+        self._show_calls({})
         self._stream.clear(f"loading {model.name} …")
         self._figures.update(Content.styled("rendering …", "$muted"))
         try:
             try:
-                async for step in self.services.runner.run(request, model):
-                    self._draw(run, step, request.prompt, model.name)
+                async with offering(self.shell, state, self.stop) as tools:
+                    async for step in self.services.runner.run(request, model, tools):
+                        self._draw(run, step, request.prompt, model.name)
             finally:
                 run.generating = False
                 self.shell.unfinished = ""
@@ -206,6 +229,9 @@ class AnswerPane(Pane):
 
         if step.stage == "text":
             self._stream.feed(step.text)
+        elif step.call is not None:
+            run.calls[f"{step.run_id} {step.call.id}"] = step.call
+            self._show_calls(run.calls)
         elif step.stage == "saved" and step.version is not None:
             run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
             self.post_message(self.Versioned(step.version))
@@ -217,7 +243,7 @@ class AnswerPane(Pane):
             self._stream.flush()
             known: dict[str, Any] = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
             known["finish_reason"] = step.end.finish_reason
-            run.record = replace(run.record, output=self._stream.text, **known)
+            run.record = replace(run.record, id=step.run_id, output=self._stream.text, **known)
             self._figures.update(figures(run.record))
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))

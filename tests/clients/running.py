@@ -24,7 +24,11 @@ from tests.clients.scripted import Scripted
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 # Programs that have an environment of their own.
-APART = {"instructor_modes": "clients-instructor"}
+APART = {
+    "instructor_modes": "clients-instructor",
+    "openai_agents": "clients-agents",
+    "anthropic_messages": "clients-agents",
+}
 # Nothing leaves this machine: no telemetry, and no list of prices or of models.
 _QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false",

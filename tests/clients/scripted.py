@@ -94,7 +94,8 @@ class ScriptedEngine:
         if self.again:
             self.script.append(said)
         parameters = request["parameters"]
-        text, reason = _until(said.text, parameters["stop"])
+        text, stopped_by = _until(said.text, parameters["stop"])
+        reason = "stop"
         pieces = [text[at : at + self.piece] for at in range(0, len(text), self.piece)]
         if len(pieces) > parameters["max_tokens"]:
             pieces, reason = pieces[: parameters["max_tokens"]], "length"
@@ -115,6 +116,8 @@ class ScriptedEngine:
             "finish_reason": reason, "prompt_tokens": len(request["text"].split()), "completion_tokens": len(pieces),
             "reused_tokens": 0, "ttft_ms": 1.0, "total_ms": 2.0, "tokens_per_s": 100.0, "context": CONTEXT,
         }  # fmt: skip
+        if stopped_by is not None and reason == "stop":
+            result["stopped_by"] = stopped_by
         yield [made | {"event": "done", "result": result}]
 
 
@@ -122,9 +125,13 @@ def _error(told: str) -> dict[str, str]:
     return {"code": "script", "message": told, "hint": ""}
 
 
-def _until(text: str, stops: tuple[str, ...]) -> tuple[str, str]:
-    places = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return (text[: min(places)] if places else text), "stop"
+def _until(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:
+    """A text up to the first of some, and which one that is."""
+    places = [(at, stop) for stop in stops if (at := text.find(stop)) >= 0]
+    if not places:
+        return text, None
+    first, stop = min(places)
+    return text[:first], stop
 
 
 @cache

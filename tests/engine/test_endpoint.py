@@ -367,8 +367,11 @@ def test_tools_are_called_in_openais_form(with_tools: httpx.Client, served: http
     plain = ask(with_tools, {"messages": OPEN, "tools": TOOLS, "tool_choice": "none"})["choices"][0]["message"]
     assert "tool_calls" not in plain
     assert ask(with_tools, named | {"tool_choice": {"type": "function", "function": {"name": "x"}}}, status=400)
-    formed = ask(with_tools, named | {"response_format": {"type": "json_object"}}, status=400)["error"]
-    assert formed["code"] == "bad_response_format"
+    # A form is of answers without calls.
+    formed = ask(with_tools, named | {"response_format": {"type": "json_object"}})["choices"][0]
+    assert formed["finish_reason"] == "tool_calls"
+    both = ask(with_tools, named | {"grammar": 'root ::= "a"'}, status=400)["error"]
+    assert both["code"] == "bad_response_format"
     # The sample's own template knows no tools, and that is said.
     assert ask(served, body, status=400)["error"]["code"] == "tools_unknown"
 

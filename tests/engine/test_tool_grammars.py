@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from llmops_tui.inference.server.conversation import tool_constraint
+from llmops_tui.inference.server.conversation import answer_constraint, tool_constraint
 from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format.styles import CHANNELS, KEYED, PAIRS, RECIPIENTS, STYLES, UNMARKED
@@ -135,3 +135,47 @@ def test_what_a_format_cannot_hold_is_left_free() -> None:
     for style, held in (("pairs", False), ("python", False), ("objects", True)):
         form = tool_constraint(format_of(STYLES[style]), cast("Any", anything), "", several=False, prompt="")
         assert bool(grammar_of(form)) is held
+
+
+REPORT: Any = {
+    "type": "json_schema",
+    "json_schema": {"schema": {"type": "object", "properties": {"rain": {"type": "boolean"}}, "required": ["rain"]}},
+}
+RAINS = '{"rain": true}'
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_an_answer_in_a_form_may_come_instead_of_calls(bench: Bench, renderer: TemplateRenderer, style: str) -> None:
+    call, prompt = calling(renderer, style, 1)
+    chat = format_of(STYLES[style])
+    for demanded, answered_too in ((None, True), ("", False)):
+        form = cast(
+            "Any", tool_constraint(chat, cast("Any", TOOLS), demanded, several=True, prompt=prompt, answer=REPORT)
+        )
+        assert allows(bench, form, call)
+        content = chat.answers.content.before.removeprefix(chat.opening_of(prompt))
+        assert allows(bench, form, content + RAINS) == answered_too
+        for wrong in ("It rains.", '{"rain": 1}', call.replace("get_weather", "get_whether"), f"{RAINS} {call}"):
+            assert not allows(bench, form, wrong), wrong
+
+
+def test_thinking_stays_outside_of_a_form(bench: Bench, renderer: TemplateRenderer) -> None:
+    _, prompt = calling(renderer, "objects", 1)
+    free = cast("Any", answer_constraint(format_of(STYLES["objects"]), REPORT, prompt))
+    assert allows(bench, free, RAINS)
+    assert allows(bench, free, "<think>\nIt {may} be.\n</think>\n\n" + RAINS)
+    assert not allows(bench, free, "<think>\nIt {may} be.\n</think>\n\nIt rains.")
+    # Where the prompt began to think, what is not thinking comes behind its end.
+    opened = cast("Any", answer_constraint(format_of(PAIRS), REPORT, format_of(PAIRS).answers.prompts[0]))
+    assert allows(bench, opened, "hm</think>" + RAINS)
+    assert not allows(bench, opened, RAINS)
+
+
+def test_a_form_beside_calls_that_cannot_be_held_is_refused() -> None:
+    from llmops_tui.errors import InputRefusedError
+    from llmops_tui.inference.constraints import grammar_of
+
+    anything: Any = [{"type": "function", "function": {"name": "f", "parameters": {"anyOf": [{"type": "object"}]}}}]
+    form = tool_constraint(format_of(PAIRS), anything, None, several=False, prompt="", answer=REPORT)
+    with pytest.raises(InputRefusedError, match="response_format: the parameters of these tools"):
+        grammar_of(form)

@@ -94,6 +94,7 @@ class FakeServer:
             if (data := piece.result()) is None:
                 writer.write(b"0\r\n\r\n")
                 gone.cancel()
+                await asyncio.wait({gone})
                 return
             writer.write(b"%x\r\n%s\r\n" % (len(data), data))
             await writer.drain()
@@ -116,6 +117,8 @@ class FakeServers:
         self.prepared: dict[str, Callable[[FakeServer], None]] = {}
         self._loop = asyncio.get_running_loop()
         self._count = 0
+        self._ledger = threading.Lock()
+        self._taken: set[str] = set()
 
     def handle(self, server: FakeServer) -> ServerHandle:
         asked: Any = {"host": "127.0.0.1"} if server.name in self.public else {}
@@ -130,11 +133,20 @@ class FakeServers:
         return self.sizes.get(name, 1)
 
     def ensure(self, model: Model) -> ServerHandle:
-        if model.name in self.live:
-            return self.handle(self.live[model.name])
-        held = sum(self.size(name) for name in self.live)
-        if self.size(model.name) > self.memory - held:
-            raise MemoryShortError(model.name, "host", self.size(model.name), self.memory - held, [])
+        # Memory is taken by one at a time, before anything is loaded.
+        with self._ledger:
+            if model.name in self.live:
+                return self.handle(self.live[model.name])
+            free = self.memory - sum(self.size(name) for name in {*self.live, *self._taken})
+            if self.size(model.name) > free:
+                raise MemoryShortError(model.name, "host", self.size(model.name), free, [])
+            self._taken.add(model.name)
+        try:
+            return self._load(model)
+        finally:
+            self._taken.discard(model.name)
+
+    def _load(self, model: Model) -> ServerHandle:
         self.loads.append(model.name)
         if model.name in self.gates:
             assert self.gates[model.name].wait(30)
@@ -142,7 +154,8 @@ class FakeServers:
             raise self.errors[model.name]
         self._count += 1
         server = FakeServer(model.name, self.folder / f"{self._count}.sock")
-        self.prepared.get(model.name, lambda _server: None)(server)
+        if model.name in self.prepared:
+            self.prepared[model.name](server)
         asyncio.run_coroutine_threadsafe(server.start(), self._loop).result(30)
         self.live[model.name] = server
         return self.handle(server)

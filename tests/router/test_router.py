@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -62,6 +63,9 @@ async def test_the_name_alone_is_replaced(workspace: Workspace, folder: Path) ->
             assert router.server(name).requests[-1][3] == body.replace(
                 b'"model" : "%s"' % asked.encode(), b'"model" : "%s"' % name.encode()
             )
+        # A parameter that has a meaning at its address goes along.
+        await router.ask("two", "/v1/messages?beta=true")
+        assert router.server("two").requests[-1][1] == "/v1/messages?beta=true"
         # Ollama's older clients say it in another field.
         await router.http.post("/api/show", json={"name": "GPT-4o"})
         assert json.loads(router.server("two").requests[-1][3]) == {"name": "two"}
@@ -151,6 +155,9 @@ async def test_a_missing_name_means_the_only_model_and_is_refused_otherwise(work
             answer = await router.http.post("/v1/completions", json={"model": wrong})
             assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
         assert "one" in answer.json()["error"]["hint"]
+        # As the API of the address tells it.
+        told = (await router.ask("nine", "/v1/messages")).json()
+        assert (told["type"], told["error"]["type"]) == ("error", "not_found_error")
         assert not router.servers.loads
     async with running(workspace, FixedModels(), FakeServers(folder)) as router:
         answer = await router.ask(None)
@@ -170,8 +177,11 @@ async def test_all_models_are_listed_with_their_state(workspace: Workspace, fold
         assert listed["gpt-4o"]["alias_of"] == "two"
         assert (await router.http.get("/v1/models/GPT-4o")).json()["id"] == "two"
         assert (await router.http.get("/v1/models/nine")).status_code == 404
-        assert [m["name"] for m in (await router.http.get("/api/tags")).json()["models"]] == ["one", "two"]
-        assert [m["name"] for m in (await router.http.get("/api/ps")).json()["models"]] == ["two"]
+        assert [m["name"] for m in (await router.http.get("/api/tags")).json()["models"]] == ["one", "two", "gpt-4o"]
+        assert [m["name"] for m in (await router.http.get("/api/ps")).json()["models"]] == ["two", "gpt-4o"]
+        assert "version" in (await router.http.get("/api/version")).json()
+        refused = await router.http.request("DELETE", "/api/delete", json={"model": "one"})
+        assert (refused.status_code, "llmops model remove" in refused.json()["error"]) == (400, True)
         health = (await router.http.get("/health")).json()
         assert (health["status"], health["models"], health["loaded"]) == ("ok", ["one", "two"], ["two"])
         assert (await router.http.get("/health", headers={"Authorization": "x"})).json() == {"status": "ok"}
@@ -198,6 +208,63 @@ async def test_a_response_is_found_by_its_id(workspace: Workspace, folder: Path)
         assert len(router.server("two").requests) == 4
         router.server("two").status = 404
         assert (await router.http.get("/v1/responses/resp_none")).status_code == 404
+
+
+async def test_no_request_makes_the_router_fail(workspace: Workspace, folder: Path) -> None:
+    rng = random.Random(7)
+    parts = [
+        "v1",
+        "models",
+        "responses",
+        "api",
+        "tags",
+        "..",
+        "%2e%2e",
+        "%00",
+        "%ff",
+        "a#b",
+        "é",
+        "*",
+        "",
+        "x" * 3000,
+        "?q",
+    ]
+    names: list[object] = [
+        "one",
+        "ONE:latest",
+        "",
+        None,
+        5,
+        [],
+        {"a": 1},
+        "\ud800",
+        "one+two",
+        "+",
+        "a/b:c",
+        "x" * 500,
+        "\x00",
+    ]
+    bodies: list[bytes] = [
+        b"",
+        b"[]",
+        b"{",
+        b'"model"',
+        b'{"model": "one", "model": "two"}',
+        b'{"mod\\u0065l": "ONE"}',
+        b"\xff",
+    ]
+    bodies += [json.dumps({key: name}).encode() for key in ("model", "name", "previous_response_id") for name in names]
+    async with running(workspace, FixedModels("one", "two"), FakeServers(folder)) as router:
+        for _ in range(400):
+            path = "/" + "/".join(rng.choices(parts, k=rng.randint(1, 4)))
+            method = rng.choice(["GET", "POST", "POST", "POST", "DELETE", "PUT", "HEAD", "OPTIONS"])
+            headers = {"content-type": "application/json", "Authorization": f"Bearer {KEY}"}
+            answer = await router.http.request(method, path, content=rng.choice(bodies), headers=headers)
+            assert answer.status_code < 500, (method, path, answer.text)
+        # What names no model, or a wrong one, loads none.
+        assert set(router.servers.loads) <= {"one", "two"}
+        for _, _, _, body in router.server("one").requests:
+            assert {value for key, value in json.loads(body).items() if key in {"model", "name"}} <= {"one", "two"}
 
 
 # ── loading and unloading ──
@@ -340,16 +407,18 @@ async def test_a_server_that_dies_before_it_answers(workspace: Workspace, folder
 
 
 @pytest.mark.parametrize(
-    ("kind", "sent", "last"),
+    ("path", "kind", "sent", "last"),
     [
-        ("text/event-stream", event("a"), {"error"}),
-        ("application/x-ndjson", b'{"response": "a"}\n', {"error"}),
-        ("text/event-stream", event("a") + b"data: {", None),
-        ("application/json", b'{"a": ', None),
+        ("/v1/completions", "text/event-stream", event("a"), b"data: "),
+        ("/v1/responses", "text/event-stream", event("a"), b"event: error\ndata: "),
+        ("/v1/messages", "text/event-stream", event("a"), b"event: error\ndata: "),
+        ("/api/generate", "application/x-ndjson", b'{"response": "a"}\n', b""),
+        ("/v1/completions", "text/event-stream", event("a") + b"data: {", None),
+        ("/v1/completions", "application/json", b'{"a": ', None),
     ],
 )
 async def test_a_server_that_dies_in_the_middle(
-    workspace: Workspace, folder: Path, kind: str, sent: bytes, last: set[str] | None
+    workspace: Workspace, folder: Path, path: str, kind: str, sent: bytes, last: bytes | None
 ) -> None:
     servers = FakeServers(folder)
 
@@ -360,7 +429,7 @@ async def test_a_server_that_dies_in_the_middle(
     async with running(workspace, FixedModels("one"), servers) as router:
         got = b""
         cut = False
-        async with router.http.stream("POST", "/v1/completions", json={}) as answer:
+        async with router.http.stream("POST", path, json={}) as answer:
             await router.server("one").pieces.put(sent)
             try:
                 async for piece in answer.aiter_raw():
@@ -372,9 +441,9 @@ async def test_a_server_that_dies_in_the_middle(
         # A stream says that it broke off; what cannot be continued is cut, and taken for whole by nobody.
         assert cut == (last is None)
         if last is not None:
-            told = json.loads(got.removeprefix(sent).removeprefix(b"data: "))
-            assert set(told) == last
-            assert "died" in json.dumps(told)
+            told = got.removeprefix(sent)
+            assert told.startswith(last)
+            assert "died while it answered" in json.dumps(json.loads(told.removeprefix(last)))
         else:
             assert got == sent
 

@@ -79,7 +79,8 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         "processes": 180_000_000,
         "gpu_overhead": 0,
     }
-    monkeypatch.setattr("screens.models.facts_pane.read_details", lambda _s, _m, _a: Details(memory, engine))
+    shared = {"aliases": ["gpt-4o", "qwen3:\x1b8b"], "shared_address": "http://127.0.0.1:8080/v1"}
+    monkeypatch.setattr("screens.models.facts_pane.read_details", lambda _s, _m, _a: Details(memory, engine, **shared))
     async with open_app() as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "87%" in text_of(screen, "#facts-text"))
@@ -90,6 +91,8 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         assert "180.0 MB" in shown or "0.2 GB" in shown
         assert "context: less" in shown
         assert "GPU overhead" not in shown
+        assert "gpt-4o, qwen3:" in shown
+        assert "http://127.0.0.1:8080/v1, with all models" in shown
         assert "\x1b" not in shown
         assert "GB free" in text_of(screen, "#memory-bars")
 

@@ -48,7 +48,7 @@ class RouterMetrics:
         self._refused.labels(code).inc()
 
     def loaded(self, model: str, outcome: str, seconds: float) -> None:
-        """Count a load: ``ok`` or ``failed``."""
+        """Count a load: ``ok``, ``failed``, or ``given_up`` before it began."""
         self._loads.labels(model, outcome).inc()
         if outcome == "ok":
             self._load_seconds.labels(model).observe(seconds)

@@ -18,6 +18,7 @@ from llmops_tui.inference.router.pool import ModelPool, Upstream
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import ON_BEHALF
 from llmops_tui.inference.server.connection import while_connected
+from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.models.registry import Model
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _OWN_HEADERS = {
     b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect",
     b"content-length", b"authorization", b"x-api-key", b"api-key", b"cookie", b"origin", b"date", b"server", ON_BEHALF,
 }  # fmt: skip
+_NAMED_EVENTS = ("/v1/responses", "/v1/messages")
 # What an answer's beginning is looked through for; its id stands near the start.
 _BEGINNING = 4096
 _ID = re.compile(rb'"(resp_[A-Za-z0-9]{1,80})"')
@@ -87,7 +89,7 @@ class Passed(Response):
                 end = (end + piece)[-2:]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except httpx.TransportError:
-            last = _broken_off(self._answer.headers.get("content-type", ""), end)
+            last = _broken_off(self._request.url.path, self._answer.headers.get("content-type", ""), end)
             if last is None:
                 # Unfinished, the connection is cut, so that nobody takes half an answer for a whole one.
                 return
@@ -137,7 +139,10 @@ async def _ask(upstream: Upstream, request: Request, raw: bytes) -> httpx.Respon
     caller: Caller = request.scope["caller"]
     if not caller.own:
         headers.append((ON_BEHALF, caller.passed_on()))
-    asked = upstream.http.build_request(request.method, request.url.path, content=raw or None, headers=headers)
+    query = request.scope.get("query_string", b"")
+    place = request.scope["raw_path"] + (b"?" + query if query else b"")
+    url = upstream.http.base_url.copy_with(raw_path=place)
+    asked = upstream.http.build_request(request.method, url, content=raw or None, headers=headers)
     return await upstream.http.send(asked, stream=True)
 
 
@@ -145,14 +150,19 @@ def _kept(headers: list[tuple[bytes, bytes]], beside: set[bytes]) -> list[tuple[
     return [(n.lower(), v) for n, v in headers if n.lower() not in _OWN_HEADERS or n.lower() in beside]
 
 
-def _broken_off(kind: str, end: bytes) -> bytes | None:
+def _broken_off(path: str, kind: str, end: bytes) -> bytes | None:
     """The last words of a stream whose server went away; none where nothing can be said after what was sent."""
     error = error_body("server_died", "the server of this model died while it answered", "Try again.", "server_error")
-    if kind.startswith("text/event-stream") and end in {b"", b"\n\n"}:
-        return f"data: {json.dumps(error)}\n\n".encode()
+    told = error["error"]
     if kind.startswith("application/x-ndjson") and end[-1:] in {b"", b"\n"}:
-        return f"{json.dumps({'error': error['error']['message']})}\n".encode()
-    return None
+        return f"{json.dumps(shaped(path, error, 502))}\n".encode()
+    if not kind.startswith("text/event-stream") or end not in {b"", b"\n\n"}:
+        return None
+    if path.startswith(_NAMED_EVENTS):
+        # Their clients go by the name of an event.
+        body = shaped(path, error, 502) if path.startswith("/v1/messages") else {"type": "error", **told}
+        return f"event: error\ndata: {json.dumps(body)}\n\n".encode()
+    return f"data: {json.dumps(error)}\n\n".encode()
 
 
 def _died(model: str) -> LlmopsError:

@@ -45,10 +45,12 @@ class Servers(Protocol):
 class Upstream:
     """A loaded model's server, and the connections to it; closed when nobody uses them any more."""
 
-    def __init__(self, handle: ServerHandle) -> None:
+    def __init__(self, handle: ServerHandle, sha256: str) -> None:
+        """``sha256`` is that of the file that was to be loaded."""
         import httpx
 
         self.handle = handle
+        self.sha256 = sha256
         self.users = 0
         self._retired = False
         self.http: httpx.AsyncClient = httpx.AsyncClient(
@@ -80,6 +82,8 @@ class _Slot:
     # Requests that are being answered, and those that wait for the model.
     active: int = 0
     wanted: int = 0
+    # Of those that wait, for whom a load is under way or has just ended: it serves them, whatever is wanted meanwhile.
+    sharing: int = 0
     last_used: float = 0.0
     loading: asyncio.Task[Upstream] | None = None
     # It waits for room, and nothing of it is loaded yet.
@@ -87,12 +91,17 @@ class _Slot:
     # It takes no new requests until it is unloaded, or somebody else made room.
     leaving: bool = False
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a load is under way; one that was given up before it ran is none."""
+        return self.loading is not None and not self.loading.done()
+
 
 class Counted(Protocol):
     """What the pool did, for whoever counts."""
 
     def loaded(self, model: str, outcome: str, seconds: float) -> None:
-        """A load ended: ``ok`` or ``failed``."""
+        """A load ended: ``ok``, ``failed``, or ``given_up`` before it began."""
 
     def unloaded(self, model: str) -> None:
         """A model made way."""
@@ -158,7 +167,7 @@ class ModelPool:
 
     def loading(self) -> set[str]:
         """The models that are being loaded."""
-        return {slot.name for slot in self._slots.values() if slot.loading is not None}
+        return {slot.name for slot in self._slots.values() if slot.is_loading}
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """By model: how many requests are being answered, and how many wait for it to be loaded."""
@@ -195,12 +204,20 @@ class ModelPool:
         while True:
             if slot.leaving:
                 await self._until_changed()
-            elif slot.upstream is not None and slot.upstream.handle.sha256 == model.sha256:
+            elif slot.upstream is not None and slot.upstream.sha256 == model.sha256:
                 return slot.upstream
             else:
-                if slot.loading is None:
+                if slot.loading is None or slot.loading.done():
+                    # From now on, before it has run at all: whoever wants it may leave in the same moment.
+                    slot.seeking = True
                     slot.loading = asyncio.create_task(self._load(slot, model))
-                await self._share(slot.loading)
+                slot.sharing += 1
+                try:
+                    await self._share(slot.loading)
+                finally:
+                    slot.sharing -= 1
+                if slot.upstream is not None and slot.upstream.sha256 == model.sha256:
+                    return slot.upstream
 
     async def _share(self, load: asyncio.Task[Upstream]) -> None:
         """Wait for a load that others may wait for, too: whoever leaves does not take it along."""
@@ -218,13 +235,16 @@ class ModelPool:
         try:
             handle = await self._loaded_in_room(slot, model)
             outcome = "ok"
+        except asyncio.CancelledError:
+            outcome = "given_up"
+            raise
         finally:
             slot.loading, slot.seeking = None, False
             if self._counts is not None:
                 self._counts.loaded(slot.name, outcome, time.monotonic() - began)
             self._changed.set()
         self._forget(slot)
-        slot.upstream = Upstream(handle)
+        slot.upstream = Upstream(handle, model.sha256)
         # One that nobody used yet makes way last.
         slot.last_used = time.monotonic()
         return slot.upstream
@@ -234,11 +254,12 @@ class ModelPool:
         there = any(handle.model == slot.name for handle in running)
         if not there:
             self._own.add(slot.name)
-            slot.seeking = True
             async with self._room:
                 await self._make_place(slot)
+                # Within the room: it counts as loaded before another looks for a place.
                 slot.seeking = False
         while True:
+            slot.seeking = False
             try:
                 return await asyncio.to_thread(self._servers.ensure, model)
             except MemoryShortError as error:
@@ -249,13 +270,12 @@ class ModelPool:
                     if not self._wait:
                         raise
                     await asyncio.sleep(_LOOK_SECONDS)
-                slot.seeking = False
 
     async def _make_place(self, slot: _Slot) -> None:
         """Unload until so few models are loaded that this one may be, too."""
         while self._max:
             names = {handle.model for handle in await self.loaded() if handle.private}
-            names |= {s.name for s in self._slots.values() if s.loading is not None and not s.seeking}
+            names |= {s.name for s in self._slots.values() if s.is_loading and not s.seeking}
             if len(names - {slot.name}) < self._max:
                 return
             if not await self._unload_one(slot):
@@ -272,7 +292,7 @@ class ModelPool:
         return [h for h in await self.loaded() if h.private and h.model != slot.name and not self._is_loading(h.model)]
 
     def _is_loading(self, name: str) -> bool:
-        return name in self._slots and self._slots[name].loading is not None
+        return name in self._slots and self._slots[name].is_loading
 
     # ── unloading ──
 
@@ -318,7 +338,9 @@ class ModelPool:
 
     def _at_rest(self, name: str) -> bool:
         slot = self._slots.get(name)
-        return slot is None or (not slot.active and slot.loading is None and (not slot.wanted or slot.leaving))
+        if slot is None:
+            return True
+        return not (slot.active or slot.sharing or slot.is_loading) and (not slot.wanted or slot.leaving)
 
     def _last_used(self, handle: ServerHandle) -> float:
         slot = self._slots.get(handle.model)

@@ -24,7 +24,14 @@ from llmops_tui.inference.server.answers import count
 from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
-from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, Delta, check_tools, tool_constraint
+from llmops_tui.inference.server.conversation import (
+    AnswerReader,
+    ChatTemplate,
+    Delta,
+    answer_constraint,
+    check_tools,
+    tool_constraint,
+)
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
@@ -103,11 +110,11 @@ class Completions:
         adapter = await self._adapters.of(body.model, body.adapter)
         tools = [t.as_shown() for t in body.offered]
         if tools:
-            if (body.constraint() or {"type": "text"})["type"] != "text":
+            if body.grammar:
                 raise FieldRefusedError(
-                    "grammar" if body.grammar else "response_format",
-                    "an answer that may call tools is not constrained by a form beside that",
-                    "Leave out the form, or set tool_choice to none.",
+                    "grammar",
+                    "an answer that may call tools is not constrained by a grammar beside that",
+                    "Give a response_format instead, or set tool_choice to none.",
                     "bad_response_format",
                 )
             check_tools(self._chat.format)
@@ -119,10 +126,10 @@ class Completions:
     async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
         given = await self._rendered(body)
         tools, turns, prompt = given.tools, given.turns, given.prompt
-        form = body.constraint()
+        form = answer_constraint(self._chat.format, body.constraint(), prompt)
         if tools:
             several = body.parallel_tool_calls
-            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt)
+            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt, answer=form)
         grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":

@@ -10,7 +10,7 @@ from typing import Literal
 
 from llmops_tui import chat_format
 from llmops_tui.chat_format import CallFormat
-from llmops_tui.inference.constraints import Form, ToolRecord
+from llmops_tui.inference.constraints import Form, ToolRecord, schema_of
 from llmops_tui.inference.engine_wire import EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.served_format import ServedFormat, format_of
@@ -77,33 +77,56 @@ def check_tools(chat: ServedFormat) -> CallFormat:
     return chat.answers.calls
 
 
+def answer_constraint(chat: ServedFormat, form: Form | None, prompt: str) -> Form | None:
+    """What holds the answer to a form; thinking stays outside of one in JSON, and so does the mark of contents."""
+    if form is None or form["type"] not in {"json_object", "json_schema"}:
+        return form
+    return {**form, **_around(chat, prompt)}
+
+
 def tool_constraint(
-    chat: ServedFormat, tools: Sequence[ToolRecord], demanded: str | None, *, several: bool, prompt: str
+    chat: ServedFormat,
+    tools: Sequence[ToolRecord],
+    demanded: str | None,
+    *,
+    several: bool,
+    prompt: str,
+    answer: Form | None = None,
 ) -> Form:
     """What holds the answer to calls of these tools: at once where a call is required, else from its mark on.
 
     ``demanded`` is the tool that has to be called, empty for any of them; ``several`` says whether there may be more
-    than one call.
+    than one call. ``answer`` is a form in JSON to which an answer without calls is held.
 
     Raises:
         FieldRefusedError: as :func:`check_tools`.
     """
-    opening = chat.opening_of(prompt)
     form: Form = {
         "type": "tools",
         "functions": [t["function"] for t in tools if demanded in {None, "", t["function"]["name"]}],
         "calls": asdict(check_tools(chat)),
-        "opening": opening,
+        "opening": chat.opening_of(prompt),
         "required": demanded is not None,
         "several": several,
+        **_around(chat, prompt),
     }
-    thinking = chat.answers.thinking
+    if answer is not None and answer["type"] != "text":
+        form["answer"] = schema_of(answer)
+    return form
+
+
+def _around(chat: ServedFormat, prompt: str) -> Form:
+    """What is around an answer that is held to a form: how the model thinks before it, and the mark of contents."""
+    found: Form = {}
+    opening, thinking = chat.opening_of(prompt), chat.answers.thinking
     if thinking is not None and thinking.marks.before and thinking.marks.after not in opening:
         before, after = thinking.marks.before, thinking.marks.after
         # Where thinking is a message of its own, the next one begins behind it.
         follow = chat.answers.assistant.before if after in chat.answers.ends else ""
-        form["thought"] = {"before": before, "after": after, "open": before in opening, "follow": follow}
-    return form
+        found["thought"] = {"before": before, "after": after, "open": before in opening, "follow": follow}
+    if mark := chat.answers.content.before.removeprefix(opening):
+        found["content"] = mark
+    return found
 
 
 @dataclass

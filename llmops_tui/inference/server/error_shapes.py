@@ -19,7 +19,11 @@ def as_anthropic(body: ErrorBody, status: int) -> JsonObject:
     error = body["error"]
     kind = _ANTHROPIC.get(status, "api_error" if status >= 500 else "invalid_request_error")
     told = sentences(error["message"], error["hint"])
-    return {"type": "error", "error": {**error, "type": kind, "message": told}}
+    shaped: JsonObject = {**error, "type": kind, "message": told}
+    if error["param"] == "thread":
+        # As its package knows that it has to send whole conversations.
+        shaped["details"] = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    return {"type": "error", "error": shaped}
 
 
 def as_ollama(body: ErrorBody, _status: int) -> JsonObject:

@@ -165,9 +165,9 @@ class InfillTeller:
 
     def failed(self, error: LlmopsError) -> bytes:
         """The last event of a stream that broke off."""
-        return _event({**error_body(error.code, error.message, error.hint, "server_error")})
+        return _event(error_body(error.code, error.message, error.hint, "server_error"))
 
-    def whole(self, choices: list[Choice]) -> JsonObject:
+    def whole(self, choices: list[Choice]) -> Mapping[str, object]:
         """The answer to a request that does not stream."""
         (choice,) = choices
         return self._end(choice, choice.result, "".join(choice.record.text))
@@ -233,7 +233,7 @@ def _called(param: str) -> str:
     return "input_suffix" if param == "suffix" else param
 
 
-def _at(told: JsonObject, path: str) -> Any:
+def _at(told: Mapping[str, object], path: str) -> Any:
     """A value by its path, names between slashes; none where there is none."""
     found: Any = told
     for name in path.split("/"):
@@ -243,5 +243,5 @@ def _at(told: JsonObject, path: str) -> Any:
     return found
 
 
-def _event(body: JsonObject) -> bytes:
+def _event(body: Mapping[str, object]) -> bytes:
     return f"data: {json.dumps(body)}\n\n".encode()

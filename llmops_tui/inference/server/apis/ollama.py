@@ -89,7 +89,7 @@ class OllamaApi:
         return [
             *(Route(f"/api/{name}", do, methods=["POST"]) for name, do in posted.items()),
             *(Route(f"/api/{name}", do) for name, do in told.items()),
-            *routes_without_model(),
+            *modelless_routes(),
         ]
 
     async def chat(self, request: Request) -> Response:
@@ -134,15 +134,16 @@ class OllamaApi:
     async def tags(self, _request: Request) -> Response:
         """``GET /api/tags``: the model, and each adapter with it."""
         names = [self._model.name, *(f"{self._model.name}+{name}" for name in await self._adapters.names())]
-        listed = await self._model.listed()
-        return JSONResponse({"models": [{**listed, "name": name, "model": name} for name in names]})
+        facts = await self._model.facts()
+        return JSONResponse({"models": [{"name": name, "model": name, **facts} for name in names]})
 
     async def running(self, _request: Request) -> Response:
         """``GET /api/ps``: the model, which is loaded as long as its server runs."""
-        loaded = await self._model.listed()
-        loaded["expires_at"] = None
-        loaded["context_length"] = (await self._engine.facts())["n_ctx"]
-        return JSONResponse({"models": [loaded]})
+        facts = await self._model.facts()
+        facts.pop("modified_at")
+        context = (await self._engine.facts())["n_ctx"]
+        named = {"name": self._model.name, "model": self._model.name}
+        return JSONResponse({"models": [{**named, **facts, "expires_at": None, "context_length": context}]})
 
     async def show(self, request: Request) -> Response:
         """``POST /api/show``."""
@@ -202,24 +203,24 @@ class OllamaApi:
         return [list(struct.unpack(f"<{width}f", base64.b64decode(one))) for one in packed], result["tokens"]
 
 
-def routes_without_model() -> list[Route]:
-    """The addresses that are about no model that is served: the version, and what is managed by commands."""
-    refusals = (
-        Route(f"/api/{name}", _refusal(name, hint), methods=["GET", "HEAD", "POST", "PUT", "DELETE"])
-        for name, hint in _ELSEWHERE.items()
-    )
-    return [Route("/api/version", _version), *refusals]
+_ANY = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+
+
+def modelless_routes() -> list[Route]:
+    """The addresses that are no model's: what version this is, and what no server does."""
+    refused = (Route(f"/api/{name}", _refusal(name, hint), methods=_ANY) for name, hint in _ELSEWHERE.items())
+    return [Route("/api/version", _version), *refused]
 
 
 async def _version(_request: Request) -> Response:
-    """``GET /api/version``: of the API that is spoken, and of what speaks it."""
+    """Of the API that is spoken, and of what speaks it."""
     return JSONResponse({"version": API_VERSION, "server": f"llmops {__version__}"})
 
 
 def _refusal(name: str, hint: str) -> Callable[[Request], Awaitable[Response]]:
     async def refused(_request: Request) -> Response:
         path = f"/api/{name.partition('/')[0]}"
-        raise InputRefusedError("unsupported", f"{path} is not offered here", hint)
+        raise InputRefusedError("unsupported", f"{path} is not offered by a server of models", hint)
 
     return refused
 

@@ -5,50 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.models.gguf import read_header
 
 # Values of a header that are told; lists such as whole vocabularies are not.
 _TOLD = (str, int, float, bool)
-
-
-class TagDetails(TypedDict):
-    """What Ollama's clients show of a model."""
-
-    parent_model: str
-    format: str
-    family: str
-    families: list[str]
-    parameter_size: str
-    quantization_level: str
-
-
-class TagEntry(TypedDict):
-    """A model as ``/api/tags`` and ``/api/ps`` list it; sizes in bytes, the context in tokens."""
-
-    name: str
-    model: str
-    modified_at: NotRequired[str]
-    size: int
-    digest: str
-    details: TagDetails
-    expires_at: NotRequired[None]
-    size_vram: NotRequired[int]
-    context_length: NotRequired[int]
-
-
-def tag_details(family: str, parameters: int, quantization: str) -> TagDetails:
-    """The details of a GGUF model of so many parameters."""
-    return {
-        "parent_model": "",
-        "format": "gguf",
-        "family": family,
-        "families": [family],
-        "parameter_size": f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.2f}M",
-        "quantization_level": quantization,
-    }
 
 
 class ServedModel:
@@ -59,36 +21,30 @@ class ServedModel:
         self._path = path
         self._sha256 = sha256
 
-    async def listed(self) -> TagEntry:
-        """The model as lists have it.
+    async def facts(self) -> JsonObject:
+        """Size, date and family, as a list of models has them.
 
         Raises:
             InputRefusedError: the model's file is gone or damaged.
         """
-        return await asyncio.to_thread(self._listed)
+        return await asyncio.to_thread(self._facts)
 
     async def shown(self) -> JsonObject:
-        """All that is told of a model that is looked at; as :meth:`listed`."""
+        """All that is told of a model that is looked at; as :meth:`facts`."""
         return await asyncio.to_thread(self._shown)
 
-    def _listed(self) -> TagEntry:
+    def _facts(self) -> JsonObject:
         header = read_header(self._path)
-        return {
-            "name": self.name,
-            "model": self.name,
-            "modified_at": self._changed(),
-            "size": header.size_bytes,
-            "digest": self._sha256,
-            "details": tag_details(header.architecture, header.parameter_count, header.quantization),
-        }
+        kind = (header.architecture, header.parameter_count, header.quantization)
+        return listed(header.size_bytes, self._sha256, self._path.stat().st_mtime, kind)
 
     def _shown(self) -> JsonObject:
-        header = read_header(self._path)
+        facts, header = self._facts(), read_header(self._path)
         info = {name: value if isinstance(value, _TOLD) else None for name, value in header.metadata.items()}
         info.pop("tokenizer.chat_template", None)
         return {
-            "modified_at": self._changed(),
-            "details": tag_details(header.architecture, header.parameter_count, header.quantization),
+            "modified_at": facts["modified_at"],
+            "details": facts["details"],
             "model_info": info | {"general.parameter_count": header.parameter_count},
             # The model's own, in Jinja.
             "template": header.chat_template or "",
@@ -96,6 +52,31 @@ class ServedModel:
             "license": str(header.metadata.get("general.license") or ""),
         }
 
-    def _changed(self) -> str:
-        moment = datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
-        return moment.isoformat().replace("+00:00", "Z")
+
+def listed(size: int, sha256: str, changed: float, kind: tuple[str, int, str]) -> JsonObject:
+    """What a list of models tells of one: its bytes, when it changed in seconds since 1970, and of which ``kind`` it is.
+
+    That is its architecture, the number of its parameters, and the type of its weights.
+    """
+    family, parameters, quantization = kind
+    return {
+        "modified_at": datetime.fromtimestamp(changed, UTC).isoformat().replace("+00:00", "Z"),
+        "size": size,
+        "digest": f"sha256:{sha256}",
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": family,
+            "families": [family],
+            "parameter_size": _in_short(parameters),
+            "quantization_level": quantization,
+        },
+    }
+
+
+def _in_short(count: int) -> str:
+    """A number of parameters as people say it."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= size:
+            return f"{count / size:.1f}{letter}"
+    return str(count)

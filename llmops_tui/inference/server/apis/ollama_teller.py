@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, cast
 
@@ -55,7 +56,7 @@ class OllamaTeller:
         """The last line of a stream that broke off."""
         return json.dumps({"error": sentences(error.message, error.hint)}).encode() + b"\n"
 
-    def whole(self, choices: list[Choice]) -> JsonObject:
+    def whole(self, choices: list[Choice]) -> Mapping[str, object]:
         """The answer to a request that does not stream."""
         (choice,) = choices
         text, tokens = "".join(choice.record.text), choice.tokens if choice.call["logprobs"] is not None else None
