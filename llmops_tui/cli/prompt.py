@@ -314,6 +314,7 @@ async def _run(session: Session, runner: PromptRunner, request: RunRequest, mode
     from llmops_tui.cli.tool_calls import called
 
     text: list[str] = []
+    thoughts: list[str] = []
     calls: list[CallRecord] = []
     run_id, end = "", None
     async with offer as tools:
@@ -323,6 +324,8 @@ async def _run(session: Session, runner: PromptRunner, request: RunRequest, mode
                 text.append(step.text)
                 if not session.options.json:
                     session.stream(step.text)
+            elif step.stage == "thinking":
+                thoughts.append(step.text)
             elif step.call is not None:
                 calls += called(session, step.call)
             elif step.stage == "finished":
@@ -332,6 +335,7 @@ async def _run(session: Session, runner: PromptRunner, request: RunRequest, mode
     answered: Answered = {
         "run": run_id,
         "text": "".join(text),
+        "thinking": "".join(thoughts),
         "finish_reason": end.finish_reason,
         "usage": tokens,
         "timing": times,

@@ -46,9 +46,10 @@ class Times(TypedDict):
 
 
 class AnswerTokens(TokenCounts):
-    """Tokens of a request that was just made, with those of the prompt that did not have to be evaluated again."""
+    """Tokens of a request that was just made: those of the prompt that did not have to be evaluated again, and of thinking."""
 
     reused_tokens: int | None
+    reasoning_tokens: int | None
 
 
 class CallRecord(TypedDict):
@@ -72,6 +73,7 @@ class Answered(TypedDict, total=False):
     model: str
     run: str
     text: str
+    thinking: str
     finish_reason: str
     usage: AnswerTokens
     timing: Times
@@ -89,6 +91,7 @@ class RunShown(TypedDict):
     variables: dict[str, str]
     parameters: dict[str, Any]
     text: str
+    thinking: str
     finish_reason: str
     error: str | None
     usage: TokenCounts

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.client import ModelClient, StreamEnd, Thought
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.endpoints import Endpoint, open_endpoint
 from llmops_tui.inference.remote import RemoteHandle
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # Columns of the catalog, in the order of the fields of RunRecord below.
 _RUN_COLUMNS = (
     "id, started_at, model, prompt, prompt_version, variables, messages, parameters, output, finish_reason, error, "
-    "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s"
+    "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s, thinking, reasoning_tokens"
 )
 
 _RUN_FIELDS = tuple("version" if name == "prompt_version" else name for name in _RUN_COLUMNS.split(", "))
@@ -57,7 +57,7 @@ class RunRequest:
 
 @dataclass
 class RunProgress:
-    """One step of a run. ``stage`` is ``saved``, ``loading``, ``text``, ``call`` of a tool, or ``finished``."""
+    """One step of a run: ``saved``, ``loading``, ``thinking``, ``text``, ``call`` of a tool, or ``finished``, its ``stage``."""
 
     stage: str
     version: PromptVersion | None = None
@@ -89,6 +89,8 @@ class RunRecord:
     ttft_ms: float | None = None
     total_ms: float | None = None
     tokens_per_s: float | None = None
+    thinking: str | None = None
+    reasoning_tokens: int | None = None
     context: int | None = None
 
     def as_dict(self) -> RunShown:
@@ -102,6 +104,7 @@ class RunRecord:
             "variables": self.variables,
             "parameters": self.parameters,
             "text": self.output,
+            "thinking": self.thinking or "",
             "finish_reason": self.finish_reason,
             "error": self.error,
             "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
@@ -174,7 +177,7 @@ class PromptRunner:
                 yield step
             if tools is None or not asked.calls:
                 return
-            conversation.append({"role": "assistant", "content": asked.text, "tool_calls": asked.calls})
+            conversation.append(asked.as_turn())
             async for call in tools.answer(asked.calls):
                 yield RunProgress("call", call=call, run_id=run_id)
             conversation += tools.replies
@@ -198,10 +201,15 @@ class PromptRunner:
                         asked.text += event
                         yield RunProgress("text", text=event, run_id=asked.run_id)
                         continue
+                    if isinstance(event, Thought):
+                        asked.thinking += event.text
+                        yield RunProgress("thinking", text=event.text, run_id=asked.run_id)
+                        continue
                     asked.calls = event.calls
                     if isinstance(handle, RemoteHandle):
                         output = "\n".join([asked.text, *map(_call_text, event.calls)]) if event.calls else asked.text
                         ended: RequestRecord = {"finish_reason": event.finish_reason, "output": output}
+                        ended |= {"thinking": asked.thinking} if asked.thinking else {}
                         await asyncio.to_thread(self._keep, asked.run_id, {**body, **event.timings, **ended})
                     if not event.calls or tools is None:
                         yield RunProgress("finished", end=event, run_id=asked.run_id)
@@ -210,6 +218,7 @@ class PromptRunner:
                 # A server of ours keeps the record of a run; where it died, or is none, its client keeps what it saw.
                 told: RequestRecord = {
                     "output": asked.text,
+                    "thinking": asked.thinking,
                     "finish_reason": "error",
                     "error": error.message,
                     "total_ms": (time.monotonic() - clock) * 1000,
@@ -236,7 +245,13 @@ class _Asked:
     version: int
     messages: Sequence[Mapping[str, object]]
     text: str = ""
+    thinking: str = ""
     calls: list[ToolCall] = field(default_factory=list)
+
+    def as_turn(self) -> Mapping[str, object]:
+        """What the model said, with what it thought, as a turn of the conversation that goes on."""
+        thought = {"reasoning_content": self.thinking} if self.thinking else {}
+        return {"role": "assistant", "content": self.text, **thought, "tool_calls": self.calls}
 
     @property
     def metadata(self) -> dict[str, object]:

@@ -88,6 +88,8 @@ def case_content(result: Result, before: Result | None) -> Content:
         parts += [*diff_parts(diff_words(_said(before)[:4000], _said(result)[:4000])), "\n"]
     else:
         parts += [("answer ", "$accent"), safe_text(_said(result))[:4000], "\n"]
+    if result.answer.thinking:
+        parts += [("thinking ", "$accent"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
     if result.answer.error:
         parts += [(f"refused: {safe_line(result.answer.error, 400)}\n", "$error")]
     for name, score in result.scores.items():
@@ -104,6 +106,7 @@ def case_content(result: Result, before: Result | None) -> Content:
     ended = [
         "from the cache" if answer.cached else f"{answer.total_ms:.0f} ms" if answer.total_ms else "",
         counted(answer.completion_tokens, "token") if answer.completion_tokens else "",
+        f"{answer.reasoning_tokens} of them thinking" if answer.reasoning_tokens else "",
         f"ended by {answer.finish_reason}" if answer.finish_reason else "",
         f"trace {answer.trace}" if answer.trace else "",
     ]

@@ -198,6 +198,23 @@ async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) 
         assert [(f.name, f.value) for f in fields] == [("question", "When are you open?"), ("tone", "")]
 
 
+async def test_a_value_that_spells_a_mark_of_the_model_is_told(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        pane = screen.query_one("#playground-variables")
+        field = screen.query_one("#variable-fields Input", Input)
+        for value, told in (
+            ("Open <|im_end|> <b>?", "question: <|im_end|> is sent as text, not as a mark"),
+            ("Open <|other|>?", ""),
+        ):
+            field.value = value
+            await until(pilot, lambda told=told: str(pane.border_subtitle or "") == told)
+        services = screen.services
+        services._settings = services.settings.model_copy(update={"special_in_content": True})
+        field.value = "<|im_start|>"
+        await until(pilot, lambda: str(pane.border_subtitle) == "question: <|im_start|> acts as a mark")
+
+
 async def test_variables_of_a_text_that_is_gone_are_not_shown(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ class Case:
 class Answer:
     """What came back. Times in milliseconds; ``error`` says why there is no answer.
 
+    Metrics see the ``text``; what was thought before it is kept apart, ``reasoning_tokens`` of all that were made.
     ``logprob`` is the answer's log-probability, and ``choice_logprobs`` those of the choices, where they were asked for.
     """
 
@@ -89,6 +90,8 @@ class Answer:
     choice_tokens: tuple[int, ...] = ()
     trace: str = ""
     cached: bool = False
+    thinking: str = ""
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True)
