@@ -45,6 +45,7 @@ class FakeModelServer:
     def __init__(self, socket: Path, pieces: Sequence[str], event_log: EventLog | None = None) -> None:
         self.socket = socket
         self.pieces = list(pieces)
+        self.thoughts: list[str] = []
         self.gated = False
         self.die_after: int | None = None
         self.requests: list[dict[str, Any]] = []
@@ -112,6 +113,9 @@ class FakeModelServer:
     async def _stream(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader, body: dict[str, Any]) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         gone = asyncio.ensure_future(self._until_gone(reader))
+        for piece in self.thoughts:
+            thought = {"choices": [{"index": 0, "delta": {"reasoning_content": piece}, "finish_reason": None}]}
+            writer.write(f"data: {json.dumps(thought)}\n\n".encode())
         sent = []
         for count, piece in enumerate(self.pieces):
             if self.die_after is not None and count >= self.die_after:
@@ -135,6 +139,7 @@ class FakeModelServer:
             "total_ms": 30.0,
             "tokens_per_s": 100.0,
             "context": 1024,
+            "reasoning_tokens": len(self.thoughts),
         }
         self._keep(body, sent, "stop", timings)
         event = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "timings": timings}
