@@ -47,6 +47,7 @@ class FakeModelServer:
         self.socket = socket
         self.pieces: list[str | dict[str, Any]] = list(pieces)
         self.turns: list[list[str | dict[str, Any]]] = []
+        self.thoughts: list[str] = []
         self.gated = False
         self.die_after: int | None = None
         self.requests: list[dict[str, Any]] = []
@@ -114,6 +115,9 @@ class FakeModelServer:
     async def _stream(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader, body: dict[str, Any]) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         gone = asyncio.ensure_future(self._until_gone(reader))
+        for piece in self.thoughts:
+            thought = {"choices": [{"index": 0, "delta": {"reasoning_content": piece}, "finish_reason": None}]}
+            writer.write(f"data: {json.dumps(thought)}\n\n".encode())
         sent: list[str] = []
         pieces = self.turns.pop(0) if self.turns else self.pieces
         for count, piece in enumerate(pieces):
@@ -139,6 +143,7 @@ class FakeModelServer:
             "total_ms": 30.0,
             "tokens_per_s": 100.0,
             "context": 1024,
+            "reasoning_tokens": len(self.thoughts),
         }
         reason = "tool_calls" if any(isinstance(piece, dict) for piece in pieces) else "stop"
         self._keep(body, sent, reason, timings)

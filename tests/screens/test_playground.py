@@ -20,6 +20,7 @@ from screens.playground.prompts_pane import PromptList
 from screens.playground.runs_pane import RunList
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.state import Loaded, read
+from screens.playground.thinking_view import ThinkingView
 from screens.playground.versions_pane import VersionList
 from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
@@ -80,6 +81,29 @@ async def test_a_run_streams_and_unchanged_text_makes_no_version(open_app: OpenA
         assert len(playground(pilot).state.versions) == 2
         assert server.requests[0]["messages"][-1]["content"] == "When are you open?"
         assert playground(pilot).query_one(RunList).option_count == 1
+
+
+async def test_what_is_thought_is_folded_until_a_key_unfolds_it(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        view = screen.query_one(ThinkingView)
+        assert not view.display
+        server.thoughts = ["Let me ", "see."]
+        await run(pilot)
+        await until(pilot, lambda: "stop" in figures(pilot))
+        assert (answer(pilot), view.text) == ("Hello world.", "Let me see.")
+        assert "4 tokens, 2 thinking" in figures(pilot)
+        assert view.display
+        text, line = view.query_one("#thinking-text"), view.query_one("#thinking-line", Static)
+        assert not text.display
+        assert "thinking, 2 tokens" in str(line.content)
+        screen.query_one(AnswerPane).action_unfold()
+        assert text.display
+        screen.query_one(AnswerPane).action_unfold()
+        assert not text.display
+        server.thoughts = []
+        await run(pilot)
+        await until(pilot, lambda: not view.display)
 
 
 async def test_changed_text_makes_a_version_by_itself(open_app: OpenApp, sample: Workspace) -> None:

@@ -285,8 +285,7 @@ class Completions:
             with self._generator.admitted(caller.client, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
-                        if messages[-1]["event"] == "done":
-                            opened = b"" if begun else teller.opened(messages)
+                        opened = b"" if begun else teller.opened(messages)
                         if out := opened + teller.stream(choice, messages):
                             begun = True
                             yield out
