@@ -203,8 +203,10 @@ class _Runner:
                 answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
                 part.append((case, repeat, _with_asked(answer, case, messages)))
             parts.append(part)
+        if not parts:
+            return rest
         # While answers are kept, the next ones are scored.
-        scoring = asyncio.create_task(self._scored(parts[0], asker)) if parts else None
+        scoring: asyncio.Task[list[dict[str, Score]]] | None = asyncio.create_task(self._scored(parts[0], asker))
         try:
             for part, following in zip(parts, [*parts[1:], None], strict=True):
                 assert scoring is not None
