@@ -118,7 +118,7 @@ def _add_prompts(folder: Path, store: PromptStore, drafts: Drafts) -> None:
         file_ = prompt_files.parse(path.read_text(encoding="utf-8"), path.name)
         if file_.prompt in known:
             continue
-        versions, _ = prompt_files.load(store, file_)
+        versions = prompt_files.load(store, file_).versions
         last = versions[-1]
         draft = Draft(system=last.system, template=last.template, variables=file_.variables, base=last.number)
         drafts.save(file_.prompt, draft)

@@ -128,6 +128,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("playground.model", "m,f4", "Model", "Choose the model.", show=True, pane="answer"),
     Action("playground.parameters", "p,f6", "Parameters", "Set temperature, seed and the other parameters.", pane="answer"),
+    Action("playground.tools", "t,alt+m", "Tools", "Add tool servers and switch on the tools that runs offer to the model.", pane="answer"),
     Action("playground.new", "n,f7", "New", "Start a new prompt.", pane="prompts"),
     Action("playground.label", "l,f8", "Label", "Point a label, such as production, at the version.", pane="versions"),
     Action("playground.mark", "space,ctrl+t", "Mark", "Mark the version to compare with.", pane="versions"),

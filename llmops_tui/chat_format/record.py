@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from llmops_tui.chat_format.marks import is_mark, tokens
+
 Style = Literal["object", "json", "parameters", "python", "bare"]
 Hole = Literal["name", "id", "index", "arguments"]
 
@@ -187,6 +189,20 @@ class ChatFormat:
     parts: bool = False
     own: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def role_marks(self) -> frozenset[str]:
+        """The marks that begin and end turns of people and of the assistant."""
+        turns = [one for one in (self.user, self.assistant, self.system) if one is not None]
+        texts = [text for one in turns for text in (one.before, one.after)] + list(self.ends)
+        return frozenset(token for text in texts for token in tokens(text) if is_mark(token))
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The marks at which an answer is over when a model writes them: not one that also ends its thinking."""
+        within = self.thinking.marks.after.strip() if self.thinking is not None else ""
+        firsts = [next(iter(tokens(end)), "") for end in self.ends]
+        return tuple(dict.fromkeys(one for one in firsts if is_mark(one) and one != within))
 
     def opening_of(self, prompt: str) -> str:
         """What a rendered prompt has written of the answer already."""

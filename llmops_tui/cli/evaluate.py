@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmops_tui.cli import evaluate_models, evaluate_report
-from llmops_tui.cli.evaluate_options import RunName, SuiteName, store_of, suite_of
+from llmops_tui.cli.evaluate_options import Fresh, RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
@@ -36,8 +35,12 @@ def run(
         int, typer.Option(min=0, max=64, help="Number of parallel requests; 0: the value from the settings.")
     ] = 0,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Run a sample of this many cases, drawn with the suite's seed.")
+        int | None,
+        typer.Option(
+            min=1, help="Run a sample of this many cases, drawn with the suite's seed; the suite stays as it is."
+        ),
     ] = None,
+    fresh: Fresh = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Run every case of a suite, score the answers, and print each metric with its interval; one job for all columns."""
@@ -46,9 +49,7 @@ def run(
     # The job loads models by them; what is wrong in them is told here, where somebody reads it.
     _ = session.settings
     version = suite_of(store, given)
-    if limit is not None:
-        version = store.save_suite(version.suite.model_copy(update={"limit": limit}), counted(limit, "case"))
-    runs = store.start(version, store.columns(version.suite, models, prompts, parallel))
+    runs = store.start(version, store.columns(version.suite, models, prompts, parallel, limit=limit, fresh=fresh))
     names = [entry.name for entry in runs]
     if not detach:
         _follow(session, store, names)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmops_tui.cli.evaluate_options import Fresh
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import session_of
 from llmops_tui.counts import counted
@@ -15,7 +17,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.regular_files import read_regular_text
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.records import Judged, Rung
+    from llmops_tui.evaluation.model_records import Rung
+    from llmops_tui.evaluation.records import Judged
 
 
 def add_to(app: typer.Typer) -> None:
@@ -78,6 +81,7 @@ def ladder(
     file: Annotated[Path, typer.Option(help="A text of the domain that the model is used for.")],
     kinds: Annotated[list[str] | None, typer.Option("--type", help="A quantization type; repeatable.")] = None,
     suite: Annotated[str | None, typer.Option(help="Also run this suite on every type.")] = None,
+    fresh: Fresh = False,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Quantize a model to several types and measure the loss of each: perplexity, KL divergence, top token; as a job."""
@@ -96,7 +100,8 @@ def ladder(
     if suite is not None:
         store = store_of(session)
         version = suite_of(store, suite)
-        runs = store.start(version, store.columns(version.suite, [step["model"] for step in found["steps"]]))
+        models = [step["model"] for step in found["steps"]]
+        runs = store.start(version, store.columns(version.suite, models, fresh=fresh))
         found["runs"] = [run.name for run in runs]
     rows = [
         (s["model"], s["type"], round(s["size_bytes"] / 1e6, 1), *(_cells(s) if "kl" in s else ("", "", "", "")))
@@ -120,6 +125,7 @@ def pairwise(
     rubric: Annotated[
         str, typer.Option(help="The criterion that the judge applies.")
     ] = "Which answer is more correct and more helpful?",
+    fresh: Fresh = False,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Have a judge model compare the answers of two runs, in both orders; reports its position bias."""
@@ -140,6 +146,7 @@ def pairwise(
         "candidate": store.get(candidate).name,
         "model": judge,
         "rubric": rubric,
+        "since": time.time() if fresh else None,
     }
     title = f"judge {baseline} and {candidate}"
     found = run_job(session, kind="judge", title=title, entry=ENTRY, arguments=arguments, detach=detach)

@@ -10,8 +10,8 @@ import typer
 from llmops_tui.cli.evaluate_options import RunName, store_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.safe_text import safe_line
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.safe_text import safe_line, safe_text
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
@@ -56,12 +56,14 @@ def first_figure(state: EvalState) -> str:
 
 def run_text(session: Session, state: EvalState) -> str:
     """A run for people."""
+    from llmops_tui.evaluation.kept_summary import cache_told
+
     run, summary = state.run, state.run.summary
     head = f"{run.name}: {state.state} · {run.suite_ref} · {run.column}"
     if summary is None:
         return head + (f" · {state.told}" if state.told else "")
     rows = [(n, figure_text(f), f["n"], f["unusable"] or "", f["method"]) for n, f in summary["metrics"].items()]
-    cached = f", {summary['cached']:,} from the cache" if summary["cached"] else ""
+    cached = f", {cache_told(summary)}" if summary["cached"] else ""
     errors = f", {summary['errors']:,} refused" if summary["errors"] else ""
     early = " (stopped early: the interval is narrow enough)" if summary.get("stopped_early") else ""
     answers = counted(summary["answers"], "answer")
@@ -94,6 +96,8 @@ def _judges(summary: RunSummary) -> list[str]:
                 if facts["kappa"] is not None
                 else (f"not calibrated: {facts['human_labels']} human labels")
             )
+            if facts.get("kappa_quadratic") is not None:
+                kappa += f", with quadratic weights {facts['kappa_quadratic']:.2f}"
             lines.append(
                 f"{name}: judged by {facts['judge']}; {kappa}; {counted(figure['unusable'], 'grade')} unusable"
             )
@@ -135,47 +139,68 @@ def show(
     failures: Annotated[
         bool, typer.Option("--failures", help="Show the cases that are wrong, refused or unscored.")
     ] = False,
+    case: Annotated[
+        int | None,
+        typer.Option(help="Show one case, by its number: what the model was asked, and what a judge was sent."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
-    """Show the metrics of a run, or with --failures its failed cases."""
+    """Show the metrics of a run, or with --failures its failed cases, or with --case all that is kept of one."""
+    from llmops_tui.evaluation.failures import failed_results, failure_record
     from llmops_tui.evaluation.run_comparison import results_so_far
 
     session = session_of(context)
     store = store_of(session)
     state = store.state(store.get(name))
+    if case is not None:
+        there = [r for r in results_so_far(state.run) if r.case.index == case]
+        if not there:
+            raise NotFoundError(
+                "case", str(case), f"llmops eval show {name} --failures lists cases with their numbers."
+            )
+        answers = [_case_data(r) for r in there]
+        session.emit({"run": name, "case": case, "answers": answers}, lambda: "\n\n".join(map(_case_text, there)))
+        return
     if not failures:
         session.emit(state.as_dict(), lambda: run_text(session, state))
         return
-    binary = {n for n, f in (state.run.summary or {}).get("metrics", {}).items() if f["binary"]}
-    found = [r for r in results_so_far(state.run) if _failed(r, binary)]
-    data = {
-        "run": name,
-        "total": len(found),
-        "failures": [
-            {
-                "case": r.case.index,
-                "row": r.case.row,
-                "variation": r.case.variation,
-                "expected": r.case.expected,
-                "output": r.answer.text,
-                "error": r.answer.error,
-                "trace": r.answer.trace,
-                "scores": {n: s.value for n, s in r.scores.items()},
-                "reasons": {n: s.reason for n, s in r.scores.items() if s.reason},
-            }
-            for r in found[:limit]
-        ],
-    }
+    found = failed_results(state.run)
+    data = {"run": name, "total": len(found), "failures": [failure_record(r) for r in found[:limit]]}
     rows = [(r.case.index, safe_line(r.answer.text or r.answer.error, _SHOWN), _reasons(r)) for r in found[:limit]]
     session.emit(data, lambda: session.rows(("case", "answer", "why"), rows, len(found)))
 
 
-def _failed(result: Result, binary: set[str]) -> bool:
-    if result.answer.error:
-        return True
-    return any(s.value is None or (n in binary and s.value < 1) for n, s in result.scores.items() if n in binary) or (
-        not binary and any(s.reason for s in result.scores.values())
-    )
+def _case_data(result: Result) -> dict[str, object]:
+    from llmops_tui.evaluation.metrics.model_graded import conversation_of
+
+    case, answer = result.case, result.answer
+    return {
+        "repeat": result.repeat,
+        "variables": case.variables,
+        "asked": list(conversation_of(case, answer)),
+        "expected": case.expected,
+        "output": answer.text,
+        "error": answer.error,
+        "trace": answer.trace,
+        "cached": answer.cached,
+        "kept_at": answer.kept_at,
+        "scores": {n: {"value": s.value, "reason": s.reason, "detail": s.detail} for n, s in result.scores.items()},
+    }
+
+
+def _case_text(result: Result) -> str:
+    from llmops_tui.evaluation.metrics.model_graded import conversation_of
+
+    case, answer = result.case, result.answer
+    lines = [f"case {case.index}" + (f", answer {result.repeat + 1}" if result.repeat else "")]
+    lines += [f"{m.get('role')}: {m.get('content')}" for m in conversation_of(case, answer)]
+    lines += [f"expected: {case.expected_text}"] if case.expected is not None else []
+    lines.append(f"answer: {answer.text or answer.error}")
+    for name, score in result.scores.items():
+        value = "without a score" if score.value is None else f"{score.value:.4g}"
+        lines.append(f"{name}: {value}  {score.reason}".rstrip())
+        lines += [f"  sent to the judge as {m['role']}: {m['content']}" for m in score.detail.get("sent") or ()]
+    return safe_text("\n".join(lines))
 
 
 def _reasons(result: Result) -> str:

@@ -17,7 +17,10 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import text_of
 
 if TYPE_CHECKING:
-    from llmops_tui.prompts.records import Answered
+    from llmops_tui.cli.tool_calls import Offer
+    from llmops_tui.models.registry import Model
+    from llmops_tui.prompts.records import Answered, CallRecord
+    from llmops_tui.prompts.runs import PromptRunner, RunRequest
 
 app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -149,6 +152,12 @@ def tag(
     suite: Annotated[
         str | None, typer.Option("--gate", metavar="SUITE", help="Only if the gate of this suite passes.")
     ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", help="With --gate: the model whose runs count; repeatable. Default: those of the suite."
+        ),
+    ] = None,
 ) -> None:
     """Point a label at a version, to deploy it or roll back. Exit 1 if a gate fails."""
     from llmops_tui.prompts.store import PromptStore
@@ -156,27 +165,29 @@ def tag(
     session = session_of(context)
     store = PromptStore(session.catalog)
     version = store.get(ref)
+    if models and suite is None:
+        raise InputRefusedError("bad_option", "--model says whose runs count for a gate", "Add --gate SUITE.")
     if remove:
         store.remove_label(version.prompt, label)
         version = store.get(version.ref)
     else:
         if suite is not None:
-            _pass_gate(session, ref, label, suite)
+            _pass_gate(session, ref, label, suite, models or [])
         version = store.move_label(ref, label)
     session.emit(version.as_dict(), lambda: f"{version.ref}: {' '.join(version.labels) or 'no labels'}")
 
 
-def _pass_gate(session: Session, ref: str, label: str, suite: str) -> None:
+def _pass_gate(session: Session, ref: str, label: str, suite: str, models: list[str]) -> None:
     """Stop where the rules of a suite say no.
 
     Raises:
         LlmopsError: ``gate_closed``.
     """
     from llmops_tui.evaluation.gates import passes
-    from llmops_tui.evaluation.run_comparison import promotion
+    from llmops_tui.evaluation.promotion import promotion
     from llmops_tui.evaluation.store import EvaluationStore
 
-    rulings = promotion(EvaluationStore(session.workspace), ref, label, suite)
+    rulings = promotion(EvaluationStore(session.workspace), ref, label, suite, models)
     for ruling in rulings:
         session.say(f"{ruling.outcome:7}{ruling.rule}: {ruling.why}")
     if not passes(rulings):
@@ -211,17 +222,34 @@ def export(
 
 @app.command("import")
 def import_(
-    context: typer.Context, file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")]
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")],
+    move_labels: Annotated[
+        bool, typer.Option("--move-labels", help="Also move labels that are on other versions here.")
+    ] = False,
 ) -> None:
-    """Import versions from a YAML file; existing versions are left unchanged."""
+    """Import versions from a YAML file; existing versions, and labels that are set here, are left unchanged."""
     from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
     parsed = prompt_files.parse(_read_text(file, None, "the file"), str(file))
-    saved, created = prompt_files.load(PromptStore(session.catalog), parsed)
-    facts = {"prompt": parsed.prompt, "versions": [v.number for v in saved], "created": created}
-    session.emit(facts, lambda: f"{parsed.prompt}: {created} new of {counted(len(saved), 'version')}")
+    loaded = prompt_files.load(PromptStore(session.catalog), parsed, move_labels=move_labels)
+    facts = {
+        "prompt": parsed.prompt,
+        "versions": [v.number for v in loaded.versions],
+        "created": loaded.created,
+        "labels": [change.as_dict() for change in loaded.labels],
+    }
+    lines = [f"{parsed.prompt}: {loaded.created} new of {counted(len(loaded.versions), 'version')}"]
+    for change in loaded.labels:
+        was = "" if change.before is None else f", was @{change.before}"
+        lines.append(
+            f"{change.label} is now @{change.number}{was}"
+            if change.moved
+            else f"{change.label} stays on @{change.before}; the file has it on @{change.number} (--move-labels moves it)"
+        )
+    session.emit(facts, lambda: "\n".join(lines))
 
 
 @app.command()
@@ -255,9 +283,16 @@ def run(
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
+    mcp: Annotated[
+        list[str] | None, typer.Option("--mcp", metavar="SERVER", help="Offer the tools of this server; repeatable.")
+    ] = None,
+    approve_tools: Annotated[
+        bool, typer.Option("--approve-tools", help="Make the calls of the model without asking; for scripts.")
+    ] = False,
 ) -> None:
     """Run a version on a model; the answer streams to stdout."""
     from llmops_tui.cli.generate import parameters_from
+    from llmops_tui.cli.tool_calls import offering
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
@@ -282,7 +317,8 @@ def run(
     chosen = ModelRegistry(catalog).get(model)
     renderer = TemplateRenderer()
     try:
-        data = asyncio.run(_run(session, PromptRunner(catalog, event_log, renderer, opener(session)), request, chosen))
+        runner = PromptRunner(catalog, event_log, renderer, opener(session))
+        data = asyncio.run(_run(session, runner, request, chosen, offering(session, mcp or [], approve=approve_tools)))
     finally:
         renderer.close()
     if session.options.json:
@@ -298,25 +334,30 @@ def run(
     )
 
 
-async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answered:
+async def _run(session: Session, runner: PromptRunner, request: RunRequest, model: Model, offer: Offer) -> Answered:
     from llmops_tui.cli.generate import figures_of
+    from llmops_tui.cli.tool_calls import called
 
     text: list[str] = []
     thoughts: list[str] = []
+    calls: list[CallRecord] = []
     run_id, end = "", None
-    async for step in runner.run(request, model):
-        run_id = step.run_id
-        if step.stage == "text":
-            text.append(step.text)
-            if not session.options.json:
-                session.stream(step.text)
-        elif step.stage == "thinking":
-            thoughts.append(step.text)
-        elif step.stage == "finished":
-            end = step.end
+    async with offer as tools:
+        async for step in runner.run(request, model, tools):
+            run_id = step.run_id
+            if step.stage == "text":
+                text.append(step.text)
+                if not session.options.json:
+                    session.stream(step.text)
+            elif step.stage == "thinking":
+                thoughts.append(step.text)
+            elif step.call is not None:
+                calls += called(session, step.call)
+            elif step.stage == "finished":
+                end = step.end
     assert end is not None
     tokens, times = figures_of(end.timings)
-    return {
+    answered: Answered = {
         "run": run_id,
         "text": "".join(text),
         "thinking": "".join(thoughts),
@@ -324,6 +365,7 @@ async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answe
         "usage": tokens,
         "timing": times,
     }
+    return answered if tools is None else {**answered, "calls": calls}
 
 
 def _variables(given: list[str]) -> dict[str, str]:

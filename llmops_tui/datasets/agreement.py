@@ -1,4 +1,4 @@
-"""Annotator agreement beyond chance: Cohen's kappa and Krippendorff's alpha with missing values."""
+"""Annotator agreement beyond chance: Cohen's kappa, plain and weighted, and Krippendorff's alpha with missing values."""
 
 from __future__ import annotations
 
@@ -18,6 +18,23 @@ def cohen_kappa(left: Sequence[Hashable], right: Sequence[Hashable]) -> float | 
     a, b = Counter(left), Counter(right)
     chance = sum(a[value] * b[value] for value in a) / n**2
     return None if chance == 1 else (agreed - chance) / (1 - chance)
+
+
+def quadratic_kappa(left: Sequence[float], right: Sequence[float]) -> float | None:
+    """Kappa with quadratic weights: of grades on a scale, where to be one point off is less than to be four.
+
+    Grades need not be whole: of whole ones it is the weighted kappa of Cohen, "Weighted Kappa", Psychological Bulletin 70,
+    1968; of others the same quotient of squared differences, those of each pair over those of all pairs. None where there is
+    nothing to agree on.
+    """
+    n = len(left)
+    if n == 0 or n != len(right):
+        return None
+    seen = sum((a - b) ** 2 for a, b in zip(left, right, strict=True)) / n
+    # The mean over all pairs of (a - b)², from the means and the mean squares.
+    squares = (sum(a * a for a in left) + sum(b * b for b in right)) / n
+    chance = squares - 2 * (sum(left) / n) * (sum(right) / n)
+    return None if chance <= 1e-12 else 1 - seen / chance
 
 
 def krippendorff_alpha(items: Sequence[Mapping[str, Hashable]]) -> float | None:

@@ -29,10 +29,14 @@ _KNOWN = {"vars", "expected", "context", "choices", "group", "slices", "messages
 
 @dataclass(frozen=True)
 class CaseSet:
-    """The cases of a suite, the dataset they come from where they do, and the hash of all of them."""
+    """The cases that are asked, the dataset they come from where they do, and the hash of all of them.
+
+    ``of`` is how many the suite has, without variations: a run may ask only some of them.
+    """
 
     cases: tuple[Case, ...]
     dataset: DatasetVersion | None
+    of: int
 
     @property
     def sha256(self) -> str:
@@ -56,8 +60,8 @@ def with_dataset(suite: Suite, datasets: DatasetStore) -> Suite:
     return suite.model_copy(update={"cases": datasets.get(suite.cases).ref})
 
 
-def build_cases(suite: Suite, datasets: DatasetStore) -> CaseSet:
-    """All cases, with their variations behind them.
+def build_cases(suite: Suite, datasets: DatasetStore, limit: int | None = None) -> CaseSet:
+    """All cases, with their variations behind them; with a limit a sample of those that the suite has.
 
     Raises:
         InputRefusedError: ``missing_column``: a path leads nowhere in a row; ``no_cases``.
@@ -68,14 +72,21 @@ def build_cases(suite: Suite, datasets: DatasetStore) -> CaseSet:
         raise InputRefusedError(
             "no_cases", f"suite {suite.name!r} has no cases", "Add some, or choose another dataset."
         )
-    if suite.limit is not None and suite.limit < len(found):
-        # Drawn, since rows often stand in an order; then in that order again.
-        chosen = random.Random(suite.seed).sample(range(len(found)), suite.limit)  # noqa: S311
-        found = [found[i] for i in sorted(chosen)]
-    elif suite.until is not None:
+    found = _drawn(found, suite.limit, suite.seed)
+    of = len(found)
+    found = _drawn(found, limit, suite.seed)
+    if suite.until is not None:
         # Stopping early is only fair where the order says nothing.
         random.Random(suite.seed).shuffle(found)  # noqa: S311
-    return CaseSet(tuple(_numbered(_with_variations(suite, found))), version)
+    return CaseSet(tuple(_numbered(_with_variations(suite, found))), version, of)
+
+
+def _drawn(found: list[tuple[Case, Any]], limit: int | None, seed: int) -> list[tuple[Case, Any]]:
+    """A sample of the cases: drawn, since rows often stand in an order; then in that order again."""
+    if limit is None or limit >= len(found):
+        return found
+    chosen = random.Random(seed).sample(range(len(found)), limit)  # noqa: S311
+    return [found[i] for i in sorted(chosen)]
 
 
 def _numbered(cases: Iterable[tuple[Case, Any]]) -> Iterator[Case]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.records import Manifest
 from llmops_tui.evaluation.run import EvalRun
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
@@ -13,7 +15,7 @@ _AXES = {
     "prompt": ("prompt_sha256",), "model": ("model_sha256", "adapter_sha256"), "parameters": ("parameters",),
 }  # fmt: skip
 _MUST = {
-    "engine": "the engine", "judges": "the judge or its prompt", "repeats": "the number of answers a case",
+    "judges": "the judge or its prompt", "repeats": "the number of answers a case",
     "response_format_sha256": "the schema that answers must follow", "raw": "whether a chat template is used",
 }  # fmt: skip
 
@@ -33,8 +35,19 @@ class Comparable:
     changed: tuple[str, ...]
 
 
-def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comparable:
-    """Whether two runs may be compared, by their manifests; ``common`` are cases that both have, of so many each."""
+def comparable(
+    a: EvalRun,
+    b: EvalRun,
+    common: int,
+    of: tuple[int, int],
+    otherwise: Sequence[str] = (),
+    apart: Sequence[str] = (),
+) -> Comparable:
+    """Whether two runs may be compared, by their manifests; ``common`` are cases that both have, of so many each.
+
+    ``otherwise`` are metrics of single cases which measure the same case in different ways, ``apart`` those that only one of
+    the runs has.
+    """
     refused: list[str] = []
     notes: list[str] = []
     one, two = a.manifest, b.manifest
@@ -58,7 +71,18 @@ def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comp
         for name in sorted(shared)
         if one["metrics"][name] != two["metrics"][name]
     ]
+    refused += [f"{name} is measured in different ways" for name in otherwise if name not in shared]
+    first, second = one.get("metric_sources") or {}, two.get("metric_sources") or {}
+    refused += [
+        f"{name}, by which answers are measured, differs: {_told(first[name])} and {_told(second[name])}"
+        for name in sorted(set(first) & set(second))
+        if first[name] != second[name]
+    ]
+    if alone := sorted({*set(one["metrics"]) ^ set(two["metrics"]), *apart}):
+        notes.append(f"{', '.join(alone)} {'is' if len(alone) == 1 else 'are'} measured in one of them only")
+    _engines(one, two, refused, notes)
     changed = tuple(axis for axis, names in _AXES.items() if any(one.get(n) != two.get(n) for n in names))
+    _servers(one, two, notes)
     if (
         "prompt" not in changed
         and one["cases_sha256"] == two["cases_sha256"]
@@ -69,13 +93,35 @@ def comparable(a: EvalRun, b: EvalRun, common: int, of: tuple[int, int]) -> Comp
         refused.append("the chat template differs, though the model is the same")
     if len(changed) > 1:
         notes.append(f"{' and '.join(changed)} differ: a difference cannot be attributed to one of them")
-    if not changed:
+    if not changed and not alone and not notes and not refused:
         notes.append("prompt, model and parameters are the same: both runs are the same experiment")
     if one.get("parallel") != two.get("parallel"):
         notes.append(
             f"they ran {one.get('parallel')} and {two.get('parallel')} requests in parallel: their times are not comparable"
         )
     return Comparable(tuple(refused), tuple(notes), changed)
+
+
+def _servers(one: Manifest, two: Manifest, notes: list[str]) -> None:
+    """What remote servers called themselves in both runs: where that differs, so may what answered."""
+    first, second = one.get("fingerprints") or {}, two.get("fingerprints") or {}
+    notes += [
+        f"the server of {name} calls itself {' and '.join(second[name])}, and {' and '.join(first[name])} before: what answers "
+        "behind it has changed"
+        for name in sorted(first.keys() & second.keys())
+        if first[name] != second[name]
+    ]
+
+
+def _engines(one: Manifest, two: Manifest, refused: list[str], notes: list[str]) -> None:
+    """What computes the answers: of our own engine it must be the same, of a server of somebody else's it cannot be known."""
+    if one.get("engine") == two.get("engine"):
+        return
+    told = f"{_told(one.get('engine'))} and {_told(two.get('engine'))}"
+    if any(str(made.get("engine") or "").startswith(("http://", "https://")) for made in (one, two)):
+        notes.append(f"the engine differs: {told}; how a server computes is not known, and belongs to the difference")
+    else:
+        refused.insert(0, f"the engine differs: {told}")
 
 
 def _told(value: Any) -> str:

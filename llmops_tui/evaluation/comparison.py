@@ -11,6 +11,7 @@ import numpy as np
 
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparability import Comparable, comparable
+from llmops_tui.evaluation.measures import measured_otherwise
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
@@ -247,7 +248,10 @@ def compare(
     counts = (len({r.case.key for r in left}), len({r.case.key for r in right}))
     left, right = ([r for r in part if r.case.key in keys] for part in (left, right))
     chosen = metric or (metrics[0].called if metrics else "")
-    result = Comparison(base_run, run, comparable(base_run, run, len(keys), counts), chosen)
+    may = comparable(
+        base_run, run, len(keys), counts, *measured_otherwise([r.case for r in left], [r.case for r in right])
+    )
+    result = Comparison(base_run, run, may, chosen)
     everything = [*metrics, *(m for m in ALWAYS if m.called not in {given.called for given in metrics})]
     result.differences = _differences(left, right, everything, resamples)
     main = next((m for m in everything if m.called == chosen), None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.comparison import Comparison, Difference, points
 from llmops_tui.evaluation.records import RunSummary
@@ -155,6 +156,8 @@ def _absolute(rule: Rule, summary: RunSummary) -> Ruling:
     told = f"{rule.metric} {rule.percentile} is {value:.4g}".replace("  ", " ")
     if not rule.percentile and low is not None:
         told += f" (95 % {low:.4g} to {high:.4g}, n {figure['n']:,})"
+    if figure["unusable"]:
+        told += f"; {counted(figure['unusable'], 'answer')} without a score"
     checked = value
     if rule.surely and low is not None and high is not None:
         checked = low if rule.sign.startswith(">") else high

@@ -5,6 +5,7 @@ What has to be there is in :mod:`llmops_tui.workspace.json_columns`; whoever sho
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -41,6 +42,17 @@ def whole(summary: JsonObject | None) -> RunSummary | None:
     if overlap := made.get("overlap"):
         made["overlap"] = _overlap(overlap)
     return cast("RunSummary", made)
+
+
+def answered_at(at: float | None) -> str:
+    """When an answer from the cache was given, in words."""
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def cache_told(summary: RunSummary) -> str:
+    """How many answers came from the cache, and how old they may be."""
+    oldest = answered_at(summary.get("oldest"))
+    return f"{summary['cached']:,} from the cache" + (f" (the oldest of {oldest})" if oldest else "")
 
 
 def _with(usual: JsonObject, found: Mapping[Any, Any]) -> JsonObject:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.records import Ladder, Measured, MeasuredLine, Rung
+from llmops_tui.evaluation.model_records import Ladder, Measured, MeasuredLine, Rung
 from llmops_tui.inference.native_process import run_native
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from llmops_tui.evaluation.records import Measured
+from llmops_tui.evaluation.model_records import Measured
 from llmops_tui.training.export.gguf_worker import GgufModel
 
 

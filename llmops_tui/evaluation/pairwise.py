@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,20 @@ import numpy.typing as npt
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.comparison import Pair, pairs_of
 from llmops_tui.evaluation.judges import PREFIX, Question, ask_judge
-from llmops_tui.evaluation.metrics.model_graded import Asking, grade_masses
+from llmops_tui.evaluation.metrics.model_graded import (
+    Asking,
+    conversation_of,
+    conversation_text,
+    grade_masses,
+    names_something,
+)
 from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.model_calls import Asker
+from llmops_tui.evaluation.runner.rendering import render_all
+from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.store import EvaluationStore
@@ -36,13 +45,16 @@ SYSTEM = "You compare two answers. You reply with 1 or 2 and nothing else."
 TEMPLATE = """Which of the two answers is better by this rubric?
 {{ rubric }}
 
-Question:
-{{ question }}
-{% if expected %}
-Reference answer:
-{{ expected }}
-{% endif %}
-Answer 1:
+{% if first_question == second_question %}Conversation:
+{{ first_question }}
+
+{% else %}Conversation of answer 1:
+{{ first_question }}
+
+Conversation of answer 2:
+{{ second_question }}
+
+{% endif %}Answer 1:
 {{ first }}
 
 Answer 2:
@@ -77,7 +89,9 @@ class Decision:
 
 
 async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decision:
-    """Ask the judge about one case, in both orders.
+    """Ask the judge about one case, in both orders: it sees the conversations as the models got them, and the rubric.
+
+    What a case has beside is sent where the rubric names it: its variables, ``{{ expected }}`` and ``{{ context }}``.
 
     Zheng et al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", 2023, section 3.4, on both orders.
     """
@@ -85,20 +99,23 @@ async def decide(pair: Pair, rubric: str, model: str, asking: Asking) -> Decisio
         # There is no answer to decide about.
         return Decision(None, None)
     case = pair.candidate.case
-    turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
-    question = Question(
-        rubric,
-        "\n".join(turns or map(str, case.variables.values())),
-        case.expected_text if case.expected is not None else "",
+    expected = case.expected_text if case.expected is not None else ""
+    asked_old, asked_new = (
+        conversation_text(conversation_of(result.case, result.answer)) for result in (pair.baseline, pair.candidate)
     )
+    named = {**case.variables, "context": case.context, "expected": expected}
+    rubric = await asking.render(rubric, named) if names_something(rubric) else rubric
     old, new = pair.baseline.answer.text, pair.candidate.answer.text
+    question = Question(rubric, asked_new, expected)
     if model.startswith(PREFIX):
         when_first = await asyncio.to_thread(ask_judge, model, question, new, old)
         when_second = await asyncio.to_thread(ask_judge, model, question, old, new)
         return Decision(when_first, None if when_second is None else 1 - when_second)
     found = []
-    for first, second, wanted in ((new, old, "1"), (old, new, "2")):
-        text = await asking.render(TEMPLATE, {**asdict(question), "first": first, "second": second})
+    newer, older = (new, asked_new), (old, asked_old)
+    for (first, first_asked), (second, second_asked), wanted in ((newer, older, "1"), (older, newer, "2")):
+        questions = {"first_question": first_asked, "second_question": second_asked}
+        text = await asking.render(TEMPLATE, {"rubric": rubric, "first": first, "second": second, **questions})
         body: dict[str, Any] = {
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}],
             "temperature": 0.0,
@@ -158,16 +175,31 @@ def _mean(values: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64] | Non
     }
 
 
-def run(context: JobContext, baseline: str, candidate: str, model: str, rubric: str) -> Judged:
-    """The job: judge every case that two runs have in common."""
+def _told_what_was_asked(
+    store: EvaluationStore, run: EvalRun, results: list[Result], renderer: TemplateRenderer
+) -> list[Result]:
+    """Results with the conversations that they answer; runs of earlier versions do not have them, so they are made again."""
+    left = [r for r in results if not r.answer.asked and not r.case.messages]
+    if not left or not run.asked.prompt:
+        return results
+    rendered = render_all([r.case for r in left], store.prompts.get(run.asked.prompt), renderer)
+    known = {id(r): tuple(messages) for r, messages in zip(left, rendered, strict=True)}
+    return [replace(r, answer=replace(r.answer, asked=known[id(r)])) if id(r) in known else r for r in results]
+
+
+def run(
+    context: JobContext, baseline: str, candidate: str, model: str, rubric: str, since: float | None = None
+) -> Judged:
+    """The job: judge every case that two runs have in common; with ``since``, by no verdict that was given before."""
     store = EvaluationStore(context.workspace)
     a, b = store.get(baseline), store.get(candidate)
-    pairs = pairs_of(results_of(a), results_of(b), "", 1)
-    if not pairs:
-        raise LlmopsError("not_comparable", f"{baseline} and {candidate} have no case in common")
     renderer = TemplateRenderer()
     try:
-        decisions = asyncio.run(_decide_all(context, store, pairs, model, rubric, renderer))
+        left, right = (_told_what_was_asked(store, one, results_of(one), renderer) for one in (a, b))
+        pairs = pairs_of(left, right, "", 1)
+        if not pairs:
+            raise LlmopsError("not_comparable", f"{baseline} and {candidate} have no case in common")
+        decisions = asyncio.run(_decide_all(context, store, pairs, model, rubric, renderer, since))
     finally:
         renderer.close()
     return {"baseline": baseline, "candidate": candidate, **summary(pairs, decisions, model)}
@@ -180,16 +212,18 @@ async def _decide_all(
     model: str,
     rubric: str,
     renderer: TemplateRenderer,
+    since: float | None,
 ) -> list[Decision]:
     options = options_from(load_settings()[0])
     supervisor = ServerSupervisor(context.workspace)
-    cache = AnswerCache(context.workspace)
+    cache = AnswerCache(context.workspace, since)
     asker = Asker(
         store.registry,
         cache,
         lambda m: open_endpoint(supervisor, m, options),
         options=options,
         renderer=renderer,
+        within=context.job_id,
     )
     done = 0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.evaluation.records import PerplexityRecord
+from llmops_tui.evaluation.model_records import PerplexityRecord
 from llmops_tui.evaluation.statistics.bootstrap import Interval, bca
 from llmops_tui.inference.client import ModelClient
 

@@ -31,6 +31,7 @@ class Facts(TypedDict, total=False):
     wrong_fields: dict[str, int]
     judge: str
     kappa: float | None
+    kappa_quadratic: float | None
     human_labels: int
     mass_on_scale: float | None
     signature: str
@@ -127,13 +128,14 @@ class OverlapFacts(TypedDict, total=False):
 
 
 class RunSummary(TypedDict, total=False):
-    """The figures of a run, by metric."""
+    """The figures of a run, by metric; ``oldest`` is when the oldest answer from the cache was given."""
 
     cases: int
     of: int
     answers: int
     errors: int
     cached: int
+    oldest: float | None
     stopped_early: bool
     metrics: dict[str, Figure]
     variations: list[VariationRecord]
@@ -154,10 +156,16 @@ class JudgeFacts(TypedDict, total=False):
 
 
 class Manifest(TypedDict, total=False):
-    """All that the figures of a run depend on, mostly as SHA-256; empty until it has ended well."""
+    """All that the figures of a run depend on, mostly as SHA-256; empty until it has ended well.
+
+    ``cases_of`` is the number of cases the suite has, of which a run with a limit asked some. ``metric_sources`` has what
+    the metrics of the suite and of single cases measure with: models, kept prompts and packages, by hash or version.
+    ``fingerprints`` are what remote servers called themselves while they answered.
+    """
 
     suite_sha256: str
     cases_sha256: str
+    cases_of: int
     dataset: str | None
     dataset_sha256: str | None
     rendered_sha256: str
@@ -176,7 +184,10 @@ class Manifest(TypedDict, total=False):
     response_format_sha256: str
     raw: bool
     metrics: dict[str, str]
+    case_metrics_sha256: str
+    metric_sources: dict[str, str]
     judges: dict[str, JudgeFacts]
+    fingerprints: dict[str, list[str]]
 
 
 class SuiteRecord(TypedDict):
@@ -191,12 +202,17 @@ class SuiteRecord(TypedDict):
 
 
 class AskedRecord(TypedDict):
-    """One column of a suite's matrix; ``parallel`` 0 is as many requests at once as the server takes."""
+    """One column of a suite's matrix; ``parallel`` 0 is as many requests at once as the server takes.
+
+    ``limit`` asked only so many of the suite's cases, and ``fresh`` took no answer that was there before the run.
+    """
 
     prompt: str
     model: str
     parameters: SamplingRecord
     parallel: int
+    limit: int | None
+    fresh: bool
 
 
 class RunRecord(AskedRecord):
@@ -212,6 +228,7 @@ class RunRecord(AskedRecord):
     metrics: dict[str, Figure]
     errors: int | None
     cached: int | None
+    oldest: float | None
     costs: Costs | None
     variations: list[VariationRecord]
     manifest: Manifest
@@ -231,50 +248,6 @@ class Evaluated(TypedDict):
     """What a job that evaluates comes to."""
 
     runs: list[RunFigures]
-
-
-class Measured(TypedDict, total=False):
-    """A quantized model compared with the one it was made of: perplexities, their paired ratio, KL in nats a token."""
-
-    tokens: int
-    reference_perplexity: float
-    perplexity: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    kl: float
-    kl_p99: float
-    same_top: float
-
-
-class _Rung(TypedDict):
-    model: str
-    type: str
-    size_bytes: int
-
-
-class MeasuredLine(TypedDict, total=False):
-    """A line of the process that measures: how many windows of how many are done, or what came of it."""
-
-    done: int
-    of: int
-    result: Measured
-
-
-class Rung(_Rung, Measured, total=False):
-    """A step of a quantization ladder; the first has no measurements, the others are compared with it."""
-
-
-class _Ladder(TypedDict):
-    model: str
-    file: str
-    steps: list[Rung]
-
-
-class Ladder(_Ladder, total=False):
-    """The quantization ladder of a model on a text, with the runs of a suite where one was asked for."""
-
-    runs: list[str]
 
 
 class MeanRecord(TypedDict):
@@ -315,24 +288,6 @@ class Judged(Preference):
 
     baseline: str
     candidate: str
-
-
-class _PerplexityRecord(TypedDict):
-    perplexity: float
-    low: float
-    high: float
-    bits_per_byte: float
-    log_likelihood: float
-    tokens: int
-    bytes: int
-    window: int
-    stride: int
-
-
-class PerplexityRecord(_PerplexityRecord, total=False):
-    """The perplexity of a text; ``each`` is (token, log-probability), the first of a window having none."""
-
-    each: list[list[Any]]
 
 
 class DifferenceRecord(TypedDict):

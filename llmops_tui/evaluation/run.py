@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmops_tui.counts import counted
 from llmops_tui.evaluation.records import AskedRecord, Manifest, RunRecord, RunSummary, SuiteRecord
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.engine_wire import SamplingRecord
@@ -41,16 +42,28 @@ class SuiteVersion:
 
 @dataclass(frozen=True)
 class Asked:
-    """One column of a suite's matrix: which prompt, which model, and how it is sampled."""
+    """One column of a suite's matrix: which prompt, which model, how it is sampled, and how much of the suite is asked.
+
+    A ``limit`` asks a sample of so many cases; ``fresh`` takes no answer that was there before the run.
+    """
 
     prompt: str
     model: str
     parameters: SamplingRecord = field(default_factory=SamplingRecord)
     parallel: int = 0
+    limit: int | None = None
+    fresh: bool = False
 
     def as_dict(self) -> AskedRecord:
         """For JSON."""
-        return {"prompt": self.prompt, "model": self.model, "parameters": self.parameters, "parallel": self.parallel}
+        return {
+            "prompt": self.prompt,
+            "model": self.model,
+            "parameters": self.parameters,
+            "parallel": self.parallel,
+            "limit": self.limit,
+            "fresh": self.fresh,
+        }
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,19 @@ class EvalRun:
     @property
     def column(self) -> str:
         """What was asked, in short: model and prompt."""
-        return self.asked.model + (f" · {self.asked.prompt}" if self.asked.prompt else "")
+        parts = [self.asked.model, self.asked.prompt, f"limit {self.asked.limit:,}" if self.asked.limit else ""]
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def not_whole(self) -> str:
+        """Why a finished run does not say what its suite says of a model, as a predicate; empty where it does."""
+        summary: RunSummary = self.summary or {}
+        of = self.manifest.get("cases_of")
+        if self.asked.limit is not None and of is not None and self.asked.limit < of:
+            return f"asked {self.asked.limit:,} of {counted(of, 'case')}"
+        if errors := summary.get("errors"):
+            return f"has no answer to {errors:,} of {counted(summary['answers'], 'request')}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +145,7 @@ class EvalState:
             "metrics": summary.get("metrics", {}),
             "errors": summary.get("errors"),
             "cached": summary.get("cached"),
+            "oldest": summary.get("oldest"),
             "costs": summary.get("costs"),
             "variations": summary.get("variations", []),
             "manifest": run.manifest,

@@ -9,7 +9,7 @@ from llmops_tui.evaluation.comparison import Comparison, compare
 from llmops_tui.evaluation.gates import Ruling, judge, parse_rule
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.registry import make_metric
-from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.run import EvalRun, SuiteVersion
 from llmops_tui.evaluation.runner.results import Result, read_results
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.workspace.files import sha256_file
@@ -61,51 +61,54 @@ def compare_runs(store: EvaluationStore, baseline: str, candidate: str, metric: 
     return compare((a, first), (b, second), metrics_of_run(store, b, second), metric)
 
 
-def promotion(store: EvaluationStore, ref: str, label: str, suite: str) -> list[Ruling]:
-    """What the rules of a suite say of moving a label to a prompt version.
+def asks_the_same(store: EvaluationStore, run: EvalRun, wanted: SuiteVersion) -> bool:
+    """Whether a run asked and measured what a suite version does; rules, and which columns are asked, may differ."""
+    if run.suite_ref == wanted.ref:
+        return True
+    return store.suite(run.suite_ref).suite.asks_sha256 == wanted.suite.asks_sha256
 
-    Its newest finished run is compared with the newest one, of the same model, of the version that has the label now.
+
+def _check_whole(run: EvalRun) -> None:
+    if run.summary is None:
+        raise InputRefusedError(
+            "run_unfinished", f"run {run.name} is not finished", f"llmops eval resume {run.name} continues it."
+        )
+    if why := run.not_whole:
+        raise InputRefusedError(
+            "run_partial",
+            f"run {run.name} {why}; a gate needs all of them",
+            f"Run it whole: llmops eval run {run.suite_ref}. If the sample is meant, set limit in the suite.",
+        )
+
+
+def _rules_of_now(store: EvaluationStore, run: EvalRun) -> Sequence[str]:
+    """The rules of a run's suite, as they are now.
 
     Raises:
-        InputRefusedError: ``not_evaluated``: the version has no finished run of the suite.
+        InputRefusedError: ``run_outdated``: the suite asks or measures otherwise by now; ``no_rules``.
     """
-    version = store.prompts.get(ref)
-    runs = [run for run in store.all() if run.suite == suite and run.summary is not None]
-    found = next((run for run in runs if run.asked.prompt == version.ref), None)
-    if found is None:
+    now = store.suite(run.suite)
+    if not asks_the_same(store, run, now):
         raise InputRefusedError(
-            "not_evaluated",
-            f"{version.ref} has no finished run of suite {suite!r}",
-            f"llmops eval run {suite} --prompt {version.ref} --model MODEL makes one.",
+            "run_outdated",
+            f"run {run.name} was asked of {run.suite_ref}; {now.ref} asks or measures otherwise",
+            f"llmops eval run {now.ref} asks it as it is now; rules given with --rule apply to any run.",
         )
-    rules = store.suite(found.suite_ref).suite.rules
-    current = next((v.ref for v in store.prompts.versions(version.prompt) if label in v.labels), version.ref)
-    if current == version.ref:
-        # The first version to get a label has nothing to be compared with.
-        absolute = [rule for rule in rules if parse_rule(rule).kind == "absolute"]
-        return gate(store, found.name, None, absolute) if absolute else []
-    before = next((run for run in runs if run.asked.prompt == current and run.asked.model == found.asked.model), None)
-    if before is None:
-        raise InputRefusedError(
-            "not_evaluated",
-            f"{current}, which is now {label}, has no finished run of suite {suite!r} on {found.asked.model}",
-            f"llmops eval run {suite} --prompt {current} --model {found.asked.model} makes one.",
-        )
-    return gate(store, found.name, before.name, rules) if rules else []
+    if not now.suite.rules:
+        raise InputRefusedError("no_rules", f"suite {now.ref} has no rules", "Give rules with --rule.")
+    return now.suite.rules
 
 
 def gate(store: EvaluationStore, run: str, baseline: str | None, rules: Sequence[str]) -> list[Ruling]:
-    """What rules say of a run; without any, those of its suite.
+    """What rules say of a run; without any, those that its suite has now.
 
     Raises:
-        InputRefusedError: ``no_rules``, ``bad_rule``, or the run is not finished.
+        InputRefusedError: ``no_rules``, ``bad_rule``, ``run_outdated``; ``run_unfinished`` or ``run_partial``, of the run or
+            its baseline.
     """
     entry = store.get(run)
-    given = list(rules) or store.suite(entry.suite_ref).suite.rules
-    if not given:
-        raise InputRefusedError("no_rules", f"suite {entry.suite_ref} has no rules", "Give rules with --rule.")
-    parsed = [parse_rule(rule) for rule in given]
-    if entry.summary is None:
-        raise InputRefusedError("run_unfinished", f"run {run} is not finished", "llmops eval resume continues it.")
+    parsed = [parse_rule(rule) for rule in list(rules) or _rules_of_now(store, entry)]
+    for one in (entry, store.get(baseline)) if baseline else (entry,):
+        _check_whole(one)
     comparison = compare_runs(store, baseline, run) if baseline else None
-    return judge(parsed, entry.summary, comparison)
+    return judge(parsed, entry.summary or {}, comparison)

@@ -52,7 +52,7 @@ class EvaluationStore:
         Raises:
             InputRefusedError: ``bad_metric``: one of its metrics cannot be used here.
         """
-        problem = next((text for metric in suite.made_metrics() if (text := metric.problem())), "")
+        problem = next((text for metric in suite.all_metrics() if (text := metric.problem())), "")
         if problem:
             raise InputRefusedError(
                 "bad_metric", problem, "Install the package with this metric, or remove the metric from the suite."
@@ -121,24 +121,41 @@ class EvaluationStore:
     # ── runs ──
 
     def columns(
-        self, suite: Suite, models: list[str] | None = None, prompts: list[str] | None = None, parallel: int = 0
+        self,
+        suite: Suite,
+        models: list[str] | None = None,
+        prompts: list[str] | None = None,
+        parallel: int = 0,
+        *,
+        limit: int | None = None,
+        fresh: bool = False,
     ) -> list[Asked]:
         """The columns of a suite's matrix, with models and prompts given instead of the suite's.
 
+        How much is asked (``limit``), and whether of old answers any is taken (``fresh``), is part of the runs: the suite
+        stays as it is.
+
         Raises:
-            InputRefusedError: no model is named. NotFoundError: a model, a judge or a prompt does not exist.
+            InputRefusedError: no model is named, or a prompt is given to a chain, which has its own. NotFoundError: a model,
+                a judge or a prompt does not exist.
         """
+        if prompts and suite.chain:
+            raise InputRefusedError(
+                "prompt_of_chain",
+                f"suite {suite.name!r} asks a chain of prompts; a prompt given beside it would not be used",
+                "Change the chain in the suite.",
+            )
         chosen = models or suite.models
         if not chosen:
             raise InputRefusedError("no_model", f"suite {suite.name!r} has no model", "Choose one with --model NAME.")
-        judges = [metric.model for metric in suite.made_metrics() if isinstance(metric, AskingMetric)]
+        judges = [metric.model for metric in suite.all_metrics() if isinstance(metric, AskingMetric)]
         for name in [*chosen, *judges]:
             self.registry.get(name)
         for step in suite.chain:
             self.prompts.get(step.prompt)
         refs = [self.prompts.get(ref).ref if ref else "" for ref in (prompts or suite.prompts())]
         sets = suite.parameter_sets()
-        return [Asked(ref, model, given, parallel) for ref in refs for model in chosen for given in sets]
+        return [Asked(ref, model, given, parallel, limit, fresh) for ref in refs for model in chosen for given in sets]
 
     def start(self, version: SuiteVersion, columns: list[Asked]) -> list[EvalRun]:
         """Start a run for each column, one after another in one job."""
@@ -264,7 +281,14 @@ class EvaluationStore:
             suite,
             int(number),
             job,
-            Asked(how["prompt"], how["model"], how["parameters"], how["parallel"]),
+            Asked(
+                how["prompt"],
+                how["model"],
+                how["parameters"],
+                how["parallel"],
+                how.get("limit"),
+                bool(how.get("fresh")),
+            ),
             sources,
             whole(kept("evaluation_runs", "summary", name, summary)),
             digest or "",

@@ -129,6 +129,21 @@ class Suite(_Part):
         """Its metrics."""
         return [make_metric(entry, f"metrics[{i}]") for i, entry in enumerate(self.metrics)]
 
+    def all_metrics(self) -> list[Metric]:
+        """Its metrics, and those of its written cases.
+
+        Raises:
+            InputRefusedError: ``bad_metric``: of a case, which is named.
+        """
+        found = self.made_metrics()
+        written = self.cases if not isinstance(self.cases, str) else []
+        for number, case in enumerate(written):
+            given = case.get("metrics")
+            if given is not None and not isinstance(given, list):
+                raise InputRefusedError("bad_suite", f"cases[{number}].metrics is not a list")
+            found += [make_metric(entry, f"cases[{number}].metrics") for entry in given or ()]
+        return found
+
     def parameter_sets(self) -> list[SamplingRecord]:
         """The sampling parameters to try; one set at least."""
         given = self.parameters if isinstance(self.parameters, list) else [self.parameters]
@@ -148,6 +163,12 @@ class Suite(_Part):
     def sha256(self) -> str:
         """The hash of all that decides what is asked and measured; the name does not."""
         return sha256_text(json.dumps(self.model_dump(exclude={"name", "description"}), sort_keys=True))
+
+    @property
+    def asks_sha256(self) -> str:
+        """The hash of what it asks and how answers are measured, whichever column is asked and whatever its rules are."""
+        apart = {"name", "description", "rules", "models", "prompt", "parameters"}
+        return sha256_text(json.dumps(self.model_dump(exclude=apart), sort_keys=True))
 
     def to_yaml(self) -> str:
         """The suite as the file that would make it, without what is as by default."""

@@ -16,7 +16,7 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.wire import Reply, Timings
+from llmops_tui.inference.wire import Reply, Timings, ToolCall
 
 if TYPE_CHECKING:
     import httpx
@@ -27,14 +27,16 @@ _WHOLE_SECONDS = 4 * 3600.0
 _STREAM_BYTES = 64_000_000
 _TOKEN_BYTES = 4096
 _MESSAGE = 2000
+_MOST_CALLS = 128
 
 
 @dataclass
 class StreamEnd:
-    """The last event of a stream: why it ended, and the engine's figures (see ``GenerationResult``)."""
+    """The last event of a stream: why it ended, the engine's figures (see ``GenerationResult``), and calls of tools."""
 
     finish_reason: str
     timings: Timings = field(default_factory=Timings)
+    calls: list[ToolCall] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class ModelClient:
         if end is None:
             raise _died(self.model)
         # An endpoint that tells no figures is timed here.
-        yield end if end.timings else StreamEnd(end.finish_reason, clock.figures())
+        yield StreamEnd(end.finish_reason, end.timings or clock.figures(), clock.calls)
 
     def _request(self, parameters: SamplingParameters, metadata: Mapping[str, object] | None) -> dict[str, object]:
         """The part of a body that says how; a remote endpoint gets no name that OpenAI's API lacks, unless it was set."""
@@ -226,6 +228,7 @@ class _Clock:
         self._first: float | None = None
         self._last = self._started
         self._usage: dict[str, Any] = {}
+        self.calls: list[ToolCall] = []
 
     def see(self, event: JsonObject) -> tuple[str, str, StreamEnd | None]:
         """Take note of an event; returns its thinking, its text, and the end that it may tell.
@@ -245,7 +248,9 @@ class _Clock:
         self._last = time.monotonic()
         self._first = self._first or self._last
         choice = dict(choices[0])
-        delta = choice.get("delta") or {}
+        delta = dict(choice.get("delta") or {})
+        for piece in delta.get("tool_calls") or ():
+            self._see_call(dict(piece))
         text = choice.get("text") or delta.get("content") or ""
         thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
         if not isinstance(text, str) or not isinstance(thought, str):
@@ -253,6 +258,25 @@ class _Clock:
         reason = choice.get("finish_reason")
         end = StreamEnd(str(reason)[:100], cast("Timings", dict(event.get("timings") or {}))) if reason else None
         return thought, text, end
+
+    def _see_call(self, piece: JsonObject) -> None:
+        """Put a piece of a call behind what is there of it; its number says of which, where several are under way.
+
+        Raises:
+            TypeError: it is none.
+        """
+        function = dict(piece.get("function") or {})
+        name, arguments = function.get("name") or "", function.get("arguments") or ""
+        number = piece.get("index", len(self.calls) if name else len(self.calls) - 1)
+        if not isinstance(name, str) or not isinstance(arguments, str) or not isinstance(number, int):
+            raise TypeError("tool_calls")
+        if number == len(self.calls) < _MOST_CALLS:
+            given = str(piece.get("id") or f"call_{number}")[:200]
+            self.calls.append({"id": given, "type": "function", "function": {"name": name, "arguments": arguments}})
+        elif 0 <= number < len(self.calls):
+            self.calls[number]["function"]["arguments"] += arguments
+        else:
+            raise TypeError("tool_calls")
 
     def figures(self) -> Timings:
         """In the form of the engine's own."""

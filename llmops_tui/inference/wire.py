@@ -149,6 +149,7 @@ class Reply(TypedDict, total=False):
     tokens: list[int]
     pieces: list[str]
     text: str
+    system_fingerprint: str | None
 
 
 class Completion(Reply, total=False):

@@ -249,7 +249,9 @@ class _Worker:
         self._matchers.show(message["texts"])
 
     def _adapter(self, message: Call) -> Told:
-        self._scheduler.native.add_adapter(message["name"], message["path"])
+        self._scheduler.native.add_adapter(
+            message["name"], message["path"], message.get("visible", ()), message.get("ends", ())
+        )
         return {"adapter": message["name"]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.prompts.records import LabelRecord
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 
 _MAX_FILE = 20_000_000
@@ -55,9 +57,37 @@ def parse(text: str, source: str) -> PromptFile:
         ) from error
 
 
-def load(store: PromptStore, file: PromptFile) -> tuple[list[PromptVersion], int]:
-    """Save all versions of a prompt file; returns them, and how many are new."""
+@dataclass(frozen=True)
+class LabelChange:
+    """A label that a file puts on a version: where it was before, if anywhere, and whether it moved."""
+
+    label: str
+    before: int | None
+    number: int
+    moved: bool
+
+    def as_dict(self) -> LabelRecord:
+        """For JSON."""
+        return {"label": self.label, "before": self.before, "version": self.number, "moved": self.moved}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a file: its versions, how many of them are new, and each label that is not where it was put."""
+
+    versions: list[PromptVersion]
+    created: int
+    labels: list[LabelChange]
+
+
+def load(store: PromptStore, file: PromptFile, *, move_labels: bool = False) -> Loaded:
+    """Save all versions of a prompt file.
+
+    A label that is not there yet is set. One that is on another version stays there, since it may be what is deployed, and
+    moves only where that is asked for.
+    """
     saved: list[PromptVersion] = []
+    labels: list[LabelChange] = []
     numbers: dict[int, int] = {}
     created = 0
     for item in file.versions:
@@ -69,9 +99,15 @@ def load(store: PromptStore, file: PromptFile) -> tuple[list[PromptVersion], int
         if item.number is not None:
             numbers[item.number] = version.number
         for label in item.labels:
-            version = store.move_label(version.ref, label)
+            before = next((v.number for v in store.versions(version.prompt) if label in v.labels), None)
+            if before == version.number:
+                continue
+            moved = before is None or move_labels
+            if moved:
+                version = store.move_label(version.ref, label)
+            labels.append(LabelChange(label, before, version.number, moved))
         saved.append(version)
-    return saved, created
+    return Loaded(saved, created, labels)
 
 
 def dump(versions: list[PromptVersion]) -> str:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 
+class LabelRecord(TypedDict):
+    """A label of an imported file: the version it was on before, if any, the one it is for, and whether it moved there."""
+
+    label: str
+    before: int | None
+    version: int
+    moved: bool
+
+
 class VersionRecord(TypedDict):
     """A version of a prompt; ``parent`` is the number it was made of."""
 
@@ -52,8 +61,23 @@ class AnswerTokens(TokenCounts):
     reasoning_tokens: int | None
 
 
+class CallRecord(TypedDict):
+    """A call of a tool in a run: what the model asked for, what came of it, and what went back to the model.
+
+    ``state`` is ``done``, ``failed``, ``denied``, or ``refused``: it could not be made. ``arguments`` are as
+    the model wrote them.
+    """
+
+    function: str
+    server: str
+    tool: str
+    arguments: str
+    state: str
+    text: str
+
+
 class Answered(TypedDict, total=False):
-    """An answer that just came: from which model, or of which run."""
+    """An answer that just came: from which model, or of which run; ``calls`` where tools were offered."""
 
     model: str
     run: str
@@ -62,6 +86,7 @@ class Answered(TypedDict, total=False):
     finish_reason: str
     usage: AnswerTokens
     timing: Times
+    calls: list[CallRecord]
 
 
 class RunShown(TypedDict):

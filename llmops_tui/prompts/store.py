@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
+# What reads as a version's number behind the @.
+_NUMBER = re.compile(r"[vV]\d+")
 _COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
 
 
@@ -203,18 +205,26 @@ class PromptStore:
             return found[0]
         if not which:
             return next((v for v in found if "production" in v.labels), found[0])
+        # A number is a number, whatever label an earlier version let somebody make of it.
         for version in found:
-            if which in version.labels or which == str(version.number) or which == f"v{version.number}":
+            if which in {str(version.number), f"v{version.number}"}:
+                return version
+        for version in found:
+            if which in version.labels:
                 return version
         raise NotFoundError("prompt version", ref, f"{name} has versions 1 to {found[0].number}.")
 
     def move_label(self, ref: str, label: str) -> PromptVersion:
         """Point a label at a version; the move is kept and can be undone."""
+        if _NUMBER.fullmatch(label):
+            raise InputRefusedError(
+                "bad_label", f"{label!r} reads as the number of a version", "Choose a name, such as production."
+            )
         if not _LABEL.fullmatch(label) or label in _RESERVED:
             raise InputRefusedError(
                 "bad_label",
                 f"{label!r} is not a valid label",
-                "Use a letter, then letters, digits and . _ -; not 'latest'.",
+                "Use a letter, then letters, digits and . _ -; not 'latest' or 'draft'.",
             )
         version = self.get(ref)
         self._point(version.prompt, label, version.number)

@@ -64,7 +64,8 @@ SHAPES: dict[str, tuple[tuple[str, ...], dict[str, Shape]]] = {
     "evaluation_runs": (
         ("name",),
         {
-            "asked": {"prompt": str, "model": str, "parameters": dict, "parallel": int}, "manifest": dict, "summary": _SUMMARY,
+            "asked": {"prompt": str, "model": str, "parameters": dict, "parallel": int, "limit?": int, "fresh?": bool},
+            "manifest": dict, "summary": _SUMMARY,
         },
     ),
 }  # fmt: skip

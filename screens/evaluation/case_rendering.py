@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.kept_summary import answered_at
+from llmops_tui.evaluation.metrics.model_graded import conversation_of
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.evaluation.rendering import COSTS, number
@@ -73,7 +75,7 @@ def case_content(result: Result, before: Result | None) -> Content:
     parts += [(f"{where}{told}\n", "$muted")]
     for name, value in case.variables.items():
         parts += [(f"{safe_line(name)} ", "$accent"), safe_text(str(value))[:4000], "\n"]
-    for message in case.messages:
+    for message in conversation_of(case, result.answer):
         parts += [
             (f"{safe_line(str(message.get('role')))} ", "$accent"),
             safe_text(str(message.get("content")))[:4000],
@@ -92,6 +94,27 @@ def case_content(result: Result, before: Result | None) -> Content:
         parts += [("thinking ", "$accent"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
     if result.answer.error:
         parts += [(f"refused: {safe_line(result.answer.error, 400)}\n", "$error")]
+    parts += _score_parts(result, before)
+    answer = result.answer
+    ended = [
+        f"from the cache {answered_at(answer.kept_at)}".rstrip()
+        if answer.cached
+        else f"{answer.total_ms:.0f} ms"
+        if answer.total_ms
+        else "",
+        counted(answer.completion_tokens, "token") if answer.completion_tokens else "",
+        f"{answer.reasoning_tokens} of them thinking" if answer.reasoning_tokens else "",
+        f"ended by {answer.finish_reason}" if answer.finish_reason else "",
+        f"trace {answer.trace}" if answer.trace else "",
+    ]
+    times = " · ".join(text for text in ended if text)
+    parts.append((times, "$muted"))
+    return Content.assemble(*parts)
+
+
+def _score_parts(result: Result, before: Result | None) -> list[Any]:
+    """What each metric says, and what a judge was sent for it."""
+    parts: list[Any] = []
     for name, score in result.scores.items():
         if name in COSTS:
             continue
@@ -102,14 +125,9 @@ def case_content(result: Result, before: Result | None) -> Content:
             (f"{step}{number(score.value)}", "bold"),
             (f"  {safe_line(score.reason, 400)}\n", "$muted"),
         ]
-    answer = result.answer
-    ended = [
-        "from the cache" if answer.cached else f"{answer.total_ms:.0f} ms" if answer.total_ms else "",
-        counted(answer.completion_tokens, "token") if answer.completion_tokens else "",
-        f"{answer.reasoning_tokens} of them thinking" if answer.reasoning_tokens else "",
-        f"ended by {answer.finish_reason}" if answer.finish_reason else "",
-        f"trace {answer.trace}" if answer.trace else "",
-    ]
-    times = " · ".join(text for text in ended if text)
-    parts.append((times, "$muted"))
-    return Content.assemble(*parts)
+        for message in score.detail.get("sent") or ():
+            parts += [
+                (f"  sent to the judge as {safe_line(str(message.get('role')))} ", "$accent"),
+                (f"{safe_text(str(message.get('content')))[:4000]}\n", "$muted"),
+            ]
+    return parts

@@ -8,6 +8,7 @@ from textual.content import Content
 
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparison import Difference, points
+from llmops_tui.evaluation.kept_summary import cache_told
 from llmops_tui.safe_text import safe_line
 from screens.widgets.chart import short_number
 from screens.widgets.line_list import cell
@@ -144,7 +145,7 @@ def _headline(summary: RunSummary) -> Content:
     if summary["answers"] != summary["cases"]:
         parts.append(f", {counted(summary['answers'], 'answer')}")
     if summary["cached"]:
-        parts.append((f", {summary['cached']:,} from the cache", "$muted"))
+        parts.append((f", {cache_told(summary)}", "$muted"))
     if summary["errors"]:
         parts.append((f", {summary['errors']:,} refused", "$error"))
     if summary.get("stopped_early"):
@@ -162,6 +163,8 @@ def _facts(figure: Figure) -> list[Any]:
             if facts["kappa"] is not None
             else (f"not calibrated: {facts['human_labels']} human labels")
         )
+        if facts.get("kappa_quadratic") is not None:
+            kappa += f", with quadratic weights {facts['kappa_quadratic']:.2f}"
         return [
             (
                 f"  judged by {safe_line(facts['judge'])}, {kappa}\n",

@@ -100,15 +100,50 @@ def test_prompts_travel_as_yaml(store: PromptStore, tmp_path) -> None:
     store.move_label("p@2", "production")
     text = prompt_files.dump(store.versions("p"))
     other = PromptStore(Catalog(make_workspace(Workspace(tmp_path / "other"))))
-    saved, created = prompt_files.load(other, prompt_files.parse(text, "file"))
+    loaded = prompt_files.load(other, prompt_files.parse(text, "file"))
+    saved, created = loaded.versions, loaded.created
     assert created == 3
     assert [(v.system, v.template, v.parent, v.note) for v in other.versions("p")] == [
         (v.system, v.template, v.parent, v.note) for v in store.versions("p")
     ]
     assert other.get("p").number == 2
-    _, created = prompt_files.load(other, prompt_files.parse(text, "file"))
+    created = prompt_files.load(other, prompt_files.parse(text, "file")).created
     assert created == 0
     assert len(saved) == 3
+
+
+@pytest.mark.parametrize("label", ["v3", "V12", "3", "latest", "draft"])
+def test_a_label_never_reads_as_a_version(store: PromptStore, label: str) -> None:
+    store.save("p", template="a")
+    with pytest.raises(InputRefusedError):
+        store.move_label("p@1", label)
+    assert store.move_label("p@1", "v3-live").labels == ("v3-live",)
+
+
+def test_a_number_is_a_number_even_where_an_earlier_version_made_a_label_of_it(store: PromptStore) -> None:
+    for text in "abc":
+        store.save("p", template=text)
+    store._point("p", "v1", 3)
+    assert store.get("p@v1").number == 1
+    assert store.get("p@1").number == 1
+
+
+def test_an_import_leaves_labels_where_they_are_and_says_so(store: PromptStore) -> None:
+    store.save("p", template="a")
+    store.save("p", template="b")
+    store.move_label("p@1", "production")
+    store.move_label("p@1", "old")
+    file = prompt_files.parse(prompt_files.dump(store.versions("p")), "file")
+    store.move_label("p@2", "production")
+    store.remove_label("p", "old")
+    loaded = prompt_files.load(store, file)
+    assert loaded.created == 0
+    told = {c.label: (c.before, c.number, c.moved) for c in loaded.labels}
+    assert told == {"production": (2, 1, False), "old": (None, 1, True)}
+    assert "production" in store.get("p@2").labels
+    (change,) = prompt_files.load(store, file, move_labels=True).labels
+    assert (change.label, change.before, change.number, change.moved) == ("production", 2, 1, True)
+    assert set(store.get("p@1").labels) == {"production", "old"}
 
 
 @pytest.mark.parametrize(

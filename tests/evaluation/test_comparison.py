@@ -135,8 +135,8 @@ def test_several_metrics_are_corrected_for_being_several() -> None:
 
 
 SUMMARY = {"metrics": {
-    "exact": {"mean": 0.94, "low": 0.91, "high": 0.96, "n": 300},
-    "latency": {"mean": 300.0, "low": 290.0, "high": 310.0, "n": 300, "facts": {"p95": 480.0}},
+    "exact": {"mean": 0.94, "low": 0.91, "high": 0.96, "n": 300, "unusable": 2},
+    "latency": {"mean": 300.0, "low": 290.0, "high": 310.0, "n": 300, "unusable": 0, "facts": {"p95": 480.0}},
 }}  # fmt: skip
 
 
@@ -148,6 +148,11 @@ SUMMARY = {"metrics": {
 def test_rules_on_figures(rule: str, outcome: str) -> None:
     (ruling,) = judge([parse_rule(rule)], SUMMARY, None)
     assert ruling.outcome == outcome, ruling
+
+
+def test_a_gate_says_how_many_answers_have_no_score() -> None:
+    (ruling,) = judge([parse_rule("exact >= 0.9")], SUMMARY, None)
+    assert ruling.why.endswith("n 300); 2 answers without a score")
 
 
 @pytest.mark.parametrize(("before", "after", "rule", "outcome"), [

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from sklearn import metrics as sk
 
+from llmops_tui.datasets.agreement import quadratic_kappa
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
@@ -218,6 +219,22 @@ def test_a_judge_is_shown_with_its_agreement_with_people() -> None:
     assert facts["human_labels"] == 4
     assert facts["kappa"] == pytest.approx(sk.cohen_kappa_score(["1", "5", "3", "4"], ["1", "5", "3", "5"]))
     assert judge().summarise([Score(3.0), Score(None, "x")]).unusable == 1
+
+
+def test_kappa_with_quadratic_weights_is_scikit_learns_and_takes_grades_between_points() -> None:
+    rng = random.Random(3)
+    one = [rng.randint(1, 5) for _ in range(60)]
+    two = [min(5, max(1, n + rng.choice((-1, 0, 0, 1, 2)))) for n in one]
+    expected = sk.cohen_kappa_score(one, two, weights="quadratic")
+    assert quadratic_kappa(one, two) == pytest.approx(expected)
+    assert quadratic_kappa([3, 3], [3, 3]) is None
+    assert quadratic_kappa([], []) is None
+    # One who errs by a fifth of a point agrees more than one whose grades are rounded away by half of one.
+    near, far = ([n + by for n in one] for by in (0.2, 0.49))
+    assert (quadratic_kappa(near, one) or 0) > (quadratic_kappa(far, one) or 0) > 0.8
+    scores = [Score(v, "", {"human": h}) for v, h in ((1.2, "1"), (4.8, "5"), (2.9, "3"))]
+    assert judge().facts(scores)["kappa_quadratic"] == pytest.approx(quadratic_kappa([1.2, 4.8, 2.9], [1, 5, 3]))
+    assert judge().facts([Score(3.0, "", {"human": "good"})])["kappa_quadratic"] is None
 
 
 def test_every_metric_names_what_it_is() -> None:

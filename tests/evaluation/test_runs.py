@@ -360,7 +360,7 @@ def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path:
     rules = ["edit-similarity better than baseline", "edit-similarity >= 0.01"]
     suite = write(tmp_path, "gated", rules=rules)
     refused = llmops.run("prompt", "tag", "triage@3", "production", "--gate", "gated", code=3)
-    assert refused["error"]["code"] == "not_evaluated"
+    assert refused["error"]["code"] == "suite_not_found"
     llmops.run("eval", "run", suite, "--model", "support-base", "--prompt", "triage@3")
     assert llmops.run("prompt", "tag", "triage@3", "production", "--gate", "gated")["labels"] == ["production"]
     llmops.run("prompt", "save", "triage", "--text", "Say nothing but xxxxxxxx. {{message}}")
@@ -461,3 +461,30 @@ def test_the_ladder_of_quantizations(shared: Llmops, tmp_path: Path) -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert 0 < found["steps"][1]["kl"] < found["steps"][2]["kl"]
     assert found["steps"][1]["ratio_low"] <= found["steps"][1]["ratio"] <= found["steps"][1]["ratio_high"]
+
+
+def test_what_was_asked_belongs_to_the_run_and_what_a_judge_was_sent_can_be_read(
+    shared: Llmops, tmp_path: Path
+) -> None:
+    rubric = "Is it as polite as {{ expected }}?"
+    judge = {"type": "judge", "model": "support-base", "rubric": rubric, "human": "grade"}
+    cases = [{"vars": {"message": f"Hello {i}", "grade": "GRADED"}, "expected": "REFERENCE"} for i in range(4)]
+    suite = tmp_path / "quick.yaml"
+    body = {"cases": cases, "prompt": "triage@1", "metrics": ["exact", judge, {"type": "regex", "pattern": "^(a+)+$"}]}
+    suite.write_text(json.dumps(body | {"parameters": {"temperature": 0, "max_tokens": 4}, "rules": ["exact <= 1"]}))
+    tried = shared.run("eval", "run", str(suite), "--model", "support-base", "--limit", "2")
+    assert (tried["suite"], tried["cases"], tried["limit"]) == ("quick@1", 2, 2)
+    whole = shared.run("eval", "run", "quick", "--model", "support-base")
+    assert (whole["suite"], whole["cases"], whole["cached"]) == ("quick@1", 4, 2)
+    assert whole["oldest"] is not None
+    fresh = shared.run("eval", "run", "quick", "--model", "support-base", "--fresh")
+    assert (fresh["cached"], fresh["fresh"]) == (0, True)
+    assert shared.run("eval", "gate", tried["run"], code=3)["error"]["code"] == "run_partial"
+    assert shared.run("eval", "gate", whole["run"])["passes"]
+    (answer,) = shared.run("eval", "show", whole["run"], "--case", "1")["answers"]
+    assert "Hello 1" in answer["asked"][-1]["content"]
+    sent = json.dumps(answer["scores"]["judge"]["detail"]["sent"])
+    assert "Is it as polite as REFERENCE?" in sent
+    assert "Hello 1" in sent
+    assert "GRADED" not in sent
+    assert shared.run("eval", "show", whole["run"], "--case", "9", code=3)["error"]["code"] == "case_not_found"

@@ -20,7 +20,7 @@ from llmops_tui.evaluation.pairwise import decide
 from llmops_tui.evaluation.reports import export
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
-from llmops_tui.evaluation.runner.scoring import score_one
+from llmops_tui.evaluation.runner.scoring import Item, Scorer
 from llmops_tui.evaluation.runner.summary import figure_of
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
@@ -39,7 +39,13 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scored(metric: Metric, text: str) -> Score:
-    return asyncio.run(score_one(metric, Case(0, "k"), Answer(text=text), cast("Asking", None)))
+    scorer = Scorer()
+    try:
+        item = Item(Case(0, "k"), Answer(text=text), [metric])
+        (found,) = asyncio.run(scorer.score([item], cast("Asking", None)))
+    finally:
+        scorer.close()
+    return found[metric.called]
 
 
 @pytest.mark.usefixtures("example")

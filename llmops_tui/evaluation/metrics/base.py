@@ -75,6 +75,8 @@ class Answer:
 
     Metrics see the ``text``; what was thought before it is kept apart, ``reasoning_tokens`` of all that were made.
     ``logprob`` is the answer's log-probability, and ``choice_logprobs`` those of the choices, where they were asked for.
+    ``asked`` is the conversation as the model got it, system text and all; of a chain that of its last step. ``kept_at`` is
+    when an answer from the cache was given, in seconds of the wall clock.
     """
 
     text: str = ""
@@ -92,6 +94,8 @@ class Answer:
     cached: bool = False
     thinking: str = ""
     reasoning_tokens: int | None = None
+    kept_at: float | None = None
+    asked: tuple[ChatMessage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,12 @@ class Metric(BaseModel):
     needs_expected: ClassVar[bool] = False
     needs_logprob: ClassVar[bool] = False
     needs_choices: ClassVar[bool] = False
+    # Scores are from 0 to 1, whatever the answer is.
+    share: ClassVar[bool] = False
+    # Counted up where the same settings measure something else than before: runs of both are not compared.
+    revision: ClassVar[int] = 1
+    # Takes no more time than in proportion to an answer, whatever it says; others are scored in a process with limits.
+    plain: ClassVar[bool] = False
     # A figure of all cases together, that no mean of scores gives.
     whole_set: ClassVar[bool] = False
 
@@ -136,6 +146,11 @@ class Metric(BaseModel):
     def called(self) -> str:
         """Its name in results."""
         return self.name or self.type
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """What its scores cannot leave; none where there is no such limit."""
+        return (0.0, 1.0) if self.binary or self.share else None
 
     def problem(self) -> str:
         """Why it cannot be used on this machine, or nothing. A kept suite can be read all the same."""

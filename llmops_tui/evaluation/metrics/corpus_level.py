@@ -38,6 +38,7 @@ class Classification(Metric):
         tuple[str, ...], Field(description="The classes, where answers are searched for their names.")
     ] = ()
     field: Annotated[str, Field(description="The path of the class in a JSON answer.")] = ""
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True
     none: ClassVar[str] = "(none)"

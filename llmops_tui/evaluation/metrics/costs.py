@@ -18,6 +18,7 @@ class Latency(Metric):
     """
 
     type: Literal["latency"] = "latency"
+    plain: ClassVar[bool] = True
     better: ClassVar[int] = -1
     unit: ClassVar[str] = "ms"
 
@@ -37,6 +38,7 @@ class TokensPerSecond(Metric):
     """Tokens a second while the answer was generated, without the time to the first token."""
 
     type: Literal["tokens-per-s"] = "tokens-per-s"
+    plain: ClassVar[bool] = True
     unit: ClassVar[str] = "tokens/s"
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -62,6 +64,7 @@ class Tokens(Metric):
     """Tokens of the answer, those of thinking among them."""
 
     type: Literal["tokens"] = "tokens"
+    plain: ClassVar[bool] = True
     better: ClassVar[int] = 0
     unit: ClassVar[str] = "tokens"
 

@@ -50,11 +50,20 @@ def _name(metric: Metric) -> str:
     return metric.entry if isinstance(metric, Custom) else metric.type
 
 
+def source_of(metric: Metric) -> tuple[str, str]:
+    """The name of a metric and what its code comes from: package and version, or which revision of a built-in one.
+
+    Empty for a built-in metric that measures as it always did.
+    """
+    if is_plugin(metric):
+        plugin = PLUGINS.find(_name(metric))
+        return _name(metric), "" if plugin is None else f"{plugin.package} {plugin.version}"
+    return metric.type, f"revision {metric.revision}" if metric.revision > 1 else ""
+
+
 def fingerprint(metric: Metric) -> str:
-    """The hash of how a metric measures: its settings, and of one of a package that package and its version."""
-    code = ""
-    if is_plugin(metric) and (plugin := PLUGINS.find(_name(metric))) is not None:
-        code = f"{plugin.package} {plugin.version}"
+    """The hash of how a metric measures: its settings, and what its code comes from."""
+    _, code = source_of(metric)
     # A metric without settings has the fingerprint that it had before there were any.
     unset = {"settings"} if isinstance(metric, Custom) and not metric.settings else set()
     return sha256_text(metric.model_dump_json(exclude={"prompt", *unset}) + code)

@@ -18,6 +18,8 @@ class Choice(Metric):
 
     type: Literal["choice"] = "choice"
     normalise: bool = False
+    revision: ClassVar[int] = 2
+    plain: ClassVar[bool] = True
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
     needs_choices: ClassVar[bool] = True

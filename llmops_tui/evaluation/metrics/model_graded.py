@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from llmops_tui.datasets.agreement import cohen_kappa
+from llmops_tui.datasets.agreement import cohen_kappa, quadratic_kappa
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.records import Facts
-from llmops_tui.inference.wire import Reply
+from llmops_tui.inference.wire import ChatMessage, Reply
 
 
 class Asking(Protocol):
@@ -38,16 +39,10 @@ JUDGE_TEMPLATE = """Grade the answer below by this rubric:
 {{ rubric }}
 
 The grade is a whole number from {{ low }} (worst) to {{ high }} (best).
-{% if context %}
-Context:
-{{ context }}
-{% endif %}
-Question:
-{{ question }}
-{% if expected %}
-Reference answer:
-{{ expected }}
-{% endif %}
+
+Conversation:
+{{ conversation }}
+
 Answer to grade:
 {{ answer }}
 
@@ -74,6 +69,33 @@ def grade_masses(reply: Reply, points: Sequence[str]) -> dict[str, float] | None
     return masses
 
 
+def names_something(rubric: str) -> bool:
+    """Whether a rubric is a template: only then it names what of a case a judge is to see."""
+    return "{{" in rubric or "{%" in rubric
+
+
+def conversation_of(case: Case, answer: Answer) -> Sequence[ChatMessage]:
+    """What an answer answers: the conversation as the model got it."""
+    return answer.asked or case.messages
+
+
+def conversation_text(messages: Sequence[ChatMessage]) -> str:
+    """A conversation for a judge to read: a single question as it is, else each turn behind its role."""
+    texts = [(str(m.get("role") or ""), m.get("content")) for m in messages]
+    told = [(role, text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)) for role, text in texts]
+    if [role for role, _ in told] == ["user"]:
+        return told[0][1]
+    return "\n\n".join(f"{role.capitalize()}: {text}" for role, text in told)
+
+
+def _weighted(grades: Sequence[float], people: Sequence[str]) -> float | None:
+    try:
+        return quadratic_kappa(grades, [float(grade) for grade in people])
+    except ValueError:
+        # People's grades are words.
+        return None
+
+
 class AskingMetric(Metric):
     """A metric whose score comes from a model."""
 
@@ -91,10 +113,15 @@ class Judge(AskingMetric):
     points (Liu et al., "G-Eval", 2023, section 2). Where the model tells no probabilities its grade is taken as it is. A
     grade is unusable where the model gives the scale less than a twentieth of its probability, or says something else; how
     many are is shown. A judge is as good as its agreement with people: labels beside the score are compared with it by
-    Cohen's kappa over rounded grades.
+    Cohen's kappa over rounded grades, and by kappa with quadratic weights over the scores as they are.
+
+    The judge is sent the conversation as the model got it, the answer and the rubric; the rubric may name variables of the
+    case, ``{{ expected }}`` and ``{{ context }}``, which are then sent as well. Nothing else is, and never people's grades.
+    What was sent is kept with the score.
     """
 
     type: Literal["judge"] = "judge"
+    revision: ClassVar[int] = 2
     rubric: Annotated[str, Field(min_length=1, max_length=20_000)]
     low: Annotated[int, Field(ge=0, le=9)] = 1
     high: Annotated[int, Field(ge=1, le=9)] = 5
@@ -112,23 +139,39 @@ class Judge(AskingMetric):
         return self
 
     @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The ends of its scale."""
+        return float(self.low), float(self.high)
+
+    @property
     def points(self) -> list[str]:
         """The points of the scale."""
         return [str(n) for n in range(self.low, self.high + 1)]
 
-    def variables(self, case: Case, answer: Answer) -> Mapping[str, object]:
-        """What the judge's prompt can use."""
-        turns = [str(m.get("content")) for m in case.messages if m.get("role") == "user"]
-        question = "\n".join(turns or map(str, case.variables.values()))
-        return {
-            "rubric": self.rubric,
+    async def messages(self, case: Case, answer: Answer, asking: Asking) -> list[dict[str, str]]:
+        """What the judge is sent: of all that a case has only what rubric and prompt name, and never people's grades.
+
+        Raises:
+            LlmopsError: ``variable_missing``: they name something that the case does not have.
+        """
+        talk = conversation_text(conversation_of(case, answer))
+        named = {
+            **{name: value for name, value in case.variables.items() if name != self.human},
+            "context": case.context,
+            "expected": case.expected_text if case.expected is not None else "",
+            "conversation": talk,
+            # Prompts that were kept before name it so.
+            "question": talk,
+            "answer": answer.text,
             "low": self.low,
             "high": self.high,
-            "context": case.context,
-            "question": question,
-            "expected": case.expected_text if case.expected is not None else "",
-            "answer": answer.text,
         }
+        rubric = await asking.render(self.rubric, named) if names_something(self.rubric) else self.rubric
+        given = {**named, "rubric": rubric}
+        return [
+            {"role": "system", "content": await asking.render(self.system, given)},
+            {"role": "user", "content": await asking.render(self.template, given)},
+        ]
 
     def body(self, messages: list[dict[str, str]], *, ours: bool) -> Mapping[str, object]:
         """The request for a grade. An endpoint of ours is constrained by the scale; any other is only asked."""
@@ -164,25 +207,21 @@ class Judge(AskingMetric):
 
     async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:
         """The grade of one answer, with people's beside it where there are any."""
-        given = self.variables(case, answer)
-        messages = [
-            {"role": "system", "content": await asking.render(self.system, given)},
-            {"role": "user", "content": await asking.render(self.template, given)},
-        ]
+        messages = await self.messages(case, answer, asking)
         body = self.body(messages, ours=asking.supports_grammar(self.model))
         score = self.read(await asking.reply(self.model, "/v1/chat/completions", body))
         person = case.slices.get(self.human) or case.variables.get(self.human) if self.human else None
-        return (
-            score if person in (None, "") else Score(score.value, score.reason, {**score.detail, "human": str(person)})
-        )
+        known = {} if person in (None, "") else {"human": str(person)}
+        return Score(score.value, score.reason, {**score.detail, **known, "sent": messages})
 
     def facts(self, scores: Sequence[Score]) -> Facts:
         """How far the judge agrees with people, by Cohen's kappa, and on how many answers."""
-        both = [(str(round(s.value)), s.detail["human"]) for s in scores if s.value is not None and "human" in s.detail]
-        kappa = cohen_kappa([a for a, _ in both], [b for _, b in both]) if both else None
+        both = [(s.value, s.detail["human"]) for s in scores if s.value is not None and "human" in s.detail]
+        kappa = cohen_kappa([str(round(a)) for a, _ in both], [b for _, b in both]) if both else None
         mass = [s.detail["mass"] for s in scores if "mass" in s.detail]
         return {
             "kappa": kappa,
+            "kappa_quadratic": _weighted([a for a, _ in both], [b for _, b in both]),
             "human_labels": len(both),
             "judge": self.model,
             "mass_on_scale": sum(mass) / len(mass) if mass else None,

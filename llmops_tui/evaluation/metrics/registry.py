@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.base import Metric, MetricEntry
 from llmops_tui.evaluation.metrics.built_in import METRICS as BUILT_IN
 from llmops_tui.evaluation.metrics.custom import PLUGINS, Custom, Function
 
@@ -37,6 +37,15 @@ def make_metric(entry: Any, where: str = "metrics") -> Metric:
         settings = {**made.settings, "type": made.entry, "name": made.called}
         return _checked(theirs, settings, f"{where}: {made.entry}")
     return made
+
+
+def entry_of(metric: Metric) -> MetricEntry:
+    """What a suite writes for a metric: :func:`make_metric` makes the same again, in any process."""
+    settings = metric.model_dump(mode="json")
+    if type(metric) in METRICS.values():
+        return settings
+    given = {name: value for name, value in settings.items() if name not in {"type", "name"}}
+    return {"type": "python", "entry": metric.type, "name": metric.name, "settings": given}
 
 
 def _meant(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -12,6 +12,9 @@ from llmops_tui.evaluation.metrics.texts import short
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.schema_keywords import Schema
+
+if TYPE_CHECKING:
+    import jsonschema
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?```\s*$", re.DOTALL)
 
@@ -40,6 +43,7 @@ class JsonValid(Metric):
     """The answer is JSON (RFC 8259), alone or in a code fence."""
 
     type: Literal["json-valid"] = "json-valid"
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -54,6 +58,7 @@ class JsonSchema(Metric):
 
     type: Literal["json-schema"] = "json-schema"
     json_schema: dict[str, Any]
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
 
     @field_validator("json_schema")
@@ -67,16 +72,49 @@ class JsonSchema(Metric):
             raise ValueError(f"not a JSON Schema: {error.message}") from error
         return schema
 
+    def problem(self) -> str:
+        """A reference in it that leads nowhere; nothing is looked up in the network."""
+        missing = unresolved(self.json_schema)
+        return f"{self.called}: the schema refers to {short(missing)!r}, which is not in it" if missing else ""
+
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it is."""
-        import jsonschema
-
         del case
         value, problem = json_of(answer.text)
         if problem:
             return Score(0.0, problem)
-        first = next(jsonschema.Draft202012Validator(self.json_schema).iter_errors(value), None)
+        first = next(_validator(self.json_schema).iter_errors(value), None)
         return right_or_wrong(first is None, "" if first is None else f"{first.json_path}: {short(first.message)}")
+
+
+def _validator(schema: Schema) -> jsonschema.Draft202012Validator:
+    """A validator that knows the published drafts of JSON Schema and looks nothing else up: never in the network."""
+    import jsonschema
+    from jsonschema_specifications import REGISTRY
+
+    return jsonschema.Draft202012Validator(schema, registry=REGISTRY)
+
+
+def unresolved(schema: Schema) -> str:
+    """The first reference in a schema that leads neither into it nor to a published draft; empty where all do."""
+    from jsonschema_specifications import REGISTRY
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    root = DRAFT202012.create_resource(schema)
+    waiting = [(REGISTRY.resolver_with_root(root), root)]
+    while waiting:
+        resolver, resource = waiting.pop()
+        here = resolver.in_subresource(resource)
+        body = resource.contents
+        for name in ("$ref", "$dynamicRef"):
+            if isinstance(body, dict) and isinstance(body.get(name), str):
+                try:
+                    here.lookup(body[name])
+                except Unresolvable:
+                    return str(body[name])
+        waiting += [(here, inner) for inner in resource.subresources()]
+    return ""
 
 
 class JsonFields(Metric):
@@ -87,6 +125,8 @@ class JsonFields(Metric):
 
     type: Literal["json-fields"] = "json-fields"
     fields: tuple[str, ...] = ()
+    share: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:

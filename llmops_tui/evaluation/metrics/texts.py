@@ -41,6 +41,8 @@ class Exact(Metric):
     type: Literal["exact"] = "exact"
     strip: bool = True
     case: Annotated[bool, Field(description="Whether capital letters count.")] = True
+    plain: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
 
@@ -58,6 +60,8 @@ class Normalised(Metric):
     """The answer is what is expected after SQuAD's normalisation; a list of expected texts takes the best."""
 
     type: Literal["normalised"] = "normalised"
+    plain: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
 
@@ -77,6 +81,8 @@ class Contains(Metric):
     mode: Literal["all", "any", "none"] = "all"
     case: bool = False
     at_start: bool = False
+    plain: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
 
     @field_validator("value", mode="before")
@@ -158,6 +164,7 @@ class Numeric(Metric):
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
     relative: Annotated[float, Field(ge=0)] = 0.0
     extract: Literal["last", "first", "marked"] = "last"
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
 
@@ -183,6 +190,9 @@ class TokenF1(Metric):
     """
 
     type: Literal["token-f1"] = "token-f1"
+    plain: ClassVar[bool] = True
+    share: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -204,6 +214,8 @@ class EditDistance(Metric):
     """
 
     type: Literal["edit-similarity"] = "edit-similarity"
+    share: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
@@ -227,6 +239,8 @@ class Rouge(Metric):
     type: Literal["rouge"] = "rouge"
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     stemmer: bool = False
+    share: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     @property
@@ -275,6 +289,7 @@ class Length(Metric):
 
     type: Literal["length"] = "length"
     of: Literal["words", "characters"] = "words"
+    plain: ClassVar[bool] = True
     better: ClassVar[int] = 0
 
     def score(self, case: Case, answer: Answer) -> Score:

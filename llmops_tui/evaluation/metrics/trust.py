@@ -92,6 +92,7 @@ class Grounded(Metric):
     """
 
     type: Literal["grounded"] = "grounded"
+    share: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 1; a number without support counts as much as all words together."""
@@ -119,6 +120,7 @@ class Copied(Metric):
     """
 
     type: Literal["memorised"] = "memorised"
+    share: ClassVar[bool] = True
     better: ClassVar[int] = -1
     needs_expected: ClassVar[bool] = True
     least_words: Annotated[int, Field(ge=1, description="Shorter expected texts say nothing.")] = 5

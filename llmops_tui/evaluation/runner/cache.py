@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -26,12 +29,23 @@ def answer_key(what: Mapping[str, object]) -> str:
     return sha256_text(json.dumps(what, sort_keys=True, separators=(",", ":")))
 
 
-class AnswerCache:
-    """Replies by key, in a SQLite file of the workspace; several processes may use it at once."""
+class Kept(NamedTuple):
+    """A reply, and when it was given in seconds of the wall clock; none where an earlier version did not note it."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    reply: Reply
+    at: float | None
+
+
+class AnswerCache:
+    """Replies by key, in a SQLite file of the workspace; several processes may use it at once.
+
+    With ``since`` only replies are found that were kept from then on.
+    """
+
+    def __init__(self, workspace: Workspace, since: float | None = None) -> None:
         path = existing(workspace).root / FILE
-        self._waiting: dict[str, bytes] = {}
+        self._since = since
+        self._waiting: dict[str, tuple[bytes, float]] = {}
         try:
             self._connection = open_sqlite(path, timeout=_BUSY_SECONDS, isolation_level=None)
             path.chmod(0o600)
@@ -39,29 +53,44 @@ class AnswerCache:
             # What is lost in a power cut is asked again.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, reply BLOB) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, reply BLOB, kept_at REAL) WITHOUT ROWID"
             )
+            self._add_age()
         except sqlite3.Error as error:
             raise _failed(path, error) from error
         self._path = path
 
-    def find(self, keys: Iterable[str]) -> dict[str, Reply]:
+    def _add_age(self) -> None:
+        """Earlier versions did not note when a reply was given. Another process may add the column at the same moment."""
+        if any(row[1] == "kept_at" for row in self._connection.execute("PRAGMA table_info(answers)")):
+            return
+        try:
+            with counted_write(self._connection):
+                self._connection.execute("ALTER TABLE answers ADD COLUMN kept_at REAL")
+        except sqlite3.OperationalError as error:
+            if "duplicate column" not in str(error):
+                raise
+
+    def find(self, keys: Iterable[str]) -> dict[str, Kept]:
         """The replies that are known."""
         wanted = list(keys)
-        found: dict[str, Reply] = {}
+        found: dict[str, Kept] = {}
+        since = -math.inf if self._since is None else self._since
         for start in range(0, len(wanted), _MANY):
             part = wanted[start : start + _MANY]
             marks = ", ".join("?" for _ in part)
-            for key, reply in self._connection.execute(f"SELECT key, reply FROM answers WHERE key IN ({marks})", part):
-                found[key] = orjson.loads(reply)
+            rows = f"SELECT key, reply, kept_at FROM answers WHERE key IN ({marks}) AND coalesce(kept_at, 0) >= ?"
+            for key, reply, at in self._connection.execute(rows, [*part, since]):
+                found[key] = Kept(orjson.loads(reply), at)
         for key in wanted:
             if key in self._waiting:
-                found[key] = orjson.loads(self._waiting[key])
+                reply, at = self._waiting[key]
+                found[key] = Kept(orjson.loads(reply), at)
         return found
 
     def keep(self, key: str, reply: Reply) -> None:
         """Keep a reply; written with others at the next :meth:`flush`."""
-        self._waiting[key] = orjson.dumps(reply)
+        self._waiting[key] = orjson.dumps(reply), time.time()
 
     def flush(self) -> None:
         """Write what waits, in one transaction.
@@ -73,7 +102,10 @@ class AnswerCache:
             return
         try:
             with counted_write(self._connection):
-                self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", self._waiting.items())
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO answers (key, reply, kept_at) VALUES (?, ?, ?)",
+                    [(key, reply, at) for key, (reply, at) in self._waiting.items()],
+                )
         except sqlite3.Error as error:
             raise _failed(self._path, error) from error
         self._waiting.clear()

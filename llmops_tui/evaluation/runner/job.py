@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
-from llmops_tui.evaluation.metrics.base import Answer, Case, Metric
+from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, ready, sources
+from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
-from llmops_tui.evaluation.records import Evaluated, RunFigures
+from llmops_tui.evaluation.records import Evaluated, Figure, RunFigures
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
@@ -23,11 +26,13 @@ from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
-from llmops_tui.evaluation.runner.scoring import score_one
-from llmops_tui.evaluation.runner.summary import case_scores, metrics_of, summarise
-from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
+from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
+from llmops_tui.evaluation.runner.summary import case_scores, summarise
+from llmops_tui.evaluation.statistics.bootstrap import Interval
+from llmops_tui.evaluation.statistics.intervals import standard_error, wilson, z_of
+from llmops_tui.evaluation.statistics.sequential import mean_sequence
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.evaluation.suite import Suite
+from llmops_tui.evaluation.suite import Suite, Until
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -77,6 +82,8 @@ class _Runner:
     ) -> None:
         self._context, self._store, self._entry, self._renderer, self._place = context, store, entry, renderer, place
         self._suite: Suite = store.suite(entry.suite_ref).suite
+        self._scorer = Scorer()
+        self._of_case = CaseMetrics(self._prepared)
         self._metrics: list[Metric] = [self._prepared(m) for m in self._suite.made_metrics()]
         self._metrics += [m for m in ALWAYS if m.called not in {given.called for given in self._metrics}]
         self._choosing = any(metric.needs_choices for metric in self._metrics)
@@ -92,24 +99,21 @@ class _Runner:
         self._enough = False
 
     def _prepared(self, metric: Metric) -> Metric:
-        """A judge's prompt is kept as a version, and taken from one where the suite names it."""
-        if not isinstance(metric, Judge):
-            return metric
-        if metric.prompt:
-            version = self._store.prompts.get(metric.prompt)
-        else:
+        """A metric as it measures now; a judge's prompt is kept as a version, so that it can be looked at."""
+        if isinstance(metric, Judge) and not metric.prompt:
             version, _ = self._store.prompts.save(
                 f"judge-{metric.called}",
                 template=metric.template,
                 system=metric.system,
                 note="asks a judge for a grade",
             )
-        return metric.model_copy(update={"prompt": version.ref, "system": version.system, "template": version.template})
+            return metric.model_copy(update={"prompt": version.ref})
+        return ready(metric, self._store.prompts)
 
     async def run(self) -> None:
         """Everything from the cases to the summary."""
         supervisor = ServerSupervisor(self._store.workspace)
-        cache = AnswerCache(self._store.workspace)
+        cache = AnswerCache(self._store.workspace, self._entry.created_at if self._entry.asked.fresh else None)
         log = ResultLog(self._results)
         asker = Asker(
             self._store.registry,
@@ -117,19 +121,22 @@ class _Runner:
             lambda model: open_endpoint(supervisor, model, self._options),
             options=self._options,
             renderer=self._renderer,
+            within=self._entry.name,
         )
         try:
             self._context.report(self._share(0), "reading cases")
-            cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets)
+            limit = self._entry.asked.limit
+            cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets, limit)
             rendered = await self._rendered(cases)
             await self._ask_all(cases, rendered, asker, log)
         finally:
+            self._scorer.close()
             await asker.close()
             try:
                 cache.close()
             finally:
                 log.close()
-        await asyncio.to_thread(self._finish, cases, rendered)
+        await asyncio.to_thread(self._finish, cases, rendered, asker.fingerprints)
 
     async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
         """The messages of each case; of a chain, those of its first step."""
@@ -147,10 +154,12 @@ class _Runner:
             if (case.index, repeat) not in log.done
         ]
         total = len(cases.cases) * self._suite.repeats
-        identity = asker.identity(self._entry.asked.model)
+        if left and asker.unknown(self._entry.asked.model):
+            # What a remote model is, its first answer tells; only then is it known which answers are its own.
+            await self._ask_one(*left.pop(0), asker, log, total)
         simple = not self._choosing and not self._suite.chain
         if simple:
-            left = await self._from_cache(left, identity, asker, log, total)
+            left = await self._from_cache(left, asker, log, total)
         waiting = iter(left)
         first_error: list[LlmopsError] = []
 
@@ -159,9 +168,7 @@ class _Runner:
                 if first_error or self._enough:
                     return
                 try:
-                    answer = await self._answer(case, messages, repeat, identity, asker)
-                    await self._score(case, repeat, answer, asker, log)
-                    self._tell(log, total, asker.cache)
+                    await self._ask_one(case, messages, repeat, asker, log, total)
                 except LlmopsError as error:
                     first_error.append(error)
 
@@ -176,33 +183,51 @@ class _Runner:
         if first_error:
             raise first_error[0]
 
-    async def _from_cache(
-        self, left: list[Any], identity: Mapping[str, object], asker: Asker, log: ResultLog, total: int
-    ) -> list[Any]:
+    async def _ask_one(
+        self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker, log: ResultLog, total: int
+    ) -> None:
+        answer = await self._answer(case, messages, repeat, asker)
+        await self._score([(case, repeat, answer)], asker, log, total)
+
+    async def _from_cache(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
-        keys = [self._key(messages, repeat, identity, asker)[0] for _, messages, repeat in left]
+        identity = asker.identity(self._entry.asked.model)
+        keys = [asker.key(identity, *self._request(messages, repeat)[1:]) for _, messages, repeat in left]
         known = asker.cache.find(keys)
-        rest = []
-        for (case, messages, repeat), key in zip(left, keys, strict=True):
-            if key in known and not self._enough:
-                await self._score(case, repeat, read_answer(known[key], cached=True), asker, log)
-                self._tell(log, total, asker.cache)
-            else:
-                rest.append((case, messages, repeat))
+        rest = [one for one, key in zip(left, keys, strict=True) if key not in known]
+        there = [(one, known[key]) for one, key in zip(left, keys, strict=True) if key in known]
+        parts = []
+        for start in range(0, len(there), BATCH):
+            part = []
+            for (case, messages, repeat), kept in there[start : start + BATCH]:
+                answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
+                part.append((case, repeat, _with_asked(answer, case, messages)))
+            parts.append(part)
+        if not parts:
+            return rest
+        # While answers are kept, the next ones are scored.
+        scoring: asyncio.Task[list[dict[str, Score]]] | None = asyncio.create_task(self._scored(parts[0], asker))
+        try:
+            for part, following in zip(parts, [*parts[1:], None], strict=True):
+                assert scoring is not None
+                scores = await scoring
+                scoring = asyncio.create_task(self._scored(following, asker)) if following else None
+                await asyncio.sleep(0)
+                self._keep(part, scores, asker, log, total)
+                if self._enough:
+                    break
+        finally:
+            if scoring is not None:
+                scoring.cancel()
         return rest
 
-    def _key(
-        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> tuple[str, Request]:
+    def _request(self, messages: list[ChatMessage], repeat: int) -> tuple[Request, str, Mapping[str, object]]:
+        """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters = sampling(self._entry.asked.parameters, repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
-        return asker.key(
-            identity, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
-        ), request
+        return request, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
 
-    async def _answer(
-        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
+    async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer to a case; a request that is refused is an answer with an error.
 
         Raises:
@@ -210,38 +235,35 @@ class _Runner:
         """
         try:
             if self._choosing:
-                return await self._choose(case, messages, identity, asker)
-            return await self._chained(case, messages, repeat, identity, asker)
+                return await self._choose(case, messages, asker)
+            return await self._chained(case, messages, repeat, asker)
         except LlmopsError as error:
             if error.code in {"model_gone", "results_failed", "cache_failed"}:
                 raise
-            return Answer(error=f"{error.code}: {error.message}")
+            return _with_asked(Answer(error=f"{error.code}: {error.message}"), case, messages)
 
-    async def _chained(
-        self, case: Case, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
+    async def _chained(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer, or of a chain the last one, each step given the answers before it."""
-        answer = await self._generate(messages, repeat, identity, asker)
+        answer = await self._generate(messages, repeat, asker)
         variables = dict(case.variables)
         for before, prompt in zip(self._suite.chain, self._prompts[1:], strict=False):
             variables[before.save] = answer.text
             given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
-            answer = await self._generate(given[0], repeat, identity, asker)
-        return answer
+            messages = given[0]
+            answer = await self._generate(messages, repeat, asker)
+        return _with_asked(answer, case, messages)
 
-    async def _generate(
-        self, messages: list[ChatMessage], repeat: int, identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
-        key, request = self._key(messages, repeat, identity, asker)
+    async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
+        name = self._entry.asked.model
+        request, path, sampled = self._request(messages, repeat)
+        key = asker.key(asker.identity(name), path, sampled)
         known = asker.cache.find([key]) if self._suite.chain else {}
         if key in known:
-            return read_answer(known[key], cached=True)
-        reply, trace = await asker.answer(self._entry.asked.model, key, request)
+            return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
+        reply, trace = await asker.answer(name, request, sampled)
         return read_answer(reply, trace=trace)
 
-    async def _choose(
-        self, case: Case, messages: list[ChatMessage], identity: Mapping[str, object], asker: Asker
-    ) -> Answer:
+    async def _choose(self, case: Case, messages: list[ChatMessage], asker: Asker) -> Answer:
         if len(case.choices) < 2:
             return Answer(error="the case has no choices")
         if self._suite.raw:
@@ -252,18 +274,36 @@ class _Runner:
         name = self._entry.asked.model
         whole, sizes = await asker.tokens_behind(name, context, case.choices, special=self._suite.raw)
         request = choices_request(whole, sizes)
-        key = asker.key(identity, TEXT, request.body)
+        key = asker.key(asker.identity(name), TEXT, request.body)
         known = asker.cache.find([key])
         if key in known:
-            return read_choices(known[key], sizes, cached=True)
-        reply, trace = await asker.answer(self._entry.asked.model, key, request)
-        return read_choices(reply, sizes, trace=trace)
+            answer = read_choices(known[key].reply, sizes, cached=True, kept_at=known[key].at)
+        else:
+            reply, trace = await asker.answer(name, request, request.body)
+            answer = read_choices(reply, sizes, trace=trace)
+        return _with_asked(answer, case, messages)
 
     # ── scoring ──
 
-    async def _score(self, case: Case, repeat: int, answer: Answer, asker: Asker, log: ResultLog) -> None:
-        scores = {m.called: await score_one(m, case, answer, asker) for m in metrics_of(case, self._metrics)}
-        log.add(Result(case, repeat, answer, scores))
+    async def _score(self, answers: list[tuple[Case, int, Answer]], asker: Asker, log: ResultLog, total: int) -> None:
+        """Score answers and keep them."""
+        self._keep(answers, await self._scored(answers, asker), asker, log, total)
+
+    async def _scored(self, answers: list[tuple[Case, int, Answer]], asker: Asker) -> list[dict[str, Score]]:
+        items = [Item(case, answer, [*self._metrics, *self._of_case(case)]) for case, _, answer in answers]
+        return await self._scorer.score(items, asker)
+
+    def _keep(
+        self,
+        answers: list[tuple[Case, int, Answer]],
+        scored: list[dict[str, Score]],
+        asker: Asker,
+        log: ResultLog,
+        total: int,
+    ) -> None:
+        for (case, repeat, answer), scores in zip(answers, scored, strict=True):
+            log.add(Result(case, repeat, answer, scores))
+            self._tell(log, total, asker.cache)
 
     # ── progress ──
 
@@ -292,30 +332,57 @@ class _Runner:
         until = self._suite.until
         if until is None or len(log.done) < until.at_least:
             return
-        metric = next(m for m in self._metrics if m.called == until.metric)
-        _, half = _running(log, metric)
-        self._enough = half is not None and half <= until.half_width
+        self._enough = self._sequence(list(log.done.values()), until).half_width <= until.half_width
 
-    def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]]) -> None:
+    def _sequence(self, results: list[Result], until: Until) -> Interval:
+        """The interval of the metric that decides when to stop, which holds at every look; a group counts as one case."""
+        metric = next(m for m in self._metrics if m.called == until.metric)
+        groups: dict[str, list[float]] = defaultdict(list)
+        for case, value in case_scores([r for r in results if not r.case.variation], metric.called):
+            if value is not None:
+                groups[case.group].append(value)
+        means = [sum(values) / len(values) for values in groups.values()]
+        return mean_sequence(means, metric.bounds, until.at_least)
+
+    def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]], fingerprints: Mapping[str, list[str]]) -> None:
         """Summarise, and record the run as done."""
         results = read_results(self._results)
         seconds = time.monotonic() - self._began
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
         summary |= {"of": len(cases.cases), "stopped_early": self._enough}
+        if self._suite.until is not None and self._suite.until.metric in summary["metrics"]:
+            # Looked at again and again: only an interval for that keeps what it promises.
+            found = self._sequence(results, self._suite.until)
+            known = {"mean": found.value, "low": found.low, "high": found.high, "method": found.method}
+            if math.isfinite(found.half_width):
+                summary["metrics"][self._suite.until.metric] |= cast("Figure", known)
         self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
+        manifest |= {
+            "case_metrics_sha256": case_metrics_sha256(cases.cases, self._of_case),
+            "metric_sources": sources([*self._metrics, *self._of_case.made], self._store.registry),
+            "fingerprints": {name: found for name, found in fingerprints.items() if found},
+        }
         self._store.finish(self._entry.name, manifest, summary, sha256_file(self._results))
 
 
+def _with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answer:
+    """An answer with the conversation that it answers, where the case does not have it itself."""
+    given = tuple(messages)
+    return answer if given == case.messages else replace(answer, asked=given)
+
+
 def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:
-    """A running mean with half its interval's width, by the normal approximation."""
+    """A running mean with half its interval's width: Wilson's of right and wrong, else by the normal approximation."""
     import numpy as np
 
     values = [value for _, value in case_scores(list(log.done.values()), metric.called) if value is not None]
     if not values:
         return None, None
     numbers = np.array(values)
+    if metric.binary and np.isin(numbers, (0.0, 1.0)).all():
+        return float(numbers.mean()), wilson(float(numbers.sum()), len(numbers)).half_width
     half = z_of(0.95) * standard_error(numbers) if len(values) > 1 else None
     return float(numbers.mean()), half

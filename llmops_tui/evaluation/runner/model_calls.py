@@ -51,7 +51,12 @@ class Request:
 
 
 class Asker:
-    """Asks the models of a workspace, each answer once."""
+    """Asks the models of a workspace, each answer once.
+
+    What stands behind the address of a remote model may be another tomorrow. Its answers are kept for other runs only by
+    the fingerprint that its server names (``system_fingerprint``), which is known from the first answer on; without one they
+    are kept for the run they were given in.
+    """
 
     def __init__(
         self,
@@ -61,8 +66,13 @@ class Asker:
         *,
         options: EngineSettings,
         renderer: TemplateRenderer,
+        within: str,
     ) -> None:
+        """``within`` names the run, or whatever else answers of a remote model without a fingerprint are kept for."""
         self._registry = registry
+        self._within = within
+        # What the servers of remote models called themselves, the newest last.
+        self.fingerprints: dict[str, list[str]] = {}
         self.cache = cache
         self._open = open_endpoint
         self._options = options
@@ -86,7 +96,9 @@ class Asker:
         """What of a model decides its answers."""
         model = self._model(name)
         if model.kind == "remote":
-            return {"url": model.header.get("url"), "model": model.header.get("remote_model")}
+            known = self.fingerprints.get(name)
+            of: Mapping[str, object] = {"fingerprint": known[-1]} if known else {"within": self._within}
+            return {"url": model.header.get("url"), "model": model.header.get("remote_model"), **of}
         adapter = model.sha256 if model.origin is not None else ""
         if name not in self._engines:
             self._engines[name] = engine_name(self._options, model.base.path)
@@ -96,8 +108,22 @@ class Asker:
         """The key of a request to a model."""
         return answer_key({"asked": identity, "path": path, "body": body})
 
-    async def answer(self, name: str, key: str, request: Request) -> tuple[Reply, str]:
+    def unknown(self, name: str) -> bool:
+        """Whether a remote model has not said yet what it is, which its first answer tells."""
+        return self._model(name).kind == "remote" and name not in self.fingerprints
+
+    def _heard(self, name: str, reply: Reply) -> None:
+        """Note what the server of a remote model calls itself."""
+        if self._model(name).kind == "remote":
+            said = reply.get("system_fingerprint")
+            known = self.fingerprints.setdefault(name, [])
+            if isinstance(said, str) and said and (not known or known[-1] != said):
+                known.append(said)
+
+    async def answer(self, name: str, request: Request, sampled: Mapping[str, object]) -> tuple[Reply, str]:
         """A reply that is not known yet, and the id under which the request is kept.
+
+        It is kept by what the model turned out to be, and by ``sampled``, the request's body as :meth:`key` takes it.
 
         Raises:
             LlmopsError: the request was refused; ``model_gone`` where the model cannot be had any more.
@@ -108,8 +134,9 @@ class Asker:
                 name, lambda client: client.generate(request.path, request.body, request.parameters, {"run_id": trace})
             )
         kept = cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}})
+        self._heard(name, reply)
         if name not in self._otherwise:
-            self.cache.keep(key, kept)
+            self.cache.keep(self.key(self.identity(name), request.path, sampled), kept)
         return kept, trace
 
     async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
@@ -117,11 +144,12 @@ class Asker:
         key = self.key(self.identity(model), path, body)
         known = self.cache.find([key])
         if key in known:
-            return known[key]
+            return known[key].reply
         async with self._slots:
             reply = await self._with_tries(model, lambda client: client.complete(path, body))
+        self._heard(model, reply)
         if model not in self._otherwise:
-            self.cache.keep(key, reply)
+            self.cache.keep(self.key(self.identity(model), path, body), reply)
         return reply
 
     async def render(self, template: str, variables: Mapping[str, object]) -> str:
@@ -196,8 +224,8 @@ def _gone(name: str, error: LlmopsError) -> LlmopsError:
     return LlmopsError("model_gone", f"the model {name!r} is not available any more: {error.message}", hint)
 
 
-def read_answer(reply: Reply, *, trace: str = "", cached: bool = False) -> Answer:
-    """An answer from a reply of chat or text."""
+def read_answer(reply: Reply, *, trace: str = "", cached: bool = False, kept_at: float | None = None) -> Answer:
+    """An answer from a reply of chat or text; one from the cache with the time at which it was given."""
     choice = reply["choices"][0]
     message = choice.get("message") or {}
     text = message.get("content") or choice.get("text") or ""
@@ -216,10 +244,13 @@ def read_answer(reply: Reply, *, trace: str = "", cached: bool = False) -> Answe
         cached=cached,
         thinking=message.get("reasoning_content") or message.get("reasoning") or "",
         reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or None,
+        kept_at=kept_at,
     )
 
 
-def read_choices(reply: Reply, sizes: list[int], *, trace: str = "", cached: bool = False) -> Answer:
+def read_choices(
+    reply: Reply, sizes: list[int], *, trace: str = "", cached: bool = False, kept_at: float | None = None
+) -> Answer:
     """The log-probabilities of choices from a reply to their texts; ``sizes`` are their numbers of tokens."""
     sums = []
     for choice, size in zip(sorted(reply["choices"], key=lambda c: c["index"]), sizes, strict=True):
@@ -235,6 +266,7 @@ def read_choices(reply: Reply, sizes: list[int], *, trace: str = "", cached: boo
         finish_reason="stop",
         trace=trace,
         cached=cached,
+        kept_at=kept_at,
         prompt_tokens=(reply.get("usage") or {}).get("prompt_tokens"),
         total_ms=timings.get("total_ms"),
     )

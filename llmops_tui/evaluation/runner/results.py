@@ -8,12 +8,13 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.regular_files import open_regular, read_regular
 from llmops_tui.workspace.files import make_folder_within
 
@@ -34,7 +35,12 @@ class Result:
         # As they are: copying every field takes longer than scoring.
         case, answer = vars(self.case), vars(self.answer)
         slim = {
-            "case": {k: v for k, v in case.items() if v not in ("", (), [], {}, None) or k == "index"},
+            "case": {
+                k: v
+                for k, v in case.items()
+                # An empty text may be what is expected, and is not the same as nothing.
+                if v not in ("", (), [], {}, None) or k == "index" or (k == "expected" and v is not None)
+            },
             "repeat": self.repeat,
             "answer": {k: v for k, v in answer.items() if v not in ("", (), None, False)},
             "scores": {
@@ -68,12 +74,16 @@ def _made(kind: type[T], defaults: Mapping[str, object], given: Mapping[str, obj
 
 def read_line(line: bytes) -> Result:
     """A result from its line."""
-    body: dict[str, Any] = orjson.loads(line)
+    return result_of(orjson.loads(line))
+
+
+def result_of(body: JsonObject) -> Result:
+    """A result from what its line says."""
     case, answer = body["case"], body["answer"]
     for name in ("messages", "choices", "metrics"):
         if name in case:
             case[name] = tuple(case[name])
-    for name in ("choice_logprobs", "choice_tokens"):
+    for name in ("choice_logprobs", "choice_tokens", "asked"):
         if name in answer:
             answer[name] = tuple(answer[name])
     scores = {

@@ -45,6 +45,7 @@ def summarise(
         "answers": len(results),
         "errors": sum(bool(r.answer.error) for r in results),
         "cached": sum(r.answer.cached for r in results),
+        "oldest": min((r.answer.kept_at for r in results if r.answer.kept_at is not None), default=None),
         "metrics": figures,
         "variations": _variations(results, everything),
         "gaps": gaps(results, everything, swaps),

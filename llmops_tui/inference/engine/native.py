@@ -198,8 +198,11 @@ class NativeModel:
             return self.raw_piece(token, special=special)
         return buffer.raw[:length]
 
-    def add_adapter(self, name: str, path: str) -> None:
+    def add_adapter(self, name: str, path: str, visible: Sequence[str] = (), ends: Sequence[str] = ()) -> None:
         """Load a LoRA adapter beside the base.
+
+        ``visible`` and ``ends`` are marks of the chat template that it was trained with: those that are part of answers,
+        and those that end one.
 
         Raises:
             LlmopsError: ``adapter_load_failed``.
@@ -215,6 +218,11 @@ class NativeModel:
                 "An adapter fits only the model it was trained on.",
             )
         self.adapters[name] = adapter
+        shown = {token for text in visible for token in self._single(text)} - self._visible
+        self._visible |= shown
+        for token in shown:
+            self._pieces[token] = None
+        self.ends |= {token for text in ends for token in self._single(text)}
 
     def use_adapter(self, name: str) -> None:
         """Evaluate the next steps with this adapter; the empty name is the base alone."""

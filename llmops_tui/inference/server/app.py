@@ -143,6 +143,7 @@ class ModelServer:
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
+        self._adapters.close()
         self._forms.close()
 
     # Facts

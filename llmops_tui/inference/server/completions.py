@@ -51,6 +51,7 @@ class _Conversation:
     """A chat completion's prompt, and what it was made of; ``extra`` are further variables of the template."""
 
     adapter: str
+    chat: ChatTemplate
     tools: list[ToolRecord]
     turns: list[ChatMessage]
     extra: Variables
@@ -108,6 +109,7 @@ class Completions:
 
     async def _rendered(self, body: schemas.ChatRequest) -> _Conversation:
         adapter = await self._adapters.of(body.model, body.adapter)
+        chat = self._adapters.chat(adapter) or self._chat
         tools = [t.as_shown() for t in body.offered]
         if tools:
             if body.grammar:
@@ -117,25 +119,23 @@ class Completions:
                     "Give a response_format instead, or set tool_choice to none.",
                     "bad_response_format",
                 )
-            check_tools(self._chat.format)
-        turns = turns_of(self._chat.format, body.messages)
-        extra = variables_of(self._chat.format, body.chat_template_kwargs, body.reasoning_effort)
-        prompt = await self._chat.render(turns, tools or None, extra)
-        return _Conversation(adapter, tools, turns, extra, prompt)
+            check_tools(chat.format)
+        turns = turns_of(chat.format, body.messages)
+        extra = variables_of(chat.format, body.chat_template_kwargs, body.reasoning_effort)
+        prompt = await chat.render(turns, tools or None, extra)
+        return _Conversation(adapter, chat, tools, turns, extra, prompt)
 
     async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
         given = await self._rendered(body)
-        tools, turns, prompt = given.tools, given.turns, given.prompt
-        form = answer_constraint(self._chat.format, body.constraint(), prompt.text)
+        chat, tools, turns, prompt = given.chat, given.tools, given.turns, given.prompt
+        form = answer_constraint(chat.format, body.constraint(), prompt.text)
         if tools:
             several = body.parallel_tool_calls
-            form = tool_constraint(
-                self._chat.format, tools, body.demanded, several=several, prompt=prompt.text, answer=form
-            )
+            form = tool_constraint(chat.format, tools, body.demanded, several=several, prompt=prompt.text, answer=form)
         grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":
-            again = functools.partial(self._chat.render, turns, tools or None, given.extra)
+            again = functools.partial(chat.render, turns, tools or None, given.extra)
             prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
         choices = []
         for index in range(body.n):
@@ -143,7 +143,7 @@ class Completions:
                 body, index, prompt.source(), turns, given.adapter, grammar, body.alternatives, caller
             )
             choice.reader = AnswerReader(
-                self._chat.format,
+                chat.format,
                 prompt=prompt.text,
                 tools=tools,
                 several=body.parallel_tool_calls,

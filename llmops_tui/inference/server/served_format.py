@@ -22,6 +22,11 @@ def template_of(template: str | None) -> str:
     return template or _PLAIN_TEMPLATE
 
 
+def mentions(template: str, word: str) -> bool:
+    """Whether a template's source has a word, such as the name of a variable."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", template) is not None
+
+
 @dataclass(frozen=True)
 class ServedFormat:
     """What is known of a template.
@@ -44,7 +49,7 @@ class ServedFormat:
 
     def mentions(self, word: str) -> bool:
         """Whether the template's source has a word, such as the name of a variable or of a message's field."""
-        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.template) is not None
+        return mentions(self.template, word)
 
     def quotes(self, word: str) -> bool:
         """Whether the template's source has a word as a text of its own, such as a role that it compares with."""

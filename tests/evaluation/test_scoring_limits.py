@@ -1,0 +1,112 @@
+"""An answer that takes all time, memory or depth of a metric has no score; all others have, and nothing goes to the network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+from llmops_tui.evaluation.metrics.registry import METRICS, entry_of, make_metric
+from llmops_tui.evaluation.metrics.structured import unresolved
+from llmops_tui.evaluation.runner.scoring import Item, Scorer
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.workspace.layout import Workspace
+
+CATASTROPHIC = {"type": "regex", "pattern": "^(a+)+$"}
+SLOW = "a" * 40 + "!"
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Iterator[Scorer]:
+    # As short as a busy machine still imports within.
+    made = Scorer(seconds=3.0)
+    yield made
+    made.close()
+
+
+def scored(scorer: Scorer, entries: list[Any], answers: list[str], expected: Any = "yes") -> list[dict[str, Score]]:
+    metrics = [make_metric(entry) for entry in entries]
+    items = [Item(Case(i, f"k{i}", expected=expected), Answer(text=text), metrics) for i, text in enumerate(answers)]
+    return asyncio.run(scorer.score(items, cast("Any", None)))
+
+
+def test_a_pattern_that_never_ends_leaves_its_answer_without_a_score_and_no_other(scorer: Scorer) -> None:
+    found = scored(scorer, ["exact", CATASTROPHIC], ["yes", SLOW, "aaa"])
+    assert [s["exact"].value for s in found] == [1.0, 0.0, 0.0]
+    assert [s["regex"].value for s in found] == [0.0, None, 1.0]
+    assert "it cannot be scored: it took longer than 3 s of CPU time" in found[1]["regex"].reason
+
+
+def test_a_metric_that_is_stopped_again_and_again_is_given_up(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmops_tui.evaluation.runner.scoring._GIVEN_UP", 1)
+    found = scored(scorer, ["exact", CATASTROPHIC | {"name": "again"}], [SLOW, SLOW, "aaa"])
+    assert "took longer" in found[0]["again"].reason
+    assert {s["again"].value for s in found} == {None}
+    assert "is not tried again" in found[2]["again"].reason
+    assert [s["exact"].value for s in found] == [0.0, 0.0, 0.0]
+
+
+def test_depth_a_reference_that_leads_nowhere_and_a_failing_metric_are_told(scorer: Scorer) -> None:
+    lost = {"type": "json-schema", "json_schema": {"$ref": "#/nowhere"}}
+    deep, plain = scored(scorer, ["json-valid", lost], ["[" * 60_000, "{}"])
+    assert deep["json-valid"].value == 0
+    assert "nested deeper" in deep["json-valid"].reason
+    assert plain["json-valid"].value == 1
+    assert plain["json-schema"].value is None
+    assert "it cannot be scored" in plain["json-schema"].reason
+
+
+def test_scores_in_the_process_are_those_of_the_metric(scorer: Scorer) -> None:
+    entries: list[Any] = [
+        "exact", "normalised", "contains", "numeric", "token-f1", "edit-similarity", "rouge", "bleu", "chrf", "json-valid",
+        "classification", "length", "refusal", "toxicity", "pii-leak", "canary", "memorised", "tokens",
+    ]  # fmt: skip
+    for expected, text in (("It is 5 o'clock", "It is 6 o'clock"), ("", ""), (["a", "b"], "b"), ({"a": 1}, '{"a": 1}')):
+        (found,) = scored(scorer, entries, [text], expected)
+        case, answer = Case(0, "k0", expected=expected), Answer(text=text)
+        for entry in entries:
+            metric = make_metric(entry)
+            own = metric.score(case, answer)
+            there = found[metric.called]
+            assert there.value == pytest.approx(own.value), (entry, there)
+            assert there.reason == own.reason
+
+
+def test_every_metric_is_made_again_from_its_entry() -> None:
+    needed: dict[str, dict[str, Any]] = {
+        "regex": {"pattern": "a"}, "json-schema": {"json_schema": {}}, "judge": {"model": "m", "rubric": "r"},
+        "embedding": {"model": "m"}, "python": {"entry": "e"},
+    }  # fmt: skip
+    for name in METRICS:
+        metric = make_metric({"type": name, **needed.get(name, {})})
+        assert make_metric(entry_of(metric)) == metric
+
+
+def test_a_reference_never_goes_to_the_network(monkeypatch: pytest.MonkeyPatch, sample: Workspace) -> None:
+    def asked(*_: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    schema = {"properties": {"a": {"$ref": "https://far.example/schema.json"}}}
+    metric = make_metric({"type": "json-schema", "json_schema": schema})
+    with pytest.raises(Exception, match=r"far\.example") as refused:
+        metric.score(Case(0, "k"), Answer(text='{"a": 1}'))
+    assert not isinstance(refused.value, LlmopsError)
+    body = {"cases": [{"x": 1}], "metrics": [{"type": "json-schema", "json_schema": schema}]}
+    with pytest.raises(InputRefusedError, match=r"refers to 'https://far\.example/schema\.json', which is not in it"):
+        EvaluationStore(sample).save_suite(check_suite(body, "s"))
+
+
+def test_references_within_a_schema_and_to_the_published_drafts_are_found() -> None:
+    assert unresolved({"$defs": {"a": {"type": "string"}}, "items": {"$ref": "#/$defs/a"}}) == ""
+    assert unresolved({"$ref": "https://json-schema.org/draft/2020-12/schema"}) == ""
+    assert unresolved({"$id": "https://x.example/root", "$defs": {"b": {"$id": "b"}}, "items": {"$ref": "b"}}) == ""
+    assert unresolved({"items": {"not": {"$ref": "#/$defs/gone"}}}) == "#/$defs/gone"
+    # A text that is a value is no reference.
+    assert unresolved({"const": {"$ref": "#/gone"}}) == ""
