@@ -90,18 +90,19 @@ class JsonSchema(Metric):
 def _validator(schema: Schema) -> jsonschema.Draft202012Validator:
     """A validator that knows the published drafts of JSON Schema and looks nothing else up: never in the network."""
     import jsonschema
-    from referencing.jsonschema import SPECIFICATIONS
+    from jsonschema_specifications import REGISTRY
 
-    return jsonschema.Draft202012Validator(schema, registry=SPECIFICATIONS)
+    return jsonschema.Draft202012Validator(schema, registry=REGISTRY)
 
 
 def unresolved(schema: Schema) -> str:
     """The first reference in a schema that leads neither into it nor to a published draft; empty where all do."""
+    from jsonschema_specifications import REGISTRY
     from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012, SPECIFICATIONS
+    from referencing.jsonschema import DRAFT202012
 
     root = DRAFT202012.create_resource(schema)
-    waiting = [(SPECIFICATIONS.resolver_with_root(root), root)]
+    waiting = [(REGISTRY.resolver_with_root(root), root)]
     while waiting:
         resolver, resource = waiting.pop()
         here = resolver.in_subresource(resource)
