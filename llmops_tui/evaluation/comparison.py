@@ -248,10 +248,8 @@ def compare(
     counts = (len({r.case.key for r in left}), len({r.case.key for r in right}))
     left, right = ([r for r in part if r.case.key in keys] for part in (left, right))
     chosen = metric or (metrics[0].called if metrics else "")
-    may = comparable(
-        base_run, run, len(keys), counts, *measured_otherwise([r.case for r in left], [r.case for r in right])
-    )
-    result = Comparison(base_run, run, may, chosen)
+    differing = measured_otherwise((r.case for r in left), (r.case for r in right))
+    result = Comparison(base_run, run, comparable(base_run, run, len(keys), counts, *differing), chosen)
     everything = [*metrics, *(m for m in ALWAYS if m.called not in {given.called for given in metrics})]
     result.differences = _differences(left, right, everything, resamples)
     main = next((m for m in everything if m.called == chosen), None)

@@ -76,7 +76,7 @@ def case_metrics_sha256(cases: Sequence[Case], of: MetricsOf) -> str:
     return sha256_text("\n".join(lines)) if lines else ""
 
 
-def measured_otherwise(left: Sequence[Case], right: Sequence[Case]) -> tuple[list[str], list[str]]:
+def measured_otherwise(left: Iterable[Case], right: Iterable[Case]) -> tuple[list[str], list[str]]:
     """The metrics of single cases, by name, that measure a case otherwise in two runs; and those only one of them has.
 
     Both have the same cases, by their keys.
