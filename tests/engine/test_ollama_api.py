@@ -252,7 +252,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"options": {"repeat_last_n": 128}}, "options.repeat_last_n", "64 tokens"),
     (CHAT, {"options": {"temprature": 1}}, "options.temprature", "Did you mean temperature?"),
     (CHAT, {"options": {"temperature": 9}}, "options.temperature", ""),
-    (CHAT, {"options": {"stop": ["x"] * 9}}, "options.stop", ""),
+    (CHAT, {"options": {"stop": ["x"] * 10_000}}, "options.stop", ""),
     (CHAT, {"model": ""}, "model", ""),
     (CHAT, {"formt": "json"}, "formt", "Did you mean format?"),
     (CHAT, {"format": {"type": "object", "uniqueItems": True}}, "uniqueItems", ""),
