@@ -31,7 +31,7 @@ run: $(VENV)/.run
 test: $(VENV)/.dev lint
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-test-slow: $(VENV)/.slow
+test-slow: $(VENV)/.slow $(VENV)/.clients
 	@$(BIN)/python -m pytest -m slow -q --timeout 1800
 
 # What is run between two changes: all that lint looks at, and the tests that need no server, no app and no training.
@@ -91,6 +91,17 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 # Other programs that talk to the endpoint, run unmodified by the slow tests, and what the site is built with.
 $(VENV)/.slow: $(VENV)/.dev
 	@$(PIP) -e ".[train,dev,interop,docs]"
+	@touch $@
+
+# Clients that want other versions of packages than we do, or than each other, have environments of their own below ours.
+# Those of node are left out where there is none; the tests say so.
+CLIENTS := tests/clients/environments
+$(VENV)/.clients: $(wildcard $(CLIENTS)/*.txt) tests/clients/programs/package-lock.json | $(VENV)/bin/python
+	@for file in $(CLIENTS)/*.txt; do made=$(VENV)/$$(basename $$file .txt); \
+		$(PYTHON) -m venv $$made && $$made/bin/python -m pip install --disable-pip-version-check --quiet -r $$file || exit 1; done
+	@if command -v node >/dev/null && command -v npm >/dev/null; then mkdir -p $(VENV)/clients-js && \
+		cp tests/clients/programs/package.json tests/clients/programs/package-lock.json $(VENV)/clients-js && \
+		npm ci --prefix $(VENV)/clients-js --ignore-scripts --no-audit --no-fund --silent; fi
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -62,6 +62,12 @@ class Settings(BaseModel):
             description="What traces keep of requests: all, without personal data, or figures only; for models loaded next."
         ),
     ] = "keep"
+    special_in_content: Annotated[
+        bool,
+        Field(
+            description="Read control tokens that a message spells as such, as llama-server does; off: they are text there."
+        ),
+    ] = False
     trace_days: Annotated[
         int, Field(ge=0, le=36_500, description="Delete traces without feedback after this many days; 0: never.")
     ] = 0

@@ -6,8 +6,11 @@ The borders of the engine ask: the command line, a job's worker, the app. What i
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
@@ -35,6 +38,7 @@ _OF_ITS_LIBRARIES = re.compile(
 _OF_PARQUET = re.compile(
     r"(Invalid Input|IO) Error: (Parquet (metadata|file)|\w+ converted type|(\w+ |Failed to )[Dd]ecompress)"
 )
+_TRACEBACK = "LLMOPS_TRACEBACK"
 _NAMES = "llmops check names the file; restore damaged files from a backup (llmops restore FILE)."
 
 
@@ -76,3 +80,17 @@ def _of_duckdb(text: str, *, own: bool) -> LlmopsError | None:
     # Behind the first line is the query, which was ours.
     told = " ".join(text.partition("\n")[0].replace(found.group(0), "it").split())[:300]
     return LlmopsError("file_unreadable", f"{found.group('path')} cannot be read: {told}", _LOOK)
+
+
+def unforeseen(error: Exception) -> LlmopsError:
+    """A failure that nobody foresaw, as one line that says what it was and where; the whole story where it is asked for."""
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}llmops_tui{os.sep}" in f.filename]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    told = " ".join(str(error).split())[:300]
+    return LlmopsError(
+        "unforeseen",
+        f"internal error: {type(error).__name__}{f': {told}' if told else ''}{place}",
+        f"llmops check verifies the workspace; {_TRACEBACK}=1 prints the traceback.",
+    )

@@ -31,6 +31,11 @@ def approved_rules_path() -> Path:
     return settings_folder() / "approved-alerts"
 
 
+def approved_tool_servers_path() -> Path:
+    """The hashes of the commands of tool servers that this user let run."""
+    return settings_folder() / "approved-tool-servers"
+
+
 def known_workspaces_path() -> Path:
     """The workspace folders that this user made or trusts."""
     return settings_folder() / "known-workspaces.json"

@@ -38,13 +38,16 @@ class FakeClock:
 class FakeModelServer:
     """An OpenAI-compatible server on a Unix socket that says what it was told to say.
 
-    With ``gated`` it sends one piece for each :meth:`release`; ``die_after`` closes the connection after so many pieces.
+    ``turns`` are the pieces of the next answers, one list each, before ``pieces`` are given again; a piece that is a mapping
+    is sent as it is, such as one with ``tool_calls``. With ``gated`` it sends one piece for each :meth:`release`; ``die_after`` closes the connection after so many pieces.
     Runs in a thread of its own; each finished request is logged as the real server does it.
     """
 
     def __init__(self, socket: Path, pieces: Sequence[str], event_log: EventLog | None = None) -> None:
         self.socket = socket
-        self.pieces = list(pieces)
+        self.pieces: list[str | dict[str, Any]] = list(pieces)
+        self.turns: list[list[str | dict[str, Any]]] = []
+        self.thoughts: list[str] = []
         self.gated = False
         self.die_after: int | None = None
         self.requests: list[dict[str, Any]] = []
@@ -112,8 +115,12 @@ class FakeModelServer:
     async def _stream(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader, body: dict[str, Any]) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         gone = asyncio.ensure_future(self._until_gone(reader))
-        sent = []
-        for count, piece in enumerate(self.pieces):
+        for piece in self.thoughts:
+            thought = {"choices": [{"index": 0, "delta": {"reasoning_content": piece}, "finish_reason": None}]}
+            writer.write(f"data: {json.dumps(thought)}\n\n".encode())
+        sent: list[str] = []
+        pieces = self.turns.pop(0) if self.turns else self.pieces
+        for count, piece in enumerate(pieces):
             if self.die_after is not None and count >= self.die_after:
                 return
             if self.gated:
@@ -123,21 +130,24 @@ class FakeModelServer:
                 self._keep(body, sent, "cancelled")
                 self.cancelled.set()
                 return
-            event = {"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}
+            delta = piece if isinstance(piece, dict) else {"content": piece}
+            event = {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
             writer.write(f"data: {json.dumps(event)}\n\n".encode())
             await writer.drain()
-            sent.append(piece)
+            sent.append(piece if isinstance(piece, str) else json.dumps(piece))
         timings = {
             "prompt_tokens": 10,
-            "completion_tokens": len(self.pieces),
+            "completion_tokens": len(pieces),
             "reused_tokens": 0,
             "ttft_ms": 12.0,
             "total_ms": 30.0,
             "tokens_per_s": 100.0,
             "context": 1024,
+            "reasoning_tokens": len(self.thoughts),
         }
-        self._keep(body, sent, "stop", timings)
-        event = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "timings": timings}
+        reason = "tool_calls" if any(isinstance(piece, dict) for piece in pieces) else "stop"
+        self._keep(body, sent, reason, timings)
+        event = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "timings": timings}
         writer.write(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode())
         await writer.drain()
 
@@ -155,6 +165,7 @@ class FakeModelServer:
             "prompt": known["prompt"],
             "prompt_version": known["prompt_version"],
             "variables": known["variables"],
+            "messages": body["messages"],
             "output": "".join(sent),
             "finish_reason": reason,
         }

@@ -36,21 +36,30 @@ def main(folder: Path, target: Path) -> None:
     renderer = TemplateRenderer()
     rows = {path.stem: row(path.read_text(encoding="utf-8"), renderer) for path in sorted(folder.glob("*.jinja"))}
     renderer.close()
+    target.write_text(page_of(rows), encoding="utf-8")
+    print("\n".join(_sums(rows)))
+
+
+def page_of(rows: dict[str, dict[str, str]]) -> str:
+    """The page of what was read back of each template."""
     notes: dict[str, int] = {}
     lines = [f"| Template | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
     for name, cells in rows.items():
         lines.append(f"| {name} | {' | '.join(_shown(cells[column], notes) for column in COLUMNS)} |")
+    told = [f"{number}. " + note.replace("|", "\\|") for note, number in notes.items()]
+    page = [_HEAD.format(total=len(rows)), *_sums(rows), "", *lines, "", "## Notes", "", *told, ""]
+    return "\n".join(page).replace("\n\n\n", "\n\n")
+
+
+def _sums(rows: dict[str, dict[str, str]]) -> list[str]:
     sums = ["| Column | read back | no such thing | refused by the template | wrong |", "|---|---|---|---|---|"]
     for column in COLUMNS:
-        cells_ = [cells[column] for cells in rows.values()]
-        read = sum(cell.startswith(READ) for cell in cells_)
-        absent = sum(cell.startswith("–") for cell in cells_)
-        wrong = sum(cell.startswith("wrong") for cell in cells_)
-        sums.append(f"| {column} | {read} | {absent} | {len(cells_) - read - absent - wrong} | {wrong} |")
-    told = [f"{number}. " + note.replace("|", "\\|") for note, number in notes.items()]
-    page = [_HEAD.format(total=len(rows)), *sums, "", *lines, "", "## Notes", "", *told, ""]
-    target.write_text("\n".join(page).replace("\n\n\n", "\n\n"), encoding="utf-8")
-    print("\n".join(sums))
+        cells = [row_[column] for row_ in rows.values()]
+        read = sum(cell.startswith(READ) for cell in cells)
+        absent = sum(cell.startswith("–") for cell in cells)
+        wrong = sum(cell.startswith("wrong") for cell in cells)
+        sums.append(f"| {column} | {read} | {absent} | {len(cells) - read - absent - wrong} | {wrong} |")
+    return sums
 
 
 def _shown(cell: str, notes: dict[str, int]) -> str:

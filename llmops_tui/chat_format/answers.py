@@ -58,11 +58,22 @@ class AnswerReader:
         self._many = 0
         self._tried = 0
         self._told_thought = self._cut = False
+        self._seen = 0
+        self._opened = len(opening)
+        self._thoughts: list[tuple[int, int | None]] = []
         if opening:
             self.push(opening)
 
+    @property
+    def thoughts(self) -> list[tuple[int, int]]:
+        """Which characters of the answer so far are thinking, with the marks around it."""
+        spans = [(start, self._seen if end is None else end) for start, end in self._thoughts]
+        own = [(max(0, start - self._opened), end - self._opened) for start, end in spans]
+        return [(start, end) for start, end in own if end > start]
+
     def push(self, text: str) -> list[Event]:
         """Take a piece in; what is sure now."""
+        self._seen += len(text)
         self._buffer += text
         return self._told(last=False)
 
@@ -117,6 +128,8 @@ class AnswerReader:
             self._say(events, text[:at].rstrip())
         self._buffer = text[at:]
         action = self._marks[mark]
+        if action == "thinking":
+            self._thoughts.append((self._seen - len(self._buffer), None))
         if action == "called" and self._calls is not None and mark in self._calls.also:
             # As the template writes it, so that one reader is enough.
             self._buffer = f"{self._calls.pieces[0]}{self._buffer[len(mark) :]}"
@@ -170,6 +183,7 @@ class AnswerReader:
             if text[:end].rstrip():
                 events.append(Event("thinking", text[:end].rstrip()))
             self._buffer = text[end + len(close) :]
+            self._thoughts[-1] = (self._thoughts[-1][0], self._seen - len(self._buffer))
             self._state, self._fresh, self._initial = "content", True, False
             return True
         held = len(text)

@@ -63,3 +63,8 @@ def first_mark(text: str) -> tuple[str, str]:
         if is_mark(token):
             return token, text[at:]
     return "", text
+
+
+def spelled(template: str, text: str) -> list[str]:
+    """The marks that a text spells and a template writes, each once."""
+    return list(dict.fromkeys(token for token in tokens(text) if is_mark(token) and token in template))

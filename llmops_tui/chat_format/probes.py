@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from llmops_tui.chat_format import own_variables
 from llmops_tui.chat_format.json_names import Arguments, Turn
 from llmops_tui.errors import InputRefusedError
 
@@ -105,6 +106,8 @@ class Probe:
         self._renderer = renderer
         self._base = {"bos_token": bos, "eos_token": eos} | dict(variables)
         self.no_tools: list[Turn] | None = None
+        self.own: tuple[str, ...] = ()
+        """Variables of the template's own."""
         self.parts = False
         """Whether contents are given as lists of parts."""
         self.nothing: str | None = ""
@@ -115,9 +118,9 @@ class Probe:
         contexts = []
         for messages, variables in asked:
             turns = [in_parts(turn) for turn in messages] if self.parts else messages
-            own = {"messages": turns, "tools": self.no_tools} | self._base | dict(variables)
-            own["add_generation_prompt"] = own.pop("prompt", False)
-            contexts.append(own)
+            given = {"messages": turns, "tools": self.no_tools} | self._base | dict(variables)
+            given["add_generation_prompt"] = given.pop("prompt", False)
+            contexts.append(own_variables.values(self.own, given["tools"]) | given)
         return [_short(text) for text in self._renderer.render_each(self.template, contexts, "chat")]
 
     def one(self, messages: list[Turn], **variables: Any) -> str | InputRefusedError:

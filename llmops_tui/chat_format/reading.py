@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmops_tui.chat_format import others, probes, thinking
+from llmops_tui.chat_format import others, own_variables, probes, switches, thinking
 from llmops_tui.chat_format.calls import Lead, read_calls
 from llmops_tui.chat_format.families import known_by
 from llmops_tui.chat_format.families.shown import calls_shown
@@ -15,16 +14,6 @@ from llmops_tui.chat_format.marks import has_mark, is_mark, shared_end, shared_s
 from llmops_tui.chat_format.probes import ANSWER, USER, Probe, Renderer, behind, between
 from llmops_tui.chat_format.record import CallFormat, ChatFormat, Marks, Switch, Thinking
 from llmops_tui.errors import InputRefusedError
-
-# Variables that templates of the field turn thinking with.
-_SWITCHES: tuple[tuple[str, tuple[Any, ...]], ...] = (
-    ("enable_thinking", (True, False)),
-    ("thinking", (True, False)),
-    ("reasoning", (True, False)),
-    ("reasoning_effort", ("none", "minimal", "low", "medium", "high")),
-    ("thinking_effort", ("low", "medium", "high", "max")),
-    ("thinking_mode", ("enabled", "disabled", "adaptive")),
-)
 
 
 def read_format(
@@ -75,7 +64,7 @@ class _Reading:
         end = _end_of_answer(basics, opener)
         user_end, always = _user(basics, opener)
         user = Marks(basics.answer_user[len(end) :], user_end)
-        switches, prompts = self._switches(basics)
+        turned, prompts = self._switches(basics)
         begin = _begin(basics.user_answer, user_end, prompts)
         thought = thinking.read(self._probe, [prompt.removeprefix(user_end) for prompt in prompts], basics.user_answer)
         thought = thought or thinking.inline(self._probe, prompts, end)
@@ -90,6 +79,7 @@ class _Reading:
         self._refused |= refused
         if calls is not None:
             calls, content = _split_section(calls, content, ends)
+            calls = replace(calls, id_length=_id_length(self._probe))
             ends = tuple(sorted({*ends, calls.turn_end} - {""}, key=len, reverse=True))
         else:
             self._refused.setdefault("tools", "the template does not write calls")
@@ -106,12 +96,13 @@ class _Reading:
             content=content,
             content_begins=more_begins,
             thinking=thought,
-            switches=switches,
+            switches=turned,
             calls=calls,
             writes_bos=bool(self._probe.bos) and self._start().startswith(self._probe.bos),
             always_prompts=always,
             needs_tools=self._probe.no_tools is not None,
             parts=self._probe.parts,
+            own=self._probe.own,
         )
         found = others.with_system(found, self._probe, self._refused)
         found = others.with_results(found, self._probe, self._refused)
@@ -126,14 +117,16 @@ class _Reading:
 
     def _basics(self) -> _Basics:
         reason = ""
+        own = own_variables.named_in(self._probe.template)
         without: tuple[list[Any] | None, ...] = (None, [])
-        for parts in (False, True):
-            for no_tools in without:
-                self._probe.parts, self._probe.no_tools = parts, no_tools
-                found = self._plainest()
-                if isinstance(found, _Basics):
-                    return found
-                reason = reason or found
+        for names in dict.fromkeys(((), own)):
+            for parts in (False, True):
+                for no_tools in without:
+                    self._probe.own, self._probe.parts, self._probe.no_tools = names, parts, no_tools
+                    found = self._plainest()
+                    if isinstance(found, _Basics):
+                        return found
+                    reason = reason or found
         raise InputRefusedError(
             "template_unread", f"the chat template {reason}", "Choose another template, or give it what it needs."
         )
@@ -168,19 +161,18 @@ class _Reading:
         )
 
     def _switches(self, basics: _Basics) -> tuple[tuple[Switch, ...], list[str]]:
-        """Variables that change what is rendered, and all prompts, the plain one first."""
-        found: list[Switch] = []
-        prompts = [basics.prompted]
-        for name, values in _SWITCHES:
-            if name not in self._probe.template:
-                continue
-            texts = self._probe.many([([probes.user()], {"prompt": True, name: value}) for value in values])
-            written = [(value, text) for value, text in zip(values, texts, strict=True) if isinstance(text, str)]
-            if len({text for _, text in written}) > 1:
-                tails = tuple((json.dumps(value), behind(text, f"{USER}1")) for value, text in written)
-                found.append(Switch(name, tails))
-                prompts += [tail for _, tail in tails if tail not in prompts]
-        return tuple(found), list(dict.fromkeys(prompts))
+        """Variables that turn thinking, and all prompts, the plain one first."""
+        found = switches.read(self._probe)
+        tails = [tail for switch in found for _, tail in switch.prompts]
+        return found, list(dict.fromkeys([basics.prompted, *tails]))
+
+
+def _id_length(probe: Probe) -> int:
+    """How long the ids of calls have to be; some templates take those of the probes' length alone."""
+    asked = [probes.call(0, probes.TEXTS), probes.call(0, probes.TEXTS) | {"id": "call_0123456789abcdef"}]
+    tools = probes.tools(probes.TEXTS)
+    own, longer = probe.many([([probes.user(), probe.calling([one])], {"tools": tools}) for one in asked])
+    return len(probes.IDS[0]) if isinstance(own, str) and not isinstance(longer, str) else 0
 
 
 def _end_of_answer(basics: _Basics, opener: str) -> str:

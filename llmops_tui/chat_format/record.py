@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from llmops_tui.chat_format.marks import is_mark, tokens
+
 Style = Literal["object", "json", "parameters", "python", "bare"]
 Hole = Literal["name", "id", "index", "arguments"]
 
@@ -73,6 +75,7 @@ class CallFormat:
         loose: whether texts between name and arguments count by their last mark alone.
         parallel: whether a turn may have more than one call.
         arguments_as: what the template wants to be given: an object, a text, or either with the same result.
+        id_length: how many characters the ids of calls have to have; 0 where any will do.
         turn_end: what ends a turn that ends in calls, where that is another mark than ends an answer.
         written: whether the template writes calls of past turns at all; models may call without.
         null_content: whether a turn that only calls has to have no content at all, where an empty one is no call.
@@ -94,6 +97,7 @@ class CallFormat:
     parallel: bool = True
     arguments_as: Literal["object", "text", "either"] = "object"
     null_content: bool = False
+    id_length: int = 0
     turn_end: str = ""
     written: bool = True
 
@@ -126,10 +130,12 @@ class Switch:
     Attributes:
         variable: its name, such as ``enable_thinking``.
         prompts: what the template writes for the model to go on from, by the variable's value as JSON.
+        levels: the words that it tells apart, the least thinking first; none where it is either on or off.
     """
 
     variable: str
     prompts: tuple[tuple[str, str], ...]
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,7 @@ class ChatFormat:
         writes_bos: whether the template writes the token that begins a text.
         always_prompts: whether the prompt is written without being asked for too.
         needs_tools: whether a list of tools has to be given, if only an empty one.
+        own: variables that the template needs beside the usual ones; see :mod:`.own_variables`.
         parts: whether contents have to be lists of parts, as templates of models that see take them.
         refused: what the template does not render, with the reason that it gives: ``system``, ``tools``, ``parallel``, ….
     """
@@ -180,7 +187,22 @@ class ChatFormat:
     always_prompts: bool = False
     needs_tools: bool = False
     parts: bool = False
+    own: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def role_marks(self) -> frozenset[str]:
+        """The marks that begin and end turns of people and of the assistant."""
+        turns = [one for one in (self.user, self.assistant, self.system) if one is not None]
+        texts = [text for one in turns for text in (one.before, one.after)] + list(self.ends)
+        return frozenset(token for text in texts for token in tokens(text) if is_mark(token))
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The marks at which an answer is over when a model writes them: not one that also ends its thinking."""
+        within = self.thinking.marks.after.strip() if self.thinking is not None else ""
+        firsts = [next(iter(tokens(end)), "") for end in self.ends]
+        return tuple(dict.fromkeys(one for one in firsts if is_mark(one) and one != within))
 
     def opening_of(self, prompt: str) -> str:
         """What a rendered prompt has written of the answer already."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_tui.chat_format import own_variables
 from llmops_tui.chat_format.json_names import Turn
 from llmops_tui.chat_format.marks import is_mark, shared_end, shared_start, tokens
 from llmops_tui.chat_format.probes import Renderer
@@ -21,6 +22,7 @@ from llmops_tui.errors import InputRefusedError
 # Two words that share neither their first nor their last character, so that one of them differs from any text there.
 _WORDS = ("qxzaltword", "wvkothrtxtk")
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")
+_UNWRITTEN = "the template does not write it"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Lost:
-    """A turn whose characters are not known, and why."""
+    """A turn whose characters are not known, or a part of it that is not there, and why."""
 
     turn: int
     why: str
@@ -42,11 +44,21 @@ class Lost:
 
 @dataclass(frozen=True)
 class Spans:
-    """A rendered conversation, the spans of its assistant's turns in order, and the turns that could not be placed."""
+    """A rendered conversation, and where its turns are.
+
+    Attributes:
+        text: what the template writes.
+        spans: the assistant's turns, in order.
+        lost: those that could not be placed, or are not there whole.
+        left_out: what the template leaves out beside: turns of others, and thinking.
+        tools_written: whether the tools that there are change the text.
+    """
 
     text: str
     spans: tuple[Span, ...]
     lost: tuple[Lost, ...]
+    left_out: tuple[Lost, ...] = ()
+    tools_written: bool = True
 
 
 def assistant_spans(
@@ -85,37 +97,66 @@ class _Finder:
         self._chat = chat
         self._renderer = renderer
         none: list[Any] | None = [] if chat.needs_tools else None
-        self._base = {"tools": list(tools) if tools else none, "add_generation_prompt": False} | variables
+        own = own_variables.values(chat.own, tools)
+        self._base = own | {"tools": list(tools) if tools else none, "add_generation_prompt": False} | variables
 
     def find(self, turns: list[Turn]) -> Spans:
-        contexts = [turns]
+        contexts = [self._base | {"messages": turns}]
         for n, turn in enumerate(turns):
-            contexts += [[*turns[:n], _other(turn, word), *turns[n + 1 :]] for word in _WORDS]
-        texts = self._renderer.render_each(
-            self._chat.template, [self._base | {"messages": one} for one in contexts], "chat"
-        )
+            others = [[*turns[:n], _other(turn, word), *turns[n + 1 :]] for word in _WORDS]
+            contexts += [self._base | {"messages": one} for one in others]
+        if self._base["tools"]:
+            contexts.append(contexts[0] | {"tools": [] if self._chat.needs_tools else None})
+        texts = self._renderer.render_each(self._chat.template, contexts, "chat")
         whole = texts[0]
         if not isinstance(whole, str):
             raise whole
         regions = [_region(whole, texts[1 + 2 * n : 3 + 2 * n]) for n in range(len(turns))]
         spans: list[Span] = []
         lost: list[Lost] = []
+        left_out: list[Lost] = []
         for n, turn in enumerate(turns):
             if turn.get("role") == "assistant":
                 found = self._span(whole, turns, regions, n, spans)
                 if isinstance(found, Span):
                     spans.append(found)
+                    if why := self._unthought(turn, whole[found.start : found.end]):
+                        left_out.append(Lost(n, why))
                 else:
                     lost.append(Lost(n, found))
-        return Spans(whole, tuple(spans), tuple(lost))
+            elif regions[n] == _UNWRITTEN:
+                left_out.append(Lost(n, _UNWRITTEN))
+        written = not self._base["tools"] or texts[-1] != whole
+        return Spans(whole, tuple(spans), tuple(lost), tuple(left_out), written)
+
+    def _unthought(self, turn: Turn, text: str) -> str:
+        """What is wrong with the thinking that is written; nothing where all is well."""
+        if any(thought not in text for thought in self._thoughts(turn)):
+            return "the template does not write its thinking"
+        marks = self._chat.thinking.marks if self._chat.thinking is not None else None
+        if marks is not None and marks.before and text.startswith(marks.before) and marks.after not in text:
+            return f"the template writes {marks.before.strip()} before its answer, and nothing that ends the thinking"
+        return ""
+
+    def _thoughts(self, turn: Turn) -> set[str]:
+        """What a turn thinks, in a field of its own or in its content."""
+        found = {turn[name].strip() for name in _THOUGHTS if isinstance(turn.get(name), str)}
+        content, thinking = turn.get("content"), self._chat.thinking
+        if isinstance(content, str) and thinking is not None and thinking.marks.before:
+            before, mark, behind = content.partition(thinking.marks.before)
+            if mark and not before.strip():
+                found.add(behind.partition(thinking.marks.after)[0].strip())
+        return found - {""}
 
     def _span(
         self, whole: str, turns: list[Turn], regions: list[tuple[int, int] | str], n: int, before: list[Span]
     ) -> Span | str:
-        region = regions[n]
+        region, turn = regions[n], turns[n]
+        thoughts = self._thoughts(turn)
+        if not thoughts and not turn.get("tool_calls") and not any(_said(turn)):
+            return "it is empty, and only its end could be learned"
         if isinstance(region, str):
             return region
-        turn = turns[n]
         known = [one for one in regions[:n] + regions[n + 1 :] if isinstance(one, tuple)]
         floor = max([end for _, end in known if end <= region[0]] + [span.end for span in before], default=0)
         ceiling = min((start for start, _ in known if start >= region[1]), default=len(whole))
@@ -129,16 +170,36 @@ class _Finder:
         # Blanks that the template writes with the mark are written by models too.
         after = self._chat.assistant.after
         blanks = after[len(after.rstrip()) :]
-        if blanks and whole.startswith(blanks, end):
+        # A space would be a part of the next turn's first token.
+        if blanks.strip("\n") == "" and whole.startswith(blanks, end):
             end = min(end + len(blanks), ceiling)
-        return _unwritten(turn, whole[start:end]) or Span(n, start, end)
+        return self._unwritten(turn, whole[start:end], thoughts) or Span(n, start, end)
+
+    def _unwritten(self, turn: Turn, text: str, thoughts: set[str]) -> str:
+        """What of a turn a template has left out, as many do with calls and what is beside; nothing where all is there."""
+        calls = turn.get("tool_calls") or []
+        names = [str(call.get("function", call).get("name")) for call in calls if isinstance(call, dict)]
+        if any(name not in text for name in names):
+            return "the template does not write its calls"
+        said = [one for one in _said(turn) if one]
+        after = self._chat.thinking.marks.after if self._chat.thinking is not None else ""
+        for one in said:
+            # A template may take thinking out of the content.
+            forms = {one, one.rpartition(after)[2].strip() if after else one}
+            forms |= {json.dumps(form, ensure_ascii=escaped)[1:-1] for form in forms for escaped in (True, False)}
+            if not any(form in text for form in forms):
+                return f"the template does not write {'what it says beside its calls' if calls else 'all that it says'}"
+        if not said and not calls and not any(thought in text for thought in thoughts):
+            return "it only thinks, and the template does not write that"
+        return ""
 
     def _start(self, whole: str, floor: int, at: int, *, told: bool) -> int | None:
         """Behind what begins the turn; where the template writes no such thing, behind what ends the turn before."""
         gap = whole[floor:at]
         begin = self._chat.assistant.before
         for one in (begin, begin.rstrip()):
-            if one and one in gap:
+            # Blanks alone begin nothing.
+            if one.strip() and one in gap:
                 return floor + gap.index(one) + len(one)
         mark = _last_mark(self._chat.tool.after) if told and self._chat.tool is not None else ""
         if mark and mark in gap:
@@ -171,17 +232,12 @@ class _Finder:
         return at if ceiling == at else None
 
 
-def _unwritten(turn: Mapping[str, Any], text: str) -> str:
-    """What of a turn with calls a template has left out, as many do; nothing where all is there."""
-    calls = turn.get("tool_calls") or []
-    names = [str(call.get("function", call).get("name")) for call in calls if isinstance(call, dict)]
-    if any(name not in text for name in names):
-        return "the template does not write its calls"
+def _said(turn: Turn) -> list[str]:
+    """The texts of a turn's content, without the blanks around them."""
     content = turn.get("content")
-    said = content.strip() if calls and isinstance(content, str) else ""
-    # A template may take thinking out of the beginning; the end it does not change.
-    ends = {said[-12:], json.dumps(said[-12:])[1:-1], json.dumps(said[-12:], ensure_ascii=False)[1:-1]}
-    return "the template does not write what it says beside its calls" if all(e not in text for e in ends) else ""
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return [text.strip() for text in texts if isinstance(text, str)]
 
 
 def _last_mark(text: str) -> str:
@@ -197,7 +253,7 @@ def _region(whole: str, others: Sequence[str | InputRefusedError]) -> tuple[int,
     start = min(_shared(whole, text) for text in texts)
     tail = min(_shared(whole[start:][::-1], text[start:][::-1]) for text in texts)
     if all(text == whole for text in texts):
-        return "the template does not write it"
+        return _UNWRITTEN
     return start, max(start, len(whole) - tail)
 
 

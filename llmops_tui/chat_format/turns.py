@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ def as_wanted(chat: ChatFormat, messages: Sequence[Mapping[str, Any]]) -> list[T
 
     Arguments of calls that are texts become objects where the template wants these, and the other way round; a text that
     is no JSON object stays one. Thinking goes by all its names, as transformers passes it, and into the content where the
-    template reads it there.
+    template reads it there. Ids of calls are made as long as it takes them.
     """
     return [_turn(chat, message) for message in messages]
 
@@ -37,6 +38,9 @@ def _turn(chat: ChatFormat, message: Mapping[str, Any]) -> Turn:
             # Where the template takes thinking out of the content again, it need not be put in.
             marks = thinking.marks
             turn["content"] = f"{marks.before}\n{thought}\n{marks.after}\n\n{content}"
+    length = chat.calls.id_length if chat.calls is not None else 0
+    if turn.get("tool_call_id"):
+        turn["tool_call_id"] = _id(turn["tool_call_id"], length)
     if turn.get("tool_calls"):
         turn["tool_calls"] = [_call(chat, call) for call in turn["tool_calls"]]
         if not turn.get("content"):
@@ -44,7 +48,16 @@ def _turn(chat: ChatFormat, message: Mapping[str, Any]) -> Turn:
     return in_parts(turn) if chat.parts else turn
 
 
+def _id(given: Any, length: int) -> Any:
+    """An id as long as the template takes them, the same each time."""
+    if not length or not isinstance(given, str) or (len(given) == length and given.isalnum()):
+        return given
+    return hashlib.sha256(given.encode("utf-8", "replace")).hexdigest()[:length]
+
+
 def _call(chat: ChatFormat, call: Mapping[str, Any]) -> Turn:
+    if call.get("id") and chat.calls is not None:
+        call = dict(call) | {"id": _id(call["id"], chat.calls.id_length)}
     function = call.get("function")
     if not isinstance(function, Mapping):
         return dict(call)

@@ -56,9 +56,9 @@ def dedup(
     same: Annotated[
         str,
         typer.Option(
-            help="What makes two rows duplicates: row (all columns), content (without ids), or text (without case)."
+            help="What makes two rows duplicates: content (all but ids), row (all columns), or text (without case)."
         ),
-    ] = "row",
+    ] = "content",
     near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
     threshold: Annotated[
         float, typer.Option(help="With --near: the Jaccard similarity of their five-word sequences.")

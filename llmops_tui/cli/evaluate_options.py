@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.output import Session
-from llmops_tui.errors import NotFoundError
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import SuiteVersion
@@ -33,16 +32,10 @@ def store_of(session: Session) -> EvaluationStore:
 
 def suite_of(store: EvaluationStore, given: str) -> SuiteVersion:
     """A suite by path or name; one from a file, or one that bundled, is kept as a version first."""
-    from llmops_tui.evaluation.bundled_suites import shipped
+    from llmops_tui.evaluation.bundled_suites import suite_named
     from llmops_tui.evaluation.suite_file import read_suite
 
     path = Path(given).expanduser()
     if path.is_file():
         return store.save_suite(read_suite(path), f"from {path.name}")
-    try:
-        return store.suite(given)
-    except NotFoundError:
-        known = shipped()
-        if given in known:
-            return store.save_suite(known[given], "bundled")
-        raise
+    return suite_named(store, given)

@@ -146,6 +146,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
     """Show the metrics of a run, or with --failures its failed cases, or with --case all that is kept of one."""
+    from llmops_tui.evaluation.failures import failed_results, failure_record
     from llmops_tui.evaluation.run_comparison import results_so_far
 
     session = session_of(context)
@@ -163,26 +164,8 @@ def show(
     if not failures:
         session.emit(state.as_dict(), lambda: run_text(session, state))
         return
-    binary = {n for n, f in (state.run.summary or {}).get("metrics", {}).items() if f["binary"]}
-    found = [r for r in results_so_far(state.run) if _failed(r, binary)]
-    data = {
-        "run": name,
-        "total": len(found),
-        "failures": [
-            {
-                "case": r.case.index,
-                "row": r.case.row,
-                "variation": r.case.variation,
-                "expected": r.case.expected,
-                "output": r.answer.text,
-                "error": r.answer.error,
-                "trace": r.answer.trace,
-                "scores": {n: s.value for n, s in r.scores.items()},
-                "reasons": {n: s.reason for n, s in r.scores.items() if s.reason},
-            }
-            for r in found[:limit]
-        ],
-    }
+    found = failed_results(state.run)
+    data = {"run": name, "total": len(found), "failures": [failure_record(r) for r in found[:limit]]}
     rows = [(r.case.index, safe_line(r.answer.text or r.answer.error, _SHOWN), _reasons(r)) for r in found[:limit]]
     session.emit(data, lambda: session.rows(("case", "answer", "why"), rows, len(found)))
 
@@ -218,14 +201,6 @@ def _case_text(result: Result) -> str:
         lines.append(f"{name}: {value}  {score.reason}".rstrip())
         lines += [f"  sent to the judge as {m['role']}: {m['content']}" for m in score.detail.get("sent") or ()]
     return safe_text("\n".join(lines))
-
-
-def _failed(result: Result, binary: set[str]) -> bool:
-    if result.answer.error:
-        return True
-    return any(s.value is None or (n in binary and s.value < 1) for n, s in result.scores.items() if n in binary) or (
-        not binary and any(s.reason for s in result.scores.values())
-    )
 
 
 def _reasons(result: Result) -> str:

@@ -28,6 +28,7 @@ def figures_of(timings: Timings) -> tuple[AnswerTokens, Times]:
         "prompt_tokens": timings.get("prompt_tokens"),
         "completion_tokens": timings.get("completion_tokens"),
         "reused_tokens": timings.get("reused_tokens"),
+        "reasoning_tokens": timings.get("reasoning_tokens"),
     }
     times: Times = {
         "ttft_ms": timings.get("ttft_ms"),
@@ -112,9 +113,10 @@ async def _generate(
     *,
     live: bool,
 ) -> Answered:
-    from llmops_tui.inference.client import ModelClient
+    from llmops_tui.inference.client import ModelClient, Thought
 
     text: list[str] = []
+    thoughts: list[str] = []
     data: Answered = {"model": endpoint.model}
     async with ModelClient(endpoint) as client:
         extra = {"response_format": form} if form is not None else {}
@@ -124,6 +126,11 @@ async def _generate(
             else client.stream_completion(raw, parameters, extra=extra)
         )
         async for event in events:
+            if isinstance(event, Thought):
+                thoughts.append(event.text)
+                if live and session.options.json:
+                    session.emit_line({"thinking": event.text})
+                continue
             if not isinstance(event, str):
                 data["finish_reason"] = event.finish_reason
                 data["usage"], data["timing"] = figures_of(event.timings)
@@ -133,4 +140,6 @@ async def _generate(
                 session.emit_line({"text": event})
             elif live:
                 session.stream(event)
+    if thoughts:
+        data["thinking"] = "".join(thoughts)
     return {**data, "text": "".join(text)}

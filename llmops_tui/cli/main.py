@@ -13,7 +13,7 @@ import typer
 from llmops_tui import __version__, streams
 from llmops_tui.cli.commands import LazyGroup
 from llmops_tui.cli.options import Globals, split_globals
-from llmops_tui.cli.output import Session, report_error, session_of, unforeseen
+from llmops_tui.cli.output import Session, report_error, session_of
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
 
@@ -85,7 +85,7 @@ def _explain(error: Exception, workspace: Workspace) -> LlmopsError:
     """What was refused, where nobody nearer to it said so."""
     if isinstance(error, OSError) and workspace.read_only:
         return read_only_error(workspace)
-    from llmops_tui.system_errors import explain_system_error
+    from llmops_tui.system_errors import explain_system_error, unforeseen
 
     return explain_system_error(error, str(workspace.root)) or unforeseen(error)
 

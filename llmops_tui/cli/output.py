@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.event_log import EventLog
 
 LIMIT = 50
-_TRACEBACK = "LLMOPS_TRACEBACK"
 
 
 class _Narration:
@@ -188,17 +184,3 @@ def report_error(options: Globals, error: LlmopsError) -> int:
     with contextlib.suppress(OSError, ValueError):
         _NARRATION.line(safe_line(f"llmops: {error.told}", limit=2000))
     return int(error.exit_code)
-
-
-def unforeseen(error: Exception) -> LlmopsError:
-    """A failure that nobody foresaw, as one line that says what it was and where; the whole story where it is asked for."""
-    if os.environ.get(_TRACEBACK):
-        traceback.print_exception(error)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}llmops_tui{os.sep}" in f.filename]
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    told = " ".join(str(error).split())[:300]
-    return LlmopsError(
-        "unforeseen",
-        f"internal error: {type(error).__name__}{f': {told}' if told else ''}{place}",
-        f"llmops check verifies the workspace; {_TRACEBACK}=1 prints the traceback.",
-    )

@@ -17,7 +17,10 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import text_of
 
 if TYPE_CHECKING:
-    from llmops_tui.prompts.records import Answered
+    from llmops_tui.cli.tool_calls import Offer
+    from llmops_tui.models.registry import Model
+    from llmops_tui.prompts.records import Answered, CallRecord
+    from llmops_tui.prompts.runs import PromptRunner, RunRequest
 
 app = typer.Typer(help="Prompts and their versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -280,9 +283,16 @@ def run(
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
+    mcp: Annotated[
+        list[str] | None, typer.Option("--mcp", metavar="SERVER", help="Offer the tools of this server; repeatable.")
+    ] = None,
+    approve_tools: Annotated[
+        bool, typer.Option("--approve-tools", help="Make the calls of the model without asking; for scripts.")
+    ] = False,
 ) -> None:
     """Run a version on a model; the answer streams to stdout."""
     from llmops_tui.cli.generate import parameters_from
+    from llmops_tui.cli.tool_calls import offering
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
@@ -307,7 +317,8 @@ def run(
     chosen = ModelRegistry(catalog).get(model)
     renderer = TemplateRenderer()
     try:
-        data = asyncio.run(_run(session, PromptRunner(catalog, event_log, renderer, opener(session)), request, chosen))
+        runner = PromptRunner(catalog, event_log, renderer, opener(session))
+        data = asyncio.run(_run(session, runner, request, chosen, offering(session, mcp or [], approve=approve_tools)))
     finally:
         renderer.close()
     if session.options.json:
@@ -323,28 +334,38 @@ def run(
     )
 
 
-async def _run(session: Session, runner: Any, request: Any, model: Any) -> Answered:
+async def _run(session: Session, runner: PromptRunner, request: RunRequest, model: Model, offer: Offer) -> Answered:
     from llmops_tui.cli.generate import figures_of
+    from llmops_tui.cli.tool_calls import called
 
     text: list[str] = []
+    thoughts: list[str] = []
+    calls: list[CallRecord] = []
     run_id, end = "", None
-    async for step in runner.run(request, model):
-        run_id = step.run_id
-        if step.stage == "text":
-            text.append(step.text)
-            if not session.options.json:
-                session.stream(step.text)
-        elif step.stage == "finished":
-            end = step.end
+    async with offer as tools:
+        async for step in runner.run(request, model, tools):
+            run_id = step.run_id
+            if step.stage == "text":
+                text.append(step.text)
+                if not session.options.json:
+                    session.stream(step.text)
+            elif step.stage == "thinking":
+                thoughts.append(step.text)
+            elif step.call is not None:
+                calls += called(session, step.call)
+            elif step.stage == "finished":
+                end = step.end
     assert end is not None
     tokens, times = figures_of(end.timings)
-    return {
+    answered: Answered = {
         "run": run_id,
         "text": "".join(text),
+        "thinking": "".join(thoughts),
         "finish_reason": end.finish_reason,
         "usage": tokens,
         "timing": times,
     }
+    return answered if tools is None else {**answered, "calls": calls}
 
 
 def _variables(given: list[str]) -> dict[str, str]:

@@ -80,6 +80,13 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="An origin whose web pages may use the server with its key; *: any.")
     ] = None,
+    special_in_content: Annotated[
+        bool | None,
+        typer.Option(
+            "--special-in-content/--text-in-content",
+            help="Whether control tokens that a message spells are read as such; default: they are text.",
+        ),
+    ] = None,
     spm_infill: Annotated[
         bool, typer.Option("--spm-infill", help="Tell the model the suffix of a gap before its prefix.")
     ] = False,
@@ -112,9 +119,11 @@ def serve(
     found = ModelRegistry(session.catalog).get(model) if model is not None else None
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host=None if socket_path else host)
     certificate, key_of_it = check_encryption(tls_cert, tls_key, address=socket_path is None)
+    given = own_options(session)
     options = changed(
-        engine(own_options(session)),
+        engine(given),
         wait=wait,
+        special_in_content=given.special_in_content if special_in_content is None else special_in_content,
         idle_seconds=1e12,
         host="" if socket_path else host,
         port=0 if socket_path else port,

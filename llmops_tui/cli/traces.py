@@ -73,6 +73,7 @@ def show(
         parts = [f"{line.id}  {when}  {line.model}  {line.finish_reason}"]
         parts += [f"{line.prompt}@{line.version}"] if line.prompt else []
         parts += [f"[{m.get('role')}]\n{m.get('content')}" for m in found.messages]
+        parts += [f"[thinking]\n{found.thinking}"] if found.thinking else []
         parts += [f"[answer]\n{found.output}"] + ([f"error: {line.error}"] if line.error else [])
         parts += [f"content: {line.content}"] if line.content else []
         parts += [f"client: {found.client_words}"] if found.client else []

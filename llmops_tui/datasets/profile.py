@@ -242,13 +242,16 @@ def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: in
         said: list[tuple[str, str]] = []
         for row in batch:
             try:
-                whole, spans, wrong = text.spans(version.kind, row)
+                made = text.row_text(version.kind, row)
             except LlmopsError as error:
                 failed[error.message] += 1
                 continue
-            rendered.append(whole)
-            learned.append("".join(whole[a:b] for a, b in spans))
-            problems.update(wrong)
+            if not made.text:
+                failed.update(made.problems)
+                continue
+            rendered.append(made.text)
+            learned.append("".join(made.text[a:b] for a, b in made.learned))
+            problems.update(made.problems)
             said += [(str(m.get("role")), content_text(m.get("content"))) for m in conversation(version.kind, row)]
         lengths += text.tokenizer.counts(rendered)
         trained += text.tokenizer.counts(learned)

@@ -116,14 +116,29 @@ def as_messages(value: Any, role: str) -> list[Message]:
 
 
 def conversation(kind: str, row: Row) -> list[Message]:
-    """A row as a conversation; of a preference pair, the one with the chosen answer. Empty where there is none."""
+    """A row as a conversation, with the column ``system`` as its first turn where it has none of its own.
+
+    Of a preference pair it is the one with the chosen answer. Empty where there is none.
+    """
+    question, answer = conversation_parts(kind, row)
+    return [*system_beside(row, question), *question, *answer]
+
+
+def conversation_parts(kind: str, row: Row) -> tuple[list[Message], list[Message]]:
+    """What of a row's conversation asks and what answers; all of a row of messages asks."""
     if kind == "messages":
-        return as_messages(row.get("messages"), "user")
-    if kind == "preference":
-        return as_messages(row.get("prompt"), "user") + as_messages(row.get("chosen"), "assistant")
-    if kind in {"prompt-completion", "kto"}:
-        return as_messages(row.get("prompt"), "user") + as_messages(row.get("completion"), "assistant")
-    return []
+        return as_messages(row.get("messages"), "user"), []
+    name = {"preference": "chosen", "prompt-completion": "completion", "kto": "completion"}.get(kind)
+    return (as_messages(row.get("prompt"), "user"), as_messages(row.get(name), "assistant")) if name else ([], [])
+
+
+def system_beside(row: Row, messages: list[Message]) -> list[Message]:
+    """The column ``system`` as a turn, where the conversation beside it has none of its own."""
+    system = row.get("system")
+    own = any(m.get("role") in {"system", "developer"} for m in messages)
+    return (
+        [{"role": "system", "content": system}] if isinstance(system, str) and system and messages and not own else []
+    )
 
 
 def texts(kind: str, row: Row) -> Iterator[tuple[str, str]]:

@@ -173,6 +173,8 @@ def _flat(results: Sequence[Result]) -> tuple[list[str], list[list[Any]]]:
         "input",
         "expected",
         "output",
+        "thinking",
+        "thinking_tokens",
         "error",
         "finish_reason",
         "cached",
@@ -197,6 +199,8 @@ def _flat(results: Sequence[Result]) -> tuple[list[str], list[list[Any]]]:
                 asked,
                 None if r.case.expected is None else r.case.expected_text,
                 r.answer.text,
+                r.answer.thinking,
+                r.answer.reasoning_tokens,
                 r.answer.error,
                 r.answer.finish_reason,
                 r.answer.cached,
@@ -220,8 +224,8 @@ def _csv(run: EvalRun, results: Sequence[Result]) -> str:
 def _parquet(run: EvalRun, results: Sequence[Result], target: Path) -> None:
     del run
     headers, rows = _flat(results)
-    whole = {"case", "row", "repeat"}
-    texts = {"variation", "input", "expected", "output", "error", "finish_reason", "reason"}
+    whole = {"case", "row", "repeat", "thinking_tokens"}
+    texts = {"variation", "input", "expected", "output", "thinking", "error", "finish_reason", "reason"}
     kinds = [
         "BIGINT"
         if h in whole

@@ -16,7 +16,7 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.wire import Reply, Timings
+from llmops_tui.inference.wire import Reply, Timings, ToolCall
 
 if TYPE_CHECKING:
     import httpx
@@ -27,14 +27,23 @@ _WHOLE_SECONDS = 4 * 3600.0
 _STREAM_BYTES = 64_000_000
 _TOKEN_BYTES = 4096
 _MESSAGE = 2000
+_MOST_CALLS = 128
 
 
 @dataclass
 class StreamEnd:
-    """The last event of a stream: why it ended, and the engine's figures (see ``GenerationResult``)."""
+    """The last event of a stream: why it ended, the engine's figures (see ``GenerationResult``), and calls of tools."""
 
     finish_reason: str
     timings: Timings = field(default_factory=Timings)
+    calls: list[ToolCall] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Thought:
+    """A piece of what a model thinks before its answer."""
+
+    text: str
 
 
 class ModelClient:
@@ -76,8 +85,8 @@ class ModelClient:
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None = None,
         extra: Mapping[str, object] | None = None,
-    ) -> AsyncIterator[str | StreamEnd]:
-        """Stream an answer: pieces of text, then one :class:`StreamEnd`.
+    ) -> AsyncIterator[str | Thought | StreamEnd]:
+        """Stream an answer: pieces of thinking and of text, then one :class:`StreamEnd`.
 
         Leaving the iteration early cancels the generation. ``extra`` are further fields of the request, such as
         ``response_format``.
@@ -95,7 +104,7 @@ class ModelClient:
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None = None,
         extra: Mapping[str, object] | None = None,
-    ) -> AsyncIterator[str | StreamEnd]:
+    ) -> AsyncIterator[str | Thought | StreamEnd]:
         """Stream the continuation of a raw text; as :meth:`stream_chat`."""
         body = {"prompt": prompt, **(extra or {})}
         async for event in self._stream("/v1/completions", body, parameters, metadata):
@@ -173,7 +182,7 @@ class ModelClient:
         body: Mapping[str, object],
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None,
-    ) -> AsyncIterator[str | StreamEnd]:
+    ) -> AsyncIterator[str | Thought | StreamEnd]:
         given = {**body, **self._request(parameters, metadata)}
         clock = _Clock()
         end: StreamEnd | None = None
@@ -183,16 +192,18 @@ class ModelClient:
                     if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
                         continue
                     try:
-                        text, ended = clock.see(parse_json(data))
+                        thought, text, ended = clock.see(parse_json(data))
                     except (ValueError, KeyError, TypeError, AttributeError) as error:
                         raise self._odd(error) from error
+                    if thought:
+                        yield Thought(thought)
                     if text:
                         yield text
                     end = ended or end
         if end is None:
             raise _died(self.model)
         # An endpoint that tells no figures is timed here.
-        yield end if end.timings else StreamEnd(end.finish_reason, clock.figures())
+        yield StreamEnd(end.finish_reason, end.timings or clock.figures(), clock.calls)
 
     def _request(self, parameters: SamplingParameters, metadata: Mapping[str, object] | None) -> dict[str, object]:
         """The part of a body that says how; a remote endpoint gets no name that OpenAI's API lacks, unless it was set."""
@@ -217,9 +228,10 @@ class _Clock:
         self._first: float | None = None
         self._last = self._started
         self._usage: dict[str, Any] = {}
+        self.calls: list[ToolCall] = []
 
-    def see(self, event: JsonObject) -> tuple[str, StreamEnd | None]:
-        """Take note of an event; returns its text, and the end that it may tell.
+    def see(self, event: JsonObject) -> tuple[str, str, StreamEnd | None]:
+        """Take note of an event; returns its thinking, its text, and the end that it may tell.
 
         Raises:
             LlmopsError: it tells of a failure.
@@ -232,26 +244,53 @@ class _Clock:
         # The event with the token counts has no choice.
         choices = list(event.get("choices") or ())
         if not choices:
-            return "", None
+            return "", "", None
         self._last = time.monotonic()
         self._first = self._first or self._last
         choice = dict(choices[0])
-        text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
-        if not isinstance(text, str):
+        delta = dict(choice.get("delta") or {})
+        for piece in delta.get("tool_calls") or ():
+            self._see_call(dict(piece))
+        text = choice.get("text") or delta.get("content") or ""
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        if not isinstance(text, str) or not isinstance(thought, str):
             raise TypeError("text")
         reason = choice.get("finish_reason")
-        return text, StreamEnd(str(reason)[:100], cast("Timings", dict(event.get("timings") or {}))) if reason else None
+        end = StreamEnd(str(reason)[:100], cast("Timings", dict(event.get("timings") or {}))) if reason else None
+        return thought, text, end
+
+    def _see_call(self, piece: JsonObject) -> None:
+        """Put a piece of a call behind what is there of it; its number says of which, where several are under way.
+
+        Raises:
+            TypeError: it is none.
+        """
+        function = dict(piece.get("function") or {})
+        name, arguments = function.get("name") or "", function.get("arguments") or ""
+        number = piece.get("index", len(self.calls) if name else len(self.calls) - 1)
+        if not isinstance(name, str) or not isinstance(arguments, str) or not isinstance(number, int):
+            raise TypeError("tool_calls")
+        if number == len(self.calls) < _MOST_CALLS:
+            given = str(piece.get("id") or f"call_{number}")[:200]
+            self.calls.append({"id": given, "type": "function", "function": {"name": name, "arguments": arguments}})
+        elif 0 <= number < len(self.calls):
+            self.calls[number]["function"]["arguments"] += arguments
+        else:
+            raise TypeError("tool_calls")
 
     def figures(self) -> Timings:
         """In the form of the engine's own."""
         span = self._last - (self._first or self._last)
         details = self._usage.get("prompt_tokens_details")
+        made_details = self._usage.get("completion_tokens_details")
+        thought = _count(made_details.get("reasoning_tokens")) if isinstance(made_details, dict) else None
         made = _count(self._usage.get("completion_tokens"))
         cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
         return {
             "prompt_tokens": _count(self._usage.get("prompt_tokens")),
             "completion_tokens": made,
             "reused_tokens": cached,
+            "reasoning_tokens": thought,
             "ttft_ms": (self._first - self._started) * 1000 if self._first is not None else None,
             "total_ms": (self._last - self._started) * 1000,
             "tokens_per_s": (made - 1) / span if made and made > 1 and span > 0 else None,

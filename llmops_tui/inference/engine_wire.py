@@ -31,12 +31,14 @@ class EngineStart(SettingsRecord, total=False):
     """What an engine's process is started with: as :class:`llmops_tui.inference.engine.parameters.EngineOptions`."""
 
     path: str
-    visible: list[str]
     extra_buffers: bool
 
 
 class EngineInfo(TypedDict, total=False):
-    """What an engine says of the model it loaded; empty before it did. Lengths are in tokens, sizes in bytes."""
+    """What an engine says of the model it loaded; empty before it did. Lengths are in tokens, sizes in bytes.
+
+    ``controls`` are the texts of the control tokens, ``marks`` those of others that are written like one.
+    """
 
     n_ctx: int
     parallel: int
@@ -45,6 +47,8 @@ class EngineInfo(TypedDict, total=False):
     bos: str
     eos: str
     add_bos: bool
+    controls: list[str]
+    marks: list[str]
     can_trim: bool
     window: int
     embedding_length: int
@@ -112,15 +116,22 @@ class Call(TypedDict, total=False):
     """What is asked of an engine; each operation reads its own of the fields.
 
     What is to be gone on from is a ``text``, or its ``tokens``, or what stands around a gap (``fill``), of which ``cut``
-    tokens were left out. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and
-    ``path`` an adapter. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not
-    given but added.
+    tokens were left out. Of a text, the characters in the spans ``plain`` are part of no control token, and it ``begins``
+    with the token that begins one where the vocabulary wants that. With ``sizes`` the bytes of each token of the answer are
+    told. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and ``path`` an adapter, whose
+    chat template may have further ``visible`` marks and ``ends`` of answers, ``texts`` the control tokens that are part of
+    answers. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
     """
 
-    op: Required[Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel"]]
+    op: Required[
+        Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel", "visible"]
+    ]
     id: str
     text: str
     add_special: bool
+    plain: list[tuple[int, int]]
+    begins: bool
+    sizes: bool
     tokens: list[int]
     fill: FillRecord
     cut: int
@@ -137,10 +148,13 @@ class Call(TypedDict, total=False):
     parse_special: bool
     pieces: bool
     inputs: Sequence[str | list[int]]
+    texts: list[str]
     query: str
     dimensions: int | None
     name: str
     path: str
+    visible: list[str]
+    ends: list[str]
 
 
 class Generated(Timings, total=False):
@@ -180,12 +194,16 @@ Result = Generated | Embedded | EngineState | Told
 
 
 class TextEvent(TypedDict):
-    """Text of an answer that is certain, and the records of its tokens; the first one counts those of the prompt."""
+    """Text of an answer that is certain, and the records of its tokens; ``sizes`` are the bytes of those that came since.
+
+    The first one counts the tokens of the prompt.
+    """
 
     id: str
     event: Literal["text"]
     text: str
     tokens: NotRequired[list[TokenRecord]]
+    sizes: NotRequired[list[int]]
     prompt_tokens: NotRequired[int]
     reused_tokens: NotRequired[int]
 

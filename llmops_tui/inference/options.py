@@ -18,11 +18,13 @@ IDLE_SECONDS = 900.0
 class ServingSettings:
     """How a model server behaves. ``host`` and ``port`` are where others reach it, with one of ``keys``.
 
-    ``open_access`` asks for no key. ``spm_infill`` tells a model what follows a gap before what precedes it.
-    With ``tls_cert`` and ``tls_key``, files in PEM, the address is encrypted.
+    ``special_in_content`` reads control tokens that messages spell as such, and not as text. ``open_access`` asks for no
+    key. ``spm_infill`` tells a model what follows a gap before what precedes it. With ``tls_cert`` and ``tls_key``, files in
+    PEM, the address is encrypted.
     """
 
     trace_content: str = "keep"
+    special_in_content: bool = False
     idle_seconds: float = IDLE_SECONDS
     hang_seconds: float = 300.0
     host: str = ""
@@ -42,6 +44,7 @@ class ServingRecord(TypedDict, total=False):
     """:class:`ServingSettings` as JSON has them, or some of them."""
 
     trace_content: str
+    special_in_content: bool
     idle_seconds: float
     hang_seconds: float
     host: str
@@ -86,4 +89,9 @@ def options_from(settings: Settings) -> LoadOptions:
     """How the user's settings load models."""
     given = {field.name: getattr(settings, field.name) for field in fields(EngineSettings)}
     given["tensor_split"] = read_shares(settings.tensor_split)
-    return LoadOptions(**given, trace_content=settings.trace_content, idle_seconds=settings.idle_minutes * 60)
+    return LoadOptions(
+        **given,
+        trace_content=settings.trace_content,
+        special_in_content=settings.special_in_content,
+        idle_seconds=settings.idle_minutes * 60,
+    )

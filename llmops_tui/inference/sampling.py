@@ -40,7 +40,7 @@ class SamplingParameters(BaseModel):
     ] = 0.0
     logit_bias: Annotated[
         dict[int, Annotated[float, Field(ge=-100, le=100)]],
-        Field(max_length=1024, description="Added to the logits of these token ids; -100 forbids a token."),
+        Field(max_length=65_536, description="Added to the logits of these token ids; -100 forbids a token."),
     ] = {}
     max_tokens: Annotated[int, Field(ge=0, le=1_000_000, description="Stop after this many tokens.")] = 256
     seed: Annotated[
@@ -48,7 +48,7 @@ class SamplingParameters(BaseModel):
     ] = 1
     stop: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
-        Field(max_length=8, description="Stop before any of these texts."),
+        Field(max_length=128, description="Stop before any of these texts."),
     ] = ()
 
     def brief(self) -> str:

@@ -25,11 +25,15 @@ class ToolCall(TypedDict, total=False):
 
 
 class ChatMessage(TypedDict, total=False):
-    """A turn of a conversation; ``content`` is text, or parts as the API has them."""
+    """A turn of a conversation; ``content`` is text, or parts as the API has them.
+
+    What was thought is ``reasoning_content``, which some servers call ``reasoning``.
+    """
 
     role: str
     content: Any
     reasoning_content: str
+    reasoning: str
     tool_calls: list[ToolCall]
 
 
@@ -46,12 +50,15 @@ class Usage(TypedDict, total=False):
 class Timings(TypedDict, total=False):
     """The figures of a generation, of our own engine or as a client counted them; none where they are not known.
 
+    ``reasoning_tokens`` of the answer were thinking.
+
     ``reused_tokens`` of the prompt did not have to be evaluated again; ``ttft_ms`` is the time to the first token.
     """
 
     prompt_tokens: int | None
     completion_tokens: int | None
     reused_tokens: int | None
+    reasoning_tokens: int | None
     ttft_ms: float | None
     total_ms: float | None
     tokens_per_s: float | None

@@ -93,7 +93,7 @@ class _Worker:
                 Embedder(native, given), native.threads, self._send, lambda: self._scheduler.busy
             )
             self._long_texts = LongTexts(native, self._send, self._inbox.put)
-            self._matchers = MatcherMaker(self._scheduler.native.vocab, given.visible, self._put_matcher)
+            self._matchers = MatcherMaker(self._scheduler.native.vocab, self._put_matcher)
             self._send([{"event": "phase", "phase": "checking", "share": 0.0}])
             self._scheduler.native.check()
         except UnsoundError as error:
@@ -144,6 +144,7 @@ class _Worker:
             "state": lambda _message: self._scheduler.state(),
             "cancel": self._cancel,
             "held": self._submit_held,
+            "visible": self._show,
         }
         try:
             if message["op"] != "held" and self._long_texts.take(message):
@@ -197,6 +198,7 @@ class _Worker:
             tokens=list(message["tokens"]),
             cut=message.get("cut", 0),
             hidden=hidden,
+            sizes=message.get("sizes", False),
             parameters=_parameters(message["parameters"]),
             adapter=message.get("adapter", ""),
             logprobs=message.get("logprobs"),
@@ -241,8 +243,15 @@ class _Worker:
             rank=message["op"] == "rank",
         )
 
+    def _show(self, message: Call) -> None:
+        """Make control tokens a part of answers' texts; nobody waits for that."""
+        self._scheduler.native.show(message["texts"])
+        self._matchers.show(message["texts"])
+
     def _adapter(self, message: Call) -> Told:
-        self._scheduler.native.add_adapter(message["name"], message["path"])
+        self._scheduler.native.add_adapter(
+            message["name"], message["path"], message.get("visible", ()), message.get("ends", ())
+        )
         return {"adapter": message["name"]}
 
 

@@ -31,6 +31,7 @@ class EngineProcess:
     """One engine process, started again, after a pause, whenever it died.
 
     ``hang_seconds`` is how long it may say nothing at work before it is ended.
+    ``visible`` finds the control tokens that are part of answers; it may take its time, while the engine starts.
     ``news`` is told when the engine had to be started in a safer way than asked for, once for each machine and build.
     """
 
@@ -42,11 +43,13 @@ class EngineProcess:
         hang_seconds: float = 300.0,
         news: Callable[[str], None] = lambda _text: None,
         pauses: tuple[float, ...] = _PAUSE_SECONDS,
+        visible: Callable[[], list[str]] = list,
     ) -> None:
         self._options = options
         self.hang_seconds = hang_seconds
         self._news = news
         self._pauses = pauses
+        self._visible = visible
         self._heard_at = 0.0
         self._hung = False
         self._stopping = False
@@ -143,8 +146,10 @@ class EngineProcess:
         def told(phase: str, share: float) -> None:
             self.loading = (phase, share)
 
+        reading = asyncio.create_task(asyncio.to_thread(self._visible))
         try:
             engine = await launch(self._options, self._log, hang_seconds=self.hang_seconds, told=told)
+            visible = await reading
         except LlmopsError as error:
             self._count_failure(error.message)
             raise
@@ -157,6 +162,8 @@ class EngineProcess:
         self._started_at = self._heard_at = time.monotonic()
         self._hung = False
         self._owed.clear()
+        # Before all requests.
+        self._send({"op": "visible", "id": "", "texts": visible})
         self._tasks = [asyncio.create_task(self._watch(engine)), asyncio.create_task(self._read(engine))]
         if engine.news:
             news = (

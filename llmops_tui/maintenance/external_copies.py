@@ -127,7 +127,7 @@ def other_traces(workspace: Workspace, ids: Sequence[str]) -> tuple[str, ...]:
     found: set[str] = set()
 
     def others(after: str) -> list[Any]:
-        sql = "SELECT id, concat_ws(chr(10), output, messages::VARCHAR) FROM requests WHERE id > ? ORDER BY id LIMIT ?"
+        sql = "SELECT id, concat_ws(chr(10), output, thinking, messages::VARCHAR) FROM requests WHERE id > ? ORDER BY id LIMIT ?"
         return Catalog(workspace).read(lambda db: db.execute(sql, [after, _BATCH]).fetchall())
 
     for search, _ in texts_of(workspace, ids):
@@ -151,7 +151,9 @@ def texts_of(workspace: Workspace, ids: Sequence[str]) -> Iterator[tuple[TextSea
             where = "list_contains(?::VARCHAR[], {})"
             notes = [f"from {one}" for one in chosen]
             return (
-                db.execute(f"SELECT messages, output FROM requests WHERE {where.format('id')}", [chosen]).fetchall(),
+                db.execute(
+                    f"SELECT messages, output, thinking FROM requests WHERE {where.format('id')}", [chosen]
+                ).fetchall(),
                 db.execute(
                     f"SELECT correction, comment FROM feedback WHERE {where.format('request')}", [chosen]
                 ).fetchall(),
@@ -162,9 +164,10 @@ def texts_of(workspace: Workspace, ids: Sequence[str]) -> Iterator[tuple[TextSea
             )
 
         asked, said, templates = Catalog(workspace).read(work)
-        outputs = {str(output) for _, output in asked if output}
-        texts = [*outputs, *(str(text) for row in said for text in row if text)]
-        for messages, _ in asked:
+        outputs = {str(output) for _, output, _ in asked if output}
+        texts = [*outputs, *(str(thinking) for *_, thinking in asked if thinking)]
+        texts += [str(text) for row in said for text in row if text]
+        for messages, *_ in asked:
             for message in orjson.loads(messages or "null") or []:
                 texts += list(_texts_in(message.get("content"))) if message.get("role") != "system" else []
         yield TextSearch(texts, [str(text) for row in templates for text in row if text]), outputs

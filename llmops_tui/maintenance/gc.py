@@ -326,7 +326,8 @@ def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]
     ids = _old_traces(workspace, before)
     if not ids:
         return
-    sql = "SELECT sum(strlen(output) + strlen(messages::VARCHAR)) FROM requests WHERE list_contains(?::VARCHAR[], id)"
+    sizes = "sum(strlen(output) + strlen(coalesce(thinking, '')) + strlen(messages::VARCHAR))"
+    sql = f"SELECT {sizes} FROM requests WHERE list_contains(?::VARCHAR[], id)"
     size = int(Catalog(workspace).read(lambda connection: connection.execute(sql, [ids]).fetchall())[0][0] or 0)
     yield Removal(counted(len(ids), "trace"), f"older than {days} days, without feedback", size)
     for path in inspect(workspace, ids).files:

@@ -177,6 +177,15 @@ class CommandRecord(TypedDict):
     approved: bool
 
 
+class ToolCommandRecord(TypedDict):
+    """The command of a tool server, and the variables that it gets."""
+
+    server: str
+    command: str
+    variables: tuple[str, ...]
+    approved: bool
+
+
 class TrustRecord(TypedDict):
     """What trusting a workspace would allow it."""
 
@@ -188,3 +197,4 @@ class TrustRecord(TypedDict):
     commands: tuple[CommandRecord, ...]
     links: tuple[str, ...]
     jobs: tuple[str, ...]
+    tool_servers: tuple[ToolCommandRecord, ...]

@@ -12,6 +12,7 @@ from llmops_tui.inference.approved_keys import approve, host_of, is_approved
 from llmops_tui.inference.remote import find_key, variable_of
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.maintenance.records import TrustRecord
+from llmops_tui.mcp_client.servers import tool_servers
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.rules import approve_rules, load_rules, may_run
 from llmops_tui.workspace.catalog import Catalog
@@ -48,6 +49,16 @@ class Command:
 
 
 @dataclass(frozen=True)
+class ToolCommand:
+    """The command of a tool server, which a run with tools would start."""
+
+    server: str
+    command: str
+    variables: tuple[str, ...]
+    approved: bool
+
+
+@dataclass(frozen=True)
 class Request:
     """What is asked of the user: ``why`` the workspace is not trusted, empty where it is, and what it would be allowed."""
 
@@ -59,13 +70,13 @@ class Request:
     commands: tuple[Command, ...]
     links: tuple[str, ...]
     jobs: tuple[str, ...] = ()
+    tool_servers: tuple[ToolCommand, ...] = ()
 
     @property
     def is_new(self) -> bool:
         """Whether anything here was not approved before."""
-        return bool(self.why) or not all(
-            [*(model.approved for model in self.models), *(command.approved for command in self.commands)]
-        )
+        approved = [model.approved for model in self.models] + [command.approved for command in self.commands]
+        return bool(self.why) or not all([*approved, *(server.approved for server in self.tool_servers)])
 
     def as_dict(self) -> TrustRecord:
         """For JSON."""
@@ -106,6 +117,7 @@ def inspect(workspace: Workspace) -> Request:
         tuple(Command(rule.name, rule.command, may) for rule in rules if rule.command),
         tuple(links_in(workspace.root)),
         _unfinished(workspace),
+        tuple(ToolCommand(one.name, one.line, one.variables, one.approved) for one in tool_servers(workspace)),
     )
 
 
@@ -135,6 +147,10 @@ def consent(workspace: Workspace, request: Request) -> Path | None:
         approve(model.variable, model.url)
     if request.commands:
         approve_rules(workspace.alert_rules)
+    shown = {(one.command, one.variables) for one in request.tool_servers}
+    for server in tool_servers(workspace):
+        if (server.line, server.variables) in shown:
+            server.approve()
     return aside
 
 
@@ -159,12 +175,15 @@ def describe(request: Request) -> list[str]:
         key = f"{there} in {model.variable} or the keyring"
         lines.append(f"  {model.name} sends requests to {host_of(model.url)}, {key}")
     lines += [f"  the alert {one.rule} runs: {one.command}" for one in request.commands]
+    for server in request.tool_servers:
+        given = f", with the variables {', '.join(server.variables)}" if server.variables else ""
+        lines.append(f"  the tool server {server.server} runs{given}: {server.command}")
     if request.jobs:
         more = f" and {len(request.jobs) - _SHOWN} more" if len(request.jobs) > _SHOWN else ""
         lines.append(f"  its jobs can be resumed: {', '.join(request.jobs[:_SHOWN])}{more}")
     lines += (
         []
-        if request.models or request.commands or request.jobs
+        if request.models or request.commands or request.jobs or request.tool_servers
         else ["  nothing: no data is sent and no command is run"]
     )
     lines += [f"  its link is followed: {name}" for name in request.links]

@@ -112,6 +112,9 @@ def with_adapter(model: Model, adapter: Model) -> Model:
     """A model as it is with an adapter beside it."""
     digest = sha256_text(f"{model.sha256}+{adapter.sha256}")
     header = model.header | {"adapter": adapter.name}
+    if own := adapter.header.get("chat_template"):
+        # What it was trained with, where that is not the base's.
+        header["chat_template"] = own
     return replace(model, name=f"{model.name}+{adapter.name}", sha256=digest, header=header, origin=model)
 
 

@@ -14,11 +14,9 @@ import yaml
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
-from llmops_tui.workspace.consent_file import change_own, read_own
+from llmops_tui.workspace.approved_digests import approve, is_approved
 from llmops_tui.workspace.files import reason, sha256_text
 from llmops_tui.workspace.written import write_noted
-
-_APPROVED = 200
 
 
 class Rule(pydantic.BaseModel):
@@ -172,7 +170,7 @@ def may_run(path: Path) -> bool:
         digest = sha256_text(text_of(path))
     except (OSError, UnicodeDecodeError, InputRefusedError):
         return False
-    return digest in read_own(approved_rules_path(), list, [], _words)
+    return is_approved(approved_rules_path(), digest)
 
 
 def approve_rules(path: Path) -> None:
@@ -185,13 +183,4 @@ def approve_rules(path: Path) -> None:
 
 
 def _approve(text: str) -> None:
-    digest = sha256_text(text)
-
-    def with_it(known: list[str]) -> list[str]:
-        return [*(one for one in known if one != digest), digest][-_APPROVED:]
-
-    change_own(approved_rules_path(), list, [], with_it, load=_words, dump=lambda known: "\n".join(known) + "\n")
-
-
-def _words(raw: bytes) -> list[str]:
-    return raw.decode("ascii").split()
+    approve(approved_rules_path(), sha256_text(text))

@@ -55,20 +55,38 @@ class Times(TypedDict):
 
 
 class AnswerTokens(TokenCounts):
-    """Tokens of a request that was just made, with those of the prompt that did not have to be evaluated again."""
+    """Tokens of a request that was just made: those of the prompt that did not have to be evaluated again, and of thinking."""
 
     reused_tokens: int | None
+    reasoning_tokens: int | None
+
+
+class CallRecord(TypedDict):
+    """A call of a tool in a run: what the model asked for, what came of it, and what went back to the model.
+
+    ``state`` is ``done``, ``failed``, ``denied``, or ``refused``: it could not be made. ``arguments`` are as
+    the model wrote them.
+    """
+
+    function: str
+    server: str
+    tool: str
+    arguments: str
+    state: str
+    text: str
 
 
 class Answered(TypedDict, total=False):
-    """An answer that just came: from which model, or of which run."""
+    """An answer that just came: from which model, or of which run; ``calls`` where tools were offered."""
 
     model: str
     run: str
     text: str
+    thinking: str
     finish_reason: str
     usage: AnswerTokens
     timing: Times
+    calls: list[CallRecord]
 
 
 class RunShown(TypedDict):
@@ -82,6 +100,7 @@ class RunShown(TypedDict):
     variables: dict[str, str]
     parameters: dict[str, Any]
     text: str
+    thinking: str
     finish_reason: str
     error: str | None
     usage: TokenCounts

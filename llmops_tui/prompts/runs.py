@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.client import ModelClient, StreamEnd
+from llmops_tui.inference.client import ModelClient, StreamEnd, Thought
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.endpoints import Endpoint, open_endpoint
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.template_renderer import TemplateRenderer
+from llmops_tui.inference.wire import ToolCall
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.records import RunShown
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -30,10 +31,12 @@ from llmops_tui.workspace.json_columns import kept
 if TYPE_CHECKING:
     import duckdb
 
+    from llmops_tui.prompts.tool_rounds import CallStep, ToolRounds
+
 # Columns of the catalog, in the order of the fields of RunRecord below.
 _RUN_COLUMNS = (
     "id, started_at, model, prompt, prompt_version, variables, messages, parameters, output, finish_reason, error, "
-    "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s"
+    "prompt_tokens, completion_tokens, reused_tokens, ttft_ms, total_ms, tokens_per_s, thinking, reasoning_tokens"
 )
 
 _RUN_FIELDS = tuple("version" if name == "prompt_version" else name for name in _RUN_COLUMNS.split(", "))
@@ -54,7 +57,7 @@ class RunRequest:
 
 @dataclass
 class RunProgress:
-    """One step of a run. ``stage`` is ``saved``, ``loading``, ``text`` or ``finished``."""
+    """One step of a run: ``saved``, ``loading``, ``thinking``, ``text``, ``call`` of a tool, or ``finished``, its ``stage``."""
 
     stage: str
     version: PromptVersion | None = None
@@ -62,6 +65,7 @@ class RunProgress:
     text: str = ""
     end: StreamEnd | None = None
     run_id: str = ""
+    call: CallStep | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class RunRecord:
     ttft_ms: float | None = None
     total_ms: float | None = None
     tokens_per_s: float | None = None
+    thinking: str | None = None
+    reasoning_tokens: int | None = None
     context: int | None = None
 
     def as_dict(self) -> RunShown:
@@ -98,12 +104,16 @@ class RunRecord:
             "variables": self.variables,
             "parameters": self.parameters,
             "text": self.output,
+            "thinking": self.thinking or "",
             "finish_reason": self.finish_reason,
             "error": self.error,
             "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
             "timing": {"ttft_ms": self.ttft_ms, "total_ms": self.total_ms, "tokens_per_s": self.tokens_per_s},
         }
 
+
+# Of one run; the calls of a model that goes round and round come to an end.
+MOST_ROUNDS = 10
 
 EnsureServer = Callable[[Model], Endpoint]
 
@@ -134,11 +144,16 @@ class PromptRunner:
         user = self._renderer.render(request.template, request.variables)
         return [*messages, {"role": "user", "content": user}]
 
-    async def run(self, request: RunRequest, model: Model) -> AsyncIterator[RunProgress]:
+    async def run(
+        self, request: RunRequest, model: Model, tools: ToolRounds | None = None
+    ) -> AsyncIterator[RunProgress]:
         """Run a prompt; the version is durable before the first token.
 
+        Where the model calls ``tools``, each round of it is a request with a record of its own; the messages of the next
+        one have the calls and their results.
+
         Raises:
-            LlmopsError: whatever went wrong; text that came before is in the run's record.
+            LlmopsError: whatever went wrong; text that came before is in the run's record. ``too_many_rounds``.
         """
         messages = await asyncio.to_thread(self.render, request)
         saving = asyncio.ensure_future(asyncio.to_thread(self._save, request))
@@ -155,45 +170,60 @@ class PromptRunner:
             raise stopped
         handle = await asyncio.to_thread(self._ensure, model)
         yield RunProgress("loading", run_id=run_id)
-        metadata = {
-            "run_id": run_id,
-            "prompt": request.prompt,
-            "prompt_version": version.number,
-            "variables": request.variables,
-        }
-        text: list[str] = []
-        body: RequestRecord = {
-            "started_at": time.time(),
-            "model": model.name,
-            "model_sha256": model.sha256,
-            "messages": messages,
-            "parameters": request.parameters.model_dump(),
-            "prompt": request.prompt,
-            "prompt_version": version.number,
-            "variables": request.variables,
-        }
+        conversation: list[Mapping[str, object]] = [*messages]
+        for _ in range(MOST_ROUNDS):
+            asked = _Asked(run_id, model, request, version.number, conversation)
+            async for step in self._ask(handle, asked, tools):
+                yield step
+            if tools is None or not asked.calls:
+                return
+            conversation.append(asked.as_turn())
+            async for call in tools.answer(asked.calls):
+                yield RunProgress("call", call=call, run_id=run_id)
+            conversation += tools.replies
+            run_id = new_id("run")
+        raise LlmopsError(
+            "too_many_rounds",
+            f"{model.name} called tools in {MOST_ROUNDS} rounds and gave no answer",
+            "Ask for less, or switch off the tools that it goes back to.",
+        )
+
+    async def _ask(self, handle: Endpoint, asked: _Asked, tools: ToolRounds | None) -> AsyncIterator[RunProgress]:
+        """One request: its text, and its end where it is the last one."""
+        body = asked.as_record()
+        extra = {"tools": tools.as_request()} if tools is not None else None
         clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:
-                async for event in client.stream_chat(messages, request.parameters, metadata):
+                parameters = asked.request.parameters
+                async for event in client.stream_chat(asked.messages, parameters, asked.metadata, extra):
                     if isinstance(event, str):
-                        text.append(event)
-                        yield RunProgress("text", text=event, run_id=run_id)
+                        asked.text += event
+                        yield RunProgress("text", text=event, run_id=asked.run_id)
                         continue
+                    if isinstance(event, Thought):
+                        asked.thinking += event.text
+                        yield RunProgress("thinking", text=event.text, run_id=asked.run_id)
+                        continue
+                    asked.calls = event.calls
                     if isinstance(handle, RemoteHandle):
-                        ended: RequestRecord = {"finish_reason": event.finish_reason, "output": "".join(text)}
-                        await asyncio.to_thread(self._keep, run_id, {**body, **event.timings, **ended})
-                    yield RunProgress("finished", end=event, run_id=run_id)
+                        output = "\n".join([asked.text, *map(_call_text, event.calls)]) if event.calls else asked.text
+                        ended: RequestRecord = {"finish_reason": event.finish_reason, "output": output}
+                        ended |= {"thinking": asked.thinking} if asked.thinking else {}
+                        await asyncio.to_thread(self._keep, asked.run_id, {**body, **event.timings, **ended})
+                    if not event.calls or tools is None:
+                        yield RunProgress("finished", end=event, run_id=asked.run_id)
         except LlmopsError as error:
             if error.code == "server_died" or isinstance(handle, RemoteHandle):
                 # A server of ours keeps the record of a run; where it died, or is none, its client keeps what it saw.
                 told: RequestRecord = {
-                    "output": "".join(text),
+                    "output": asked.text,
+                    "thinking": asked.thinking,
                     "finish_reason": "error",
                     "error": error.message,
                     "total_ms": (time.monotonic() - clock) * 1000,
                 }
-                await asyncio.to_thread(self._keep, run_id, {**body, **told})
+                await asyncio.to_thread(self._keep, asked.run_id, {**body, **told})
             raise
 
     def _keep(self, run_id: str, body: RequestRecord) -> None:
@@ -203,6 +233,50 @@ class PromptRunner:
         return self._store.save(
             request.prompt, template=request.template, system=request.system, note=request.note, parent=request.parent
         )
+
+
+@dataclass
+class _Asked:
+    """A request of a run, with what came of it so far."""
+
+    run_id: str
+    model: Model
+    request: RunRequest
+    version: int
+    messages: Sequence[Mapping[str, object]]
+    text: str = ""
+    thinking: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+
+    def as_turn(self) -> Mapping[str, object]:
+        """What the model said, with what it thought, as a turn of the conversation that goes on."""
+        thought = {"reasoning_content": self.thinking} if self.thinking else {}
+        return {"role": "assistant", "content": self.text, **thought, "tool_calls": self.calls}
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """What the server keeps with the record."""
+        request = self.request
+        known = {"prompt": request.prompt, "prompt_version": self.version, "variables": request.variables}
+        return {"run_id": self.run_id, **known}
+
+    def as_record(self) -> RequestRecord:
+        """The record of the request, before anything came."""
+        return {
+            "started_at": time.time(),
+            "model": self.model.name,
+            "model_sha256": self.model.sha256,
+            "messages": list(self.messages),
+            "parameters": self.request.parameters.model_dump(),
+            "prompt": self.request.prompt,
+            "prompt_version": self.version,
+            "variables": self.request.variables,
+        }
+
+
+def _call_text(call: ToolCall) -> str:
+    """A call as the output of a model has it, of which only the call is known."""
+    return f"[call {call['function']['name']} {call['function']['arguments']}]"
 
 
 class RunHistory:

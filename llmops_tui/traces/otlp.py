@@ -142,6 +142,7 @@ def span(trace: Trace, *, content: bool) -> Span:
         "gen_ai.response.id": line.id,
         "gen_ai.usage.input_tokens": line.prompt_tokens,
         "gen_ai.usage.output_tokens": line.completion_tokens,
+        "gen_ai.usage.reasoning.output_tokens": trace.reasoning_tokens,
         "gen_ai.usage.cache_read.input_tokens": trace.reused_tokens,
         "gen_ai.response.finish_reasons": [line.finish_reason],
         "gen_ai.response.time_to_first_chunk": None if line.ttft_ms is None else line.ttft_ms / 1000,
@@ -157,7 +158,10 @@ def span(trace: Trace, *, content: bool) -> Span:
         ]
         answer = {
             "role": "assistant",
-            "parts": [{"type": "text", "content": trace.output}],
+            "parts": [
+                *([{"type": "reasoning", "content": trace.thinking}] if trace.thinking else []),
+                {"type": "text", "content": trace.output},
+            ],
             "finish_reason": line.finish_reason,
         }
         values["gen_ai.input.messages"] = json.dumps(parts, ensure_ascii=False)

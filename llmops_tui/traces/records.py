@@ -50,7 +50,9 @@ class TraceRecord(LineRecord):
     messages: list[dict[str, Any]]
     variables: dict[str, Any]
     parameters: dict[str, Any]
+    thinking: str
     reused_tokens: int | None
+    reasoning_tokens: int | None
     engine: str | None
     model_sha256: str | None
     client: dict[str, Any] | None

@@ -93,14 +93,15 @@ class TraceFilter:
         parts: list[tuple[str, list[Any]]] = []
         if self.text.startswith("~"):
             pattern = self.text[1:]
-            parts.append(("(regexp_matches(r.output, ?) OR regexp_matches(r.messages::VARCHAR, ?))", [pattern] * 2))
+            texts = ("r.output", "r.thinking", "r.messages::VARCHAR")
+            parts.append((f"({' OR '.join(f'regexp_matches({one}, ?)' for one in texts)})", [pattern] * 3))
         elif self.text:
             like = "%" + re.sub(r"([\\%_])", r"\\\1", self.text) + "%"
             # The catalog's JSON has all but ASCII escaped.
             escaped = like if like.isascii() else json.dumps(like)[1:-1].replace("\\u", "\\\\u")
-            places = ("r.output", "r.messages::VARCHAR", "r.id", "r.error")
+            places = ("r.output", "r.messages::VARCHAR", "r.id", "r.error", "r.thinking")
             condition = " OR ".join(f"{place} ILIKE ? ESCAPE '\\'" for place in places)
-            parts.append((f"({condition})", [like, escaped, like, like]))
+            parts.append((f"({condition})", [like, escaped, like, like, like]))
         if self.model:
             parts.append(("(r.model = ? OR starts_with(r.model, ? || '+'))", [self.model] * 2))
         if self.prompt:
@@ -177,6 +178,9 @@ class Trace:
     # What a client of the endpoint said, and which key it had: {"key", "metadata"}; none for a run of this workspace.
     client: dict[str, Any] | None = None
     said: list[Said] = field(default_factory=list)
+    # What was thought before the answer, and how many of its tokens that were.
+    thinking: str = ""
+    reasoning_tokens: int | None = None
 
     @property
     def client_words(self) -> str:
@@ -191,10 +195,12 @@ class Trace:
         return {
             **self.line.as_dict(),
             "text": self.output,
+            "thinking": self.thinking,
             "messages": self.messages,
             "variables": self.variables,
             "parameters": self.parameters,
             "reused_tokens": self.reused_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
             "engine": self.engine,
             "model_sha256": self.model_sha256,
             "client": self.client,
@@ -254,7 +260,7 @@ class TraceStore:
             found = resolve_prefix("trace", given, (row[0] for row in ids))
             row = connection.execute(
                 f"SELECT {_SUMMARY}, messages, variables, parameters, output, reused_tokens, engine, model_sha256, "
-                "client "
+                "client, thinking, reasoning_tokens "
                 f"FROM {TRACES} WHERE r.id = ?",
                 [found],
             ).fetchall()
@@ -266,7 +272,7 @@ class TraceStore:
             return row[0], said
 
         row, said = self.catalog.read(work)
-        line, rest = TraceLine(*row[:18]), row[18:]
+        line, rest, (thinking, reasoning) = TraceLine(*row[:18]), row[18:-2], row[-2:]
         output, reused, engine, digest, _ = rest[3:]
         columns = ("messages", "variables", "parameters", "client")
         messages, variables, parameters, client = (
@@ -284,6 +290,8 @@ class TraceStore:
             digest,
             client,
             [cast("Said", dict(zip(names, entry, strict=True))) for entry in said],
+            thinking or "",
+            reasoning,
         )
 
     def models(self) -> list[str]:

@@ -50,14 +50,14 @@ def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> 
         raise InputRefusedError("bad_shape", f"no such choice: {shape} {privacy}", f"{SHAPES}, {PRIVACY}")
     gathered = Gathered()
     found = []
-    for trace, messages, output, score, correction, content in _read(store, wanted):
+    for trace, messages, output, score, correction, content, thinking in _read(store, wanted):
         turns = kept("requests", "messages", trace, messages) or []
         if content == "off" or not turns:
             gathered.left_out["its content was not stored"] += 1
         elif turns[0].get("role") == "prompt":
             gathered.left_out["a text completion, not a conversation"] += 1
         else:
-            found.append((trace, turns, output, score, correction))
+            found.append((trace, turns, output, score, correction, thinking))
     if shape == "messages":
         _as_messages(found, gathered)
     else:
@@ -73,7 +73,7 @@ def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> 
 def _read(store: TraceStore, wanted: TraceFilter) -> list[Any]:
     condition, values = wanted.sql()
     sql = (
-        f"SELECT r.id, r.messages, r.output, f.score, f.correction, r.content FROM {TRACES} WHERE {condition} "
+        f"SELECT r.id, r.messages, r.output, f.score, f.correction, r.content, r.thinking FROM {TRACES} WHERE {condition} "
         "AND (f.score IS NOT NULL OR f.correction IS NOT NULL) AND coalesce(f.verdict, '') <> 'dismissed' "
         "AND r.finish_reason <> 'error' ORDER BY r.started_at, r.id"
     )
@@ -85,12 +85,14 @@ def _read(store: TraceStore, wanted: TraceFilter) -> list[Any]:
 
 
 def _as_messages(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
-    for trace, turns, output, score, correction in found:
+    for trace, turns, output, score, correction, thinking in found:
         answer = correction or (output if score == 1 else None)
         if answer is None:
             gathered.left_out["a thumb down without a correction"] += 1
             continue
-        gathered.rows.append({"messages": [*turns, {"role": "assistant", "content": answer}]})
+        # Of an answer that was written anew nobody knows what would have been thought.
+        thought = {"reasoning_content": thinking} if thinking and not correction else {}
+        gathered.rows.append({"messages": [*turns, {"role": "assistant", "content": answer, **thought}]})
         gathered.traces.append(trace)
 
 

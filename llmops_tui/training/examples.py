@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from llmops_tui.datasets.records import Row, as_messages
+from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText, TokenView
+from llmops_tui.datasets.training_fields import ROW_FIELDS
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.methods import METHODS
-from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.recipe import DataSource, Recipe
 
 IGNORED = -100
 _BATCH = 64
@@ -44,11 +45,12 @@ class Example(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Generated:
-    """Something to generate an answer to while training, and the answer that the data has."""
+    """Something to generate an answer to while training, the answer that the data has, and the tokens that end one."""
 
     prompt: str
     expected: str
     ids: list[int]
+    ends: list[int]
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Report:
         rows: all rows that were read, by dataset version.
         lengths: tokens of each example that is trained on.
         trained: tokens learned from, of all examples.
-        cut: rows with tokens behind the maximum length.
+        cut: rows with tokens behind the maximum length; ``cut_rows`` has the numbers of the first few.
         longest: tokens of the longest row, with what of it is cut.
         without_target: rows with nothing to learn from, which are left out.
         problems: how many rows have each problem, with the numbers of the first few.
@@ -69,6 +71,7 @@ class Report:
     lengths: list[int] = field(default_factory=list)
     trained: int = 0
     cut: int = 0
+    cut_rows: list[str] = field(default_factory=list)
     longest: int = 0
     without_target: int = 0
     problems: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
@@ -90,8 +93,8 @@ class Examples:
     report: Report
 
 
-def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, float]]:
-    """The dataset versions of a recipe with their weights.
+def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, DataSource]]:
+    """The dataset versions of a recipe with what it says of each.
 
     Raises:
         InputRefusedError: a dataset is of a kind that the method cannot learn from.
@@ -109,7 +112,7 @@ def sources(recipe: Recipe, store: DatasetStore) -> list[tuple[DatasetVersion, f
                 if fitting
                 else "Import it with a mapping of its columns to a prompt and an answer.",
             )
-        found.append((version, source.weight))
+        found.append((version, source))
     return found
 
 
@@ -133,23 +136,25 @@ def build(
     total = sum(version.rows for version, _ in versions) or 1
     done = 0
     own_evaluation = not recipe.evaluation.dataset and recipe.evaluation.share > 0
-    for version, weight in versions:
+    for version, source in versions:
         chance = random.Random(f"{recipe.seed}:{version.sha256}")  # noqa: S311
-        for rows in version.read(batch=_BATCH, limit=limit):
+        for read in version.read(batch=_BATCH, limit=limit):
+            rows = [(number, with_options(row, recipe, source)) for number, row in read]
             for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
                 examples = made.counted(f"{version.ref} row {number}", report)
                 if own_evaluation and len(held_out) < recipe.evaluation.max_rows and _held_out(made.text, recipe):
                     held_out += examples
                     _add_generated(generated, recipe, maker, version.kind, row)
                     continue
-                for _ in range(int(weight) + (chance.random() < weight % 1)):
+                for _ in range(int(source.weight) + (chance.random() < source.weight % 1)):
                     train += examples
             done += len(rows)
             progress(done / total)
         report.rows[version.ref] = min(version.rows, limit or version.rows)
     if recipe.evaluation.dataset:
         version = store.get(recipe.evaluation.dataset)
-        for rows in version.read(batch=_BATCH, limit=recipe.evaluation.max_rows):
+        for read in version.read(batch=_BATCH, limit=recipe.evaluation.max_rows):
+            rows = [(number, with_options(row, recipe, None)) for number, row in read]
             for (_, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
                 held_out += made.examples
                 _add_generated(generated, recipe, maker, version.kind, row)
@@ -194,7 +199,9 @@ class _Made:
     def counted(self, where: str, report: Report) -> list[Example]:
         for view in self.views:
             states = [token.state for token in view.tokens]
-            report.cut += "cut" in states
+            if "cut" in states:
+                report.cut += 1
+                report.cut_rows += [where] if len(report.cut_rows) < _SHOWN else []
             report.longest = max(report.longest, len(states))
             for problem in view.problems:
                 report.note(problem, where)
@@ -216,20 +223,17 @@ class _Maker:
     def make(self, kind: str, rows: list[Row]) -> list[_Made]:
         """What each row gives; tokenized together."""
         if self._recipe.facts.examples == "pairs":
-            pairs = [(self._view(_answered(row, "chosen")), self._view(_answered(row, "rejected"))) for row in rows]
+            pairs = [(self._view(answered(row, "chosen")), self._view(answered(row, "rejected"))) for row in rows]
             return [self._preference(chosen, rejected) for chosen, rejected in pairs]
         if self._recipe.facts.examples == "thumbs":
             return [self._thumb(row, self._view(row)) for row in rows]
-        spans = [self._text.spans(kind, row) for row in rows]
-        tokens = self._text.tokenizer.many([text for text, _, _ in spans])
-        limit = self._recipe.batch.max_length if self._recipe.facts.examples == "answers" else 0
-        return [
-            self._plain(self._text.mark(text, self._learned(text, found), problems, pieces, limit))
-            for (text, found, problems), pieces in zip(spans, tokens, strict=True)
-        ]
-
-    def _learned(self, text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        return spans if self._recipe.assistant_only and self._recipe.facts.examples == "answers" else [(0, len(text))]
+        texts = [self._text.row_text(kind, row) for row in rows]
+        tokens = self._text.tokenizer.many([made.text for made in texts])
+        answers = self._recipe.facts.examples == "answers"
+        limit = self._recipe.batch.max_length if answers else 0
+        if not (self._recipe.assistant_only and answers):
+            texts = [made.everything() for made in texts]
+        return [self._plain(self._text.mark(made, pieces, limit)) for made, pieces in zip(texts, tokens, strict=True)]
 
     def _view(self, row: Row) -> TokenView:
         return self._text.view("prompt-completion", row, self._recipe.batch.max_length)
@@ -266,35 +270,34 @@ class _Maker:
 
     def question(self, kind: str, row: Row) -> Generated | None:
         """What a row asks, up to where the model answers, and its answer; none of a text."""
-        if kind == "messages":
-            messages = as_messages(row.get("messages"), "user")
-            last = max((i for i, m in enumerate(messages) if m.get("role") == "assistant"), default=0)
-            if not last:
-                return None
-            rendered = self._text.render(messages[:last], row.get("tools"), prompt=True)
-            expected = str(messages[last].get("content") or "")
-        elif kind in {"prompt-completion", "preference", "kto"}:
-            given = _answered(row, "chosen" if kind == "preference" else "completion")
-            prompt = given["prompt"]
-            expected = "\n".join(str(m.get("content") or "") for m in as_messages(given["completion"], "assistant"))
-            rendered = (
-                prompt
-                if isinstance(prompt, str)
-                else self._text.render(as_messages(prompt, "user"), row.get("tools"), prompt=True)
-            )
-        else:
+        if kind == "preference":
+            kind, row = "prompt-completion", answered(row, "chosen")
+        asked = self._text.question(kind, row)
+        if asked is None:
             return None
-        return Generated(rendered, expected, [token for token, _ in self._text.tokenizer.tokens(rendered)])
+        rendered, expected = asked
+        ids = [token for token, _ in self._text.tokenizer.tokens(rendered)]
+        return Generated(rendered, expected, ids, sorted(self._text.end_ids))
 
 
-def _answered(row: Row, which: str) -> Row:
+def answered(row: Row, which: str) -> Row:
     """A row's prompt with one of its answers; pairs of whole conversations have their prompt in what both begin with."""
     prompt, answer = row.get("prompt"), row.get(which)
     if prompt is None and isinstance(row.get("chosen"), list) and isinstance(row.get("rejected"), list):
         chosen, rejected = row["chosen"], row["rejected"]
         shared = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), 0)
         prompt, answer = chosen[:shared], row[which][shared:]
-    return {"prompt": prompt, "completion": answer, "tools": row.get("tools")}
+    beside = {name: row[name] for name in ROW_FIELDS if name in row}
+    return {"prompt": prompt, "completion": answer} | beside
+
+
+def with_options(row: Row, recipe: Recipe, source: DataSource | None) -> Row:
+    """A row with what the recipe says of all rows, and of those of its dataset; what the row says itself counts more."""
+    options = source.chat_template_kwargs if source is not None else {}
+    own = row.get("chat_template_kwargs")
+    if options and (own is None or isinstance(own, dict)):
+        row = row | {"chat_template_kwargs": options | (own or {})}
+    return row | {"mask_history": True} if recipe.mask_history and row.get("mask_history") is None else row
 
 
 def _split(view: TokenView) -> tuple[list[int], list[int]]:

@@ -32,7 +32,8 @@ _FACTORY = {
     "weight_decay": "optimizer.weight_decay", "warmup_ratio": "optimizer.warmup", "max_grad_norm": "optimizer.max_grad_norm",
     "seed": "seed", "val_size": "evaluation.share", "eval_steps": "evaluation.every", "save_steps": "checkpoints.every",
     "save_total_limit": "checkpoints.keep", "pref_beta": "beta", "double_quantization": "quantization.double",
-    "quantization_type": "quantization.type",
+    "quantization_type": "quantization.type", "mask_history": "mask_history",
+    "enable_thinking": "chat_template_kwargs.enable_thinking",
 }  # fmt: skip
 _OPTIMIZERS = {"adamw_bnb_8bit": "adamw_8bit", "paged_adamw_8bit": "paged_adamw_8bit", "adamw_hf": "adamw_torch"}
 # Keys that change nothing of what is trained.
@@ -40,11 +41,30 @@ _SILENT = {
     "output_dir", "logging_steps", "wandb_project", "wandb_entity", "wandb_watch", "wandb_name", "report_to", "do_train",
     "overwrite_output_dir", "plot_loss", "dataset_prepared_path", "tokenizer_type", "model_type", "bf16", "fp16", "tf32",
     "flash_attention", "stage", "finetuning_type", "adapter", "load_in_4bit", "load_in_8bit", "quantization_bit", "rl",
-    "datasets", "dataset", "dataset_dir", "train_on_inputs", "train_on_prompt", "mask_history", "lora_target_linear",
-    "overwrite_cache", "preprocessing_num_workers", "dataloader_num_workers", "ddp_timeout", "logging_dir", "template",
+    "datasets", "dataset", "dataset_dir", "train_on_inputs", "train_on_prompt", "lora_target_linear",
+    "overwrite_cache", "preprocessing_num_workers", "dataloader_num_workers", "ddp_timeout", "logging_dir",
     "quantization_method", "special_tokens", "saves_per_epoch", "evals_per_epoch", "eval_strategy", "evaluation_strategy",
-    "per_device_eval_batch_size", "resume_from_checkpoint", "flash_attn", "pad_to_sequence_len", "strict", "chat_template",
+    "per_device_eval_batch_size", "resume_from_checkpoint", "flash_attn", "pad_to_sequence_len", "strict",
+    "chat_template_jinja",
 }  # fmt: skip
+
+
+# Values that say what happens here anyway.
+_AS_HERE: dict[str, tuple[Any, ...]] = {
+    "chat_template": ("tokenizer_default", "jinja"), "template": ("default",), "roles_to_train": (["assistant"], ["gpt"]),
+    "train_on_eos": ("turn", "all"), "message_field_training": ("train", "training", "weight", "loss_weight", "loss"),
+    "type": ("chat_template", "sharegpt", "alpaca", "completion", None), "split": ("train",),
+}  # fmt: skip
+# Keys of a dataset that say where it is, or how its columns are called, which the import has read.
+_OF_DATASETS = {
+    "path",
+    "name",
+    "ds_type",
+    "data_files",
+    "field_messages",
+    "message_field_role",
+    "message_field_content",
+}
 
 
 def read_recipe(path: Path) -> tuple[Recipe, list[str]]:
@@ -74,18 +94,39 @@ def _translate(
     for key, value in body.items():
         if key in names and value is not None:
             _put(found, names[key], _value(names[key], value))
-        elif key not in _SILENT and value not in (None, "", [], False):
-            notes.append(f"{key}: {value!r} of {program} has no counterpart in llmops and is ignored")
+        elif key not in _SILENT and value not in (None, "", [], False) and value not in _AS_HERE.get(key, ()):
+            notes.append(f"{key}: {value!r} of {program} {_why_not(key)}")
     for field, value in derived.items():
         _put(found, field, value)
     if not found.get("data"):
         raise InputRefusedError(
             "bad_recipe", f"{path}: it has no dataset", "Add its datasets with their names in this workspace."
         )
+    notes += _of_datasets(body)
     notes.insert(
         0, f"{path.name} was read as a configuration of {program}; its datasets are looked up by name in this workspace"
     )
     return check(found, str(path)), notes
+
+
+def _why_not(key: str) -> str:
+    """Why a key was not taken over."""
+    if key in {"template", "chat_template"}:
+        return (
+            "is a template by name, and is not taken over: the base's own is used; chat_template takes a Jinja template"
+        )
+    return "has no counterpart in llmops and is ignored"
+
+
+def _of_datasets(body: JsonObject) -> list[str]:
+    """What the datasets of a configuration say that is not followed."""
+    return [
+        f"datasets[{n}].{key}: {value!r} of axolotl {_why_not(key)}"
+        for n, dataset in enumerate(body.get("datasets") or [])
+        if isinstance(dataset, dict)
+        for key, value in dataset.items()
+        if key not in _OF_DATASETS and value not in (None, "", [], False) and value not in _AS_HERE.get(key, ())
+    ]
 
 
 def _axolotl(body: JsonObject) -> JsonObject:
@@ -98,6 +139,8 @@ def _axolotl(body: JsonObject) -> JsonObject:
         found["method"] = body["rl"]
     if "train_on_inputs" in body:
         found["assistant_only"] = not body["train_on_inputs"]
+    if body.get("chat_template") == "jinja" and body.get("chat_template_jinja"):
+        found["chat_template"] = str(body["chat_template_jinja"])
     return found
 
 

@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
-import re
 import statistics
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmops_tui.counts import agree, counted
-from llmops_tui.datasets.tokens import ModelText, TokenView
+from llmops_tui.counts import counted
+from llmops_tui.datasets.tokens import TWICE, ModelText, TokenView
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training import device_queue
-from llmops_tui.training.examples import Examples, Report, sources
+from llmops_tui.training.examples import Examples, Report
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.memory import (
     Shape,
     shape_of,
 )
+from llmops_tui.training.parity import Parity, check_parity, compare_with_serving, some_rows
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
+from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.records import DataFacts, Difference
+from llmops_tui.training.records import DataFacts
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.training.runs import RunStore
 
 _MANY = 0.3
 _SHOWN_TOKENS = 400
 _COMPARED = 50
-# Marks of a template that must be tokens of their own.
-_MARK = re.compile(r"<\|[A-Za-z0-9_ ]+\|>|\[/?INST\]|<(?:start|end)_of_turn>")
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Whether the trainer and the serving engine see the same tokens.
-
-    Attributes:
-        compared: conversations that were compared.
-        different: how many of them are not the same.
-        first: the first difference: both texts around it, and both tokens.
-    """
-
-    serving: str
-    compared: int
-    different: int
-    first: Difference | None
 
 
 def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
@@ -73,11 +54,11 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
                 "warn",
                 "cut",
                 f"{report.cut} of {counted(rows, 'row')} cut: longer than {recipe.batch.max_length} tokens",
-                f"The longest has {report.longest}; batch.max_length decides.",
+                f"The longest has {report.longest}; batch.max_length decides. Such as {', '.join(report.cut_rows)}.",
             )
         )
     for problem, (count, where) in report.problems.items():
-        level = "error" if "stands twice" in problem else "warn"
+        level = "error" if TWICE in problem else "warn"
         found.append(
             Finding(
                 level, "row_problem", f"{count} of {counted(rows, 'row')}: {problem}", f"Such as {', '.join(where)}."
@@ -97,7 +78,7 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     return found
 
 
-def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary: Iterable[str]) -> list[Finding]:
+def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape) -> list[Finding]:
     """What is to be said about the settings and the tokenizer."""
     found = []
     end, pad = folder.special("eos_token"), folder.special("pad_token")
@@ -117,26 +98,6 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary
                 "pad_is_end",
                 f"the tokenizer pads with {'its end token ' + end if pad else 'nothing'}",
                 "Padding is masked by position, so the end token is still learned.",
-            )
-        )
-    known = set(vocabulary)
-    strange = sorted(set(_MARK.findall(recipe.chat_template or folder.chat_template or "")) - known) if known else []
-    if strange:
-        found.append(
-            Finding(
-                "error",
-                "template_tokens",
-                f"the template writes {', '.join(strange[:4])}, which are not tokens of this tokenizer",
-                "Use the template that the model was trained with.",
-            )
-        )
-    if not (recipe.chat_template or folder.chat_template):
-        found.append(
-            Finding(
-                "warn",
-                "no_template",
-                "the base has no chat template; a plain one is used",
-                "Set chat_template in the recipe.",
             )
         )
     if recipe.optimizer.learning_rate > 1e-2:
@@ -170,56 +131,6 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape, vocabulary
     return found
 
 
-def compare_with_serving(recipe: Recipe, training: ModelText, serving: Model, rows: list[tuple[str, Any]]) -> Parity:
-    """Compare the tokens of rows, as (kind, row), in training with those of the engine that will serve the result."""
-    different, first = 0, None
-    with ModelText(serving, recipe.chat_template or None) as engine:
-        for kind, row in rows[:_COMPARED]:
-            ours = training.view(kind, row)
-            theirs = engine.view(kind, row)
-            if [t.id for t in ours.tokens] == [t.id for t in theirs.tokens]:
-                continue
-            different += 1
-            first = first or _first_difference(ours, theirs)
-    return Parity(serving.name, min(len(rows), _COMPARED), different, first)
-
-
-def _first_difference(ours: TokenView, theirs: TokenView) -> Difference:
-    pairs = zip(ours.tokens, theirs.tokens, strict=False)
-    at = next((i for i, (a, b) in enumerate(pairs) if a.id != b.id), min(len(ours.tokens), len(theirs.tokens)))
-    return {
-        "token": at,
-        "training": "".join(t.text for t in ours.tokens[max(0, at - 5) : at + 5]),
-        "serving": "".join(t.text for t in theirs.tokens[max(0, at - 5) : at + 5]),
-        "training_ids": [t.id for t in ours.tokens[at : at + 5]],
-        "serving_ids": [t.id for t in theirs.tokens[at : at + 5]],
-    }
-
-
-def check_parity(parity: Parity | None) -> list[Finding]:
-    """What is to be said about training and serving."""
-    if parity is None:
-        return [
-            Finding(
-                "info",
-                "no_serving",
-                "no GGUF model of this base is registered: serving is not compared",
-                "The export creates one.",
-            )
-        ]
-    if not parity.different:
-        return []
-    return [
-        Finding(
-            "error",
-            "parity",
-            f"{parity.different} of {counted(parity.compared, 'conversation')} "
-            f"{agree(parity.different, 'has', 'have')} different tokens in {parity.serving} than in training",
-            "Serving would differ from training: use the same template and tokenizer in both.",
-        )
-    ]
-
-
 @dataclass(frozen=True)
 class Inspection:
     """All that was looked at without training a step.
@@ -241,33 +152,22 @@ def inspect(recipe: Recipe, store: RunStore, base: Model, examples: Examples, te
     folder = read_folder(base.path)
     shape = shape_of(folder)
     serving = serving_model(store, recipe.serving, base)
-    parity = (
-        compare_with_serving(recipe, text, serving, _some_rows(recipe, store.datasets)) if serving is not None else None
-    )
+    template = recipe.template(folder.chat_template)
+    rows = some_rows(recipe, store.datasets)
+    parity = compare_with_serving(text, serving, template, rows) if serving is not None else None
     factor, tokens_per_s, measured = store.calibration(shape.key, device_queue.training_device())
     room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured))
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     findings = [
         *check_data(recipe, examples),
-        *check_settings(recipe, folder, shape, _vocabulary(folder)),
+        *check_settings(recipe, folder, shape),
+        *check_template(recipe, folder.chat_template, text.format_read, _vocabulary(folder)),
         *check_parity(parity),
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]
     return Inspection(shape, tokens_per_s, findings, parity, room, steps, disk)
-
-
-def _some_rows(recipe: Recipe, datasets: DatasetStore) -> list[tuple[str, Any]]:
-    """Rows of each dataset, from its beginning, its middle and its end."""
-    found: list[tuple[str, Any]] = []
-    for version, _ in sources(recipe, datasets):
-        step = max(1, version.rows // 50)
-        kind = "prompt-completion" if version.kind == "preference" else version.kind
-        rows = version.rows_at(list(range(0, version.rows, step))[:50])
-        chosen = [row | {"completion": row.get("chosen")} if version.kind == "preference" else row for row in rows]
-        found += [(kind, row) for row in chosen]
-    return found
 
 
 def _vocabulary(folder: ModelFolder) -> set[str]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.training.methods import METHODS, Method, MethodFacts
+from llmops_tui.training.template_variables import TemplateVariables, with_defaults
 from llmops_tui.workspace.files import sha256_text
 
 _MAX_BYTES = 1_000_000
@@ -35,6 +36,9 @@ class DataSource(_Part):
     weight: Annotated[
         float, Field(gt=0, le=1000, description="How often its rows are used, relative to the others.")
     ] = 1.0
+    chat_template_kwargs: Annotated[
+        TemplateVariables, Field(description="Variables of the chat template for its rows, such as enable_thinking.")
+    ] = {}
 
 
 class Lora(_Part):
@@ -168,6 +172,13 @@ class Recipe(_Part):
         ),
     ] = ""
     chat_template: Annotated[str, Field(description="A Jinja template instead of the base's own.")] = ""
+    chat_template_kwargs: Annotated[
+        TemplateVariables,
+        Field(description="Variables of the chat template, such as {enable_thinking: false}; the result has them too."),
+    ] = {}
+    mask_history: Annotated[
+        bool, Field(description="Learn from the last answer of a conversation only, not from those before.")
+    ] = False
     assistant_only: Annotated[
         bool, Field(description="Compute the loss on the assistant's turns only, not on the prompts.")
     ] = True
@@ -214,6 +225,13 @@ class Recipe(_Part):
         """What its method is like."""
         return METHODS[self.method]
 
+    def template(self, own: str | None) -> str | None:
+        """The chat template that is trained with and that results carry, instead of the base's ``own``; none where that stays."""
+        source = self.chat_template or own
+        if source is None or not (self.chat_template or self.chat_template_kwargs):
+            return None
+        return with_defaults(source, self.chat_template_kwargs)
+
     @property
     def effective_batch(self) -> int:
         """Rows that one step learns from."""
@@ -229,6 +247,11 @@ class Recipe(_Part):
     def sha256(self) -> str:
         """The hash of all that decides the result; the name does not."""
         body = self.model_dump(exclude={"name"})
+        # Fields that came later count where they say something, so that recipes of before keep their hash.
+        for part in (body, *body["data"]):
+            for name in ("chat_template_kwargs", "mask_history"):
+                if not part.get(name, True):
+                    del part[name]
         return sha256_text(json.dumps(body, sort_keys=True))
 
     def to_yaml(self) -> str:
@@ -332,10 +355,16 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
             part = part.get(name, {}) if isinstance(part, dict) else {}
         if not isinstance(part, dict):
             raise InputRefusedError("bad_recipe", f"{path} is not a field")
-        part[leaf] = value
+        part[leaf] = _with_options(recipe, value) if path == "data" and isinstance(value, list) else value
         if parents and parents[0] not in body:
             raise InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
     return check(body)
+
+
+def _with_options(recipe: Recipe, data: list[Any]) -> list[Any]:
+    """Datasets, with the variables that the recipe has for them, which their line of text has no room for."""
+    known = {source.dataset: {"chat_template_kwargs": source.chat_template_kwargs} for source in recipe.data}
+    return [known.get(str(item.get("dataset")), {}) | item if isinstance(item, dict) else item for item in data]
 
 
 def from_text(path: str, text: str) -> Any:
@@ -353,12 +382,18 @@ def from_text(path: str, text: str) -> Any:
         return [{"dataset": name.strip(), "weight": weight.strip() or 1.0} for name, _, weight in sources]
     if kind is bool:
         return text.strip().lower() in {"1", "true", "yes", "on"}
+    if getattr(kind, "__origin__", None) is dict:
+        return _read_value(path, text) if text.strip() else {}
     if getattr(kind, "__origin__", None) is list:
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind is str or get_args(kind):
         return text.strip()
+    return _read_value(path, text) if text.strip() else text
+
+
+def _read_value(path: str, text: str) -> Any:
     try:
-        return parse_yaml(text) if text.strip() else text
+        return parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputRefusedError(
             "bad_recipe", f"{path}: {text[:60]!r} is not a valid value: {' '.join(str(error).split())}"

@@ -137,12 +137,17 @@ class Difference(TypedDict):
 
 
 class ParityRecord(TypedDict):
-    """How many of the compared conversations are other tokens in the serving model, and the first difference."""
+    """How many of the compared conversations are other tokens in the serving model, and the first difference.
+
+    ``prompts`` are those whose prompt, as it is served, is not what stands before the answer in training.
+    """
 
     serving: str
     compared: int
     different: int
     first: Difference | None
+    prompts: int
+    first_prompt: Difference | None
 
 
 class TimeFacts(TypedDict):
@@ -201,6 +206,8 @@ class ProofStep(TypedDict):
     n: int
     problems: tuple[str, ...]
     good: bool
+    chat_template_sha256: str
+    chat_template_kwargs: dict[str, Any]
 
 
 class ExportResult(TypedDict, total=False):

@@ -21,8 +21,9 @@ class ClientRecord(TypedDict, total=False):
 class RequestRecord(TypedDict, total=False):
     """A request that has ended: who was asked what, what came, and the engine's figures, none where they are not known.
 
-    ``prompt`` and ``prompt_version`` name what it was rendered from; ``content`` says how much of it is kept, where that is
-    not all; ``client`` is what a client of the endpoint said, with the name of its key.
+    ``thinking`` is what was thought before the ``output``. ``prompt`` and ``prompt_version`` name what it was rendered from;
+    ``content`` says how much of it is kept, where that is not all; ``client`` is what a client of the endpoint said, with the
+    name of its key.
     """
 
     started_at: float
@@ -36,12 +37,14 @@ class RequestRecord(TypedDict, total=False):
     messages: Sequence[Mapping[str, object]]
     parameters: Mapping[str, object]
     output: str
+    thinking: str
     finish_reason: str
     stopped_by: str
     error: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
     reused_tokens: int | None
+    reasoning_tokens: int | None
     ttft_ms: float | None
     total_ms: float | None
     tokens_per_s: float | None

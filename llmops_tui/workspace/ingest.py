@@ -33,7 +33,7 @@ _REQUEST_COLUMNS = {
     "prompt_version": "INTEGER", "variables": "JSON", "messages": "JSON", "parameters": "JSON", "output": "VARCHAR",
     "finish_reason": "VARCHAR", "error": "VARCHAR", "prompt_tokens": "INTEGER", "completion_tokens": "INTEGER",
     "reused_tokens": "INTEGER", "ttft_ms": "DOUBLE", "total_ms": "DOUBLE", "tokens_per_s": "DOUBLE",
-    "engine": "VARCHAR", "content": "VARCHAR", "client": "JSON",
+    "engine": "VARCHAR", "content": "VARCHAR", "client": "JSON", "thinking": "VARCHAR", "reasoning_tokens": "INTEGER",
 }  # fmt: skip
 _FEEDBACK_COLUMNS = {
     "id": "VARCHAR", "request": "VARCHAR", "score": "INTEGER", "correction": "VARCHAR", "comment": "VARCHAR",

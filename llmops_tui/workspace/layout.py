@@ -71,6 +71,11 @@ class Workspace:
         return self.root / "alerts.yaml"
 
     @property
+    def tool_servers(self) -> Path:
+        """The servers whose tools models may be offered, where there are any."""
+        return self.root / "tool-servers.json"
+
+    @property
     def models(self) -> Path:
         """Model files that belong to the workspace."""
         return self.root / "models"

@@ -132,6 +132,14 @@ MIGRATIONS: tuple[Migration, ...] = (
                 alias VARCHAR PRIMARY KEY, model VARCHAR NOT NULL, created_at DOUBLE NOT NULL)""",
         ),
     ),
+    Migration(
+        9,
+        "what a model thought before its answer, apart from it",
+        (
+            "ALTER TABLE requests ADD COLUMN thinking VARCHAR",
+            "ALTER TABLE requests ADD COLUMN reasoning_tokens INTEGER",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

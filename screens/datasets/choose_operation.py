@@ -15,8 +15,8 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 Chosen = Operation | Split | Export | Rejects
 # Operation, title, note, what is asked for; nothing where it starts at once.
 _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
-    ("dedup", "Deduplicate", "remove rows that are the same in all columns", ""),
-    ("dedup-content", "Deduplicate by content", "also rows that differ in their ids alone", ""),
+    ("dedup", "Deduplicate", "remove rows with the same content, whatever their ids", ""),
+    ("dedup-row", "Deduplicate whole rows", "only rows that are the same in all columns", ""),
     ("dedup-text", "Deduplicate by text", "whatever the roles, images and other columns are", ""),
     ("dedup-near", "Deduplicate, near too", "also near-duplicates that share four fifths", ""),
     ("against", "Remove another dataset's rows", "such as an evaluation set", "name of that dataset"),
@@ -106,7 +106,7 @@ def _plain(name: str, text: str) -> tuple[str, dict[str, Any], list[str]]:
     if name.startswith("dedup"):
         if name == "dedup-near":
             return "dedup", {"method": "near"}, []
-        return "dedup", {"method": "exact", "same": name.removeprefix("dedup").strip("-") or "row"}, []
+        return "dedup", {"method": "exact", "same": name.removeprefix("dedup").strip("-") or "content"}, []
     if name == "against":
         return "dedup", {}, [text.strip()]
     if name == "sample":

@@ -90,8 +90,31 @@ def case_content(result: Result, before: Result | None) -> Content:
         parts += [*diff_parts(diff_words(_said(before)[:4000], _said(result)[:4000])), "\n"]
     else:
         parts += [("answer ", "$accent"), safe_text(_said(result))[:4000], "\n"]
+    if result.answer.thinking:
+        parts += [("thinking ", "$accent"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
     if result.answer.error:
         parts += [(f"refused: {safe_line(result.answer.error, 400)}\n", "$error")]
+    parts += _score_parts(result, before)
+    answer = result.answer
+    ended = [
+        f"from the cache {answered_at(answer.kept_at)}".rstrip()
+        if answer.cached
+        else f"{answer.total_ms:.0f} ms"
+        if answer.total_ms
+        else "",
+        counted(answer.completion_tokens, "token") if answer.completion_tokens else "",
+        f"{answer.reasoning_tokens} of them thinking" if answer.reasoning_tokens else "",
+        f"ended by {answer.finish_reason}" if answer.finish_reason else "",
+        f"trace {answer.trace}" if answer.trace else "",
+    ]
+    times = " · ".join(text for text in ended if text)
+    parts.append((times, "$muted"))
+    return Content.assemble(*parts)
+
+
+def _score_parts(result: Result, before: Result | None) -> list[Any]:
+    """What each metric says, and what a judge was sent for it."""
+    parts: list[Any] = []
     for name, score in result.scores.items():
         if name in COSTS:
             continue
@@ -107,17 +130,4 @@ def case_content(result: Result, before: Result | None) -> Content:
                 (f"  sent to the judge as {safe_line(str(message.get('role')))} ", "$accent"),
                 (f"{safe_text(str(message.get('content')))[:4000]}\n", "$muted"),
             ]
-    answer = result.answer
-    ended = [
-        f"from the cache {answered_at(answer.kept_at)}".rstrip()
-        if answer.cached
-        else f"{answer.total_ms:.0f} ms"
-        if answer.total_ms
-        else "",
-        counted(answer.completion_tokens, "token") if answer.completion_tokens else "",
-        f"ended by {answer.finish_reason}" if answer.finish_reason else "",
-        f"trace {answer.trace}" if answer.trace else "",
-    ]
-    times = " · ".join(text for text in ended if text)
-    parts.append((times, "$muted"))
-    return Content.assemble(*parts)
+    return parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
-from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from screens.playground.run_figures import figures
 from screens.playground.state import PlaygroundState
+from screens.playground.thinking_view import ThinkingView
 from screens.shell.pane import Pane
 from screens.widgets.stream_view import StreamView
 
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.prompts.runs import RunProgress, RunRecord
     from llmops_tui.prompts.store import PromptVersion
+    from llmops_tui.prompts.tool_rounds import CallStep
     from screens.terminal import TerminalProfile
 
-_HELP = "The answer as it streams. Below: tokens, time to first token, tokens per second, and finish reason."
+_HELP = (
+    "The answer as it streams. Above it, folded, what the model thought before; t unfolds it. Below: tokens, time to first "
+    "token, tokens per second, and finish reason."
+)
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
 # The server logs a cancelled run just after its client went away.
 _AFTER_CANCEL_SECONDS = 0.3
@@ -37,6 +42,7 @@ class _Run:
 
     generating: bool = True  # from the key on, before the first word
     record: RunRecord | None = None
+    calls: dict[str, CallStep] = field(default_factory=dict)
 
 
 class AnswerPane(Pane):
@@ -70,14 +76,19 @@ class AnswerPane(Pane):
         super().__init__(title="Answer", jump_key="a", id="playground-answer", help_text=_HELP)
         self._state = state
         self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
+        self._thinking = ThinkingView(profile)
         self._figures = Static("", id="figures", markup=False)
+        self._calls = Static("", id="calls", markup=False)
+        self._calls.display = False
         self._run: _Run | None = None
         self._worker: Worker[None] | None = None
         self._shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The text, and the figures."""
+        """What was thought, the text, the calls of tools, and the figures."""
+        yield self._thinking
         yield self._stream
+        yield self._calls
         yield self._figures
 
     # ── showing ──
@@ -89,11 +100,22 @@ class AnswerPane(Pane):
 
     def show_run(self, run: RunRecord | None) -> None:
         """Show the answer of a past run; none where there is none yet."""
+        self._show_calls({})
         if run is None:
             self._stream.clear(_PLACEHOLDER)
+            self._thinking.show("")
         else:
             self._stream.show(run.output)
+            self._thinking.show(run.thinking or "", run.reasoning_tokens)
         self._figures.update(figures(run))
+
+    def _show_calls(self, calls: dict[str, CallStep]) -> None:
+        """List the calls of a run; none takes no room."""
+        self._calls.display = bool(calls)
+        if calls:
+            from screens.playground.tools import calls_text
+
+            self._calls.update(calls_text(calls))
 
     def show_model(self, *, again: bool = False) -> None:
         """Tell the model and the parameters in the title and in the status line, where they changed."""
@@ -134,6 +156,17 @@ class AnswerPane(Pane):
         if (parameters := await self.shell.ask(ParametersDialog(self._state.parameters))) is not None:
             self.post_message(self.ParametersChosen(parameters))
 
+    def action_tools(self) -> None:
+        """Choose tools."""
+        from screens.playground.tools import choose_tools
+
+        self.act("tools", choose_tools, self.shell)
+
+    def action_unfold(self) -> None:
+        """Unfold or fold what was thought."""
+        if not self._thinking.toggle():
+            self.shell.say("Nothing was thought before this answer, or the model's thinking is not told apart.")
+
     # ── a case of a suite ──
 
     def action_catch(self) -> None:
@@ -162,6 +195,7 @@ class AnswerPane(Pane):
 
     async def _go(self, run: _Run) -> None:
         from llmops_tui.prompts.runs import RunRequest
+        from screens.playground.tools import offering
 
         state = self._state
         run.generating = True  # it may be tried again, once there is room
@@ -183,12 +217,14 @@ class AnswerPane(Pane):
             parent=state.draft.base,
         )
         self.shell.unfinished = "An answer is being generated."
+        self._show_calls({})
         self._stream.clear(f"loading {model.name} …")
         self._figures.update(Content.styled("rendering …", "$muted"))
         try:
             try:
-                async for step in self.services.runner.run(request, model):
-                    self._draw(run, step, request.prompt, model.name)
+                async with offering(self.shell, state, self.stop) as tools:
+                    async for step in self.services.runner.run(request, model, tools):
+                        self._draw(run, step, request.prompt, model.name)
             finally:
                 run.generating = False
                 self.shell.unfinished = ""
@@ -206,18 +242,26 @@ class AnswerPane(Pane):
 
         if step.stage == "text":
             self._stream.feed(step.text)
+        elif step.stage == "thinking":
+            self._thinking.feed(step.text)
+        elif step.call is not None:
+            run.calls[f"{step.run_id} {step.call.id}"] = step.call
+            self._show_calls(run.calls)
         elif step.stage == "saved" and step.version is not None:
             run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
             self.post_message(self.Versioned(step.version))
             self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
         elif step.stage == "loading":
             self._stream.clear("")
+            self._thinking.show("")
             self._figures.update(Content.styled("generating …  esc stops", "$muted"))
         elif step.end is not None and run.record is not None:
             self._stream.flush()
             known: dict[str, Any] = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
             known["finish_reason"] = step.end.finish_reason
-            run.record = replace(run.record, output=self._stream.text, **known)
+            self._thinking.count(known.get("reasoning_tokens"))
+            known |= {"output": self._stream.text, "thinking": self._thinking.text}
+            run.record = replace(run.record, id=step.run_id, **known)
             self._figures.update(figures(run.record))
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
@@ -238,23 +282,3 @@ class AnswerPane(Pane):
 
     def _tell_ended(self) -> None:
         self.post_message(self.Ended())
-
-
-def figures(run: RunRecord | None) -> Content:
-    """The figures of a run in one line: tokens, first token, speed, how it ended."""
-    if run is None:
-        return Content("")
-    parts: list[str] = []
-    if run.completion_tokens is not None:
-        parts.append(counted(run.completion_tokens, "token"))
-    if run.ttft_ms is not None:
-        parts.append(f"first {run.ttft_ms:.0f} ms")
-    if run.tokens_per_s:
-        parts.append(f"{run.tokens_per_s:,.0f} tok/s")
-    if run.prompt_tokens is not None:
-        reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
-        limit = f" of {run.context:,}" if run.context else ""
-        parts.append(f"prompt {run.prompt_tokens}{limit}{reused}")
-    bad = run.finish_reason in {"error", "cancelled"}
-    end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")
-    return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", end)

@@ -18,4 +18,6 @@ def prompt_run(state: PlaygroundState) -> str:
         parts += [f"--{name.replace('_', '-')}", str(value)]
     for text in state.parameters.stop:
         parts += ["--stop", text]
+    for server in state.tool_servers:
+        parts += ["--mcp", server]
     return shlex.join(parts)

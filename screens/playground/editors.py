@@ -74,6 +74,7 @@ class Editors(Vertical, ShellNode):
         matching = state.matching
         where = f"@{matching.number}" if matching else f"@{state.next_number} draft"
         self._user.set_title("User", f"{state.name} {where}")
+        self._variables.show_note()
 
     def focus_user(self) -> None:
         """Give the focus to the user's template."""

@@ -39,6 +39,7 @@ class PlaygroundState:
 
     Attributes:
         opened: set once the workspace was read for the first time, or could not be.
+        tool_servers: the servers whose tools the last run offered.
     """
 
     draft: Draft = field(default_factory=Draft)
@@ -48,6 +49,7 @@ class PlaygroundState:
     models: list[Model] = field(default_factory=list)
     model_name: str | None = None
     opened: asyncio.Event = field(default_factory=asyncio.Event)
+    tool_servers: tuple[str, ...] = ()
     _parameters: SamplingParameters | None = None
 
     @property

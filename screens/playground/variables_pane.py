@@ -16,7 +16,11 @@ from screens.playground.state import PlaygroundState
 from screens.shell.pane import Pane
 from screens.widgets.fields import Field
 
-_HELP = "The values of the variables for the next run. They belong to the draft, not to the version."
+_HELP = (
+    "The values of the variables for the next run. They belong to the draft, not to the version. A value that spells a mark "
+    "of the model's chat template, such as the one that ends a turn, is sent as text; the setting special_in_content changes "
+    "that."
+)
 _SECONDS = 0.15
 
 
@@ -68,6 +72,8 @@ class VariablesPane(Pane):
         self._state = state
         self._fields = VariableFields()
         self._timer: Timer | None = None
+        self._problem = ""
+        self._names: list[str] = []
 
     def compose(self) -> ComposeResult:
         """The fields."""
@@ -76,6 +82,29 @@ class VariablesPane(Pane):
     async def show(self, names: list[str]) -> None:
         """Show fields for these variables, with the values of the draft."""
         await self._fields.show(names, self._state.draft.variables)
+        self._names = names
+        self.show_note()
+
+    def show_note(self) -> None:
+        """Say what is wrong with the templates, or which values spell a mark of the model's own."""
+        self.set_note(self._problem or self._spelled())
+
+    def _spelled(self) -> str:
+        model = self._state.model
+        template = str(model.base.header.get("chat_template") or "") if model is not None else ""
+        values = self._state.draft.variables
+        if not template or not any(values.get(name) for name in self._names):
+            return ""
+        from llmops_tui.chat_format.marks import spelled
+
+        found = next(
+            ((name, marks[0]) for name in self._names if (marks := spelled(template, values.get(name, "")))), None
+        )
+        if found is None:
+            return ""
+        name, mark = found
+        acts = self.services.settings.special_in_content
+        return f"{name}: {mark} {'acts as a mark' if acts else 'is sent as text, not as a mark'}"
 
     def read_soon(self) -> None:
         """Look which variables the draft uses, once nothing was typed for a moment."""
@@ -88,12 +117,13 @@ class VariablesPane(Pane):
         try:
             names = await asyncio.to_thread(self.services.renderer.variables, f"{draft.system}\n{draft.template}")
         except LlmopsError as error:
-            self.set_note(error.message.removeprefix("the template cannot be rendered: "))
+            self._problem = error.message.removeprefix("the template cannot be rendered: ")
+            self.show_note()
             return
         now = self._state.draft
         if (now.system, now.template) != (draft.system, draft.template):
             return  # the text is another one meanwhile, and whoever changed it looks, or has looked
-        self.set_note("")
+        self._problem = ""
         await self.show(names)
 
     @on(Input.Changed)

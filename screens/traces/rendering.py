@@ -63,6 +63,9 @@ def conversation(trace: Trace) -> Content:
         ]
     if trace.line.content == "off":
         parts.append(("Its content was not stored: setting trace_content.\n\n", "$muted"))
+    if trace.thinking:
+        told = f", {trace.reasoning_tokens:,} tokens" if trace.reasoning_tokens else ""
+        parts += [(f"thinking{told}\n", "$accent"), (safe_text(trace.thinking), "$muted"), "\n\n"]
     parts.append(("answer\n", "$accent"))
     correction = trace.line.correction
     if correction:
@@ -116,6 +119,7 @@ def figures(trace: Trace) -> Content:
             else "",
         ),
         ("answer tokens", f"{line.completion_tokens:,}" if line.completion_tokens is not None else ""),
+        ("of them thinking", f"{trace.reasoning_tokens:,}" if trace.reasoning_tokens else ""),
         *((name, json.dumps(value)) for name, value in sorted(trace.parameters.items()) if value not in (None, [], "")),
         *((f"variable {name}", str(value)) for name, value in sorted(trace.variables.items())),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from textual import on
@@ -92,6 +93,8 @@ class RecipeForm(Modal["Recipe | None"]):
             return ", ".join(s.dataset + (f"*{s.weight:g}" if s.weight != 1 else "") for s in value)
         if isinstance(value, list):
             return ", ".join(str(v) for v in value)
+        if isinstance(value, dict):
+            return json.dumps(value, ensure_ascii=False) if value else ""
         return "yes" if value is True else "no" if value is False else str(value)
 
     @on(Input.Changed)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from llmops_tui.chat_format import ChatFormat, Marks, as_wanted, read_format
+from llmops_tui.chat_format import ChatFormat, Marks, as_wanted, own_variables, read_format
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.kept_formats import KeptFormats
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format import styles
 from tests.chat_format.table import READ, row
-from tests.chat_format.world import BOS, EOS
+from tests.chat_format.world import BOS, EOS, TOOLS
 
 
 def read(template: str, renderer: TemplateRenderer) -> ChatFormat:
@@ -126,3 +129,64 @@ def test_a_template_that_renders_no_answer_is_refused(template: str, renderer: T
 def test_tools_that_a_template_must_have_are_an_empty_list(renderer: TemplateRenderer) -> None:
     assert read("{% for t in tools %}{% endfor %}" + styles.OBJECTS, renderer).needs_tools
     assert not read(styles.OBJECTS, renderer).needs_tools
+
+
+FIREFUNCTION = (
+    "{% set rules = 'Functions: ' + functions + '\\nToday is ' + datetime %}{{ bos_token }}<|system|>{{ rules }}<|end|>"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}{% if m.tool_calls %} functools[{% for c in m.tool_calls %}"
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}{{ "" if loop.last else ", " }}'
+    "{% endfor %}]{% endif %}<|end|>{% endfor %}<|assistant|>"
+)
+NINE = (
+    "{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]{% elif m.role == 'tool' %}"
+    "{% if m.tool_call_id | length != 9 %}{{ raise_exception('nine') }}{% endif %}"
+    "[TOOL_RESULTS]{{ m.tool_call_id }} {{ m.content }}[/TOOL_RESULTS]{% elif m.tool_calls %}"
+    "{% if m.tool_calls[0].id | length != 9 %}{{ raise_exception('nine') }}{% endif %}[TOOL_CALLS]"
+    "{{ m.tool_calls[0].function.name }}[CALL_ID]{{ m.tool_calls[0].id }}[ARGS]"
+    "{{ m.tool_calls[0].function.arguments | tojson }}{{ eos_token }}{% else %}{{ m.content }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+def test_a_variable_of_the_familys_own_is_given(renderer: TemplateRenderer) -> None:
+    found = read(FIREFUNCTION, renderer)
+    assert set(found.own) == {"functions", "datetime"}
+    assert found.calls is not None
+    assert found.calls.begin.startswith("functools")
+    assert json.loads(own_variables.values(found.own, TOOLS)["functions"]) == TOOLS
+    assert json.loads(own_variables.values(found.own, None)["functions"]) == []
+    assert own_variables.values(read(styles.OBJECTS, renderer).own, TOOLS) == {}
+
+
+def test_ids_are_as_long_as_the_template_takes_them(renderer: TemplateRenderer) -> None:
+    found = read(NINE, renderer)
+    assert found.calls is not None
+    assert found.calls.id_length == 9
+    call = {"id": "call_0123456789", "type": "function", "function": {"name": "f", "arguments": {}}}
+    messages = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "rain", "tool_call_id": "call_0123456789"},
+    ]
+    _, asked, answered = as_wanted(found, messages)
+    assert asked["tool_calls"][0]["id"] == answered["tool_call_id"] != "call_0123456789"
+    assert len(answered["tool_call_id"]) == 9
+    assert as_wanted(found, [messages[2] | {"tool_call_id": "abcDEF123"}])[0]["tool_call_id"] == "abcDEF123"
+    other = read(styles.BEHIND_MARKS, renderer)
+    assert as_wanted(other, messages)[2]["tool_call_id"] == "call_0123456789"
+
+
+def test_a_format_is_kept_as_it_was_read(renderer: TemplateRenderer, tmp_path: Path) -> None:
+    kept = KeptFormats(tmp_path / "formats")
+    for template in [*styles.STYLES.values(), FIREFUNCTION, NINE]:
+        assert kept.find(template) is None
+        found = read(template, renderer)
+        kept.keep(found)
+        assert kept.find(template) == found
+    for path in (tmp_path / "formats").glob("*.json"):
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.write_text('{"user": 3}')
+    assert kept.find(NINE) is None
+    for n in range(70):
+        kept.keep(replace(found, template=f"{n}"))
+    assert len(list((tmp_path / "formats").glob("*.json"))) == 64

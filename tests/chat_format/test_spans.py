@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.chat_format import Spans, as_wanted, assistant_spans, read_format
+from llmops_tui.chat_format import Spans, assistant_spans, read_format
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.chat_format import styles
+from tests.chat_format.conversations import faults, random_turns, spans_of
 from tests.chat_format.world import BOS, EOS, TOOLS, answered, result, user
 
 _TOKENS = {"bos_token": BOS, "eos_token": EOS}
@@ -98,24 +99,54 @@ def test_calls_that_a_template_drops_are_told(renderer: TemplateRenderer) -> Non
 def test_of_random_conversations_each_span_is_its_answer_and_its_end(style: str, renderer: TemplateRenderer) -> None:
     chance = random.Random(style)
     chat = read_format(styles.STYLES[style], renderer, bos=BOS, eos=EOS)
-    words = ["a", "Ž", "yes", "\n", " ", "{}", "<b>", "1.", "'", '"', "word", "|", "qx"]
     for _ in range(12):
-        turns: list[dict[str, Any]] = []
-        for _ in range(chance.randint(1, 3)):
-            text = "".join(chance.choices(words, k=chance.randint(1, 8))).strip() or "x"
-            turns.append(user("".join(chance.choices(words, k=3)).strip() or "y"))
-            if chance.random() < 0.4:
-                turns += [answered("", calls=1), result(0)]
-            turns.append(answered(text))
-        found = assistant_spans(chat, renderer, turns, tools=TOOLS, variables=_TOKENS)
-        said = [turn for turn in as_wanted(chat, turns) if turn["role"] == "assistant"]
-        texts = learned(found)
-        assert len(texts) == len(said)
+        turns = random_turns(chance, chat)
+        found = spans_of(chat, renderer, turns)
+        assert found.lost == ()
+        assert faults(chat, turns, found) == []
         assert all(a.end <= b.start for a, b in zip(found.spans, found.spans[1:], strict=False))
-        for text, turn in zip(texts, said, strict=True):
-            assert str(turn["content"] or "get_weather") in text
-            assert "result number" not in text
-            assert "user" not in text.replace("to=user", "")
+
+
+def test_what_begins_with_blanks_alone_is_not_taken_for_a_beginning(renderer: TemplateRenderer) -> None:
+    spaced = (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+        "{% else %} {{ m.content }}</s> {% endif %}{% endfor %}"
+    )
+    turns = [user("a"), answered("One."), user("b"), answered("Two.")]
+    assert learned(spans(spaced, renderer, turns)) == [" One.</s>", " Two.</s>"]
+
+
+def test_an_empty_turn_is_told_and_not_learned(renderer: TemplateRenderer) -> None:
+    for empty in ("", "  \n", None):
+        found = spans(
+            styles.OBJECTS, renderer, [user("a"), answered("One."), user("b"), {"role": "assistant", "content": empty}]
+        )
+        assert [(lost.turn, lost.why) for lost in found.lost] == [(3, "it is empty, and only its end could be learned")]
+        assert [span.turn for span in found.spans] == [1]
+
+
+def test_a_turn_that_is_cut_by_the_template_is_told(renderer: TemplateRenderer) -> None:
+    short = "{% for m in messages %}<|{{ m.role }}|>{{ m.content[:20] }}<|end|>{% endfor %}"
+    turns = [user("a"), answered("Short."), user("b"), answered("This is longer than twenty characters.")]
+    found = spans(short + "{% if add_generation_prompt %}<|assistant|>{% endif %}", renderer, turns)
+    assert [(lost.turn, lost.why) for lost in found.lost] == [(3, "the template does not write all that it says")]
+    assert [span.turn for span in found.spans] == [1]
+
+
+def test_thinking_and_turns_of_others_that_are_not_written_are_told(renderer: TemplateRenderer) -> None:
+    plain = "{% for m in messages if m.role != 'system' %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    prompted = plain + "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    turns = [{"role": "system", "content": "Be kind."}, user("a"), answered("One.", thought="Hm.")]
+    found = spans(prompted, renderer, turns, tools=True)
+    assert [(one.turn, one.why) for one in found.left_out] == [
+        (0, "the template does not write it"),
+        (2, "the template does not write its thinking"),
+    ]
+    assert not found.tools_written
+    assert learned(found) == ["One.<|end|>"]
+    shown = "{{ tools | length if tools else '' }}" + styles.OBJECTS
+    kept = spans(shown, renderer, [user("a"), answered("One.", thought="Hm.")], tools=True)
+    assert (kept.left_out, kept.tools_written) == ((), True)
 
 
 def test_what_a_template_leaves_out_beside_calls_is_told(renderer: TemplateRenderer) -> None:

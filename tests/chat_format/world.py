@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_tui.chat_format import own_variables
 from llmops_tui.chat_format.answers import AnswerReader, parse
 from llmops_tui.chat_format.marks import has_mark, is_mark, shared_start, tokens
 from llmops_tui.chat_format.record import ChatFormat
@@ -93,7 +94,8 @@ class World:
             "bos_token": BOS,
             "eos_token": EOS,
         }
-        return self.renderer.render(self.chat.template, context | self._variables | variables, "chat")
+        own = own_variables.values(self.chat.own, context["tools"])
+        return self.renderer.render(self.chat.template, own | context | self._variables | variables, "chat")
 
     def answer(
         self, messages: Sequence[Mapping[str, Any]], *, tools: bool = False, **variables: Any

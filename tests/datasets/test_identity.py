@@ -47,7 +47,7 @@ def test_rows_that_differ_in_anything_are_no_duplicates(store: DatasetStore, fil
     found = run_checks(version, only=("duplicate", "near-duplicate"))
     assert found["duplicate"].rows == [2]
     assert found["near-duplicate"].rows == []
-    for parameters in ({"method": "exact"}, {"method": "near"}, {"same": "content"}):
+    for parameters in ({"method": "exact"}, {"method": "near"}, {"same": "row"}):
         made = apply(store, "dedup", [version.ref], dict(parameters))
         assert rows_of(made) == rows_of(version)[:2]
 

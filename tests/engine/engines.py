@@ -80,12 +80,13 @@ class Bench:
 
         self.events: list[dict[str, Any]] = []
         given = {"context": 512, "threads": 1, "parallel": 4} | options
+        self._visible = given.pop("visible", ())
         self.options = EngineOptions(str(path), **given)
         self.scheduler = Scheduler(self.options, self.events.append)
         self.native = self.scheduler.native
+        self.native.show(self._visible)
         self._count = 0
         self._tokenizer: Any = None
-        self._visible = given.get("visible", ())
 
     def matcher(self, form: dict[str, Any]) -> Any:
         """What holds one answer to a form; refused as the checking process refuses it."""

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server.conversation import AnswerReader, ChatTemplate, tool_constraint
+from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.served_format import format_of
+from llmops_tui.inference.server.template_features import variables_of
 from tests.chat_format.styles import BEHIND_MARKS, CHANNELS, OBJECTS, PAIRS, RECIPIENTS
 
 TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -205,5 +207,99 @@ def test_arguments_that_come_as_text_go_into_templates_as_they_want_them(argumen
             prompt = asyncio.run(chat.render(turns))
         finally:
             chat.close()
-        assert written in prompt
-        assert "\\" not in prompt
+        assert written in prompt.text
+        assert "\\" not in prompt.text
+
+
+THINKER = (
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}"
+    "{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+)
+WRITES = "{{ 'Reasoning: ' + (reasoning_effort or 'medium') }}" + THINKER
+REFUSES = (
+    "{% if reasoning_effort and reasoning_effort not in ['no_think', 'low', 'high'] %}{{ raise_exception('no') }}{% endif %}"
+    "{{ 'Effort ' + (reasoning_effort or 'high') }}" + THINKER
+)
+TURNED = THINKER + "{% if thinking %}<think>{% else %}</think>{% endif %}"
+BOTH = (
+    "{% if thinking and reasoning_effort == 'high' %}Think hard.{% elif thinking and reasoning_effort == 'max' %}Harder."
+    "{% endif %}" + TURNED
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "effort", "variables"),
+    [
+        (WRITES, "low", {"reasoning_effort": "low"}),
+        (WRITES, "high", {"reasoning_effort": "high"}),
+        (WRITES, "minimal", None),
+        (WRITES, "none", None),
+        (REFUSES, "low", {"reasoning_effort": "low"}),
+        (REFUSES, "none", {"reasoning_effort": "no_think"}),
+        (REFUSES, "medium", {}),
+        (REFUSES, "max", None),
+        (TURNED, "none", {"thinking": False}),
+        (TURNED, "minimal", {"thinking": False}),
+        (TURNED, "medium", {}),
+        (TURNED, "high", None),
+        (BOTH, "max", {"reasoning_effort": "max", "thinking": True}),
+        (BOTH, "none", {"thinking": False}),
+        (BOTH, "low", None),
+        (THINKER, "medium", {}),
+        (THINKER, "none", None),
+        (PLAIN, "high", {}),
+    ],
+)
+def test_an_effort_is_the_templates_own_or_refused(
+    template: str, effort: str, variables: dict[str, Any] | None
+) -> None:
+    chat = format_of(template)
+    if variables is None:
+        with pytest.raises(FieldRefusedError) as refused:
+            variables_of(chat, {}, effort)
+        assert refused.value.param == "reasoning_effort"
+        # What it knows is named.
+        assert all(level in refused.value.hint for switch in chat.answers.switches for level in switch.levels)
+    else:
+        assert variables_of(chat, {}, effort) == variables
+
+
+def test_a_switch_of_another_family_turns_this_one_or_is_refused() -> None:
+    assert variables_of(format_of(TURNED), {"enable_thinking": False}, None) == {"thinking": False}
+    assert variables_of(format_of(TURNED), {"thinking": True}, None) == {"thinking": True}
+    assert variables_of(format_of(REFUSES), {"enable_thinking": False}, None) == {"reasoning_effort": "no_think"}
+    assert variables_of(format_of(PLAIN), {"enable_thinking": False}, None) == {}
+    assert variables_of(format_of(THINKER), {"enable_thinking": True}, None) == {}
+    for template, value in ((THINKER, False), (PLAIN, True)):
+        with pytest.raises(FieldRefusedError) as refused:
+            variables_of(format_of(template), {"enable_thinking": value}, None)
+        assert refused.value.param == "chat_template_kwargs.enable_thinking"
+    with pytest.raises(FieldRefusedError):
+        variables_of(format_of(PLAIN), {"enable_thinkin": True}, None)
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "written", "answer", "thinking", "count"),
+    [
+        (OBJECTS, "", "<think>\nHm.\n</think>\n\nYes.", "Yes.", "Hm.", 20),
+        (OBJECTS, "", "Yes.", "Yes.", "", 0),
+        (OBJECTS, "", "<think>\nHm, and", "", "Hm, and", 15),
+        (PAIRS, "<|assistant|><think>", "Hm.</think>Yes.", "Yes.", "Hm.", 11),
+        (OBJECTS, "", f"<think>\nHm.\n</think>\n\n{CALL}", CALL, "Hm.", 20),
+        (PLAIN, "", "<think>Yes.", "<think>Yes.", "", 0),
+    ],
+)
+def test_what_was_thought_is_kept_and_counted_apart(
+    template: str, prompt: str, written: str, answer: str, thinking: str, count: int
+) -> None:
+    reader = AnswerReader(format_of(template), prompt=prompt, tools=[TOOL])
+    apart = reader.apart(written)
+    assert (apart.answer, apart.thinking) == (answer, thinking)
+    # With a token a character.
+    assert apart.tokens(written, [len(c.encode()) for c in written]) == count
+    for at in range(1, len(written)):
+        again = AnswerReader(format_of(template), prompt=prompt, tools=[TOOL])
+        again.feed(written[:at])
+        again.feed(written[at:])
+        again.finish()
+        assert tuple(again._reader.thoughts) == apart.spans

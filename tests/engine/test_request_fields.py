@@ -67,18 +67,30 @@ class FakeEngine:
         yield [{"id": request["id"], "event": "done", "result": result}]
 
 
+def _said(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: body[name] for name in ("score", "correction", "comment", "source", "prompt") if name in body}
+
+
 class Server:
     """The application over a fake engine."""
 
-    def __init__(self, workspace: Workspace, template: str) -> None:
+    def __init__(self, workspace: Workspace, template: str, engine: FakeEngine | None = None) -> None:
         options = ServerOptions(str(workspace.root), "m", str(MODEL), "", "", KEY, template)
-        self.engine = FakeEngine()
+        self.engine = engine or FakeEngine()
         self.server = ModelServer(options, self.engine)  # type: ignore[arg-type]
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.server.app()),
             base_url="http://localhost",
             headers={"Authorization": f"Bearer {KEY}"},
         )
+        self.written: list[dict[str, Any]] = []
+        append = self.server._event_log.append_many
+
+        def kept(events: list[tuple[str, str, Any]]) -> None:
+            self.written += [{"client": body.get("client")} | _said(body) for _, _, body in events]
+            append(events)
+
+        self.server._event_log.append_many = kept  # type: ignore[method-assign,assignment]
 
     async def post(self, path: str, body: Any) -> httpx.Response:
         return await self.http.post(path, json=body)
@@ -162,6 +174,12 @@ def tool_of(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "input_schema": {"type": "object", "properties": {}}} | more
 
 
+def among(mode: str, *names: str) -> dict[str, Any]:
+    """A choice among some tools, as chat completions have it."""
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
 # (endpoint, what is asked for, the field that is named, what message or hint say)
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     # Slips of the pen, and names of elsewhere
@@ -197,7 +215,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"tool_choice": "required"}, "tool_choice", "no tools"),
     (CHAT, {"tool_choice": "required", "tools": []}, "tool_choice", "no tools"),
     (CHAT, {"tool_choice": "sometimes"}, "tool_choice", "none, auto, required"),
-    (CHAT, {"tools": TOOLS, "tool_choice": {"type": "allowed_tools"}}, "tool_choice", "function"),
+    (CHAT, {"tools": TOOLS, "tool_choice": {"type": "allowed_tools"}}, "tool_choice.allowed_tools.mode", "neither"),
+    (CHAT, {"tools": TOOLS, "tool_choice": among("auto")}, "tool_choice.allowed_tools.tools", "a list"),
+    (CHAT, {"tools": TOOLS, "tool_choice": among("auto", "x")}, "tool_choice", "refund"),
+    (CHAT, {"tool_choice": among("auto", "x")}, "tool_choice", "no tools"),
+    (CHAT, {"max_tokens": -2}, "max_tokens", "greater"),
+    (CHAT, {"max_completion_tokens": -2}, "max_completion_tokens", "greater"),
     (CHAT, {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", "refund"),
     (CHAT, {"max_tokens": 3, "max_completion_tokens": 4}, "max_completion_tokens", "max_tokens"),
     (CHAT, {"grammar": ""}, "grammar", "empty"),
@@ -241,7 +264,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"tools": [*TOOLS, *TOOLS]}, f"tools[{len(TOOLS)}].function.name", "another tool"),
     (CHAT, function(name='a b"\n'), "tools[0].function.name", "no name of a function"),
     # Variables of the template
-    (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "no such variable"),
+    (CHAT, {"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs.enable_thinking", "does not think"),
     (CHAT, {"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "set from the request"),
     (CHAT, {"reasoning_effort": "very much"}, "reasoning_effort", "high"),
     # Prompts and inputs
@@ -653,3 +676,36 @@ async def test_the_description_tells_what_has_no_effect_and_why(plain: Server) -
     known = document["components"]["schemas"]["ChatRequest"]
     assert known["properties"]["user"]["description"].startswith("No effect: ")
     assert known["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+async def test_values_of_other_servers_are_understood(path: str, plain: Server) -> None:
+    stops = [f"stop{n}" for n in range(20)]
+    biases = {str(n): -1 for n in range(2000)}
+    asked = (await plain.asked(path, {"max_tokens": -1, "top_k": -1, "stop": stops, "logit_bias": biases}))[
+        "parameters"
+    ]
+    assert (asked["max_tokens"], asked["top_k"]) == (1_000_000, 0)
+    assert list(asked["stop"]) == stops
+    assert len(asked["logit_bias"]) == 2000
+
+
+async def test_what_openai_s_own_parsing_adds_to_answers_may_come_back(plain: Server) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}", "parsed_arguments": {}}}
+    answer = {"role": "assistant", "content": "x", "parsed": {"a": 1}, "tool_calls": [call]}
+    assert "<assistant>x" in (await plain.asked(CHAT, {"messages": [*HI, answer, *HI]}))["text"]
+
+
+async def test_the_newer_name_of_the_length_takes_the_same_values(plain: Server) -> None:
+    for given, meant in ((-1, 1_000_000), (0, 0), (7, 7)):
+        assert (await plain.asked(CHAT, {"max_completion_tokens": given}))["parameters"]["max_tokens"] == meant
+
+
+async def test_only_allowed_tools_are_offered(knowing: Server) -> None:
+    tools = [TOOLS[0], {"type": "function", "function": {"name": "cancel"}}]
+    auto = await knowing.asked(CHAT, {"tools": tools, "tool_choice": among("auto", "cancel")})
+    assert "cancel" in auto["text"]
+    assert "refund" not in auto["text"]
+    required = await knowing.asked(CHAT, {"tools": tools, "tool_choice": among("required", "cancel")})
+    assert "cancel" in required["grammar"]
+    assert "refund" not in required["grammar"]

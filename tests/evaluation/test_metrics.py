@@ -24,6 +24,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.metrics.registry import METRICS, make_metric
 from llmops_tui.evaluation.metrics.texts import number_in
+from llmops_tui.evaluation.runner.model_calls import read_answer
 
 LABELS = st.sampled_from(["refund", "delivery", "cancel", "invoice"])
 
@@ -252,3 +253,16 @@ def test_a_wrong_metric_is_told(entry: Any, says: str) -> None:
     with pytest.raises(InputRefusedError) as refused:
         make_metric(entry)
     assert says in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_metrics_see_an_answer_without_what_was_thought_before_it() -> None:
+    reply: Any = {
+        "choices": [{"message": {"content": "Yes.", "reasoning_content": "No, wait."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 6}},
+    }
+    answer = read_answer(reply)
+    assert (answer.text, answer.thinking, answer.reasoning_tokens) == ("Yes.", "No, wait.", 6)
+    case = Case(0, "k", expected="Yes.")
+    assert make_metric({"type": "exact"}).score(case, answer).value == 1.0
+    assert make_metric({"type": "contains", "value": "wait"}).score(case, answer).value == 0.0
+    assert make_metric({"type": "thinking-tokens"}).score(case, answer).value == 6.0

@@ -154,7 +154,8 @@ class FakeServers:
             raise self.errors[model.name]
         self._count += 1
         server = FakeServer(model.name, self.folder / f"{self._count}.sock")
-        self.prepared.get(model.name, lambda _server: None)(server)
+        if model.name in self.prepared:
+            self.prepared[model.name](server)
         asyncio.run_coroutine_threadsafe(server.start(), self._loop).result(30)
         self.live[model.name] = server
         return self.handle(server)

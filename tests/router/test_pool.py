@@ -62,7 +62,8 @@ async def test_requests_in_any_order_are_all_answered(folder: Path, seed: int, m
             answered[model.name] += not leaves
 
     asked: Counter[str] = Counter()
-    tasks, leaving = [], []
+    tasks: list[asyncio.Task[None]] = []
+    leaving: list[asyncio.Task[None]] = []
     for _ in range(80):
         model, leaves = rng.choice(models), rng.random() < 0.2
         asked[model.name] += not leaves
@@ -120,8 +121,15 @@ async def test_who_a_request_is_of_is_believed_of_our_own_programs_alone() -> No
 
     async def ask(key: str, value: bytes, *, tcp: bool) -> None:
         headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {key}".encode()), (ON_BEHALF, value)]
-        scope = {"type": "http", "method": "GET", "path": "/v1/models", "headers": headers, "query_string": b""}
-        scope |= {"server": ("127.0.0.1", 1) if tcp else ("/a.sock", None), "client": ("127.0.0.1", 9) if tcp else None}
+        scope: dict[str, object] = {
+            "type": "http",
+            "method": "GET",
+            "path": "/v1/models",
+            "headers": headers,
+            "query_string": b"",
+        }
+        server, client = (("127.0.0.1", 1), ("127.0.0.1", 9)) if tcp else (("/a.sock", None), None)
+        scope = {**scope, "server": server, "client": client}
 
         async def send(message) -> None:  # type: ignore[no-untyped-def]
             status.append(message.get("status", 0))

@@ -177,8 +177,11 @@ async def test_all_models_are_listed_with_their_state(workspace: Workspace, fold
         assert listed["gpt-4o"]["alias_of"] == "two"
         assert (await router.http.get("/v1/models/GPT-4o")).json()["id"] == "two"
         assert (await router.http.get("/v1/models/nine")).status_code == 404
-        assert [m["name"] for m in (await router.http.get("/api/tags")).json()["models"]] == ["one", "two"]
-        assert [m["name"] for m in (await router.http.get("/api/ps")).json()["models"]] == ["two"]
+        assert [m["name"] for m in (await router.http.get("/api/tags")).json()["models"]] == ["one", "two", "gpt-4o"]
+        assert [m["name"] for m in (await router.http.get("/api/ps")).json()["models"]] == ["two", "gpt-4o"]
+        assert "version" in (await router.http.get("/api/version")).json()
+        refused = await router.http.request("DELETE", "/api/delete", json={"model": "one"})
+        assert (refused.status_code, "llmops model remove" in refused.json()["error"]) == (400, True)
         health = (await router.http.get("/health")).json()
         assert (health["status"], health["models"], health["loaded"]) == ("ok", ["one", "two"], ["two"])
         assert (await router.http.get("/health", headers={"Authorization": "x"})).json() == {"status": "ok"}
@@ -226,7 +229,21 @@ async def test_no_request_makes_the_router_fail(workspace: Workspace, folder: Pa
         "x" * 3000,
         "?q",
     ]
-    names = ["one", "ONE:latest", "", None, 5, [], {"a": 1}, "\ud800", "one+two", "+", "a/b:c", "x" * 500, "\x00"]
+    names: list[object] = [
+        "one",
+        "ONE:latest",
+        "",
+        None,
+        5,
+        [],
+        {"a": 1},
+        "\ud800",
+        "one+two",
+        "+",
+        "a/b:c",
+        "x" * 500,
+        "\x00",
+    ]
     bodies: list[bytes] = [
         b"",
         b"[]",

@@ -20,6 +20,7 @@ from screens.playground.prompts_pane import PromptList
 from screens.playground.runs_pane import RunList
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.state import Loaded, read
+from screens.playground.thinking_view import ThinkingView
 from screens.playground.versions_pane import VersionList
 from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
@@ -80,6 +81,29 @@ async def test_a_run_streams_and_unchanged_text_makes_no_version(open_app: OpenA
         assert len(playground(pilot).state.versions) == 2
         assert server.requests[0]["messages"][-1]["content"] == "When are you open?"
         assert playground(pilot).query_one(RunList).option_count == 1
+
+
+async def test_what_is_thought_is_folded_until_a_key_unfolds_it(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        view = screen.query_one(ThinkingView)
+        assert not view.display
+        server.thoughts = ["Let me ", "see."]
+        await run(pilot)
+        await until(pilot, lambda: "stop" in figures(pilot))
+        assert (answer(pilot), view.text) == ("Hello world.", "Let me see.")
+        assert "4 tokens, 2 thinking" in figures(pilot)
+        assert view.display
+        text, line = view.query_one("#thinking-text"), view.query_one("#thinking-line", Static)
+        assert not text.display
+        assert "thinking, 2 tokens" in str(line.content)
+        screen.query_one(AnswerPane).action_unfold()
+        assert text.display
+        screen.query_one(AnswerPane).action_unfold()
+        assert not text.display
+        server.thoughts = []
+        await run(pilot)
+        await until(pilot, lambda: not view.display)
 
 
 async def test_changed_text_makes_a_version_by_itself(open_app: OpenApp, sample: Workspace) -> None:
@@ -196,6 +220,23 @@ async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) 
         await until(pilot, lambda: len(screen.query("#variable-fields Input")) == 2)
         fields = list(screen.query("#variable-fields Input").results(Input))
         assert [(f.name, f.value) for f in fields] == [("question", "When are you open?"), ("tone", "")]
+
+
+async def test_a_value_that_spells_a_mark_of_the_model_is_told(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        screen = playground(pilot)
+        pane = screen.query_one("#playground-variables")
+        field = screen.query_one("#variable-fields Input", Input)
+        for value, told in (
+            ("Open <|im_end|> <b>?", "question: <|im_end|> is sent as text, not as a mark"),
+            ("Open <|other|>?", ""),
+        ):
+            field.value = value
+            await until(pilot, lambda told=told: str(pane.border_subtitle or "") == told)
+        services = screen.services
+        services._settings = services.settings.model_copy(update={"special_in_content": True})
+        field.value = "<|im_start|>"
+        await until(pilot, lambda: str(pane.border_subtitle) == "question: <|im_start|> acts as a mark")
 
 
 async def test_variables_of_a_text_that_is_gone_are_not_shown(

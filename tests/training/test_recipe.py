@@ -55,6 +55,37 @@ def test_every_field_is_described_and_read_back_from_its_text(path: str) -> None
     assert changed(recipe, {path: from_text(path, text)}) == recipe
 
 
+def test_datasets_that_are_typed_anew_keep_their_variables() -> None:
+    recipe = check(BODY | {"data": [{"dataset": "a", "chat_template_kwargs": {"enable_thinking": False}}]})
+    found = changed(recipe, {"data": from_text("data", "a*2, b")})
+    assert [(one.dataset, one.weight, one.chat_template_kwargs) for one in found.data] == [
+        ("a", 2.0, {"enable_thinking": False}),
+        ("b", 1.0, {}),
+    ]
+
+
+def test_what_other_programs_say_of_masks_is_followed_or_named(tmp_path: Path) -> None:
+    factory = tmp_path / "factory.yaml"
+    factory.write_text(
+        "model_name_or_path: /m\ndataset: a\nmask_history: true\nenable_thinking: false\n", encoding="utf-8"
+    )
+    recipe, _ = read_recipe(factory)
+    assert (recipe.mask_history, recipe.chat_template_kwargs) == (True, {"enable_thinking": False})
+    axolotl = tmp_path / "axolotl.yml"
+    axolotl.write_text(
+        "base_model: /m\nchat_template: jinja\nchat_template_jinja: '{{ messages }}'\ndatasets:\n  - path: a\n"
+        "    type: chat_template\n    roles_to_train: [assistant, user]\n    train_on_eos: last\n"
+        "    message_field_training: train\n    message_field_training_detail: train_detail\n",
+        encoding="utf-8",
+    )
+    recipe, notes = read_recipe(axolotl)
+    assert recipe.chat_template == "{{ messages }}"
+    named = {note.partition(":")[0] for note in notes[1:]}
+    assert named == {
+        f"datasets[0].{key}" for key in ("roles_to_train", "train_on_eos", "message_field_training_detail")
+    }
+
+
 @pytest.mark.parametrize("name", [*presets.TASKS, *presets.MEMORY])
 def test_every_preset_is_a_recipe(name: str) -> None:
     assert presets.apply(check(BODY), name).name == "r"
@@ -81,6 +112,7 @@ def test_axolotl_is_read(tmp_path: Path) -> None:
     assert (recipe.optimizer.name, recipe.quantization.type, recipe.evaluation.share) == ("adamw_8bit", "nf4", 0.05)
     assert recipe.lora.targets == ["all-linear"]
     assert any("neftune_noise_alpha" in note for note in notes)
+    assert not any("type" in note for note in notes)
     assert not any("output_dir" in note for note in notes)
 
 
@@ -92,7 +124,8 @@ def test_llama_factory_is_read(tmp_path: Path) -> None:
         "gradient_accumulation_steps: 8\nlearning_rate: 5.0e-6\nnum_train_epochs: 3.0\nquantization_bit: 4\npref_beta: 0.2\n",
         encoding="utf-8",
     )
-    recipe, _ = read_recipe(file)
+    recipe, notes = read_recipe(file)
+    assert any(note.startswith("template: 'llama3' of LLaMA-Factory is a template by name") for note in notes)
     assert (recipe.method, recipe.beta, recipe.lora.targets) == ("dpo", 0.2, ["q_proj", "v_proj"])
     assert [source.dataset for source in recipe.data] == ["pairs", "more"]
     assert recipe.quantization.type == "nf4"

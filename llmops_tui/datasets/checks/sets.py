@@ -189,8 +189,7 @@ class TooLong(Check):
     def inspect(self, number: int, row: Row) -> None:
         """Count the tokens of the rendered row, in batches."""
         if self._text is not None and self._limit:
-            rendered, _, _ = self._text.spans(self.kind, row)
-            self._waiting.append((number, rendered))
+            self._waiting.append((number, self._text.row_text(self.kind, row).text))
             if len(self._waiting) >= 500:
                 self._count()
 

@@ -24,7 +24,7 @@ from llmops_tui.privacy.replacement import mark
 def dedup(work: Work) -> Made:
     """Leave duplicates out, the first of each stays: ``method`` is ``exact`` or ``near``, at ``threshold``.
 
-    ``same`` says what makes rows duplicates: ``row``, all columns, ``content``, or ``text``.
+    ``same`` says what makes rows duplicates: ``row``, all columns, ``content``, all but ids, or ``text``.
     With a second input the rows that stand in it too are left out instead.
     """
     if len(work.inputs) > 1:
@@ -33,7 +33,7 @@ def dedup(work: Work) -> Made:
     method = str(work.parameter("method", "exact"))
     if method not in {"exact", "near"}:
         raise InputRefusedError("bad_method", f"{method!r} is not a method", "Use exact or near.")
-    same = work.parameters.get("same") or "row"
+    same = work.parameters.get("same") or "content"
     if same not in SAMENESS:
         raise InputRefusedError("bad_method", f"{same!r} is not a choice", f"Use {', '.join(SAMENESS)}.")
     names = ["duplicate"] if method == "exact" else ["duplicate", "near-duplicate"]

@@ -73,6 +73,7 @@ class Case:
 class Answer:
     """What came back. Times in milliseconds; ``error`` says why there is no answer.
 
+    Metrics see the ``text``; what was thought before it is kept apart, ``reasoning_tokens`` of all that were made.
     ``logprob`` is the answer's log-probability, and ``choice_logprobs`` those of the choices, where they were asked for.
     ``asked`` is the conversation as the model got it, system text and all; of a chain that of its last step. ``kept_at`` is
     when an answer from the cache was given, in seconds of the wall clock.
@@ -91,6 +92,8 @@ class Answer:
     choice_tokens: tuple[int, ...] = ()
     trace: str = ""
     cached: bool = False
+    thinking: str = ""
+    reasoning_tokens: int | None = None
     kept_at: float | None = None
     asked: tuple[ChatMessage, ...] = ()
 

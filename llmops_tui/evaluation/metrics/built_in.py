@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.corpus_level import Bleu, Calibration, Chrf, Classification
-from llmops_tui.evaluation.metrics.costs import Latency, Tokens, TokensPerSecond
+from llmops_tui.evaluation.metrics.costs import Latency, ThinkingTokens, Tokens, TokensPerSecond
 from llmops_tui.evaluation.metrics.likelihood import Choice
 from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, Judge
 from llmops_tui.evaluation.metrics.structured import JsonFields, JsonSchema, JsonValid
@@ -31,7 +31,7 @@ METRICS: dict[str, type[Metric]] = {
         Classification, Choice, Calibration,
         Judge, EmbeddingSimilarity,
         Length, Refusal, Toxicity, PersonalData, Canary, Grounded, Copied,
-        Latency, TokensPerSecond, Tokens,
+        Latency, TokensPerSecond, Tokens, ThinkingTokens,
     )
 }  # fmt: skip
 # Measured with every run, asked for or not.

@@ -47,8 +47,21 @@ class TokensPerSecond(Metric):
         return Score(None if answer.cached else answer.tokens_per_s, "from the cache" if answer.cached else "")
 
 
+class ThinkingTokens(Metric):
+    """Tokens of what the model thought before the answer, where that is told apart from it."""
+
+    type: Literal["thinking-tokens"] = "thinking-tokens"
+    better: ClassVar[int] = 0
+    unit: ClassVar[str] = "tokens"
+
+    def score(self, case: Case, answer: Answer) -> Score:
+        """A count."""
+        del case
+        return Score(float(answer.reasoning_tokens or 0))
+
+
 class Tokens(Metric):
-    """Tokens of the answer."""
+    """Tokens of the answer, those of thinking among them."""
 
     type: Literal["tokens"] = "tokens"
     plain: ClassVar[bool] = True

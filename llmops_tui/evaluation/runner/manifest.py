@@ -58,7 +58,7 @@ def manifest_of(
         "rendered_sha256": sha256_text(json.dumps(rendered, sort_keys=True, default=str)),
         "prompt": [v.ref for v in versions],
         "prompt_sha256": [v.sha256 for v in versions],
-        "template_sha256": sha256_text(str(model.base.header.get("chat_template") or "")) if not remote else None,
+        "template_sha256": sha256_text(str(model.header.get("chat_template") or "")) if not remote else None,
         "model": model.name,
         "model_sha256": model.base.sha256,
         "adapter_sha256": None if adapter is None else adapter.sha256,

@@ -227,7 +227,8 @@ def _gone(name: str, error: LlmopsError) -> LlmopsError:
 def read_answer(reply: Reply, *, trace: str = "", cached: bool = False, kept_at: float | None = None) -> Answer:
     """An answer from a reply of chat or text; one from the cache with the time at which it was given."""
     choice = reply["choices"][0]
-    text = (choice.get("message") or {}).get("content") or choice.get("text") or ""
+    message = choice.get("message") or {}
+    text = message.get("content") or choice.get("text") or ""
     usage, timings = reply.get("usage") or {}, reply.get("timings") or {}
     told = (choice.get("logprobs") or {}).get("content") or []
     return Answer(
@@ -241,6 +242,8 @@ def read_answer(reply: Reply, *, trace: str = "", cached: bool = False, kept_at:
         logprob=sum(t["logprob"] for t in told) if told else None,
         trace=trace,
         cached=cached,
+        thinking=message.get("reasoning_content") or message.get("reasoning") or "",
+        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or None,
         kept_at=kept_at,
     )
 

@@ -152,15 +152,17 @@ def _refused(error: str) -> InputRefusedError:
 class MatcherMaker:
     """Makes matchers in a thread beside the engine's, since the first one of a model waits for its tokenizer."""
 
-    def __init__(
-        self, vocab: Any, visible: Collection[str], made: Callable[[str, Matcher | None, LlmopsError | None], None]
-    ) -> None:
+    def __init__(self, vocab: Any, made: Callable[[str, Matcher | None, LlmopsError | None], None]) -> None:
         """``made`` is called from that thread with the id of a request, and its matcher or the refusal."""
         self._vocab = vocab
-        self._visible = tuple(visible)
+        self._visible: tuple[str, ...] = ()
         self._made = made
         self._asked: SimpleQueue[tuple[str, str]] = SimpleQueue()
         self._thread: threading.Thread | None = None
+
+    def show(self, visible: Collection[str]) -> None:
+        """Control tokens whose text is part of answers; told before the first grammar."""
+        self._visible = tuple(visible)
 
     def ask(self, request: str, grammar: str) -> None:
         """Have a matcher made for a request."""

@@ -154,7 +154,8 @@ def tokenized(native: NativeModel, message: Call) -> Call:
     if "fill" in message:
         return message | _gap(native, message)
     tokens = tokens_of(native, message)
-    hidden = int(message["add_special"] and native.adds_bos and tokens[:1] == [native.bos])
+    given = bool(native.begin) and message["text"].startswith(native.begin)
+    hidden = int(message["add_special"] and native.adds_bos and tokens[:1] == [native.bos] and not given)
     return message | {"tokens": tokens, "hidden": hidden}
 
 
@@ -169,10 +170,25 @@ def _gap(native: NativeModel, message: Call) -> Call:
 
 
 def tokens_of(native: NativeModel, message: Call) -> list[int]:
-    """The tokens of a message's text."""
-    return native.tokenize(
-        message["text"], add_special=message["add_special"], parse_special=message.get("parse_special", True)
-    )
+    """The tokens of a message's text; that which begins a text is there once, whoever wrote it."""
+    parse, text, add = message.get("parse_special", True), message["text"], message["add_special"]
+    pieces = native.specials.pieces(text, message.get("plain", ())) if parse else []
+    begin = [native.bos] if native.adds_bos and native.bos >= 0 else []
+    if len(pieces) > 1:
+        tokens = [
+            token for one in pieces for token in native.tokenize(one.text, add_special=False, parse_special=one.special)
+        ]
+        around = native.tokenize("", add_special=True) if add else []
+        tokens = around[: len(begin)] + tokens + around[len(begin) :]
+    else:
+        # All of it may be text from outside.
+        parse = parse and all(one.special for one in pieces)
+        tokens = native.tokenize(text, add_special=add, parse_special=parse)
+    if begin and add and tokens[:2] == begin * 2:
+        del tokens[0]
+    elif begin and message.get("begins") and tokens[:1] != begin:
+        tokens = begin + tokens
+    return tokens
 
 
 def _parts(values: list[Any]) -> Iterator[list[Any]]:

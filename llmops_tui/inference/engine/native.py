@@ -24,7 +24,9 @@ from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbort
 from llmops_tui.inference.engine.infill import GapWriter, marks_of
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
 from llmops_tui.inference.engine.ranking import PairWriter, pair_facts
+from llmops_tui.inference.engine.vocabulary import special_tokens
 from llmops_tui.inference.engine_wire import EngineInfo
+from llmops_tui.inference.plain_text import SpecialTokens
 from llmops_tui.models.engine_settings import in_blocks
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
@@ -78,15 +80,18 @@ class NativeModel:
         self.has_encoder = bool(llama_cpp.llama_model_has_encoder(self.model))
         # Without a cache, or behind an encoder, there is no next token to be had here.
         self.generates = bool(self.memory) and not self.has_encoder
-        self.ends = self._end_tokens()
         plain = functools.partial(self.tokenize, add_special=False, parse_special=False)
         self.gaps = GapWriter(marks_of(self.vocab), plain)
         self.pairs = PairWriter(pair_facts(self.model, self.vocab), plain, self._controls)
         self.pooling = int(self.header_value("pooling_type") or -1)
         self.ranks = self.pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK
-        self._visible = {t for text in options.visible for t in self._single(text)}
-        self._pieces: list[bytes | None] = [None] * self.n_vocab
         self._own = threading.local()
+        self.ends = self._end_tokens()
+        self.specials = SpecialTokens(special_tokens(self.vocab, self.n_vocab))
+        self.begin = self._token_text(self.bos)
+        """The text of the token that begins a text; empty where there is none."""
+        self._visible: set[int] = set()
+        self._pieces: list[bytes | None] = [None] * self.n_vocab
         self.adapters: dict[str, Any] = {}
         self._adapter = ""
         self._batch = Batch(options.batch)
@@ -170,6 +175,11 @@ class NativeModel:
                 "bad_token", f"the token id {wrong:,} is not in the vocabulary: ids go from 0 to {self.n_vocab - 1:,}"
             )
 
+    def show(self, texts: Sequence[str]) -> None:
+        """Make control tokens a part of answers."""
+        self._visible = {token for text in texts for token in self._single(text)}
+        self._pieces = [None] * self.n_vocab
+
     def piece(self, token: int) -> bytes:
         """The bytes of one token as part of an answer; control tokens that are not made visible are empty."""
         known = self._pieces[token]
@@ -188,8 +198,11 @@ class NativeModel:
             return self.raw_piece(token, special=special)
         return buffer.raw[:length]
 
-    def add_adapter(self, name: str, path: str) -> None:
+    def add_adapter(self, name: str, path: str, visible: Sequence[str] = (), ends: Sequence[str] = ()) -> None:
         """Load a LoRA adapter beside the base.
+
+        ``visible`` and ``ends`` are marks of the chat template that it was trained with: those that are part of answers,
+        and those that end one.
 
         Raises:
             LlmopsError: ``adapter_load_failed``.
@@ -205,6 +218,11 @@ class NativeModel:
                 "An adapter fits only the model it was trained on.",
             )
         self.adapters[name] = adapter
+        shown = {token for text in visible for token in self._single(text)} - self._visible
+        self._visible |= shown
+        for token in shown:
+            self._pieces[token] = None
+        self.ends |= {token for text in ends for token in self._single(text)}
 
     def use_adapter(self, name: str) -> None:
         """Evaluate the next steps with this adapter; the empty name is the base alone."""
@@ -274,9 +292,11 @@ class NativeModel:
             "parallel": self.parallel,
             "n_vocab": self.n_vocab,
             "trained_context": self.trained_context,
-            "bos": self._token_text(self.bos),
+            "bos": self.begin,
             "eos": self._token_text(eos),
             "add_bos": self.adds_bos,
+            "controls": self.specials.controls,
+            "marks": self.specials.marks,
             "can_trim": self.can_trim,
             "window": self.window,
             "embedding_length": int(llama_cpp.llama_model_n_embd(self.model)),

@@ -33,11 +33,10 @@ class EngineOptions(EngineSettings):
     """How one engine loads one file.
 
     ``gpu_layers`` and ``main_gpu`` are what was planned: GPUs count as the engine's process sees them, and without a plan
-    nothing is on one. ``visible`` are control tokens whose text is part of the answer: marks of tool calls, of reasoning.
+    nothing is on one.
     """
 
     path: str
-    visible: tuple[str, ...] = ()
     gpu_layers: int = field(default=0, kw_only=True)
     # Weights repacked for this processor's own instructions: given up where they crash.
     extra_buffers: bool = True

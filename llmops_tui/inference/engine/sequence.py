@@ -38,6 +38,7 @@ class Request:
         reuse: whether parts that were evaluated before may be taken from the cache.
         cut: how many tokens of what was given were left out before.
         hidden: how many of the first tokens were not given but added, and are not told of.
+        sizes: whether the bytes of each token are told.
         ignore_eos: whether to go on after the model ended its answer.
         matcher: what the answer is held to; it is this request's alone.
     """
@@ -53,6 +54,7 @@ class Request:
     reuse: bool = True
     cut: int = 0
     hidden: int = 0
+    sizes: bool = False
     ignore_eos: bool = False
 
 
@@ -102,6 +104,7 @@ class Running:
         self._text = StreamingText(request.parameters.stop)
         self._per_token = bool(request.parameters.stop) or request.logprobs is not None
         self._raw: list[bytes] = []
+        self._sizes: list[int] = []
         self._out: list[str] = []
         self._records: list[tuple[int, TokenRecord]] = []
         self._decoded = self._released = 0
@@ -178,6 +181,8 @@ class Running:
             return "stop"
         self.tokens.append(token)
         piece = self._native.piece(token)
+        if self.request.sizes:
+            self._sizes.append(len(piece))
         if not self._per_token:
             self._raw.append(piece)
         else:
@@ -233,6 +238,8 @@ class Running:
             self._told = True
             if due:
                 event["tokens"] = due
+            if self._sizes:
+                event["sizes"], self._sizes = self._sizes, []
             events.append(event)
         return events
 

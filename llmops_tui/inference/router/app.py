@@ -20,6 +20,7 @@ from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant
 from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.server.apis.ollama import modelless_routes
 from llmops_tui.inference.server.connection import error_answer, plain_error, read_object, refused, unexpected
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.fields import FieldRefusedError
@@ -67,6 +68,7 @@ class Router:
             Route("/v1/models/{name:path}", self._model),
             Route("/api/tags", self._tags),
             Route("/api/ps", self._loaded_tags),
+            *modelless_routes(),
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),
@@ -185,7 +187,8 @@ class Router:
         return JSONResponse({"models": tag_entries(await self._known.listing())})
 
     async def _loaded_tags(self, _request: Request) -> Response:
-        return JSONResponse({"models": tag_entries(await self._known.listing(), await self._loaded())})
+        found = tag_entries(await self._known.listing(), await self._loaded())
+        return JSONResponse({"models": [{**entry, "expires_at": None} for entry in found]})
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection
 from typing import NotRequired, TypedDict
 
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.router.catalogue import Listing
+from llmops_tui.inference.server.apis.ollama_models import listed
 from llmops_tui.models.registry import Model
 
 
@@ -21,68 +22,41 @@ class ModelEntry(TypedDict):
     alias_of: NotRequired[str]
 
 
-class TagDetails(TypedDict):
-    """What Ollama's clients show of a model."""
-
-    parent_model: str
-    format: str
-    family: str
-    families: list[str]
-    parameter_size: str
-    quantization_level: str
-
-
-class TagEntry(TypedDict):
-    """A model as ``/api/tags`` and ``/api/ps`` list it."""
-
-    name: str
-    model: str
-    modified_at: str
-    size: int
-    digest: str
-    details: TagDetails
-    size_vram: NotRequired[int]
-
-
 def model_entries(listing: Listing, loaded: Collection[str], loading: Collection[str]) -> list[ModelEntry]:
     """Every name that a request may have as it stands: models, with each of their adapters, and aliases."""
     found: dict[str, ModelEntry] = {}
-    for model in listing.served:
-        for name in (model.name, *(f"{model.name}+{adapter.name}" for adapter in listing.adapters_of(model))):
-            found[name] = _entry(name, model, loaded, loading)
-    for alias, target in listing.aliases.items():
-        if target in found:
-            found[alias] = {**found[target], "id": alias, "alias_of": target}
+    for name, model in _named(listing).items():
+        state = "loading" if model.name in loading else "loaded" if model.name in loaded else "not_loaded"
+        found[name] = {
+            "id": name,
+            "object": "model",
+            "created": int(model.added_at),
+            "owned_by": "local",
+            "state": state,
+        }
+        if name in listing.aliases:
+            found[name]["alias_of"] = listing.aliases[name]
     return list(found.values())
 
 
-def _entry(name: str, model: Model, loaded: Collection[str], loading: Collection[str]) -> ModelEntry:
-    state = "loading" if model.name in loading else "loaded" if model.name in loaded else "not_loaded"
-    return {"id": name, "object": "model", "created": int(model.added_at), "owned_by": "local", "state": state}
+def tag_entries(listing: Listing, only: Collection[str] | None = None) -> list[JsonObject]:
+    """The same names in Ollama's form; or only those of these models."""
+    return [
+        {"name": name, "model": name, **_facts(model)}
+        for name, model in _named(listing).items()
+        if only is None or model.name in only
+    ]
 
 
-def tag_entries(listing: Listing, only: Collection[str] | None = None) -> list[TagEntry]:
-    """The models, or only those of these names, in Ollama's form."""
-    return [_tag(model) for model in listing.served if only is None or model.name in only]
+def _named(listing: Listing) -> dict[str, Model]:
+    """By name, the model that is loaded for it."""
+    found: dict[str, Model] = {}
+    for model in listing.served:
+        for name in (model.name, *(f"{model.name}+{adapter.name}" for adapter in listing.adapters_of(model))):
+            found[name] = model
+    return found | {alias: found[target] for alias, target in listing.aliases.items() if target in found}
 
 
-def _tag(model: Model) -> TagEntry:
-    family = model.header.get("architecture") or ""
-    count = model.header.get("parameters") or 0
-    size = f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.2f}M"
-    added = dt.datetime.fromtimestamp(model.added_at, dt.UTC)
-    return {
-        "name": model.name,
-        "model": model.name,
-        "modified_at": added.isoformat(),
-        "size": model.size_bytes,
-        "digest": model.sha256,
-        "details": {
-            "parent_model": "",
-            "format": "gguf",
-            "family": family,
-            "families": [family],
-            "parameter_size": size,
-            "quantization_level": model.quantization,
-        },
-    }
+def _facts(model: Model) -> JsonObject:
+    kind = (model.header.get("architecture") or "", model.header.get("parameters") or 0, model.quantization)
+    return listed(model.size_bytes, model.sha256, model.added_at, kind)

@@ -155,7 +155,7 @@ def _broken_off(path: str, kind: str, end: bytes) -> bytes | None:
     error = error_body("server_died", "the server of this model died while it answered", "Try again.", "server_error")
     told = error["error"]
     if kind.startswith("application/x-ndjson") and end[-1:] in {b"", b"\n"}:
-        return f"{json.dumps({'error': told['message']})}\n".encode()
+        return f"{json.dumps(shaped(path, error, 502))}\n".encode()
     if not kind.startswith("text/event-stream") or end not in {b"", b"\n\n"}:
         return None
     if path.startswith(_NAMED_EVENTS):

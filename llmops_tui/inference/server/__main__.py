@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.inference.server.shutdown import Ending
 from llmops_tui.inference.server_record import ServerRecord
 from llmops_tui.jobs.process import die_with_parent, endings_put_off, identify
@@ -21,12 +22,14 @@ from llmops_tui.workspace.files import write_atomic
 
 
 async def _run(options: ServerOptions, state: Path) -> None:
-    """Start the engine, and only then load what serves: the one takes as long as the other."""
+    """Start the engine, and only then load what serves and read the chat template: the one takes as long as the others."""
     ending = Ending()
     engine = await asyncio.to_thread(make_engine, options)
     starting = asyncio.create_task(engine.start())
     try:
+        reading = asyncio.create_task(asyncio.to_thread(format_of, options.chat_template))
         serving = await asyncio.to_thread(importlib.import_module, "llmops_tui.inference.server.serving")
+        await reading
         await serving.serve(options, state, engine, starting, ending)
     finally:
         starting.cancel()

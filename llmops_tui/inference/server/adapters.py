@@ -7,6 +7,8 @@ import contextlib
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine_wire import Call
+from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model, ModelRegistry
@@ -24,6 +26,7 @@ class AdapterShelf:
         self._engine = engine
         self._loaded: set[tuple[int | None, str]] = set()
         self._hashes: dict[str, str] = {}
+        self._chats: dict[str, ChatTemplate] = {}
         self._lock = asyncio.Lock()
 
     async def names(self) -> list[str]:
@@ -35,6 +38,15 @@ class AdapterShelf:
     def sha256(self, adapter: str) -> str | None:
         """The hash of an adapter that was loaded."""
         return self._hashes.get(adapter)
+
+    def chat(self, adapter: str) -> ChatTemplate | None:
+        """The chat template that an adapter carries, once it is loaded; none where it is used with the base's."""
+        return self._chats.get(adapter)
+
+    def close(self) -> None:
+        """End the template processes."""
+        for chat in self._chats.values():
+            chat.close()
 
     async def of(self, model: str, adapter: str) -> str:
         """The adapter a request means, loaded; empty for the base alone.
@@ -61,10 +73,15 @@ class AdapterShelf:
         if name not in found:
             known = ", ".join(found) or "none is registered for it"
             raise LlmopsError("adapter_not_found", f"no adapter {name[:100]!r} for {self._base!r}", f"Known: {known}.")
-        path = found[name].path
         await asyncio.to_thread(_check, found[name])
+        template = found[name].header.get("chat_template")
+        if template and name not in self._chats:
+            self._chats[name] = await asyncio.to_thread(ChatTemplate, template, self._engine.facts)
         await self._engine.start()
-        async for batch in self._engine.call({"op": "adapter", "id": new_id("ask"), "name": name, "path": str(path)}):
+        call: Call = {"op": "adapter", "id": new_id("ask"), "name": name, "path": str(found[name].path)}
+        if (chat := self.chat(name)) is not None:
+            call |= {"visible": chat.format.visible, "ends": list(chat.format.answers.stops)}
+        async for batch in self._engine.call(call):
             if batch[-1]["event"] == "error":
                 raise LlmopsError(**batch[-1]["error"])
         self._loaded.add((self._engine.pid, name))

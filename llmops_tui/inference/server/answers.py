@@ -26,12 +26,13 @@ def usage(results: list[Generated], choices_a_prompt: int = 1) -> Usage:
     prompt = sum(count(r["prompt_tokens"]) for r in results[::choices_a_prompt])
     made = sum(count(r["completion_tokens"]) for r in results)
     cached = sum(count(r["reused_tokens"]) for r in results[::choices_a_prompt])
-    return {
+    told: Usage = {
         "prompt_tokens": prompt,
         "completion_tokens": made,
         "total_tokens": prompt + made,
         "prompt_tokens_details": {"cached_tokens": cached},
     }
+    return told
 
 
 def _text(raw: list[int]) -> str:

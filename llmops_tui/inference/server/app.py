@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -45,6 +45,9 @@ from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
+# Facts of the engine that nobody but the chat template needs, and that may be long.
+_TEXTS: tuple[Literal["controls", "marks"], ...] = ("controls", "marks")
+
 
 class ModelServer:
     """One model's endpoint: many requests at once, a bounded queue before them."""
@@ -53,7 +56,9 @@ class ModelServer:
         self.options = options
         self.engine = engine
         workspace = Workspace(Path(options.workspace))
-        self._chat = ChatTemplate(options.chat_template, self.engine.facts)
+        self._chat = ChatTemplate(
+            options.chat_template, self.engine.facts, special_in_content=options.special_in_content
+        )
         self._event_log = EventLog(workspace)
         self._writer = EventWriter(self._event_log, options.trace_content)
         self._feedback = Feedback(self._event_log, options.trace_content)
@@ -138,6 +143,7 @@ class ModelServer:
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
+        self._adapters.close()
         self._forms.close()
 
     # Facts
@@ -167,6 +173,8 @@ class ModelServer:
                 **self.engine.info,
                 "state": state,
             }
+            for name in _TEXTS:
+                facts.pop(name, None)
         return JSONResponse(facts, 200 if status == "ok" else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:

@@ -20,7 +20,6 @@ from llmops_tui.inference.constraints import ToolRecord
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
-from llmops_tui.inference.server.answers import count
 from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
@@ -28,6 +27,7 @@ from llmops_tui.inference.server.conversation import (
     AnswerReader,
     ChatTemplate,
     Delta,
+    Prompt,
     answer_constraint,
     check_tools,
     tool_constraint,
@@ -51,10 +51,11 @@ class _Conversation:
     """A chat completion's prompt, and what it was made of; ``extra`` are further variables of the template."""
 
     adapter: str
+    chat: ChatTemplate
     tools: list[ToolRecord]
     turns: list[ChatMessage]
     extra: Variables
-    prompt: str
+    prompt: Prompt
 
 
 class Completions:
@@ -102,12 +103,13 @@ class Completions:
         """How many tokens a chat completion's prompt has, exactly as its answer would count them."""
         return await self._tokens_of((await self._rendered(body)).prompt)
 
-    async def _tokens_of(self, text: str) -> int:
-        call: Call = {"op": "tokenize", "text": text, "add_special": False, "pieces": False}
+    async def _tokens_of(self, prompt: Prompt) -> int:
+        call: Call = {**prompt.source(), "op": "tokenize", "pieces": False}
         return int((await self._ask(call))["count"])
 
     async def _rendered(self, body: schemas.ChatRequest) -> _Conversation:
         adapter = await self._adapters.of(body.model, body.adapter)
+        chat = self._adapters.chat(adapter) or self._chat
         tools = [t.as_shown() for t in body.offered]
         if tools:
             if body.grammar:
@@ -117,35 +119,38 @@ class Completions:
                     "Give a response_format instead, or set tool_choice to none.",
                     "bad_response_format",
                 )
-            check_tools(self._chat.format)
-        turns = turns_of(self._chat.format, body.messages)
-        extra = variables_of(self._chat.format, body.chat_template_kwargs, body.reasoning_effort)
-        prompt = await self._chat.render(turns, tools or None, extra)
-        return _Conversation(adapter, tools, turns, extra, prompt)
+            check_tools(chat.format)
+        turns = turns_of(chat.format, body.messages)
+        extra = variables_of(chat.format, body.chat_template_kwargs, body.reasoning_effort)
+        prompt = await chat.render(turns, tools or None, extra)
+        return _Conversation(adapter, chat, tools, turns, extra, prompt)
 
     async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
         given = await self._rendered(body)
-        tools, turns, prompt = given.tools, given.turns, given.prompt
-        form = answer_constraint(self._chat.format, body.constraint(), prompt)
+        chat, tools, turns, prompt = given.chat, given.tools, given.turns, given.prompt
+        form = answer_constraint(chat.format, body.constraint(), prompt.text)
         if tools:
             several = body.parallel_tool_calls
-            form = tool_constraint(self._chat.format, tools, body.demanded, several=several, prompt=prompt, answer=form)
+            form = tool_constraint(chat.format, tools, body.demanded, several=several, prompt=prompt.text, answer=form)
         grammar = await self._forms.grammar_of(form, caller.client)
         dropped = 0
         if body.truncate == "oldest":
-            again = functools.partial(self._chat.render, turns, tools or None, given.extra)
+            again = functools.partial(chat.render, turns, tools or None, given.extra)
             prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
-        source: Call = {"op": "generate", "text": prompt, "add_special": False}
         choices = []
         for index in range(body.n):
-            choice = self._choice(body, index, source, turns, given.adapter, grammar, body.alternatives, caller)
+            choice = self._choice(
+                body, index, prompt.source(), turns, given.adapter, grammar, body.alternatives, caller
+            )
             choice.reader = AnswerReader(
-                self._chat.format,
-                prompt=prompt,
+                chat.format,
+                prompt=prompt.text,
                 tools=tools,
                 several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,
             )
+            choice.call["sizes"] = choice.reader.thinks
+            choice.record.reader = choice.reader
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
         return choices
@@ -272,15 +277,6 @@ class Completions:
             if (reader := choice.reader) is not None:
                 read, end = reader.feed("".join(choice.record.text)), reader.finish(cut=events.was_cut(choice.result))
                 choice.answer = Delta(read.pieces + end.pieces)
-                await self._count_reasoning(choice)
-
-    async def _count_reasoning(self, choice: Choice) -> None:
-        """Count what was thought, as the tokenizer counts its text: an engine does not know what is thinking."""
-        if choice.reader is not None and choice.reader.thought:
-            # The answer is there; it is not lost where an engine dies before it counted.
-            with contextlib.suppress(LlmopsError):
-                thought = await self._tokens_of(choice.reader.thought)
-                choice.reasoning_tokens = min(thought, count(choice.result["completion_tokens"]))
 
     async def _stream(self, teller: Teller, choices: list[Choice], caller: Caller) -> AsyncIterator[bytes]:
         """A stream; all that is there is written at once, so a slow reader costs few writes."""
@@ -289,8 +285,6 @@ class Completions:
             with self._generator.admitted(caller.client, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
-                        if messages[-1]["event"] == "done":
-                            await self._count_reasoning(choice)
                         opened = b"" if begun else teller.opened(messages)
                         if out := opened + teller.stream(choice, messages):
                             begun = True
@@ -303,8 +297,8 @@ class Completions:
             yield teller.failed(error)
 
     async def _drop_oldest(
-        self, turns: list[ChatMessage], prompt: str, again: Callable[[], Awaitable[str]], wanted: int
-    ) -> tuple[str, int]:
+        self, turns: list[ChatMessage], prompt: Prompt, again: Callable[[], Awaitable[Prompt]], wanted: int
+    ) -> tuple[Prompt, int]:
         """Drop the oldest turns after the system's until the prompt and a quarter of the context fit.
 
         ``again`` renders the turns that are left; ``wanted`` is how many tokens the answer may have.

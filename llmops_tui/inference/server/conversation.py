@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from llmops_tui import chat_format
-from llmops_tui.chat_format import CallFormat
+from llmops_tui.chat_format import CallFormat, ControlTexts, Rendered, own_variables
 from llmops_tui.inference.constraints import Form, ToolRecord, schema_of
-from llmops_tui.inference.engine_wire import EngineInfo
+from llmops_tui.inference.engine_wire import Call, EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.served_format import ServedFormat, format_of
 from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
 from llmops_tui.inference.wire import ChatMessage, ToolCall
 
 
-class ChatTemplate:
-    """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them."""
+@dataclass(frozen=True)
+class Prompt(Rendered):
+    """A conversation as the model gets it: the template's text, and what of it may be no control token."""
 
-    def __init__(self, template: str | None, facts: Callable[[], Awaitable[EngineInfo]]) -> None:
+    def source(self) -> Call:
+        """What the engine is to go on from, as a part of a call: it begins as the vocabulary wants texts to begin."""
+        return {"op": "generate", "text": self.text, "plain": list(self.plain), "add_special": False, "begins": True}
+
+
+class ChatTemplate:
+    """Renders conversations with a model's template; ``facts`` are the engine's, its special tokens among them.
+
+    Texts of control tokens within messages are text, unless ``special_in_content`` is set.
+    """
+
+    def __init__(
+        self,
+        template: str | None,
+        facts: Callable[[], Awaitable[EngineInfo]],
+        *,
+        special_in_content: bool = False,
+    ) -> None:
         self.format = format_of(template)
         self._facts = facts
+        self._special_in_content = special_in_content
+        self._controls = ControlTexts(())
+        self._read: list[str] | None = None
         self._renderer = TemplateRenderer()
 
     async def render(
@@ -31,7 +54,7 @@ class ChatTemplate:
         turns: Sequence[ChatMessage],
         tools: Sequence[ToolRecord] | None = None,
         extra: Variables | None = None,
-    ) -> str:
+    ) -> Prompt:
         """The prompt of a conversation, once the model is loaded; ``extra`` are further variables of the template.
 
         Raises:
@@ -39,6 +62,10 @@ class ChatTemplate:
             LlmopsError: the model could not be loaded.
         """
         info = await self._facts()
+        if self._read is not (controls := info.get("controls")) and not self._special_in_content:
+            # Of an engine that was started again they are the same, read anew.
+            written = [mark for mark in info.get("marks", ()) if mark in self.format.template]
+            self._read, self._controls = controls, ControlTexts([*(controls or ()), *written])
         context: Variables = (extra or {}) | {
             "tools": tools,
             "add_generation_prompt": True,
@@ -47,14 +74,20 @@ class ChatTemplate:
         }
         return await asyncio.to_thread(self._rendered, turns, context)
 
-    def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> str:
+    def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> Prompt:
         given: Sequence[Mapping[str, object]] = turns
         chat = self.format.as_read
         if chat is not None:
             given = chat_format.as_wanted(chat, turns)
             if chat.needs_tools and context["tools"] is None:
                 context["tools"] = []
-        return self._renderer.render(self.format.template, context | {"messages": given}, "chat")
+            context = own_variables.values(chat.own, context["tools"]) | context
+
+        def render(whole: Mapping[str, object]) -> str:
+            return self._renderer.render(self.format.template, whole, "chat")
+
+        found = chat_format.rendered(render, context | {"messages": given}, self._controls, self.format.visible)
+        return Prompt(found.text, found.plain)
 
     def close(self) -> None:
         """End the template process."""
@@ -142,6 +175,21 @@ class Piece:
     apart: bool = False
 
 
+@dataclass(frozen=True)
+class Apart:
+    """A whole answer as the model wrote it, without its thinking; ``spans`` are the characters that are thinking."""
+
+    answer: str
+    thinking: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
+
+    def tokens(self, written: str, sizes: Sequence[int]) -> int:
+        """How many tokens are thinking, of a whole answer whose tokens have so many bytes."""
+        bounds = [(len(written[:start].encode()), len(written[:end].encode())) for start, end in self.spans]
+        starts = itertools.accumulate(sizes, initial=0)
+        return sum(any(begin <= at < end for begin, end in bounds) for at, _ in zip(starts, sizes, strict=False))
+
+
 @dataclass
 class Delta:
     """What a piece of text turned out to be, in its order."""
@@ -183,16 +231,32 @@ class AnswerReader:
         required: bool = False,
     ) -> None:
         answers = chat.answers if tools else replace(chat.answers, calls=None)
-        self._reader = chat_format.AnswerReader(answers, tools, opening=chat.opening_of(prompt))
+        opening = chat.opening_of(prompt)
+        self._new = functools.partial(chat_format.AnswerReader, answers, tools, opening=opening)
+        self._reader = self._new()
+        self.thinks = answers.thinking is not None
+        """Whether answers may have thinking."""
+        self._id_length = answers.calls.id_length if answers.calls is not None else 0
         self._marked = answers.calls is not None and bool(answers.calls.begin)
         self._several = several
         self._required = required
         self._calls = 0
         self._said = self._parted = False
-        self.thought = ""
-        """All reasoning so far."""
         self.broken_off = False
         """Whether the answer, which is over, ended within a call, or without the one it had to make."""
+
+    def apart(self, written: str) -> Apart:
+        """A whole answer, or what there is of it, taken apart; what was fed so far does not count."""
+        if not self.thinks:
+            return Apart(written)
+        reader = self._new()
+        events = reader.push(written) + reader.finish(cut=True)
+        spans = tuple(reader.thoughts)
+        if not spans:
+            return Apart(written)
+        edges = [0, *(edge for span in spans for edge in span), len(written)]
+        rest = "".join(written[edges[n] : edges[n + 1]] for n in range(0, len(edges), 2))
+        return Apart(rest.lstrip(), "".join(event.text for event in events if event.kind == "thinking"), spans)
 
     def feed(self, text: str) -> Delta:
         """Take text in; returns what is certain now."""
@@ -209,7 +273,6 @@ class AnswerReader:
         for event in events:
             if event.kind == "thinking":
                 delta.pieces.append(Piece("reasoning", event.text))
-                self.thought += event.text
                 self._parted = self._said
             elif event.call is not None:
                 self._take(event.call, delta)
@@ -223,12 +286,16 @@ class AnswerReader:
                     delta.pieces.append(Piece("content", event.text))
         return delta
 
+    def _new_id(self) -> str:
+        # Some templates take ids of one length alone.
+        return secrets.token_hex(self._id_length)[: self._id_length] or f"call_{secrets.token_hex(12)}"
+
     def _take(self, call: chat_format.Call, delta: Delta) -> None:
         if self._calls and not self._several:
             return
         made: ToolCall = {
             "index": self._calls,
-            "id": call.id or f"call_{secrets.token_hex(12)}",
+            "id": call.id or self._new_id(),
             "type": "function",
             "function": {"name": call.name, "arguments": call.as_json},
         }

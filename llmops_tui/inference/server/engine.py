@@ -16,7 +16,7 @@ from llmops_tui.workspace.layout import Workspace
 def make_engine(options: ServerOptions) -> EngineProcess:
     """The engine's process, not started yet; what it had to leave out is told in the workspace.
 
-    The chat template is read here: the engine has to know which control tokens are part of answers.
+    The chat template is read while it starts: it has to know which control tokens are part of answers before it gives any.
     """
     workspace = Workspace(Path(options.workspace))
 
@@ -29,9 +29,9 @@ def make_engine(options: ServerOptions) -> EngineProcess:
         {
             **cast("EngineStart", part(EngineSettings, options)),
             "path": options.path,
-            "visible": format_of(options.chat_template).visible,
         },
         workspace.logs / f"engine-{options.model}.log",
         hang_seconds=options.hang_seconds,
         news=tell,
+        visible=lambda: format_of(options.chat_template).visible,
     )

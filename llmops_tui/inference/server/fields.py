@@ -178,6 +178,7 @@ MESSAGE = Rules(
     idle={
         "annotations": "citations beside an answer's text, which are no part of it",
         "logprobs": "figures of an answer's tokens",
+        "parsed": "what a client read from the content, which is there as well",
         "provider_specific_fields": "what another provider's answer had beside the text",
         "cache_control": "where a provider's cache ends; here that is found out from the tokens",
     },
@@ -192,4 +193,5 @@ PART = Rules(
     idle=dict(MESSAGE.idle) | {"prompt_cache_breakpoint": "as cache_control"},
 )
 CALL = Rules(idle={"index": "the place of a call among those of a stream; they are in a list here"})
+CALLED = Rules(idle={"parsed_arguments": "what a client read from the arguments, which are there as well"})
 TOOL = Rules(idle={"cache_control": MESSAGE.idle["cache_control"]})

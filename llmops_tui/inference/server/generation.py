@@ -38,6 +38,8 @@ class Choice:
     echoing: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     given: list[TokenRecord] = field(default_factory=list)
     tokens: list[TokenRecord] = field(default_factory=list)
+    # Bytes of each token of an answer that may have thinking.
+    sizes: list[int] = field(default_factory=list)
     result: Generated = field(default_factory=lambda: Generated(finish_reason=""))
     calls: list[ToolCall] = field(default_factory=list)
     # The whole answer, read, where it was not told while it came.
@@ -186,11 +188,19 @@ class Generator:
                     if len(messages) > 1:
                         yield messages[:-1]
                     choice.result = cast("Generated", last["result"])
+                    self._count_thinking(choice)
                     choice.kept = True
                     await self._keep(record, choice.result)
                     yield [last]
                     return
                 yield messages
+
+    @staticmethod
+    def _count_thinking(choice: Choice) -> None:
+        if choice.reader is not None:
+            written = "".join(choice.record.text)
+            choice.reasoning_tokens = choice.reader.apart(written).tokens(written, choice.sizes)
+            choice.result["reasoning_tokens"] = choice.reasoning_tokens
 
     def _take(self, choice: Choice, messages: Messages) -> None:
         record = choice.record
@@ -199,6 +209,7 @@ class Generator:
                 record.first_at = record.first_at or time.monotonic()
                 record.text.append(message["text"])
                 choice.tokens += message.get("tokens", ())
+                choice.sizes += message.get("sizes", ())
             elif message["event"] == "scored":
                 choice.given += message["tokens"]
 

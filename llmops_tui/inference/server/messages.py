@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import ConfigDict, Field, PlainValidator, field_validator, model_validator
@@ -18,6 +19,8 @@ _TEXT_OF = {"text": "text", "input_text": "text", "output_text": "text", "refusa
 
 
 class _CalledFunction(Checked):
+    rules: ClassVar[Rules] = fields.CALLED
+
     name: Annotated[str, Field(min_length=1, max_length=128)]
     # A text of JSON as OpenAI has it, or an object, as many templates want it.
     arguments: str | dict[str, Any] = "{}"
@@ -128,20 +131,48 @@ class Tool(Checked):
 NAMED = "function:"
 
 
-def _choice(value: Any) -> str:
-    """``tool_choice`` as one word: ``none``, ``auto``, ``required``, or the function's name behind :data:`NAMED`."""
+@dataclass(frozen=True)
+class Chosen:
+    """Which tools may or must be called.
+
+    Attributes:
+        word: ``none``, ``auto``, ``required``, or the one function's name behind :data:`NAMED`.
+        among: the names of those that may be called, where not all of the request may.
+    """
+
+    word: str
+    among: tuple[str, ...] | None = None
+
+
+_NAMING = '{"type": "function", "function": {"name": …}}'
+
+
+def _choice(value: Any) -> Chosen:
+    """``tool_choice`` as chat completions have it."""
     if isinstance(value, str):
         if value not in {"none", "auto", "required"}:
-            refuse(
-                "", f"{value[:40]!r} is none of none, auto, required", 'Or {"type": "function", "function": {"name"}}.'
-            )
-        return value
+            refuse("", f"{value[:40]!r} is none of none, auto, required", f"Or {_NAMING}.")
+        return Chosen(value)
+    if not isinstance(value, dict) or value.get("type") != "allowed_tools":
+        return Chosen(NAMED + _named(value))
+    Rules().sift(value, {"type", "allowed_tools"})
+    allowed = value.get("allowed_tools")
+    if not isinstance(allowed, dict) or allowed.get("mode") not in {"auto", "required"}:
+        refuse("allowed_tools.mode", "is neither auto nor required")
+    Rules().sift(allowed, {"mode", "tools"}, "allowed_tools.")
+    tools = allowed.get("tools")
+    if not isinstance(tools, list) or not tools:
+        refuse("allowed_tools.tools", "must be a list of the tools that may be called", f"Each is {_NAMING}.")
+    return Chosen(allowed["mode"], tuple(_named(tool, f"allowed_tools.tools[{n}].") for n, tool in enumerate(tools)))
+
+
+def _named(value: Any, at: str = "") -> str:
     function = value.get("function") if isinstance(value, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or value.get("type") != "function":
-        refuse("", 'must be none, auto, required or {"type": "function", "function": {"name": …}}')
-    Rules().sift(value, {"type", "function"})
-    Rules().sift(function, {"name"}, "function.")
-    return NAMED + str(function["name"])
+        refuse(at.removesuffix("."), f"must be {_NAMING}" if at else f"must be none, auto, required or {_NAMING}")
+    Rules().sift(value, {"type", "function"}, at)
+    Rules().sift(function, {"name"}, f"{at}function.")
+    return str(function["name"])
 
 
-ToolChoice = Annotated[str, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])]
+ToolChoice = Annotated[Chosen, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.engine_wire import Generated
+from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.events import RequestRecord
 
@@ -23,6 +24,8 @@ class Record:
     started: float = field(default_factory=time.monotonic)
     first_at: float | None = None
     text: list[str] = field(default_factory=list)
+    reader: AnswerReader | None = None
+    """What takes a chat's answer apart."""
 
     def ended(self, result: Generated) -> RequestRecord:
         """The whole record; times as the server saw them where the engine told none."""
@@ -32,7 +35,10 @@ class Record:
             times["ttft_ms"] = (self.first_at - self.started) * 1000
         if result["finish_reason"] == "cancelled":
             times["completion_tokens"] = len(self.text)
-        return {**self.body, **times, **result, "output": "".join(self.text)}
+        said: RequestRecord = {"output": "".join(self.text)}
+        if self.reader is not None and (apart := self.reader.apart(said["output"])).spans:
+            said = {"output": apart.answer, "thinking": apart.thinking}
+        return {**self.body, **times, **result, **said}
 
 
 class EventWriter:

@@ -132,7 +132,10 @@ class _GenerationRequest(Checked):
         given = {"temperature": 1.0, "max_tokens": self.default_max_tokens} | {
             k: v for k, v in given.items() if v is not None
         }
-        # As llama-server has it: a negative number of tokens to keep keeps all, and the seed -1 is any.
+        # As llama-server has it: -1 tokens are as many as there is room for, a negative number of tokens to keep keeps all,
+        # and the seed -1 is any.
+        if given["max_tokens"] == -1:
+            given["max_tokens"] = _LONGEST
         given["top_k"] = max(0, given.get("top_k", 0))
         seed = given.get("seed", -1)
         # OpenAI allows any integer of 64 bits as a seed; ours have 32.
@@ -146,7 +149,7 @@ class ChatRequest(_GenerationRequest):
     rules: ClassVar[Rules] = fields.CHAT
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
-    max_completion_tokens: Annotated[int, Field(ge=0, le=_LONGEST)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=-1, le=_LONGEST)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
@@ -161,29 +164,34 @@ class ChatRequest(_GenerationRequest):
             refuse("top_logprobs", "has no meaning without logprobs", "Set logprobs to true.")
         if self.max_tokens is not None and self.max_completion_tokens not in {None, self.max_tokens}:
             refuse("max_completion_tokens", "is another number than max_tokens, its older name", "Leave one out.")
-        wanted, names = self.tool_choice, [t.function.name for t in self.tools or ()]
+        names = [t.function.name for t in self.tools or ()]
         if (again := next((n for n, name in enumerate(names) if name in names[:n]), None)) is not None:
             told = f"another tool has the name {names[again]!r}, so a call would not say which is meant"
             refuse(f"tools[{again}].function.name", told, "Give each a name of its own.")
-        if wanted not in {None, "none", "auto"} and not names:
+        choice = self.tool_choice
+        if choice is not None and not names and (choice.among or choice.word not in {"none", "auto"}):
             refuse("tool_choice", "no tool can be called where there are no tools", "Give tools, or leave it out.")
-        if wanted is not None and wanted.startswith(NAMED) and wanted.removeprefix(NAMED) not in names:
-            told = f"names no tool of the request: {wanted.removeprefix(NAMED)[:100]!r}"
+        meant = [self.demanded or ""] if choice is None or choice.among is None else choice.among
+        if (unknown := next((name for name in meant if name and name not in names), None)) is not None:
+            told = f"names no tool of the request: {unknown[:100]!r}"
             refuse("tool_choice", told, f"There are: {', '.join(names)[:300]}.", "tool_unknown")
         return self
 
     @property
     def offered(self) -> list[Tool]:
-        """The tools that may be called."""
-        return self.tools or [] if self.tool_choice != "none" else []
+        """The tools that may be called; no others are shown to the model."""
+        choice = self.tool_choice
+        if choice is None or choice.word == "none":
+            return [] if choice is not None else self.tools or []
+        return [t for t in self.tools or () if choice.among is None or t.function.name in choice.among]
 
     @property
     def demanded(self) -> str | None:
         """The tool that has to be called; empty for any of them, none where the model chooses whether."""
         choice = self.tool_choice
-        if choice is None or choice in {"none", "auto"}:
+        if choice is None or choice.word in {"none", "auto"}:
             return None
-        return "" if choice == "required" else choice.removeprefix(NAMED)
+        return "" if choice.word == "required" else choice.word.removeprefix(NAMED)
 
     def sampling(self, offset: int = 0) -> SamplingParameters:
         """As for all requests; ``max_completion_tokens`` is the newer name of ``max_tokens``."""

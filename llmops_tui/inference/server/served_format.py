@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from llmops_tui.chat_format import CallFormat, ChatFormat, Marks, Thinking, read_format
+from llmops_tui.chat_format import ChatFormat, Marks, read_format
+from llmops_tui.chat_format.families.mentioned import with_mentioned
 from llmops_tui.chat_format.marks import is_mark, tokens
-from llmops_tui.chat_format.record import Gap
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.kept_formats import KeptFormats
 from llmops_tui.inference.template_renderer import TemplateRenderer
 
 # A model without a template of its own still has to be talked to; this is the plainest form.
 _PLAIN_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
-# Only for templates that show marks and do not write them: those that have tools and no calls, or only mention thinking.
-_THINKING = (("<think>", "</think>"), ("<|START_THINKING|>", "<|END_THINKING|>"), ("[THINK]", "[/THINK]"))
-_CALLS = (
-    ("<tool_call>", CallFormat("object", Marks(), ("<tool_call>\n", Gap("arguments"), "\n</tool_call>"), "\n")),
-    ("[TOOL_CALLS]", CallFormat("object", Marks("[TOOL_CALLS]"), ("", Gap("arguments"), ""), ", ", listed=True)),
-    (
-        "<|python_tag|>",
-        CallFormat("object", Marks(), ("<|python_tag|>", Gap("arguments"), ""), arguments_key="parameters"),
-    ),
-    ("", CallFormat("object", Marks(), ("", Gap("arguments"), ""), arguments_key="parameters", parallel=False)),
-)
 
 
 def template_of(template: str | None) -> str:
     """A model's template, or the plainest one where it has none."""
     return template or _PLAIN_TEMPLATE
+
+
+def mentions(template: str, word: str) -> bool:
+    """Whether a template's source has a word, such as the name of a variable."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", template) is not None
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class ServedFormat:
 
     def mentions(self, word: str) -> bool:
         """Whether the template's source has a word, such as the name of a variable or of a message's field."""
-        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.template) is not None
+        return mentions(self.template, word)
 
     def quotes(self, word: str) -> bool:
         """Whether the template's source has a word as a text of its own, such as a role that it compares with."""
@@ -87,22 +82,21 @@ class ServedFormat:
 def format_of(template: str | None) -> ServedFormat:
     """What a template says; takes half a second for each new one, so it is never asked for first where requests wait.
 
-    The tokens that begin and end a text are stood in for: no answer has them.
+    What was read once is kept on disk. The tokens that begin and end a text are stood in for: no answer has them.
     """
     source = template_of(template)
+    kept = KeptFormats()
+    if (known := kept.find(source)) is not None:
+        return ServedFormat(source, with_mentioned(known), read=True)
     renderer = TemplateRenderer()
     try:
         found, read = _read(source, renderer), True
+        kept.keep(found)
     except LlmopsError:
         found, read = ChatFormat(source, Marks(), Marks(), ()), False
     finally:
         renderer.close()
-    if found.calls is None and re.search(r"\btools\b", source) is not None:
-        found = replace(found, calls=next(calls for mark, calls in _CALLS if mark in source))
-    if found.thinking is None:
-        marks = next((Marks(*pair) for pair in _THINKING if pair[1] in source), None)
-        found = replace(found, thinking=Thinking("", marks, past=True) if marks else None)
-    return ServedFormat(source, found, read)
+    return ServedFormat(source, with_mentioned(found), read)
 
 
 def _read(source: str, renderer: TemplateRenderer) -> ChatFormat:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from llmops_tui.chat_format import switches
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.messages import Message
 from llmops_tui.inference.server.served_format import ServedFormat
@@ -65,33 +65,78 @@ def variables_of(chat: ServedFormat, given: Variables, effort: str | None) -> Va
         FieldRefusedError: one is unknown to the template, or the server's to set; or the model thinks, and its template
             has no such level.
     """
+    named: Variables = {}
     for name, value in given.items():
         at = f"chat_template_kwargs.{name[:60]}"
         if name in _OURS:
             raise FieldRefusedError(at, "this variable is set from the request", "Leave it out.")
-        # A variable that is not there is false to a template.
-        if value and not chat.mentions(name):
+        if chat.mentions(name):
+            named[name] = value
+        elif name in switches.TRUTHS and isinstance(value, bool):
+            named |= _turned(chat, value, at)
+        elif value:
             raise FieldRefusedError(at, "the model's chat template has no such variable", "Leave it out.")
-    if effort is None or chat.mentions("reasoning_effort"):
-        return given if effort is None else {"reasoning_effort": effort} | given
-    if effort == "none" and chat.mentions("enable_thinking"):
-        return {"enable_thinking": False} | given
-    # A model that does not think makes no effort, and the medium one is what it makes by itself.
-    if chat.answers.thinking is not None and effort != "medium":
-        raise FieldRefusedError(
-            "reasoning_effort",
-            f"this model thinks, and its chat template knows no {effort!r}",
-            "Leave it out.",
-            "unsupported_parameter",
+    # A variable that is not there is false to a template.
+    return named if effort is None else _of_effort(chat, effort) | named
+
+
+def _turned(chat: ServedFormat, on: bool, at: str) -> Variables:
+    """What turns thinking on or off, asked for by the name that another family has for it."""
+    switch = next((one for one in chat.answers.switches if not one.levels), None)
+    if switch is not None:
+        return {switch.variable: on}
+    if not on and (off := _off(chat)):
+        return off
+    if on != (chat.answers.thinking is not None):
+        told = (
+            "this model thinks, and its chat template has no switch for that" if not on else "this model does not think"
         )
-    return given
+        raise FieldRefusedError(at, told, "Leave it out.")
+    return {}
+
+
+def _off(chat: ServedFormat) -> Variables:
+    """What turns thinking off; nothing where the template cannot."""
+    for switch in chat.answers.switches:
+        word = next((word for word in switch.levels if switches.is_off(word)), None)
+        if word is not None:
+            return {switch.variable: word}
+        if not switch.levels:
+            return {switch.variable: False}
+    return {}
+
+
+def _of_effort(chat: ServedFormat, effort: str) -> Variables:
+    """The template's own setting for an effort as OpenAI names them."""
+    found = chat.answers.switches
+    levels = next((switch for switch in found if switch.levels and switch.variable.endswith("effort")), None)
+    if levels is not None and effort in levels.levels:
+        on = next((one.variable for one in found if not one.levels), None)
+        return {levels.variable: effort} | ({on: True} if on is not None and not switches.is_off(effort) else {})
+    least = effort == "none" or (effort == "minimal" and levels is None)
+    if least and (off := _off(chat)):
+        return off
+    # A model that does not think makes no effort, and the medium one is what it makes by itself.
+    if (chat.answers.thinking is None and not found) or effort == "medium":
+        return {}
+    known = list(levels.levels) if levels is not None else []
+    known += ["none"] if _off(chat) and "none" not in known else []
+    raise FieldRefusedError(
+        "reasoning_effort",
+        f"this model thinks, and its chat template knows no {effort!r}",
+        f"It knows {', '.join([*known, 'medium' if 'medium' not in known else '']).strip(', ')}."
+        if known
+        else "Leave it out.",
+        "unsupported_parameter",
+    )
 
 
 def thinking_switched(chat: ServedFormat, *, on: bool) -> Variables | None:
     """The variable with which a template has its model think or not; none where it has no such variable."""
-    wanted = {"true", '"enabled"'} if on else {"false", '"disabled"', '"none"'}
+    if not on:
+        return _off(chat) or None
     for switch in chat.answers.switches:
-        for value, _ in switch.prompts:
-            if value in wanted:
-                return {switch.variable: json.loads(value)}
-    return {"enable_thinking": on} if chat.mentions("enable_thinking") else None
+        word = next((word for word in ("enabled", "on") if word in switch.levels), None)
+        if word is not None or not switch.levels:
+            return {switch.variable: word or True}
+    return None

@@ -64,12 +64,15 @@ class Texts:
     async def tokenize(self, request: Request) -> Response:
         """``POST /tokenize``."""
         body = await read_body(request, schemas.TokenizeRequest)
-        await self._adapters.of(body.model, "")
+        adapter = await self._adapters.of(body.model, "")
         text = body.content if body.content is not None else body.prompt or ""
+        call: Call = {"op": "tokenize", "text": text}
         if body.messages is not None:
-            turns = turns_of(self._chat.format, body.messages)
-            text = await self._chat.render(turns, None, {})
-        call: Call = {"op": "tokenize", "text": text, "add_special": body.special, "parse_special": body.parse_special}
+            # As an answer to the conversation would be asked for.
+            chat = self._adapters.chat(adapter) or self._chat
+            prompt = await chat.render(turns_of(chat.format, body.messages), None, {})
+            call, text = {**prompt.source(), "op": "tokenize"}, prompt.text
+        call |= {"add_special": body.special, "parse_special": body.parse_special}
         longest = (await self._engine.facts())["n_ctx"]
         return await _in_parts(request, self._tokens(call, {"text": text, "max_model_len": longest}))
 

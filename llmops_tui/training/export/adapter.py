@@ -47,8 +47,12 @@ def read_adapter(folder: Path) -> list[Delta]:
     return deltas(config, {name: read(weights, name) for name in read_tensors(weights)})
 
 
-def write_adapter_gguf(family: Family, changes: list[Delta], target: Path, name: str) -> None:
+def write_adapter_gguf(
+    family: Family, changes: list[Delta], target: Path, name: str, template: str | None = None
+) -> None:
     """Write an adapter that llama.cpp loads beside the base's GGUF, whatever that is quantized to.
+
+    It carries the chat ``template`` that it was trained with, where that is not the base's.
 
     llama.cpp scales each module by ``adapter.lora.alpha / rank``. One alpha is written, so a module that is scaled
     otherwise has the difference in its B. Values stay 32 bits wide: nothing is lost of what was trained.
@@ -60,6 +64,8 @@ def write_adapter_gguf(family: Family, changes: list[Delta], target: Path, name:
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
     writer.add_name(name)
     writer.add_file_type(int(gguf.LlamaFileType.ALL_F32))
+    if template is not None:
+        writer.add_chat_template(template)
     for change in changes:
         b = family.rows(change.module + ".weight", change.b)
         factor = change.scale * change.rank / alpha
@@ -85,7 +91,8 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
     try:
         family = Family(str(base.header["architecture"]), _config(base.path))
         scratch = store.workspace.models / f".{run.name}.gguf.part"
-        write_adapter_gguf(family, read_adapter(adapter), scratch, run.name)
+        template = run.recipe.template(base.header.get("chat_template"))
+        write_adapter_gguf(family, read_adapter(adapter), scratch, run.name, template)
     except InputRefusedError as error:
         # The adapter itself is good; only this form of it cannot be made.
         return result | {"model": None, "without_gguf": error.told}

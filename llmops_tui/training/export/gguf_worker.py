@@ -1,6 +1,6 @@
 """The process that evaluates given tokens with a GGUF model: ``RUNG MODEL ADAPTER|- REQUEST.json ANSWER.npz``.
 
-The request is ``{"texts", "prompts", "answers", "limit"}``; the answer has for each text its token ids, for each prompt
+The request is ``{"texts", "prompts", "answers", "limit", "ends"}``; the answer has for each text its token ids, for each prompt
 the ids of its greedy continuation, and for each prompt with its answer the log-probabilities over the vocabulary where
 the answer's tokens are predicted. Everything is computed with a 32-bit cache: this measures the model, not the speed-ups.
 """
@@ -78,14 +78,14 @@ class GgufModel:
         found = self.lib.llama_get_logits(self.context)
         return np.ctypeslib.as_array(found, shape=(len(ids), self.size)).copy()
 
-    def greedy(self, ids: list[int], limit: int) -> list[int]:
-        """The likeliest continuation, up to what ends it."""
+    def greedy(self, ids: list[int], limit: int, ends: list[int]) -> list[int]:
+        """The likeliest continuation, up to what ends it: one of the model's own tokens for that, or of ``ends``."""
         made: list[int] = []
         logits = self.logits(ids, 0, fresh=True)[-1]
         while len(made) < limit:
             token = int(logits.argmax())
             made.append(token)
-            if self.lib.llama_vocab_is_eog(self.vocab, token):
+            if token in ends or self.lib.llama_vocab_is_eog(self.vocab, token):
                 break
             logits = self.logits([token], len(ids) + len(made) - 1, fresh=False)[-1]
         return made
@@ -104,7 +104,7 @@ def main() -> int:
         for i, text in enumerate(request["texts"]):
             found[f"tokens{i}"] = np.array(loaded.tokenize(text), np.int64)
         for i, (prompt, answer) in enumerate(pairs):
-            found[f"greedy{i}"] = np.array(loaded.greedy(prompt, request["limit"]), np.int64)
+            found[f"greedy{i}"] = np.array(loaded.greedy(prompt, request["limit"], request["ends"]), np.int64)
             if answer:
                 logits = loaded.logits(prompt + answer[:-1], 0, fresh=True)[len(prompt) - 1 :]
                 top = logits.max(axis=1, keepdims=True)

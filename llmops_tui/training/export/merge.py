@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
@@ -20,6 +21,15 @@ from llmops_tui.training.export.families import Delta, Family
 from llmops_tui.training.export.tensors import Array
 
 Progress = Callable[[float, str], None]
+_TEMPLATE = gguf.Keys.Tokenizer.CHAT_TEMPLATE
+
+
+@dataclass(frozen=True)
+class Carried:
+    """The chat template that a model was trained with, and the token that ends its answers, where that is one alone."""
+
+    template: str
+    end: int | None
 
 
 def merge_gguf(
@@ -30,11 +40,13 @@ def merge_gguf(
     name: str,
     progress: Progress,
     weights: Path | None = None,
+    chat: Carried | None = None,
 ) -> None:
     """Write ``target``: the base's GGUF with an adapter's changes added, in 16 bits (norms and biases in 32).
 
     Metadata and tokenizer are the base's own. Its tensors are dequantized; where ``weights`` is the safetensors folder it
-    was made of, they come from there, and nothing of an earlier quantization is left in the result.
+    was made of, they come from there, and nothing of an earlier quantization is left in the result. ``chat`` is the
+    template that was trained with, where that is not the base's.
 
     Raises:
         InputRefusedError: the adapter belongs to another model.
@@ -49,7 +61,15 @@ def merge_gguf(
         )
     whole = _places_of(family, weights) if weights is not None else {}
     writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[family.architecture])
-    copy_metadata(reader, writer, {"general.name": name, "general.file_type": int(gguf.LlamaFileType.MOSTLY_F16)})
+    changes_of_header: dict[str, str | int] = {
+        "general.name": name,
+        "general.file_type": int(gguf.LlamaFileType.MOSTLY_F16),
+    }
+    if chat is not None:
+        changes_of_header[_TEMPLATE] = chat.template
+        if chat.end is not None:
+            changes_of_header[gguf.Keys.Tokenizer.EOT_ID] = chat.end
+    copy_metadata(reader, writer, changes_of_header)
 
     def values() -> Iterator[Array]:
         for number, tensor in enumerate(reader.tensors):
@@ -102,6 +122,9 @@ def copy_metadata(reader: gguf.GGUFReader, writer: gguf.GGUFWriter, changes: Map
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name == gguf.Keys.General.ARCHITECTURE:
             continue
+        if _TEMPLATE in changes and field.name.startswith((f"{_TEMPLATE}.", f"{_TEMPLATE}s")):
+            # Variants of the template that is replaced.
+            continue
         kind = field.types[0]
         inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
         value = field.contents() if field.name not in changes else changes[field.name]
@@ -126,8 +149,13 @@ def write(writer: gguf.GGUFWriter, shapes: list[tuple[str, tuple[int, ...]]], va
     writer.close()
 
 
-def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: Progress) -> None:
-    """Write a model folder with an adapter's changes added: one safetensors file in bfloat16, everything else copied."""
+def merge_safetensors(
+    changes: list[Delta], base: Path, target: Path, progress: Progress, chat: Carried | None = None
+) -> None:
+    """Write a model folder with an adapter's changes added: one safetensors file in bfloat16, everything else copied.
+
+    ``chat`` is the template that was trained with, where that is not the base's.
+    """
     folder = read_folder(base)
     by_name = {change.module + ".weight": change for change in changes}
     missing = set(by_name) - set(folder.tensors)
@@ -151,3 +179,23 @@ def merge_safetensors(changes: list[Delta], base: Path, target: Path, progress: 
             shutil.copyfile(file, target / file.name)
     config = parse_json(read_regular(target / "config.json"))
     (target / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}, indent=2), encoding="utf-8")
+    if chat is not None:
+        _carry(target, chat)
+
+
+def _carry(target: Path, chat: Carried) -> None:
+    """Put a chat template in the place of all that a folder has, and its end among the tokens that end an answer."""
+    (target / "chat_template.jinja").write_text(chat.template, encoding="utf-8")
+    (target / "chat_template.json").unlink(missing_ok=True)
+    settings = target / "tokenizer_config.json"
+    if settings.is_file():
+        kept = {name: value for name, value in parse_json(read_regular(settings)).items() if name != "chat_template"}
+        settings.write_text(json.dumps(kept, indent=2, ensure_ascii=False), encoding="utf-8")
+    generation = target / "generation_config.json"
+    if chat.end is not None:
+        found = parse_json(read_regular(generation)) if generation.is_file() else {}
+        known = found.get("eos_token_id", parse_json(read_regular(target / "config.json")).get("eos_token_id"))
+        ends = [end for end in (known if isinstance(known, list) else [known]) if end is not None]
+        if chat.end not in ends:
+            body = json.dumps(found | {"eos_token_id": [*ends, chat.end]}, indent=2)
+            generation.write_text(body, encoding="utf-8")

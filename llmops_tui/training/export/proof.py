@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +43,8 @@ class Step:
         perplexity_change: perplexity of the expected answers over that of the reference, less 1.
         stops: answers that end by themselves.
         n: conversations asked.
+        chat_template_sha256: of the chat template that the step is served with.
+        chat_template_kwargs: the variables of the recipe, which the template has as its defaults.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Step:
     stops: int
     n: int
     problems: tuple[str, ...]
+    chat_template_sha256: str = ""
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
@@ -82,8 +86,31 @@ class Answers:
     logprobs: list[Any]
 
 
-def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callable[[float], None]) -> Answers:
-    """Ask a GGUF model, in a process of its own.
+@dataclass(frozen=True)
+class Served:
+    """How a step is served.
+
+    Attributes:
+        chat_template_sha256: of its chat template.
+        chat_template_kwargs: the variables of the recipe.
+        compared: conversations whose tokens were compared with those of training.
+        different: how many of them have others.
+    """
+
+    chat_template_sha256: str = ""
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    compared: int = 0
+    different: int = 0
+
+
+def ask_gguf(
+    model: Path,
+    adapter: Path | None,
+    cases: list[Case],
+    told: Callable[[float], None],
+    ends: Collection[int] = (),
+) -> Answers:
+    """Ask a GGUF model, in a process of its own; ``ends`` are tokens that end an answer beside the model's own.
 
     Raises:
         LlmopsError: ``proof_failed``.
@@ -95,6 +122,7 @@ def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callabl
             "prompts": [c.prompt for c in cases],
             "answers": [c.answer for c in cases],
             "limit": _LIMIT,
+            "ends": sorted(ends),
         }
         request.write_text(json.dumps(body), encoding="utf-8")
         run_native(
@@ -113,10 +141,21 @@ def ask_gguf(model: Path, adapter: Path | None, cases: list[Case], told: Callabl
             )
 
 
-def compare(name: str, reference: Answers, found: Answers, cases: list[Case], ends: set[int], limits: Limits) -> Step:
+def compare(
+    name: str,
+    reference: Answers,
+    found: Answers,
+    cases: list[Case],
+    ends: Collection[int],
+    limits: Limits,
+    served: Served | None = None,
+) -> Step:
     """A step's row of the table."""
-    n = len(cases)
+    n, served = len(cases), served or Served()
     same = sum(tokens == case.prompt for tokens, case in zip(found.tokens, cases, strict=True)) / n
+    if served.compared:
+        # Rendered by its own template, as whoever asks it gets them.
+        same = min(same, 1 - served.different / served.compared)
     greedy = sum(a == b for a, b in zip(reference.greedy, found.greedy, strict=True)) / n
     divergences, expected, before = [], [], []
     for case, p, q in zip(cases, reference.logprobs, found.logprobs, strict=True):
@@ -146,4 +185,5 @@ def compare(name: str, reference: Answers, found: Answers, cases: list[Case], en
         problems.append(f"perplexity changed by {change:+.1%}, more than {limits.perplexity:.0%}")
     if stops < reference_stops:
         problems.append(f"answers that end by themselves: {stops} of {n}, before {reference_stops}")
-    return Step(name, same, greedy, kl, change, stops, n, tuple(problems))
+    carried = served.chat_template_sha256, served.chat_template_kwargs
+    return Step(name, same, greedy, kl, change, stops, n, tuple(problems), *carried)

@@ -47,8 +47,10 @@ def check_folder(path: Path) -> ModelFolder:
     return folder
 
 
-def load_tokenizer(path: Path) -> Any:
+def load_tokenizer(path: Path, template: str | None = None) -> Any:
     """The tokenizer of a model folder, with a padding token that is not the end token where there is one.
+
+    It has the chat ``template`` that is trained with, where that is not the folder's own.
 
     Raises:
         InputRefusedError: ``no_tokenizer``.
@@ -63,7 +65,7 @@ def load_tokenizer(path: Path) -> Any:
         tokenizer_file=str(path / "tokenizer.json"), **special
     )
     tokenizer.pad_token = padding_token(folder, set(tokenizer.get_vocab())) or tokenizer.eos_token
-    tokenizer.chat_template = folder.chat_template
+    tokenizer.chat_template = template or folder.chat_template
     return tokenizer
 
 

@@ -193,7 +193,7 @@ class RunCallback(TrainerCallback):
                 max_new_tokens=self._recipe.evaluation.sample_tokens,
                 use_cache=True,
                 pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=self.tokenizer.eos_token_id,
+                eos_token_id=asked.ends or self.tokenizer.eos_token_id,
             )
         finally:
             model.train(was_training)

@@ -14,20 +14,22 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
-from llmops_tui.models.registry import Model
+from llmops_tui.models.registry import Model, with_adapter
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training.examples import Example, build
 from llmops_tui.training.export.adapter import read_adapter
 from llmops_tui.training.export.conversion import convert
 from llmops_tui.training.export.families import Family
-from llmops_tui.training.export.merge import merge_gguf, merge_safetensors
-from llmops_tui.training.export.proof import LOSSLESS, QUANTIZED, Case, Step, ask_gguf, compare
+from llmops_tui.training.export.merge import Carried, merge_gguf, merge_safetensors
+from llmops_tui.training.export.proof import LOSSLESS, QUANTIZED, Case, Served, Step, ask_gguf, compare
 from llmops_tui.training.export.proof_store import keep_proof
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.export.validation import check_export
-from llmops_tui.training.recipe import changed
+from llmops_tui.training.parity import compare_with_serving, some_rows
+from llmops_tui.training.recipe import Recipe, changed
 from llmops_tui.training.records import Converted, ExportResult
 from llmops_tui.training.runs import Run, RunStore
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.lineage import record_edges
 
 _CASES = 20
@@ -93,6 +95,7 @@ class _Maker:
         config = parse_json(read_regular(self._base.path / "config.json"))
         self._family = Family(str(self._base.header["architecture"]), config)
         self._adapter = run.folder / "adapter"
+        self._chat = carried_by(self._base, run)
 
     def serving(self) -> Model:
         """The base's GGUF; written where there is none."""
@@ -116,7 +119,9 @@ class _Maker:
             self._context,
             self._store,
             name,
-            lambda path, told: merge_gguf(self._family, changes, serving.path, path, name, told, self._base.path),
+            lambda path, told: merge_gguf(
+                self._family, changes, serving.path, path, name, told, self._base.path, self._chat
+            ),
         )
         _edges(self._store, made, "merge", "F16", [serving.sha256, *self._adapter_hash()])
         return made
@@ -149,7 +154,7 @@ class _Maker:
         scratch = target.with_name(f".{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            merge_safetensors(read_adapter(self._adapter), self._base.path, scratch, self._context.report)
+            merge_safetensors(read_adapter(self._adapter), self._base.path, scratch, self._context.report, self._chat)
             scratch.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -183,19 +188,28 @@ def _edges(store: RunStore, made: Model, kind: str, recipe: str, inputs: list[st
     )
 
 
-def cases_of(store: RunStore, run: Run) -> tuple[list[Case], set[int]]:
+def carried_by(base: Model, run: Run) -> Carried | None:
+    """The chat template that a run's results carry; none where that is the base's own."""
+    template = run.recipe.template(base.header.get("chat_template"))
+    if template is None:
+        return None
+    with ModelText(base, template) as text:
+        # The mark behind an answer, where the template has one; the tokenizer's own end is known without.
+        stops = [text.tokenizer.tokens(stop) for stop in text.format.stops if stop in text.format.assistant.after]
+        end = next((tokens[0][0] for tokens in stops if len(tokens) == 1), None)
+        return Carried(template, end)
+
+
+def cases_of(store: RunStore, run: Run, text: ModelText) -> tuple[list[Case], frozenset[int]]:
     """Conversations of the run's own data to compare on, held out ones first, and the ids that end an answer."""
     recipe = changed(run.recipe, {"evaluation.samples": 0, "evaluation.max_rows": _CASES})
-    with ModelText(store.base_of(recipe), recipe.chat_template or None) as text:
-        examples = build(recipe, store.datasets, text, limit=2000)
-        ends = {text.tokenizer.tokens(text.tokenizer.eos)[0][0]} if text.tokenizer.eos else set()
-        cases = []
-        for example in [*examples.held_out, *examples.train][:_CASES]:
-            prompt, answer = _prompt_and_answer(example)
-            if prompt and answer:
-                pieces = text.tokenizer.text_of(prompt)
-                cases.append(Case(pieces, prompt, answer))
-    return cases, ends
+    examples = build(recipe, store.datasets, text, limit=2000)
+    cases = []
+    for example in [*examples.held_out, *examples.train][:_CASES]:
+        prompt, answer = _prompt_and_answer(example)
+        if prompt and answer:
+            cases.append(Case(text.tokenizer.text_of(prompt), prompt, answer))
+    return cases, text.end_ids
 
 
 def _prompt_and_answer(example: Example) -> tuple[list[int], list[int]]:
@@ -218,24 +232,34 @@ def prove(
     """The table of all steps, compared with transformers."""
     from llmops_tui.training.worker.reference import ask
 
-    cases, ends = cases_of(store, run)
-    if not cases or not steps:
-        return []
+    base, recipe = store.base_of(run.recipe), run.recipe
+    with ModelText(base, recipe.template(base.header.get("chat_template"))) as text:
+        cases, ends = cases_of(store, run, text)
+        if not cases or not steps:
+            return []
+        rows = some_rows(recipe, store.datasets)[:_CASES]
+        served = [
+            _served(text, model if adapter is None else with_adapter(model, adapter), recipe, rows)
+            for _, model, adapter, _ in steps
+        ]
     context.report(0, "evaluating the adapter on its base")
-    reference = ask(
-        store.base_of(run.recipe).path,
-        run.folder / "adapter",
-        cases,
-        ends,
-        lambda s: context.report(s, "asking transformers"),
-    )
+    reference = ask(base.path, run.folder / "adapter", cases, ends, lambda s: context.report(s, "asking transformers"))
     found = []
-    for name, model, adapter, limits in steps:
+    for (name, model, adapter, limits), how in zip(steps, served, strict=True):
         answers = ask_gguf(
             model.path,
             adapter.path if adapter is not None else None,
             cases,
             lambda share, name=name: context.report(share, f"evaluating {name}"),  # type: ignore[misc]
+            # The server takes the ends of an answer from the template that an adapter carries.
+            ends if adapter is not None and adapter.header.get("chat_template") else (),
         )
-        found.append(compare(name, reference, answers, cases, ends, limits))
+        found.append(compare(name, reference, answers, cases, ends, limits, how))
     return found
+
+
+def _served(text: ModelText, model: Model, recipe: Recipe, rows: list[tuple[str, Any]]) -> Served:
+    """How a step is served, with its own template, beside what was trained."""
+    parity = compare_with_serving(text, model, None, rows)
+    template = sha256_text(str(model.header.get("chat_template") or ""))
+    return Served(template, recipe.chat_template_kwargs, parity.compared, parity.different)

@@ -31,7 +31,7 @@ def run(context: JobContext, run_name: str) -> RunResult:
             from llmops_tui.training.worker.loop import train
 
             base = store.base_of(found.recipe)
-            template = found.recipe.chat_template or None
+            template = found.recipe.template(base.header.get("chat_template"))
             with ModelText(base, template) as text:
                 examples = build(
                     found.recipe,

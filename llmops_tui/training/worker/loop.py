@@ -15,6 +15,7 @@ from transformers import set_seed
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import checkpoints, control
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.history import Recorder
@@ -116,7 +117,7 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
         recorder.write("event", found.step if found else 0, level="warn", message=note, hint="")
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     set_seed(recipe.seed)
-    tokenizer = load_tokenizer(base)
+    tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
     callback = RunCallback(recipe, context, recorder, examples.generated)
     callback.tokenizer = tokenizer
     trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback])

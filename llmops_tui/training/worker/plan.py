@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import device_queue, preflight
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
@@ -30,7 +31,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     wanted = check(recipe)
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
-    with ModelText(base, wanted.chat_template or None) as text:
+    with ModelText(base, wanted.template(base.header.get("chat_template"))) as text:
         examples = build(
             wanted, store.datasets, text, lambda share: context.report(0.6 * share, f"tokenizing {share:.0%}")
         )
@@ -109,7 +110,7 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     ):
         recorder = Recorder(Path(scratch))
         callback = RunCallback(short, context, recorder, [])
-        tokenizer = load_tokenizer(base)
+        tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
         callback.tokenizer = tokenizer
         few = Examples(longest, [], [], examples.report)
         trainer = trainers.make(short, load_base(short, base), tokenizer, few, Path(scratch), [callback])

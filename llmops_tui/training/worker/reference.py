@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ _LIMIT = 64
 
 
 def ask(
-    base: Path, adapter: Path | None, cases: list[Case], end_ids: set[int], told: Any = lambda _share: None
+    base: Path, adapter: Path | None, cases: list[Case], end_ids: Collection[int], told: Any = lambda _share: None
 ) -> Answers:
     """Ask the model in transformers: in 32 bits on a processor, in the weights' own 16 on a GPU."""
     check_folder(base)
@@ -44,7 +45,7 @@ def ask(
     return Answers([case.prompt for case in cases], greedy, logprobs)
 
 
-def _greedy(model: Any, prompt: list[int], ends: set[int]) -> list[int]:
+def _greedy(model: Any, prompt: list[int], ends: Collection[int]) -> list[int]:
     ids = torch.tensor([prompt], device=model.device)
     made: list[int] = []
     cache = None

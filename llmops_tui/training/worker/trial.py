@@ -49,7 +49,7 @@ def main() -> int:
     recipe = changed(recipe, {"checkpoints.every": 1_000_000})
     store = RunStore(workspace)
     base = store.base_of(recipe)
-    with ModelText(base, recipe.chat_template or None) as text:
+    with ModelText(base, recipe.template(base.header.get("chat_template"))) as text:
         examples = build(recipe, store.datasets, text)
     context: Any = _Context(workspace, folder)
     recorder = Recorder(folder)

@@ -114,7 +114,7 @@ def _error(place: Place) -> dict[str, Any]:
 serve(
     {
         "plain": lambda place: _ask(place, tools=False),
-        "stream": lambda place: _ask(place, tools=False, stream=True) | {"pieces": 9},
+        "stream": lambda place: _ask(place, tools=False, stream=True),
         "thinking": lambda place: [_ask(place, tools=False), _ask(place, tools=False, stream=True)],
         "auto": lambda place: [_ask(place), _ask(place, stream=True)],
         "required": lambda place: _ask(place, tool_choice="any"),

@@ -85,11 +85,11 @@ class OllamaApi:
             "embeddings": self.embeddings,
             "show": self.show,
         }
-        told = {"tags": self.tags, "ps": self.running, "version": self.version}
+        told = {"tags": self.tags, "ps": self.running}
         return [
             *(Route(f"/api/{name}", do, methods=["POST"]) for name, do in posted.items()),
             *(Route(f"/api/{name}", do) for name, do in told.items()),
-            *(Route(f"/api/{name}", _refusal(name, hint), methods=_ANY) for name, hint in _ELSEWHERE.items()),
+            *modelless_routes(),
         ]
 
     async def chat(self, request: Request) -> Response:
@@ -144,10 +144,6 @@ class OllamaApi:
         context = (await self._engine.facts())["n_ctx"]
         named = {"name": self._model.name, "model": self._model.name}
         return JSONResponse({"models": [{**named, **facts, "expires_at": None, "context_length": context}]})
-
-    async def version(self, _request: Request) -> Response:
-        """``GET /api/version``: of the API that is spoken, and of what speaks it."""
-        return JSONResponse({"version": API_VERSION, "server": f"llmops {__version__}"})
 
     async def show(self, request: Request) -> Response:
         """``POST /api/show``."""
@@ -210,10 +206,21 @@ class OllamaApi:
 _ANY = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
 
+def modelless_routes() -> list[Route]:
+    """The addresses that are no model's: what version this is, and what no server does."""
+    refused = (Route(f"/api/{name}", _refusal(name, hint), methods=_ANY) for name, hint in _ELSEWHERE.items())
+    return [Route("/api/version", _version), *refused]
+
+
+async def _version(_request: Request) -> Response:
+    """Of the API that is spoken, and of what speaks it."""
+    return JSONResponse({"version": API_VERSION, "server": f"llmops {__version__}"})
+
+
 def _refusal(name: str, hint: str) -> Callable[[Request], Awaitable[Response]]:
     async def refused(_request: Request) -> Response:
         path = f"/api/{name.partition('/')[0]}"
-        raise InputRefusedError("unsupported", f"{path} is not offered by a server of one model", hint)
+        raise InputRefusedError("unsupported", f"{path} is not offered by a server of models", hint)
 
     return refused
 

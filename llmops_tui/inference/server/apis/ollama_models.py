@@ -35,19 +35,8 @@ class ServedModel:
 
     def _facts(self) -> JsonObject:
         header = read_header(self._path)
-        return {
-            "modified_at": self._changed(),
-            "size": header.size_bytes,
-            "digest": f"sha256:{self._sha256}",
-            "details": {
-                "parent_model": "",
-                "format": "gguf",
-                "family": header.architecture,
-                "families": [header.architecture],
-                "parameter_size": _in_short(header.parameter_count),
-                "quantization_level": header.quantization,
-            },
-        }
+        kind = (header.architecture, header.parameter_count, header.quantization)
+        return listed(header.size_bytes, self._sha256, self._path.stat().st_mtime, kind)
 
     def _shown(self) -> JsonObject:
         facts, header = self._facts(), read_header(self._path)
@@ -63,9 +52,26 @@ class ServedModel:
             "license": str(header.metadata.get("general.license") or ""),
         }
 
-    def _changed(self) -> str:
-        moment = datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
-        return moment.isoformat().replace("+00:00", "Z")
+
+def listed(size: int, sha256: str, changed: float, kind: tuple[str, int, str]) -> JsonObject:
+    """What a list of models tells of one: its bytes, when it changed in seconds since 1970, and of which ``kind`` it is.
+
+    That is its architecture, the number of its parameters, and the type of its weights.
+    """
+    family, parameters, quantization = kind
+    return {
+        "modified_at": datetime.fromtimestamp(changed, UTC).isoformat().replace("+00:00", "Z"),
+        "size": size,
+        "digest": f"sha256:{sha256}",
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": family,
+            "families": [family],
+            "parameter_size": _in_short(parameters),
+            "quantization_level": quantization,
+        },
+    }
 
 
 def _in_short(count: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
@@ -25,7 +24,7 @@ from llmops_tui.inference.server.fields import (
     Unoffered,
     refuse,
 )
-from llmops_tui.inference.server.messages import NAMED
+from llmops_tui.inference.server.messages import NAMED, Chosen
 from llmops_tui.inference.server.schemas import ChatRequest, Effort, StreamOptions
 
 _RULES = Rules(
@@ -125,14 +124,6 @@ class _Function(Checked):
         return {"type": "function", "function": function}
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """Which tools may or must be called: ``word`` as chat completions have it, of those ``among``, where not of all."""
-
-    word: str
-    among: tuple[str, ...] | None = None
-
-
 def _named(value: Any, at: str = "") -> str:
     if not isinstance(value, dict) or value.get("type") != "function" or not isinstance(value.get("name"), str):
         hint = 'Or {"type": "allowed_tools", "mode": …, "tools": […]}.' if not at else ""
@@ -145,20 +136,20 @@ def _named(value: Any, at: str = "") -> str:
     return str(value["name"])
 
 
-def _choice(value: Any) -> _Choice:
+def _choice(value: Any) -> Chosen:
     if isinstance(value, str):
         if value not in {"none", "auto", "required"}:
             refuse("", f"{value[:40]!r} is none of none, auto, required", 'Or {"type": "function", "name": …}.')
-        return _Choice(value)
+        return Chosen(value)
     if not isinstance(value, dict) or value.get("type") != "allowed_tools":
-        return _Choice(NAMED + _named(value))
+        return Chosen(NAMED + _named(value))
     Rules().sift(value, {"type", "mode", "tools"})
     if value.get("mode") not in {"auto", "required"}:
         refuse("mode", "is neither auto nor required")
     tools = value.get("tools")
     if not isinstance(tools, list) or not tools:
         refuse("tools", "must be a list of the tools that may be called")
-    return _Choice(value["mode"], tuple(_named(tool, f"tools[{n}]") for n, tool in enumerate(tools)))
+    return Chosen(value["mode"], tuple(_named(tool, f"tools[{n}]") for n, tool in enumerate(tools)))
 
 
 def _as_items(value: Any) -> Any:
@@ -187,7 +178,7 @@ class ResponsesRequest(Checked):
     truncation: Literal["auto", "disabled"] = "disabled"
     metadata: dict[str, Any] | None = None
     tools: Annotated[list[_Function], Field(max_length=128)] = Field(default_factory=list)
-    tool_choice: Annotated[_Choice, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])] = _Choice(
+    tool_choice: Annotated[Chosen, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])] = Chosen(
         "auto"
     )
     parallel_tool_calls: bool = True

@@ -1,0 +1,119 @@
+"""The tools that a model is offered in a run: those of connected servers that the user switched on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.mcp_client.connection import CALL_SECONDS, Called, ToolConnection
+from llmops_tui.mcp_client.messages import ToolRecord
+from llmops_tui.mcp_client.servers import ToolServer
+from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.layout import Workspace
+
+# What OpenAI's API takes as a function's name, and so every server like it.
+_UNFIT = re.compile(r"[^A-Za-z0-9_-]")
+_MOST_NAME = 64
+
+
+@dataclass(frozen=True)
+class OfferedTool:
+    """A tool, and the name by which the model calls it."""
+
+    function: str
+    server: str
+    record: ToolRecord
+
+    def as_request(self) -> JsonObject:
+        """The tool as chat completions take it."""
+        described = {name: self.record[name] for name in ("description", "parameters") if self.record[name]}
+        return {"type": "function", "function": {"name": self.function, **described}}
+
+
+def offered(connections: Sequence[ToolConnection]) -> tuple[list[OfferedTool], list[str]]:
+    """The tools that are on, with names that no two have; and what to tell of those that are on and are not offered."""
+    found: list[OfferedTool] = []
+    notes: list[str] = []
+    for connection in connections:
+        server, known = connection.server, {tool["name"]: tool for tool in connection.tools}
+        for name, digest in server.tools.items():
+            tool = known.get(name)
+            if tool is None:
+                notes.append(f"{server.name}: there is no tool {name!r} any more")
+            elif tool["problem"]:
+                notes.append(f"{server.name}: {name!r} is not offered: {tool['problem']}")
+            elif tool["digest"] != digest:
+                notes.append(
+                    f"{server.name}: {name!r} is another since you switched it on; look at it and switch it on again"
+                )
+            else:
+                found.append(
+                    OfferedTool(_function(server.name, name, {one.function for one in found}), server.name, tool)
+                )
+    return found, notes
+
+
+def _function(server: str, tool: str, taken: set[str]) -> str:
+    """The tool's own name where it is one and free, else with its server's before it, cut to what servers take."""
+    if len(tool) <= _MOST_NAME and not _UNFIT.search(tool) and tool not in taken:
+        return tool
+    long = _UNFIT.sub("_", f"{server}__{tool}")
+    if len(long) <= _MOST_NAME and long not in taken:
+        return long
+    mark = sha256_text(f"{server} {tool}")[:8]
+    return f"{long[: _MOST_NAME - len(mark) - 1]}_{mark}"
+
+
+class Toolbox:
+    """Connects servers and calls their tools; use it as a context manager, which ends all of them."""
+
+    def __init__(self, workspace: Workspace, servers: Sequence[ToolServer], call_seconds: float = CALL_SECONDS) -> None:
+        self._connections = [ToolConnection(workspace, server, call_seconds) for server in servers]
+        self._stack = AsyncExitStack()
+        self.tools: list[OfferedTool] = []
+        self.notes: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            InputRefusedError: ``no_tools``: none is on and as it was; or a command was not approved.
+            LlmopsError: a server cannot be connected.
+        """
+        async with AsyncExitStack() as stack:
+            for connection in self._connections:
+                await stack.enter_async_context(connection)
+            self.tools, self.notes = offered(self._connections)
+            if not self.tools:
+                names = ", ".join(connection.server.name for connection in self._connections)
+                told = "; ".join(self.notes)
+                raise InputRefusedError(
+                    "no_tools",
+                    f"no tool of {names} can be offered" + (f": {told}" if told else ": none is switched on"),
+                    "llmops tools show NAME lists them, llmops tools on NAME TOOL switches one on.",
+                )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def find(self, function: str) -> OfferedTool | None:
+        """The tool that a model calls so."""
+        return next((tool for tool in self.tools if tool.function == function), None)
+
+    async def call(
+        self, tool: OfferedTool, arguments: JsonObject, heard: Callable[[str], None] | None = None
+    ) -> Called:
+        """Call it.
+
+        Raises:
+            LlmopsError: as :meth:`.ToolConnection.call`.
+        """
+        connection = next(one for one in self._connections if one.server.name == tool.server)
+        return await connection.call(tool.record["name"], arguments, heard)

@@ -1,0 +1,1 @@
+"""The workspace's abilities as tools for agents, over the Model Context Protocol."""

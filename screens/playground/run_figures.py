@@ -1,0 +1,33 @@
+"""The figures of a run in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from llmops_tui.counts import counted
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.runs import RunRecord
+
+
+def figures(run: RunRecord | None) -> Content:
+    """The figures of a run in one line: tokens, first token, speed, how it ended."""
+    if run is None:
+        return Content("")
+    parts: list[str] = []
+    if run.completion_tokens is not None:
+        thought = f", {run.reasoning_tokens:,} thinking" if run.reasoning_tokens else ""
+        parts.append(counted(run.completion_tokens, "token") + thought)
+    if run.ttft_ms is not None:
+        parts.append(f"first {run.ttft_ms:.0f} ms")
+    if run.tokens_per_s:
+        parts.append(f"{run.tokens_per_s:,.0f} tok/s")
+    if run.prompt_tokens is not None:
+        reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
+        limit = f" of {run.context:,}" if run.context else ""
+        parts.append(f"prompt {run.prompt_tokens}{limit}{reused}")
+    bad = run.finish_reason in {"error", "cancelled"}
+    end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")
+    return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", end)

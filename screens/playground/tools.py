@@ -1,0 +1,136 @@
+"""Tools in the playground: choose servers and tools, and have the calls of a run approved."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens.playground.state import PlaygroundState
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.mcp_client.servers import ToolServer
+    from llmops_tui.prompts.tool_rounds import CallStep, Decision, ToolRounds
+
+_NEW = "+"
+_SHOWN_CALLS = 6
+_MARKS = {"waits": "…", "runs": "…", "done": "✓", "failed": "✗", "denied": "✗", "refused": "✗"}
+
+
+async def choose_tools(shell: Shell) -> None:
+    """Choose a server or add one, and switch its tools."""
+    from llmops_tui.mcp_client.servers import tool_servers
+
+    servers = await asyncio.to_thread(tool_servers, shell.services.workspace)
+    choices = [Choice(one.name, one.name, f"{len(one.tools)} on  {one.line}") for one in servers]
+    choices.append(Choice(_NEW, "add a server", "by its command"))
+    name = await shell.ask(ChoiceDialog("Tool servers", choices))
+    if name == _NEW:
+        server = await _added(shell)
+    else:
+        server = next((one for one in servers if one.name == name), None)
+    if server is not None:
+        await _switch(shell, server)
+
+
+async def _added(shell: Shell) -> ToolServer | None:
+    from llmops_tui.mcp_client.servers import add_server
+
+    name = await shell.ask(LineDialog("Name of the server", "letters, digits and _ -"))
+    line = (
+        await shell.ask(LineDialog("Its command", "a program and its arguments; it will run on this machine"))
+        if name
+        else ""
+    )
+    if not name or not line:
+        return None
+    try:
+        command = tuple(shlex.split(line))
+    except ValueError as error:
+        raise InputRefusedError("bad_command", f"the command cannot be read: {error}", "Close the quotes.") from error
+    return await asyncio.to_thread(add_server, shell.services.workspace, name, command)
+
+
+async def _switch(shell: Shell, server: ToolServer) -> None:
+    from llmops_tui.mcp_client.connection import ToolConnection
+    from llmops_tui.mcp_client.servers import remove_server, switch_tools
+    from screens.playground.tool_dialogs import REMOVE, ToolsDialog
+
+    shell.say(f"Starting {server.name} …")
+    workspace = shell.services.workspace
+    try:
+        async with ToolConnection(workspace, server) as connection:
+            facts = connection.facts
+    except LlmopsError as error:
+        if await shell.ask(ConfirmDialog(f"{error.message}\nRemove {server.name}?", server.line)):
+            await asyncio.to_thread(remove_server, workspace, server.name)
+        return
+    assert facts is not None
+    change = await shell.ask(ToolsDialog(server.name, facts, server.tools))
+    if change == REMOVE:
+        await asyncio.to_thread(remove_server, workspace, server.name)
+        shell.say(f"{server.name} is removed.")
+    elif change is not None and not isinstance(change, str):
+        kept = await asyncio.to_thread(switch_tools, workspace, server.name, change)
+        shell.say(f"{server.name}: {len(kept.tools)} tools are on; runs offer them to the model.")
+
+
+@asynccontextmanager
+async def offering(shell: Shell, state: PlaygroundState, stop: Callable[[], None]) -> AsyncIterator[ToolRounds | None]:
+    """The tools that are on, connected for a run; none where there are none. What may not be started is told and left out."""
+    from llmops_tui.mcp_client.servers import require_may_run, tool_servers
+
+    workspace = shell.services.workspace
+    servers = []
+    for server in await asyncio.to_thread(tool_servers, workspace) if workspace.tool_servers.exists() else ():
+        try:
+            if server.tools:
+                await asyncio.to_thread(require_may_run, workspace, server)
+                servers.append(server)
+        except InputRefusedError as error:
+            shell.say(f"Its tools are not offered: {error.told}", severity="warning", seconds=12.0)
+    state.tool_servers = tuple(server.name for server in servers)
+    if not servers:
+        yield None
+        return
+    from llmops_tui.mcp_client.toolbox import Toolbox
+    from llmops_tui.prompts.tool_rounds import Decision, ToolRounds
+    from screens.playground.tool_dialogs import STOP, CallDialog
+
+    async with Toolbox(workspace, servers) as toolbox:
+
+        async def approve(call: CallStep) -> Decision:
+            tool = toolbox.find(call.function)
+            word = await shell.ask(CallDialog(call, tool.record["description"] if tool is not None else ""))
+            if word == STOP:
+                stop()
+                return Decision.DENY
+            return Decision(word)
+
+        for note in toolbox.notes:
+            shell.say(note, severity="warning", seconds=12.0)
+        yield ToolRounds(toolbox, approve)
+
+
+def calls_text(calls: dict[str, CallStep]) -> Content:
+    """The last calls of a run, a line each: where it is, what with, and what came."""
+    lines = []
+    for call in list(calls.values())[-_SHOWN_CALLS:]:
+        good = call.state in {"done", "runs", "waits"}
+        lines.append(
+            Content.assemble(
+                (f"{_MARKS[call.state]} ", "$success" if good else "$error"),
+                safe_line(f"{call.function} {call.arguments}", 200),
+                (f"  {call.state}  " if not call.text else "  → ", "$muted"),
+                (safe_line(call.text, 200), "$muted"),
+            )
+        )
+    return Content("\n").join(lines)

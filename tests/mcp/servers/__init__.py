@@ -1,0 +1,1 @@
+"""Tool servers of the tests, each a program of its own."""
