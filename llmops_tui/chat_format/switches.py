@@ -61,7 +61,7 @@ def _quoted(template: str, name: str) -> set[str]:
     return {word for line in lines for word in _QUOTED.findall(line) if word in known}
 
 
-def _texts(probe: Probe, name: str, values: tuple[Any, ...], base: Mapping[str, Any]) -> dict[str, str]:
+def _texts(probe: Probe, name: str, values: tuple[Any, ...], base: Mapping[str, object]) -> dict[str, str]:
     """What is written for each value, as JSON, that the template takes."""
     asked = [([probes.user()], {"prompt": True, **base, name: value}) for value in values]
     written = zip(values, probe.many(asked), strict=True)

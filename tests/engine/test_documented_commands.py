@@ -80,6 +80,8 @@ def test_every_command_in_a_sentence_or_a_table_exists_with_its_options(page: Pa
     for span in _spans(page):
         command, noun = None, None
         words = [word.strip("[]()….,") for word in span.split()[1:]]
+        # What follows "--" is another program's.
+        words = words[: words.index("--")] if "--" in words else words
         for at, word in enumerate(words):
             begins = at == 0 or words[at - 1] == "|"
             verbs = getattr(noun, "commands", {})

@@ -33,8 +33,16 @@ ODD: list[Any] = [
     None, True, False, 0, 1, -1, 3, 0.5, 2**31, 2**63, 2**70, -(2**70), 1e300, "", "Hi", "<|end|>", "\x00", "\ud83e", "x" * 5000,
     [], [1], ["a"], [[1], "a"], [None], {}, {"type": "text"}, {"a": {"b": []}}, [{"role": "user", "content": "Hi"}], [{}],
 ]  # fmt: skip
+# What doors need at the least that other tests do not ask.
+NEEDED: dict[str, dict[str, Any]] = LEAST | {
+    "/infill": {"input_prefix": "a", "input_suffix": "b", "seed": 1}, "/v1/rerank": {"query": "a", "documents": ["b", "c"]},
+    "/api/chat": {"model": "m", "messages": HI, "stream": False}, "/api/generate": {"model": "m", "prompt": "Hi", "stream": False},
+    "/api/embed": {"model": "m", "input": "Hi"}, "/api/embeddings": {"model": "m", "prompt": "Hi"}, "/api/show": {"model": "m"},
+}  # fmt: skip
 GRAMMAR = 'root ::= "a"'
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+FLAT = {"type": "function", "name": "refund", "parameters": {"type": "object", "properties": {}}}
+USED = {"name": "refund", "input_schema": {"type": "object", "properties": {}}}
 # What a field needs beside it to have a meaning, and two values that must make a difference.
 HINTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "top_logprobs": ({"logprobs": True}, 1, 2),
@@ -65,6 +73,33 @@ HINTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "best_of": ({"n": 2}, 2, 1),
     "adapter": ({}, "", "none-such"),
     "model": ({}, "m", "none-such"),
+    "stop_sequences": ({}, ["a"], ["b"]),
+    "format": ({}, SCHEMA, "json"),
+    "options": ({}, {"temperature": 0.25}, {"temperature": 0.5}),
+    "json_schema": ({}, SCHEMA, {"type": "object"}),
+    "input_extra": ({}, [{"text": "x", "filename": "f"}], [{"text": "y", "filename": "f"}]),
+    "response_fields": ({}, ["content"], ["model"]),
+    "thinking": ({}, {"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}),
+    "output_config": ({}, {"format": {"type": "json_schema", "schema": SCHEMA}}, None),
+    "documents": ({}, ["a", "b"], ["a", "c"]),
+    # Only what asks for nothing is taken, and all else is refused.
+    "samplers": ({}, [], ["top_k"]),
+    "n_indent": ({}, 0, 3),
+    "t_max_prompt_ms": ({}, 0, 3),
+    "t_max_predict_ms": ({}, 0, 3),
+    "context_management": ({}, {"edits": []}, {"edits": [{"type": "clear_tool_uses_20250919"}]}),
+    # What an answer is to look like changes no count; only whether it could be is looked at.
+    "/v1/messages/count_tokens output_config": ({}, {"effort": "medium"}, {"format": {"type": "none-such"}}),
+    "/v1/messages metadata": ({}, {"user_id": "a"}, {"other": "a"}),
+    "/v1/messages tool_choice": ({"tools": [USED]}, {"type": "any"}, {"type": "none"}),
+    "/v1/messages/count_tokens tool_choice": ({"tools": [USED]}, {"type": "any"}, {"type": "none"}),
+    "/v1/messages tools": ({}, [USED], []),
+    "/v1/messages/count_tokens tools": ({}, [USED], []),
+    "/v1/responses tools": ({}, [FLAT], []),
+    "/v1/responses tool_choice": ({"tools": [FLAT]}, "required", "none"),
+    "/v1/responses parallel_tool_calls": ({"tools": [FLAT]}, True, False),
+    "/api/embed options": ({}, {"num_ctx": 512}, {"wrong": 1}),
+    "/api/embeddings options": ({}, {"num_ctx": 512}, {"wrong": 1}),
 }  # fmt: skip
 
 
@@ -73,7 +108,13 @@ class ScriptedEngine(FakeEngine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.info |= {"controls": ["<|end|>", "<|user|>", "<|assistant|>"], "marks": ["<think>"], "add_bos": True}
+        self.info |= {
+            "controls": ["<|end|>", "<|user|>", "<|assistant|>"],
+            "marks": ["<think>"],
+            "add_bos": True,
+            "fills": True,
+            "ranks": True,
+        }
         self.chance: random.Random | None = None
 
     async def call(self, request: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
@@ -151,12 +192,12 @@ def made_up(chance: random.Random, schema: dict[str, Any], depth: int = 0) -> An
 
 def body_of(chance: random.Random, path: str, schema: dict[str, Any]) -> Any:
     """A request to a door: what it needs, with a few fields made up."""
-    base = dict(LEAST[path]) if path in LEAST and chance.random() < 0.9 else made_up(chance, schema)
+    base = dict(NEEDED[path]) if path in NEEDED and chance.random() < 0.9 else made_up(chance, schema)
     if not isinstance(base, dict):
         return base
     properties = schema["properties"]
     for name in chance.sample(sorted(properties), min(len(properties), chance.randint(0, 4))):
-        hint = HINTS.get(name)
+        hint = HINTS.get(f"{path} {name}") or HINTS.get(name)
         if hint is not None and chance.random() < 0.4:
             base |= hint[0] | {name: hint[1]}
         else:
@@ -243,12 +284,12 @@ def values_of(schema: dict[str, Any]) -> list[Any]:
 
 async def acts(server: Server, path: str, name: str, schema: dict[str, Any]) -> bool:
     """Whether two values of a field make a difference: to what the engine is asked, to the answer, or to the record."""
-    context, *values = HINTS.get(name, ({}, *values_of(schema)))
+    context, *values = HINTS.get(f"{path} {name}") or HINTS.get(name, ({}, *values_of(schema)))
     seen = []
     for value in values:
         server.engine.calls.clear()
         server.written.clear()
-        body = LEAST.get(path, {}) | context | {name: value}
+        body = NEEDED.get(path, {}) | context | {name: value}
         # What names the same twice is refused; one of several ways to say it stands alone.
         answer = await server.post(path, {key: one for key, one in body.items() if one is not None or key == name})
         calls = [{k: v for k, v in call.items() if k != "id"} for call in server.engine.calls]
@@ -261,11 +302,15 @@ async def acts(server: Server, path: str, name: str, schema: dict[str, Any]) -> 
     return len(set(seen)) > 1
 
 
+# A door that a model without a head for it refuses whatever is asked; its own tests follow its fields.
+_CLOSED = {"/v1/rerank"}
+
+
 async def test_each_field_that_is_taken_makes_a_difference(server: Server) -> None:
     ignored = []
     for path, schema in doors().items():
         for name, field in schema["properties"].items():
             idle = str(field.get("description", "")).startswith("No effect: ")
-            if not idle and not await acts(server, path, name, field):
+            if not idle and path not in _CLOSED and not await acts(server, path, name, field):
                 ignored.append((path, name))
     assert ignored == []

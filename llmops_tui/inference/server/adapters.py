@@ -20,10 +20,13 @@ from llmops_tui.workspace.layout import Workspace
 class AdapterShelf:
     """Adapters by name. A model name ``base+adapter`` names both."""
 
-    def __init__(self, workspace: Workspace, base: str, engine: EngineProcess) -> None:
+    def __init__(
+        self, workspace: Workspace, base: str, engine: EngineProcess, *, special_in_content: bool = False
+    ) -> None:
         self._registry = ModelRegistry(Catalog(workspace))
         self._base = base
         self._engine = engine
+        self._special_in_content = special_in_content
         self._loaded: set[tuple[int | None, str]] = set()
         self._hashes: dict[str, str] = {}
         self._chats: dict[str, ChatTemplate] = {}
@@ -76,7 +79,7 @@ class AdapterShelf:
         await asyncio.to_thread(_check, found[name])
         template = found[name].header.get("chat_template")
         if template and name not in self._chats:
-            self._chats[name] = await asyncio.to_thread(ChatTemplate, template, self._engine.facts)
+            self._chats[name] = await asyncio.to_thread(self._read, template)
         await self._engine.start()
         call: Call = {"op": "adapter", "id": new_id("ask"), "name": name, "path": str(found[name].path)}
         if (chat := self.chat(name)) is not None:
@@ -86,6 +89,9 @@ class AdapterShelf:
                 raise LlmopsError(**batch[-1]["error"])
         self._loaded.add((self._engine.pid, name))
         self._hashes[name] = found[name].sha256
+
+    def _read(self, template: str) -> ChatTemplate:
+        return ChatTemplate(template, self._engine.facts, special_in_content=self._special_in_content)
 
     def _fitting(self) -> list[Model]:
         """Adapters of the base's architecture; whether the shapes fit, llama.cpp says when it loads one."""

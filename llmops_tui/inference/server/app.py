@@ -65,7 +65,9 @@ class ModelServer:
         self._metrics = ServerMetrics(options.model)
         engine.lost = self._metrics.engine_lost
         self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
-        self._adapters = AdapterShelf(workspace, options.model, self.engine)
+        self._adapters = AdapterShelf(
+            workspace, options.model, self.engine, special_in_content=options.special_in_content
+        )
         self._forms = ConstraintChecker(options.path, self._chat.format.visible)
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
         self._reranking = Reranking(
