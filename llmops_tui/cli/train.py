@@ -252,7 +252,7 @@ def _tell(session: Session, line: bytes) -> None:
         ),
         "checkpoint": lambda: f"step {step:>6}  checkpoint",
         "start": lambda: (
-            f"from step {step} of {record.get('total')}: {counted(record['rows'], 'row')}, "
+            f"from step {step} of {record.get('total')}: {counted(record.get('rows') or 0, 'row')}, "
             f"{record.get('trainable')} trainable parameters"
         ),
     }
