@@ -363,7 +363,7 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
     """A request with turns of all kinds."""
     messages: list[dict[str, Any]] = []
     for n in range(draw(st.integers(0, 2))):
-        calls = [
+        calls: list[dict[str, Any]] = [
             {"type": "tool_use", "id": f"c{n}_{k}", "name": draw(st.sampled_from(["look", "find"])), "input": {"city": draw(TEXTS)}}
             for k in range(draw(st.integers(0, 2)))
         ]  # fmt: skip
