@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_tui.chat_format.json_names import Turn
+
 Span = tuple[int, int]
 # Printable, so that no template escapes them; the end of a script of rare characters.
 _FIRST_STAND_IN, _LAST_STAND_IN = 0x2A6DF, 0x20000
@@ -92,7 +94,7 @@ class Foreign:
         self._used: set[str] = set()
         self._next = _FIRST_STAND_IN
 
-    def messages(self, turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def messages(self, turns: Sequence[Turn]) -> list[Turn]:
         """The turns to render."""
         self._used |= _rare(turns)
         return [self._turn(turn) for turn in turns]
@@ -120,7 +122,7 @@ class Foreign:
             at = match.end()
         return Rendered("".join([*parts, text[at:]]), tuple(plain))
 
-    def _turn(self, turn: Mapping[str, Any]) -> dict[str, Any]:
+    def _turn(self, turn: Turn) -> Turn:
         own = self._own if turn.get("role") == "assistant" else ()
         return {name: value if name == "role" else self._value(value, own, name) for name, value in turn.items()}
 
@@ -186,7 +188,7 @@ def _rare(value: Any) -> set[str]:
 
 def rendered(
     render: Callable[[Mapping[str, object]], str],
-    context: Mapping[str, Any],
+    context: Turn,
     controls: ControlTexts,
     own: Collection[str] = (),
 ) -> Rendered:

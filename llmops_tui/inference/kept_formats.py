@@ -9,12 +9,12 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmops_tui import chat_format
 from llmops_tui.chat_format import ChatFormat
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.user_files import state_folder
 from llmops_tui.workspace.files import write_atomic
 
@@ -60,7 +60,7 @@ class KeptFormats:
                 path.unlink(missing_ok=True)
 
 
-def made(kind: type[_Kind], given: Mapping[str, Any]) -> _Kind:
+def made(kind: type[_Kind], given: JsonObject) -> _Kind:
     """A dataclass from what JSON has of it, with the dataclasses and tuples in it.
 
     Raises:
