@@ -188,7 +188,7 @@ def _rare(value: Any) -> set[str]:
 
 def rendered(
     render: Callable[[Mapping[str, object]], str],
-    context: Mapping[str, Any],
+    context: Turn,
     controls: ControlTexts,
     own: Collection[str] = (),
 ) -> Rendered:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmops_tui.chat_format import probes
+from llmops_tui.chat_format.json_names import Arguments
 from llmops_tui.chat_format.probes import USER, Probe, behind
 from llmops_tui.chat_format.record import Switch
 
@@ -29,7 +30,7 @@ def read(probe: Probe) -> tuple[Switch, ...]:
 
 
 def _read(probe: Probe) -> Iterator[Switch]:
-    on: dict[str, Any] = {}
+    on: Arguments = {}
     for name in TRUTHS:
         if not _mentioned(probe, name):
             continue
@@ -61,7 +62,7 @@ def _quoted(template: str, name: str) -> set[str]:
     return {word for line in lines for word in _QUOTED.findall(line) if word in known}
 
 
-def _texts(probe: Probe, name: str, values: tuple[Any, ...], base: Mapping[str, object]) -> dict[str, str]:
+def _texts(probe: Probe, name: str, values: tuple[Any, ...], base: Arguments) -> dict[str, str]:
     """What is written for each value, as JSON, that the template takes."""
     asked = [([probes.user()], {"prompt": True, **base, name: value}) for value in values]
     written = zip(values, probe.many(asked), strict=True)
