@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.router.body import with_name
+from llmops_tui.inference.router.passing import _Numbers
 from llmops_tui.inference.server.callers import key_name
 from llmops_tui.workspace.layout import Workspace
 from tests.router.fakes import KEY, WHOLE, FakeServers, FixedModels, event, running, until
@@ -208,6 +209,57 @@ async def test_a_response_is_found_by_its_id(workspace: Workspace, folder: Path)
         assert len(router.server("two").requests) == 4
         router.server("two").status = 404
         assert (await router.http.get("/v1/responses/resp_none")).status_code == 404
+        # Its maker says why it is gone.
+        router.server("two").body = b'{"error": "it was deleted"}'
+        assert (await router.http.get("/v1/responses/resp_2")).json() == {"error": "it was deleted"}
+
+
+async def test_why_a_response_cannot_be_gone_on_from(workspace: Workspace, folder: Path) -> None:
+    servers = FakeServers(folder)
+    servers.prepared["two"] = lambda server: setattr(server, "body", b'{"id": "resp_2", "object": "response"}')
+    async with running(workspace, FixedModels("one", "two"), servers, max_loaded=1) as router:
+        await router.ask("two", "/v1/responses")
+        answer = await router.ask("one", "/v1/responses", previous_response_id="resp_2")
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (
+            404,
+            "response_not_found",
+            "previous_response_id",
+        )
+        assert "'two' made it, and 'one' is asked" in error["message"]
+        # Nothing was loaded in vain, and its maker goes on.
+        assert servers.loads == ["two"]
+        assert (await router.ask("two", "/v1/responses", previous_response_id="resp_2")).status_code == 200
+        await router.ask("one")
+        for _ in range(2):
+            answer = await router.ask("two", "/v1/responses", previous_response_id="resp_2")
+            assert answer.status_code == 404
+            assert (
+                "the server of 'two', which made it and kept it in memory, ended" in answer.json()["error"]["message"]
+            )
+            told = (await router.http.get("/v1/responses/resp_2")).json()["error"]["message"]
+            assert told.endswith("the server of 'two', which made it, ended meanwhile")
+            # Also once the model is loaded again.
+            await router.ask("two")
+
+
+async def test_what_is_not_offered_is_not_there_whatever_the_body_names(workspace: Workspace, folder: Path) -> None:
+    async with running(workspace, FixedModels("one", "two"), FakeServers(folder)) as router:
+        unknown = ["/v1/chat/complete", "/v1/images/generations", "/v1/responses/resp_2/cancel", "/api/nothing", "/x"]
+        for path in unknown:
+            for answer in (await router.ask("one", path), await router.ask(None, path), await router.http.get(path)):
+                assert (answer.status_code, "there is nothing here" in answer.text) == (404, True), path
+        assert (await router.http.get("/v1/responses/resp_2/input_items")).status_code == 404
+        assert (await router.http.get("/v1/chat/completions")).status_code == 405
+        assert not router.servers.loads
+        offered = [
+            "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages",
+            "/v1/messages/count_tokens", "/v1/rerank", "/rerank", "/v1/reranking", "/reranking", "/infill", "/tokenize",
+            "/detokenize", "/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show",
+        ]  # fmt: skip
+        for path in offered:
+            assert (await router.ask("one", path)).status_code == 200
+        assert [path for _, path, *_ in router.server("one").requests] == offered
 
 
 async def test_no_request_makes_the_router_fail(workspace: Workspace, folder: Path) -> None:
@@ -257,6 +309,7 @@ async def test_no_request_makes_the_router_fail(workspace: Workspace, folder: Pa
     async with running(workspace, FixedModels("one", "two"), FakeServers(folder)) as router:
         for _ in range(400):
             path = "/" + "/".join(rng.choices(parts, k=rng.randint(1, 4)))
+            path = rng.choice([path, "/v1/completions", "/v1/responses", "/api/chat", "/v1/responses?q"])
             method = rng.choice(["GET", "POST", "POST", "POST", "DELETE", "PUT", "HEAD", "OPTIONS"])
             headers = {"content-type": "application/json", "Authorization": f"Bearer {KEY}"}
             answer = await router.http.request(method, path, content=rng.choice(bodies), headers=headers)
@@ -440,12 +493,50 @@ async def test_a_server_that_dies_in_the_middle(
                 cut = True
         # A stream says that it broke off; what cannot be continued is cut, and taken for whole by nobody.
         assert cut == (last is None)
+        if path == "/v1/responses":
+            assert json.loads(got.rpartition(b"data: ")[2])["type"] == "error"
         if last is not None:
             told = got.removeprefix(sent)
             assert told.startswith(last)
             assert "died while it answered" in json.dumps(json.loads(told.removeprefix(last)))
         else:
             assert got == sent
+
+
+async def test_a_client_of_responses_hears_that_their_stream_broke_off(workspace: Workspace, folder: Path) -> None:
+    openai = pytest.importorskip("openai")
+    servers = FakeServers(folder)
+    servers.prepared["one"] = lambda server: setattr(server, "streaming", True)
+
+    def numbered(number: int) -> bytes:
+        body = {"type": "response.output_text.delta", "sequence_number": number, "delta": '"sequence_number": 90,'}
+        return f"event: {body['type']}\ndata: {json.dumps(body)}\n\n".encode()
+
+    async with running(workspace, FixedModels("one"), servers) as router:
+        client = openai.AsyncOpenAI(base_url=f"{router.url}/v1", api_key=KEY, max_retries=0)
+        stream = await client.responses.create(model="one", input="Hi", stream=True)
+        pieces = router.server("one").pieces
+        await pieces.put(numbered(6))
+        # In two pieces, wherever the second begins.
+        await pieces.put(numbered(7)[:60])
+        await pieces.put(numbered(7)[60:])
+        seen = [(await anext(stream)).sequence_number for _ in range(2)]
+        router.server("one").kill()
+        with pytest.raises(openai.APIError, match="died while it answered") as raised:
+            await anext(stream)
+        assert (seen, raised.value.code) == ([6, 7], "server_died")
+        await client.close()
+
+
+@pytest.mark.parametrize("cut", range(0, 120, 7))
+def test_the_number_of_the_next_event_is_found_in_any_pieces(cut: int) -> None:
+    sent = (
+        b'event: response.created\ndata: {"type": "response.created", "sequence_number": 41, "a": 1}\n\n' + b"x" * cut
+    )
+    numbers = _Numbers()
+    for piece in (sent[:cut], sent[cut:]):
+        numbers.see(piece)
+    assert numbers.next == 42
 
 
 async def test_feedback_is_kept_whichever_model_answered(workspace: Workspace, folder: Path) -> None:

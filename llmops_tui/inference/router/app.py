@@ -25,8 +25,9 @@ from llmops_tui.inference.server.connection import error_answer, plain_error, re
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import Guard, RefusedError
-from llmops_tui.inference.server.openapi import api_page, describe_api
+from llmops_tui.inference.server.openapi import api_page, describe_api, posted_paths
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server_record import ServerHandle
 
 # A body of more bytes is searched in a thread, so that no stream waits for it.
 _LARGE = 64 * 1024
@@ -53,8 +54,8 @@ class Router:
         self._known = models
         self._feedback = feedback
         self._metrics = metrics
-        # Which model made a response; a client may ask for it again by its id alone.
-        self._made_by: OrderedDict[str, str] = OrderedDict()
+        # Which model's server made a response; a client may ask for it again by its id alone.
+        self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
     def app(self) -> ASGIApp:
         """The HTTP application, guarded as a model's server is."""
@@ -72,8 +73,7 @@ class Router:
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),
-            Route("/v1/responses/{id}/{rest:path}", self._by_id, methods=["GET", "POST"]),
-            Route("/{path:path}", self._by_body, methods=["POST"]),
+            *(Route(path, self._by_body, methods=["POST"]) for path in posted_paths()),
         ]
         handlers = {
             LlmopsError: self._answer_error,
@@ -91,15 +91,15 @@ class Router:
         raw, given = await read_object(request) if request.method == "POST" else (b"", {})
         field, asked = model_named(given, request.url.path)
         meant = await self._meant(field, asked, given)
+        if request.url.path == "/v1/responses":
+            await self._check_before(meant, given.get("previous_response_id"))
         if asked and asked != meant.name:
             raw = (
                 await asyncio.to_thread(with_name, raw, field, meant.name)
                 if len(raw) > _LARGE
                 else with_name(raw, field, meant.name)
             )
-        told = None
-        if request.url.path == "/v1/responses":
-            told = lambda made: self._remember(made, meant.model.name)  # noqa: E731
+        told = self._remember if request.url.path == "/v1/responses" else None
         passed = await pass_on(self._pool, request, meant.model, raw, told)
         self._metrics.passed(meant.model.name, passed.status_code)
         return passed
@@ -109,7 +109,7 @@ class Router:
             return await self._known.meant(asked)
         before = given.get("previous_response_id")
         if isinstance(before, str) and before in self._made_by:
-            return await self._known.meant(self._made_by[before])
+            return await self._known.meant(self._made_by[before].model)
         served = (await self._known.listing()).served
         if len(served) == 1:
             return Meant(served[0], served[0].name)
@@ -119,11 +119,32 @@ class Router:
         names = ", ".join(model.name for model in served[:5])
         raise FieldRefusedError(field, "is missing, and several models are served here", f"Name one: {names}.")
 
+    async def _check_before(self, meant: Meant, before: object) -> None:
+        """Refuse to go on from a response that the model's server cannot have, before the model is loaded for it."""
+        maker = self._made_by.get(before) if isinstance(before, str) else None
+        if maker is None:
+            return
+        if maker.model != meant.model.name:
+            why = f"{maker.model!r} made it, and {meant.name!r} is asked to go on from it"
+            hint = f"Ask {maker.model!r}, or send the whole conversation as input."
+        elif not await self._lives(maker):
+            why = f"the server of {maker.model!r}, which made it and kept it in memory, ended meanwhile"
+            hint = "Send the whole conversation as input."
+        else:
+            return
+        told = f"the response {str(before)[:100]!r} is not kept there: {why}"
+        raise FieldRefusedError("previous_response_id", told, hint, "response_not_found")
+
+    async def _lives(self, maker: ServerHandle) -> bool:
+        who = (maker.process, maker.socket)
+        return any((handle.process, handle.socket) == who for handle in await self._pool.loaded())
+
     async def _by_id(self, request: Request) -> Response:
         """A request about a response that was made: to the server of its model, or each loaded one until one knows it."""
         raw = await request.body()
         known = {model.name: model for model in (await self._known.listing()).served}
-        maker = self._made_by.get(request.path_params["id"])
+        made_by = self._made_by.get(request.path_params["id"])
+        maker = made_by.model if made_by is not None else None
         # A server keeps its responses as long as it lives: to load a model for one would be in vain.
         names = [
             name
@@ -132,15 +153,16 @@ class Router:
         ]
         for name in names:
             passed = await pass_on(self._pool, request, known[name], raw)
-            if passed.status_code != 404:
+            # Whichever made it says also why it is gone.
+            if passed.status_code != 404 or (made_by is not None and await self._lives(made_by)):
                 self._metrics.passed(name, passed.status_code)
                 return passed
             await passed.drop()
-        why = f"; {maker!r}, which made it, was unloaded meanwhile" if maker is not None and not names else ""
+        why = f"; the server of {maker!r}, which made it, ended meanwhile" if maker is not None else ""
         raise LlmopsError("response_not_found", f"no response {request.path_params['id'][:100]!r} is kept here{why}")
 
-    def _remember(self, made: str, model: str) -> None:
-        self._made_by[made] = model
+    def _remember(self, made: str, maker: ServerHandle) -> None:
+        self._made_by[made] = maker
         if len(self._made_by) > _REMEMBERED:
             self._made_by.popitem(last=False)
 

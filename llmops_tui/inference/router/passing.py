@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from llmops_tui.models.registry import Model
 
 if TYPE_CHECKING:
     from llmops_tui.inference.server.callers import Caller
+    from llmops_tui.inference.server_record import ServerHandle
 
 # A server may end for idleness just when it is asked, and its successor must not do so for ever.
 _TRIES = 3
@@ -31,10 +33,15 @@ _OWN_HEADERS = {
     b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect",
     b"content-length", b"authorization", b"x-api-key", b"api-key", b"cookie", b"origin", b"date", b"server", ON_BEHALF,
 }  # fmt: skip
-_NAMED_EVENTS = ("/v1/responses", "/v1/messages")
 # What an answer's beginning is looked through for; its id stands near the start.
 _BEGINNING = 4096
 _ID = re.compile(rb'"(resp_[A-Za-z0-9]{1,80})"')
+# The number of an event of a response, at the event's beginning; so many bytes of a stream have it whole.
+_NUMBER = re.compile(rb'data: \{"type": "[\w.]+", "sequence_number": (\d+),')
+_NUMBER_BYTES = 200
+
+Told = Callable[[str, "ServerHandle"], None]
+"""Learns the id of a response, and which server made it."""
 
 
 class LoadFailedError(LlmopsError):
@@ -76,7 +83,7 @@ class Passed(Response):
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        end = b""
+        end, numbers = b"", _Numbers()
         seen = b"" if self._told is not None else None
         try:
             # The next piece is read when this one is on its way: a slow client slows the model's server down, not our memory.
@@ -87,9 +94,10 @@ class Passed(Response):
                         self._told(found[1].decode())
                         seen = None
                 end = (end + piece)[-2:]
+                numbers.see(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except httpx.TransportError:
-            last = _broken_off(self._request.url.path, self._answer.headers.get("content-type", ""), end)
+            last = _broken_off(self._request.url.path, self._answer.headers.get("content-type", ""), end, numbers.next)
             if last is None:
                 # Unfinished, the connection is cut, so that nobody takes half an answer for a whole one.
                 return
@@ -97,10 +105,8 @@ class Passed(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def pass_on(
-    pool: ModelPool, request: Request, model: Model, raw: bytes, told: Callable[[str], None] | None = None
-) -> Passed:
-    """The answer of a model's server to a request with this body.
+async def pass_on(pool: ModelPool, request: Request, model: Model, raw: bytes, told: Told | None = None) -> Passed:
+    """The answer of a model's server to a request with this body; ``told`` learns of the response that it makes.
 
     Raises:
         LoadFailedError: the model cannot be loaded.
@@ -121,8 +127,28 @@ async def pass_on(
                 pool.lost(upstream)
                 raise _died(model.name) from error
             stack.push_async_callback(answer.aclose)
-            return Passed(request, answer, stack.pop_all(), told)
+            learns = functools.partial(_tell, told, upstream.handle) if told is not None else None
+            return Passed(request, answer, stack.pop_all(), learns)
     raise AssertionError("unreachable")
+
+
+class _Numbers:
+    """The number of the next event of a response, from what went by of its stream."""
+
+    def __init__(self) -> None:
+        self.next = 0
+        self._end = b""
+
+    def see(self, piece: bytes) -> None:
+        """Look at the next piece; an event's beginning may be in two."""
+        seen = self._end + piece
+        for found in _NUMBER.finditer(seen):
+            self.next = int(found[1]) + 1
+        self._end = seen[-_NUMBER_BYTES:]
+
+
+def _tell(told: Told, maker: ServerHandle, made: str) -> None:
+    told(made, maker)
 
 
 async def _loaded(pool: ModelPool, request: Request, model: Model, stack: contextlib.AsyncExitStack) -> Upstream:
@@ -150,18 +176,24 @@ def _kept(headers: list[tuple[bytes, bytes]], beside: set[bytes]) -> list[tuple[
     return [(n.lower(), v) for n, v in headers if n.lower() not in _OWN_HEADERS or n.lower() in beside]
 
 
-def _broken_off(path: str, kind: str, end: bytes) -> bytes | None:
-    """The last words of a stream whose server went away; none where nothing can be said after what was sent."""
+def _broken_off(path: str, kind: str, end: bytes, number: int) -> bytes | None:
+    """The last words of a stream whose server went away; none where nothing can be said after what was sent.
+
+    ``number`` is that of the next event of a response.
+    """
     error = error_body("server_died", "the server of this model died while it answered", "Try again.", "server_error")
     told = error["error"]
     if kind.startswith("application/x-ndjson") and end[-1:] in {b"", b"\n"}:
         return f"{json.dumps(shaped(path, error, 502))}\n".encode()
     if not kind.startswith("text/event-stream") or end not in {b"", b"\n\n"}:
         return None
-    if path.startswith(_NAMED_EVENTS):
-        # Their clients go by the name of an event.
-        body = shaped(path, error, 502) if path.startswith("/v1/messages") else {"type": "error", **told}
-        return f"event: error\ndata: {json.dumps(body)}\n\n".encode()
+    if path.startswith("/v1/messages"):
+        # Its clients go by the name of an event.
+        return f"event: error\ndata: {json.dumps(shaped(path, error, 502))}\n\n".encode()
+    if path.startswith("/v1/responses"):
+        # Its clients go by the type, and OpenAI's own raises for what has an error within.
+        event = {"type": "error", "sequence_number": number, "code": told["code"], "message": told["message"]}
+        return f"event: error\ndata: {json.dumps({**event, 'param': None, **error})}\n\n".encode()
     return f"data: {json.dumps(error)}\n\n".encode()
 
 

@@ -23,7 +23,7 @@ from llmops_tui.inference.server.apis.ollama_request import (
 )
 from llmops_tui.inference.server.apis.response_request import ResponsesRequest
 from llmops_tui.inference.server.fields import Checked
-from llmops_tui.inference.server.reranking import RerankRequest
+from llmops_tui.inference.server.reranking import RERANK, RerankRequest
 
 # path -> (method, summary, request model)
 _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
@@ -62,6 +62,14 @@ def request_models() -> dict[str, type[Checked]]:
     return {
         path: model for path, (_, _, model) in _PATHS.items() if model is not None and "model" in model.model_fields
     }
+
+
+def posted_paths() -> list[str]:
+    """All paths that take such a body, by every name that they have."""
+    return [
+        *request_models(),
+        *(path for name in RERANK for path in (f"/{name}", f"/v1/{name}") if path != "/v1/rerank"),
+    ]
 
 
 def describe_api() -> JsonObject:
