@@ -167,6 +167,10 @@ def test_a_request_that_says_nothing_only_asks_for_the_model(served: Scripted) -
         (answer,) = ask(served, path, stream=False, **more)
         assert (answer["done"], answer["done_reason"]) == (True, "load")
     assert served.calls == []
+    headers = {"Authorization": f"Bearer {served.key}"}
+    for method, said in (("GET", "Ollama is running"), ("HEAD", "")):
+        answered = httpx.request(method, f"{served.root}/", headers=headers)
+        assert (answered.status_code, answered.text) == (200, said)
 
 
 def test_errors_are_one_text_also_at_the_door(served: Scripted) -> None:
@@ -259,6 +263,13 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"think": True}, "think", "does not think"),
     (CHAT, {"think": "high"}, "think", "does not think"),
     (CHAT, {"think": "much"}, "think", ""),
+    (CHAT, {"keep_alive": True}, "keep_alive", "own type"),
+    (CHAT, {"keep_alive": [5]}, "keep_alive", "Give seconds"),
+    (CHAT, {"keep_alive": "soon"}, "keep_alive", "Give seconds"),
+    (CHAT, {"keep_alive": "1" * 100_000}, "keep_alive", "Give seconds"),
+    (EMBED, {"keep_alive": {}}, "keep_alive", "Give seconds"),
+    (CHAT, {"messages": [], "keep_alive": 0}, "keep_alive", "llmops model stop"),
+    (GENERATE, {"prompt": "", "keep_alive": "0s"}, "keep_alive", "llmops model stop"),
     (CHAT, {"shift": True}, "shift", "context does"),
     (CHAT, {"tools": TOOLS}, "tools", "knows no tools"),
     (CHAT, {"tools": [{"function": {}}]}, "tools[0].function.name", ""),

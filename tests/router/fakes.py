@@ -115,6 +115,7 @@ class FakeServers:
         self.gates: dict[str, threading.Event] = {}
         self.errors: dict[str, LlmopsError] = {}
         self.prepared: dict[str, Callable[[FakeServer], None]] = {}
+        self.notes: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._count = 0
         self._ledger = threading.Lock()
@@ -168,6 +169,12 @@ class FakeServers:
 
     def busy(self, handle: ServerHandle) -> bool:
         return handle.model in self.elsewhere_busy
+
+    def note(self, handle: ServerHandle) -> None:
+        self.notes.add(handle.socket)
+
+    def noted(self, handle: ServerHandle) -> bool:
+        return handle.socket in self.notes
 
     def room_of(self, handles: list[ServerHandle], device: str) -> int:
         assert device == "host"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.server.callers import ON_BEHALF, Caller
 from llmops_tui.inference.server.guard import Guard
@@ -85,6 +86,44 @@ async def test_requests_in_any_order_are_all_answered(folder: Path, seed: int, m
     await pool.close()
     # What it loaded goes with it.
     assert servers.live == {}
+
+
+async def test_what_a_killed_pool_loaded_goes_with_the_next(folder: Path) -> None:
+    one, two, app = FixedModels("one", "two", "app").found.served[:3]
+    servers = FakeServers(folder)
+    # Somebody else loaded it.
+    await asyncio.to_thread(servers.ensure, app)
+    killed, following = ModelPool(servers), ModelPool(servers)
+    for pool, models in ((killed, [one, two, app]), (following, [one, app])):
+        for model in models:
+            async with pool.use(model):
+                pass
+    # Never used by the following one, or used: both were loaded for all models.
+    await following.close()
+    assert set(servers.live) == {"app"}
+    await killed.close()
+    servers.live.pop("app").kill()
+
+
+async def test_a_model_at_work_is_not_unloaded_when_asked_to(folder: Path) -> None:
+    one, public = FixedModels("one", "public").found.served
+    servers = FakeServers(folder)
+    servers.public.add("public")
+    pool = ModelPool(servers)
+    # One that is not loaded is as wanted.
+    await pool.unload("one")
+    async with pool.use(one), pool.use(public):
+        with pytest.raises(InputRefusedError, match="at work") as busy:
+            await pool.unload("one")
+        assert busy.value.code == "model_busy"
+    with pytest.raises(InputRefusedError, match="address of its own"):
+        await pool.unload("public")
+    await pool.unload("one")
+    assert set(servers.live) == {"public"}
+    async with pool.use(one):
+        assert servers.loads == ["one", "public", "one"]
+    await pool.close()
+    servers.live.pop("public").kill()
 
 
 @pytest.mark.parametrize("ticks", range(8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import random
 import tempfile
@@ -19,7 +20,9 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.router.body import with_name
 from llmops_tui.inference.router.passing import _Numbers
 from llmops_tui.inference.server.callers import key_name
+from llmops_tui.models.gguf import read_header
 from llmops_tui.workspace.layout import Workspace
+from tests.engine.engines import MODEL
 from tests.router.fakes import KEY, WHOLE, FakeServers, FixedModels, event, running, until
 
 
@@ -70,6 +73,10 @@ async def test_the_name_alone_is_replaced(workspace: Workspace, folder: Path) ->
         # Ollama's older clients say it in another field.
         await router.http.post("/api/show", json={"name": "GPT-4o"})
         assert json.loads(router.server("two").requests[-1][3]) == {"name": "two"}
+        # A client asks at first whether anybody is there.
+        for method, said in (("GET", "Ollama is running"), ("HEAD", "")):
+            answer = await router.http.request(method, "/")
+            assert (answer.status_code, answer.text) == (200, said)
 
 
 JSON = st.recursive(
@@ -192,6 +199,40 @@ async def test_all_models_are_listed_with_their_state(workspace: Workspace, fold
         assert 'llmops:router_loads_total{model_name="two",outcome="ok"} 1.0' in page
 
 
+async def test_a_model_is_shown_by_its_file_and_unloaded_in_ollamas_form(workspace: Workspace, folder: Path) -> None:
+    models = FixedModels("one", "two")
+    header = read_header(MODEL)
+    file = dataclasses.replace(models.found.models[0], path=MODEL, header={"chat_template": header.chat_template})
+    models.found = dataclasses.replace(models.found, models=(file, models.found.models[1]))
+    async with running(workspace, models, FakeServers(folder)) as router:
+        for name in ("model", "name"):
+            shown = (await router.http.post("/api/show", json={name: "one:latest"})).json()
+            assert shown["template"] == header.chat_template
+            assert shown["details"]["family"] == header.architecture
+            assert set(shown["capabilities"]) == {"completion", "embedding"}
+        refused = await router.http.post("/api/show", json={"model": "one", "verbose": True})
+        assert (refused.status_code, "vocabularies" in refused.text) == (400, True)
+        gone = await router.http.post("/api/show", json={"model": "two"})
+        assert gone.status_code == 400
+        assert router.servers.loads == []
+
+        for path, empty in (("/api/chat", {"messages": []}), ("/api/generate", {"prompt": ""})):
+            for kept in (0, "0", "0s", "0m0.0s"):
+                await router.ask("one")
+                answer = (await router.ask("one", path, keep_alive=kept, **empty)).json()
+                assert (answer["model"], answer["done"], answer["done_reason"]) == ("one", True, "unload")
+                assert router.servers.live == {}
+        # It is unloaded already, and not loaded for that.
+        loads = len(router.servers.loads)
+        assert (await router.ask("one", "/api/chat", keep_alive=0)).json()["done_reason"] == "unload"
+        assert len(router.servers.loads) == loads
+        wrong = await router.ask("one", "/api/chat", keep_alive="0 parsecs")
+        assert (wrong.status_code, "keep_alive" in wrong.json()["error"]) == (400, True)
+        # Whoever says something, or wants it to stay, is answered by the model's server.
+        for more in ({"prompt": "Hi", "keep_alive": 0}, {"keep_alive": "5m"}, {}):
+            assert (await router.ask("one", "/api/generate", **more)).content == WHOLE
+
+
 async def test_a_response_is_found_by_its_id(workspace: Workspace, folder: Path) -> None:
     servers = FakeServers(folder)
     servers.prepared["two"] = lambda server: setattr(server, "body", b'{"id": "resp_2", "object": "response"}')
@@ -241,6 +282,7 @@ async def test_why_a_response_cannot_be_gone_on_from(workspace: Workspace, folde
             assert told.endswith("the server of 'two', which made it, ended meanwhile")
             # Also once the model is loaded again.
             await router.ask("two")
+            router.server("two").status = 404
 
 
 async def test_what_is_not_offered_is_not_there_whatever_the_body_names(workspace: Workspace, folder: Path) -> None:

@@ -108,6 +108,9 @@ def test_a_router_that_is_killed_leaves_its_models_to_the_next(sample: Workspace
         assert client.get("/health").json()["loaded"] == ["support-base"]
         assert answer(client, "support-base") == ANSWER
     assert supervisor.running() == [before]
+    # The next one unloads what the first had loaded, as it says.
+    assert Llmops(sample).run("model", "stop", "--all")["stopped"]
+    assert supervisor.running() == []
 
 
 def test_the_command_says_what_goes_together(sample: Workspace) -> None:

@@ -18,10 +18,20 @@ from llmops_tui.inference.router.catalogue import RegisteredModels
 from llmops_tui.inference.router.listings import model_entries, tag_entries
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant
+from llmops_tui.inference.router.ollama import shown, unloading
 from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.server.apis.ollama import modelless_routes
-from llmops_tui.inference.server.connection import error_answer, plain_error, read_object, refused, unexpected
+from llmops_tui.inference.server.apis.ollama_request import OllamaShow
+from llmops_tui.inference.server.apis.ollama_teller import silence
+from llmops_tui.inference.server.connection import (
+    error_answer,
+    plain_error,
+    read_body,
+    read_object,
+    refused,
+    unexpected,
+)
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import Guard, RefusedError
@@ -99,6 +109,12 @@ class Router:
                 if len(raw) > _LARGE
                 else with_name(raw, field, meant.name)
             )
+        if request.url.path == "/api/show" and meant.model.name not in await self._loaded():
+            await read_body(request, OllamaShow)
+            return JSONResponse(await shown(meant.model))
+        if (asks := await unloading(request, given)) is not None:
+            await self._pool.unload(meant.model.name)
+            return JSONResponse(silence(asks, "unload"))
         told = self._remember if request.url.path == "/v1/responses" else None
         passed = await pass_on(self._pool, request, meant.model, raw, told)
         self._metrics.passed(meant.model.name, passed.status_code)

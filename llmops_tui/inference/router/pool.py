@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.jobs.leases import MemoryShortError
 from llmops_tui.models.registry import Model
@@ -37,6 +38,12 @@ class Servers(Protocol):
 
     def busy(self, handle: ServerHandle) -> bool:
         """Whether a server answers anybody now."""
+
+    def note(self, handle: ServerHandle) -> None:
+        """Remember that a server was loaded from here, also for whoever serves all models next."""
+
+    def noted(self, handle: ServerHandle) -> bool:
+        """Whether it was; by one that ended without unloading it, too."""
 
     def room_of(self, handles: list[ServerHandle], device: str) -> int:
         """Bytes of a device that these servers hold."""
@@ -187,12 +194,15 @@ class ModelPool:
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
-        own = [handle for handle in await self.loaded() if handle.model in self._own and handle.private]
+        own = [handle for handle in await self.loaded() if handle.private and await self._is_own(handle)]
         # At once: whoever ends this process does not wait for ever.
         await asyncio.gather(*(self._stop_at_rest(handle) for handle in own))
         for slot in self._slots.values():
             self._forget(slot)
         await asyncio.gather(*self._closing)
+
+    async def _is_own(self, handle: ServerHandle) -> bool:
+        return handle.model in self._own or await asyncio.to_thread(self._servers.noted, handle)
 
     async def _stop_at_rest(self, handle: ServerHandle) -> None:
         if not await asyncio.to_thread(self._servers.busy, handle):
@@ -261,7 +271,7 @@ class ModelPool:
         while True:
             slot.seeking = False
             try:
-                return await asyncio.to_thread(self._servers.ensure, model)
+                handle = await asyncio.to_thread(self._servers.ensure, model)
             except MemoryShortError as error:
                 slot.seeking = True
                 async with self._room:
@@ -270,6 +280,10 @@ class ModelPool:
                     if not self._wait:
                         raise
                     await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                if not there:
+                    await asyncio.to_thread(self._servers.note, handle)
+                return handle
 
     async def _make_place(self, slot: _Slot) -> None:
         """Unload until so few models are loaded that this one may be, too."""
@@ -295,6 +309,22 @@ class ModelPool:
         return name in self._slots and self._slots[name].is_loading
 
     # ── unloading ──
+
+    async def unload(self, name: str) -> None:
+        """Unload a model where it is loaded.
+
+        Raises:
+            InputRefusedError: ``model_busy``: it answers somebody; ``model_served``: it has an address of its own.
+        """
+        handle = next((handle for handle in await self.loaded() if handle.model == name), None)
+        if handle is not None and not handle.private:
+            told = f"{name!r} is served at an address of its own, and is not unloaded from here"
+            raise InputRefusedError("model_served", told, f"llmops model stop {name} unloads it.")
+        if self._is_loading(name) or (handle is not None and not await self._rests(handle)):
+            told = f"{name!r} is loading or at work for somebody, and is not unloaded meanwhile"
+            raise InputRefusedError("model_busy", told, "Try again when it is at rest.")
+        if handle is not None:
+            await self._unload(handle)
 
     async def _unload_one(self, slot: _Slot) -> bool:
         """Unload the model that is to make way, when it is at rest; false where there is none that could."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 from llmops_tui.errors import LlmopsError
@@ -10,6 +11,8 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor, health
 from llmops_tui.models.registry import Model
+from llmops_tui.regular_files import read_regular_text
+from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -21,6 +24,9 @@ class SupervisedServers:
         self._options = options
         self._supervisor = ServerSupervisor(workspace)
         self._ending = threading.Event()
+        # Beside the servers' records, since whoever is killed leaves its models to the next.
+        self._notes = workspace.runs / "servers" / "loaded-by-all"
+        self._noting = threading.Lock()
 
     def running(self) -> list[ServerHandle]:
         """Those that live."""
@@ -49,6 +55,23 @@ class SupervisedServers:
         if facts.get("status") == "ok":
             return bool(facts["active"] or facts["waiting"])
         return facts.get("status") == "loading"
+
+    def note(self, handle: ServerHandle) -> None:
+        """Remember that a server was loaded from here, also for whoever serves all models next."""
+        with self._noting, contextlib.suppress(OSError):
+            live = {each.socket for each in self.running()}
+            write_atomic(self._notes, "\n".join(sorted((self._noted() & live) | {handle.socket})))
+
+    def noted(self, handle: ServerHandle) -> bool:
+        """Whether it was; by one that ended without unloading it, too."""
+        # A socket's name is of one server alone.
+        return handle.socket in self._noted()
+
+    def _noted(self) -> set[str]:
+        try:
+            return set(read_regular_text(self._notes).split("\n"))
+        except (OSError, ValueError):
+            return set()
 
     def room_of(self, handles: list[ServerHandle], device: str) -> int:
         """Bytes of a device that these servers hold."""

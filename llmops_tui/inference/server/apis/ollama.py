@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from llmops_tui import __version__
@@ -18,7 +18,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Call
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.base import Answer, Asked, AskedText, Complete, Gap
-from llmops_tui.inference.server.apis.ollama_models import ServedModel
+from llmops_tui.inference.server.apis.ollama_models import ServedModel, capabilities
 from llmops_tui.inference.server.apis.ollama_request import (
     OllamaChat,
     OllamaEmbed,
@@ -28,7 +28,7 @@ from llmops_tui.inference.server.apis.ollama_request import (
     Options,
     Think,
 )
-from llmops_tui.inference.server.apis.ollama_teller import OllamaTeller, now
+from llmops_tui.inference.server.apis.ollama_teller import OllamaTeller, silence
 from llmops_tui.inference.server.connection import read_body, translated, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
@@ -96,8 +96,8 @@ class OllamaApi:
         """``POST /api/chat``."""
         body = await read_body(request, OllamaChat)
         await self._check(body.model, body.options)
-        if not body.messages:
-            return JSONResponse(self._loaded(body.model, {"message": {"role": "assistant", "content": ""}}))
+        if body.silent:
+            return self._loaded(body)
         given = body.as_chat() | self._thinking(body.think)
         chat = translated(ChatRequest, given, _called)
         return await self._answer(request, Asked(chat, body.stream, _teller(body.model, chat=True), _called))
@@ -106,8 +106,8 @@ class OllamaApi:
         """``POST /api/generate``."""
         body = await read_body(request, OllamaGenerate)
         await self._check(body.model, body.options)
-        if not body.prompt and not body.suffix:
-            return JSONResponse(self._loaded(body.model, {"response": ""}))
+        if body.silent:
+            return self._loaded(body)
         teller = _teller(body.model, chat=False)
         if body.plain:
             text = translated(CompletionRequest, body.as_text(), _of_prompt)
@@ -150,17 +150,13 @@ class OllamaApi:
         body = await read_body(request, OllamaShow)
         await self._adapters.of(body.model, "")
         info = await self._engine.facts()
-        able = {
-            "completion": info.get("generates", True),
-            "embedding": not info.get("ranks"),
-            "insert": bool(info.get("fills")),
-            "tools": self._format.answers.calls is not None,
-            "thinking": self._format.answers.thinking is not None,
-        }
-        if not able["completion"]:
-            able |= {"tools": False, "thinking": False}
-        told = await self._model.shown()
-        return JSONResponse({**told, "capabilities": [name for name, can in able.items() if can]})
+        able = capabilities(
+            self._format,
+            generates=info.get("generates", True),
+            ranks=bool(info.get("ranks")),
+            fills=bool(info.get("fills")),
+        )
+        return JSONResponse({**await self._model.shown(), "capabilities": able})
 
     async def _check(self, model: str, options: Options) -> None:
         """Refuse another model, and a context that is not there."""
@@ -186,9 +182,15 @@ class OllamaApi:
             return {"chat_template_kwargs": {"enable_thinking": True}} if named else {}
         return {"reasoning_effort": think}
 
-    def _loaded(self, model: str, empty: JsonObject) -> JsonObject:
+    def _loaded(self, body: OllamaChat | OllamaGenerate) -> Response:
         """The answer to a request that says nothing, which clients send to have a model loaded."""
-        return {"model": model, "created_at": now(), **empty, "done": True, "done_reason": "load"}
+        if body.unloads:
+            raise FieldRefusedError(
+                "keep_alive",
+                "0 asks to unload the model, which stays loaded until its server ends",
+                f"End it with llmops model stop {self._model.name}, or serve with --all.",
+            )
+        return JSONResponse(silence(body, "load"))
 
     async def _vectors(
         self, request: Request, model: str, texts: list[str], dimensions: int | None, options: Options
@@ -209,7 +211,12 @@ _ANY = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 def modelless_routes() -> list[Route]:
     """The addresses that are no model's: what version this is, and what no server does."""
     refused = (Route(f"/api/{name}", _refusal(name, hint), methods=_ANY) for name, hint in _ELSEWHERE.items())
-    return [Route("/api/version", _version), *refused]
+    return [Route("/", _heartbeat), Route("/api/version", _version), *refused]
+
+
+async def _heartbeat(_request: Request) -> Response:
+    """What clients ask first; some go by the words."""
+    return PlainTextResponse("Ollama is running")
 
 
 async def _version(_request: Request) -> Response:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.models.gguf import read_header
 
 # Values of a header that are told; lists such as whole vocabularies are not.
@@ -51,6 +52,18 @@ class ServedModel:
             "parameters": "",
             "license": str(header.metadata.get("general.license") or ""),
         }
+
+
+def capabilities(chat: ServedFormat, *, generates: bool, ranks: bool, fills: bool) -> list[str]:
+    """What a model can do, in Ollama's words; what only embeds has no conversations."""
+    able = {
+        "completion": generates,
+        "embedding": not ranks,
+        "insert": fills,
+        "tools": generates and chat.answers.calls is not None,
+        "thinking": generates and chat.answers.thinking is not None,
+    }
+    return [name for name, can in able.items() if can]
 
 
 def listed(size: int, sha256: str, changed: float, kind: tuple[str, int, str]) -> JsonObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict, deque
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -32,10 +33,9 @@ OPTIONS = Rules(
         "penalize_newline": Unoffered("Penalties are for all tokens.", (True,)),
     },
 )  # fmt: skip
-_ALIVE = {"keep_alive": "how long a model stays loaded; this one stays until its server ends"}
 _CUT = {"shift": Unoffered("An answer ends where the context does.", (False,))}
 _PICTURES = dict.fromkeys(("width", "height", "steps"), Unoffered("No images are made here."))
-CHAT = Rules(idle=_ALIVE, unoffered=_CUT)
+CHAT = Rules(unoffered=_CUT)
 GENERATE = Rules(
     unoffered=_CUT | _PICTURES | {
         "template": Unoffered("The model's own chat template is used; send raw text, or messages to /api/chat.", ("",)),
@@ -44,10 +44,8 @@ GENERATE = Rules(
         # Where there are neither turns nor other texts, there is nothing to choose from.
         "truncate": Unoffered("A prompt that is too long is refused; shorten it.", (False,)),
     },
-    idle=_ALIVE,
 )  # fmt: skip
 EMBED = Rules(
-    idle=_ALIVE,
     unoffered={"truncate": Unoffered("Texts are embedded whole, and what is too long is refused.", (False,))},
 )
 MESSAGE = Rules(unoffered={"images": Unoffered(_NO_IMAGES, ([],))})
@@ -55,6 +53,24 @@ SHOW = Rules(unoffered={"verbose": Unoffered("Whole vocabularies are not told.",
 
 Name = Annotated[str, Field(min_length=1, max_length=400), AfterValidator(lambda name: name.removesuffix(":latest"))]
 """A model's name as it is registered; Ollama's clients may write its tag behind it."""
+
+
+_DURATION = re.compile(r"[+-]?(?:(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|\d+(?:\.\d+)?)")
+_DURATION_LENGTH = 60
+
+
+def _duration(given: Any) -> Any:
+    written = isinstance(given, str) and len(given) <= _DURATION_LENGTH and _DURATION.fullmatch(given)
+    if not written and not isinstance(given, int | float):
+        refuse("", "is no duration", 'Give seconds as a number, or a text such as "5m".')
+    return given
+
+
+KeepAlive = Annotated[
+    float | str,
+    Field(description="How long a model stays loaded; a request that says nothing unloads it with 0. No other effect."),
+    BeforeValidator(_duration, json_schema_input_type=float | str),
+]
 
 
 class Options(Checked):
@@ -104,6 +120,18 @@ class _Generating(Checked):
     think: Think | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    keep_alive: KeepAlive | None = None
+
+    @property
+    def unloads(self) -> bool:
+        """Whether it is the form that clients send to have a model unloaded: nothing is said, and it is kept for no time."""
+        kept = self.keep_alive
+        return self.silent and (kept == 0 or (isinstance(kept, str) and not re.search("[1-9]", kept)))
+
+    @property
+    def silent(self) -> bool:
+        """Whether it says nothing that could be answered."""
+        raise NotImplementedError
 
     @model_validator(mode="after")
     def _belongs(self) -> _Generating:
@@ -160,6 +188,11 @@ class OllamaChat(_Generating):
     messages: Annotated[list[Turn], Field(max_length=10_000)] = Field(default_factory=list)
     tools: Annotated[list[JsonObject], Field(max_length=128)] | None = None
     truncate: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has no messages."""
+        return not self.messages
 
     def turns(self) -> list[JsonObject]:
         """The messages as OpenAI has them: calls get ids, and results the id of the first call of theirs that waits."""
@@ -230,6 +263,11 @@ class OllamaGenerate(_Generating):
         return self
 
     @property
+    def silent(self) -> bool:
+        """Whether it has neither a prompt nor a gap."""
+        return not self.prompt and not self.suffix
+
+    @property
     def plain(self) -> bool:
         """Whether it is a text that is gone on with or filled in, and no question."""
         return self.raw or bool(self.suffix)
@@ -263,6 +301,7 @@ class OllamaEmbed(Checked):
     ]
     dimensions: Annotated[int, Field(ge=1)] | None = None
     options: Options = Options()
+    keep_alive: KeepAlive | None = None
 
 
 class OllamaEmbeddings(Checked):
@@ -273,6 +312,7 @@ class OllamaEmbeddings(Checked):
     model: Name
     prompt: str
     options: Options = Options()
+    keep_alive: KeepAlive | None = None
 
 
 class OllamaShow(Checked):

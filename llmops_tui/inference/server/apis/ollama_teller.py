@@ -11,6 +11,7 @@ from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Generated, TokenRecord
 from llmops_tui.inference.server.answers import chat_logprobs, count
+from llmops_tui.inference.server.apis.ollama_request import OllamaChat, OllamaGenerate
 from llmops_tui.inference.server.conversation import Delta
 from llmops_tui.inference.server.events import was_cut
 from llmops_tui.inference.server.generation import Choice, Messages
@@ -89,6 +90,14 @@ class OllamaTeller:
 
     def _line(self, told: JsonObject, *, done: bool) -> JsonObject:
         return {"model": self._model, "created_at": now(), **told, "done": done}
+
+
+def silence(body: OllamaChat | OllamaGenerate, reason: str) -> JsonObject:
+    """The answer to a request that says nothing: the model was loaded or unloaded for it, as ``reason`` says."""
+    empty: JsonObject = {"message": {"role": "assistant", "content": ""}}
+    if isinstance(body, OllamaGenerate):
+        empty = {"response": ""}
+    return {"model": body.model, "created_at": now(), **empty, "done": True, "done_reason": reason}
 
 
 def now() -> str:
