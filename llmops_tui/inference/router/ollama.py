@@ -14,7 +14,7 @@ from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model
 
-_GENERATING = {"/api/chat": OllamaChat, "/api/generate": OllamaGenerate}
+_GENERATING: dict[str, type[OllamaChat | OllamaGenerate]] = {"/api/chat": OllamaChat, "/api/generate": OllamaGenerate}
 # Of the pooling of vectors, the one that ranks pairs of texts.
 _RANKS = 4
 # Models with an encoder; they are served for their vectors.
