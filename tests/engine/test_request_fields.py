@@ -361,6 +361,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (MESSAGES, {"output_format": {"type": "json_schema"}}, "output_format", "output_config.format"),
     (MESSAGES, {"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management.edits[0].type", "not edited"),
     (RESPONSES, {"temperature": 9}, "temperature", "less"),
+    (RESPONSES, {"temperature": 9, "truncation": "auto"}, "temperature", "less"),
     (RESPONSES, {"max_output_tokens": -3}, "max_output_tokens", "greater"),
     (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "only text"),
     (RESPONSES, {"input": [{"role": "user", "content": "x", "mood": "y"}]}, "input[0].mood", "no such field"),

@@ -18,6 +18,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import ToolRecord
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
+from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
@@ -136,7 +137,7 @@ class Completions:
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(chat.render, turns, tools or None, given.extra)
-            prompt, dropped = await self._drop_oldest(turns, prompt, again, body.sampling().max_tokens)
+            prompt, dropped = await self._drop_oldest(turns, prompt, again, _sampling(body).max_tokens)
         choices = []
         for index in range(body.n):
             choice = self._choice(
@@ -226,10 +227,7 @@ class Completions:
         logprobs: int | None,
         caller: Caller,
     ) -> Choice:
-        try:
-            parameters = cast("SamplingRecord", body.sampling(index).model_dump())
-        except pydantic.ValidationError as error:
-            raise invalid(error) from error
+        parameters = cast("SamplingRecord", _sampling(body, index).model_dump())
         check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias", named=True)
         # A program of ours names the first choice alone.
         named = caller.run_id(body.metadata) if index == 0 else None
@@ -325,3 +323,11 @@ def _teller(
 ) -> events.Teller:
     """Tells answers in the form of OpenAI's completions."""
     return events.Teller(kind, choices[0].record.id, model, body.n, usage=body.include_usage)
+
+
+def _sampling(body: schemas.ChatRequest | schemas.CompletionRequest, index: int = 0) -> SamplingParameters:
+    """How a choice is sampled; what is out of bounds is refused by its name."""
+    try:
+        return body.sampling(index)
+    except pydantic.ValidationError as error:
+        raise invalid(error) from error

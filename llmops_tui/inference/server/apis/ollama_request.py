@@ -67,9 +67,9 @@ def _duration(given: Any) -> Any:
 
 
 KeepAlive = Annotated[
-    float | str,
-    Field(description="How long a model stays loaded; a request that says nothing unloads it with 0. No other effect."),
-    BeforeValidator(_duration, json_schema_input_type=float | str),
+    float | str | None,
+    Field(description="No effect: how long a model stays loaded. A request that says nothing unloads it with 0."),
+    BeforeValidator(_duration, json_schema_input_type=float | str | None),
 ]
 
 
@@ -120,7 +120,7 @@ class _Generating(Checked):
     think: Think | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    keep_alive: KeepAlive | None = None
+    keep_alive: KeepAlive = None
 
     @property
     def unloads(self) -> bool:
@@ -301,7 +301,7 @@ class OllamaEmbed(Checked):
     ]
     dimensions: Annotated[int, Field(ge=1)] | None = None
     options: Options = Options()
-    keep_alive: KeepAlive | None = None
+    keep_alive: KeepAlive = None
 
 
 class OllamaEmbeddings(Checked):
@@ -312,7 +312,7 @@ class OllamaEmbeddings(Checked):
     model: Name
     prompt: str
     options: Options = Options()
-    keep_alive: KeepAlive | None = None
+    keep_alive: KeepAlive = None
 
 
 class OllamaShow(Checked):
