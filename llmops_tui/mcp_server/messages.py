@@ -6,8 +6,11 @@ import mcp_types as wire
 import pydantic
 import pydantic_core
 
+Refusal = wire.JSONRPCError
+"""What answers a line."""
 
-def fault_of(line: bytes) -> wire.JSONRPCError | None:
+
+def fault_of(line: bytes) -> Refusal | None:
     """The error that answers a line, or None where the line is a message.
 
     The answer bears the id of a request that has one, and none where a text or whole number cannot be made out: what looks
@@ -45,10 +48,10 @@ def fault_of(line: bytes) -> wire.JSONRPCError | None:
     return _refused(wire.INVALID_REQUEST, told, given if asked else None) if told else None
 
 
-def too_long(most: int) -> wire.JSONRPCError:
+def too_long(most: int) -> Refusal:
     """What answers a line of more than ``most`` bytes."""
     return _refused(wire.INVALID_REQUEST, f"the line has more than {most:,} bytes and was not read")
 
 
-def _refused(code: int, told: str, answered: str | int | None = None) -> wire.JSONRPCError:
+def _refused(code: int, told: str, answered: str | int | None = None) -> Refusal:
     return wire.JSONRPCError(jsonrpc="2.0", id=answered, error=wire.ErrorData(code=code, message=told[:500]))

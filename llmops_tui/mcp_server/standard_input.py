@@ -11,9 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import IO
 
-import mcp_types as wire
-
-from llmops_tui.mcp_server.messages import fault_of, too_long
+from llmops_tui.mcp_server.messages import Refusal, fault_of, too_long
 
 _MOST = 16_000_000
 
@@ -21,9 +19,7 @@ _MOST = 16_000_000
 class InputLines:
     """The messages of a file, read by a thread that the process does not wait for at its end."""
 
-    def __init__(
-        self, file: IO[bytes], refuse: Callable[[wire.JSONRPCError], Awaitable[None]], most: int = _MOST
-    ) -> None:
+    def __init__(self, file: IO[bytes], refuse: Callable[[Refusal], Awaitable[None]], most: int = _MOST) -> None:
         """``refuse`` gets the answer to each line that is no message, or has more than ``most`` bytes."""
         self._file = file
         self._refuse = refuse

@@ -255,7 +255,9 @@ def test_a_server_that_dies_of_a_request_each_time_leaves_an_error(
     assert (line["response"], line["error"]["code"]) == (None, "server_died")
 
 
-def test_a_cancelled_batch_goes_on_and_asks_nothing_twice(world: World) -> None:
+def test_a_cancelled_batch_goes_on_and_asks_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The job looks whether it is to stop after every step, however fast the fakes answer.
+    monkeypatch.setattr(batch_job, "_LOOK_SECONDS", 0.0)
     names = [f"r{n}" for n in range(30)]
     write(world.input, [request(name) for name in names])
     with pytest.raises(JobCancelledError):
