@@ -22,6 +22,7 @@ ALLOWED = {
     ("datasets/file_types.py", "_markdown"): "inside the folder that is just exported",
     ("datasets/privacy/replacement.py", "load"): "a key, where the user wants it",
     ("inference/fallback.py", "remember"): "the user's cache",
+    ("inference/kept_formats.py", "keep"): "the user's state folder",
     ("inference/server/serving.py", "stay_reachable"): "sockets, in the user's runtime folder",
     ("jobs/leases.py", "_locked"): "the user's runtime folder",
     ("maintenance/archive.py", "_read"): "inside the folder that is just unpacked",
