@@ -13,6 +13,7 @@ from llmops_tui.errors import ErrorRecord, InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.gbnf_reader import without_comments
 from llmops_tui.inference.schema_keywords import Schema
+from llmops_tui.inference.schema_names import with_names_enforced
 from llmops_tui.inference.schema_numbers import inexact_number
 from llmops_tui.inference.schema_recursion import endless_part
 from llmops_tui.inference.thought_grammar import ANY_TEXT, Thought, held_answer, thinking_before
@@ -160,6 +161,7 @@ def _json(schema: Any) -> str:
             raise InputRefusedError(
                 "schema_invalid", "the JSON schema cannot be enforced: 'x-guidance' is not a JSON Schema keyword"
             )
+        schema = with_names_enforced(schema)
         schema = (_closed(schema) if not _combines(schema) else schema) | {"x-guidance": _LAYOUT}
     return f"%json {json.dumps(schema)}"
 
