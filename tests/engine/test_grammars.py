@@ -625,6 +625,15 @@ def test_a_schema_that_requires_itself_is_refused_by_name(schema: Any, endless: 
     assert (endless_part(schema) or "") == endless
 
 
+def test_a_reference_to_another_document_is_refused_as_that(bench: Bench) -> None:
+    for address in ("https://json-schema.org/draft/2020-12/schema", "https://example.com/x.json#/a"):
+        refused = refusal(bench, schema_form({"type": "object", "properties": {"a": {"$ref": address}}}))
+        assert refused is not None
+        assert f"{address!r} is another document" in refused.message
+    named = {"$id": "https://example.com/x.json", "properties": {"$ref": {"type": "null"}}, "type": "object"}
+    assert allows(bench, schema_form(named), '{"$ref": null}')
+
+
 def test_refusals_speak_of_what_was_written() -> None:
     checker = ConstraintChecker(str(MODEL), [])
 
