@@ -61,7 +61,7 @@ def dedup(
     ] = "content",
     near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
     threshold: Annotated[
-        float, typer.Option(help="With --near: the Jaccard similarity of their five-word sequences.")
+        float, typer.Option(min=0.01, max=1.0, help="With --near: the Jaccard similarity of their five-word sequences.")
     ] = 0.8,
     against: Annotated[str | None, typer.Option(help="Remove the rows that are also in this dataset.")] = None,
     name: _To = None,

@@ -17,7 +17,7 @@ from llmops_tui.inference.template_renderer import Variables
 # Fields of a turn, and of a row, that switch learning off: of OpenAI, axolotl, ms-swift and others.
 _SWITCHES = ("weight", "loss_weight", "train", "training", "loss")
 # Columns beside a conversation that it is rendered with.
-ROW_FIELDS = ("system", "tools", "chat_template_kwargs", "mask_history", "train", "loss_weight")
+ROW_FIELDS = ("system", "tools", "chat_template_kwargs", "mask_history", "train", "loss_weight", "weight")
 # Variables that are set from the row.
 OURS = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
 
@@ -94,7 +94,7 @@ def _learned(row: Row, messages: list[Message], answers: set[int], problems: lis
             problems.append(f"mask_history is {str(value)[:40]!r}, neither true nor false, and is not followed")
         elif masked:
             learned &= {max(answers, default=-1)}
-    for name in ("train", "loss_weight"):
+    for name in ("train", "loss_weight", "weight"):
         on = _switch(row.get(name, True))
         if on is None:
             problems.append(f"{name} of the row is {str(row[name])[:40]!r}, neither 0 nor 1, and is not followed")

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine.faults import UnsoundError
 from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.models.engine_settings import from_json
@@ -81,7 +82,6 @@ class _Worker:
             from llmops_tui.inference.engine.faults import end_with_any_thread
             from llmops_tui.inference.engine.grammar import MatcherMaker
             from llmops_tui.inference.engine.long_texts import LongTexts
-            from llmops_tui.inference.engine.native import UnsoundError
             from llmops_tui.inference.engine.parameters import EngineOptions
             from llmops_tui.inference.engine.scheduler import Scheduler
 
@@ -102,7 +102,7 @@ class _Worker:
         except LlmopsError as error:
             self._send([{"event": "failed", "error": error.as_dict()}])
             return
-        except (OSError, ImportError, RuntimeError) as error:
+        except (OSError, ImportError, RuntimeError, SyntaxError) as error:
             self._send([{"event": "failed", "error": {"code": "engine_unusable", "message": str(error), "hint": ""}}])
             return
         self._send([{"event": "ready", "info": self._scheduler.native.describe()}])

@@ -10,8 +10,10 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, cast
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -20,6 +22,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
+from mcp.shared.message import SessionMessage
 
 from llmops_tui import __version__
 from llmops_tui.errors import LlmopsError, NotFoundError
@@ -30,9 +33,11 @@ from llmops_tui.mcp_server.standard_input import InputLines
 from llmops_tui.mcp_server.tool import Tool
 from llmops_tui.mcp_server.workbench import Workbench
 from llmops_tui.system_errors import explain_system_error, unforeseen
+from llmops_tui.workspace.interruption import Interruption
 from llmops_tui.workspace.layout import Workspace
 
 Context = ServerRequestContext[Any, Any]
+Result = TypeVar("Result")
 
 _INSTRUCTIONS = """\
 The llmops workspace {root}: prompts and their versions, datasets, models, runs, traces, evaluations and jobs.
@@ -47,6 +52,8 @@ _MAY_READ = (
 )
 # Calls that are worked on at once; the others wait.
 _AT_ONCE = 4
+# How long the end of the input waits for what only reads, once its queries are interrupted.
+_LAST_SECONDS = 1.0
 
 
 class WorkspaceServer:
@@ -58,6 +65,8 @@ class WorkspaceServer:
         self.tools = {tool.name: tool for tool in known if bench.allow_write or not tool.writes}
         self._withheld = {tool.name for tool in known} - set(self.tools)
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        # What runs in threads, and whether it changes the workspace.
+        self._works: dict[Interruption, bool] = {}
 
     def made(self) -> Server[Any]:
         """The server, to be run."""
@@ -98,10 +107,34 @@ class WorkspaceServer:
                 await context.session.report_progress(done, total, told)
 
             return cast("Mapping[str, object]", await tool.work(self._bench, arguments, progress))
-        # A call that is cancelled is left; what it does ends by its own limit, and holds its place until then.
-        return await anyio.to_thread.run_sync(
-            tool.bound(self._bench, arguments), abandon_on_cancel=True, limiter=self._limiter
-        )
+        return await self._in_thread(tool.bound(self._bench, arguments), changes=tool.changes)
+
+    async def _in_thread(self, work: Callable[[], Result], *, changes: bool) -> Result:
+        """Do work that waits for nothing.
+
+        A call that is cancelled is left: its query is interrupted, and it holds its place until it has ended.
+        """
+        for ended in [one for one in self._works if one.stopped and one.wait(0)]:
+            del self._works[ended]
+        interruption = Interruption()
+        self._works[interruption] = changes
+        try:
+            return await anyio.to_thread.run_sync(
+                interruption.around(work), abandon_on_cancel=True, limiter=self._limiter
+            )
+        finally:
+            interruption.stop()
+
+    def settled(self) -> bool:
+        """Wait for what was left: until it is done where it changes the workspace, for a moment where it only reads.
+
+        Whether all of it has ended.
+        """
+        for interruption, changes in self._works.items():
+            if changes:
+                interruption.wait()
+        last = time.monotonic() + _LAST_SECONDS
+        return all(work.wait(max(0.0, last - time.monotonic())) for work in self._works)
 
     def _unknown(self, name: str) -> LlmopsError:
         if name in self._withheld:
@@ -143,9 +176,7 @@ class WorkspaceServer:
     async def _asked(self, work: Any, given: str) -> Any:
         """What is found of a resource; what goes wrong is the protocol's own error, for a resource has no other."""
         try:
-            return await anyio.to_thread.run_sync(
-                work, self._bench, given, abandon_on_cancel=True, limiter=self._limiter
-            )
+            return await self._in_thread(partial(work, self._bench, given), changes=False)
         except LlmopsError as error:
             raise MCPError(code=wire.INVALID_PARAMS, message=error.told) from error
 
@@ -182,10 +213,17 @@ def serve(workspace: Workspace, *, allow_write: bool) -> None:
         LlmopsError: it was interrupted.
     """
     bench = Workbench(workspace, allow_write=allow_write)
+    server = WorkspaceServer(bench)
     try:
-        asyncio.run(_serve(WorkspaceServer(bench)))
+        asyncio.run(_serve(server))
     finally:
+        settled = server.settled()
         bench.close()
+    if not settled:
+        # The process would outlive its client by a thread that only reads, and whose answer nobody gets.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 async def _serve(made: WorkspaceServer) -> None:
@@ -193,9 +231,15 @@ async def _serve(made: WorkspaceServer) -> None:
     own = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
     with open(os.devnull, "rb") as nothing:  # noqa: ASYNC230, PTH123  a device, at the start
         os.dup2(nothing.fileno(), 0)
-    lines = InputLines(os.fdopen(own, "rb", closefd=False))
+    opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def refuse(told: wire.JSONRPCError) -> None:
+        await (await opened).send(SessionMessage(told))
+
+    lines = InputLines(os.fdopen(own, "rb", closefd=False), refuse)
     # The package gives the output to the protocol alone: whatever else is printed goes to standard error.
     sys.stdout.flush()
     server = made.made()
     async with stdio_server(stdin=cast("anyio.AsyncFile[str]", lines)) as (read, write):
+        opened.set_result(write)
         await server.run(read, write, server.create_initialization_options())

@@ -244,15 +244,19 @@ class Recipe(_Part):
         return min(self.max_steps, steps) if self.max_steps else steps
 
     @property
-    def sha256(self) -> str:
-        """The hash of all that decides the result; the name does not."""
-        body = self.model_dump(exclude={"name"})
-        # Fields that came later count where they say something, so that recipes of before keep their hash.
+    def body(self) -> JsonObject:
+        """The recipe as it is kept. Fields that came later are in it where they say something: so hashes of before stay."""
+        body = self.model_dump()
         for part in (body, *body["data"]):
             for name in ("chat_template_kwargs", "mask_history"):
                 if not part.get(name, True):
                     del part[name]
-        return sha256_text(json.dumps(body, sort_keys=True))
+        return body
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that decides the result; the name does not."""
+        return sha256_text(json.dumps({k: v for k, v in self.body.items() if k != "name"}, sort_keys=True))
 
     def to_yaml(self) -> str:
         """The recipe as a file, what is as by default left out."""

@@ -111,7 +111,7 @@ class RunStore:
 
     def save_recipe(self, recipe: Recipe, note: str = "") -> int:
         """Keep a recipe as a version of its name; the same again makes none. Returns the version's number."""
-        body = json.dumps(recipe.model_dump())
+        body = json.dumps(recipe.body)
 
         def work(connection: duckdb.DuckDBPyConnection) -> int:
             rows = connection.execute(

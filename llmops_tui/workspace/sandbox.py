@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace import interruption
 from llmops_tui.workspace.catalog_file import connect_memory
 
 if TYPE_CHECKING:
@@ -101,15 +102,19 @@ def _without_literals(text: str) -> str:
 
 @contextlib.contextmanager
 def limited(connection: duckdb.DuckDBPyConnection, seconds: float = QUERY_SECONDS) -> Iterator[None]:
-    """Interrupt what runs inside after ``seconds``; failures of the query become refusals."""
+    """Interrupt what runs inside after ``seconds``, or once nobody waits for it; failures of the query become refusals."""
     import duckdb
 
+    stopper = interruption.current()
     timer = threading.Timer(seconds, connection.interrupt)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with stopper.reaching(connection) if stopper else contextlib.nullcontext():
+            yield
     except duckdb.InterruptException as error:
+        if stopper and stopper.stopped:
+            raise interruption.cancelled() from error
         raise refused(f"it took longer than {seconds:g} s") from error
     except duckdb.Error as error:
         raise refused(error) from error

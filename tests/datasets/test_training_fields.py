@@ -46,6 +46,7 @@ def test_a_row_masks_its_history_or_all_of_it() -> None:
     assert read(TWO, mask_history=False) == ([1, 3], "")
     assert read(TWO, train=False) == ([], "")
     assert read(TWO, loss_weight=0) == ([], "")
+    assert read(TWO, weight=0) == ([], "")
     assert read(TWO, loss_weight=0.3) == (
         [1, 3],
         "loss_weight of the row is '0.3', neither 0 nor 1, and is not followed",

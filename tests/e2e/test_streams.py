@@ -22,7 +22,7 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
 # What stays, asks the machine for long, or opens the app.
-ENDLESS = {("monitor",), ("demo",), ("serve",), ("doctor",)}
+ENDLESS = {("monitor",), ("demo",), ("serve",), ("doctor",), ("mcp",)}
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

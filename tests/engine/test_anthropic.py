@@ -37,7 +37,7 @@ class Talking(Server):
             self.engine.calls.append(request)
             first: dict[str, Any] = {"prompt_tokens": 9, "reused_tokens": 4}
             for piece in text if request["op"] == "generate" else "":
-                yield [{"id": request["id"], "event": "text", "text": piece} | first]
+                yield [{"id": request["id"], "event": "text", "text": piece, "sizes": [len(piece.encode())]} | first]
                 first = {}
             yield [{"id": request["id"], "event": "done", "result": result}]
 
@@ -103,7 +103,7 @@ USAGE = {
     "cache_creation_input_tokens": 0,
     "cache_read_input_tokens": 4,
     "output_tokens": 40,
-    "output_tokens_details": {"thinking_tokens": 5},
+    "output_tokens_details": {"thinking_tokens": len(THOUGHT.rstrip())},
 }
 
 

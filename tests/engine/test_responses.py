@@ -42,9 +42,11 @@ class Asking(Server):
         async def call(request: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
             self.engine.calls.append(request)
             async for messages in calls(request):
+                # Each letter is a token.
+                told = [m | {"sizes": [len(m["text"].encode())]} if m["event"] == "text" else m for m in messages]
                 done = messages[-1]["event"] == "done"
                 result = RESULT | {"finish_reason": reason, "count": 5, "completion_tokens": 40}
-                yield [messages[-1] | {"result": result}] if done else messages
+                yield [messages[-1] | {"result": result}] if done else told
 
         self.engine.call = call  # type: ignore[method-assign,assignment]
         return engine
@@ -107,7 +109,7 @@ async def test_an_answer_is_told_as_items_with_its_reasoning_and_calls(asking: A
     names = [item["id"] for item in whole["output"]]
     assert [name.partition("_")[0] for name in names] == ["rs", "msg", "fc", "fc"]
     assert len(set(names)) == 4
-    assert whole["usage"]["output_tokens_details"] == {"reasoning_tokens": 5}
+    assert whole["usage"]["output_tokens_details"] == {"reasoning_tokens": len(THOUGHT.rstrip())}
     assert whole["usage"]["total_tokens"] == whole["usage"]["input_tokens"] + 40
     assert (whole["status"], whole["tools"][1]["name"], whole["tool_choice"]) == ("completed", "find", "auto")
 

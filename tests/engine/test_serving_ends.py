@@ -138,11 +138,11 @@ async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
 
 
 def test_a_hangup_that_is_to_be_ignored_is_ignored(sample: Workspace) -> None:
-    from llmops_tui.cli.serve import _ending_by_signals
+    from llmops_tui.cli.serve_process import ending_by_signals
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with _ending_by_signals():
+        with ending_by_signals():
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             with pytest.raises(LlmopsError, match="SIGTERM"):
                 os.kill(os.getpid(), signal.SIGTERM)

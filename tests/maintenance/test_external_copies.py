@@ -259,6 +259,6 @@ def test_a_later_turn_that_repeats_what_was_deleted_is_named(lived: Workspace) -
     event_log.append("request", "run_later", body)
     event_log.close()
     done = remove_traces(lived, TraceFilter(), "run_x00000")
-    assert [line for line in done.staying if "other traces" in line] == [
+    assert [line for line in done.staying if "other trace" in line] == [
         "1 other trace, run_later (llmops traces remove run_later)"
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -17,13 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
+from mcp_types import JSONRPCError
 
 from llmops_tui.child_python import module_command
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.mcp_server import acting, history, reading
 from llmops_tui.mcp_server.bounds import bounded
+from llmops_tui.mcp_server.messages import fault_of
 from llmops_tui.mcp_server.server import WorkspaceServer
+from llmops_tui.mcp_server.standard_input import InputLines
 from llmops_tui.mcp_server.workbench import Workbench
 from llmops_tui.prompts.runs import PromptRunner, RunProgress
 from llmops_tui.prompts.store import PromptStore
@@ -281,7 +285,7 @@ def test_bare_lines_of_the_older_era(shared: Workspace) -> None:
             {"id": 2, "method": "tools/list"},
             {"id": 3, "method": "tools/call", "params": {"name": "list_datasets", "arguments": {}}},
         ],
-        4,
+        5,
     )
     by_id = {message.get("id"): message for message in found}
     assert by_id[1]["result"]["protocolVersion"] == "2025-06-18"
@@ -289,6 +293,7 @@ def test_bare_lines_of_the_older_era(shared: Workspace) -> None:
     assert len(by_id[2]["result"]["tools"]) == len([tool for tool in ALL if not tool.writes])
     assert by_id[3]["result"]["structuredContent"]["total"] > 0
     assert by_id[5]["error"]["code"] == -32601
+    assert by_id[None]["error"]["code"] == -32700
 
 
 def test_bare_lines_of_the_newer_era(shared: Workspace) -> None:
@@ -300,6 +305,151 @@ def test_bare_lines_of_the_newer_era(shared: Workspace) -> None:
     call = {"name": "list_datasets", "arguments": {}, "_meta": meta}
     (found,) = lines_of(shared, [{"id": 1, "method": "tools/call", "params": call}], 1)
     assert found["result"]["structuredContent"]["total"] > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "answered"),
+    [
+        (b"{not json}", -32700, None),
+        (b"xxxx", -32700, None),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "\xff"}', -32700, None),
+        (b"[]", -32600, None),
+        (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600, None),
+        (b"null", -32600, None),
+        (b'{"jsonrpc": "1.0", "id": 13, "method": "tools/list"}', -32600, 13),
+        (b'{"jsonrpc": "2.0", "id": 14}', -32600, 14),
+        (b'{"jsonrpc": "2.0", "id": "a", "method": 5}', -32600, "a"),
+        (b'{"jsonrpc": "2.0", "id": 2, "method": "ping", "params": [1]}', -32600, 2),
+        (b'{"jsonrpc": "2.0", "id": null, "method": "ping"}', -32600, None),
+        (b'{"jsonrpc": "2.0", "id": true, "method": "ping"}', -32600, None),
+        # A faulty answer has the number of a request of the server's, not of its client.
+        (b'{"jsonrpc": "2.0", "id": 3, "result": 4}', -32600, None),
+    ],
+)
+def test_what_is_no_message_is_answered(line: bytes, code: int, answered: str | int | None) -> None:
+    told = fault_of(line + b"\n")
+    assert told is not None
+    assert (told.error.code, told.id) == (code, answered)
+    assert told.error.message
+
+
+@pytest.mark.parametrize(
+    "message", [{"id": 1, "method": "ping"}, {"method": "x", "params": {}}, {"id": "a", "result": {}}]
+)
+def test_messages_are_not_refused(message: dict[str, Any]) -> None:
+    assert fault_of(json.dumps({"jsonrpc": "2.0", **message}).encode()) is None
+
+
+async def test_the_end_of_a_line_that_is_too_long_is_no_message() -> None:
+    ping = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
+    refused: list[JSONRPCError] = []
+
+    async def refuse(told: JSONRPCError) -> None:
+        refused.append(told)
+
+    file = io.BytesIO(b"x" * 64 + ping + b"\n" + ping + b"y" * 200)
+    taken = [line async for line in InputLines(file, refuse, 64)]
+    assert taken == [ping.decode()]
+    assert [(told.id, told.error.code) for told in refused] == [(None, -32600)] * 2
+
+
+# Hours of work for a processor.
+ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000000) a, range(10000) b"
+
+
+def queries_of(workspace: Workspace) -> list[Path]:
+    """The folders of queries that run."""
+    return [*workspace.root.glob(".query-*")]
+
+
+async def test_a_query_that_is_cancelled_ends(shared: Workspace) -> None:
+    async with connected(shared, mode="legacy") as client:
+        # All places are taken, so the last query is answered once another has ended.
+        calls = [asyncio.create_task(client.call_tool("query", {"sql": ENDLESS})) for _ in range(4)]
+        await asyncio.to_thread(wait_for, lambda: len(queries_of(shared)) == 4)
+        for call in calls:
+            call.cancel()
+        assert (await ask(client, "query", sql="SELECT 42 AS answer"))["rows"] == [[42]]
+    await asyncio.to_thread(wait_for, lambda: not queries_of(shared))
+
+
+def test_a_query_ends_with_the_input(shared: Workspace) -> None:
+    process = subprocess.Popen(
+        [*module_command("llmops_tui"), "--workspace", str(shared.root), "mcp"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdin is not None
+    started = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bare", "version": "1"}}
+    for message in (
+        {"id": 1, "method": "initialize", "params": started},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": {"name": "query", "arguments": {"sql": ENDLESS}}},
+    ):
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+    process.stdin.flush()
+    wait_for(lambda: bool(queries_of(shared)))
+    # The end of the input; without it the query is only ended after its 60 seconds.
+    process.communicate(timeout=45)
+    assert process.returncode == 0
+    assert not queries_of(shared)
+
+
+def test_a_reader_that_does_not_end_is_left_with_the_input(shared: Workspace) -> None:
+    program = (
+        "import sys, threading\n"
+        "from pathlib import Path\n"
+        "from llmops_tui.mcp_server import server\n"
+        "from llmops_tui.workspace.layout import Workspace\n"
+        "def stuck(bench):\n"
+        "    print('stuck', file=sys.stderr, flush=True)\n"
+        "    threading.Event().wait()\n"
+        "server.Tool.bound = lambda tool, bench, arguments: lambda: stuck(bench)\n"
+        "server.serve(Workspace(Path(sys.argv[1])), allow_write=False)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(shared.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    started = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bare", "version": "1"}}
+    for message in (
+        {"id": 1, "method": "initialize", "params": started},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": {"name": "list_jobs"}},
+    ):
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+    process.stdin.flush()
+    assert process.stderr.readline() == b"stuck\n"
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+async def test_values_that_json_has_not_are_told(shared: Workspace) -> None:
+    sql = (
+        "SELECT 'a'::BLOB AS word, '\\xFF'::BLOB AS raw, 'NaN'::DOUBLE AS none, x FROM (VALUES "
+        "('infinity'::DOUBLE), ('infinity'::DOUBLE), ('-infinity'::DOUBLE), (1.5::DOUBLE)) AS t(x)"
+    )
+    async with connected(shared) as client:
+        found = await ask(client, "query", sql=sql)
+    assert [row[:3] for row in found["rows"]] == [["a", {"base64": "/w=="}, None]] * 4
+    assert [row[3] for row in found["rows"]] == [None, None, None, 1.5]
+    assert sorted(found["left_out"]) == [
+        "rows[][]: -infinity is null here, for JSON has no such number",
+        "rows[][]: NaN is null here, for JSON has no such number, and 3 more like it",
+        "rows[][]: infinity is null here, for JSON has no such number, and 1 more like it",
+    ]
+
+
+def test_notes_are_few_whatever_a_result_holds() -> None:
+    found = bounded({"value": {str(place): float("nan") for place in range(500)}})
+    assert len(found["left_out"]) == 51
+    assert found["left_out"][-1] == "the same in 450 other places"
 
 
 async def test_over_standard_input_and_output(shared: Workspace) -> None:

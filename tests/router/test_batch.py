@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -80,6 +81,25 @@ def test_what_cannot_be_asked_is_told_by_its_line(tmp_path: Path, line: Any, tol
     assert problem["line"] == 3
     assert told in problem["message"]
     assert [one.custom_id for one in found.lines] == ["first"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    lines = [request("a", "qwen3:8b"), request("b", "smol")]
+    path = write(tmp_path / "in.jsonl", lines)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    found = checked(path)
+    assert not found.problems
+    bodies = {line.custom_id: body["prompt"] for line, body in RequestFile(path, MODELS, ALIASES).bodies(found.lines)}
+    assert bodies == {"a": "a", "b": "b"}
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
+    assert checked(path).problems[0]["message"] == "the file is UTF-16; save it as UTF-8"
+
+
+def test_the_place_of_a_fault_is_in_the_line_that_has_it(tmp_path: Path) -> None:
+    found = checked(write(tmp_path / "in.jsonl", [request("a", "smol"), '{"custom_id": x}', "{"]))
+    second, third = [problem["message"] for problem in found.problems]
+    assert second == "it is no JSON: expected value at byte 15 of the line"
+    assert "at byte 1 of the line" in third
 
 
 def test_an_empty_file_and_none_are_refused(tmp_path: Path) -> None:
@@ -235,7 +255,9 @@ def test_a_server_that_dies_of_a_request_each_time_leaves_an_error(
     assert (line["response"], line["error"]["code"]) == (None, "server_died")
 
 
-def test_a_cancelled_batch_goes_on_and_asks_nothing_twice(world: World) -> None:
+def test_a_cancelled_batch_goes_on_and_asks_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The job looks whether it is to stop after every step, however fast the fakes answer.
+    monkeypatch.setattr(batch_job, "_LOOK_SECONDS", 0.0)
     names = [f"r{n}" for n in range(30)]
     write(world.input, [request(name) for name in names])
     with pytest.raises(JobCancelledError):

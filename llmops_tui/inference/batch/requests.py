@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,8 +113,10 @@ class RequestFile:
         try:
             with open_regular(self.path) as file:
                 for number, raw in enumerate(file, 1):
-                    if raw.strip():
-                        yield number, offset, raw
+                    # Editors write a byte order mark at the start, which is no part of the first request.
+                    mark = len(codecs.BOM_UTF8) if number == 1 and raw.startswith(codecs.BOM_UTF8) else 0
+                    if raw[mark:].strip():
+                        yield number, offset + mark, raw[mark:]
                     offset += len(raw)
         except OSError as error:
             raise InputRefusedError("file_unreadable", f"cannot read {self.path}: {error.strerror}") from error
@@ -153,10 +157,14 @@ class RequestFile:
 def _parsed(raw: bytes) -> JsonObject:
     if len(raw) > MAX_BODY + _AROUND:
         raise _BadLineError(f"it is longer than a request may be, {MAX_BODY:,} bytes")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _BadLineError("the file is UTF-16; save it as UTF-8")
     try:
-        given = pydantic_core.from_json(raw, allow_inf_nan=False)
+        given = pydantic_core.from_json(raw.rstrip(), allow_inf_nan=False)
     except ValueError as error:
-        raise _BadLineError(f"it is no JSON: {error}"[:300]) from error
+        # The parser sees one line alone, so its number of a line is none of the file's.
+        told = re.sub(r" at line 1 column (\d+)$", r" at byte \1 of the line", str(error))
+        raise _BadLineError(f"it is no JSON: {told}"[:300]) from error
     if not isinstance(given, dict):
         raise _BadLineError(f"it must be an object, not {type(given).__name__}")
     return given

@@ -15,6 +15,10 @@ from llmops_tui.errors import LlmopsError
 _EXIT_CODE = 70
 
 
+class UnsoundError(Exception):
+    """What llama.cpp computes on this machine is not a number."""
+
+
 def unexpected(error: BaseException) -> LlmopsError:
     """The answer to the one request whose work failed in a way that nobody foresaw; the log gets the traceback."""
     traceback.print_exception(error)

@@ -21,6 +21,7 @@ from llmops_tui import native_log
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbortedError
+from llmops_tui.inference.engine.faults import UnsoundError
 from llmops_tui.inference.engine.infill import GapWriter, marks_of
 from llmops_tui.inference.engine.parameters import EngineOptions, ModelParameters, context_parameters
 from llmops_tui.inference.engine.ranking import PairWriter, pair_facts
@@ -32,10 +33,6 @@ from llmops_tui.models.engine_settings import in_blocks
 _OUTPUT_BYTES = 64 * 1024 * 1024
 _PAD = 256
 _DECODED, _NO_ROOM, _ABORTED = 0, 1, 2
-
-
-class UnsoundError(Exception):
-    """What llama.cpp computes on this machine is not a number."""
 
 
 class NativeModel:
