@@ -9,9 +9,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.constraint_queue import ConstraintQueue, Helper
-from llmops_tui.inference.constraints import Form, Verdict, meaning_of, too_costly
+from llmops_tui.inference.constraints import Form, FormRefusedError, Verdict, meaning_of, too_costly
 from llmops_tui.inference.helper_process import HelperProcess
 
 _MAX_FORM = 1_000_000
@@ -55,7 +54,7 @@ class ConstraintChecker:
         """The grammar that holds an answer to a form, for the engine; empty for plain text. ``client`` is whose turn it takes.
 
         Raises:
-            InputRefusedError: ``grammar_invalid``, ``schema_invalid``, ``bad_response_format``: it cannot be enforced;
+            FormRefusedError: ``grammar_invalid``, ``schema_invalid``, ``bad_response_format``: it cannot be enforced;
                 ``grammar_too_costly``: compiling it takes too much time, memory or room.
             LlmopsError: ``form_queue_full``: too many wait to be checked; ``helper_unusable``: the checking process
                 cannot be started, or came to no end.
@@ -74,7 +73,7 @@ class ConstraintChecker:
         else:
             self._known.move_to_end(key)
         if "error" in verdict:
-            raise InputRefusedError(**verdict["error"])
+            raise FormRefusedError(**verdict["error"], tool=verdict.get("tool", ""))
         return str(verdict["grammar"])
 
     def close(self) -> None:

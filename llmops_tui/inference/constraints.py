@@ -12,7 +12,8 @@ from typing import Any, NotRequired, TypedDict, cast
 from llmops_tui.errors import ErrorRecord, InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.gbnf_reader import without_comments
-from llmops_tui.inference.schema_keywords import Schema
+from llmops_tui.inference.schema_keywords import Schema, reference_elsewhere
+from llmops_tui.inference.schema_names import with_names_enforced
 from llmops_tui.inference.schema_numbers import inexact_number
 from llmops_tui.inference.schema_recursion import endless_part
 from llmops_tui.inference.thought_grammar import ANY_TEXT, Thought, held_answer, thinking_before
@@ -65,10 +66,22 @@ class Form(TypedDict, total=False):
 
 
 class Verdict(TypedDict, total=False):
-    """What was found of a form: its grammar, or as :meth:`llmops_tui.errors.LlmopsError.as_dict` why there is none."""
+    """What was found of a form: its grammar, or as :meth:`llmops_tui.errors.LlmopsError.as_dict` why there is none.
+
+    ``tool`` is the name of the function whose parameters are why.
+    """
 
     grammar: str
     error: ErrorRecord
+    tool: str
+
+
+class FormRefusedError(InputRefusedError):
+    """A form that cannot be enforced; ``tool`` is the function whose parameters cannot be, empty where it is none's."""
+
+    def __init__(self, code: str, message: str, hint: str = "", tool: str = "") -> None:
+        super().__init__(code, message, hint)
+        self.tool = tool
 
 
 class Tried(Verdict, total=False):
@@ -135,11 +148,15 @@ def in_words_of(kind: Any, error: LlmopsError) -> LlmopsError:
     return LlmopsError(error.code, told, error.hint, error.exit_code)
 
 
-def too_costly(reason: str) -> InputRefusedError:
+def refusal_of_tool(name: str, error: LlmopsError) -> Verdict:
+    """The refusal of a schema that is the parameters of the tool with this name."""
+    told = error.message.replace("the JSON schema", f"the JSON schema of the tool {name[:128]!r}", 1)
+    return {"error": {**error.as_dict(), "message": told}, "tool": name}
+
+
+def too_costly(reason: str) -> FormRefusedError:
     """The refusal of a form whose checking takes too much, ``grammar_too_costly``."""
-    return InputRefusedError(
-        "grammar_too_costly", f"the output constraint is too costly to enforce: {reason}", _SMALLER
-    )
+    return FormRefusedError("grammar_too_costly", f"the output constraint is too costly to enforce: {reason}", _SMALLER)
 
 
 def _json(schema: Any) -> str:
@@ -149,6 +166,12 @@ def _json(schema: Any) -> str:
                 "schema_invalid",
                 f"the JSON schema cannot be enforced: {place[:200]} requires itself, so no finite value satisfies it",
                 "Make it optional: not required, or one of several with anyOf.",
+            )
+        if (elsewhere := reference_elsewhere(schema)) is not None:
+            raise InputRefusedError(
+                "schema_invalid",
+                f"the JSON schema cannot be enforced: {elsewhere[:200]!r} is another document, and none is fetched",
+                "Put what it refers to into $defs, and refer to #/$defs/….",
             )
         if (inexact := inexact_number(schema)) is not None:
             raise InputRefusedError(
@@ -160,6 +183,7 @@ def _json(schema: Any) -> str:
             raise InputRefusedError(
                 "schema_invalid", "the JSON schema cannot be enforced: 'x-guidance' is not a JSON Schema keyword"
             )
+        schema = with_names_enforced(schema)
         schema = (_closed(schema) if not _combines(schema) else schema) | {"x-guidance": _LAYOUT}
     return f"%json {json.dumps(schema)}"
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.constraints import Form, Verdict, grammar_of, in_words_of, too_costly
+from llmops_tui.inference.constraints import Form, Verdict, grammar_of, in_words_of, refusal_of_tool, too_costly
 from llmops_tui.inference.helper_process import SENT
 from llmops_tui.jobs.process import describe_exit, die_with_parent
 
@@ -140,14 +140,35 @@ def _ending(code: int) -> bytes:
 def _answer(line: bytes, tokenizer: Any, vocabulary: int) -> Verdict:
     try:
         form: Form = json.loads(line)
-        grammar = grammar_of(form)
-        if grammar:
-            _try(tokenizer, grammar, vocabulary)
+        grammar = _compiled(form, tokenizer, vocabulary)
     except LlmopsError as error:
-        return {"error": in_words_of(form.get("type"), error).as_dict()}
+        refusal = in_words_of(form.get("type"), error)
+        if refusal.code == "schema_invalid" and (name := _tool_that_fails(form, tokenizer, vocabulary)):
+            return refusal_of_tool(name, refusal)
+        return {"error": refusal.as_dict()}
     except (RecursionError, MemoryError):
         return {"error": too_costly("it nests too deep").as_dict()}
     return {"grammar": grammar}
+
+
+def _compiled(form: Form, tokenizer: Any, vocabulary: int) -> str:
+    """The grammar of a form, tried; empty where nothing is held."""
+    grammar = grammar_of(form)
+    if grammar:
+        _try(tokenizer, grammar, vocabulary)
+    return grammar
+
+
+def _tool_that_fails(form: Form, tokenizer: Any, vocabulary: int) -> str:
+    """The name of the first function that is refused alone as well; the library tells no place in a grammar of several."""
+    for function in form.get("functions", ()):
+        alone: Form = {**form, "functions": [function], "required": True}
+        alone.pop("answer", None)
+        try:
+            _compiled(alone, tokenizer, vocabulary)
+        except LlmopsError:
+            return function["name"]
+    return ""
 
 
 def _try(tokenizer: Any, grammar: str, vocabulary: int) -> None:

@@ -52,5 +52,13 @@ def target_of(schema: Schema, ref: str) -> Any:
     return found
 
 
+def reference_elsewhere(schema: Schema) -> str | None:
+    """The first ``$ref`` to the address of another document than the schema and those within it; none without one."""
+    parts = [part for _, part in schemas_in(schema)]
+    within = {str(part.get("$id")).rstrip("#") for part in parts}
+    found = (part["$ref"] for part in parts if isinstance(part.get("$ref"), str) and "://" in part["$ref"])
+    return next((ref for ref in found if not ref.startswith("#") and ref.partition("#")[0] not in within), None)
+
+
 def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")

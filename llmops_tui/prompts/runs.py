@@ -224,6 +224,8 @@ class PromptRunner:
                     "total_ms": (time.monotonic() - clock) * 1000,
                 }
                 await asyncio.to_thread(self._keep, asked.run_id, {**body, **told})
+            if tools is not None and (named := tools.refusal_of_one(error)) is not None:
+                raise named from error
             raise
 
     def _keep(self, run_id: str, body: RequestRecord) -> None:

@@ -6,6 +6,7 @@ whether the next call needs a word.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from llmops_tui.mcp_client.toolbox import OfferedTool
 _MOST_AT_ONCE = 16
 # The same call with the same arguments so often is a loop, whatever it gives.
 _SAME = 3
+# How a refusal begins that is about the parameters of one tool of a request.
+_PLACE = re.compile(r"tools\[(\d{1,3})\]\.function\.parameters: ")
 
 
 class Decision(Enum):
@@ -78,6 +81,16 @@ class ToolRounds:
     def as_request(self) -> list[JsonObject]:
         """The tools as a request has them."""
         return [tool.as_request() for tool in self.toolbox.tools]
+
+    def refusal_of_one(self, error: LlmopsError) -> LlmopsError | None:
+        """A server's refusal of one tool's parameters, by the tool's name and its server's; none where it is of other things."""
+        place = _PLACE.match(error.message)
+        if place is None or int(place[1]) >= len(self.toolbox.tools):
+            return None
+        tool = self.toolbox.tools[int(place[1])]
+        name = tool.record["name"]
+        told = f"{tool.server}: the tool {name!r} cannot be offered to this model: {error.message[place.end() :]}"
+        return LlmopsError(error.code, told, f"llmops tools off {tool.server} {name} switches it off.", error.exit_code)
 
     async def answer(self, calls: Sequence[ToolCall]) -> AsyncIterator[CallStep]:
         """Ask for each call of an answer and make it; ``replies`` are then the messages that go back to the model."""

@@ -127,6 +127,15 @@ def test_text_held_to_a_schema_is_valid_for_500_seeds_and_400_schemas() -> None:
         ({"type": "object", "properties": {"a": {}}, "required": ["b"]}, ['{"b": 1}', '{"a": 1, "b": 2}'], ["{}", '{"a": 1}']),
         ({"allOf": [{"$ref": "#/$defs/a"}, {"properties": {"y": {}}, "required": ["y"]}], "$defs": {"a": {"type": "object", "properties": {"x": {}}}}}, ['{"x": 1, "y": 2}'], ['{"x": 1}']),
         ({"$ref": "#/$defs/a", "required": ["y"], "$defs": {"a": {"type": "object", "properties": {"x": {}}}}}, ['{"y": 2}'], ["{}"]),
+        ({"type": "object", "propertyNames": {"type": "string", "title": "Name"}, "additionalProperties": {"type": "number"}}, ["{}", '{"a": 1.5, "b c": 2}'], ['{"a": "x"}']),
+        ({"type": "object", "propertyNames": {"enum": ["a", "b"]}, "additionalProperties": {"type": "number"}, "required": ["b"]}, ['{"a": 1, "b": 2}', '{"b": 2}'], ['{"b": 2, "c": 3}', '{"a": 1}', '{"b": "x"}']),
+        ({"type": "object", "propertyNames": {"pattern": "^[a-c]+$"}, "additionalProperties": {"type": "boolean"}}, ["{}", '{"ab": true, "c": false}'], ['{"d": true}', '{"ab": 1}']),
+        ({"type": "object", "propertyNames": {"pattern": "b"}}, ['{"abc": 1}'], ['{"ac": 1}']),
+        ({"type": "object", "propertyNames": {"minLength": 2, "maxLength": 3}}, ['{"ab": 1, "xyz": "z"}'], ['{"a": 1}', '{"abcd": 1}']),
+        ({"type": "object", "propertyNames": {"$ref": "#/$defs/a"}, "$defs": {"a": {"const": "k", "type": "string"}}}, ['{"k": 1}'], ['{"j": 1}']),
+        ({"type": "object", "properties": {"a": {"type": "null"}, "x": {}}, "propertyNames": {"enum": ["b", "a"]}}, ['{"a": null, "b": 1}'], ['{"a": 1}', '{"x": 1}']),
+        ({"type": "array", "items": {"allOf": [{"propertyNames": {"enum": ["a", "b"]}}, {"type": "object", "required": ["a"]}]}}, ['[{"a": 1}]'], ['[{"a": 1, "c": 2}]', "[{}]"]),
+        ({"type": "object", "properties": {"propertyNames": {"type": "null"}}}, ['{"propertyNames": null}'], ['{"a": 1}']),
         ({"type": "string", "format": "date"}, ['"2026-02-28"'], ['"2026-2-28"']),
         ({"type": "string"}, ['"a\\n\\u001f\\"\\\\"'], ['"a\nb"', '"\\ud800"', '"a\x01"']),
         ({"type": "object"}, ["{}", '{"a": {"b": [1, "x"]}}'], ["[]", "{ }", '{"a":1}', '{"a": 1} ']),
@@ -614,6 +623,15 @@ NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
 )  # fmt: skip
 def test_a_schema_that_requires_itself_is_refused_by_name(schema: Any, endless: str) -> None:
     assert (endless_part(schema) or "") == endless
+
+
+def test_a_reference_to_another_document_is_refused_as_that(bench: Bench) -> None:
+    for address in ("https://json-schema.org/draft/2020-12/schema", "https://example.com/x.json#/a"):
+        refused = refusal(bench, schema_form({"type": "object", "properties": {"a": {"$ref": address}}}))
+        assert refused is not None
+        assert f"{address!r} is another document" in refused.message
+    named = {"$id": "https://example.com/x.json", "properties": {"$ref": {"type": "null"}}, "type": "object"}
+    assert allows(bench, schema_form(named), '{"$ref": null}')
 
 
 def test_refusals_speak_of_what_was_written() -> None:

@@ -227,6 +227,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"grammar": 'root ::= "a"', "response_format": {"type": "json_object"}}, "grammar", "not both"),
     (CHAT, {"logit_bias": {"99999": 1}}, "logit_bias.99999", "99,999"),
     (CHAT, {"logit_bias": {"5": 1, "-1": 1}}, "logit_bias.-1", "-1"),
+    (CHAT, {"logit_bias": {"x": 1}}, "logit_bias.x", "integer"),
+    (CHAT, {"tools": TOOLS * 200}, "tools", "must have at most 128 items"),
+    (CHAT, {"response_format": 3}, "response_format", "Input should be an object"),
+    (CHAT, message(role="assistant", tool_calls=[{"function": {"name": "f", "arguments": 3}}]),
+     "messages[0].tool_calls[0].function.arguments", "a valid string, or an object"),
+    (MESSAGES, {"tool_choice": "auto"}, "tool_choice", "Input should be an object"),
     # Messages
     (CHAT, message(role="boss"), "messages[0].role", "user"),
     (CHAT, message(role="function"), "messages[0].role", "tool"),
@@ -259,6 +265,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"shema": {}}}},
      "response_format.json_schema.shema", "Did you mean schema?"),
     (CHAT, function(paramters={}), "tools[0].function.paramters", "Did you mean parameters?"),
+    (CHAT, {"tools": [{"type": "function", "name": "f", "parameters": {}}]}, "tools[0].name", "Put it into function"),
+    (CHAT, {"tools": [{"name": "f"}]}, "tools[0].name", "Put it into function"),
     (CHAT, {"tools": [{"type": "web_search"}]}, "tools[0].type", "function"),
     (CHAT, {"tools": TOOLS}, "tools", "knows no tools"),
     (CHAT, {"tools": [*TOOLS, *TOOLS]}, f"tools[{len(TOOLS)}].function.name", "another tool"),
@@ -384,6 +392,13 @@ async def test_a_body_that_is_no_object_is_refused(path: str, raw: bytes, plain:
     answer = await plain.http.post(path, content=raw, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert "the body" in answer.json()["error"]["message"]
+
+
+async def test_a_body_that_nests_too_deep_is_not_called_no_json(plain: Server) -> None:
+    raw = b'{"messages": ' + b"[" * 400 + b"]" * 400 + b"}"
+    answer = await plain.http.post(CHAT, content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert "nests deeper" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e+400"])
@@ -700,6 +715,47 @@ async def test_what_openai_s_own_parsing_adds_to_answers_may_come_back(plain: Se
 async def test_the_newer_name_of_the_length_takes_the_same_values(plain: Server) -> None:
     for given, meant in ((-1, 1_000_000), (0, 0), (7, 7)):
         assert (await plain.asked(CHAT, {"max_completion_tokens": given}))["parameters"]["max_tokens"] == meant
+
+
+UNHELD = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+MANY = [*TOOLS, {"type": "function", "function": {"name": "count", "parameters": UNHELD}}]
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "param", "told"),
+    [
+        (CHAT, {"tools": MANY}, "tools[1].function.parameters", "the JSON schema of the tool 'count'"),
+        (CHAT, {"tools": MANY, "tool_choice": "required"}, "tools[1].function.parameters", "uniqueItems"),
+        (CHAT, {"tools": MANY, "tool_choice": among("auto", "count")}, "tools[1].function.parameters", "'count'"),
+        (CHAT, {"tools": TOOLS, "response_format": {"type": "json_object", "schema": UNHELD}}, "response_format.schema", "uniqueItems"),
+        (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"schema": UNHELD}}}, "response_format.json_schema.schema", "uniqueItems"),
+        (TEXT, {"grammar": "root ::= ("}, "grammar", "cannot be enforced"),
+        (RESPONSES, {"tools": [function_tool("f"), function_tool("g", parameters=UNHELD)]}, "tools[1].parameters", "'g'"),
+        (MESSAGES, {"tools": [tool_of("f"), tool_of("g", input_schema=UNHELD)]}, "tools[1].input_schema", "'g'"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_enforced_is_named_by_its_place(
+    path: str, more: dict[str, Any], param: str, told: str, knowing: Server
+) -> None:
+    knowing.engine.calls.clear()
+    answer = await knowing.post(path, LEAST[path] | more)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert told in error["message"]
+    assert error["message"].startswith(f"{param}: ")
+    assert knowing.engine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("more", "param"), [({"model": "x"}, "model"), ({"adapter": "x"}, "adapter"), ({"model": "m+x"}, "model")]
+)
+async def test_a_model_or_adapter_that_is_not_there_is_named_by_its_field(
+    more: dict[str, str], param: str, plain: Server
+) -> None:
+    answer = await plain.post(CHAT, LEAST[CHAT] | more)
+    assert answer.status_code == 404, answer.text
+    assert answer.json()["error"]["param"] == param
 
 
 async def test_only_allowed_tools_are_offered(knowing: Server) -> None:

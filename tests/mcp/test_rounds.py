@@ -249,3 +249,18 @@ async def test_a_toolbox_of_real_servers(workspace: Workspace) -> None:
         (tool,) = toolbox.tools
         assert tool.as_request()["function"]["description"] == "Say it again."
         assert (await toolbox.call(tool, {"text": "ha"})).text == "haha"
+
+
+def test_a_tool_that_a_server_refuses_is_named_with_its_server() -> None:
+    async def approve(_: CallStep) -> Decision:
+        raise AssertionError
+
+    rounds = ToolRounds(FakeTools("weather", "count"), approve)
+    refused = LlmopsError("schema_invalid", "tools[1].function.parameters: the schema has uniqueItems", "Remove it.")
+    named = rounds.refusal_of_one(refused)
+    assert named is not None
+    assert named.code == "schema_invalid"
+    assert named.message == "home: the tool 'count' cannot be offered to this model: the schema has uniqueItems"
+    assert named.hint == "llmops tools off home count switches it off."
+    assert rounds.refusal_of_one(LlmopsError("schema_invalid", "tools[7].function.parameters: x")) is None
+    assert rounds.refusal_of_one(LlmopsError("queue_full", "too many wait")) is None

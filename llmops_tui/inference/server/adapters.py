@@ -9,6 +9,7 @@ from pathlib import Path
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine_wire import Call
 from llmops_tui.inference.server.conversation import ChatTemplate
+from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model, ModelRegistry
@@ -55,7 +56,8 @@ class AdapterShelf:
         """The adapter a request means, loaded; empty for the base alone.
 
         Raises:
-            LlmopsError: ``model_not_found``, ``adapter_not_found``, or the adapter cannot be loaded.
+            FieldRefusedError: ``adapter_not_found``.
+            LlmopsError: ``model_not_found``, or the adapter cannot be loaded.
         """
         base, _, named = model.partition("+") if model.startswith(f"{self._base}+") else (model, "", "")
         if base not in {"", self._base}:
@@ -68,14 +70,15 @@ class AdapterShelf:
         if not name or (self._engine.pid, name) in self._loaded:
             return name
         async with self._lock:
-            await self._load(name)
+            await self._load(name, "model" if named else "adapter")
         return name
 
-    async def _load(self, name: str) -> None:
+    async def _load(self, name: str, param: str) -> None:
         found = {m.name: m for m in await asyncio.to_thread(self._fitting)}
         if name not in found:
             known = ", ".join(found) or "none is registered for it"
-            raise LlmopsError("adapter_not_found", f"no adapter {name[:100]!r} for {self._base!r}", f"Known: {known}.")
+            told = f"no adapter {name[:100]!r} for {self._base!r}"
+            raise FieldRefusedError(param, told, f"Known: {known}.", "adapter_not_found")
         await asyncio.to_thread(_check, found[name])
         template = found[name].header.get("chat_template")
         if template and name not in self._chats:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
-from llmops_tui.inference.constraints import ToolRecord
+from llmops_tui.inference.constraints import Form, FormRefusedError, ToolRecord
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server import events, schemas
@@ -133,7 +133,7 @@ class Completions:
         if tools:
             several = body.parallel_tool_calls
             form = tool_constraint(chat.format, tools, body.demanded, several=several, prompt=prompt.text, answer=form)
-        grammar = await self._forms.grammar_of(form, caller.client)
+        grammar = await self._grammar(body, form, caller)
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(chat.render, turns, tools or None, given.extra)
@@ -156,6 +156,14 @@ class Completions:
             choices.append(choice)
         return choices
 
+    async def _grammar(
+        self, body: schemas.ChatRequest | schemas.CompletionRequest, form: Form | None, caller: Caller
+    ) -> str:
+        try:
+            return await self._forms.grammar_of(form, caller.client)
+        except FormRefusedError as error:
+            raise FieldRefusedError(body.place_of_form(error.tool), error.message, error.hint, error.code) from error
+
     async def text(self, request: Request) -> Response:
         """``POST /v1/completions``."""
         body = await read_body(request, schemas.CompletionRequest)
@@ -174,7 +182,7 @@ class Completions:
 
     async def _text_choices(self, body: schemas.CompletionRequest, gap: Gap | None, caller: Caller) -> list[Choice]:
         adapter = await self._adapters.of(body.model, body.adapter)
-        grammar = await self._forms.grammar_of(body.constraint(), caller.client)
+        grammar = await self._grammar(body, body.constraint(), caller)
         # Each record names the engine.
         facts = await self._engine.facts()
         if gap is not None and not facts.get("fills"):

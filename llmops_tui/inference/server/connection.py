@@ -25,6 +25,11 @@ from llmops_tui.inference.server.guard import RefusedError
 _ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")
 # A body of more bytes is looked through in a thread, so that no stream waits for it.
 _LARGE = 64 * 1024
+# What a validator adds to a location: the kind of a union that it tried, and that a key is wrong.
+_KIND_TRIED = re.compile(r"bool|str|int|float|constrained-\w+|.*\[.*\]", re.DOTALL)
+_INPUT = "Input should be "
+_OBJECT = re.compile(r"^Input should be a valid dictionary(?: or object to extract fields from| or instance of \w+)?$")
+_COUNTED = re.compile(r"^\w+ should have (at (?:most|least) \d+ items?) after validation, not (?:more than )?\d+$")
 _Body = TypeVar("_Body", bound=pydantic.BaseModel)
 _Result = TypeVar("_Result")
 
@@ -54,6 +59,10 @@ STATUS = {
         400,
     ),
 }  # fmt: skip
+# Refusals that are always about one field, wherever they are made.
+_FIELDS = dict.fromkeys(("model_not_found", "model_ambiguous", "model_not_served"), "model") | {
+    "bad_dimensions": "dimensions"
+}
 _KINDS = {429: "rate_limit_error", 500: "server_error", 502: "server_error", 503: "server_error"}
 
 
@@ -71,6 +80,11 @@ async def read_object(request: Request) -> tuple[bytes, JsonObject]:
     try:
         given = pydantic_core.from_json(raw)
     except ValueError as error:
+        if "recursion limit" in str(error):
+            told = "the body nests deeper than JSON is read here"
+            raise InputRefusedError(
+                "invalid_request", told, "About 200 objects and lists in one another are read."
+            ) from error
         raise InputRefusedError("invalid_request", f"the body is no JSON: {error}"[:500]) from error
     if not isinstance(given, dict):
         raise InputRefusedError("invalid_request", f"the body must be an object, not {type(given).__name__}")
@@ -117,14 +131,34 @@ def _check_as_written(raw: bytes, given: JsonObject) -> None:
 
 def invalid(error: pydantic.ValidationError) -> FieldRefusedError:
     """The refusal of a field, by its path in the body."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    found = error.errors(include_url=False, include_input=False)
+    first = found[0]
     told: dict[str, Any] = first.get("ctx", {}) if first["type"] == "refused" else {}
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:60]}" for part in first["loc"][:8])
+    place = _place(first["loc"])
+    message = first["msg"]
+    if not told:
+        # A field that may be of several kinds fails at each of them.
+        here = dict.fromkeys(
+            _in_words(one["msg"]) for one in found if _place(one["loc"]) == place and one["type"] != "refused"
+        )
+        message = ", or ".join([*list(here)[:1], *(one.removeprefix(_INPUT) for one in list(here)[1:])])
     param = told.get("param", "")
     place += param if param.startswith("[") or not param else f".{param}"
     return FieldRefusedError(
-        place.removeprefix("."), first["msg"], told.get("hint", ""), told.get("code", "invalid_request")
+        place.removeprefix("."), message, told.get("hint", ""), told.get("code", "invalid_request")
     )
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """A validator's location as a path in the body, without the kinds that it tried."""
+    parts = [part for part in location if isinstance(part, int) or not _KIND_TRIED.fullmatch(part)]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part[:60]}" for part in parts[:8])
+
+
+def _in_words(message: str) -> str:
+    """What a validator says, without the names of types that it has for itself."""
+    message = _OBJECT.sub(f"{_INPUT}an object", message)
+    return _COUNTED.sub(r"must have \1", message)
 
 
 def _not_finite(value: Any) -> str | None:
@@ -180,7 +214,7 @@ def error_answer(error: LlmopsError, path: str = "", status: int | None = None) 
     status = status or STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
     headers = {"Retry-After": "1"} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
-    param = error.param if isinstance(error, FieldRefusedError) else None
+    param = error.param if isinstance(error, FieldRefusedError) else _FIELDS.get(error.code)
     body = error_body(error.code, error.message, error.hint, kind, param)
     return JSONResponse(shaped(path, body, status), status, headers=headers)
 

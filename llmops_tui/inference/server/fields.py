@@ -194,4 +194,10 @@ PART = Rules(
 )
 CALL = Rules(idle={"index": "the place of a call among those of a stream; they are in a list here"})
 CALLED = Rules(idle={"parsed_arguments": "what a client read from the arguments, which are there as well"})
-TOOL = Rules(idle={"cache_control": MESSAGE.idle["cache_control"]})
+TOOL = Rules(
+    idle={"cache_control": MESSAGE.idle["cache_control"]},
+    unoffered=dict.fromkeys(
+        ("name", "description", "parameters", "strict"),
+        Unoffered('Put it into function: {"type": "function", "function": {"name": …, "parameters": …}}.'),
+    ),
+)

@@ -122,6 +122,14 @@ class _GenerationRequest(Checked):
             return {"type": "grammar", "grammar": self.grammar}
         return self.response_format.as_form() if self.response_format is not None else None
 
+    def place_of_form(self, _tool: str = "") -> str:
+        """Where what the answer's form is held to stands in the body."""
+        if self.grammar or self.response_format is None:
+            return "grammar"
+        return "response_format" + (
+            ".json_schema.schema" if self.response_format.json_schema is not None else ".schema"
+        )
+
     def sampling(self, offset: int = 0) -> SamplingParameters:
         """The sampling parameters of choice ``offset``; OpenAI's defaults where nothing is said, and a random seed.
 
@@ -184,6 +192,15 @@ class ChatRequest(_GenerationRequest):
         if choice is None or choice.word == "none":
             return [] if choice is not None else self.tools or []
         return [t for t in self.tools or () if choice.among is None or t.function.name in choice.among]
+
+    def place_of_form(self, tool: str = "") -> str:
+        """As for all requests; for a tool's name, where its parameters stand."""
+        places = [
+            f"tools[{n}].function.parameters" for n, one in enumerate(self.tools or ()) if one.function.name == tool
+        ]
+        if not places and self.offered and self.response_format is None:
+            return "tools"
+        return places[0] if places else super().place_of_form()
 
     @property
     def demanded(self) -> str | None:
