@@ -140,7 +140,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.edit", "e,ctrl+e", "Editor", "Open the text in $EDITOR.", priority=True),
     Action("playground.up", "plus,alt+u", "Thumb up", "The answer is good; kept with its trace.", pane="runs"),
     Action("playground.down", "minus,alt+d", "Thumb down", "The answer is bad; kept with its trace.", pane="runs"),
-    Action("playground.unfold", "t,alt+t", "Thinking", "Unfold or fold what the model thought before its answer.", pane="answer"),
+    Action("playground.unfold", "h,alt+i", "Thinking", "Unfold or fold what the model thought before its answer.", pane="answer"),
     Action("playground.catch", "k,alt+k", "Case", "Save the request and answer as a case of a suite.", pane="answer"),
     Action("datasets.check", "f5,ctrl+r", "Check", "Run all checks over all rows, as a job.", show=True, priority=True),
     Action("datasets.import_files", "i,f7", "Import", "Preview files and import them into a version.", show=True),

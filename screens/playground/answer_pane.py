@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from screens.terminal import TerminalProfile
 
 _HELP = (
-    "The answer as it streams. Above it, folded, what the model thought before; t unfolds it. Below: tokens, time to first "
+    "The answer as it streams. Above it, folded, what the model thought before; h unfolds it. Below: tokens, time to first "
     "token, tokens per second, and finish reason."
 )
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."

@@ -65,5 +65,5 @@ class ThinkingView(Vertical):
         self.display = bool(self.text)
         self._text.display = not self._folded
         many = f"{self._tokens:,} tokens" if self._tokens else "…"
-        keys = "t unfolds" if self._folded else "t folds"
+        keys = "h unfolds" if self._folded else "h folds"
         self._line.update(Content.styled(f"{self._signs[not self._folded]} thinking, {many}  {keys}", "$muted"))

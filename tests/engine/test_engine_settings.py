@@ -63,7 +63,9 @@ def through(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, model_file: P
     def go(options: LoadOptions) -> Any:
         kept: dict[str, Any] = {}
 
-        def spawn(_self: Any, _name: str, record: dict[str, Any], environment: dict[str, str], _lock: int) -> Any:
+        def spawn(
+            _self: Any, _name: str, record: dict[str, Any], _module: str, environment: dict[str, str], _lock: int
+        ) -> Any:
             kept.update(started=json.loads(json.dumps(record["options"])), environment=environment)
             raise LlmopsError("enough", "nothing is started here")
 

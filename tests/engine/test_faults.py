@@ -46,7 +46,7 @@ def test_a_panic_at_one_form_leaves_the_next_ones_answered(monkeypatch: pytest.M
     from llmops_tui.inference.engine import grammar
 
     bench, told = Bench(), {}
-    maker = grammar.MatcherMaker(bench.native.vocab, (), lambda name, *came: told.update({name: came}))
+    maker = grammar.MatcherMaker(bench.native.vocab, lambda name, *came: told.update({name: came}))
 
     def panics(*_given: Any) -> Any:
         raise PanicError("index out of bounds")

@@ -213,7 +213,7 @@ CASES = [
     Case("a remote image", {400}, body=json.dumps({"messages": [{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}]}]}).encode()),
     Case("a long head", {400, 431}, headers=tuple((f"X-{n}", "y" * 1000) for n in range(40))),
-    Case("number out of bounds", {400}, body=BODY.replace(b'"max_tokens": 1', b'"max_tokens": -1')),
+    Case("number out of bounds", {400}, body=BODY.replace(b'"max_tokens": 1', b'"max_tokens": -2')),
     Case("number not finite", {400}, body=BODY.replace(b'"temperature": 0', b'"temperature": NaN')),
     Case("number beyond bounds", {400}, body=BODY.replace(b'"max_tokens": 1', b'"max_tokens": 1' + b"0" * 400)),
 ]  # fmt: skip

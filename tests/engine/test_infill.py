@@ -217,7 +217,7 @@ async def test_an_answer_has_llama_servers_form_and_says_what_was_not_honoured(s
         ({"input_prefix": "a", "input_suffix": "b", "n_predict": -3}, "n_predict"),
         ({"input_prefix": "a", "input_suffix": "b", "truncate": "middle"}, "truncate"),
         ({"input_prefix": "a", "input_suffix": "b", "temperature": 9}, "temperature"),
-        ({"input_prefix": "a", "input_suffix": "b", "stop": ["x"] * 9}, "stop"),
+        ({"input_prefix": "a", "input_suffix": "b", "stop": ["x"] * 1000}, "stop"),
         ({"input_prefix": "a", "input_suffix": "b", "grammar": "x", "json_schema": {}}, "grammar"),
         ({"input_prefix": "a", "input_suffix": "b", "grammar": " "}, "grammar"),
         ({"input_prefix": "a", "input_suffix": "b", "metadata": 3}, "metadata"),

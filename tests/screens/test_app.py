@@ -342,7 +342,7 @@ def test_a_keymap_with_mistakes_is_told_and_the_rest_is_used(tmp_path: Path) -> 
     assert any("unknown action" in p for p in problems)
     assert any("taken by playground.model" in p for p in problems)
     assert any("taken by app.help" in p for p in problems)
-    assert check_keymap({"playground.run": "t"}) == ({"playground.run": "t"}, [])
+    assert check_keymap({"playground.run": "w"}) == ({"playground.run": "w"}, [])
     assert load_keymap(tmp_path / "none.toml") == ({}, [])
 
 
