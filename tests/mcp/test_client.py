@@ -28,9 +28,19 @@ def added(workspace: Workspace, program: str, *arguments: str, variables: tuple[
     return add_server(workspace, program, (sys.executable, str(SERVERS / f"{program}.py"), *arguments), variables)
 
 
+_OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Note what is below this process already: servers that other tests share."""
+    _OTHERS.clear()
+    _OTHERS.update(process.pid for process in family())
+
+
 def family() -> list[psutil.Process]:
-    """All processes below this one."""
-    return psutil.Process().children(recursive=True)
+    """All processes below this one that were not there when the test began."""
+    return [process for process in psutil.Process().children(recursive=True) if process.pid not in _OTHERS]
 
 
 async def test_a_server_of_the_newer_era(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
