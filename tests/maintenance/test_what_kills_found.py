@@ -28,6 +28,7 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.settings import Settings, load_settings, save_settings
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.user_files import settings_path
+from llmops_tui.workspace import approved_digests
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
@@ -95,7 +96,7 @@ def test_rules_that_two_approve_at_once_are_both_approved(tmp_path: Path, monkey
         path.write_text(path.name)
     code = "import sys; from pathlib import Path; from llmops_tui.monitoring.rules import approve_rules; approve_rules(Path(sys.argv[1]))"
     began: list[subprocess.Popen[bytes]] = []
-    words = rules._words
+    words = approved_digests._words
 
     def meanwhile(raw: bytes) -> list[str]:
         if not began:
@@ -106,7 +107,7 @@ def test_rules_that_two_approve_at_once_are_both_approved(tmp_path: Path, monkey
         return words(raw)
 
     rules.approve_rules(paths[0])
-    monkeypatch.setattr(rules, "_words", meanwhile)
+    monkeypatch.setattr(approved_digests, "_words", meanwhile)
     rules.approve_rules(paths[0])
     assert began[0].wait(60) == 0
     assert all(rules.may_run(path) for path in paths)
