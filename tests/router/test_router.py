@@ -159,7 +159,7 @@ async def test_a_missing_name_means_the_only_model_and_is_refused_otherwise(work
             error = answer.json()["error"]
             assert (answer.status_code, error["param"]) == (400, "model")
             assert "one, two" in error["hint"]
-        for wrong, status, param in ((5, 400, "model"), ("x" * 401, 400, "model"), ("on", 404, None)):
+        for wrong, status, param in ((5, 400, "model"), ("x" * 401, 400, "model"), ("on", 404, "model")):
             answer = await router.http.post("/v1/completions", json={"model": wrong})
             assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
         assert "one" in answer.json()["error"]["hint"]
