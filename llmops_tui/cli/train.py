@@ -39,7 +39,8 @@ def new(
 ) -> None:
     """Make a recipe from presets and save it as a version."""
     from llmops_tui.training import presets
-    from llmops_tui.training.recipe import check, from_text
+    from llmops_tui.training.recipe import check
+    from llmops_tui.training.recipe_input import from_text
 
     session = session_of(context)
     sources = [source for item in data for source in from_text("data", item)]

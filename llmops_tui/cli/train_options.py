@@ -47,7 +47,8 @@ def recipe_of(session: Session, given: str, changes: list[str] | None) -> Recipe
 
 def with_changes(recipe: Recipe, changes: list[str] | None) -> Recipe:
     """A recipe with fields changed as ``--set`` gives them."""
-    from llmops_tui.training.recipe import changed, from_text
+    from llmops_tui.training.recipe import changed
+    from llmops_tui.training.recipe_input import from_text
 
     pairs = [change.partition("=") for change in changes or []]
     for field, equals, _ in pairs:

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -327,6 +327,11 @@ def _explain(problem: Any) -> str:
     return f"{place}: {message}" if place else message
 
 
+def unknown_field(path: str) -> InputRefusedError:
+    """The refusal of a path that is no field of a recipe."""
+    return InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
+
+
 def fields(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every field by its dotted path, with pydantic's description of it, the mixture's fields left out."""
     for name, info in model.model_fields.items():
@@ -361,7 +366,7 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
             raise InputRefusedError("bad_recipe", f"{path} is not a field")
         part[leaf] = _with_options(recipe, value) if path == "data" and isinstance(value, list) else value
         if parents and parents[0] not in body:
-            raise InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
+            raise unknown_field(path)
     return check(body)
 
 
@@ -369,36 +374,3 @@ def _with_options(recipe: Recipe, data: list[Any]) -> list[Any]:
     """Datasets, with the variables that the recipe has for them, which their line of text has no room for."""
     known = {source.dataset: {"chat_template_kwargs": source.chat_template_kwargs} for source in recipe.data}
     return [known.get(str(item.get("dataset")), {}) | item if isinstance(item, dict) else item for item in data]
-
-
-def from_text(path: str, text: str) -> Any:
-    """What was typed for a field, as its type: numbers, yes and no, lists with commas.
-
-    Raises:
-        InputRefusedError: ``bad_recipe``: there is no such field, or that is no value.
-    """
-    known = dict(fields())
-    if path not in known:
-        raise InputRefusedError("bad_recipe", _explain({"loc": (path,), "type": "extra_forbidden", "msg": ""}))
-    kind = known[path].annotation
-    if path == "data":
-        sources = (part.strip().partition("*") for part in text.split(",") if part.strip())
-        return [{"dataset": name.strip(), "weight": weight.strip() or 1.0} for name, _, weight in sources]
-    if kind is bool:
-        return text.strip().lower() in {"1", "true", "yes", "on"}
-    if getattr(kind, "__origin__", None) is dict:
-        return _read_value(path, text) if text.strip() else {}
-    if getattr(kind, "__origin__", None) is list:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if kind is str or get_args(kind):
-        return text.strip()
-    return _read_value(path, text) if text.strip() else text
-
-
-def _read_value(path: str, text: str) -> Any:
-    try:
-        return parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise InputRefusedError(
-            "bad_recipe", f"{path}: {text[:60]!r} is not a valid value: {' '.join(str(error).split())}"
-        ) from error

@@ -17,7 +17,8 @@ from textual.widgets import Input, Static
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from llmops_tui.training.recipe import changed, fields, from_text, value_at
+from llmops_tui.training.recipe import changed, fields, value_at
+from llmops_tui.training.recipe_input import from_text
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
 

@@ -219,7 +219,7 @@ def test_a_safetensors_header_that_is_nested_deep_is_damaged(tmp_path: Path) -> 
 
 
 def test_a_value_that_is_typed_for_a_field_is_one_or_is_refused() -> None:
-    from llmops_tui.training.recipe import from_text
+    from llmops_tui.training.recipe_input import from_text
 
     assert from_text("optimizer.learning_rate", "1.5") == 1.5
     for text in ("[" * 300, "a: b: c", "9" * 5000):

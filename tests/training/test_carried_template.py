@@ -24,7 +24,8 @@ from llmops_tui.training.export.merge import Carried, merge_gguf, merge_safetens
 from llmops_tui.training.export.proof import Case, ask_gguf
 from llmops_tui.training.parity import check_parity, compare_with_serving
 from llmops_tui.training.preflight_template import check_template
-from llmops_tui.training.recipe import check, from_text, parse
+from llmops_tui.training.recipe import check, parse
+from llmops_tui.training.recipe_input import from_text
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.template_variables import with_defaults
 from llmops_tui.training.worker.base_model import load_tokenizer

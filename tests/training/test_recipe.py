@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training import presets
 from llmops_tui.training.foreign_recipes import read_recipe
-from llmops_tui.training.recipe import changed, check, fields, from_text, parse, value_at
+from llmops_tui.training.recipe import changed, check, fields, parse, value_at
+from llmops_tui.training.recipe_input import from_text
 
 BODY = {"name": "r", "base": "b", "data": ["d"]}
 
@@ -129,3 +130,10 @@ def test_llama_factory_is_read(tmp_path: Path) -> None:
     assert (recipe.method, recipe.beta, recipe.lora.targets) == ("dpo", 0.2, ["q_proj", "v_proj"])
     assert [source.dataset for source in recipe.data] == ["pairs", "more"]
     assert recipe.quantization.type == "nf4"
+
+
+def test_a_switch_is_yes_or_no_and_nothing_else() -> None:
+    assert from_text("assistant_only", " Yes ") is True
+    assert from_text("assistant_only", "off") is False
+    with pytest.raises(InputRefusedError, match="'ture' is neither yes nor no"):
+        from_text("assistant_only", "ture")
