@@ -184,6 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, path: str, start: int, body: bytes, *, whole: bool) -> None:
         hub = self.owner
         sent = 0
+        mine = len(hub.sent)
+        hub.sent.append((path, start, 0))
         cut = hub.cut_after.pop(0) if hub.cut_after and whole else None
         step = 16_384
         try:
@@ -196,12 +198,14 @@ class _Handler(BaseHTTPRequestHandler):
                     self.connection.close()
                     break
                 piece = body[sent : sent + step]
+                # Counted before it goes: whoever has read it may ask at once how much was sent.
+                hub.sent[mine] = (path, start, sent + len(piece))
                 self.wfile.write(piece)
                 self.wfile.flush()
                 sent += len(piece)
         except OSError:
             self.close_connection = True
-        hub.sent.append((path, start, sent))
+            hub.sent[mine] = (path, start, sent)
 
     def _answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
