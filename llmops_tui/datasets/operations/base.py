@@ -85,6 +85,15 @@ class Work:
             connection.close()
         return Made(columns, kind, note)
 
+    def kept(self) -> str:
+        """How many rows are left of those that it is applied to, and how many went."""
+        import pyarrow.parquet as pq
+
+        left = sum(pq.read_metadata(path).num_rows for path in self.folder.glob("part-*.parquet"))
+        return (
+            f"−{counted(self.first.rows - left, 'row')}, {left:,} left" if left != self.first.rows else "all rows stay"
+        )
+
     def rewrite(self, change: Callable[[int, Row], Row | None], kind: str | None = None, note: str = "") -> Made:
         """Write each row as ``change`` gives it for its number, or leave it out where that is none."""
         writer = PartWriter(self.folder)
