@@ -469,7 +469,7 @@ def test_two_hundred_mutated_files_are_refused_or_loaded_in_a_process_of_their_o
         done = subprocess.run(
             [sys.executable, "-c", LOADER, str(path)],
             capture_output=True,
-            timeout=60,
+            timeout=120,
             check=False,
             cwd=Path(__file__).parents[2],
         )

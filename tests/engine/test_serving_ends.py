@@ -76,7 +76,7 @@ def test_a_server_in_the_foreground_ends_with_its_command(
 ) -> None:
     process, handle = foreground
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=120)
     assert process.returncode == 130, rest
     assert "support-base is unloaded" in rest
     assert "Traceback" not in rest

@@ -68,7 +68,7 @@ def test_a_backup_taken_while_others_write_is_consistent(lived: Workspace, tmp_p
     finally:
         stop.touch()
         for writer in writers:
-            writer.join(30)
+            writer.join(120)
     other = Workspace(tmp_path / "other" / "ws")
     assert restore(tmp_path / "b.tar", other) is None
     # Hashes are those of the manifest; the check is clean; what was there before the backup is there, and none twice.

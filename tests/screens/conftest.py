@@ -164,12 +164,13 @@ async def settle(pilot: Pilot[int]) -> None:
 
 async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
     """Let the app go on until something holds."""
-    for _ in range(3000):
+    for asked in range(3000):
         if condition():
             # A dialog that was just opened is not composed yet.
             await pilot.pause()
             return
-        await pilot.pause(0.01)
+        # What comes soon is drawn once, when it is there.
+        await (_pause(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
     raise AssertionError("it never happened")
 
 

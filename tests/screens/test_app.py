@@ -277,6 +277,7 @@ async def test_an_unknown_theme_is_told(open_app: OpenApp) -> None:
         assert "'nope' is not a theme" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_every_theme_draws_every_screen(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         for theme in pilot.app.available_themes:

@@ -391,7 +391,7 @@ async def test_hostile_texts_stay_in_their_cells(open_app: OpenApp, sample: Work
                 assert not any(ord(c) < 32 or c == "\x7f" for segment in strip for c in segment.text), shape
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 50), (60, 16)])
+@pytest.mark.parametrize("size", [(60, 16), (200, 50), pytest.param((80, 24), marks=pytest.mark.slow)])
 async def test_it_fits_every_terminal(open_app: OpenApp, size: tuple[int, int]) -> None:
     async with open_app(size=size) as pilot:
         screen = await go(pilot)

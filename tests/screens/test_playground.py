@@ -125,7 +125,7 @@ async def test_a_slow_look_is_not_shown_over_a_later_one(
         loaded = read(*arguments)
         if not begun.is_set():
             begun.set()
-            slow.wait(20)
+            slow.wait(120)
         return loaded
 
     async with open_app() as pilot:
@@ -166,7 +166,7 @@ async def test_a_version_that_was_being_saved_when_its_run_was_stopped_is_told(
 
     def held(self: PromptStore, *arguments: Any, **named: Any) -> tuple[PromptVersion, bool]:
         begun.set()
-        slow.wait(20)
+        slow.wait(120)
         return save(self, *arguments, **named)
 
     async with open_app() as pilot:
@@ -251,7 +251,7 @@ async def test_variables_of_a_text_that_is_gone_are_not_shown(
         def held(text: str) -> list[str]:
             if "{{ gone }}" in text:
                 begun.set()
-                slow.wait(20)
+                slow.wait(120)
             return find(text)
 
         monkeypatch.setattr(renderer, "variables", held)
@@ -273,7 +273,7 @@ async def test_a_prompt_is_opened_even_where_a_run_ends_meanwhile(
     def held(services: Services, prompt: str | None) -> Loaded:
         if prompt == "triage":
             begun.set()
-            slow.wait(20)
+            slow.wait(120)
         return read(services, prompt)
 
     async with open_app() as pilot:
@@ -503,7 +503,9 @@ async def test_the_editor_of_the_environment_changes_the_text(
         assert "Set EDITOR" in notices(pilot)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50), (60, 16), (20, 5), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(60, 16), (1, 1), *(pytest.param(size, marks=pytest.mark.slow) for size in ((80, 24), (200, 50), (20, 5)))]
+)
 async def test_any_size_is_survived(open_app: OpenApp, size: tuple[int, int]) -> None:
     async with open_app(size=size) as pilot:
         small = size[0] < 60 or size[1] < 16
