@@ -28,6 +28,7 @@ from tests.engine.test_guard import free_port
 from tests.waiting import wait_for
 
 
+@pytest.mark.slow
 def test_a_model_is_looked_at_quantized_and_asked(workspace: Workspace, tmp_path: Path) -> None:
     data("model", "add", str(MODEL), "--name", "base", workspace=workspace)
     told = data("model", "estimate", "base", "--context", "512", "--parallel", "2", workspace=workspace)

@@ -492,6 +492,7 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> N
     assert ended == counts[200]
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sample: Workspace) -> None:
     import os
     import signal

@@ -294,6 +294,7 @@ def _unlocked(staging: Path) -> bool:
     return descriptor is not None
 
 
+@pytest.mark.slow
 def test_a_command_whose_job_outlived_the_one_before_follows_it(there: FakeHub, workspace: Workspace) -> None:
     data = there.repos[NAME].files["small-Q4_K_M.gguf"]
     there.hold_after = 1_000_000 // 16_384 * 16_384
@@ -392,6 +393,7 @@ fetch.get(context, **json.loads(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_registration_loses_nothing(there: FakeHub, workspace: Workspace) -> None:
     from llmops_tui.maintenance.gc import plan as plan_gc
     from llmops_tui.settings import Settings

@@ -163,6 +163,7 @@ def test_how_far_the_event_log_was_read_never_goes_back(catalog: Catalog, event_
     assert count_requests(catalog) == 0
 
 
+@pytest.mark.slow
 def test_large_events_need_no_more_memory_than_small_ones(
     workspace: Workspace, catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

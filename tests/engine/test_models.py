@@ -330,6 +330,7 @@ def test_any_file_name_makes_a_name(text: str, name: str) -> None:
     check_name(derived_name(fit_name(text), "Q4_K_M"))
 
 
+@pytest.mark.slow
 def test_files_and_folders_of_any_name_are_registered_quantized_and_answer(
     workspace: Workspace, tmp_path: Path
 ) -> None:

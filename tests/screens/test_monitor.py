@@ -358,6 +358,7 @@ async def test_an_alert_tells_what_was_going_on_around_it(
         await until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen))
 
 
+@pytest.mark.slow
 async def test_an_old_picture_is_not_shown_as_a_new_one(open_app: OpenApp, recorder: Recorder) -> None:
     recorder.inspect()
     async with open_app() as pilot:
@@ -384,6 +385,7 @@ async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: R
         await until(pilot, lambda: notices(pilot).count("Over ") == 3)
 
 
+@pytest.mark.slow
 async def test_the_monitor_fits_small_terminals(open_app: OpenApp, recorder: Recorder) -> None:
     recorder.inspect()
     async with open_app(size=(80, 24)) as pilot:
@@ -401,6 +403,7 @@ async def test_the_monitor_fits_small_terminals(open_app: OpenApp, recorder: Rec
 # ── traces ──
 
 
+@pytest.mark.slow
 async def test_no_traces_say_where_they_come_from(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await go(pilot, "7")
@@ -462,6 +465,7 @@ async def test_praised_answers_become_a_dataset(open_app: OpenApp, sample: Works
         assert "feedback@1: 1 row from traces" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_filters_that_cannot_be_understood_are_told(open_app: OpenApp, sample: Workspace) -> None:
     ask(sample, 1)
     async with open_app() as pilot:

@@ -147,6 +147,7 @@ def pretend_runs(workspace: Workspace) -> list[str]:
     return [store.start(recipe).name for _ in range(2)]
 
 
+@pytest.mark.slow
 async def test_going_to_the_screen_one_is_on_is_no_step_on_the_way_back(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         shell = pilot.app
