@@ -57,7 +57,7 @@ async def test_screens_say_it_and_the_words_change_it(
     async with open_app() as pilot:
         helpful = ModelRegistry(Catalog(foreign)).get("helpful")
         # The line is the same on each screen: two are enough.
-        for name in ("jobs", "playground"):
+        for name in ("playground", "jobs"):
             await pilot.app.switch_mode(name)
             await until(pilot, lambda: shown(pilot, "trust") == "⚠ untrusted")
         told = await asked(pilot)
