@@ -93,6 +93,8 @@ def _as_javascript(node: jinja2.nodes.Node) -> jinja2.nodes.Node:
         return found
     if isinstance(node, (jinja2.nodes.Add, jinja2.nodes.Sub, jinja2.nodes.Mul)):
         return _call("arithmetic", node.left, jinja2.nodes.Const(node.operator), node.right)
+    if isinstance(node, jinja2.nodes.CondExpr) and node.expr2 is None:
+        node.expr2 = jinja2.nodes.Const("")
     if isinstance(node, jinja2.nodes.Concat):
         return _call("concatenated", *node.nodes)
     if isinstance(node, jinja2.nodes.For):
@@ -105,13 +107,17 @@ def _call(name: str, first: jinja2.nodes.Expr, *others: jinja2.nodes.Expr) -> ji
     return jinja2.nodes.Filter(first, f"__{name}", list(others), [], None, None).set_lineno(first.lineno)
 
 
+class _Missing(jinja2.ChainableUndefined, nunjucks_values.Absent):
+    """A value that is not there: its members are not, either."""
+
+    __slots__ = ()
+
+
 class NunjucksEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """Jinja with Nunjucks' filters, and with values as JavaScript has them."""
 
     def __init__(self) -> None:
-        super().__init__(
-            undefined=jinja2.ChainableUndefined, keep_trailing_newline=True, finalize=nunjucks_values.written
-        )
+        super().__init__(undefined=_Missing, keep_trailing_newline=True, finalize=nunjucks_values.written)
         self.filters = dict(nunjucks_filters.FILTERS)
         self.filters |= {f"__{name}": function for name, function in _OPERATORS.items()}
         self.tests = {name: _TEST_FUNCTIONS[name] for name in _TESTS}

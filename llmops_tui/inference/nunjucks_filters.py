@@ -10,9 +10,8 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jinja2
-
 from llmops_tui.inference.nunjucks_values import (
+    BLANKS,
     NOTHING,
     JsList,
     arithmetic,
@@ -27,8 +26,6 @@ from llmops_tui.inference.nunjucks_values import (
     written,
 )
 
-# What JavaScript takes for a blank.
-BLANKS = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
 _LEADING_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _LEADING_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -38,13 +35,13 @@ def _string(value: Any, name: str) -> str:
     if value is None or is_undefined(value) or value is False:
         return ""
     if not isinstance(value, str):
-        raise jinja2.TemplateError(f"{name}: {text(value)} is no text")
+        raise TypeError(f"{name}: {text(value)} is no text")
     return value
 
 
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
-        raise jinja2.TemplateError(f"{name}: {written(value) or 'nothing'} is no list")
+        raise TypeError(f"{name}: {written(value) or 'nothing'} is no list")
     return value
 
 

@@ -9,7 +9,11 @@ import operator as operator_module
 import re
 from typing import Any, Final
 
-import jinja2
+
+class Absent:
+    """What a value is that a template names and does not have; the class of the template's own kind has this one."""
+
+    __slots__ = ()
 
 
 class _Nothing:
@@ -17,6 +21,8 @@ class _Nothing:
 
 
 NOTHING: Final = _Nothing()
+# What JavaScript takes for a blank.
+BLANKS = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 _EXACT = 2**53
@@ -50,7 +56,7 @@ def from_json(value: Any) -> Any:
 
 def is_undefined(value: Any) -> bool:
     """Whether there is no such value."""
-    return isinstance(value, jinja2.Undefined)
+    return isinstance(value, Absent)
 
 
 def number_text(value: float) -> str:
@@ -63,6 +69,8 @@ def number_text(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
+    if value == 0:
+        return "0"
     if value.is_integer() and abs(value) < _LONG:
         # The shortest digits that are the number's, filled up with zeros.
         return f"{decimal.Decimal(repr(value)):f}".partition(".")[0]
@@ -139,7 +147,7 @@ def number(value: Any) -> float:
     if value is None:
         return 0.0
     if isinstance(value, str):
-        bare = value.strip()
+        bare = value.strip(BLANKS)
         if not bare:
             return 0.0
         if _INTEGER.fullmatch(bare):
@@ -207,7 +215,7 @@ def _within(value: Any, whole: Any) -> bool:
         return any(_same(value, one) for one in whole)
     if isinstance(whole, dict):
         return text(value) in whole
-    raise jinja2.TemplateError('cannot use "in" to look into a value that is no list, text or object')
+    raise ValueError('cannot use "in" to look into a value that is no list, text or object')
 
 
 def member(value: Any, name: Any) -> Any:

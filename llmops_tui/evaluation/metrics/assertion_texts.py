@@ -12,7 +12,7 @@ from typing import Any
 from llmops_tui.evaluation.metrics.structured import same_json
 from llmops_tui.evaluation.metrics.texts import short
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.inference.nunjucks_filters import BLANKS
+from llmops_tui.inference.nunjucks_values import BLANKS
 from llmops_tui.inference.nunjucks_values import text as text_of
 
 _BLANKS = re.compile(f"[{re.escape(BLANKS)}]+")

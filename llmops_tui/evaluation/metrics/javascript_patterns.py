@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmops_tui.inference.nunjucks_filters import BLANKS
+from llmops_tui.inference.nunjucks_values import BLANKS
 
 _DIGIT, _WORD = "0-9", "A-Za-z0-9_"
 _SPACE = "".join(f"\\u{ord(c):04x}" for c in BLANKS)

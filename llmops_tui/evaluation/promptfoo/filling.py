@@ -35,7 +35,7 @@ def combinations(variables: Variables, folder: Path, where: str) -> Iterator[Var
         if files.is_file_name(value):
             found = files.found_files(folder, value, f"{where}.vars.{name}")
             choices.append([f"{files.SCHEME}{path}" for path in found])
-        elif isinstance(value, list) and (not value or isinstance(value[0], str)):
+        elif isinstance(value, list) and value and isinstance(value[0], str):
             choices.append(value)
         else:
             choices.append([value])
