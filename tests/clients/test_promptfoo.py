@@ -22,7 +22,7 @@ from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.promptfoo.reader import read_promptfoo
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
 from tests.clients.promptfoo_configs import CONFIGS, Made
-from tests.clients.running import beside
+from tests.clients.running import HERE, beside
 
 pytestmark = pytest.mark.slow
 
@@ -72,15 +72,52 @@ def scorer() -> Iterator[Scorer]:
     kept.close()
 
 
-def _command() -> list[str]:
-    node, modules = shutil.which("node"), beside("clients-promptfoo") / "node_modules"
-    if node is None:
-        pytest.skip("node is not installed")
-    if not (modules / "promptfoo").is_dir():
-        pytest.skip(f"{modules} has no promptfoo: make test-slow installs it where npm is")
-    if not any((modules / "@libsql").glob("*/index.node")):
-        pytest.skip("promptfoo's database has no build for this machine")
-    return [node, str(modules / "promptfoo/dist/src/entrypoint.js")]
+class Oracle:
+    """promptfoo in a process of its own, which evaluates one folder's configuration after another."""
+
+    def __init__(self, home: Path) -> None:
+        node, folder = shutil.which("node"), beside("clients-promptfoo")
+        if node is None:
+            pytest.skip("node is not installed")
+        if not (folder / "node_modules" / "promptfoo").is_dir():
+            pytest.skip(f"{folder} has no promptfoo: make test-slow installs it where npm is")
+        # Packages are looked for from where a script lies.
+        program = shutil.copy(HERE / "promptfoo" / "oracle.mjs", folder)
+        quiet = dict.fromkeys(("TELEMETRY", "UPDATE", "REMOTE_GENERATION", "SHARING"), "1")
+        settings = {f"PROMPTFOO_DISABLE_{name}": value for name, value in quiet.items()}
+        settings |= {"PROMPTFOO_CONFIG_DIR": str(home), "PROMPTFOO_CACHE_ENABLED": "false"}
+        self._process = subprocess.Popen(
+            [node, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | settings
+        )
+
+    def told(self, folder: Path) -> list[dict[str, Any]]:
+        """What promptfoo says of each test with each prompt."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{folder}\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            # promptfoo tells of its own on the same output.
+            if line.startswith(('{"told"', '{"failed"')):
+                answer = json.loads(line)
+                assert "failed" not in answer, answer["failed"]
+                return list(answer["told"])
+        raise AssertionError(f"promptfoo ended with {self._process.wait()}")
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    kept = Oracle(tmp_path_factory.mktemp("promptfoo"))
+    yield kept
+    kept.close()
 
 
 @dataclass(frozen=True)
@@ -113,31 +150,12 @@ def _turns(text: str) -> list[dict[str, str]]:
     return found if turns else [{"role": "user", "content": text}]
 
 
-def theirs(path: Path, home: Path) -> list[Ruling]:
+def theirs(path: Path, oracle: Oracle) -> list[Ruling]:
     """What promptfoo says, in the order of tests and prompts."""
-    out = path.parent / "out.json"
-    quiet = {
-        "PROMPTFOO_DISABLE_TELEMETRY": "1", "PROMPTFOO_DISABLE_UPDATE": "1", "PROMPTFOO_DISABLE_REMOTE_GENERATION": "1",
-        "PROMPTFOO_CONFIG_DIR": str(home), "PROMPTFOO_CACHE_ENABLED": "false", "PROMPTFOO_DISABLE_SHARING": "1",
-    }  # fmt: skip
-    options = ["eval", "-c", path.name, "--no-write", "--no-cache", "--no-table", "--no-progress-bar", "-o", out.name]
-    done = subprocess.run(
-        [*_command(), *options],
-        check=False,
-        cwd=path.parent,
-        env=os.environ | quiet,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert out.is_file(), done.stdout[-2000:] + done.stderr[-2000:]
-    found = json.loads(out.read_text())["results"]["results"]
-    found.sort(key=lambda r: (r["testIdx"], r["promptIdx"]))
+    found = sorted(oracle.told(path.parent), key=lambda told: (told["test"], told["prompt"]))
     return [
-        Ruling(
-            _turns(r["prompt"]["raw"]), None if r["failureReason"] == 2 else r["success"], r["score"], r["namedScores"]
-        )
-        for r in found
+        Ruling(_turns(told["asked"]), None if told["failed"] else told["passes"], told["score"], told["named"])
+        for told in found
     ]
 
 
@@ -165,10 +183,10 @@ async def ours(path: Path, scorer: Scorer) -> list[Ruling]:
 
 @pytest.mark.parametrize("made", CONFIGS, ids=lambda made: made.name)
 async def test_promptfoo_says_the_same(
-    made: Made, endpoint: str, scorer: Scorer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    made: Made, oracle: Oracle, endpoint: str, scorer: Scorer, tmp_path: Path
 ) -> None:
     path = _written(made, tmp_path, endpoint)
-    expected = theirs(path, tmp_path_factory.getbasetemp() / "promptfoo-home")
+    expected = theirs(path, oracle)
     found = await ours(path, scorer)
     assert len(found) == len(expected)
     differ = []
