@@ -36,7 +36,7 @@ _QUIET = {
 }  # fmt: skip
 
 
-def _beside(name: str) -> Path:
+def beside(name: str) -> Path:
     """An environment below ours, or below the folder that is named for all of them."""
     return Path(os.environ.get("LLMOPS_CLIENTS", sys.prefix)) / name
 
@@ -44,13 +44,13 @@ def _beside(name: str) -> Path:
 def command_of(program: str) -> list[str]:
     """How a program is started; the test is skipped where what runs it is not installed."""
     if program.endswith(".mjs"):
-        node, modules = shutil.which("node"), _beside("clients-js") / "node_modules"
+        node, modules = shutil.which("node"), beside("clients-js") / "node_modules"
         if node is None:
             pytest.skip("node is not installed")
         if not modules.is_dir():
             pytest.skip(f"{modules} is not there: make test-slow installs it where npm is")
         return [node, str(modules.parent / program)]
-    python = _beside(APART.get(program, "clients")) / "bin" / "python"
+    python = beside(APART.get(program, "clients")) / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{python} is not there: make test-slow installs it")
     return [str(python), str(PROGRAMS / f"{program}.py")]
