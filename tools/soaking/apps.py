@@ -272,15 +272,21 @@ class App(threading.Thread):
         self.terminal.press("\x15", self.name, "enter")
         self._wait(Said.LABELLING)
         for _ in range(3):
-            found = re.search(r"([\d,]+) of [\d,]+   row ([\d,]+)", self.terminal.text)
-            if found is None:
+            before = self._to_label()
+            if before[1] is None:
                 break
-            done = int(found.group(1).replace(",", "")) + 1
-            row = int(found.group(2).replace(",", ""))
             self.terminal.press("1")
-            self._wait(f"{done:,} of ")
-            self.ledger.acknowledge("row", annotator=self.name, ref=match.group(1), row=row)
+            self._wait(lambda _shown, before=before: self._to_label() != before)  # type: ignore[misc]
+            # One in twenty comes again, and counts once.
+            if self._to_label()[0] > before[0]:
+                self.ledger.acknowledge("row", annotator=self.name, ref=match.group(1), row=before[1])
         self.terminal.leave(Said.LABELLING)
+
+    def _to_label(self) -> tuple[int, int | None]:
+        """How many rows are labelled, and which is next; none where there is none, or only a part of the line was read."""
+        found = re.search(rf"by {self.name} .* ([\d,]+) of [\d,]+(?:   row ([\d,]+) )?", self.terminal.text)
+        done, row = found.groups() if found is not None else ("0", None)
+        return int(done.replace(",", "")), int(row.replace(",", "")) if row is not None else None
 
     def _verify_and_cancel(self) -> None:
         """Start a job, and ask for its end while it runs or after."""
