@@ -82,7 +82,7 @@ def test_another_content_under_the_same_version_is_refused(store: RunStore) -> N
         store.resume(run.name)
     assert error.value.code == "data_changed"
     store.catalog.write(lambda db: db.execute("DELETE FROM dataset_versions WHERE dataset = 'sums'"))
-    with pytest.raises(InputRefusedError, match="sums@1.* is not there any more"):
+    with pytest.raises(InputRefusedError, match=r"sums@1.* is not there any more"):
         store.resume(run.name)
 
 
