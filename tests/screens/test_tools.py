@@ -51,6 +51,12 @@ def answer(pilot: Pilot[int]) -> str:
     return pilot.app.screen_stack[0].query_one("#answer", StreamView).text
 
 
+def bare() -> list[psutil.Process]:
+    """The tool servers that run."""
+    found = psutil.Process().children(recursive=True)
+    return [p for p in found if p.status() != "zombie" and "bare.py" in " ".join(p.cmdline())]
+
+
 async def asked(pilot: Pilot[int]) -> CallDialog:
     """The dialog of the next call."""
     await until(pilot, lambda: isinstance(pilot.app.screen, CallDialog))
@@ -111,7 +117,7 @@ async def test_a_call_waits_for_a_key(
         assert state in shown(pilot, "#calls")
         assert "stop" in shown(pilot, "#figures")
         assert pilot.app.screen.cli_command().endswith("--mcp bare")  # type: ignore[attr-defined]
-    assert not [p for p in psutil.Process().children(recursive=True) if "bare.py" in " ".join(p.cmdline())]
+    assert not bare()
 
 
 async def test_a_word_for_the_run_and_the_next_run_asks_again(
@@ -125,6 +131,9 @@ async def test_a_word_for_the_run_and_the_next_run_asks_again(
         await pilot.press("A")
         await settle(pilot)
         assert said(server) == ["aa", "bb"]
+        # The server stays for the next run, and goes with the app.
+        before = bare()
+        assert len(before) == 1
         server.turns = [[call("c")]]
         await pilot.press("f5")
         await asked(pilot)
@@ -133,6 +142,8 @@ async def test_a_word_for_the_run_and_the_next_run_asks_again(
         assert not pilot.app.screen.query_one(AnswerPane).running
         assert "cancelled" in shown(pilot, "#figures")
         assert len(server.requests) == 4
+        assert bare() == before
+    assert not bare()
 
 
 async def test_what_is_not_approved_is_not_started_and_the_run_goes_on(
