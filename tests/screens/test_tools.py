@@ -19,6 +19,7 @@ from llmops_tui.user_files import approved_tool_servers_path
 from llmops_tui.workspace.layout import Workspace
 from screens.playground.answer_pane import AnswerPane
 from screens.playground.tool_dialogs import CallDialog, ToolsDialog
+from screens.shell.notices import Notice
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.stream_view import StreamView
 from tests.fakes import FakeModelServer
@@ -26,6 +27,13 @@ from tests.screens.conftest import OpenApp, notices, settle, until
 
 SERVERS = Path(__file__).parents[1] / "mcp" / "servers"
 BARE = (sys.executable, str(SERVERS / "bare.py"))
+
+
+@pytest.fixture(autouse=True)
+def notices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was told is looked at once all is over, however long that takes."""
+    monkeypatch.setattr(Notice, "has_expired", False)
+    monkeypatch.setattr(Notice, "time_left", 3600.0)
 
 
 async def with_echo(workspace: Workspace) -> None:
