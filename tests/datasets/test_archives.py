@@ -15,7 +15,7 @@ from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.operations.base import remake
 from llmops_tui.datasets.sources import archives
-from llmops_tui.datasets.sources.discovery import find_sources
+from llmops_tui.datasets.sources.discovery import find_sources, tables_of
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from tests.datasets.conftest import rows_of
@@ -57,6 +57,7 @@ def test_files_in_an_archive_are_read_where_it_is_clear_which(store: DatasetStor
     mixed = packed(tmp_path, kind, {"a.csv": TABLE, "b.csv": "x,y\n1,2\n", "c.jsonl": LINES})
     with pytest.raises(InputRefusedError, match=r"3 files that are not alike: a\.csv, b\.csv, c\.jsonl"):
         find_sources(mixed)
+    assert tables_of(mixed) == ["a.csv", "b.csv", "c.jsonl"]
     assert rows_of(import_now(store, [mixed], "named", "tabular", table="c.jsonl")) == ROWS
     with pytest.raises(InputRefusedError, match=r"no file 'd\.csv'"):
         find_sources(mixed, table="d.csv")

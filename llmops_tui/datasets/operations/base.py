@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -157,11 +157,11 @@ def apply(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _changing(version: DatasetVersion, parameters: dict[str, Any]) -> str:
+def _changing(version: DatasetVersion, parameters: Mapping[str, object]) -> str:
     return ", ".join(changing(parameters, frozenset(c.name.lower() for c in version.columns)))
 
 
-def _told_of(version: DatasetVersion, parameters: dict[str, Any]) -> str:
+def _told_of(version: DatasetVersion, parameters: Mapping[str, object]) -> str:
     others = _changing(version, parameters)
     return f"; cannot be made again: {others} gives other values each time" if others else ""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.datasets.records import load_json
+from llmops_tui.datasets.records import Row, load_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,7 +197,7 @@ def _maps(array: pa.Array) -> list[Any]:
     return [_object(entries) for entries in lists]
 
 
-def _object(entries: list[dict[str, Any]] | None) -> Any:
+def _object(entries: list[Row] | None) -> Any:
     if entries is None:
         return None
     made = {entry["key"]: entry["value"] for entry in entries}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from llmops_tui.datasets.sources.archives import is_archive
+from llmops_tui.datasets.sources.archives import is_archive, members_of
 from llmops_tui.datasets.sources.base import Batch, Source
 from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
 from llmops_tui.datasets.sources.databases import open_sqlite, read_llm_log, read_sqlite
@@ -120,8 +120,23 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
+def tables_of(path: Path) -> list[str]:
+    """What can be chosen of a file: the tables of a database, or the files inside an archive.
+
+    Raises:
+        InputRefusedError: it is neither, or is damaged.
+    """
+    with open_stream(path) as stream:
+        archive = is_archive(stream.read(HEAD_BYTES))
+    return [member.name for member in members_of(path)] if archive else _of_database(path)
+
+
+def _of_database(path: Path) -> list[str]:
+    return [t for t in open_sqlite(path).table_names() if not t.startswith("sqlite_")]
+
+
 def _tables(path: Path, table: str) -> list[Source]:
-    tables = [t for t in open_sqlite(path).table_names() if not t.startswith("sqlite_")]
+    tables = _of_database(path)
     if not table and {"responses", "conversations"} <= set(tables):
         return [Source(path, "llm-log")]
     if table and table not in tables:
