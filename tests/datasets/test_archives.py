@@ -8,6 +8,7 @@ import json
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,8 @@ def packed(folder: Path, kind: str, files: dict[str, str]) -> Path:
             for name, text in files.items():
                 archive.writestr(name, text)
         return path
-    with tarfile.open(path, "w" if kind == "tar" else f"w:{kind.partition('.')[2]}") as tar:
+    mode: Any = "w" if kind == "tar" else f"w:{kind.partition('.')[2]}"
+    with tarfile.open(path, mode) as tar:
         for name, text in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(text.encode())

@@ -117,13 +117,12 @@ def check_files(store: DatasetStore, version: DatasetVersion, folder: Path) -> N
     for form in formats_for(version.kind):
         for name in FILES:
             target = folder / f"{form}-{name}"
+            refused: InputRefusedError | None = None
             try:
                 made = export(version, target, form=form)
             except InputRefusedError as error:
                 # Refused by row, with nothing written.
                 refused = error
-            else:
-                refused = None
             if refused is not None:
                 # Refused by row, with nothing written.
                 assert (refused.code, bool(re.search(r"row \d", refused.message))) == ("row_refused", True), refused
