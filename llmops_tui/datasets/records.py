@@ -82,6 +82,30 @@ def load_json(text: str) -> Any:
     return value
 
 
+class RepeatedKeyError(ValueError):
+    """An object of JSON that has a key twice, of whose values one would be lost."""
+
+
+def load_whole_json(text: str) -> Any:
+    """Decode JSON of other programs, of which nothing may be lost.
+
+    Raises:
+        RepeatedKeyError: a key is repeated.
+        ValueError: it is not JSON, which has no NaN either.
+    """
+    try:
+        value = orjson.loads(text)
+        long = _has_long_number(text)
+    except orjson.JSONDecodeError:
+        long = True
+    if long:
+        value = parse_json(text, DEPTH, constants=False)
+    # Each key has two quotes: fewer after writing it again means that one was dropped.
+    if "\\u0022" not in text and dump_json(value).count('"') != text.count('"'):
+        raise RepeatedKeyError("a key is repeated in its JSON")
+    return value
+
+
 def dump_json(value: Any) -> str:
     """Encode JSON, compact, in the order of the keys; integers of any size."""
     try:

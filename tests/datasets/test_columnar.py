@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,22 @@ def test_what_json_cannot_hold_is_refused_by_row_or_kept_and_told(store: Dataset
     assert export(made, tmp_path / "again.parquet")["reads_back"]
     with pytest.raises(InputRefusedError, match="row 0: c is nan, which JSON does not have"):
         export(made, tmp_path / "again.jsonl")
+
+
+def test_json_in_columns_keeps_its_digits_or_its_row_is_refused(store: DatasetStore, tmp_path: Path) -> None:
+    texts = ['{"n": 123456789012345678901234567890}', '{"a": 1, "a": 2}', '{"a": NaN}', "{not", '["\\u0022"]', None]
+    kept = [{"x": {"n": 123456789012345678901234567890}}, {"x": ['"']}, {}]
+    extension = pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts))
+    for kind in ("parquet", "arrow"):
+        found = batches(pa.table({"x": extension}), kind, tmp_path)
+        assert [row for batch in found for row in batch.rows] == kept
+        reasons = [reject.reason for batch in found for reject in batch.rejects]
+        assert ["repeated" in reasons[0], "NaN" in reasons[1], "x is JSON" in reasons[2]] == [True] * 3
+    with sqlite3.connect(tmp_path / "x.db") as database:
+        database.execute('CREATE TABLE rows (x "JSON TEXT")')
+        database.executemany("INSERT INTO rows VALUES (?)", [(text,) for text in texts])
+    made = import_now(store, [tmp_path / "x.db"], "x", "tabular")
+    assert (rows_of(made), made.rejected) == (kept, 3)
 
 
 def test_columns_of_one_name_stay_apart_and_what_is_read_otherwise_is_told(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import base64
 import math
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.datasets.records import Row, load_json
+from llmops_tui.datasets.records import Row, load_whole_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +49,14 @@ def values_of(array: pa.Array) -> list[Any]:
 
 def json_values(array: pa.Array) -> list[Any]:
     """The values of texts that are JSON."""
-    return [None if text is None else load_json(text) for text in storage_of(array).to_pylist()]
+    return [None if text is None else _of_json(text) for text in storage_of(array).to_pylist()]
+
+
+def _of_json(text: str) -> Any:
+    try:
+        return load_whole_json(text)
+    except ValueError as error:
+        return Refused(f"is JSON that cannot be read: {error}")
 
 
 def storage_of(array: pa.Array) -> pa.Array:
@@ -216,20 +224,22 @@ def _nested(array: pa.Array) -> list[Any]:
     return made
 
 
-class _NotFinite:
-    """Stands for NaN and the infinities inside lists and objects."""
+@dataclass(frozen=True)
+class Refused:
+    """Stands for a value that no row can hold, and says why."""
+
+    reason: str
 
 
-NOT_FINITE = _NotFinite()
+NOT_FINITE = Refused("has NaN or infinity inside, which lists and objects of JSON cannot hold")
 
 
-def holds_not_finite(value: Any) -> bool:
-    """Whether NaN or an infinity is inside a list or an object."""
-    if isinstance(value, list):
-        return any(map(holds_not_finite, value))
-    if isinstance(value, dict):
-        return any(map(holds_not_finite, value.values()))
-    return value is NOT_FINITE
+def refused_in(value: Any) -> Refused | None:
+    """What is refused of a value, or inside a list or an object."""
+    if isinstance(value, (list, dict)):
+        inside = value if isinstance(value, list) else value.values()
+        return next((found for item in inside if (found := refused_in(item)) is not None), None)
+    return value if isinstance(value, Refused) else None
 
 
 def _dictionary(array: pa.Array) -> list[Any]:

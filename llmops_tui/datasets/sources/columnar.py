@@ -12,9 +12,10 @@ import orjson
 
 from llmops_tui.datasets.records import REST, Row
 from llmops_tui.datasets.sources.arrow_values import (
+    Refused,
     TypeRefusedError,
-    holds_not_finite,
     json_values,
+    refused_in,
     told_of,
     unique,
     values_of,
@@ -61,15 +62,18 @@ class _Table:
         made = Batch(position=self.done, size=TYPED_BYTES, told=self.told)
         rows = zip(*columns, strict=True) if columns else iter([()] * (chunk.num_rows - skip))
         packed = any(self.names[index] == REST for index in self.encoded)
-        nested = [name for name, f in zip(self.names, self.schema, strict=True) if f.type.num_fields]
+        nested = [
+            name for i, name in enumerate(self.names) if i in self.encoded or self.schema.field(i).type.num_fields
+        ]
         for number, row in enumerate(rows, first):
             fields = {name: value for name, value in zip(self.names, row, strict=True) if value is not None}
-            if packed:
-                # What had no column of its own when we wrote the file.
-                fields |= fields.pop(REST, {})
-            if bad := next((name for name in nested if holds_not_finite(fields.get(name))), ""):
-                made.rejects.append(self._refused(number, bad, fields))
+            bad = next(((n, found) for n in nested if (found := refused_in(fields.get(n)))), None)
+            if bad is not None:
+                made.rejects.append(self._refused(number, *bad, fields))
             else:
+                if packed:
+                    # What had no column of its own when we wrote the file.
+                    fields |= fields.pop(REST, {})
                 made.rows.append(fields)
                 made.lines.append(number)
         return made
@@ -84,10 +88,9 @@ class _Table:
                 "Leave the column out, or convert it, with the program that wrote the file.",
             ) from error
 
-    def _refused(self, number: int, name: str, row: Row) -> Reject:
-        raw = orjson.dumps(row, default=lambda _value: "NaN or infinity")
-        reason = f"{name} has NaN or infinity inside, which lists and objects of JSON cannot hold"
-        return Reject(str(self.source.path), number, -1, len(raw), reason, raw[:KEPT_RAW])
+    def _refused(self, number: int, name: str, refused: Refused, row: Row) -> Reject:
+        raw = orjson.dumps(row, default=repr)
+        return Reject(str(self.source.path), number, -1, len(raw), f"{name} {refused.reason}", raw[:KEPT_RAW])
 
 
 def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:

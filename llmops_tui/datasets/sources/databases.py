@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.records import Row, load_json
-from llmops_tui.datasets.sources.base import TYPED_BYTES, Batch, Source
+from llmops_tui.datasets.records import Row, load_whole_json
+from llmops_tui.datasets.sources.base import KEPT_RAW, TYPED_BYTES, Batch, Reject, Source
 from llmops_tui.errors import InputRefusedError
 
 # What marks a column as JSON in text: TEXT keeps "1" a text.
@@ -20,7 +20,7 @@ JSON_TYPE = "JSON TEXT"
 
 def _decoded(row: Row, encoded: set[str]) -> Row:
     """A row without empty fields, those that are said to be JSON decoded."""
-    return {n: load_json(v) if n in encoded else plain(v) for n, v in row.items() if v is not None}
+    return {n: load_whole_json(v) if n in encoded else plain(v) for n, v in row.items() if v is not None}
 
 
 def plain(value: Any) -> Any:
@@ -54,14 +54,20 @@ def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:
     yes_no = {n for n, t in declared.items() if t == "BOOLEAN"}
     batch = Batch(position=position, size=TYPED_BYTES)
     for number, row in enumerate(database[source.table].rows_where(limit=-1, offset=position), position + 1):
-        made = _decoded(row, encoded)
-        batch.rows.append(made | {n: bool(made[n]) for n in yes_no if made.get(n) in (0, 1)})
-        batch.lines.append(number)
+        try:
+            made = _decoded(row, encoded)
+        except ValueError as error:
+            raw = repr(row).encode("utf-8", "replace")
+            reason = f"its JSON cannot be read: {error}"
+            batch.rejects.append(Reject(str(source.path), number, -1, len(raw), reason, raw[:KEPT_RAW]))
+        else:
+            batch.rows.append(made | {n: bool(made[n]) for n in yes_no if made.get(n) in (0, 1)})
+            batch.lines.append(number)
         if len(batch.rows) >= 10_000:
             batch.position, batch.share = number, number / total
             yield batch
             batch = Batch(position=number, size=TYPED_BYTES)
-    batch.position, batch.share = batch.position + len(batch.rows), 1.0
+    batch.position, batch.share = batch.position + len(batch.rows) + len(batch.rejects), 1.0
     yield batch
 
 
