@@ -45,6 +45,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "TRL KTO": ("kto", {"prompt": "q", "completion": "a", "label": True}),
     "OpenAI preference": ("preference", {"input": {"messages": TURNS[:1], "tools": []}, "preferred_output": TURNS[1:], "non_preferred_output": OTHER[1:]}),
     "Gemini": ("messages", {"systemInstruction": {"parts": [{"text": "s"}]}, "contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]}),
+    "Gemini calls": ("messages", {"contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "so"}, {"functionCall": {"name": "look", "args": {"n": 7}}}]}, {"role": "user", "parts": [{"functionResponse": {"name": "look", "response": {"rain": True}}}]}, {"role": "model", "parts": [{"text": "a"}]}], "tools": [{"functionDeclarations": [{"name": "look"}]}]}),
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def leaves(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from leaves(item)
-    elif isinstance(value, str) and value in {CALL, '[{"name": "look"}]'}:
+    elif isinstance(value, str) and value in {CALL, '[{"name": "look"}]', '{"rain":true}'}:
         yield from leaves(json.loads(value))
     elif value is not None and value != "":
         # A question and what it is about are one text then.

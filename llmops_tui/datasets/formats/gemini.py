@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmops_tui.datasets.formats.base import Format, RowRefusedError, checked_messages, has, structured
-from llmops_tui.datasets.records import Message, Row
+from llmops_tui.datasets.records import Message, Row, dump_json
 
 _ROLE_OF = {"user": "user", "model": "assistant"}
 _FROM = {role: name for name, role in _ROLE_OF.items()}
@@ -29,7 +29,7 @@ class Gemini(Format):
     def read(self, row: Row) -> Row:
         """Contents as messages, the instruction as the first of them."""
         turns = checked_messages(structured(row.pop("contents", None)), "contents")
-        messages = [_message(turn, f"contents[{index}]") for index, turn in enumerate(turns)]
+        messages = [m for index, turn in enumerate(turns) for m in _messages(turn, f"contents[{index}]")]
         name = next((name for name in _SYSTEM if row.get(name) is not None), "")
         if name:
             system = row.pop(name)
@@ -51,10 +51,36 @@ class Gemini(Format):
         return out | {"contents": contents} | row
 
 
-def _message(turn: Message, place: str) -> Message:
+def _messages(turn: Message, place: str) -> list[Message]:
+    """A turn as messages: its calls beside its text, and each result of a call as a message of its own."""
     rest = {name: value for name, value in turn.items() if name not in {"role", "parts"}}
+    parts = turn.get("parts")
+    parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    results = [part["functionResponse"] for part in parts if set(part) == {"functionResponse"}]
+    if results and len(results) == len(turn["parts"]):
+        return [_result(result, place) | rest for result in results]
+    calls = [_call(part["functionCall"], place) for part in parts if set(part) == {"functionCall"}]
     role = str(turn.get("role", "user"))
-    return {"role": _ROLE_OF.get(role, role), "content": _text(turn, place)} | rest
+    message: Message = {"role": _ROLE_OF.get(role, role)}
+    if not calls:
+        return [message | {"content": _text(turn, place)} | rest]
+    said = [part for part in turn["parts"] if not (isinstance(part, dict) and set(part) == {"functionCall"})]
+    content = {"content": _text({"parts": said}, place)} if said else {}
+    return [message | content | {"tool_calls": calls} | rest]
+
+
+def _call(call: Any, place: str) -> Message:
+    if not (isinstance(call, dict) and isinstance(call.get("name"), str) and set(call) <= {"id", "name", "args"}):
+        raise RowRefusedError(f"{place} has a functionCall that is not a name with args")
+    made = {"type": "function", "function": {"name": call["name"], "arguments": call.get("args") or {}}}
+    return made | ({"id": call["id"]} if "id" in call else {})
+
+
+def _result(result: Any, place: str) -> Message:
+    if not (isinstance(result, dict) and {"name", "response"} <= set(result) <= {"id", "name", "response"}):
+        raise RowRefusedError(f"{place} has a functionResponse that is not a name with a response")
+    made: Message = {"role": "tool", "content": dump_json(result["response"]), "name": result["name"]}
+    return made | ({"tool_call_id": result["id"]} if "id" in result else {})
 
 
 def _text(turn: Any, place: str) -> str:
@@ -63,7 +89,9 @@ def _text(turn: Any, place: str) -> str:
         raise RowRefusedError(f"{place} has no parts")
     for part in parts:
         if not (isinstance(part, dict) and set(part) == {"text"} and isinstance(part["text"], str)):
-            raise RowRefusedError(f"{place} has a part that is not a text; only texts can be imported from this format")
+            raise RowRefusedError(
+                f"{place} has a part that is not a text; only texts, calls and their results can be imported"
+            )
     # Several parts are one text, cut where it was streamed.
     return "".join(part["text"] for part in parts)
 
