@@ -182,7 +182,8 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
         raise InputRefusedError(
             "input_missing", f"{version.ref} was made from {missing[0]}, which is not in this workspace"
         )
-    if others := _changing(by_hash[recipe.inputs[0][1]], recipe.parameters):
+    inputs = [by_hash[digest] for _, digest in recipe.inputs]
+    if inputs and (others := _changing(inputs[0], recipe.parameters)):
         raise InputRefusedError(
             "not_repeatable",
             f"{version.ref} was made with {others}, which gives other values each time",
@@ -190,7 +191,6 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
         )
     folder = store.staging()
     try:
-        inputs = [by_hash[digest] for _, digest in recipe.inputs]
         made = _function(recipe.operation)(Work(inputs, recipe.parameters, folder, report))
         return version, hash_of(folder, made.columns, version.scheme)
     finally:
