@@ -96,6 +96,8 @@ def server(sample: Workspace) -> Iterator[FakeModelServer]:
 
 
 # Workers that wait for the answer to a dialog.
+# Of a twentieth of a second each, so that a test in which something never ends says what, before its own time is over.
+_MOST_ROUNDS = 3000
 _asking: set[Worker[Any]] = set()
 
 
@@ -106,6 +108,11 @@ async def _ask(app: LlmopsApp, dialog: Any) -> Any:
         return await LlmopsApp.ask(app, dialog)
     finally:
         _asking.discard(worker)
+
+
+def note_asking(app: LlmopsApp) -> None:
+    """Have :func:`settle` know which workers of the app wait for the answer to a dialog."""
+    app.ask = partial(_ask, app)  # type: ignore[method-assign]
 
 
 class FakeServices(Services):
@@ -134,7 +141,7 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
         services.fake = server
         services.servers.find = lambda _name: None  # type: ignore[method-assign]
         app = LlmopsApp(sample, theme=services.settings.theme, profile=PROFILE, services=services, **options)  # type: ignore[arg-type]
-        app.ask = partial(_ask, app)  # type: ignore[method-assign]
+        note_asking(app)
         async with app.run_test(size=size, notifications=True) as pilot:
             if typed_early:
                 await pilot.pause()
@@ -155,17 +162,18 @@ async def settle(pilot: Pilot[int]) -> None:
 
     A worker that waits for the answer to a dialog is not at work.
     """
-    while True:
+    for _ in range(_MOST_ROUNDS):
         await pilot.pause()
         working = [
             w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running and w not in _asking
         ]
         if not working:
-            break
+            return
         await asyncio.wait([w._task for w in working if w._task is not None], timeout=0.05)
         for worker in working:
             if worker.state == WorkerState.ERROR and worker.error is not None:
                 raise worker.error
+    raise AssertionError(f"still at work: {[(worker.group, worker.description) for worker in working]}")
 
 
 async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:

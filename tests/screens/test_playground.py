@@ -473,14 +473,17 @@ async def test_the_command_of_the_screen_can_be_copied(
     async with open_app() as pilot:
         playground(pilot).query_one(PromptList).focus()
         await pilot.press("c")
+        await settle(pilot)
         expected = "prompt run support@2 --model support-base --var 'question=When are you open?'"
         # It works where the app was started, and nothing leads from there to this workspace.
         assert (sample.root / "clipboard.txt").read_text() == f"llmops --workspace {sample.root} {expected}"
         monkeypatch.setenv("LLMOPS_WORKSPACE", str(sample.root))
         await pilot.press("c")
+        await settle(pilot)
         assert (sample.root / "clipboard.txt").read_text() == f"llmops {expected}"
         await pilot.press("y")
         await pilot.press("y")
+        await settle(pilot)
         assert isinstance(pilot.app.screen, ChoiceDialog)
 
 
