@@ -111,8 +111,8 @@ def test_answers_in_a_form(openai: Program, qwen: Scripted) -> None:
 def test_a_client_that_leaves_ends_the_work(openai: Program, qwen: Scripted) -> None:
     qwen.say(Say(RAIN, still_after=2))
     assert RAIN.startswith(openai.does("cancel", qwen))
-    wait_for(qwen.left.is_set, 20)
-    wait_for(lambda: qwen.active == 0, 20)
+    wait_for(qwen.left.is_set)
+    wait_for(lambda: qwen.active == 0)
 
 
 def test_tools_of_others_are_refused_by_name(openai: Program, qwen: Scripted) -> None:
