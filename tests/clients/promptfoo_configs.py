@@ -138,13 +138,13 @@ CONFIGS = (
         ],
     }),
     Made("files", {
-        "prompts": ["file://p.txt", "file://more/*.md", "chat.json", {"id": "file://q.j2", "label": "named"}, "file://y.yaml"],
+        "prompts": ["file://p.txt", "file://more/*.md", "chat.json", "file://q.j2", {"raw": "Say: n {{x}}", "label": "named"}, "file://y.yaml"],
         "tests": [
             {"vars": {"x": "file://x.txt", "o": "file://o.yaml"}, "assert": [_check("contains", "file://w.txt"), _check("is-json", "file://s.json")]},
             {"vars": {"x": "b", "o": "c"}, "prompts": ["named"], "assert": [_check("contains-any", ["file://w.txt", "b"])]},
         ],
     }, {
-        "p.txt": "Say: one {{x}}\n---\nSay: two {{ o }}\n", "more/a.md": "Say: A {{x}}\n", "more/b.md": "Say: B", "x.txt": "from a file\n",
+        "p.txt": "Say: one {{x}}\n---\nSay: two {{ o }}\n", "more/a.md": "Say: A {{x}}\n", "x.txt": "from a file\n",
         "chat.json": '[{"role": "user", "content": "Say: {{x}}"}]', "q.j2": "Say: {{ x }}", "o.yaml": "k: [1, 2]\n", "w.txt": " file \n",
         "y.yaml": "- {role: system, content: Be brief}\n- {role: user, content: 'Say: {{x}}'}\n", "s.json": '{"type": "object"}',
     }),
