@@ -133,6 +133,7 @@ CONFIGS = (
         {"vars": A, "assert": [{**YES, "weight": 2}, {**NO, "weight": 1}], "threshold": limit} for limit in (0, 0.5, 0.67, 1)
     ] + [
         {"vars": A, "assert": [YES, {**NO, "weight": 0}]}, {"vars": A, "assert": [{**NO, "weight": 0}]}, {"vars": A},
+        {"vars": A, "threshold": 0.9},
         {"vars": A, "assert": [YES, NO]}, {"vars": A, "assert": [_check("bleu", "a", weight=3), NO], "threshold": 0.75},
     ]),
     _tests("sets", [
