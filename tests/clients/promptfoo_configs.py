@@ -227,8 +227,8 @@ CONFIGS = (
         ],
     }),
     Made("words-and-numbers", {
-        "prompts": ["Say: {{a}} {{b}} {{c}} {{d}} {{e}} {{ f }}{{ g }}", "Say: {{a", "Say: {{ missing.deep }}{# note #}end"],
-        "tests": [{"vars": {"a": 1e21, "b": 0.1, "c": -0.0, "d": 100000000000000000000, "e": "yes", "f": 1e-7, "g": [1, None, "x", True]},
+        "prompts": ["Say: {{a}} {{b}} {{c}} {{d}} {{e}} {{ f }}{{ g }}", "Say: {{a", "Say: {{ missing.deep }}{# note #}end", "Say: {{ with }}"],
+        "tests": [{"vars": {"a": 1e21, "price": "$$5 $& $1 $'", "with": "<{{ price }}>", "b": 0.1, "c": -0.0, "d": 100000000000000000000, "e": "yes", "f": 1e-7, "g": [1, None, "x", True]},
                    "assert": [_check("contains", "1e+21"), _check("equals", "end")]}],
     }),
 )  # fmt: skip
