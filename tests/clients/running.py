@@ -2,7 +2,7 @@
 
 The Python clients want other versions of some packages than we do, and than each other, so they have environments beside
 ours, one for each file in ``environments``. They lie below ours, or in the folder that ``LLMOPS_CLIENTS`` names; what node
-runs lies beside them in ``clients-js``.
+runs lies beside them in ``clients-js``, and the coding agents in ``coding-agents``.
 """
 
 from __future__ import annotations
