@@ -15,6 +15,7 @@ import numpy as np
 
 from llmops_tui.evaluation.labelled_sets import labelled
 from llmops_tui.evaluation.metrics.toxicity_model import WEIGHTS, features
+from llmops_tui.evaluation.statistics.bootstrap import Floats
 
 INSULTS = """idiot moron fool loser imbecile cretin clown pig rat worm scumbag jerk dimwit halfwit dunce bastard bitch whore slut
 troll creep freak weirdo ape parasite leech maggot coward liar hag cow donkey buffoon simpleton dullard lout twit crybaby
@@ -82,7 +83,7 @@ def made(frames: tuple[str, ...], each: int, random_: random.Random) -> list[str
     return found
 
 
-def trained(texts: list[str], labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def trained(texts: list[str], labels: Floats, weights: Floats) -> Floats:
     """Logistic regression with a penalty, by Newton's steps over the sentences, which are fewer than the columns."""
     rows = np.stack([features(text) for text in texts])
     given = np.hstack([rows, np.ones((len(rows), 1))])
@@ -95,11 +96,11 @@ def trained(texts: list[str], labels: np.ndarray, weights: np.ndarray) -> np.nda
         wanted = scores + (labels - chance) / curve
         parts = np.linalg.solve(kernel + np.diag(PENALTY / (weights * curve)), wanted)
         scores = kernel @ parts
-    return given.T @ parts
+    return np.asarray(given.T @ parts)
 
 
-def main() -> None:
-    """Train, and write the weights."""
+def made_weights() -> list[float]:
+    """The weights of the columns, and last the one that every text has."""
     random_ = random.Random(1)
     bad, good = made(TOXIC, 14, random_), made(HARMLESS, 14, random_)
     tune = [one for one in labelled("toxicity") if one["half"] == "tune"]
@@ -107,8 +108,12 @@ def main() -> None:
     labels = np.array([1.0] * len(bad) + [0.0] * len(good) + [float(one["label"]) for one in tune])
     # A sentence that somebody wrote says more than one of a frame.
     weights = np.array([1.0] * (len(bad) + len(good)) + [4.0] * len(tune))
-    found = trained(texts, labels, weights)
-    Path(WEIGHTS).write_text(json.dumps([round(float(w), 3) for w in found]) + "\n", encoding="utf-8")
+    return [round(float(w), 3) for w in trained(texts, labels, weights)]
+
+
+def main() -> None:
+    """Train, and write the weights."""
+    Path(WEIGHTS).write_text(json.dumps(made_weights()) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from llmops_tui.evaluation.labelled_sets import labelled, qualities
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.model_graded import GroundedJudge
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.metrics.toxicity_model import WEIGHTS
+from tools.train_toxicity import made_weights
 
 CONTEXT = "Anna Weber sold the bakery to Tom Klein in 2019. Tom added a small café."
 
@@ -34,7 +37,7 @@ def test_the_labelled_sets_are_as_large_as_they_are_said_to_be(name: str, least:
 
 
 @pytest.mark.parametrize(("name", "precision", "recall"), [
-    ("refusal", 0.9, 0.75), ("toxicity", 0.75, 0.65), ("injection", 0.8, 0.85), ("grounded", 0.8, 0.75),
+    ("refusal", 0.9, 0.7), ("toxicity", 0.75, 0.65), ("injection", 0.8, 0.85), ("grounded", 0.8, 0.75),
 ])  # fmt: skip
 def test_each_is_as_good_as_the_page_says(name: str, precision: float, recall: float) -> None:
     found = qualities()[name]
@@ -111,7 +114,8 @@ class Judging:
     def __init__(self, *, told: bool, said: str = "") -> None:
         self.told, self.said, self.bodies = told, said, list[Mapping[str, Any]]()
 
-    async def reply(self, _model: str, _path: str, body: Mapping[str, Any]) -> Any:
+    async def reply(self, model: str, path: str, body: Mapping[str, Any]) -> Any:
+        del model, path
         self.bodies.append(body)
         yes = "Anna" in body["messages"][0]["content"].partition("Claim:")[2]
         said = self.said or ("yes" if yes else "no")
@@ -121,10 +125,12 @@ class Judging:
             choice["logprobs"] = {"content": [{"token": said, "top_logprobs": tops}]}
         return {"choices": [choice]}
 
-    async def render(self, template: str, _variables: Mapping[str, object]) -> str:
+    async def render(self, template: str, variables: Mapping[str, object]) -> str:
+        del variables
         return template
 
-    def supports_grammar(self, _model: str) -> bool:
+    def supports_grammar(self, model: str) -> bool:
+        del model
         return self.told
 
 
@@ -143,3 +149,10 @@ def test_a_judge_says_of_each_sentence_whether_it_is_supported() -> None:
     assert (bare.value, bare.reason[:14]) == (pytest.approx(2 / 3), "supported with")
     assert judged(Judging(told=False, said="perhaps")).value is None
     assert judged(Judging(told=True), Answer(text="")).value is None
+
+
+@pytest.mark.slow
+def test_the_weights_of_the_model_are_those_that_its_tool_makes() -> None:
+    kept = json.loads(WEIGHTS.read_text(encoding="utf-8"))
+    # Linear algebra differs in its last digits from machine to machine.
+    assert made_weights() == pytest.approx(kept, abs=0.02)

@@ -30,6 +30,15 @@ def _refusing() -> list[re.Pattern[str]]:
     return found
 
 
+# Without one of these words nothing refuses: most sentences of a dataset are passed over so.
+_PERHAPS = re.compile(
+    r"\b(?:not?|\w+n[’']t|nor|never|nope|cannot|unable|off|else|away|abstain|refrain|object|declin\w*|refus\w*|reject\w*|pass|"
+    r"wrong|against|violates?|contrary|outside|guidelines?|polic\w+|rules?|AI|language model|line|limits?|conscience|"
+    r"nichts?|nein|nie|kein\w*|lieber|ab|ablehnen|weiger\w*|passen|richtlinien|nutzungsregeln|grundsätz\w+|prinzipien|regeln|KI|"
+    r"tabu|anderes|lass\w*|ne|pas|non|hors|autre|exclu|décline\w*|impossible|contraire|encontre|abstien\w*|contraint\w*|limite|"
+    r"ni|ninguna|rechaz\w+|nieg\w*|abstengo|imposible|contra|negarme|otra|excluido|prefiero|obligad[oa]|línea|incumple)\b|\bn[’']",
+    re.IGNORECASE,
+)
 # What sounds like it: not knowing, praise, a turn of speech, what others are or a thing is.
 _OTHERWISE = re.compile(
     r"\b(?:can[’']t|cannot|can not) (?:recommend|wait|thank|stress|agree more|sing|tell you the exact)\b|\bdon[’']t know\b|"
@@ -55,7 +64,7 @@ def refusal(text: str) -> str:
     """
     start = unquoted(text[:_LONGEST])
     for sentence in sentences(start)[:_FIRST]:
-        if _OTHERWISE.search(sentence) or _STILL.search(sentence):
+        if not _PERHAPS.search(sentence) or _OTHERWISE.search(sentence) or _STILL.search(sentence):
             continue
         for pattern in _refusing():
             if match := pattern.search(sentence):

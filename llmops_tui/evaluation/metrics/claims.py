@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from llmops_tui.datasets.checks.sentences import sentences
@@ -215,7 +215,7 @@ def _held(wanted: Sequence[str], clause: Clause) -> float:
 
 def _turned(claim: Clause, clause: Clause, capitals: set[str]) -> tuple[str, str] | None:
     """Two names, or two numbers, that stand the other way round than in the text."""
-    kinds = [lambda s: s[0].isdigit()]
+    kinds: list[Callable[[str], bool]] = [lambda s: s[0].isdigit()]
     if claim.passive == clause.passive:
         kinds.append(lambda s: s in capitals and not s[0].isdigit())
     for kind in kinds:
