@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmops_tui.evaluation.labelled_sets import labelled
+from llmops_tui.evaluation.metrics.labelled_sets import labelled
 from llmops_tui.evaluation.metrics.toxicity_model import WEIGHTS, features
 from llmops_tui.evaluation.statistics.bootstrap import Floats
 

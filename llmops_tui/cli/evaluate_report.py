@@ -315,8 +315,8 @@ def export(
 
 def metrics(context: typer.Context) -> None:
     """List the metrics with description, settings and source."""
-    from llmops_tui.evaluation.labelled_sets import qualities
     from llmops_tui.evaluation.metrics.custom import PLUGINS, Function
+    from llmops_tui.evaluation.metrics.labelled_sets import qualities
     from llmops_tui.evaluation.metrics.registry import METRICS
 
     session = session_of(context)

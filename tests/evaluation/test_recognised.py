@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.evaluation.labelled_sets import labelled, qualities
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
+from llmops_tui.evaluation.metrics.labelled_sets import labelled, qualities
 from llmops_tui.evaluation.metrics.model_graded import GroundedJudge
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.metrics.toxicity_model import WEIGHTS

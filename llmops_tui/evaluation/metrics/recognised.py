@@ -17,7 +17,7 @@ class Recognised(Metric):
 
     def facts(self, scores: Sequence[Score]) -> Facts:
         """Precision and recall on the labelled answers that nothing was chosen on."""
-        from llmops_tui.evaluation.labelled_sets import qualities
+        from llmops_tui.evaluation.metrics.labelled_sets import qualities
 
         del scores
         return {"measured": f"finds {qualities()[self.type]}"}
