@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from llmops_tui.datasets.records import load_json
+from llmops_tui.datasets.records import Row, load_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,8 +92,7 @@ def _timestamps(array: pa.Array) -> list[Any]:
 def _dates(array: pa.Array) -> list[Any]:
     import pyarrow as pa
 
-    day = pa.types.is_date32(array.type)
-    return _moments(array.view(pa.int32() if day else pa.int64()), "D" if day else "ms", "", date=True)
+    return _moments(array.cast(pa.date32()).view(pa.int32()), "D", "", date=True)
 
 
 def _moments(array: pa.Array, unit: str, zone: str, *, date: bool = False) -> list[Any]:
@@ -101,7 +101,8 @@ def _moments(array: pa.Array, unit: str, zone: str, *, date: bool = False) -> li
 
     numbers = array if date else array.view(pa.int64())
     raw = numbers.fill_null(0).to_numpy(zero_copy_only=False).astype("i8")
-    texts = np.datetime_as_string(raw.view(f"M8[{unit}]"), unit="D" if date else unit).tolist()
+    moments: npt.NDArray[np.datetime64] = raw.view(f"M8[{unit}]")
+    texts = np.datetime_as_string(moments).tolist()
     there = array.is_valid().to_pylist()
     made = texts if date else [_short(text) + zone for text in texts]
     return [text if valid else None for text, valid in zip(made, there, strict=True)]
@@ -123,7 +124,7 @@ def _times(array: pa.Array) -> list[Any]:
 
     per = _UNITS[array.type.unit]
     width = pa.int32() if pa.types.is_time32(array.type) else pa.int64()
-    made = []
+    made: list[Any] = []
     for count in array.view(width).to_pylist():
         if count is None:
             made.append(None)
@@ -196,7 +197,7 @@ def _maps(array: pa.Array) -> list[Any]:
     return [_object(entries) for entries in lists]
 
 
-def _object(entries: list[dict[str, Any]] | None) -> Any:
+def _object(entries: list[Row] | None) -> Any:
     if entries is None:
         return None
     made = {entry["key"]: entry["value"] for entry in entries}
