@@ -96,7 +96,7 @@ class _Unread(str):
 def _called(node: ast.AST) -> str:
     if not isinstance(node, ast.Call):
         return ""
-    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return node.func.attr if isinstance(node.func, ast.Attribute) else str(getattr(node.func, "id", ""))
 
 
 def _literal(node: ast.expr, known: JsonObject) -> Any:

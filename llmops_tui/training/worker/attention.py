@@ -57,5 +57,6 @@ def attention_findings(recipe: Recipe, family: str) -> list[Finding]:
 
 
 def _kinds(family: str) -> list[str]:
-    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(CONFIG_MAPPING[family], None)
+    models: Any = MODEL_FOR_CAUSAL_LM_MAPPING
+    kind = models.get(CONFIG_MAPPING[family], None)
     return ["eager", *(name for name, flag in _SUPPORT.items() if getattr(kind, flag, False))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -27,7 +28,8 @@ class GroupedByLength(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         chance = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
-        return iter(get_length_grouped_indices(self._lengths, self._batch, generator=chance))
+        grouped: Any = get_length_grouped_indices
+        return iter(grouped(self._lengths, self._batch, generator=chance))
 
 
 class PackedCollator:
@@ -40,20 +42,26 @@ class PackedCollator:
 
     def __init__(self, pad_token_id: int, *, flat: bool) -> None:
         self._pad, self._flat = pad_token_id, flat
-        self._plain = DataCollatorForLanguageModeling(pad_token_id=pad_token_id)
+        self._plain: Any = DataCollatorForLanguageModeling(pad_token_id=pad_token_id)
 
     def __call__(self, rows: list[Example]) -> dict[str, torch.Tensor]:
         """Tensors of shape (rows, tokens), or (1, all tokens) where flat."""
         if not all(row.get("position_ids") for row in rows):
             plain: dict[str, torch.Tensor] = self._plain(rows)
             return plain
-        values = {"input_ids": self._pad, "labels": IGNORED, "position_ids": 0}
+        columns = {
+            "input_ids": ([row["input_ids"] for row in rows], self._pad),
+            "labels": ([row["labels"] for row in rows], IGNORED),
+            "position_ids": ([row["position_ids"] for row in rows], 0),
+        }
         if self._flat:
-            return {name: torch.tensor([[item for row in rows for item in row[name]]]) for name in values}
+            return {
+                name: torch.tensor([[item for row in lists for item in row]]) for name, (lists, _) in columns.items()
+            }
         width = max(len(row["input_ids"]) for row in rows)
         return {
-            name: torch.tensor([[*row[name], *[value] * (width - len(row[name]))] for row in rows])
-            for name, value in values.items()
+            name: torch.tensor([[*row, *[filler] * (width - len(row))] for row in lists])
+            for name, (lists, filler) in columns.items()
         }
 
 
