@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 from llmops_tui.datasets.records import Row, answer_text
 from llmops_tui.datasets.store import DatasetStore
@@ -13,37 +12,16 @@ from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.datasets.training_fields import ROW_FIELDS
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
-from llmops_tui.training.packing import IGNORED, pack
+from llmops_tui.training.packing import pack
 from llmops_tui.training.recipe import DataSource, Recipe
 
 SAME_ANSWERS = "the chosen answer is the rejected one: there is nothing to prefer"
 EMPTY_ANSWER = "the answer is empty: the model would learn to say nothing"
 _BATCH = 64
 _SHOWN = 5
-
-
-class Example(TypedDict, total=False):
-    """A row as a trainer takes it: token ids by the names that TRL gives them.
-
-    A text, or a conversation, has ``input_ids`` and ``labels``, and ``position_ids`` where several are packed; a pair a
-    prompt and two answers; a thumb a prompt, an answer and whether it is a good one (``label``), and for its trainer also an
-    answer to another prompt. Texts are empty, and there for a trainer that asks for them.
-    """
-
-    input_ids: list[int]
-    labels: list[int]
-    position_ids: list[int]
-    prompt_ids: list[int]
-    chosen_ids: list[int]
-    rejected_ids: list[int]
-    completion_ids: list[int]
-    label: bool
-    KL_completion_ids: list[int]
-    prompt: str
-    chosen: str
-    rejected: str
 
 
 @dataclass(frozen=True)
@@ -219,14 +197,6 @@ def _measured(
             found += made.examples
             _add_generated(asked, wanted, (0, number), recipe, maker, version.kind, row)
     return found
-
-
-def length_of(example: Example) -> int:
-    """Tokens of an example; of a pair those of its prompt and the longer answer."""
-    if "input_ids" in example:
-        return len(example["input_ids"])
-    answers = (example.get("chosen_ids"), example.get("rejected_ids"), example.get("completion_ids"))
-    return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
 
 
 def _add_generated(

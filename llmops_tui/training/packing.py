@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from llmops_tui.training.examples import Example
-
-IGNORED = -100
+from llmops_tui.training.example import IGNORED, Example
 
 
 def pack(rows: list[Example], length: int) -> list[Example]:

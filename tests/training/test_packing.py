@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.example import IGNORED
 from llmops_tui.training.examples import Examples, Report
 from llmops_tui.training.history import read_history
-from llmops_tui.training.packing import IGNORED, pack
+from llmops_tui.training.packing import pack
 from llmops_tui.training.recipe import check
 from llmops_tui.training.worker.attention import attention_findings, attention_of
 from llmops_tui.training.worker.batches import PackedCollator, tokens_of

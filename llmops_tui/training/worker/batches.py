@@ -10,8 +10,7 @@ from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from llmops_tui.training.examples import Example
-from llmops_tui.training.packing import IGNORED
+from llmops_tui.training.example import IGNORED, Example
 
 
 class GroupedByLength(Sampler[int]):

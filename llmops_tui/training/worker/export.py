@@ -16,7 +16,8 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
 from llmops_tui.models.registry import Model, with_adapter
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training.examples import Example, some_held_out
+from llmops_tui.training.example import Example
+from llmops_tui.training.examples import some_held_out
 from llmops_tui.training.export.adapter import read_adapter
 from llmops_tui.training.export.conversion import convert
 from llmops_tui.training.export.families import Family

@@ -19,8 +19,8 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from llmops_tui.training import checkpoints
-from llmops_tui.training.examples import Example, Examples, length_of
-from llmops_tui.training.packing import IGNORED
+from llmops_tui.training.example import IGNORED, Example, length_of
+from llmops_tui.training.examples import Examples
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker.base_model import adapter_config, compute_type
