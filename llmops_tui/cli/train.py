@@ -118,9 +118,15 @@ def start(
     force: Annotated[bool, typer.Option("--force", help="Start even if the preflight finds errors.")] = False,
 ) -> None:
     """Start a run as a job; it continues when the terminal is closed. Preflight errors stop it."""
+    from llmops_tui.training import device_queue
+
     session = session_of(context)
     store = store_of(session)
+    device = device_queue.training_device()
+    holder = "" if beside else device_queue.holder_of(device)
     run = store.start(recipe_of(session, given, changes, accept), beside=beside, make_room=make_room, force=force)
+    if holder:
+        session.say(f"{holder} trains on {device} now; {run.name} waits for it (--beside does not)")
     if follow:
         _follow(session, store, run.name)
         return
