@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
@@ -106,13 +106,11 @@ def test_the_set_has_every_key() -> None:
     assert set(AXOLOTL_DATASETS) <= {key for dataset in bodies[0][1]["datasets"] for key in dataset}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from([*AXOLOTL, "no_such_key"]), ANY, max_size=12))
 def test_whatever_an_axolotl_file_says_is_accounted_for(tmp_path_factory: Any, body: dict[str, Any]) -> None:
     check_accounted(tmp_path_factory.mktemp("a"), LORA | body | {"base_model": "/m"})
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from([*FACTORY, "optim", "learning_rate", "no_such_key"]), ANY, max_size=12))
 def test_whatever_a_llama_factory_file_says_is_accounted_for(tmp_path_factory: Any, body: dict[str, Any]) -> None:
     check_accounted(tmp_path_factory.mktemp("f"), FACTORY_LORA | body | {"model_name_or_path": "/m"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.datasets.identity import row_key
@@ -25,7 +25,6 @@ def row(index: int, number: int, text: str, label: str = "") -> Looked:
     return Looked((index, number), key, label or text, text)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=200),
     st.floats(0.01, 0.6),

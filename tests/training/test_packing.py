@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
@@ -28,7 +28,6 @@ ROWS: Any = [
 ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(2, 32), min_size=1, max_size=60))
 def test_packing_keeps_every_row_whole_and_begins_its_positions_anew(lengths: list[int]) -> None:
     rows: Any = [
