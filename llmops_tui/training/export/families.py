@@ -192,7 +192,8 @@ class Delta:
             return total
         # Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024: the direction of the sum, a learned length.
         lengths = np.linalg.norm(total, axis=1, keepdims=True)
-        return total * (rows(self.magnitude.astype(np.float32)[:, None]) / lengths)
+        scaled: Array = total * (rows(self.magnitude.astype(np.float32)[:, None]) / lengths)
+        return scaled
 
 
 def deltas(config: JsonObject, tensors: dict[str, Array]) -> list[Delta]:

@@ -95,8 +95,8 @@ class SupervisedTrainer(_Ours, SFTTrainer):
 
     def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
         """The loss; of packed rows all tokens are counted, where TRL takes them to be one sequence."""
-        found = super().compute_loss(model, inputs, *arguments, **options)
-        if self.model.training and "attention_mask" not in inputs:
+        found = super().compute_loss(model, inputs, *arguments, **options)  # type: ignore[no-untyped-call]
+        if model.training and "attention_mask" not in inputs:
             self._total_train_tokens += tokens_of(inputs["position_ids"]) - inputs["position_ids"].size(1)
             self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         return found
