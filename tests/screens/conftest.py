@@ -66,9 +66,13 @@ def _draw_later(screen: Screen[Any]) -> None:
     screen.app._update_mouse_over(screen)
 
 
+# While it stands, nothing is drawn: the first frame of an app whose test goes to another screen at once is nobody's.
+_unseen: list[Pilot[int]] = []
+
+
 async def _pause_and_draw(pilot: Pilot[int], delay: float | None = None) -> None:
     await _pause(pilot, delay)
-    if pilot.app.screen._compositor._dirty_regions:
+    if pilot not in _unseen and pilot.app.screen._compositor._dirty_regions:
         _draw(pilot.app.screen)
 
 
@@ -143,8 +147,10 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
                 await pilot.pause()
                 app.screen.query_one("#user", TextArea).insert(typed_early)
             await pilot.press(*pressed_early)
+            _unseen.append(pilot)
             await until(pilot, lambda: bool(app.screen.state.versions))  # type: ignore[attr-defined]
             await settle(pilot)
+            _unseen.remove(pilot)
             yield pilot
         services.close()
 
@@ -172,12 +178,13 @@ async def settle(pilot: Pilot[int]) -> None:
 
 async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
     """Let the app go on until something holds."""
-    for _ in range(3000):
+    for asked in range(3000):
         if condition():
             # A dialog that was just opened is not composed yet.
             await pilot.pause()
             return
-        await pilot.pause(0.01)
+        # What comes soon is drawn once, when it is there.
+        await (_pause(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
     raise AssertionError("it never happened")
 
 

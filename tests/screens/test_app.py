@@ -62,6 +62,7 @@ async def test_jump_mode_reaches_every_pane(open_app: OpenApp) -> None:
         assert isinstance(pilot.app.screen, BaseScreen)
 
 
+@pytest.mark.slow
 async def test_jump_keys_are_told_apart(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         for name in SCREEN_KEYS.values():
@@ -142,6 +143,7 @@ async def test_every_failure_of_a_worker_is_told_and_the_app_lives(open_app: Ope
         assert "what happened. What to do" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await pilot.press("f9", "5")
@@ -167,6 +169,7 @@ async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: O
         await until(pilot, lambda: jobs.query_one(JobsPane).jobs == [])
 
 
+@pytest.mark.slow
 async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"\x80\x04" + bytes(100))
@@ -277,6 +280,7 @@ async def test_an_unknown_theme_is_told(open_app: OpenApp) -> None:
         assert "'nope' is not a theme" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_every_theme_draws_every_screen(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         for theme in pilot.app.available_themes:
