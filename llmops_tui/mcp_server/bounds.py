@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from llmops_tui.datasets.sources.typed import plain
+from llmops_tui.datasets.sources.databases import plain
 from llmops_tui.foreign_text import JsonObject
 
 # Characters of JSON, about a third as many tokens.
