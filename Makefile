@@ -96,12 +96,16 @@ $(VENV)/.slow: $(VENV)/.dev
 # Clients that want other versions of packages than we do, or than each other, have environments of their own below ours.
 # Those of node are left out where there is none; the tests say so.
 CLIENTS := tests/clients/environments
-$(VENV)/.clients: $(wildcard $(CLIENTS)/*.txt) tests/clients/programs/package-lock.json | $(VENV)/bin/python
+NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --silent
+$(VENV)/.clients: $(wildcard $(CLIENTS)/*.txt) $(wildcard tests/clients/*/package-lock.json) | $(VENV)/bin/python
 	@for file in $(CLIENTS)/*.txt; do made=$(VENV)/$$(basename $$file .txt); \
 		$(PYTHON) -m venv $$made && $$made/bin/python -m pip install --disable-pip-version-check --quiet -r $$file || exit 1; done
-	@if command -v node >/dev/null && command -v npm >/dev/null; then mkdir -p $(VENV)/clients-js && \
-		cp tests/clients/programs/package.json tests/clients/programs/package-lock.json $(VENV)/clients-js && \
-		npm ci --prefix $(VENV)/clients-js --ignore-scripts --no-audit --no-fund --silent; fi
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		for made in programs:clients-js coding_agents:coding-agents promptfoo:clients-promptfoo; do \
+		from=tests/clients/$${made%:*} folder=$(VENV)/$${made#*:}; mkdir -p $$folder && \
+		cp $$from/package.json $$from/package-lock.json $$folder && \
+		if [ $${made%:*} = promptfoo ]; then less="--omit=optional --omit=peer --legacy-peer-deps"; else less=; fi; \
+		$(NPM_CI) --prefix $$folder $$less || exit 1; done; fi
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -1,4 +1,4 @@
-"""The user's clipboard: OSC 52 through the terminal, a local tool, or a file."""
+"""The user's clipboard: tmux's buffer, OSC 52 through the terminal, a local tool, or a file."""
 
 from __future__ import annotations
 
@@ -43,20 +43,43 @@ def osc52(text: str, *, in_tmux: bool) -> str:
 def copy(text: str, write: Callable[[str], None] | None, fallback: Path) -> str:
     """Copy ``text``; returns a message that tells which way it went, and claims no more than is known.
 
-    ``write`` sends a sequence to the terminal; none where there is none.
+    ``write`` sends a sequence to the terminal; none where there is none. Inside tmux the text is given to tmux itself: as it
+    comes, tmux takes no clipboard sequence from programs, neither plain nor wrapped, and says nothing about it.
     """
-    ways = []
-    sequence = osc52(text, in_tmux=bool(os.environ.get("TMUX")))
-    if write is not None and len(sequence) <= _OSC52_LIMIT:
+    in_tmux = bool(os.environ.get("TMUX"))
+    held = _copy_to_tmux(text) if in_tmux else ""
+    ways = [held] if held else []
+    sequence = osc52(text, in_tmux=in_tmux)
+    if not held and write is not None and len(sequence) <= _OSC52_LIMIT:
         write(sequence)
         ways.append("sent to the terminal (OSC 52; it may ignore it)")
     tool = local_tool()
     if tool is not None and _run_tool(tool, text):
         ways.append(f"copied with {tool[0]}")
-    elif not ways or os.environ.get("TMUX"):
+    elif not ways or (in_tmux and not held):
         write_atomic(fallback, text)
         ways.append(f"written to {fallback}")
     return f"{counted(len(text), 'character')}: " + ", ".join(ways)
+
+
+def tmux_hands_on() -> bool | None:
+    """Whether tmux gives its buffers to the terminal's clipboard; none where tmux does not answer."""
+    try:
+        done = subprocess.run(
+            ("tmux", "show-options", "-sv", "set-clipboard"), capture_output=True, timeout=_TOOL_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() != b"off" if done.returncode == 0 else None
+
+
+def _copy_to_tmux(text: str) -> str:
+    """Put ``text`` into tmux's buffer, and into the terminal's clipboard where tmux does that; what happened, or nothing."""
+    # -w hands the buffer on to the terminal (tmux 3.2 and newer).
+    if _run_tool(("tmux", "load-buffer", "-w", "-"), text):
+        kept = "in tmux's buffer (prefix ] pastes)"
+        return f"{kept} and handed on to the terminal" if tmux_hands_on() else f"{kept}; tmux's set-clipboard is off"
+    return "in tmux's buffer (prefix ] pastes)" if _run_tool(("tmux", "load-buffer", "-"), text) else ""
 
 
 def _run_tool(command: tuple[str, ...], text: str) -> bool:

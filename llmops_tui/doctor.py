@@ -201,13 +201,20 @@ def _terminal(_workspace: Workspace) -> list[Check]:
 
 
 def _clipboard(_workspace: Workspace) -> list[Check]:
-    from llmops_tui.clipboard import local_tool
+    from llmops_tui.clipboard import local_tool, tmux_hands_on
 
     tool = local_tool()
-    text = "OSC 52 through the terminal" + (f", and {tool[0]}" if tool else "")
-    if os.environ.get("TMUX"):
-        return [Check("clipboard", "ok", text + "; tmux needs: set -g set-clipboard on, set -g allow-passthrough on")]
-    return [Check("clipboard", "ok", text)]
+    more = f", and {tool[0]}" if tool else ""
+    if not os.environ.get("TMUX"):
+        return [Check("clipboard", "ok", f"OSC 52 through the terminal{more}")]
+    hands_on = tmux_hands_on()
+    if hands_on is None:
+        remedy = "Start the app where the command tmux works, or set -g allow-passthrough on in tmux's configuration."
+        return [Check("clipboard", "warn", f"tmux does not answer; OSC 52 is sent through it{more}", remedy)]
+    if not hands_on:
+        remedy = "set -s set-clipboard external in tmux's configuration gives copies to the terminal too."
+        return [Check("clipboard", "ok", f"tmux's buffer alone{more}", remedy)]
+    return [Check("clipboard", "ok", f"tmux's buffer, handed on to the terminal{more}")]
 
 
 def _plugins(_workspace: Workspace) -> list[Check]:

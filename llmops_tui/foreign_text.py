@@ -7,6 +7,7 @@ one that is made to take all memory or to end the interpreter.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -83,8 +84,11 @@ def parse_toml(text: str) -> JsonObject:
         raise tomllib.TOMLDecodeError(_TOO_DEEP) from None
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, *, core: bool = False) -> Any:
     """The value of a YAML text, of plain types alone.
+
+    ``core`` reads words and numbers as YAML 1.2's core schema does, as most programs do that are not written in Python:
+    ``yes`` and ``12:30`` are texts, ``1e3`` and ``010`` numbers.
 
     Raises:
         yaml.YAMLError: it is none, is nested too deep, contains itself, or unfolds to too much.
@@ -116,6 +120,10 @@ def parse_yaml(text: str) -> Any:
                 _measure(node, {})
             return node
 
+    if core:
+        Loader.yaml_implicit_resolvers = _core_resolvers(yaml.SafeLoader.yaml_implicit_resolvers)
+        Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: _core_integer(node.value))
+        Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: _core_float(node.value))
     if len(text) > MAX_BYTES:
         raise yaml.YAMLError(f"it is larger than {MAX_BYTES:,} characters")
     try:
@@ -125,6 +133,38 @@ def parse_yaml(text: str) -> Any:
     except (ValueError, OverflowError, RecursionError, LookupError, AttributeError, TypeError) as error:
         # A date that is none, a number with more digits than Python reads, a tag that the text after it does not fit.
         raise yaml.YAMLError(f"a value cannot be read: {error}"[:300]) from error
+
+
+_CORE = {
+    "bool": (re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), "tTfF"),
+    "int": (re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), "-+0123456789"),
+    "float": (
+        re.compile(
+            r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+        ),
+        "-+0123456789.",
+    ),
+}
+
+
+def _core_resolvers(
+    usual: dict[str, list[tuple[str, re.Pattern[str]]]],
+) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """How plain words are read in the core schema: dates as ever, numbers and truth otherwise."""
+    tags = {f"tag:yaml.org,2002:{name}" for name in _CORE}
+    found = {first: [pair for pair in pairs if pair[0] not in tags] for first, pairs in usual.items()}
+    for name, (pattern, firsts) in _CORE.items():
+        for first in firsts:
+            found.setdefault(first, []).append((f"tag:yaml.org,2002:{name}", pattern))
+    return found
+
+
+def _core_integer(text: str) -> int:
+    return int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
+
+
+def _core_float(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _refuse_twice(node: MappingNode) -> None:

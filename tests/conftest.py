@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -26,6 +27,10 @@ from llmops_tui.workspace.trust import trust
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests share the cores: threads of two trainers that wait for each other at barriers would slow everything down.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test fails for the load of the machine; each run draws other examples, so that many runs see many.
+settings.register_profile("suite", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # Where known models lie for the user, read before any test has a HOME of its own: what was fetched once serves all runs.
 _KNOWN_MODELS = cache_folder()
@@ -126,9 +131,18 @@ def sample(workspace: Workspace, filled_once: Path) -> Workspace:
     return workspace
 
 
+@pytest.fixture(scope="session")
+def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of the newest schema and of no workspace yet, made once: its migrations take longer than most tests."""
+    made = Catalog(make_workspace(Workspace(tmp_path_factory.mktemp("migrated") / "ws"), own=False))
+    made.write(lambda connection: connection.execute("DELETE FROM workspace"))
+    return made.workspace.catalog
+
+
 @pytest.fixture
-def catalog(workspace: Workspace) -> Catalog:
+def catalog(workspace: Workspace, migrated_once: Path) -> Catalog:
     """The catalog of the empty workspace."""
+    shutil.copyfile(migrated_once, workspace.catalog)
     return Catalog(workspace)
 
 

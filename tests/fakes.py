@@ -58,7 +58,7 @@ class FakeModelServer:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, daemon=True)
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(120)
 
     @property
     def handle(self) -> ServerHandle:
@@ -75,7 +75,7 @@ class FakeModelServer:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(120)
         self.socket.unlink(missing_ok=True)
 
     def _main(self) -> None:

@@ -25,6 +25,10 @@ rendering it with conversations of known words, and never goes by the model's na
 read back as an answer, whole and cut at every place, with the same result; and every turn of the assistant was found in
 the complete text.
 
+What a run learns of a turn is its answer with its end, and nothing else. This is tested on random conversations for all
+{total} templates, character by character against TRL's masks for the templates that TRL trains with, and against
+answers written by hand for 22 other families, each with several turns, thinking, and tools.
+
 ✓: read back, word for word. –: the template has no such thing. ✗: refused. A number refers to a note below, which would
 also say what is wrong.
 

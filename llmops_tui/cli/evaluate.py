@@ -48,7 +48,7 @@ def run(
     store = store_of(session)
     # The job loads models by them; what is wrong in them is told here, where somebody reads it.
     _ = session.settings
-    version = suite_of(store, given)
+    version = suite_of(session, store, given)
     runs = store.start(version, store.columns(version.suite, models, prompts, parallel, limit=limit, fresh=fresh))
     names = [entry.name for entry in runs]
     if not detach:
@@ -149,7 +149,7 @@ def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = 
 def suite(context: typer.Context, given: SuiteName) -> None:
     """Print a suite as YAML; a file is validated and saved as a new version."""
     session = session_of(context)
-    version = suite_of(store_of(session), given)
+    version = suite_of(session, store_of(session), given)
     session.emit(version.as_dict(), lambda: f"# {version.ref}\n{version.suite.to_yaml().rstrip()}")
 
 

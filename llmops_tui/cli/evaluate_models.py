@@ -99,7 +99,7 @@ def ladder(
         return
     if suite is not None:
         store = store_of(session)
-        version = suite_of(store, suite)
+        version = suite_of(session, store, suite)
         models = [step["model"] for step in found["steps"]]
         runs = store.start(version, store.columns(version.suite, models, fresh=fresh))
         found["runs"] = [run.name for run in runs]

@@ -30,12 +30,15 @@ def store_of(session: Session) -> EvaluationStore:
     return EvaluationStore(session.workspace)
 
 
-def suite_of(store: EvaluationStore, given: str) -> SuiteVersion:
-    """A suite by path or name; one from a file, or one that bundled, is kept as a version first."""
+def suite_of(session: Session, store: EvaluationStore, given: str) -> SuiteVersion:
+    """A suite by path or name; one from a file, or one that bundled, is kept as a version first.
+
+    What a file of promptfoo says and what changes nothing here is narrated.
+    """
     from llmops_tui.evaluation.bundled_suites import suite_named
     from llmops_tui.evaluation.suite_file import read_suite
 
     path = Path(given).expanduser()
     if path.is_file():
-        return store.save_suite(read_suite(path), f"from {path.name}")
+        return store.save_suite(read_suite(path, session.say), f"from {path.name}")
     return suite_named(store, given)

@@ -12,12 +12,14 @@ from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.serve_address import TlsCert, TlsKey, check_encryption, free_port, in_the_clear, keys_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, sentences
+from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
     from llmops_tui.monitoring.recorder import Moment, Recorder
 
 app = typer.Typer(help="The machine, GPUs and engines; alerts; Prometheus metrics.")
 _SETTLE_SECONDS = 0.5
+_MOST_CHARACTERS = 2000
 # What says nothing without --serve.
 _OF_SERVING = ("host", "port", "api_key_file", "no_key", "tls_cert", "tls_key")
 
@@ -79,11 +81,7 @@ def _inspect(session: Session, recorder: Recorder, *, once: bool) -> None:
     time.sleep(_SETTLE_SECONDS)
     while True:
         moment = recorder.inspect()
-        if session.options.json:
-            session.emit_line(moment.as_dict())
-        else:
-            text = "\n".join(_lines(moment)) + ("" if once else "\n")
-            session.stream(text + "\n")
+        session.emit(moment.as_dict(), lambda moment=moment: text_of(moment) + ("" if once else "\n"))  # type: ignore[misc]
         if once:
             return
         time.sleep(1.0)
@@ -129,6 +127,11 @@ def _serve(
             session.say(told)
 
     serve(recorder, options, announce)
+
+
+def text_of(moment: Moment) -> str:
+    """One sample for people, a line for each thing; names in it may be anybody's, and no name makes a line of its own."""
+    return "\n".join(safe_line(line, _MOST_CHARACTERS) for line in _lines(moment))
 
 
 def _lines(moment: Moment) -> list[str]:

@@ -289,6 +289,9 @@ def run(
     approve_tools: Annotated[
         bool, typer.Option("--approve-tools", help="Make the calls of the model without asking; for scripts.")
     ] = False,
+    tool_choice: Annotated[
+        str, typer.Option(metavar="auto|required|TOOL", help="What the first answer must call; the next are free.")
+    ] = "",
 ) -> None:
     """Run a version on a model; the answer streams to stdout."""
     from llmops_tui.cli.generate import parameters_from
@@ -318,7 +321,8 @@ def run(
     renderer = TemplateRenderer()
     try:
         runner = PromptRunner(catalog, event_log, renderer, opener(session))
-        data = asyncio.run(_run(session, runner, request, chosen, offering(session, mcp or [], approve=approve_tools)))
+        tools = offering(session, mcp or [], approve=approve_tools, first=tool_choice)
+        data = asyncio.run(_run(session, runner, request, chosen, tools))
     finally:
         renderer.close()
     if session.options.json:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from llmops_tui.cli.output import Session
@@ -21,14 +22,18 @@ if TYPE_CHECKING:
 _SHOWN = 1000
 
 
-def offering(session: Session, names: Sequence[str], *, approve: bool) -> Offer:
+def offering(session: Session, names: Sequence[str], *, approve: bool, first: str = "") -> Offer:
     """The tools of a run, connected while they are needed; none where no server is named.
+
+    ``first`` is what the first answer is to call, as :attr:`.ToolRounds.first` has it.
 
     Raises:
         LlmopsError: ``usage``: nobody is there to approve calls, and that was not done beforehand.
     """
     if approve and not names:
         raise LlmopsError("usage", "--approve-tools needs --mcp SERVER", exit_code=ExitCode.USAGE)
+    if first and not names:
+        raise LlmopsError("usage", "--tool-choice needs --mcp SERVER", exit_code=ExitCode.USAGE)
     if names and not approve and not sys.stdin.isatty():
         raise LlmopsError(
             "usage",
@@ -36,14 +41,17 @@ def offering(session: Session, names: Sequence[str], *, approve: bool) -> Offer:
             "--approve-tools makes all calls without asking.",
             exit_code=ExitCode.USAGE,
         )
-    return _offered(session, names, approve=approve)
+    return _offered(session, names, approve=approve, first=first or "auto")
 
 
 @asynccontextmanager
-async def _offered(session: Session, names: Sequence[str], *, approve: bool) -> AsyncIterator[ToolRounds | None]:
+async def _offered(
+    session: Session, names: Sequence[str], *, approve: bool, first: str
+) -> AsyncIterator[ToolRounds | None]:
     if not names:
         yield None
         return
+    from llmops_tui.mcp_client.connection import ToolConnection
     from llmops_tui.mcp_client.servers import tool_server
     from llmops_tui.mcp_client.toolbox import Toolbox
     from llmops_tui.prompts.tool_rounds import Decision, ToolRounds
@@ -52,10 +60,10 @@ async def _offered(session: Session, names: Sequence[str], *, approve: bool) -> 
         return Decision.RUN if approve else await asyncio.to_thread(_asked, step)
 
     servers = [tool_server(session.workspace, name) for name in dict.fromkeys(names)]
-    async with Toolbox(session.workspace, servers) as toolbox:
+    async with Toolbox(servers, partial(ToolConnection, session.workspace)) as toolbox:
         for note in toolbox.notes:
             session.say(note)
-        yield ToolRounds(toolbox, ask)
+        yield ToolRounds(toolbox, ask, first)
 
 
 def _asked(step: CallStep) -> Decision:

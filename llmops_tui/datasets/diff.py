@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from llmops_tui.datasets.records import ROW, Row, whole_text
+from llmops_tui.datasets.records import ROW, Row, Type, whole_text
 from llmops_tui.datasets.reports import DiffRecord
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name
@@ -51,7 +51,7 @@ class VersionDiff:
 
 def diff_versions(left: DatasetVersion, right: DatasetVersion) -> VersionDiff:
     """Compare two versions of a dataset, or two datasets."""
-    if left.sha256 == right.sha256:
+    if set(left.columns) == set(right.columns) and left.sha256 == right.sha256:
         return VersionDiff(left.ref, right.ref, "", [], [], [], left.rows)
     key = _shared_key(left, right)
     a, b = _rows(left, right, key), _rows(right, left, key)
@@ -79,9 +79,10 @@ def _unique(version: DatasetVersion, name: str) -> bool:
 
 def _rows(version: DatasetVersion, other: DatasetVersion, key: str) -> list[tuple[str, str]]:
     """Key and hash of each row; columns that only the other version has count as empty."""
-    own = {c.name for c in version.columns}
-    names = sorted(own | {c.name for c in other.columns})
-    fields = ", ".join(f"{quote_name(n)} := {quote_name(n) if n in own else 'NULL'}" for n in names)
+    own = {c.name: c.type for c in version.columns}
+    others = {c.name: c.type for c in other.columns}
+    names = sorted({**own, **others})
+    fields = ", ".join(f"{quote_name(n)} := {_comparable(n, own.get(n), others.get(n))}" for n in names)
     shown = f"CAST({quote_name(key)} AS VARCHAR)" if key else "''"
     connection = open_sandbox(version.files, memory="1GB")
     try:
@@ -93,6 +94,18 @@ def _rows(version: DatasetVersion, other: DatasetVersion, key: str) -> list[tupl
         return connection.execute(text).fetchall()
     finally:
         connection.close()
+
+
+def _comparable(name: str, own: Type | None, other: Type | None) -> str:
+    """SQL for a column's values, written alike where both versions hold the same value under different types."""
+    column = quote_name(name)
+    if own is None:
+        return "NULL"
+    if own == other or other is None:
+        return column
+    if {own, other} == {"integer", "number"}:
+        return f"CAST({column} AS DOUBLE)"
+    return column if own == "json" else f"CAST(to_json({column}) AS VARCHAR)"
 
 
 def _by_key(

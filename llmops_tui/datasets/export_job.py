@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.counts import counted
+from llmops_tui.datasets.content_hash import hash_of
 from llmops_tui.datasets.file_types import WRITERS, find_writer, not_read_back, type_of
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.writers import formats_for, writer
 from llmops_tui.datasets.import_job import read_files
-from llmops_tui.datasets.operations.base import hash_of
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.reports import ExportedRecord, ReadSettings
@@ -111,7 +111,7 @@ def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str
         shape = "messages" if kind == "llm-log" else form
         settings: ReadSettings = {"format": shape, "mapping": {}, "table": "", "unit": unit}
         columns = read_files(folder, [path], settings, no_report)
-        if hash_of(folder / "rows", columns) == version.sha256:
+        if hash_of(folder / "rows", columns) == version.present_hash:
             return ""
     except InputRefusedError as error:
         return error.message

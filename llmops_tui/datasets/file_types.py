@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
-from llmops_tui.datasets.sources.typed import JSON_FIELD, JSON_TYPE
+from llmops_tui.datasets.sources.arrow_values import storage_of
+from llmops_tui.datasets.sources.columnar import json_columns
+from llmops_tui.datasets.sources.databases import JSON_TYPE
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
@@ -55,19 +58,34 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("wb")
 
 
-def _json_lines(_version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+def _json_lines(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     with _open(path) as file:
-        for row in rows:
+        for row in _finite(version, rows):
             file.write(dump_json(row).encode() + b"\n")
 
 
-def _json_document(_version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+def _json_document(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     with _open(path) as file:
         before = b"[\n"
-        for row in rows:
+        for row in _finite(version, rows):
             file.write(before + dump_json(row).encode())
             before = b",\n"
         file.write(b"\n]\n" if before == b",\n" else b"[]\n")
+
+
+def _finite(version: DatasetVersion, rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, none of which has a number that JSON does not have."""
+    names = [c.name for c in version.columns if c.type == "number"]
+    for number, row in enumerate(rows):
+        for name in names:
+            value = row.get(name, 0)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputRefusedError(
+                    "row_refused",
+                    f"row {number:,}: {name} is {value}, which JSON does not have",
+                    "Export it as Parquet.",
+                )
+        yield row
 
 
 def _delimited(delimiter: str) -> Callable[[DatasetVersion, Iterator[Row], Path], None]:
@@ -171,8 +189,9 @@ def _sqlite(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
 
     database = sqlite_utils.Database(path)
     kinds = {"integer": "INTEGER", "number": "REAL", "boolean": "BOOLEAN", "json": JSON_TYPE}
-    first = next(rows, None)
     own = {c.name: kinds.get(c.type, "TEXT") for c in version.columns if c.name != REST}
+    rows = _fit_for_sqlite(rows, list(own))
+    first = next(rows, None)
     # Rows of another shape have further fields, which may be anything.
     names = own if first is None or set(first) <= set(own) else dict.fromkeys(first, JSON_TYPE) | own
     declared = ", ".join(f"{quote_name(name)} {kind}" for name, kind in names.items())
@@ -185,6 +204,22 @@ def _sqlite(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
             batch = []
     database["rows"].insert_all(batch, alter=True)
     database.close()
+
+
+def _fit_for_sqlite(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
+    """The rows, whose fields all can be columns: SQLite ends names at NUL, and knows no case in them."""
+    known = {name.lower(): name for name in names}
+    for number, row in enumerate(rows):
+        for name in row:
+            other = known.setdefault(name.lower(), name)
+            if other != name or not name or "\0" in name:
+                beside = f" beside {other!r}" if other != name else ""
+                raise InputRefusedError(
+                    "row_refused",
+                    f"row {number:,}: a table of SQLite cannot have the column {name!r}{beside}",
+                    "Export it as JSON Lines or Parquet.",
+                )
+        yield row
 
 
 def _sqlite_row(row: Row, kinds: dict[str, str]) -> Row:
@@ -238,52 +273,44 @@ def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     database.close()
 
 
-def _logical(path: Path, name: str) -> bytes:
+def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    """A folder as ``datasets.load_from_disk`` reads it; lists and objects are its JSON feature."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pq.ParquetFile(path).schema
-    column = next(schema.column(i) for i in range(len(schema.names)) if schema.names[i] == name)
-    return str(column.logical_type).encode().upper()
-
-
-def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
-    """A folder as ``datasets.load_from_disk`` reads it."""
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise InputRefusedError(
-            "arrow_missing", "a dataset folder needs pyarrow", "pip install llmops-tui[train], or export to .parquet."
-        ) from error
     path.mkdir(mode=0o700)
     parquet = path / "rows.parquet"
     _parquet(version, rows, parquet)
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(parquet)
-    # Other programs see texts; reading it again needs to know that they are JSON.
-    fields = [f.with_metadata(JSON_FIELD) if b"JSON" in _logical(parquet, f.name) else f for f in table.schema]
-    table = table.cast(pa.schema([f.remove_metadata() for f in table.schema])).cast(pa.schema(fields))
-    parquet.unlink()
     name = "data-00000-of-00001.arrow"
-    with pa.OSFile(str(path / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
-        stream.write_table(table, max_chunksize=10_000)
+    with pq.ParquetFile(parquet) as file:
+        nested = json_columns(file)
+        schema = pa.schema(
+            [pa.field(f.name, pa.json_() if i in nested else f.type) for i, f in enumerate(file.schema_arrow)]
+        )
+        with pa.OSFile(str(path / name), "wb") as out, pa.ipc.new_stream(out, schema) as stream:
+            for batch in file.iter_batches(batch_size=10_000):
+                columns = [
+                    pa.ExtensionArray.from_storage(pa.json_(), storage_of(column)) if i in nested else column
+                    for i, column in enumerate(batch.columns)
+                ]
+                stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    parquet.unlink()
     kinds = {"int64": "int64", "double": "float64", "bool": "bool"}
-    features = {f.name: {"dtype": kinds.get(str(f.type), "string"), "_type": "Value"} for f in table.schema}
+    features = {
+        f.name: {"_type": "Json"} if i in nested else {"dtype": kinds.get(str(f.type), "string"), "_type": "Value"}
+        for i, f in enumerate(schema)
+    }
+    state = {
+        "_data_files": [{"filename": name}],
+        "_fingerprint": version.sha256[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
     (path / "dataset_info.json").write_text(json.dumps({"features": features}), encoding="utf-8")
-    (path / "state.json").write_text(
-        json.dumps(
-            {
-                "_data_files": [{"filename": name}],
-                "_fingerprint": version.sha256[:16],
-                "_format_columns": None,
-                "_format_kwargs": {},
-                "_format_type": None,
-                "_output_all_columns": False,
-                "_split": None,
-            }
-        ),
-        encoding="utf-8",
-    )
+    (path / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
 
 WRITERS: dict[str, Writer] = {

@@ -107,16 +107,17 @@ class Labelling:
         """
         order = list(range(self.version.rows))
         random.Random(f"{self.version.sha256}:{self.task.name}:{self.annotator}").shuffle(order)  # noqa: S311  an order, no secret
-        again = [(row, 1) for row in order[:: round(1 / _BLIND_SHARE)]]
         half = len(order) // 2
+        # Of those that came before: one that comes again first would be judged, and count for nothing.
+        again = [(row, 1) for row in order[: half : round(0.5 / _BLIND_SHARE)]]
         whole = [(row, 0) for row in order[:half]] + again + [(row, 0) for row in order[half:]]
         said = {(a.row, a.turn) for a in self._done}
         return [item for item in whole if item not in said]
 
     @property
     def progress(self) -> tuple[int, int]:
-        """How many rows this person has judged, and of how many."""
-        return len({a.row for a in self._done}), self.version.rows
+        """How many rows this person has judged, and of how many; a row that came again is none more."""
+        return len({a.row for a in self._done if a.turn == 0}), self.version.rows
 
     def swapped(self, row: int) -> bool:
         """Whether the two answers of a row are shown the other way round, so that places do not decide."""

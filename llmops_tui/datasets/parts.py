@@ -1,8 +1,7 @@
-"""The Parquet files of a version: written in parts, unified at the end, and hashed by content."""
+"""The Parquet files of a version: written in parts, and unified at the end."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from llmops_tui.datasets.column_types import EXACT, typed_column
 from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 200
 GROUP_ROWS = 10_000
-_HASHED_ROWS = 50 * GROUP_ROWS
 Columns = dict[str, object]
 """The columns of some rows by name, as arrays or lists of as many values each."""
 _COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
@@ -76,7 +75,8 @@ class PartWriter:
 
     def _columns(self, rows: list[Row]) -> tuple[Part, Columns]:
         names = dict.fromkeys(chain.from_iterable(rows))
-        unfit = [name for name in names if name not in self._names and not self._take(name)]
+        # A field of the name of the hidden column goes into it, as all that have no column of their own.
+        unfit = [n for n in names if n == REST or (n not in self._names and not self._take(n))]
         if unfit:
             for row in rows:
                 rest = {name: row.pop(name) for name in unfit if name in row}
@@ -101,7 +101,7 @@ class PartWriter:
 
     def _take(self, name: str) -> bool:
         """Make a column of a field, unless there are too many already or its name cannot be one."""
-        fits = name == REST or (
+        fits = (
             len(self._names) < MAX_COLUMNS
             and name.lower() not in self._lower
             and name not in {"", ROW}
@@ -116,8 +116,13 @@ class PartWriter:
         import duckdb
 
         path = part_path(self.folder, number)
-        columns = ", ".join(f"c{i} AS {quote_name(name)}" for i, name in enumerate(data))
-        self._connection.register("chunk", {f"c{i}": values for i, values in enumerate(data.values())})
+        columns = ", ".join(
+            f"{_given(i, values)} AS {quote_name(name)}" for i, (name, values) in enumerate(data.items())
+        )
+        chunk = {f"c{i}": values for i, values in enumerate(data.values())}
+        self._connection.register(
+            "chunk", chunk | {f"n{i}": nan for i, v in enumerate(data.values()) if (nan := _nans(v)) is not None}
+        )
         try:
             self._connection.execute(f"COPY (SELECT {columns} FROM chunk) TO {quote_text(str(path))} {_COPY_OPTIONS}")
         except duckdb.Error as error:
@@ -191,6 +196,19 @@ class PartWriter:
         part.types = {c.name: c.type for c in columns}
 
 
+def _nans(values: object) -> npt.NDArray[np.bool_] | None:
+    """Which numbers are NaN, where any is."""
+    if not (isinstance(values, np.ndarray) and values.dtype == np.float64):
+        return None
+    nan = np.isnan(np.ma.filled(values, 0.0))
+    return nan if nan.any() else None
+
+
+def _given(number: int, values: object) -> str:
+    """SQL for a column of a chunk: DuckDB takes NaN in arrays for no value."""
+    return f"c{number}" if _nans(values) is None else f"CASE WHEN n{number} THEN 'NaN'::DOUBLE ELSE c{number} END"
+
+
 def _converted(column: Column, stored: Type | None) -> str:
     """SQL for a column of a part in the type that all parts have."""
     name = quote_name(column.name)
@@ -230,27 +248,6 @@ def typed_projection(columns: Iterable[Column], *, as_json: bool = True) -> str:
     return ", ".join(parts) or "NULL AS nothing"
 
 
-def content_hash(connection: duckdb.DuckDBPyConnection, source: str, columns: list[Column]) -> str:
-    """SHA-256 of the rows in their order: of the SHA-256 of each row's JSON, by groups of 10,000 rows.
-
-    It depends on names, values and order alone, and not on how they are cut into files or in which order columns are.
-    """
-    fields = ", ".join(f"{quote_name(c.name)} := {quote_name(c.name)}" for c in sorted(columns, key=lambda c: c.name))
-    row = f"sha256(CAST(to_json(struct_pack({fields})) AS VARCHAR))" if columns else "''"
-    text = (
-        f"SELECT sha256(string_agg({row}, '' ORDER BY {ROW})) FROM {source} WHERE {ROW} BETWEEN ? AND ?"
-        f" GROUP BY {ROW} // {GROUP_ROWS} ORDER BY {ROW} // {GROUP_ROWS}"
-    )
-    found = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
-    assert found is not None
-    digest = hashlib.sha256()
-    # A range at a time: the hashes of ten million rows would not fit into memory.
-    for begin in range(0, int(found[0]), _HASHED_ROWS):
-        for (group,) in connection.execute(text, [begin, begin + _HASHED_ROWS - 1]).fetchall():
-            digest.update(group.encode())
-    return digest.hexdigest()
-
-
 def read_rows(
     files: list[Path], columns: list[Column], *, where: str = "", batch: int = 2000, limit: int | None = None
 ) -> Iterator[list[tuple[int, Row]]]:
@@ -278,25 +275,54 @@ def write_select(
     import duckdb
 
     if columns is None:
-        described = connection.execute(f"DESCRIBE {select}").fetchall()
-        columns = [Column(str(r[0]), _type_of(str(r[1]))) for r in described if r[0] != ROW]
-        exprs = [_stored(c, str(r[1])) for c, r in zip(columns, (r for r in described if r[0] != ROW), strict=True)]
+        described = [r for r in connection.execute(f"DESCRIBE {select}").fetchall() if r[0] != ROW]
+        columns = [Column(str(r[0]), _type_of(str(r[1]))) for r in described]
+        exprs = [_stored(c, str(r[1])) for c, r in zip(columns, described, strict=True)]
     else:
         exprs = [quote_name(c.name) for c in columns]
-    if columns:
-        counts = ", ".join(f"count({quote_name(c.name)})" for c in columns)
-        found = connection.execute(f"SELECT {counts} FROM ({select})").fetchone()
-        assert found is not None
-        kept = [bool(n) for n in found]
-        exprs = [e for e, k in zip(exprs, kept, strict=True) if k]
-        columns = [c for c, k in zip(columns, kept, strict=True) if k]
-    projection = ", ".join([f"row_number() OVER () - 1 AS {ROW}", *exprs])
+    made = _told_by_values(connection, select, columns, exprs)
+    projection = ", ".join([f"row_number() OVER () - 1 AS {ROW}", *(f"{e} AS {quote_name(c.name)}" for c, e in made)])
     try:
         connection.execute(f"COPY (SELECT {projection} FROM ({select})) TO {quote_text(str(path))} {_COPY_OPTIONS}")
     except duckdb.IOException as error:
         raise write_failed(path, error) from error
     sync_file(path)
-    return columns
+    return [column for column, _ in made]
+
+
+# Columns of JSON that hold values of one plain type alone: what is true of all values then, and how they become it.
+_PLAIN: tuple[tuple[Type, str, str], ...] = (
+    ("text", "left({0}, 1) = '\"' AND NOT contains({0}, '\\u0000')", "json_extract_string({0}, '$')"),
+    ("boolean", "{0} IN ('true', 'false')", "CAST({0} AS BOOLEAN)"),
+    ("integer", r"regexp_full_match({0}, '-?[0-9]{{1,18}}')", "CAST({0} AS BIGINT)"),
+    ("number", r"regexp_full_match({0}, '-?[0-9]{{1,15}}([.][0-9]+)?([eE][-+]?[0-9]+)?')", "CAST({0} AS DOUBLE)"),
+)
+
+
+def _told_by_values(
+    connection: duckdb.DuckDBPyConnection, select: str, columns: list[Column], exprs: list[str]
+) -> list[tuple[Column, str]]:
+    """The columns that have values, each with its type and the SQL that gives it.
+
+    The type follows from the values, so that the same rows are the same version however they were chosen.
+    """
+    if not columns:
+        return []
+    asked = [f"count({quote_name(c.name)})" for c in columns]
+    for column, expr in zip(columns, exprs, strict=True):
+        if column.type == "json":
+            asked += [f"bool_and({condition.format(expr)})" for _, condition, _ in _PLAIN]
+    found = connection.execute(f"SELECT {', '.join(asked)} FROM ({select})").fetchone()
+    assert found is not None
+    told = iter(found[len(columns) :])
+    made = []
+    for column, expr, count in zip(columns, exprs, found[: len(columns)], strict=True):
+        plain = [next(told) for _ in _PLAIN] if column.type == "json" else []
+        if not count:
+            continue
+        kind, _, cast = next((p for p, holds in zip(_PLAIN, plain, strict=False) if holds), (column.type, "", "{0}"))
+        made.append((Column(column.name, kind), cast.format(expr)))
+    return made
 
 
 def _type_of(described: str) -> Type:
@@ -313,8 +339,8 @@ def _type_of(described: str) -> Type:
 def _stored(column: Column, described: str) -> str:
     name = quote_name(column.name)
     if column.type == "json" and described != "JSON":
-        return f"CAST(to_json({name}) AS VARCHAR) AS {name}"
-    return f"CAST({name} AS {SQL_TYPES[column.type]}) AS {name}"
+        return f"CAST(to_json({name}) AS VARCHAR)"
+    return f"CAST({name} AS {SQL_TYPES[column.type]})"
 
 
 def sync_file(path: Path) -> None:

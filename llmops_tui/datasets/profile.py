@@ -36,6 +36,8 @@ from llmops_tui.workspace.sandbox import open_sandbox, quote_name
 
 SAMPLE_ROWS = 1000
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
+# So many signs a letter are in no prose; the densest code and tables have three times as many.
+_CODE_SIGNS = 0.1
 _LANGUAGE_ROWS = 1000
 _BINS = 24
 
@@ -207,16 +209,18 @@ def _duplicates(version: DatasetVersion, rows: Rows) -> Duplicates:
 
 
 def _languages(version: DatasetVersion, rows: Rows) -> Languages:
-    """Languages by share; texts under 20 letters are too short to tell."""
+    """Languages by share; texts under 20 letters are too short to tell, and code has none."""
     import py3langid
 
     counts: Counter[str] = Counter()
     step = max(1, len(rows) // _LANGUAGE_ROWS)
-    short = 0
+    short = no_prose = 0
     for row in islice(rows, 0, None, step):
         text = whole_text(version.kind, row)[:2000]
         if sum(c.isalpha() for c in text) < 20:
             short += 1
+        elif not is_prose(text):
+            no_prose += 1
         else:
             counts[str(py3langid.classify(text)[0])] += 1
     total = counts.total()
@@ -225,7 +229,14 @@ def _languages(version: DatasetVersion, rows: Rows) -> Languages:
         if total
         else {}
     )
-    return {"shares": shares, "looked_at": total, "too_short": short}
+    return {"shares": shares, "looked_at": total, "too_short": short, "no_prose": no_prose}
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text is of a language rather than code, data or a table: those are full of signs that prose has not."""
+    letters = sum(c.isalpha() for c in text)
+    signs = sum(c in "{}[]()<>=;_/\\|&*+#$@^~`" for c in text)
+    return signs < _CODE_SIGNS * letters
 
 
 def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: int, report: Report) -> TokenFigures:

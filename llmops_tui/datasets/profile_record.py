@@ -68,11 +68,12 @@ class Labels(TypedDict):
 
 
 class Languages(TypedDict):
-    """Languages by share of the texts that are long enough to tell."""
+    """Languages by share of the texts that tell one: long enough, and no program code, tables or the like."""
 
     shares: dict[str, Share]
     looked_at: int
     too_short: int
+    no_prose: int
 
 
 class Outliers(TypedDict):

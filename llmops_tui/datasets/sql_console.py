@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.records import ROW
-from llmops_tui.datasets.sources.typed import plain
+from llmops_tui.datasets.sources.databases import plain
 from llmops_tui.datasets.store import DatasetStore, check_name
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.workspace.catalog_file import connect_memory

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.datasets.parts import content_hash, source_sql
+from llmops_tui.datasets.content_hash import SCHEME, content_hash, hash_of
+from llmops_tui.datasets.parts import source_sql
 from llmops_tui.datasets.records import Column
 from llmops_tui.datasets.reports import ViewRecord
 from llmops_tui.datasets.version import DatasetVersion, Recipe
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
-_COLUMNS = "id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe, note, size_bytes, created_at"
+_COLUMNS = "id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe, note, size_bytes, created_at, hash_scheme"
 
 
 class DatasetStore:
@@ -143,9 +144,17 @@ class DatasetStore:
             final,
         )
         beside(version)
-        kept = self._record(version, folder)
+        kept = self._same_before(version, folder) or self._record(version, folder)
         shutil.rmtree(folder, ignore_errors=True)
         return kept
+
+    def _same_before(self, version: DatasetVersion, folder: Path) -> DatasetVersion | None:
+        """The newest version, where it holds the same rows, made the same way, under the hash of an older scheme."""
+        newest = next(iter(self.logs().get(version.dataset, [])), None)
+        if newest is None or newest.scheme == SCHEME or newest.recipe.sha256 != version.recipe.sha256:
+            return None
+        same = newest.columns == version.columns and hash_of(folder, version.columns, newest.scheme) == newest.sha256
+        return newest if same else None
 
     def _record(self, version: DatasetVersion, folder: Path | None = None) -> DatasetVersion:
         """Put a version into the catalog, and the ``folder`` that was made for it in its place where there is none."""
@@ -167,7 +176,8 @@ class DatasetStore:
             number = (int(newest[2]) if newest is not None else 0) + 1
             db.execute(
                 "INSERT INTO dataset_versions (id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe,"
-                " recipe_sha256, note, size_bytes, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " recipe_sha256, note, size_bytes, created_at, hash_scheme)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     version.id,
                     version.dataset,
@@ -183,6 +193,7 @@ class DatasetStore:
                     version.note,
                     version.size_bytes,
                     version.created_at,
+                    version.scheme,
                 ],
             )
             inputs = [digest for _, digest in version.recipe.inputs]
@@ -214,6 +225,7 @@ class DatasetStore:
             old.size_bytes,
             time.time(),
             old.folder,
+            scheme=old.scheme,
         )
         return self._record(fresh)
 
@@ -316,6 +328,7 @@ class DatasetStore:
             created_at=float(row[12]),
             folder=within(self.workspace.datasets, row[3]),
             tags=tuple(tags.get((row[1], int(row[2])), ())),
+            scheme=row[13],
         )
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.datasets.content_hash import SCHEME, hash_of
 from llmops_tui.datasets.parts import read_rows, source_sql
 from llmops_tui.datasets.records import Column, Row
 from llmops_tui.datasets.reports import RecipeRecord, VersionRecord
@@ -61,11 +62,18 @@ class DatasetVersion:
     created_at: float
     folder: Path
     tags: tuple[str, ...] = ()
+    # How the hash was made: see ``content_hash.py``.
+    scheme: str = SCHEME
 
     @property
     def ref(self) -> str:
         """How to name it: ``triage@7``."""
         return f"{self.dataset}@{self.number}"
+
+    @cached_property
+    def present_hash(self) -> str:
+        """The hash of its content by the present scheme, whichever it was saved with."""
+        return self.sha256 if self.scheme == SCHEME else hash_of(self.folder, self.columns)
 
     @cached_property
     def files(self) -> list[Path]:

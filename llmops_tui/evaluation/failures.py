@@ -29,7 +29,10 @@ def failed_results(run: EvalRun) -> list[Result]:
     Raises:
         LlmopsError: ``results_damaged``: a finished run's file is gone, or is not what the run wrote.
     """
-    binary = {name for name, figure in (run.summary or {}).get("metrics", {}).items() if figure["binary"]}
+    figures = (run.summary or {}).get("metrics", {})
+    # Where tests have a verdict, it says which fail: of what it is made, some may.
+    binary = {name for name, figure in figures.items() if figure["type"] == "verdict"}
+    binary = binary or {name for name, figure in figures.items() if figure["binary"]}
     return [result for result in results_so_far(run) if _failed(result, binary)]
 
 

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.paths import check_path
 from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.inference.engine_wire import SamplingRecord
@@ -136,13 +138,17 @@ class Suite(_Part):
             InputRefusedError: ``bad_metric``: of a case, which is named.
         """
         found = self.made_metrics()
+        own: list[Metric] = []
         written = self.cases if not isinstance(self.cases, str) else []
         for number, case in enumerate(written):
             given = case.get("metrics")
             if given is not None and not isinstance(given, list):
                 raise InputRefusedError("bad_suite", f"cases[{number}].metrics is not a list")
-            found += [make_metric(entry, f"cases[{number}].metrics") for entry in given or ()]
-        return found
+            made = [make_metric(entry, f"cases[{number}].metrics") for entry in given or ()]
+            _check_derived(made, {m.called for m in found}, f"cases[{number}].metrics")
+            own += made
+        _check_derived(found, {m.called for m in own}, "metrics")
+        return found + own
 
     def parameter_sets(self) -> list[SamplingRecord]:
         """The sampling parameters to try; one set at least."""
@@ -174,6 +180,22 @@ class Suite(_Part):
         """The suite as the file that would make it, without what is as by default."""
         body = self.model_dump(exclude_defaults=True)
         return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _check_derived(metrics: list[Metric], others: set[str], where: str) -> None:
+    """Refuse a verdict of metrics that are not measured, or of one that stands behind it and follows from others itself."""
+    known = others | {m.called for m in [*metrics, *ALWAYS] if not isinstance(m, DerivedMetric)}
+    for metric in metrics:
+        if isinstance(metric, DerivedMetric):
+            for name in metric.names():
+                if name not in known:
+                    close = get_close_matches(name, known, 1)
+                    raise InputRefusedError(
+                        "bad_metric",
+                        f"{where}: {metric.called}: {name!r} is no metric that is measured before it",
+                        f"Did you mean {close[0]}?" if close else f"Those are {', '.join(sorted(known))}.",
+                    )
+            known.add(metric.called)
 
 
 def check_suite(body: Any, name: str = "") -> Suite:

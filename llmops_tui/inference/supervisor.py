@@ -39,6 +39,7 @@ ALL_MODELS = "--all"
 _SERVER, _ROUTER = "llmops_tui.inference.server", "llmops_tui.inference.router"
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.02
+_LONG_POLL_SECONDS = 0.25
 _STOP_SECONDS = 5.0
 # How long a process that was started may take to say which it is, where whoever started it cannot any more.
 _NAMED_SECONDS = 60.0
@@ -285,10 +286,11 @@ class ServerSupervisor:
             while (spent := time.monotonic() - started) < _START_SECONDS:
                 if not self.alive(handle):
                     raise self._start_failed(handle.model, "its process ended while starting")
-                try:
-                    facts = client.get("/health").json()
-                except (httpx.TransportError, ValueError):
-                    facts = {"status": "starting"}
+                facts = {"status": "starting"}
+                # It listens a while after it has begun: until then there is nobody to ask.
+                if Path(handle.socket).exists():
+                    with contextlib.suppress(httpx.TransportError, ValueError):
+                        facts = client.get("/health").json()
                 if facts["status"] == "ok":
                     return
                 if facts["status"] == "failed":
@@ -301,7 +303,8 @@ class ServerSupervisor:
                     )
                 if waiting is not None:
                     waiting(spent)
-                time.sleep(_POLL_SECONDS)
+                # A long load is asked about less often: it needs the cores itself.
+                time.sleep(min(max(_POLL_SECONDS, spent / 20), _LONG_POLL_SECONDS))
         raise self._start_failed(handle.model, f"it was not ready after {_START_SECONDS:g} s")
 
     def _start_failed(self, model: str, cause: str) -> LlmopsError:

@@ -19,7 +19,7 @@ _MAX_REQUEST = 24_000_000
 _MAX_PART = 1_000_000
 _MANY = 500
 
-Kind = Literal["chat", "prompt"]
+Kind = Literal["chat", "prompt", "nunjucks"]
 Variables = dict[str, Any]
 """What a template is rendered with: the names are its author's, and a value may be any JSON."""
 

@@ -156,6 +156,10 @@ def answer(environments: dict[str, jinja2.Environment], request: Request) -> Rep
     limit = MAX_CONVERSATION if request["kind"] == "chat" else MAX_OUTPUT
     source = request["source"]
     context: Any = request.get("context")
+    if request["kind"] == "nunjucks":
+        from llmops_tui.inference.nunjucks_values import from_json
+
+        context = from_json(context)
     if request["op"] == "render_each":
         return {"result": [_one(environment, source, one, limit) for one in context]}
     try:
@@ -168,11 +172,24 @@ def answer(environments: dict[str, jinja2.Environment], request: Request) -> Rep
         return _failure(error)
 
 
+class _Environments(dict[str, jinja2.Environment]):
+    """The ways to read a template, by kind; each made when it is first asked for."""
+
+    def __missing__(self, kind: str) -> jinja2.Environment:
+        if kind == "nunjucks":
+            from llmops_tui.inference.nunjucks import NunjucksEnvironment
+
+            self[kind] = NunjucksEnvironment()
+        else:
+            self[kind] = chat_environment() if kind == "chat" else prompt_environment()
+        return self[kind]
+
+
 def main() -> None:
     """Answer requests until standard input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    environments = {"chat": chat_environment(), "prompt": prompt_environment()}
+    environments = _Environments()
     for line in sys.stdin.buffer:
         reply = answer(environments, json.loads(line))
         sys.stdout.buffer.write(json.dumps(reply).encode() + b"\n")

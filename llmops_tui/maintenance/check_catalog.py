@@ -6,7 +6,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.datasets.parts import content_hash, source_sql
+from llmops_tui.datasets.content_hash import content_hash
+from llmops_tui.datasets.parts import source_sql
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
@@ -76,7 +77,7 @@ def datasets(workspace: Workspace, report: Report) -> None:
             continue
         connection = open_sandbox(version.files, memory="1GB")
         try:
-            digest = content_hash(connection, source_sql(version.files), list(version.columns))
+            digest = content_hash(connection, source_sql(version.files), version.columns, version.scheme)
         except duckdb.Error as error:
             report.error(place, f"cannot be read: {str(error).splitlines()[0][:200]}", _BACKUP)
             continue

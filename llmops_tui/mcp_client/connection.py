@@ -44,6 +44,8 @@ class ToolConnection:
     def __init__(self, workspace: Workspace, server: ToolServer, call_seconds: float = CALL_SECONDS) -> None:
         self.server = server
         self.facts: Ready | None = None
+        self.left_a_call = False
+        """Whether a call was left before its end, which a server may or may not heed."""
         self._workspace = workspace
         self._seconds = call_seconds
         self._process: asyncio.subprocess.Process | None = None
@@ -57,6 +59,31 @@ class ToolConnection:
     def tools(self) -> list[ToolRecord]:
         """Its tools, as they were listed when it was connected."""
         return self.facts["tools"] if self.facts is not None else []
+
+    @property
+    def broken(self) -> bool:
+        """Whether it was connected and is not any more."""
+        return self._reader is not None and self._reader.done()
+
+    async def list_again(self) -> None:
+        """Have the tools listed again: they are then as the server has them now.
+
+        Raises:
+            LlmopsError: ``tool_server_failed``, ``tool_server_silent``; the connection is of no use then.
+        """
+        self._ready = asyncio.get_running_loop().create_future()
+        if self.broken:
+            raise self._failure("tool_server_failed", "is not connected any more")
+        self._send({"op": "list"})
+        await self._listed()
+
+    async def _listed(self) -> None:
+        assert self._ready is not None
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                self.facts = await self._ready
+        except TimeoutError as error:
+            raise self._failure("tool_server_silent", f"did not respond within {_READY_SECONDS:g} s") from error
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -80,11 +107,7 @@ class ToolConnection:
         self._reader = asyncio.create_task(self._read(process))
         try:
             self._send({"command": list(self.server.command), "variables": list(self.server.variables)})
-            async with asyncio.timeout(_READY_SECONDS):
-                self.facts = await self._ready
-        except TimeoutError as error:
-            await self._end()
-            raise self._failure("tool_server_silent", f"did not respond within {_READY_SECONDS:g} s") from error
+            await self._listed()
         except BaseException:
             await self._end()
             raise
@@ -105,20 +128,24 @@ class ToolConnection:
         if heard is not None:
             self._heard[number] = heard
         try:
-            if self._reader is None or self._reader.done():
+            if self._reader is None or self.broken:
                 raise self._failure("tool_server_failed", "is not connected any more")
             self._send({"op": "call", "id": number, "tool": tool, "arguments": arguments})
             async with asyncio.timeout(self._seconds):
                 return await outcome
         except TimeoutError as error:
-            self._send({"op": "leave", "id": number})
+            self._leave(number)
             raise self._failure("tool_silent", f"did not finish {tool!r} within {self._seconds:g} s") from error
         except asyncio.CancelledError:
-            self._send({"op": "leave", "id": number})
+            self._leave(number)
             raise
         finally:
             self._calls.pop(number, None)
             self._heard.pop(number, None)
+
+    def _leave(self, number: int) -> None:
+        self.left_a_call = True
+        self._send({"op": "leave", "id": number})
 
     def _send(self, message: Asked | JsonObject) -> None:
         process = self._process

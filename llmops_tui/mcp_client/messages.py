@@ -65,9 +65,9 @@ Told = Ready | Failed | Progress | Outcome
 
 
 class Asked(TypedDict):
-    """What the parent asks: a call, to leave a call, or to end."""
+    """What the parent asks: a call, to leave a call, the tools as they are now, or to end."""
 
-    op: Literal["call", "leave", "end"]
+    op: Literal["call", "leave", "list", "end"]
     id: NotRequired[int]
     tool: NotRequired[str]
     arguments: NotRequired[JsonObject]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.mcp_client.connection import CALL_SECONDS, Called, ToolConnection
+from llmops_tui.mcp_client.connection import Called, ToolConnection
 from llmops_tui.mcp_client.messages import ToolRecord
 from llmops_tui.mcp_client.servers import ToolServer
 from llmops_tui.workspace.files import sha256_text
-from llmops_tui.workspace.layout import Workspace
 
 # What OpenAI's API takes as a function's name, and so every server like it.
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 _MOST_NAME = 64
+
+Connect = Callable[[ToolServer], AbstractAsyncContextManager[ToolConnection]]
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,13 @@ def _function(server: str, tool: str, taken: set[str]) -> str:
 
 
 class Toolbox:
-    """Connects servers and calls their tools; use it as a context manager, which ends all of them."""
+    """Connects servers and calls their tools; use it as a context manager, which lets go of all of them."""
 
-    def __init__(self, workspace: Workspace, servers: Sequence[ToolServer], call_seconds: float = CALL_SECONDS) -> None:
-        self._connections = [ToolConnection(workspace, server, call_seconds) for server in servers]
+    def __init__(self, servers: Sequence[ToolServer], connect: Connect) -> None:
+        """``connect`` gives the connection to a server: one that ends with its use, or one that is kept."""
+        self._servers = servers
+        self._connect = connect
+        self._connections: list[ToolConnection] = []
         self._stack = AsyncExitStack()
         self.tools: list[OfferedTool] = []
         self.notes: list[str] = []
@@ -86,11 +90,10 @@ class Toolbox:
             LlmopsError: a server cannot be connected.
         """
         async with AsyncExitStack() as stack:
-            for connection in self._connections:
-                await stack.enter_async_context(connection)
+            self._connections = [await stack.enter_async_context(self._connect(server)) for server in self._servers]
             self.tools, self.notes = offered(self._connections)
             if not self.tools:
-                names = ", ".join(connection.server.name for connection in self._connections)
+                names = ", ".join(server.name for server in self._servers)
                 told = "; ".join(self.notes)
                 raise InputRefusedError(
                     "no_tools",

@@ -1,4 +1,4 @@
-"""The process that speaks to one tool server: lists its tools once, and calls those that its parent says.
+"""The process that speaks to one tool server: lists its tools, and calls those that its parent says.
 
 Run as ``python -m llmops_tui.mcp_client.worker PARENT``. The package of the protocol and the server's schemas are kept out
 of the app: what they take of time and memory, and what a hostile server does to them, ends with this process.
@@ -43,7 +43,7 @@ class Conversation:
         self._pipe = pipe
         self._calls: dict[int, asyncio.Task[None]] = {}
 
-    async def begin(self) -> Ready:
+    async def list_tools(self) -> Ready:
         """List the tools.
 
         Raises:
@@ -80,11 +80,20 @@ class Conversation:
                 break
             if asked["op"] == "call":
                 self._calls[asked["id"]] = asyncio.create_task(self._call(asked))
+            elif asked["op"] == "list":
+                tell(await self._list_again())
             elif (call := self._calls.get(asked["id"])) is not None:
                 call.cancel()
         for call in self._calls.values():
             call.cancel()
         await asyncio.gather(*self._calls.values(), return_exceptions=True)
+
+    async def _list_again(self) -> Ready:
+        try:
+            async with asyncio.timeout(_LISTING_SECONDS):
+                return await self.list_tools()
+        except TimeoutError as error:
+            raise _silent() from error
 
     async def _call(self, asked: Asked) -> None:
         number = asked["id"]
@@ -141,15 +150,14 @@ async def _main() -> None:
     try:
         async with asyncio.timeout(_LISTING_SECONDS) as limit, client:
             conversation = Conversation(client, pipe)
-            tell(await conversation.begin())
+            tell(await conversation.list_tools())
             watch.cancel()
             limit.reschedule(None)
             await conversation.serve(lines)
     except asyncio.CancelledError:
         tell({"event": "failed", "error": LlmopsError("tool_server_failed", f"it {pipe.ended}", _REMEDY).as_dict()})
     except TimeoutError:
-        error = LlmopsError("tool_server_silent", f"it did not list its tools within {_LISTING_SECONDS:g} s", _REMEDY)
-        tell({"event": "failed", "error": error.as_dict()})
+        tell({"event": "failed", "error": _silent().as_dict()})
     except Exception as raised:  # noqa: BLE001  whatever a server makes of the package is told as its failure
         told = _failure(_causes(raised)[0], pipe, start["command"][0])
         tell({"event": "failed", "error": told.as_dict()})
@@ -159,6 +167,10 @@ async def _give_up(beginning: asyncio.Task[Any], pipe: ServerPipe) -> None:
     """End the beginning when the server is gone: the package would wait for what it asked last."""
     await pipe.over.wait()
     beginning.cancel()
+
+
+def _silent() -> LlmopsError:
+    return LlmopsError("tool_server_silent", f"it did not list its tools within {_LISTING_SECONDS:g} s", _REMEDY)
 
 
 def _failure(cause: BaseException, pipe: ServerPipe, program: str) -> LlmopsError:

@@ -90,6 +90,14 @@ class Model:
         """Whether its files are there, with the size they had; a remote model is taken to be."""
         return not self.trouble
 
+    @property
+    def touched(self) -> bool:
+        """Whether a file was written or put there since the hash was taken; its bytes may still be the same."""
+        if self.kind == "remote":
+            return False
+        taken = max(self.added_at, self.verified_at or 0)
+        return any(max(times.st_mtime, times.st_ctime) > taken for times in (path.stat() for path in self.files))
+
     def as_dict(self) -> ModelRecord:
         """The model as the command line's JSON shows it."""
         record: ModelRecord = {"model": self.name, "kind": self.kind}

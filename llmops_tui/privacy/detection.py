@@ -11,12 +11,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from llmops_tui.privacy.names import find_names, known_names
+from llmops_tui.privacy.birth_dates import find_birth_dates
+from llmops_tui.privacy.devices import find_macs, find_wallets
+from llmops_tui.privacy.name_lists import known_names
+from llmops_tui.privacy.names import find_names
+from llmops_tui.privacy.phone_numbers import PHONE_REGIONS, find_phones
+from llmops_tui.privacy.postal_addresses import find_addresses
 
 # In the order in which they win where two overlap.
-KINDS = ("secret", "email", "iban", "card", "national_id", "ip", "phone", "name")
-_STAND_IN = re.compile(r"\[(?:SECRET|EMAIL|IBAN|CARD|NATIONAL_ID|IP|PHONE|NAME)(?:-[0-9a-z]{10,20})?\]")
-PHONE_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "IN")
+KINDS = (
+    "secret",
+    "email",
+    "iban",
+    "card",
+    "national_id",
+    "wallet",
+    "mac",
+    "ip",
+    "birth_date",
+    "address",
+    "phone",
+    "name",
+)
+_STAND_IN = re.compile(rf"\[(?:{'|'.join(kind.upper() for kind in KINDS)})(?:-[0-9a-z]{{10,20}})?\]")
 
 
 @dataclass(frozen=True)
@@ -54,12 +71,17 @@ def not_searched(kinds: tuple[str, ...] = KINDS) -> list[str]:
         )
     if "phone" in kinds:
         out.append(f"phone numbers without country code: as written in {', '.join(PHONE_REGIONS)}")
-    return [*out, "addresses, dates of birth and pictures: not searched"]
+    if "address" in kinds:
+        out.append("addresses: by the form they are written in, with a number; others are not found")
+    return [*out, "pictures and sound: not searched"]
 
 
 # ── e-mail, addresses of machines ──
 
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w-])")
+# Letters of scripts that use no blanks belong to the sentence, not to the address.
+_EMAIL = re.compile(
+    r"(?<![A-Za-z0-9_.+-])(?:(?![\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3])[\w.+%-]){1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w-])"
+)
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{3,39}(?![\w:])")
 _VERSION = re.compile(r"(?:\bv|\bversion|\brelease|\bbuild|\bfirmware|\bsection|§)\s*$", re.IGNORECASE)
@@ -139,6 +161,7 @@ _IDS: tuple[tuple[re.Pattern[str], str, bool], ...] = (
     (re.compile(r"(?<![\w-])[2-9]\d{3} \d{4} \d{4}(?![\w-]| \d)"), "in_.aadhaar", False),
     (re.compile(r"(?<![\w-])756\.\d{4}\.\d{4}\.\d{2}(?![\w-])"), "ch.ssn", False),
     (re.compile(r"(?<![\w-])\d{3}[- ]\d{3}[- ]\d{3}(?![\w-]| \d)"), "ca.sin", True),
+    (re.compile(r"(?<![A-Za-z0-9_-])\d{17}[0-9X](?![A-Za-z0-9_-])"), "cn.ric", False),
 )
 _ID_WORDS = re.compile(
     r"(?i)\b(?:ssn|social security|social insurance|sin|bsn|pesel|national|identity|identification|tax (?:id|number)|"
@@ -156,50 +179,6 @@ def _ids(text: str) -> Iterator[tuple[int, int]]:
                 yield match.span()
 
 
-# ── phone ──
-
-_PHONE = re.compile(
-    r"(?:(?<![\w.,:/#-])|(?<=(?i:\btel:))|(?<=(?i:\bfax:)))(?:\+|00)?\(?\d[\d ().\u00a0/-]{5,20}\d(?![\w-])(?!\.\d)(?!,\d)"
-)
-_PHONE_WORDS = re.compile(
-    r"(?i)\b(?:phone|call(?:ed|ing)?|tel(?:ephone|efon|éfono)?|mobile|cell|whatsapp|fax|dial|ring|reach (?:me|us|him|her)|sms|"
-    r"text me|handy|number is|hotline|line|contact)\b"
-)
-_DATE = re.compile(r"^(?:\d{4}[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ]\d{2,4})\b")
-
-
-def _phones(text: str) -> Iterator[tuple[int, int]]:
-    for match in _PHONE.finditer(text):
-        said = match.group().strip()
-        if _DATE.match(said) or not 7 <= sum(c.isdigit() for c in said) <= 15:
-            continue
-        around = text[max(0, match.start() - 40) : match.start()]
-        international = said.startswith(("+", "00"))
-        separated = len(re.findall(r"[ ().\u00a0/-]+", said)) >= 2 or said.startswith("(")
-        if not international and not _PHONE_WORDS.search(around) and not (separated and said[0] in "0("):
-            continue
-        if _is_phone(said, international=international):
-            yield match.start(), match.start() + len(said)
-
-
-def _is_phone(said: str, *, international: bool) -> bool:
-    import phonenumbers
-
-    if international:
-        regions: tuple[str | None, ...] = (None,)
-        said = "+" + said[2:] if said.startswith("00") else said
-    else:
-        regions = PHONE_REGIONS
-    for region in regions:
-        try:
-            number = phonenumbers.parse(said, region)
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_valid_number(number):
-            return True
-    return False
-
-
 # ── secrets ──
 
 _TOKENS = re.compile(
@@ -214,7 +193,7 @@ _TOKENS = re.compile(
 _ASSIGNED = re.compile(
     r"(?i)(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:api[_ -]?key|access[_ -]?key|private[_ -]?key"
     r"|secret(?:[_ -]?(?:access[_ -]?)?key)?|auth[_ -]?token|access[_ -]?token|token|passw(?:or)?d|passphrase|pwd)"
-    r"(?![a-z])(?:_[a-z0-9]{1,20}){0,2}[\"']?(?:\s+is)?\s*(?:=>|[:=])?\s*[\"'`]?([^\s\"'`,;<>\[\]]{8,200})"
+    r"(?![a-z])(?:_[a-z0-9]{1,20}){0,2}(?![a-z0-9_])[\"']?(?:\s+is)?\s*(?:=>|[:=])?\s*[\"'`]?([^\s\"'`,;<>\[\]]{8,200})"
 )
 _BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+([a-z0-9._~+/-]{16,2000}=*)")
 _IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@]+:([^\s:/@]{3,100})@")
@@ -245,6 +224,7 @@ def entropy(text: str) -> float:
 
 
 _FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
-    "secret": _secrets, "email": _emails, "iban": _ibans, "card": _cards, "national_id": _ids, "ip": _ips,
-    "phone": _phones, "name": find_names,
+    "secret": _secrets, "email": _emails, "iban": _ibans, "card": _cards, "national_id": _ids, "wallet": find_wallets,
+    "mac": find_macs, "ip": _ips, "birth_date": find_birth_dates, "address": find_addresses, "phone": find_phones,
+    "name": find_names,
 }  # fmt: skip

@@ -191,7 +191,7 @@ class PromptRunner:
     async def _ask(self, handle: Endpoint, asked: _Asked, tools: ToolRounds | None) -> AsyncIterator[RunProgress]:
         """One request: its text, and its end where it is the last one."""
         body = asked.as_record()
-        extra = {"tools": tools.as_request()} if tools is not None else None
+        extra = tools.as_request() if tools is not None else None
         clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:

@@ -115,9 +115,13 @@ class PromptStore:
         ``parent`` is the version the text was edited from; without one it is the latest.
 
         Raises:
-            InputRefusedError: the name is unfit.
+            InputRefusedError: the name is unfit, or there is no text.
         """
         check_name(name)
+        if not template.strip() and not system.strip():
+            raise InputRefusedError(
+                "empty_prompt", f"{name} has no text: neither a system nor a user template", "Write one first."
+            )
         digest = content_hash(system, template)
 
         def work(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.wire import ToolCall
 from llmops_tui.mcp_client.connection import Called
@@ -70,17 +70,38 @@ class Tools(Protocol):
 
 @dataclass
 class ToolRounds:
-    """The tools of one run, what was approved in it, and what was called."""
+    """The tools of one run, what was approved in it, and what was called.
+
+    Attributes:
+        first: what the first answer is to be: ``auto`` leaves it to the model, ``required`` is a call, and the name of a tool
+            a call of that. The answers after it are the model's own choice, or there would never be an end.
+    """
 
     toolbox: Tools
     approve: Approve
+    first: str = "auto"
     replies: list[JsonObject] = field(default_factory=list)
     _approved: set[str] = field(default_factory=set)
     _made: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def as_request(self) -> list[JsonObject]:
-        """The tools as a request has them."""
-        return [tool.as_request() for tool in self.toolbox.tools]
+    def as_request(self) -> JsonObject:
+        """The fields of the next request.
+
+        Raises:
+            InputRefusedError: ``tool_not_found``: there is no tool that the first answer is to call.
+        """
+        fields: JsonObject = {"tools": [tool.as_request() for tool in self.toolbox.tools]}
+        if self.first != "auto" and not self.replies:
+            fields["tool_choice"] = "required" if self.first == "required" else self._named(self.first)
+        return fields
+
+    def _named(self, name: str) -> JsonObject:
+        tools = self.toolbox.tools
+        found = [tool for tool in tools if name == tool.function] or [t for t in tools if name == t.record["name"]]
+        if not found:
+            names = ", ".join(tool.function for tool in tools)
+            raise InputRefusedError("tool_not_found", f"no tool {name!r} is offered", f"There are: {names[:300]}.")
+        return {"type": "function", "function": {"name": found[0].function}}
 
     def refusal_of_one(self, error: LlmopsError) -> LlmopsError | None:
         """A server's refusal of one tool's parameters, by the tool's name and its server's; none where it is of other things."""

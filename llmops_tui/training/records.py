@@ -14,7 +14,8 @@ class RunResult(TypedDict, total=False):
     """What a run came to; a job that was stopped after a checkpoint has its ``state`` alone.
 
     ``model`` and ``sha256`` are those of the adapter as GGUF, none where ``without_gguf`` says why there is none; ``serving``
-    is the model it goes beside. ``batch`` is the size and the accumulation it ended with.
+    is the model it goes beside. ``batch`` is the size and the accumulation it ended with; ``weights_sha256`` is that of the
+    adapter's tensors in PEFT's format.
     """
 
     run: str
@@ -25,6 +26,7 @@ class RunResult(TypedDict, total=False):
     peak_bytes: int
     batch: list[int]
     adapter: str
+    weights_sha256: str
     model: str | None
     sha256: str
     serving: str | None

@@ -14,7 +14,7 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobStore
 from llmops_tui.models.registry import Model, ModelRegistry
-from llmops_tui.training import control
+from llmops_tui.training import control, pins
 from llmops_tui.training.examples import sources
 from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
@@ -37,7 +37,9 @@ class Run:
 
     Attributes:
         job: the id of its first job; a resumed run has further ones, in the same folder.
+        recipe: as it was when the run was started, with the versions of its datasets.
         data: the datasets it learned from, as (ref, SHA-256).
+        measured: the dataset that its loss is measured on, where the recipe names one, in the same way.
         result: what it came to, or none while it has not ended well.
     """
 
@@ -45,7 +47,8 @@ class Run:
     recipe: Recipe
     job: str
     base_sha256: str
-    data: tuple[tuple[str, str], ...]
+    data: pins.Pins
+    measured: pins.Pins
     beside: bool
     make_room: bool
     force: bool
@@ -180,7 +183,19 @@ class RunStore:
                 f"the files of {model.name!r} in {model.path} have changed since it was registered: {trouble}",
                 f"llmops model verify {model.name}",
             )
-        return model
+        # What was written since its hash was taken is read again: bytes can change where sizes do not.
+        return self.registry.verify(model.name) if model.touched else model
+
+    def checked(self, run: Run) -> Model:
+        """The base of a run, where it and the run's datasets still are what the run was started with.
+
+        Raises:
+            InputRefusedError: ``base_changed`` or ``data_changed``, and what :meth:`base_of` raises.
+        """
+        base = self.base_of(run.recipe)
+        pins.check_base(run.name, base, run.base_sha256)
+        pins.check_data(run.name, (*run.data, *run.measured), self.datasets)
+        return base
 
     # ── runs ──
 
@@ -191,8 +206,9 @@ class RunStore:
             InputRefusedError: the base or the data do not go with the recipe.
         """
         base = self.base_of(recipe)
-        data = [(version.ref, version.sha256) for version, _ in sources(recipe, self.datasets)]
-        options = json.dumps({"beside": beside, "make_room": make_room, "force": force})
+        sources(recipe, self.datasets)
+        recipe, data, measured = pins.pin(recipe, self.datasets)
+        options = json.dumps({"beside": beside, "make_room": make_room, "force": force, "measured": measured})
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
 
@@ -288,6 +304,7 @@ class RunStore:
         state = self.state(self.get(name))
         if state.run.result is not None:
             raise InputRefusedError("run_done", f"run {name} is done; there is nothing to resume")
+        self.checked(state.run)
         launcher = JobLauncher(self.workspace)
         if state.job is not None:
             launcher.resume(state.job.id)
@@ -345,12 +362,17 @@ class RunStore:
         name, recipe, job, base, data, options, result, created, finished = row
         chosen = kept("training_runs", "options", name, options)
         pairs = kept("training_runs", "data", name, data)
+        noted = made_of("training_runs", "recipe", name, recipe, check)
+        if len(pairs) == len(noted.data):
+            # Runs of earlier versions noted the versions here alone.
+            noted = pins.with_versions(noted, [ref for ref, _ in pairs])
         return Run(
             name,
-            made_of("training_runs", "recipe", name, recipe, check),
+            noted,
             job,
             base,
             tuple((a, b) for a, b in pairs),
+            tuple((a, b) for a, b in chosen.get("measured", [])),
             chosen["beside"],
             chosen["make_room"],
             chosen["force"],

@@ -17,13 +17,15 @@ import yaml
 from llmops_tui.child_python import module_command
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.foreign_text import parse_yaml, text_of
+from llmops_tui.foreign_text import parse_json, parse_yaml, text_of
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.output import NAME as OUTPUT
 from llmops_tui.jobs.output import piped
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.regular_files import read_regular
 from llmops_tui.training import device_queue
 from llmops_tui.training.history import HistoryReader
+from llmops_tui.training.pins import check_data, pin
 from llmops_tui.training.recipe import Changes, Recipe, changed, check, fields
 from llmops_tui.training.records import SweepResult
 from llmops_tui.training.runs import RunStore
@@ -49,6 +51,7 @@ class Span(TypedDict, total=False):
 Space = dict[str, Span]
 _POLL_SECONDS = 0.2
 _STARTUP_TRIALS = 3
+_BEGUN = "begun.json"
 
 
 def default_space(recipe: Recipe) -> Space:
@@ -121,8 +124,9 @@ def search(
     """The job: run trials one after another; goes on where it was stopped."""
     import optuna
 
-    wanted, space = check(recipe), check_space(space)
+    space = check_space(space)
     store = RunStore(context.workspace)
+    wanted = _as_begun(context.folder, check(recipe), store)
     base = store.base_of(wanted)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend = optuna.storages.event_log.JournalFileBackend(str(context.folder / "study.jsonl"))
@@ -142,6 +146,21 @@ def search(
             catch=(LlmopsError,),
         )
     return _outcome(store, wanted, study)
+
+
+def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
+    """The recipe with the versions that it had when the search began: all trials learn from the same rows.
+
+    Raises:
+        InputRefusedError: ``data_changed``.
+    """
+    noted = folder / _BEGUN
+    if not noted.is_file():
+        pinned, data, measured = pin(recipe, store.datasets)
+        write_atomic(noted, json.dumps({"recipe": pinned.model_dump(), "data": [*data, *measured]}))
+    begun = parse_json(read_regular(noted))
+    check_data(f"of the sweep of {recipe.name}", [(ref, digest) for ref, digest in begun["data"]], store.datasets)
+    return check(begun["recipe"])
 
 
 def _sampler(name: Sampler, space: Space, seed: int) -> Any:

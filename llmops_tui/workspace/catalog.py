@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.catalog_file import (
+    OpenCatalog,
     catalog_locked,
     copy_catalog,
     explain,
@@ -74,7 +75,8 @@ class Catalog:
 
         self.workspace.refuse_if_read_only()
 
-        with self._opened() as connection:
+        with self._opened() as opened:
+            connection = opened.connection
             connection.execute("BEGIN")
             try:
                 result = work(connection)
@@ -104,9 +106,9 @@ class Catalog:
         """
         import duckdb
 
-        with self._opened() as connection:
+        with self._opened() as opened:
             try:
-                return work(connection)
+                return work(opened.connection)
             except duckdb.Error as error:
                 if is_damage(str(error)):
                     raise explain(error, self.workspace.catalog) from error
@@ -118,9 +120,9 @@ class Catalog:
             with self._opened():
                 copy_catalog(self.workspace, target)
             return
-        with self._opened() as connection:
-            connection.execute("CHECKPOINT")
-            connection.close()
+        with self._opened() as opened:
+            opened.connection.execute("CHECKPOINT")
+            opened.close()
             copy_durable(self.workspace.catalog, target)
 
     def rewrite_catalog(self) -> None:
@@ -133,9 +135,9 @@ class Catalog:
         # The catalog may be a link to another disk: what is written anew is the file itself.
         db = self.workspace.catalog.resolve()
         fresh = db.with_name(f".{db.name}.anew")
-        with self._opened() as connection:
-            connection.execute("CHECKPOINT")
-            connection.close()
+        with self._opened() as opened:
+            opened.connection.execute("CHECKPOINT")
+            opened.close()
             # What one that was killed left is no part of it.
             for left in (fresh, fresh.with_name(fresh.name + ".wal")):
                 left.unlink(missing_ok=True)
@@ -149,41 +151,43 @@ class Catalog:
             sync_folder(db.parent)
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _opened(self) -> Iterator[OpenCatalog]:
         existing(self.workspace)
         deadline = time.monotonic() + self._lock_seconds
         if self.workspace.read_only:
-            with self._opened_for_reading(deadline) as connection:
-                yield connection
+            with self._opened_for_reading(deadline) as opened:
+                yield opened
             return
         with self._queue(deadline):
             known = require(self.workspace, self.workspace.catalog)
-            connection = open_catalog(self.workspace, deadline, self._lock_seconds)
+            opened = open_catalog(self.workspace, deadline, self._lock_seconds)
+            well = False
             try:
-                before = self._migrate(connection)
-                claim(self.workspace, self._id(connection, new=before == 0))
+                before = self._migrate(opened.connection)
+                claim(self.workspace, self._id(opened.connection, new=before == 0))
                 if not known:
                     note(self.workspace, self.workspace.catalog)
-                yield connection
+                yield opened
+                well = True
             finally:
-                connection.close()
+                opened.close(well=well)
 
     @contextlib.contextmanager
-    def _opened_for_reading(self, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _opened_for_reading(self, deadline: float) -> Iterator[OpenCatalog]:
         """The catalog of a workspace that can only be read: no lock of ours, no migration; its log is replayed in memory."""
         require(self.workspace, self.workspace.catalog)
-        connection = open_catalog(self.workspace, deadline, self._lock_seconds, read_only=True)
+        opened = open_catalog(self.workspace, deadline, self._lock_seconds, read_only=True)
         try:
-            found, latest = self._version(connection), self._migrations[-1].version
+            found, latest = self._version(opened.connection), self._migrations[-1].version
             if found != latest:
                 raise InputRefusedError(
                     "workspace_older" if found < latest else "workspace_newer",
                     f"the workspace {self.workspace.root} has schema {found}, this llmops {latest}, and it is read-only",
                     "Copy it to a writable folder.",
                 )
-            yield connection
+            yield opened
         finally:
-            connection.close()
+            opened.close()
 
     @staticmethod
     def _version(connection: duckdb.DuckDBPyConnection) -> int:

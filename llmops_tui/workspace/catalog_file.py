@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace import kept_engines
 from llmops_tui.workspace.files import copy_durable
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.notices import write_notice
@@ -49,10 +50,41 @@ def connect_memory() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def open_catalog(
-    workspace: Workspace, deadline: float, seconds: float, *, read_only: bool = False
-) -> duckdb.DuckDBPyConnection:
-    """A connection whose default database is the catalog; waits for a foreign program's lock until ``deadline``.
+class OpenCatalog:
+    """A catalog while it is open.
+
+    Attributes:
+        connection: its default database is the catalog.
+    """
+
+    def __init__(
+        self, catalog: Path, connection: duckdb.DuckDBPyConnection, engine: duckdb.DuckDBPyConnection | None
+    ) -> None:
+        """``engine``: what the connection is one of, and may be kept for the next; none where both go together."""
+        self.connection = connection
+        self._catalog = catalog
+        self._engine = engine
+
+    def close(self, *, well: bool = True) -> None:
+        """Let go of the file. Where it did not go ``well``, the engine goes too: after some errors it does nothing more."""
+        import duckdb
+
+        self.connection.close()
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        try:
+            engine.execute("DETACH book")
+        except duckdb.Error:
+            well = False
+        if well:
+            kept_engines.keep(self._catalog, engine)
+        else:
+            engine.close()
+
+
+def open_catalog(workspace: Workspace, deadline: float, seconds: float, *, read_only: bool = False) -> OpenCatalog:
+    """Open the catalog; waits for a foreign program's lock until ``deadline``.
 
     Args:
         workspace: whose catalog it is.
@@ -65,17 +97,17 @@ def open_catalog(
     """
     import duckdb
 
+    kept = None if read_only else kept_engines.take(workspace.catalog)
+    if kept is not None:
+        # What is wrong with the file is told by an engine that has nothing behind it.
+        with contextlib.suppress(duckdb.Error):
+            return _opened_by(kept, workspace, kept=True)
     memory = ""
     pause = _POLL_SECONDS
     while True:
-        connection = connect_memory()
-        suspect = None if read_only else _copy_suspect(workspace)
         try:
-            _attach(connection, workspace.catalog, memory, read_only=read_only)
+            return _opened_by(connect_memory(), workspace, memory, read_only=read_only)
         except duckdb.Error as error:
-            connection.close()
-            if suspect is not None:
-                suspect.unlink(missing_ok=True)
             text = str(error)
             if "Could not set lock" in text or "Conflicting lock" in text:
                 if time.monotonic() > deadline:
@@ -90,11 +122,35 @@ def open_catalog(
             if not read_only and is_of_the_log(error) and _quarantine_log(workspace, text):
                 continue
             raise explain(error, workspace.catalog) from error
+
+
+def _opened_by(
+    engine: duckdb.DuckDBPyConnection,
+    workspace: Workspace,
+    memory: str = "",
+    *,
+    read_only: bool = False,
+    kept: bool = False,
+) -> OpenCatalog:
+    """Attach the catalog to an engine, which is closed where that fails."""
+    import duckdb
+
+    suspect = None if read_only else _copy_suspect(workspace)
+    # What is read alone has others beside it, and more memory is for once: such an engine is not kept.
+    once = read_only or bool(memory)
+    connection = engine if once else engine.cursor()
+    try:
+        _attach(connection, workspace.catalog, memory, read_only=read_only, kept=kept)
+    except duckdb.Error:
+        engine.close()
         if suspect is not None:
-            _tell_of(workspace, suspect, "Its end is not valid, although it contains finished changes.")
-        if not read_only:
-            workspace.catalog.chmod(0o600)
-        return connection
+            suspect.unlink(missing_ok=True)
+        raise
+    if suspect is not None:
+        _tell_of(workspace, suspect, "Its end is not valid, although it contains finished changes.")
+    if not read_only:
+        workspace.catalog.chmod(0o600)
+    return OpenCatalog(workspace.catalog, connection, None if once else engine)
 
 
 def copy_catalog(workspace: Workspace, target: Path) -> None:
@@ -164,15 +220,18 @@ def _contents(connection: duckdb.DuckDBPyConnection, database: str) -> list[tupl
     return found
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, catalog: Path, memory: str, *, read_only: bool = False) -> None:
+def _attach(
+    connection: duckdb.DuckDBPyConnection, catalog: Path, memory: str, *, read_only: bool = False, kept: bool = False
+) -> None:
     path = str(catalog).replace("'", "''")
     if memory:
         connection.execute(f"SET memory_limit = '{memory}'")
     how = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE_VERSION}'"
     connection.execute(f"ATTACH '{path}' AS book ({how})")
     connection.execute("USE book")
-    # The file that is attached, and its log, stay allowed.
-    connection.execute("SET enable_external_access = false")
+    # The file that is attached, and its log, stay allowed: a kept engine attaches them again.
+    if not kept:
+        connection.execute("SET enable_external_access = false")
 
 
 def is_of_the_log(error: Exception) -> bool:

@@ -140,6 +140,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE requests ADD COLUMN reasoning_tokens INTEGER",
         ),
     ),
+    Migration(
+        10,
+        "how the content of a version of a dataset was hashed; before, by rows",
+        ("ALTER TABLE dataset_versions ADD COLUMN hash_scheme VARCHAR DEFAULT 'rows-1'",),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

@@ -68,7 +68,7 @@ async def _inspect(shell: Shell, paths: list[Path]) -> tuple[Preview, str] | Non
 
 
 async def _choose_table(shell: Shell, path: Path) -> str | None:
-    from llmops_tui.datasets.sources.typed import open_sqlite
+    from llmops_tui.datasets.sources.databases import open_sqlite
 
     names = await asyncio.to_thread(lambda: open_sqlite(path).table_names())
     choices = [Choice(name, name) for name in names if not name.startswith("sqlite_")]

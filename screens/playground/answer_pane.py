@@ -160,7 +160,12 @@ class AnswerPane(Pane):
         """Choose tools."""
         from screens.playground.tools import choose_tools
 
-        self.act("tools", choose_tools, self.shell)
+        self.act("tools", choose_tools, self.shell, self._state)
+
+    async def on_unmount(self) -> None:
+        """End the tool servers that were kept for the next run."""
+        if self._state.connections is not None:
+            await self._state.connections.close()
 
     def action_unfold(self) -> None:
         """Unfold or fold what was thought."""

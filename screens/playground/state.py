@@ -10,6 +10,7 @@ from llmops_tui.prompts.drafts import Draft, Session
 
 if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
+    from llmops_tui.mcp_client.kept_connections import KeptConnections
     from llmops_tui.models.registry import Model
     from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
@@ -40,6 +41,7 @@ class PlaygroundState:
     Attributes:
         opened: set once the workspace was read for the first time, or could not be.
         tool_servers: the servers whose tools the last run offered.
+        connections: those to tool servers, once one was needed; they stay between runs.
     """
 
     draft: Draft = field(default_factory=Draft)
@@ -50,6 +52,7 @@ class PlaygroundState:
     model_name: str | None = None
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     tool_servers: tuple[str, ...] = ()
+    connections: KeptConnections | None = None
     _parameters: SamplingParameters | None = None
 
     @property

@@ -17,6 +17,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.mcp_client.kept_connections import KeptConnections
     from llmops_tui.mcp_client.servers import ToolServer
     from llmops_tui.prompts.tool_rounds import CallStep, Decision, ToolRounds
 
@@ -25,7 +26,16 @@ _SHOWN_CALLS = 6
 _MARKS = {"waits": "…", "runs": "…", "done": "✓", "failed": "✗", "denied": "✗", "refused": "✗"}
 
 
-async def choose_tools(shell: Shell) -> None:
+def kept_connections(shell: Shell, state: PlaygroundState) -> KeptConnections:
+    """The connections of this screen, which end with it."""
+    if state.connections is None:
+        from llmops_tui.mcp_client.kept_connections import KeptConnections
+
+        state.connections = KeptConnections(shell.services.workspace)
+    return state.connections
+
+
+async def choose_tools(shell: Shell, state: PlaygroundState) -> None:
     """Choose a server or add one, and switch its tools."""
     from llmops_tui.mcp_client.servers import tool_servers
 
@@ -38,7 +48,7 @@ async def choose_tools(shell: Shell) -> None:
     else:
         server = next((one for one in servers if one.name == name), None)
     if server is not None:
-        await _switch(shell, server)
+        await _switch(shell, kept_connections(shell, state), server)
 
 
 async def _added(shell: Shell) -> ToolServer | None:
@@ -59,15 +69,22 @@ async def _added(shell: Shell) -> ToolServer | None:
     return await asyncio.to_thread(add_server, shell.services.workspace, name, command)
 
 
-async def _switch(shell: Shell, server: ToolServer) -> None:
-    from llmops_tui.mcp_client.connection import ToolConnection
+async def _switch(shell: Shell, connections: KeptConnections, server: ToolServer) -> None:
+    try:
+        await _switched(shell, connections, server)
+    finally:
+        # What was removed, or has no tool that is on, need not run.
+        await connections.end_unwanted()
+
+
+async def _switched(shell: Shell, connections: KeptConnections, server: ToolServer) -> None:
     from llmops_tui.mcp_client.servers import remove_server, switch_tools
     from screens.playground.tool_dialogs import REMOVE, ToolsDialog
 
     shell.say(f"Starting {server.name} …")
     workspace = shell.services.workspace
     try:
-        async with ToolConnection(workspace, server) as connection:
+        async with connections.lent(server) as connection:
             facts = connection.facts
     except LlmopsError as error:
         if await shell.ask(ConfirmDialog(f"{error.message}\nRemove {server.name}?", server.line)):
@@ -105,7 +122,7 @@ async def offering(shell: Shell, state: PlaygroundState, stop: Callable[[], None
     from llmops_tui.prompts.tool_rounds import Decision, ToolRounds
     from screens.playground.tool_dialogs import STOP, CallDialog
 
-    async with Toolbox(workspace, servers) as toolbox:
+    async with Toolbox(servers, kept_connections(shell, state).lent) as toolbox:
 
         async def approve(call: CallStep) -> Decision:
             tool = toolbox.find(call.function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shlex
 import time
@@ -19,6 +20,8 @@ class Copier:
     def __init__(self, app: Shell) -> None:
         self._app = app
         self._copied_at = float("-inf")
+        # What was copied last is what the clipboard holds in the end.
+        self._turn = asyncio.Lock()
 
     def copy(self, choices: list[tuple[str, str]]) -> None:
         """Copy the first of the (name, text) choices; called again at once, let the user choose."""
@@ -60,7 +63,18 @@ class Copier:
         return command.replace("llmops", shlex.join(["llmops", "--workspace", str(workspace.folder)]), 1)
 
     def _put(self, name: str, text: str) -> None:
+        self._app.run_worker(self._copy(name, text), group="copying", exit_on_error=False)
+
+    async def _copy(self, name: str, text: str) -> None:
+        """In a thread: programs that take a clipboard may need a moment, or hang."""
         from llmops_tui import clipboard
 
-        message = clipboard.copy(text, self._app.terminal_writer(), self._app.services.workspace.root / "clipboard.txt")
-        self._app.say(message, title=f"Copied {name}")
+        app = self._app
+        sequences: list[str] = []
+        write = app.terminal_writer()
+        file = app.services.workspace.root / "clipboard.txt"
+        async with self._turn:
+            message = await asyncio.to_thread(clipboard.copy, text, sequences.append if write else None, file)
+            for sequence in sequences if write else ():
+                write(sequence)
+        app.say(message, title=f"Copied {name}")

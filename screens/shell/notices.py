@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from textual.notifications import Notification
 
 # Textual sets a timer for what is left. A timer of less than nothing spins forever, and the app with it.
@@ -9,14 +11,21 @@ _SHORTEST = 0.05
 
 
 class Notice(Notification):
-    """A notification whose time left is never less than a moment; whether it has expired is told by its clock alone."""
+    """A notification whose time begins when it is shown, which on a busy machine is seconds after it was raised.
+
+    It is told by a clock that nobody sets, and is never less than a moment.
+    """
+
+    _ends: float | None = None
 
     @property
     def time_left(self) -> float:
-        """Seconds until it goes away, for the timer that does it."""
-        return max(super().time_left, _SHORTEST)
+        """Seconds until it goes away, for the timer that does it; whoever asks first shows it."""
+        if self._ends is None:
+            self._ends = time.monotonic() + self.timeout
+        return max(self._ends - time.monotonic(), _SHORTEST)
 
     @property
     def has_expired(self) -> bool:
         """Whether its time is over."""
-        return super().time_left <= 0
+        return self._ends is not None and self._ends <= time.monotonic()

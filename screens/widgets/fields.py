@@ -32,3 +32,8 @@ class Editor(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         await _act_at_once(self, event)
+
+    def _on_resize(self) -> None:
+        # The new width may have been drawn already, with lines wrapped for the old one: Textual wraps anew and keeps the drawing.
+        super()._on_resize()
+        self.refresh()

@@ -2,7 +2,7 @@
 
 The Python clients want other versions of some packages than we do, and than each other, so they have environments beside
 ours, one for each file in ``environments``. They lie below ours, or in the folder that ``LLMOPS_CLIENTS`` names; what node
-runs lies beside them in ``clients-js``.
+runs lies beside them in ``clients-js``, and the coding agents in ``coding-agents``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _QUIET = {
 }  # fmt: skip
 
 
-def _beside(name: str) -> Path:
+def beside(name: str) -> Path:
     """An environment below ours, or below the folder that is named for all of them."""
     return Path(os.environ.get("LLMOPS_CLIENTS", sys.prefix)) / name
 
@@ -44,13 +44,13 @@ def _beside(name: str) -> Path:
 def command_of(program: str) -> list[str]:
     """How a program is started; the test is skipped where what runs it is not installed."""
     if program.endswith(".mjs"):
-        node, modules = shutil.which("node"), _beside("clients-js") / "node_modules"
+        node, modules = shutil.which("node"), beside("clients-js") / "node_modules"
         if node is None:
             pytest.skip("node is not installed")
         if not modules.is_dir():
             pytest.skip(f"{modules} is not there: make test-slow installs it where npm is")
         return [node, str(modules.parent / program)]
-    python = _beside(APART.get(program, "clients")) / "bin" / "python"
+    python = beside(APART.get(program, "clients")) / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{python} is not there: make test-slow installs it")
     return [str(python), str(PROGRAMS / f"{program}.py")]

@@ -108,6 +108,8 @@ class ScriptedEngine:
                 await asyncio.Event().wait()
             await asyncio.sleep(0)
             told: dict[str, Any] = made | {"event": "text", "text": piece}
+            if request.get("sizes"):
+                told["sizes"] = [len(piece.encode())]
             if request["logprobs"] is not None:
                 others = [[n, [65 + n], -1.0 - n] for n in range(request["logprobs"])]
                 told["tokens"] = [[count, list(piece.encode()), -0.5, others]]

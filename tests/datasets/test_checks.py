@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
 from llmops_tui.datasets.checks.registry import CHECKS, find_check
 from llmops_tui.datasets.checks.runner import as_report, run_checks
-from llmops_tui.datasets.labelling import Labelling, Task
+from llmops_tui.datasets.labelling import Annotation, Labelling, Task
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, clusters
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.overlap import find_overlap
@@ -229,6 +229,19 @@ def test_labels_are_kept_at_once_undone_and_become_a_version(store: DatasetStore
     assert [r["topic"] for r in rows_of(made)][10:] == ["ab"[n % 2] for n in range(10, 40)]
     with pytest.raises(InputRefusedError, match="not a label"):
         anna.say(0, "c")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 19, 40, 50, 61])
+def test_a_row_comes_again_after_it_came_and_counts_once(store: DatasetStore, fill: Fill, rows: int) -> None:
+    version = fill([{"text": f"t{n}"} for n in range(rows)])
+    work = Labelling(store, version, Task.make("topic", "classify", ("a", "b")), "anna")
+    queue = work.queue()
+    assert [row for row, turn in queue if turn and (row, 0) not in queue[: queue.index((row, 1))]] == []
+    assert sorted(row for row, turn in queue if not turn) == list(range(rows))
+    # Of all that was said, as much as was counted is there for the version that is made of it.
+    for row, turn in queue:
+        work._done.append(Annotation("x", row, "anna", turn, "a", None, 0.0))
+        assert work.progress == (sum(not said.turn for said in work._done), rows)
 
 
 def test_reviews_reject_and_correct_and_preferences_are_blind(store: DatasetStore, fill: Fill) -> None:

@@ -135,7 +135,12 @@ def test_the_keys_of_the_interface(sample: Workspace, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "after"), [(20_000, 0.0), (20_000, 0.2), pytest.param(60_000, 0.6, marks=pytest.mark.slow)]
+    ("count", "after"),
+    [
+        pytest.param(20_000, 0.0, marks=pytest.mark.slow),
+        (20_000, 0.2),
+        pytest.param(60_000, 0.6, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_import_goes_on_and_gives_the_same_version(
     workspace: Workspace, tmp_path: Path, count: int, after: float

@@ -16,45 +16,45 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.detection import KINDS, find_personal
 from llmops_tui.privacy.replacement import mark, replace_in_text
 from tests.datasets.conftest import Fill, chat, rows_of
-from tools.measure_privacy import CASES, measure
+from tools.measure_privacy import CASES, WORLD, false_alarms, measure, read_cases
 
-# What was measured, less a little: a change that makes it worse is seen.
-FLOORS = {
-    "secret": (0.98, 0.98),
-    "email": (0.98, 0.98),
-    "iban": (0.98, 0.98),
-    "card": (0.98, 0.98),
-    "national_id": (0.98, 0.98),
-    "ip": (0.98, 0.98),
-    "phone": (0.9, 0.92),
-    "name": (0.98, 0.7),
-}
+# What is found at the least, as (precision, recall): of a kind with few spans in a file one more miss is no fall.
+_FLOORS = {"name": (0.98, 0.9), "phone": (0.98, 0.9), "secret": (0.98, 0.66)}
+_FEWEST = 6
 
 
-def test_the_labelled_set_is_found_as_well_as_the_documentation_says() -> None:
-    found = measure()
-    assert sum(row["spans"] for row in found.values()) >= 500
+@pytest.mark.parametrize(("path", "half"), [(CASES, ""), (WORLD, "seen"), (WORLD, "unseen")])
+def test_the_labelled_sets_are_found_as_well_as_the_documentation_says(path: Path, half: str) -> None:
+    cases = read_cases(path, half)
+    found = measure(cases)
     page = (Path(__file__).resolve().parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
     for kind in KINDS:
         row = found[kind]
-        precision, recall = FLOORS[kind]
-        assert row["precision"] >= precision, kind
-        assert row["recall"] >= recall, kind
         assert row["left"] == 0, kind
-        told = re.search(rf"^\| {kind} \| (\d+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", page, re.MULTILINE)
-        assert told, kind
-        assert told.groups() == (
-            str(row["spans"]),
-            str(row["found"]),
-            f"{row['precision']:.3f}",
-            f"{row['recall']:.3f}",
-        )
+        if row["spans"] >= _FEWEST:
+            precision, recall = _FLOORS.get(kind, (0.98, 0.98))
+            assert row["precision"] >= precision, kind
+            assert row["recall"] >= recall, kind
+        if half == "unseen":
+            told = re.search(rf"^\| {kind} \| (\d+) \| (\d+) \| ([\d.]+|–) \| ([\d.]+|–) \|", page, re.MULTILINE)
+            assert told, kind
+            figures = (f"{row['precision']:.3f}", f"{row['recall']:.3f}") if row["spans"] else ("–", "–")
+            assert told.groups() == (str(row["spans"]), str(row["found"]), *figures)
+    alarms, nothing = false_alarms(cases)
+    assert nothing > 100
+    assert len(alarms) <= 0.02 * nothing
+    if half == "unseen":
+        assert f"{len(alarms)} of {nothing} sentences" in " ".join(page.split())
 
 
-@given(
-    st.text(max_size=200)
-    | st.sampled_from([json.loads(line)["text"] for line in CASES.read_text(encoding="utf-8").splitlines()])
-)
+def test_the_second_set_is_large_and_from_ten_countries() -> None:
+    cases = read_cases(WORLD)
+    assert sum(len(case["spans"]) for case in cases) >= 800
+    assert sum(not case["spans"] for case in cases) >= 300
+    assert len({case["country"] for case in cases if case["spans"]}) == 10
+
+
+@given(st.text(max_size=200) | st.sampled_from([case["text"] for path in (CASES, WORLD) for case in read_cases(path)]))
 def test_a_second_pass_finds_nothing(text: str) -> None:
     redacted, _ = replace_in_text(text, mark)
     assert find_personal(redacted) == []
@@ -182,3 +182,40 @@ def test_what_is_json_is_json_afterwards(store: DatasetStore, fill: Fill, tmp_pa
     (back,) = rows_of(apply(store, "reveal", [made.ref], {"key": key}))
     assert back["seen"] == row["seen"]
     assert json.loads(back["messages"][-1]["tool_calls"][0]["function"]["arguments"])["to"] == "ann@example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "found"),
+    [
+        ("Pay to 1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "wallet", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"),
+        ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq is mine", "wallet", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"),
+        ("laptop 00:1B:44:11:3A:B7 joined", "mac", "00:1B:44:11:3A:B7"),
+        ("née le 3 mai 1990 à Nice", "birth_date", "3 mai 1990"),
+        ("生年月日：1987年3月14日", "birth_date", "1987年3月14日"),
+        ("an die Ringstraße 4, 80331 München liefern", "address", "Ringstraße 4, 80331 München"),
+        ("電話番号は090-1234-5678です", "phone", "090-1234-5678"),
+        ("my name is tom and i need help", "name", "tom"),
+        ("Передайте Анне Кузнецовой", "name", "Анне Кузнецовой"),
+        ("请联系张伟先生", "name", "张伟"),
+        ("担当の田中さんです", "name", "田中"),
+    ],
+)
+def test_each_kind_is_found_in_its_own_form(text: str, kind: str, found: str) -> None:
+    assert [(s.kind, text[s.start : s.end]) for s in find_personal(text)] == [(kind, found)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb", "ff:ff:ff:ff:ff:ff", "founded on 3 May 1990", "turn left on Main Street", "San Marco",
+     "Best regards,\nYour Support Team", "The Virginia plant", "token_count=4096"],
+)  # fmt: skip
+def test_what_only_has_the_form_is_left_alone(text: str) -> None:
+    assert find_personal(text) == []
+
+
+@pytest.mark.parametrize(
+    "piece", ["Aa ", "1 ", "1 rue de la l'", "市区县", "born 1", "Via de la ", "12 Aa Bb ", "a b ", "王"]
+)
+def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
+    """Counted in steps of the search, not in time: what grows with the square of a text does not end here."""
+    assert isinstance(find_personal(piece * 3_000), list)

@@ -45,7 +45,7 @@ class Terminal:
             [str(script)] if script is not None else ["-m", "llmops_tui", *arguments],
             dimensions=(self.rows, self.columns),
             env={**os.environ, "COLORTERM": "truecolor", **(env or {})},
-            timeout=30,
+            timeout=120,
         )
         # pexpect waits 50 ms before it sends, for programs that are slow to switch echo off.
         self.child.delaybeforesend = None
@@ -69,7 +69,7 @@ class Terminal:
         self._stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", part))
         return True
 
-    def wait(self, what: str | Callable[[str], bool], seconds: float = 60) -> None:
+    def wait(self, what: str | Callable[[str], bool], seconds: float = 120) -> None:
         """Wait until the screen shows a text, or a condition on it holds."""
         holds = what if callable(what) else lambda text: what in text
         deadline = time.monotonic() + seconds
@@ -112,7 +112,7 @@ class Terminal:
 
     def finish(self) -> int:
         """Read to the end and return the exit code."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self.pump(0.2):
             assert time.monotonic() < deadline, f"the app did not end; the screen:\n{self.text}"
         self.child.wait()

@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.terminal import Terminal
 
 
+@pytest.mark.slow
 def test_a_file_is_imported_looked_at_mended_and_taken_back(sample: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "faq.jsonl"
     rows = [{"question": f"How is thing {n % 20} opened?", "answer": f"With key {n % 20}."} for n in range(25)]

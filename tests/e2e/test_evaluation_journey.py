@@ -6,12 +6,15 @@ import os
 import signal
 import time
 
+import pytest
+
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.terminal import Terminal
 
 
+@pytest.mark.slow
 def test_a_suite_is_run_and_compared(sample: Workspace) -> None:
     store = EvaluationStore(sample)
     body = {
@@ -46,6 +49,7 @@ def test_a_suite_is_run_and_compared(sample: Workspace) -> None:
     assert app.unchanged()
 
 
+@pytest.mark.slow
 def test_the_app_may_be_killed_while_a_run_goes_on(sample: Workspace) -> None:
     app = Terminal("--workspace", str(sample.root))
     app.wait("support-base")
@@ -59,7 +63,7 @@ def test_the_app_may_be_killed_while_a_run_goes_on(sample: Workspace) -> None:
     os.kill(app.child.pid, signal.SIGKILL)
     store = EvaluationStore(sample)
     (run,) = store.all()
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while store.get(run.name).summary is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)

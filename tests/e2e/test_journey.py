@@ -78,7 +78,10 @@ def test_a_model_server_that_is_killed_is_started_again_by_the_next_run(
     assert app.finish() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_a_signal_leaves_the_terminal_as_it_was(
     terminal: OpenTerminal, found_server: FakeModelServer, number: int
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_crash_leaves_the_terminal_as_it_was(sample: Workspace, tmp_path: Path
     assert "a bug" in (sample.logs / "native.log").read_text()
 
 
+@pytest.mark.slow
 def test_what_native_code_prints_never_reaches_the_screen(sample: Workspace, tmp_path: Path) -> None:
     code = tmp_path / "noisy.py"
     code.write_text(
@@ -171,7 +175,16 @@ def test_a_kill_keeps_the_draft(terminal: OpenTerminal, sample: Workspace, found
     again.wait("precious {{ question }}")
 
 
-@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"TERM": "vt100"}, {"NO_COLOR": "1"}, {"LC_ALL": "C", "LANG": "C"}])
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"TERM": "dumb", "LC_ALL": "C", "LANG": "C", "NO_COLOR": "1"},
+        *(
+            pytest.param(env, marks=pytest.mark.slow)
+            for env in ({"TERM": "dumb"}, {"TERM": "vt100"}, {"NO_COLOR": "1"}, {"LC_ALL": "C", "LANG": "C"})
+        ),
+    ],
+)
 def test_poor_terminals_are_drawn_on(terminal: OpenTerminal, env: dict[str, str]) -> None:
     app = terminal(env=env)
     app.wait("{{ question }}")
@@ -214,6 +227,7 @@ def test_the_app_works_inside_tmux(sample: Workspace, found_server: FakeModelSer
         tmux("kill-server")
 
 
+@pytest.mark.slow
 def test_an_editor_that_cannot_be_started_leaves_the_screen_as_it_was(
     terminal: OpenTerminal, found_server: FakeModelServer
 ) -> None:

@@ -22,7 +22,7 @@ from tests.fakes import FakeModelServer
 
 ROUNDS = 50
 # As many as tell each time that all is well; the others are of the slow tests.
-FEW = 6
+FEW = 3
 
 # What the app does for each run, without drawing: render, save the version, stream, record, keep the draft, fold.
 BUSY_APP = """

@@ -10,10 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tools.soaking.apps import SCREENS, Said
+
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "soak.py"
 MINUTES = float(os.environ.get("LLMOPS_SOAK_MINUTES", "60"))
 # Beside the soak itself: what is under way ends, and all is looked at once more, however busy the machine is.
 MORE_SECONDS = 1800
+
+
+def test_the_apps_of_the_soak_wait_for_what_the_screens_say() -> None:
+    """Else each of its steps waits in vain, and the hour shows nothing."""
+    face = "".join(path.read_text(encoding="utf-8") for path in (SCRIPT.parents[1] / "screens").rglob("*.py"))
+    engine = (SCRIPT.parents[1] / "llmops_tui" / "workspace" / "catalog_file.py").read_text(encoding="utf-8")
+    assert [word for word in Said if word not in face + engine] == []
+    assert [title for title in SCREENS.values() if f'title="{title}"' not in face] == []
 
 
 @pytest.mark.slow

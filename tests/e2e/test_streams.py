@@ -96,7 +96,14 @@ def test_help_that_cannot_be_written_is_one_line(output: Any, monkeypatch: pytes
         assert said[0].startswith("llmops: standard output cannot be written: ")
 
 
-@pytest.mark.parametrize("path", LISTINGS, ids=" ".join)
+# One of each way to write: a table, a record, a page that is worked out; all others are of the slow tests.
+_FEW = {("check",), ("prompt", "list"), ("model", "list"), ("traces", "list"), ("gc",), ("job", "list")}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=" ".join(path), marks=() if path in _FEW else pytest.mark.slow) for path in LISTINGS],
+)
 def test_results_that_cannot_be_written_are_one_line(
     path: tuple[str, ...], sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,13 +130,21 @@ def shell(line: str, workspace: Workspace) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("line", "code", "told"), [
-    ("llmops --version >/dev/full", 1, "No space left"), ("llmops --version >&-", 1, "it is closed"),
-    ("llmops model list >&-", 1, "it is closed"), ("llmops --json model list >/dev/full", 1, "No space left"),
-    ("llmops model list 2>&-", 0, ""), ("llmops model list >&- 2>&-", 1, ""), ("llmops model list <&- >&- 2>&-", 1, ""),
-    ("llmops <&-", 2, "needs a terminal"), ("llmops >&-", 2, "needs a terminal"), ("llmops model show nothing >&-", 3, "no model"),
-    ("llmops --json model show nothing >/dev/full", 3, "no model"), ("llmops model list 2>/dev/full", 0, ""),
-])  # fmt: skip
+STREAMS = (
+    ("llmops --version >/dev/full", 1, "No space left"), ("llmops model list >&-", 1, "it is closed"),
+    ("llmops model list <&- >&- 2>&-", 1, ""), ("llmops <&-", 2, "needs a terminal"),
+)  # fmt: skip
+MORE_STREAMS = (
+    ("llmops --version >&-", 1, "it is closed"), ("llmops --json model list >/dev/full", 1, "No space left"),
+    ("llmops model list 2>&-", 0, ""), ("llmops model list >&- 2>&-", 1, ""), ("llmops >&-", 2, "needs a terminal"),
+    ("llmops model show nothing >&-", 3, "no model"), ("llmops --json model show nothing >/dev/full", 3, "no model"),
+    ("llmops model list 2>/dev/full", 0, ""),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"), [*STREAMS, *(pytest.param(*each, marks=pytest.mark.slow) for each in MORE_STREAMS)]
+)
 def test_a_real_process_with_its_streams_closed_or_full(sample: Workspace, line: str, code: int, told: str) -> None:
     done = shell(line, sample)
     assert done.returncode == code

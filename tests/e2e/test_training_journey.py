@@ -50,7 +50,7 @@ def step_of(store: RunStore, name: str) -> int:
 
 def goes_on(store: RunStore, name: str) -> bool:
     before = step_of(store, name)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         if step_of(store, name) > before + 2:
             return store.state(store.get(name)).state == "running"
@@ -60,11 +60,12 @@ def goes_on(store: RunStore, name: str) -> bool:
 
 def stop(store: RunStore, name: str) -> None:
     store.stop(name)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while store.state(store.get(name)).state == "running" and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
     terminal: OpenTerminal, store: RunStore, found_server: FakeModelServer

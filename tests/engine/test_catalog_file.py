@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace import catalog_file
+from llmops_tui.workspace import catalog_file, kept_engines
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
@@ -51,6 +51,7 @@ def count(workspace: Workspace) -> int:
 def test_a_healthy_log_stays_where_memory_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wal = leave_log(tmp_path / "ws", 2, 6_000_000)
     before = wal.read_bytes()
+    kept_engines.close_kept()
     monkeypatch.setitem(catalog_file._CONFIG, "memory_limit", "5MB")
     monkeypatch.setattr(catalog_file, "_MORE_MEMORY", "6MB")
     with pytest.raises(LlmopsError) as refused:
@@ -78,7 +79,7 @@ def test_a_log_without_rights_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     wal = leave_log(tmp_path / "ws", 3)
     attach = catalog_file._attach
 
-    def refuse(connection: duckdb.DuckDBPyConnection, db: Path, memory: str, *, read_only: bool) -> None:
+    def refuse(connection: duckdb.DuckDBPyConnection, db: Path, memory: str, **_how: bool) -> None:
         raise duckdb.IOException(f'IO Error: Failure while replaying WAL file "{db}.wal": No space left on device')
 
     monkeypatch.setattr(catalog_file, "_attach", refuse)

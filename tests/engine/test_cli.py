@@ -280,7 +280,7 @@ def test_a_place_is_named_once_for_a_demo(tmp_path: Path) -> None:
     import pexpect
 
     arguments = ["-m", "llmops_tui", "demo", "--dir", str(tmp_path / "a"), "--workspace", str(tmp_path / "b")]
-    child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60)
+    child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=120)
     child.expect("cannot be combined")
     child.expect(pexpect.EOF)
     child.close()

@@ -28,6 +28,7 @@ from tests.engine.test_guard import free_port
 from tests.waiting import wait_for
 
 
+@pytest.mark.slow
 def test_a_model_is_looked_at_quantized_and_asked(workspace: Workspace, tmp_path: Path) -> None:
     data("model", "add", str(MODEL), "--name", "base", workspace=workspace)
     told = data("model", "estimate", "base", "--context", "512", "--parallel", "2", workspace=workspace)
@@ -97,7 +98,7 @@ def test_serving_lasts_until_it_is_interrupted_and_its_address_is_a_model(
     process, told = start_serving(sample, "--port", str(free_port()), "--parallel", "2")
     key = Path(told["api_key_file"]).read_text().splitlines()[-1]
     base = told["url"].removesuffix("/v1")
-    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
+    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=120) as client:
         assert client.get("/v1/models").json()["data"][0]["id"] == "support-base"
         assert httpx.get(f"{base}/v1/models").status_code == 401
     other = make_workspace(Workspace(tmp_path / "other"))
@@ -112,7 +113,7 @@ def test_serving_lasts_until_it_is_interrupted_and_its_address_is_a_model(
     data("generate", "--model", "support-base", "--prompt", "When are you open?", workspace=sample)
     assert len(ServerSupervisor(sample).running()) == 1
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(120) == 130
     assert ServerSupervisor(sample).running() == []
 
 

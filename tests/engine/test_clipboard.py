@@ -50,3 +50,45 @@ def test_a_local_tool_is_used_where_it_works(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "got").read_text() == "abc"
     tool.write_text("#!/bin/sh\nexit 1\n")
     assert "written to" in clipboard.copy("abc", None, tmp_path / "file")
+
+
+def fake_tmux(folder: Path, script: str) -> None:
+    tool = folder / "tmux"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            "[ $1 = load-buffer ] && cat > {got}; [ $1 = show-options ] && echo external; exit 0",
+            "handed on to the terminal",
+        ),
+        ("[ $1 = load-buffer ] && cat > {got}; [ $1 = show-options ] && echo off; exit 0", "set-clipboard is off"),
+        # Before 3.2 there is no -w.
+        ("[ $1 = load-buffer ] && [ $2 != -w ] && cat > {got} && exit 0; exit 1", "in tmux's buffer"),
+    ],
+)
+def test_inside_tmux_the_text_is_given_to_tmux(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    fake_tmux(tmp_path, script.format(got=tmp_path / "got"))
+    monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    sent: list[str] = []
+    assert message in clipboard.copy("abc", sent.append, tmp_path / "clipboard.txt")
+    assert (tmp_path / "got").read_text() == "abc"
+    assert sent == []
+    assert not (tmp_path / "clipboard.txt").exists()
+
+
+def test_where_tmux_does_not_answer_the_text_is_in_a_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_tmux(tmp_path, "exit 1")
+    monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    sent: list[str] = []
+    message = clipboard.copy("abc", sent.append, tmp_path / "clipboard.txt")
+    assert "may ignore it" in message
+    assert "written to" in message
+    assert sent == [clipboard.osc52("abc", in_tmux=True)]

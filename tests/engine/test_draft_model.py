@@ -118,7 +118,7 @@ def test_a_server_guesses_with_the_draft_it_was_told(sample: Workspace, tmp_path
     handle = supervisor.ensure(model, LoadOptions(threads=1, context=512, draft="support-base"))
     transport = httpx.HTTPTransport(uds=handle.socket)
     headers = {"Authorization": f"Bearer {handle.key}"}
-    with httpx.Client(transport=transport, base_url="http://model", headers=headers, timeout=60) as client:
+    with httpx.Client(transport=transport, base_url="http://model", headers=headers, timeout=120) as client:
         body = {
             "model": "support-base",
             "messages": [{"role": "user", "content": "When are you open?"}],

@@ -392,7 +392,7 @@ def test_a_failure_is_told_to_all_whose_texts_it_was(
     begun = threading.Event()
 
     def fail(*_pieces: Any, **_how: Any) -> None:
-        begun.wait(30)
+        begun.wait(120)
         raise error
 
     monkeypatch.setattr(setup.queue._embedder, "evaluate", fail)

@@ -54,7 +54,7 @@ def client_of(handle: ServerHandle) -> httpx.Client:
     return httpx.Client(
         transport=httpx.HTTPTransport(uds=handle.socket),
         base_url="http://localhost",
-        timeout=60,
+        timeout=120,
         headers={"Authorization": f"Bearer {handle.key}"},
     )
 
@@ -492,6 +492,7 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> N
     assert ended == counts[200]
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sample: Workspace) -> None:
     import os
     import signal
@@ -503,7 +504,7 @@ def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sam
         async with httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=handle.socket),
             base_url="http://localhost",
-            timeout=60,
+            timeout=120,
             headers={"Authorization": f"Bearer {handle.key}"},
         ) as client:
             os.kill((await client.get("/health")).json()["engine_pid"], signal.SIGSTOP)

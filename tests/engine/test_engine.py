@@ -24,7 +24,7 @@ def greedy(bench: Bench, prompt: str | list[int], **parameters: object) -> str:
 PRECISIONS = {"fast": {"flash_attn": True}, "exact": {"type_k": 0, "type_v": 0}}
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [24, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_greedy_text_equals_that_of_the_library_and_batches_agree_with_it(precision: str, count: int) -> None:
     import llama_cpp
@@ -39,7 +39,7 @@ def test_greedy_text_equals_that_of_the_library_and_batches_agree_with_it(precis
     answers = wide.run()
     same = sum(answers[n].text == e for n, e in zip(names, expected, strict=True))
     # A batch adds its products in another order; a near tie may then fall the other way.
-    assert same / len(prompts) >= 0.99
+    assert same >= len(prompts) - max(1, len(prompts) // 100)
 
 
 def test_text_does_not_depend_on_what_was_generated_before(bench: Bench) -> None:

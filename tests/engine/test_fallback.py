@@ -103,10 +103,10 @@ async def launched(tmp_path: Path, **options: Any) -> Launched:
 @pytest.mark.parametrize(
     ("part", "how", "rung", "said"),
     [
-        ("nothing", "memory", "full", ""),
+        pytest.param("nothing", "memory", "full", "", marks=pytest.mark.slow),
         ("extra buffers", "memory", "no-extra-buffers", "SIGSEGV"),
-        ("flash attention", "4", "no-flash-attention", "SIGILL"),
-        ("gpu", "assert", "no-gpu", "GGML_ASSERT(kernels)"),
+        pytest.param("flash attention", "4", "no-flash-attention", "SIGILL", marks=pytest.mark.slow),
+        pytest.param("gpu", "assert", "no-gpu", "GGML_ASSERT(kernels)", marks=pytest.mark.slow),
         ("gpu,flash attention", "assert", "plain", "GGML_ASSERT(kernels)"),
     ],
 )
@@ -324,7 +324,7 @@ async def test_an_engine_that_is_dead_is_started_again_without_being_asked(tmp_p
     )
     try:
         await engine.start()
-        for _ in range(5):
+        for _ in range(2):
             before = engine.pid
             assert before is not None
             os.kill(before, signal.SIGSEGV)

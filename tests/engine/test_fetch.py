@@ -294,6 +294,7 @@ def _unlocked(staging: Path) -> bool:
     return descriptor is not None
 
 
+@pytest.mark.slow
 def test_a_command_whose_job_outlived_the_one_before_follows_it(there: FakeHub, workspace: Workspace) -> None:
     data = there.repos[NAME].files["small-Q4_K_M.gguf"]
     there.hold_after = 1_000_000 // 16_384 * 16_384
@@ -311,7 +312,7 @@ def test_a_command_whose_job_outlived_the_one_before_follows_it(there: FakeHub, 
     first = subprocess.Popen([*command, "--yes"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(there.held.is_set)
     first.kill()
-    first.wait(20)
+    first.wait(120)
     (job,) = JobLauncher(workspace).store.all()
     assert Llmops(workspace).run("model", "get", f"hf:{NAME}:Q4_K_M", "--detach")["job"] == job.id
     # Nobody is asked again, and nothing is fetched twice.
@@ -362,7 +363,7 @@ def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub,
     assert error["code"] == "being_fetched"
     assert "another job downloads this as 'small-Q4_K_M'" in error["message"]
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(120) == 130
     process.communicate()
     store = JobLauncher(workspace).store
     there.released.set()
@@ -392,6 +393,7 @@ fetch.get(context, **json.loads(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_registration_loses_nothing(there: FakeHub, workspace: Workspace) -> None:
     from llmops_tui.maintenance.gc import plan as plan_gc
     from llmops_tui.settings import Settings

@@ -42,7 +42,7 @@ HOSTILE = {
 
 
 def readers() -> dict[str, Callable[[Path], Any]]:
-    from llmops_tui.evaluation.promptfoo import read_promptfoo
+    from llmops_tui.evaluation.promptfoo.reader import read_promptfoo
     from llmops_tui.evaluation.suite_file import read_suite
     from llmops_tui.monitoring.rules import parse_rules
     from llmops_tui.prompts.prompt_files import parse

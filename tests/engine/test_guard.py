@@ -246,7 +246,7 @@ async def test_a_body_in_chunks_is_measured_as_it_comes(served: tuple[ServerHand
 
 def post_at_once(port: int, path: str, size: int, **headers: str) -> tuple[int, dict[str, Any]]:
     """Send a whole body before anything is read, as Python's own client does."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     given = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"} | headers
     connection.request("POST", path, b" " * size, given)
     answer = connection.getresponse()
@@ -278,7 +278,7 @@ def test_a_client_that_sends_on_sees_the_refusal_and_no_reset_connection(
 
 
 def test_a_body_in_chunks_that_is_too_large_sees_its_refusal(served: tuple[ServerHandle, int]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", served[1], timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", served[1], timeout=120)
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     connection.request("POST", "/v1/completions", (b" " * 65536 for _ in range(100)), headers, encode_chunked=True)
     assert connection.getresponse().status == 413

@@ -15,7 +15,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces import feedback
 from llmops_tui.traces.store import TraceStore
-from llmops_tui.workspace import catalog_file
+from llmops_tui.workspace import catalog_file, kept_engines
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -163,9 +163,11 @@ def test_how_far_the_event_log_was_read_never_goes_back(catalog: Catalog, event_
     assert count_requests(catalog) == 0
 
 
+@pytest.mark.slow
 def test_large_events_need_no_more_memory_than_small_ones(
     workspace: Workspace, catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept_engines.close_kept()
     monkeypatch.setitem(catalog_file._CONFIG, "memory_limit", "100MB")
     event_log.append_many([("request", f"run_{n:03}", request_body("x" * 600_000)) for n in range(100)])
     assert ingest(catalog, event_log) == 100
@@ -180,6 +182,7 @@ def test_an_event_too_large_for_memory_keeps_no_others_waiting(
     event_log.append("request", "run_huge", request_body("x" * 6_000_000))
     event_log.append("request", "run_b", request_body())
     catalog.read(lambda _connection: None)
+    kept_engines.close_kept()
     monkeypatch.setitem(catalog_file._CONFIG, "memory_limit", "8MB")
     assert ingest(catalog, event_log) == 3
     assert select(catalog, "SELECT id FROM requests ORDER BY 1") == [("run_a",), ("run_b",)]

@@ -196,6 +196,7 @@ def other(shop: Path, model_file: Path, *stop: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_processes_that_fetch_at_once_do_not_hurt_each_other(shop: Path, model_file: Path, data: bytes) -> None:
     several = [other(shop, model_file) for _ in range(3)]
     assert {process.communicate(timeout=110)[0].splitlines()[-1] for process in several} == {str(cached(REAL_MODEL))}

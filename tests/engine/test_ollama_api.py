@@ -40,7 +40,7 @@ def ask(served: Scripted, path: str, **body: Any) -> list[dict[str, Any]]:
     """The objects of an answer, one where it does not stream."""
     given = {"model": f"{served.model}:latest"} | body
     headers = {"Authorization": f"Bearer {served.key}"}
-    with httpx.stream("POST", served.root + path, json=given, headers=headers, timeout=60) as answer:
+    with httpx.stream("POST", served.root + path, json=given, headers=headers, timeout=120) as answer:
         lines = answer.read().decode().splitlines()
         assert answer.status_code == 200, lines
         kind = answer.headers["content-type"].partition(";")[0]
@@ -147,7 +147,7 @@ def test_leaving_ends_the_work_and_a_failure_ends_the_stream_with_its_reason(ser
     served.say(Say("one two three four five", still_after=2))
     headers = {"Authorization": f"Bearer {served.key}"}
     body = {"model": served.model, "messages": HI}
-    with httpx.stream("POST", served.root + CHAT, json=body, headers=headers, timeout=60) as answer:
+    with httpx.stream("POST", served.root + CHAT, json=body, headers=headers, timeout=120) as answer:
         assert json.loads(next(answer.iter_lines()))["message"]["content"]
     wait_for(served.left.is_set)
     served.say()

@@ -31,6 +31,13 @@ def test_changed_text_is_a_new_version_and_the_same_text_the_same_one(store: Pro
     assert (branch.number, branch.parent) == (3, 1)
 
 
+def test_a_prompt_without_text_makes_no_version(store: PromptStore) -> None:
+    with pytest.raises(InputRefusedError, match="p has no text"):
+        store.save("p", template=" \n", system="")
+    assert store.summaries() == []
+    assert store.save("p", template="", system="s")[1]
+
+
 def test_versions_carry_their_lineage(store: PromptStore, catalog: Catalog) -> None:
     first, _ = store.save("p", template="a")
     store.save("p", template="b")

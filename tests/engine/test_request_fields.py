@@ -301,6 +301,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (RESPONSES, {"tools": [function_tool("f"), {"type": "web_search"}]}, "tools[1].type", "searched"),
     (RESPONSES, {"tools": [{"type": "web_search_2025_08_26"}]}, "tools[0].type", "searched"),
     (RESPONSES, {"tools": [{"type": "local_shell"}]}, "tools[0].type", "as a function"),
+    (RESPONSES, {"tools": [{"type": "namespace", "name": "n", "tools": []}]}, "tools[0].type", "below [agents]"),
     (RESPONSES, {"tools": [{"type": "custom", "name": "f"}]}, "tools[0].type", "as a function"),
     (RESPONSES, {"tools": [{"type": "mcp", "server_url": "x"}]}, "tools[0].type", "in the client"),
     (RESPONSES, {"tools": [function_tool("f", paramters={})]}, "tools[0].paramters", "Did you mean parameters?"),
@@ -322,7 +323,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (RESPONSES, {"include": ["message.output_text.logprobs"]}, "include", "beside the answer"),
     (RESPONSES, {"top_logprobs": 2}, "top_logprobs", "/v1/chat/completions"),
     (RESPONSES, {"truncation": "some"}, "truncation", "disabled"),
-    (RESPONSES, {"reasoning": {"summary": "auto"}}, "reasoning.summary", "summarized"),
+    (RESPONSES, {"reasoning": {"summary": "concise"}}, "reasoning.summary", "summarized"),
     (RESPONSES, {"reasoning": {"effort": "huge"}}, "reasoning.effort", "high"),
     (RESPONSES, {"text": {"verbosity": "high"}}, "text.verbosity", "instructions"),
     (RESPONSES, {"text": {"format": {"type": "json_schema"}}}, "text.format.schema", "json_schema"),
@@ -444,9 +445,9 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     TEXT: CALLER | {"n": 1, "best_of": 1, "suffix": "", "echo": False, "logprobs": None, "frequency_penalty": 0, "stop": [],
                     "logit_bias": {}, "stream_options": None},
     RESPONSES: CALLER | {
-        "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "max_tool_calls": 3, "truncation": "disabled",
+        "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "max_tool_calls": 3, "client_metadata": {"session": "x"}, "truncation": "disabled",
         "include": ["reasoning.encrypted_content"], "background": False, "previous_response_id": None, "top_logprobs": 0,
-        "reasoning": {"effort": "medium", "summary": None}, "text": {"format": {"type": "text"}, "verbosity": "medium"},
+        "reasoning": {"effort": "medium", "summary": "auto"}, "text": {"format": {"type": "text"}, "verbosity": "medium"},
         "stream_options": {"include_obfuscation": False}, "temperature": 1,
     },
     MESSAGES: {

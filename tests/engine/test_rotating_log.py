@@ -27,7 +27,7 @@ print("the end", flush=True)
 
 def printed(path: Path, script: str) -> None:
     with path.open("ab") as file:
-        subprocess.run([sys.executable, "-c", script], stdout=file, stderr=file, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", script], stdout=file, stderr=file, check=True, timeout=120)
 
 
 def test_what_is_printed_goes_on_in_a_new_file_and_the_last_two_are_kept(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_why_a_process_died_is_read_across_the_two_files_of_its_log(before: bool
     path.write_text("GGML_ASSERT(old) failed\n" * 300)
     start = log_size(path)
     with path.open("ab") as file:
-        done = subprocess.run([sys.executable, "-c", DIE.format(before=before)], stderr=file, check=False, timeout=60)
+        done = subprocess.run([sys.executable, "-c", DIE.format(before=before)], stderr=file, check=False, timeout=120)
     assert log_size(path) < start
     cause = why_it_died(done.returncode, path, start, None)
     assert "CUDA error: out of memory" in cause
@@ -84,5 +84,5 @@ def test_why_a_process_died_is_read_across_the_two_files_of_its_log(before: bool
 
 def test_a_pipe_is_left_alone() -> None:
     script = "from llmops_tui.rotating_log import RotatingLog\nwith RotatingLog(most=1) as log:\n    print('x' * 100)\n    print(log.inspect())"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.splitlines() == ["x" * 100, "False"]

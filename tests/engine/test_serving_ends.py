@@ -70,13 +70,16 @@ def foreground(sample: Workspace, supervisor: ServerSupervisor) -> Iterator[tupl
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_a_server_in_the_foreground_ends_with_its_command(
     number: signal.Signals, foreground: tuple[subprocess.Popen[str], ServerHandle]
 ) -> None:
     process, handle = foreground
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=120)
     assert process.returncode == 130, rest
     assert "support-base is unloaded" in rest
     assert "Traceback" not in rest
@@ -150,6 +153,7 @@ def test_a_hangup_that_is_to_be_ignored_is_ignored(sample: Workspace) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow
 def test_a_detached_server_that_was_lost_sight_of_is_told_and_not_doubled(
     sample: Workspace,
     supervisor: ServerSupervisor,

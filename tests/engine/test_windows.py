@@ -40,7 +40,9 @@ def prompt(seed: int, length: int) -> list[int]:
 
 
 @pytest.mark.parametrize("turns", [9, pytest.param(14, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("swa_full", "precision"), [(False, "exact"), (True, "exact"), (False, "fast")])
+@pytest.mark.parametrize(
+    ("swa_full", "precision"), [(False, "exact"), pytest.param(True, "exact", marks=pytest.mark.slow), (False, "fast")]
+)
 @pytest.mark.parametrize("family", WINDOWED)
 def test_an_answer_after_an_edit_is_that_of_the_text_evaluated_anew(
     tmp_path: Path, family: str, swa_full: bool, precision: str, turns: int

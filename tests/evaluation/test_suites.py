@@ -1,4 +1,4 @@
-"""Suites are read, refused with reasons, made into cases, varied; promptfoo's configurations too."""
+"""Suites are read, refused with reasons, made into cases, varied."""
 
 from __future__ import annotations
 
@@ -158,57 +158,6 @@ def test_versions_of_a_suite(sample: Workspace) -> None:
     store.save_suite(check_suite({"cases": "triage-test", "metrics": ["exact"]}, "rows"))
     with pytest.raises(InputRefusedError, match="takes its cases from triage-test@1"):
         store.add_case("rows", "p", {}, "x")
-
-
-CONFIG = """
-description: demo
-prompts: [file://a.txt, "Say {{x}}"]
-providers: [{id: "openai:chat:local", config: {temperature: 0, max_tokens: 16}}]
-defaultTest: {assert: [{type: latency, threshold: 5000}]}
-tests:
-  - vars: {x: hi}
-    assert:
-      - {type: icontains, value: hello}
-      - {type: icontains, value: there}
-      - {type: not-contains, value: "As an AI"}
-      - {type: equals, value: "Hello there"}
-      - {type: assert-set, assert: [{type: starts-with, value: He}, {type: contains-any, value: [a, o]}]}
-"""
-
-
-def test_promptfoos_configuration_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("Greet: {{ x }}\n---\nHail {{x}}")
-    path = tmp_path / "promptfooconfig.yaml"
-    path.write_text(CONFIG)
-    suite = read_suite(path)
-    assert suite.parameter_sets() == [{"temperature": 0, "max_tokens": 16}]
-    cases = build_cases(suite, None).cases  # type: ignore[arg-type]
-    assert [c.messages[0]["content"] for c in cases] == ["Greet: hi", "Hail hi", "Say hi"]
-    assert {c.group for c in cases} == {"test 0"}
-    names = [make_metric(entry).called for entry in cases[0].metrics]
-    assert names == ["icontains", "icontains 2", "not-contains", "equals", "starts-with", "contains-any"]
-    from llmops_tui.evaluation.metrics.base import Answer
-
-    values = [make_metric(e).score(cases[0], Answer(text="Hello there")).value for e in cases[0].metrics]
-    assert values == [1, 1, 1, 1, 1, 1]
-
-
-@pytest.mark.parametrize(("assertion", "says"), [
-    ("{type: javascript, value: 'output.length'}", "it runs code"), ("{type: moderation}", "not supported"),
-    ("{type: llm-rubric, value: polite}", "Name a judge"),
-])  # fmt: skip
-def test_what_promptfoo_can_and_we_cannot_is_refused_by_name(tmp_path: Path, assertion: str, says: str) -> None:
-    path = tmp_path / "promptfooconfig.yaml"
-    path.write_text(f"prompts: ['{{{{x}}}}']\ntests:\n  - vars: {{x: a}}\n    assert: [{assertion}]\n")
-    with pytest.raises(InputRefusedError) as refused:
-        read_suite(path)
-    assert says in f"{refused.value.message} {refused.value.hint}"
-    path.write_text("prompts: ['{% for a in x %}{{ a }}{% endfor %}']\ntests: [{vars: {x: a}}]\n")
-    with pytest.raises(InputRefusedError, match="template statements"):
-        read_suite(path)
-    path.write_text("prompts: ['file://p.py']\ntests: [{vars: {x: a}}]\n")
-    with pytest.raises(InputRefusedError, match="not code"):
-        read_suite(path)
 
 
 def test_a_metric_of_a_package_that_is_not_there_is_refused_and_never_loaded(sample: Workspace) -> None:

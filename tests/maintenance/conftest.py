@@ -19,7 +19,7 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import trust
 
 pytest.register_assert_rewrite(
-    *(f"tests.maintenance.kills.{name}" for name in ("records", "watching", "work", "keeping"))
+    *(f"tests.maintenance.kills.{name}" for name in ("records", "monitoring", "work", "maintenance"))
 )
 
 

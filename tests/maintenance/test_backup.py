@@ -68,7 +68,7 @@ def test_a_backup_taken_while_others_write_is_consistent(lived: Workspace, tmp_p
     finally:
         stop.touch()
         for writer in writers:
-            writer.join(30)
+            writer.join(120)
     other = Workspace(tmp_path / "other" / "ws")
     assert restore(tmp_path / "b.tar", other) is None
     # Hashes are those of the manifest; the check is clean; what was there before the backup is there, and none twice.
@@ -333,6 +333,7 @@ def kill_collections(lived: Workspace, tmp_path: Path, times: int) -> None:
     assert json.loads(json.dumps([r.as_dict() for r in plan(lived, Settings())])) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_killed_backup_leaves_the_old_one_or_the_new_one(lived: Workspace, tmp_path: Path) -> None:
     kill_backups(lived, tmp_path, 3)
@@ -343,6 +344,7 @@ def test_a_killed_restore_leaves_the_old_workspace_or_the_new_one(lived: Workspa
     kill_restores(lived, tmp_path, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_killed_gc_takes_nothing_that_is_needed(lived: Workspace, tmp_path: Path) -> None:
     kill_collections(lived, tmp_path, 3)

@@ -42,9 +42,24 @@ def theirs(lived: Workspace) -> Iterator[Workspace]:
         yield Workspace(root)
 
 
+@pytest.fixture(scope="module")
+def root_commands() -> Iterator[ForkedCommands]:
+    commands = ForkedCommands()
+    yield commands
+    commands.close()
+
+
+@pytest.fixture(scope="module")
+def powerless_commands() -> Iterator[ForkedCommands]:
+    """Those of root without its rights."""
+    commands = ForkedCommands(NO_RIGHTS)
+    yield commands
+    commands.close()
+
+
 def look_at(workspace: Workspace, commands: ForkedCommands, *arguments: str) -> tuple[int | None, str]:
     given = [one.replace("{out}", str(workspace.root.parent / "b.tar")) for one in arguments]
-    done = commands.run("--workspace", str(workspace.root), *given)
+    done = commands.run("--workspace", str(workspace.root), *given, environment=os.environ)
     assert "internal error:" not in done.errors + done.output, (arguments, done.errors)
     assert "Traceback" not in done.errors, (arguments, done.errors)
     if done.code and arguments[0] not in {"check", "doctor"}:
@@ -52,8 +67,8 @@ def look_at(workspace: Workspace, commands: ForkedCommands, *arguments: str) -> 
     return done.code, done.errors
 
 
-def test_root_looks_and_leaves_nothing(theirs: Workspace) -> None:
-    commands = ForkedCommands()
+def test_root_looks_and_leaves_nothing(theirs: Workspace, root_commands: ForkedCommands) -> None:
+    commands = root_commands
     before = contents(theirs.root)
     assert "belongs to another user" in untrusted_reason(theirs)
     for arguments in LOOKS:
@@ -69,15 +84,14 @@ def test_root_looks_and_leaves_nothing(theirs: Workspace) -> None:
     (theirs.root / "api-key").unlink(missing_ok=True)
     trust(theirs)
     assert look_at(theirs, commands, *CHANGES[0])[0] == 0
-    commands.close()
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="root reads everything, and nothing gives that right away")
-@pytest.mark.parametrize("mode", [0o755, 0o777, 0o700])
-def test_a_third_user_is_told_what_is_closed(theirs: Workspace, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o755, *(pytest.param(mode, marks=pytest.mark.slow) for mode in (0o777, 0o700))])
+def test_a_third_user_is_told_what_is_closed(theirs: Workspace, mode: int, powerless_commands: ForkedCommands) -> None:
     """Root without its rights is to the kernel one who is neither the owner nor of its group."""
     theirs.root.chmod(mode)
-    commands = ForkedCommands(NO_RIGHTS)
+    commands = powerless_commands
     before = contents(theirs.root)
     for arguments in (*LOOKS, *CHANGES):
         code, told = look_at(theirs, commands, *arguments)
@@ -86,4 +100,3 @@ def test_a_third_user_is_told_what_is_closed(theirs: Workspace, mode: int) -> No
             assert str(theirs.root) in told
             assert "Permission denied" in told
     assert contents(theirs.root) == before
-    commands.close()

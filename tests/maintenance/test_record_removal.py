@@ -74,6 +74,7 @@ def test_what_is_deleted_is_in_no_byte(lived: Workspace) -> None:
     assert check(lived).errors == []
 
 
+@pytest.mark.slow
 def test_erasing_again_and_again_is_no_damage(lived: Workspace) -> None:
     ask(lived, 40)
     record_checksums(lived)

@@ -155,6 +155,7 @@ def test_a_clock_that_was_ahead_costs_no_backup(lived: Workspace, folder: Path) 
     assert is_due(lived, wanted, made.path.stat().st_mtime - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_an_earlier_one_that_cannot_be_read_stops_no_series(lived: Workspace, folder: Path) -> None:
     first = backup_into(lived, folder, incremental=True)

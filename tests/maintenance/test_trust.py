@@ -189,7 +189,14 @@ def link_server(root: Path, victim: Path) -> None:
     (root / "runs" / "servers" / "support-base.held").symlink_to(victim)
 
 
-@pytest.mark.parametrize("plant", [link_folder, link_event_log, link_lock, link_log, link_server])
+@pytest.mark.parametrize(
+    "plant",
+    [
+        link_folder,
+        link_log,
+        *(pytest.param(link, marks=pytest.mark.slow) for link in (link_event_log, link_lock, link_server)),
+    ],
+)
 def test_links_of_a_foreign_workspace_lead_nowhere(
     foreign: Workspace, tmp_path: Path, plant: Callable[[Path, Path], None]
 ) -> None:

@@ -109,7 +109,7 @@ def test_rules_that_two_approve_at_once_are_both_approved(tmp_path: Path, monkey
     rules.approve_rules(paths[0])
     monkeypatch.setattr(approved_digests, "_words", meanwhile)
     rules.approve_rules(paths[0])
-    assert began[0].wait(60) == 0
+    assert began[0].wait(120) == 0
     assert all(rules.may_run(path) for path in paths)
 
 

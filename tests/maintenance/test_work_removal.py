@@ -262,7 +262,7 @@ print(steps[0])
 """
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize("step", [1, 3, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 4))])
 def test_a_removal_that_is_killed_is_ended_by_the_next(sample: Workspace, step: int) -> None:
     run, other = trained(sample), trained(sample)
     killed = subprocess.run([sys.executable, "-c", KILLED, str(sample.root), run.name, str(step)], check=False)

@@ -53,6 +53,7 @@ def test_escape_sequences_of_a_server_are_not_printed(workspace: Workspace) -> N
     [
         (("--mcp", "bare"), "--approve-tools makes all calls without asking"),
         (("--approve-tools",), "needs --mcp"),
+        (("--tool-choice", "required"), "needs --mcp"),
     ],
 )
 def test_calls_are_approved_by_somebody(sample: Workspace, arguments: tuple[str, ...], told: str) -> None:

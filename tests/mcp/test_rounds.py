@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -240,15 +241,35 @@ def test_only_tools_that_are_on_and_as_they_were_are_offered(workspace: Workspac
 async def test_a_toolbox_of_real_servers(workspace: Workspace) -> None:
     server = added(workspace, "bare")
     with pytest.raises(InputRefusedError, match="none is switched on"):
-        async with Toolbox(workspace, [server]):
+        async with Toolbox([server], partial(ToolConnection, workspace)):
             pass
     async with ToolConnection(workspace, server) as connected:
         digest = connected.tools[0]["digest"]
     server = switch_tools(workspace, "bare", {"echo": digest})
-    async with Toolbox(workspace, [server]) as toolbox:
+    async with Toolbox([server], partial(ToolConnection, workspace)) as toolbox:
         (tool,) = toolbox.tools
         assert tool.as_request()["function"]["description"] == "Say it again."
         assert (await toolbox.call(tool, {"text": "ha"})).text == "haha"
+
+
+async def test_the_first_answer_can_be_made_a_call() -> None:
+    async def approve(_: CallStep) -> Decision:
+        return Decision.ONCE
+
+    tools = FakeTools("weather", "home__time")
+    tools.tools[1] = OfferedTool("home__time", "home", record("time"))
+    named: Any = {"type": "function", "function": {"name": "home__time"}}
+    for first, wanted in (("auto", None), ("required", "required"), ("home__time", named), ("time", named)):
+        rounds = ToolRounds(tools, approve, first)
+        assert rounds.as_request().get("tool_choice") == wanted
+        assert len(rounds.as_request()["tools"]) == 2
+        made: Any = [call("weather", {})["tool_calls"][0]]
+        assert [step.state async for step in rounds.answer(made)][-1] == "done"
+        # What follows is the model's own choice.
+        assert "tool_choice" not in rounds.as_request()
+    with pytest.raises(InputRefusedError, match="no tool 'rain' is offered") as no:
+        ToolRounds(tools, approve, "rain").as_request()
+    assert no.value.hint == "There are: weather, home__time."
 
 
 def test_a_tool_that_a_server_refuses_is_named_with_its_server() -> None:

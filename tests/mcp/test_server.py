@@ -266,7 +266,7 @@ def lines_of(workspace: Workspace, messages: list[dict[str, Any] | str], answers
     process.stdin.close()
     # It ends by itself with its input, and has written nothing else.
     assert process.stdout.read() == b""
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     process.stdout.close()
     assert process.stderr is not None
     process.stderr.close()
@@ -391,7 +391,7 @@ def test_a_query_ends_with_the_input(shared: Workspace) -> None:
     process.stdin.flush()
     wait_for(lambda: bool(queries_of(shared)))
     # The end of the input; without it the query is only ended after its 60 seconds.
-    process.communicate(timeout=45)
+    process.communicate(timeout=120)
     assert process.returncode == 0
     assert not queries_of(shared)
 
@@ -426,7 +426,7 @@ def test_a_reader_that_does_not_end_is_left_with_the_input(shared: Workspace) ->
         process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
     process.stdin.flush()
     assert process.stderr.readline() == b"stuck\n"
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 

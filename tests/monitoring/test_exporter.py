@@ -197,7 +197,7 @@ def test_the_address_asks_for_a_key_and_answers_prometheus(workspace: Workspace)
         assert rebound.status_code == 403
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(120) == 0
 
 
 def test_the_address_is_encrypted_where_a_certificate_is_given(workspace: Workspace, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_the_address_is_encrypted_where_a_certificate_is_given(workspace: Worksp
             httpx.get(told["url"].replace("https", "http"))
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(120) == 0
 
 
 def test_the_command_line_tells_a_moment_and_its_rules(workspace: Workspace, tmp_path: Path) -> None:

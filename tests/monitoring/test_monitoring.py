@@ -14,8 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_tui.cli.monitor import text_of
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware.gpu_sampler import GpuSampler
+from llmops_tui.hardware.gpus import GpuView
+from llmops_tui.hardware.host import HostLoad
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.hardware.processes import Ours
 from llmops_tui.jobs.process import ProcessIdentity, identify
@@ -25,8 +28,8 @@ from llmops_tui.monitoring.energy import energy_between
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.in_progress import ours
-from llmops_tui.monitoring.latency import Latencies, Minute
-from llmops_tui.monitoring.recorder import Recorder
+from llmops_tui.monitoring.latency import Latencies, Latency, Minute
+from llmops_tui.monitoring.recorder import Moment, Recorder
 from llmops_tui.monitoring.replay import replay
 from llmops_tui.monitoring.resolutions import RESOLUTIONS
 from llmops_tui.monitoring.rules import DEFAULT_RULES, Rule, dump_rules, parse_rules, save_rules
@@ -34,7 +37,7 @@ from llmops_tui.monitoring.series import of_latencies
 from llmops_tui.monitoring.sketch import ACCURACY, LatencySketch
 from llmops_tui.workspace.event_log import EventLog, Timing
 from llmops_tui.workspace.layout import Workspace
-from tests.fakes import FakeClock, FakeNvml
+from tests.fakes import FakeClock, FakeNvml, hostile_strings
 from tests.waiting import wait_for
 
 NOON = 1_795_262_400.0
@@ -521,3 +524,20 @@ def test_a_server_is_its_process_only_where_number_and_start_agree() -> None:
     assert there.pid not in ours((EngineLoad("m", ProcessIdentity(there.pid, there.started + 1)),), ())
     told = EngineLoad("m", there, ProcessIdentity(7, 1.0)).as_dict()
     assert (told["pid"], told["engine_pid"]) == (there.pid, 7)
+
+
+def test_names_in_a_printed_sample_are_text_of_one_line() -> None:
+    """Models are named by clients' requests, rules by whoever made the workspace, and the sample may go into any pipe."""
+    for name in (*hostile_strings(), "two\nlines"):
+        alert = Alert(Rule(name="r", series="host.cpu", above=1.0), name, 0.0, 2.0)
+        moment = Moment(
+            0.0,
+            HostLoad(1.0, 1, 2),
+            GpuView(state="none", cause=name),
+            (EngineLoad(name, identify(os.getpid()) or ProcessIdentity(1, 1.0)),),
+            (Latency(name, 15, 1, 0, 1, {"first": LatencySketch()}),),
+            alerts=(alert,),
+        )
+        text = text_of(moment)
+        assert text.count("\n") == 4
+        assert text.replace("\n", "").isprintable(), repr(text)

@@ -153,7 +153,7 @@ class FakeServers:
     def _load(self, model: Model) -> ServerHandle:
         self.loads.append(model.name)
         if model.name in self.gates:
-            assert self.gates[model.name].wait(30)
+            assert self.gates[model.name].wait(120)
         if model.name in self.errors:
             raise self.errors[model.name]
         self._count += 1
@@ -205,7 +205,7 @@ class Running:
         self.url = url
         self.servers = servers
         self.pool = pool
-        self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
+        self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=120)
 
     async def ask(self, model: str | None, path: str = "/v1/chat/completions", **more: Any) -> httpx.Response:
         body = ({} if model is None else {"model": model}) | more

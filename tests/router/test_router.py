@@ -117,7 +117,7 @@ async def test_pieces_pass_as_they_come_and_a_client_that_leaves_ends_the_work(
                 assert await anext(pieces) == event(text)
             assert answer.headers["content-type"] == "text/event-stream"
             assert router.pool.counts()["one"][0] == 1
-        await asyncio.wait_for(router.server("one").left.wait(), 60)
+        await asyncio.wait_for(router.server("one").left.wait(), 120)
         await until(lambda: router.pool.counts()["one"][0] == 0)
 
 

@@ -66,9 +66,13 @@ def _draw_later(screen: Screen[Any]) -> None:
     screen.app._update_mouse_over(screen)
 
 
+# While it stands, nothing is drawn: the first frame of an app whose test goes to another screen at once is nobody's.
+_unseen: list[Pilot[int]] = []
+
+
 async def _pause_and_draw(pilot: Pilot[int], delay: float | None = None) -> None:
     await _pause(pilot, delay)
-    if pilot.app.screen._compositor._dirty_regions:
+    if pilot not in _unseen and pilot.app.screen._compositor._dirty_regions:
         _draw(pilot.app.screen)
 
 
@@ -92,6 +96,8 @@ def server(sample: Workspace) -> Iterator[FakeModelServer]:
 
 
 # Workers that wait for the answer to a dialog.
+# Of a twentieth of a second each, so that a test in which something never ends says what, before its own time is over.
+_MOST_ROUNDS = 3000
 _asking: set[Worker[Any]] = set()
 
 
@@ -102,6 +108,11 @@ async def _ask(app: LlmopsApp, dialog: Any) -> Any:
         return await LlmopsApp.ask(app, dialog)
     finally:
         _asking.discard(worker)
+
+
+def note_asking(app: LlmopsApp) -> None:
+    """Have :func:`settle` know which workers of the app wait for the answer to a dialog."""
+    app.ask = partial(_ask, app)  # type: ignore[method-assign]
 
 
 class FakeServices(Services):
@@ -130,14 +141,16 @@ def open_app(sample: Workspace, server: FakeModelServer) -> OpenApp:
         services.fake = server
         services.servers.find = lambda _name: None  # type: ignore[method-assign]
         app = LlmopsApp(sample, theme=services.settings.theme, profile=PROFILE, services=services, **options)  # type: ignore[arg-type]
-        app.ask = partial(_ask, app)  # type: ignore[method-assign]
+        note_asking(app)
         async with app.run_test(size=size, notifications=True) as pilot:
             if typed_early:
                 await pilot.pause()
                 app.screen.query_one("#user", TextArea).insert(typed_early)
             await pilot.press(*pressed_early)
+            _unseen.append(pilot)
             await until(pilot, lambda: bool(app.screen.state.versions))  # type: ignore[attr-defined]
             await settle(pilot)
+            _unseen.remove(pilot)
             yield pilot
         services.close()
 
@@ -149,27 +162,29 @@ async def settle(pilot: Pilot[int]) -> None:
 
     A worker that waits for the answer to a dialog is not at work.
     """
-    while True:
+    for _ in range(_MOST_ROUNDS):
         await pilot.pause()
         working = [
             w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running and w not in _asking
         ]
         if not working:
-            break
+            return
         await asyncio.wait([w._task for w in working if w._task is not None], timeout=0.05)
         for worker in working:
             if worker.state == WorkerState.ERROR and worker.error is not None:
                 raise worker.error
+    raise AssertionError(f"still at work: {[(worker.group, worker.description) for worker in working]}")
 
 
 async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
     """Let the app go on until something holds."""
-    for _ in range(3000):
+    for asked in range(3000):
         if condition():
             # A dialog that was just opened is not composed yet.
             await pilot.pause()
             return
-        await pilot.pause(0.01)
+        # What comes soon is drawn once, when it is there.
+        await (_pause(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
     raise AssertionError("it never happened")
 
 

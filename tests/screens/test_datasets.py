@@ -232,6 +232,7 @@ async def test_an_operation_from_the_menu(open_app: OpenApp) -> None:
         assert "cannot be read" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_a_menu_that_is_left_does_not_replace_what_is_at_work(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +352,7 @@ async def test_an_empty_workspace_says_what_to_do(open_app: OpenApp, sample: Wor
                 await pilot.press("escape")
 
 
+@pytest.mark.slow
 async def test_nothing_stays_of_datasets_that_are_gone(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
@@ -368,6 +370,7 @@ async def test_nothing_stays_of_datasets_that_are_gone(open_app: OpenApp, sample
         assert screen.copy_choices() == []
 
 
+@pytest.mark.slow
 async def test_hostile_texts_stay_in_their_cells(open_app: OpenApp, sample: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "hostile.jsonl"
     lines = [
@@ -391,7 +394,7 @@ async def test_hostile_texts_stay_in_their_cells(open_app: OpenApp, sample: Work
                 assert not any(ord(c) < 32 or c == "\x7f" for segment in strip for c in segment.text), shape
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 50), (60, 16)])
+@pytest.mark.parametrize("size", [(60, 16), (200, 50), pytest.param((80, 24), marks=pytest.mark.slow)])
 async def test_it_fits_every_terminal(open_app: OpenApp, size: tuple[int, int]) -> None:
     async with open_app(size=size) as pilot:
         screen = await go(pilot)

@@ -154,6 +154,7 @@ async def test_what_cannot_be_compared_has_no_verdict(open_app: OpenApp, sample:
         assert screen.opened is not None
 
 
+@pytest.mark.slow
 async def test_damaged_results_are_told(open_app: OpenApp, sample: Workspace) -> None:
     name = pretend(sample, [1.0, 0.0])
     path = EvaluationStore(sample).get(name).results
@@ -289,6 +290,7 @@ async def test_a_suite_is_written_and_changed_in_the_editor(
         await until(pilot, lambda: "cases" in notices(pilot))
 
 
+@pytest.mark.slow
 async def test_classes_and_variations_are_drawn(open_app: OpenApp, sample: Workspace) -> None:
     pretend(sample, [1.0, 0.0] * 10, extra={"metrics": ["exact", {"type": "classification", "name": "f1"}]})
     async with open_app() as pilot:
@@ -303,6 +305,7 @@ async def test_classes_and_variations_are_drawn(open_app: OpenApp, sample: Works
         await until(pilot, lambda: screen.opened is not None and screen.opened.metric == "f1")
 
 
+@pytest.mark.slow
 async def test_an_export_is_written(open_app: OpenApp, sample: Workspace, tmp_path: Path) -> None:
     pretend(sample, [1.0, 0.0])
     async with open_app() as pilot:
@@ -338,6 +341,7 @@ async def test_what_was_asked_in_the_playground_becomes_a_case(open_app: OpenApp
         assert made.suite.cases[0]["expected"] == "ok"  # type: ignore[index]
 
 
+@pytest.mark.slow
 async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Workspace) -> None:
     name = pretend(sample, [1.0])
     store = EvaluationStore(sample)

@@ -19,7 +19,7 @@ from screens.app import LlmopsApp
 from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 from tests.fakes import FakeModelServer
-from tests.screens.conftest import PROFILE, FakeServices, settle, until
+from tests.screens.conftest import PROFILE, FakeServices, note_asking, settle, until
 from tests.screens.hostile import (
     ACTING,
     CANARY,
@@ -79,13 +79,14 @@ async def calm(pilot: Pilot[int]) -> str:
 
 
 async def close_all(pilot: Pilot[int]) -> None:
-    """Leave whatever is open, saying no to all of it."""
+    """Leave whatever is open or comes up, saying no to all of it."""
+    await settle(pilot)
     while not isinstance(pilot.app.screen, BaseScreen):
         seen_of(pilot)
         before = pilot.app.screen
         await pilot.press("down", "escape")
         await until(pilot, lambda before=before: pilot.app.screen is not before)  # type: ignore[misc]
-    await settle(pilot)
+        await settle(pilot)
 
 
 async def try_everything(pilot: Pilot[int], name: str) -> str:
@@ -134,6 +135,7 @@ async def test_every_action_of_every_screen(
     services.fake = server
     services.servers.find = lambda _name: None  # type: ignore[method-assign]
     app = LlmopsApp(hostile, profile=PROFILE, services=services)
+    note_asking(app)
     with no_job_starts():
         async with app.run_test(size=(120, 40), notifications=True) as pilot:
             await until(pilot, lambda: "untrusted" in seen_of(pilot))

@@ -12,7 +12,7 @@ def shown(line: KeyLine) -> str:
     return line.render().plain.rstrip()
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [60, 80, pytest.param(120, marks=pytest.mark.slow)])
 async def test_keys_are_whole_and_help_is_always_among_them(open_app: OpenApp, width: int) -> None:
     async with open_app(size=(width, 24)) as pilot:
         line = pilot.app.screen.query_one(KeyLine)
@@ -34,6 +34,7 @@ async def test_a_click_on_a_key_presses_it(open_app: OpenApp) -> None:
         assert isinstance(pilot.app.screen, BaseScreen)
 
 
+@pytest.mark.slow
 async def test_each_screen_has_its_own_keys(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         lines = set()

@@ -97,6 +97,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         assert "GB free" in text_of(screen, "#memory-bars")
 
 
+@pytest.mark.slow
 async def test_adapters_and_addresses_stand_beside_models_and_can_be_chosen(
     open_app: OpenApp, sample: Workspace, tmp_path: Path
 ) -> None:

@@ -40,8 +40,18 @@ async def ready(pilot: Pilot[int]) -> None:
     await settle(pilot)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
-@pytest.mark.parametrize("theme", ["llmops-dark", "llmops-light", "ansi-dark"])
+# Each size and each theme once; the other pairs are of the slow tests.
+_PAIRS = {((80, 24), "llmops-light"), ((120, 40), "llmops-dark"), ((200, 50), "ansi-dark")}
+
+
+@pytest.mark.parametrize(
+    ("size", "theme"),
+    [
+        pytest.param(size, theme, id=f"{theme}-size{number}", marks=() if (size, theme) in _PAIRS else pytest.mark.slow)
+        for theme in ("llmops-dark", "llmops-light", "ansi-dark")
+        for number, size in enumerate(((80, 24), (120, 40), (200, 50)))
+    ],
+)
 def test_the_playground_looks_as_it_did(snap_compare, app_for, size: tuple[int, int], theme: str) -> None:
     assert snap_compare(app_for(theme), terminal_size=size, run_before=ready)
 

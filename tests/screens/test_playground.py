@@ -125,7 +125,7 @@ async def test_a_slow_look_is_not_shown_over_a_later_one(
         loaded = read(*arguments)
         if not begun.is_set():
             begun.set()
-            slow.wait(20)
+            slow.wait(120)
         return loaded
 
     async with open_app() as pilot:
@@ -166,7 +166,7 @@ async def test_a_version_that_was_being_saved_when_its_run_was_stopped_is_told(
 
     def held(self: PromptStore, *arguments: Any, **named: Any) -> tuple[PromptVersion, bool]:
         begun.set()
-        slow.wait(20)
+        slow.wait(120)
         return save(self, *arguments, **named)
 
     async with open_app() as pilot:
@@ -251,7 +251,7 @@ async def test_variables_of_a_text_that_is_gone_are_not_shown(
         def held(text: str) -> list[str]:
             if "{{ gone }}" in text:
                 begun.set()
-                slow.wait(20)
+                slow.wait(120)
             return find(text)
 
         monkeypatch.setattr(renderer, "variables", held)
@@ -273,7 +273,7 @@ async def test_a_prompt_is_opened_even_where_a_run_ends_meanwhile(
     def held(services: Services, prompt: str | None) -> Loaded:
         if prompt == "triage":
             begun.set()
-            slow.wait(20)
+            slow.wait(120)
         return read(services, prompt)
 
     async with open_app() as pilot:
@@ -473,14 +473,17 @@ async def test_the_command_of_the_screen_can_be_copied(
     async with open_app() as pilot:
         playground(pilot).query_one(PromptList).focus()
         await pilot.press("c")
+        await settle(pilot)
         expected = "prompt run support@2 --model support-base --var 'question=When are you open?'"
         # It works where the app was started, and nothing leads from there to this workspace.
         assert (sample.root / "clipboard.txt").read_text() == f"llmops --workspace {sample.root} {expected}"
         monkeypatch.setenv("LLMOPS_WORKSPACE", str(sample.root))
         await pilot.press("c")
+        await settle(pilot)
         assert (sample.root / "clipboard.txt").read_text() == f"llmops {expected}"
         await pilot.press("y")
         await pilot.press("y")
+        await settle(pilot)
         assert isinstance(pilot.app.screen, ChoiceDialog)
 
 
@@ -503,7 +506,9 @@ async def test_the_editor_of_the_environment_changes_the_text(
         assert "Set EDITOR" in notices(pilot)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50), (60, 16), (20, 5), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(60, 16), (1, 1), *(pytest.param(size, marks=pytest.mark.slow) for size in ((80, 24), (200, 50), (20, 5)))]
+)
 async def test_any_size_is_survived(open_app: OpenApp, size: tuple[int, int]) -> None:
     async with open_app(size=size) as pilot:
         small = size[0] < 60 or size[1] < 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
@@ -50,6 +51,7 @@ async def test_a_dataset_version(open_app: OpenApp, sample: Workspace) -> None:
     assert ref not in [version.ref for log in store.logs().values() for version in log]
 
 
+@pytest.mark.slow
 async def test_a_prompt_whose_text_stays_in_the_editor(open_app: OpenApp, sample: Workspace) -> None:
     store = PromptStore(Catalog(sample))
     async with open_app() as pilot:
@@ -105,6 +107,7 @@ async def test_a_model_and_what_was_made_of_it_is_told(open_app: OpenApp, sample
     assert not model.path.exists()
 
 
+@pytest.mark.slow
 async def test_a_model_whose_file_lies_elsewhere_goes_without_it(
     open_app: OpenApp, sample: Workspace, tmp_path: Path
 ) -> None:

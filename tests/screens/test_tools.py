@@ -19,6 +19,7 @@ from llmops_tui.user_files import approved_tool_servers_path
 from llmops_tui.workspace.layout import Workspace
 from screens.playground.answer_pane import AnswerPane
 from screens.playground.tool_dialogs import CallDialog, ToolsDialog
+from screens.shell.notices import Notice
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.stream_view import StreamView
 from tests.fakes import FakeModelServer
@@ -26,6 +27,13 @@ from tests.screens.conftest import OpenApp, notices, settle, until
 
 SERVERS = Path(__file__).parents[1] / "mcp" / "servers"
 BARE = (sys.executable, str(SERVERS / "bare.py"))
+
+
+@pytest.fixture(autouse=True)
+def notices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was told is looked at once all is over, however long that takes."""
+    monkeypatch.setattr(Notice, "has_expired", False)
+    monkeypatch.setattr(Notice, "time_left", 3600.0)
 
 
 async def with_echo(workspace: Workspace) -> None:
@@ -49,6 +57,12 @@ def shown(pilot: Pilot[int], widget: str) -> str:
 def answer(pilot: Pilot[int]) -> str:
     """The answer, without what tools said."""
     return pilot.app.screen_stack[0].query_one("#answer", StreamView).text
+
+
+def bare() -> list[psutil.Process]:
+    """The tool servers that run."""
+    found = psutil.Process().children(recursive=True)
+    return [p for p in found if p.status() != "zombie" and "bare.py" in " ".join(p.cmdline())]
 
 
 async def asked(pilot: Pilot[int]) -> CallDialog:
@@ -111,7 +125,7 @@ async def test_a_call_waits_for_a_key(
         assert state in shown(pilot, "#calls")
         assert "stop" in shown(pilot, "#figures")
         assert pilot.app.screen.cli_command().endswith("--mcp bare")  # type: ignore[attr-defined]
-    assert not [p for p in psutil.Process().children(recursive=True) if "bare.py" in " ".join(p.cmdline())]
+    assert not bare()
 
 
 async def test_a_word_for_the_run_and_the_next_run_asks_again(
@@ -125,6 +139,9 @@ async def test_a_word_for_the_run_and_the_next_run_asks_again(
         await pilot.press("A")
         await settle(pilot)
         assert said(server) == ["aa", "bb"]
+        # The server stays for the next run, and goes with the app.
+        before = bare()
+        assert len(before) == 1
         server.turns = [[call("c")]]
         await pilot.press("f5")
         await asked(pilot)
@@ -133,6 +150,8 @@ async def test_a_word_for_the_run_and_the_next_run_asks_again(
         assert not pilot.app.screen.query_one(AnswerPane).running
         assert "cancelled" in shown(pilot, "#figures")
         assert len(server.requests) == 4
+        assert bare() == before
+    assert not bare()
 
 
 async def test_what_is_not_approved_is_not_started_and_the_run_goes_on(

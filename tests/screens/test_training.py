@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
@@ -240,6 +241,7 @@ def shown_in_dialog(pilot: Pilot[int]) -> str:
     return str(pilot.app.screen.query_one(".dialog-text", Static).content)
 
 
+@pytest.mark.slow
 async def test_two_runs_share_a_chart_and_a_foreign_one_is_watched(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any, tmp_path: Path
 ) -> None:

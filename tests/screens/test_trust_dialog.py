@@ -18,7 +18,6 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import trust, untrusted_reason, withdraw
-from screens.actions import SCREEN_KEYS
 from screens.shell.base import BaseScreen
 from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import Status, StatusLine, StatusPart
@@ -51,13 +50,14 @@ async def asked(pilot: Pilot[int]) -> str:
     return str(pilot.app.screen.query_one("#request", Static).content)
 
 
-async def test_every_screen_says_it_and_the_words_change_it(
+async def test_screens_say_it_and_the_words_change_it(
     open_app: OpenApp, foreign: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the victim")
     async with open_app() as pilot:
         helpful = ModelRegistry(Catalog(foreign)).get("helpful")
-        for name in SCREEN_KEYS.values():
+        # The line is the same on each screen: two are enough.
+        for name in ("playground", "jobs"):
             await pilot.app.switch_mode(name)
             await until(pilot, lambda: shown(pilot, "trust") == "⚠ untrusted")
         told = await asked(pilot)
@@ -134,7 +134,7 @@ FULL = Status(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.slow), 200])
 async def test_what_matters_is_not_pushed_out(open_app: OpenApp, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(_self: StatusFeed) -> None:
         """This machine's own status does not come between."""

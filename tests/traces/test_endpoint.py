@@ -21,7 +21,7 @@ def post(handle: ServerHandle, path: str, body: object) -> httpx.Response:
     with httpx.Client(
         transport=httpx.HTTPTransport(uds=handle.socket),
         base_url="http://localhost",
-        timeout=30.0,
+        timeout=120,
         headers={"Authorization": f"Bearer {handle.key}"},
     ) as client:
         return client.post(path, json=body)

@@ -31,7 +31,7 @@ def quiet(_share: float, _message: str = "") -> None:
 
 
 # Each of these has a part that no other has; the others are asked for answers among the slow tests.
-_ASKED = ("llama", "qwen3", "gemma2", "phi", "phi3")
+_ASKED = ("llama", "gemma2", "phi3")
 every_family = pytest.mark.parametrize("made", FAMILIES, indirect=True, scope="module")
 asked_families = pytest.mark.parametrize(
     "made",

@@ -178,6 +178,32 @@ def test_a_checkpoint_can_be_asked_for_and_a_damaged_one_is_told(
     assert "checkpoint-4 is not used" in read_history(tmp_path / "run").events[0].message
 
 
+def test_a_pause_writes_a_checkpoint_and_the_run_goes_on_from_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmops_tui.training.worker.callbacks import RunCallback, StoppedAfterSaveError
+
+    whole = small(checkpoints={"every": 100, "keep": 5})
+    run(whole, base, tmp_path / "whole")
+    real = RunCallback.on_step_begin
+
+    def asking(self: Any, args: Any, state: Any, *rest: Any, **named: Any) -> None:
+        if state.global_step == 1:
+            control.ask(tmp_path / "run", control.PAUSE)
+        real(self, args, state, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCallback, "on_step_begin", asking)
+        with pytest.raises(StoppedAfterSaveError) as stopped:
+            run(whole, base, tmp_path / "run")
+    assert stopped.value.state == "paused"
+    assert [c.step for c in checkpoints.complete(tmp_path / "run" / "checkpoints")] == [2]
+    assert control.asked(tmp_path / "run") == ""
+    assert run(whole, base, tmp_path / "run").steps == 4
+    want = read_history(tmp_path / "whole").series["loss"]
+    assert read_history(tmp_path / "run").series["loss"] == pytest.approx(want, abs=2e-5)
+
+
 def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path) -> None:
     from llmops_tui.training.worker.loop import train
 

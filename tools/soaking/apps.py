@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from random import Random
 
@@ -15,15 +16,38 @@ from tools.soaking.commands import MODEL
 from tools.soaking.ledger import Ledger
 
 SCREENS = {
-    "0": "Next sensible step", "1": "Variables", "2": "Columns", "3": "Recipes", "4": "Suites", "5": "Facts", "6": "Engines",
+    "0": "Next steps", "1": "Variables", "2": "Columns", "3": "Recipes", "4": "Suites", "5": "Facts", "6": "Engines",
     "7": "Conversation", "8": "Log", "9": "Settings",
 }  # fmt: skip
+
+
+class Said(StrEnum):
+    """What the screens say and the apps wait for; a test looks for each in the screens' own texts."""
+
+    NEW_PROMPT = "New prompt"
+    NOTE = "A note for this version"
+    LABEL_FOR = "Label for "
+    LABEL_IS_NOW = " is now "
+    KINDS_OF_LABELS = "one of several labels per row"
+    TASK = "name of the task"
+    ANNOTATOR = "your name, to measure the agreement"
+    LABELLING = " make a version "
+    IN_BACKGROUND = "in the background"
+    CANCEL_EXPLAINED = "r resumes it."
+    ENDED = "ended already"
+    WHICH_MODEL = " on …"
+    STARTED = " started"
+    STOP = "Answers so far are kept"
+    NOT_RUNNING = "not running"
+    STAYED_LOCKED = " stayed locked for "
+
+
 # The machine is shared and everything here runs with low priority.
 _PATIENCE = 300.0
 _KEPT_RAW = 1_000_000
 _NOTICE_BAR = "▌".encode()
 _NOTICE = re.compile(r"▌ (.*?)(?:[│╮╯─ ]*)$")
-_BUSY = re.compile(r"▌ the catalog .*stayed|stayed locked")
+_BUSY = re.compile(rf"▌ the catalog .*stayed|{Said.STAYED_LOCKED.strip()}")
 # An error's notice stays so long; one that was read is not to be read again.
 _NOTICE_SECONDS = 13.0
 _BAD = re.compile(rb"Traceback \(most recent|ended with an error")
@@ -157,7 +181,7 @@ class App(threading.Thread):
         self._wait("support @2")
         self._wait(MODEL)
         self.terminal.press("\x1b[18~")  # F7
-        self._wait("New prompt")
+        self._wait(Said.NEW_PROMPT)
         self.terminal.press(self.prompt, "enter")
         self._wait(f"User  {self.prompt}")
 
@@ -197,7 +221,7 @@ class App(threading.Thread):
         """Write, save with a note, write, run: two versions; point a label at the last."""
         text, before = self._write()
         self.terminal.press("ctrl+s")
-        self._wait("A note for this version")
+        self._wait(Said.NOTE)
         self.terminal.press(f"note {self._number}", "enter")
         number = self._saved(before)
         self.ledger.acknowledge("version", prompt=self.prompt, version=number, text=text)
@@ -208,9 +232,9 @@ class App(threading.Thread):
         self._wait(re.compile(rf"Runs  @{number} · [1-9]").search)
         self.ledger.acknowledge("app run", prompt=self.prompt, version=number)
         self.terminal.press("\x1b[19~")  # F8
-        self._wait("Label for")
+        self._wait(Said.LABEL_FOR)
         self.terminal.press("\x15", "best", "enter")
-        self._wait(f"best now is {self.prompt}@{number}")
+        self._wait(f"best{Said.LABEL_IS_NOW}{self.prompt}@{number}")
         self.ledger.acknowledge("label", prompt=self.prompt, version=number, label="best")
 
     def _run_and_stop(self) -> None:
@@ -238,55 +262,61 @@ class App(threading.Thread):
         self._wait(re.compile(r"Rows  \S+@\d+ · [\d,]+ rows").search)
         self.terminal.jump("d", "Datasets")
         self.terminal.press("l")
-        self._wait("one of several labels a row")
+        self._wait(Said.KINDS_OF_LABELS)
         match = re.search(r"Label (\S+@\d+)", self.terminal.text)
         assert match
         self.terminal.press("Classify", "enter")
-        self._wait("name of the task")
+        self._wait(Said.TASK)
         self.terminal.press("\x15", "mood good bad", "enter")
-        self._wait("Who labels?")
+        self._wait(Said.ANNOTATOR)
         self.terminal.press("\x15", self.name, "enter")
-        self._wait("make a version")
+        self._wait(Said.LABELLING)
         for _ in range(3):
-            found = re.search(r"([\d,]+) of [\d,]+   row ([\d,]+)", self.terminal.text)
-            if found is None:
+            before = self._to_label()
+            if before[1] is None:
                 break
-            done = int(found.group(1).replace(",", "")) + 1
-            row = int(found.group(2).replace(",", ""))
             self.terminal.press("1")
-            self._wait(f"{done:,} of ")
-            self.ledger.acknowledge("row", annotator=self.name, ref=match.group(1), row=row)
-        self.terminal.leave("make a version")
+            self._wait(lambda _shown, before=before: self._to_label() != before)  # type: ignore[misc]
+            # One in twenty comes again, and counts once.
+            if self._to_label()[0] > before[0]:
+                self.ledger.acknowledge("row", annotator=self.name, ref=match.group(1), row=before[1])
+        self.terminal.leave(Said.LABELLING)
+
+    def _to_label(self) -> tuple[int, int | None]:
+        """How many rows are labelled, and which is next; none where there is none, or only a part of the line was read."""
+        found = re.search(rf"by {self.name} .* ([\d,]+) of [\d,]+(?:   row ([\d,]+) )?", self.terminal.text)
+        done, row = found.groups() if found is not None else ("0", None)
+        return int(done.replace(",", "")), int(row.replace(",", "")) if row is not None else None
 
     def _verify_and_cancel(self) -> None:
         """Start a job, and ask for its end while it runs or after."""
         self._go("5")
         self._wait(MODEL)
         self.terminal.press("v")
-        self._wait("goes on in the background")
+        self._wait(Said.IN_BACKGROUND)
         self._go("8")
         self._wait("verify")
         self.terminal.press("x")
-        self._wait(lambda shown: "Cancel " in shown or "ended already" in shown)
-        if "It can be started again" in self.terminal.text:
+        self._wait(lambda shown: Said.CANCEL_EXPLAINED in shown or Said.ENDED in shown)
+        if Said.CANCEL_EXPLAINED in self.terminal.text:
             self.terminal.press("y")
-            self._wait(lambda shown: "It can be started again" not in shown)
+            self._wait(lambda shown: Said.CANCEL_EXPLAINED not in shown)
 
     def _evaluate(self) -> None:
         """Start a suite on all its cases, and stop it half of the time."""
         self._go("4")
         self._wait("triage@")
         self.terminal.press("f5")
-        self._wait("Ask ")
+        self._wait(Said.WHICH_MODEL)
         self.terminal.press(f"{MODEL}", "enter")
-        sign = re.compile(r"(\S+-\d+) is\b")
+        sign = re.compile(rf"(\S+-\d+) is{Said.STARTED}")
         self._wait(lambda shown: "▌" in shown and sign.search(shown) is not None)
         match = sign.search(self.terminal.text)
         assert match
         self.ledger.acknowledge("evaluation", run=match.group(1), whole=False)
         if self._random.random() < 0.5:
             self.terminal.press("x")
-            self._wait(lambda shown: "Stop " in shown or "not running" in shown)
+            self._wait(lambda shown: Said.STOP in shown or Said.NOT_RUNNING in shown)
             self.terminal.press("y")
             self._rest(1.0)
 

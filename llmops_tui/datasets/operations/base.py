@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.parts import PartWriter, content_hash, source_sql, typed_projection, write_select
+from llmops_tui.datasets.content_hash import hash_of
+from llmops_tui.datasets.operations.repeatable import changing
+from llmops_tui.datasets.parts import PartWriter, typed_projection, write_select
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Column, Row
 from llmops_tui.datasets.reports import ReadSettings, VersionRecord
@@ -139,11 +141,20 @@ def apply(
             kind=made.kind,
             columns=made.columns,
             recipe=recipe,
-            note=made.note,
+            note=made.note + _told_of(inputs[0], parameters),
             parent=same[0].number if same else None,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _changing(version: DatasetVersion, parameters: dict[str, Any]) -> str:
+    return ", ".join(changing(parameters, frozenset(c.name.lower() for c in version.columns)))
+
+
+def _told_of(version: DatasetVersion, parameters: dict[str, Any]) -> str:
+    others = _changing(version, parameters)
+    return f"; cannot be made again: {others} gives other values each time" if others else ""
 
 
 def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[DatasetVersion, str]:
@@ -162,11 +173,17 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
         raise InputRefusedError(
             "input_missing", f"{version.ref} was made from {missing[0]}, which is not in this workspace"
         )
+    if others := _changing(by_hash[recipe.inputs[0][1]], recipe.parameters):
+        raise InputRefusedError(
+            "not_repeatable",
+            f"{version.ref} was made with {others}, which gives other values each time",
+            "Its rows are stored, and stay as they are.",
+        )
     folder = store.staging()
     try:
         inputs = [by_hash[digest] for _, digest in recipe.inputs]
         made = _function(recipe.operation)(Work(inputs, recipe.parameters, folder, report))
-        return version, hash_of(folder, made.columns)
+        return version, hash_of(folder, made.columns, version.scheme)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -186,19 +203,9 @@ def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Repo
         columns = read_files(
             folder, [Path(p) for p, _ in version.recipe.inputs], cast("ReadSettings", version.recipe.parameters), report
         )
-        return hash_of(folder / "rows", columns)
+        return hash_of(folder / "rows", columns, version.scheme)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def hash_of(folder: Path, columns: list[Column]) -> str:
-    """The content hash of the parts in a folder."""
-    files = sorted(folder.glob("part-*.parquet"))
-    connection = open_sandbox(files, memory="1GB")
-    try:
-        return content_hash(connection, source_sql(files), columns)
-    finally:
-        connection.close()
 
 
 def _function(operation: str) -> Callable[[Work], Made]:

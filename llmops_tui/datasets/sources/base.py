@@ -14,6 +14,8 @@ BATCH_BYTES = 24 << 20
 BATCH_ROWS = 100_000
 MAX_DOCUMENT = 1 << 30
 KEPT_RAW = 1 << 20
+# Ten thousand rows of a typed table are counted as so many bytes: nobody knows how many they were.
+TYPED_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from llmops_tui.counts import counted
+from llmops_tui.datasets.sources.arrow_values import unique
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -88,7 +89,7 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
         _, names, reason = first_record
         if reason:
             raise InputRefusedError("file_damaged", f"{source.path}, line 1: {reason}", "Fix its header.")
-        header = _header(names)
+        header = unique(names)
         batch, done, size = Batch(), 0, 0
         for done, (at, values, reason) in enumerate(records, 1):
             if done <= position:
@@ -135,14 +136,3 @@ def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], st
 
 def _delimiter(line: bytes) -> str:
     return max(",;\t|", key=lambda d: line.count(d.encode())) if line else ","
-
-
-def _header(names: list[str]) -> list[str]:
-    """The column names, each once: an empty or repeated one gets its number behind it."""
-    seen: dict[str, int] = {}
-    out = []
-    for index, name in enumerate(names, 1):
-        unique = name if name and name not in seen else f"{name or 'column'}_{index}"
-        seen[unique] = index
-        out.append(unique)
-    return out

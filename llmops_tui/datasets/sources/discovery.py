@@ -9,13 +9,14 @@ from pathlib import Path
 import orjson
 
 from llmops_tui.datasets.sources.base import Batch, Source
+from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
+from llmops_tui.datasets.sources.databases import open_sqlite, read_llm_log, read_sqlite
 from llmops_tui.datasets.sources.delimited import read_delimited
 from llmops_tui.datasets.sources.json_document import read_json_document
 from llmops_tui.datasets.sources.json_lines import read_json_lines
 from llmops_tui.datasets.sources.signatures import HEAD_BYTES, read_type, refuse_binary, refuse_foreign
 from llmops_tui.datasets.sources.streams import SUFFIXES, check_encoding, compression_of, encoding_of, open_stream
 from llmops_tui.datasets.sources.texts import read_document, read_text
-from llmops_tui.datasets.sources.typed import open_sqlite, read_arrow, read_llm_log, read_parquet, read_sqlite
 from llmops_tui.errors import InputRefusedError
 
 _BY_SUFFIX = {

@@ -26,7 +26,7 @@ def read_text(source: Source, position: int, line: int) -> Iterator[Batch]:
         return
     batch, size, number = Batch(), 0, 0
     with open_stream(source.path, source.encoding) as stream:
-        pieces = _paragraphs(stream) if source.unit == "paragraph" else ((n, raw) for n, raw in enumerate(stream, 1))
+        pieces = _paragraphs(stream) if source.unit == "paragraph" else _lines(stream)
         for number, (at, raw) in enumerate(pieces, 1):
             if number <= position:
                 continue
@@ -44,6 +44,10 @@ def _add_text(batch: Batch, source: Source, at: int, raw: bytes, **more: str) ->
     if not raw.strip():
         batch.blank += 1
         return
+    if len(raw) > MAX_LINE:
+        reason = f"it has more than {MAX_LINE:,} bytes"
+        batch.rejects.append(Reject(str(source.path), at, -1, len(raw), reason, raw[:KEPT_RAW]))
+        return
     try:
         batch.rows.append({"text": raw.decode("utf-8"), **more})
         batch.lines.append(at)
@@ -52,10 +56,21 @@ def _add_text(batch: Batch, source: Source, at: int, raw: bytes, **more: str) ->
         batch.rejects.append(Reject(str(source.path), at, -1, len(raw), reason, raw[:KEPT_RAW]))
 
 
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines; of one that is too long, a little more than the longest that may be."""
+    number = 0
+    while raw := stream.readline(MAX_LINE + 2):
+        number += 1
+        more = raw
+        while len(more) > MAX_LINE + 1 and not more.endswith(b"\n"):
+            more = stream.readline(MAX_LINE + 2)
+        yield number, raw
+
+
 def _paragraphs(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     first = 1
     lines: list[bytes] = []
-    for number, raw in enumerate(stream, 1):
+    for number, raw in _lines(stream):
         if raw.strip():
             if not lines:
                 first = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.evaluation.metrics.assertions import Assertion, GradedAssertion
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.corpus_level import Bleu, Calibration, Chrf, Classification
 from llmops_tui.evaluation.metrics.costs import Latency, ThinkingTokens, Tokens, TokensPerSecond
@@ -21,6 +22,7 @@ from llmops_tui.evaluation.metrics.texts import (
     TokenF1,
 )
 from llmops_tui.evaluation.metrics.trust import Canary, Copied, Grounded, PersonalData, Toxicity
+from llmops_tui.evaluation.metrics.verdicts import Combined, Verdict
 
 METRICS: dict[str, type[Metric]] = {
     kind.model_fields["type"].default: kind
@@ -32,6 +34,7 @@ METRICS: dict[str, type[Metric]] = {
         Judge, EmbeddingSimilarity,
         Length, Refusal, Toxicity, PersonalData, Canary, Grounded, Copied,
         Latency, TokensPerSecond, Tokens, ThinkingTokens,
+        Assertion, GradedAssertion, Verdict, Combined,
     )
 }  # fmt: skip
 # Measured with every run, asked for or not.

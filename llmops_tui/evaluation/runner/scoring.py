@@ -14,6 +14,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, MetricEntry
 from llmops_tui.evaluation.metrics.custom import is_plugin
 from llmops_tui.evaluation.metrics.model_graded import Asking, AskingMetric
 from llmops_tui.evaluation.metrics.registry import entry_of
+from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.scoring_worker import score_or_reason
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
@@ -65,7 +66,8 @@ class Scorer:
         found = [{metric.called: _unscored(metric, item) for metric in item.metrics} for item in items]
         units: dict[HelperProcess, list[_Unit]] = {self._ours: [], self._theirs: []}
         for item, scores in zip(items, found, strict=True):
-            left = [m for m in item.metrics if scores[m.called] is _TO_SCORE and not isinstance(m, AskingMetric)]
+            others = [m for m in item.metrics if not isinstance(m, AskingMetric | DerivedMetric)]
+            left = [m for m in others if scores[m.called] is _TO_SCORE]
             scores |= {m.called: score_or_reason(m, item.case, item.answer) for m in left if m.plain}
             left = [m for m in left if not m.plain]
             for process, theirs in ((self._ours, False), (self._theirs, True)):
@@ -78,6 +80,7 @@ class Scorer:
             for metric in item.metrics:
                 if isinstance(metric, AskingMetric) and scores[metric.called] is _TO_SCORE:
                     scores[metric.called] = await _asked(metric, item, asking)
+            _derive(item, scores)
         return found
 
     def _score_units(self, process: HelperProcess, units: Sequence[_Unit]) -> None:
@@ -141,6 +144,15 @@ def _unscored(metric: Metric, item: Item) -> Score:
     if metric.needs_expected and item.case.expected is None:
         return Score(None, "this case has no expected answer")
     return _TO_SCORE
+
+
+def _derive(item: Item, scores: dict[str, Score]) -> None:
+    """Score what follows from the other scores; in the order of the metrics, so that one may follow from another."""
+    binary = {m.called for m in item.metrics if m.binary and not isinstance(m, DerivedMetric)}
+    for metric in item.metrics:
+        if isinstance(metric, DerivedMetric) and scores[metric.called] is _TO_SCORE:
+            others = {name: score for name, score in scores.items() if score is not _TO_SCORE}
+            scores[metric.called] = metric.of_scores(others, binary)
 
 
 async def _asked(metric: AskingMetric, item: Item, asking: Asking) -> Score:

@@ -31,10 +31,14 @@ class StreamOptions(Checked):
 
 
 class _JsonSchema(Checked):
-    # Its name and description say nothing of the form; it is enforced strictly or not at all, so strictly.
-    name: str | None = None
-    description: str | None = None
-    strict: bool | None = None
+    rules: ClassVar[Rules] = Rules(
+        idle={
+            "name": "what the form is called, which says nothing of it",
+            "description": "as name; what the model is to know of the form belongs into the messages",
+            "strict": "whether the form is enforced strictly, as it always is",
+        }
+    )
+
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 

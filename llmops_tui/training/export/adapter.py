@@ -17,7 +17,7 @@ from llmops_tui.training.export.families import Delta, Family, deltas
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.export.tensors import read
 from llmops_tui.training.records import RunResult
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.files import sha256_file, write_atomic
 from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def write_adapter_gguf(
 
 def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
     """Write recipe and card beside an adapter, its GGUF form, and register that with its lineage."""
-    base = store.base_of(run.recipe)
+    base = store.checked(run)
     write_atomic(adapter / "recipe.yaml", run.recipe.to_yaml())
     write_atomic(adapter / "README.md", _card(run, base))
     for leftover in ("training_args.bin",):
         (adapter / leftover).unlink(missing_ok=True)
-    result: RunResult = {"adapter": str(adapter)}
+    result: RunResult = {"adapter": str(adapter), "weights_sha256": sha256_file(adapter / WEIGHTS)}
     try:
         family = Family(str(base.header["architecture"]), _config(base.path))
         scratch = store.workspace.models / f".{run.name}.gguf.part"

@@ -8,6 +8,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.models.quantize import TYPES
 from llmops_tui.training.records import Converted, ExportResult
+from llmops_tui.workspace.files import sha256_file
 
 if TYPE_CHECKING:
     from llmops_tui.training.runs import Run, RunStore
@@ -20,7 +21,7 @@ def check_export(store: RunStore, name: str, quantize: str | None) -> Run:
     """Refuse what cannot be exported.
 
     Raises:
-        InputRefusedError: the run is not done, or the type is unknown.
+        InputRefusedError: the run is not done, its adapter or its base has changed since, or the type is unknown.
     """
     run = store.get(name)
     if run.result is None:
@@ -28,5 +29,16 @@ def check_export(store: RunStore, name: str, quantize: str | None) -> Run:
     if quantize is not None and quantize not in TYPES:
         raise InputRefusedError(
             "unknown_type", f"{quantize!r} is not a quantization type", f"One of: {', '.join(TYPES)}."
+        )
+    from llmops_tui.training.export.adapter import WEIGHTS
+
+    store.checked(run)
+    weights = run.folder / "adapter" / WEIGHTS
+    known = run.result.get("weights_sha256")
+    if known and weights.is_file() and (found := sha256_file(weights)) != known:
+        raise InputRefusedError(
+            "adapter_changed",
+            f"{weights} is not what run {name} wrote: SHA-256 {found[:16]}… instead of {known[:16]}…",
+            "Restore it from a backup, or train again: llmops train start.",
         )
     return run

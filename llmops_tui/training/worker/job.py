@@ -30,7 +30,7 @@ def run(context: JobContext, run_name: str) -> RunResult:
             from llmops_tui.training.worker.callbacks import StoppedAfterSaveError
             from llmops_tui.training.worker.loop import train
 
-            base = store.base_of(found.recipe)
+            base = store.checked(found)
             template = found.recipe.template(base.header.get("chat_template"))
             with ModelText(base, template) as text:
                 examples = build(

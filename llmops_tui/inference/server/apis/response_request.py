@@ -28,7 +28,10 @@ from llmops_tui.inference.server.messages import NAMED, Chosen
 from llmops_tui.inference.server.schemas import ChatRequest, Effort, StreamOptions
 
 _RULES = Rules(
-    idle=CALLER | CACHE | {"max_tool_calls": "how often a provider's own tools may be called; there are none here"},
+    idle=CALLER | CACHE | {
+        "max_tool_calls": "how often a provider's own tools may be called; there are none here",
+        "client_metadata": "what a client's maker counts its sessions by",
+    },
     unoffered={name: rule for name, rule in PROVIDERS.items() if name != "store"} | {
         "conversation": Unoffered("Go on from previous_response_id, or send the whole conversation each time."),
         "context_management": Unoffered('Give truncation "auto", or shorten the conversation.', ([],)),
@@ -50,8 +53,11 @@ _NAMES = Names(
     tool={},
     turns="input",
 )
+# "auto" asks for as much as there is to be had, and that is the reasoning itself.
 _REASONING = Rules(
-    unoffered=dict.fromkeys(("summary", "generate_summary"), Unoffered("Reasoning is told as it is, not summarized."))
+    unoffered=dict.fromkeys(
+        ("summary", "generate_summary"), Unoffered("Reasoning is told as it is, not summarized.", ("auto",))
+    )
 )
 _TOOL = Rules(
     idle={"cache_control": "where a provider's cache ends; here that is found out from the tokens"},
@@ -67,6 +73,7 @@ _OTHER_TOOLS = {
     "web_search": _SEARCH, "web_search_preview": _SEARCH, "file_search": _SEARCH,
     "local_shell": f"Nothing is run here. {_AS_FUNCTION}", "shell": f"Nothing is run here. {_AS_FUNCTION}",
     "custom": _AS_FUNCTION, "apply_patch": _AS_FUNCTION,
+    "namespace": "Give its functions as tools, or turn them off in the client (in Codex: enabled = false below [agents]).",
     "mcp": "Nothing is connected to here: connect the MCP server in the client, and give its tools as functions.",
 }  # fmt: skip
 

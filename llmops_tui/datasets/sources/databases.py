@@ -1,4 +1,4 @@
-"""Parquet, Arrow and SQLite: tables of typed values, converted to JSON types."""
+"""SQLite: tables of typed values, converted to JSON types, and the log of the ``llm`` program."""
 
 from __future__ import annotations
 
@@ -7,48 +7,15 @@ import decimal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from llmops_tui.datasets.records import Row, load_json
-from llmops_tui.datasets.sources.base import Batch, Source, share_of
+from llmops_tui.datasets.sources.base import TYPED_BYTES, Batch, Source
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.json_values import of_bytes
 
-# Ten thousand rows are counted as so many bytes: nobody knows how many they were.
-_TYPED_BYTES = 2 << 20
-# What marks a column as JSON in text: of an Arrow file, and of a SQLite table, where TEXT keeps "1" a text.
-JSON_FIELD = {b"llmops.type": b"json"}
+# What marks a column as JSON in text: TEXT keeps "1" a text.
 JSON_TYPE = "JSON TEXT"
-
-
-def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
-    """The rows of a Parquet file."""
-    del line
-    import duckdb
-
-    from llmops_tui.workspace.sandbox import open_sandbox, quote_text
-
-    connection = open_sandbox([source.path], memory="1GB")
-    try:
-        place = f"read_parquet({quote_text(str(source.path))})"
-        found = connection.execute(f"SELECT count(*) FROM {place}").fetchone()
-        total = int(found[0]) if found else 0
-        cursor = connection.execute(f"SELECT * FROM {place} OFFSET {position}")
-        described = cursor.description or ()
-        names = [c[0] for c in described]
-        encoded = {c[0] for c in described if str(c[1]) == "JSON"}
-        while values := cursor.fetchmany(10_000):
-            rows = [_decoded(dict(zip(names, row, strict=True)), encoded) for row in values]
-            lines = list(range(position + 1, position + len(rows) + 1))
-            position += len(rows)
-            yield Batch(rows, lines, position=position, share=position / max(1, total), size=_TYPED_BYTES)
-    except duckdb.Error as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputRefusedError(
-            "file_damaged", f"{source.path} is not a complete Parquet file: {reason}", "Download or copy it again."
-        ) from error
-    finally:
-        connection.close()
 
 
 def _decoded(row: Row, encoded: set[str]) -> Row:
@@ -73,51 +40,6 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def read_arrow(source: Source, position: int, line: int) -> Iterator[Batch]:
-    """The rows of an Arrow stream, as dataset folders hold them, or of an Arrow file, which Feather is too."""
-    del line
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise InputRefusedError(
-            "arrow_missing",
-            f"{source.path} is an Arrow file, and pyarrow is not installed",
-            "pip install llmops-tui[train]",
-        ) from error
-    try:
-        with source.path.open("rb") as file:
-            table = _arrow_batches(pa.ipc, file)
-            done = 0
-            for chunk in table:
-                encoded = {f.name for f in chunk.schema if f.metadata == JSON_FIELD}
-                rows = [_decoded(row, encoded) for row in chunk.to_pylist()]
-                skip = max(0, min(len(rows), position - done))
-                done += len(rows)
-                if rows[skip:]:
-                    first = done - len(rows) + skip + 1
-                    yield Batch(
-                        rows[skip:],
-                        list(range(first, done + 1)),
-                        position=done,
-                        share=share_of(source, file.tell()),
-                        size=_TYPED_BYTES,
-                    )
-    except pa.ArrowInvalid as error:
-        raise InputRefusedError(
-            "file_damaged", f"{source.path} is not a complete Arrow file: {error}", "Download or copy it again."
-        ) from error
-
-
-def _arrow_batches(ipc: Any, file: IO[bytes]) -> Iterator[Any]:
-    if file.read(6) != b"ARROW1":
-        file.seek(0)
-        yield from ipc.open_stream(file)
-        return
-    table = ipc.open_file(file)
-    for number in range(table.num_record_batches):
-        yield table.get_batch(number)
-
-
 def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The rows of a table."""
     del line
@@ -126,7 +48,7 @@ def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:
     declared = {c.name: c.type for c in database[source.table].columns}
     encoded = {n for n, t in declared.items() if t == JSON_TYPE}
     yes_no = {n for n, t in declared.items() if t == "BOOLEAN"}
-    batch = Batch(position=position, size=_TYPED_BYTES)
+    batch = Batch(position=position, size=TYPED_BYTES)
     for number, row in enumerate(database[source.table].rows_where(limit=-1, offset=position), position + 1):
         made = _decoded(row, encoded)
         batch.rows.append(made | {n: bool(made[n]) for n in yes_no if made.get(n) in (0, 1)})
@@ -134,7 +56,7 @@ def read_sqlite(source: Source, position: int, line: int) -> Iterator[Batch]:
         if len(batch.rows) >= 10_000:
             batch.position, batch.share = number, number / total
             yield batch
-            batch = Batch(position=number, size=_TYPED_BYTES)
+            batch = Batch(position=number, size=TYPED_BYTES)
     batch.position, batch.share = batch.position + len(batch.rows), 1.0
     yield batch
 

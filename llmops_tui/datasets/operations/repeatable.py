@@ -1,0 +1,53 @@
+"""Whether SQL gives the same values each time: what is random or asks for the time does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from llmops_tui.workspace.catalog_file import connect_memory
+
+# Parameters of operations that hold SQL, and the SELECT that each stands in.
+SQL_PARAMETERS: Final = {"where": "SELECT ({})", "expression": "SELECT ({})", "by": "SELECT ({})", "sql": "{}"}
+# Written without brackets, as columns are.
+_TIMES = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+_LOCAL = frozenset({"current_localtime", "current_localtimestamp"})
+
+
+def changing(parameters: dict[str, Any], columns: frozenset[str] = frozenset()) -> list[str]:
+    """The functions in the SQL of an operation that give other values each time, such as ``random()``.
+
+    A name in ``columns`` is that column, and not the time.
+    """
+    found: dict[str, None] = {}
+    connection = connect_memory()
+    try:
+        varying = connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+        ).fetchall()
+        names = {str(row[0]) for row in varying} | _LOCAL
+        for name, select in SQL_PARAMETERS.items():
+            if isinstance(text := parameters.get(name), str):
+                # The line break ends a comment that the text may hold.
+                tree = connection.execute("SELECT json_serialize_sql(?)", [select.format(f"{text}\n")]).fetchone()
+                assert tree is not None
+                found |= dict.fromkeys(_in(json.loads(tree[0]), names, _TIMES - columns))
+    finally:
+        connection.close()
+    return list(found)
+
+
+def _in(node: Any, functions: set[str], times: frozenset[str]) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _in(item, functions, times)
+    elif isinstance(node, dict):
+        if node.get("function_name") in functions:
+            yield f"{node['function_name']}()"
+        if node.get("class") == "COLUMN_REF":
+            yield from (name for name in map(str.lower, node.get("column_names", [])) if name in times)
+        if isinstance(sample := node.get("sample"), dict) and sample.get("seed", -1) in {-1, None}:
+            yield "SAMPLE without a seed"
+        for value in node.values():
+            yield from _in(value, functions, times)

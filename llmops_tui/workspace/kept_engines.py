@@ -1,0 +1,49 @@
+"""DuckDB's engines that a process keeps from one short transaction to the next: to start one takes longer than most of these.
+
+An engine is kept with nothing attached, for the one catalog that it may open: external access has ended in it for good.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+_MOST = 2
+_idle: dict[Path, duckdb.DuckDBPyConnection] = {}
+_lock = threading.Lock()
+
+
+def take(catalog: Path) -> duckdb.DuckDBPyConnection | None:
+    """The engine that was kept for a catalog, which nobody else gets until it is kept again; None where none was."""
+    with _lock:
+        return _idle.pop(catalog, None)
+
+
+def keep(catalog: Path, engine: duckdb.DuckDBPyConnection) -> None:
+    """Keep an engine; where there are too many, the one that was kept first is closed."""
+    with _lock:
+        ended = [_idle.pop(catalog)] if catalog in _idle else []
+        _idle[catalog] = engine
+        if len(_idle) > _MOST:
+            ended.append(_idle.pop(next(iter(_idle))))
+    for old in ended:
+        old.close()
+
+
+def close_kept() -> None:
+    """Close all that are kept, such as before a fork, in which their threads would be missing."""
+    with _lock:
+        ended = list(_idle.values())
+        _idle.clear()
+    for engine in ended:
+        engine.close()
+
+
+os.register_at_fork(before=close_kept)
+atexit.register(close_kept)

@@ -1,0 +1,172 @@
+"""Parquet and Arrow: each value is the one that pyarrow knows, whatever its type, or is refused by name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmops_tui.datasets.export_job import export
+from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.sources.base import Batch, Source
+from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
+from tests.datasets.conftest import rows_of
+
+FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LONG = st.integers(-(2**62), 2**62)
+
+
+def batches(table: pa.Table, kind: str, folder: Path, position: int = 0) -> list[Batch]:
+    path = folder / f"x.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path, row_group_size=3)
+        return list(read_parquet(Source(path, kind), position, 0))
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+        out.write_table(table, max_chunksize=3)
+    return list(read_arrow(Source(path, kind), position, 0))
+
+
+def read(array: pa.Array, kind: str, folder: Path) -> list[Any]:
+    """The values of one column as they are imported, with nothing for those that are not there."""
+    return [row.get("x") for batch in batches(pa.table({"x": array}), kind, folder) for row in batch.rows]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    ("arrow_type", "values"),
+    [
+        (pa.timestamp("ns"), [0, 1, 1_700_000_000_123_456_789, -1]),
+        (pa.timestamp("us"), [1_700_000_000_123_456, -62_135_596_800_000_000]),
+        (pa.timestamp("ms", "Europe/Berlin"), [1_700_000_000_123, 0]),
+        (pa.timestamp("s", "UTC"), [1_700_000_000]),
+        (pa.time64("ns"), [0, 86_399_999_999_999]),
+        (pa.time32("ms"), [1, 86_399_000]),
+        (pa.date32(), [0, -800_000, 19_000]),
+    ],
+)
+def test_moments_are_read_with_all_their_digits(
+    arrow_type: pa.DataType, values: list[int], kind: str, tmp_path: Path
+) -> None:
+    width = pa.int32() if arrow_type.bit_width == 32 else pa.int64()
+    array = pa.array([*values, None], width).view(arrow_type)
+    texts = read(array, kind, tmp_path)
+    if pa.types.is_timestamp(arrow_type) and arrow_type.tz:
+        assert all(text is None or text.endswith("+00:00") for text in texts)
+    # pyarrow reads the texts as the values that they were.
+    assert pa.array(texts).cast(array.type).equals(array)
+
+
+@FEW
+@given(
+    st.lists(st.decimals(-(10**20), 10**20, places=3, allow_nan=False), min_size=1, max_size=4),
+    st.lists(LONG, min_size=1),
+)
+def test_decimals_and_durations_keep_their_value(
+    tmp_path: Path, values: list[decimal.Decimal], counts: list[int]
+) -> None:
+    wide = pa.array(values, pa.decimal128(30, 3))
+    assert [decimal.Decimal(text) for text in read(wide, "parquet", tmp_path)] == values
+    small = pa.array([v % 10**6 for v in values], pa.decimal128(9, 3))
+    assert [decimal.Decimal(repr(number)) for number in read(small, "arrow", tmp_path)] == small.to_pylist()
+    for unit, per in (("s", 1), ("us", 10**6), ("ns", 10**9)):
+        texts = read(pa.array(counts, pa.duration(unit)), "parquet", tmp_path)
+        assert [decimal.Decimal(text.replace("PT", "")[:-1]) * per for text in texts] == counts
+
+
+def test_integers_are_exact_and_bytes_dictionaries_and_numbers_are_as_they_are(tmp_path: Path) -> None:
+    for kind in ("parquet", "arrow"):
+        assert read(pa.array([2**64 - 1, 0], pa.uint64()), kind, tmp_path) == [2**64 - 1, 0]
+        assert read(pa.array([decimal.Decimal(10**30)], pa.decimal128(38, 0)), kind, tmp_path) == [10**30]
+        assert read(pa.array([b"\xff\x00", b"abc"]), kind, tmp_path) == [{"base64": "/wA="}, "abc"]
+        assert read(pa.array(["x", None, "y"]).dictionary_encode(), kind, tmp_path) == ["x", None, "y"]
+        found = read(pa.array([math.nan, math.inf, None, 1.5]), kind, tmp_path)
+        assert [repr(value) for value in found] == ["nan", "inf", "None", "1.5"]
+
+
+def test_maps_are_objects_where_their_keys_are_names(tmp_path: Path) -> None:
+    texts = pa.array([[("a", 1), ("b", 2)], [], None, [("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64()))
+    numbers = pa.array([[(1, "x")]], pa.map_(pa.int64(), pa.string()))
+    for kind in ("parquet", "arrow"):
+        twice = [{"key": "a", "value": 1}, {"key": "a", "value": 2}]
+        assert read(texts, kind, tmp_path) == [{"a": 1, "b": 2}, {}, None, twice]
+        assert read(numbers, kind, tmp_path) == [[{"key": 1, "value": "x"}]]
+
+
+LEAVES = st.sampled_from(
+    [
+        (pa.int64(), LONG), (pa.string(), st.text(st.characters(exclude_categories=["Cs"]), max_size=4)), (pa.bool_(), st.booleans()),
+        (pa.timestamp("us", "UTC"), st.datetimes(dt.datetime(1900, 1, 1), timezones=st.just(dt.UTC))),  # noqa: DTZ001
+        (pa.float64(), st.floats(allow_nan=False, allow_infinity=False)),
+    ]
+)  # fmt: skip
+
+
+def nested(child: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    def lists(one: Any) -> Any:
+        return pa.list_(one[0]), st.lists(st.none() | one[1], max_size=3)
+
+    def structs(two: Any) -> Any:
+        (a, x), (b, y) = two
+        return pa.struct([("a", a), ("b", b)]), st.fixed_dictionaries({"a": st.none() | x, "b": st.none() | y})
+
+    return child.map(lists) | st.tuples(child, child).map(structs)
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value.isoformat() if isinstance(value, dt.datetime) else value
+
+
+@FEW
+@given(st.data())
+def test_lists_and_structs_of_anything_are_what_pyarrow_reads(tmp_path: Path, data: st.DataObject) -> None:
+    arrow_type, values = data.draw(st.recursive(LEAVES, nested, max_leaves=4))
+    given_values = data.draw(st.lists(st.none() | values, min_size=1, max_size=8))
+    array = pa.array(given_values, arrow_type)
+    for kind in ("parquet", "arrow"):
+        assert read(array, kind, tmp_path) == plain(array.to_pylist())
+    position = data.draw(st.integers(0, len(given_values)))
+    for kind in ("parquet", "arrow"):
+        rest = [row for batch in batches(pa.table({"x": array}), kind, tmp_path, position) for row in batch.rows]
+        assert [row.get("x") for row in rest] == plain(array.to_pylist())[position:]
+
+
+def test_what_json_cannot_hold_is_refused_by_row_or_kept_and_told(store: DatasetStore, tmp_path: Path) -> None:
+    path = tmp_path / "n.parquet"
+    pq.write_table(
+        pa.table({"a": [1.0, math.nan, None], "b": [[1.0], [math.nan], [2.0]], "c": [math.nan, 0.5, 1.0]}), path
+    )
+    made = import_now(store, [path], "n", "tabular")
+    assert (made.rows, made.rejected) == (2, 1)
+    assert math.isnan(rows_of(made)[0]["c"])
+    assert export(made, tmp_path / "again.parquet")["reads_back"]
+    with pytest.raises(InputRefusedError, match="row 0: c is nan, which JSON does not have"):
+        export(made, tmp_path / "again.jsonl")
+
+
+def test_columns_of_one_name_stay_apart_and_what_is_read_otherwise_is_told(tmp_path: Path) -> None:
+    zoned = pa.array([0], pa.timestamp("s", "Asia/Tokyo"))
+    table = pa.table(
+        [pa.array([1]), pa.array([2]), zoned, pa.array([decimal.Decimal("1.5")], pa.decimal128(30, 2))],
+        ["a", "a", "z", "d"],
+    )
+    (batch,) = batches(table, "arrow", tmp_path)
+    assert batch.rows == [{"a": 1, "a_2": 2, "z": "1970-01-01T00:00:00+00:00", "d": "1.50"}]
+    for word in ("a_2", "Asia/Tokyo", "30 digits"):
+        assert word in batch.told
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["k", "k"])
+    with pytest.raises(InputRefusedError, match="two fields of one name"):
+        batches(pa.table({"x": twice}), "arrow", tmp_path)
