@@ -87,11 +87,15 @@ async def test_where_the_prompt_began_to_think_thinking_is_over(thinking: Talkin
     assert "without thinking" in warnings[0]["message"]
 
 
-async def test_answers_with_a_mark_of_their_own_are_not_gone_on_with(channels: Talking) -> None:
-    refused = await channels.post(CHAT, {"messages": BEGUN})
-    assert refused.status_code == 400
-    assert "continue_final_message to false" in refused.json()["error"]["hint"]
-    assert (await channels.post(CHAT, {"messages": BEGUN, "continue_final_message": False})).status_code == 200
+async def test_the_mark_that_begins_an_answer_is_written_before_it(channels: Talking) -> None:
+    answer = await channels.post(CHAT, {"messages": BEGUN})
+    assert answer.json()["choices"][0]["message"] == {"role": "assistant", "content": "ns."}
+    assert channels.asked_for["text"].endswith("<|channel|>final<|message|>It <|begin|>rai")
+    call = "<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}"
+    channels.says("ns." + call)
+    found = (await channels.post(CHAT, {"messages": BEGUN, "tools": [TOOL]})).json()["choices"][0]["message"]
+    assert found["content"] == "ns."
+    assert [one["function"]["name"] for one in found["tool_calls"]] == ["f"]
 
 
 TOOL: Any = {"type": "function", "function": {"name": "f"}}

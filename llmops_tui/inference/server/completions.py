@@ -167,6 +167,7 @@ class Completions:
             choice.reader = AnswerReader(
                 chat.format,
                 prompt=prompt.before_answer,
+                begun=prompt.begun,
                 tools=tools,
                 several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,

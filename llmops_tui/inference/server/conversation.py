@@ -25,15 +25,16 @@ class Prompt(Rendered):
     """A conversation as the model gets it: the template's text, and what of it may be no control token.
 
     Attributes:
-        begun: whether it ends with the beginning of the answer, which is to be gone on with.
+        begun: the mark behind which its own end is the beginning of the answer, which is to be gone on with; none where
+            it is not.
     """
 
-    begun: bool = False
+    begun: str | None = None
 
     @property
     def before_answer(self) -> str:
-        """What tells how the answer begins: nothing of it is written by a template whose answer is gone on with."""
-        return "" if self.begun else self.text
+        """What tells how the answer begins; what follows a beginning that was given is told by that."""
+        return self.text if self.begun is None else ""
 
     def source(self) -> Call:
         """What the engine is to go on from, as a part of a call: it begins as the vocabulary wants texts to begin."""
@@ -72,7 +73,7 @@ class ChatTemplate:
         ``begun`` is the beginning of the answer, where there is one to go on with.
 
         Raises:
-            InputRefusedError: ``template_failed``; FieldRefusedError: the model's answers cannot be gone on with.
+            InputRefusedError: ``template_failed``.
             LlmopsError: the model could not be loaded.
         """
         info = await self._facts()
@@ -93,21 +94,20 @@ class ChatTemplate:
         """The prompt with the beginning of the answer behind it; of that, only the marks of thinking are control tokens."""
         chat = self.format.answers
         opening, thinking = self.format.opening_of(prompt.text), chat.thinking
-        if chat.content.before.removeprefix(opening):
-            told = "this model's answers begin with a mark of their own, and one that is given cannot be gone on with"
-            hint = "Set continue_final_message to false, or end with a message of the user's."
-            raise FieldRefusedError("messages", told, hint, "unsupported_parameter")
         lead, thought = "", str(turn.get("reasoning_content") or turn.get("reasoning") or "")
         if thinking is not None and thinking.marks.before:
             before, after = thinking.marks.before, thinking.marks.after
             open_here = before in opening and after not in opening
             if thought or open_here:
-                lead = ("" if open_here else before) + thought + after + "\n\n"
+                # Where thinking is a message of its own, the next one begins behind it.
+                follow = chat.assistant.before if after in chat.ends else "\n\n"
+                lead = ("" if open_here else before) + thought + after + follow
+        lead += (mark := chat.content.before.removeprefix(opening))
         said = str(turn.get("content") or "")
         spans = self._controls.places(said) if self._controls else []
         start = len(prompt.text) + len(lead)
         plain = (*prompt.plain, *((start + begin, start + end) for begin, end in spans))
-        return Prompt(prompt.text + lead + said, plain, begun=True)
+        return Prompt(prompt.text + lead + said, plain, begun=opening + mark if mark else "")
 
     def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> Prompt:
         given: Sequence[Mapping[str, object]] = turns
@@ -253,7 +253,7 @@ class AnswerReader:
     What begins like a call and cannot be read as one stays content, but for one that breaks off after whole ones, and one
     that a limit cut off behind its mark. Where there may be no ``several`` calls, the first counts: models whose calls have
     no mark cannot be limited to one. Without ``tools`` nothing is a call. ``required`` says that the answer has to call a
-    tool.
+    tool. ``begun`` is the mark behind which the answer began already, as :class:`Prompt` has it.
     """
 
     def __init__(
@@ -264,12 +264,13 @@ class AnswerReader:
         tools: Sequence[ToolRecord],
         several: bool = True,
         required: bool = False,
+        begun: str | None = None,
     ) -> None:
         answers = chat.answers if tools else replace(chat.answers, calls=None)
-        opening = chat.opening_of(prompt)
+        opening = chat.opening_of(prompt) if begun is None else begun
         self._new = functools.partial(chat_format.AnswerReader, answers, tools, opening=opening)
         self._again = functools.partial(
-            AnswerReader, chat, prompt=prompt, tools=tools, several=several, required=required
+            AnswerReader, chat, prompt=prompt, tools=tools, several=several, required=required, begun=begun
         )
         self._reader = self._new()
         self.thinks = answers.thinking is not None
