@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import pydantic
@@ -147,7 +147,7 @@ def _owner(request: Request) -> str:
     return caller.key or ("own" if caller.own else "open")
 
 
-def _checked(model: type[_Body], given: dict[str, object]) -> _Body:
+def _checked(model: type[_Body], given: Mapping[str, object]) -> _Body:
     try:
         return model.model_validate(given)
     except pydantic.ValidationError as error:
