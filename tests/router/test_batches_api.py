@@ -18,7 +18,7 @@ from llmops_tui.inference.filed.files import DAYS, FileStore
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.workspace.layout import Workspace
-from tests.engine.test_request_fields import PLAIN, Server
+from tests.engine.test_request_fields import KEY, PLAIN, Server
 from tests.fakes import FakeClock
 from tests.router.fakes import FakeServers
 
@@ -283,3 +283,28 @@ def test_a_file_that_is_at_work_is_not_deleted(workspace: Workspace) -> None:
     store.files.delete("k", file["id"])
     with pytest.raises(LlmopsError, match="no batch"):
         store.get("another", made.record["id"])
+
+
+@pytest.mark.slow
+async def test_openais_own_client_reads_each_answer(server: Server) -> None:
+    import openai
+
+    client = openai.AsyncOpenAI(base_url="http://localhost/v1", api_key=KEY, http_client=server.http, max_retries=0)
+    file = await client.files.create(
+        file=("in.jsonl", lines("a", "b")), purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    assert (file.object, file.status, file.expires_at - file.created_at) == ("file", "processed", 3600)  # type: ignore[operator]
+    made = await client.batches.create(
+        input_file_id=file.id, endpoint=CHAT, completion_window="24h", metadata={"for": "tests"}
+    )
+    done = await client.batches.retrieve(made.id)
+    assert (done.status, done.request_counts.completed, done.output_file_id) == ("completed", 2, done.output_file_id)  # type: ignore[union-attr]
+    content = await client.files.content(done.output_file_id or "")
+    assert {json.loads(line)["custom_id"] for line in content.text.splitlines()} == {"a", "b"}
+    assert [one.id async for one in client.batches.list(limit=1)] == [made.id]
+    assert {one.id async for one in client.files.list(limit=1)} == {file.id, done.output_file_id}
+    with pytest.raises(openai.ConflictError):
+        await client.batches.cancel(made.id)
+    assert (await client.files.delete(file.id)).deleted
+    with pytest.raises(openai.NotFoundError):
+        await client.files.retrieve(file.id)
