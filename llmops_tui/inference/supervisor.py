@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError, sentences
@@ -286,7 +286,7 @@ class ServerSupervisor:
             while (spent := time.monotonic() - started) < _START_SECONDS:
                 if not self.alive(handle):
                     raise self._start_failed(handle.model, "its process ended while starting")
-                facts = {"status": "starting"}
+                facts: dict[str, Any] = {"status": "starting"}
                 # It listens a while after it has begun: until then there is nobody to ask.
                 if Path(handle.socket).exists():
                     with contextlib.suppress(httpx.TransportError, ValueError):

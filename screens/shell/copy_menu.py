@@ -75,6 +75,7 @@ class Copier:
         file = app.services.workspace.root / "clipboard.txt"
         async with self._turn:
             message = await asyncio.to_thread(clipboard.copy, text, sequences.append if write else None, file)
-            for sequence in sequences if write else ():
-                write(sequence)
+            if write is not None:
+                for sequence in sequences:
+                    write(sequence)
         app.say(message, title=f"Copied {name}")

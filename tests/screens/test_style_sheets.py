@@ -37,7 +37,7 @@ async def test_a_screen_looks_the_same_whichever_were_visited_before(open_app: O
     async with open_app(size=(80, 24)) as pilot:
         app = pilot.app
         assert isinstance(app, LlmopsApp)
-        seen = {}
+        seen: dict[str, dict[str, tuple[int, ...]]] = {}
         names = list(SCREEN_KEYS.values())
         for name in [*names, *reversed(names)]:
             app.go_to_screen(name)
