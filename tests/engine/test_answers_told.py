@@ -122,5 +122,9 @@ def test_a_header_has_room_for_a_few_and_counts_the_others() -> None:
     assert value.isascii()
     found = json.loads(value)
     assert found[-1]["message"] == f"{50 - len(found) + 1} more are told in the answer"
+    odd: Any = [{"param": "x", "message": "\x7f\x00\r\n\ud800é"}]
+    value = as_header(odd)[HEADER]
+    assert value.isprintable()
+    assert json.loads(value) == odd
     assert as_header([]) == {}
     assert AnswerForm().warnings() == []

@@ -83,4 +83,5 @@ def as_header(warnings: Sequence[Warned]) -> dict[str, str]:
             told.append({"param": "", "message": f"{len(warnings) - len(told)} more are told in the answer"})
             break
         told.append(warning)
-    return {HEADER: json.dumps(told)} if told else {}
+    # The one character of ASCII beside those that JSON escapes which no header may have.
+    return {HEADER: json.dumps(told).replace("\x7f", "\\u007f")} if told else {}
