@@ -39,6 +39,7 @@ ODD: list[Any] = [
 NEEDED: dict[str, dict[str, Any]] = LEAST | {
     "/infill": {"input_prefix": "a", "input_suffix": "b", "seed": 1}, "/v1/rerank": {"query": "a", "documents": ["b", "c"]},
     "/api/chat": {"model": "m", "messages": HI, "stream": False}, "/api/generate": {"model": "m", "prompt": "Hi", "stream": False},
+    "/v1/batches": {"input_file_id": "file_none", "endpoint": CHAT, "completion_window": "24h"},
     "/api/embed": {"model": "m", "input": "Hi"}, "/api/embeddings": {"model": "m", "prompt": "Hi"}, "/api/show": {"model": "m"},
 }  # fmt: skip
 GRAMMAR = 'root ::= "a"'
@@ -101,6 +102,11 @@ HINTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "/v1/responses tools": ({}, [FLAT], []),
     "/v1/responses tool_choice": ({"tools": [FLAT]}, "required", "none"),
     "/v1/responses parallel_tool_calls": ({"tools": [FLAT]}, True, False),
+    "/tokenize continue_final_message": ({"content": None, "messages": HI}, True, False),
+    "/tokenize add_generation_prompt": ({"content": None, "messages": HI}, True, False),
+    "/v1/batches completion_window": ({}, "24h", "1h"),
+    "/v1/batches metadata": ({}, {"a": "b"}, {"a": 5}),
+    "/v1/batches output_expires_after": ({}, {"anchor": "created_at", "seconds": 3600}, {"anchor": "created_at", "seconds": 1}),
     "/api/embed options": ({}, {"num_ctx": 512}, {"wrong": 1}),
     "/api/embeddings options": ({}, {"num_ctx": 512}, {"wrong": 1}),
 }  # fmt: skip
