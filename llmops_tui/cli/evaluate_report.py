@@ -351,7 +351,7 @@ def metrics(context: typer.Context) -> None:
     rows = [
         (
             f"{d['type']} {d.get('entry', '')}".rstrip(),
-            ", ".join(d["settings"]),
+            ", ".join(settings if isinstance(settings := d["settings"], list) else []),
             str(d["about"]).split(". ")[0] + (f"; finds {quality[str(d['type'])]}" if d.get("measured") else ""),
         )
         for d in data
