@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.datasets.records import Row, load_whole_json
+from llmops_tui.json_values import of_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,14 +165,7 @@ def _intervals(array: pa.Array) -> list[Any]:
 
 
 def _bytes(array: pa.Array) -> list[Any]:
-    return [None if v is None else _text_or_base64(v) for v in array.to_pylist()]
-
-
-def _text_or_base64(raw: bytes) -> Any:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(raw).decode()}
+    return [None if v is None else of_bytes(v) for v in array.to_pylist()]
 
 
 def _lists(array: pa.Array) -> list[Any]:
