@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -37,6 +38,7 @@ from llmops_tui.workspace.sandbox import open_sandbox, quote_name
 SAMPLE_ROWS = 1000
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 # So many signs a letter are in no prose; the densest code and tables have three times as many.
+_MARKED_UP = re.compile(r"https?://\S+|^\s*[*+#>-]+ ", re.MULTILINE)
 _CODE_SIGNS = 0.1
 _LANGUAGE_ROWS = 1000
 _BINS = 24
@@ -234,6 +236,8 @@ def _languages(version: DatasetVersion, rows: Rows) -> Languages:
 
 def is_prose(text: str) -> bool:
     """Whether a text is of a language rather than code, data or a table: those are full of signs that prose has not."""
+    # The signs of lists, headings and addresses of pages stand in prose too.
+    text = _MARKED_UP.sub("", text)
     letters = sum(c.isalpha() for c in text)
     signs = sum(c in "{}[]()<>=;_/\\|&*+#$@^~`" for c in text)
     return signs < _CODE_SIGNS * letters
