@@ -320,6 +320,8 @@ def test_each_field_has_a_line_and_each_line_a_field() -> None:
     assert nested_fields() == set(TABLE)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 async def test_each_field_makes_a_difference(server: Server) -> None:
     ignored = []
     for name, (path, *both) in TABLE.items():
