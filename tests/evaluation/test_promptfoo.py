@@ -16,6 +16,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.promptfoo import reader
+from llmops_tui.evaluation.promptfoo.filling import Filler
 from llmops_tui.evaluation.promptfoo.table import CARRIED, REFUSED
 from llmops_tui.evaluation.suite import Suite
 
@@ -23,7 +24,7 @@ from llmops_tui.evaluation.suite import Suite
 @pytest.fixture(scope="module")
 def filler() -> Iterator[Any]:
     """One process that fills in templates, for all tests of this module."""
-    kept = reader.Filler()
+    kept = Filler()
     yield kept
     kept.close()
 
