@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.cases import build_cases
 from llmops_tui.evaluation.metrics.assertions import KINDS
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
-from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.metrics.registry import METRICS, make_metric
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.promptfoo import reader
+from llmops_tui.evaluation.promptfoo.filling import Filler
 from llmops_tui.evaluation.promptfoo.table import CARRIED, REFUSED
 from llmops_tui.evaluation.suite import Suite
 
@@ -23,7 +25,7 @@ from llmops_tui.evaluation.suite import Suite
 @pytest.fixture(scope="module")
 def filler() -> Iterator[Any]:
     """One process that fills in templates, for all tests of this module."""
-    kept = reader.Filler()
+    kept = Filler()
     yield kept
     kept.close()
 
@@ -278,6 +280,7 @@ def test_each_assertion_of_promptfoo_is_carried_or_refused(folder: Folder) -> No
         told = folder.refused(one({"assert": [{"type": kind, "value": "v"}]}))
         assert told.startswith(f"tests[0].assert[0]: {kind} cannot be used: {why}")
         assert hint in told
+        assert set(re.findall(r"\{type: ([\w-]+)", hint)) <= set(METRICS)
 
 
 @pytest.mark.parametrize(("config", "says"), [

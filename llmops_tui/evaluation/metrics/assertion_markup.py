@@ -13,7 +13,7 @@ import yaml
 from llmops_tui.evaluation.metrics.assertion_texts import Outcome
 from llmops_tui.evaluation.metrics.javascript_patterns import python_pattern
 from llmops_tui.evaluation.metrics.texts import short
-from llmops_tui.foreign_text import MAX_DEPTH, parse_json, parse_yaml
+from llmops_tui.foreign_text import MAX_DEPTH, JsonObject, parse_json, parse_yaml
 from llmops_tui.inference.schema_keywords import Schema
 
 _LONGEST_JSON = 100_000
@@ -169,9 +169,9 @@ def _elements(text: str) -> list[_Element]:
     return outer + [child for open_one in stack for child in open_one.children]
 
 
-def _tree(elements: list[_Element]) -> dict[str, Any]:
+def _tree(elements: list[_Element]) -> JsonObject:
     """Elements by name: several of one name are a list, one without anything inside is a text."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for one in elements:
         inside: Any = {f"@_{a.group(1)}": "" for a in _ATTRIBUTE.finditer(one.attributes.rstrip().rstrip("/"))}
         inside |= _tree(one.children)
