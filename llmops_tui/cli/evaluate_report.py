@@ -103,6 +103,10 @@ def _judges(summary: RunSummary) -> list[str]:
             )
         if "signature" in facts:
             lines.append(f"{name}: {facts['signature']}")
+        if "weighted" in facts:
+            lines.append(
+                f"{name}: the pass rate by test; a test's weighted score is {facts['weighted']:.4g} on average"
+            )
     return lines
 
 

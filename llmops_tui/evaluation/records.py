@@ -44,6 +44,8 @@ class Facts(TypedDict, total=False):
     p50: float
     p95: float
     p99: float
+    # Of verdicts: the weighted mean of what a test is made of, over the tests.
+    weighted: float
 
 
 class _Figure(TypedDict):

@@ -55,7 +55,8 @@ SHAPES: dict[str, tuple[tuple[str, ...], dict[str, Shape]]] = {
     "training_runs": (
         ("name",),
         {
-            "recipe": dict, "data": [[str, str]], "options": {"beside": bool, "make_room": bool, "force": bool},
+            "recipe": dict, "data": [[str, str]],
+            "options": {"beside": bool, "make_room": bool, "force": bool, "measured?": [[str, str]]},
             "result": {"model?": str, "sha256?": str},
         },
     ),

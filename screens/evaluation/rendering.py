@@ -177,6 +177,8 @@ def _facts(figure: Figure) -> list[Any]:
         return [(f"  {safe_line(facts['measured'])}\n", "$muted")]
     if "signature" in facts:
         return [(f"  {facts['signature']}\n", "$muted")]
+    if "weighted" in facts:
+        return [(f"  the pass rate by test; weighted score {number(facts['weighted'])} on average\n", "$muted")]
     if "p95" in facts:
         return [(f"  p50 {number(facts['p50'])}  p95 {number(facts['p95'])}  p99 {number(facts['p99'])}\n", "$muted")]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections import Counter
@@ -17,6 +18,8 @@ from tests.maintenance.campaign_commands import CHANGES, DEAR_LOOKS, LOADS, Comm
 from tests.maintenance.corruption import FOREIGN, SPOILING, Spoil, contents, empty, foreign, gone, replaced, unreadable
 from tests.maintenance.forked_cli import NO_RIGHTS, Done, ForkedCommands
 from tests.maintenance.full_workspace import Whole, make_whole
+
+_log = logging.getLogger(__name__)
 
 WORKERS = 2
 # Locks, and what is beside a database or a server while it is at work.
@@ -74,6 +77,8 @@ class Trial:
 
     def trouble(self, what: str) -> None:
         self.troubles.append(f"{self.spoil.__name__} {self.name}: {what}")
+        # Told at once, too: a campaign that runs out of time has not found it in vain.
+        _log.warning("%s", self.troubles[-1])
 
     def run(self, *command: str) -> Done:
         """One command; what it says must be clear, whatever it met."""
@@ -131,6 +136,7 @@ class Trial:
         if foreign(self.root / self.name).read_text(encoding="utf-8") != FOREIGN:
             self.trouble("the file behind a link was written")
         self.check("at the end")
+        _log.info("%s %s: %s", self.spoil.__name__, self.name, dict(self.counts))
 
     def _all(self, commands: tuple[Command, ...]) -> None:
         for command in commands:
@@ -179,7 +185,7 @@ def run_all(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("spoil", SPOILING, ids=lambda spoil: spoil.__name__)
 def test_a_spoilt_file_is_told_and_nothing_else_changes(
     whole: Whole, tmp_path: Path, spoil: Spoil, record_property: Callable[[str, object], None]
