@@ -330,7 +330,6 @@ def metrics(context: typer.Context) -> None:
             "type": name,
             "about": " ".join((kind.__doc__ or "").split()),
             "settings": [f for f in kind.model_fields if f not in {"type", "name"}],
-            "measured": quality[name].as_dict() if name in quality else None,
         }
         for name, kind in METRICS.items()
     ]
@@ -351,9 +350,10 @@ def metrics(context: typer.Context) -> None:
     rows = [
         (
             f"{d['type']} {d.get('entry', '')}".rstrip(),
-            ", ".join(settings if isinstance(settings := d["settings"], list) else []),
-            str(d["about"]).split(". ")[0] + (f"; finds {quality[str(d['type'])]}" if d.get("measured") else ""),
+            ", ".join(d["settings"]),
+            str(d["about"]).split(". ")[0] + (f"; finds {quality[str(d['type'])]}" if d["type"] in quality else ""),
         )
         for d in data
     ]
-    session.emit({"metrics": data}, lambda: session.rows(("metric", "settings", "what it measures"), rows))
+    told = [d | {"measured": quality[str(d["type"])].as_dict() if d["type"] in quality else None} for d in data]
+    session.emit({"metrics": told}, lambda: session.rows(("metric", "settings", "what it measures"), rows))
