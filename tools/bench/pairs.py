@@ -1,6 +1,6 @@
 """Two trees of this project beside each other: what one costs over the other, in pairs that take turns.
 
-``python tools/bench/pairs.py BEFORE [NOW] [--pairs N] [--only WORDS] [--to FILE] [--work-before FILE]``. The machine need not be idle: of each
+``python tools/bench/pairs.py BEFORE [NOW] [--pairs N] [--only WORDS] [--to FILE]``. The machine need not be idle: of each
 measure the processor time is told beside the time by the clock, as the median and the range of the ratios of pairs.
 """
 
