@@ -142,7 +142,7 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def catalog(workspace: Workspace, migrated_once: Path) -> Catalog:
     """The catalog of the empty workspace."""
-    shutil.copyfile(migrated_once, workspace.catalog)
+    shutil.copy(migrated_once, workspace.catalog)
     return Catalog(workspace)
 
 

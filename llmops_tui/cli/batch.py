@@ -26,8 +26,9 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Check every request of a file, then answer them; `llmops job resume` continues after an interruption."""
-    from llmops_tui.inference.batch.job import ENTRY, open_requests, refusal
-    from llmops_tui.inference.batch.output import output_exists
+    from llmops_tui.inference.batch.job import open_requests, refusal
+    from llmops_tui.inference.filed.batches import ENTRY
+    from llmops_tui.inference.filed.output import output_exists
 
     session = session_of(context)
     if output is None and not check:
@@ -76,7 +77,7 @@ def status(
     job_id: Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or a prefix of it.")],
 ) -> None:
     """Show how many requests of a batch are answered."""
-    from llmops_tui.inference.batch.output import counts_of
+    from llmops_tui.inference.filed.output import counts_of
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)

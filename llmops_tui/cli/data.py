@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +42,10 @@ def store_of(session: Session) -> DatasetStore:
 @app.command("import")
 def import_(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Files, folders, archives, or patterns such as 'parts/*.jsonl'; - is standard input."),
+    ],
     name: Annotated[str | None, typer.Option(help="The dataset's name; default: the name of the first file.")] = None,
     form: Annotated[
         str,
@@ -52,7 +57,9 @@ def import_(
     mapping: Annotated[
         list[str] | None, typer.Option("--map", help="For tables: ROLE=COLUMN, such as user=question; repeatable.")
     ] = None,
-    table: Annotated[str, typer.Option(help="For SQLite files: the table to import.")] = "",
+    table: Annotated[
+        str, typer.Option(help="The table of a SQLite file, or the file inside an archive, to import.")
+    ] = "",
     unit: Annotated[str, typer.Option(help="For text files: one row per line, paragraph or file.")] = "line",
     encoding: Annotated[
         str, typer.Option(help="For text in another encoding than UTF-8: its name, such as latin-1 or utf-16-le.")
@@ -68,6 +75,11 @@ def import_(
 
     session = session_of(context)
     store = store_of(session)
+    if Path("-") in paths:
+        if detach:
+            told = "standard input cannot be read by a job in the background"
+            raise LlmopsError("usage", told, "Write it to a file, and import that.", exit_code=ExitCode.USAGE)
+        paths = [_from_stdin(context) if path == Path("-") else path for path in paths]
     if unit not in {"line", "paragraph", "file"}:
         raise LlmopsError("usage", f"--unit {unit}: line, paragraph or file", exit_code=ExitCode.USAGE)
     roles = _roles(mapping or [])
@@ -89,6 +101,16 @@ def import_(
     made = run_job(session, kind="import", title=title, entry=ENTRY, arguments=arguments, detach=detach)
     if made is not None:
         session.emit(made, lambda: _imported(made))
+
+
+def _from_stdin(context: typer.Context) -> Path:
+    """Standard input as a file, which goes when the command ends."""
+    folder = Path(tempfile.mkdtemp(prefix="llmops-"))
+    context.call_on_close(lambda: shutil.rmtree(folder, ignore_errors=True))
+    path = folder / "stdin"
+    with path.open("xb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
 
 
 def _roles(given: list[str]) -> dict[str, str]:

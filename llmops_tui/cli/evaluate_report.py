@@ -103,6 +103,10 @@ def _judges(summary: RunSummary) -> list[str]:
             )
         if "signature" in facts:
             lines.append(f"{name}: {facts['signature']}")
+        if "weighted" in facts:
+            lines.append(
+                f"{name}: the pass rate by test; a test's weighted score is {facts['weighted']:.4g} on average"
+            )
     return lines
 
 
@@ -257,7 +261,7 @@ def compare_text(session: Session, found: Comparison, limit: int) -> str:
                 f"{i.value:+.4g} [{i.low:+.4g}, {i.high:+.4g}]",
                 told,
                 f"▲{d.wins} ={d.ties} ▼{d.losses}",
-                d.verdict,
+                "too few to say" if i.too_few else d.verdict,
                 f"{d.smallest:.3g}",
             )
         )
@@ -316,14 +320,17 @@ def export(
 def metrics(context: typer.Context) -> None:
     """List the metrics with description, settings and source."""
     from llmops_tui.evaluation.metrics.custom import PLUGINS, Function
+    from llmops_tui.evaluation.metrics.labelled_sets import qualities
     from llmops_tui.evaluation.metrics.registry import METRICS
 
     session = session_of(context)
+    quality = qualities()
     data = [
         {
             "type": name,
             "about": " ".join((kind.__doc__ or "").split()),
             "settings": [f for f in kind.model_fields if f not in {"type", "name"}],
+            "measured": quality[name].as_dict() if name in quality else None,
         }
         for name, kind in METRICS.items()
     ]
@@ -342,7 +349,11 @@ def metrics(context: typer.Context) -> None:
         if plugin.problem:
             session.say(plugin.told)
     rows = [
-        (f"{d['type']} {d.get('entry', '')}".rstrip(), ", ".join(d["settings"]), str(d["about"]).split(". ")[0])
+        (
+            f"{d['type']} {d.get('entry', '')}".rstrip(),
+            ", ".join(settings if isinstance(settings := d["settings"], list) else []),
+            str(d["about"]).split(". ")[0] + (f"; finds {quality[str(d['type'])]}" if d.get("measured") else ""),
+        )
         for d in data
     ]
     session.emit({"metrics": data}, lambda: session.rows(("metric", "settings", "what it measures"), rows))

@@ -134,6 +134,10 @@ async def _generate(
             if not isinstance(event, str):
                 data["finish_reason"] = event.finish_reason
                 data["usage"], data["timing"] = figures_of(event.timings)
+                if event.warnings:
+                    data["warnings"] = event.warnings
+                for warning in event.warnings:
+                    session.say(f"{warning['param']}: {warning['message']}")
                 continue
             text.append(event)
             if live and session.options.json:

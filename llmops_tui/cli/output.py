@@ -15,6 +15,7 @@ from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
+from llmops_tui.json_values import Notes, as_json
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.layout import Workspace, find_workspace
 
@@ -119,11 +120,19 @@ class Session:
 
     def emit(self, data: Any, human: Callable[[], str]) -> None:
         """Print the result: JSON where asked for, else the text that ``human`` makes."""
-        self._write(json.dumps(data, ensure_ascii=True, default=str) if self.options.json else safe_text(human()))
+        self._write(self._as_json(data) if self.options.json else safe_text(human()))
 
     def emit_line(self, data: Any) -> None:
         """Print one line of JSON Lines."""
-        self._write(json.dumps(data, ensure_ascii=True, default=str))
+        self._write(self._as_json(data))
+
+    def _as_json(self, data: Any) -> str:
+        """A result as JSON; what JSON has no word for is written in one way everywhere, and what that changes is told."""
+        notes = Notes()
+        made = json.dumps(as_json(data, "", notes), ensure_ascii=True, allow_nan=False)
+        for note in notes.told():
+            self.say(note)
+        return made
 
     def stream(self, text: str) -> None:
         """Print a piece of a stream at once; on a terminal it is made harmless, in a pipe it stays as it is."""

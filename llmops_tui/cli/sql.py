@@ -17,6 +17,7 @@ def sql(
     """Run one SELECT over the workspace."""
     from llmops_tui.datasets.sql_console import run_query
     from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.json_values import Notes, as_json
     from llmops_tui.workspace.ingest import ingest
 
     session = session_of(context)
@@ -25,5 +26,8 @@ def sql(
     answer = run_query(DatasetStore(catalog), query, limit)
     if answer.more:
         session.say(f"rows after the first {limit:,} are not shown; --limit shows more")
-    data = {"columns": answer.columns, "rows": answer.rows, "truncated": answer.more}
+    notes = Notes()
+    data = {"columns": answer.columns, "rows": as_json(answer.rows, "rows", notes), "truncated": answer.more}
+    if told := notes.told():
+        data["notes"] = told
     session.emit(data, lambda: session.rows(answer.columns, answer.rows))

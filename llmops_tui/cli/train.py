@@ -10,7 +10,7 @@ import typer
 
 from llmops_tui.cli import train_export
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of, with_changes
+from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, recipe_of, store_of, with_changes
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.regular_files import open_regular
@@ -76,10 +76,10 @@ def recipes(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] =
 
 
 @app.command()
-def recipe(context: typer.Context, name: RecipeName, changes: Changes = None) -> None:
-    """Print a recipe as YAML; also converts an axolotl or LLaMA-Factory configuration."""
+def recipe(context: typer.Context, name: RecipeName, changes: Changes = None, accept: Accept = None) -> None:
+    """Print a recipe as YAML; also converts files of axolotl, LLaMA-Factory and Unsloth."""
     session = session_of(context)
-    found = recipe_of(session, name, changes)
+    found = recipe_of(session, name, changes, accept)
     session.emit(found.model_dump(), lambda: found.to_yaml().rstrip())
 
 
@@ -106,6 +106,7 @@ def start(
     context: typer.Context,
     given: RecipeName,
     changes: Changes = None,
+    accept: Accept = None,
     follow: Annotated[
         bool,
         typer.Option("--follow/--detach", help="Follow the run until it ends; interrupting does not stop the run."),
@@ -117,9 +118,15 @@ def start(
     force: Annotated[bool, typer.Option("--force", help="Start even if the preflight finds errors.")] = False,
 ) -> None:
     """Start a run as a job; it continues when the terminal is closed. Preflight errors stop it."""
+    from llmops_tui.training import device_queue
+
     session = session_of(context)
     store = store_of(session)
-    run = store.start(recipe_of(session, given, changes), beside=beside, make_room=make_room, force=force)
+    device = device_queue.training_device()
+    holder = "" if beside else device_queue.holder_of(device)
+    run = store.start(recipe_of(session, given, changes, accept), beside=beside, make_room=make_room, force=force)
+    if holder:
+        session.say(f"{holder} trains on {device} now; {run.name} waits for it (--beside does not)")
     if follow:
         _follow(session, store, run.name)
         return

@@ -9,12 +9,12 @@ import typer
 
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.cli.train_options import Changes, RecipeName, RunName, recipe_of, store_of
+from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, recipe_of, store_of
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.training.records import ExportResult, MemoryPart, PlanRecord, SweepResult
+    from llmops_tui.training.records import DataFacts, ExportResult, MemoryPart, PlanRecord, SweepResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,6 +28,7 @@ def plan(
     context: typer.Context,
     given: RecipeName,
     changes: Changes = None,
+    accept: Accept = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run/--no-dry-run", help="Run and measure two real steps on the longest rows.")
     ] = True,
@@ -36,7 +37,7 @@ def plan(
     from llmops_tui.training.worker import PLAN_ENTRY
 
     session = session_of(context)
-    recipe = recipe_of(session, given, changes)
+    recipe = recipe_of(session, given, changes, accept)
     arguments = {"recipe": recipe.model_dump(), "dry_run": dry_run}
     found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments)
     session.emit(found, lambda: _plan_text(found))
@@ -54,7 +55,7 @@ def _plan_text(plan: PlanRecord) -> str:
     shares = ", ".join(f"{name} {memory[name] / 1e9:.2f}" for name in parts)
     lines += [
         (
-            f"data      {counted(data['examples'], 'example')}, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
+            f"data      {_examples(data)}, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
             f"p95 {tokens['p95']:.0f}, max {tokens['max']}; {data['trained_tokens']:,} in the loss"
         ),
         (
@@ -88,6 +89,13 @@ def _plan_text(plan: PlanRecord) -> str:
     for example in plan["examples"][:2]:
         lines.append("example   " + "".join(f"{marks[s]}{t}{closing[s]}" for t, s in example).replace("\n", "⏎"))
     return "\n".join(lines)
+
+
+def _examples(data: DataFacts) -> str:
+    """How many examples are trained on, and in how many sequences where they are packed."""
+    if data["packed"]:
+        return f"{counted(data['packed'], 'example')} packed into {counted(data['examples'], 'sequence')}"
+    return counted(data["examples"], "example")
 
 
 def export(
@@ -146,6 +154,7 @@ def sweep(
         bool, typer.Option("--prune/--no-prune", help="Stop trials early that fall behind the others.")
     ] = True,
     changes: Changes = None,
+    accept: Accept = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Search hyperparameters with short runs; the best is saved as a recipe."""
@@ -154,7 +163,7 @@ def sweep(
     session = session_of(context)
     if sampler not in {"tpe", "random", "grid"}:
         raise LlmopsError("usage", f"{sampler!r} is not a sampler: tpe, random or grid", exit_code=ExitCode.USAGE)
-    recipe = recipe_of(session, given, changes)
+    recipe = recipe_of(session, given, changes, accept)
     arguments = {
         "recipe": recipe.model_dump(),
         "space": read_space(space) if space else default_space(recipe),

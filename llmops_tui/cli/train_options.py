@@ -22,6 +22,15 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; repeatable."),
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="KEY",
+        help="Confirm that a key of another program's file is left out though it changes what is learned; repeatable, "
+        "or with commas; all: every such key.",
+    ),
+]
 
 
 def store_of(session: Session) -> RunStore:
@@ -31,16 +40,19 @@ def store_of(session: Session) -> RunStore:
     return RunStore(session.workspace)
 
 
-def recipe_of(session: Session, given: str, changes: list[str] | None) -> Recipe:
-    """A recipe by path or name, with fields changed."""
+def recipe_of(session: Session, given: str, changes: list[str] | None, accepted: list[str] | None = None) -> Recipe:
+    """A recipe by path or name, with fields changed; of another program's file some keys may have to be confirmed."""
     from llmops_tui.training.foreign_recipes import read_recipe
 
     path = Path(given).expanduser()
     if path.is_file():
-        found, notes = read_recipe(path)
+        keys = [key.strip() for one in accepted or [] for key in one.split(",") if key.strip()]
+        found, notes = read_recipe(path, keys)
         for note in notes:
             session.say(f"note: {note}")
     else:
+        if accepted:
+            raise LlmopsError("usage", f"--accept is for files; {given} is none", exit_code=ExitCode.USAGE)
         found = store_of(session).recipe(given)
     return with_changes(found, changes)
 

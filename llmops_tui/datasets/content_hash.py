@@ -63,7 +63,7 @@ class ColumnDigest:
         if self._kind in {"text", "json"}:
             self._there.update(np.full(rows, -1, "<i8").tobytes())
         else:
-            self.numbers(np.ma.masked_all(rows, "<f8"))
+            self.numbers(np.ma.masked_array(np.zeros(rows), mask=True))
 
     def hexdigest(self) -> str:
         """The hash of all values so far."""

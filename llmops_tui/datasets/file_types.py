@@ -9,6 +9,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -93,23 +94,33 @@ def _delimited(delimiter: str) -> Callable[[DatasetVersion, Iterator[Row], Path]
         import io
 
         # Rows with fields of their own need a look at all of them for the header.
-        names = [c.name for c in version.columns if c.name != REST]
+        names = _all_names(version)
         first = next(rows, None)
         header = list(dict.fromkeys([*(first or {}), *(n for n in names if first is None or _kept(first, n, names))]))
         with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
             out = csv.DictWriter(file, header, delimiter=delimiter, extrasaction="raise", lineterminator="\n")
             out.writeheader()
-            try:
-                for row in [first] if first is not None else []:
+            for number, row in enumerate(chain([] if first is None else [first], rows)):
+                try:
                     out.writerow(_cells(row))
-                for row in rows:
-                    out.writerow(_cells(row))
-            except ValueError as error:
-                raise InputRefusedError(
-                    "row_refused", f"a row has fields that are not columns: {error}", "Export it as JSON Lines."
-                ) from error
+                except ValueError as error:
+                    raise InputRefusedError(
+                        "row_refused",
+                        f"row {number:,} has fields that the first has not: {error}",
+                        "Export it as JSON Lines.",
+                    ) from error
 
     return write
+
+
+def _all_names(version: DatasetVersion) -> list[str]:
+    """The fields of all rows: the columns, and those that have none of their own."""
+    names = dict.fromkeys(c.name for c in version.columns if c.name != REST)
+    if any(c.name == REST for c in version.columns):
+        names |= dict.fromkeys(
+            name for batch in version.read(f"{REST} IS NOT NULL") for _, row in batch for name in row
+        )
+    return list(names)
 
 
 def _kept(first: Row, name: str, names: list[str]) -> bool:
@@ -300,7 +311,7 @@ def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> N
         f.name: {"_type": "Json"} if i in nested else {"dtype": kinds.get(str(f.type), "string"), "_type": "Value"}
         for i, f in enumerate(schema)
     }
-    state = {
+    state: dict[str, object] = {
         "_data_files": [{"filename": name}],
         "_fingerprint": version.sha256[:16],
         "_format_columns": None,

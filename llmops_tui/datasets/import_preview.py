@@ -68,7 +68,7 @@ def preview(
         # From all over the batch: files are often sorted by label.
         rows += batch.rows[:: max(1, len(batch.rows) // _LOOK_ROWS)][:_LOOK_ROWS]
         rejects += batch.rejects[:_LOOK_ROWS]
-        told += [f"{source.path.name}: {batch.told}"] if batch.told else []
+        told += [f"{source.path.name}: {text}" for text in (source.told, batch.told) if text]
     proposal = recognise(rows)
     proposal = replace(proposal, evidence=(*proposal.evidence, *told))
     forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)

@@ -18,15 +18,15 @@ from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, Sl
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.summary import case_scores
-from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, Interval, bca_levels, clustered_sums
+from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, Interval, clustered_sums
 from llmops_tui.evaluation.statistics.clusters import numbered
-from llmops_tui.evaluation.statistics.intervals import difference_interval, difference_intervals
+from llmops_tui.evaluation.statistics.intervals import difference_interval, figure_interval
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
+from llmops_tui.evaluation.statistics.studentised import FEWEST
 
 FEW = 30
+TOO_FEW = f"too few to say: {FEWEST} cases, or groups of them, are needed"
 _LEVEL = 0.95
-# The second is for one-sided bounds at 5 %.
-_LEVELS = (_LEVEL, 0.90)
 _WHOLE_SET_RESAMPLES = 1000
 _COSTS = {metric.called for metric in ALWAYS}
 
@@ -39,7 +39,6 @@ class Difference:
         p: of McNemar's exact test or the paired permutation test; none for a figure of a whole set.
         p_holm: the same corrected for the number of metrics.
         wins: cases on which the candidate is better, in the sense of the metric.
-        bounds: the ends of the 90 % interval, each a one-sided bound at 5 %.
         smallest: the smallest difference that so many cases would show in 80 % of all evaluations.
     """
 
@@ -58,13 +57,12 @@ class Difference:
     better: int
     unit: str
     share: bool
-    bounds: tuple[float, float]
 
     @property
     def verdict(self) -> str:
         """better, worse, or unclear; of what has no better direction, differs."""
         p = self.p_holm if self.p_holm is not None else 0.0
-        if not self.n or not math.isfinite(self.interval.low) or p >= 1 - _LEVEL:
+        if not self.n or self.interval.too_few or not math.isfinite(self.interval.low) or p >= 1 - _LEVEL:
             return "unclear"
         if self.interval.low <= 0 <= self.interval.high:
             return "unclear"
@@ -92,6 +90,7 @@ class Difference:
             "losses": self.losses,
             "n": self.n,
             "smallest_effect": self.smallest,
+            "too_few": self.interval.too_few,
             "verdict": self.verdict,
             "unit": self.unit,
         }
@@ -217,7 +216,9 @@ def _sentence(d: Difference) -> str:
     sure = f"(95 % {low} to {high}, {d.n:,} paired cases)"
     if not math.isfinite(d.interval.low):
         sure = f"({d.n:,} paired cases, too similar for an interval)"
-    if d.verdict in {"better", "worse"}:
+    if d.interval.too_few:
+        text = f"{TOO_FEW.capitalize()}; {d.name} differs by {size} {sure}."
+    elif d.verdict in {"better", "worse"}:
         text = f"The candidate is {d.verdict} on {d.name} by {size} {sure}."
     elif d.verdict == "differs":
         text = f"The candidate differs on {d.name} by {size} {sure}."
@@ -294,7 +295,7 @@ def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric,
     share = bool(before.min() >= 0 and before.max() <= 1 and after.min() >= 0 and after.max() <= 1)
     common = {"wins": wins, "losses": losses, "ties": len(signed) - wins - losses, "n": len(signed)}
     if metric.whole_set:
-        (interval, narrow), figures = _whole_set(left, right, metric, set(keys))
+        interval, figures = _whole_set(left, right, metric, set(keys))
         return Difference(
             name,
             figures[0],
@@ -308,10 +309,9 @@ def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric,
             better=metric.better,
             unit=metric.unit,
             share=max(abs(figures[0]), abs(figures[1])) <= 1,
-            bounds=(narrow.low, narrow.high),
         )
     binary = bool(np.isin(before, (0.0, 1.0)).all() and np.isin(after, (0.0, 1.0)).all())
-    interval, narrow = difference_intervals(differences, clusters, _LEVELS, binary=binary, resamples=resamples)
+    interval = difference_interval(differences, clusters, binary=binary)
     if binary and clusters is None:
         p, test = mcnemar_exact(wins, losses), "McNemar, exact"
     else:
@@ -332,13 +332,12 @@ def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric,
         better=metric.better,
         unit=metric.unit,
         share=share,
-        bounds=(narrow.low, narrow.high),
     )
 
 
 def _whole_set(
     left: Sequence[Result], right: Sequence[Result], metric: Metric, keys: set[str]
-) -> tuple[list[Interval], tuple[float, float]]:
+) -> tuple[Interval, tuple[float, float]]:
     """The difference of a figure of a whole set, both sides resampled together."""
     name = metric.called
     one = {(r.case.key, r.repeat): r for r in left if r.case.key in keys and _scored(r, name)}
@@ -347,16 +346,16 @@ def _whole_set(
     # Together, so that both have the same columns.
     rows = metric.rows([*(one[at].scores[name] for at in order), *(two[at].scores[name] for at in order)])
     n, width = len(order), rows.shape[1]
-    both = clustered_sums(np.hstack([rows[:n], rows[n:]]), numbered([one[at].case.group for at in order]))
+    clusters = numbered([one[at].case.group for at in order])
+    both = clustered_sums(np.hstack([rows[:n], rows[n:]]), clusters)
     whole = both.sum(axis=0, keepdims=True)
     figures = float(metric.figure(whole[:, :width])[0]), float(metric.figure(whole[:, width:])[0])
-    intervals = bca_levels(
+    interval = figure_interval(
         both,
         lambda sums: metric.figure(sums[:, width:]) - metric.figure(sums[:, :width]),
-        _LEVELS,
         resamples=_WHOLE_SET_RESAMPLES,
     )
-    return intervals, figures
+    return interval, figures
 
 
 def _scored(result: Result, name: str) -> bool:
@@ -385,7 +384,7 @@ def pairs_of(left: Sequence[Result], right: Sequence[Result], name: str, better:
 
 
 def _slices(left: Sequence[Result], right: Sequence[Result], metric: Metric) -> list[Slice]:
-    before, after, _, keys = _paired(left, right, metric.called)
+    before, after, groups, keys = _paired(left, right, metric.called)
     of = {r.case.key: r.case.slices for r in left}
     places: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, key in enumerate(keys):
@@ -395,6 +394,6 @@ def _slices(left: Sequence[Result], right: Sequence[Result], metric: Metric) -> 
     for (by, value), at in sorted(places.items()):
         a, b = before[at], after[at]
         binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
-        interval = difference_interval(b - a, binary=binary, resamples=2000)
+        interval = difference_interval(b - a, numbered([groups[i] for i in at]), binary=binary)
         found.append(Slice(by, value, len(at), float(a.mean()), float(b.mean()), interval))
     return found

@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.comparison import Comparison, Difference, points
+from llmops_tui.evaluation.comparison import TOO_FEW, Comparison, Difference, points
 from llmops_tui.evaluation.records import RunSummary
 
 _METRIC = r"(?P<metric>[\w.+~-]+(?: [\w.+~-]+)*?)"
@@ -103,9 +103,9 @@ def parse_rule(text: str) -> Rule:
 def judge(rules: Sequence[Rule], summary: RunSummary, comparison: Comparison | None) -> list[Ruling]:
     """What the rules say of a run with this summary, compared with its baseline.
 
-    ``not worse`` fails only where it is shown, at 5 % one-sided, that the candidate is worse by more than the margin, so
-    that a candidate which is not is stopped in at most one of twenty evaluations; it passes where the opposite is shown, and
-    is unsure otherwise. ``better`` passes only where it is shown.
+    ``not worse`` fails only where the whole 95 % interval is beyond the margin, so that a candidate which is not worse by more
+    is stopped in at most one of twenty evaluations, of skewed scores too; it passes where all of it is within, and is unsure
+    otherwise. ``better`` passes only where all of it is above 0. What is too few to say shows nothing.
     """
     return [_judge(rule, summary, comparison) for rule in rules]
 
@@ -120,11 +120,13 @@ def _judge(rule: Rule, summary: RunSummary, comparison: Comparison | None) -> Ru
     found = next((d for d in comparison.differences if d.name == rule.metric), None)
     if found is None:
         return Ruling(rule.text, "fail", f"{rule.metric} is not measured in both runs")
-    low, high = found.bounds
+    low, high = found.interval.low, found.interval.high
     if found.better < 0:
         low, high = -high, -low
     margin = rule.margin * abs(found.baseline) if rule.relative else rule.margin
     told = _told(found)
+    if found.interval.too_few:
+        return Ruling(rule.text, "fail" if rule.kind == "better" else "unsure", f"{told}; {TOO_FEW}")
     if rule.kind == "better":
         return Ruling(rule.text, "pass" if low > 0 else "fail", told)
     if high < -margin:
@@ -159,6 +161,8 @@ def _absolute(rule: Rule, summary: RunSummary) -> Ruling:
     if figure["unusable"]:
         told += f"; {counted(figure['unusable'], 'answer')} without a score"
     checked = value
+    if rule.surely and not rule.percentile and figure["too_few"]:
+        return Ruling(rule.text, "fail", f"{told}; {TOO_FEW}")
     if rule.surely and low is not None and high is not None:
         checked = low if rule.sign.startswith(">") else high
     holds = {

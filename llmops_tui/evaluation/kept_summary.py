@@ -13,7 +13,7 @@ from llmops_tui.evaluation.records import RunSummary
 from llmops_tui.foreign_text import JsonObject
 
 _FIGURE = {"mean": None, "low": None, "high": None, "n": 0, "unusable": 0, "method": "", "better": 0, "unit": "", "type": "",
-           "binary": False}  # fmt: skip
+           "binary": False, "too_few": False}  # fmt: skip
 _COSTS = {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
 _PAIRED = {"mean": None, "difference": None, "low": None, "high": None, "n": 0}
 # Facts of a metric that are shown together: by the one that says that they are there, what goes with it.

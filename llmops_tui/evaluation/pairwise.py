@@ -167,7 +167,7 @@ def summary(pairs: Sequence[Pair], decisions: Sequence[Decision], model: str) ->
 
 
 def _mean(values: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64] | None) -> MeanRecord:
-    interval = mean_interval(values, clusters, resamples=2000)
+    interval = mean_interval(values, clusters)
     return {
         "mean": interval.value,
         "low": interval.low if math.isfinite(interval.low) else None,

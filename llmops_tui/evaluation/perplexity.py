@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class Perplexity:
         tokens: the tokens that were predicted, as (text, log-probability), in their order; the first of a text has none
             where the model begins with no token of its own.
         scored: how many of them have a log-probability.
-        bytes: the text's length in UTF-8.
+        bytes: the length in UTF-8 of what was predicted: a first token without a log-probability does not count.
     """
 
     tokens: list[tuple[str, float | None]]
@@ -45,7 +46,7 @@ class Perplexity:
 
     @property
     def bits_per_byte(self) -> float:
-        """The log-likelihood in bits over the bytes of the text: comparable between tokenizers."""
+        """The log-likelihood in bits over the bytes that were predicted: comparable between tokenizers."""
         return -self.total / math.log(2) / self.bytes
 
     def interval(self, block: int = 64) -> Interval:
@@ -116,7 +117,14 @@ async def perplexity(
         if told is not None:
             told(min(1.0, spans[min(start + _AT_ONCE, len(spans)) - 1][2] / len(ids)))
     scored = sum(p is not None for _, p in found)
-    return Perplexity(found, scored, len(text.encode()), size, step)
+    return Perplexity(found, scored, predicted_bytes(text, found), size, step)
+
+
+def predicted_bytes(text: str, tokens: Sequence[tuple[str, float | None]]) -> int:
+    """The bytes of a text whose first tokens may have no log-probability, without theirs."""
+    given = "".join(token for token, _ in itertools.takewhile(lambda one: one[1] is None, tokens))
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(text, given, strict=False))
+    return len(text.encode()) - sum(len(character.encode()) for character, _ in same)
 
 
 async def _span(

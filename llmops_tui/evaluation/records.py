@@ -37,9 +37,15 @@ class Facts(TypedDict, total=False):
     signature: str
     brier: float
     bins: list[Bin]
+    # Of paired sentences, how much likelier the first is on average, in nats.
+    log_ratio: float
+    # How well the metric finds what it looks for, on labelled answers.
+    measured: str
     p50: float
     p95: float
     p99: float
+    # Of verdicts: the weighted mean of what a test is made of, over the tests.
+    weighted: float
 
 
 class _Figure(TypedDict):
@@ -53,6 +59,7 @@ class _Figure(TypedDict):
     unit: str
     type: str
     binary: bool
+    too_few: bool
 
 
 class Figure(_Figure, total=False):
@@ -309,6 +316,7 @@ class DifferenceRecord(TypedDict):
     losses: int
     n: int
     smallest_effect: float
+    too_few: bool
     verdict: str
     unit: str
 

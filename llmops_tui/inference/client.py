@@ -16,7 +16,7 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.wire import Reply, Timings, ToolCall
+from llmops_tui.inference.wire import Reply, Timings, ToolCall, Warned
 
 if TYPE_CHECKING:
     import httpx
@@ -32,11 +32,15 @@ _MOST_CALLS = 128
 
 @dataclass
 class StreamEnd:
-    """The last event of a stream: why it ended, the engine's figures (see ``GenerationResult``), and calls of tools."""
+    """The last event of a stream: why it ended, the engine's figures (see ``GenerationResult``), and calls of tools.
+
+    ``warnings`` are what a server of ours could not do as asked.
+    """
 
     finish_reason: str
     timings: Timings = field(default_factory=Timings)
     calls: list[ToolCall] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ class ModelClient:
         if end is None:
             raise _died(self.model)
         # An endpoint that tells no figures is timed here.
-        yield StreamEnd(end.finish_reason, end.timings or clock.figures(), clock.calls)
+        yield StreamEnd(end.finish_reason, end.timings or clock.figures(), clock.calls, end.warnings)
 
     def _request(self, parameters: SamplingParameters, metadata: Mapping[str, object] | None) -> dict[str, object]:
         """The part of a body that says how; a remote endpoint gets no name that OpenAI's API lacks, unless it was set."""
@@ -218,6 +222,10 @@ class ModelClient:
         given |= {"temperature": parameters.temperature, "max_tokens": parameters.max_tokens, "seed": parameters.seed}
         usage = {"include_usage": True}
         return {"model": self._remote.served_name, "stream": True, "stream_options": usage, **given}
+
+
+def _warned(one: JsonObject) -> Warned:
+    return {"param": str(one.get("param", ""))[:_MESSAGE], "message": str(one.get("message", ""))[:_MESSAGE]}
 
 
 class _Clock:
@@ -256,7 +264,11 @@ class _Clock:
         if not isinstance(text, str) or not isinstance(thought, str):
             raise TypeError("text")
         reason = choice.get("finish_reason")
-        end = StreamEnd(str(reason)[:100], cast("Timings", dict(event.get("timings") or {}))) if reason else None
+        if not reason:
+            return thought, text, None
+        end = StreamEnd(str(reason)[:100], cast("Timings", dict(event.get("timings") or {})))
+        told = event.get("warnings")
+        end.warnings = [_warned(one) for one in told if isinstance(one, dict)] if isinstance(told, list) else []
         return thought, text, end
 
     def _see_call(self, piece: JsonObject) -> None:

@@ -9,9 +9,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_queue import ConstraintQueue, Helper
-from llmops_tui.inference.constraints import Form, FormRefusedError, Verdict, meaning_of, too_costly
+from llmops_tui.inference.constraints import Form, FormRefusedError, Held, Verdict, meaning_of, too_costly
 from llmops_tui.inference.helper_process import HelperProcess
+from llmops_tui.inference.schema_keywords import Schema
 
 _MAX_FORM = 1_000_000
 # Characters of a grammar.
@@ -50,8 +52,8 @@ class ConstraintChecker:
         """Pid of the checking process, where one lives."""
         return self._process.pid
 
-    async def grammar_of(self, form: Form | None, client: str = "") -> str:
-        """The grammar that holds an answer to a form, for the engine; empty for plain text. ``client`` is whose turn it takes.
+    async def held(self, form: Form | None, client: str = "") -> Held:
+        """How an answer is held to a form, for the engine and to be told. ``client`` is whose turn it takes.
 
         Raises:
             FormRefusedError: ``grammar_invalid``, ``schema_invalid``, ``bad_response_format``: it cannot be enforced;
@@ -60,7 +62,7 @@ class ConstraintChecker:
                 cannot be started, or came to no end.
         """
         if form is None or form.get("type", "text") == "text":
-            return ""
+            return Held()
         if len(form.get("grammar", "")) > _LARGE:
             # It takes up to a fifth of a second to read, and all requests and streams pass here.
             data, key = await asyncio.get_running_loop().run_in_executor(self._reading, _read, form)
@@ -74,7 +76,21 @@ class ConstraintChecker:
             self._known.move_to_end(key)
         if "error" in verdict:
             raise FormRefusedError(**verdict["error"], tool=verdict.get("tool", ""))
-        return str(verdict["grammar"])
+        return Held(verdict["grammar"], tuple(verdict.get("told", ())), verdict.get("checked", False))
+
+    async def problems(self, schema: Schema, text: str, client: str = "") -> list[str]:
+        """What a finished answer in JSON does not keep of a schema, each with its place.
+
+        Raises:
+            LlmopsError: it cannot be told; as :meth:`held`, or ``answer_unchecked``.
+        """
+        question: Form = {"type": "answer", "schema": schema, "text": text}
+        verdict = await asyncio.wrap_future(self._queue.check(json.dumps(question).encode(), client))
+        if "error" in verdict:
+            raise LlmopsError(**verdict["error"])
+        if "unsure" in verdict:
+            raise LlmopsError("answer_unchecked", verdict["unsure"])
+        return verdict["problems"]
 
     def close(self) -> None:
         """End the process."""
@@ -120,4 +136,5 @@ def _read(form: Form) -> tuple[bytes, bytes]:
 
 
 def _size(verdict: Verdict) -> int:
-    return len(verdict.get("grammar", "")) + _EACH
+    told = sum(len(one["pointer"]) + len(one["message"]) for one in verdict.get("told", ()))
+    return len(verdict.get("grammar", "")) + told + _EACH

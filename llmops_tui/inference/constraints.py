@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict, cast
 
 from llmops_tui.errors import ErrorRecord, InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.gbnf_reader import without_comments
-from llmops_tui.inference.schema_keywords import Schema, reference_elsewhere
-from llmops_tui.inference.schema_names import with_names_enforced
-from llmops_tui.inference.schema_numbers import inexact_number
-from llmops_tui.inference.schema_recursion import endless_part
+from llmops_tui.inference.schema_keywords import Schema
+from llmops_tui.inference.schema_loosening import Doubts, Unheld, loosened
 from llmops_tui.inference.thought_grammar import ANY_TEXT, Thought, held_answer, thinking_before
 from llmops_tui.inference.tool_grammar import Function, ToolsForm, tools_grammar
 
@@ -26,6 +25,8 @@ _OPTIONS = '%llguidance {"no_forcing": true}\n'
 # free, small models run into endless ones.
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _SMALLER = "Make it smaller: fewer alternatives and repetitions, and nothing ambiguous."
+JSON_FORMS = frozenset({"json_object", "json_schema"})
+"""The types of forms whose answers are JSON."""
 # Where schemas lie: alone, in lists, by name.
 _ONE = ("items", "additionalProperties")
 _LISTED = ("anyOf", "oneOf", "prefixItems")
@@ -50,7 +51,10 @@ class SchemaHolder(TypedDict):
 
 
 class Form(TypedDict, total=False):
-    """What an answer is held to; each ``type`` reads its own of the fields, see :func:`grammar_of`."""
+    """What an answer is held to; each ``type`` reads its own of the fields, see :func:`enforced`.
+
+    The type ``answer`` is no form but a question about one: whether a finished answer (``text``) keeps a ``schema``.
+    """
 
     type: str
     grammar: str
@@ -63,17 +67,24 @@ class Form(TypedDict, total=False):
     several: bool
     answer: Schema
     content: str
+    schema: Schema
+    text: str
 
 
 class Verdict(TypedDict, total=False):
     """What was found of a form: its grammar, or as :meth:`llmops_tui.errors.LlmopsError.as_dict` why there is none.
 
-    ``tool`` is the name of the function whose parameters are why.
+    ``tool`` is the name of the function whose parameters are why. ``told`` and ``checked`` are as :class:`Held` has them.
+    ``problems`` are what an answer does not keep of its schema, and ``unsure`` is why that cannot be told.
     """
 
     grammar: str
+    told: list[Unheld]
+    checked: bool
     error: ErrorRecord
     tool: str
+    problems: list[str]
+    unsure: str
 
 
 class FormRefusedError(InputRefusedError):
@@ -95,8 +106,20 @@ class Tried(Verdict, total=False):
     killed: str
 
 
-def grammar_of(form: Form) -> str:
-    """The grammar of a form; empty for plain text.
+@dataclass(frozen=True)
+class Held:
+    """What a form comes to: its grammar, empty for plain text, and what of its schemas the grammar does not hold.
+
+    ``checked`` says that a finished answer has to be checked against them.
+    """
+
+    grammar: str = ""
+    told: tuple[Unheld, ...] = ()
+    checked: bool = False
+
+
+def enforced(form: Form, doubts: Doubts | None = None) -> Held:
+    """How a form is enforced; ``doubts`` loosen schemas that the library has refused.
 
     A form is an OpenAI ``response_format``, ``{"type": "grammar", "grammar": GBNF}``, or ``{"type": "tools"}`` with
     the fields of a :class:`~.tool_grammar.ToolsForm`. A ``response_format`` has beside it how the model thinks before
@@ -107,17 +130,35 @@ def grammar_of(form: Form) -> str:
     """
     kind = form.get("type", "text")
     if kind == "text":
-        return ""
+        return Held()
     if kind == "grammar":
-        return _OPTIONS + gbnf_to_lark(form["grammar"])
-    if kind in {"json_object", "json_schema"}:
+        return Held(_OPTIONS + gbnf_to_lark(form["grammar"]))
+    if kind in JSON_FORMS:
         lines, thinking = thinking_before(form.get("thought"))
-        answer = held_answer(_json(schema_of(form)), form.get("content", ""))
-        return _OPTIONS + "\n".join([*lines, f"start: {thinking}{answer}", ANY_TEXT if lines else ""])
+        loose = loosened(schema_of(form), doubts)
+        answer = held_answer(_json(loose.schema), form.get("content", ""))
+        rules = "\n".join([*lines, f"start: {thinking}{answer}", ANY_TEXT if lines else ""])
+        return Held(_OPTIONS + rules, loose.told, loose.checked)
     if kind == "tools":
-        rules = tools_grammar(cast("ToolsForm", form), _json)
-        return _OPTIONS + rules if rules else ""
+        return _held_tools(form, doubts)
     raise InputRefusedError("bad_response_format", f"the response format {str(kind)[:40]!r} is not known")
+
+
+def _held_tools(form: Form, doubts: Doubts | None) -> Held:
+    functions, told, checked = [], list[Unheld](), False
+    for function in form["functions"]:
+        loose = loosened(function.get("parameters"), doubts)
+        functions.append(cast("Function", {**function, "parameters": loose.schema}))
+        told += [cast("Unheld", {**one, "tool": function["name"]}) for one in loose.told]
+        checked |= loose.checked
+    given: Form = {**form, "functions": functions}
+    if "answer" in form:
+        loose = loosened(form["answer"], doubts)
+        given["answer"] = loose.schema
+        told += loose.told
+        checked |= loose.checked
+    rules, whole = tools_grammar(cast("ToolsForm", given), _json)
+    return Held(_OPTIONS + rules if rules else "", tuple(told), checked or not whole)
 
 
 def schema_of(form: Form) -> Schema:
@@ -161,29 +202,6 @@ def too_costly(reason: str) -> FormRefusedError:
 
 def _json(schema: Any) -> str:
     if isinstance(schema, dict):
-        if (place := endless_part(schema)) is not None:
-            raise InputRefusedError(
-                "schema_invalid",
-                f"the JSON schema cannot be enforced: {place[:200]} requires itself, so no finite value satisfies it",
-                "Make it optional: not required, or one of several with anyOf.",
-            )
-        if (elsewhere := reference_elsewhere(schema)) is not None:
-            raise InputRefusedError(
-                "schema_invalid",
-                f"the JSON schema cannot be enforced: {elsewhere[:200]!r} is another document, and none is fetched",
-                "Put what it refers to into $defs, and refer to #/$defs/….",
-            )
-        if (inexact := inexact_number(schema)) is not None:
-            raise InputRefusedError(
-                "schema_invalid",
-                f"the JSON schema cannot be enforced: {inexact}",
-                "Remove that and check it afterwards, or ask for a string of digits.",
-            )
-        if "x-guidance" in schema:
-            raise InputRefusedError(
-                "schema_invalid", "the JSON schema cannot be enforced: 'x-guidance' is not a JSON Schema keyword"
-            )
-        schema = with_names_enforced(schema)
         schema = (_closed(schema) if not _combines(schema) else schema) | {"x-guidance": _LAYOUT}
     return f"%json {json.dumps(schema)}"
 

@@ -1,4 +1,6 @@
-"""The process that checks grammars before an engine gets them: ``PATH [MARK …]``; limited in memory and time, and killable.
+"""The process that checks grammars before an engine gets them, and finished answers against their schemas.
+
+Started as ``PATH [MARK …]``; limited in memory and time, and killable.
 
 ``PATH`` is the model's file, of which it loads the vocabulary alone; the marks are control tokens that are text. A
 request is a line ``SECONDS SLICE FORM``: the processor's time that the form (:mod:`.forms`) may take, and how long of the
@@ -23,8 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.constraints import Form, Verdict, grammar_of, in_words_of, refusal_of_tool, too_costly
+from llmops_tui.inference.constraints import Form, Held, Verdict, enforced, in_words_of, refusal_of_tool, too_costly
 from llmops_tui.inference.helper_process import SENT
+from llmops_tui.inference.schema_keywords import Schema
+from llmops_tui.inference.schema_loosening import Doubts
+from llmops_tui.inference.schema_validation import prepare, problems_of
 from llmops_tui.jobs.process import describe_exit, die_with_parent
 
 _MORE_MEMORY = 512 * 1024 * 1024
@@ -45,6 +50,8 @@ def main() -> None:
 
     vocab, vocabulary = _vocabulary(sys.argv[1])
     tokenizer = make_tokenizer(vocab, sys.argv[2:])
+    # Forks have what was imported before them.
+    prepare()
     paused: _Trial | None = None
     for line in sys.stdin.buffer:
         seconds, slice_seconds, form = line.split(b" ", 2)
@@ -140,7 +147,9 @@ def _ending(code: int) -> bytes:
 def _answer(line: bytes, tokenizer: Any, vocabulary: int) -> Verdict:
     try:
         form: Form = json.loads(line)
-        grammar = _compiled(form, tokenizer, vocabulary)
+        if form.get("type") == "answer":
+            return _checked(form)
+        found = _compiled(form, tokenizer, vocabulary)
     except LlmopsError as error:
         refusal = in_words_of(form.get("type"), error)
         if refusal.code == "schema_invalid" and (name := _tool_that_fails(form, tokenizer, vocabulary)):
@@ -148,15 +157,45 @@ def _answer(line: bytes, tokenizer: Any, vocabulary: int) -> Verdict:
         return {"error": refusal.as_dict()}
     except (RecursionError, MemoryError):
         return {"error": too_costly("it nests too deep").as_dict()}
-    return {"grammar": grammar}
+    return {"grammar": found.grammar, "told": list(found.told), "checked": found.checked}
 
 
-def _compiled(form: Form, tokenizer: Any, vocabulary: int) -> str:
-    """The grammar of a form, tried; empty where nothing is held."""
-    grammar = grammar_of(form)
-    if grammar:
-        _try(tokenizer, grammar, vocabulary)
-    return grammar
+def _checked(question: Form) -> Verdict:
+    """What a finished answer does not keep of a schema."""
+    try:
+        return {"problems": problems_of(question["schema"], question["text"])}
+    except ValueError as error:
+        return {"unsure": str(error)}
+
+
+def _compiled(form: Form, tokenizer: Any, vocabulary: int) -> Held:
+    """How a form is enforced, tried; schemas that are refused are loosened step by step."""
+
+    def tried(doubts: Doubts | None) -> Held:
+        found = enforced(form, doubts)
+        if found.grammar:
+            _try(tokenizer, found.grammar, vocabulary)
+        return found
+
+    def holds(schema: Schema) -> bool:
+        try:
+            Matcher(tokenizer, enforced({"type": "json_schema", "json_schema": {"schema": schema}}).grammar, vocabulary)
+        except LlmopsError as error:
+            return error.code != "grammar_invalid"
+        return True
+
+    from llmops_tui.inference.engine.grammar import Matcher
+
+    last: LlmopsError | None = None
+    for doubts in (None, Doubts(holds), Doubts(holds, any_of=True)):
+        try:
+            return tried(doubts)
+        except LlmopsError as error:
+            if error.code != "grammar_invalid" or form.get("type") == "grammar":
+                raise
+            last = error
+    assert last is not None
+    raise last
 
 
 def _tool_that_fails(form: Form, tokenizer: Any, vocabulary: int) -> str:

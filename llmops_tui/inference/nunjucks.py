@@ -103,8 +103,10 @@ def _as_javascript(node: jinja2.nodes.Node) -> jinja2.nodes.Node:
     return node
 
 
-def _call(name: str, first: jinja2.nodes.Expr, *others: jinja2.nodes.Expr) -> jinja2.nodes.Filter:
-    return jinja2.nodes.Filter(first, f"__{name}", list(others), [], None, None).set_lineno(first.lineno)
+def _call(name: str, first: jinja2.nodes.Node, *others: jinja2.nodes.Node) -> jinja2.nodes.Filter:
+    made = jinja2.nodes.Filter(first, f"__{name}", list(others), [], None, None)
+    made.set_lineno(first.lineno)
+    return made
 
 
 class _Missing(jinja2.ChainableUndefined, nunjucks_values.Absent):

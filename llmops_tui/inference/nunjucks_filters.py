@@ -139,12 +139,12 @@ def _reverse(value: Any) -> Any:
 
 
 def _round(value: Any, places: Any = 0, method: Any = "") -> float:
-    factor = 10 ** int(number(places or 0))
+    factor = 10.0 ** int(number(places or 0))
     scaled = number(value) * factor
     rounded = (
         math.ceil(scaled) if method == "ceil" else math.floor(scaled) if method == "floor" else math.floor(scaled + 0.5)
     )
-    return rounded / factor
+    return float(rounded / factor)
 
 
 def _selected(wanted: bool) -> Callable[[Any, Any], JsList]:

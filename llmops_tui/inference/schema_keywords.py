@@ -17,6 +17,21 @@ SCHEMAS = {
     "contains", "not", "if", "then", "else", "allOf", "anyOf", "oneOf", "prefixItems",
 }  # fmt: skip
 SCHEMAS_BY_NAME = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
+# All else that the drafts of JSON Schema define, from draft 4 on.
+_OTHERS = {
+    "type", "enum", "const", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength",
+    "maxLength", "pattern", "format", "minItems", "maxItems", "uniqueItems", "minContains", "maxContains", "minProperties",
+    "maxProperties", "required", "dependentRequired", "dependencies", "$ref", "$dynamicRef", "$recursiveRef",
+}  # fmt: skip
+# What names, describes or arranges, in these drafts and as generators of schemas, forms and editors add it.
+_ANNOTATIONS = {
+    "$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$comment", "title", "description",
+    "default", "examples", "deprecated", "readOnly", "writeOnly", "contentEncoding", "contentMediaType", "contentSchema",
+    "example", "discriminator", "xml", "externalDocs", "propertyOrdering", "enumNames", "enumDescriptions",
+    "markdownDescription", "markdownEnumDescriptions", "deprecationMessage", "defaultSnippets", "errorMessage", "strict",
+}  # fmt: skip
+KEYWORDS = SCHEMAS | SCHEMAS_BY_NAME | _OTHERS
+"""Every word that says what values a schema allows."""
 # Literal values hold no schemas.
 _LITERAL = {"enum", "const", "default", "examples"}
 
@@ -32,12 +47,17 @@ def schemas_in(schema: Any, place: str = "#") -> Iterator[tuple[str, Schema]]:
         elif isinstance(value, dict):
             yield place, value
             for word, part in value.items():
-                at = f"{place}/{_escaped(word)}"
+                at = f"{place}/{escaped(word)}"
                 if word in SCHEMAS_BY_NAME and isinstance(part, dict):
-                    below += [(f"{at}/{_escaped(name)}", one) for name, one in part.items()]
+                    below += [(f"{at}/{escaped(name)}", one) for name, one in part.items()]
                 elif word not in _LITERAL:
                     below.append((at, part))
         left += [(at, part) for at, part in reversed(below) if isinstance(part, dict | list)]
+
+
+def is_annotation(word: str) -> bool:
+    """Whether a word says nothing of the values that a schema allows, and is not meant to."""
+    return word in _ANNOTATIONS or word.startswith("x-")
 
 
 def target_of(schema: Schema, ref: str) -> Any:
@@ -53,12 +73,24 @@ def target_of(schema: Schema, ref: str) -> Any:
 
 
 def reference_elsewhere(schema: Schema) -> str | None:
-    """The first ``$ref`` to the address of another document than the schema and those within it; none without one."""
+    """The first reference to another document than the schema and those within it; none without one.
+
+    Where a document within has an address, references that are relative may be to it, and are left to who follows them.
+    """
     parts = [part for _, part in schemas_in(schema)]
-    within = {str(part.get("$id")).rstrip("#") for part in parts}
-    found = (part["$ref"] for part in parts if isinstance(part.get("$ref"), str) and "://" in part["$ref"])
-    return next((ref for ref in found if not ref.startswith("#") and ref.partition("#")[0] not in within), None)
+    within = {
+        str(part[word]).rstrip("#") for part in parts for word in ("$id", "id") if isinstance(part.get(word), str)
+    }
+    for part in parts:
+        for word in ("$ref", "$dynamicRef", "$recursiveRef"):
+            ref = part.get(word)
+            if not isinstance(ref, str) or ref.startswith("#") or ref.partition("#")[0] in within:
+                continue
+            if "://" in ref or not within:
+                return ref
+    return None
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """A name as a JSON pointer has it."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -18,32 +19,46 @@ from llmops_tui.inference.schema_keywords import Schema, schemas_in, target_of
 _LARGEST = 2**53 - 1
 # Powers of ten that are exact there, so that a decimal is read by one division and rightly rounded.
 _POWERS = 22
-_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 # The remainder of a multiple so far, times ten, and what is put together of several, stay within 32 bits.
 _MOST = 2**32 - 1
 
 
-def inexact_number(schema: Schema) -> str | None:
-    """Where and what the first number is that is not enforced exactly, and why; none where all are."""
+@dataclass(frozen=True)
+class Inexact:
+    """A number that is not enforced exactly: the place of its schema, the keyword, and why."""
+
+    place: str
+    word: str
+    why: str
+
+
+def inexact_numbers(schema: Schema) -> Iterator[Inexact]:
+    """All such numbers."""
     steps = []
     for place, part in _reached(schema):
-        for word in ("const", "enum", *_BOUNDS):
+        for word in ("const", "enum", *BOUNDS):
             for at, number in _numbers(part.get(word), f"{place}/{word}"):
                 if not _is_exact(number):
-                    return (
+                    yield Inexact(
+                        place,
+                        word,
                         f"{at[:200]} is {str(number)[:60]}, which is not enforced exactly; whole numbers may go to"
-                        f" ±{_LARGEST:,}, and decimals may have 15 digits"
+                        f" ±{_LARGEST:,}, and decimals may have 15 digits",
                     )
         step = part.get("multipleOf")
         if isinstance(step, int | float) and not isinstance(step, bool):
-            steps.append((f"{place}/multipleOf", step))
             # A whole number may have more digits than floating point takes.
             if (isinstance(step, float) and not math.isfinite(step)) or not _counts([step]):
-                return f"{place[:200]}/multipleOf is {str(step)[:60]}, whose multiples are not counted exactly"
+                told = f"{place[:200]}/multipleOf is {str(step)[:60]}, whose multiples are not counted exactly"
+                yield Inexact(place, "multipleOf", told)
+            else:
+                steps.append((place, step))
     # Several are put together where they may say something of one value; alone, each is known to count.
     if len(steps) > 1 and _puts_together(schema) and not _counts([step for _, step in steps]):
-        return f"{steps[-1][0][:200]} and the others at this place have common multiples that are not counted exactly"
-    return None
+        for place, _ in steps:
+            told = f"{place[:200]}/multipleOf and the others have common multiples that are not counted exactly"
+            yield Inexact(place, "multipleOf", told)
 
 
 def _reached(schema: Schema) -> Iterator[tuple[str, Schema]]:

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, Required, TypedDict
 from llmops_tui.chat_format.marks import has_mark
 from llmops_tui.chat_format.parameters import KEY
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.schema_keywords import SCHEMAS, SCHEMAS_BY_NAME, Schema
+from llmops_tui.inference.schema_keywords import KEYWORDS, SCHEMAS, SCHEMAS_BY_NAME, Schema
 from llmops_tui.inference.thought_grammar import ANY_TEXT, Thought, held_answer, thinking_before
 
 # A function that declares none is called with none.
@@ -55,8 +55,8 @@ class _UnheldError(Exception):
     """Parameters that cannot be written in a format's own way."""
 
 
-def tools_grammar(form: ToolsForm, as_json: Callable[[Any], str]) -> str:
-    """The rules of such calls, without options; empty where nothing can be held.
+def tools_grammar(form: ToolsForm, as_json: Callable[[Any], str]) -> tuple[str, bool]:
+    """The rules of such calls, without options, empty where nothing can be held; and whether they hold all of the schemas.
 
     That is so without a required call, where calls have no mark that is told from text; and where arguments are written
     one by one and a schema does not name them. ``as_json`` writes a schema as the body of a rule.
@@ -64,8 +64,9 @@ def tools_grammar(form: ToolsForm, as_json: Callable[[Any], str]) -> str:
     Raises:
         InputRefusedError: ``bad_response_format``: an answer in a form is wanted instead of calls that cannot be held.
     """
+    writer = _Writer(form["calls"], as_json)
     try:
-        return _Writer(form["calls"], as_json).grammar(form)
+        rules = writer.grammar(form)
     except _UnheldError:
         if "answer" in form and not form["required"]:
             raise InputRefusedError(
@@ -74,7 +75,8 @@ def tools_grammar(form: ToolsForm, as_json: Callable[[Any], str]) -> str:
                 " and neither can an answer that may come instead of them",
                 "Leave out response_format, or give the tools' parameters as an object that names its properties.",
             ) from None
-        return ""
+        rules = ""
+    return rules, bool(rules) and writer.whole
 
 
 def _literal(text: str) -> str:
@@ -88,6 +90,8 @@ class _Writer:
         self._lines: list[str] = []
         self._numbers = itertools.count()
         self._ends: dict[str, str] = {}
+        self.whole = True
+        """Whether the rules hold all that the schemas of parameters say."""
 
     def grammar(self, form: ToolsForm) -> str:
         calls = self._calls
@@ -170,6 +174,7 @@ class _Writer:
         if outer != arguments_outer or "." in outer:
             raise _UnheldError
         place = f"#/properties/{outer}/properties/{key}" if outer else f"#/properties/{key}"
+        self.whole &= not calls["text_arguments"]
         arguments = {"type": "string"} if calls["text_arguments"] else _moved(schema, place)
         made = {name_key: {"const": name}, key: arguments}
         made = {outer: _closed(made)} if outer else made
@@ -180,6 +185,7 @@ class _Writer:
     def _arguments(self, schema: Schema) -> str:
         calls = self._calls
         if calls["style"] == "json":
+            self.whole &= not calls["text_arguments"]
             return self._rule(self._as_json({"type": "string"} if calls["text_arguments"] else schema))
         if calls["style"] == "python":
             written = self._items(schema, ", ", lambda key, part: f"{_literal(f'{key}=')} {self._plain(part, schema)}")
@@ -208,7 +214,9 @@ class _Writer:
         written = json.dumps(part | shared)
         known = written.count('"$ref": "#/$defs/') + written.count('"$ref": "#/definitions/')
         if '"$ref"' in written:
-            return self._rule(self._as_json(part | shared if written.count('"$ref": ') == known else {}))
+            goes = written.count('"$ref": ') == known
+            self.whole &= goes
+            return self._rule(self._as_json(part | shared if goes else {}))
         return self._rule(self._as_json(part))
 
     def _plain(self, part: Schema, whole: Schema) -> str:
@@ -228,8 +236,13 @@ class _Writer:
         if texts is not None:
             return f"{begin} ({' | '.join(map(_literal, texts))}) {_joined(after)}"
         if plain:
+            self._leave_open(part)
             return f"{begin} {self._up_to(after.strip())}"
         return f"{begin} {self._plain(part, whole)} {_joined(after)}"
+
+    def _leave_open(self, schema: Schema) -> None:
+        """A text up to a mark is any text, whatever its schema says beside."""
+        self.whole &= not any(word in KEYWORDS for word in set(schema) - {"type"})
 
     def _bare(self, schema: Schema) -> str:
         """A value with keys that are not quoted and a mark for quotes."""
@@ -238,6 +251,7 @@ class _Writer:
             return f"({' | '.join(_literal(f'{quote}{text}{quote}') for text in texts)})"
         kind = schema.get("type")
         if kind == "string":
+            self._leave_open(schema)
             return f"{_literal(quote)} {self._up_to(quote)}"
         if kind in _SCALARS:
             return self._rule(self._as_json(schema))

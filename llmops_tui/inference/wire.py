@@ -138,6 +138,19 @@ class Ranked(TypedDict):
     document: NotRequired[RankedDocument]
 
 
+class Warned(TypedDict):
+    """What could not be done as asked, told beside the answer.
+
+    ``param`` is the field that asked for it, ``pointer`` the place of a keyword in the schema of that field, ``choice`` the
+    index of the answer that it is about, where there are several.
+    """
+
+    param: str
+    message: str
+    pointer: NotRequired[str]
+    choice: NotRequired[int]
+
+
 class Reply(TypedDict, total=False):
     """What an endpoint answers: choices, or of ``/v1/embeddings`` data, or tokens with their text, or results."""
 
@@ -149,6 +162,7 @@ class Reply(TypedDict, total=False):
     tokens: list[int]
     pieces: list[str]
     text: str
+    warnings: list[Warned]
     system_fingerprint: str | None
 
 

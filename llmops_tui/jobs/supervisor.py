@@ -58,7 +58,7 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
             stderr=log,
             pass_fds=(lock,),
         )
-        ended = os.pidfd_open(worker.pid)
+        ended = _told_of_its_end(worker.pid)
         terminated_at: float | None = None
         looked_at = time.monotonic()
         while worker.poll() is None:
@@ -72,8 +72,9 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
             elif terminated_at is not None and time.monotonic() - terminated_at > _KILL_AFTER_SECONDS:
                 worker.kill()
             # Told by the kernel: waiting with a time-out would look many times in each tenth of a second.
-            select.select([ended], [], [], _POLL_SECONDS)
-        os.close(ended)
+            select.select(ended, [], [], _POLL_SECONDS)
+        for descriptor in ended:
+            os.close(descriptor)
     with contextlib.suppress(OSError):
         # Should this end before it checksums what is there, whoever checksums next does.
         note_all(folder)
@@ -83,6 +84,14 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
     store.event_log.close()
     record_checksums_at_end(workspace)
     return worker.returncode
+
+
+def _told_of_its_end(pid: int) -> list[int]:
+    """A descriptor that can be read once a process has ended; none where the kernel, before 5.3, has no such thing."""
+    try:
+        return [os.pidfd_open(pid)]
+    except OSError:
+        return []
 
 
 def _record_end(store: JobStore, job_id: str, returncode: int, *, stopped: bool, oom_before: int | None) -> None:

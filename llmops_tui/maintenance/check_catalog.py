@@ -81,6 +81,9 @@ def datasets(workspace: Workspace, report: Report) -> None:
         except duckdb.Error as error:
             report.error(place, f"cannot be read: {str(error).splitlines()[0][:200]}", _BACKUP)
             continue
+        except LlmopsError as error:
+            report.failed(place, error)
+            continue
         finally:
             connection.close()
         report.count("dataset versions")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from llmops_tui.inference.wire import Warned
+
 
 class LabelRecord(TypedDict):
     """A label of an imported file: the version it was on before, if any, the one it is for, and whether it moved there."""
@@ -77,7 +79,10 @@ class CallRecord(TypedDict):
 
 
 class Answered(TypedDict, total=False):
-    """An answer that just came: from which model, or of which run; ``calls`` where tools were offered."""
+    """An answer that just came: from which model, or of which run; ``calls`` where tools were offered.
+
+    ``warnings`` are what its server could not do as asked.
+    """
 
     model: str
     run: str
@@ -87,6 +92,7 @@ class Answered(TypedDict, total=False):
     usage: AnswerTokens
     timing: Times
     calls: list[CallRecord]
+    warnings: list[Warned]
 
 
 class RunShown(TypedDict):

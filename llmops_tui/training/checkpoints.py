@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def _quarantine(path: Path, why: str) -> str:
 
 def best(folder: Path) -> Checkpoint | None:
     """The checkpoint with the lowest evaluation loss, where one was measured."""
-    measured = [c for c in complete(folder) if c.eval_loss is not None]
+    measured = [c for c in complete(folder) if c.eval_loss is not None and not math.isnan(c.eval_loss)]
     return min(measured, key=lambda c: (c.eval_loss, -c.step), default=None)
 
 

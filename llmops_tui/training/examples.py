@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypedDict
 
-from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.records import Row, answer_text
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.datasets.training_fields import ROW_FIELDS
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.example import IGNORED, Example, length_of
+from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
+from llmops_tui.training.packing import pack
 from llmops_tui.training.recipe import DataSource, Recipe
 
-IGNORED = -100
+SAME_ANSWERS = "the chosen answer is the rejected one: there is nothing to prefer"
+EMPTY_ANSWER = "the answer is empty: the model would learn to say nothing"
 _BATCH = 64
 _SHOWN = 5
-
-
-class Example(TypedDict, total=False):
-    """A row as a trainer takes it: token ids by the names that TRL gives them.
-
-    A text, or a conversation, has ``input_ids`` and ``labels``; a pair a prompt and two answers; a thumb a prompt, an answer
-    and whether it is a good one (``label``), and for its trainer also an answer to another prompt. Texts are empty, and there
-    for a trainer that asks for them.
-    """
-
-    input_ids: list[int]
-    labels: list[int]
-    prompt_ids: list[int]
-    chosen_ids: list[int]
-    rejected_ids: list[int]
-    completion_ids: list[int]
-    label: bool
-    KL_completion_ids: list[int]
-    prompt: str
-    chosen: str
-    rejected: str
 
 
 @dataclass(frozen=True)
@@ -59,16 +40,19 @@ class Report:
 
     Attributes:
         rows: all rows that were read, by dataset version.
-        lengths: tokens of each example that is trained on.
+        lengths: tokens of each example that is trained on, or of each sequence where several are packed into one.
+        packed: how many examples were packed; 0 where none were.
         trained: tokens learned from, of all examples.
         cut: rows with tokens behind the maximum length; ``cut_rows`` has the numbers of the first few.
         longest: tokens of the longest row, with what of it is cut.
         without_target: rows with nothing to learn from, which are left out.
         problems: how many rows have each problem, with the numbers of the first few.
+        drawn: which rows are held out, and what of them is to be told; none where nothing is measured.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=list)
+    packed: int = 0
     trained: int = 0
     cut: int = 0
     cut_rows: list[str] = field(default_factory=list)
@@ -76,6 +60,7 @@ class Report:
     without_target: int = 0
     problems: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     shown: list[TokenView] = field(default_factory=list)
+    drawn: HeldOut | None = None
 
     def note(self, problem: str, where: str) -> None:
         """Count a problem of a row."""
@@ -131,20 +116,20 @@ def build(
     report, maker = Report(), _Maker(recipe, text)
     train: list[Example] = []
     held_out: list[Example] = []
-    generated: list[Generated] = []
     versions = sources(recipe, store)
     total = sum(version.rows for version, _ in versions) or 1
     done = 0
-    own_evaluation = not recipe.evaluation.dataset and recipe.evaluation.share > 0
-    for version, source in versions:
+    held = _draw(recipe, store, [version for version, _ in versions], report, limit)
+    asked: dict[Place, Generated] = {}
+    for index, (version, source) in enumerate(versions):
         chance = random.Random(f"{recipe.seed}:{version.sha256}")  # noqa: S311
         for read in version.read(batch=_BATCH, limit=limit):
             rows = [(number, with_options(row, recipe, source)) for number, row in read]
             for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
                 examples = made.counted(f"{version.ref} row {number}", report)
-                if own_evaluation and len(held_out) < recipe.evaluation.max_rows and _held_out(made.text, recipe):
+                if (index, number) in held:
                     held_out += examples
-                    _add_generated(generated, recipe, maker, version.kind, row)
+                    _add_generated(asked, held, (index, number), recipe, maker, version.kind, row)
                     continue
                 for _ in range(int(source.weight) + (chance.random() < source.weight % 1)):
                     train += examples
@@ -152,60 +137,103 @@ def build(
             progress(done / total)
         report.rows[version.ref] = min(version.rows, limit or version.rows)
     if recipe.evaluation.dataset:
-        version = store.get(recipe.evaluation.dataset)
-        for read in version.read(batch=_BATCH, limit=recipe.evaluation.max_rows):
-            rows = [(number, with_options(row, recipe, None)) for number, row in read]
-            for (_, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
-                held_out += made.examples
-                _add_generated(generated, recipe, maker, version.kind, row)
+        held_out = _measured(recipe, store.get(recipe.evaluation.dataset), maker, asked, report)
     if not train:
         raise InputRefusedError(
             "no_targets",
             "no tokens in the loss: no row has an answer within the maximum length",
             "Show the tokens of a record (datasets screen, w), or raise batch.max_length.",
         )
-    report.lengths = [_length(example) for example in train]
-    return Examples(train, held_out, generated, report)
+    if recipe.batch.packing:
+        report.packed = len(train)
+        train = pack(train, recipe.batch.max_length)
+    report.lengths = [length_of(example) for example in train]
+    return Examples(train, held_out, [asked[place] for place in sorted(asked)], report)
 
 
-def _length(example: Example) -> int:
-    if "input_ids" in example:
-        return len(example["input_ids"])
-    answers = (example.get("chosen_ids"), example.get("rejected_ids"), example.get("completion_ids"))
-    return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
+def some_held_out(recipe: Recipe, store: DatasetStore, text: ModelText, count: int) -> list[Example]:
+    """Examples that a run did not learn from, as it drew them; where those are few, some of its data beside them."""
+    report, maker = Report(), _Maker(recipe, text)
+    versions = sources(recipe, store)
+    held = _draw(recipe, store, [version for version, _ in versions], report, None)
+    found: list[Example] = []
+    if recipe.evaluation.dataset:
+        found = _measured(recipe, store.get(recipe.evaluation.dataset), maker, {}, report)[:count]
+    places = list(held)[:count]
+    for index, (version, source) in enumerate(versions):
+        own = [number for place, number in places if place == index]
+        more = range(min(version.rows, count)) if len(found) + len(places) < count else ()
+        numbers = [*own, *(number for number in more if number not in own)]
+        rows = [with_options(row, recipe, source) for row in version.rows_at(numbers)]
+        found += [example for made in maker.make(version.kind, rows) for example in made.examples]
+    return found[:count]
 
 
-def _held_out(text: str, recipe: Recipe) -> bool:
-    """By the text itself, so that the same row twice is never on both sides."""
-    digest = hashlib.sha256(f"{recipe.seed}\n{text}".encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < recipe.evaluation.share
+def _draw(
+    recipe: Recipe, store: DatasetStore, versions: list[DatasetVersion], report: Report, limit: int | None
+) -> dict[Place, int]:
+    """The rows of the data that are held out, each with its turn in which it was drawn."""
+    evaluation = recipe.evaluation
+    if evaluation.dataset:
+        own = look([store.get(evaluation.dataset)])
+        report.drawn = measured_on(own, look(versions, limit), evaluation.max_rows, recipe.seed)
+        return {}
+    if evaluation.share <= 0:
+        return {}
+    report.drawn = choose(look(versions, limit), evaluation.share, evaluation.max_rows, recipe.seed)
+    return {place: turn for turn, place in enumerate(report.drawn.rows)}
 
 
-def _add_generated(found: list[Generated], recipe: Recipe, maker: _Maker, kind: str, row: Row) -> None:
-    if len(found) < recipe.evaluation.samples:
+def _measured(
+    recipe: Recipe, version: DatasetVersion, maker: _Maker, asked: dict[Place, Generated], report: Report
+) -> list[Example]:
+    """The examples of an evaluation dataset of its own, of the rows that were drawn from all of it."""
+    assert report.drawn is not None
+    wanted = {place: turn for turn, place in enumerate(report.drawn.rows)}
+    found: list[Example] = []
+    for read in version.read(batch=_BATCH):
+        rows = [(number, with_options(row, recipe, None)) for number, row in read if (0, number) in wanted]
+        for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
+            found += made.examples
+            _add_generated(asked, wanted, (0, number), recipe, maker, version.kind, row)
+    return found
+
+
+def _add_generated(
+    found: dict[Place, Generated],
+    held: dict[Place, int],
+    place: Place,
+    recipe: Recipe,
+    maker: _Maker,
+    kind: str,
+    row: Row,
+) -> None:
+    """Ask what a held-out row asks, where it is one of the first that were drawn."""
+    if held[place] < recipe.evaluation.samples:
         asked = maker.question(kind, row)
         if asked is not None:
-            found.append(asked)
+            found[place] = asked
 
 
 @dataclass
 class _Made:
-    """What one row gave: its text, examples, and what is to be told of it."""
+    """What one row gave: its examples, and what is to be told of it."""
 
-    text: str
     examples: list[Example]
     views: list[TokenView]
+    problems: tuple[str, ...] = ()
 
     def counted(self, where: str, report: Report) -> list[Example]:
-        for view in self.views:
-            states = [token.state for token in view.tokens]
-            if "cut" in states:
-                report.cut += 1
-                report.cut_rows += [where] if len(report.cut_rows) < _SHOWN else []
-            report.longest = max(report.longest, len(states))
-            for problem in view.problems:
-                report.note(problem, where)
-            report.trained += states.count("trained")
+        states = [[token.state for token in view.tokens] for view in self.views]
+        # Once a row, also where both answers of a pair are cut, or have the same problem.
+        if any("cut" in one for one in states):
+            report.cut += 1
+            report.cut_rows += [where] if len(report.cut_rows) < _SHOWN else []
+        for problem in dict.fromkeys((*self.problems, *(p for view in self.views for p in view.problems))):
+            report.note(problem, where)
+        for one in states:
+            report.longest = max(report.longest, len(one))
+            report.trained += one.count("trained")
         if not self.examples:
             report.without_target += 1
         elif len(report.shown) < _SHOWN:
@@ -224,7 +252,10 @@ class _Maker:
         """What each row gives; tokenized together."""
         if self._recipe.facts.examples == "pairs":
             pairs = [(self._view(answered(row, "chosen")), self._view(answered(row, "rejected"))) for row in rows]
-            return [self._preference(chosen, rejected) for chosen, rejected in pairs]
+            return [
+                self._preference(chosen, rejected, [answer_text(kind, row), _rejected_text(row)])
+                for row, (chosen, rejected) in zip(rows, pairs, strict=True)
+            ]
         if self._recipe.facts.examples == "thumbs":
             return [self._thumb(row, self._view(row)) for row in rows]
         texts = [self._text.row_text(kind, row) for row in rows]
@@ -233,12 +264,15 @@ class _Maker:
         limit = self._recipe.batch.max_length if answers else 0
         if not (self._recipe.assistant_only and answers):
             texts = [made.everything() for made in texts]
-        return [self._plain(self._text.mark(made, pieces, limit)) for made, pieces in zip(texts, tokens, strict=True)]
+        return [
+            self._plain(self._text.mark(made, pieces, limit), _empty(kind, row) if answers else ())
+            for row, made, pieces in zip(rows, texts, tokens, strict=True)
+        ]
 
     def _view(self, row: Row) -> TokenView:
         return self._text.view("prompt-completion", row, self._recipe.batch.max_length)
 
-    def _plain(self, view: TokenView) -> _Made:
+    def _plain(self, view: TokenView, problems: tuple[str, ...]) -> _Made:
         limit = self._recipe.batch.max_length
         tokens = view.tokens
         examples: list[Example] = []
@@ -251,22 +285,25 @@ class _Maker:
                 examples.append({"input_ids": [token.id for token in part], "labels": labels})
             if self._recipe.facts.examples == "answers":
                 break
-        return _Made(view.rendered, examples, [view])
+        return _Made(examples, [view], problems)
 
-    def _preference(self, chosen: TokenView, rejected: TokenView) -> _Made:
+    def _preference(self, chosen: TokenView, rejected: TokenView, answers: list[str]) -> _Made:
         prompt, better = _split(chosen)
         other, worse = _split(rejected)
         examples: list[Example] = []
-        if better and worse and prompt == other and len(prompt) < self._recipe.batch.max_length:
+        problems = (EMPTY_ANSWER,) if any(not answer.strip() for answer in answers) else ()
+        if better == worse and prompt == other and better:
+            problems = (SAME_ANSWERS,)
+        elif better and worse and prompt == other and len(prompt) < self._recipe.batch.max_length:
             examples.append({"prompt_ids": prompt, "chosen_ids": better, "rejected_ids": worse})
-        return _Made(chosen.rendered, examples, [chosen, rejected])
+        return _Made(examples, [chosen, rejected], problems)
 
     def _thumb(self, row: Row, view: TokenView) -> _Made:
         prompt, answer = _split(view)
         examples: list[Example] = []
         if answer:
             examples.append({"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.get("label"))})
-        return _Made(view.rendered, examples, [view])
+        return _Made(examples, [view], _empty("kto", row))
 
     def question(self, kind: str, row: Row) -> Generated | None:
         """What a row asks, up to where the model answers, and its answer; none of a text."""
@@ -278,6 +315,16 @@ class _Maker:
         rendered, expected = asked
         ids = [token for token, _ in self._text.tokenizer.tokens(rendered)]
         return Generated(rendered, expected, ids, sorted(self._text.end_ids))
+
+
+def _empty(kind: str, row: Row) -> tuple[str, ...]:
+    """The problem of a row whose answer is given and says nothing; a turn that is none is another problem."""
+    said = row.get("completion")
+    return (EMPTY_ANSWER,) if kind != "messages" and isinstance(said, str) and not said.strip() else ()
+
+
+def _rejected_text(row: Row) -> str:
+    return answer_text("preference", {"chosen": row.get("rejected")})
 
 
 def answered(row: Row, which: str) -> Row:

@@ -155,7 +155,8 @@ def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: 
 def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
     """Numbers of the adapter: rank × (inputs + outputs) of every module that gets one."""
     targets = recipe.lora.targets
-    return sum(recipe.lora.rank * width for name, width in shape.widths if targets == ["all-linear"] or name in targets)
+    names = {target.rpartition(".")[2] for target in targets}
+    return sum(recipe.lora.rank * width for name, width in shape.widths if targets == ["all-linear"] or name in names)
 
 
 def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:

@@ -20,6 +20,8 @@ from llmops_tui.training.memory import (
     shape_of,
 )
 from llmops_tui.training.parity import Parity, check_parity, compare_with_serving, some_rows
+from llmops_tui.training.preflight_data import held_out_findings
+from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
 from llmops_tui.training.preflight_template import check_template
@@ -64,10 +66,7 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
                 level, "row_problem", f"{count} of {counted(rows, 'row')}: {problem}", f"Such as {', '.join(where)}."
             )
         )
-    if not examples.held_out:
-        found.append(
-            Finding("info", "no_evaluation", "no evaluation loss is measured", "evaluation.share holds rows out.")
-        )
+    found += held_out_findings(recipe, examples)
     steps = recipe.steps(len(examples.train))
     if steps < 20 and not recipe.max_steps:
         found.append(
@@ -78,7 +77,7 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     return found
 
 
-def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape) -> list[Finding]:
+def check_settings(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
     """What is to be said about the settings and the tokenizer."""
     found = []
     end, pad = folder.special("eos_token"), folder.special("pad_token")
@@ -118,16 +117,6 @@ def check_settings(recipe: Recipe, folder: ModelFolder, shape: Shape) -> list[Fi
                 "5e-6 to 5e-5 is usual.",
             )
         )
-    names = {name for name, _ in shape.widths}
-    if recipe.lora.targets != ["all-linear"] and not set(recipe.lora.targets) & names:
-        found.append(
-            Finding(
-                "error",
-                "no_targets",
-                f"the base has no module {', '.join(recipe.lora.targets)}",
-                f"It has {', '.join(sorted(names))}.",
-            )
-        )
     return found
 
 
@@ -161,7 +150,8 @@ def inspect(recipe: Recipe, store: RunStore, base: Model, examples: Examples, te
     disk = disk_needed(recipe, shape, steps)
     findings = [
         *check_data(recipe, examples),
-        *check_settings(recipe, folder, shape),
+        *check_settings(recipe, folder),
+        *check_ends(recipe, folder),
         *check_template(recipe, folder.chat_template, text.format_read, _vocabulary(folder)),
         *check_parity(parity),
         *room_findings(room),
@@ -187,6 +177,7 @@ def data_facts(report: Report, examples: Examples) -> DataFacts:
     return {
         "rows": report.rows,
         "examples": len(examples.train),
+        "packed": report.packed,
         "held_out": len(examples.held_out),
         "tokens": {"p50": statistics.median(lengths), "p95": quantiles[-1], "max": lengths[-1], "total": sum(lengths)},
         "trained_tokens": report.trained,

@@ -13,6 +13,8 @@ from llmops_tui.training.memory import Fit, Shape, TrainingMemory, estimate, nea
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
+QUEUE = "queue"
+
 
 @dataclass(frozen=True)
 class Room:
@@ -67,8 +69,8 @@ def room_findings(room: Room) -> list[Finding]:
     if holder:
         found.append(
             Finding(
-                "info",
-                "queue",
+                "warn",
+                QUEUE,
                 f"{holder} trains on {room.device} now; this run would wait for it",
                 "--beside does not wait.",
             )

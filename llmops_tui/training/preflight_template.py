@@ -32,6 +32,15 @@ def check_template(
         ]
     else:
         found = _marks(recipe, chat, set(vocabulary)) if chat is not None else []
+        if recipe.chat_template and own and recipe.chat_template.strip() != own.strip():
+            found.append(
+                Finding(
+                    "warn",
+                    "template_differs",
+                    "the recipe's chat_template is another than the base's, which the base was taught with",
+                    "Leave chat_template out to train with the base's own; the result carries the recipe's.",
+                )
+            )
     given = [("chat_template_kwargs", recipe.chat_template_kwargs)]
     given += [(f"data[{n}].chat_template_kwargs", source.chat_template_kwargs) for n, source in enumerate(recipe.data)]
     for field, variables in given:

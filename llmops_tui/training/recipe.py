@@ -89,11 +89,20 @@ class Optimizer(_Part):
     )
     schedule: Annotated[Schedule, Field(description="How the learning rate decreases.")] = "cosine"
     warmup: Annotated[
-        float, Field(ge=0, lt=1, description="Share of the steps in which the learning rate increases.")
+        float,
+        Field(
+            ge=0,
+            le=1e6,
+            description="Share of the steps in which the learning rate increases; from 1 on: so many steps.",
+        ),
     ] = 0.03
     max_grad_norm: Annotated[
         float, Field(gt=0, description="Gradients with a larger norm are clipped to this norm.")
     ] = 1.0
+
+    def warmup_steps(self, steps: int) -> int:
+        """The steps in which the learning rate increases, of a run of so many steps."""
+        return int(self.warmup if self.warmup >= 1 else self.warmup * steps)
 
 
 class Batch(_Part):
@@ -110,7 +119,8 @@ class Batch(_Part):
         ),
     ] = 2048
     packing: Annotated[
-        bool, Field(description="Pack several rows into one sequence: faster with short rows; requires FlashAttention.")
+        bool,
+        Field(description="Pack several rows into one sequence, none of which sees another: faster with short rows."),
     ] = False
     group_by_length: Annotated[
         bool, Field(description="Group rows of similar length: less padding, a different order.")
@@ -183,7 +193,9 @@ class Recipe(_Part):
         bool, Field(description="Compute the loss on the assistant's turns only, not on the prompts.")
     ] = True
     epochs: Annotated[float, Field(gt=0, le=1000, description="Number of passes over all rows.")] = 3.0
-    max_steps: Annotated[int, Field(ge=0, description="Maximum number of steps; 0: as many as the epochs require.")] = 0
+    max_steps: Annotated[
+        int, Field(ge=0, description="Maximum number of steps, if the epochs have more; 0: as many as the epochs have.")
+    ] = 0
     lora: Lora = Lora()
     quantization: Quantization = Quantization()
     optimizer: Optimizer = Optimizer()
@@ -195,6 +207,10 @@ class Recipe(_Part):
     gradient_checkpointing: Annotated[
         bool, Field(description="Recompute activations instead of storing them: much less memory, a third slower.")
     ] = True
+    attention: Annotated[
+        Literal["auto", "sdpa", "eager", "flash_attention_2", "flex"],
+        Field(description="How attention is computed; auto: sdpa, or eager where the model's family has no other."),
+    ] = "auto"
     evaluation: Evaluation = Evaluation()
     checkpoints: Checkpoints = Checkpoints()
     on_out_of_memory: Annotated[
@@ -212,6 +228,8 @@ class Recipe(_Part):
         if self.batch.packing and not self.facts.packs:
             packing = " and ".join(name for name, facts in METHODS.items() if facts.packs)
             raise ValueError(f"batch.packing requires {packing}")
+        if self.batch.group_by_length and self.facts.examples == "thumbs":
+            raise ValueError(f"batch.group_by_length cannot be combined with {self.method}, whose order is fixed")
         if (
             self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
             and self.lora.dora
@@ -238,7 +256,7 @@ class Recipe(_Part):
         return self.batch.size * self.batch.accumulation
 
     def steps(self, rows: int) -> int:
-        """Optimizer steps over so many rows, as transformers' Trainer counts them."""
+        """Optimizer steps over so many rows: those of the epochs, and not more than ``max_steps``; what every run does."""
         batches = math.ceil(rows / self.batch.size)
         steps = max(1, math.ceil(self.epochs * max(1, math.ceil(batches / self.batch.accumulation))))
         return min(self.max_steps, steps) if self.max_steps else steps
@@ -251,6 +269,8 @@ class Recipe(_Part):
             for name in ("chat_template_kwargs", "mask_history"):
                 if not part.get(name, True):
                     del part[name]
+        if self.attention == "auto":
+            del body["attention"]
         return body
 
     @property

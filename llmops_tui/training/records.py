@@ -83,10 +83,14 @@ class RowsWith(TypedDict):
 
 
 class DataFacts(TypedDict):
-    """The figures of the data of a run, in examples and tokens; ``histogram`` counts examples by length."""
+    """The figures of the data of a run, in examples and tokens; ``histogram`` counts examples by length.
+
+    Where ``packed`` is not 0, so many examples were packed into ``examples`` sequences, whose lengths these are.
+    """
 
     rows: dict[str, int]
     examples: int
+    packed: int
     held_out: int
     tokens: Tokens
     trained_tokens: int
@@ -166,6 +170,16 @@ class DiskFacts(TypedDict):
 
     needed: int
     free: int
+
+
+class HeldOutRecord(TypedDict):
+    """Which rows a run did not learn from, as it keeps them: the numbers of the rows by dataset version."""
+
+    seed: int
+    rows: dict[str, list[int]]
+    missing: list[str]
+    twins: int
+    near: int | None
 
 
 class DryRun(TypedDict, total=False):

@@ -24,7 +24,8 @@ from llmops_tui.jobs.output import piped
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training import device_queue
-from llmops_tui.training.history import HistoryReader
+from llmops_tui.training.history import History, HistoryReader
+from llmops_tui.training.importance import importance
 from llmops_tui.training.pins import check_data, pin
 from llmops_tui.training.recipe import Changes, Recipe, changed, check, fields
 from llmops_tui.training.records import SweepResult
@@ -135,9 +136,10 @@ def search(
         storage=optuna.storages.JournalStorage(backend),
         load_if_exists=True,
         direction="minimize",
-        sampler=_sampler(sampler, space, wanted.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS) if prune else optuna.pruners.NopPruner(),
     )
+    # A search that goes on draws further numbers, and not those of its beginning again.
+    study.sampler = _sampler(sampler, space, wanted.seed if sampler == "grid" else wanted.seed + len(study.trials))
     finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
     with device_queue.turn(context, wanted, beside=False):
         study.optimize(
@@ -145,7 +147,7 @@ def search(
             n_trials=max(0, trials - len(finished)),
             catch=(LlmopsError,),
         )
-    return _outcome(store, wanted, study)
+    return _outcome(store, wanted, space, study)
 
 
 def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
@@ -193,7 +195,7 @@ def _suggest(trial: optuna.Trial, space: Space) -> Changes:
 
 
 def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: optuna.Trial, trials: int) -> float:
-    """One short run in a process of its own; its best evaluation loss, or its last loss where none is measured."""
+    """One short run in a process of its own; what it came to."""
     chosen = _suggest(trial, space)
     wanted = changed(
         recipe, {**chosen, "base": base, "trackers": [], "evaluation.samples": 0, "name": f"trial-{trial.number}"}
@@ -223,12 +225,19 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
         finally:
             _end(process)
     reader.poll()
-    losses = reader.history.series.get("eval_loss") or {}
-    value = min(losses.values(), default=None) if losses else reader.history.last("loss")
+    value = result_of(reader.history, wanted)
     if process.returncode != 0 or value is None or math.isnan(value):
         last = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise LlmopsError("trial_failed", f"trial {trial.number} failed: {''.join(last)[:300]}")
     return value
+
+
+def result_of(history: History, recipe: Recipe) -> float | None:
+    """The loss of the weights that a run by this recipe returns: its last, or with early stopping its best."""
+    measured = history.series.get("eval_loss") or {}
+    if not measured:
+        return history.last("loss")
+    return min(measured.values()) if recipe.evaluation.patience else measured[max(measured)]
 
 
 def _poll(reader: HistoryReader, trial: optuna.Trial, told: set[int], end: Callable[[], None]) -> None:
@@ -259,20 +268,18 @@ def _words(chosen: Changes) -> str:
     return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())
 
 
-def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> SweepResult:
+def _outcome(store: RunStore, recipe: Recipe, space: Space, study: optuna.Study) -> SweepResult:
     import optuna
 
     rows = [{"trial": t.number, "state": t.state.name.lower(), "loss": t.value, **t.params} for t in study.trials]
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     if not done:
         raise LlmopsError("sweep_failed", "no trial finished", "The logs of the trials are in the job's folder.")
-    importance: dict[str, float] = {}
-    if len(done) > _STARTUP_TRIALS:
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        importance = {
-            k: round(float(v), 3)
-            for k, v in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
-        }
+    # A trial that was ended early is as good as it was then: without it the worst settings would not be seen.
+    ended = [t for t in study.trials if t.state == optuna.trial.TrialState.PRUNED and t.intermediate_values]
+    known = [(t.params, float(t.value)) for t in done if t.value is not None]
+    known += [(t.params, t.intermediate_values[max(t.intermediate_values)]) for t in ended]
+    logarithmic = frozenset(name for name, given in space.items() if given.get("log"))
     best = changed(recipe, study.best_trial.params | {"name": f"{recipe.name}-best"[:64]})
     number = store.save_recipe(best, f"the best of {counted(len(done), 'trial')}, loss {study.best_value:.4g}")
     return {
@@ -280,5 +287,5 @@ def _outcome(store: RunStore, recipe: Recipe, study: optuna.Study) -> SweepResul
         "loss": study.best_value,
         "recipe": f"{best.name}@{number}",
         "trials": rows,
-        "importance": importance,
+        "importance": importance(known, logarithmic),
     }

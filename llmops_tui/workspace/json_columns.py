@@ -22,7 +22,7 @@ Shape = type | UnionType | list[Any] | dict[str, Any]
 _NUMBER = int | float
 _FIGURE = {
     "mean": _NUMBER | None, "low": _NUMBER | None, "high": _NUMBER | None, "n": int, "unusable": int, "method": str,
-    "better?": int, "unit?": str, "binary": bool,
+    "better?": int, "unit?": str, "binary": bool, "too_few?": bool,
 }  # fmt: skip
 _SUMMARY = {
     "metrics": {"*": _FIGURE}, "cases": int, "answers": int, "cached": int, "errors": int, "costs": dict, "variations": [dict],
@@ -55,7 +55,8 @@ SHAPES: dict[str, tuple[tuple[str, ...], dict[str, Shape]]] = {
     "training_runs": (
         ("name",),
         {
-            "recipe": dict, "data": [[str, str]], "options": {"beside": bool, "make_room": bool, "force": bool},
+            "recipe": dict, "data": [[str, str]],
+            "options": {"beside": bool, "make_room": bool, "force": bool, "measured?": [[str, str]]},
             "result": {"model?": str, "sha256?": str},
         },
     ),

@@ -68,10 +68,9 @@ async def _inspect(shell: Shell, paths: list[Path]) -> tuple[Preview, str] | Non
 
 
 async def _choose_table(shell: Shell, path: Path) -> str | None:
-    from llmops_tui.datasets.sources.databases import open_sqlite
+    from llmops_tui.datasets.sources.discovery import tables_of
 
-    names = await asyncio.to_thread(lambda: open_sqlite(path).table_names())
-    choices = [Choice(name, name) for name in names if not name.startswith("sqlite_")]
+    choices = [Choice(name, name) for name in await asyncio.to_thread(tables_of, path)]
     return await shell.ask(ChoiceDialog(f"Which table of {path.name}", choices))
 
 

@@ -118,14 +118,21 @@ class FiguresPane(Pane):
 
     def action_judge(self) -> None:
         """Have a judge decide between the run and its baseline."""
+        self._have_judged(fresh=False)
+
+    def action_judge_fresh(self) -> None:
+        """Have a judge decide, and take no judgement from the cache."""
+        self._have_judged(fresh=True)
+
+    def _have_judged(self, *, fresh: bool) -> None:
         opened = self._opened
         if opened is None or opened.baseline is None or not opened.comparable:
             self.shell.say("Choose a finished run, and another as its baseline with space.", severity="warning")
         else:
-            self.act("judge", self._judge, opened.baseline.name, opened.run.name)
+            self.act("judge", self._judge, opened.baseline.name, opened.run.name, fresh)
 
-    async def _judge(self, baseline: str, candidate: str) -> None:
-        found = await judge_runs(self.shell, baseline, candidate, self.set_note)
+    async def _judge(self, baseline: str, candidate: str, fresh: bool) -> None:
+        found = await judge_runs(self.shell, baseline, candidate, self.set_note, fresh=fresh)
         if found is not None:
             self._put("Judged", views.judged(found))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,11 @@ _RUBRIC = "Which answer is more correct and more helpful?"
 
 
 async def judge_runs(
-    shell: Shell, baseline: str, candidate: str, told: Callable[[str], object]
+    shell: Shell, baseline: str, candidate: str, told: Callable[[str], object], *, fresh: bool = False
 ) -> dict[str, Any] | None:
     """Ask which model, or judge of a package, decides, and by what; it does so as a job, whose progress is told.
+
+    A ``fresh`` one takes no judgement from the cache.
 
     Returns what it decided; none where it was left.
     """
@@ -33,7 +36,8 @@ async def judge_runs(
     rubric = await shell.ask(LineDialog("Rubric", "the criterion of the judge", _RUBRIC))
     if not rubric:
         return None
-    arguments = {"baseline": baseline, "candidate": candidate, "model": model, "rubric": rubric}
+    since = time.time() if fresh else None
+    arguments = {"baseline": baseline, "candidate": candidate, "model": model, "rubric": rubric, "since": since}
     job = await asyncio.to_thread(
         lambda: shell.services.jobs.start(kind="judge", title=f"judge {candidate}", entry=ENTRY, arguments=arguments)
     )

@@ -171,8 +171,14 @@ def _facts(figure: Figure) -> list[Any]:
                 "$muted" if facts["kappa"] is not None else "$warning",
             )
         ]
+    if "log_ratio" in facts:
+        return [(f"  no preference is 0.5; log ratio {facts['log_ratio']:+.3f} nats\n", "$muted")]
+    if "measured" in facts:
+        return [(f"  {safe_line(facts['measured'])}\n", "$muted")]
     if "signature" in facts:
         return [(f"  {facts['signature']}\n", "$muted")]
+    if "weighted" in facts:
+        return [(f"  the pass rate by test; weighted score {number(facts['weighted'])} on average\n", "$muted")]
     if "p95" in facts:
         return [(f"  p50 {number(facts['p50'])}  p95 {number(facts['p95'])}  p99 {number(facts['p99'])}\n", "$muted")]
     return []
@@ -213,6 +219,13 @@ def comparison(found: Comparison, *, utf8: bool) -> Content:
     return Content.assemble(*parts)
 
 
+def _unclear(d: Difference) -> str:
+    """Of a difference that is not shown, what would have been."""
+    if d.interval.too_few:
+        return "  too few\n"
+    return f"  sees {points(d.smallest, share=d.share, signed=False)}\n" if d.verdict == "unclear" else "\n"
+
+
 def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
     p = d.p_holm if d.p_holm is not None else d.p
     told = "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
@@ -228,5 +241,5 @@ def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
         (f"{up}{d.wins:,} ", "$success"),
         (f"={d.ties:,} ", "$muted"),
         (f"{down}{d.losses:,}", "$error"),
-        (f"  sees {points(d.smallest, share=d.share, signed=False)}\n" if d.verdict == "unclear" else "\n", "$muted"),
+        (_unclear(d), "$muted"),
     ]

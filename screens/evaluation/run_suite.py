@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.suite import Suite
 
 
-async def run_suite(shell: Shell, suite: Suite) -> str | None:
-    """Start the runs of a suite; the name of the first, none where it was left."""
+async def run_suite(shell: Shell, suite: Suite, *, fresh: bool = False) -> str | None:
+    """Start the runs of a suite; the name of the first, none where it was left. ``fresh`` ones take no answer from the cache."""
     models: list[str] | None = None
     if not suite.models:
         name = await choose_model(shell, f"Run {suite.name} on …")
@@ -25,10 +25,13 @@ async def run_suite(shell: Shell, suite: Suite) -> str | None:
 
     def start() -> list[str]:
         version = store.save_suite(suite)
-        return [r.name for r in store.start(version, store.columns(version.suite, models))]
+        return [r.name for r in store.start(version, store.columns(version.suite, models, fresh=fresh))]
 
     names = await asyncio.to_thread(start)
-    shell.say(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} started; the run continues without this app.")
+    how = ", and everything is asked again" if fresh else ""
+    shell.say(
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} started{how}; the run continues without this app."
+    )
     return names[0]
 
 

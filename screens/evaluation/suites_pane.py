@@ -79,13 +79,20 @@ class SuitesPane(Pane):
 
     def action_run(self) -> None:
         """Run the suite."""
+        self._start(fresh=False)
+
+    def action_run_fresh(self) -> None:
+        """Run the suite without answers from the cache."""
+        self._start(fresh=True)
+
+    def _start(self, *, fresh: bool) -> None:
         if self.suite is None:
             self.shell.say("No suites yet: n writes one.", severity="warning")
         else:
-            self.act("run", self._run, self.suite.suite)
+            self.act("run", self._run, self.suite.suite, fresh)
 
-    async def _run(self, suite: Suite) -> None:
-        name = await run_suite(self.shell, suite)
+    async def _run(self, suite: Suite, fresh: bool) -> None:
+        name = await run_suite(self.shell, suite, fresh=fresh)
         if name is not None:
             self.post_message(Changed(name))
 

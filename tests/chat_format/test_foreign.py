@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.chat_format import ChatFormat, ControlTexts, Rendered, as_wanted, read_format, rendered
+from llmops_tui.chat_format import ChatFormat, ControlTexts, Rendered, as_wanted, own_variables, read_format, rendered
 from llmops_tui.chat_format.marks import is_mark, tokens
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.plain_text import Special, SpecialTokens
@@ -59,7 +59,8 @@ class Checked:
     def _context(self, turns: list[dict[str, Any]]) -> dict[str, Any]:
         tools = TOOLS if self.chat.calls is not None else [] if self.chat.needs_tools else None
         given = {"messages": as_wanted(self.chat, turns), "tools": tools, "add_generation_prompt": True}
-        return given | {"bos_token": BOS, "eos_token": EOS}
+        # What else a family's template wants is given by whoever renders it for a model.
+        return own_variables.values(self.chat.own, tools) | given | {"bos_token": BOS, "eos_token": EOS}
 
     def render(self, context: Mapping[str, object]) -> str:
         return self._renderer.render(self.chat.template, context, "chat")

@@ -60,7 +60,46 @@ PERSON = {
 YES, NO = _check("contains", "a"), _check("contains", "z")
 A, B = {"answer": "a"}, {"answer": "b a"}
 
+TEMPLATES = (
+    "{{ s }}", "{{ l }} {{ o }} {{ e }}|", "{{ o.b.c }}{{ o['a'] }}{{ l[0] }}{{ l.length }}{{ s.length }}",
+    "{% if e %}yes{% else %}no{% endif %}{% if eo %}yes{% endif %}{% if z %}a{% elif t %}b{% endif %}",
+    "{% for i in l %}{{ loop.index }}{{ i }}{% if not loop.last %}, {% endif %}{% endfor %}",
+    "{% for k, v in o %}{{ k }}={{ v }};{% endfor %}", "{% for i in e %}x{% else %}none{% endfor %}",
+    "{% for i in missing %}x{% else %}none{% endfor %}", "{% for c in s %}<{{ c }}>{% endfor %}",
+    "{% for i in o %}x{% else %}none{% endfor %}",
+    "{{ l | join(', ') }} {{ l|sort|join }} {{ l|sort(true)|join('-') }}",
+    "{{ s|lower }}{{ s|upper }}{{ s|title }}{{ s|capitalize }}{{ '  q '|trim }}.", "{{ o|dump(2) }}{{ e|dump(2) }}",
+    "{{ s|replace('b','X') }} {{ 'aaa'|replace('a','b',2) }} {{ n|replace(3,'z') }} {{ 'ab'|replace('','.') }}",
+    "{{ n + 1 }} {{ s + 1 }} {{ n - 1 }} {{ n * f }} {{ '2' * 3 }}",
+    "{{ 'a' in l }} {{ 'A' in s }} {{ 'a' in o }} {{ 'q' not in l }}", "{{ 'y' if t else 'n' }}{{ 'y' if x }}",
+    "{{ t and s }} {{ x or s }} {{ z or e }} {{ not x }}",
+    "{{ rows|selectattr('v')|length }} {{ rows|rejectattr('v')|length }}",
+    "{{ nums|sum }} {{ rows|sum('v') }} {{ 2.567|round(1) }} {{ 2.5|round }} {{ -2.5|round }} {{ 2.1|round(0,'ceil') }}",
+    "{{ l|first }}{{ l|last }}{{ l|length }}{{ missing|length }}{{ o|length }}", "{{ l|reverse }} {{ s|reverse }}",
+    "{{ '12ab'|int }} {{ 'x'|int(5) }} {{ '1.5e'|float }} {{ '3.0'|float }}",
+    "{{ long|indent(2) }}|{{ long|wordcount }}", "{{ html|escape }} {{ html|e }} {{ html|safe }}",
+    "{{ 'a b&c'|urlencode }} {{ o|urlencode }}", "{# c #}a{#- d -#} b",
+    "{%- set q = 'v' -%} {{ q }}{% set l2 = [1,2] %}{{ l2 }}", "{{ '[1,2]'|load|join('+') }}",
+    "{% for i in range(3) %}{{ i }}{% endfor %}", "a\n{% if t %}\nb\n{% endif %}\nc\n",
+    '{{ l | join(", ") | upper }}', "{{ s[0] }} {{ o.length }}{{ n.foo }}",
+    "{{ [1,'a',none] }} {{ {'a': 1} | dump }}", "{{ true }} {{ false }} {{ none }}",
+    "{{ l|list|dump }}{{ o|list|dump }}", "{{ -n }} {{ -f }}",
+    "{% for a, b in [[1,2],[3,4]] %}{{a}}{{b}}{% endfor %}", "{{ rows[0].n }}{{ rows[1]['v'] }}",
+    "{% for r in rows %}{{ r.n }}{{ r.v }}{{ loop.first }}{{ loop.revindex }}{% endfor %}", "{{ '{' }}",
+    "{{ s if missing else 'no' }}",
+)  # fmt: skip
+VALUES = {
+    "s": "Ab c", "n": 3, "f": 2.5, "z": 0, "t": True, "x": False, "l": ["b", "a", "C"], "e": [], "eo": {}, "m": 0.00001, "big": 1e21,
+    "o": {"a": 1, "b": {"c": "d"}}, "nums": [3, 1, 2.5], "rows": [{"n": "x", "v": 1}, {"n": "y", "v": 0}], "small": 1e-7,
+    "long": "one two  three\nfour", "html": "<b>'\"&`",
+}  # fmt: skip
+
 CONFIGS = (
+    Made("templates", {
+        # A second line has promptfoo take a prompt for a text and not for the name of a file.
+        "prompts": [f"Say: \n{template}" for template in TEMPLATES],
+        "tests": [{"vars": VALUES, "options": {"disableVarExpansion": True}, "assert": [_check("contains", "a")]}],
+    }),
     _each("equals", TEXTS, _check("equals", "cat"), _check("equals", 42), _check("equals", True), _check("equals", "42")),
     _each("equals-objects", JSON_ANSWERS, _check("equals", {"age": 5.0, "name": "Ann"}), _check("equals", [1, 2])),
     _each("contains", TEXTS, _check("contains", "cat"), _check("contains", 42), _check("icontains", "THE CAT")),
@@ -94,6 +133,7 @@ CONFIGS = (
         {"vars": A, "assert": [{**YES, "weight": 2}, {**NO, "weight": 1}], "threshold": limit} for limit in (0, 0.5, 0.67, 1)
     ] + [
         {"vars": A, "assert": [YES, {**NO, "weight": 0}]}, {"vars": A, "assert": [{**NO, "weight": 0}]}, {"vars": A},
+        {"vars": A, "threshold": 0.9},
         {"vars": A, "assert": [YES, NO]}, {"vars": A, "assert": [_check("bleu", "a", weight=3), NO], "threshold": 0.75},
     ]),
     _tests("sets", [
@@ -138,13 +178,13 @@ CONFIGS = (
         ],
     }),
     Made("files", {
-        "prompts": ["file://p.txt", "file://more/*.md", "chat.json", {"id": "file://q.j2", "label": "named"}, "file://y.yaml"],
+        "prompts": ["file://p.txt", "file://more/*.md", "chat.json", "file://q.j2", {"raw": "Say: n {{x}}", "label": "named"}, "file://y.yaml"],
         "tests": [
             {"vars": {"x": "file://x.txt", "o": "file://o.yaml"}, "assert": [_check("contains", "file://w.txt"), _check("is-json", "file://s.json")]},
             {"vars": {"x": "b", "o": "c"}, "prompts": ["named"], "assert": [_check("contains-any", ["file://w.txt", "b"])]},
         ],
     }, {
-        "p.txt": "Say: one {{x}}\n---\nSay: two {{ o }}\n", "more/a.md": "Say: A {{x}}\n", "more/b.md": "Say: B", "x.txt": "from a file\n",
+        "p.txt": "Say: one {{x}}\n---\nSay: two {{ o }}\n", "more/a.md": "Say: A {{x}}\n", "x.txt": "from a file\n",
         "chat.json": '[{"role": "user", "content": "Say: {{x}}"}]', "q.j2": "Say: {{ x }}", "o.yaml": "k: [1, 2]\n", "w.txt": " file \n",
         "y.yaml": "- {role: system, content: Be brief}\n- {role: user, content: 'Say: {{x}}'}\n", "s.json": '{"type": "object"}',
     }),
@@ -187,8 +227,8 @@ CONFIGS = (
         ],
     }),
     Made("words-and-numbers", {
-        "prompts": ["Say: {{a}} {{b}} {{c}} {{d}} {{e}} {{ f }}{{ g }}", "Say: {{a", "Say: {{ missing.deep }}{# note #}end"],
-        "tests": [{"vars": {"a": 1e21, "b": 0.1, "c": -0.0, "d": 100000000000000000000, "e": "yes", "f": 1e-7, "g": [1, None, "x", True]},
+        "prompts": ["Say: {{a}} {{b}} {{c}} {{d}} {{e}} {{ f }}{{ g }}", "Say: {{a", "Say: {{ missing.deep }}{# note #}end", "Say: {{ with }}"],
+        "tests": [{"vars": {"a": 1e21, "price": "$$5 $& $1 $'", "with": "<{{ price }}>", "b": 0.1, "c": -0.0, "d": 100000000000000000000, "e": "yes", "f": 1e-7, "g": [1, None, "x", True]},
                    "assert": [_check("contains", "1e+21"), _check("equals", "end")]}],
     }),
 )  # fmt: skip

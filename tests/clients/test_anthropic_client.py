@@ -85,8 +85,8 @@ def test_a_stop_text_is_told(anthropic: Program, qwen: Scripted) -> None:
 def test_a_client_that_leaves_ends_the_work(anthropic: Program, qwen: Scripted) -> None:
     qwen.say(Say(RAIN, still_after=2))
     assert RAIN.startswith(anthropic.does("cancel", qwen))
-    wait_for(qwen.left.is_set, 20)
-    wait_for(lambda: qwen.active == 0, 20)
+    wait_for(qwen.left.is_set)
+    wait_for(lambda: qwen.active == 0)
 
 
 def test_errors_are_the_clients_own(anthropic: Program, qwen: Scripted) -> None:

@@ -151,7 +151,9 @@ def test_objects_come_in_parts(does: Does, qwen: Scripted) -> None:
 
 
 @pytest.mark.parametrize(
-    "client", ["openai", "pydantic-ai", "@ai-sdk/openai-compatible", "@ai-sdk/openai"], indirect=True
+    "client",
+    ["openai", "pydantic-ai", "@ai-sdk/openai-compatible", "@ai-sdk/openai", "@ai-sdk/openai, responses"],
+    indirect=True,
 )
 def test_a_form_beside_tools(does: Does, qwen: Scripted) -> None:
     """Agents ask for both at once: calls first, and at the end an answer in the form."""

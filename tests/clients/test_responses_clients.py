@@ -111,8 +111,8 @@ def test_answers_in_a_form(openai: Program, qwen: Scripted) -> None:
 def test_a_client_that_leaves_ends_the_work(openai: Program, qwen: Scripted) -> None:
     qwen.say(Say(RAIN, still_after=2))
     assert RAIN.startswith(openai.does("cancel", qwen))
-    wait_for(qwen.left.is_set, 20)
-    wait_for(lambda: qwen.active == 0, 20)
+    wait_for(qwen.left.is_set)
+    wait_for(lambda: qwen.active == 0)
 
 
 def test_tools_of_others_are_refused_by_name(openai: Program, qwen: Scripted) -> None:
@@ -135,6 +135,35 @@ def test_an_agent_that_must_call_calls(agents: Program, qwen: Scripted) -> None:
     qwen.say(*[ONE, RAIN] * 2)
     all_are(agents.does("required", qwen), said=RAIN, asked=["Rome"])
     assert [call["grammar"] != "" for call in qwen.calls[::2]] == [True, True]
+
+
+def test_an_agent_without_tools_answers_and_its_thoughts_are_items(agents: Program, qwen: Scripted) -> None:
+    qwen.say(RAIN, RAIN)
+    all_are(agents.does("plain", qwen), said=RAIN, turns=1, thought="")
+    qwen.say(*[thinking("Rome, hm.", RAIN)] * 2)
+    all_are(agents.does("thinking", qwen), said=RAIN, thought="Rome, hm.")
+
+
+def test_which_tools_an_agent_may_call(agents: Program, qwen: Scripted) -> None:
+    qwen.say(*[called("qwen", ("time", '{"city": "Rome"}')), RAIN] * 2)
+    all_are(agents.does("named", qwen), said=RAIN, asked=["time in Rome"])
+    assert ["weather" in call["grammar"] for call in qwen.calls[::2]] == [False, False]
+    qwen.say(*[ONE, RAIN] * 2)
+    all_are(agents.does("single", qwen), said=RAIN, asked=["Rome"])
+    assert all(call["grammar"] for call in qwen.calls)
+
+
+def test_an_agent_that_is_stopped_ends_the_work(agents: Program, qwen: Scripted) -> None:
+    for kind in ("responses", "chat"):
+        qwen.say(Say(RAIN, still_after=2))
+        assert RAIN.startswith(agents.does(f"cancel_{kind}", qwen)["said"])
+        wait_for(qwen.left.is_set, 60)
+        wait_for(lambda: qwen.active == 0, 60)
+
+
+def test_what_is_refused_reaches_an_agents_user(agents: Program, qwen: Scripted) -> None:
+    told = agents.does("error", qwen)
+    assert [(one["error"], one["param"]) for one in told] == [("BadRequestError", "top_p")] * 2
 
 
 def test_an_agents_answer_has_a_type(agents: Program, qwen: Scripted) -> None:

@@ -92,10 +92,8 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     app.press("f5")
     found_server.release(2)
     app.wait("Hello")
-    started = time.monotonic()
     os.kill(app.child.pid, number)
     assert app.finish() == 128 + number
-    assert time.monotonic() - started < 10
     assert app.unchanged(), app.left_on()
 
 

@@ -90,11 +90,11 @@ class Bench:
 
     def matcher(self, form: dict[str, Any]) -> Any:
         """What holds one answer to a form; refused as the checking process refuses it."""
-        from llmops_tui.inference.constraints import grammar_of
+        from llmops_tui.inference.constraints import enforced
         from llmops_tui.inference.engine.grammar import Matcher, make_tokenizer
 
         self._tokenizer = self._tokenizer or make_tokenizer(self.native.vocab, self._visible)
-        return Matcher(self._tokenizer, grammar_of(form), self.native.n_vocab)
+        return Matcher(self._tokenizer, enforced(form).grammar, self.native.n_vocab)
 
     def submit(
         self, prompt: str | Sequence[int], *, parameters: Any = None, form: dict[str, Any] | None = None, **more: Any

@@ -19,48 +19,12 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from tests.chat_format.styles import OBJECTS, PAIRS
 from tests.engine.engines import write_with_template
-from tests.engine.test_request_fields import COUNT, HI, KEY, MESSAGES, PLAIN, RESULT, Server, result_block, tool_of
+from tests.engine.talking import Talking
+from tests.engine.test_request_fields import COUNT, HI, KEY, MESSAGES, PLAIN, result_block, tool_of
 from tests.engine.test_responses import CALLS, THOUGHT
 
 LOOK = tool_of("look", input_schema={"type": "object", "properties": {"city": {"type": "string"}}})
 FIND = tool_of("find")
-
-
-class Talking(Server):
-    """A server whose model says what it is told to say."""
-
-    def says(self, text: str, reason: str = "stop", **more: Any) -> None:
-        figures = {"count": 5, "prompt_tokens": 9, "reused_tokens": 4, "completion_tokens": 40}
-        result = RESULT | {"finish_reason": reason} | figures | more
-
-        async def call(request: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
-            self.engine.calls.append(request)
-            first: dict[str, Any] = {"prompt_tokens": 9, "reused_tokens": 4}
-            for piece in text if request["op"] == "generate" else "":
-                yield [{"id": request["id"], "event": "text", "text": piece, "sizes": [len(piece.encode())]} | first]
-                first = {}
-            yield [{"id": request["id"], "event": "done", "result": result}]
-
-        self.engine.call = call  # type: ignore[method-assign,assignment]
-
-    async def whole(self, **body: Any) -> dict[str, Any]:
-        answer = await self.post(MESSAGES, {"messages": HI, "max_tokens": 50} | body)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    async def events(self, **body: Any) -> list[dict[str, Any]]:
-        answer = await self.post(MESSAGES, {"messages": HI, "max_tokens": 50, "stream": True} | body)
-        assert answer.status_code == 200, answer.text
-        found = []
-        for event in answer.text.strip().split("\n\n"):
-            name, data = event.split("\n")
-            found.append(json.loads(data.removeprefix("data: ")))
-            assert name == f"event: {found[-1]['type']}"
-        return found
-
-    @property
-    def asked_for(self) -> dict[str, Any]:
-        return next(call for call in reversed(self.engine.calls) if call["op"] == "generate")
 
 
 async def opened(workspace: Workspace, template: str) -> AsyncIterator[Talking]:

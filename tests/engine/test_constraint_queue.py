@@ -70,7 +70,7 @@ class Checks:
 
 async def outcome(checker: ConstraintChecker, form: dict[str, Any], client: str = "") -> str:
     try:
-        return await checker.grammar_of(form, client)
+        return (await checker.held(form, client)).grammar
     except LlmopsError as error:
         return error.code
 
@@ -198,7 +198,7 @@ async def test_a_form_that_nests_too_deep_to_be_written_is_refused() -> None:
     for _ in range(100_000):
         deep = {"items": deep}
     with pytest.raises(InputRefusedError, match="nests too deep"):
-        await checker.grammar_of({"type": "json_schema", "json_schema": {"schema": deep}})
+        await checker.held({"type": "json_schema", "json_schema": {"schema": deep}})
     checker.close()
 
 
@@ -208,7 +208,7 @@ async def test_a_checking_process_that_cannot_start_is_no_fault_of_the_form(tmp_
     try:
         for _ in range(2):
             with pytest.raises(LlmopsError, match="cannot be started") as caught:
-                await checker.grammar_of(INNOCENT)
+                await checker.held(INNOCENT)
             assert caught.value.code == "helper_unusable"
             assert "none.gguf" in caught.value.message
     finally:
@@ -395,6 +395,6 @@ class Faulty(Checks):
 async def test_what_nobody_foresaw_ends_one_check_and_no_other() -> None:
     checker = ConstraintChecker("", (), Faulty())
     with pytest.raises(LlmopsError, match="unforeseen"):
-        await checker.grammar_of(costly(1))
-    assert await checker.grammar_of(INNOCENT)
+        await checker.held(costly(1))
+    assert await checker.held(INNOCENT)
     checker.close()

@@ -27,7 +27,7 @@ from llmops_tui.chat_format import CallFormat, Marks
 from llmops_tui.chat_format.record import Gap
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
-from llmops_tui.inference.constraints import grammar_of
+from llmops_tui.inference.constraints import Held, enforced
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.schema_recursion import endless_part
 from tests.engine.constraints import HOSTILE, hostile_form, nested, random_schema
@@ -229,19 +229,8 @@ BIG = 2**53 + 1
         ({"const": -BIG}, "#/const is -9007199254740993"),
         ({"const": 2**63}, "#/const"),
         ({"enum": ["a", {"b": [1, 12345678901234567891]}]}, "#/enum/1/b/1 is 12345678901234567891"),
-        ({"type": "integer", "minimum": 10**20, "maximum": 10**20 + 5}, "#/minimum is 100000000000000000000"),
-        ({"type": "integer", "minimum": -(2**63)}, "#/minimum"),
-        ({"type": "integer", "maximum": 2**63 - 1}, "#/maximum"),
-        ({"type": "integer", "exclusiveMaximum": 2**64}, "#/exclusiveMaximum"),
-        ({"type": "integer", "exclusiveMinimum": 1e19}, "#/exclusiveMinimum is 1e[+]19"),
+        ({"type": "integer", "multipleOf": -(10**4200)}, "#/multipleOf: -1000"),
         ({"const": 123456789012345.67}, "#/const is 123456789012345.67"),
-        ({"type": "number", "minimum": 5e-324, "maximum": 1}, "#/minimum is 5e-324"),
-        ({"type": "integer", "multipleOf": 2**32 - 1}, "#/multipleOf is 4294967295"),
-        ({"type": "integer", "multipleOf": 10**400}, "#/multipleOf is 1000"),
-        ({"type": "integer", "multipleOf": -(10**4200)}, "#/multipleOf is -1000"),
-        ({"type": "number", "multipleOf": 1e308}, "#/multipleOf is 1e[+]308"),
-        ({"type": "integer", "maximum": 10**400}, "#/maximum is 1000"),
-        ({"allOf": [{"type": "integer", "multipleOf": 70001}, {"multipleOf": 70003}]}, "common multiples"),
         ({"type": "array", "items": {"type": "object", "properties": {"const": {"const": BIG}}}}, "#/items/properties/const/const"),
         ({"type": "object", "properties": {"default": {"enum": [BIG]}}}, "#/properties/default/enum/0"),
         ({"anyOf": [{"type": "null"}, {"$ref": "#/$defs/a~1b"}], "$defs": {"a/b": {"const": BIG}}}, "#/[$]defs/a~1b/const"),
@@ -251,11 +240,34 @@ BIG = 2**53 + 1
 )  # fmt: skip
 def test_a_number_that_would_come_out_as_another_is_refused_by_its_place(schema: Any, place: str) -> None:
     with pytest.raises(InputRefusedError, match=place) as caught:
-        grammar_of(schema_form(schema))
+        enforced(schema_form(schema))
     assert caught.value.code == "schema_invalid"
     with pytest.raises(InputRefusedError, match=place.replace("#", "")) as caught:
-        grammar_of(tools_form([{"name": "f", "parameters": schema}]))
+        enforced(tools_form([{"name": "f", "parameters": schema}]))
     assert caught.value.code == "schema_invalid"
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"type": "integer", "minimum": 10**20, "maximum": 10**20 + 5}, "#/minimum is 100000000000000000000"),
+        ({"type": "integer", "minimum": -(2**63)}, "#/minimum"),
+        ({"type": "integer", "maximum": 2**63 - 1}, "#/maximum"),
+        ({"type": "integer", "exclusiveMaximum": 2**64}, "#/exclusiveMaximum"),
+        ({"type": "integer", "exclusiveMinimum": 1e19}, "#/exclusiveMinimum is 1e[+]19"),
+        ({"type": "number", "minimum": 5e-324, "maximum": 1}, "#/minimum is 5e-324"),
+        ({"type": "integer", "multipleOf": 2**32 - 1}, "#/multipleOf is 4294967295"),
+        ({"type": "integer", "multipleOf": 10**400}, "#/multipleOf is 1000"),
+        ({"type": "number", "multipleOf": 1e308}, "#/multipleOf is 1e[+]308"),
+        ({"type": "integer", "maximum": 10**400}, "#/maximum is 1000"),
+        ({"allOf": [{"type": "integer", "multipleOf": 70001}, {"multipleOf": 70003}]}, "common multiples"),
+    ],
+)  # fmt: skip
+def test_a_bound_that_would_be_another_is_left_to_the_check_and_told_by_its_place(schema: Any, place: str) -> None:
+    found = enforced(schema_form(schema))
+    assert any(re.search(place, one["message"]) for one in found.told)
+    assert found.checked
+    assert enforced(tools_form([{"name": "f", "parameters": schema}])).told[0]["tool"] == "f"
 
 
 def test_numbers_that_hold_nobody_are_left_alone(bench: Bench) -> None:
@@ -359,7 +371,7 @@ def test_tools_hold_after_their_mark_or_from_the_first_token(bench: Bench) -> No
     assert allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}]')
     assert not allows(bench, single, '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
     assert allows(bench, tools_form(functions), '{"name": "f", "arguments": {}}')
-    assert grammar_of(tools_form(functions, required=False)) == ""
+    assert enforced(tools_form(functions, required=False)).grammar == ""
     assert bench.ask(PROMPT, form=tools).text.startswith("We are open Monday")
     begun = f"{PROMPT}<tool_call>\n"
     answer = bench.ask(begun, form=tools_form(functions), parameters={"max_tokens": 60})
@@ -379,7 +391,7 @@ def test_masks_are_those_of_the_librarys_own_package(bench: Bench) -> None:
     rng = random.Random(5)
     compared = 0
     for form in [schema_form(random_schema(rng)) for _ in range(20)] + [gbnf(JSON_GBNF), gbnf('root ::= "a"* | .{3}')]:
-        ours, reference = bench.matcher(form), llguidance.LLMatcher(theirs, grammar_of(form))
+        ours, reference = bench.matcher(form), llguidance.LLMatcher(theirs, enforced(form).grammar)
         mask = np.zeros((native.n_vocab + 31) // 32 * 4, np.uint8)
         for _ in range(30):
             reference.unsafe_compute_mask_ptr(mask.ctypes.data, mask.size)
@@ -452,7 +464,7 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
 
     async def outcome(form: dict[str, Any]) -> str:
         try:
-            return "" if await checker.grammar_of(form) else "nothing to hold to"
+            return "" if (await checker.held(form)).grammar else "nothing to hold to"
         except InputRefusedError as error:
             told = len(error.message) < 500 and error.message.isprintable()
             return error.code if told else f"said badly: {error.message!r}"
@@ -468,22 +480,22 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
 
 def test_a_costly_form_ends_no_process_and_a_lost_process_is_replaced() -> None:
     checker = ConstraintChecker(str(MODEL), [])
-    assert asyncio.run(checker.grammar_of({"type": "json_object"}))
+    assert asyncio.run(checker.held({"type": "json_object"})).grammar
     first = checker.pid
     assert first is not None
     with pytest.raises(InputRefusedError, match="too much CPU time") as refused:
-        asyncio.run(checker.grammar_of(HOSTILE["and"][0]))
+        asyncio.run(checker.held(HOSTILE["and"][0]))
     assert refused.value.code == "grammar_too_costly"
     assert checker.pid == first
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: checker.pid is None)
-    assert asyncio.run(checker.grammar_of({"type": "json_object"}))
+    assert asyncio.run(checker.held({"type": "json_object"})).grammar
     assert checker.pid is None  # that form was known
-    assert asyncio.run(checker.grammar_of(gbnf('root ::= "x"')))
+    assert asyncio.run(checker.held(gbnf('root ::= "x"'))).grammar
     assert checker.pid not in {None, first}
-    assert asyncio.run(checker.grammar_of(None)) == asyncio.run(checker.grammar_of({"type": "text"})) == ""
+    assert asyncio.run(checker.held(None)) == asyncio.run(checker.held({"type": "text"})) == Held()
     with pytest.raises(InputRefusedError, match="'xml' is not known"):
-        asyncio.run(checker.grammar_of({"type": "xml"}))
+        asyncio.run(checker.held({"type": "xml"}))
     checker.close()
 
 
@@ -639,7 +651,7 @@ def test_refusals_speak_of_what_was_written() -> None:
 
     def told(form: dict[str, Any]) -> InputRefusedError:
         with pytest.raises(InputRefusedError) as refused:
-            asyncio.run(checker.grammar_of(form))
+            asyncio.run(checker.held(form))
         assert "lark" not in refused.value.message.lower()
         return refused.value
 

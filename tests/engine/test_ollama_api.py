@@ -259,7 +259,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"options": {"stop": ["x"] * 10_000}}, "options.stop", ""),
     (CHAT, {"model": ""}, "model", ""),
     (CHAT, {"formt": "json"}, "formt", "Did you mean format?"),
-    (CHAT, {"format": {"type": "object", "uniqueItems": True}}, "uniqueItems", ""),
+    (CHAT, {"format": {"type": "objekt"}}, "objekt", ""),
     (CHAT, {"think": True}, "think", "does not think"),
     (CHAT, {"think": "high"}, "think", "does not think"),
     (CHAT, {"think": "much"}, "think", ""),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -18,8 +17,8 @@ from llmops_tui.inference.server.conversation import Piece
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from tests.chat_format.styles import OBJECTS, PAIRS
-from tests.engine.test_answers_served import ScriptedEngine
-from tests.engine.test_request_fields import RESPONSES, RESULT, Server, allowed, function_tool, result_item
+from tests.engine.talking import Talking
+from tests.engine.test_request_fields import RESPONSES, allowed, function_tool, result_item
 from tests.fakes import FakeClock
 
 TOOL = function_tool("look", parameters={"type": "object", "properties": {"city": {"type": "string"}}})
@@ -31,44 +30,11 @@ CALLS = (
 )
 
 
-class Asking(Server):
-    """A server whose model says what it is told to say."""
+class Asking(Talking):
+    """The same by the responses API."""
 
-    def says(self, text: str, reason: str = "stop") -> ScriptedEngine:
-        engine = ScriptedEngine(list(text))
-        self.engine.calls = engine.calls
-        calls = engine.call
-
-        async def call(request: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
-            self.engine.calls.append(request)
-            async for messages in calls(request):
-                # Each letter is a token.
-                told = [m | {"sizes": [len(m["text"].encode())]} if m["event"] == "text" else m for m in messages]
-                done = messages[-1]["event"] == "done"
-                result = RESULT | {"finish_reason": reason, "count": 5, "completion_tokens": 40}
-                yield [messages[-1] | {"result": result}] if done else told
-
-        self.engine.call = call  # type: ignore[method-assign,assignment]
-        return engine
-
-    async def whole(self, **body: Any) -> dict[str, Any]:
-        answer = await self.post(RESPONSES, {"input": "Hi"} | body)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    async def events(self, **body: Any) -> list[dict[str, Any]]:
-        answer = await self.post(RESPONSES, {"input": "Hi", "stream": True} | body)
-        assert answer.status_code == 200, answer.text
-        found = []
-        for event in answer.text.strip().split("\n\n"):
-            name, data = event.split("\n")
-            found.append(json.loads(data.removeprefix("data: ")))
-            assert name == f"event: {found[-1]['type']}"
-        return found
-
-    @property
-    def prompt(self) -> str:
-        return str(next(call["text"] for call in reversed(self.engine.calls) if call["op"] == "generate"))
+    path: ClassVar[str] = RESPONSES
+    least: ClassVar[dict[str, Any]] = {"input": "Hi"}
 
 
 @pytest.fixture
@@ -183,7 +149,7 @@ async def test_which_tools_may_or_must_be_called_acts(asking: Asking) -> None:
     async def grammar(**body: Any) -> str:
         asking.says("x")
         await asking.whole(tools=[TOOL, OTHER], **body)
-        return str(next(call["grammar"] for call in asking.engine.calls if call["op"] == "generate"))
+        return str(asking.asked_for["grammar"])
 
     auto, required = await grammar(), await grammar(tool_choice="required")
     named = await grammar(tool_choice={"type": "function", "name": "find"})

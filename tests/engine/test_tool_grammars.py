@@ -129,12 +129,12 @@ def test_what_is_true_may_be_written_as_python_does(bench: Bench, renderer: Temp
 
 
 def test_what_a_format_cannot_hold_is_left_free() -> None:
-    from llmops_tui.inference.constraints import grammar_of
+    from llmops_tui.inference.constraints import enforced
 
     anything = [{"type": "function", "function": {"name": "f", "parameters": {"anyOf": [{"type": "object"}]}}}]
     for style, held in (("pairs", False), ("python", False), ("objects", True)):
         form = tool_constraint(format_of(STYLES[style]), cast("Any", anything), "", several=False, prompt="")
-        assert bool(grammar_of(form)) is held
+        assert bool(enforced(form).grammar) is held
 
 
 REPORT: Any = {
@@ -173,9 +173,9 @@ def test_thinking_stays_outside_of_a_form(bench: Bench, renderer: TemplateRender
 
 def test_a_form_beside_calls_that_cannot_be_held_is_refused() -> None:
     from llmops_tui.errors import InputRefusedError
-    from llmops_tui.inference.constraints import grammar_of
+    from llmops_tui.inference.constraints import enforced
 
     anything: Any = [{"type": "function", "function": {"name": "f", "parameters": {"anyOf": [{"type": "object"}]}}}]
     form = tool_constraint(format_of(PAIRS), anything, None, several=False, prompt="", answer=REPORT)
     with pytest.raises(InputRefusedError, match="response_format: the parameters of these tools"):
-        grammar_of(form)
+        enforced(form)

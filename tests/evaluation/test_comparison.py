@@ -135,8 +135,8 @@ def test_several_metrics_are_corrected_for_being_several() -> None:
 
 
 SUMMARY = {"metrics": {
-    "exact": {"mean": 0.94, "low": 0.91, "high": 0.96, "n": 300, "unusable": 2},
-    "latency": {"mean": 300.0, "low": 290.0, "high": 310.0, "n": 300, "unusable": 0, "facts": {"p95": 480.0}},
+    "exact": {"mean": 0.94, "low": 0.91, "high": 0.96, "n": 300, "unusable": 2, "too_few": False},
+    "latency": {"mean": 300.0, "low": 290.0, "high": 310.0, "n": 300, "unusable": 0, "too_few": False, "facts": {"p95": 480.0}},
 }}  # fmt: skip
 
 
@@ -167,6 +167,20 @@ def test_rules_on_differences(before: list[float], after: list[float], rule: str
     assert rulings[0].outcome == outcome, rulings
     assert passes(rulings) == (outcome != "fail")
     assert passes(rulings, strict=True) == (outcome == "pass")
+
+
+def test_what_is_too_few_to_say_neither_stops_nor_passes_surely() -> None:
+    lost = compared([0.9] * 9, [0.1] * 9)
+    assert lost.differences[0].verdict == "unclear"
+    assert lost.sentence.startswith(
+        "Too few to say: 10 cases, or groups of them, are needed; exact differs by 80 points"
+    )
+    assert lost.differences[0].as_dict()["too_few"]
+    rules = ["exact not worse than baseline by > 1 point", "exact better than baseline", "exact >= 0.9 surely"]
+    few = {"metrics": {"exact": SUMMARY["metrics"]["exact"] | {"too_few": True}}}
+    found = judge([parse_rule(rule) for rule in rules], few, lost)
+    assert [ruling.outcome for ruling in found] == ["unsure", "fail", "fail"]
+    assert all("too few to say" in ruling.why for ruling in found)
 
 
 @pytest.mark.parametrize("text", ["", "exact", "exact is good", "exact >= much", "not worse than baseline"])

@@ -24,6 +24,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.metrics.registry import METRICS, make_metric
 from llmops_tui.evaluation.metrics.texts import number_in
+from llmops_tui.evaluation.perplexity import predicted_bytes
 from llmops_tui.evaluation.runner.model_calls import read_answer
 
 LABELS = st.sampled_from(["refund", "delivery", "cancel", "invoice"])
@@ -266,3 +267,10 @@ def test_metrics_see_an_answer_without_what_was_thought_before_it() -> None:
     assert make_metric({"type": "exact"}).score(case, answer).value == 1.0
     assert make_metric({"type": "contains", "value": "wait"}).score(case, answer).value == 0.0
     assert make_metric({"type": "thinking-tokens"}).score(case, answer).value == 6.0
+
+
+@pytest.mark.parametrize(("tokens", "predicted"), [
+    ([("Ä", None), ("b", -1.0), ("c", -2.0)], 2), ([("Ä", -1.0), ("bc", -1.0)], 4), ([("\ufffd", None), ("\ufffdbc", -1.0)], 4),
+])  # fmt: skip
+def test_bytes_of_a_first_token_that_nothing_predicts_do_not_count(tokens: Any, predicted: int) -> None:
+    assert predicted_bytes("Äbc", tokens) == predicted

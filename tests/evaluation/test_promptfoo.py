@@ -155,6 +155,8 @@ def test_a_template_that_would_mean_something_else_is_refused_by_name(folder: Fo
 def test_prefix_suffix_and_values_within_values(folder: Folder) -> None:
     given = one({"options": {"prefix": "<", "suffix": ">"}}, defaultTest={"vars": {"y": "[{{x}}]"}})
     assert folder.asked(given | {"prompts": ["{{y}}"]}) == ["<[a]>"]
+    # As JavaScript's replace does it, two dollars put in are one.
+    assert folder.asked(given | {"prompts": ["{{y}}"], "tests": [{"vars": {"x": "$$5"}}]}) == ["[$5]"]
 
 
 # ── tests ──

@@ -59,7 +59,9 @@ def test_a_suite_survives_its_yaml() -> None:
 
 
 def test_every_shipped_suite_makes_cases_with_metrics() -> None:
-    assert {"injection", "jailbreak", "bias", "toxicity", "groundedness", "privacy", "robustness"} <= set(shipped())
+    assert {"injection", "jailbreak", "bias", "bias-pairs", "toxicity", "groundedness", "privacy", "robustness"} <= set(
+        shipped()
+    )
     for suite in shipped().values():
         cases = build_cases(suite, None).cases  # type: ignore[arg-type]
         assert len({c.key for c in cases}) == len(cases)

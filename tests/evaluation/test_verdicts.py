@@ -71,6 +71,8 @@ async def test_verdicts_are_scored_after_what_they_are_made_of_and_are_a_figure(
     results = [Result(item.case, 0, item.answer, said) for item, said in zip(items, scores, strict=True)]
     figure = summarise(results, metrics, 1.0)["metrics"]["pass"]
     assert (figure["mean"], figure["n"], figure["binary"]) == (pytest.approx(1 / 3), 3, True)
+    # One of the three holds both, the others one of two.
+    assert figure["facts"]["weighted"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("metrics", "says"), [

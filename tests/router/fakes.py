@@ -13,13 +13,16 @@ from typing import Any
 import httpx
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.router.app import Router
 from llmops_tui.inference.router.catalogue import Listing
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.listener import listen_at
+from llmops_tui.inference.server.openapi import request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import make_http
 from llmops_tui.inference.server_record import ServerHandle
@@ -224,7 +227,9 @@ async def running(
     options = ServerOptions(
         str(workspace.root), "--all", "", "", "", "own", None, host="127.0.0.1", port=port, keys=(KEY,)
     )
-    router = Router(options, pool, models, Feedback(EventLog(workspace), "keep"), metrics)  # type: ignore[arg-type]
+    feedback = Feedback(EventLog(workspace), "keep")
+    batches = BatchesApi(BatchStore(workspace), list(request_models()))
+    router = Router(options, pool, models, feedback, metrics, batches)  # type: ignore[arg-type]
     http = make_http(router.app(), options)
     serving = asyncio.create_task(http.serve([listening]))
     found = Running(f"http://127.0.0.1:{port}", servers, pool)
@@ -241,7 +246,7 @@ async def running(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.batch import job as batch_job
-from llmops_tui.inference.batch.output import Answered, OutputLog, counts_of, output_line
 from llmops_tui.inference.batch.requests import CheckedFile, RequestFile
+from llmops_tui.inference.filed.output import Answered, OutputLog, counts_of, output_line
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.jobs.worker import JobCancelledError

@@ -138,9 +138,8 @@ async def test_every_failure_of_a_worker_is_told_and_the_app_lives(open_app: Ope
     async with open_app() as pilot:
         pilot.app.run_worker(fail(), exit_on_error=False)
         pilot.app.run_worker(refuse(), exit_on_error=False)
-        await pilot.pause(0.1)
-        assert "ValueError: [/ a bug]" in notices(pilot)
-        assert "what happened. What to do" in notices(pilot)
+        await until(pilot, lambda: "ValueError: [/ a bug]" in notices(pilot))
+        await until(pilot, lambda: "what happened. What to do" in notices(pilot))
 
 
 @pytest.mark.slow

@@ -234,13 +234,14 @@ async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Worksp
             pilot,
             lambda: "polite-2 against polite-1" in str(pilot.app.screen.query_one("#evaluation-figures").border_title),
         )
-        await pilot.press("p")
+        await pilot.press("J")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
         await pilot.press("enter")
         await until(pilot, lambda: any(job.kind == "judge" for job in JobStore(EventLog(sample)).all()))
         job = next(job for job in JobStore(EventLog(sample)).all() if job.kind == "judge")
+        assert job.spec["arguments"]["since"] is not None
         result = {
             "judge": "m",
             "baseline": "polite-1",
@@ -264,6 +265,12 @@ async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: len(screen.model.runs) == 1)
         assert screen.model.runs[0].run.asked.model in {"support-base", "support-base-q4"}
+        assert not screen.model.runs[0].run.asked.fresh
+        screen.query_one("#suite-list").focus()
+        await pilot.press("A")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: any(state.run.asked.fresh for state in screen.model.runs))
 
 
 async def test_a_suite_is_written_and_changed_in_the_editor(

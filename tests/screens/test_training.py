@@ -276,6 +276,7 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             "problems": [{"level": "warn", "message": "3 rows are cut", "hint": "Raise it."}],
             "data": {
                 "examples": 10,
+                "packed": 0,
                 "held_out": 2,
                 "trained_tokens": 99,
                 "histogram": [1, 5, 2],

@@ -71,7 +71,9 @@ def make_adapter(base: Path, folder: Path, *, rank: int = 4, alpha: int = 12, **
     peft = get_peft_model(model, LoraConfig(**given))
     with torch.no_grad():
         for name, parameter in peft.named_parameters():
-            if "lora_" in name:
+            if "lora_magnitude" in name:
+                parameter.mul_(1 + torch.rand_like(parameter))
+            elif "lora_" in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.15)
-    peft.save_pretrained(folder)
+    peft.save_pretrained(folder, save_embedding_layers=False)
     return folder

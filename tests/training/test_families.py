@@ -180,11 +180,48 @@ def test_rslora_and_ranks_of_their_own_are_scaled_right(tmp_path: Path) -> None:
     assert (np.exp(want) * (want - found)).sum(axis=1).mean() < 2e-4
 
 
-def test_dora_and_unknown_architectures_are_refused(tmp_path: Path) -> None:
+def check_merged(base: Path, adapter: Path, folder: Path) -> Family:
+    """An adapter in its base, as GGUF and as safetensors, answers as it does on it in transformers."""
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    family = Family("llama", config)
+    convert(base, folder / "base.gguf", "base", quiet)
+    merge_gguf(family, read_adapter(adapter), folder / "base.gguf", folder / "merged.gguf", "merged", quiet, base)
+    merge_safetensors(read_adapter(adapter), base, folder / "merged", quiet)
+    case = Case("", PROMPT, ANSWER)
+    want = ask(base, adapter, [case], set()).logprobs[0].astype(np.float64)
+    plain = ask(base, None, [case], set()).logprobs[0]
+    assert (np.exp(want) * (want - plain)).sum(axis=1).mean() > 0.05
+    found = ask_gguf(folder / "merged.gguf", None, [case], lambda _share: None).logprobs[0]
+    assert abs((np.exp(want) * (want - found)).sum(axis=1).mean()) < 5e-4
+    again = ask(folder / "merged", None, [case], set()).logprobs[0]
+    assert (np.exp(want) * (want - again)).sum(axis=1).mean() < 0.02
+    return family
+
+
+def test_dora_is_merged_and_is_no_gguf_beside_its_base(tmp_path: Path) -> None:
     base = make_model("llama", tmp_path / "base")
     adapter = make_adapter(base, tmp_path / "adapter", use_dora=True)
+    family = check_merged(base, adapter, tmp_path)
     with pytest.raises(InputRefusedError, match="DoRA"):
-        read_adapter(adapter)
+        write_adapter_gguf(family, read_adapter(adapter), tmp_path / "adapter.gguf", "a")
+
+
+def test_embeddings_and_the_output_layer_are_written_where_they_are_two(tmp_path: Path) -> None:
+    apart = make_model("llama", tmp_path / "apart", tied=False)
+    targets = ["q_proj", "embed_tokens", "lm_head"]
+    adapter = make_adapter(apart, tmp_path / "adapter", target_modules=targets)
+    family = check_merged(apart, adapter, tmp_path)
+    write_adapter_gguf(family, read_adapter(adapter), tmp_path / "adapter.gguf", "a")
+    case = Case("", PROMPT, ANSWER)
+    want = ask(apart, adapter, [case], set()).logprobs[0].astype(np.float64)
+    found = ask_gguf(tmp_path / "base.gguf", tmp_path / "adapter.gguf", [case], lambda _share: None).logprobs[0]
+    assert abs((np.exp(want) * (want - found)).sum(axis=1).mean()) < 5e-4
+    one = Family("llama", family.config | {"tie_word_embeddings": True})
+    with pytest.raises(InputRefusedError, match="one matrix for input and output"):
+        write_adapter_gguf(one, read_adapter(adapter), tmp_path / "tied.gguf", "a")
+
+
+def test_unknown_architectures_are_refused() -> None:
     with pytest.raises(InputRefusedError, match="mamba"):
         Family("mamba", {})
     assert config_of("llama").model_type == "llama"

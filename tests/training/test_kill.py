@@ -185,7 +185,7 @@ def test_thirty_kills_ten_of_them_inside_a_checkpoint(store: RunStore) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_stop_a_pause_and_a_resume(store: RunStore) -> None:
-    run = store.start(small_recipe("steered", max_steps=200, checkpoints={"every": 50}), beside=True)
+    run = store.start(small_recipe("steered", max_steps=200, epochs=50, checkpoints={"every": 50}), beside=True)
     assert kill_free(store, run, 3)
     store.pause(run.name)
     wait(store, run)

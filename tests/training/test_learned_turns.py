@@ -12,7 +12,8 @@ from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.sample_files import sample_folder
-from llmops_tui.training.examples import IGNORED, Examples, build
+from llmops_tui.training.example import IGNORED
+from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.preflight import check_data
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.runs import RunStore

@@ -68,13 +68,13 @@ def examples(count: int = 32) -> Examples:
     return Examples(rows, [], [], Report())
 
 
-def run(recipe: Recipe, base: Path, folder: Path) -> Any:
+def run(recipe: Recipe, base: Path, folder: Path, given: Examples | None = None) -> Any:
     from llmops_tui.training.worker.loop import train
 
     folder.mkdir(exist_ok=True)
     recorder = Recorder(folder)
     try:
-        return train(recipe, base, examples(), Context(folder), recorder)  # type: ignore[arg-type]
+        return train(recipe, base, given or examples(), Context(folder), recorder)  # type: ignore[arg-type]
     finally:
         recorder.close()
 
@@ -204,25 +204,97 @@ def test_a_pause_writes_a_checkpoint_and_the_run_goes_on_from_it(
     assert read_history(tmp_path / "run").series["loss"] == pytest.approx(want, abs=2e-5)
 
 
-def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path) -> None:
-    from llmops_tui.training.worker.loop import train
+def measured_at(monkeypatch: pytest.MonkeyPatch, losses: dict[int, float]) -> None:
+    """What evaluations are made to say after each step."""
+    from llmops_tui.training.worker.trainers import SupervisedTrainer
+
+    real = SupervisedTrainer.log
+
+    def log(self: Any, logs: dict[str, float], *rest: Any) -> None:
+        if "eval_loss" in logs:
+            logs["eval_loss"] = losses[self.state.global_step]
+        real(self, logs, *rest)
+
+    monkeypatch.setattr(SupervisedTrainer, "log", log)
+
+
+def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import load_file
 
     folder = tmp_path / "run"
-    folder.mkdir()
-    recorder = Recorder(folder)
     held = Examples(examples().train, examples(4).train, [], Report())
+    # The best lies between two checkpoints of every third step.
+    losses = {1: 3.0, 2: 2.0, 3: 2.5, 4: 2.6, 5: 2.7, 6: 2.8}
+    measured_at(monkeypatch, losses)
     recipe = small(
-        max_steps=40,
-        optimizer={"learning_rate": 0.9, "schedule": "constant"},
-        checkpoints={"every": 1, "keep": 2},
-        evaluation={"every": 1, "patience": 2, "samples": 0, "share": 0.0},
+        max_steps=20,
+        optimizer={"learning_rate": 0.05},
+        checkpoints={"every": 3, "keep": 1},
+        evaluation={"every": 1, "patience": 3, "samples": 0, "share": 0.0},
     )
-    outcome = train(recipe, base, held, Context(folder), recorder)  # type: ignore[arg-type]
+    outcome = run(recipe, base, folder, held)
     history = read_history(folder)
-    assert outcome.steps < 40
-    best = min(history.series["eval_loss"].values())
-    assert outcome.eval_loss == pytest.approx(best)
-    assert any("stopped early" in event.message for event in history.events)
+    assert outcome.steps == 5
+    assert outcome.eval_loss == min(losses.values())
+    assert history.series["eval_loss"] == {step: losses[step] for step in range(1, 6)}
+    messages = [event.message for event in history.events]
+    assert "no better evaluation loss for 3 evaluations: stopped early" in messages
+    assert "the adapter is that of step 2, the best" in messages
+    # Those weights are the ones of that step, and no others.
+    best = load_file(outcome.adapter / "adapter_model.safetensors")
+    kept = load_file(folder / "checkpoints" / "checkpoint-2" / "adapter_model.safetensors")
+    assert all(best[name].equal(kept[name]) for name in best)
+
+
+def test_what_a_run_ends_with_is_what_was_measured(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Examples(examples().train, examples(4).train, [], Report())
+    measured_at(monkeypatch, {3: 1.0, 5: 9.0})
+    outcome = run(small(max_steps=5, evaluation={"every": 3, "samples": 0, "share": 0.0}), base, tmp_path / "run", held)
+    # The last weights are kept, and their loss is told; the better one of before is not theirs.
+    assert outcome.eval_loss == 9.0
+
+
+def test_steps_are_those_of_the_plan(base: Path, tmp_path: Path) -> None:
+    for changes, steps in (({"epochs": 0.5, "max_steps": 40}, 4), ({"epochs": 3, "max_steps": 5}, 5)):
+        recipe = small(**changes)
+        folder = tmp_path / str(steps)
+        outcome = run(recipe, base, folder)
+        history = read_history(folder)
+        assert recipe.steps(32) == outcome.steps == history.total == steps
+        # The schedule ends where the run does.
+        rates = history.series["learning_rate"]
+        assert rates[steps] < rates[1]
+
+
+@pytest.mark.parametrize("changes", [{"group_by_length": True}, {"packing": True}])
+def test_a_run_that_goes_on_is_as_one_that_was_never_stopped(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, bool]
+) -> None:
+    from llmops_tui.training.packing import pack
+    from llmops_tui.training.worker.callbacks import RunCallback
+
+    rows: Any = [{"input_ids": list(range(5, 8 + n % 13)), "labels": [-100, *range(6, 8 + n % 13)]} for n in range(48)]
+    given = Examples(pack(rows, 32) if "packing" in changes else rows, [], [], Report())
+    recipe = small(
+        max_steps=10, epochs=9, lora={"rank": 2, "dropout": 0.1}, checkpoints={"every": 3},
+        batch={"size": 2, "accumulation": 2, "max_length": 32} | changes,
+    )  # fmt: skip
+    run(recipe, base, tmp_path / "whole", given)
+    real = RunCallback.on_step_end
+
+    def stopping(self: Any, args: Any, state: Any, *rest: Any, **named: Any) -> Any:
+        if state.global_step == 8:
+            raise KeyboardInterrupt
+        return real(self, args, state, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCallback, "on_step_end", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, base, tmp_path / "run", given)
+    run(recipe, base, tmp_path / "run", given)
+    history = read_history(tmp_path / "run")
+    assert history.attempts == 2
+    assert history.series["loss"] == read_history(tmp_path / "whole").series["loss"]
 
 
 def test_a_second_run_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.training.examples import IGNORED, build
+from llmops_tui.training.example import IGNORED
+from llmops_tui.training.examples import build
 from llmops_tui.training.export.adapter import read_adapter
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import RunStore

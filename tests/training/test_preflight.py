@@ -14,11 +14,21 @@ from hypothesis import strategies as st
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.sample_files import sample_folder
-from llmops_tui.training import preflight
-from llmops_tui.training.examples import build
-from llmops_tui.training.memory import Shape, estimate, nearest_that_fits, shape_of, trainable_parameters
+from llmops_tui.training import device_queue, preflight
+from llmops_tui.training.examples import EMPTY_ANSWER, SAME_ANSWERS, build
+from llmops_tui.training.memory import (
+    Shape,
+    TrainingMemory,
+    estimate,
+    nearest_that_fits,
+    shape_of,
+    trainable_parameters,
+)
 from llmops_tui.training.parity import check_parity, compare_with_serving
+from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding, refuse
+from llmops_tui.training.preflight_memory import Room, room_findings
+from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.layout import Workspace
@@ -104,7 +114,8 @@ def changed_folder(tmp_path: Path, file: str, change: Any) -> Path:
 
 def settings_findings(folder: Path, **changes: Any) -> set[tuple[str, str]]:
     found = read_folder(folder)
-    return codes(preflight.check_settings(check(BODY | changes), found, shape_of(found)))
+    wanted = check(BODY | changes)
+    return codes([*preflight.check_settings(wanted, found), *check_ends(wanted, found)])
 
 
 def test_traps_of_tokenizers_and_settings_are_found(tmp_path: Path) -> None:
@@ -116,6 +127,67 @@ def test_traps_of_tokenizers_and_settings_are_found(tmp_path: Path) -> None:
     assert ("error", "no_end") in settings_findings(endless)
     assert settings_findings(good, optimizer={"learning_rate": 0.5}) == {("warn", "learning_rate")}
     assert settings_findings(good, lora={"targets": ["query_key_value"]}) == {("error", "no_targets")}
+
+
+@pytest.mark.parametrize(
+    ("lora", "told"),
+    [
+        ({"targets": ["q_proj", "self_attn.v_proj"]}, set()),
+        # One name of a list that matches nothing would train the others alone.
+        ({"targets": ["q_proj", "v_porj"]}, {("error", "no_targets")}),
+        ({"targets": ["all-linear", "q_proj"]}, {("error", "no_targets")}),
+        ({"targets": ["q_proj", "embed_tokens"]}, {("error", "tied")}),
+        ({"targets": ["lm_head"]}, {("error", "tied")}),
+        ({"dora": True}, {("warn", "dora")}),
+    ],
+)
+def test_what_the_adapter_can_end_as_is_said_before(lora: dict[str, Any], told: set[tuple[str, str]]) -> None:
+    assert settings_findings(sample_folder() / "models" / "support-base", lora=lora) == told
+
+
+def test_families_that_train_and_cannot_end_as_gguf_are_told_before(tmp_path: Path) -> None:
+    moe = changed_folder(tmp_path, "config.json", {"model_type": "qwen3_moe"})
+    assert settings_findings(moe) == {("warn", "no_gguf")}
+    found = check_ends(check(BODY), read_folder(moe))[0]
+    assert "'qwen3_moe'" in found.message
+    assert "qwen3" in found.hint
+
+
+def test_another_template_than_the_base_s_is_told() -> None:
+    own = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    for wanted, told in ((own, set()), ("{{ messages[0].content }}", {("warn", "template_differs")})):
+        assert codes(check_template(check(BODY | {"chat_template": wanted}), own, None, ())) == told
+
+
+def test_a_device_that_another_run_holds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_queue, "holder_of", lambda _device: "first (pid 7)")
+    needed = TrainingMemory(1, 1, 1, 1, 1, 1)
+    (found,) = room_findings(Room("host", needed, 10**9, 10**9, None, 0))
+    assert (found.level, found.code) == ("warn", "queue")
+    assert "first (pid 7)" in found.message
+
+
+def test_pairs_that_prefer_nothing_and_empty_answers_are_told_once_a_row(sample: Workspace) -> None:
+    store = RunStore(sample)
+
+    def pair(chosen: str, rejected: str) -> dict[str, Any]:
+        return {"prompt": "Say it:", "chosen": chosen, "rejected": rejected}
+
+    rows = [pair(" yes", " no"), pair(" same", " same"), pair("", " no"), pair(" a" * 99, " b" * 99)]
+    dataset(store, "preference", rows, "pairs")
+    with ModelText(store.registry.get("support-base-hf")) as text:
+        made = build(recipe("dpo", "pairs", evaluation={"share": 0.0}), store.datasets, text)
+    assert made.report.cut == 1
+    told = {problem: (count, where) for problem, (count, where) in made.report.problems.items()}
+    assert told[SAME_ANSWERS] == (1, ["pairs@1 row 1"])
+    assert told[EMPTY_ANSWER] == (1, ["pairs@1 row 2"])
+    # The pair of one and the same answer is not trained on.
+    assert [example["chosen_ids"] != example["rejected_ids"] for example in made.train] == [True] * len(made.train)
+    assert len(made.train) == 3
+    dataset(store, "prompt-completion", [{"prompt": "Say:", "completion": c} for c in (" a", "", "  ")], "silent")
+    with ModelText(store.registry.get("support-base-hf")) as text:
+        silent = build(recipe("sft", "silent"), store.datasets, text)
+    assert silent.report.problems[EMPTY_ANSWER] == (2, ["silent@1 row 1", "silent@1 row 2"])
 
 
 def test_rows_that_are_cut_or_teach_nothing_are_counted(sample: Workspace) -> None:

@@ -49,7 +49,7 @@ def mask_cost(path: Path, vocabulary: int = 0, rounds: int = 30) -> dict[str, fl
 
     ``vocabulary`` is the number of tokens, the model's own filled up with pairs of them; 0 is the model's own.
     """
-    from llmops_tui.inference.constraints import grammar_of
+    from llmops_tui.inference.constraints import enforced
     from llmops_tui.inference.engine import grammar as grammars
     from llmops_tui.inference.engine.guidance import Tokenizer
 
@@ -63,7 +63,7 @@ def mask_cost(path: Path, vocabulary: int = 0, rounds: int = 30) -> dict[str, fl
         started = time.thread_time()
         tokenizer = Tokenizer(tokens, sorted(native.ends))
         built, count = time.thread_time() - started, vocabulary
-    text = grammar_of({"type": "json_schema", "json_schema": {"schema": SCHEMA}})
+    text = enforced({"type": "json_schema", "json_schema": {"schema": SCHEMA}}).grammar
     answer = native.tokenize(ANSWER, add_special=False)
     masks, steps, compiles = [], [], []
     for _ in range(rounds):

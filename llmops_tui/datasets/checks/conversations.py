@@ -7,6 +7,7 @@ from collections import Counter
 
 from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
+from llmops_tui.datasets.checks.refusals import refusal
 from llmops_tui.datasets.records import ROLES, Column, Message, Row, answer_text, content_text, conversation
 
 
@@ -124,22 +125,11 @@ class SystemPrompts(Check):
         return self.finding
 
 
-_REFUSAL = re.compile(
-    r"(?i)^\W*(?:i(?:'|’)?m (?:really |very )?sorry,? but|i am sorry,? but|sorry,? (?:but )?(?:i|we) (?:can(?:'|’)?t|cannot)|"
-    r"i (?:can(?:'|’)?t|cannot|am not able to|am unable to|(?:'|’)m unable to) (?:help|assist|provide|comply|fulfil|do that)|"
-    r"as an ai\b|as a (?:large )?language model|i(?:'|’)m just an ai|i must decline|unfortunately,? i (?:cannot|can(?:'|’)?t))"
-)
 _PHRASES = re.compile(
     r"(?i)\bas an ai (?:language )?model\b|\bas a large language model\b|\bmy (?:knowledge|training data) (?:cutoff|cut-off)\b|"
     r"\bi hope this (?:helps|email finds you well)\b|\bdelve into\b|\bit(?:'|’)s important to note that\b|"
     r"\bknowledge cutoff\b|\bopenai\b.{0,40}\btrained\b|\bregenerate response\b"
 )
-
-
-def refusal(text: str) -> str:
-    """The words with which an answer refuses; empty where it does not."""
-    match = _REFUSAL.search(text[:400])
-    return match.group().strip() if match else ""
 
 
 class Refusals(Check):
@@ -152,10 +142,10 @@ class Refusals(Check):
     kinds = CONVERSATIONS
 
     def inspect(self, number: int, row: Row) -> None:
-        """Look at how the answer begins."""
+        """Look at what the answer says first."""
         words = refusal(answer_text(self.kind, row))
         if words:
-            self.hit(number, f"the answer begins with {words!r}")
+            self.hit(number, f"the answer says {words!r}")
 
 
 class Phrases(Check):

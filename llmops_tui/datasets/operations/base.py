@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -85,6 +85,15 @@ class Work:
             connection.close()
         return Made(columns, kind, note)
 
+    def kept(self) -> str:
+        """How many rows are left of those that it is applied to, and how many went."""
+        import pyarrow.parquet as pq
+
+        left = sum(pq.read_metadata(path).num_rows for path in self.folder.glob("part-*.parquet"))
+        return (
+            f"−{counted(self.first.rows - left, 'row')}, {left:,} left" if left != self.first.rows else "all rows stay"
+        )
+
     def rewrite(self, change: Callable[[int, Row], Row | None], kind: str | None = None, note: str = "") -> Made:
         """Write each row as ``change`` gives it for its number, or leave it out where that is none."""
         writer = PartWriter(self.folder)
@@ -148,11 +157,11 @@ def apply(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _changing(version: DatasetVersion, parameters: dict[str, Any]) -> str:
+def _changing(version: DatasetVersion, parameters: Mapping[str, object]) -> str:
     return ", ".join(changing(parameters, frozenset(c.name.lower() for c in version.columns)))
 
 
-def _told_of(version: DatasetVersion, parameters: dict[str, Any]) -> str:
+def _told_of(version: DatasetVersion, parameters: Mapping[str, object]) -> str:
     others = _changing(version, parameters)
     return f"; cannot be made again: {others} gives other values each time" if others else ""
 

@@ -66,7 +66,7 @@ def fix(work: Work) -> Made:
         hits = _found(work, name)
         repairer = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
         made = work.rewrite(lambda number, row: repairer.repair(row) if number in hits else row)
-    return Made(made.columns, made.kind, f"{name}: {counted(len(hits), 'row')}")
+    return Made(made.columns, made.kind, f"{name}: {counted(len(hits), 'row')}, {work.kept()}")
 
 
 def _kinds(work: Work) -> tuple[str, ...]:

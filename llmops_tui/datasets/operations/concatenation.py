@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from llmops_tui.counts import agree, counted
+from llmops_tui.datasets.column_types import EXACT
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.parts import SQL_TYPES
 from llmops_tui.datasets.records import ROW, Column, Type
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.sandbox import quote_name, quote_text
+from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
 
 
 def concat(work: Work) -> Made:
@@ -35,7 +37,7 @@ def mix(work: Work) -> Made:
     whole = min(int(v.rows / s) for v, s in zip(work.inputs, shares, strict=True))
     total = int(work.parameters.get("rows") or whole)
     columns, selects = _aligned(work)
-    counts = [round(total * s) for s in shares]
+    counts = _apportioned(total, shares)
     parts = []
     for index, (chosen, count, version) in enumerate(zip(selects, counts, work.inputs, strict=True)):
         if count and not version.rows:
@@ -50,6 +52,15 @@ def mix(work: Work) -> Made:
     text = f"SELECT {names} FROM ({' UNION ALL '.join(parts)}) ORDER BY place"
     said = ", ".join(f"{count:,} of {v.ref}" for count, v in zip(counts, work.inputs, strict=True))
     return work.write(text, columns, _kind(work), said)
+
+
+def _apportioned(total: int, shares: list[float]) -> list[int]:
+    """Whole numbers that are as near to the shares of a total as can be, and together are the total."""
+    counts = [int(total * share) for share in shares]
+    left = sorted(range(len(shares)), key=lambda i: counts[i] - total * shares[i])
+    for index in left[: total - sum(counts)]:
+        counts[index] += 1
+    return counts
 
 
 def _stored(index: int) -> str:
@@ -67,16 +78,31 @@ def _kind(work: Work) -> str:
     return kinds.pop()
 
 
+def _of_both(work: Work, name: str, left: Type, right: Type) -> Type:
+    """The type that holds the values of both, an integer too large for a double among them."""
+    if {left, right} != {"integer", "number"}:
+        return "json"
+    whole = [v for v in work.inputs if Column(name, "integer") in v.columns]
+    return "json" if any(_largest(version, name) > EXACT for version in whole) else "number"
+
+
+def _largest(version: DatasetVersion, name: str) -> int:
+    connection = open_sandbox(version.files)
+    try:
+        column = quote_name(name)
+        found = connection.execute(f"SELECT max({column}), min({column}) FROM {version.source}").fetchone()
+    finally:
+        connection.close()
+    return max((abs(int(value)) for value in found or () if value is not None), default=0)
+
+
 def _aligned(work: Work) -> tuple[list[Column], list[str]]:
     """The columns of all inputs together, and for each input the SQL that gives them."""
     types: dict[str, Type] = {}
     for version in work.inputs:
         for column in version.columns:
             before = types.get(column.name, column.type)
-            same = before == column.type
-            types[column.name] = (
-                before if same else "number" if {before, column.type} == {"integer", "number"} else "json"
-            )
+            types[column.name] = before if before == column.type else _of_both(work, column.name, before, column.type)
     columns = [Column(name, kind) for name, kind in types.items()]
     selects = []
     for version in work.inputs:

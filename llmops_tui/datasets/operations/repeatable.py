@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmops_tui.workspace.catalog_file import connect_memory
@@ -15,7 +15,7 @@ _TIMES = frozenset({"current_date", "current_time", "current_timestamp", "localt
 _LOCAL = frozenset({"current_localtime", "current_localtimestamp"})
 
 
-def changing(parameters: dict[str, Any], columns: frozenset[str] = frozenset()) -> list[str]:
+def changing(parameters: Mapping[str, object], columns: frozenset[str] = frozenset()) -> list[str]:
     """The functions in the SQL of an operation that give other values each time, such as ``random()``.
 
     A name in ``columns`` is that column, and not the time.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmops_tui.counts import counted
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.parts import typed_projection
@@ -18,7 +20,8 @@ def shuffled(seed: int, prefix: str = "") -> str:
 def filter_rows(work: Work) -> Made:
     """Keep the rows for which ``where``, an SQL expression, is true."""
     where = check_expression(str(work.parameter("where")))
-    return work.select(where, note=f"where {work.parameters['where']}")
+    made = work.select(where)
+    return replace(made, note=f"where {work.parameters['where']}: {work.kept()}")
 
 
 def sample(work: Work) -> Made:

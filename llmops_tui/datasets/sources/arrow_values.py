@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from llmops_tui.datasets.records import load_json
+from llmops_tui.datasets.records import Row, load_json
+from llmops_tui.json_values import of_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,8 +92,7 @@ def _timestamps(array: pa.Array) -> list[Any]:
 def _dates(array: pa.Array) -> list[Any]:
     import pyarrow as pa
 
-    day = pa.types.is_date32(array.type)
-    return _moments(array.view(pa.int32() if day else pa.int64()), "D" if day else "ms", "", date=True)
+    return _moments(array.cast(pa.date32()).view(pa.int32()), "D", "", date=True)
 
 
 def _moments(array: pa.Array, unit: str, zone: str, *, date: bool = False) -> list[Any]:
@@ -101,7 +101,8 @@ def _moments(array: pa.Array, unit: str, zone: str, *, date: bool = False) -> li
 
     numbers = array if date else array.view(pa.int64())
     raw = numbers.fill_null(0).to_numpy(zero_copy_only=False).astype("i8")
-    texts = np.datetime_as_string(raw.view(f"M8[{unit}]"), unit="D" if date else unit).tolist()
+    moments: npt.NDArray[np.datetime64] = raw.view(f"M8[{unit}]")
+    texts = np.datetime_as_string(moments).tolist()
     there = array.is_valid().to_pylist()
     made = texts if date else [_short(text) + zone for text in texts]
     return [text if valid else None for text, valid in zip(made, there, strict=True)]
@@ -123,7 +124,7 @@ def _times(array: pa.Array) -> list[Any]:
 
     per = _UNITS[array.type.unit]
     width = pa.int32() if pa.types.is_time32(array.type) else pa.int64()
-    made = []
+    made: list[Any] = []
     for count in array.view(width).to_pylist():
         if count is None:
             made.append(None)
@@ -156,14 +157,7 @@ def _intervals(array: pa.Array) -> list[Any]:
 
 
 def _bytes(array: pa.Array) -> list[Any]:
-    return [None if v is None else _text_or_base64(v) for v in array.to_pylist()]
-
-
-def _text_or_base64(raw: bytes) -> Any:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(raw).decode()}
+    return [None if v is None else of_bytes(v) for v in array.to_pylist()]
 
 
 def _lists(array: pa.Array) -> list[Any]:
@@ -196,7 +190,7 @@ def _maps(array: pa.Array) -> list[Any]:
     return [_object(entries) for entries in lists]
 
 
-def _object(entries: list[dict[str, Any]] | None) -> Any:
+def _object(entries: list[Row] | None) -> Any:
     if entries is None:
         return None
     made = {entry["key"]: entry["value"] for entry in entries}

@@ -60,6 +60,8 @@ class Source:
         split: the split it belongs to, of a dataset folder.
         unit: of a text: ``line``, ``paragraph`` or ``file``.
         encoding: of a text that is not UTF-8, as Python names it.
+        member: the file inside the archive that the path is.
+        told: what a person should know of how it was chosen.
     """
 
     path: Path
@@ -68,6 +70,8 @@ class Source:
     split: str = ""
     unit: str = "line"
     encoding: str = ""
+    member: str = ""
+    told: str = ""
 
     @property
     def untyped(self) -> bool:
@@ -77,6 +81,6 @@ class Source:
 
 def share_of(source: Source, position: int) -> float:
     """How much of a file is read at a byte offset; half, as nobody knows, where the bytes read are not the file's."""
-    if source.encoding or compression_of(source.path):
+    if source.encoding or source.member or compression_of(source.path):
         return 0.5
     return min(1.0, position / max(1, source.path.stat().st_size))

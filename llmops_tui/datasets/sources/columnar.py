@@ -98,7 +98,7 @@ def read_parquet(source: Source, position: int, line: int) -> Iterator[Batch]:
     with _whole(source.path, "Parquet"), pq.ParquetFile(source.path) as file:
         table = _Table(source, file.schema_arrow, json_columns(file))
         total = max(1, file.metadata.num_rows)
-        groups = []
+        groups: list[int] = []
         for number in range(file.num_row_groups):
             rows = file.metadata.row_group(number).num_rows
             if not groups and table.done + rows <= position:

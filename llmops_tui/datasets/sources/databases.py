@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import decimal
 import sqlite3
@@ -13,6 +12,7 @@ from typing import Any
 from llmops_tui.datasets.records import Row, load_json
 from llmops_tui.datasets.sources.base import TYPED_BYTES, Batch, Source
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.json_values import of_bytes
 
 # What marks a column as JSON in text: TEXT keeps "1" a text.
 JSON_TYPE = "JSON TEXT"
@@ -34,11 +34,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, decimal.Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        raw = bytes(value)
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(raw).decode()}
+        return of_bytes(bytes(value))
     if isinstance(value, (dt.datetime, dt.date, dt.time)):
         return value.isoformat()
     return str(value)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from typing import IO
 
 from llmops_tui.counts import counted
@@ -21,6 +25,13 @@ from llmops_tui.datasets.sources.base import (
 )
 from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.errors import InputRefusedError
+
+# What Excel writes and reads before the header, and what else divides cells.
+_NAMED = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([^\r\n"])"?\r?\n')
+_DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE = 1 << 16
+_LOOKED_AT = 50
+_FEW = 2
 
 
 class _Lines:
@@ -77,11 +88,14 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The records of a table of texts; an empty cell is no value."""
     del line
     csv.field_size_limit(MAX_LINE)
-    with open_stream(source.path, source.encoding) as stream:
-        first = stream.readline(MAX_LINE)
-    delimiter = "\t" if source.type == "tsv" else _delimiter(first)
-    with open_stream(source.path, source.encoding) as stream:
+    with open_stream(source.path, source.encoding, source.member) as stream:
+        sample = stream.read(_SAMPLE)
+    named = _NAMED.match(sample)
+    delimiter = named[1].decode() if named else "\t" if source.type == "tsv" else _delimiter(sample)
+    with open_stream(source.path, source.encoding, source.member) as stream:
         lines = _Lines(stream)
+        if named:
+            next(lines)
         records = _records(lines, delimiter)
         first_record = next(records, None)
         if first_record is None:
@@ -134,5 +148,28 @@ def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], st
         yield at, values, lines.problem
 
 
-def _delimiter(line: bytes) -> str:
-    return max(",;\t|", key=lambda d: line.count(d.encode())) if line else ","
+def is_table(sample: bytes) -> bool:
+    """Whether the first bytes of a text are some lines of a table: a header of names, and as many cells in each line."""
+    width, share, rows = max(map(partial(_fit, sample), _DELIMITERS), key=lambda fit: (fit[1], fit[0]))
+    header = sample.split(b"\n", 1)[0]
+    return width > 1 and share == 1 and rows > _FEW and not any(sign in header for sign in b".!?{")
+
+
+def _delimiter(sample: bytes) -> str:
+    """The sign that cuts the first lines into the same number of cells; of several the one that makes most cells."""
+    fits = {d: _fit(sample, d) for d in _DELIMITERS}
+    return max(_DELIMITERS, key=lambda d: (fits[d][0] > 1, fits[d][1], fits[d][0]))
+
+
+def _fit(sample: bytes, delimiter: str) -> tuple[int, float, int]:
+    """How many cells the header has, the share of the next lines that have as many, and how many lines there are."""
+    text = sample.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    try:
+        records = [r for r in islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), _LOOKED_AT) if r]
+    except csv.Error:
+        records = []
+    if len(sample) == _SAMPLE and len(records) < _LOOKED_AT:
+        # The last one may be cut.
+        del records[-1:]
+    width = len(records[0]) if records else 0
+    return width, sum(len(r) == width for r in records) / max(1, len(records)), len(records)

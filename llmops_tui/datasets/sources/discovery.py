@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
+from llmops_tui.datasets.sources.archives import is_archive, members_of
 from llmops_tui.datasets.sources.base import Batch, Source
 from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
 from llmops_tui.datasets.sources.databases import open_sqlite, read_llm_log, read_sqlite
-from llmops_tui.datasets.sources.delimited import read_delimited
+from llmops_tui.datasets.sources.delimited import is_table, read_delimited
+from llmops_tui.datasets.sources.folders import BY_SUFFIX, chosen_members, folder_sources, head_of, suffix_of
 from llmops_tui.datasets.sources.json_document import read_json_document
 from llmops_tui.datasets.sources.json_lines import read_json_lines
 from llmops_tui.datasets.sources.signatures import HEAD_BYTES, read_type, refuse_binary, refuse_foreign
-from llmops_tui.datasets.sources.streams import SUFFIXES, check_encoding, compression_of, encoding_of, open_stream
+from llmops_tui.datasets.sources.streams import check_encoding, compression_of, encoding_of, open_stream
 from llmops_tui.datasets.sources.texts import read_document, read_text
 from llmops_tui.errors import InputRefusedError
 
-_BY_SUFFIX = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
-    ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".txt": "text", ".text": "text", ".md": "document",
-    ".markdown": "document", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
-}  # fmt: skip
 _TYPED = frozenset({"parquet", "arrow", "sqlite"})
 
 
@@ -33,17 +29,18 @@ def find_all(paths: Iterable[Path], *, table: str = "", unit: str = "line", enco
 
 
 def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: str = "") -> list[Source]:
-    """The sources that a path stands for: a file, or the files of a dataset folder.
+    """The sources that a path stands for: a file, the files of an archive or a dataset folder, or those of a pattern.
 
-    ``encoding`` is that of text files which do not say it by a byte order mark and are not UTF-8.
+    ``table`` is the table of a database, or the file inside an archive. ``encoding`` is that of text files which do not say
+    it by a byte order mark and are not UTF-8.
 
     Raises:
         InputRefusedError: it is not there, or nothing here can be imported.
     """
     if not path.exists():
-        raise InputRefusedError("file_missing", f"there is no file {path}", "Check the path.")
+        return [s for p in _matches(path) for s in find_sources(p, table=table, unit=unit, encoding=encoding)]
     if path.is_dir():
-        return _folder(path, unit, encoding)
+        return folder_sources(path, unit, encoding, find_sources)
     if not path.is_file():
         raise InputRefusedError(
             "file_type_refused",
@@ -51,35 +48,55 @@ def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: s
             "Write its data to a file, and import that.",
         )
     try:
-        source = _file(path, unit, check_encoding(encoding))
+        with open_stream(path) as stream:
+            head = stream.read(HEAD_BYTES)
+        refuse_foreign(path, head)
+        if is_archive(head) and compression_of(path) == "zstd":
+            raise InputRefusedError(
+                "file_type_refused", f"{path} is a tar archive in zstd", "zstd -d it, and import that."
+            )
+        if is_archive(head):
+            chosen, told = chosen_members(path, table)
+            return [_file(path, head_of(path, name), unit, check_encoding(encoding), name, told) for name in chosen]
+        source = _file(path, head, unit, check_encoding(encoding))
     except OSError as error:
         raise _unreadable(path, error) from error
+    if table and source.type != "sqlite":
+        raise InputRefusedError("table_refused", f"{path} is {source.type}, which has no tables", "Omit --table.")
     return _tables(path, table) if source.type == "sqlite" else [source]
 
 
-def _file(path: Path, unit: str, encoding: str) -> Source:
+def _matches(path: Path) -> list[Path]:
+    """The files that a pattern such as ``parts/*.jsonl`` names, by name."""
+    at = next((n for n, part in enumerate(path.parts) if any(sign in part for sign in "*?[")), None)
+    if at is None:
+        raise InputRefusedError("file_missing", f"there is no file {path}", "Check the path.")
+    found = sorted(p for p in Path(*path.parts[:at]).glob(str(Path(*path.parts[at:]))) if p.is_file())
+    if not found:
+        raise InputRefusedError("file_missing", f"no file matches {path}", "Check the pattern.")
+    return found
+
+
+def _file(path: Path, head: bytes, unit: str, encoding: str, member: str = "", told: str = "") -> Source:
     """The source that a file is: by its first bytes, where they tell, and else by its name."""
-    with open_stream(path) as stream:
-        head = stream.read(HEAD_BYTES)
-    refuse_foreign(path, head)
-    kind = read_type(head) or _BY_SUFFIX.get(_suffix(path), "")
+    named = Path(member) if member else path
+    kind = read_type(head) or BY_SUFFIX.get(suffix_of(named), "")
     if kind in _TYPED:
-        if compression_of(path):
-            raise InputRefusedError("file_type_refused", f"{path} is a compressed {kind} file", "Decompress it first.")
+        if member or compression_of(path):
+            what = f"a {kind} file in an archive" if member else f"a compressed {kind} file"
+            raise InputRefusedError("file_type_refused", f"{named} is {what}", "Unpack it, and import the file.")
         return Source(path, kind)
     encoding = encoding or encoding_of(head)
     if encoding:
-        with open_stream(path, encoding) as stream:
+        with open_stream(path, encoding, member) as stream:
             head = stream.read(HEAD_BYTES)
-    refuse_binary(path, head)
+    refuse_binary(named, head)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if kind in {"jsonl", "json", ""}:
         kind = _json_kind(start, kind)
-    return Source(path, kind, unit=unit, encoding=encoding)
-
-
-def _suffix(path: Path) -> str:
-    return next((s.lower() for s in reversed(path.suffixes) if s.lower() not in SUFFIXES), "")
+    if kind == "text" and not suffix_of(named) and is_table(start):
+        kind, told = "csv", "its name has no suffix; its lines are those of a table"
+    return Source(path, kind, unit=unit, encoding=encoding, member=member, told=told)
 
 
 def _json_kind(start: bytes, kind: str) -> str:
@@ -103,8 +120,23 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
+def tables_of(path: Path) -> list[str]:
+    """What can be chosen of a file: the tables of a database, or the files inside an archive.
+
+    Raises:
+        InputRefusedError: it is neither, or is damaged.
+    """
+    with open_stream(path) as stream:
+        archive = is_archive(stream.read(HEAD_BYTES))
+    return [member.name for member in members_of(path)] if archive else _of_database(path)
+
+
+def _of_database(path: Path) -> list[str]:
+    return [t for t in open_sqlite(path).table_names() if not t.startswith("sqlite_")]
+
+
 def _tables(path: Path, table: str) -> list[Source]:
-    tables = [t for t in open_sqlite(path).table_names() if not t.startswith("sqlite_")]
+    tables = _of_database(path)
     if not table and {"responses", "conversations"} <= set(tables):
         return [Source(path, "llm-log")]
     if table and table not in tables:
@@ -118,37 +150,11 @@ def _tables(path: Path, table: str) -> list[Source]:
     return [Source(path, "sqlite", table=table or tables[0])]
 
 
-def _folder(path: Path, unit: str, encoding: str) -> list[Source]:
-    """A dataset folder of Hugging Face, one of Markdown and text files, or one of data files."""
-    arrows = sorted(path.rglob("data-*.arrow")) or sorted(path.rglob("*.arrow"))
-    if arrows:
-        return [Source(p, "arrow", split=p.parent.name if p.parent != path else "") for p in arrows]
-    found = [
-        source
-        for p in sorted(path.rglob("*"))
-        if p.is_file() and p.suffix in {".parquet", ".jsonl", ".csv", ".tsv"}
-        for source in find_sources(p, encoding=encoding)
-    ]
-    if found:
-        splits = {s.path: _split_of(s.path) for s in found}
-        return [replace(s, split=splits[s.path] if len(set(splits.values())) > 1 else "") for s in found]
-    if any(p.suffix in {".md", ".markdown", ".txt"} for p in path.rglob("*")):
-        return [Source(path, "document", unit=unit, encoding=check_encoding(encoding))]
-    raise InputRefusedError(
-        "nothing_to_import",
-        f"{path} contains no file that can be imported",
-        "llmops data import -h lists the file types.",
-    )
-
-
-def _split_of(path: Path) -> str:
-    stem = path.name.partition(".")[0]
-    return next((s for s in ("train", "validation", "valid", "test", "dev", "eval") if stem.startswith(s)), stem)
-
-
 def is_plain(source: Source) -> bool:
     """Whether a source is a file whose lines can be shown as they are."""
-    return not (source.path.is_dir() or source.encoding or source.type in _TYPED or compression_of(source.path))
+    return not (
+        source.path.is_dir() or source.encoding or source.member or source.type in _TYPED or compression_of(source.path)
+    )
 
 
 def read_batches(source: Source, position: int = 0, line: int = 0) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ from llmops_tui.foreign_text import JsonObject, parse_json
 def read_json_document(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The objects of a document, which is read whole."""
     del line
-    with open_stream(source.path, source.encoding) as stream:
+    with open_stream(source.path, source.encoding, source.member) as stream:
         data = stream.read(MAX_DOCUMENT + 1).removeprefix(b"\xef\xbb\xbf")
     if len(data) > MAX_DOCUMENT:
         raise InputRefusedError(

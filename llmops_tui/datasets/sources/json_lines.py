@@ -25,7 +25,7 @@ _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 
 def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]:
     """The objects of a file, compressed or not."""
-    with open_stream(source.path, source.encoding) as stream:
+    with open_stream(source.path, source.encoding, source.member) as stream:
         _skip(stream, position)
         carry = b""
         while chunk := stream.read(BATCH_BYTES):

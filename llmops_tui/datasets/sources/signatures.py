@@ -98,8 +98,6 @@ def _foreign(path: Path, head: bytes) -> _Foreign | None:
         return _in_zip(path)
     if head[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
         return _PICKLE
-    if head[257:262] == b"ustar":
-        return _Foreign("a tar archive", _UNPACK)
     if head[8:12] == b"DUCK":
         return _Foreign("a DuckDB database", "Export its table: COPY table TO 'rows.parquet'.")
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 1 << 32:
@@ -107,7 +105,7 @@ def _foreign(path: Path, head: bytes) -> _Foreign | None:
     return next((what for magic, what in _FOREIGN.items() if head.startswith(magic)), None)
 
 
-def _in_zip(path: Path) -> _Foreign:
+def _in_zip(path: Path) -> _Foreign | None:
     try:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()
@@ -116,4 +114,4 @@ def _in_zip(path: Path) -> _Foreign:
     for start, what in _IN_ZIP.items():
         if any(name.startswith(start) for name in names):
             return what
-    return _Foreign("a zip archive", _UNPACK)
+    return None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from llmops_tui.datasets.sources.archives import open_member
 from llmops_tui.errors import InputRefusedError
 
 # So little at a time: a kilobyte of zstd can stand for 32 MB.
@@ -61,16 +62,17 @@ def check_encoding(name: str) -> str:
     return name
 
 
-def open_stream(path: Path, encoding: str = "") -> IO[bytes]:
-    """A file's bytes, decompressed, and as UTF-8 where it has another encoding.
+def open_stream(path: Path, encoding: str = "", member: str = "") -> IO[bytes]:
+    """A file's bytes, or those of a member of an archive, decompressed, and as UTF-8 where it has another encoding.
 
     Reading raises:
         InputRefusedError: the compressed data ends early or is damaged, or the text is not of this encoding.
     """
-    compression = compression_of(path)
+    compression = "" if member else compression_of(path)
+    plain: Callable[[], IO[bytes]] = (lambda: open_member(path, member)) if member else (lambda: path.open("rb"))
     if not compression and not encoding:
-        return path.open("rb")
-    inner: _Readable = _OPENED[compression](path) if compression else path.open("rb")
+        return plain()
+    inner: _Readable = _OPENED[compression](path) if compression else plain()
     if compression:
         inner = _Decompressed(inner, path, compression)
     if encoding:

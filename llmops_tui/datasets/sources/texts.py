@@ -25,7 +25,7 @@ def read_text(source: Source, position: int, line: int) -> Iterator[Batch]:
         yield from read_document(source, position, 0)
         return
     batch, size, number = Batch(), 0, 0
-    with open_stream(source.path, source.encoding) as stream:
+    with open_stream(source.path, source.encoding, source.member) as stream:
         pieces = _paragraphs(stream) if source.unit == "paragraph" else _lines(stream)
         for number, (at, raw) in enumerate(pieces, 1):
             if number <= position:

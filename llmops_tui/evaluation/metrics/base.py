@@ -11,8 +11,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmops_tui.evaluation.records import Facts
-from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, bca, clustered_sums, mean_of, rows_of
-from llmops_tui.evaluation.statistics.intervals import mean_interval
+from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, clustered_sums, mean_of, rows_of
+from llmops_tui.evaluation.statistics.intervals import figure_interval, mean_interval
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
@@ -184,7 +184,7 @@ class Metric(BaseModel):
             _, numbers = np.unique(clusters[usable], return_inverse=True)
         if self.whole_set:
             sums = clustered_sums(self.rows(kept), numbers)
-            interval = bca(sums, self.figure, resamples=_SET_RESAMPLES)
+            interval = figure_interval(sums, self.figure, resamples=_SET_RESAMPLES)
         else:
             interval = mean_interval(np.array([s.value for s in kept], np.float64), numbers)
         return Summary(interval, len(kept), len(scores) - len(kept), self.facts(kept))

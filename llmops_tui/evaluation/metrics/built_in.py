@@ -6,8 +6,9 @@ from llmops_tui.evaluation.metrics.assertions import Assertion, GradedAssertion
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.corpus_level import Bleu, Calibration, Chrf, Classification
 from llmops_tui.evaluation.metrics.costs import Latency, ThinkingTokens, Tokens, TokensPerSecond
-from llmops_tui.evaluation.metrics.likelihood import Choice
-from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, Judge
+from llmops_tui.evaluation.metrics.likelihood import Choice, PairPreference
+from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, GroundedJudge, Judge
+from llmops_tui.evaluation.metrics.recognised import Grounded, Injection, Refusal, Toxicity
 from llmops_tui.evaluation.metrics.structured import JsonFields, JsonSchema, JsonValid
 from llmops_tui.evaluation.metrics.texts import (
     Contains,
@@ -17,11 +18,10 @@ from llmops_tui.evaluation.metrics.texts import (
     Matches,
     Normalised,
     Numeric,
-    Refusal,
     Rouge,
     TokenF1,
 )
-from llmops_tui.evaluation.metrics.trust import Canary, Copied, Grounded, PersonalData, Toxicity
+from llmops_tui.evaluation.metrics.trust import Canary, Copied, PersonalData
 from llmops_tui.evaluation.metrics.verdicts import Combined, Verdict
 
 METRICS: dict[str, type[Metric]] = {
@@ -30,9 +30,9 @@ METRICS: dict[str, type[Metric]] = {
         Exact, Normalised, Contains, Matches, Numeric,
         TokenF1, EditDistance, Rouge, Bleu, Chrf,
         JsonValid, JsonSchema, JsonFields,
-        Classification, Choice, Calibration,
-        Judge, EmbeddingSimilarity,
-        Length, Refusal, Toxicity, PersonalData, Canary, Grounded, Copied,
+        Classification, Choice, PairPreference, Calibration,
+        Judge, GroundedJudge, EmbeddingSimilarity,
+        Length, Refusal, Toxicity, PersonalData, Canary, Injection, Grounded, Copied,
         Latency, TokensPerSecond, Tokens, ThinkingTokens,
         Assertion, GradedAssertion, Verdict, Combined,
     )

@@ -296,22 +296,3 @@ class Length(Metric):
         """A count."""
         del case
         return Score(float(len(answer.text.split()) if self.of == "words" else len(answer.text)))
-
-
-class Refusal(Metric):
-    """The answer refuses, by how it begins; whether that is wanted is said by ``wanted``.
-
-    Recognised by phrases in English. Röttger et al., "XSTest", 2023, on why refusals are to be counted both ways.
-    """
-
-    type: Literal["refusal"] = "refusal"
-    wanted: bool = False
-    binary: ClassVar[bool] = True
-
-    def score(self, case: Case, answer: Answer) -> Score:
-        """1 where it is as wanted."""
-        from llmops_tui.datasets.checks.conversations import refusal
-
-        del case
-        words = refusal(answer.text)
-        return right_or_wrong(bool(words) == self.wanted, f"refuses: {words}" if words else "does not refuse")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
 from llmops_tui.evaluation.metrics.texts import short
+from llmops_tui.evaluation.records import Facts
 
 
 class Part(BaseModel):
@@ -126,11 +127,16 @@ class Verdict(DerivedMetric):
     def of_scores(self, scores: Mapping[str, Score], binary: set[str]) -> Score:
         """1 where the test passes; its weighted mean is in the detail."""
         parts = self.parts or tuple(Part(metric=name) for name in scores if name in binary and name != self.called)
-        found = together(parts, self.threshold, scores)
+        # Where nothing is asked, nothing fails.
+        found = together(parts, self.threshold, scores) if parts else _Found(True, 1.0)
         if found.score is None:
             return Score(None, short(found.reason))
-        detail: dict[str, Any] = {"score": found.score if parts else 1.0}
-        return right_or_wrong(found.holds, found.reason, **detail)
+        return right_or_wrong(found.holds, found.reason, score=found.score)
+
+    def facts(self, scores: Sequence[Score]) -> Facts:
+        """The weighted mean of a test, over the tests; unknown where a case has several answers."""
+        found = [float(score.detail["score"]) for score in scores if "score" in score.detail]
+        return {"weighted": sum(found) / len(found)} if found and len(found) == len(scores) else {}
 
 
 class Combined(DerivedMetric):

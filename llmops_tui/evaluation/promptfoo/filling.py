@@ -52,11 +52,17 @@ def with_files(variables: Variables, folder: Path, where: str) -> Variables:
         for name, value in made.items():
             found = _PLAIN.search(value) if isinstance(value, str) else None
             if found is not None and found.group(1) in made:
-                made[name] = value[: found.start()] + text(made[found.group(1)]) + value[found.end() :]
+                made[name] = value[: found.start()] + _inserted(made[found.group(1)], found) + value[found.end() :]
                 changed = True
         if not changed:
             break
     return made
+
+
+def _inserted(value: Any, at: re.Match[str]) -> str:
+    """A value as JavaScript's ``replace`` puts it in: some signs behind a dollar stand for parts of the text."""
+    parts = {"$": "$", "&": at.group(), "`": at.string[: at.start()], "'": at.string[at.end() :]}
+    return re.sub(r"\$([$&`'])", lambda sign: parts[sign.group(1)], text(value))
 
 
 def _read(value: Any, folder: Path, where: str) -> Any:

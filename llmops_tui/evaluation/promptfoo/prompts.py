@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ _EXTENSIONS = (
     ".cjs", ".cts", ".js", ".mjs", ".mts", ".py", ".ts", ".csv", ".j2", ".json", ".jsonl", ".md", ".txt", ".yaml", ".yml",
     ".sh", ".bash", ".exe", ".bat", ".cmd", ".ps1", ".rb", ".pl",
 )  # fmt: skip
+_LINE = re.compile(r"\r?\n")
 _ELSEWHERE = ("portkey://", "langfuse://", "helicone://")
 
 
@@ -95,7 +97,7 @@ def _of_file(path: Path, prompt: Prompt, where: str) -> list[PromptText]:
         parts = [part.strip() for part in _parts(text)]
         return [PromptText(p, f"{label}: {path}: {p}" if label else f"{path}: {p}") for p in parts if p]
     if kind == ".jsonl":
-        lines = [line for line in text.splitlines() if line]
+        lines = [line for line in _LINE.split(text) if line]
         several = len(lines) > 1
         return [PromptText(one, f"{label or path}: {one}" if several else label or str(path)) for one in lines]
     if kind == ".csv":
@@ -111,7 +113,7 @@ def _of_file(path: Path, prompt: Prompt, where: str) -> list[PromptText]:
 
 def _parts(text: str) -> list[str]:
     parts: list[list[str]] = [[]]
-    for line in text.splitlines():
+    for line in _LINE.split(text):
         if line.strip() == "---":
             parts.append([])
         else:
@@ -121,7 +123,7 @@ def _parts(text: str) -> list[str]:
 
 def _of_table(text: str, label: str, where: str) -> list[PromptText]:
     if "," not in text:
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in _LINE.split(text) if line.strip()]
         if lines and lines[0].strip().lower() == "prompt":
             lines = lines[1:]
         return [PromptText(line, label or f"Prompt {n} - {line}") for n, line in enumerate(lines, 1)]

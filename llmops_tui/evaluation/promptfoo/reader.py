@@ -25,6 +25,7 @@ from llmops_tui.evaluation.promptfoo.written_tests import OneTest, TestReader
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import SamplingRecord
+from llmops_tui.inference.nunjucks_values import text as text_of
 from llmops_tui.inference.template_renderer import Variables
 
 _KEYS = re.compile(r"^(?:\s*[\"'])?(?:providers|targets|tests|defaultTest|scenarios)[\"']?\s*:", re.MULTILINE)
@@ -152,20 +153,27 @@ class _Reader:
         for variables in chosen:
             values = with_files(variables, self._folder, test.where)
             metrics = self._metrics(test, values)
+            slices = self._slices(test)
             for prompt in asked:
                 source = test.options.prefix + prompt.raw + test.options.suffix
                 where = f"{test.where}, prompt {prompt.label[:60]!r}"
                 found.append(
                     {
                         "messages": self._filler.prompt(source, values, where),
-                        "slices": _slices(test.metadata)
-                        | ({"prompt": self._called(prompt)} if len(prompts) > 1 else {}),
+                        "slices": slices | ({"prompt": self._called(prompt)} if len(prompts) > 1 else {}),
                         "metrics": metrics,
                     }
                     | ({"id": test.description} if test.description else {})
                 )
         # Several cases of one test are no independent ones.
         return [case | {"group": f"test {number}"} for case in found] if len(found) > 1 else found
+
+    def _slices(self, test: OneTest) -> dict[str, str]:
+        """What a test's metadata says in a word or a number: results are looked at by it."""
+        for name, value in test.metadata.items():
+            if not isinstance(value, str | int | float):
+                self._tell(f"metadata.{name}: only words and numbers become slices")
+        return {str(k): text_of(v)[:100] for k, v in test.metadata.items() if isinstance(v, str | int | float)}
 
     def _called(self, prompt: PromptText) -> str:
         """A prompt's name for people: a file's from the configuration's folder."""
@@ -212,8 +220,3 @@ class _Reader:
             elif value is not None:
                 made[name] = value
         return cast("SamplingRecord", made)
-
-
-def _slices(metadata: JsonObject) -> dict[str, str]:
-    """What a test's metadata says in a word or a number: results are looked at by it."""
-    return {str(k): str(v)[:100] for k, v in metadata.items() if isinstance(v, str | int | float)}

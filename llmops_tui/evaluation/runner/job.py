@@ -29,7 +29,7 @@ from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
 from llmops_tui.evaluation.runner.summary import case_scores, summarise
 from llmops_tui.evaluation.statistics.bootstrap import Interval
-from llmops_tui.evaluation.statistics.intervals import standard_error, wilson, z_of
+from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.statistics.sequential import mean_sequence
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, Until
@@ -375,14 +375,11 @@ def _with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answ
 
 
 def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:
-    """A running mean with half its interval's width: Wilson's of right and wrong, else by the normal approximation."""
+    """A running mean with half its interval's width."""
     import numpy as np
 
     values = [value for _, value in case_scores(list(log.done.values()), metric.called) if value is not None]
     if not values:
         return None, None
-    numbers = np.array(values)
-    if metric.binary and np.isin(numbers, (0.0, 1.0)).all():
-        return float(numbers.mean()), wilson(float(numbers.sum()), len(numbers)).half_width
-    half = z_of(0.95) * standard_error(numbers) if len(values) > 1 else None
-    return float(numbers.mean()), half
+    found = mean_interval(np.array(values))
+    return found.value, found.half_width if math.isfinite(found.half_width) else None

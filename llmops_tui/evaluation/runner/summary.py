@@ -113,6 +113,7 @@ def as_dict(metric: Metric, summary: Summary) -> Figure:
         "unit": metric.unit,
         "type": metric.type,
         "binary": metric.binary,
+        "too_few": i.too_few,
     }
     if summary.facts:
         figure["facts"] = summary.facts
@@ -164,11 +165,13 @@ def _paired_figures(pairs: Sequence[tuple[Result, Result]], metrics: Sequence[Me
     """For each metric that is a mean: the second's mean, and the difference from the first with its interval."""
     found: dict[str, PairedFigure] = {}
     for metric in metrics:
-        both = [(a.scores.get(metric.called), b.scores.get(metric.called)) for a, b in pairs]
-        usable = [(a.value, b.value) for a, b in both if a and b and a.value is not None and b.value is not None]
+        scored = [(a.scores.get(metric.called), b.scores.get(metric.called), a.case.group) for a, b in pairs]
+        kept = [(a.value, b.value, g) for a, b, g in scored if a and b and a.value is not None and b.value is not None]
+        usable = [(a, b) for a, b, _ in kept]
+        clusters = numbered([group for _, _, group in kept])
         if usable and not metric.whole_set:
             differences = np.array([b - a for a, b in usable])
-            interval = difference_interval(differences, binary=metric.binary, resamples=2000)
+            interval = difference_interval(differences, clusters, binary=metric.binary)
             found[metric.called] = {
                 "mean": sum(b for _, b in usable) / len(usable),
                 "difference": interval.value,
@@ -194,5 +197,5 @@ def _agreement(results: Sequence[Result]) -> Agreement | None:
             shares.append(sum(a == b for a, b in pairs) / len(pairs))
     if not shares:
         return None
-    interval = mean_interval(np.array(shares), resamples=2000)
+    interval = mean_interval(np.array(shares))
     return {"mean": interval.value, "low": interval.low, "high": interval.high, "n": len(shares)}

@@ -25,13 +25,17 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval, and how that was made."""
+    """An estimate with its confidence interval, and how that was made.
+
+    ``too_few`` is said of so few cases or clusters that the interval cannot be relied on, whatever it is.
+    """
 
     value: float
     low: float
     high: float
     level: float
     method: str
+    too_few: bool = False
 
     @property
     def half_width(self) -> float:
@@ -65,14 +69,7 @@ def resampled_sums(rows: Floats, resamples: int = RESAMPLES, seed: int = 0) -> F
 
 
 def bca(rows: Floats, figure: Figure, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """The bias-corrected and accelerated bootstrap interval of a figure; see :func:`bca_levels`."""
-    return bca_levels(rows, figure, (level,), resamples=resamples, seed=seed)[0]
-
-
-def bca_levels(
-    rows: Floats, figure: Figure, levels: tuple[float, ...], *, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Interval]:
-    """The bias-corrected and accelerated bootstrap intervals of a figure, at several levels from the same resamples.
+    """The bias-corrected and accelerated bootstrap interval of a figure.
 
     ``rows`` has shape (cases or clusters, columns). Efron, "Better Bootstrap Confidence Intervals", EventLog of the
     American Statistical Association 82, 1987; the acceleration is the jackknife's (Efron and Tibshirani, "An Introduction
@@ -80,12 +77,12 @@ def bca_levels(
     """
     value = float(figure(rows.sum(axis=0, keepdims=True))[0])
     if len(rows) < 2 or not math.isfinite(value):
-        return [Interval(value, math.nan, math.nan, level, "none: fewer than two cases") for level in levels]
+        return Interval(value, math.nan, math.nan, level, "none: fewer than two cases", too_few=True)
     drawn = figure(resampled_sums(rows, resamples, seed))
     drawn = np.sort(drawn[np.isfinite(drawn)])
     if not len(drawn) or drawn[0] == drawn[-1]:
         # Nothing varies: a bootstrap can only say that it has seen no other case.
-        return [Interval(value, math.nan, math.nan, level, "none: all cases are identical") for level in levels]
+        return Interval(value, math.nan, math.nan, level, "none: all cases are identical")
     below = (np.searchsorted(drawn, value, "left") + np.searchsorted(drawn, value, "right")) / (2 * len(drawn))
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
     without = figure(rows.sum(axis=0) - rows)
@@ -98,7 +95,7 @@ def bca_levels(
         at = _NORMAL.cdf(bias + z / (1 - acceleration * z))
         return float(np.quantile(drawn, min(max(at, 0.0), 1.0)))
 
-    return [Interval(value, end((1 - level) / 2), end((1 + level) / 2), level, METHOD) for level in levels]
+    return Interval(value, end((1 - level) / 2), end((1 + level) / 2), level, METHOD)
 
 
 def mean_of(sums: Floats) -> Floats:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.evaluation.statistics.bootstrap import (
-    RESAMPLES,
-    Floats,
-    Interval,
-    bca,
-    bca_levels,
-    clustered_sums,
-    mean_of,
-    rows_of,
-)
+from llmops_tui.evaluation.statistics.bootstrap import Figure, Floats, Interval, bca
+from llmops_tui.evaluation.statistics.student import t_quantile
+from llmops_tui.evaluation.statistics.studentised import FEWEST, spread_of, studentised
 
-# Below so many pairs that are not like most, the bootstrap of a difference of two rates is too narrow.
-_FEW = 15
+# With so many cases a bootstrap needs no help.
+_MANY = 100
 
 
 def z_of(level: float) -> float:
@@ -74,26 +68,37 @@ def tango(wins: int, losses: int, n: int, level: float = 0.95) -> Interval:
     return Interval(value, root(value, -1.0, z), root(value, 1.0, -z), level, "Tango score")
 
 
-def mean_interval(
-    values: Floats,
-    clusters: npt.NDArray[np.int64] | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """A mean with its interval: Wilson for right or wrong, else the BCa bootstrap, of clusters where there are any.
+def mean_interval(values: Floats, clusters: npt.NDArray[np.int64] | None = None, *, level: float = 0.95) -> Interval:
+    """A mean with its interval: Wilson's for right or wrong, else by Student's distribution, of clusters if there are any.
 
     ``values`` has shape (cases,); ``clusters`` numbers the cluster of each case from 0.
     """
-    binary = clusters is None and bool(np.isin(values, (0.0, 1.0)).all())
-    if binary:
+    binary = bool(np.isin(values, (0.0, 1.0)).all())
+    if binary and clusters is None:
         return wilson(float(values.sum()), len(values), level)
-    if clusters is not None and values.min() == values.max() and values[0] in {0.0, 1.0}:
-        # All right or all wrong: no resample differs, and a cluster counts as one case.
+    if clusters is not None and binary and values.min() == values.max():
+        # All right or all wrong: no cluster differs, and each counts as one case.
         count = int(clusters.max()) + 1
-        return wilson(float(values[0]) * count, count, level)
-    return bca(clustered_sums(rows_of(values), clusters), mean_of, level=level, resamples=resamples, seed=seed)
+        return replace(wilson(float(values[0]) * count, count, level), too_few=count < FEWEST)
+    return _of_mean(values, clusters, level, (0.0, 1.0) if binary else None)
+
+
+def _of_mean(
+    values: Floats, clusters: npt.NDArray[np.int64] | None, level: float, bounds: tuple[float, float] | None
+) -> Interval:
+    """By Student's distribution, within ``bounds``."""
+    units = len(values) if clusters is None else int(clusters.max()) + 1
+    if units < 2:
+        what = "two cases" if clusters is None else "two groups"
+        return Interval(float(values.mean()), math.nan, math.nan, level, f"none: fewer than {what}", too_few=True)
+    spread = spread_of(values, clusters)
+    if not spread.error:
+        few = units < FEWEST
+        return Interval(spread.value, math.nan, math.nan, level, "none: all cases are identical", too_few=few)
+    found = studentised(spread, level, clustered=clusters is not None)
+    if bounds is None:
+        return found
+    return replace(found, low=max(bounds[0], found.low), high=min(bounds[1], found.high))
 
 
 def difference_interval(
@@ -101,53 +106,40 @@ def difference_interval(
     clusters: npt.NDArray[np.int64] | None = None,
     *,
     binary: bool = False,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    level: float = 0.95,
 ) -> Interval:
-    """The mean of paired differences with its 95 % interval; see :func:`difference_intervals`."""
-    return difference_intervals(differences, clusters, (0.95,), binary=binary, resamples=resamples, seed=seed)[0]
+    """The mean of paired differences, shape (cases,), with its interval.
 
-
-def difference_intervals(
-    differences: Floats,
-    clusters: npt.NDArray[np.int64] | None,
-    levels: tuple[float, ...],
-    *,
-    binary: bool = False,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> list[Interval]:
-    """The mean of paired differences, shape (cases,), with its interval at each level.
-
-    BCa over cases or clusters. Where cases are right or wrong and nearly all pairs have the same difference, Tango's score
-    interval: a bootstrap can only draw from what was seen, and is too narrow there, down to no width.
+    Tango's score interval where cases are right or wrong, else by Student's distribution, of clusters if there are any.
     """
-    n = len(differences)
-    _, counts = np.unique(differences, return_counts=True)
-    if binary and clusters is None and n - counts.max() < _FEW:
+    if binary and clusters is None:
         wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-        return [tango(wins, losses, n, level) for level in levels]
-    if len(counts) == 1 and abs(differences[0]) <= 1:
+        return tango(wins, losses, len(differences), level)
+    if float(np.ptp(differences)) == 0 and abs(differences[0]) <= 1:
         # All alike: a share as large as Wilson's bound of none in n may still be otherwise.
         value = float(differences[0])
-        unseen = [wilson(0, n if clusters is None else int(clusters.max()) + 1, level).high for level in levels]
-        return [
-            Interval(value, max(-1.0, value - u), min(1.0, value + u), level, "Wilson, all alike")
-            for u, level in zip(unseen, levels, strict=True)
-        ]
-    return bca_levels(clustered_sums(rows_of(differences), clusters), mean_of, levels, resamples=resamples, seed=seed)
+        units = len(differences) if clusters is None else int(clusters.max()) + 1
+        unseen = wilson(0, units, level).high
+        few = units < FEWEST
+        ends = max(-1.0, value - unseen), min(1.0, value + unseen)
+        return Interval(value, *ends, level, "Wilson, all alike", too_few=few)
+    return _of_mean(differences, clusters, level, (-1.0, 1.0) if binary else None)
 
 
-def standard_error(values: Floats, clusters: npt.NDArray[np.int64] | None = None) -> float:
-    """The standard error of a mean; of clusters, the sandwich estimate without small-sample correction.
+def figure_interval(rows: Floats, figure: Figure, *, level: float = 0.95, resamples: int) -> Interval:
+    """A figure of sums over cases or clusters, such as BLEU or F1: ``rows`` has shape (cases or clusters, columns).
 
-    Miller, "Adding Error Bars to Evals", arXiv 2411.00640, eq. 4.
+    BCa; of few rows, which a bootstrap takes for all there are, each end is moved outwards to that of the jackknife with
+    Student's quantile where that is farther (Tukey 1958).
     """
-    n = len(values)
-    if n < 2:
-        return math.nan
-    centred = values - values.mean()
-    if clusters is None:
-        return float(math.sqrt((centred**2).sum() / (n - 1) / n))
-    sums = np.bincount(clusters, weights=centred)
-    return float(math.sqrt((sums**2).sum()) / n)
+    found = bca(rows, figure, level=level, resamples=resamples)
+    few = len(rows) < FEWEST
+    n = len(rows)
+    if n >= _MANY or not math.isfinite(found.low):
+        return replace(found, too_few=few)
+    without = figure(rows.sum(axis=0) - rows)
+    if not np.isfinite(without).all():
+        return replace(found, too_few=few)
+    half = t_quantile((1 + level) / 2, n - 1) * math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+    low, high = min(found.low, found.value - half), max(found.high, found.value + half)
+    return replace(found, low=low, high=high, method=f"{found.method}, jackknife t", too_few=few)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, clustered_sums
-from llmops_tui.evaluation.statistics.intervals import standard_error, z_of
+from llmops_tui.evaluation.statistics.student import t_quantile
+from llmops_tui.evaluation.statistics.studentised import spread_of
 
 _CHUNK = 512
 POWER = 0.8
@@ -83,13 +83,14 @@ def smallest_effect(
 ) -> float:
     """The smallest true difference that so many pairs would show in ``power`` of all evaluations.
 
-    (z of the level + z of the power) × the standard error of the mean difference (Miller, arXiv 2411.00640, section 5).
-    Where no pair differs, three in n could have been missed.
+    (The quantile of the level + that of the power) × the standard error of the mean difference (Miller, arXiv 2411.00640,
+    section 5), with Student's quantiles. Where no pair differs, three in n could have been missed.
     """
-    error = standard_error(differences, clusters)
     n = len(differences)
-    if n == 0:
+    units = n if clusters is None else int(clusters.max()) + 1
+    if units < 2:
         return math.nan
-    if not error > 0:
-        return 3.0 / n
-    return (z_of(level) + NormalDist().inv_cdf(power)) * error
+    spread = spread_of(differences, clusters)
+    if not spread.error > 0:
+        return 3.0 / units
+    return (t_quantile((1 + level) / 2, spread.degrees) + t_quantile(power, spread.degrees)) * spread.error

@@ -8,19 +8,18 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
 
 import httpx
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.batch.output import Answered, OutputLog, output_exists, output_line
 from llmops_tui.inference.batch.requests import CheckedFile, Line, RequestFile
+from llmops_tui.inference.filed.batches import NOTE, PROBLEMS, BatchDone
+from llmops_tui.inference.filed.output import Answered, OutputLog, output_exists, output_line
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
 from llmops_tui.inference.server.callers import ON_BEHALF, Caller
-from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
@@ -35,24 +34,17 @@ _TRIES = 3
 _BUSY_SECONDS = 1.0
 _RESTART_SECONDS = 2.0
 _USUAL_PARALLEL = 4
+# Of the lines that cannot be asked, so many are kept for whoever asks for them.
+_MOST_PROBLEMS = 100
 
 
-class BatchDone(TypedDict):
-    """What a file of requests came to."""
-
-    output: str
-    total: int
-    completed: int
-    failed: int
-
-
-ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.inference.batch.job:run")
-
-
-def open_requests(workspace: Workspace, path: Path, model: str = "") -> RequestFile:
-    """A file of requests to the models of a workspace."""
+def open_requests(
+    workspace: Workspace, path: Path, model: str = "", *, endpoint: str = "", only: str = ""
+) -> RequestFile:
+    """A file of requests to the models of a workspace; all to one ``endpoint`` and model ``only``, where these are given."""
     catalog = Catalog(workspace)
-    return RequestFile(path, ModelRegistry(catalog).all(), AliasBook(catalog).all(), model)
+    known, aliases = ModelRegistry(catalog).all(), AliasBook(catalog).all()
+    return RequestFile(path, known, aliases, model, endpoint=endpoint, only=only)
 
 
 def refusal(checked: CheckedFile, path: Path) -> InputRefusedError:
@@ -63,20 +55,21 @@ def refusal(checked: CheckedFile, path: Path) -> InputRefusedError:
     return InputRefusedError("batch_refused", told[:1000], f"llmops batch run {path} --check lists them.")
 
 
-def run(context: JobContext, requests: str, output: str, model: str) -> BatchDone:
-    """Answer the lines of ``requests`` that ``output`` has no answer to."""
+def run(context: JobContext, requests: str, output: str, model: str, endpoint: str = "", only: str = "") -> BatchDone:
+    """Answer the lines of ``requests`` that ``output`` has no answer to; for the others see :class:`.RequestFile`."""
     path = Path(requests)
     context.report(0, "checking the requests")
     digest = sha256_file(path)
-    note = context.folder / "batch.json"
+    note = context.folder / NOTE
     fresh = not note.exists()
     if not fresh and json.loads(note.read_text())["sha256"] != digest:
         raise InputRefusedError(
             "input_changed", f"{path} is not the file that this batch began with", "Restore it, or start a new batch."
         )
-    file = open_requests(context.workspace, path, model)
+    file = open_requests(context.workspace, path, model, endpoint=endpoint, only=only)
     checked = file.check()
     if checked.problems:
+        write_atomic(context.folder / PROBLEMS, json.dumps(checked.problems[:_MOST_PROBLEMS]))
         raise refusal(checked, path)
     if fresh:
         if os.path.lexists(output):

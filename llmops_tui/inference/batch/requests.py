@@ -7,13 +7,13 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 import pydantic
 import pydantic_core
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.filed.batches import Problem
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.inference.server.connection import invalid
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
@@ -40,14 +40,6 @@ class Line:
     model: Meant
 
 
-class Problem(TypedDict):
-    """A line that cannot be asked; lines count from 1."""
-
-    line: int
-    custom_id: str | None
-    message: str
-
-
 @dataclass
 class CheckedFile:
     """What a file asks for, and what of it cannot be asked."""
@@ -69,10 +61,23 @@ class _BadLineError(Exception):
 
 
 class RequestFile:
-    """A file of requests. ``model`` takes the place of what the lines name, empty for that."""
+    """A file of requests. ``model`` takes the place of what the lines name, empty for that.
 
-    def __init__(self, path: Path, models: list[Model], aliases: Mapping[str, str], model: str = "") -> None:
+    All of them have to go to an ``endpoint``, and to the model ``only``, where these are given.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        models: list[Model],
+        aliases: Mapping[str, str],
+        model: str = "",
+        *,
+        endpoint: str = "",
+        only: str = "",
+    ) -> None:
         self.path = path
+        self._endpoint, self._only = endpoint, only
         self._models, self._aliases, self._model = models, aliases, model
         self._kinds = request_models()
         self._meant: dict[str, Meant] = {}
@@ -130,6 +135,8 @@ class RequestFile:
         url, body = given.get("url"), given.get("body")
         if not isinstance(url, str) or url not in self._kinds:
             raise _BadLineError(f"url {str(url)[:100]!r} is not one of {', '.join(self._kinds)}")
+        if self._endpoint not in {"", url}:
+            raise _BadLineError(f"url {url!r} is not {self._endpoint!r}, the endpoint of the batch")
         if not isinstance(body, dict):
             raise _BadLineError("body must be an object")
         if twice := duplicate_key(raw, given):
@@ -151,6 +158,8 @@ class RequestFile:
                 self._meant[asked] = resolve(asked, self._models, self._aliases)
             except LlmopsError as error:
                 raise _BadLineError(f"body.model: {error.told}") from error
+        if self._only not in {"", self._meant[asked].model.name}:
+            raise _BadLineError(f"body.model: {asked[:100]!r} is not served here; {self._only!r} is")
         return self._meant[asked]
 
 

@@ -21,6 +21,7 @@ from llmops_tui.inference.router.names import Meant
 from llmops_tui.inference.router.ollama import shown, unloading
 from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.apis.ollama import modelless_routes
 from llmops_tui.inference.server.apis.ollama_request import OllamaShow
 from llmops_tui.inference.server.apis.ollama_teller import silence
@@ -58,12 +59,14 @@ class Router:
         models: RegisteredModels,
         feedback: Feedback,
         metrics: RouterMetrics,
+        batches: BatchesApi,
     ) -> None:
         self._options = options
         self._pool = pool
         self._known = models
         self._feedback = feedback
         self._metrics = metrics
+        self._batches = batches
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
@@ -80,6 +83,7 @@ class Router:
             Route("/api/tags", self._tags),
             Route("/api/ps", self._loaded_tags),
             *modelless_routes(),
+            *self._batches.routes(),
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),

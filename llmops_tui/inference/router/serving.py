@@ -6,14 +6,17 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingSettings
 from llmops_tui.inference.router.app import Router
 from llmops_tui.inference.router.catalogue import RegisteredModels
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
+from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.listener import BoundedServer
+from llmops_tui.inference.server.openapi import request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import clean_up, listen, make_http, stay_reachable
 from llmops_tui.inference.server.shutdown import Ending
@@ -36,14 +39,17 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     servers = SupervisedServers(workspace, _each(options))
     pool = ModelPool(servers, max_loaded=asked["max_loaded"], wait=asked["wait"], counts=metrics)
     feedback = Feedback(EventLog(workspace), options.trace_content)
-    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics)
+    batches = BatchesApi(BatchStore(workspace), list(request_models()))
+    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics, batches)
     http = make_http(router.app(), options)
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
+    going_on = asyncio.create_task(batches.go_on())
     try:
         await http.serve(listen(options))
     finally:
         reachable.cancel()
+        going_on.cancel()
         servers.end()
         await pool.close()
         clean_up(options, state)

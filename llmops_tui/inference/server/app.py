@@ -15,8 +15,10 @@ from starlette.types import ASGIApp
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.engine_wire import Health
+from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.anthropic import AnthropicApi
+from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.apis.infill import InfillApi
 from llmops_tui.inference.server.apis.ollama import OllamaApi
 from llmops_tui.inference.server.apis.ollama_models import ServedModel
@@ -35,7 +37,7 @@ from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.guard import Guard, RefusedError
 from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server.metrics import ServerMetrics
-from llmops_tui.inference.server.openapi import api_page, describe_api
+from llmops_tui.inference.server.openapi import api_page, describe_api, request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import EventWriter
 from llmops_tui.inference.server.reranking import RERANK, Reranking
@@ -80,7 +82,7 @@ class ModelServer:
         self._responses = ResponsesApi(self._completions.answer, ResponseStore())
         self._ollama = OllamaApi(
             ServedModel(options.model, Path(options.path), options.sha256),
-            self._chat.format,
+            self._completions.format_of,
             self.engine,
             self.generator,
             self._adapters,
@@ -88,7 +90,8 @@ class ModelServer:
             self._completions.answer,
             self._completions.complete,
         )
-        self._anthropic = AnthropicApi(self._completions.answer, self._completions.count, self._chat.format)
+        self._batches = BatchesApi(BatchStore(workspace, options.model), list(request_models()))
+        self._anthropic = AnthropicApi(self._completions.answer, self._completions.count, self._completions.format_of)
         self._heartbeat = Heartbeat(self.engine, self._texts.ask)
         self.failure: LlmopsError | None = None
 
@@ -111,6 +114,7 @@ class ModelServer:
             Route("/v1/responses/{id}", self._responses.get),
             Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
             *self._ollama.routes(),
+            *self._batches.routes(),
             Route("/v1/messages", self._anthropic.create, methods=post),
             Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback.take, methods=post),
@@ -134,6 +138,7 @@ class ModelServer:
             await starting
             # The first rendering starts the template process.
             await self._chat.render([{"role": "user", "content": "hello"}], None, {})
+            await self._batches.go_on()
         except LlmopsError as error:
             self.failure = error
         except OSError as error:

@@ -7,7 +7,7 @@ import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import pydantic
@@ -16,11 +16,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
-from llmops_tui.inference.constraints import Form, FormRefusedError, ToolRecord
+from llmops_tui.inference.constraints import JSON_FORMS, Form, FormRefusedError, ToolRecord, schema_of
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.answer_forms import AnswerForm, as_header
 from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
@@ -34,10 +35,11 @@ from llmops_tui.inference.server.conversation import (
     tool_constraint,
 )
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.generation import Choice, Generator, warnings_of
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
+from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.template_features import turns_of, variables_of
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
@@ -49,7 +51,10 @@ Ask = Callable[[Call], Awaitable[Told]]
 
 @dataclass(frozen=True)
 class _Conversation:
-    """A chat completion's prompt, and what it was made of; ``extra`` are further variables of the template."""
+    """A chat completion's prompt, and what it was made of; ``extra`` are further variables of the template.
+
+    ``begun`` is the beginning of the answer, which is none of the turns.
+    """
 
     adapter: str
     chat: ChatTemplate
@@ -57,6 +62,7 @@ class _Conversation:
     turns: list[ChatMessage]
     extra: Variables
     prompt: Prompt
+    begun: ChatMessage | None
 
 
 class Completions:
@@ -86,6 +92,14 @@ class Completions:
         """What the model is called with an adapter beside it."""
         return f"{self._model}+{adapter}" if adapter else self._model
 
+    async def format_of(self, model: str) -> ServedFormat:
+        """The format of a model's answers by its name: that of its adapter, where that has one of its own.
+
+        Raises:
+            LlmopsError: as :meth:`.AdapterShelf.of`.
+        """
+        return (self._adapters.chat(await self._adapters.of(model, "")) or self._chat).format
+
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await read_body(request, schemas.ChatRequest)
@@ -94,7 +108,7 @@ class Completions:
     async def answer(self, request: Request, asked: Asked) -> Response:
         """Answer what is a chat completion, in whichever form it was asked for."""
         try:
-            choices = await self._chat_choices(asked.chat, request.scope["caller"])
+            choices = await self._chat_choices(asked, request.scope["caller"])
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
         teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
@@ -123,29 +137,37 @@ class Completions:
             check_tools(chat.format)
         turns = turns_of(chat.format, body.messages)
         extra = variables_of(chat.format, body.chat_template_kwargs, body.reasoning_effort)
-        prompt = await chat.render(turns, tools or None, extra)
-        return _Conversation(adapter, chat, tools, turns, extra, prompt)
+        begun = turns.pop() if body.goes_on else None
+        prompt = await chat.render(turns, tools or None, extra, begun)
+        return _Conversation(adapter, chat, tools, turns, extra, prompt, begun)
 
-    async def _chat_choices(self, body: schemas.ChatRequest, caller: Caller) -> list[Choice]:
+    async def _chat_choices(self, asked: Asked, caller: Caller) -> list[Choice]:
+        body = asked.chat
         given = await self._rendered(body)
         chat, tools, turns, prompt = given.chat, given.tools, given.turns, given.prompt
-        form = answer_constraint(chat.format, body.constraint(), prompt.text)
+        answer = form = answer_constraint(chat.format, body.constraint(), prompt.before_answer)
         if tools:
             several = body.parallel_tool_calls
-            form = tool_constraint(chat.format, tools, body.demanded, several=several, prompt=prompt.text, answer=form)
-        grammar = await self._grammar(body, form, caller)
+            form = tool_constraint(
+                chat.format, tools, body.demanded, several=several, prompt=prompt.before_answer, answer=form
+            )
+        held = await self._form(body, form, caller, asked.called)
+        schema = schema_of(answer) if answer is not None and answer["type"] in JSON_FORMS else None
+        parameters = {t["function"]["name"]: t["function"].get("parameters") or {} for t in tools}
+        held = replace(held, answer=schema, tools=parameters)
         dropped = 0
         if body.truncate == "oldest":
-            again = functools.partial(chat.render, turns, tools or None, given.extra)
+            again = functools.partial(chat.render, turns, tools or None, given.extra, given.begun)
             prompt, dropped = await self._drop_oldest(turns, prompt, again, _sampling(body).max_tokens)
+        said = [*turns, given.begun] if given.begun is not None else turns
         choices = []
         for index in range(body.n):
-            choice = self._choice(
-                body, index, prompt.source(), turns, given.adapter, grammar, body.alternatives, caller
-            )
+            choice = self._choice(body, index, prompt.source(), said, given.adapter, held, body.alternatives, caller)
+            choice.warned = [*asked.warnings, *choice.warned]
             choice.reader = AnswerReader(
                 chat.format,
-                prompt=prompt.text,
+                prompt=prompt.before_answer,
+                begun=prompt.begun,
                 tools=tools,
                 several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,
@@ -156,11 +178,18 @@ class Completions:
             choices.append(choice)
         return choices
 
-    async def _grammar(
-        self, body: schemas.ChatRequest | schemas.CompletionRequest, form: Form | None, caller: Caller
-    ) -> str:
+    async def _form(
+        self,
+        body: schemas.ChatRequest | schemas.CompletionRequest,
+        form: Form | None,
+        caller: Caller,
+        called: Callable[[str], str],
+    ) -> AnswerForm:
+        """How the answer is held; ``called`` is what the request calls a field."""
         try:
-            return await self._forms.grammar_of(form, caller.client)
+            return AnswerForm(
+                await self._forms.held(form, caller.client), lambda tool: called(body.place_of_form(tool))
+            )
         except FormRefusedError as error:
             raise FieldRefusedError(body.place_of_form(error.tool), error.message, error.hint, error.code) from error
 
@@ -174,15 +203,19 @@ class Completions:
     async def complete(self, request: Request, asked: AskedText) -> Response:
         """Answer what is a text completion, in whichever form it was asked for."""
         try:
-            choices = await self._text_choices(asked.text, asked.gap, request.scope["caller"])
+            choices = await self._text_choices(asked, request.scope["caller"])
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
         teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
         return await self._respond(request, choices, teller, stream=asked.stream)
 
-    async def _text_choices(self, body: schemas.CompletionRequest, gap: Gap | None, caller: Caller) -> list[Choice]:
+    async def _text_choices(self, asked: AskedText, caller: Caller) -> list[Choice]:
+        body, gap = asked.text, asked.gap
         adapter = await self._adapters.of(body.model, body.adapter)
-        grammar = await self._grammar(body, body.constraint(), caller)
+        form = body.constraint()
+        held = await self._form(body, form, caller, asked.called)
+        if form is not None and form["type"] in JSON_FORMS:
+            held = replace(held, answer=schema_of(form))
         # Each record names the engine.
         facts = await self._engine.facts()
         if gap is not None and not facts.get("fills"):
@@ -199,7 +232,7 @@ class Completions:
                     {"role": "prompt", "content": shown},
                     *(gap.turns() if gap is not None else ()),
                 ]
-                choice = self._choice(body, len(choices), source, turns, adapter, grammar, body.logprobs, caller)
+                choice = self._choice(body, len(choices), source, turns, adapter, held, body.logprobs, caller)
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
@@ -231,7 +264,7 @@ class Completions:
         source: Call,
         turns: list[ChatMessage],
         adapter: str,
-        grammar: str,
+        form: AnswerForm,
         logprobs: int | None,
         caller: Caller,
     ) -> Choice:
@@ -259,12 +292,12 @@ class Completions:
             "parameters": parameters,
             "adapter": adapter,
             "logprobs": logprobs,
-            "grammar": grammar,
+            "grammar": form.held.grammar,
             "truncate": "" if body.truncate == "oldest" else body.truncate,
             "reuse": body.cache_prompt,
             "ignore_eos": body.ignore_eos,
         }
-        return Choice(index, record, call)
+        return Choice(index, record, call, form=form, warned=form.warnings())
 
     async def _respond(self, request: Request, choices: list[Choice], teller: Teller, *, stream: bool) -> Response:
         caller = request.scope["caller"]
@@ -272,9 +305,10 @@ class Completions:
             events = self._stream(teller, choices, caller)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
             first = await while_connected(request, anext(events))
-            return StreamingResponse(chain(first, events), media_type=teller.media_type)
+            headers = as_header(choices[0].warned)
+            return StreamingResponse(chain(first, events), media_type=teller.media_type, headers=headers)
         await while_connected(request, self._run_all(choices, caller))
-        return JSONResponse(teller.whole(choices))
+        return JSONResponse(teller.whole(choices), headers=as_header(warnings_of(choices)))
 
     async def _run_all(self, choices: list[Choice], caller: Caller) -> None:
         with self._generator.admitted(caller.client, choices):
@@ -283,6 +317,18 @@ class Completions:
             if (reader := choice.reader) is not None:
                 read, end = reader.feed("".join(choice.record.text)), reader.finish(cut=events.was_cut(choice.result))
                 choice.answer = Delta(read.pieces + end.pieces)
+            await self._check(choice, caller)
+
+    async def _check(self, choice: Choice, caller: Caller) -> None:
+        """Hold a finished answer against what its grammar left out; one that was cut off is told as that."""
+        result = choice.result
+        if events.was_cut(result) or result.get("stopped_by") is not None:
+            return
+        written = "".join(choice.record.text)
+        read = choice.reader.whole(written) if choice.form.held.checked and choice.reader is not None else None
+        content, calls = (written, []) if read is None else (read.content, read.tool_calls)
+        problems = functools.partial(self._forms.problems, client=caller.client)
+        choice.problems = await choice.form.check(content, calls, problems)
 
     async def _stream(self, teller: Teller, choices: list[Choice], caller: Caller) -> AsyncIterator[bytes]:
         """A stream; all that is there is written at once, so a slow reader costs few writes."""
@@ -291,6 +337,8 @@ class Completions:
             with self._generator.admitted(caller.client, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
+                        if messages[-1]["event"] == "done":
+                            await self._check(choice, caller)
                         opened = b"" if begun else teller.opened(messages)
                         if out := opened + teller.stream(choice, messages):
                             begun = True
@@ -309,7 +357,7 @@ class Completions:
 
         ``again`` renders the turns that are left; ``wanted`` is how many tokens the answer may have.
         """
-        kept = 1 if turns[0]["role"] == "system" else 0
+        kept = 1 if turns and turns[0]["role"] == "system" else 0
         dropped = 0
         context = (await self._engine.facts())["n_ctx"]
         room = context - min(wanted, context // 4)

@@ -29,13 +29,18 @@ _LARGE = 64 * 1024
 _KIND_TRIED = re.compile(r"bool|str|int|float|constrained-\w+|.*\[.*\]", re.DOTALL)
 _INPUT = "Input should be "
 _OBJECT = re.compile(r"^Input should be a valid dictionary(?: or object to extract fields from| or instance of \w+)?$")
-_COUNTED = re.compile(r"^\w+ should have (at (?:most|least) \d+ items?) after validation, not (?:more than )?\d+$")
+_COUNTED = re.compile(
+    r"^\w+ should have (at (?:most|least) \d+ items?) after validation, not (?:more|(?:more than )?\d+)$"
+)
+# How it tried to read a value.
+_TRIED = re.compile(r", unable to (?:interpret input|parse string as an? \w+)$")
 _Body = TypeVar("_Body", bound=pydantic.BaseModel)
 _Result = TypeVar("_Result")
 
 # Refusals that the engine makes come over its pipe without their type.
 STATUS = {
     "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
+    "file_not_found": 404, "batch_not_found": 404, "file_too_large": 413, "batch_over": 409, "file_in_use": 409,
     # Of all models at one address.
     "model_ambiguous": 404, "model_not_served": 404, "server_died": 502,
     # There is no engine to ask, now or with these options.
@@ -157,7 +162,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _in_words(message: str) -> str:
     """What a validator says, without the names of types that it has for itself."""
-    message = _OBJECT.sub(f"{_INPUT}an object", message)
+    message = _OBJECT.sub(f"{_INPUT}an object", _TRIED.sub("", message))
     return _COUNTED.sub(r"must have \1", message)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from llmops_tui import chat_format
 from llmops_tui.chat_format import CallFormat, ControlTexts, Rendered, own_variables
-from llmops_tui.inference.constraints import Form, ToolRecord, schema_of
+from llmops_tui.inference.constraints import JSON_FORMS, Form, ToolRecord, schema_of
 from llmops_tui.inference.engine_wire import Call, EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.served_format import ServedFormat, format_of
@@ -22,7 +22,19 @@ from llmops_tui.inference.wire import ChatMessage, ToolCall
 
 @dataclass(frozen=True)
 class Prompt(Rendered):
-    """A conversation as the model gets it: the template's text, and what of it may be no control token."""
+    """A conversation as the model gets it: the template's text, and what of it may be no control token.
+
+    Attributes:
+        begun: the mark behind which its own end is the beginning of the answer, which is to be gone on with; none where
+            it is not.
+    """
+
+    begun: str | None = None
+
+    @property
+    def before_answer(self) -> str:
+        """What tells how the answer begins; what follows a beginning that was given is told by that."""
+        return self.text if self.begun is None else ""
 
     def source(self) -> Call:
         """What the engine is to go on from, as a part of a call: it begins as the vocabulary wants texts to begin."""
@@ -54,8 +66,11 @@ class ChatTemplate:
         turns: Sequence[ChatMessage],
         tools: Sequence[ToolRecord] | None = None,
         extra: Variables | None = None,
+        begun: ChatMessage | None = None,
     ) -> Prompt:
         """The prompt of a conversation, once the model is loaded; ``extra`` are further variables of the template.
+
+        ``begun`` is the beginning of the answer, where there is one to go on with.
 
         Raises:
             InputRefusedError: ``template_failed``.
@@ -72,7 +87,27 @@ class ChatTemplate:
             "bos_token": info["bos"],
             "eos_token": info["eos"],
         }
-        return await asyncio.to_thread(self._rendered, turns, context)
+        prompt = await asyncio.to_thread(self._rendered, turns, context)
+        return prompt if begun is None else self._begun(prompt, begun)
+
+    def _begun(self, prompt: Prompt, turn: ChatMessage) -> Prompt:
+        """The prompt with the beginning of the answer behind it; of that, only the marks of thinking are control tokens."""
+        chat = self.format.answers
+        opening, thinking = self.format.opening_of(prompt.text), chat.thinking
+        lead, thought = "", str(turn.get("reasoning_content") or turn.get("reasoning") or "")
+        if thinking is not None and thinking.marks.before:
+            before, after = thinking.marks.before, thinking.marks.after
+            open_here = before in opening and after not in opening
+            if thought or open_here:
+                # Where thinking is a message of its own, the next one begins behind it.
+                follow = chat.assistant.before if after in chat.ends else "\n\n"
+                lead = ("" if open_here else before) + thought + after + follow
+        lead += (mark := chat.content.before.removeprefix(opening))
+        said = str(turn.get("content") or "")
+        spans = self._controls.places(said) if self._controls else []
+        start = len(prompt.text) + len(lead)
+        plain = (*prompt.plain, *((start + begin, start + end) for begin, end in spans))
+        return Prompt(prompt.text + lead + said, plain, begun=opening + mark if mark else "")
 
     def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> Prompt:
         given: Sequence[Mapping[str, object]] = turns
@@ -112,7 +147,7 @@ def check_tools(chat: ServedFormat) -> CallFormat:
 
 def answer_constraint(chat: ServedFormat, form: Form | None, prompt: str) -> Form | None:
     """What holds the answer to a form; thinking stays outside of one in JSON, and so does the mark of contents."""
-    if form is None or form["type"] not in {"json_object", "json_schema"}:
+    if form is None or form["type"] not in JSON_FORMS:
         return form
     return {**form, **_around(chat, prompt)}
 
@@ -218,7 +253,7 @@ class AnswerReader:
     What begins like a call and cannot be read as one stays content, but for one that breaks off after whole ones, and one
     that a limit cut off behind its mark. Where there may be no ``several`` calls, the first counts: models whose calls have
     no mark cannot be limited to one. Without ``tools`` nothing is a call. ``required`` says that the answer has to call a
-    tool.
+    tool. ``begun`` is the mark behind which the answer began already, as :class:`Prompt` has it.
     """
 
     def __init__(
@@ -229,10 +264,14 @@ class AnswerReader:
         tools: Sequence[ToolRecord],
         several: bool = True,
         required: bool = False,
+        begun: str | None = None,
     ) -> None:
         answers = chat.answers if tools else replace(chat.answers, calls=None)
-        opening = chat.opening_of(prompt)
+        opening = chat.opening_of(prompt) if begun is None else begun
         self._new = functools.partial(chat_format.AnswerReader, answers, tools, opening=opening)
+        self._again = functools.partial(
+            AnswerReader, chat, prompt=prompt, tools=tools, several=several, required=required, begun=begun
+        )
         self._reader = self._new()
         self.thinks = answers.thinking is not None
         """Whether answers may have thinking."""
@@ -257,6 +296,12 @@ class AnswerReader:
         edges = [0, *(edge for span in spans for edge in span), len(written)]
         rest = "".join(written[edges[n] : edges[n + 1]] for n in range(0, len(edges), 2))
         return Apart(rest.lstrip(), "".join(event.text for event in events if event.kind == "thinking"), spans)
+
+    def whole(self, written: str) -> Delta:
+        """An answer that the model itself ended, read from its beginning; what was fed so far does not count."""
+        reader = self._again()
+        read = reader.feed(written)
+        return Delta(read.pieces + reader.finish().pieces)
 
     def feed(self, text: str) -> Delta:
         """Take text in; returns what is certain now."""

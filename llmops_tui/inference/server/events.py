@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference import wire
-from llmops_tui.inference.engine_wire import Generated, ScoredEvent, TokenRecord
+from llmops_tui.inference.engine_wire import Generated, ScoredEvent, TextEvent
 from llmops_tui.inference.server import answers
 from llmops_tui.inference.server.conversation import Delta
-from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.generation import Choice, warnings_of
+from llmops_tui.inference.server.telling import Telling
 
 _END = b"data: [DONE]\n\n"
 
 
-class Teller:
+class Teller(Telling):
     """Tells the choices of one request in OpenAI's form; ``kind`` is ``chat`` or ``text``.
 
     ``usage`` says whether a stream ends with the token counts.
@@ -36,22 +37,6 @@ class Teller:
         frame = answers.envelope(kind, request_id, model, [], chunk=True)
         self._before = json.dumps(frame)[:-3]
 
-    def stream(self, choice: Choice, messages: Messages) -> bytes:
-        """The events of some of the engine's messages; may be none."""
-        out: list[str] = []
-        for message in messages:
-            if message["event"] == "scored" and "score_from" in choice.call:
-                self._echo(choice, message, out)
-            elif message["event"] == "text":
-                self._text(choice, message["text"], message.get("tokens"), out)
-            elif message["event"] == "done":
-                self._end(choice, cast("Generated", message["result"]), out)
-        return "".join(out).encode()
-
-    def opened(self, _messages: Messages) -> bytes:
-        """Nothing: the first event is one like the others."""
-        return b""
-
     def closed(self, choices: list[Choice]) -> bytes:
         """The token counts, where they are wanted, and the end."""
         if not self._usage:
@@ -69,7 +54,8 @@ class Teller:
         """The answer to a request that does not stream."""
         told = [self._chat_choice(c) if self._kind == "chat" else self._text_choice(c) for c in choices]
         answer = answers.envelope(self._kind, self._id, self._model, told, chunk=False)
-        return {**answer, "usage": self._counted(choices), "timings": choices[0].result}
+        warned: wire.Completion = {"warnings": found} if (found := warnings_of(choices)) else {}
+        return {**answer, "usage": self._counted(choices), "timings": choices[0].result, **warned}
 
     def _counted(self, choices: list[Choice]) -> wire.Usage:
         usage = answers.usage([choice.result for choice in choices], self._choices_a_prompt)
@@ -77,20 +63,23 @@ class Teller:
             usage["completion_tokens_details"] = {"reasoning_tokens": sum(c.reasoning_tokens for c in choices)}
         return usage
 
-    def _event(self, choice: Choice, body: wire.Choice, finish: str | None = None, **more: Any) -> str:
+    def _event(self, choice: Choice, body: wire.Choice, finish: str | None = None, **more: Any) -> bytes:
         parts = {"index": choice.index, **body, "finish_reason": finish}
         tail = f", {json.dumps(more)[1:-1]}" if more else ""
-        return f"data: {self._before}[{json.dumps(parts)}]{tail}}}\n\n"
+        return f"data: {self._before}[{json.dumps(parts)}]{tail}}}\n\n".encode()
 
-    def _echo(self, choice: Choice, message: ScoredEvent, out: list[str]) -> None:
+    def _scored(self, choice: Choice, message: ScoredEvent) -> list[bytes]:
+        if "score_from" not in choice.call:
+            return []
         tokens = message["tokens"]
         text = choice.echoing.decode(b"".join(bytes(t[1]) for t in tokens), final=message["last"])
         logprobs = answers.text_logprobs(tokens, len(choice.echo))
         choice.echo += text
         self._begun.add(choice.index)
-        out.append(self._event(choice, {"text": text, "logprobs": logprobs}))
+        return [self._event(choice, {"text": text, "logprobs": logprobs})]
 
-    def _text(self, choice: Choice, text: str, tokens: list[TokenRecord] | None, out: list[str]) -> None:
+    def _text(self, choice: Choice, message: TextEvent) -> list[bytes]:
+        text, tokens = message["text"], message.get("tokens")
         first = choice.index not in self._begun
         self._begun.add(choice.index)
         if self._kind == "text":
@@ -98,16 +87,16 @@ class Teller:
             offset = len(choice.echo) + choice.told
             choice.told += len(text)
             logprobs = answers.text_logprobs(tokens, offset) if tokens else None
-            out.append(self._event(choice, {"text": told, "logprobs": logprobs}))
-            return
+            return [self._event(choice, {"text": told, "logprobs": logprobs})]
         assert choice.reader is not None
         delta = choice.reader.feed(text)
         body = self._delta(choice, delta, first=first)
-        if body or tokens:
-            piece: wire.Choice = {"delta": body}
-            if tokens:
-                piece["logprobs"] = answers.chat_logprobs(tokens)
-            out.append(self._event(choice, piece))
+        if not (body or tokens):
+            return []
+        piece: wire.Choice = {"delta": body}
+        if tokens:
+            piece["logprobs"] = answers.chat_logprobs(tokens)
+        return [self._event(choice, piece)]
 
     def _delta(self, choice: Choice, delta: Delta, *, first: bool) -> wire.ChatMessage:
         body: wire.ChatMessage = {"role": "assistant", "content": ""} if first else {}
@@ -120,16 +109,17 @@ class Teller:
             choice.calls += delta.tool_calls
         return body
 
-    def _end(self, choice: Choice, result: Generated, out: list[str]) -> None:
+    def _end(self, choice: Choice, result: Generated) -> list[bytes]:
         if self._kind == "text":
             rest = choice.echo if choice.index not in self._begun else ""
-            out.append(self._event(choice, {"text": rest, "logprobs": None}, reason_of(choice, result), timings=result))
-            return
+            said: wire.Choice = {"text": rest, "logprobs": None}
+            return [self._event(choice, said, reason_of(choice, result), timings=result, **_warned(choice))]
         assert choice.reader is not None
         body = self._delta(choice, choice.reader.finish(cut=was_cut(result)), first=choice.index not in self._begun)
-        if body:
-            out.append(self._event(choice, {"delta": body}))
-        out.append(self._event(choice, {"delta": {}}, reason_of(choice, result), timings=result))
+        out = [self._event(choice, {"delta": body})] if body else []
+        # What the delta has of calls is part of the reason.
+        end = self._event(choice, {"delta": {}}, reason_of(choice, result), timings=result, **_warned(choice))
+        return [*out, end]
 
     def _chat_choice(self, choice: Choice) -> wire.Choice:
         answer = choice.answer
@@ -156,6 +146,10 @@ class Teller:
             "logprobs": logprobs,
             "finish_reason": reason_of(choice, choice.result),
         }
+
+
+def _warned(choice: Choice) -> wire.Completion:
+    return {"warnings": choice.warnings} if choice.warnings else {}
 
 
 def _unnumbered(call: wire.ToolCall) -> wire.ToolCall:

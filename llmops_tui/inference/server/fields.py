@@ -166,13 +166,7 @@ COMPLETION = Rules(
     unoffered=PROVIDERS,
 )
 EMBEDDING = Rules(idle=CALLER)
-TOKENIZE = Rules(
-    idle=_TOLD_ANYWAY,
-    unoffered={
-        "add_generation_prompt": Unoffered("A conversation is always rendered for the answer to follow.", (True,)),
-        "continue_final_message": Unoffered("A conversation is always rendered for the answer to follow.", (False,)),
-    },
-)
+TOKENIZE = Rules(idle=_TOLD_ANYWAY)
 # What a message may bring along from an answer of an earlier request, or of another provider.
 MESSAGE = Rules(
     idle={

@@ -13,10 +13,11 @@ from typing import cast
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import Call, Event, Generated, TokenRecord
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
+from llmops_tui.inference.server.answer_forms import AnswerForm
 from llmops_tui.inference.server.conversation import AnswerReader, Delta
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
-from llmops_tui.inference.wire import ToolCall
+from llmops_tui.inference.wire import ToolCall, Warned
 from llmops_tui.inference.worker_client import EngineProcess
 
 _EMBEDDING = 32
@@ -44,11 +45,28 @@ class Choice:
     calls: list[ToolCall] = field(default_factory=list)
     # The whole answer, read, where it was not told while it came.
     answer: Delta = field(default_factory=Delta)
+    # What it is held to, what is told of that and of the request before the answer, and what of it the answer does not keep.
+    form: AnswerForm = field(default_factory=AnswerForm)
+    warned: list[Warned] = field(default_factory=list)
+    problems: list[Warned] = field(default_factory=list)
     # Tokens of the answer that are reasoning; counted when it is done.
     reasoning_tokens: int = 0
     ticket: Ticket | None = None
     # Whether what became of it is in the event log.
     kept: bool = False
+
+    @property
+    def warnings(self) -> list[Warned]:
+        """All that is told beside the answer, once it is done."""
+        return self.warned + self.problems
+
+
+def warnings_of(choices: Sequence[Choice]) -> list[Warned]:
+    """What is told beside several answers of one request."""
+    if len(choices) == 1:
+        return choices[0].warnings
+    own: list[Warned] = [{**one, "choice": choice.index} for choice in choices for one in choice.problems]
+    return choices[0].warned + own
 
 
 class Generator:

@@ -32,6 +32,12 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OPEN_PATHS = {"/health", "/ping", "/openapi.json", "/docs"}
 # Anthropic's clients say so of requests with fields that are new; which are taken does not depend on it.
 _PARAMETERS = {path: {b"", b"beta=true"} for path in ("/v1/messages", "/v1/messages/count_tokens")}
+# Lists whose addresses may say which part is wanted; who answers refuses what it does not know.
+_LISTS = {"/v1/files", "/v1/batches"}
+# Where a file is sent: as a form, and more of it than of any other body.
+_UPLOADS = {"/v1/files"}
+MAX_UPLOAD = 101_000_000
+UPLOAD_SECONDS = 600.0
 
 
 class RefusedError(Exception):
@@ -52,8 +58,9 @@ class Guard:
     - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back. One that was
       allowed gets what its browser asks for, and reads every answer; see :mod:`.origins`.
     - Keys are compared in constant time, by their hashes, all of them every time.
-    - Bodies are bounded, must be JSON, and must come within :data:`BODY_SECONDS`.
-    - Parameters in the address are refused: none has a meaning here, and only ``beta=true`` is known to have none.
+    - Bodies are bounded, must be JSON, and must come within :data:`BODY_SECONDS`; files are sent as forms.
+    - Parameters in the address are refused but for lists: none has a meaning here, and only ``beta=true`` is known to have
+      none.
     """
 
     def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
@@ -78,7 +85,7 @@ class Guard:
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
-        bounded = _Bounded(receive)
+        bounded = _Bounded(receive, *_bounds(scope))
         send = readable(_paced(send), scope, self._origins.of(headers.get(b"origin", [])))
         if _body_comes(scope):
             send = _heard_out(scope, send, bounded)
@@ -113,7 +120,8 @@ class Guard:
         scope["trusted"] = caller is not None or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:
             raise RefusedError(401, "invalid_api_key", "the API key is missing or wrong", "authentication_error")
-        if scope.get("query_string", b"") not in _PARAMETERS.get(scope["path"], {b""}):
+        asks = scope["method"] == "GET" and scope["path"] in _LISTS
+        if not asks and scope.get("query_string", b"") not in _PARAMETERS.get(scope["path"], {b""}):
             raise RefusedError(
                 400,
                 "unknown_parameter",
@@ -123,10 +131,14 @@ class Guard:
         if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             return False
         lengths = headers.get(b"content-length", [])
-        if lengths and (not lengths[0].isdigit() or int(lengths[0]) > MAX_BODY):
-            raise RefusedError(413, "body_too_large", f"the body is larger than {MAX_BODY:,} bytes")
+        largest, _ = _bounds(scope)
+        if lengths and (not lengths[0].isdigit() or int(lengths[0]) > largest):
+            raise RefusedError(413, "body_too_large", f"the body is larger than {largest:,} bytes")
         kinds = [k.decode("latin-1").partition(";")[0].strip().lower() for k in headers.get(b"content-type", [])]
-        if scope["method"] == "POST" and kinds != ["application/json"]:
+        if scope["method"] == "POST" and scope["path"] in _UPLOADS:
+            if kinds != ["multipart/form-data"]:
+                raise RefusedError(415, "not_a_form", "the body must be a form with a file: multipart/form-data")
+        elif scope["method"] == "POST" and kinds != ["application/json"]:
             raise RefusedError(415, "not_json", "the body must be JSON and say so: Content-Type: application/json")
         return True
 
@@ -186,11 +198,12 @@ def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller 
 class _Bounded:
     """A ``receive`` that refuses a body which is too large or comes too slowly."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, largest: int, seconds: float) -> None:
         self._receive = receive
+        self._largest, self._seconds = largest, seconds
         self._size = 0
         self._done = False
-        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+        self._deadline = asyncio.get_running_loop().time() + seconds
 
     async def __call__(self) -> Message:
         if self._done:
@@ -201,10 +214,10 @@ class _Bounded:
         except TimeoutError as error:
             # It was waited for long enough.
             self._done = True
-            raise RefusedError(408, "body_too_slow", f"the body did not come within {BODY_SECONDS:g} s") from error
+            raise RefusedError(408, "body_too_slow", f"the body did not come within {self._seconds:g} s") from error
         self._size += len(message.get("body", b""))
-        if self._size > MAX_BODY:
-            raise RefusedError(413, "body_too_large", f"the body is larger than {MAX_BODY:,} bytes")
+        if self._size > self._largest:
+            raise RefusedError(413, "body_too_large", f"the body is larger than {self._largest:,} bytes")
         self._done = not message.get("more_body", False)
         return message
 
@@ -217,6 +230,13 @@ class _Bounded:
                     message = await self._receive()
                     size += len(message.get("body", b""))
                     self._done = not message.get("more_body", False)
+
+
+def _bounds(scope: Scope) -> tuple[int, float]:
+    """How many bytes a body may have, and in how many seconds it has to come."""
+    if scope["method"] == "POST" and scope["path"] in _UPLOADS:
+        return MAX_UPLOAD, UPLOAD_SECONDS
+    return MAX_BODY, BODY_SECONDS
 
 
 def _over_tcp(scope: Scope) -> bool:

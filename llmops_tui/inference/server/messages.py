@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -74,6 +75,26 @@ class Message(Checked):
         said = self.content if self.content is not None else self.refusal or ""
         told = self.model_dump(exclude_none=True, exclude={"refusal"}) | {"content": said}
         return cast("ChatMessage", told)
+
+
+def goes_on(messages: Sequence[Message], wanted: bool | None, prompted: bool | None) -> bool:
+    """Whether the answer goes on with the last message: a text of the assistant's, unless its request says otherwise.
+
+    ``wanted`` and ``prompted`` are ``continue_final_message`` and its opposite, ``add_generation_prompt``; for a validator.
+    """
+    last = messages[-1]
+    can = last.role == "assistant" and last.content is not None and not last.tool_calls
+    if wanted and not can:
+        refuse("continue_final_message", "the last message is no text of the assistant's", "Leave it out.")
+    found = can if wanted is None else wanted
+    if wanted is None and can and prompted:
+        found = False
+    if prompted is not None and prompted == found:
+        hint = (
+            "Leave it out: an answer goes on with a text of the assistant's at the end, and is a new turn after others."
+        )
+        refuse("add_generation_prompt", "says something else than the end of the conversation", hint)
+    return found
 
 
 def joined_text(parts: list[Any]) -> str:

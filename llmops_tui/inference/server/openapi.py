@@ -13,6 +13,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
+from llmops_tui.inference.server.apis.batch_request import BatchRequest
 from llmops_tui.inference.server.apis.infill import InfillRequest
 from llmops_tui.inference.server.apis.ollama_request import (
     OllamaChat,
@@ -47,6 +48,12 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/api/tags": ("get", "The model and its adapters, in the form of Ollama's API", None),
     "/api/ps": ("get", "The loaded model, in the same form", None),
     "/api/version": ("get", "Which version of Ollama's API is spoken", None),
+    "/v1/files": ("post", "Send a file of requests, as a form (multipart/form-data); GET lists those of the key", None),
+    "/v1/files/{id}": ("get", "What is known of a file; DELETE removes it", None),
+    "/v1/files/{id}/content": ("get", "A file as it is", None),
+    "/v1/batches": ("post", "Have a file of requests answered; GET lists the batches of the key", BatchRequest),
+    "/v1/batches/{id}": ("get", "Where a batch stands", None),
+    "/v1/batches/{id}/cancel": ("post", "Stop a batch; what is answered stays", None),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
     "/tokenize": ("post", "Count and show the tokens of a text or of a rendered conversation", schemas.TokenizeRequest),

@@ -13,7 +13,7 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
 from llmops_tui.inference.server.inputs import Texts, TokenIds
-from llmops_tui.inference.server.messages import NAMED, Message, Tool, ToolChoice
+from llmops_tui.inference.server.messages import NAMED, Message, Tool, ToolChoice, goes_on
 from llmops_tui.workspace.events import FeedbackRecord
 
 MAX_CHOICES = 64
@@ -169,6 +169,24 @@ class ChatRequest(_GenerationRequest):
     parallel_tool_calls: bool = True
     reasoning_effort: Effort | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+
+    @model_validator(mode="after")
+    def _goes_on_with_what_may_be(self) -> ChatRequest:
+        if not self.goes_on:
+            return self
+        hint = "Set continue_final_message to false for a new turn, or end with a message of the user's."
+        if self.response_format is not None and self.response_format.type != "text":
+            refuse("response_format", "what the assistant's last message begins is not held to a form", hint)
+        if self.demanded is not None:
+            refuse("tool_choice", "an answer that goes on with the assistant's last message is not made to call", hint)
+        return self
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the answer goes on with the last message, which is the assistant's."""
+        return goes_on(self.messages, self.continue_final_message, self.add_generation_prompt)
 
     @model_validator(mode="after")
     def _fits(self) -> ChatRequest:
@@ -287,6 +305,13 @@ class TokenizeRequest(Checked):
     add_special: bool | None = None
     add_special_tokens: bool | None = None
     parse_special: bool = True
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """As of a chat completion."""
+        return goes_on(self.messages or (), self.continue_final_message, self.add_generation_prompt)
 
     @model_validator(mode="after")
     def _one_of_each(self) -> TokenizeRequest:
@@ -296,6 +321,11 @@ class TokenizeRequest(Checked):
             refuse(given[-1] if given else "content", told, "Give one of content, prompt and messages.")
         if self.add_special_tokens not in {None, self.add_special} and self.add_special is not None:
             refuse("add_special_tokens", "says something else than add_special", "Leave one out.")
+        if self.messages is not None:
+            goes_on(self.messages, self.continue_final_message, self.add_generation_prompt)
+        elif self.continue_final_message is not None or self.add_generation_prompt is not None:
+            named = "add_generation_prompt" if self.continue_final_message is None else "continue_final_message"
+            refuse(named, "a text has no messages", "Leave it out.")
         return self
 
     @property

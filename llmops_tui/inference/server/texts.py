@@ -70,7 +70,9 @@ class Texts:
         if body.messages is not None:
             # As an answer to the conversation would be asked for.
             chat = self._adapters.chat(adapter) or self._chat
-            prompt = await chat.render(turns_of(chat.format, body.messages), None, {})
+            turns = turns_of(chat.format, body.messages)
+            begun = turns.pop() if body.goes_on else None
+            prompt = await chat.render(turns, None, {}, begun)
             call, text = {**prompt.source(), "op": "tokenize"}, prompt.text
         call |= {"add_special": body.special, "parse_special": body.parse_special}
         longest = (await self._engine.facts())["n_ctx"]

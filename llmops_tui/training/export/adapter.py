@@ -13,7 +13,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.models.safetensors import read_tensors
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training.export.families import Delta, Family, deltas
+from llmops_tui.training.export.families import Delta, Family, deltas, refuse_tied
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.export.tensors import read
 from llmops_tui.training.records import RunResult
@@ -55,8 +55,19 @@ def write_adapter_gguf(
     It carries the chat ``template`` that it was trained with, where that is not the base's.
 
     llama.cpp scales each module by ``adapter.lora.alpha / rank``. One alpha is written, so a module that is scaled
-    otherwise has the difference in its B. Values stay 32 bits wide: nothing is lost of what was trained.
+    otherwise has the difference in its B. Values stay 32 bits wide: nothing is lost of what was trained. Of an embedding
+    llama.cpp looks rows up: A is words × rank there, and B width × rank.
+
+    Raises:
+        InputRefusedError: ``dora``: the format has no place for lengths of rows; or ``tied``.
     """
+    refuse_tied(family.name, family.config, changes)
+    if any(change.magnitude is not None for change in changes):
+        raise InputRefusedError(
+            "dora",
+            "an adapter trained with DoRA scales whole rows, which cannot be expressed as a plain LoRA",
+            "Merge it instead: llmops train export RUN --merge.",
+        )
     alpha = changes[0].scale * changes[0].rank
     writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[family.architecture])
     writer.add_type(gguf.GGUFType.ADAPTER)
@@ -67,10 +78,12 @@ def write_adapter_gguf(
     if template is not None:
         writer.add_chat_template(template)
     for change in changes:
-        b = family.rows(change.module + ".weight", change.b)
+        a, b = change.a, family.rows(change.module + ".weight", change.b)
+        if change.embedding:
+            a, b = b, np.transpose(a)
         factor = change.scale * change.rank / alpha
         place = family.tensor_name(change.module + ".weight")
-        writer.add_tensor(f"{place}.lora_a", np.ascontiguousarray(change.a, np.float32))
+        writer.add_tensor(f"{place}.lora_a", np.ascontiguousarray(a, np.float32))
         writer.add_tensor(
             f"{place}.lora_b", np.ascontiguousarray(b if factor == 1 else b * np.float32(factor), np.float32)
         )

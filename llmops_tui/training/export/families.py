@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,18 @@ FAMILIES: dict[str, Layout] = {
     "phi": Layout(gguf.MODEL_ARCH.PHI2),
     "phi3": Layout(gguf.MODEL_ARCH.PHI3),
 }
+EMBEDDINGS, OUTPUT = "embed_tokens", "lm_head"
 _NORM = re.compile(r"norm\.weight$")
-_ADAPTER = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[A-Za-z0-9_]+)?\.weight$")
+_PARTS = {
+    "lora_A": "A",
+    "lora_B": "B",
+    "lora_embedding_A": "eA",
+    "lora_embedding_B": "eB",
+    "lora_magnitude_vector": "m",
+}
+_ADAPTER = re.compile(
+    rf"^(?:base_model\.model\.)?(?P<module>.+)\.(?P<part>{'|'.join(_PARTS)})(?:\.(?!weight$)[A-Za-z0-9_]+)?(?:\.weight)?$"
+)
 
 
 @dataclass(frozen=True)
@@ -116,8 +127,30 @@ class Family:
 
     def left_out(self, name: str) -> bool:
         """Whether a tensor has no place: an output layer that is the embedding again, and buffers."""
-        tied = name == "lm_head.weight" and bool(self.config.get("tie_word_embeddings", self.layout.norm_plus_one))
-        return tied or name.endswith(("rotary_emb.inv_freq", "attn.bias", "masked_bias"))
+        again = name == "lm_head.weight" and tied(self.name, self.config)
+        return again or name.endswith(("rotary_emb.inv_freq", "attn.bias", "masked_bias"))
+
+
+def tied(family: str, config: JsonObject) -> bool:
+    """Whether a model's output layer is its embedding again."""
+    layout = FAMILIES.get(family)
+    return bool(config.get("tie_word_embeddings", layout is not None and layout.norm_plus_one))
+
+
+def refuse_tied(family: str, config: JsonObject, changes: Iterable[Delta]) -> None:
+    """Refuse an adapter of one side of a matrix that is both the embedding and the output layer.
+
+    Raises:
+        InputRefusedError: ``tied``.
+    """
+    ends = [c.module for c in changes if c.module.rpartition(".")[2] in {EMBEDDINGS, OUTPUT}]
+    if ends and tied(family, config):
+        raise InputRefusedError(
+            "tied",
+            f"the adapter changes {', '.join(ends)}, which is one matrix for input and output in this base: it can be "
+            "written neither beside the base nor into it",
+            "Train without it in lora.targets; all-linear leaves it out.",
+        )
 
 
 def interleave(value: Array, heads: int) -> Array:
@@ -130,12 +163,18 @@ def interleave(value: Array, heads: int) -> Array:
 
 @dataclass(frozen=True)
 class Delta:
-    """What an adapter adds to one module: ``scale × B @ A``, with A of shape (rank, inputs) and B of (outputs, rank)."""
+    """What an adapter adds to one module: ``scale × B @ A``, with A of shape (rank, inputs) and B of (outputs, rank).
+
+    Of an embedding the inputs are the width, and the outputs the words, as in its weight. ``magnitude``, of shape
+    (outputs,), are the lengths that DoRA gives the rows of the sum; none of a plain LoRA.
+    """
 
     module: str
     a: Array
     b: Array
     scale: float
+    magnitude: Array | None = None
+    embedding: bool = False
 
     @property
     def rank(self) -> int:
@@ -146,6 +185,16 @@ class Delta:
         """The change of the module's weight, shape (outputs, inputs), in 32-bit floats."""
         return np.float32(self.scale) * (self.b.astype(np.float32) @ self.a.astype(np.float32))
 
+    def merged(self, value: Array, rows: Callable[[Array], Array] = lambda array: array) -> Array:
+        """The weight with the change in it; ``rows`` is the order in which the weight has its rows."""
+        total: Array = value + rows(self.matrix())
+        if self.magnitude is None:
+            return total
+        # Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024: the direction of the sum, a learned length.
+        lengths = np.linalg.norm(total, axis=1, keepdims=True)
+        scaled: Array = total * (rows(self.magnitude.astype(np.float32)[:, None]) / lengths)
+        return scaled
+
 
 def deltas(config: JsonObject, tensors: dict[str, Array]) -> list[Delta]:
     """The changes an adapter makes, from PEFT's configuration and tensors.
@@ -153,28 +202,26 @@ def deltas(config: JsonObject, tensors: dict[str, Array]) -> list[Delta]:
     The scale is alpha/rank, or alpha/√rank with rsLoRA (Kalajdzievski 2023); patterns by module are followed.
 
     Raises:
-        InputRefusedError: ``dora``, ``unknown_adapter``.
+        InputRefusedError: ``unknown_adapter``.
     """
-    if config.get("use_dora") or any("magnitude" in name for name in tensors):
-        raise InputRefusedError(
-            "dora",
-            "an adapter trained with DoRA scales whole rows, which cannot be expressed as a plain LoRA",
-            "Merge it instead: llmops train export RUN --merge.",
-        )
     sides: dict[str, dict[str, Array]] = {}
     for name, value in tensors.items():
         match = _ADAPTER.match(name)
         if match is None:
             raise InputRefusedError("unknown_adapter", f"the adapter has a tensor that is not part of a LoRA: {name}")
-        sides.setdefault(match["module"], {})[match["side"]] = value
+        sides.setdefault(match["module"], {})[_PARTS[match["part"]]] = value
     found = []
     for module, pair in sides.items():
-        if set(pair) != {"A", "B"}:
-            raise InputRefusedError("unknown_adapter", f"the adapter has only one of the two matrices for {module}")
-        rank = pair["A"].shape[0]
+        magnitude = pair.pop("m", None)
+        embedding = set(pair) == {"eA", "eB"}
+        # Of an embedding PEFT has them the other way around: (rank, words) and (width, rank).
+        two = {"A": pair["eB"].T, "B": pair["eA"].T} if embedding else pair
+        if set(two) != {"A", "B"} or (bool(config.get("use_dora")) and magnitude is None):
+            raise InputRefusedError("unknown_adapter", f"the adapter has not all of its matrices for {module}")
+        rank = two["A"].shape[0]
         alpha = _pattern(config.get("alpha_pattern"), module, float(config.get("lora_alpha") or rank))
         scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
-        found.append(Delta(module, pair["A"], pair["B"], scale))
+        found.append(Delta(module, two["A"], two["B"], scale, magnitude, embedding))
     return found
 
 

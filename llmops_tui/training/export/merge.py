@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import gguf
@@ -17,7 +18,7 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training.export import tensors
-from llmops_tui.training.export.families import Delta, Family
+from llmops_tui.training.export.families import Delta, Family, refuse_tied
 from llmops_tui.training.export.tensors import Array
 
 Progress = Callable[[float, str], None]
@@ -49,8 +50,9 @@ def merge_gguf(
     template that was trained with, where that is not the base's.
 
     Raises:
-        InputRefusedError: the adapter belongs to another model.
+        InputRefusedError: the adapter belongs to another model, or changes one side of a matrix that is both.
     """
+    refuse_tied(family.name, family.config, changes)
     reader = gguf.GGUFReader(base)
     by_place = {family.tensor_name(change.module + ".weight"): change for change in changes}
     places = {tensor.name for tensor in reader.tensors}
@@ -81,12 +83,12 @@ def merge_gguf(
                 value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
             change = by_place.get(tensor.name) or by_place.get(tensor.name.removesuffix(".weight"))
             if change is not None:
-                delta = family.rows(change.module + ".weight", change.matrix())
-                if delta.shape != value.shape:
+                shape = (change.b.shape[0], change.a.shape[1])
+                if shape != value.shape:
                     raise InputRefusedError(
-                        "other_base", f"{tensor.name} is {value.shape} in {base.name} and {delta.shape} in the adapter"
+                        "other_base", f"{tensor.name} is {value.shape} in {base.name} and {shape} in the adapter"
                     )
-                value = value + delta
+                value = change.merged(value, partial(family.rows, change.module + ".weight"))
             yield sixteen_bits(tensor.name, value)
 
     write(writer, [(t.name, tuple(int(n) for n in reversed(t.shape))) for t in reader.tensors], values())
@@ -157,6 +159,7 @@ def merge_safetensors(
     ``chat`` is the template that was trained with, where that is not the base's.
     """
     folder = read_folder(base)
+    refuse_tied(folder.family, folder.config, changes)
     by_name = {change.module + ".weight": change for change in changes}
     missing = set(by_name) - set(folder.tensors)
     if missing:
@@ -171,7 +174,7 @@ def merge_safetensors(
             progress(number / len(names), f"tensor {number + 1} of {len(names)}")
             value = tensors.read(folder.tensors[name].file, name)
             change = by_name.get(name)
-            yield name, value if change is None else value + change.matrix()
+            yield name, value if change is None else change.merged(value)
 
     tensors.write_bf16(target / "model.safetensors", [(n, folder.tensors[n].shape) for n in names], values())
     for file in folder.files:

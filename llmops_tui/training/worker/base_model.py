@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.worker.attention import attention_of
 
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -87,9 +88,9 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     """The base model on its device, its weights frozen as they are.
 
     Raises:
-        LlmopsError: ``model_load_failed``.
+        LlmopsError: ``model_load_failed``, and what :func:`attention_of` raises.
     """
-    check_folder(path)
+    attention = attention_of(recipe, check_folder(path).family)
     compute = compute_type(recipe)
     quantization = None
     if recipe.quantization.type != "none":
@@ -111,7 +112,7 @@ def load_base(recipe: Recipe, path: Path) -> Any:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            attn_implementation="sdpa",
+            attn_implementation=attention,
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, torch.cuda.OutOfMemoryError):

@@ -88,6 +88,12 @@ class RunCallback(TrainerCallback):
         if time.monotonic() - self._reported > _REPORT_SECONDS or state.global_step >= state.max_steps:
             self._reported = time.monotonic()
             self._context.report(state.global_step / max(1, state.max_steps), self._message(state))
+        if state.global_step >= state.max_steps and args.eval_strategy != "no":
+            # What the run ends with is measured, wherever the last evaluation was.
+            control.should_evaluate = True
+        if control.should_evaluate and self._recipe.evaluation.patience:
+            # The best can only be returned where it was kept.
+            control.should_save = True
         self._asked = wishes.asked(self._context.folder) or self._asked
         if self._asked == wishes.PAUSE or wishes.take_save_now(self._context.folder):
             control.should_save = True

@@ -16,7 +16,8 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
 from llmops_tui.models.registry import Model, with_adapter
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training.examples import Example, build
+from llmops_tui.training.example import Example
+from llmops_tui.training.examples import some_held_out
 from llmops_tui.training.export.adapter import read_adapter
 from llmops_tui.training.export.conversion import convert
 from llmops_tui.training.export.families import Family
@@ -26,7 +27,7 @@ from llmops_tui.training.export.proof_store import keep_proof
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.export.validation import check_export
 from llmops_tui.training.parity import compare_with_serving, some_rows
-from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import Converted, ExportResult
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.files import sha256_text
@@ -202,10 +203,8 @@ def carried_by(base: Model, run: Run) -> Carried | None:
 
 def cases_of(store: RunStore, run: Run, text: ModelText) -> tuple[list[Case], frozenset[int]]:
     """Conversations of the run's own data to compare on, held out ones first, and the ids that end an answer."""
-    recipe = changed(run.recipe, {"evaluation.samples": 0, "evaluation.max_rows": _CASES})
-    examples = build(recipe, store.datasets, text, limit=2000)
     cases = []
-    for example in [*examples.held_out, *examples.train][:_CASES]:
+    for example in some_held_out(run.recipe, store.datasets, text, _CASES):
         prompt, answer = _prompt_and_answer(example)
         if prompt and answer:
             cases.append(Case(text.tokenizer.text_of(prompt), prompt, answer))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.training import device_queue, preflight, runs
-from llmops_tui.training.examples import build
+from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder
-from llmops_tui.training.preflight_findings import refuse
-from llmops_tui.training.records import RunResult
+from llmops_tui.training.preflight_findings import Finding, refuse
+from llmops_tui.training.preflight_memory import QUEUE
+from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.records import HeldOutRecord, RunResult
 from llmops_tui.training.worker import surroundings
+from llmops_tui.workspace.files import write_atomic
 
 
 def run(context: JobContext, run_name: str) -> RunResult:
@@ -27,6 +31,7 @@ def run(context: JobContext, run_name: str) -> RunResult:
         with device_queue.turn(context, found.recipe, beside=found.beside), _room(context, found):
             context.report(0, "loading the training libraries")
             from llmops_tui.training.export.adapter import finish_adapter
+            from llmops_tui.training.worker.attention import attention_findings
             from llmops_tui.training.worker.callbacks import StoppedAfterSaveError
             from llmops_tui.training.worker.loop import train
 
@@ -40,7 +45,11 @@ def run(context: JobContext, run_name: str) -> RunResult:
                     lambda share: context.report(0, f"tokenizing {share:.0%}"),
                 )
                 context.report(0, "preflight")
-                _preflight(found, preflight.inspect(found.recipe, store, base, examples, text), recorder)
+                _keep_held_out(context, found.recipe, examples)
+                inspected = preflight.inspect(found.recipe, store, base, examples, text)
+                _preflight(
+                    found, [*attention_findings(found.recipe, inspected.shape.family), *inspected.findings], recorder
+                )
             try:
                 outcome = train(found.recipe, base.path, examples, context, recorder)
             except StoppedAfterSaveError as stopped:
@@ -59,14 +68,33 @@ def run(context: JobContext, run_name: str) -> RunResult:
         recorder.close()
 
 
-def _preflight(found: runs.Run, inspected: preflight.Inspection, recorder: Recorder) -> None:
+def _keep_held_out(context: JobContext, recipe: Recipe, examples: Examples) -> None:
+    """Note which rows the run does not learn from."""
+    drawn = examples.report.drawn
+    if drawn is None:
+        return
+    refs = [recipe.evaluation.dataset] if recipe.evaluation.dataset else [source.dataset for source in recipe.data]
+    rows: dict[str, list[int]] = {ref: [] for ref in refs}
+    for place, number in drawn.rows:
+        rows[refs[place]].append(number)
+    note: HeldOutRecord = {
+        "seed": recipe.seed,
+        "rows": {ref: sorted(numbers) for ref, numbers in rows.items()},
+        "missing": drawn.missing,
+        "twins": drawn.twins,
+        "near": drawn.near,
+    }
+    write_atomic(context.folder / "held-out.json", json.dumps(note))
+
+
+def _preflight(found: runs.Run, findings: list[Finding], recorder: Recorder) -> None:
     """Record what is to be known of the run, and stop where something is an error, unless that was insisted on."""
-    for finding in inspected.findings:
+    for finding in findings:
         # The queue is behind us when this is looked at.
-        if finding.level != "info":
+        if finding.level != "info" and finding.code != QUEUE:
             recorder.write("event", 0, level=finding.level, message=finding.message, hint=finding.hint)
     if not found.force:
-        refuse(inspected.findings)
+        refuse(findings)
 
 
 def _facts(outcome: Any) -> RunResult:

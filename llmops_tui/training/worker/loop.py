@@ -30,7 +30,10 @@ _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: steps done, the adapter's folder, the losses, and the recipe as it was run at last."""
+    """What a run came to: steps done, the adapter's folder, the losses, and the recipe as it was run at last.
+
+    ``loss`` is that of the last step; ``eval_loss`` that of the adapter, none where it was not measured.
+    """
 
     steps: int
     adapter: Path
@@ -137,14 +140,13 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     if found is not None:
         callback.remember(_history(found.path))
     trainer.train(resume_from_checkpoint=None if found is None else str(found.path))
-    adapter = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
+    adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    best = checkpoints.best(folder / "checkpoints")
     return Outcome(
         trainer.state.global_step,
         adapter,
         losses[-1] if losses else None,
-        best.eval_loss if best else None,
+        trainers.eval_loss_at(trainer.state.log_history, step),
         recipe,
         memory_bytes(),
     )
@@ -157,15 +159,18 @@ def _history(checkpoint: Path) -> list[LogEntry]:
     return list(state.get("log_history", []))
 
 
-def _keep_adapter(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: Recorder) -> Path:
-    """The adapter as PEFT keeps it; with early stopping that of the best checkpoint."""
+def _keep_adapter(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: Recorder) -> tuple[Path, int]:
+    """The adapter as PEFT keeps it, and the step it is of; with early stopping that of the best checkpoint."""
+    step = int(trainer.state.global_step)
     best = checkpoints.best(folder / "checkpoints") if recipe.evaluation.patience else None
     if best is not None and best.step != trainer.state.global_step:
         set_peft_model_state_dict(trainer.model, load_file(best.path / _ADAPTER_FILES[0]))
+        step = best.step
         recorder.write(
             "event", best.step, level="info", message=f"the adapter is that of step {best.step}, the best", hint=""
         )
     target = folder / "adapter"
-    trainer.model.save_pretrained(target, safe_serialization=True)
+    # The base's embeddings are the base's, also where they have an adapter.
+    trainer.model.save_pretrained(target, safe_serialization=True, save_embedding_layers=False)
     tokenizer.save_pretrained(target)
-    return target
+    return target, step

@@ -28,6 +28,8 @@ _DRY_STEPS = 2
 def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> PlanRecord:
     """Look at a recipe from all sides; returns the plan."""
     surroundings.prepare()
+    from llmops_tui.training.worker.attention import attention_findings
+
     wanted = check(recipe)
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
@@ -38,7 +40,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         context.report(0.6, "comparing with serving")
         inspected = preflight.inspect(wanted, store, base, examples, text)
     findings, room, steps, disk, shape = (
-        inspected.findings,
+        [*attention_findings(wanted, inspected.shape.family), *inspected.findings],
         inspected.room,
         inspected.steps,
         inspected.disk,
@@ -102,7 +104,14 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     order = sorted(range(len(examples.train)), key=lambda i: -examples.report.lengths[i])
     longest = [examples.train[i] for i in (order * -(-count // len(order)))[:count]]
     short = changed(
-        recipe, {"max_steps": _DRY_STEPS, "evaluation.patience": 0, "trackers": [], "checkpoints.every": 1000}
+        recipe,
+        {
+            "epochs": _DRY_STEPS,
+            "max_steps": _DRY_STEPS,
+            "evaluation.patience": 0,
+            "trackers": [],
+            "checkpoints.every": 1000,
+        },
     )
     with (
         device_queue.turn(context, recipe, beside=False),

@@ -19,10 +19,12 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from llmops_tui.training import checkpoints
-from llmops_tui.training.examples import IGNORED, Example, Examples
+from llmops_tui.training.example import IGNORED, Example, length_of
+from llmops_tui.training.examples import Examples
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker.base_model import adapter_config, compute_type
+from llmops_tui.training.worker.batches import GroupedByLength, PackedCollator, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +32,25 @@ if TYPE_CHECKING:
 _PARTS_OF_TEN = 10
 
 
-class _WholeCheckpoints:
-    """Makes a trainer write its checkpoints through :mod:`llmops_tui.training.checkpoints`."""
+class _Ours:
+    """What all trainers have of our own.
+
+    Checkpoints are written through :mod:`llmops_tui.training.checkpoints`; an order of rows is the same after a resume.
+    """
 
     state: Any
+    args: Any
     saving_into: Path | None = None
     keep_checkpoints: int = 2
+    lengths: list[int] | None = None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Rows in the order of their lengths where ``lengths`` has them."""
+        if self.lengths is None:
+            return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        steps = -(-len(self.lengths) // batch)
+        return GroupedByLength(self.lengths, batch, self.args.seed, lambda: self.state.global_step // steps)
 
     def _get_output_dir(self, trial: Any) -> str:
         if self.saving_into is not None:
@@ -48,7 +63,7 @@ class _WholeCheckpoints:
         try:
             self.saving_into = checkpoints.staging(folder)
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
-            checkpoints.commit(folder, step, _last_eval_loss(self.state.log_history, step))
+            checkpoints.commit(folder, step, eval_loss_at(self.state.log_history, step))
         except (OSError, RuntimeError) as error:
             # torch tells a full disk as an error of its own.
             if getattr(error, "errno", None) == errno.ENOSPC or _is_full(folder, error):
@@ -68,24 +83,33 @@ def _is_full(folder: Path, error: Exception) -> bool:
     return said and shutil.disk_usage(folder).free < 1_000_000
 
 
-def _last_eval_loss(history: Sequence[LogEntry], step: int) -> float | None:
+def eval_loss_at(history: Sequence[LogEntry], step: int) -> float | None:
+    """The evaluation loss that was measured after a step, where one was."""
     return next(
         (entry["eval_loss"] for entry in reversed(history) if entry.get("step") == step and "eval_loss" in entry), None
     )
 
 
-class SupervisedTrainer(_WholeCheckpoints, SFTTrainer):
+class SupervisedTrainer(_Ours, SFTTrainer):
     """Supervised fine-tuning and continued pre-training, on tokens and labels of our own."""
 
+    def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        """The loss; of packed rows all tokens are counted, where TRL takes them to be one sequence."""
+        found = super().compute_loss(model, inputs, *arguments, **options)  # type: ignore[no-untyped-call]
+        if model.training and "attention_mask" not in inputs:
+            self._total_train_tokens += tokens_of(inputs["position_ids"]) - inputs["position_ids"].size(1)
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return found
 
-class PairTrainer(_WholeCheckpoints, DPOTrainer):
+
+class PairTrainer(_Ours, DPOTrainer):
     """DPO on tokens of our own."""
 
     def _prepare_dataset(self, dataset: Dataset, *_arguments: Any, **_options: Any) -> Dataset:
         return dataset
 
 
-class ThumbTrainer(_WholeCheckpoints, KTOTrainer):
+class ThumbTrainer(_Ours, KTOTrainer):
     """KTO on tokens of our own."""
 
     def _prepare_dataset(self, dataset: Dataset, *_arguments: Any, **_options: Any) -> Dataset:
@@ -96,7 +120,7 @@ def _odds_ratio_trainer() -> type:
     """ORPO's trainer, which TRL keeps apart as experimental; it is imported when it is asked for."""
     from trl.experimental.orpo import ORPOTrainer
 
-    class OddsRatioTrainer(_WholeCheckpoints, ORPOTrainer):
+    class OddsRatioTrainer(_Ours, ORPOTrainer):
         def tokenize_row(self, feature: Example, model: Any = None) -> dict[str, list[int]]:
             del model
             row = {
@@ -136,6 +160,7 @@ def make(
         texts: Example = {"prompt": "", "chosen": "", "rejected": ""}
         train, held_out = [texts | row for row in train], [texts | row for row in held_out]
     kind, config = _kind(recipe, options)
+    packed = PackedCollator(tokenizer.pad_token_id, flat=recipe.attention == "flash_attention_2")
     trainer = kind(
         model=model,
         args=config,
@@ -144,7 +169,10 @@ def make(
         processing_class=tokenizer,
         peft_config=adapter_config(recipe),
         callbacks=callbacks,
+        **({"data_collator": packed} if recipe.batch.packing else {}),
     )
+    if recipe.batch.group_by_length and recipe.facts.examples != "thumbs":
+        trainer.lengths = [length_of(row) for row in examples.train]
     trainer.keep_checkpoints = recipe.checkpoints.keep
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
@@ -155,12 +183,13 @@ def make(
 
 def _kind(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
     if recipe.facts.packs:
-        return _supervised(recipe, options)
+        return _supervised(options)
     return _PREFERENCES[recipe.method](options | {"max_length": recipe.batch.max_length, "beta": recipe.beta})
 
 
-def _supervised(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
-    return SupervisedTrainer, SFTConfig(**options, max_length=None, packing=recipe.batch.packing)
+def _supervised(options: dict[str, Any]) -> tuple[type, Any]:
+    # Rows were cut and packed where they were made.
+    return SupervisedTrainer, SFTConfig(**options, max_length=None)
 
 
 def _odds_ratio(options: dict[str, Any]) -> tuple[type, Any]:
@@ -190,19 +219,21 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "num_train_epochs": recipe.epochs,
-        "max_steps": recipe.max_steps or -1,
+        # As planned: transformers would take more steps than the epochs have.
+        "max_steps": steps,
         "per_device_train_batch_size": recipe.batch.size,
         "per_device_eval_batch_size": recipe.batch.size,
         "gradient_accumulation_steps": recipe.batch.accumulation,
         "learning_rate": recipe.optimizer.learning_rate,
         "weight_decay": recipe.optimizer.weight_decay,
         "lr_scheduler_type": recipe.optimizer.schedule,
-        "warmup_steps": int(recipe.optimizer.warmup * steps),
+        "warmup_steps": recipe.optimizer.warmup_steps(steps),
         "max_grad_norm": recipe.optimizer.max_grad_norm,
         "optim": optimizer,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "train_sampling_strategy": _order(recipe),
+        # KTO's rows carry the answers of their neighbours, so they come in the order in which they were shuffled before.
+        "train_sampling_strategy": "sequential" if recipe.facts.examples == "thumbs" else "random",
         # Each step is told, with what it really was: a filter would hide a loss that is no number.
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -220,13 +251,6 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
         "dataloader_pin_memory": on_gpu,
         "remove_unused_columns": False,
     }
-
-
-def _order(recipe: Recipe) -> str:
-    """KTO's rows carry the answers of their neighbours, so they come in the order in which they were shuffled before."""
-    if recipe.facts.examples == "thumbs":
-        return "sequential"
-    return "group_by_length" if recipe.batch.group_by_length else "random"
 
 
 def _with_others(rows: list[Example], batch: int) -> list[Example]:

@@ -15,8 +15,8 @@ from agents import (
     function_tool,
     set_tracing_disabled,
 )
-from harness import QUESTION, Place, serve
-from openai import AsyncOpenAI
+from harness import QUESTION, Place, refusal, serve
+from openai import AsyncOpenAI, BadRequestError
 
 set_tracing_disabled(True)
 KINDS: Any = {"responses": OpenAIResponsesModel, "chat": OpenAIChatCompletionsModel}
@@ -28,7 +28,13 @@ class Weather(pydantic.BaseModel):
     rain: bool
 
 
-def _run(place: Place, kind: str, *, streamed: bool = False, **more: Any) -> dict[str, Any]:
+def _thought(result: Any) -> str:
+    """What was thought, as items of the run have it: as text from responses, as a summary from chat completions."""
+    items = [item.raw_item for item in result.new_items if item.type == "reasoning_item"]
+    return "".join(part.text for item in items for part in item.content or item.summary)
+
+
+def _run(place: Place, kind: str, *, streamed: bool = False, leaves: bool = False, **more: Any) -> dict[str, Any]:
     asked: list[str] = []
 
     @function_tool
@@ -37,20 +43,33 @@ def _run(place: Place, kind: str, *, streamed: bool = False, **more: Any) -> dic
         asked.append(city)
         return f"It rains in {city}."
 
+    @function_tool
+    def time(city: str) -> str:
+        """The time in a city."""
+        asked.append(f"time in {city}")
+        return "It is noon."
+
     async def run() -> dict[str, Any]:
         async with AsyncOpenAI(base_url=place.url, api_key=place.key, max_retries=0) as client:
             model = KINDS[kind](model=place.model, openai_client=client)
-            agent = Agent(name="Clerk", instructions="Answer briefly.", model=model, **({"tools": [weather]} | more))
+            agent = Agent(
+                name="Clerk", instructions="Answer briefly.", model=model, **({"tools": [weather, time]} | more)
+            )
             pieces = 0
             if streamed:
                 result: Any = Runner.run_streamed(agent, QUESTION)
                 async for event in result.stream_events():
-                    pieces += event.type == "raw_response_event" and event.data.type == "response.output_text.delta"
+                    if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+                        pieces += 1
+                        if leaves:
+                            result.cancel()
+                            return {"said": event.data.delta}
             else:
                 result = await Runner.run(agent, QUESTION)
             said = result.final_output
             told = said.model_dump() if isinstance(said, pydantic.BaseModel) else said
-            return {"said": told, "asked": asked, "turns": len(result.raw_responses), "pieces": pieces}
+            turns = len(result.raw_responses)
+            return {"said": told, "asked": asked, "turns": turns, "pieces": pieces, "thought": _thought(result)}
 
     return asyncio.run(run())
 
@@ -59,8 +78,25 @@ def _each(**more: Any) -> Any:
     return lambda place: [_run(place, kind, **more) for kind in KINDS]
 
 
+def _error(place: Place) -> Any:
+    told = []
+    for kind in KINDS:
+        try:
+            _run(place, kind, model_settings=ModelSettings(top_p=1.5))
+        except BadRequestError as error:
+            told.append(refusal(error) | {"param": error.param})
+    return told
+
+
 serve(
     {
+        "plain": _each(tools=[]),
+        "thinking": _each(tools=[]),
+        "named": _each(model_settings=ModelSettings(tool_choice="time")),
+        "single": _each(model_settings=ModelSettings(parallel_tool_calls=False)),
+        "cancel_responses": lambda place: _run(place, "responses", streamed=True, leaves=True, tools=[]),
+        "cancel_chat": lambda place: _run(place, "chat", streamed=True, leaves=True, tools=[]),
+        "error": _error,
         "agent": _each(),
         "streamed": _each(streamed=True),
         "required": _each(model_settings=ModelSettings(tool_choice="required", parallel_tool_calls=False)),

@@ -9,41 +9,37 @@ from starlette.responses import JSONResponse, Response
 
 from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
 from llmops_tui.inference.server.apis.anthropic_teller import MessageTeller
-from llmops_tui.inference.server.apis.base import Answer, Asked
+from llmops_tui.inference.server.apis.base import Answer, Asked, FormatOf
 from llmops_tui.inference.server.connection import read_body, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.schemas import ChatRequest
-from llmops_tui.inference.server.served_format import ServedFormat
 
 
 class AnthropicApi:
-    """The endpoints, for a model with a chat template.
+    """The endpoints; ``answer`` answers what is a chat completion, ``count`` counts the tokens of its prompt."""
 
-    ``answer`` answers what is a chat completion, ``count`` counts the tokens of its prompt.
-    """
-
-    def __init__(self, answer: Answer, count: Callable[[ChatRequest], Awaitable[int]], template: ServedFormat) -> None:
+    def __init__(self, answer: Answer, count: Callable[[ChatRequest], Awaitable[int]], format_of: FormatOf) -> None:
         self._answer = answer
         self._count = count
-        self._template = template
+        self._format_of = format_of
 
     async def create(self, request: Request) -> Response:
         """``POST /v1/messages``."""
         body = await read_body(request, MessagesRequest)
-        chat = body.as_chat(self._template)
+        chat = body.as_chat(await self._format_of(body.model))
         shows = body.thinking is None or body.thinking.display != "omitted"
 
         def teller(choices: list[Choice], model: str) -> MessageTeller:
             name = choices[0].record.id.replace("run_", "msg_")
-            return MessageTeller(name, model, chat.warnings, shows_thinking=shows)
+            return MessageTeller(name, model, choices[0].warned, shows_thinking=shows)
 
-        return await self._answer(request, Asked(chat.request, body.stream, teller, chat.called))
+        return await self._answer(request, Asked(chat.request, body.stream, teller, chat.called, chat.warnings))
 
     async def count_tokens(self, request: Request) -> Response:
         """``POST /v1/messages/count_tokens``."""
         body = await read_body(request, CountRequest)
-        chat = body.as_chat(self._template)
+        chat = body.as_chat(await self._format_of(body.model))
         try:
             found = await while_connected(request, self._count(chat.request))
         except FieldRefusedError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import Field, model_validator
@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.apis.anthropic_blocks import (
     CACHE_CONTROL,
+    CallBlock,
     HiddenThoughtBlock,
     MessageIn,
     SystemText,
@@ -26,6 +27,7 @@ from llmops_tui.inference.server.schemas import ChatRequest
 from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.template_features import thinking_switched
 from llmops_tui.inference.template_renderer import Variables
+from llmops_tui.inference.wire import Warned
 
 _NOT_HERE = "Nothing is run or searched here: give it as a tool with an input_schema, or leave it out."
 _RULES = Rules(
@@ -67,13 +69,6 @@ _NAMES = Names(
     tool={".parameters": ".input_schema"},
     turns="messages",
 )
-
-
-class Warned(TypedDict):
-    """What could not be done as asked, told beside the answer; ``param`` is the field that asked for it."""
-
-    param: str
-    message: str
 
 
 class _Thinking(Checked):
@@ -187,11 +182,11 @@ class CountRequest(Checked):
     context_management: _Context = _Context()
 
     @model_validator(mode="after")
-    def _ends_with_a_question(self) -> CountRequest:
-        if self.messages[-1].role == "assistant":
-            last = f"messages[{len(self.messages) - 1}]"
-            told = "is the assistant's, and an answer is not gone on with from a beginning that is given"
-            refuse(last, told, "End with a message of the user's.", "unsupported_parameter")
+    def _ends_with_no_call(self) -> CountRequest:
+        last = self.messages[-1]
+        if last.role == "assistant" and any(isinstance(block, CallBlock) for block in last.content):
+            told = "ends with calls that nobody answered"
+            refuse(f"messages[{len(self.messages) - 1}]", told, "Send a tool_result for each.")
         return self
 
     def as_chat(self, template: ServedFormat) -> Chat:
@@ -248,6 +243,9 @@ class CountRequest(Checked):
         thinks, wanted = template.answers.thinking is not None, self.thinking.type != "disabled"
         variables = thinking_switched(template, on=wanted)
         told = []
+        if wanted and thinks and self.messages[-1].role == "assistant":
+            message = "what the assistant's last message begins is gone on with, without thinking"
+            told.append(Warned(param="thinking", message=message))
         if wanted and not thinks:
             told.append(Warned(param="thinking", message="this model does not think"))
         elif not wanted and thinks and variables is None:

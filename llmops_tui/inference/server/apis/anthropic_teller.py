@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, ClassVar, NotRequired, TypedDict, cast
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Generated
 from llmops_tui.inference.server.answers import count, error_body
-from llmops_tui.inference.server.apis.anthropic_request import Warned
-from llmops_tui.inference.server.apis.base import EVENTS
-from llmops_tui.inference.server.apis.blocks import Block, Blocks, Step
-from llmops_tui.inference.server.conversation import Piece
+from llmops_tui.inference.server.apis.block_teller import BlockTeller
+from llmops_tui.inference.server.apis.blocks import Block, Step
 from llmops_tui.inference.server.error_shapes import as_anthropic
 from llmops_tui.inference.server.events import reason_of, was_cut
 from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.wire import Warned
 
 
 class _Usage(TypedDict):
@@ -44,20 +43,21 @@ class MessageOut(TypedDict):
     warnings: NotRequired[list[Warned]]
 
 
-class MessageTeller:
+class MessageTeller(BlockTeller[MessageOut]):
     """Tells one choice as a message of Anthropic's API.
 
-    ``warnings`` are what could not be done as asked. Without ``shows_thinking``, thinking has a block without its text.
+    ``warnings`` are what is known before the answer not to be done as asked. Without ``shows_thinking``, thinking has a
+    block without its text.
     """
 
-    media_type: ClassVar[str] = EVENTS
+    says_something: ClassVar[bool] = False
 
     def __init__(self, message_id: str, model: str, warnings: Sequence[Warned], *, shows_thinking: bool) -> None:
         self._id = message_id
         self._model = model
         self._warnings = list(warnings)
         self._shows_thinking = shows_thinking
-        self._blocks = Blocks()
+        super().__init__()
 
     def opened(self, messages: Messages) -> bytes:
         """The message without anything in it, and the tokens of the prompt."""
@@ -65,42 +65,15 @@ class MessageTeller:
         begun = self._message(_usage(known.get("prompt_tokens"), known.get("reused_tokens"), 0))
         return _event("message_start", message=begun) + _event("ping")
 
-    def stream(self, choice: Choice, messages: Messages) -> bytes:
-        """The events of some of the engine's messages."""
-        assert choice.reader is not None
-        out: list[bytes] = []
-        for message in messages:
-            if message["event"] == "text":
-                self._add(choice.reader.feed(message["text"]).pieces, out)
-            elif message["event"] == "done":
-                result = cast("Generated", message["result"])
-                self._add(choice.reader.finish(cut=was_cut(result)).pieces, out)
-                for step, block, grown in self._blocks.ended():
-                    out += self._step(step, block, grown)
-                done = self._done(choice, result)
-                delta = {"stop_reason": done["stop_reason"], "stop_sequence": done["stop_sequence"]}
-                out += [_event("message_delta", delta=delta, usage=done["usage"]), _event("message_stop")]
-        return b"".join(out)
-
-    def closed(self, _choices: list[Choice], /) -> bytes:
-        """Nothing: the choice's own last event ends the stream."""
-        return b""
-
     def failed(self, error: LlmopsError) -> bytes:
         """The last event of a stream that broke off."""
         body = as_anthropic(error_body(error.code, error.message, error.hint), 500)
         return _event("error", **{name: value for name, value in body.items() if name != "type"})
 
-    def whole(self, choices: list[Choice]) -> MessageOut:
-        """The answer to a request that does not stream."""
-        (choice,) = choices
-        self._add(choice.answer.pieces, [])
-        list(self._blocks.ended())
-        return self._done(choice, choice.result)
-
-    def _add(self, pieces: list[Piece], out: list[bytes]) -> None:
-        for step, block, grown in self._blocks.add(pieces):
-            out += self._step(step, block, grown)
+    def _last(self, choice: Choice, done: MessageOut) -> list[bytes]:
+        delta = {"stop_reason": done["stop_reason"], "stop_sequence": done["stop_sequence"]}
+        found: JsonObject = {"warnings": choice.warnings} if choice.problems else {}
+        return [_event("message_delta", delta=delta, usage=done["usage"], **found), _event("message_stop")]
 
     def _step(self, step: Step, block: Block, grown: str) -> list[bytes]:
         if step == "begun":
@@ -127,12 +100,13 @@ class MessageTeller:
         return {"type": "text", "text": text}
 
     def _done(self, choice: Choice, result: Generated) -> MessageOut:
-        choice.calls = [block.call for block in self._blocks.all if block.call is not None]
         usage = _usage(result["prompt_tokens"], result["reused_tokens"], count(result["completion_tokens"]))
         usage["output_tokens_details"] = {"thinking_tokens": choice.reasoning_tokens}
         message = self._message(usage)
         message["content"] = [self._content(block) for block in self._blocks.all]
         message["stop_reason"], message["stop_sequence"] = _reason(choice, result)
+        if choice.warnings:
+            message["warnings"] = choice.warnings
         return message
 
     def _message(self, usage: _Usage) -> MessageOut:

@@ -13,7 +13,8 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import FileRecord
 from llmops_tui.inference.server.generation import Choice, Messages
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
-from llmops_tui.inference.wire import ChatMessage
+from llmops_tui.inference.server.served_format import ServedFormat
+from llmops_tui.inference.wire import ChatMessage, Warned
 
 EVENTS = "text/event-stream"
 
@@ -49,12 +50,14 @@ class Asked:
         stream: whether the answer is told while it comes.
         teller: makes what tells the answer, of the choices that were made and the name of the model.
         called: what the API calls a field of the chat completion, by its path, for refusals that name one.
+        warnings: what of the request could not be done as asked, to be told beside the answer.
     """
 
     chat: ChatRequest
     stream: bool
     teller: Callable[[list[Choice], str], Teller]
     called: Callable[[str], str] = str
+    warnings: Sequence[Warned] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class AskedText:
     gap: Gap | None = None
 
 
+FormatOf = Callable[[str], Awaitable[ServedFormat]]
+"""The format of the answers of a model by its name, which may name an adapter."""
 Complete = Callable[[Request, AskedText], Awaitable[Response]]
 """Answers a text completion, as :data:`Answer` a chat's."""
 Answer = Callable[[Request, Asked], Awaitable[Response]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypedDict, cast
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field, model_validator
 from starlette.requests import Request
@@ -12,14 +12,15 @@ from starlette.responses import Response
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.engine_wire import FileRecord, Generated
+from llmops_tui.inference.engine_wire import FileRecord, Generated, TextEvent
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server.answers import count, error_body
 from llmops_tui.inference.server.apis.base import EVENTS, AskedText, Complete, Gap
 from llmops_tui.inference.server.connection import read_body, translated
 from llmops_tui.inference.server.fields import Checked, Rules, Unoffered, refuse
-from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.schemas import CompletionRequest
+from llmops_tui.inference.server.telling import Telling
 
 _MAX_FILES = 1000
 # What a client may ask of llama-server and is told that it cannot have here: an answer without it is one all the same.
@@ -136,7 +137,7 @@ class _Timings(TypedDict):
     predicted_per_second: float | None
 
 
-class InfillTeller:
+class InfillTeller(Telling):
     """Tells one choice as llama-server does."""
 
     media_type: ClassVar[str] = EVENTS
@@ -145,23 +146,11 @@ class InfillTeller:
         self._model = model
         self._body = body
 
-    def opened(self, _messages: Messages) -> bytes:
-        """Nothing: the first event is one like the others."""
-        return b""
+    def _text(self, _choice: Choice, message: TextEvent) -> list[bytes]:
+        return [_event({"index": 0, "content": message["text"], "tokens": [], "stop": False, "id_slot": -1})]
 
-    def stream(self, choice: Choice, messages: Messages) -> bytes:
-        """An event for each piece of text, and one with the figures at the end."""
-        out = []
-        for message in messages:
-            if message["event"] == "text":
-                out.append(_event({"index": 0, "content": message["text"], "tokens": [], "stop": False, "id_slot": -1}))
-            elif message["event"] == "done":
-                out.append(_event(self._end(choice, cast("Generated", message["result"]), "")))
-        return b"".join(out)
-
-    def closed(self, _choices: list[Choice], /) -> bytes:
-        """Nothing: the event with the figures is the last."""
-        return b""
+    def _end(self, choice: Choice, result: Generated) -> list[bytes]:
+        return [_event(self._figures(choice, result, ""))]
 
     def failed(self, error: LlmopsError) -> bytes:
         """The last event of a stream that broke off."""
@@ -170,9 +159,9 @@ class InfillTeller:
     def whole(self, choices: list[Choice]) -> Mapping[str, object]:
         """The answer to a request that does not stream."""
         (choice,) = choices
-        return self._end(choice, choice.result, "".join(choice.record.text))
+        return self._figures(choice, choice.result, "".join(choice.record.text))
 
-    def _end(self, choice: Choice, result: Generated, content: str) -> JsonObject:
+    def _figures(self, choice: Choice, result: Generated, content: str) -> JsonObject:
         given, reused, made = (count(result[n]) for n in ("prompt_tokens", "reused_tokens", "completion_tokens"))
         first, total = result.get("ttft_ms") or 0.0, result.get("total_ms") or 0.0
         text = "".join(choice.record.text)
@@ -205,7 +194,8 @@ class InfillTeller:
         if self._body.response_fields:
             told = {path: found for path in self._body.response_fields if (found := _at(told, path)) is not None}
         missing = self._body.not_honoured()
-        return told | ({"not_honoured": missing} if missing else {})
+        warned = {"warnings": choice.warnings} if choice.warnings else {}
+        return told | ({"not_honoured": missing} if missing else {}) | warned
 
 
 class InfillApi:

@@ -17,7 +17,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Call
 from llmops_tui.inference.server.adapters import AdapterShelf
-from llmops_tui.inference.server.apis.base import Answer, Asked, AskedText, Complete, Gap
+from llmops_tui.inference.server.apis.base import Answer, Asked, AskedText, Complete, FormatOf, Gap
 from llmops_tui.inference.server.apis.ollama_models import ServedModel, capabilities
 from llmops_tui.inference.server.apis.ollama_request import (
     OllamaChat,
@@ -26,14 +26,12 @@ from llmops_tui.inference.server.apis.ollama_request import (
     OllamaGenerate,
     OllamaShow,
     Options,
-    Think,
 )
 from llmops_tui.inference.server.apis.ollama_teller import OllamaTeller, silence
 from llmops_tui.inference.server.connection import read_body, translated, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Choice, Generator
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
-from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
 
@@ -59,7 +57,7 @@ class OllamaApi:
     def __init__(
         self,
         model: ServedModel,
-        chat: ServedFormat,
+        format_of: FormatOf,
         engine: EngineProcess,
         generator: Generator,
         adapters: AdapterShelf,
@@ -68,7 +66,7 @@ class OllamaApi:
         complete: Complete,
     ) -> None:
         self._model = model
-        self._format = chat
+        self._format_of = format_of
         self._engine = engine
         self._generator = generator
         self._adapters = adapters
@@ -98,7 +96,7 @@ class OllamaApi:
         await self._check(body.model, body.options)
         if body.silent:
             return self._loaded(body)
-        given = body.as_chat() | self._thinking(body.think)
+        given = body.as_chat() | await self._thinking(body)
         chat = translated(ChatRequest, given, _called)
         return await self._answer(request, Asked(chat, body.stream, _teller(body.model, chat=True), _called))
 
@@ -113,7 +111,7 @@ class OllamaApi:
             text = translated(CompletionRequest, body.as_text(), _of_prompt)
             gap = Gap(body.suffix) if body.suffix else None
             return await self._complete(request, AskedText(text, body.stream, teller, _of_prompt, gap))
-        chat = translated(ChatRequest, body.as_chat() | self._thinking(body.think), _of_prompt)
+        chat = translated(ChatRequest, body.as_chat() | await self._thinking(body), _of_prompt)
         return await self._answer(request, Asked(chat, body.stream, teller, _of_prompt))
 
     async def embed(self, request: Request) -> Response:
@@ -148,10 +146,9 @@ class OllamaApi:
     async def show(self, request: Request) -> Response:
         """``POST /api/show``."""
         body = await read_body(request, OllamaShow)
-        await self._adapters.of(body.model, "")
         info = await self._engine.facts()
         able = capabilities(
-            self._format,
+            await self._format_of(body.model),
             generates=info.get("generates", True),
             ranks=bool(info.get("ranks")),
             fills=bool(info.get("fills")),
@@ -169,16 +166,17 @@ class OllamaApi:
                 f"Serve it with --context {options.num_ctx}.",
             )
 
-    def _thinking(self, think: Think | None) -> JsonObject:
+    async def _thinking(self, body: OllamaChat | OllamaGenerate) -> JsonObject:
         """What makes the template think as much as wanted."""
+        think, chat = body.think, await self._format_of(body.model)
         if think is None:
             return {}
         if think is False:
             return {"reasoning_effort": "none"}
-        if self._format.answers.thinking is None:
+        if chat.answers.thinking is None:
             raise FieldRefusedError("think", "this model does not think", "Leave it out, or give false.")
         if think is True:
-            named = self._format.mentions("enable_thinking")
+            named = chat.mentions("enable_thinking")
             return {"chat_template_kwargs": {"enable_thinking": True}} if named else {}
         return {"reasoning_effort": think}
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.engine_wire import Generated, TokenRecord
+from llmops_tui.inference.engine_wire import Generated, TextEvent, TokenRecord
 from llmops_tui.inference.server.answers import chat_logprobs, count
 from llmops_tui.inference.server.apis.ollama_request import OllamaChat, OllamaGenerate
 from llmops_tui.inference.server.conversation import Delta
 from llmops_tui.inference.server.events import was_cut
-from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.generation import Choice
+from llmops_tui.inference.server.telling import Telling
 from llmops_tui.inference.wire import ToolCall
 
 _MILLION = 1_000_000
 
 
-class OllamaTeller:
-    """Tells one choice; as a ``chat`` its text is a message, else the response to a prompt."""
+class OllamaTeller(Telling):
+    """Tells one choice in lines: one for each piece of the answer, and one with the figures at the end.
+
+    As a ``chat`` its text is a message, else the response to a prompt.
+    """
 
     media_type: ClassVar[str] = "application/x-ndjson"
 
@@ -29,29 +33,16 @@ class OllamaTeller:
         self._model = model
         self._chat = chat
 
-    def opened(self, _messages: Messages) -> bytes:
-        """Nothing: the first line is one like the others."""
-        return b""
+    def _text(self, choice: Choice, message: TextEvent) -> list[bytes]:
+        delta = choice.reader.feed(message["text"]) if choice.reader is not None else None
+        told = self._said(delta, message["text"] if delta is None else "", message.get("tokens"))
+        return [_written(self._line(told, done=False))] if told else []
 
-    def stream(self, choice: Choice, messages: Messages) -> bytes:
-        """A line for each piece of the answer, and one with the figures at the end."""
-        lines: list[JsonObject] = []
-        for message in messages:
-            if message["event"] == "text":
-                delta = choice.reader.feed(message["text"]) if choice.reader is not None else None
-                text = message["text"] if delta is None else ""
-                if told := self._said(delta, text, message.get("tokens")):
-                    lines.append(self._line(told, done=False))
-            elif message["event"] == "done":
-                result = cast("Generated", message["result"])
-                if told := self._rest(choice, result):
-                    lines.append(self._line(told, done=False))
-                lines.append(self._line(self._said(None, "", None) or self._empty(), done=True) | _figures(result))
-        return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-    def closed(self, _choices: list[Choice], /) -> bytes:
-        """Nothing: the line with the figures is the last."""
-        return b""
+    def _end(self, choice: Choice, result: Generated) -> list[bytes]:
+        told = self._rest(choice, result)
+        out = [_written(self._line(told, done=False))] if told else []
+        last = self._said(None, "", None) or self._empty()
+        return [*out, _written(self._line(last, done=True) | _figures(result) | _warned(choice))]
 
     def failed(self, error: LlmopsError) -> bytes:
         """The last line of a stream that broke off."""
@@ -62,7 +53,7 @@ class OllamaTeller:
         (choice,) = choices
         text, tokens = "".join(choice.record.text), choice.tokens if choice.call["logprobs"] is not None else None
         told = self._said(None if choice.reader is None else choice.answer, text, tokens) or self._empty()
-        return self._line(told, done=True) | _figures(choice.result)
+        return self._line(told, done=True) | _figures(choice.result) | _warned(choice)
 
     def _rest(self, choice: Choice, result: Generated) -> JsonObject | None:
         if choice.reader is None:
@@ -105,12 +96,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
+def _written(line: JsonObject) -> bytes:
+    return json.dumps(line).encode() + b"\n"
+
+
 def _call(call: ToolCall) -> JsonObject:
     """A call with its arguments as an object."""
     function = call["function"]
     given = json.loads(function["arguments"])
     arguments = given if isinstance(given, dict) else {"arguments": given}
     return {"id": call["id"], "function": {"index": call["index"], "name": function["name"], "arguments": arguments}}
+
+
+def _warned(choice: Choice) -> JsonObject:
+    return {"warnings": choice.warnings} if choice.warnings else {}
 
 
 def _figures(result: Generated) -> JsonObject:

@@ -11,11 +11,11 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Generated
 from llmops_tui.inference.server.answers import count
-from llmops_tui.inference.server.apis.base import EVENTS
-from llmops_tui.inference.server.apis.blocks import Block, Blocks, Step
-from llmops_tui.inference.server.conversation import Piece
-from llmops_tui.inference.server.events import reason_of, was_cut
+from llmops_tui.inference.server.apis.block_teller import BlockTeller
+from llmops_tui.inference.server.apis.blocks import Block, Step
+from llmops_tui.inference.server.events import reason_of
 from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.wire import Warned
 
 
 class Echoed(TypedDict):
@@ -83,6 +83,7 @@ class Response(Echoed):
     usage: ResponseUsage | None
     error: dict[str, str] | None
     incomplete_details: dict[str, str] | None
+    warnings: NotRequired[list[Warned]]
 
 
 Keep = Callable[[Response], None]
@@ -90,10 +91,10 @@ _PREFIX = {"content": "msg", "reasoning": "rs", "call": "fc"}
 _TEXT = {"content": "output_text", "reasoning": "reasoning_text", "call": "function_call_arguments"}
 
 
-class ResponseTeller:
+class ResponseTeller(BlockTeller[Response]):
     """Tells one choice in the form of the responses endpoint."""
 
-    media_type: ClassVar[str] = EVENTS
+    says_something: ClassVar[bool] = True
 
     def __init__(self, response_id: str, model: str, echoed: Echoed, keep: Keep) -> None:
         """``echoed`` is what the answer repeats of its request; ``keep`` is given it when it is whole."""
@@ -103,48 +104,20 @@ class ResponseTeller:
         self._keep = keep
         self._created = int(time.time())
         self._sequence = 0
-        self._blocks = Blocks()
+        super().__init__()
 
     def opened(self, _messages: Messages) -> bytes:
         """The events before the first text."""
         begun = self._response("in_progress")
         return self._event("response.created", response=begun) + self._event("response.in_progress", response=begun)
 
-    def stream(self, choice: Choice, messages: Messages) -> bytes:
-        """The events of some of the engine's messages."""
-        assert choice.reader is not None
-        out: list[bytes] = []
-        for message in messages:
-            if message["event"] == "text":
-                self._add(choice.reader.feed(message["text"]).pieces, out)
-            elif message["event"] == "done":
-                result = cast("Generated", message["result"])
-                self._add(choice.reader.finish(cut=was_cut(result)).pieces, out)
-                for step, block, grown in self._blocks.ended(text=True):
-                    out += self._step(step, block, grown)
-                done = self._done(choice, result)
-                out.append(self._event(f"response.{done['status']}", response=done))
-        return b"".join(out)
-
-    def closed(self, _choices: list[Choice], /) -> bytes:
-        """Nothing: the choice's own last event ends the stream."""
-        return b""
-
     def failed(self, error: LlmopsError) -> bytes:
         """The last event of a stream that broke off."""
         failure = {"code": error.code, "message": error.told}
         return self._event("response.failed", response={**self._response("failed"), "error": failure})
 
-    def whole(self, choices: list[Choice]) -> Response:
-        """The answer to a request that does not stream."""
-        (choice,) = choices
-        self._add(choice.answer.pieces, [])
-        list(self._blocks.ended(text=True))
-        return self._done(choice, choice.result)
-
-    def _add(self, pieces: list[Piece], out: list[bytes]) -> None:
-        for step, block, grown in self._blocks.add(pieces):
-            out += self._step(step, block, grown)
+    def _last(self, _choice: Choice, done: Response) -> list[bytes]:
+        return [self._event(f"response.{done['status']}", response=done)]
 
     def _step(self, step: Step, block: Block, grown: str) -> list[bytes]:
         """The events of what happened to a block; they are numbered in their order."""
@@ -190,7 +163,6 @@ class ResponseTeller:
         return {"id": name, "type": "message", "status": status, "role": "assistant", "content": content}
 
     def _done(self, choice: Choice, result: Generated) -> Response:
-        choice.calls = [block.call for block in self._blocks.all if block.call is not None]
         status = "incomplete" if reason_of(choice, result) == "length" else "completed"
         done = self._response(status)
         if status == "incomplete":
@@ -205,12 +177,14 @@ class ResponseTeller:
             "input_tokens_details": {"cached_tokens": count(result["reused_tokens"]), "cache_write_tokens": 0},
             "output_tokens_details": {"reasoning_tokens": choice.reasoning_tokens},
         }
+        if choice.warnings:
+            done["warnings"] = choice.warnings
         self._keep(done)
         return done
 
     def _response(self, status: str) -> Response:
         over = status not in {"in_progress", "failed"}
-        return {
+        whole = {
             "id": self._id,
             "object": "response",
             "created_at": self._created,
@@ -223,6 +197,7 @@ class ResponseTeller:
             "incomplete_details": None,
             **self._echoed,
         }
+        return cast("Response", whole)
 
     def _event(self, kind: str, /, **body: Any) -> bytes:
         data = {"type": kind, "sequence_number": self._sequence, **body}

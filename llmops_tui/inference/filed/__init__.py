@@ -1,0 +1,1 @@
+"""Files of requests that clients sent, and the batches that answer them."""

@@ -1,0 +1,173 @@
+"""axolotl's configurations as recipes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.training import foreign_values as values
+from llmops_tui.training.foreign_keys import NO_COUNTERPART, TEMPLATE, Translation
+
+NAMES = {
+    "base_model": "base", "lora_r": "lora.rank", "lora_alpha": "lora.alpha", "lora_dropout": "lora.dropout",
+    "peft_use_dora": "lora.dora", "peft_use_rslora": "lora.rslora", "sequence_len": "batch.max_length",
+    "sample_packing": "batch.packing", "micro_batch_size": "batch.size", "gradient_accumulation_steps": "batch.accumulation",
+    "num_epochs": "epochs", "max_steps": "max_steps", "optimizer": "optimizer.name", "lr_scheduler": "optimizer.schedule",
+    "learning_rate": "optimizer.learning_rate", "weight_decay": "optimizer.weight_decay",
+    "max_grad_norm": "optimizer.max_grad_norm", "gradient_checkpointing": "gradient_checkpointing", "seed": "seed",
+    "eval_steps": "evaluation.every", "save_steps": "checkpoints.every", "save_total_limit": "checkpoints.keep",
+    "early_stopping_patience": "evaluation.patience", "group_by_length": "batch.group_by_length", "rl_beta": "beta",
+    "dpo_beta": "beta", "orpo_alpha": "beta", "chat_template_kwargs": "chat_template_kwargs",
+}  # fmt: skip
+# What axolotl does where a key is not there, and a recipe would do otherwise.
+_DEFAULTS: dict[str, Any] = {
+    "lora.rank": 8, "lora.alpha": 16, "batch.max_length": 512, "batch.size": 1, "batch.accumulation": 1, "epochs": 1.0,
+    "optimizer.name": "adamw_torch_fused", "gradient_checkpointing": False, "seed": 42, "evaluation.share": 0.0,
+}  # fmt: skip
+# Values of a dataset's keys that say what happens here anyway.
+_AS_HERE: dict[str, tuple[Any, ...]] = {
+    "chat_template": ("tokenizer_default", "jinja"), "roles_to_train": (["assistant"], ["gpt"], ["assistant", "gpt"]),
+    "train_on_eos": ("turn",), "train_on_eot": ("turn",), "message_field_training": ("train", "training", "weight",
+    "loss_weight", "loss"), "type": ("chat_template", "chat_template.default", "chat_template.argilla", "sharegpt",
+    "completion", "pretrain", "orpo.chat_template"), "split": ("train",), "drop_system_message": (False,),
+}  # fmt: skip
+# Keys of a dataset that say where it is, or how its columns are called, which the import has read.
+_READ_AT_IMPORT = frozenset({
+    "path", "name", "ds_type", "data_files", "field", "field_messages", "field_human", "field_model", "field_chosen",
+    "field_rejected", "field_tools", "field_thinking", "message_field_role", "message_field_content", "conversation",
+    "message_property_mappings", "text_column", "trust_remote_code", "preprocess_shards", "roles", "input_format",
+})  # fmt: skip
+_READERS = {"json", "csv", "parquet", "arrow", "text"}
+_PLUGINS = ("LigerPlugin", "CutCrossEntropyPlugin")
+
+
+def translate(body: JsonObject) -> Translation:
+    """A configuration's fields, and what of it was left out."""
+    made = Translation("axolotl", body, dict(_DEFAULTS))
+    made.carry(NAMES, values.converted)
+    values.steps_of(made)
+    values.share_of(made, "val_set_size")
+    values.warmup_of(made)
+    values.types_of(made)
+    values.betas_of(made)
+    values.targets_of(made, "lora_target_modules")
+    if made.take("lora_target_linear"):
+        made.put("lora.targets", ["all-linear"], "lora_target_linear")
+    if "train_on_inputs" in body:
+        made.put("assistant_only", not made.take("train_on_inputs"), "train_on_inputs")
+    _base(made)
+    _method(made)
+    values.template_of(made, "chat_template", made.take("chat_template_jinja"))
+    _tokens(made)
+    _plugins(made)
+    _datasets(made)
+    return made
+
+
+def _base(made: Translation) -> None:
+    """How the base is held, and what of it is trained."""
+    adapter, four = made.take("adapter"), made.take("load_in_4bit")
+    if adapter in {"lora", "qlora"}:
+        made.put("quantization.type", "nf4" if four or adapter == "qlora" else "none", "adapter")
+        if four:
+            made.origin["quantization.type"] = "load_in_4bit"
+    else:
+        made.put("quantization.type", "nf4" if four else "none")
+        made.leave(
+            "adapter",
+            adapter,
+            "is no LoRA" if adapter else "is full fine-tuning: every weight is trained; here a LoRA adapter would be",
+        )
+    if made.take("load_in_8bit"):
+        made.leave("load_in_8bit", True, "is a base in 8 bits; here it would be in 16")
+
+
+def _method(made: Translation) -> None:
+    kinds = {d.get("type") for d in made.given.get("datasets") or [] if isinstance(d, dict)}
+    if (rl := made.take("rl")) is not None:
+        values.method_of(made, "rl", rl, "dpo" if rl in {"ipo", "simpo"} else "sft")
+    elif made.given.get("pretraining_dataset") or (kinds and kinds <= {"completion", "pretrain"}):
+        made.put("method", "pretrain")
+        made.put("assistant_only", False)
+
+
+def _tokens(made: Translation) -> None:
+    """Special tokens: a token to pad with is never learned from; others are other tokens."""
+    tokens = made.take("special_tokens")
+    for name, token in tokens.items() if isinstance(tokens, dict) else ():
+        pads = name == "pad_token"
+        made.leave(
+            f"special_tokens.{name}",
+            token,
+            "only pads, and is never learned from" if pads else "is another token than the base's tokenizer has",
+            changes=not pads and token is not None,
+        )
+    if tokens is not None and not isinstance(tokens, dict):
+        made.leave("special_tokens", tokens, NO_COUNTERPART)
+
+
+def _plugins(made: Translation) -> None:
+    """Parts of axolotl: those that only make it faster are not needed."""
+    plugins = made.take("plugins") or []
+    for plugin in plugins if isinstance(plugins, list) else [plugins]:
+        fast = str(plugin).rpartition(".")[2] in _PLUGINS
+        made.leave(
+            f"plugins.{str(plugin).rpartition('.')[2]}",
+            plugin,
+            "is about speed and memory, not about what is learned" if fast else NO_COUNTERPART,
+            changes=not fast,
+        )
+
+
+def _datasets(made: Translation) -> None:
+    data, listed = [], []
+    for key in ("datasets", "pretraining_dataset"):
+        given = made.take(key) or []
+        given = given if isinstance(given, list) else [given]
+        listed += [(key, n, dataset) for n, dataset in enumerate(given)]
+    for key, n, dataset in listed:
+        if not isinstance(dataset, dict):
+            data.append({"dataset": values.dataset_name(str(dataset))})
+            continue
+        if dataset.get("path"):
+            data.append({"dataset": _name(dataset)})
+        _parts(made, f"{key}[{n}]", dataset)
+    made.put("data", data)
+    tests = made.take("test_datasets") or []
+    for n, dataset in enumerate(tests if isinstance(tests, list) else [tests]):
+        name = _name(dataset) if isinstance(dataset, dict) else values.dataset_name(str(dataset))
+        if n == 0:
+            made.put("evaluation.dataset", name, "test_datasets")
+        else:
+            made.leave(f"test_datasets[{n}]", dataset, "is not measured on: one dataset is", changes=False)
+
+
+def _name(dataset: JsonObject) -> str:
+    files = dataset.get("data_files")
+    first = files[0] if isinstance(files, list) and files else files
+    if first and dataset.get("path") in _READERS:
+        return values.dataset_name(str(first))
+    return values.dataset_name(str(dataset.get("path")))
+
+
+def _parts(made: Translation, place: str, dataset: JsonObject) -> None:
+    """What a dataset says beside where it is."""
+    jinja = dataset.get("chat_template_jinja")
+    for key, value in dataset.items():
+        named = f"{place}.{key}"
+        if value in (None, "", False) or value in ([], {}):
+            made.leave(named, value, "is off", changes=False)
+        elif key in _READ_AT_IMPORT:
+            made.leave(named, value, "is about how the data are read, which the import does", changes=False)
+        elif value in _AS_HERE.get(key, ()):
+            made.leave(named, value, "is what happens here", changes=False)
+        elif key == "chat_template_jinja" and jinja and "chat_template" not in made.found:
+            made.put("chat_template", str(jinja), named)
+        else:
+            made.leave(named, value, _why(key))
+
+
+def _why(key: str) -> str:
+    if key == "type":
+        return "is a prompt format of axolotl's own; here rows are written by the base's chat template"
+    return TEMPLATE if key == "chat_template" else NO_COUNTERPART

@@ -1,0 +1,73 @@
+"""Findings about the rows that are held out of training: whether there are any, of what kinds, and how far from the others."""
+
+from __future__ import annotations
+
+from llmops_tui.counts import counted
+from llmops_tui.training.examples import Examples
+from llmops_tui.training.preflight_findings import Finding
+from llmops_tui.training.recipe import Recipe
+
+_FEW = 20
+_NAMED = 5
+
+
+def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
+    """What is to be said about what the loss is measured on."""
+    evaluation, drawn, count = recipe.evaluation, examples.report.drawn, len(examples.held_out)
+    if drawn is None:
+        return [Finding("info", "no_evaluation", "no evaluation loss is measured", "evaluation.share holds rows out.")]
+    if not count:
+        return [
+            Finding(
+                "warn",
+                "no_evaluation",
+                f"no row can be held out for evaluation.share {evaluation.share:g}: there are too few, or the same texts "
+                "repeat too often",
+                "Raise evaluation.share, or name an evaluation.dataset.",
+            )
+        ]
+    found = []
+    if count < _FEW:
+        found.append(
+            Finding(
+                "warn",
+                "few_held_out",
+                f"the evaluation loss is measured on {counted(count, 'row')}: it jumps by chance",
+                "Raise evaluation.share, or name an evaluation.dataset.",
+            )
+        )
+    if drawn.missing:
+        named = ", ".join(label[:40] for label in drawn.missing[:_NAMED])
+        found.append(
+            Finding(
+                "warn",
+                "classes_missing",
+                f"{len(drawn.missing)} of {counted(drawn.classes, 'kind')} of answers have no held-out row, such as {named}",
+                "Raise evaluation.share, so that each has one.",
+            )
+        )
+    if drawn.twins:
+        found.append(
+            Finding(
+                "warn",
+                "twins",
+                f"{drawn.twins} of {counted(count, 'row')} of {evaluation.dataset} are in the training data too",
+                f"llmops data check {recipe.data[0].dataset} --against {evaluation.dataset} shows them.",
+            )
+        )
+    if drawn.near is None:
+        found.append(
+            Finding(
+                "info", "near_unknown", "near-duplicates of held-out rows were not looked for: there are too many rows"
+            )
+        )
+    elif drawn.near:
+        found.append(
+            Finding(
+                "warn",
+                "near_twins",
+                f"{drawn.near} of {counted(count, 'held-out row')} are nearly the same as a row that is trained on",
+                "The evaluation loss is too good by them: remove near-duplicates on the datasets screen.",
+            )
+        )
+    return found

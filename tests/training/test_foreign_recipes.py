@@ -1,0 +1,261 @@
+"""Configurations of other programs: every key is carried or named, and what would be learned otherwise is confirmed."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.training import foreign_axolotl, foreign_factory
+from llmops_tui.training.foreign_keys import DATA, Translation
+from llmops_tui.training.foreign_recipes import read_foreign, read_recipe
+from tests.training.foreign_keys import AXOLOTL, AXOLOTL_DATASETS, FACTORY, TRAINER
+
+LORA: dict[str, Any] = {"base_model": "/m", "adapter": "lora", "datasets": [{"path": "a", "type": "chat_template"}]}
+FACTORY_LORA: dict[str, Any] = {"model_name_or_path": "/m", "dataset": "a", "finetuning_type": "lora"}
+# Values that each field of a recipe takes, for keys that are carried.
+FITTING: dict[str, Any] = {
+    "lora.rank": 4, "lora.alpha": 8, "lora.dropout": 0.1, "lora.dora": True, "lora.rslora": True, "batch.max_length": 64,
+    "batch.packing": True, "batch.size": 2, "batch.accumulation": 3, "epochs": 2, "max_steps": 7, "beta": 0.3,
+    "optimizer.name": "adafactor", "optimizer.schedule": "linear", "optimizer.learning_rate": 1e-3,
+    "optimizer.weight_decay": 0.01, "optimizer.max_grad_norm": 0.5, "gradient_checkpointing": True, "seed": 9,
+    "evaluation.every": 5, "checkpoints.every": 6, "checkpoints.keep": 3, "evaluation.patience": 2,
+    "batch.group_by_length": True, "chat_template_kwargs": {"a": 1}, "mask_history": True,
+    "chat_template_kwargs.enable_thinking": False,
+}  # fmt: skip
+ANY = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 9),
+    st.floats(0, 2),
+    st.just("some"),
+    st.just(["a", "b"]),
+    st.just({"x": 1}),
+)
+
+
+def write(folder: Path, body: Any, name: str = "theirs.yaml") -> Path:
+    file = folder / name
+    file.write_text(yaml.safe_dump(body) if isinstance(body, dict) else body, encoding="utf-8")
+    return file
+
+
+def traced(made: Translation) -> set[str]:
+    """The keys that a translation accounts for."""
+    keys = {*made.origin.values(), *(left.key for left in made.left)}
+    return {key.partition("[")[0].partition(".")[0] for key in keys} | set(DATA)
+
+
+def chunks(keys: list[str], count: int) -> list[list[str]]:
+    return [keys[at::count] for at in range(count)]
+
+
+def made_set() -> list[tuple[str, dict[str, Any]]]:
+    """Forty configurations that have every key of both programs."""
+    found = []
+    for keys in chunks(AXOLOTL, 20):
+        body = {key: FITTING.get(foreign_axolotl.NAMES.get(key, ""), "given") for key in keys}
+        found.append(("axolotl", body | LORA))
+    places = [{"path": "a", "type": "chat_template", key: "given"} for key in AXOLOTL_DATASETS]
+    found[0][1]["datasets"] = places
+    for keys in chunks([*FACTORY, *TRAINER], 20):
+        body = {key: FITTING.get(foreign_factory.NAMES.get(key, ""), "given") for key in keys}
+        found.append(("LLaMA-Factory", body | FACTORY_LORA))
+    return found
+
+
+@pytest.mark.parametrize(("program", "body"), made_set())
+def test_no_key_is_dropped_without_a_word(tmp_path: Path, program: str, body: dict[str, Any]) -> None:
+    file = write(tmp_path, body)
+    made = read_foreign(file)
+    assert made is not None
+    assert made.program == program
+    made.finish(file)
+    assert not {key for key, value in body.items() if value is not None} - traced(made)
+    recipe, notes = read_recipe(file, ["all"])
+    told = "\n".join(notes)
+    for left in made.left:
+        assert left.key in told
+    for path, key in made.origin.items():
+        assert f"{key} → {path} " in told
+    if any(left.changes for left in made.left):
+        with pytest.raises(InputRefusedError) as error:
+            read_recipe(file)
+        assert error.value.code == "foreign_recipe"
+        assert all(left.told in error.value.message for left in made.left if left.changes)
+        # What is named there is all that has to be confirmed.
+        keys = (error.value.hint or "").partition("--accept ")[2].split(",")
+        assert read_recipe(file, keys)[0] == recipe
+
+
+def test_the_set_has_every_key() -> None:
+    bodies = made_set()
+    assert len(bodies) == 40
+    assert set(AXOLOTL) <= {key for program, body in bodies if program == "axolotl" for key in body}
+    assert {*FACTORY, *TRAINER} <= {key for program, body in bodies if program != "axolotl" for key in body}
+    assert set(AXOLOTL_DATASETS) <= {key for dataset in bodies[0][1]["datasets"] for key in dataset}
+
+
+@given(st.dictionaries(st.sampled_from([*AXOLOTL, "no_such_key"]), ANY, max_size=12))
+def test_whatever_an_axolotl_file_says_is_accounted_for(tmp_path_factory: Any, body: dict[str, Any]) -> None:
+    check_accounted(tmp_path_factory.mktemp("a"), LORA | body | {"base_model": "/m"})
+
+
+@given(st.dictionaries(st.sampled_from([*FACTORY, "optim", "learning_rate", "no_such_key"]), ANY, max_size=12))
+def test_whatever_a_llama_factory_file_says_is_accounted_for(tmp_path_factory: Any, body: dict[str, Any]) -> None:
+    check_accounted(tmp_path_factory.mktemp("f"), FACTORY_LORA | body | {"model_name_or_path": "/m"})
+
+
+def check_accounted(folder: Path, body: dict[str, Any]) -> None:
+    file = write(folder, body)
+    made = read_foreign(file)
+    assert made is not None
+    if not made.found.get("data"):
+        return
+    made.finish(file)
+    assert not {key for key, value in body.items() if value is not None} - traced(made)
+    if body.get("no_such_key"):
+        assert any(left.key == "no_such_key" and left.changes for left in made.left)
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ({"adapter": None}, "adapter"),
+        ({"load_in_8bit": True}, "load_in_8bit"),
+        ({"rl": "ipo"}, "rl"),
+        ({"rl": "grpo"}, "rl"),
+        ({"chat_template": "llama3"}, "chat_template"),
+        ({"special_tokens": {"eos_token": "<|x|>"}}, "special_tokens.eos_token"),
+        ({"datasets": [{"path": "a", "type": "alpaca"}]}, "datasets.type"),
+        ({"datasets": [{"path": "a", "shards": 8}]}, "datasets.shards"),
+        ({"optimizer": "muon"}, "optimizer"),
+        ({"lr_scheduler": "rex"}, "lr_scheduler"),
+        ({"lora_modules_to_save": ["lm_head"]}, "lora_modules_to_save"),
+        ({"lora_target_modules": r"model.layers.[\d]+.mlp"}, "lora_target_modules"),
+        ({"adam_beta2": 0.95}, "adam_beta2"),
+        ({"neftune_noise_alpha": 5}, "neftune_noise_alpha"),
+        ({"loraplus_lr_ratio": 16}, "loraplus_lr_ratio"),
+    ],
+)
+def test_what_is_learned_otherwise_is_refused_until_it_is_confirmed(
+    tmp_path: Path, body: dict[str, Any], key: str
+) -> None:
+    file = write(tmp_path, LORA | body)
+    with pytest.raises(InputRefusedError) as error:
+        read_recipe(file)
+    assert error.value.hint == f"Change the file, or confirm: --accept {key}"
+    recipe, notes = read_recipe(file, [key])
+    assert recipe.base == "/m"
+    assert any("(confirmed)" in note for note in notes)
+    with pytest.raises(InputRefusedError, match="wandb_project: nothing of this name"):
+        read_recipe(file, [key, "wandb_project"])
+
+
+def test_what_is_the_same_needs_no_word(tmp_path: Path) -> None:
+    recipe, notes = read_recipe(
+        write(
+            tmp_path,
+            LORA
+            | {
+                "load_in_8bit": False, "special_tokens": {"pad_token": "<pad>"}, "bf16": "auto", "wandb_project": "x",
+                "flash_attention": True, "warmup_steps": 10, "max_steps": 100, "num_epochs": 1, "val_set_size": 40,
+                "learning_rate": "2e-5", "adam_beta1": 0.9, "optimizer": "adamw_bnb_8bit", "deepspeed": "zero2.json",
+                "test_datasets": [{"path": "measured", "split": "test"}], "orpo_alpha": 0.2, "rl": "orpo",
+            },
+        )
+    )  # fmt: skip
+    assert (recipe.method, recipe.beta, recipe.optimizer.name) == ("orpo", 0.2, "adamw_8bit")
+    assert (recipe.optimizer.warmup_steps(100), recipe.steps(10), recipe.steps(10**6)) == (10, 100, 100)
+    assert (recipe.evaluation.max_rows, recipe.evaluation.dataset) == (40, "measured")
+    assert recipe.optimizer.learning_rate == 2e-5
+    assert any("wandb_project" in note for note in notes)
+
+
+def test_what_a_program_does_of_itself_is_done(tmp_path: Path) -> None:
+    axolotl, _ = read_recipe(write(tmp_path, LORA))
+    assert (axolotl.batch.size, axolotl.batch.accumulation, axolotl.epochs, axolotl.seed) == (1, 1, 1.0, 42)
+    assert (axolotl.evaluation.share, axolotl.quantization.type) == (0.0, "none")
+    factory, _ = read_recipe(write(tmp_path, FACTORY_LORA | {"lora_rank": 4}))
+    assert (factory.lora.rank, factory.lora.alpha, factory.optimizer.schedule) == (4, 8, "linear")
+    assert (factory.optimizer.learning_rate, factory.optimizer.warmup, factory.batch.size) == (5e-5, 0, 8)
+
+
+SCRIPT = """
+from unsloth import FastLanguageModel
+max_seq_length = 1024
+model, tokenizer = FastLanguageModel.from_pretrained(
+    model_name = "unsloth/some-8b", max_seq_length = max_seq_length, dtype = None, load_in_4bit = True)
+model = FastLanguageModel.get_peft_model(model, r = 8, target_modules = ["q_proj", "v_proj"], lora_alpha = 16,
+    lora_dropout = 0, bias = "none", use_gradient_checkpointing = "unsloth", random_state = 3407, use_rslora = False,
+    loftq_config = None)
+dataset = load_dataset("someone/talks", split = "train")
+trainer = SFTTrainer(model = model, tokenizer = tokenizer, train_dataset = dataset, dataset_text_field = "text",
+    packing = False, args = SFTConfig(per_device_train_batch_size = 2, gradient_accumulation_steps = 4, warmup_steps = 5,
+    max_steps = 60, learning_rate = 2e-4, bf16 = is_bfloat16_supported(), logging_steps = 1, optim = "adamw_8bit",
+    weight_decay = 0.01, lr_scheduler_type = "linear", seed = 3407, output_dir = "outputs"EXTRA))
+trainer = train_on_responses_only(trainer, instruction_part = "<|user|>", response_part = "<|assistant|>")
+"""
+
+
+@pytest.mark.parametrize("ending", [".py", ".ipynb"])
+def test_a_notebook_of_unsloth_is_read_and_not_run(tmp_path: Path, ending: str) -> None:
+    def put(extra: str) -> Path:
+        code = SCRIPT.replace("EXTRA", extra)
+        cells = {"cells": [{"cell_type": "code", "source": ["!pip install unsloth\n", code]}]}
+        return write(tmp_path, code if ending == ".py" else json.dumps(cells), "talks" + ending)
+
+    recipe, notes = read_recipe(put(""))
+    assert (recipe.name, recipe.base, recipe.data[0].dataset) == ("talks", "unsloth/some-8b", "talks")
+    assert (recipe.lora.rank, recipe.lora.targets, recipe.batch.max_length) == (8, ["q_proj", "v_proj"], 1024)
+    assert (recipe.batch.size, recipe.batch.accumulation, recipe.optimizer.warmup) == (2, 4, 5)
+    assert (recipe.quantization.type, recipe.assistant_only, recipe.steps(10**6)) == ("nf4", True, 60)
+    told = "\n".join(notes)
+    for key in (
+        "dtype",
+        "bias",
+        "loftq_config",
+        "dataset_text_field",
+        "bf16",
+        "random_state",
+        "response_part",
+        "split",
+    ):
+        assert key in told, key
+    with pytest.raises(InputRefusedError) as error:
+        read_recipe(put(", neftune_noise_alpha = 5, max_grad_norm = chosen()"))
+    assert error.value.hint == "Change the file, or confirm: --accept max_grad_norm,neftune_noise_alpha"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "least"), [("axolotl==0.19.0", 250), ("llamafactory==0.9.5", 60)])
+def test_every_example_of_the_packages_is_accounted_for(tmp_path: Path, package: str, least: int) -> None:
+    fetch = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "-d", str(tmp_path), package]
+    done = subprocess.run(fetch, capture_output=True, text=True, timeout=400, check=False)
+    archives = list(tmp_path.glob("*.tar.gz"))
+    if not archives:
+        pytest.skip(f"no package registry has the sources of {package} here: {done.stderr[-300:]}")
+    read = 0
+    with tarfile.open(archives[0]) as archive:
+        for member in archive:
+            stream = archive.extractfile(member) if member.name.endswith((".yaml", ".yml")) else None
+            if stream is None:
+                continue
+            file = write(tmp_path, io.TextIOWrapper(stream, "utf-8").read(), "example.yaml")
+            made = read_foreign(file)
+            if made is None or not made.found.get("data"):
+                continue
+            made.finish(file)
+            assert not {k for k, v in made.given.items() if v is not None} - traced(made), member.name
+            read += 1
+    assert read >= least
