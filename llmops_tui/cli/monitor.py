@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +82,7 @@ def _inspect(session: Session, recorder: Recorder, *, once: bool) -> None:
     time.sleep(_SETTLE_SECONDS)
     while True:
         moment = recorder.inspect()
-        session.emit(moment.as_dict(), lambda moment=moment: text_of(moment) + ("" if once else "\n"))  # type: ignore[misc]
+        session.emit(moment.as_dict(), partial(text_of, moment, apart=not once))
         if once:
             return
         time.sleep(1.0)
@@ -129,9 +130,12 @@ def _serve(
     serve(recorder, options, announce)
 
 
-def text_of(moment: Moment) -> str:
-    """One sample for people, a line for each thing; names in it may be anybody's, and no name makes a line of its own."""
-    return "\n".join(safe_line(line, _MOST_CHARACTERS) for line in _lines(moment))
+def text_of(moment: Moment, *, apart: bool = False) -> str:
+    """One sample for people, a line for each thing; names in it may be anybody's, and no name makes a line of its own.
+
+    ``apart``: with an empty line after it, where another sample follows.
+    """
+    return "\n".join([*(safe_line(line, _MOST_CHARACTERS) for line in _lines(moment)), *([""] if apart else [])])
 
 
 def _lines(moment: Moment) -> list[str]:

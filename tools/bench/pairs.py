@@ -28,6 +28,7 @@ from paired_work import PIECES, Measured  # noqa: E402
 
 from tests.e2e.terminal import Terminal  # noqa: E402
 
+WORK = Path(__file__).resolve().with_name("paired_work.py")
 COMMANDS = {
     "llmops --help": ("--help",),
     "llmops prompt list": ("prompt", "list", "--json"),
@@ -48,8 +49,9 @@ fill(make_workspace(Workspace(Path(sys.argv[1]))))
 class Tree:
     """One tree, with a home and a workspace of its own."""
 
-    def __init__(self, name: str, root: Path, folder: Path) -> None:
+    def __init__(self, name: str, root: Path, folder: Path, work: Path) -> None:
         self.name = name
+        self.work = work
         self.folder = folder
         folder.mkdir()
         self.env = {
@@ -145,8 +147,7 @@ def _pump(app: Terminal, seconds: float) -> None:
 
 def piece(name: str) -> Callable[[Tree], Measured]:
     """A piece of work in a process of the tree."""
-    script = str(Path(__file__).with_name("paired_work.py"))
-    return lambda tree: dict(json.loads(tree.run([script, name, str(tree.folder)])[0].splitlines()[-1]))
+    return lambda tree: dict(json.loads(tree.run([str(tree.work), name, str(tree.folder)])[0].splitlines()[-1]))
 
 
 MEASURES: dict[str, Callable[[Tree], Measured]] = {
@@ -168,11 +169,13 @@ def compared(pairs: list[tuple[dict[str, float], dict[str, float]]]) -> dict[str
     return told
 
 
-def run_pairs(before: Path, now: Path, count: int, measures: list[str]) -> Iterator[dict[str, Any]]:
+def run_pairs(
+    before: Path, now: Path, count: int, measures: list[str], work_before: Path = WORK
+) -> Iterator[dict[str, Any]]:
     """These measures, ``count`` pairs of each; who begins a pair changes. Gives what is known after each pair."""
     pairs: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="pairs-") as name:
-        trees = Tree("before", before, Path(name) / "a"), Tree("now", now, Path(name) / "b")
+        trees = Tree("before", before, Path(name) / "a", work_before), Tree("now", now, Path(name) / "b", WORK)
         for number in range(count):
             for what in measures:
                 order = trees if number % 2 == 0 else trees[::-1]
@@ -190,6 +193,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--only", default=",".join(MEASURES), help=f"some of {', '.join(MEASURES)}, with commas")
     parser.add_argument("--to", type=Path, help="a file for the figures, too")
+    parser.add_argument(
+        "--work-before",
+        type=Path,
+        default=WORK,
+        help="paired_work.py of a time when modules had the names they have in BEFORE",
+    )
     given = parser.parse_args()
     before, now, to = given.before.resolve(), given.now.resolve(), given.to.resolve() if given.to else None
     for name in ("SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "NO_COLOR", "LLMOPS_WORKSPACE"):
@@ -198,7 +207,7 @@ def main() -> None:
     # ``python -m`` looks into the folder at hand first, and both trees are started from ours.
     os.chdir(tempfile.gettempdir())
     text = ""
-    for found in run_pairs(before, now, given.pairs, given.only.split(",")):
+    for found in run_pairs(before, now, given.pairs, given.only.split(","), given.work_before.resolve()):
         text = json.dumps(found, indent=2) + "\n"
         print(f"pair {found['pairs']} of {given.pairs}", file=sys.stderr, flush=True)
         if to is not None:

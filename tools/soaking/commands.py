@@ -178,6 +178,7 @@ class Runner(Loop):
         run = self._own()
         if run is not None:
             comment = f"comment {self.number}"
+            self.ledger.acknowledge("commenting", run=run, comment=comment)
             if self.llmops.ask("traces", "feedback", run, "--score", "up", "--comment", comment).code == 0:
                 self.ledger.acknowledge("feedback", run=run, comment=comment)
 

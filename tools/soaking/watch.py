@@ -197,11 +197,12 @@ class Auditor:
 
     def _feedback(self, facts: dict[str, list[dict[str, Any]]], removing: set[str]) -> None:
         last = {fact["run"]: fact["comment"] for fact in facts["feedback"] if fact["run"] not in removing}
-        now = {fact["run"]: fact["comment"] for fact in self._ledger.facts("feedback")}
         for run in list(last)[-5:]:
             shown = self._llmops.ask("traces", "show", run, fine=("trace_not_found",))
             said = shown.data.get("feedback", {}).get("comment")
-            if shown.code == 0 and said not in {last[run], now[run]}:
+            # Or what was said since, be it acknowledged or not yet.
+            begun = [fact["comment"] for fact in self._ledger.facts("commenting") if fact["run"] == run]
+            if shown.code == 0 and said not in begun[begun.index(last[run]) :]:
                 self._ledger.find(f"feedback of {run} was {last[run]!r} and is {said!r}")
 
     def _evaluations(self, facts: dict[str, list[dict[str, Any]]]) -> None:
