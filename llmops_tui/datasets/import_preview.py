@@ -70,7 +70,8 @@ def preview(
         rejects += batch.rejects[:_LOOK_ROWS]
         told += [f"{source.path.name}: {text}" for text in (source.told, batch.told) if text]
     proposal = recognise(rows)
-    proposal = replace(proposal, evidence=(*proposal.evidence, *told))
+    # Of the files of an archive each says the same.
+    proposal = replace(proposal, evidence=(*proposal.evidence, *dict.fromkeys(told)))
     forced = {"llm-log": "messages", "text": "text", "document": "text"}.get(sources[0].type)
     if forced and not proposal.mapping:
         words = {"llm-log": "the conversations in a log of llm", "text": f"plain text, one row a {sources[0].unit}"}

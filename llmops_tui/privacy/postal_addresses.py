@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 
 # Each pattern is written over several lines: blanks count only as [ ].
-_CAP = r"[A-ZÀ-ÖØ-ÞŠŽ][\w'’.-]*"
+# Of bounded length, and hyphens only within: otherwise a long text of hyphens could be cut into words in too many ways.
+_CAP = r"[A-ZÀ-ÖØ-ÞŠŽ][\w'’.-]{0,60}"
 # Up to five words, before each of which small ones may stand: "de la Constitución", "Jean Jaurès".
 _SMALL = r"(?:d[eiou]|de[lrs]?|d['’]|l['’]|la|las|los|le|les|von|van|der|den|dei|degli|delle?|des|du|the|of)"
 _NAME = rf"(?:{_SMALL}[ ]?){{0,3}}{_CAP}"
 _NAMES = rf"{_NAME}(?:[ ]{_NAME}){{0,4}}"
-_TOWN = rf"{_CAP}(?:[ -](?:{_CAP}|am|an[ ]der|de|den|der|sur|la|le|les|upon|bij)){{0,4}}"
+_TOWN = rf"{_CAP}(?:[ ](?:{_CAP}|am|an[ ]der|de|den|der|sur|la|le|les|upon|bij)){{0,4}}"
 _THEN = r",?\s+"
 
 _UNIT = r"(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|\#)\.?[ ]?[\w-]{1,6}"
@@ -38,7 +39,7 @@ _BOX = (
 _GERMAN = rf"""
     \b(?:
         {_CAP}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|ufer|damm|chaussee|stieg|graben|markt)
-        |(?:{_CAP}[ -]){{1,3}}(?:Straße|Str\.|Weg|Platz|Allee|Gasse|Ring|Ufer|Damm)
+        |(?:{_CAP}[ ]){{0,2}}{_CAP}[ -](?:Straße|Str\.|Weg|Platz|Allee|Gasse|Ring|Ufer|Damm)
         |(?:Am|An[ ]der|An[ ]den|Auf[ ]der|Auf[ ]dem|Im|In[ ]der|Zum|Zur|Unter[ ]den|Hinter[ ]der)(?:[ ]{_CAP}){{1,2}}
     )[ ]\d{{1,4}}[ ]?[a-z]?\b(?:{_THEN}(?:D-|A-|CH-)?\d{{4,5}}[ ]{_TOWN})
     |\b{_CAP}(?:straße|strasse|str\.)[ ]\d{{1,4}}[ ]?[a-z]?\b
@@ -69,7 +70,7 @@ _DUTCH = rf"""
 _POLISH = rf"\b(?:ul|al|pl|os)\.[ ]{_NAMES}[ ]\d{{1,4}}[a-z]?(?:/\d{{1,4}})?(?:{_THEN}\d{{2}}-\d{{3}}[ ]{_TOWN})?"
 # г. Москва, ул. Ленина, д. 12, кв. 45
 _RUSSIAN = r"""
-    (?:\d{6},?[ ])?(?:(?:г\.|город)?[ ]?[А-ЯЁ][\w-]+,[ ])?(?<!\w)
+    (?:\d{6},?[ ])?(?:(?:г\.|город)?[ ]?[А-ЯЁ][\w-]{1,60},[ ])?(?<!\w)
     (?:ул\.|улица|пр\.|пр-т|просп\.|проспект|пер\.|переулок|наб\.|набережная|ш\.|шоссе|б-р|бульвар|пл\.|площадь)
     [ ](?:[А-ЯЁ\d][\w-]*)(?:[ ][А-ЯЁ][\w-]*){0,3},?[ ](?:д\.|дом)?[ ]?\d{1,4}(?:/\d{1,3})?[а-я]?\b
     (?:,?[ ](?:к|корп|стр|кв|оф|корпус|квартира)\.?[ ]?\d{1,4})*

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.operations.base import remake
 from llmops_tui.datasets.sources import archives
-from llmops_tui.datasets.sources.discovery import find_sources, tables_of
+from llmops_tui.datasets.sources.discovery import find_sources, read_batches, tables_of
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from tests.datasets.conftest import rows_of
@@ -79,6 +81,68 @@ def test_archives_that_are_cut_or_made_to_fill_a_disk_are_refused(
         find_sources(zipped)
 
 
+def test_of_two_files_of_one_name_in_an_archive_the_last_is_read_once(tmp_path: Path) -> None:
+    for kind in ("zip", "tar", "tar.gz"):
+        path = tmp_path / f"twice.{kind}"
+        if kind == "zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                for row in (1, 2):
+                    info = zipfile.ZipInfo("a.jsonl")
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        archive.writestr(info, f'{{"a": {row}}}\n')
+        else:
+            mode: Any = "w" if kind == "tar" else "w:gz"
+            with tarfile.open(path, mode) as tar:
+                for row in (1, 2):
+                    member = tarfile.TarInfo("a.jsonl")
+                    member.size = len(f'{{"a": {row}}}\n')
+                    tar.addfile(member, io.BytesIO(f'{{"a": {row}}}\n'.encode()))
+        rows = [row for source in find_sources(path) for batch in read_batches(source) for row in batch.rows]
+        assert rows == [{"a": 2}], kind
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_the_list_of_an_archive_is_read_once_and_not_for_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = packed(tmp_path, kind, {f"{n}.jsonl": f'{{"a": {n}}}\n' for n in range(20)})
+    lists: list[int] = []
+    made = archives._Archive._listed
+    monkeypatch.setattr(archives._Archive, "_listed", lambda self: (lists.append(1), made(self))[1])
+    sources = find_sources(path)
+    # Two that are read at once share the file that is open.
+    batches = [iter(read_batches(source)) for source in sources]
+    assert sorted(row["a"] for one in batches for row in next(one).rows) == list(range(20))
+    assert lists == [1]
+    path = packed(tmp_path, kind, {"b.jsonl": '{"b": 1, "c": 2}\n'})
+    assert [source.member for source in find_sources(path)] == ["b.jsonl"]
+
+
+def test_what_is_wrong_within_an_archive_is_told(tmp_path: Path) -> None:
+    name = packed(tmp_path, "zip", {"ä.jsonl": LINES})
+    name.write_bytes(name.read_bytes().replace("ä".encode(), b"\xff\xfe"))
+    with pytest.raises(InputRefusedError, match="is damaged"):
+        find_sources(name)
+    inner = tmp_path / "inner.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("a.jsonl.gz", gzip.compress(LINES.encode()))
+    with pytest.raises(InputRefusedError, match=r"a\.jsonl\.gz is compressed with gzip inside"):
+        find_sources(inner)
+    outer = tmp_path / "outer.zip.gz"
+    outer.write_bytes(gzip.compress(inner.read_bytes()))
+    with pytest.raises(InputRefusedError, match="a zip archive in gzip"):
+        find_sources(outer)
+    # Behind what is looked at first.
+    noise = random.Random(0).randbytes(1_200_000).hex()
+    damaged = packed(tmp_path, "tar.xz", {"a.jsonl": noise, "b.jsonl": LINES})
+    raw = bytearray(damaged.read_bytes())
+    raw[-3000:-2900] = bytes(100)
+    damaged.write_bytes(raw)
+    with pytest.raises(InputRefusedError, match="damaged"):
+        find_sources(damaged)
+
+
 def test_a_folder_says_what_it_holds_and_what_is_not_read(store: DatasetStore, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -112,6 +176,7 @@ def test_a_pattern_names_files(store: DatasetStore, tmp_path: Path) -> None:
             "name, and more;b\n1;2\n3;4,5\n",
             [{"name, and more": 1, "b": "2"}, {"name, and more": 3, "b": "4,5"}],
         ),
+        ("a.csv", "sep=§\na§b\n1§x\n", [{"a": 1, "b": "x"}]),
         ("a.csv", "a\tb\n1\tx, y\n", [{"a": 1, "b": "x, y"}]),
         ("a.csv", "only\n1\n2\n", [{"only": 1}, {"only": 2}]),
         ("piped", "a,b\n1,2\n3,4\n", [{"a": 1, "b": 2}, {"a": 3, "b": 4}]),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import lzma
+import struct
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +22,8 @@ from llmops_tui.errors import InputRefusedError
 _MOST_TIMES = 200
 _MOST_BYTES = 1 << 30
 _MOST_MEMBERS = 100_000
+# Files of a tar that are so small are read whole.
+_HELD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -39,19 +45,7 @@ def members_of(path: Path) -> list[Member]:
     Raises:
         InputRefusedError: it is damaged, or its files are far too many or too large.
     """
-    with _read(path):
-        if _is_zip(path):
-            with zipfile.ZipFile(path) as file:
-                found = [Member(i.filename, i.file_size) for i in file.infolist() if not i.is_dir()]
-        else:
-            with tarfile.open(path) as tar:
-                # Links, devices and pipes are no data.
-                found = [Member(i.name, i.size) for i in _first(tar) if i.isfile()]
-    if len(found) >= _MOST_MEMBERS:
-        raise _refused(path, f"it has more than {_MOST_MEMBERS:,} files")
-    total = sum(member.size for member in found)
-    if total > _MOST_BYTES and total > _MOST_TIMES * path.stat().st_size:
-        raise _refused(path, f"its files have {total:,} bytes, more than {_MOST_TIMES} times those of the archive")
+    found = [Member(name, size) for name, (size, _) in _opened(path).files.items()]
     return sorted((m for m in found if not any(map(_hidden, m.name.split("/")))), key=lambda m: m.name)
 
 
@@ -65,32 +59,86 @@ def open_member(path: Path, name: str) -> IO[bytes]:
     Reading raises:
         InputRefusedError: the archive is damaged, or needs a password.
     """
+    opened = _opened(path)
+    with _read(path), opened.lock:
+        return io.BufferedReader(_Inside(opened.stream(name), opened))
+
+
+def _opened(path: Path) -> _Archive:
+    """The archive, which stays open until another one is: many files inside it are read one after another."""
+    facts = path.stat()
+    return _kept_open(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_open(path: Path, _inode: int, size: int, _changed: int) -> _Archive:
     with _read(path):
-        if _is_zip(path):
-            archive: Any = zipfile.ZipFile(path)
-            if archive.getinfo(name).flag_bits & 1:
-                archive.close()
-                raise _refused(path, f"{name} needs a password", "Unpack it, and import the file.")
-            inner = archive.open(name)
+        return _Archive(path, size)
+
+
+class _Archive:
+    """An open archive, whose list of files is read once and not for each of them.
+
+    Attributes:
+        files: the plain ones by name, each with its size in bytes. Of several of one name the last counts, as it does
+            where they are unpacked.
+        lock: held by whoever reads, since all read through one file.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+        with path.open("rb") as file:
+            is_zip = is_archive(file.read(4))
+        self._open: Any = zipfile.ZipFile(path) if is_zip else tarfile.open(path)  # noqa: SIM115  closed at its end
+        self._last: tuple[str, bytes] = "", b""
+        self.files: dict[str, tuple[int, Any]] = {}
+        total = 0
+        # What is too much is seen while the list is read: that of a compressed tar takes unpacking all of it.
+        for number, (name, bytes_of, info) in enumerate(self._listed(), 1):
+            if number > _MOST_MEMBERS:
+                raise _refused(path, f"it has more than {_MOST_MEMBERS:,} files")
+            total += bytes_of
+            if total > _MOST_BYTES and total > _MOST_TIMES * size:
+                told = f"its files have at least {total:,} bytes, more than {_MOST_TIMES} times those of the archive"
+                raise _refused(path, told)
+            self.files[name] = bytes_of, info
+
+    def _listed(self) -> Iterator[tuple[str, int, Any]]:
+        if isinstance(self._open, zipfile.ZipFile):
+            yield from ((i.filename, i.file_size, i) for i in self._open.infolist() if not i.is_dir())
         else:
-            archive = tarfile.open(path)  # noqa: SIM115  closed with what is read from it
-            inner = archive.extractfile(name)
-    return io.BufferedReader(_Inside(inner, archive, path))
+            # Links, devices and pipes are no data.
+            yield from ((i.name, i.size, i) for i in self._open if i.isfile())
 
+    def stream(self, name: str) -> IO[bytes]:
+        """The bytes of a file inside it."""
+        size, info = self.files[name]
+        if isinstance(self._open, zipfile.ZipFile):
+            if info.flag_bits & 1:
+                raise _refused(self.path, f"{name} needs a password", "Unpack it, and import the file.")
+            return self._open.open(info)
+        if size > _HELD_BYTES:
+            found: IO[bytes] = self._open.extractfile(info)
+            return found
+        # It is opened some times in a row, and in a compressed tar the way back begins at its start.
+        if self._last[0] != name:
+            self._last = name, self._open.extractfile(info).read()
+        return io.BytesIO(self._last[1])
 
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return is_archive(file.read(4))
+    def __del__(self) -> None:
+        """Close the file."""
+        if hasattr(self, "_open"):
+            self._open.close()
 
 
 class _Inside(io.RawIOBase):
     """A member's bytes, whose damage is told as that of the archive."""
 
-    def __init__(self, inner: IO[bytes], archive: zipfile.ZipFile | tarfile.TarFile, path: Path) -> None:
+    def __init__(self, inner: IO[bytes], archive: _Archive) -> None:
         super().__init__()
         self._inner = inner
         self._archive = archive
-        self._path = path
         self._at = 0
 
     def readable(self) -> bool:
@@ -103,32 +151,38 @@ class _Inside(io.RawIOBase):
 
     def readinto(self, into: Any) -> int:
         """Fill a buffer; 0 at the end."""
-        with _read(self._path):
+        with _read(self._archive.path), self._archive.lock:
             made = self._inner.read(len(into))
         into[: len(made)] = made
         self._at += len(made)
         return len(made)
 
     def close(self) -> None:
-        """Close the archive too."""
+        """Close it; the archive stays open."""
         if not self.closed:
             self._inner.close()
-            self._archive.close()
         super().close()
 
 
-def _first(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for number, info in enumerate(tar):
-        if number >= _MOST_MEMBERS:
-            return
-        yield info
+# What damaged or made-up archives raise beside their own errors: names that are no UTF-8, fields cut short.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    UnicodeDecodeError,
+    EOFError,
+    NotImplementedError,
+    KeyError,
+)
 
 
 @contextmanager
 def _read(path: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, KeyError) as error:
+    except _DAMAGE as error:
         raise InputRefusedError(
             "file_damaged", f"{path} is damaged: {str(error)[:200] or 'it ends early'}", "Download or copy it again."
         ) from error

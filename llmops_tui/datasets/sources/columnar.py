@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from llmops_tui.datasets.records import REST, Row
 from llmops_tui.datasets.sources.arrow_values import (
@@ -89,7 +88,7 @@ class _Table:
             ) from error
 
     def _refused(self, number: int, name: str, refused: Refused, row: Row) -> Reject:
-        raw = orjson.dumps(row, default=repr)
+        raw = json.dumps(row, default=repr, ensure_ascii=False).encode()
         return Reject(str(self.source.path), number, -1, len(raw), f"{name} {refused.reason}", raw[:KEPT_RAW])
 
 

@@ -27,7 +27,7 @@ from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.errors import InputRefusedError
 
 # What Excel writes and reads before the header, and what else divides cells.
-_NAMED = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([^\r\n"])"?\r?\n')
+_NAMED = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([^\r\n"\x80-\xff]|[\xc2-\xf4][\x80-\xbf]{1,3})"?\r?\n')
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 1 << 16
 _LOOKED_AT = 50

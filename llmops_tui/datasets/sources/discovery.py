@@ -16,7 +16,7 @@ from llmops_tui.datasets.sources.folders import BY_SUFFIX, chosen_members, folde
 from llmops_tui.datasets.sources.json_document import read_json_document
 from llmops_tui.datasets.sources.json_lines import read_json_lines
 from llmops_tui.datasets.sources.signatures import HEAD_BYTES, read_type, refuse_binary, refuse_foreign
-from llmops_tui.datasets.sources.streams import check_encoding, compression_of, encoding_of, open_stream
+from llmops_tui.datasets.sources.streams import check_encoding, compression_in, compression_of, encoding_of, open_stream
 from llmops_tui.datasets.sources.texts import read_document, read_text
 from llmops_tui.errors import InputRefusedError
 
@@ -51,9 +51,11 @@ def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: s
         with open_stream(path) as stream:
             head = stream.read(HEAD_BYTES)
         refuse_foreign(path, head)
-        if is_archive(head) and compression_of(path) == "zstd":
+        packed = compression_of(path)
+        kind = "zip" if head.startswith(b"PK") else "tar"
+        if is_archive(head) and packed and (packed == "zstd" or kind == "zip"):
             raise InputRefusedError(
-                "file_type_refused", f"{path} is a tar archive in zstd", "zstd -d it, and import that."
+                "file_type_refused", f"{path} is a {kind} archive in {packed}", "Decompress it, and import that."
             )
         if is_archive(head):
             chosen, told = chosen_members(path, table)
@@ -86,6 +88,12 @@ def _file(path: Path, head: bytes, unit: str, encoding: str, member: str = "", t
             what = f"a {kind} file in an archive" if member else f"a compressed {kind} file"
             raise InputRefusedError("file_type_refused", f"{named} is {what}", "Unpack it, and import the file.")
         return Source(path, kind)
+    if member and (packed := compression_in(head)):
+        raise InputRefusedError(
+            "file_type_refused",
+            f"{path}: {member} is compressed with {packed} inside the archive",
+            "Unpack the archive, and import the file.",
+        )
     encoding = encoding or encoding_of(head)
     if encoding:
         with open_stream(path, encoding, member) as stream:

@@ -109,8 +109,10 @@ def head_of(path: Path, member: str) -> bytes:
 def _look(path: Path, member: str) -> tuple[str, bytes]:
     """What files that are alike have in common: their kind, and of tables the header."""
     kind = BY_SUFFIX[suffix_of(Path(member))]
+    if kind not in {"csv", "tsv"}:
+        return kind, b""
     with open_stream(path, member=member) as stream:
-        return kind, stream.readline(HEAD_BYTES).strip() if kind in {"csv", "tsv"} else b""
+        return kind, stream.readline(HEAD_BYTES).strip()
 
 
 def _names(names: list[str]) -> str:

@@ -109,7 +109,8 @@ def _in_zip(path: Path) -> _Foreign | None:
     try:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError):
+        # What is wrong with it is told where it is read.
         names = []
     for start, what in _IN_ZIP.items():
         if any(name.startswith(start) for name in names):

@@ -36,7 +36,11 @@ class _Readable(Protocol):
 def compression_of(path: Path) -> str:
     """How a file is compressed, by its first bytes: ``gzip``, ``zstd``, ``xz``, ``bzip2``, or not at all."""
     with path.open("rb") as file:
-        head = file.read(6)
+        return compression_in(file.read(6))
+
+
+def compression_in(head: bytes) -> str:
+    """What the first bytes of a file are of: ``gzip``, ``zstd``, ``xz``, ``bzip2``, or none of them."""
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
 
 

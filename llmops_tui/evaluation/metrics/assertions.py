@@ -260,7 +260,8 @@ def separated(value: str) -> list[str]:
             found.append(value[at:end].strip())
             at = end
             continue
-        quoted = re.compile(r'"((?:\\[\\"]|""|[^"])*)"\s*(?=,|\Z)').match(value, at)
+        # Each sign can be taken in one way: a text of backslashes would be tried in more ways than there is time for.
+        quoted = re.compile(r'"((?:\\\\|\\"|""|[^"\\]|\\(?!\\))*)"\s*(?=,|\Z)').match(value, at)
         if quoted is None:
             raise ValueError(f"a quote in {short(value)!r} is not closed, or no comma stands behind it")
         found.append(re.sub(r'\\([\\"])|""', lambda m: m.group(1) or '"', quoted.group(1)))
