@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,15 @@ def read_regular(path: Path) -> bytes:
     """
     with open_regular(path) as file:
         return file.read()
+
+
+def matching_files(folder: Path, pattern: str) -> list[Path]:
+    """The files in a folder whose paths a pattern such as ``parts/*.jsonl`` or ``**/*.txt`` names, in order.
+
+    As in a shell, two stars within a part of a path are one; ``Path.glob`` fails over them.
+    """
+    parts = [part if part == "**" else re.sub(r"\*{2,}", "*", part) for part in Path(pattern).parts]
+    return sorted(path for path in folder.glob(str(Path(*parts))) if path.is_file())
 
 
 def read_regular_text(path: Path, errors: str = "strict") -> str:

@@ -91,7 +91,7 @@ def load_whole_json(text: str) -> Any:
 
     Raises:
         RepeatedKeyError: a key is repeated.
-        ValueError: it is not JSON, which has no NaN either.
+        ValueError: it is not JSON, which has no NaN either, or has a value that no row can hold.
     """
     try:
         value = orjson.loads(text)
@@ -100,10 +100,38 @@ def load_whole_json(text: str) -> Any:
         long = True
     if long:
         value = parse_json(text, DEPTH, constants=False)
+        _refuse_unkept(value)
+    if "\\u0022" in text:
+        _refuse_twice(text)
     # Each key has two quotes: fewer after writing it again means that one was dropped.
-    if "\\u0022" not in text and dump_json(value).count('"') != text.count('"'):
+    elif dump_json(value).count('"') != text.count('"'):
         raise RepeatedKeyError("a key is repeated in its JSON")
     return value
+
+
+def _refuse_unkept(value: Any) -> None:
+    """Refuse what Python reads of JSON and cannot be written again: 1e400 is infinite, half of a character no text."""
+    import json
+
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text in it has half of a character") from None
+    except ValueError:
+        raise ValueError("a number in it is beyond the largest of 64 bits") from None
+
+
+def _refuse_twice(text: str) -> None:
+    import json
+
+    def pairs(items: list[tuple[str, Any]]) -> None:
+        if len(dict(items)) < len(items):
+            raise RepeatedKeyError("a key is repeated in its JSON")
+
+    try:
+        json.loads(text, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("lists and objects are nested too deep") from None
 
 
 def dump_json(value: Any) -> str:

@@ -162,6 +162,7 @@ def test_a_pattern_names_files(store: DatasetStore, tmp_path: Path) -> None:
     version = import_now(store, [tmp_path / "a?.jsonl"], "both", "tabular")
     assert version.rows == 2 * len(ROWS)
     assert len(version.recipe.inputs) == 2
+    assert len(find_sources(tmp_path / "a**.jsonl")) == 2
     with pytest.raises(InputRefusedError, match="no file matches"):
         find_sources(tmp_path / "c*.jsonl")
 

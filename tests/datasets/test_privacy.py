@@ -14,6 +14,7 @@ from llmops_tui.datasets.privacy.report import find_in_version
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.detection import KINDS, find_personal
+from llmops_tui.privacy.postal_addresses import find_addresses
 from llmops_tui.privacy.replacement import mark, replace_in_text
 from tests.datasets.conftest import Fill, chat, rows_of
 from tools.measure_privacy import CASES, WORLD, false_alarms, measure, read_cases
@@ -214,8 +215,15 @@ def test_what_only_has_the_form_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["Aa ", "1 ", "1 rue de la l'", "市区县", "born 1", "Via de la ", "12 Aa Bb ", "a b ", "王"]
+    "piece", ["Aa ", "Aa-", "1 ", "1 rue de la l'", "市区县", "born 1", "Via de la ", "12 Aa Bb ", "a b ", "王"]
 )
 def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
     """Counted in steps of the search, not in time: what grows with the square of a text does not end here."""
     assert isinstance(find_personal(piece * 3_000), list)
+
+
+def test_the_town_of_an_address_is_looked_for_in_bounded_steps() -> None:
+    text = "12 Main Street, " + "A-" * 3_000
+    assert [text[start:end] for start, end in find_addresses(text)] == ["12 Main Street"]
+    text = "Otto-von-Guericke-Straße 12, 60311 Frankfurt-am-Main"
+    assert [text[start:end] for start, end in find_addresses(text)] == [text]

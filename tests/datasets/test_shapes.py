@@ -16,8 +16,11 @@ from llmops_tui.datasets.formats.detection import recognise
 from llmops_tui.datasets.formats.readers import reader
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.import_preview import preview
+from llmops_tui.datasets.records import load_whole_json
+from llmops_tui.datasets.sources.discovery import find_sources, read_batches
 from llmops_tui.datasets.sources.json_pieces import elements, members
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
 from tests.datasets.conftest import Fill, rows_of
 
 TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
@@ -79,6 +82,24 @@ def test_one_bad_record_of_a_document_is_refused_alone(
     assert rejected == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"id": 1, "a": {"k": 1e400}}', "infinity"),
+        (r'{"id": 1, "conversations": [{"from": "human", "value": "\ud83d"}]}', "half of a character"),
+        ('{"a": [1, 2], "b": [NaN, 2]}', "NaN|JSON"),
+        ('{"id": 1, "a": {"k": 1, "k": 2}}', "'k' occurs twice"),
+    ],
+)
+def test_a_document_of_one_record_that_cannot_be_kept_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputRefusedError, match=why):
+        [batch.rows for source in find_sources(tmp_path / "a.json") for batch in read_batches(source)]
+    (tmp_path / "b.json").write_text(r'{"id": 1, "say": "\u0022", "of": {"k": [1]}}')
+    (rows,) = [batch.rows for source in find_sources(tmp_path / "b.json") for batch in read_batches(source)]
+    assert rows == [{"id": 1, "say": '"', "of": {"k": [1]}}]
+
+
 def test_lists_of_turns_are_conversations(store: DatasetStore, tmp_path: Path) -> None:
     shared = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
     for text in (json.dumps([TURNS, TURNS]), f"{json.dumps(TURNS)}\n{json.dumps(TURNS)}\n"):
@@ -107,6 +128,29 @@ def test_messages_that_a_table_holds_as_json_are_messages(fill: Fill) -> None:
     assert recognise([{"messages": TURNS, "label": 3}] * 5).format == "messages"
     version = fill([{"messages": TURNS, "label": False}], "kto", "kto")
     assert rows_of(version) == [{"prompt": TURNS[:1], "completion": TURNS[1:], "label": False}]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (r'{"a": "\ud83d"}', "half of a character"),
+        ('{"a": 1e400}', "beyond the largest"),
+        ('{"a": NaN}', "not JSON"),
+        (r'{"k": "\u0022", "k": 1}', "a key is repeated"),
+    ],
+)
+def test_json_in_a_column_that_no_row_can_hold_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        load_whole_json(text)
+    assert load_whole_json(r'{"k": "\u0022", "n": 123456789012345678901}') == {"k": '"', "n": 123456789012345678901}
+
+
+def test_a_conversation_with_half_a_character_is_refused_alone(store: DatasetStore, tmp_path: Path) -> None:
+    turns = r'[{"role":"user","content":"a%s"},{"role":"assistant","content":"b"}]'
+    lines = [json.dumps({"messages": turns % sign}) for sign in ("", r"\ud83d", r"\ud83d\ude00")]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    version = import_now(store, [tmp_path / "a.jsonl"], "a", "messages")
+    assert (version.rows, version.rejected) == (2, 1)
 
 
 def test_preferences_of_other_programs() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.cases import build_cases
-from llmops_tui.evaluation.metrics.assertions import KINDS
+from llmops_tui.evaluation.metrics.assertions import KINDS, separated
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.registry import METRICS, make_metric
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
@@ -308,6 +308,28 @@ def test_each_assertion_of_promptfoo_is_carried_or_refused(folder: Folder) -> No
 ])  # fmt: skip
 def test_what_is_not_carried_is_refused_with_its_place(folder: Folder, config: Any, says: str) -> None:
     assert says in folder.refused(config)
+
+
+def test_what_would_unfold_without_end_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_VALUES", 2000)
+    nested = {f"a{n}": {name: {"$ref": f"#/a{n + 1}"} for name in ("x", "y")} for n in range(60)} | {"a60": {}}
+    assert "more than 2,000 values" in folder.refused(one({"metadata": {"$ref": "#/a0"}}) | nested)
+    lists = {name: [str(n) for n in range(100)] for name in "xyz"}
+    assert "its lists together make 1,000,000 cases" in folder.refused(one({"vars": lists}))
+
+
+def test_a_list_of_texts_with_backslashes_is_read_at_once() -> None:
+    assert separated(r'"a\", "C:\", "x\"y\"", "d""q", e') == ["a\\", "C:\\", 'x"y"', 'd"q', "e"]
+    assert separated(r'"C:\"') == ["C:\\"]
+    for text in ("\\" * 5000, '\\"' * 3000 + "x", '\\""' * 3000 + "x"):
+        with pytest.raises(ValueError, match="not closed"):
+            separated(f'"{text}')
+
+
+def test_two_stars_in_a_prompt_are_no_failure(folder: Folder) -> None:
+    assert folder.asked(one({}) | {"prompts": ["Say **loudly** {{x}}"]}) == ["Say **loudly** a"]
+    folder.write(a1__txt="One {{x}}", a2__txt="Two {{x}}")
+    assert folder.asked(one({}) | {"prompts": ["file://a**.txt"]}) == ["One a", "Two a"]
 
 
 def test_a_table_with_code_or_odd_rows_is_refused(folder: Folder) -> None:

@@ -19,6 +19,7 @@ from llmops_tui.datasets.sources.signatures import HEAD_BYTES, read_type, refuse
 from llmops_tui.datasets.sources.streams import check_encoding, compression_in, compression_of, encoding_of, open_stream
 from llmops_tui.datasets.sources.texts import read_document, read_text
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.regular_files import matching_files
 
 _TYPED = frozenset({"parquet", "arrow", "sqlite"})
 
@@ -73,7 +74,7 @@ def _matches(path: Path) -> list[Path]:
     at = next((n for n, part in enumerate(path.parts) if any(sign in part for sign in "*?[")), None)
     if at is None:
         raise InputRefusedError("file_missing", f"there is no file {path}", "Check the path.")
-    found = sorted(p for p in Path(*path.parts[:at]).glob(str(Path(*path.parts[at:]))) if p.is_file())
+    found = matching_files(Path(*path.parts[:at]), str(Path(*path.parts[at:])))
     if not found:
         raise InputRefusedError("file_missing", f"no file matches {path}", "Check the pattern.")
     return found

@@ -110,7 +110,9 @@ def _found_in_pieces(data: bytes) -> _Found:
         if name in document:
             raise ValueError(f"the key {name!r} occurs twice")
         document[name] = list(elements(raw)) if raw[:1] == b"[" else raw
-    return _found(document)
+    found = _found(document)
+    # One record, or columns: nothing can be refused alone, and the reason is that of the whole.
+    return found if all(isinstance(r, bytes) for r in found.records) else _found(parse_object(data))
 
 
 def _by_split(document: JsonObject, lists: dict[str, list[Any]]) -> _Found:

@@ -12,6 +12,7 @@ import yaml
 
 from llmops_tui.evaluation.promptfoo.keys import refused
 from llmops_tui.foreign_text import parse_json, parse_yaml, text_of
+from llmops_tui.regular_files import matching_files
 
 SCHEME = "file://"
 _CODE = {
@@ -104,7 +105,7 @@ def found_files(folder: Path, name: str, where: str) -> list[Path]:
             raise refused(where, f"{path} is not there")
         return [path]
     base, pattern = (Path("/"), bare.lstrip("/")) if bare.startswith("/") else (folder, bare.removeprefix("./"))
-    found = sorted(path for path in base.glob(pattern) if path.is_file())
+    found = matching_files(base, pattern)
     if not found:
         raise refused(where, f"no file in {base} has a name like {pattern}")
     return found

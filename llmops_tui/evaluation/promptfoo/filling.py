@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ _OPEN = re.compile(r"\{%[^%]*$|\{\{[^}]*$|\{#[^#]*$", re.MULTILINE)
 _PLAIN = re.compile(r"\{\{\s*(\w+)\s*\}\}", re.ASCII)
 _NAMED = re.compile(r"\{\{\s*([^{}\s|]+)\s*(?:\|[^}]+)?\}\}|\{%\s*(?:if|for)\s+([^{}\s]+)\s*.*?%\}")
 _ROUNDS = 5
+# As many values of several lists as a run is ever asked of one test.
+_MOST_CASES = 100_000
 _ROLES = {"system", "user", "assistant"}
 _MEDIA = {
     ".pdf", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".svg", ".tif", ".tiff", ".ico", ".avif", ".heic", ".heif",
@@ -39,6 +42,9 @@ def combinations(variables: Variables, folder: Path, where: str) -> Iterator[Var
             choices.append(value)
         else:
             choices.append([value])
+    if (count := math.prod(map(len, choices))) > _MOST_CASES:
+        why = f"its lists together make {count:,} cases, more than {_MOST_CASES:,}"
+        raise refused(f"{where}.vars", why, "Give the values that are asked together as tests of their own.")
     for chosen in itertools.product(*choices):
         yield dict(zip(variables, chosen, strict=True))
 

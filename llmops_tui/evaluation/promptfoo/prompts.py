@@ -10,6 +10,7 @@ from typing import Any
 from llmops_tui.evaluation.promptfoo import files
 from llmops_tui.evaluation.promptfoo.keys import Prompt, Tell, refused
 from llmops_tui.inference.nunjucks_values import json_text
+from llmops_tui.regular_files import matching_files
 
 _EXTENSIONS = (
     ".cjs", ".cts", ".js", ".mjs", ".mts", ".py", ".ts", ".csv", ".j2", ".json", ".jsonl", ".md", ".txt", ".yaml", ".yml",
@@ -75,7 +76,7 @@ def _read(prompt: Prompt, folder: Path, where: str) -> list[PromptText]:
         if not (folder / bare).is_file():
             why = f"promptfoo takes {bare[:80]!r} for a file, which is not there"
             raise refused(where, why, "A prompt of two lines is always taken for a text.")
-    elif not bare.startswith("/") and not any(folder.glob(bare.removeprefix("./"))):
+    elif not bare.startswith("/") and not matching_files(folder, bare.removeprefix("./")):
         return [PromptText(raw, prompt.label or raw, prompt.id)]
     return [made for path in files.found_files(folder, raw, where) for made in _of_file(path, prompt, where)]
 

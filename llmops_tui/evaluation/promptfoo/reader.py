@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,7 @@ from llmops_tui.evaluation.promptfoo.keys import (
 from llmops_tui.evaluation.promptfoo.prompts import PromptText, read_prompts
 from llmops_tui.evaluation.promptfoo.written_tests import OneTest, TestReader
 from llmops_tui.evaluation.suite import Suite, check_suite
-from llmops_tui.foreign_text import JsonObject
+from llmops_tui.foreign_text import MAX_VALUES, JsonObject
 from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.nunjucks_values import text as text_of
 from llmops_tui.inference.template_renderer import Variables
@@ -67,8 +68,12 @@ def read_promptfoo(path: Path, tell: Tell = lambda _: None) -> Suite:
 def _dereferenced(body: JsonObject) -> JsonObject:
     """The configuration with what ``$ref`` names put in its place; what is only named so is left out."""
     used: set[str] = set()
+    values = itertools.count(1)
 
     def followed(value: Any, where: str, depth: int) -> Any:
+        # References to what has references itself: some lines may stand for more than any memory holds.
+        if next(values) > MAX_VALUES:
+            raise refused(where, f"with what $ref names put in it has more than {MAX_VALUES:,} values")
         if isinstance(value, list):
             return [followed(one, f"{where}[{number}]", depth) for number, one in enumerate(value)]
         if not isinstance(value, dict):
