@@ -222,6 +222,11 @@ def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
     assert isinstance(find_personal(piece * 3_000), list)
 
 
+def test_many_spans_of_one_text_are_not_compared_with_each_other() -> None:
+    text = "".join(f"p{n}@example.com [EMAIL] " for n in range(20_000))
+    assert len(find_personal(text, ("email",))) == 20_000
+
+
 def test_the_town_of_an_address_is_looked_for_in_bounded_steps() -> None:
     text = "12 Main Street, " + "A-" * 3_000
     assert [text[start:end] for start, end in find_addresses(text)] == ["12 Main Street"]

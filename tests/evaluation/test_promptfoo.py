@@ -233,6 +233,8 @@ def test_values_of_assertions_are_templates(folder: Folder) -> None:
     ({"type": "is-json", "value": "type: object\nrequired: [a]"}, '{"a": 1}', '{"b": 1}'),
     ({"type": "not-is-json"}, "{'a': 1}", "[1]"),
     ({"type": "regex", "value": r"^\d+$"}, "12", "12\n"),
+    ({"type": "regex", "value": r"^(?:(a)|b)\1$"}, "b", "ab"),
+    ({"type": "regex", "value": r"^(?:(?<n>a)|b)\k<n>$"}, "aa", "a"),
     ({"type": "starts-with", "value": "A"}, "Ab", " Ab"),
     ({"type": "levenshtein", "value": "kitten", "threshold": 3}, "sitting", "sitting down"),
     ({"type": "word-count", "value": {"min": 2, "max": 3}}, "a b", "a"),

@@ -131,14 +131,18 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) or (isinstance(value, bytes) and value[:1] == b"{")
 
 
+_TURN = ({"role", "content"}, {"from", "value"})
+
+
 def _is_turn(value: Any) -> bool:
     """Whether an object is a turn of a conversation: the list that it is in is then no list of records."""
     if isinstance(value, bytes):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
-            return False
-    return isinstance(value, dict) and ({"role", "content"} <= set(value) or {"from", "value"} <= set(value))
+            # Its names can be seen all the same.
+            return any(all(f'"{name}"'.encode() in value for name in names) for names in _TURN)
+    return isinstance(value, dict) and any(names <= set(value) for names in _TURN)
 
 
 def _row(record: Any, split: str) -> Row:

@@ -87,7 +87,7 @@ class _Reader:
         if name is None or name.group(1) not in self._names:
             raise ValueError("\\k names no group")
         self._at += name.end()
-        return f"(?P={name.group(1).replace('$', '_')})"
+        return _again(name.group(1).replace("$", "_"))
 
     def _code(self, kind: str) -> str:
         rest = self._source[self._at :]
@@ -110,7 +110,7 @@ class _Reader:
         if in_class or digit == "0" or int(whole) > self._groups:
             raise ValueError(f"\\{whole} names no group")
         self._at += len(whole) - 1
-        return f"(?:\\{whole})"
+        return _again(whole)
 
     def _set(self) -> str:
         self._at += 1
@@ -131,6 +131,11 @@ class _Reader:
             parts.append(character if character == "-" else re.escape(character))
         self._at += 1
         return f"[{'^' * inverted}{''.join(parts)}]"
+
+
+def _again(group: str) -> str:
+    """What a group matched; nothing where it took no part, over which Python's own reference fails."""
+    return f"(?({group})(?P={group})|)" if not group.isdigit() else f"(?({group})\\{group}|)"
 
 
 def _class(letter: str, *, in_class: bool) -> str:
