@@ -41,7 +41,8 @@ _PERHAPS = re.compile(
 )
 # What sounds like it: not knowing, praise, a turn of speech, what others are or a thing is.
 _OTHERWISE = re.compile(
-    r"\b(?:can[’']t|cannot|can not) (?:recommend|wait|thank|stress|agree more|sing|tell you the exact)\b|\bdon[’']t know\b|"
+    r"\b(?:can[’']t|cannot|can not) (?:help but|recommend|wait|thank|stress|agree more|sing|tell you the exact)\b|"
+    r"\bdon[’']t know\b|"
     r"\bwon[’']t (?:lie|deny)\b|\bno (?:te )?voy a mentir\b|\bno te voy a mentir\b|\bwill nicht lügen\b|\bne vais pas mentir\b|"
     r"\bweiß ich nicht\b|\bkann ich nicht genug\b|\bne sais pas\b|\bne peux que\b|\bno lo sé\b|\bno puedo dejar de\b|"
     r"\bnot sure\b|\bsingen kann ich nicht\b|\bne chante pas\b|\bno canto\b|\bunable to ship\b|\bliefern nicht\b|"

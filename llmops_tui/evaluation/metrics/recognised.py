@@ -33,7 +33,7 @@ class Refusal(Recognised):
 
     type: Literal["refusal"] = "refusal"
     wanted: bool = False
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     binary: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
