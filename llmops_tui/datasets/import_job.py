@@ -246,11 +246,12 @@ class _Import:
                 for last in read_batches(source, position, line):
                     self._take(source, last)
                     self._size += last.size
-                    full = len(self._rows) >= _PART_ROWS or self._size >= _PART_BYTES
-                    if full and last.share < 1:
+                    if self._full and last.share < 1:
                         self._flush(number, last.position, last.line)
                     self._report(number, last.share)
-                self._flush(number + 1, 0, 0)
+                # Many small files share a part: what is noted after each part grows with their number.
+                if self._full or number == len(self._sources) - 1:
+                    self._flush(number + 1, 0, 0)
             if self._writer.wait():
                 replace(self.state, rewriting=True).save(self._state_path)
             return self._writer.finish()
@@ -259,6 +260,11 @@ class _Import:
             raise
         finally:
             gc.enable()
+
+    @property
+    def _full(self) -> bool:
+        """Whether what was read is enough for a part."""
+        return len(self._rows) >= _PART_ROWS or self._size >= _PART_BYTES
 
     def _report(self, number: int, share: float) -> None:
         count = self._writer.rows + len(self._rows)

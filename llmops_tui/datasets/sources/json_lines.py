@@ -78,8 +78,8 @@ def _overlong(source: Source, stream: IO[bytes], data: bytes, position: int, lin
 def _parse_lines(source: Source, data: bytes, offset: int, line: int) -> Batch:
     whole = _parse_at_once(data)
     if whole is not None:
-        return Batch(whole, list(range(line + 1, line + 1 + len(whole))))
-    batch = Batch()
+        return Batch(whole, list(range(line + 1, line + 1 + len(whole))), size=len(data))
+    batch = Batch(size=len(data))
     lines = data.removesuffix(b"\n").split(b"\n")
     # Numbers of 19 digits may not fit into 64 bits, which only the slow parser keeps whole.
     long_numbers = has_long_number(data)
