@@ -234,6 +234,83 @@ async def test_a_file_is_sent_as_a_form_and_others_are_not(server: Server) -> No
     assert (await server.http.post("/v1/files", content=b"x", headers=headers)).status_code == 400
 
 
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches"])
+async def test_nothing_of_an_address_is_ignored(path: str, server: Server) -> None:
+    answer = await server.http.get(f"{path}?limit=1&limit=2")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
+
+
+async def test_a_field_of_a_form_stands_there_once_and_its_text_is_utf8(server: Server) -> None:
+    head = 'Content-Disposition: form-data; name="'
+    file = f'--b\r\n{head}file"; filename="+2AA-"\r\n\r\nx\r\n--b--\r\n'
+
+    async def answer(parts: str, charset: str = "") -> httpx.Response:
+        kind = {"content-type": f"multipart/form-data; boundary=b{charset}"}
+        return await server.http.post("/v1/files", content=(parts + file).encode(), headers=kind)
+
+    purpose = f'--b\r\n{head}purpose"\r\n\r\nbatch\r\n'
+    assert (await answer(purpose)).json()["filename"] == "+2AA-"
+    assert (await answer(purpose + purpose)).json()["error"]["param"] == "purpose"
+    # In this encoding the name of the file is half a character.
+    refused = await answer(purpose, "; charset=utf-7")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
+
+
+async def test_half_a_line_of_a_batch_that_was_stopped_is_no_answer(server: Server) -> None:
+    store, jobs = server.server._batches._store, jobs_of(server)
+    jobs.dies = 2
+    made = await asked(server, lines("a", "b"))
+    (record,) = store._records()
+    done = {"id": "x", "custom_id": "a", "response": {"status_code": 200, "request_id": "", "body": {}}, "error": None}
+    store._output(record).write_text(json.dumps(done) + "\n" + json.dumps(done)[:20])
+    record["stopped"] = 1
+    store._write(record)
+    found = (await server.http.get(f"/v1/batches/{made['id']}")).json()
+    assert (found["status"], found["request_counts"]["completed"]) == ("cancelled", 1)
+    content = await server.http.get(f"/v1/files/{found['output_file_id']}/content")
+    assert [json.loads(line)["custom_id"] for line in content.text.splitlines()] == ["a"]
+
+
+async def test_a_server_starts_although_what_a_batch_came_to_cannot_be_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asked(server, lines("a"))
+    store = server.server._batches._store
+
+    def full(_record: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (record,) = store._records()
+    store._write({name: value for name, value in record.items() if name not in {"ended", "state"}})  # type: ignore[arg-type]
+    monkeypatch.setattr(store, "_write", full)
+    await server.server._batches.go_on()
+
+
+def test_a_record_that_names_another_file_is_none(workspace: Workspace) -> None:
+    files = FileStore(workspace)
+    name = files.add("a", "x", io.BytesIO(b"x"))["id"]
+    path = files.folder / f"{name}.json"
+    record = json.loads(path.read_text())
+    aside = workspace.root / "mine.jsonl"
+    aside.write_text("kept")
+    path.write_text(json.dumps({**record, "id": "../mine", "expires_at": 0}))
+    with pytest.raises(LlmopsError, match="no file"):
+        files.get("a", name)
+    files.prune()
+    assert aside.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"input": "../../x"}, {"job": "../x"}, {"id": "batch_1"}, {"metadata": None}, {"seconds": "1"}]
+)
+async def test_a_record_of_a_batch_that_is_not_as_it_was_written_is_none(change: Any, server: Server) -> None:
+    made = await asked(server, lines("a"))
+    path = server.server._batches._store._place / f"{made['id']}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert (await server.http.get("/v1/batches")).json()["data"] == []
+    assert (await server.http.get(f"/v1/batches/{made['id']}")).status_code == 404
+
+
 def test_what_is_over_its_time_goes_but_for_what_is_at_work(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import orjson
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.inference.filed.files import FileRecord, FileStore
+from llmops_tui.inference.filed.files import FILE_ID, FileRecord, FileStore
 from llmops_tui.inference.filed.output import OutputLine, counts_of, failed
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
@@ -32,6 +32,9 @@ PROBLEMS = "problems.json"
 NOTE = "batch.json"
 """What a job leaves in its folder once every line was checked."""
 _ID = re.compile(r"batch_[0-9a-z]{1,40}")
+# Of what a record must be able to tell, its ids are parts of paths.
+_TEXTS = ("owner", "endpoint", "model")
+_JOB = re.compile(r"job_[0-9a-z]{1,40}")
 
 
 class BatchDone(TypedDict):
@@ -170,7 +173,8 @@ class BatchStore:
         """Start again what was killed together with the machine; to be called when a server starts."""
         for record in self._records():
             if "ended" not in record and record["model"] == self._model:
-                with contextlib.suppress(LlmopsError):
+                # A server starts all the same: whoever looks at the batch is told.
+                with contextlib.suppress(LlmopsError, OSError):
                     self.standing(record)
 
     def standing(self, record: BatchRecord) -> Standing:
@@ -188,10 +192,10 @@ class BatchStore:
                 raise
             # Somebody else is just starting it.
             return Standing(record, "validating", 0, 0, None)
-        answered, bad = counts_of(self._output(record))
-        checked = (self._folder(record) / NOTE).exists()
         if job.state.final:
             return self._end(record, job)
+        answered, bad = counts_of(self._output(record))
+        checked = (self._folder(record) / NOTE).exists()
         working = "in_progress" if checked else "validating"
         total = _total_of(job)
         return Standing(record, "cancelling" if "stopped" in record else working, answered, bad, total)
@@ -308,15 +312,27 @@ def _lines(path: Path, *, wrong: bool) -> Iterator[bytes]:
     """The whole lines of an output that tell of a success, or of none."""
     with open_regular(path) as file:
         for raw in file:
+            # What a job that was killed left of its last line is no answer.
+            if not raw.endswith(b"\n"):
+                break
             line: OutputLine = orjson.loads(raw)
-            if raw.endswith(b"\n") and failed(line) == wrong:
+            if failed(line) == wrong:
                 yield raw
 
 
 def _read(path: Path) -> BatchRecord | None:
-    """A record; none where it is gone or damaged."""
+    """A record; none where it is gone or damaged, or another's: a workspace may come from elsewhere."""
     try:
         given: BatchRecord = parse_json(path.read_bytes())
-    except (OSError, ValueError):
+        whole = (
+            given["id"] == path.stem
+            and bool(_JOB.fullmatch(given["job"]))
+            and bool(FILE_ID.fullmatch(given["input"]))
+            and all(isinstance(given[name], str) for name in _TEXTS)
+            and all(type(given[name]) is int for name in ("created_at", "seconds"))
+            and isinstance(given["metadata"], dict)
+            and ("ended" in given) == ("state" in given)
+        )
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    return given if isinstance(given, dict) and {"id", "owner", "input", "job", "model"} <= given.keys() else None
+    return given if whole else None

@@ -31,7 +31,8 @@ _DAY = 24 * 3600
 # What an upload that was killed left behind.
 _STALE_SECONDS = 3600
 _PATIENCE_SECONDS = 10.0
-_ID = re.compile(r"file_[0-9a-z_]{1,60}")
+FILE_ID = re.compile(r"file_[0-9a-z_]{1,60}")
+"""What the id of a file looks like; it is part of a path."""
 _CHUNK = 1 << 20
 
 
@@ -163,7 +164,7 @@ class FileStore:
         Raises:
             LlmopsError: ``file_not_found``: it is not kept, or is another client's.
         """
-        record = _read(self.folder / f"{name}.json") if _ID.fullmatch(name) else None
+        record = _read(self.folder / f"{name}.json") if FILE_ID.fullmatch(name) else None
         if record is None or record["owner"] != owner or self._over(record, self._clock(), self._used()):
             hint = (
                 f"Files belong to the key they were sent with, and are kept for {DAYS} days unless that says otherwise."
@@ -201,7 +202,7 @@ class FileStore:
 
     def _records(self) -> list[FileRecord]:
         try:
-            paths = [path for path in self.folder.iterdir() if path.suffix == ".json" and _ID.fullmatch(path.stem)]
+            paths = [path for path in self.folder.iterdir() if path.suffix == ".json" and FILE_ID.fullmatch(path.stem)]
         except FileNotFoundError:
             return []
         return [record for path in paths if (record := _read(path)) is not None]
@@ -217,11 +218,13 @@ class FileStore:
 
 
 def _read(path: Path) -> FileRecord | None:
-    """A record; none where it is gone or damaged."""
+    """A record; none where it is gone or damaged, or another's: a workspace may come from elsewhere."""
     try:
         given = parse_json(path.read_bytes())
+        if given["id"] != path.stem:
+            return None
         return {
-            "id": str(given["id"]),
+            "id": path.stem,
             "owner": str(given["owner"]),
             "filename": str(given["filename"]),
             "bytes": int(given["bytes"]),
