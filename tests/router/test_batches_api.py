@@ -13,10 +13,12 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.batch import job as batch_job
-from llmops_tui.inference.filed.batches import BatchStore
+from llmops_tui.inference.filed.batches import BatchRecord, BatchStore
 from llmops_tui.inference.filed.files import DAYS, FileStore
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.maintenance.check import check
+from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.test_request_fields import KEY, PLAIN, Server
 from tests.fakes import FakeClock
@@ -86,6 +88,20 @@ def lines(*names: str, url: str = CHAT, **body: Any) -> bytes:
     return b"".join(
         json.dumps({"custom_id": n, "method": "POST", "url": url, "body": asked}).encode() + b"\n" for n in names
     )
+
+
+def a_record() -> BatchRecord:
+    return {
+        "id": "batch_1",
+        "owner": "a",
+        "input": "file_1",
+        "endpoint": CHAT,
+        "model": "",
+        "metadata": {},
+        "created_at": 1,
+        "job": "job_1",
+        "seconds": 3600,
+    }
 
 
 async def sent(server: Server, content: bytes, **fields: Any) -> httpx.Response:
@@ -309,6 +325,26 @@ async def test_a_record_of_a_batch_that_is_not_as_it_was_written_is_none(change:
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     assert (await server.http.get("/v1/batches")).json()["data"] == []
     assert (await server.http.get(f"/v1/batches/{made['id']}")).status_code == 404
+
+
+def test_what_goes_or_changes_after_its_checksum_is_no_damage(workspace: Workspace) -> None:
+    now = FakeClock(100.0)
+    files = FileStore(workspace, clock=now)
+    kept, deleted = (files.add("a", "x", io.BytesIO(b"x"))["id"] for _ in range(2))
+    over = files.add("a", "x", io.BytesIO(b"x"), seconds=3600)["id"]
+    (batches := BatchStore(workspace))._write(record := a_record())
+    record_checksums(workspace)
+    files.delete("a", deleted)
+    now.now += 2 * 3600
+    files.prune()
+    batches._write({**record, "ended": 5, "state": "completed"})
+    assert not (files.folder / f"{over}.jsonl").exists()
+    assert check(workspace).errors == []
+    record_checksums(workspace)
+    assert check(workspace).errors == []
+    # What somebody else takes away is one.
+    (files.folder / f"{kept}.json").unlink()
+    assert [one.place for one in check(workspace).errors] == [f"files/{kept}.json"]
 
 
 def test_what_is_over_its_time_goes_but_for_what_is_at_work(

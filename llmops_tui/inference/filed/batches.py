@@ -21,9 +21,10 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.regular_files import open_regular
-from llmops_tui.workspace.files import make_folder_within, write_atomic
+from llmops_tui.workspace.files import make_folder_within
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.written import remove_noted, write_noted
 
 MAX_COUNT = 1_000
 """Batches of one client; beyond that its oldest that are over go."""
@@ -269,7 +270,7 @@ class BatchStore:
 
     def _write(self, record: BatchRecord) -> None:
         make_folder_within(self.files.folder)
-        write_atomic(make_folder_within(self._place) / f"{record['id']}.json", json.dumps(record))
+        write_noted(make_folder_within(self._place) / f"{record['id']}.json", json.dumps(record))
 
     def _found(self, owner: str, name: str) -> BatchRecord:
         record = _read(self._place / f"{name}.json") if _ID.fullmatch(name) else None
@@ -293,7 +294,7 @@ class BatchStore:
         mine = self.all(owner)
         over = [record for record in reversed(mine) if "ended" in record]
         for record in over[: max(0, len(mine) - MAX_COUNT + 1)]:
-            (self._place / f"{record['id']}.json").unlink(missing_ok=True)
+            remove_noted(self._place / f"{record['id']}.json")
         if len(mine) - len(over) >= MAX_COUNT:
             raise InputRefusedError(
                 "batches_full", f"{MAX_COUNT:,} batches of this key are at work", "Wait, or cancel."

@@ -14,10 +14,11 @@ from typing import BinaryIO, TypedDict
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import make_folder_within, sync_folder, write_atomic
+from llmops_tui.workspace.files import make_folder_within, sync_folder
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.written import remove_noted, write_noted
 
 MAX_FILE = 100_000_000
 """Bytes of one file."""
@@ -149,7 +150,7 @@ class FileStore:
             # What has a record is whole.
             part.replace(self.path(record))
             sync_folder(self.folder)
-            write_atomic(self.folder / f"{name}.json", json.dumps(record))
+            write_noted(self.folder / f"{name}.json", json.dumps(record))
         return record
 
     def all(self, owner: str) -> list[FileRecord]:
@@ -195,7 +196,7 @@ class FileStore:
                 if path.suffix in {".part", ".jsonl"} and not self._recorded(path):
                     with contextlib.suppress(FileNotFoundError):
                         if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                            path.unlink()
+                            remove_noted(path)
 
     def _recorded(self, path: Path) -> bool:
         return path.suffix == ".jsonl" and path.with_suffix(".json").exists()
@@ -214,7 +215,7 @@ class FileStore:
     def _remove(self, name: str) -> None:
         # The record first: what has none is nobody's, and goes by itself.
         for ending in (".json", ".jsonl"):
-            (self.folder / f"{name}{ending}").unlink(missing_ok=True)
+            remove_noted(self.folder / f"{name}{ending}")
 
 
 def _read(path: Path) -> FileRecord | None:
