@@ -57,7 +57,7 @@ def problems_of(schema: Schema, text: str) -> list[str]:
     try:
         value = parse_json(text, constants=False)
     except ValueError as error:
-        return [f"it is not JSON: {error}"[:_LONGEST]]
+        return [f"#: it is not JSON: {error}"[:_LONGEST]]
     try:
         found = list(itertools.islice(validator_of(schema).iter_errors(value), _MOST_PROBLEMS))
     except Unresolvable as error:

@@ -13,6 +13,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.batch import job as batch_job
+from llmops_tui.inference.filed import batches
 from llmops_tui.inference.filed.batches import BatchRecord, BatchStore
 from llmops_tui.inference.filed.files import DAYS, FileStore
 from llmops_tui.jobs.launcher import JobLauncher
@@ -287,19 +288,26 @@ async def test_half_a_line_of_a_batch_that_was_stopped_is_no_answer(server: Serv
     assert [json.loads(line)["custom_id"] for line in content.text.splitlines()] == ["a"]
 
 
-async def test_a_server_starts_although_what_a_batch_came_to_cannot_be_kept(
+async def test_a_full_disk_is_told_and_a_server_starts_all_the_same(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await asked(server, lines("a"))
+    made = await asked(server, lines("a"))
     store = server.server._batches._store
-
-    def full(_record: object) -> None:
-        raise OSError(28, "No space left on device")
-
     (record,) = store._records()
     store._write({name: value for name, value in record.items() if name not in {"ended", "state"}})  # type: ignore[arg-type]
-    monkeypatch.setattr(store, "_write", full)
+
+    def full(*_given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batches, "write_noted", full)
     await server.server._batches.go_on()
+    told = (await server.http.get(f"/v1/batches/{made['id']}")).json()["error"]
+    assert (told["code"], "No space left" in told["message"]) == ("batch_not_kept", True)
+
+
+def test_a_workspace_that_is_gone_keeps_no_file(tmp_path: Path) -> None:
+    with pytest.raises(LlmopsError, match="cannot be kept: No such file"):
+        FileStore(Workspace(tmp_path / "gone")).add("a", "x", io.BytesIO(b"x"))
 
 
 def test_a_record_that_names_another_file_is_none(workspace: Workspace) -> None:
@@ -332,12 +340,12 @@ def test_what_goes_or_changes_after_its_checksum_is_no_damage(workspace: Workspa
     files = FileStore(workspace, clock=now)
     kept, deleted = (files.add("a", "x", io.BytesIO(b"x"))["id"] for _ in range(2))
     over = files.add("a", "x", io.BytesIO(b"x"), seconds=3600)["id"]
-    (batches := BatchStore(workspace))._write(record := a_record())
+    (store := BatchStore(workspace))._write(record := a_record())
     record_checksums(workspace)
     files.delete("a", deleted)
     now.now += 2 * 3600
     files.prune()
-    batches._write({**record, "ended": 5, "state": "completed"})
+    store._write({**record, "ended": 5, "state": "completed"})
     assert not (files.folder / f"{over}.jsonl").exists()
     assert check(workspace).errors == []
     record_checksums(workspace)

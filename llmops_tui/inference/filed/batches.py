@@ -33,8 +33,6 @@ PROBLEMS = "problems.json"
 NOTE = "batch.json"
 """What a job leaves in its folder once every line was checked."""
 _ID = re.compile(r"batch_[0-9a-z]{1,40}")
-# Of what a record must be able to tell, its ids are parts of paths.
-_TEXTS = ("owner", "endpoint", "model")
 _JOB = re.compile(r"job_[0-9a-z]{1,40}")
 
 
@@ -122,7 +120,7 @@ class BatchStore:
         """Start to answer a file.
 
         Raises:
-            LlmopsError: as :meth:`.JobLauncher.start`.
+            LlmopsError: as :meth:`.JobLauncher.start`; ``batch_not_kept``: it cannot be written.
         """
         self._make_room(owner)
         with self._launcher.place() as place:
@@ -175,7 +173,7 @@ class BatchStore:
         for record in self._records():
             if "ended" not in record and record["model"] == self._model:
                 # A server starts all the same: whoever looks at the batch is told.
-                with contextlib.suppress(LlmopsError, OSError):
+                with contextlib.suppress(LlmopsError):
                     self.standing(record)
 
     def standing(self, record: BatchRecord) -> Standing:
@@ -269,8 +267,11 @@ class BatchStore:
         return self.files.folder / "batches"
 
     def _write(self, record: BatchRecord) -> None:
-        make_folder_within(self.files.folder)
-        write_noted(make_folder_within(self._place) / f"{record['id']}.json", json.dumps(record))
+        try:
+            make_folder_within(self.files.folder)
+            write_noted(make_folder_within(self._place) / f"{record['id']}.json", json.dumps(record))
+        except OSError as error:
+            raise LlmopsError("batch_not_kept", f"the batch cannot be kept: {error.strerror}") from error
 
     def _found(self, owner: str, name: str) -> BatchRecord:
         record = _read(self._place / f"{name}.json") if _ID.fullmatch(name) else None
@@ -329,8 +330,8 @@ def _read(path: Path) -> BatchRecord | None:
             given["id"] == path.stem
             and bool(_JOB.fullmatch(given["job"]))
             and bool(FILE_ID.fullmatch(given["input"]))
-            and all(isinstance(given[name], str) for name in _TEXTS)
-            and all(type(given[name]) is int for name in ("created_at", "seconds"))
+            and all(isinstance(text, str) for text in (given["owner"], given["endpoint"], given["model"]))
+            and all(type(number) is int for number in (given["created_at"], given["seconds"]))
             and isinstance(given["metadata"], dict)
             and ("ended" in given) == ("state" in given)
         )

@@ -79,10 +79,11 @@ class FileStore:
             InputRefusedError: ``file_too_large`` or ``files_full``.
             LlmopsError: ``file_not_kept``: it cannot be written.
         """
-        self.prune()
         name = new_id("file")
-        part = make_folder_within(self.folder) / f"{name}.part"
+        part = self.folder / f"{name}.part"
         try:
+            self.prune()
+            make_folder_within(self.folder)
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 shutil.copyfileobj(source, file, _CHUNK)
                 size = file.tell()
@@ -100,8 +101,9 @@ class FileStore:
 
     def put(self, name: str, owner: str, filename: str, lines: Iterable[bytes], *, seconds: int) -> FileRecord:
         """Keep what a batch came to, under an id that it has once and for all: made again, it is the same file."""
-        part = make_folder_within(self.folder) / f".{name}.{os.urandom(4).hex()}.part"
+        part = self.folder / f".{name}.{os.urandom(4).hex()}.part"
         try:
+            make_folder_within(self.folder)
             size = 0
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 for line in lines:
