@@ -34,15 +34,21 @@ TRAINING_KEYS = {
 def converted(path: str, value: Any) -> Any:
     """A value as the recipe's field spells it."""
     if path == "optimizer.name":
-        return _OPTIMIZERS.get(value, value)
+        return _OPTIMIZERS.get(str(value), value)
     if path == "lora.targets":
-        values = value.split(",") if isinstance(value, str) else value
-        names = [str(one).strip() for one in values]
+        names = [str(one).strip() for one in (value.split(",") if isinstance(value, str) else listed(value))]
         return ["all-linear"] if names in (["all"], ["all-linear"]) else names
     if path == "gradient_checkpointing":
         # Names of ways to do it, such as "unsloth" and "offload", do it.
         return bool(value)
     return value
+
+
+def listed(value: Any) -> list[Any]:
+    """A value that may stand for a list of one."""
+    if isinstance(value, list):
+        return value
+    return [] if value in (None, "", False) else [value]
 
 
 def share_of(made: Translation, key: str) -> None:
@@ -118,8 +124,8 @@ def targets_of(made: Translation, key: str) -> None:
 
 def method_of(made: Translation, key: str, value: Any, other: str) -> None:
     """A way to learn from preferences; one that there is not is named, and ``other`` takes its place."""
-    if value in _METHODS:
-        made.put("method", _METHODS[value], key)
+    if str(value) in _METHODS:
+        made.put("method", _METHODS[str(value)], key)
     else:
         made.put("method", other)
         made.leave(key, value, f"is a method that there is not here; {other} would be used")
@@ -130,7 +136,7 @@ def template_of(made: Translation, key: str, jinja: Any = None) -> None:
     value = made.take(key)
     if value in (None, "", "tokenizer_default"):
         return
-    if jinja and value in {"jinja", jinja}:
+    if jinja and value in ("jinja", jinja):
         made.put("chat_template", str(jinja), key)
     else:
         made.leave(key, value, TEMPLATE)
