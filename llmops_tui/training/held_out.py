@@ -77,11 +77,15 @@ def choose(rows: Sequence[Looked], share: float, most: int, seed: int) -> HeldOu
     drawn = sorted(groups, key=lambda key: (kind_of[key], _order(seed, key)))
     found, credit, left = HeldOut(classes=len(set(kind_of.values()))), 0.0, most
     share = min(share, most / max(1, len(rows)))
+    wanted = share * len(rows)
     taken: set[tuple[int, str]] = set()
     for key in drawn:
         size = len(groups[key])
+        # A text that is repeated more often than there is to hold out stays in training, and the others do not stand in
+        # for it: nothing of them would be left to learn from.
+        if size / 2 > wanted:
+            continue
         credit += share * size
-        # A text that is repeated more often than there is to hold out stays in training.
         if size <= left and credit >= size / 2:
             found.rows += [row.place for row in groups[key]]
             taken.add(kind_of[key])
@@ -98,6 +102,8 @@ def measured_on(rows: Sequence[Looked], trained: Sequence[Looked], most: int, se
     chosen = choose(rows, 1.0, most, seed) if len(rows) > most else HeldOut([row.place for row in rows])
     places = set(chosen.rows)
     used = [row for row in rows if row.place in places]
+    # Those that were not drawn are not trained on: what is near to them does not count.
+    chosen.near = 0
     chosen.twins = sum(row.key in known for row in used)
     apart = [row for row in used if row.key not in known]
     moved = [Looked((-1, number), row.key, row.label, row.text) for number, row in enumerate(apart)]
