@@ -116,10 +116,17 @@ def test_gemma_2_is_trained_and_a_family_has_the_attention_it_has(tmp_path: Path
     recipe = check({"name": "r", "base": "b", "data": ["d"]})
     chosen = {family: attention_of(recipe, family) for family in ("llama", "gemma2", "qwen3", "phi")}
     assert chosen == {"llama": "sdpa", "gemma2": "eager", "qwen3": "sdpa", "phi": "sdpa"}
-    assert attention_of(recipe.model_copy(update={"attention": "flex"}), "gemma2") == "flex_attention"
+    flex = recipe.model_copy(update={"attention": "flex"})
+    if torch.cuda.is_available():
+        assert attention_of(flex, "gemma2") == "flex_attention"
+    else:
+        with pytest.raises(InputRefusedError, match="no gradients"):
+            attention_of(flex, "gemma2")
     with pytest.raises(InputRefusedError, match="'gemma2' cannot be trained with sdpa") as error:
         attention_of(recipe.model_copy(update={"attention": "sdpa"}), "gemma2")
     assert "eager" in error.value.hint
     (found,) = attention_findings(recipe.model_copy(update={"attention": "flash_attention_2"}), "llama")
     assert (found.level, found.code) == ("error", "no_attention")
     assert attention_findings(recipe, "gemma2") == []
+    (found,) = attention_findings(recipe, "perceptron")
+    assert (found.level, found.code) == ("error", "unknown_architecture")
