@@ -17,6 +17,8 @@ _LABELS = ("label", "labels", "category", "class", "intent")
 _MOST_LABELS = 100
 _ROWS_PER_LABEL = 4
 _MOST_COMPARED = 50_000
+# Ten seconds of a processor, and five times as many bytes of memory.
+_MOST_CHARACTERS = 50_000_000
 _SIMILAR = 0.8
 _BATCH = 2000
 
@@ -42,7 +44,7 @@ class HeldOut:
         rows: their places, in the order in which they were drawn.
         classes: how many kinds of rows there are, by dataset and label; ``missing`` has those that no held-out row is of.
         twins: rows of an evaluation dataset of its own that are in training too.
-        near: held-out rows that are nearly the same as one that is trained on; none where there were too many to compare.
+        near: held-out rows that are nearly the same as one that is trained on; none where there was too much to compare.
     """
 
     rows: list[Place] = field(default_factory=list)
@@ -131,7 +133,7 @@ def _find_near(rows: Sequence[Looked], held: set[Place], found: HeldOut) -> None
     """Count held-out rows that have a near-duplicate among the others."""
     if not held:
         return
-    if len(rows) > _MOST_COMPARED:
+    if len(rows) > _MOST_COMPARED or sum(len(row.text) for row in rows) > _MOST_CHARACTERS:
         found.near = None
         return
     inside = [row.text for row in rows if row.place in held]

@@ -69,7 +69,7 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
     if drawn.near is None:
         found.append(
             Finding(
-                "info", "near_unknown", "near-duplicates of held-out rows were not looked for: there are too many rows"
+                "info", "near_unknown", "near-duplicates of held-out rows were not looked for: there is too much data"
             )
         )
     elif drawn.near:

@@ -266,10 +266,10 @@ def test_values_of_another_type_are_named_or_refused(tmp_path: Path, given: Any)
         "chat_template",
     )
     bodies = [LORA | {"chat_template_jinja": "{{ messages }}", key: given} for key in keys]
-    keys = ("optim", "lora_target", "dataset", "eval_dataset", "stage", "pref_loss", "template")
-    bodies += [FACTORY_LORA | {key: given} for key in keys]
-    bodies += [LORA | {5: given}]
-    for body in bodies:
+    theirs = ("optim", "lora_target", "dataset", "eval_dataset", "stage", "pref_loss", "template")
+    bodies += [FACTORY_LORA | {key: given} for key in theirs]
+    numbered: Any = {5: given}
+    for body in (*bodies, LORA | numbered):
         made = read_foreign(write(tmp_path, body))
         assert made is not None
         if made.found.get("data"):

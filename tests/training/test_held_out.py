@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from llmops_tui.datasets.identity import row_key
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.records import dump_json
 from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.training import held_out
 from llmops_tui.training.examples import Examples, Report, build, some_held_out
 from llmops_tui.training.held_out import HeldOut, Looked, choose, measured_on
 from llmops_tui.training.preflight_data import held_out_findings
@@ -97,6 +99,13 @@ def test_held_out_rows_of_all_datasets_are_asked_before_any_that_were_trained_on
         asked = [dump_json(example) for example in some_held_out(wanted, store.datasets, text, 20)]
     assert len(asked) == 20
     assert set(asked[: len(held)]) == held
+
+
+def test_long_texts_are_not_compared_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(0, n, f"text {n} of some length") for n in range(40)]
+    assert choose(rows, 0.2, 500, 1).near is not None
+    monkeypatch.setattr(held_out, "_MOST_CHARACTERS", 100)
+    assert choose(rows, 0.2, 500, 1).near is None
 
 
 def test_an_evaluation_dataset_that_gives_nothing_is_named() -> None:
