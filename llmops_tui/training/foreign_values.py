@@ -66,7 +66,11 @@ def share_of(made: Translation, key: str) -> None:
 
 def steps_of(made: Translation) -> None:
     """Steps that are given count more than epochs, there; here the lesser of both would."""
-    if isinstance(steps := made.found.get("max_steps"), int):
+    steps = made.found.get("max_steps")
+    if (isinstance(steps, str) and steps.strip().isdecimal()) or (isinstance(steps, float) and steps.is_integer()):
+        # Carried as the number that it is; else the epochs would limit it.
+        steps = made.found["max_steps"] = int(steps)
+    if isinstance(steps, int):
         if steps > 0:
             if key := made.origin.get("epochs"):
                 made.leave(key, made.found["epochs"], "does not count beside max_steps", changes=False)

@@ -186,24 +186,16 @@ class RunStore:
         # What was written since its hash was taken is read again: bytes can change where sizes do not.
         return self.registry.verify(model.name) if model.touched else model
 
-    def checked_base(self, run: Run) -> Model:
-        """The base of a run, where it still is what the run was started with.
+    def checked(self, run: Run, *, data: bool = True) -> Model:
+        """The base of a run, where it, and with ``data`` its datasets too, still are what the run was started with.
 
         Raises:
-            InputRefusedError: ``base_changed``, and what :meth:`base_of` raises.
+            InputRefusedError: ``base_changed`` or ``data_changed``, and what :meth:`base_of` raises.
         """
         base = self.base_of(run.recipe)
         pins.check_base(f"run {run.name}", base, run.base_sha256)
-        return base
-
-    def checked(self, run: Run) -> Model:
-        """The base of a run, where it and the run's datasets still are what the run was started with.
-
-        Raises:
-            InputRefusedError: ``data_changed``, and what :meth:`checked_base` raises.
-        """
-        base = self.checked_base(run)
-        pins.check_data(f"run {run.name}", (*run.data, *run.measured), self.datasets)
+        if data:
+            pins.check_data(f"run {run.name}", (*run.data, *run.measured), self.datasets)
         return base
 
     # ── runs ──

@@ -147,6 +147,7 @@ def check_accounted(folder: Path, body: dict[str, Any]) -> None:
         ({"adam_beta2": 0.95}, "adam_beta2"),
         ({"neftune_noise_alpha": 5}, "neftune_noise_alpha"),
         ({"loraplus_lr_ratio": 16}, "loraplus_lr_ratio"),
+        ({"shuffle_merged_datasets": False}, "shuffle_merged_datasets"),
     ],
 )
 def test_what_is_learned_otherwise_is_refused_until_it_is_confirmed(
@@ -187,6 +188,8 @@ def test_what_a_program_does_of_itself_is_done(tmp_path: Path) -> None:
     axolotl, _ = read_recipe(write(tmp_path, LORA))
     assert (axolotl.batch.size, axolotl.batch.accumulation, axolotl.epochs, axolotl.seed) == (1, 1, 1.0, 42)
     assert (axolotl.evaluation.share, axolotl.quantization.type) == (0.0, "none")
+    for steps in (90, "90", 90.0):
+        assert read_recipe(write(tmp_path, LORA | {"max_steps": steps, "num_epochs": 1}))[0].steps(10) == 90
     factory, _ = read_recipe(write(tmp_path, FACTORY_LORA | {"lora_rank": 4}))
     assert (factory.lora.rank, factory.lora.alpha, factory.optimizer.schedule) == (4, 8, "linear")
     assert (factory.optimizer.learning_rate, factory.optimizer.warmup, factory.batch.size) == (5e-5, 0, 8)
