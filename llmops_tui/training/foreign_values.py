@@ -36,7 +36,10 @@ def converted(path: str, value: Any) -> Any:
     if path == "optimizer.name":
         return _OPTIMIZERS.get(str(value), value)
     if path == "lora.targets":
-        names = [str(one).strip() for one in (value.split(",") if isinstance(value, str) else listed(value))]
+        values = value.split(",") if isinstance(value, str) else value
+        if not isinstance(values, list):
+            return value  # the recipe refuses it by name
+        names = [str(one).strip() for one in values]
         return ["all-linear"] if names in (["all"], ["all-linear"]) else names
     if path == "gradient_checkpointing":
         # Names of ways to do it, such as "unsloth" and "offload", do it.
@@ -120,7 +123,7 @@ def targets_of(made: Translation, key: str) -> None:
     if not value:
         return
     names = converted("lora.targets", value)
-    if all(_PLAIN_NAME.fullmatch(name) for name in names) or names == ["all-linear"]:
+    if not isinstance(names, list) or all(_PLAIN_NAME.fullmatch(name) for name in names) or names == ["all-linear"]:
         made.put("lora.targets", names, key)
     else:
         made.leave(key, value, "is an expression over the names of modules; lora.targets takes names")
