@@ -33,6 +33,7 @@ test: $(VENV)/.dev lint
 
 test-slow: $(VENV)/.slow $(VENV)/.clients
 	@$(BIN)/python -m pytest -m slow -q --timeout 1800
+	@$(BIN)/python -m pytest -m "hypothesis and not slow" --hypothesis-profile explore -n 2 --dist worksteal -q --timeout 1800
 
 # What is run between two changes: all that lint looks at, and the tests that need no server, no app and no training.
 check: $(VENV)/.dev

@@ -81,7 +81,7 @@ class Palindrome(Metric):
 '''},
         (
             ("llmops_tui/evaluation/metrics/built_in.py",
-             "from llmops_tui.evaluation.metrics.likelihood import Choice\n",
+             "from llmops_tui.evaluation.metrics.likelihood import Choice, PairPreference\n",
              "from llmops_tui.evaluation.metrics.palindrome import Palindrome\n"),
             ("llmops_tui/evaluation/metrics/built_in.py", "Latency, TokensPerSecond, Tokens,", " Palindrome,"),
         ),

@@ -12,9 +12,10 @@ from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, recipe_of, store_of
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.training.example import examples_told
 
 if TYPE_CHECKING:
-    from llmops_tui.training.records import DataFacts, ExportResult, MemoryPart, PlanRecord, SweepResult
+    from llmops_tui.training.records import ExportResult, MemoryPart, PlanRecord, SweepResult
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,7 +56,7 @@ def _plan_text(plan: PlanRecord) -> str:
     shares = ", ".join(f"{name} {memory[name] / 1e9:.2f}" for name in parts)
     lines += [
         (
-            f"data      {_examples(data)}, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
+            f"data      {examples_told(data)}, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
             f"p95 {tokens['p95']:.0f}, max {tokens['max']}; {data['trained_tokens']:,} in the loss"
         ),
         (
@@ -89,13 +90,6 @@ def _plan_text(plan: PlanRecord) -> str:
     for example in plan["examples"][:2]:
         lines.append("example   " + "".join(f"{marks[s]}{t}{closing[s]}" for t, s in example).replace("\n", "⏎"))
     return "\n".join(lines)
-
-
-def _examples(data: DataFacts) -> str:
-    """How many examples are trained on, and in how many sequences where they are packed."""
-    if data["packed"]:
-        return f"{counted(data['packed'], 'example')} packed into {counted(data['examples'], 'sequence')}"
-    return counted(data["examples"], "example")
 
 
 def export(

@@ -65,11 +65,13 @@ def _default(value: Any, other: Any = "", false_too: Any = False) -> Any:
 
 
 def _dump(value: Any, indent: Any = None) -> str:
+    if is_undefined(value):
+        return ""
     return json_text(value, min(10, int(number(indent))) if indent else None)
 
 
 def _escape(value: Any) -> str:
-    return html.escape(written(value)).replace("&#x27;", "&#39;")
+    return html.escape(written(value)).replace("&#x27;", "&#39;").replace("\\", "&#92;")
 
 
 def _first(value: Any) -> Any:
@@ -105,7 +107,9 @@ def _join(value: Any, between: Any = "", attribute: Any = None) -> str:
     return text(between or "").join(written(part) for part in parts)
 
 
-def _length(value: Any) -> int:
+def _length(value: Any) -> int | None:
+    if value is True or (isinstance(value, int | float) and value is not False):
+        return None  # a number has no such member
     return length(value) if isinstance(value, str | list | dict) else 0
 
 

@@ -178,6 +178,7 @@ def compare(left: Any, operator: str, right: Any) -> bool:
         return _loosely_equal(left, right) == (operator == "==")
     if operator in {"in", "not in"}:
         return _within(left, right) == (operator == "in")
+    left, right = (text(one) if isinstance(one, dict | list) else one for one in (left, right))
     if isinstance(left, str) and isinstance(right, str):
         # By units of UTF-16, as JavaScript does.
         one: Any = left.encode("utf-16-be", "surrogatepass")
@@ -244,10 +245,12 @@ def items(value: Any) -> JsList:
 
 
 def pairs(value: Any) -> JsList:
-    """What a loop with two names runs through: an object's names with their values, or a list's pairs."""
+    """What a loop with two names runs through: an object's names with their values, a list's pairs, a text's characters."""
     if isinstance(value, dict):
         return JsList(JsList(pair) for pair in value.items())
     if isinstance(value, list):
-        # A short one leaves the second name without a value.
-        return JsList(JsList([*one, None, None][:2]) if isinstance(one, list) else JsList([one, None]) for one in value)
+        # What is no pair, or a short one, leaves names without a value.
+        return JsList(JsList(None if (m := member(one, n)) is NOTHING else m for n in (0, 1)) for one in value)
+    if isinstance(value, str):
+        return JsList(JsList([str(n), character]) for n, character in enumerate(value))
     return JsList()

@@ -20,7 +20,7 @@ from llmops_tui.inference.schema_keywords import (
 from llmops_tui.inference.schema_names import with_names_enforced
 from llmops_tui.inference.schema_numbers import BOUNDS, Inexact, inexact_numbers
 from llmops_tui.inference.schema_recursion import endless_part
-from llmops_tui.inference.schema_validation import unreadable
+from llmops_tui.inference.schema_validation import readable, unreadable
 
 _CHECKED = "is not enforced while the answer is written, and is checked when it is finished"
 _LIKE = 0.75
@@ -190,7 +190,8 @@ class _Walk:
         return False
 
     def _loosen_format(self, value: Any, at: str) -> bool:
-        if value in _FORMATS:
+        if not isinstance(value, str) or value in _FORMATS:
+            # What names no format the library refuses.
             return False
         checked = value in _CHECKABLE
         told = _CHECKED if checked else "is neither enforced nor checked: this format is not known"
@@ -226,8 +227,11 @@ class _Walk:
 
     def _read_doubtful(self, doubts: Doubts, made: Schema, at: str) -> None:
         if "pattern" in made and not doubts.holds({"type": "string", "pattern": made["pattern"]}):
-            del made["pattern"]
-            self._tell(at, "pattern", f"pattern {_CHECKED}")
+            if readable(made.pop("pattern")):
+                self._tell(at, "pattern", f"pattern {_CHECKED}")
+            else:
+                told = "is neither enforced nor checked: it cannot be read"
+                self._tell(at, "pattern", f"pattern {told}", checked=False)
         patterns = made.get("patternProperties")
         if isinstance(patterns, dict):
             alone = {"type": "object", "patternProperties": dict.fromkeys(patterns, True)}
@@ -239,7 +243,8 @@ class _Walk:
         if doubts.any_of and isinstance(made.get("oneOf"), list):
             either = made.pop("oneOf")
             if "anyOf" in made:
-                made["allOf"] = [*made.get("allOf", ()), {"anyOf": either}]
+                beside = made.get("allOf")
+                made["allOf"] = [*(beside if isinstance(beside, list) else ()), {"anyOf": either}]
             else:
                 made["anyOf"] = either
             told = "is written as anyOf, and that it is no more than one is checked when the answer is finished"

@@ -57,7 +57,7 @@ def problems_of(schema: Schema, text: str) -> list[str]:
     try:
         value = parse_json(text, constants=False)
     except ValueError as error:
-        return [f"it is not JSON: {error}"[:_LONGEST]]
+        return [f"#: it is not JSON: {error}"[:_LONGEST]]
     try:
         found = list(itertools.islice(validator_of(schema).iter_errors(value), _MOST_PROBLEMS))
     except Unresolvable as error:
@@ -69,6 +69,14 @@ def problems_of(schema: Schema, text: str) -> list[str]:
     return [f"{pointer(error.absolute_path)}: {error.message[:_LONGEST]}" for error in found]
 
 
+def readable(pattern: Any) -> bool:
+    """Whether a finished answer can be checked against a pattern; one that is no text is refused elsewhere."""
+    try:
+        return not isinstance(pattern, str) or bool(re.compile(pattern))
+    except re.error:
+        return False
+
+
 def pointer(path: Any) -> str:
     """A place as a JSON pointer within its document."""
     return "".join(["#", *(f"/{escaped(str(part))}" for part in path)])
@@ -78,7 +86,8 @@ def _draft_of(schema: Schema) -> type[jsonschema.Validator]:
     """The draft that a schema names, or the one whose words it has."""
     import jsonschema
 
-    named = jsonschema.validators.validator_for(schema, default=None) if "$schema" in schema else None
+    known = isinstance(schema.get("$schema"), str)
+    named = jsonschema.validators.validator_for(schema, default=None) if known else None
     if named is not None:
         return named  # type: ignore[no-any-return]
     parts = [part for _, part in schemas_in(schema)]
@@ -97,10 +106,7 @@ def _lenient(draft: Any) -> type[jsonschema.Validator]:
     theirs = draft.VALIDATORS["pattern"]
 
     def pattern(validator: Any, wanted: Any, instance: Any, schema: Schema) -> Iterator[Any]:
-        try:
-            re.compile(wanted)
-        except re.error:
-            return
-        yield from theirs(validator, wanted, instance, schema) or ()
+        if readable(wanted):
+            yield from theirs(validator, wanted, instance, schema) or ()
 
     return jsonschema.validators.extend(draft, {"pattern": pattern})  # type: ignore[no-any-return]

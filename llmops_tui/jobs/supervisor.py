@@ -87,10 +87,13 @@ def supervise(workspace: Workspace, job_id: str, lock: int) -> int:
 
 
 def _told_of_its_end(pid: int) -> list[int]:
-    """A descriptor that can be read once a process has ended; none where the kernel, before 5.3, has no such thing."""
+    """A descriptor that can be read once a process has ended; none where there is no such thing.
+
+    The kernel has none before 5.3, and a Python has none that was built where no such kernel was known.
+    """
     try:
         return [os.pidfd_open(pid)]
-    except OSError:
+    except (OSError, AttributeError):
         return []
 
 

@@ -45,7 +45,7 @@ class ToolConnection:
         self.server = server
         self.facts: Ready | None = None
         self.left_a_call = False
-        """Whether a call was left before its end, which a server may or may not heed."""
+        """Whether a call or a listing was left before its end, which a server may or may not heed."""
         self._workspace = workspace
         self._seconds = call_seconds
         self._process: asyncio.subprocess.Process | None = None
@@ -84,6 +84,10 @@ class ToolConnection:
                 self.facts = await self._ready
         except TimeoutError as error:
             raise self._failure("tool_server_silent", f"did not respond within {_READY_SECONDS:g} s") from error
+        except asyncio.CancelledError:
+            # What it lists later would be taken for the next listing.
+            self.left_a_call = True
+            raise
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -155,23 +159,33 @@ class ToolConnection:
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
         failure: LlmopsError | None = None
-        with contextlib.suppress(ValueError):  # a line that is too long, or is none
-            while line := await process.stdout.readline():
-                message = cast("JsonObject", parse_json(line))
-                if message["event"] == "ready":
-                    _settle(self._ready, cast("Ready", message))
-                elif message["event"] == "outcome":
-                    _settle(self._calls.get(message["id"]), Called(message["text"], message["failed"]))
-                elif message["event"] == "progress":
-                    self._heard.get(message["id"], _ignored)(message["told"])
-                else:
-                    failure = LlmopsError(**message["error"])
-                    failure = self._failure(failure.code, failure.message, failure.hint)
-        if failure is None:
-            await exits_within(process, _END_SECONDS)
-            code = process.returncode
-            how = describe_exit(code, None) if code is not None else "sent what cannot be read"
-            failure = self._failure("tool_server_failed", f"is not connected any more: its process {how}")
+        try:
+            with contextlib.suppress(ValueError):  # a line that is too long, or is none
+                while line := await process.stdout.readline():
+                    failure = self._hear(cast("JsonObject", parse_json(line))) or failure
+            if failure is None:
+                await exits_within(process, _END_SECONDS)
+                code = process.returncode
+                how = describe_exit(code, None) if code is not None else "sent what cannot be read"
+                failure = self._failure("tool_server_failed", f"is not connected any more: its process {how}")
+        finally:
+            # Whoever waits is told also where the connection is ended meanwhile.
+            self._fail(failure or self._failure("tool_server_failed", "is not connected any more"))
+
+    def _hear(self, message: JsonObject) -> LlmopsError | None:
+        """Pass on what the worker says; returns the failure that it tells."""
+        if message["event"] == "ready":
+            _settle(self._ready, cast("Ready", message))
+        elif message["event"] == "outcome":
+            _settle(self._calls.get(message["id"]), Called(message["text"], message["failed"]))
+        elif message["event"] == "progress":
+            self._heard.get(message["id"], _ignored)(message["told"])
+        else:
+            failure = LlmopsError(**message["error"])
+            return self._failure(failure.code, failure.message, failure.hint)
+        return None
+
+    def _fail(self, failure: LlmopsError) -> None:
         for waiting in (self._ready, *self._calls.values()):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(failure)

@@ -98,9 +98,13 @@ class KeptConnections:
             if not kept.users:
                 await self._end(kept)
         if self._closed:
-            raise LlmopsError("closing", "the connections to tool servers are closed")
+            raise _closing()
         before = self._stamps()
         connection = await self._connect(server).__aenter__()
+        if self._closed:
+            # Meanwhile: nobody would end it any more.
+            await connection.__aexit__()
+            raise _closing()
         made = self._kept[server.name] = _Kept(connection)
         self._all.add(made)
         if self._watch is None or self._watch.done():
@@ -109,7 +113,7 @@ class KeptConnections:
 
     async def _is_good(self, kept: _Kept, server: ToolServer) -> bool:
         connection = kept.connection
-        if connection.server.digest != server.digest or connection.broken:
+        if connection.server.digest != server.digest or connection.broken or connection.left_a_call:
             return False
         try:
             await asyncio.to_thread(require_may_run, self._workspace, server)
@@ -148,6 +152,10 @@ class KeptConnections:
             if (now := self._stamps()) != seen:
                 seen = now
                 await self.end_unwanted()
+
+
+def _closing() -> LlmopsError:
+    return LlmopsError("closing", "the connections to tool servers are closed")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

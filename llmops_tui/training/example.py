@@ -1,8 +1,13 @@
-"""An example as a trainer takes it, and how long it is."""
+"""An example as a trainer takes it, how long it is, and how many of them there are, in words."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+from llmops_tui.counts import counted
+
+if TYPE_CHECKING:
+    from llmops_tui.training.records import DataFacts
 
 IGNORED = -100
 """The label of a token that is not learned from."""
@@ -36,3 +41,10 @@ def length_of(example: Example) -> int:
         return len(example["input_ids"])
     answers = (example.get("chosen_ids"), example.get("rejected_ids"), example.get("completion_ids"))
     return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
+
+
+def examples_told(data: DataFacts) -> str:
+    """How many examples are trained on, and in how many sequences where they are packed."""
+    if data["packed"]:
+        return f"{counted(data['packed'], 'example')} packed into {counted(data['examples'], 'sequence')}"
+    return counted(data["examples"], "example")

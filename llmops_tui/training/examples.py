@@ -160,13 +160,14 @@ def some_held_out(recipe: Recipe, store: DatasetStore, text: ModelText, count: i
     if recipe.evaluation.dataset:
         found = _measured(recipe, store.get(recipe.evaluation.dataset), maker, {}, report)[:count]
     places = list(held)[:count]
+    more: list[Example] = []
     for index, (version, source) in enumerate(versions):
         own = [number for place, number in places if place == index]
-        more = range(min(version.rows, count)) if len(found) + len(places) < count else ()
-        numbers = [*own, *(number for number in more if number not in own)]
-        rows = [with_options(row, recipe, source) for row in version.rows_at(numbers)]
-        found += [example for made in maker.make(version.kind, rows) for example in made.examples]
-    return found[:count]
+        others = range(min(version.rows, count)) if len(found) + len(places) < count else ()
+        for numbers, kept in ((own, found), ([number for number in others if number not in own], more)):
+            rows = [with_options(row, recipe, source) for row in version.rows_at(numbers)]
+            kept += [example for made in maker.make(version.kind, rows) for example in made.examples]
+    return [*found, *more][:count]
 
 
 def _draw(

@@ -67,7 +67,7 @@ def translate(body: JsonObject) -> Translation:
 def _base(made: Translation) -> None:
     """How the base is held, and what of it is trained."""
     adapter, four = made.take("adapter"), made.take("load_in_4bit")
-    if adapter in {"lora", "qlora"}:
+    if adapter in ("lora", "qlora"):
         made.put("quantization.type", "nf4" if four or adapter == "qlora" else "none", "adapter")
         if four:
             made.origin["quantization.type"] = "load_in_4bit"
@@ -83,10 +83,11 @@ def _base(made: Translation) -> None:
 
 
 def _method(made: Translation) -> None:
-    kinds = {d.get("type") for d in made.given.get("datasets") or [] if isinstance(d, dict)}
+    # A type may be a prompt format of the file's own: a mapping.
+    kinds = [d.get("type") for d in values.listed(made.given.get("datasets")) if isinstance(d, dict)]
     if (rl := made.take("rl")) is not None:
-        values.method_of(made, "rl", rl, "dpo" if rl in {"ipo", "simpo"} else "sft")
-    elif made.given.get("pretraining_dataset") or (kinds and kinds <= {"completion", "pretrain"}):
+        values.method_of(made, "rl", rl, "dpo" if rl in ("ipo", "simpo") else "sft")
+    elif made.given.get("pretraining_dataset") or (kinds and all(kind in ("completion", "pretrain") for kind in kinds)):
         made.put("method", "pretrain")
         made.put("assistant_only", False)
 
@@ -108,8 +109,7 @@ def _tokens(made: Translation) -> None:
 
 def _plugins(made: Translation) -> None:
     """Parts of axolotl: those that only make it faster are not needed."""
-    plugins = made.take("plugins") or []
-    for plugin in plugins if isinstance(plugins, list) else [plugins]:
+    for plugin in values.listed(made.take("plugins")):
         fast = str(plugin).rpartition(".")[2] in _PLUGINS
         made.leave(
             f"plugins.{str(plugin).rpartition('.')[2]}",
@@ -122,9 +122,7 @@ def _plugins(made: Translation) -> None:
 def _datasets(made: Translation) -> None:
     data, listed = [], []
     for key in ("datasets", "pretraining_dataset"):
-        given = made.take(key) or []
-        given = given if isinstance(given, list) else [given]
-        listed += [(key, n, dataset) for n, dataset in enumerate(given)]
+        listed += [(key, n, dataset) for n, dataset in enumerate(values.listed(made.take(key)))]
     for key, n, dataset in listed:
         if not isinstance(dataset, dict):
             data.append({"dataset": values.dataset_name(str(dataset))})
@@ -133,8 +131,7 @@ def _datasets(made: Translation) -> None:
             data.append({"dataset": _name(dataset)})
         _parts(made, f"{key}[{n}]", dataset)
     made.put("data", data)
-    tests = made.take("test_datasets") or []
-    for n, dataset in enumerate(tests if isinstance(tests, list) else [tests]):
+    for n, dataset in enumerate(values.listed(made.take("test_datasets"))):
         name = _name(dataset) if isinstance(dataset, dict) else values.dataset_name(str(dataset))
         if n == 0:
             made.put("evaluation.dataset", name, "test_datasets")

@@ -84,9 +84,9 @@ def _method(made: Translation) -> None:
 
 def _datasets(made: Translation) -> None:
     def names(key: str) -> list[str]:
-        given = made.take(key) or []
-        listed = given.split(",") if isinstance(given, str) else given
-        return [values.dataset_name(str(name).strip()) for name in listed]
+        given = made.take(key)
+        listed = given.split(",") if isinstance(given, str) else values.listed(given)
+        return [values.dataset_name(str(name).strip()) for name in listed if str(name).strip()]
 
     made.put("data", [{"dataset": name} for name in names("dataset")])
     measured = names("eval_dataset")

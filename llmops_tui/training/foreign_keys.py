@@ -18,6 +18,11 @@ from llmops_tui.training.recipe import Recipe, check
 _SHOWN = 80
 # Keys whose datasets are looked up by name, which is told.
 DATA = frozenset({"datasets", "pretraining_dataset", "dataset", "load_dataset", "name"})
+# Keys that are on where nobody says otherwise, there and here: that they are off is something to say.
+_ON = frozenset({
+    "shuffle_merged_datasets", "ignore_pad_token_for_loss", "finetune_language_layers", "finetune_attention_modules",
+    "finetune_mlp_modules",
+})  # fmt: skip
 NO_COUNTERPART = "has no counterpart here"
 TEMPLATE = "is a template by name, and is not taken over: the base's own is used; chat_template takes a Jinja template"
 
@@ -163,7 +168,7 @@ class Translation:
             if key in self._done:
                 continue
             why = harmless(key)
-            off = value in (None, "", False) or value in ([], {})
+            off = key not in _ON and (value in (None, "", False) or value in ([], {}))
             self.leave(key, value, why or (NO_COUNTERPART if not off else "is off"), changes=not why and not off)
         self._name_the_rest()
         self._drop_what_the_method_has_not()

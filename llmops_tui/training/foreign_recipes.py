@@ -41,8 +41,8 @@ def read_foreign(path: Path) -> Translation | None:
     """A configuration of another program, translated; none where a file is none."""
     text = text_of(path, errors="replace")
     if path.suffix in foreign_unsloth.ENDINGS:
-        given = foreign_unsloth.arguments_of(foreign_unsloth.source_of(text, path.suffix))
-        made = None if given is None else foreign_unsloth.translate(given)
+        found = foreign_unsloth.arguments_of(foreign_unsloth.source_of(text, path.suffix))
+        made = None if found is None else foreign_unsloth.translate(found)
     else:
         try:
             body = parse_yaml(text)
@@ -50,6 +50,7 @@ def read_foreign(path: Path) -> Translation | None:
             body = None
         made = None
         if isinstance(body, dict) and "base" not in body:
+            body = {str(key): value for key, value in body.items()}
             if "base_model" in body:
                 made = foreign_axolotl.translate(body)
             elif "model_name_or_path" in body:
@@ -60,5 +61,5 @@ def read_foreign(path: Path) -> Translation | None:
 
 
 def _name(stem: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in stem).strip("-._")
+    kept = "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "-" for c in stem).strip("-._")
     return kept[:64] or "recipe"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.training import foreign_values as values
-from llmops_tui.training.foreign_keys import Translation
+from llmops_tui.training.foreign_keys import Translation, harmless
 
 ENDINGS = (".py", ".ipynb")
 # The calls whose arguments say how is trained; the others read data, generate, or save.
@@ -17,7 +18,10 @@ _CALLS = frozenset({
     "UnslothTrainingArguments", "DPOTrainer", "DPOConfig", "ORPOTrainer", "ORPOConfig", "KTOTrainer", "KTOConfig",
     "GRPOTrainer", "GRPOConfig", "train_on_responses_only", "get_chat_template", "load_dataset",
 })  # fmt: skip
-_METHODS = {"DPOTrainer": "dpo", "ORPOTrainer": "orpo", "KTOTrainer": "kto", "GRPOTrainer": "grpo"}
+_METHODS = {
+    "SFTTrainer": "sft", "UnslothTrainer": "sft", "DPOTrainer": "dpo", "ORPOTrainer": "orpo", "KTOTrainer": "kto",
+    "GRPOTrainer": "grpo",
+}  # fmt: skip
 # Objects that calls hand on to each other.
 _OBJECTS = frozenset({
     "model", "tokenizer", "processing_class", "train_dataset", "eval_dataset", "args", "data_collator", "callbacks",
@@ -40,6 +44,9 @@ _SEEN_TO = {
     "dtype": "leaves the type to the device",
 }
 UNREAD = "is not written as a value, so it cannot be read"
+TWICE = "is given as well; what is given first counts"
+# Calls that load: behind the training they load its result.
+_LOADING = frozenset({"from_pretrained", "get_chat_template"})
 
 
 def source_of(text: str, ending: str) -> str:
@@ -50,41 +57,62 @@ def source_of(text: str, ending: str) -> str:
         cells = parse_json(text.encode())["cells"]
     except (ValueError, KeyError, TypeError):
         return ""
-    code = ["".join(cell.get("source", [])) for cell in cells if cell.get("cell_type") == "code"]
+    cells = [cell for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
+    code = ["".join(map(str, cell.get("source") or [])) for cell in cells if cell.get("cell_type") == "code"]
     # Lines that a notebook takes for itself are no Python.
     lines = [line for cell in code for line in cell.splitlines() if not line.lstrip().startswith(("!", "%"))]
     return "\n".join(lines)
 
 
-def arguments_of(source: str) -> JsonObject | None:
-    """The arguments of the calls that train, by name; none where it is no Python, or trains nothing."""
+@dataclass
+class Arguments:
+    """The arguments of calls by name, and those that a later call gives otherwise."""
+
+    first: JsonObject = field(default_factory=dict)
+    other: list[tuple[str, Any]] = field(default_factory=list)
+
+    def add(self, name: str, value: Any) -> None:
+        """Take an argument; of several of a name the first one counts."""
+        if name not in self.first:
+            self.first[name] = value
+        elif self.first[name] != value:
+            self.other.append((name, value))
+
+
+def arguments_of(source: str) -> Arguments | None:
+    """The arguments of the calls that train, in their order; none where it is no Python, or trains nothing."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     known: JsonObject = {}
-    found: JsonObject = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            known[node.targets[0].id] = _literal(node.value, {})
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _called(node) in _CALLS:
-            _read_call(_called(node), node, known, found)
-    return found if "model_name" in found else None
+            name, value = node.targets[0].id, _literal(node.value, {})
+            # Which of two values a name has where it is used, only running it would tell.
+            known[name] = value if known.get(name, value) == value else _Unread(name)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found, trained = Arguments(), False
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        name = _called(call)
+        trained = trained or name == "train"
+        if name in _CALLS and not (trained and name in _LOADING):
+            _read_call(name, call, known, found)
+    return found if "model_name" in found.first else None
 
 
-def _read_call(name: str, call: ast.Call, known: JsonObject, found: JsonObject) -> None:
+def _read_call(name: str, call: ast.Call, known: JsonObject, found: Arguments) -> None:
     if name in _METHODS:
-        found["trainer"] = _METHODS[name]
+        found.add("trainer", _METHODS[name])
     if name == "train_on_responses_only":
-        found[name] = True
+        found.add(name, True)
     if call.args and name == "load_dataset":
-        found.setdefault(name, []).append(_literal(call.args[0], known))
+        found.first.setdefault(name, []).append(_literal(call.args[0], known))
     if call.args and name == "from_pretrained":
-        found.setdefault("model_name", _literal(call.args[0], known))
+        found.add("model_name", _literal(call.args[0], known))
     for keyword in call.keywords:
         if keyword.arg is not None and keyword.arg not in _OBJECTS:
-            found[keyword.arg] = _literal(keyword.value, known)
+            found.add(keyword.arg, _literal(keyword.value, known))
 
 
 class _Unread(str):
@@ -110,9 +138,12 @@ def _literal(node: ast.expr, known: JsonObject) -> Any:
     return value
 
 
-def translate(given: JsonObject) -> Translation:
+def translate(found: Arguments) -> Translation:
     """The arguments' fields, and what of them was left out."""
+    given = found.first
     made = Translation("Unsloth", given, dict(_DEFAULTS))
+    for key, value in found.other:
+        made.leave(key, str(value) if isinstance(value, _Unread) else value, TWICE, changes=not harmless(key))
     for key, value in given.items():
         if isinstance(value, _Unread):
             type_of_device = key in {"bf16", "fp16", "dtype"}
@@ -150,7 +181,10 @@ def _method(made: Translation) -> None:
         made.leave("load_in_8bit", True, "is a base in 8 bits; here it would be in 16")
     if made.take("train_on_responses_only"):
         made.put("assistant_only", True, "train_on_responses_only")
-    if (method := made.take("trainer")) is not None:
+    method = made.take("trainer")
+    if method == "sft":
+        made.put("method", method, "trainer")
+    elif method is not None:
         values.method_of(made, "trainer", method, "sft")
 
 

@@ -34,15 +34,24 @@ TRAINING_KEYS = {
 def converted(path: str, value: Any) -> Any:
     """A value as the recipe's field spells it."""
     if path == "optimizer.name":
-        return _OPTIMIZERS.get(value, value)
+        return _OPTIMIZERS.get(str(value), value)
     if path == "lora.targets":
         values = value.split(",") if isinstance(value, str) else value
+        if not isinstance(values, list):
+            return value  # the recipe refuses it by name
         names = [str(one).strip() for one in values]
         return ["all-linear"] if names in (["all"], ["all-linear"]) else names
     if path == "gradient_checkpointing":
         # Names of ways to do it, such as "unsloth" and "offload", do it.
         return bool(value)
     return value
+
+
+def listed(value: Any) -> list[Any]:
+    """A value that may stand for a list of one."""
+    if isinstance(value, list):
+        return value
+    return [] if value in (None, "", False) else [value]
 
 
 def share_of(made: Translation, key: str) -> None:
@@ -60,7 +69,11 @@ def share_of(made: Translation, key: str) -> None:
 
 def steps_of(made: Translation) -> None:
     """Steps that are given count more than epochs, there; here the lesser of both would."""
-    if isinstance(steps := made.found.get("max_steps"), int):
+    steps = made.found.get("max_steps")
+    if (isinstance(steps, str) and steps.strip().isdecimal()) or (isinstance(steps, float) and steps.is_integer()):
+        # Carried as the number that it is; else the epochs would limit it.
+        steps = made.found["max_steps"] = int(steps)
+    if isinstance(steps, int):
         if steps > 0:
             if key := made.origin.get("epochs"):
                 made.leave(key, made.found["epochs"], "does not count beside max_steps", changes=False)
@@ -110,7 +123,7 @@ def targets_of(made: Translation, key: str) -> None:
     if not value:
         return
     names = converted("lora.targets", value)
-    if all(_PLAIN_NAME.fullmatch(name) for name in names) or names == ["all-linear"]:
+    if not isinstance(names, list) or all(_PLAIN_NAME.fullmatch(name) for name in names) or names == ["all-linear"]:
         made.put("lora.targets", names, key)
     else:
         made.leave(key, value, "is an expression over the names of modules; lora.targets takes names")
@@ -118,8 +131,8 @@ def targets_of(made: Translation, key: str) -> None:
 
 def method_of(made: Translation, key: str, value: Any, other: str) -> None:
     """A way to learn from preferences; one that there is not is named, and ``other`` takes its place."""
-    if value in _METHODS:
-        made.put("method", _METHODS[value], key)
+    if str(value) in _METHODS:
+        made.put("method", _METHODS[str(value)], key)
     else:
         made.put("method", other)
         made.leave(key, value, f"is a method that there is not here; {other} would be used")
@@ -130,7 +143,7 @@ def template_of(made: Translation, key: str, jinja: Any = None) -> None:
     value = made.take(key)
     if value in (None, "", "tokenizer_default"):
         return
-    if jinja and value in {"jinja", jinja}:
+    if jinja and value in ("jinja", jinja):
         made.put("chat_template", str(jinja), key)
     else:
         made.leave(key, value, TEMPLATE)

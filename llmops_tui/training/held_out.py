@@ -17,6 +17,8 @@ _LABELS = ("label", "labels", "category", "class", "intent")
 _MOST_LABELS = 100
 _ROWS_PER_LABEL = 4
 _MOST_COMPARED = 50_000
+# Ten seconds of a processor, and five times as many bytes of memory.
+_MOST_CHARACTERS = 50_000_000
 _SIMILAR = 0.8
 _BATCH = 2000
 
@@ -42,7 +44,7 @@ class HeldOut:
         rows: their places, in the order in which they were drawn.
         classes: how many kinds of rows there are, by dataset and label; ``missing`` has those that no held-out row is of.
         twins: rows of an evaluation dataset of its own that are in training too.
-        near: held-out rows that are nearly the same as one that is trained on; none where there were too many to compare.
+        near: held-out rows that are nearly the same as one that is trained on; none where there was too much to compare.
     """
 
     rows: list[Place] = field(default_factory=list)
@@ -77,11 +79,15 @@ def choose(rows: Sequence[Looked], share: float, most: int, seed: int) -> HeldOu
     drawn = sorted(groups, key=lambda key: (kind_of[key], _order(seed, key)))
     found, credit, left = HeldOut(classes=len(set(kind_of.values()))), 0.0, most
     share = min(share, most / max(1, len(rows)))
+    wanted = share * len(rows)
     taken: set[tuple[int, str]] = set()
     for key in drawn:
         size = len(groups[key])
+        # A text that is repeated more often than there is to hold out stays in training, and the others do not stand in
+        # for it: nothing of them would be left to learn from.
+        if size / 2 > wanted:
+            continue
         credit += share * size
-        # A text that is repeated more often than there is to hold out stays in training.
         if size <= left and credit >= size / 2:
             found.rows += [row.place for row in groups[key]]
             taken.add(kind_of[key])
@@ -98,6 +104,8 @@ def measured_on(rows: Sequence[Looked], trained: Sequence[Looked], most: int, se
     chosen = choose(rows, 1.0, most, seed) if len(rows) > most else HeldOut([row.place for row in rows])
     places = set(chosen.rows)
     used = [row for row in rows if row.place in places]
+    # Those that were not drawn are not trained on: what is near to them does not count.
+    chosen.near = 0
     chosen.twins = sum(row.key in known for row in used)
     apart = [row for row in used if row.key not in known]
     moved = [Looked((-1, number), row.key, row.label, row.text) for number, row in enumerate(apart)]
@@ -125,7 +133,7 @@ def _find_near(rows: Sequence[Looked], held: set[Place], found: HeldOut) -> None
     """Count held-out rows that have a near-duplicate among the others."""
     if not held:
         return
-    if len(rows) > _MOST_COMPARED:
+    if len(rows) > _MOST_COMPARED or sum(len(row.text) for row in rows) > _MOST_CHARACTERS:
         found.near = None
         return
     inside = [row.text for row in rows if row.place in held]

@@ -35,7 +35,7 @@ def pin(recipe: Recipe, datasets: DatasetStore) -> tuple[Recipe, Pins, Pins]:
     return with_versions(recipe, [ref for ref, _ in data], "".join(ref for ref, _ in measured)), data, measured
 
 
-def check_data(run: str, pins: Iterable[tuple[str, str]], datasets: DatasetStore) -> None:
+def check_data(who: str, pins: Iterable[tuple[str, str]], datasets: DatasetStore) -> None:
     """Refuse to go on where a dataset version is no longer the one that a run was started with.
 
     Raises:
@@ -50,12 +50,12 @@ def check_data(run: str, pins: Iterable[tuple[str, str]], datasets: DatasetStore
             now = f"has SHA-256 {found[:16]}… now" if found else "is not there any more"
             raise InputRefusedError(
                 "data_changed",
-                f"run {run} was started with {ref} (SHA-256 {digest[:16]}…), which {now}",
+                f"{who} was started with {ref} (SHA-256 {digest[:16]}…), which {now}",
                 "Restore that version from a backup, or start a new run of the recipe: llmops train start.",
             )
 
 
-def check_base(run: str, base: Model, digest: str) -> None:
+def check_base(who: str, base: Model, digest: str) -> None:
     """Refuse to go on where a name stands for another base than the one that a run was started with.
 
     Raises:
@@ -64,7 +64,7 @@ def check_base(run: str, base: Model, digest: str) -> None:
     if base.sha256 != digest:
         raise InputRefusedError(
             "base_changed",
-            f"run {run} was started with the base {base.name!r} of SHA-256 {digest[:16]}…; the model of this name is now "
+            f"{who} was started with the base {base.name!r} of SHA-256 {digest[:16]}…; the model of this name is now "
             f"SHA-256 {base.sha256[:16]}…, in {base.path}",
             "Register the former files under this name again, or start a new run: llmops train start.",
         )

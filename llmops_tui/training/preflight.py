@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _MANY = 0.3
 _SHOWN_TOKENS = 400
-_COMPARED = 50
 
 
 def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:

@@ -16,6 +16,17 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
     evaluation, drawn, count = recipe.evaluation, examples.report.drawn, len(examples.held_out)
     if drawn is None:
         return [Finding("info", "no_evaluation", "no evaluation loss is measured", "evaluation.share holds rows out.")]
+    if not count and drawn.rows:
+        where = evaluation.dataset or f"the share {evaluation.share:g} of the data"
+        return [
+            Finding(
+                "warn",
+                "no_evaluation",
+                f"none of the {counted(len(drawn.rows), 'row')} held out for evaluation, of {where}, has anything for "
+                f"{recipe.method} to be measured on: no evaluation loss is measured",
+                "Show the tokens of a record (datasets screen, w).",
+            )
+        ]
     if not count:
         return [
             Finding(
@@ -58,7 +69,7 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
     if drawn.near is None:
         found.append(
             Finding(
-                "info", "near_unknown", "near-duplicates of held-out rows were not looked for: there are too many rows"
+                "info", "near_unknown", "near-duplicates of held-out rows were not looked for: there is too much data"
             )
         )
     elif drawn.near:

@@ -186,15 +186,16 @@ class RunStore:
         # What was written since its hash was taken is read again: bytes can change where sizes do not.
         return self.registry.verify(model.name) if model.touched else model
 
-    def checked(self, run: Run) -> Model:
-        """The base of a run, where it and the run's datasets still are what the run was started with.
+    def checked(self, run: Run, *, data: bool = True) -> Model:
+        """The base of a run, where it, and with ``data`` its datasets too, still are what the run was started with.
 
         Raises:
             InputRefusedError: ``base_changed`` or ``data_changed``, and what :meth:`base_of` raises.
         """
         base = self.base_of(run.recipe)
-        pins.check_base(run.name, base, run.base_sha256)
-        pins.check_data(run.name, (*run.data, *run.measured), self.datasets)
+        pins.check_base(f"run {run.name}", base, run.base_sha256)
+        if data:
+            pins.check_data(f"run {run.name}", (*run.data, *run.measured), self.datasets)
         return base
 
     # ── runs ──

@@ -26,7 +26,7 @@ from llmops_tui.regular_files import read_regular
 from llmops_tui.training import device_queue
 from llmops_tui.training.history import History, HistoryReader
 from llmops_tui.training.importance import importance
-from llmops_tui.training.pins import check_data, pin
+from llmops_tui.training.pins import check_base, check_data, pin
 from llmops_tui.training.recipe import Changes, Recipe, changed, check, fields
 from llmops_tui.training.records import SweepResult
 from llmops_tui.training.runs import RunStore
@@ -151,18 +151,23 @@ def search(
 
 
 def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
-    """The recipe with the versions that it had when the search began: all trials learn from the same rows.
+    """The recipe with the versions that it had when the search began: all trials learn from the same rows, on one base.
 
     Raises:
-        InputRefusedError: ``data_changed``.
+        InputRefusedError: ``data_changed`` or ``base_changed``.
     """
     noted = folder / _BEGUN
     if not noted.is_file():
         pinned, data, measured = pin(recipe, store.datasets)
-        write_atomic(noted, json.dumps({"recipe": pinned.model_dump(), "data": [*data, *measured]}))
+        digest = store.base_of(pinned).sha256
+        write_atomic(noted, json.dumps({"recipe": pinned.model_dump(), "data": [*data, *measured], "base": digest}))
     begun = parse_json(read_regular(noted))
-    check_data(f"of the sweep of {recipe.name}", [(ref, digest) for ref, digest in begun["data"]], store.datasets)
-    return check(begun["recipe"])
+    who, wanted = f"the sweep of {recipe.name}", check(begun["recipe"])
+    check_data(who, [(ref, digest) for ref, digest in begun["data"]], store.datasets)
+    # Searches of earlier versions did not note it.
+    if "base" in begun:
+        check_base(who, store.base_of(wanted), begun["base"])
+    return wanted
 
 
 def _sampler(name: Sampler, space: Space, seed: int) -> Any:
@@ -237,7 +242,10 @@ def result_of(history: History, recipe: Recipe) -> float | None:
     measured = history.series.get("eval_loss") or {}
     if not measured:
         return history.last("loss")
-    return min(measured.values()) if recipe.evaluation.patience else measured[max(measured)]
+    if not recipe.evaluation.patience:
+        return measured[max(measured)]
+    # As checkpoints.best: what diverged later does not undo the best.
+    return min((loss for loss in measured.values() if not math.isnan(loss)), default=math.nan)
 
 
 def _poll(reader: HistoryReader, trial: optuna.Trial, told: set[int], end: Callable[[], None]) -> None:

@@ -37,13 +37,23 @@ def keep(catalog: Path, engine: duckdb.DuckDBPyConnection) -> None:
 
 
 def close_kept() -> None:
-    """Close all that are kept, such as before a fork, in which their threads would be missing."""
+    """Close all that are kept."""
     with _lock:
-        ended = list(_idle.values())
-        _idle.clear()
+        _close_all()
+
+
+def _close_all() -> None:
+    ended = list(_idle.values())
+    _idle.clear()
     for engine in ended:
         engine.close()
 
 
-os.register_at_fork(before=close_kept)
+def _before_fork() -> None:
+    """Close them, for a fork would miss their threads; no other thread keeps one, or has the lock, until it is made."""
+    _lock.acquire()
+    _close_all()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_lock.release)
 atexit.register(close_kept)

@@ -46,6 +46,17 @@ def taking_away(path: Path) -> Iterator[None]:
         yield
 
 
+def remove_noted(path: Path) -> None:
+    """Delete a file of a workspace, where it is there.
+
+    Raises:
+        OSError: it cannot be noted, or not be deleted.
+    """
+    if os.path.lexists(path):
+        with taking_away(path):
+            path.unlink(missing_ok=True)
+
+
 def note_there(path: Path, sha256: str) -> None:
     """Note a file that lies there and was just found to have this hash.
 

@@ -8,6 +8,7 @@ from textual.content import Content
 
 from llmops_tui.counts import agree, counted
 from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.training.example import examples_told
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
 from screens.widgets.chart import short_number
@@ -97,7 +98,7 @@ def preflight(plan: dict[str, Any]) -> Content:
     tokens = data["tokens"]
     parts += [
         ("data      ", "$muted"),
-        f"{counted(data['examples'], 'example')}, {data['held_out']} held out; ",
+        f"{examples_told(data)}, {data['held_out']} held out; ",
         f"{counted(data['trained_tokens'], 'token')} in the loss\n",
         ("lengths   ", "$muted"),
         (_bars(data["histogram"]), "$accent"),

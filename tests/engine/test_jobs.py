@@ -15,6 +15,7 @@ from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.moved_entries import MOVED
 from llmops_tui.jobs.process import ProcessIdentity, child_ends, describe_exit, identify
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobState, JobStore
+from llmops_tui.jobs.supervisor import _told_of_its_end
 from llmops_tui.jobs.worker import _entry
 from llmops_tui.workspace import catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -189,6 +190,11 @@ def test_a_child_that_was_killed_is_known_to_end_at_once_and_is_not_reaped() -> 
     assert child.wait() == -signal.SIGKILL
     assert child_ends(child.pid)
     assert child.communicate() == (b"", None)
+
+
+def test_a_python_without_descriptors_of_processes_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    assert _told_of_its_end(os.getpid()) == []
 
 
 def test_jobs_are_found_by_the_beginning_of_their_id(launcher: JobLauncher) -> None:

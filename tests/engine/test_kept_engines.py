@@ -85,3 +85,18 @@ def test_few_are_kept_and_none_across_a_fork(catalog: Catalog) -> None:
         os._exit(len(kept_engines._idle))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert names(catalog) == []
+
+
+def test_no_thread_keeps_one_while_a_fork_is_made_and_both_may_after_it(catalog: Catalog) -> None:
+    names(catalog)
+    kept_engines._before_fork()
+    try:
+        assert kept_engines._idle == {}
+        assert kept_engines._lock.locked()
+    finally:
+        kept_engines._lock.release()
+    child = os.fork()
+    if child == 0:
+        os._exit(kept_engines._lock.locked())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not kept_engines._lock.locked()

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import Held
-from llmops_tui.inference.schema_loosening import loosened
+from llmops_tui.inference.schema_loosening import Doubts, loosened
 from llmops_tui.inference.schema_validation import problems_of
 from tests.engine.engines import MODEL
 
@@ -234,3 +234,31 @@ def test_a_loosened_schema_allows_what_the_original_does_and_has_no_word_left_th
         for name in one["pointer"].split("/")[1:]:
             place = place[int(name) if isinstance(place, list) else name]
     assert loosened(made.schema).told == ()
+
+
+@pytest.mark.parametrize("schema", [{"type": "string", "format": ["x"]}, {"type": "string", "format": {"a": 1}}])
+def test_a_format_that_is_no_name_is_left_to_who_refuses_it(schema: dict[str, Any]) -> None:
+    found = loosened(schema)
+    assert (found.schema, found.told) == (schema, ())
+
+
+@pytest.mark.parametrize("schema", [{"$schema": {}, "uniqueItems": True}, {"$schema": [], "uniqueItems": True}])
+def test_a_draft_that_is_no_name_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(InputRefusedError, match=r"it is none, at #/\$schema"):
+        loosened(schema)
+
+
+@pytest.mark.parametrize(("pattern", "checked"), [("^a(?=b)", True), (r"^\p{L}(?=b)", False)])
+def test_a_pattern_that_nothing_here_reads_is_not_said_to_be_checked(pattern: str, checked: bool) -> None:
+    found = loosened({"type": "string", "pattern": pattern}, Doubts(lambda _: False))
+    assert (found.schema, found.checked) == ({"type": "string"}, checked)
+    (told,) = found.told
+    assert ("neither enforced nor checked" in told["message"]) is not checked
+
+
+def test_an_all_of_that_is_no_list_is_not_read_as_one() -> None:
+    either = [{"type": "string"}, {"type": "null"}]
+    found = loosened({"oneOf": either, "anyOf": [{}], "allOf": 5}, Doubts(lambda _: True))
+    assert found.schema["allOf"] == 5
+    with pytest.raises(InputRefusedError, match="#/allOf"):
+        loosened({"oneOf": either, "anyOf": [{}], "allOf": 5}, Doubts(lambda _: True, any_of=True))

@@ -20,6 +20,8 @@ from llmops_tui.evaluation.promptfoo import reader
 from llmops_tui.evaluation.promptfoo.filling import Filler
 from llmops_tui.evaluation.promptfoo.table import CARRIED, REFUSED
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.nunjucks import NunjucksEnvironment
+from llmops_tui.inference.nunjucks_values import from_json
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,17 @@ def test_templates_are_nunjucks(folder: Folder) -> None:
     prompt = "{{ u.name | upper }} {{ u.missing.deep }}{% if u.tags %}yes{% endif %} {{ n }} {{ inner }} {{ n == '2' }}"
     (text,) = folder.asked({"prompts": [prompt], "tests": [{"vars": values}]})
     assert text == "ANN yes 2 <2> true"
+
+
+@pytest.mark.parametrize(("template", "text"), [
+    ("{{ q | escape }}", "a&#92;b&lt;"), ("[{{ nope | dump }}]", "[]"), ("{{ z | dump }}", "null"),
+    ("[{{ i | length }}]", "[]"), ("{{ l | length }}", "3"), ("{{ '' < l }}", "true"), ("{{ l < '2' }}", "false"),
+    ("{% for k, v in l %}[{{ k }}{{ v }}]{% endfor %}", "[][][]"), ("{% for k, v in w %}{{ k }}{{ v }}{% endfor %}", "ab"),
+    ("{% for k, v in q %}{{ k }}{{ v }}{% endfor %}", "0a1\\2b3<"),
+])  # fmt: skip
+def test_odd_values_are_written_as_nunjucks_3_2_4_writes_them(template: str, text: str) -> None:
+    values = {"q": "a\\b<", "z": None, "i": 7, "l": [3, 1, 2], "w": ["ab"]}
+    assert NunjucksEnvironment().from_string(template).render(from_json(values)) == text
 
 
 @pytest.mark.parametrize(("template", "says"), [

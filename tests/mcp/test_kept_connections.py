@@ -113,6 +113,52 @@ async def test_what_broke_or_was_left_in_a_call_is_not_lent_again(
     assert log == ["connect", "end", "connect"]
 
 
+async def test_one_that_is_connected_while_all_are_closed_is_ended(workspace: Workspace, server: ToolServer) -> None:
+    closing = asyncio.Event()
+
+    class Slow(Fake):
+        async def __aenter__(self) -> Self:
+            closing.set()
+            await asyncio.sleep(0)
+            return await super().__aenter__()
+
+    kept = KeptConnections(workspace, lambda one: Slow(workspace, one))
+    using = asyncio.create_task(use(kept, server))
+    await closing.wait()
+    await kept.close()
+    with pytest.raises(LlmopsError, match="are closed"):
+        await using
+    assert log == ["connect", "end"]
+    assert kept._watch is None
+
+
+async def test_whoever_waits_is_told_when_the_connection_ends_under_it(
+    workspace: Workspace, server: ToolServer
+) -> None:
+    connection = ToolConnection(workspace, server)
+    process = type("Process", (), {"stdout": asyncio.StreamReader(), "stdin": None})()
+    connection._reader = asyncio.create_task(connection._read(process))
+    listing = asyncio.create_task(connection.list_again())
+    calling = asyncio.create_task(connection.call("x", {}))
+    await asyncio.sleep(0)
+    connection._reader.cancel()
+    for waiting in (listing, calling):
+        with pytest.raises(LlmopsError, match="is not connected any more"):
+            await waiting
+
+
+async def test_what_was_left_in_a_listing_is_not_lent_again(workspace: Workspace, server: ToolServer) -> None:
+    connection = ToolConnection(workspace, server)
+    process = type("Process", (), {"stdout": asyncio.StreamReader(), "stdin": None})()
+    connection._reader = asyncio.create_task(connection._read(process))
+    listing = asyncio.create_task(connection.list_again())
+    await asyncio.sleep(0)
+    listing.cancel()
+    await asyncio.wait([listing])
+    assert connection.left_a_call
+    connection._reader.cancel()
+
+
 async def test_what_broke_while_nobody_used_it_is_connected_anew(kept: KeptConnections, server: ToolServer) -> None:
     (await use(kept, server)).gone = True
     await use(kept, server)

@@ -13,10 +13,13 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.batch import job as batch_job
-from llmops_tui.inference.filed.batches import BatchStore
+from llmops_tui.inference.filed import batches
+from llmops_tui.inference.filed.batches import BatchRecord, BatchStore
 from llmops_tui.inference.filed.files import DAYS, FileStore
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.maintenance.check import check
+from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.test_request_fields import KEY, PLAIN, Server
 from tests.fakes import FakeClock
@@ -86,6 +89,20 @@ def lines(*names: str, url: str = CHAT, **body: Any) -> bytes:
     return b"".join(
         json.dumps({"custom_id": n, "method": "POST", "url": url, "body": asked}).encode() + b"\n" for n in names
     )
+
+
+def a_record() -> BatchRecord:
+    return {
+        "id": "batch_1",
+        "owner": "a",
+        "input": "file_1",
+        "endpoint": CHAT,
+        "model": "",
+        "metadata": {},
+        "created_at": 1,
+        "job": "job_1",
+        "seconds": 3600,
+    }
 
 
 async def sent(server: Server, content: bytes, **fields: Any) -> httpx.Response:
@@ -232,6 +249,110 @@ async def test_a_file_is_sent_as_a_form_and_others_are_not(server: Server) -> No
     assert (await server.http.post(CHAT, files={"file": b"x"})).status_code == 415
     headers = {"Content-Type": "multipart/form-data"}
     assert (await server.http.post("/v1/files", content=b"x", headers=headers)).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches"])
+async def test_nothing_of_an_address_is_ignored(path: str, server: Server) -> None:
+    answer = await server.http.get(f"{path}?limit=1&limit=2")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
+
+
+async def test_a_field_of_a_form_stands_there_once_and_its_text_is_utf8(server: Server) -> None:
+    head = 'Content-Disposition: form-data; name="'
+    file = f'--b\r\n{head}file"; filename="+2AA-"\r\n\r\nx\r\n--b--\r\n'
+
+    async def answer(parts: str, charset: str = "") -> httpx.Response:
+        kind = {"content-type": f"multipart/form-data; boundary=b{charset}"}
+        return await server.http.post("/v1/files", content=(parts + file).encode(), headers=kind)
+
+    purpose = f'--b\r\n{head}purpose"\r\n\r\nbatch\r\n'
+    assert (await answer(purpose)).json()["filename"] == "+2AA-"
+    assert (await answer(purpose + purpose)).json()["error"]["param"] == "purpose"
+    # In this encoding the name of the file is half a character.
+    refused = await answer(purpose, "; charset=utf-7")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
+
+
+async def test_half_a_line_of_a_batch_that_was_stopped_is_no_answer(server: Server) -> None:
+    store, jobs = server.server._batches._store, jobs_of(server)
+    jobs.dies = 2
+    made = await asked(server, lines("a", "b"))
+    (record,) = store._records()
+    done = {"id": "x", "custom_id": "a", "response": {"status_code": 200, "request_id": "", "body": {}}, "error": None}
+    store._output(record).write_text(json.dumps(done) + "\n" + json.dumps(done)[:20])
+    record["stopped"] = 1
+    store._write(record)
+    found = (await server.http.get(f"/v1/batches/{made['id']}")).json()
+    assert (found["status"], found["request_counts"]["completed"]) == ("cancelled", 1)
+    content = await server.http.get(f"/v1/files/{found['output_file_id']}/content")
+    assert [json.loads(line)["custom_id"] for line in content.text.splitlines()] == ["a"]
+
+
+async def test_a_full_disk_is_told_and_a_server_starts_all_the_same(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await asked(server, lines("a"))
+    store = server.server._batches._store
+    (record,) = store._records()
+    store._write({name: value for name, value in record.items() if name not in {"ended", "state"}})  # type: ignore[arg-type]
+
+    def full(*_given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batches, "write_noted", full)
+    await server.server._batches.go_on()
+    told = (await server.http.get(f"/v1/batches/{made['id']}")).json()["error"]
+    assert (told["code"], "No space left" in told["message"]) == ("batch_not_kept", True)
+
+
+def test_a_workspace_that_is_gone_keeps_no_file(tmp_path: Path) -> None:
+    with pytest.raises(LlmopsError, match="cannot be kept: No such file"):
+        FileStore(Workspace(tmp_path / "gone")).add("a", "x", io.BytesIO(b"x"))
+
+
+def test_a_record_that_names_another_file_is_none(workspace: Workspace) -> None:
+    files = FileStore(workspace)
+    name = files.add("a", "x", io.BytesIO(b"x"))["id"]
+    path = files.folder / f"{name}.json"
+    record = json.loads(path.read_text())
+    aside = workspace.root / "mine.jsonl"
+    aside.write_text("kept")
+    path.write_text(json.dumps({**record, "id": "../mine", "expires_at": 0}))
+    with pytest.raises(LlmopsError, match="no file"):
+        files.get("a", name)
+    files.prune()
+    assert aside.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"input": "../../x"}, {"job": "../x"}, {"id": "batch_1"}, {"metadata": None}, {"seconds": "1"}]
+)
+async def test_a_record_of_a_batch_that_is_not_as_it_was_written_is_none(change: Any, server: Server) -> None:
+    made = await asked(server, lines("a"))
+    path = server.server._batches._store._place / f"{made['id']}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert (await server.http.get("/v1/batches")).json()["data"] == []
+    assert (await server.http.get(f"/v1/batches/{made['id']}")).status_code == 404
+
+
+def test_what_goes_or_changes_after_its_checksum_is_no_damage(workspace: Workspace) -> None:
+    now = FakeClock(100.0)
+    files = FileStore(workspace, clock=now)
+    kept, deleted = (files.add("a", "x", io.BytesIO(b"x"))["id"] for _ in range(2))
+    over = files.add("a", "x", io.BytesIO(b"x"), seconds=3600)["id"]
+    (store := BatchStore(workspace))._write(record := a_record())
+    record_checksums(workspace)
+    files.delete("a", deleted)
+    now.now += 2 * 3600
+    files.prune()
+    store._write({**record, "ended": 5, "state": "completed"})
+    assert not (files.folder / f"{over}.jsonl").exists()
+    assert check(workspace).errors == []
+    record_checksums(workspace)
+    assert check(workspace).errors == []
+    # What somebody else takes away is one.
+    (files.folder / f"{kept}.json").unlink()
+    assert [one.place for one in check(workspace).errors] == [f"files/{kept}.json"]
 
 
 def test_what_is_over_its_time_goes_but_for_what_is_at_work(

@@ -138,6 +138,7 @@ def check_accounted(folder: Path, body: dict[str, Any]) -> None:
         ({"chat_template": "llama3"}, "chat_template"),
         ({"special_tokens": {"eos_token": "<|x|>"}}, "special_tokens.eos_token"),
         ({"datasets": [{"path": "a", "type": "alpaca"}]}, "datasets.type"),
+        ({"datasets": [{"path": "a", "type": {"field_instruction": "q", "format": "{instruction}"}}]}, "datasets.type"),
         ({"datasets": [{"path": "a", "shards": 8}]}, "datasets.shards"),
         ({"optimizer": "muon"}, "optimizer"),
         ({"lr_scheduler": "rex"}, "lr_scheduler"),
@@ -146,6 +147,7 @@ def check_accounted(folder: Path, body: dict[str, Any]) -> None:
         ({"adam_beta2": 0.95}, "adam_beta2"),
         ({"neftune_noise_alpha": 5}, "neftune_noise_alpha"),
         ({"loraplus_lr_ratio": 16}, "loraplus_lr_ratio"),
+        ({"shuffle_merged_datasets": False}, "shuffle_merged_datasets"),
     ],
 )
 def test_what_is_learned_otherwise_is_refused_until_it_is_confirmed(
@@ -186,6 +188,8 @@ def test_what_a_program_does_of_itself_is_done(tmp_path: Path) -> None:
     axolotl, _ = read_recipe(write(tmp_path, LORA))
     assert (axolotl.batch.size, axolotl.batch.accumulation, axolotl.epochs, axolotl.seed) == (1, 1, 1.0, 42)
     assert (axolotl.evaluation.share, axolotl.quantization.type) == (0.0, "none")
+    for steps in (90, "90", 90.0):
+        assert read_recipe(write(tmp_path, LORA | {"max_steps": steps, "num_epochs": 1}))[0].steps(10) == 90
     factory, _ = read_recipe(write(tmp_path, FACTORY_LORA | {"lora_rank": 4}))
     assert (factory.lora.rank, factory.lora.alpha, factory.optimizer.schedule) == (4, 8, "linear")
     assert (factory.optimizer.learning_rate, factory.optimizer.warmup, factory.batch.size) == (5e-5, 0, 8)
@@ -235,6 +239,48 @@ def test_a_notebook_of_unsloth_is_read_and_not_run(tmp_path: Path, ending: str) 
     with pytest.raises(InputRefusedError) as error:
         read_recipe(put(", neftune_noise_alpha = 5, max_grad_norm = chosen()"))
     assert error.value.hint == "Change the file, or confirm: --accept max_grad_norm,neftune_noise_alpha"
+
+
+def test_what_a_notebook_loads_behind_its_training_is_not_its_base(tmp_path: Path) -> None:
+    behind = """
+trainer.train()
+if False:
+    model, tokenizer = FastLanguageModel.from_pretrained(model_name = "lora_model", max_seq_length = 99)
+"""
+    recipe, _ = read_recipe(write(tmp_path, SCRIPT.replace("EXTRA", "") + behind, "talks.py"))
+    assert (recipe.base, recipe.batch.max_length) == ("unsloth/some-8b", 1024)
+    again = "\ntrainer = DPOTrainer(args = DPOConfig(learning_rate = 5e-6, output_dir = 'other'))\nseed = 1\nseed = 2\n"
+    file = write(tmp_path, SCRIPT.replace("EXTRA", "") + again + "DPOConfig(max_grad_norm = seed)", "talks.py")
+    with pytest.raises(InputRefusedError, match="learning_rate: 5e-06 is given as well") as error:
+        read_recipe(file)
+    assert error.value.hint == "Change the file, or confirm: --accept trainer,learning_rate,max_grad_norm"
+
+
+@pytest.mark.parametrize("given", [7, [[1]], {"a": 1}, "x", True, [1], [None]])
+def test_values_of_another_type_are_named_or_refused(tmp_path: Path, given: Any) -> None:
+    keys = (
+        "adapter",
+        "rl",
+        "optimizer",
+        "lora_target_modules",
+        "datasets",
+        "test_datasets",
+        "plugins",
+        "chat_template",
+    )
+    bodies = [LORA | {"chat_template_jinja": "{{ messages }}", key: given} for key in keys]
+    theirs = ("optim", "lora_target", "dataset", "eval_dataset", "stage", "pref_loss", "template")
+    bodies += [FACTORY_LORA | {key: given} for key in theirs]
+    numbered: Any = {5: given}
+    for body in (*bodies, LORA | numbered):
+        made = read_foreign(write(tmp_path, body))
+        assert made is not None
+        if made.found.get("data"):
+            made.finish(tmp_path)
+    cells = write(tmp_path, json.dumps({"cells": given}), "odd.ipynb")
+    assert read_foreign(cells) is None
+    recipe, _ = read_recipe(write(tmp_path, LORA, "modèle.yaml"))
+    assert recipe.name == "mod-le"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +13,9 @@ from llmops_tui.datasets.identity import row_key
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.records import dump_json
 from llmops_tui.datasets.tokens import ModelText
-from llmops_tui.training.examples import build, some_held_out
-from llmops_tui.training.held_out import Looked, choose, measured_on
+from llmops_tui.training import held_out
+from llmops_tui.training.examples import Examples, Report, build, some_held_out
+from llmops_tui.training.held_out import HeldOut, Looked, choose, measured_on
 from llmops_tui.training.preflight_data import held_out_findings
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
@@ -70,6 +72,49 @@ def test_what_is_too_few_is_told() -> None:
     words = " one two three four five six seven eight nine ten eleven twelve"
     near = [row(0, n, f"{n // 2}{words * 3} {'x' if n % 2 else 'y'}") for n in range(40)]
     assert choose(near, 0.2, 500, 1).near
+    # What is near to an evaluation dataset's own rows that were not drawn is not trained on.
+    alone = measured_on(near, near, 20, 1)
+    assert (alone.twins, alone.near) == (20, 0)
+
+
+def test_a_text_that_is_too_often_there_does_not_have_the_others_held_out_for_it() -> None:
+    for seed in range(4):
+        rows = [row(0, n, "again" if n < 5000 else f"text {n}") for n in range(5100)]
+        assert abs(len(choose(rows, 0.05, 500, seed).rows) - 5) <= 1
+
+
+def test_held_out_rows_of_all_datasets_are_asked_before_any_that_were_trained_on(sample: Workspace) -> None:
+    store = RunStore(sample)
+    for name, count in (("few", 12), ("many", 200)):
+        file = store.workspace.root / f"{name}.jsonl"
+        rows = [{"prompt": f"{name} {n}:", "completion": f" {n}"} for n in range(count)]
+        file.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+        import_now(store.datasets, [file], name, "prompt-completion")
+    wanted = check(
+        {"name": "r", "base": "support-base-hf", "data": ["few", "many"], "batch": {"max_length": 64},
+         "evaluation": {"share": 0.05}}
+    )  # fmt: skip
+    with ModelText(store.registry.get("support-base-hf")) as text:
+        held = {dump_json(example) for example in build(wanted, store.datasets, text).held_out}
+        asked = [dump_json(example) for example in some_held_out(wanted, store.datasets, text, 20)]
+    assert len(asked) == 20
+    assert set(asked[: len(held)]) == held
+
+
+def test_long_texts_are_not_compared_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(0, n, f"text {n} of some length") for n in range(40)]
+    assert choose(rows, 0.2, 500, 1).near is not None
+    monkeypatch.setattr(held_out, "_MOST_CHARACTERS", 100)
+    assert choose(rows, 0.2, 500, 1).near is None
+
+
+def test_an_evaluation_dataset_that_gives_nothing_is_named() -> None:
+    wanted = check({"name": "r", "base": "b", "data": ["d"], "evaluation": {"dataset": "other@1"}})
+    nothing = Examples([], [], [], Report(drawn=HeldOut([(0, 0), (0, 1)])))
+    (found,) = held_out_findings(wanted, nothing)
+    assert (found.level, found.code) == ("warn", "no_evaluation")
+    assert "2 rows" in found.message
+    assert "other@1" in found.message
 
 
 def test_an_evaluation_dataset_of_its_own_is_drawn_from_its_whole_and_its_twins_are_counted() -> None:

@@ -244,6 +244,11 @@ def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path, monkeypat
     best = load_file(outcome.adapter / "adapter_model.safetensors")
     kept = load_file(folder / "checkpoints" / "checkpoint-2" / "adapter_model.safetensors")
     assert all(best[name].equal(kept[name]) for name in best)
+    # Killed behind its last checkpoint it ends as it had ended, and takes no step more.
+    again = run(recipe, base, folder, held)
+    assert (again.steps, again.loss, again.eval_loss) == (outcome.steps, outcome.loss, outcome.eval_loss)
+    weights = load_file(again.adapter / "adapter_model.safetensors")
+    assert all(weights[name].equal(kept[name]) for name in kept)
 
 
 def test_what_a_run_ends_with_is_what_was_measured(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +269,8 @@ def test_steps_are_those_of_the_plan(base: Path, tmp_path: Path) -> None:
         # The schedule ends where the run does.
         rates = history.series["learning_rate"]
         assert rates[steps] < rates[1]
+        # One that was killed behind its last checkpoint, in the middle of an epoch, takes no step more.
+        assert run(recipe, base, folder).steps == steps
 
 
 @pytest.mark.parametrize("changes", [{"group_by_length": True}, {"packing": True}])
@@ -273,7 +280,8 @@ def test_a_run_that_goes_on_is_as_one_that_was_never_stopped(
     from llmops_tui.training.packing import pack
     from llmops_tui.training.worker.callbacks import RunCallback
 
-    rows: Any = [{"input_ids": list(range(5, 8 + n % 13)), "labels": [-100, *range(6, 8 + n % 13)]} for n in range(48)]
+    # So few that it goes on in a later epoch, whose order is another.
+    rows: Any = [{"input_ids": list(range(5, 8 + n % 13)), "labels": [-100, *range(6, 8 + n % 13)]} for n in range(16)]
     given = Examples(pack(rows, 32) if "packing" in changes else rows, [], [], Report())
     recipe = small(
         max_steps=10, epochs=9, lora={"rank": 2, "dropout": 0.1}, checkpoints={"every": 3},

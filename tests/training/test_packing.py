@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.training.example import IGNORED
+from llmops_tui.training.example import IGNORED, examples_told
 from llmops_tui.training.examples import Examples, Report
 from llmops_tui.training.history import read_history
 from llmops_tui.training.packing import pack
@@ -48,6 +48,13 @@ def test_packing_keeps_every_row_whole_and_begins_its_positions_anew(lengths: li
     assert sorted(found) == sorted(row["input_ids"] for row in rows)
     # Two that are both not half full would have been one.
     assert sum(len(one["input_ids"]) <= 16 for one in packed) <= 1
+
+
+def test_packed_examples_are_told_as_examples_and_as_sequences() -> None:
+    packed: Any = {"packed": 24, "examples": 5}
+    apart: Any = {"packed": 0, "examples": 24}
+    assert examples_told(packed) == "24 examples packed into 5 sequences"
+    assert examples_told(apart) == "24 examples"
 
 
 def test_a_batch_of_packed_rows_counts_its_tokens_and_pads_each_token_alone() -> None:
@@ -116,10 +123,17 @@ def test_gemma_2_is_trained_and_a_family_has_the_attention_it_has(tmp_path: Path
     recipe = check({"name": "r", "base": "b", "data": ["d"]})
     chosen = {family: attention_of(recipe, family) for family in ("llama", "gemma2", "qwen3", "phi")}
     assert chosen == {"llama": "sdpa", "gemma2": "eager", "qwen3": "sdpa", "phi": "sdpa"}
-    assert attention_of(recipe.model_copy(update={"attention": "flex"}), "gemma2") == "flex_attention"
+    flex = recipe.model_copy(update={"attention": "flex"})
+    if torch.cuda.is_available():
+        assert attention_of(flex, "gemma2") == "flex_attention"
+    else:
+        with pytest.raises(InputRefusedError, match="no gradients"):
+            attention_of(flex, "gemma2")
     with pytest.raises(InputRefusedError, match="'gemma2' cannot be trained with sdpa") as error:
         attention_of(recipe.model_copy(update={"attention": "sdpa"}), "gemma2")
     assert "eager" in error.value.hint
     (found,) = attention_findings(recipe.model_copy(update={"attention": "flash_attention_2"}), "llama")
     assert (found.level, found.code) == ("error", "no_attention")
     assert attention_findings(recipe, "gemma2") == []
+    (found,) = attention_findings(recipe, "perceptron")
+    assert (found.level, found.code) == ("error", "unknown_architecture")

@@ -12,6 +12,7 @@ from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training import runs, sweeps
 from llmops_tui.training.examples import build
+from llmops_tui.training.export import adapter
 from llmops_tui.training.export.validation import check_export
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import RunStore
@@ -111,11 +112,11 @@ def test_an_adapter_that_is_not_what_the_run_wrote_is_not_exported(store: RunSto
     put(store, "sums", 9)
     put(store, "measured", 4)
     run = store.start(queued(), beside=True)
-    adapter = run.folder / "adapter"
-    adapter.mkdir(parents=True)
-    weights = adapter / "adapter_model.safetensors"
+    folder = run.folder / "adapter"
+    folder.mkdir(parents=True)
+    weights = folder / "adapter_model.safetensors"
     weights.write_bytes(b"as it was")
-    store.keep_result(run, {"adapter": str(adapter), "weights_sha256": sha256_file(weights)})
+    store.keep_result(run, {"adapter": str(folder), "weights_sha256": sha256_file(weights)})
     assert check_export(store, run.name, None).name == run.name
     weights.write_bytes(b"as it is.")
     with pytest.raises(InputRefusedError, match=r"adapter_model\.safetensors is not what run") as error:
@@ -130,3 +131,34 @@ def test_all_trials_of_a_search_learn_from_the_same_rows(store: RunStore, tmp_pa
     put(store, "sums", 1)
     assert sweeps._as_begun(tmp_path, queued(), store) == first
     assert first.data[0].dataset == "sums@1"
+
+
+def test_a_search_does_not_go_on_with_another_base(store: RunStore, tmp_path: Path) -> None:
+    put(store, "sums", 9)
+    put(store, "measured", 4)
+    sweeps._as_begun(tmp_path, queued(), store)
+    noted = json.loads((tmp_path / "begun.json").read_text(encoding="utf-8"))
+    (tmp_path / "begun.json").write_text(json.dumps(noted | {"base": "ff" * 32}), encoding="utf-8")
+    with pytest.raises(InputRefusedError, match="the sweep of queued was started with the base") as error:
+        sweeps._as_begun(tmp_path, queued(), store)
+    assert error.value.code == "base_changed"
+
+
+def test_data_that_are_removed_while_a_run_trains_do_not_cost_its_adapter(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "sums", 9)
+    put(store, "measured", 4)
+    run = store.start(queued(), beside=True)
+    (run.folder / "adapter").mkdir(parents=True)
+    (run.folder / "adapter" / "adapter_model.safetensors").write_bytes(b"learned")
+    store.catalog.write(lambda db: db.execute("DELETE FROM dataset_versions WHERE dataset = 'sums'"))
+
+    def refuse(*_: object) -> None:
+        raise InputRefusedError("unknown_adapter", "no tensors here")
+
+    monkeypatch.setattr(adapter, "read_adapter", refuse)
+    result = adapter.finish_adapter(store, run, run.folder / "adapter")
+    assert result["weights_sha256"] == sha256_file(run.folder / "adapter" / "adapter_model.safetensors")
+    with pytest.raises(InputRefusedError, match="sums@1"):
+        store.checked(run)

@@ -70,6 +70,10 @@ def test_a_trial_is_worth_what_its_recipe_returns() -> None:
     plain: Recipe = check(body)
     assert result_of(history, plain) == 0.9
     assert result_of(history, check(body | {"evaluation": {"patience": 2}})) == 0.3
+    # One that diverged behind its best still has it; without early stopping it ends as it ends.
+    history.series["eval_loss"] = {2: float("nan"), 4: 0.3, 6: float("nan")}
+    assert result_of(history, check(body | {"evaluation": {"patience": 2}})) == 0.3
+    assert math.isnan(result_of(history, plain) or 0)
 
 
 def test_a_search_that_goes_on_draws_further_numbers() -> None:

@@ -15,15 +15,16 @@ import orjson
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.inference.filed.files import FileRecord, FileStore
+from llmops_tui.inference.filed.files import FILE_ID, FileRecord, FileStore
 from llmops_tui.inference.filed.output import OutputLine, counts_of, failed
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.regular_files import open_regular
-from llmops_tui.workspace.files import make_folder_within, write_atomic
+from llmops_tui.workspace.files import make_folder_within
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.written import remove_noted, write_noted
 
 MAX_COUNT = 1_000
 """Batches of one client; beyond that its oldest that are over go."""
@@ -32,6 +33,7 @@ PROBLEMS = "problems.json"
 NOTE = "batch.json"
 """What a job leaves in its folder once every line was checked."""
 _ID = re.compile(r"batch_[0-9a-z]{1,40}")
+_JOB = re.compile(r"job_[0-9a-z]{1,40}")
 
 
 class BatchDone(TypedDict):
@@ -118,7 +120,7 @@ class BatchStore:
         """Start to answer a file.
 
         Raises:
-            LlmopsError: as :meth:`.JobLauncher.start`.
+            LlmopsError: as :meth:`.JobLauncher.start`; ``batch_not_kept``: it cannot be written.
         """
         self._make_room(owner)
         with self._launcher.place() as place:
@@ -170,6 +172,7 @@ class BatchStore:
         """Start again what was killed together with the machine; to be called when a server starts."""
         for record in self._records():
             if "ended" not in record and record["model"] == self._model:
+                # A server starts all the same: whoever looks at the batch is told.
                 with contextlib.suppress(LlmopsError):
                     self.standing(record)
 
@@ -188,10 +191,10 @@ class BatchStore:
                 raise
             # Somebody else is just starting it.
             return Standing(record, "validating", 0, 0, None)
-        answered, bad = counts_of(self._output(record))
-        checked = (self._folder(record) / NOTE).exists()
         if job.state.final:
             return self._end(record, job)
+        answered, bad = counts_of(self._output(record))
+        checked = (self._folder(record) / NOTE).exists()
         working = "in_progress" if checked else "validating"
         total = _total_of(job)
         return Standing(record, "cancelling" if "stopped" in record else working, answered, bad, total)
@@ -264,8 +267,11 @@ class BatchStore:
         return self.files.folder / "batches"
 
     def _write(self, record: BatchRecord) -> None:
-        make_folder_within(self.files.folder)
-        write_atomic(make_folder_within(self._place) / f"{record['id']}.json", json.dumps(record))
+        try:
+            make_folder_within(self.files.folder)
+            write_noted(make_folder_within(self._place) / f"{record['id']}.json", json.dumps(record))
+        except OSError as error:
+            raise LlmopsError("batch_not_kept", f"the batch cannot be kept: {error.strerror}") from error
 
     def _found(self, owner: str, name: str) -> BatchRecord:
         record = _read(self._place / f"{name}.json") if _ID.fullmatch(name) else None
@@ -289,7 +295,7 @@ class BatchStore:
         mine = self.all(owner)
         over = [record for record in reversed(mine) if "ended" in record]
         for record in over[: max(0, len(mine) - MAX_COUNT + 1)]:
-            (self._place / f"{record['id']}.json").unlink(missing_ok=True)
+            remove_noted(self._place / f"{record['id']}.json")
         if len(mine) - len(over) >= MAX_COUNT:
             raise InputRefusedError(
                 "batches_full", f"{MAX_COUNT:,} batches of this key are at work", "Wait, or cancel."
@@ -308,15 +314,27 @@ def _lines(path: Path, *, wrong: bool) -> Iterator[bytes]:
     """The whole lines of an output that tell of a success, or of none."""
     with open_regular(path) as file:
         for raw in file:
+            # What a job that was killed left of its last line is no answer.
+            if not raw.endswith(b"\n"):
+                break
             line: OutputLine = orjson.loads(raw)
-            if raw.endswith(b"\n") and failed(line) == wrong:
+            if failed(line) == wrong:
                 yield raw
 
 
 def _read(path: Path) -> BatchRecord | None:
-    """A record; none where it is gone or damaged."""
+    """A record; none where it is gone or damaged, or another's: a workspace may come from elsewhere."""
     try:
         given: BatchRecord = parse_json(path.read_bytes())
-    except (OSError, ValueError):
+        whole = (
+            given["id"] == path.stem
+            and bool(_JOB.fullmatch(given["job"]))
+            and bool(FILE_ID.fullmatch(given["input"]))
+            and all(isinstance(text, str) for text in (given["owner"], given["endpoint"], given["model"]))
+            and all(type(number) is int for number in (given["created_at"], given["seconds"]))
+            and isinstance(given["metadata"], dict)
+            and ("ended" in given) == ("state" in given)
+        )
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    return given if isinstance(given, dict) and {"id", "owner", "input", "job", "model"} <= given.keys() else None
+    return given if whole else None

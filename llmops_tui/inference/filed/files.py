@@ -14,10 +14,11 @@ from typing import BinaryIO, TypedDict
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.workspace.files import make_folder_within, sync_folder, write_atomic
+from llmops_tui.workspace.files import make_folder_within, sync_folder
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.written import remove_noted, write_noted
 
 MAX_FILE = 100_000_000
 """Bytes of one file."""
@@ -31,7 +32,8 @@ _DAY = 24 * 3600
 # What an upload that was killed left behind.
 _STALE_SECONDS = 3600
 _PATIENCE_SECONDS = 10.0
-_ID = re.compile(r"file_[0-9a-z_]{1,60}")
+FILE_ID = re.compile(r"file_[0-9a-z_]{1,60}")
+"""What the id of a file looks like; it is part of a path."""
 _CHUNK = 1 << 20
 
 
@@ -77,10 +79,11 @@ class FileStore:
             InputRefusedError: ``file_too_large`` or ``files_full``.
             LlmopsError: ``file_not_kept``: it cannot be written.
         """
-        self.prune()
         name = new_id("file")
-        part = make_folder_within(self.folder) / f"{name}.part"
+        part = self.folder / f"{name}.part"
         try:
+            self.prune()
+            make_folder_within(self.folder)
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 shutil.copyfileobj(source, file, _CHUNK)
                 size = file.tell()
@@ -98,8 +101,9 @@ class FileStore:
 
     def put(self, name: str, owner: str, filename: str, lines: Iterable[bytes], *, seconds: int) -> FileRecord:
         """Keep what a batch came to, under an id that it has once and for all: made again, it is the same file."""
-        part = make_folder_within(self.folder) / f".{name}.{os.urandom(4).hex()}.part"
+        part = self.folder / f".{name}.{os.urandom(4).hex()}.part"
         try:
+            make_folder_within(self.folder)
             size = 0
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 for line in lines:
@@ -148,7 +152,7 @@ class FileStore:
             # What has a record is whole.
             part.replace(self.path(record))
             sync_folder(self.folder)
-            write_atomic(self.folder / f"{name}.json", json.dumps(record))
+            write_noted(self.folder / f"{name}.json", json.dumps(record))
         return record
 
     def all(self, owner: str) -> list[FileRecord]:
@@ -163,7 +167,7 @@ class FileStore:
         Raises:
             LlmopsError: ``file_not_found``: it is not kept, or is another client's.
         """
-        record = _read(self.folder / f"{name}.json") if _ID.fullmatch(name) else None
+        record = _read(self.folder / f"{name}.json") if FILE_ID.fullmatch(name) else None
         if record is None or record["owner"] != owner or self._over(record, self._clock(), self._used()):
             hint = (
                 f"Files belong to the key they were sent with, and are kept for {DAYS} days unless that says otherwise."
@@ -194,14 +198,14 @@ class FileStore:
                 if path.suffix in {".part", ".jsonl"} and not self._recorded(path):
                     with contextlib.suppress(FileNotFoundError):
                         if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                            path.unlink()
+                            remove_noted(path)
 
     def _recorded(self, path: Path) -> bool:
         return path.suffix == ".jsonl" and path.with_suffix(".json").exists()
 
     def _records(self) -> list[FileRecord]:
         try:
-            paths = [path for path in self.folder.iterdir() if path.suffix == ".json" and _ID.fullmatch(path.stem)]
+            paths = [path for path in self.folder.iterdir() if path.suffix == ".json" and FILE_ID.fullmatch(path.stem)]
         except FileNotFoundError:
             return []
         return [record for path in paths if (record := _read(path)) is not None]
@@ -213,15 +217,17 @@ class FileStore:
     def _remove(self, name: str) -> None:
         # The record first: what has none is nobody's, and goes by itself.
         for ending in (".json", ".jsonl"):
-            (self.folder / f"{name}{ending}").unlink(missing_ok=True)
+            remove_noted(self.folder / f"{name}{ending}")
 
 
 def _read(path: Path) -> FileRecord | None:
-    """A record; none where it is gone or damaged."""
+    """A record; none where it is gone or damaged, or another's: a workspace may come from elsewhere."""
     try:
         given = parse_json(path.read_bytes())
+        if given["id"] != path.stem:
+            return None
         return {
-            "id": str(given["id"]),
+            "id": path.stem,
             "owner": str(given["owner"]),
             "filename": str(given["filename"]),
             "bytes": int(given["bytes"]),

@@ -95,7 +95,8 @@ def write_adapter_gguf(
 
 def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
     """Write recipe and card beside an adapter, its GGUF form, and register that with its lineage."""
-    base = store.checked(run)
+    # Its data were read when it began: a dataset that was removed since takes nothing from what was learned.
+    base = store.checked(run, data=False)
     write_atomic(adapter / "recipe.yaml", run.recipe.to_yaml())
     write_atomic(adapter / "README.md", _card(run, base))
     for leftover in ("training_args.bin",):

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
+_INSTEAD = "attention: sdpa computes the same, also of packed rows."
 _NAMES = {"flex": "flex_attention"}
 # What a model's class says of each.
 _SUPPORT = {
@@ -22,12 +23,28 @@ _SUPPORT = {
 }
 
 
+def refuse_unknown(family: str, where: object = "the base") -> None:
+    """Refuse an architecture that cannot be trained.
+
+    Raises:
+        InputRefusedError: ``unknown_architecture``.
+    """
+    if family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise InputRefusedError(
+            "unknown_architecture",
+            f"{where} is of the architecture {family!r}, which transformers does not know",
+            "Only text models of known architectures can be trained; code in a model folder is never run.",
+        )
+
+
 def attention_of(recipe: Recipe, family: str) -> str:
     """The attention by transformers' name.
 
     Raises:
-        InputRefusedError: ``no_attention``: the family has not the one that the recipe names, or it is not installed.
+        InputRefusedError: ``no_attention``: the family has not the one that the recipe names, or it is not here; and
+            ``unknown_architecture``.
     """
+    refuse_unknown(family)
     kinds = _kinds(family)
     wanted = recipe.attention
     if wanted == "auto":
@@ -42,7 +59,11 @@ def attention_of(recipe: Recipe, family: str) -> str:
         raise InputRefusedError(
             "no_attention",
             "attention: flash_attention_2 requires a GPU and the package flash-attn, which are not both here",
-            "attention: sdpa computes the same, also of packed rows.",
+            _INSTEAD,
+        )
+    if wanted == "flex" and not torch.cuda.is_available():
+        raise InputRefusedError(
+            "no_attention", "attention: flex cannot train on a processor: it has no gradients there", _INSTEAD
         )
     return _NAMES.get(wanted, wanted)
 

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedTokenizerFast
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.worker.attention import attention_of
+from llmops_tui.training.worker.attention import attention_of, refuse_unknown
 
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -39,12 +38,7 @@ def check_folder(path: Path) -> ModelFolder:
         InputRefusedError: ``unknown_architecture``, and what reading the folder raises.
     """
     folder = read_folder(path)
-    if folder.family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise InputRefusedError(
-            "unknown_architecture",
-            f"{path} is of the architecture {folder.family!r}, which transformers does not know",
-            "Only text models of known architectures can be trained; code in a model folder is never run.",
-        )
+    refuse_unknown(folder.family, path)
     return folder
 
 

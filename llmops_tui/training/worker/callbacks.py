@@ -159,11 +159,17 @@ class RunCallback(TrainerCallback):
             self._best, self._without_better = loss, 0
             return
         self._without_better += 1
-        patience = self._recipe.evaluation.patience
-        if patience and self._without_better >= patience:
+        if self.stopped_early:
+            patience = self._recipe.evaluation.patience
             message = f"no better evaluation loss for {patience} evaluations: stopped early"
             self._recorder.write("event", step, level="info", message=message, hint="The best checkpoint is used.")
             control.should_training_stop = True
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether so many evaluations were not better that the run ends, also in an earlier part of it."""
+        patience = self._recipe.evaluation.patience
+        return bool(patience) and self._without_better >= patience
 
     def remember(self, history: list[LogEntry]) -> None:
         """Take up what an earlier part of the run measured."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import set_seed
+from transformers import TrainerState, set_seed
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.worker import JobContext
@@ -25,6 +25,7 @@ from llmops_tui.training.worker import trainers
 from llmops_tui.training.worker.base_model import load_base, load_tokenizer
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 
+_STATE_FILE = "trainer_state.json"
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
@@ -139,7 +140,12 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     )
     if found is not None:
         callback.remember(_history(found.path))
-    trainer.train(resume_from_checkpoint=None if found is None else str(found.path))
+    if found is not None and (found.step >= total or callback.stopped_early):
+        # It ended there, and only what came after is missing: transformers would take one more step.
+        trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
+        set_peft_model_state_dict(trainer.model, load_file(found.path / _ADAPTER_FILES[0]))
+    else:
+        trainer.train(resume_from_checkpoint=None if found is None else str(found.path))
     adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Outcome(
@@ -155,7 +161,7 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
 def _history(checkpoint: Path) -> list[LogEntry]:
     import json
 
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    state = json.loads((checkpoint / _STATE_FILE).read_text(encoding="utf-8"))
     return list(state.get("log_history", []))
 
 

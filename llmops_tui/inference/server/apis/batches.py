@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import pydantic
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.filed.batches import BatchStore, Problem, Standing
+from llmops_tui.inference.filed.batches import BatchRecord, BatchStore, Problem, Standing
 from llmops_tui.inference.filed.files import FileRecord
 from llmops_tui.inference.server.apis.batch_request import BatchRequest, FileForm, FilePage, Page, form_fields
 from llmops_tui.inference.server.callers import Caller
@@ -23,6 +24,7 @@ from llmops_tui.inference.server.connection import invalid, read_body
 from llmops_tui.inference.server.fields import FieldRefusedError
 
 _Body = TypeVar("_Body", bound=pydantic.BaseModel)
+_Record = TypeVar("_Record", FileRecord, BatchRecord)
 # A form has one file, a few fields beside it, and each of these is short.
 _FIELDS, _FIELD_BYTES = 10, 10_000
 
@@ -56,11 +58,12 @@ class BatchesApi:
 
     async def upload(self, request: Request) -> Response:
         """``POST /v1/files``."""
+        _refuse_other_charsets(request)
         try:
             async with request.form(max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES) as form:
                 sent = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
-                fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-                asked = _checked(FileForm, form_fields(fields))
+                fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+                asked = _checked(FileForm, form_fields(_once(fields)))
                 if [name for name, _ in sent] != ["file"]:
                     raise FieldRefusedError(
                         "file", "the form has no file of this name", "Send one, as multipart/form-data."
@@ -77,12 +80,13 @@ class BatchesApi:
 
     async def files(self, request: Request) -> Response:
         """``GET /v1/files``."""
-        page = _checked(FilePage, dict(request.query_params))
+        page = _checked(FilePage, _once(request.query_params.multi_items()))
         found = await asyncio.to_thread(self._store.files.all, _owner(request))
         wanted = [one for one in found if page.purpose in {None, one["purpose"]}]
         if page.order == "desc":
             wanted.reverse()
-        return _listed([_as_file(one) for one in wanted], page)
+        part, more = _part(wanted, page)
+        return _listed([_as_file(one) for one in part], more=more)
 
     async def file(self, request: Request) -> Response:
         """``GET /v1/files/{id}``."""
@@ -123,12 +127,13 @@ class BatchesApi:
 
     async def batches(self, request: Request) -> Response:
         """``GET /v1/batches``."""
-        page = _checked(Page, dict(request.query_params))
+        page = _checked(Page, _once(request.query_params.multi_items()))
 
-        def read() -> list[JsonObject]:
-            return [_as_batch(self._store.standing(record)) for record in self._store.all(_owner(request))]
+        def read() -> Response:
+            part, more = _part(self._store.all(_owner(request)), page)
+            return _listed([_as_batch(self._store.standing(record)) for record in part], more=more)
 
-        return _listed(await asyncio.to_thread(read), page)
+        return await asyncio.to_thread(read)
 
     async def batch(self, request: Request) -> Response:
         """``GET /v1/batches/{id}``."""
@@ -154,15 +159,35 @@ def _checked(model: type[_Body], given: Mapping[str, object]) -> _Body:
         raise invalid(error) from error
 
 
-def _listed(entries: list[JsonObject], page: Page) -> Response:
-    """A part of a list, as OpenAI's clients go through it."""
+def _once(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Fields of a form or an address, by name; of two values of one, neither would be ignored."""
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise FieldRefusedError(twice[0][:60], "is given twice", "Give it once.")
+    return dict(pairs)
+
+
+def _refuse_other_charsets(request: Request) -> None:
+    """Some encodings make text that is none, which no answer could tell."""
+    _, options = parse_options_header(request.headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() not in {"utf-8", "utf8"}:
+        raise InputRefusedError("invalid_request", f"the form is in {charset[:40]!r}", "Send it in UTF-8.")
+
+
+def _part(entries: list[_Record], page: Page) -> tuple[list[_Record], bool]:
+    """The part of a list that is asked for, and whether there is more behind it."""
     names = [entry["id"] for entry in entries]
     if page.after and page.after not in names:
         raise FieldRefusedError("after", f"{page.after!r} is not in the list", "Give the id of the last one you have.")
     start = names.index(page.after) + 1 if page.after else 0
-    part = entries[start : start + page.limit]
+    return entries[start : start + page.limit], len(entries) > start + page.limit
+
+
+def _listed(part: list[JsonObject], *, more: bool) -> Response:
+    """A part of a list, as OpenAI's clients go through it."""
     ends: JsonObject = {"first_id": part[0]["id"] if part else None, "last_id": part[-1]["id"] if part else None}
-    return JSONResponse({"object": "list", "data": part, **ends, "has_more": len(entries) > start + page.limit})
+    return JSONResponse({"object": "list", "data": part, **ends, "has_more": more})
 
 
 def _as_file(record: FileRecord) -> JsonObject:
