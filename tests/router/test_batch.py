@@ -26,7 +26,7 @@ from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
-from tests.router.fakes import FakeServer, FakeServers
+from tests.router.fakes import WHOLE, FakeServer, FakeServers
 from tests.router.test_names import ALIASES, MODELS
 from tests.waiting import wait_for
 
@@ -253,6 +253,30 @@ def test_a_server_that_dies_of_a_request_each_time_leaves_an_error(
     assert world.run()["failed"] == 1
     line = next(line for line in outputs(world.output) if line["custom_id"] == "a")
     assert (line["response"], line["error"]["code"]) == (None, "server_died")
+
+
+_FELL = (500, "", b"Internal Server Error")
+_ENDS = (503, "retry-after: 1\r\n", b'{"error": {"message": "the server is ending", "code": "server_ending"}}')
+
+
+@pytest.mark.parametrize("first", [[_FELL, _FELL], [(502, "", b"{}")], [(200, "", b'{"a": 1}\n{"a": 2}')], [_ENDS] * 4])
+def test_what_a_server_says_that_falls_over_or_ends_is_no_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: list[tuple[int, str, bytes]]
+) -> None:
+    monkeypatch.setattr(batch_job, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(batch_job, "_BUSY_SECONDS", 0.0)
+    made: list[FakeServer] = []
+
+    def prepare(server: FakeServer) -> None:
+        server.first.extend(first)
+        made.append(server)
+
+    world.prepared = {"support-base": prepare}
+    write(world.input, [request("a")])
+    assert world.run()["completed"] == 1
+    assert outputs(world.output)[0]["response"]["body"] == json.loads(WHOLE)
+    (server,) = made
+    assert len(server.requests) == len(first) + 1
 
 
 def test_a_cancelled_batch_goes_on_and_asks_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
