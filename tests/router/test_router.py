@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.router.body import with_name
-from llmops_tui.inference.router.passing import _Numbers
 from llmops_tui.inference.server.callers import key_name
+from llmops_tui.inference.server.last_words import StreamEnd
 from llmops_tui.models.gguf import read_header
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
@@ -575,7 +575,7 @@ def test_the_number_of_the_next_event_is_found_in_any_pieces(cut: int) -> None:
     sent = (
         b'event: response.created\ndata: {"type": "response.created", "sequence_number": 41, "a": 1}\n\n' + b"x" * cut
     )
-    numbers = _Numbers()
+    numbers = StreamEnd("/v1/responses")
     for piece in (sent[:cut], sent[cut:]):
         numbers.see(piece)
     assert numbers.next == 42

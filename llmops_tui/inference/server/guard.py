@@ -17,6 +17,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
+from llmops_tui.inference.server.last_words import ENDING, Watched
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.origins import AllowedOrigins, Headers, readable
 
@@ -86,9 +87,8 @@ class Guard:
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
         bounded = _Bounded(receive, *_bounds(scope))
-        send = readable(_paced(send), scope, self._origins.of(headers.get(b"origin", [])))
-        if _body_comes(scope):
-            send = _heard_out(scope, send, bounded)
+        watched = Watched(readable(_paced(send), scope, self._origins.of(headers.get(b"origin", []))), scope["path"])
+        send = _heard_out(scope, watched, bounded) if _body_comes(scope) else watched
         try:
             self._check_place(scope, headers)
             if (told := self._origins.preflight(scope["method"], headers)) is not None:
@@ -98,6 +98,12 @@ class Guard:
             await self._app(scope, bounded if body else receive, send)
         except RefusedError as refused:
             await answer(send, refused.status, shaped(scope["path"], refused.body, refused.status))
+        except asyncio.CancelledError:
+            # The server is ending, and waits no longer for this answer.
+            if watched.begun:
+                await watched.break_off(ENDING, 503, whole=bool(scope.get("answered")))
+            else:
+                await answer(watched, 503, shaped(scope["path"], ENDING, 503))
 
     def _check_place(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
         """Refuse a head that is too large, a Host that is not ours, and pages that were not allowed."""
@@ -296,6 +302,8 @@ async def answer(send: Send, status: int, body: JsonObject) -> None:
     ]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": raw})
 
