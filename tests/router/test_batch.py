@@ -131,6 +131,18 @@ def test_lines_go_to_the_models_that_they_mean(tmp_path: Path) -> None:
     assert checked(other, "smol").by_model.keys() == {"smol"}
 
 
+def test_answers_of_endpoints_that_stream_unless_told_are_asked_for_whole(tmp_path: Path) -> None:
+    said = {"model": "smol", "messages": [{"role": "user", "content": "Hi"}]}
+    urls = ("/api/chat", "/v1/chat/completions")
+    path = write(
+        tmp_path / "in.jsonl", [{"custom_id": url, "method": "POST", "url": url, "body": said} for url in urls]
+    )
+    found = checked(path)
+    assert not found.problems
+    bodies = {line.url: body for line, body in RequestFile(path, MODELS, ALIASES).bodies(found.lines)}
+    assert bodies == {"/api/chat": said | {"stream": False}, "/v1/chat/completions": said}
+
+
 # ── the output ──
 
 

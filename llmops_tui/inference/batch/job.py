@@ -100,15 +100,19 @@ async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFi
     work = asyncio.create_task(_Batch(pool, file, log, context.job_id).run(checked))
     try:
         while not work.done():
-            done, total, bad = len(log.done), len(checked.lines), sum(log.done.values())
-            context.report(min(0.99, done / total), f"{done} of {total} answered, {bad} with an error")
+            context.report(min(0.99, len(log.done) / len(checked.lines)), _told(checked, log))
             await asyncio.wait({work}, timeout=_LOOK_SECONDS)
         work.result()
+        context.report(1, _told(checked, log))
     finally:
         work.cancel()
         await asyncio.wait({work})
         servers.end()
         await pool.close()
+
+
+def _told(checked: CheckedFile, log: OutputLog) -> str:
+    return f"{len(log.done)} of {len(checked.lines)} answered, {sum(log.done.values())} with an error"
 
 
 class _Batch:
