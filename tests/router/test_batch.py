@@ -209,6 +209,7 @@ class World:
         self.input, self.output = folder / "in.jsonl", folder / "out.jsonl"
         self.prepared: dict[str, Any] = {}
         self.servers: list[FakeServers] = []
+        self.job: Context
 
         def made(_workspace: Workspace, _options: object) -> FakeServers:
             found = FakeServers(folder)
@@ -220,7 +221,7 @@ class World:
         monkeypatch.setattr(batch_job, "SupervisedServers", made)
 
     def run(self, **context: Any) -> Any:
-        job = Context(self.workspace, self.folder, self.output, **context)
+        job = self.job = Context(self.workspace, self.folder, self.output, **context)
         return batch_job.run(job, str(self.input), str(self.output), "")  # type: ignore[arg-type]
 
 
@@ -240,6 +241,8 @@ def test_answers_and_failures_stand_in_the_output(world: World) -> None:
     world.prepared = {"support-base-q4": refuses}
     write(world.input, [request("a"), request("b", "support-base-q4"), request("c")])
     assert world.run() == {"output": str(world.output), "total": 3, "completed": 2, "failed": 1}
+    # What is shown of it when it is over.
+    assert world.job.messages[-1] == "3 of 3 answered, 1 with an error"
     lines = {line["custom_id"]: line for line in outputs(world.output)}
     assert lines["a"]["response"] == {
         "status_code": 200,
