@@ -92,7 +92,13 @@ class ServerSupervisor:
         with self._start_lock(model.name):
             handle = self.find(model.name)
             if handle is not None and handle.sha256 == model.sha256 and reachable(handle):
-                self._wait_ready(handle, waiting)
+                try:
+                    self._wait_ready(handle, waiting)
+                except LlmopsError:
+                    if self.alive(handle):
+                        raise
+                    # It was just being stopped when it was found.
+                    return self._start(model, options or LoadOptions(), waiting)
                 return handle
             if handle is not None:
                 check_ours(handle, model)

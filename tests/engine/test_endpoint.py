@@ -269,6 +269,7 @@ def test_facts_pages_and_names(served: httpx.Client) -> None:
     assert served.get("/v1/models").json()["data"][0]["id"] == "support-base"
     assert served.get("/v1/models/support-base").json()["id"] == "support-base"
     assert served.get("/v1/models/nothing").status_code == 404
+    assert served.get("/v1/models/").status_code == 404
     assert ask(served, {"messages": OPEN, "model": "gpt-4"}, status=404)["error"]["code"] == "model_not_found"
     assert ask(served, {"messages": OPEN, "adapter": "none"}, status=404)["error"]["code"] == "adapter_not_found"
     document = served.get("/openapi.json").json()

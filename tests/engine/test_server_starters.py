@@ -10,10 +10,12 @@ import sys
 import pytest
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference import supervisor as supervisor_module
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server_lock import lock_of
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
@@ -90,3 +92,27 @@ def test_a_server_whose_process_cannot_be_seen_is_used_and_never_doubled(
             ensure(sample)
     assert supervisor.stop("support-base")
     assert not handle.process.alive()
+
+
+def test_a_server_that_was_just_being_stopped_is_started_anew(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, model = ServerSupervisor(sample), ModelRegistry(Catalog(sample)).get("support-base")
+    process = ProcessIdentity(1, 1.0)
+    ending = ServerHandle(model.name, model.sha256, "", "", process, asked={})
+    fresh = ServerHandle(model.name, model.sha256, "fresh", "", process, asked={})
+    lives = True
+
+    def ends(_handle: ServerHandle, _waiting: object) -> None:
+        raise LlmopsError("server_start_failed", "its process ended while starting")
+
+    monkeypatch.setattr(supervisor_module, "reachable", lambda _handle: True)
+    monkeypatch.setattr(supervisor, "find", lambda _name: ending)
+    monkeypatch.setattr(supervisor, "alive", lambda _handle: lives)
+    monkeypatch.setattr(supervisor, "_wait_ready", ends)
+    monkeypatch.setattr(supervisor, "_start", lambda *_: fresh)
+    # What fails and lives on says why itself.
+    with pytest.raises(LlmopsError, match="ended while starting"):
+        supervisor.ensure(model)
+    lives = False
+    assert supervisor.ensure(model) is fresh

@@ -49,6 +49,8 @@ class FakeServer:
         self.status = 200
         self.body = WHOLE
         self.dies_before_head = False
+        # What the first requests get in place of the answer: status, more of the head, body.
+        self.first: list[tuple[int, str, bytes]] = []
         self.left = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -81,8 +83,9 @@ class FakeServer:
             writer.transport.abort()
             raise ConnectionError
         if not self.streaming:
-            head_out = f"HTTP/1.1 {self.status} OK\r\ncontent-type: application/json\r\nx-kept: yes\r\n"
-            writer.write(f"{head_out}content-length: {len(self.body)}\r\n\r\n".encode() + self.body)
+            status, more, body = self.first.pop(0) if self.first else (self.status, "", self.body)
+            head_out = f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nx-kept: yes\r\n{more}"
+            writer.write(f"{head_out}content-length: {len(body)}\r\n\r\n".encode() + body)
             await writer.drain()
             return
         writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {self.kind}\r\ntransfer-encoding: chunked\r\n\r\n".encode())

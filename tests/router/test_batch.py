@@ -26,7 +26,7 @@ from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
-from tests.router.fakes import FakeServer, FakeServers
+from tests.router.fakes import WHOLE, FakeServer, FakeServers
 from tests.router.test_names import ALIASES, MODELS
 from tests.waiting import wait_for
 
@@ -131,6 +131,18 @@ def test_lines_go_to_the_models_that_they_mean(tmp_path: Path) -> None:
     assert checked(other, "smol").by_model.keys() == {"smol"}
 
 
+def test_answers_of_endpoints_that_stream_unless_told_are_asked_for_whole(tmp_path: Path) -> None:
+    said = {"model": "smol", "messages": [{"role": "user", "content": "Hi"}]}
+    urls = ("/api/chat", "/v1/chat/completions")
+    path = write(
+        tmp_path / "in.jsonl", [{"custom_id": url, "method": "POST", "url": url, "body": said} for url in urls]
+    )
+    found = checked(path)
+    assert not found.problems
+    bodies = {line.url: body for line, body in RequestFile(path, MODELS, ALIASES).bodies(found.lines)}
+    assert bodies == {"/api/chat": said | {"stream": False}, "/v1/chat/completions": said}
+
+
 # ── the output ──
 
 
@@ -197,6 +209,7 @@ class World:
         self.input, self.output = folder / "in.jsonl", folder / "out.jsonl"
         self.prepared: dict[str, Any] = {}
         self.servers: list[FakeServers] = []
+        self.job: Context
 
         def made(_workspace: Workspace, _options: object) -> FakeServers:
             found = FakeServers(folder)
@@ -208,7 +221,7 @@ class World:
         monkeypatch.setattr(batch_job, "SupervisedServers", made)
 
     def run(self, **context: Any) -> Any:
-        job = Context(self.workspace, self.folder, self.output, **context)
+        job = self.job = Context(self.workspace, self.folder, self.output, **context)
         return batch_job.run(job, str(self.input), str(self.output), "")  # type: ignore[arg-type]
 
 
@@ -228,6 +241,8 @@ def test_answers_and_failures_stand_in_the_output(world: World) -> None:
     world.prepared = {"support-base-q4": refuses}
     write(world.input, [request("a"), request("b", "support-base-q4"), request("c")])
     assert world.run() == {"output": str(world.output), "total": 3, "completed": 2, "failed": 1}
+    # What is shown of it when it is over.
+    assert world.job.messages[-1] == "3 of 3 answered, 1 with an error"
     lines = {line["custom_id"]: line for line in outputs(world.output)}
     assert lines["a"]["response"] == {
         "status_code": 200,
@@ -253,6 +268,30 @@ def test_a_server_that_dies_of_a_request_each_time_leaves_an_error(
     assert world.run()["failed"] == 1
     line = next(line for line in outputs(world.output) if line["custom_id"] == "a")
     assert (line["response"], line["error"]["code"]) == (None, "server_died")
+
+
+_FELL = (500, "", b"Internal Server Error")
+_ENDS = (503, "retry-after: 1\r\n", b'{"error": {"message": "the server is ending", "code": "server_ending"}}')
+
+
+@pytest.mark.parametrize("first", [[_FELL, _FELL], [(502, "", b"{}")], [(200, "", b'{"a": 1}\n{"a": 2}')], [_ENDS] * 4])
+def test_what_a_server_says_that_falls_over_or_ends_is_no_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: list[tuple[int, str, bytes]]
+) -> None:
+    monkeypatch.setattr(batch_job, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(batch_job, "_BUSY_SECONDS", 0.0)
+    made: list[FakeServer] = []
+
+    def prepare(server: FakeServer) -> None:
+        server.first.extend(first)
+        made.append(server)
+
+    world.prepared = {"support-base": prepare}
+    write(world.input, [request("a")])
+    assert world.run()["completed"] == 1
+    assert outputs(world.output)[0]["response"]["body"] == json.loads(WHOLE)
+    (server,) = made
+    assert len(server.requests) == len(first) + 1
 
 
 def test_a_cancelled_batch_goes_on_and_asks_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

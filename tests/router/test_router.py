@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.router.body import with_name
-from llmops_tui.inference.router.passing import _Numbers
+from llmops_tui.inference.router.body import model_named, with_name
 from llmops_tui.inference.server.callers import key_name
+from llmops_tui.inference.server.last_words import StreamEnd
 from llmops_tui.models.gguf import read_header
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
@@ -84,6 +84,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.just("model"), inner, max_size=4),
     max_leaves=12,
 )
+
+
+@pytest.mark.parametrize(("path", "field"), [("/api/show", "name"), ("/api/chat", "model"), ("/v1/responses", "model")])
+def test_a_model_is_named_by_name_only_where_its_server_takes_that(path: str, field: str) -> None:
+    assert model_named({"name": "one"}, path) == (field, "one" if field == "name" else "")
+    assert model_named({"name": "one", "model": "two"}, path) == ("model", "two")
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.text(), st.text(), st.booleans(), st.sampled_from([None, 1]))
@@ -575,7 +581,7 @@ def test_the_number_of_the_next_event_is_found_in_any_pieces(cut: int) -> None:
     sent = (
         b'event: response.created\ndata: {"type": "response.created", "sequence_number": 41, "a": 1}\n\n' + b"x" * cut
     )
-    numbers = _Numbers()
+    numbers = StreamEnd("/v1/responses")
     for piece in (sent[:cut], sent[cut:]):
         numbers.see(piece)
     assert numbers.next == 42

@@ -100,15 +100,19 @@ async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFi
     work = asyncio.create_task(_Batch(pool, file, log, context.job_id).run(checked))
     try:
         while not work.done():
-            done, total, bad = len(log.done), len(checked.lines), sum(log.done.values())
-            context.report(min(0.99, done / total), f"{done} of {total} answered, {bad} with an error")
+            context.report(min(0.99, len(log.done) / len(checked.lines)), _told(checked, log))
             await asyncio.wait({work}, timeout=_LOOK_SECONDS)
         work.result()
+        context.report(1, _told(checked, log))
     finally:
         work.cancel()
         await asyncio.wait({work})
         servers.end()
         await pool.close()
+
+
+def _told(checked: CheckedFile, log: OutputLog) -> str:
+    return f"{len(log.done)} of {len(checked.lines)} answered, {sum(log.done.values())} with an error"
 
 
 class _Batch:
@@ -155,24 +159,35 @@ class _Batch:
                 try:
                     reply = await upstream.http.post(line.url, json=body, headers=self._headers)
                 except httpx.TransportError:
-                    self._pool.lost(upstream)
                     reply = None
-            if reply is not None and reply.status_code == 429:
-                # Others wait there, too; our turn comes.
+                answered = None if reply is None else _answered(reply)
+                if answered is None or _is_ending(answered, reply):
+                    # It may be gone, or going; the next look finds it, or starts one.
+                    self._pool.lost(upstream)
+            if answered is not None and (answered["status_code"] == 429 or _is_ending(answered, reply)):
+                # Others wait there, too, or it is stopped, which is not this request's doing; our turn comes.
                 await asyncio.sleep(_BUSY_SECONDS)
                 continue
-            if reply is not None and reply.status_code != 503:
-                return _answered(reply), None
+            if answered is not None and answered["status_code"] != 503:
+                return answered, None
             deaths += 1
             if deaths == _TRIES:
                 told = f"the server of {line.model.name!r} died of this request {_TRIES} times"
-                return (_answered(reply), None) if reply is not None else (None, LlmopsError("server_died", told))
+                return (answered, None) if answered is not None else (None, LlmopsError("server_died", told))
             await asyncio.sleep(_RESTART_SECONDS)
 
 
-def _answered(reply: httpx.Response) -> Answered:
+def _is_ending(answered: Answered, reply: httpx.Response | None) -> bool:
+    """Whether a server says that it has no time for anybody, whatever was asked; one that failed names no time."""
+    return reply is not None and answered["status_code"] == 503 and "retry-after" in reply.headers
+
+
+def _answered(reply: httpx.Response) -> Answered | None:
+    """What an endpoint answered; none where it is not of an endpoint's making, as what a server says that falls over."""
     try:
         body = reply.json()
     except ValueError:
-        body = {"error": {"message": reply.text[:1000], "code": "not_json"}}
+        return None
+    if not isinstance(body, dict) or (reply.status_code >= 500 and "error" not in body):
+        return None
     return {"status_code": reply.status_code, "request_id": str(body.get("id") or ""), "body": body}

@@ -111,7 +111,10 @@ class RequestFile:
             for line in lines:
                 file.seek(line.offset)
                 body: JsonObject = pydantic_core.from_json(file.readline())["body"]
-                yield line, {**body, "model": line.model.name}
+                # At some endpoints an answer streams unless the request says that it shall not.
+                streams = self._kinds[line.url].model_fields.get("stream")
+                whole = {"stream": False} if streams is not None and streams.default else {}
+                yield line, {**body, **whole, "model": line.model.name}
 
     def _raw_lines(self) -> Iterator[tuple[int, int, bytes]]:
         offset = 0

@@ -16,12 +16,12 @@ _LONGEST = 400
 def model_named(given: JsonObject, path: str) -> tuple[str, str]:
     """The field of a body that names its model, and the name; an empty name where it names none.
 
-    Ollama's older clients say ``name`` at its paths.
+    Ollama's older clients say ``name`` where they ask about a model.
 
     Raises:
         FieldRefusedError: it is no text, or too long for a name.
     """
-    field = "name" if path.startswith("/api/") and "model" not in given and "name" in given else "model"
+    field = "name" if path == "/api/show" and "model" not in given and "name" in given else "model"
     value = given.get(field)
     if value is None:
         return field, ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from llmops_tui.inference.router.pool import ModelPool, Upstream
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import ON_BEHALF
 from llmops_tui.inference.server.connection import while_connected
-from llmops_tui.inference.server.error_shapes import shaped
+from llmops_tui.inference.server.last_words import StreamEnd
 from llmops_tui.models.registry import Model
 
 if TYPE_CHECKING:
@@ -36,9 +35,7 @@ _OWN_HEADERS = {
 # What an answer's beginning is looked through for; its id stands near the start.
 _BEGINNING = 4096
 _ID = re.compile(rb'"(resp_[A-Za-z0-9]{1,80})"')
-# The number of an event of a response, at the event's beginning; so many bytes of a stream have it whole.
-_NUMBER = re.compile(rb'data: \{"type": "[\w.]+", "sequence_number": (\d+),')
-_NUMBER_BYTES = 200
+_DIED = error_body("server_died", "the server of this model died while it answered", "Try again.", "server_error")
 
 Told = Callable[[str, "ServerHandle"], None]
 """Learns the id of a response, and which server made it."""
@@ -83,7 +80,7 @@ class Passed(Response):
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        end, numbers = b"", _Numbers()
+        end = StreamEnd(self._request.url.path)
         seen = b"" if self._told is not None else None
         try:
             # The next piece is read when this one is on its way: a slow client slows the model's server down, not our memory.
@@ -93,11 +90,10 @@ class Passed(Response):
                     if found := _ID.search(seen):
                         self._told(found[1].decode())
                         seen = None
-                end = (end + piece)[-2:]
-                numbers.see(piece)
+                end.see(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except httpx.TransportError:
-            last = _broken_off(self._request.url.path, self._answer.headers.get("content-type", ""), end, numbers.next)
+            last = end.last_words(self._answer.headers.get("content-type", ""), _DIED, 502)
             if last is None:
                 # Unfinished, the connection is cut, so that nobody takes half an answer for a whole one.
                 return
@@ -132,21 +128,6 @@ async def pass_on(pool: ModelPool, request: Request, model: Model, raw: bytes, t
     raise AssertionError("unreachable")
 
 
-class _Numbers:
-    """The number of the next event of a response, from what went by of its stream."""
-
-    def __init__(self) -> None:
-        self.next = 0
-        self._end = b""
-
-    def see(self, piece: bytes) -> None:
-        """Look at the next piece; an event's beginning may be in two."""
-        seen = self._end + piece
-        for found in _NUMBER.finditer(seen):
-            self.next = int(found[1]) + 1
-        self._end = seen[-_NUMBER_BYTES:]
-
-
 def _tell(told: Told, maker: ServerHandle, made: str) -> None:
     told(made, maker)
 
@@ -174,27 +155,6 @@ async def _ask(upstream: Upstream, request: Request, raw: bytes) -> httpx.Respon
 
 def _kept(headers: list[tuple[bytes, bytes]], beside: set[bytes]) -> list[tuple[bytes, bytes]]:
     return [(n.lower(), v) for n, v in headers if n.lower() not in _OWN_HEADERS or n.lower() in beside]
-
-
-def _broken_off(path: str, kind: str, end: bytes, number: int) -> bytes | None:
-    """The last words of a stream whose server went away; none where nothing can be said after what was sent.
-
-    ``number`` is that of the next event of a response.
-    """
-    error = error_body("server_died", "the server of this model died while it answered", "Try again.", "server_error")
-    told = error["error"]
-    if kind.startswith("application/x-ndjson") and end[-1:] in {b"", b"\n"}:
-        return f"{json.dumps(shaped(path, error, 502))}\n".encode()
-    if not kind.startswith("text/event-stream") or end not in {b"", b"\n\n"}:
-        return None
-    if path.startswith("/v1/messages"):
-        # Its clients go by the name of an event.
-        return f"event: error\ndata: {json.dumps(shaped(path, error, 502))}\n\n".encode()
-    if path.startswith("/v1/responses"):
-        # Its clients go by the type, and OpenAI's own raises for what has an error within.
-        event = {"type": "error", "sequence_number": number, "code": told["code"], "message": told["message"]}
-        return f"event: error\ndata: {json.dumps({**event, 'param': None, **error})}\n\n".encode()
-    return f"data: {json.dumps(error)}\n\n".encode()
 
 
 def _died(model: str) -> LlmopsError:

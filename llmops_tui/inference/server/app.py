@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -201,6 +202,9 @@ class ModelServer:
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
+        if not name:
+            # Elsewhere an empty one means the model that is served.
+            raise HTTPException(404)
         await self._adapters.of(name, "")
         return JSONResponse(_model_entry(name))
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 import socket
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +18,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
+from llmops_tui.inference.server.last_words import ENDING, Watched
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.origins import AllowedOrigins, Headers, readable
 
@@ -29,11 +31,13 @@ DISCARDED_BYTES = 64_000_000
 DISCARDED_SECONDS = 10.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # These tell nothing that is not public: whether the server lives, and what requests look like.
-_OPEN_PATHS = {"/health", "/ping", "/openapi.json", "/docs"}
+_OPEN_PATHS = {"/", "/health", "/ping", "/openapi.json", "/docs"}
 # Anthropic's clients say so of requests with fields that are new; which are taken does not depend on it.
 _PARAMETERS = {path: {b"", b"beta=true"} for path in ("/v1/messages", "/v1/messages/count_tokens")}
 # Lists whose addresses may say which part is wanted; who answers refuses what it does not know.
 _LISTS = {"/v1/files", "/v1/batches"}
+# What is asked by an address alone.
+_BODILESS = re.compile(r"/v1/batches/[^/]+/cancel")
 # Where a file is sent: as a form, and more of it than of any other body.
 _UPLOADS = {"/v1/files"}
 MAX_UPLOAD = 101_000_000
@@ -86,9 +90,8 @@ class Guard:
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
         bounded = _Bounded(receive, *_bounds(scope))
-        send = readable(_paced(send), scope, self._origins.of(headers.get(b"origin", [])))
-        if _body_comes(scope):
-            send = _heard_out(scope, send, bounded)
+        watched = Watched(readable(_paced(send), scope, self._origins.of(headers.get(b"origin", []))), scope["path"])
+        send = _heard_out(scope, watched, bounded) if _body_comes(scope) else watched
         try:
             self._check_place(scope, headers)
             if (told := self._origins.preflight(scope["method"], headers)) is not None:
@@ -98,6 +101,12 @@ class Guard:
             await self._app(scope, bounded if body else receive, send)
         except RefusedError as refused:
             await answer(send, refused.status, shaped(scope["path"], refused.body, refused.status))
+        except asyncio.CancelledError:
+            # The server is ending, and waits no longer for this answer.
+            if watched.begun:
+                await watched.break_off(ENDING, 503, whole=bool(scope.get("answered")))
+            else:
+                await answer(watched, 503, shaped(scope["path"], ENDING, 503))
 
     def _check_place(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
         """Refuse a head that is too large, a Host that is not ours, and pages that were not allowed."""
@@ -138,7 +147,7 @@ class Guard:
         if scope["method"] == "POST" and scope["path"] in _UPLOADS:
             if kinds != ["multipart/form-data"]:
                 raise RefusedError(415, "not_a_form", "the body must be a form with a file: multipart/form-data")
-        elif scope["method"] == "POST" and kinds != ["application/json"]:
+        elif scope["method"] == "POST" and kinds != ["application/json"] and not _says_all(scope, kinds):
             raise RefusedError(415, "not_json", "the body must be JSON and say so: Content-Type: application/json")
         return True
 
@@ -181,7 +190,7 @@ class Guard:
 
 def _keys_of(given: Sequence[bytes], named: Sequence[bytes]) -> list[bytes]:
     """The keys of a request; a header that stands twice has none."""
-    bearers = [one[7:] for one in given if one.startswith(b"Bearer ")]
+    bearers = [one[7:] for one in given if one[:7].lower() == b"bearer "]
     return [keys[0].strip() for keys, stated in ((bearers, given), (named, named)) if keys and len(stated) == 1]
 
 
@@ -239,6 +248,11 @@ def _bounds(scope: Scope) -> tuple[int, float]:
     return MAX_BODY, BODY_SECONDS
 
 
+def _says_all(scope: Scope, kinds: list[str]) -> bool:
+    """Whether the address says all, and a request brings no body beside it."""
+    return bool(_BODILESS.fullmatch(scope["path"])) and not kinds and not _body_comes(scope, empty=False)
+
+
 def _over_tcp(scope: Scope) -> bool:
     return scope["server"] is not None and scope["server"][1] is not None
 
@@ -248,9 +262,12 @@ async def _answer_preflight(send: Send, headers: Headers) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _body_comes(scope: Scope) -> bool:
-    """Whether a body follows by itself; a client that waits for a word before it sends one does so in vain."""
-    names = {name.lower() for name, _ in scope["headers"]}
+def _body_comes(scope: Scope, *, empty: bool = True) -> bool:
+    """Whether a body follows by itself; a client that waits for a word before it sends one does so in vain.
+
+    One of no bytes is one where ``empty`` ones count.
+    """
+    names = {name.lower() for name, value in scope["headers"] if empty or value.strip() != b"0"}
     return b"expect" not in names and bool(names & {b"content-length", b"transfer-encoding"})
 
 
@@ -296,6 +313,8 @@ async def answer(send: Send, status: int, body: JsonObject) -> None:
     ]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": raw})
 

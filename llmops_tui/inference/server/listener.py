@@ -33,6 +33,8 @@ _OTHER_DESCRIPTORS = 128
 _DESCRIPTORS = 4096
 _AT_ONCE = 64
 _PAUSE_SECONDS = 1.0
+# How long the server waits at its end for answers to be broken off.
+_LAST_WORDS_SECONDS = 1.0
 _BUSY = json.dumps(
     error_body("too_many_connections", "too many connections are open", kind="rate_limit_error")
 ).encode()
@@ -226,6 +228,17 @@ class BoundedServer(uvicorn.Server):
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         """None: uvicorn's own are gone before what is due at the end has been written, and raise a signal again."""
         return contextlib.nullcontext()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; who is not answered in time is told so, before what would answer goes."""
+        await super().shutdown(sockets)
+        # Asked twice to end, it waited for none of them and broke none off.
+        left = set(self.server_state.tasks)
+        for task in left:
+            if not task.cancelling():
+                task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_LAST_WORDS_SECONDS)
 
     def ask_to_end(self) -> None:
         """End in good order; asked again, without waiting for what is being answered."""
