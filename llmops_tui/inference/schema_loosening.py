@@ -18,7 +18,13 @@ from llmops_tui.inference.schema_keywords import (
     reference_elsewhere,
 )
 from llmops_tui.inference.schema_names import with_names_enforced
-from llmops_tui.inference.schema_numbers import BOUNDS, Inexact, inexact_numbers
+from llmops_tui.inference.schema_numbers import (
+    BOUNDS,
+    Inexact,
+    close_bounds,
+    combines_exclusive_bounds,
+    inexact_numbers,
+)
 from llmops_tui.inference.schema_recursion import endless_part
 from llmops_tui.inference.schema_validation import readable, unreadable
 
@@ -94,6 +100,7 @@ def loosened(schema: Any, doubts: Doubts | None = None) -> Loosened:
     walk = _Walk({(one.place, one.word): one.why for one in inexact if one.word in _DROPPED_NUMBERS}, doubts)
     made = walk.part(named, "#")
     told = tuple(walk.told.values())
+    walk.checked |= isinstance(made, dict) and combines_exclusive_bounds(made)
     if walk.checked and (why := unreadable(schema)):
         raise _refusal(f"it is none, at {why}", "Mend that part.")
     left = inexact_numbers(made) if isinstance(made, dict) else iter(())
@@ -149,6 +156,7 @@ class _Walk:
                 continue
             made[word] = self._below(word, value, f"{at}/{escaped(word)}")
         self._read_draft_4(given, made)
+        close_bounds(made)
         self._read_anchors(given, made, at)
         self._read_unevaluated(given, made, at)
         if self._doubts is not None:

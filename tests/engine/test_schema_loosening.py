@@ -95,6 +95,14 @@ SUITE: list[tuple[dict[str, Any], list[str], list[Any], list[Any]]] = [
     ({"type": "number", "multipleOf": 1e-9}, ["#/multipleOf"], [1e-09], ["x"]),
     ({"type": "integer", "multipleOf": 2**32 - 1}, ["#/multipleOf"], [2 * (2**32 - 1)], [5]),
     ({"type": "integer", "minimum": 0, "maximum": 2**64 - 1}, ["#/maximum"], [2**64 - 1], [2**64, -1]),
+    ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, [], [0.01, 0.25, 0.5], [0, 0.0, 0.6]),
+    ({"type": "number", "exclusiveMinimum": 0, "minimum": 0, "exclusiveMaximum": 0.5}, [], [0.25], [0, 0.0, 0.5]),
+    ({"type": "number", "exclusiveMinimum": 2.0, "maximum": 2.01}, [], [2.001, 2.01], [2, 2.0]),
+    ({"type": "number", "exclusiveMinimum": 1, "maximum": 1.0000001}, [], [1.0000001, 1.00000001], [1]),
+    ({"type": "number", "minimum": -1.5, "exclusiveMaximum": -1}, [], [-1.5, -1.01], [-1, -1.0]),
+    ({"type": "number", "minimum": -0.5, "exclusiveMaximum": 0}, [], [-0.5, -0.01], [0, -0.0]),
+    ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, [], [0.5, 1], [0]),
+    ({"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 0.5}, [], [0.25], [0]),
     ({"type": "integer", "minimum": 5, "exclusiveMinimum": True}, [], [6], [5]),
     ({"type": "integer", "minimum": 5, "exclusiveMinimum": False}, [], [5], [4]),
     ({"type": "object", "properties": PAIR, "unevaluatedProperties": False}, [], [{"a": ""}], [{"c": ""}]),
@@ -234,6 +242,20 @@ def test_a_loosened_schema_allows_what_the_original_does_and_has_no_word_left_th
         for name in one["pointer"].split("/")[1:]:
             place = place[int(name) if isinstance(place, list) else name]
     assert loosened(made.schema).told == ()
+
+
+@pytest.mark.parametrize(
+    ("schema", "checked"),
+    [
+        ({"allOf": [{"type": "number", "exclusiveMinimum": 0}, {"maximum": 0.5}]}, True),
+        ({"type": "number", "exclusiveMaximum": 1, "$ref": "#/$defs/a", "$defs": {"a": {"minimum": 0.5}}}, True),
+        ({"allOf": [{"type": "number", "minimum": 0}, {"maximum": 0.5}]}, False),
+        ({"type": "number", "exclusiveMinimum": 0}, False),
+    ],
+)
+def test_exclusive_bounds_that_are_put_together_of_several_schemas_are_checked(schema: Any, checked: bool) -> None:
+    found = loosened(schema)
+    assert (found.schema, found.told, found.checked) == (schema, (), checked)
 
 
 @pytest.mark.parametrize("schema", [{"type": "string", "format": ["x"]}, {"type": "string", "format": {"a": 1}}])
