@@ -120,6 +120,20 @@ SUITE: list[tuple[dict[str, Any], list[str], list[Any], list[Any]]] = [
     # What is said of names in a value, or of names that are keywords, is no keyword.
     ({"type": "object", "properties": {"not": TEXT, "if": TEXT}, "default": {"uniqueItems": True}}, [], [{"not": ""}], [{"if": 1}]),
     ({"enum": [{"uniqueItems": True}]}, [], [{"uniqueItems": True}], [{}]),
+    ({"type": "object", "properties": PAIR, "minProperties": 1}, ["#/minProperties"], [{"a": ""}], [{}, {"a": 1}]),
+    (
+        {"type": "object", "properties": PAIR, "required": ["a"], "maxProperties": 1},
+        ["#/maxProperties"], [{"a": ""}], [{"a": "", "b": ""}, {"b": ""}],
+    ),
+    (
+        {"allOf": [{"type": "object", "properties": PAIR}, {"minProperties": 1}]},
+        ["#/allOf/1/minProperties"], [{"a": ""}], [{}],
+    ),
+    ({"type": "object", "properties": PAIR, "minProperties": 3}, ["#/minProperties"], [{"a": "", "b": "", "c": 1}], [{"a": ""}]),
+    ({"type": "object", "properties": {"a": TEXT}, "required": ["a"], "minProperties": 2}, [], [{"a": "", "c": 1}], [{"a": ""}]),
+    ({"type": "object", "properties": {"a": TEXT}, "required": ["a"], "maxProperties": 1}, [], [{"a": ""}], [{"a": "", "c": 1}]),
+    ({"type": "object", "minProperties": 1, "maxProperties": 2}, [], [{"a": 1}], [{}, {"a": 1, "b": 1, "c": 1}]),
+    ({"type": "object", "propertyNames": {"pattern": "^(?=a)[ab]$"}}, ["#/propertyNames"], [{"a": 1}], [{"b": 1}]),
     ({"type": "string", "title": "T", "x-order": 1, "$comment": "c", "examples": ["a"], "deprecated": True}, [], ["a"], [1]),
 ]  # fmt: skip
 
@@ -256,6 +270,49 @@ def test_a_loosened_schema_allows_what_the_original_does_and_has_no_word_left_th
 def test_exclusive_bounds_that_are_put_together_of_several_schemas_are_checked(schema: Any, checked: bool) -> None:
     found = loosened(schema)
     assert (found.schema, found.told, found.checked) == (schema, (), checked)
+
+
+BROKEN = ["[", "(a", "a)", "*a", "a{3,1}", "a\\", "(?:", "^[a-z+$", "(?<=a))"]
+FOREIGN = [r"^\p{L}+$", "(?<name>a)", "[^]*", "a[]", "(?<=a*)b", r"\u{1F600}", r"\cA", r"[\w-.]", "a{2}{3}", "a(?i)b"]
+
+
+@pytest.mark.parametrize("pattern", BROKEN)
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        (lambda it: {"type": "string", "pattern": it}, "#/pattern"),
+        (lambda it: {"type": "object", "patternProperties": {it: {}}}, "#/patternProperties/"),
+        (lambda it: {"type": "object", "propertyNames": {"pattern": it}}, "#/propertyNames/pattern"),
+        (lambda it: {"type": "string", "not": {"anyOf": [{"pattern": it}]}}, "#/not/anyOf/0/pattern"),
+        (lambda it: {"$defs": {"a/b": {"items": {"pattern": it}}}}, "#/$defs/a~1b/items/pattern"),
+    ],
+)
+def test_a_pattern_that_is_no_regular_expression_is_refused_with_its_place(
+    pattern: str, schema: Callable[[str], Any], place: str
+) -> None:
+    with pytest.raises(InputRefusedError, match="is no regular expression") as refused:
+        loosened(schema(pattern))
+    assert place in refused.value.message
+
+
+@pytest.mark.parametrize("pattern", FOREIGN)
+def test_a_pattern_of_another_language_is_taken_and_nothing_is_told_that_it_would_have_to_decide(pattern: str) -> None:
+    assert not loosened({"type": "string", "pattern": pattern}).told
+    for schema in ({"not": {"pattern": pattern}}, {"if": {"pattern": pattern}, "then": False}):
+        with pytest.raises(ValueError, match="cannot be read"):
+            problems_of(schema, '"x"')
+    assert problems_of({"pattern": pattern}, '"x"') == []
+    found = loosened({"type": "object", "patternProperties": {pattern: {}}}, Doubts(lambda _: False))
+    assert (found.checked, "neither enforced nor checked" in found.told[0]["message"]) == (False, True)
+
+
+def test_names_of_properties_and_annotations_are_no_patterns() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"pattern": {"type": "string", "x-hint": {"pattern": "["}}},
+        "default": {"pattern": "["},
+    }
+    assert not loosened(schema).told
 
 
 @pytest.mark.parametrize("schema", [{"type": "string", "format": ["x"]}, {"type": "string", "format": {"a": 1}}])
