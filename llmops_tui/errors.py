@@ -54,6 +54,21 @@ class LlmopsError(Exception):
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
 
+class Interrupted(SystemExit):
+    """A signal's order to end, which may come in the middle of anything.
+
+    No ``except Exception`` takes it for a failure, and event loops pass it on: other exceptions that reach them from a
+    callback they only log, and go on.
+
+    Attributes:
+        message: what ended the command, for its last line.
+    """
+
+    def __init__(self, message: str = "interrupted") -> None:
+        super().__init__(int(ExitCode.INTERRUPTED))
+        self.message = message
+
+
 def sentences(*parts: str) -> str:
     """Texts one after the other, each but the last with the full stop it may lack; empty ones are left out.
 

@@ -11,7 +11,7 @@ import typer
 from llmops_tui.cli import evaluate_models, evaluate_report
 from llmops_tui.cli.evaluate_options import Fresh, RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+from llmops_tui.errors import ExitCode, InputRefusedError, Interrupted, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.store import EvaluationStore
@@ -81,7 +81,7 @@ def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
                 session.say(said)
             time.sleep(_FOLLOW_SECONDS)
             job = store.jobs.get(job.id)
-    except LlmopsError:
+    except (LlmopsError, Interrupted):
         JobLauncher(session.workspace).cancel(job.id)
         raise
     if job.state != JobState.DONE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,25 +126,26 @@ async def _generate(
             if raw is None
             else client.stream_completion(raw, parameters, extra=extra)
         )
-        async for event in events:
-            if isinstance(event, Thought):
-                thoughts.append(event.text)
+        async with contextlib.aclosing(events) as told:
+            async for event in told:
+                if isinstance(event, Thought):
+                    thoughts.append(event.text)
+                    if live and session.options.json:
+                        session.emit_line({"thinking": event.text})
+                    continue
+                if not isinstance(event, str):
+                    data["finish_reason"] = event.finish_reason
+                    data["usage"], data["timing"] = figures_of(event.timings)
+                    if event.warnings:
+                        data["warnings"] = event.warnings
+                    for warning in event.warnings:
+                        session.say(f"{warning['param']}: {warning['message']}")
+                    continue
+                text.append(event)
                 if live and session.options.json:
-                    session.emit_line({"thinking": event.text})
-                continue
-            if not isinstance(event, str):
-                data["finish_reason"] = event.finish_reason
-                data["usage"], data["timing"] = figures_of(event.timings)
-                if event.warnings:
-                    data["warnings"] = event.warnings
-                for warning in event.warnings:
-                    session.say(f"{warning['param']}: {warning['message']}")
-                continue
-            text.append(event)
-            if live and session.options.json:
-                session.emit_line({"text": event})
-            elif live:
-                session.stream(event)
+                    session.emit_line({"text": event})
+                elif live:
+                    session.stream(event)
     if thoughts:
         data["thinking"] = "".join(thoughts)
     return {**data, "text": "".join(text)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast, overload
 import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import Interrupted, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.entries import JobEntry
@@ -156,7 +156,7 @@ def follow_to_end(session: Session, launcher: JobLauncher, job_id: str) -> Job:
                 show(min(job.progress, 0.99))
             time.sleep(_FOLLOW_SECONDS)
             job = launcher.store.get(job_id)
-    except LlmopsError:
+    except (LlmopsError, Interrupted):
         launcher.cancel(job_id)
         raise
     if job.state != JobState.DONE:

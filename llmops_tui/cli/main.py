@@ -14,7 +14,7 @@ from llmops_tui import __version__, streams
 from llmops_tui.cli.commands import LazyGroup
 from llmops_tui.cli.options import Globals, split_globals
 from llmops_tui.cli.output import Session, report_error, session_of
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import ExitCode, Interrupted, LlmopsError
 from llmops_tui.workspace.layout import Workspace, find_workspace, read_only_error
 
 _EPILOG = "Everywhere: --workspace DIR, --json, --quiet, --no-color. Exit codes: 0 done, 1 failed, 2 usage, 3 refused."
@@ -58,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:
             os.environ["NO_COLOR"] = "1"
         with streams.watched():
             return _call(Session(options), rest)
+    except Interrupted as stop:
+        return report_error(options, LlmopsError("interrupted", stop.message, exit_code=ExitCode.INTERRUPTED))
     except LlmopsError as error:
         return report_error(options, error)
     except BrokenPipeError:
@@ -71,6 +73,8 @@ def _call(session: Session, rest: list[str]) -> int:
     """Call the command; what it reads and writes of a workspace is checksummed at its end, however that is."""
     try:
         app(rest, prog_name="llmops", obj=session)
+    except Interrupted:
+        raise
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE if stop.code is None else ExitCode.FAILED)
     finally:
@@ -91,4 +95,4 @@ def _explain(error: Exception, workspace: Workspace) -> LlmopsError:
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise LlmopsError("interrupted", "interrupted", exit_code=ExitCode.INTERRUPTED)
+    raise Interrupted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmops_tui.cli.options import called_as
 from llmops_tui.cli.output import Session
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import LlmopsError
 from llmops_tui.models.known_models import cached, fetch_known, known_model
 from llmops_tui.sample import REAL_MODEL
 
@@ -23,8 +23,6 @@ def find_real_model(session: Session, *, fetch: bool) -> Path | None:
     try:
         return fetch_known(REAL_MODEL, session.progress(model.name))
     except LlmopsError as error:
-        if error.exit_code == ExitCode.INTERRUPTED:
-            raise
         session.say(error.told)
         return None
 

@@ -23,7 +23,7 @@ from llmops_tui.cli.serve_address import (
     origins_of,
 )
 from llmops_tui.cli.serve_process import ending_by_signals, port_for, stay, telling
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import ExitCode, Interrupted, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.endpoints import Endpoint
@@ -158,8 +158,8 @@ def serve(
     with ending_by_signals():
         try:
             _serve_until_ended(session, supervisor, found, options, key_file, already=already)
-        except LlmopsError as error:
-            if error.exit_code == ExitCode.INTERRUPTED and not already:
+        except Interrupted:
+            if not already:
                 supervisor.stop(found.name)
                 with contextlib.suppress(OSError):
                     # The terminal may be what ended it.

@@ -9,7 +9,7 @@ from pathlib import Path
 from llmops_tui.cli.output import Session
 from llmops_tui.cli.serve_address import announcement, in_the_clear
 from llmops_tui.cli.serve_process import ending_by_signals, port_for, stay
-from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError, Interrupted
 from llmops_tui.inference.options import LoadOptions, RouterOptions
 from llmops_tui.inference.server_conflict import check_replaceable, differences
 from llmops_tui.inference.supervisor import ALL_MODELS, ServerSupervisor
@@ -69,8 +69,8 @@ def serve_all(
                 session.say(told_of)
             if wanted.starter and not already:
                 stay(supervisor, running)
-        except LlmopsError as error:
-            if error.exit_code == ExitCode.INTERRUPTED and not already:
+        except Interrupted:
+            if not already:
                 supervisor.stop(ALL_MODELS)
                 with contextlib.suppress(OSError):
                     # The terminal may be what ended it.

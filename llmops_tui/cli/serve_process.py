@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.cli.output import Session
 from llmops_tui.cli.serve_address import free_port
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import Interrupted, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.inference.server_record import ServerHandle
@@ -26,7 +26,7 @@ def ending_by_signals() -> Iterator[None]:
     def ended(number: int, _frame: Any) -> None:
         # A second one must not break off the tidying up after the first.
         signal.signal(number, signal.SIG_IGN)
-        raise LlmopsError("interrupted", f"ended by {signal.Signals(number).name}", exit_code=ExitCode.INTERRUPTED)
+        raise Interrupted(f"ended by {signal.Signals(number).name}")
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():

@@ -39,10 +39,7 @@ def offered(workspace: Workspace) -> Workspace:
     sys.stdout.write(f"{safe_line(near, 1000)}\n" if near else "")
     sys.stdout.write(f"There is no workspace yet. Make one at {safe_line(str(workspace.root))}? [Y/n] ")
     sys.stdout.flush()
-    try:
-        wanted = sys.stdin.readline()
-    except KeyboardInterrupt:
-        wanted = ""
+    wanted = sys.stdin.readline()
     if wanted.strip().lower() not in {"y", "yes"} and wanted != "\n":
         raise LlmopsError("interrupted", "no workspace was made", exit_code=ExitCode.INTERRUPTED)
     return make_workspace(workspace)

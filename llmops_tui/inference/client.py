@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -89,7 +89,7 @@ class ModelClient:
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None = None,
         extra: Mapping[str, object] | None = None,
-    ) -> AsyncIterator[str | Thought | StreamEnd]:
+    ) -> AsyncGenerator[str | Thought | StreamEnd, None]:
         """Stream an answer: pieces of thinking and of text, then one :class:`StreamEnd`.
 
         Leaving the iteration early cancels the generation. ``extra`` are further fields of the request, such as
@@ -99,8 +99,9 @@ class ModelClient:
             LlmopsError: the server refused, failed, or died (``server_died``).
         """
         body = {"messages": messages, **(extra or {})}
-        async for event in self._stream("/v1/chat/completions", body, parameters, metadata):
-            yield event
+        async with contextlib.aclosing(self._stream("/v1/chat/completions", body, parameters, metadata)) as events:
+            async for event in events:
+                yield event
 
     async def stream_completion(
         self,
@@ -108,11 +109,12 @@ class ModelClient:
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None = None,
         extra: Mapping[str, object] | None = None,
-    ) -> AsyncIterator[str | Thought | StreamEnd]:
+    ) -> AsyncGenerator[str | Thought | StreamEnd, None]:
         """Stream the continuation of a raw text; as :meth:`stream_chat`."""
         body = {"prompt": prompt, **(extra or {})}
-        async for event in self._stream("/v1/completions", body, parameters, metadata):
-            yield event
+        async with contextlib.aclosing(self._stream("/v1/completions", body, parameters, metadata)) as events:
+            async for event in events:
+                yield event
 
     async def complete(self, path: str, body: Mapping[str, object]) -> Reply:
         """One answer of any endpoint under ``/v1`` as it comes, for what needs more than text: scores, embeddings.
@@ -186,7 +188,7 @@ class ModelClient:
         body: Mapping[str, object],
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None,
-    ) -> AsyncIterator[str | Thought | StreamEnd]:
+    ) -> AsyncGenerator[str | Thought | StreamEnd, None]:
         given = {**body, **self._request(parameters, metadata)}
         clock = _Clock()
         end: StreamEnd | None = None

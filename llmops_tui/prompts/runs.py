@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,23 +197,27 @@ class PromptRunner:
         try:
             async with ModelClient(handle) as client:
                 parameters = asked.request.parameters
-                async for event in client.stream_chat(asked.messages, parameters, asked.metadata, extra):
-                    if isinstance(event, str):
-                        asked.text += event
-                        yield RunProgress("text", text=event, run_id=asked.run_id)
-                        continue
-                    if isinstance(event, Thought):
-                        asked.thinking += event.text
-                        yield RunProgress("thinking", text=event.text, run_id=asked.run_id)
-                        continue
-                    asked.calls = event.calls
-                    if isinstance(handle, RemoteHandle):
-                        output = "\n".join([asked.text, *map(_call_text, event.calls)]) if event.calls else asked.text
-                        ended: RequestRecord = {"finish_reason": event.finish_reason, "output": output}
-                        ended |= {"thinking": asked.thinking} if asked.thinking else {}
-                        await asyncio.to_thread(self._keep, asked.run_id, {**body, **event.timings, **ended})
-                    if not event.calls or tools is None:
-                        yield RunProgress("finished", end=event, run_id=asked.run_id)
+                answered = client.stream_chat(asked.messages, parameters, asked.metadata, extra)
+                async with contextlib.aclosing(answered) as events:
+                    async for event in events:
+                        if isinstance(event, str):
+                            asked.text += event
+                            yield RunProgress("text", text=event, run_id=asked.run_id)
+                            continue
+                        if isinstance(event, Thought):
+                            asked.thinking += event.text
+                            yield RunProgress("thinking", text=event.text, run_id=asked.run_id)
+                            continue
+                        asked.calls = event.calls
+                        if isinstance(handle, RemoteHandle):
+                            output = (
+                                "\n".join([asked.text, *map(_call_text, event.calls)]) if event.calls else asked.text
+                            )
+                            ended: RequestRecord = {"finish_reason": event.finish_reason, "output": output}
+                            ended |= {"thinking": asked.thinking} if asked.thinking else {}
+                            await asyncio.to_thread(self._keep, asked.run_id, {**body, **event.timings, **ended})
+                        if not event.calls or tools is None:
+                            yield RunProgress("finished", end=event, run_id=asked.run_id)
         except LlmopsError as error:
             if error.code == "server_died" or isinstance(handle, RemoteHandle):
                 # A server of ours keeps the record of a run; where it died, or is none, its client keeps what it saw.

@@ -310,7 +310,25 @@ def test_an_interrupt_ends_with_130(sample: Workspace) -> None:
     process.stdout.read(1)
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate()
-    assert process.returncode == 130, errors
+    assert (process.returncode, errors) == (130, b"llmops: interrupted.\n")
+
+
+def test_an_interrupt_ends_an_event_loop_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes while a loop calls back would only be logged there, were it an error like others."""
+    import asyncio
+
+    from llmops_tui.cli import main
+
+    async def interrupted_in_a_callback() -> None:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(main, "_call", lambda *_: asyncio.run(interrupted_in_a_callback()))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main.run(["models"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_foreign_text_never_reaches_a_terminal_raw(workspace: Workspace) -> None:

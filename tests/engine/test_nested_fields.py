@@ -15,7 +15,7 @@ from llmops_tui.workspace.layout import Workspace
 from tests.engine.test_fuzzed_requests import KNOWN, NEEDED, TEMPLATE, ScriptedEngine, doors
 from tests.engine.test_request_fields import CHAT, HI, MESSAGES, RESPONSES, Server
 
-OLLAMA, INFILL = "/api/chat", "/infill"
+OLLAMA, INFILL, BATCHES = "/api/chat", "/infill", "/v1/batches"
 # As the other tests have it, and with all that a turn may have beside.
 SHOWING = (
     TEMPLATE.replace("<|{{ m.role }}|>", "<|{{ m.role }}{{ m.name }}{{ m.tool_call_id }}|>").replace(
@@ -156,6 +156,10 @@ def ollama_result(**more: Any) -> dict[str, Any]:
     return {"messages": [*HI, {"role": "assistant", "content": "", "tool_calls": calls}, result]}
 
 
+def expiring(**more: Any) -> dict[str, Any]:
+    return {"output_expires_after": {"anchor": "created_at", "seconds": 3600} | more}
+
+
 Line = tuple[Any, ...]
 # Where a field is, and two requests that differ in it alone.
 TABLE: dict[str, Line] = {
@@ -276,6 +280,9 @@ TABLE: dict[str, Line] = {
         )
     },
     "_File.text": (INFILL, *({"input_extra": [{"text": t, "filename": "f"}]} for t in "ab")),
+    # That what is made of a batch goes when it says is seen where there is a file: test_batches_api.
+    "Expiry.seconds": (BATCHES, expiring(seconds=3600), expiring(seconds=1)),
+    "Expiry.anchor": (BATCHES, expiring(), expiring(anchor="x")),
     "_File.filename": (INFILL, *({"input_extra": [{"text": "a", "filename": f}]} for f in "fg")),
 }  # fmt: skip
 
