@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict, cast
 from llmops_tui.errors import ErrorRecord, InputRefusedError, LlmopsError
 from llmops_tui.inference.gbnf import gbnf_to_lark
 from llmops_tui.inference.gbnf_reader import without_comments
-from llmops_tui.inference.schema_keywords import Schema
+from llmops_tui.inference.schema_keywords import Schema, may_be_object
 from llmops_tui.inference.schema_loosening import Doubts, Unheld, loosened
 from llmops_tui.inference.thought_grammar import ANY_TEXT, Thought, held_answer, thinking_before
 from llmops_tui.inference.tool_grammar import Function, ToolsForm, tools_grammar
@@ -147,7 +147,7 @@ def enforced(form: Form, doubts: Doubts | None = None) -> Held:
 def _held_tools(form: Form, doubts: Doubts | None) -> Held:
     functions, told, checked = [], list[Unheld](), False
     for function in form["functions"]:
-        loose = loosened(function.get("parameters"), doubts)
+        loose = loosened(_arguments(function.get("parameters")), doubts)
         functions.append(cast("Function", {**function, "parameters": loose.schema}))
         told += [cast("Unheld", {**one, "tool": function["name"]}) for one in loose.told]
         checked |= loose.checked
@@ -159,6 +159,18 @@ def _held_tools(form: Form, doubts: Doubts | None) -> Held:
         checked |= loose.checked
     rules, whole = tools_grammar(cast("ToolsForm", given), _json)
     return Held(_OPTIONS + rules if rules else "", tuple(told), checked or not whole)
+
+
+def _arguments(parameters: Schema | None) -> Schema | None:
+    """The schema of a call's arguments, which are an object whatever else it would allow."""
+    if not parameters or parameters.get("type") == "object":
+        return parameters
+    if not may_be_object(parameters, parameters):
+        told = "the JSON schema allows no object, and the arguments of a call are one"
+        raise InputRefusedError(
+            "schema_invalid", told, "Name the arguments as properties of a schema of the type object."
+        )
+    return {**parameters, "type": "object"} if isinstance(parameters.get("type", []), list) else parameters
 
 
 def schema_of(form: Form) -> Schema:

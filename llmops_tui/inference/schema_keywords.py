@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema that contain schemas."""
+"""The keywords of JSON Schema: which contain schemas, where those lie, and what they say at first sight."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ _ANNOTATIONS = {
 }  # fmt: skip
 KEYWORDS = SCHEMAS | SCHEMAS_BY_NAME | _OTHERS
 """Every word that says what values a schema allows."""
+_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+# A chain of references that is longer leads in a circle.
+_MOST_REFERENCES = 20
 # Literal values hold no schemas.
 _LITERAL = {"enum", "const", "default", "examples"}
 
@@ -70,6 +73,25 @@ def target_of(schema: Schema, ref: str) -> Any:
         else:
             found = found.get(key) if isinstance(found, dict) else None
     return found
+
+
+def may_be_object(schema: Any, whole: Schema, references: int = _MOST_REFERENCES) -> bool:
+    """Whether a schema within a whole one allows objects, as far as its types, literal values and alternatives say."""
+    if not isinstance(schema, dict):
+        return schema is not False
+    kind = schema.get("type", "object")
+    kinds = set(filter(_TYPES.__contains__, kind if isinstance(kind, list) else [kind]))
+    listed = [schema["const"]] if "const" in schema else schema.get("enum")
+    if (kinds and "object" not in kinds) or (isinstance(listed, list) and not any(isinstance(n, dict) for n in listed)):
+        return False
+    ref = schema.get("$ref")
+    if isinstance(ref, str) and references and not may_be_object(target_of(whole, ref), whole, references - 1):
+        return False
+    for word, enough in (("anyOf", any), ("oneOf", any), ("allOf", all)):
+        parts = schema.get(word)
+        if isinstance(parts, list) and not enough(may_be_object(part, whole, references) for part in parts):
+            return False
+    return True
 
 
 def reference_elsewhere(schema: Schema) -> str | None:

@@ -16,13 +16,21 @@ from llmops_tui.inference.schema_keywords import (
     escaped,
     is_annotation,
     reference_elsewhere,
+    target_of,
 )
 from llmops_tui.inference.schema_names import with_names_enforced
-from llmops_tui.inference.schema_numbers import BOUNDS, Inexact, inexact_numbers
+from llmops_tui.inference.schema_numbers import (
+    BOUNDS,
+    Inexact,
+    close_bounds,
+    combines_exclusive_bounds,
+    inexact_numbers,
+)
 from llmops_tui.inference.schema_recursion import endless_part
-from llmops_tui.inference.schema_validation import readable, unreadable
+from llmops_tui.inference.schema_validation import broken_pattern, readable, unreadable
 
 _CHECKED = "is not enforced while the answer is written, and is checked when it is finished"
+_UNREAD = "is neither enforced nor checked: it cannot be read"
 _LIKE = 0.75
 # The formats that are enforced; ``unknown`` is a name of the library's own for none at all.
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
@@ -91,9 +99,10 @@ def loosened(schema: Any, doubts: Doubts | None = None) -> Loosened:
     _refuse_what_cannot_be(schema)
     named = with_names_enforced(schema)
     inexact = list(inexact_numbers(named))
-    walk = _Walk({(one.place, one.word): one.why for one in inexact if one.word in _DROPPED_NUMBERS}, doubts)
+    walk = _Walk(schema, {(one.place, one.word): one.why for one in inexact if one.word in _DROPPED_NUMBERS}, doubts)
     made = walk.part(named, "#")
     told = tuple(walk.told.values())
+    walk.checked |= isinstance(made, dict) and combines_exclusive_bounds(made)
     if walk.checked and (why := unreadable(schema)):
         raise _refusal(f"it is none, at {why}", "Mend that part.")
     left = inexact_numbers(made) if isinstance(made, dict) else iter(())
@@ -116,6 +125,8 @@ def _refuse_what_cannot_be(schema: Schema) -> None:
             f"{elsewhere[:200]!r} is another document, and none is fetched",
             "Put what it refers to into $defs, and refer to #/$defs/….",
         )
+    if (broken := broken_pattern(schema)) is not None:
+        raise _refusal(f"{broken[0][:200]} is no regular expression: {broken[1]}", "Mend that pattern.")
     if "x-guidance" in schema:
         raise _refusal("'x-guidance' is not a JSON Schema keyword")
 
@@ -131,7 +142,8 @@ def _inexact(number: Inexact) -> InputRefusedError:
 class _Walk:
     """Makes the looser schema, part by part; ``told`` has what it leaves out, by place."""
 
-    def __init__(self, inexact: Mapping[tuple[str, str], str], doubts: Doubts | None) -> None:
+    def __init__(self, original: Schema, inexact: Mapping[tuple[str, str], str], doubts: Doubts | None) -> None:
+        self._original = original
         self._inexact = inexact
         self._doubts = doubts
         self.told: dict[str, Unheld] = {}
@@ -149,8 +161,10 @@ class _Walk:
                 continue
             made[word] = self._below(word, value, f"{at}/{escaped(word)}")
         self._read_draft_4(given, made)
+        close_bounds(made)
         self._read_anchors(given, made, at)
         self._read_unevaluated(given, made, at)
+        self._read_counts(given, made, at)
         if self._doubts is not None:
             self._read_doubtful(self._doubts, made, at)
         self._name_others(given, made)
@@ -225,13 +239,27 @@ class _Walk:
             else:
                 made[same] = self.part(value, f"{at}/{word}")
 
+    def _read_counts(self, given: Schema, made: Schema, at: str) -> None:
+        """How many properties there are is enforced where all that are named are required, and nothing is put together."""
+        named, needed = given.get("properties"), given.get("required")
+        if not isinstance(named, dict):
+            named = {}
+        optional = set(named) - set(needed if isinstance(needed, list) else ())
+        least = given.get("minProperties")
+        if type(least) is int and least > len(named) > 0 and "additionalProperties" not in made:
+            # As many there have to be that are not named.
+            made["additionalProperties"] = True
+        for word in ("minProperties", "maxProperties"):
+            if word in made and (optional or (self._doubts is not None and self._doubts.any_of)):
+                del made[word]
+                self._tell(at, word, f"{word} {_CHECKED}")
+
     def _read_doubtful(self, doubts: Doubts, made: Schema, at: str) -> None:
         if "pattern" in made and not doubts.holds({"type": "string", "pattern": made["pattern"]}):
             if readable(made.pop("pattern")):
                 self._tell(at, "pattern", f"pattern {_CHECKED}")
             else:
-                told = "is neither enforced nor checked: it cannot be read"
-                self._tell(at, "pattern", f"pattern {told}", checked=False)
+                self._tell(at, "pattern", f"pattern {_UNREAD}", checked=False)
         patterns = made.get("patternProperties")
         if isinstance(patterns, dict):
             alone = {"type": "object", "patternProperties": dict.fromkeys(patterns, True)}
@@ -239,7 +267,9 @@ class _Walk:
                 del made["patternProperties"]
                 # What these patterns allow, the others may not forbid.
                 made["additionalProperties"] = True
-                self._tell(at, "patternProperties", f"patternProperties {_CHECKED}")
+                checked = all(map(readable, patterns))
+                word = self._named_patterns(at)
+                self._tell(at, word, f"{word} {_CHECKED if checked else _UNREAD}", checked=checked)
         if doubts.any_of and isinstance(made.get("oneOf"), list):
             either = made.pop("oneOf")
             if "anyOf" in made:
@@ -249,6 +279,12 @@ class _Walk:
                 made["anyOf"] = either
             told = "is written as anyOf, and that it is no more than one is checked when the answer is finished"
             self._tell(at, "oneOf", f"oneOf {told}")
+
+    def _named_patterns(self, at: str) -> str:
+        """The word that the request has for patterns of names, which may have been written in another."""
+        original = target_of(self._original, at)
+        said = isinstance(original, dict) and "patternProperties" not in original and "propertyNames" in original
+        return "propertyNames" if said else "patternProperties"
 
     def _name_others(self, given: Schema, made: Schema) -> None:
         """Properties that are named by what was left out alone: an object that names its properties may have these, too."""
@@ -266,7 +302,7 @@ class _Walk:
 
     def _plainly(self, schema: Any) -> Any:
         """A schema of what was left out, as far as nothing needs to be told of it, else any value."""
-        walk = _Walk({}, self._doubts)
+        walk = _Walk(schema if isinstance(schema, dict) else {}, {}, self._doubts)
         made = walk.part(schema, "#")
         return {} if walk.told or (isinstance(made, dict) and any(inexact_numbers(made))) else made
 

@@ -1,7 +1,8 @@
 """Finds numbers in a JSON schema that cannot be enforced exactly.
 
-llguidance keeps all numbers in 64 bits of floating point, reads decimals of many digits one unit too high or too low, and
-counts multiples in 32 bits. It tells none of this: the answer simply has another number.
+llguidance keeps all numbers in 64 bits of floating point, reads decimals of many digits one unit too high or too low,
+counts multiples in 32 bits, and allows some bounds that are exclusive. It tells none of this: the answer simply has
+another number.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _LARGEST = 2**53 - 1
 # Powers of ten that are exact there, so that a decimal is read by one division and rightly rounded.
 _POWERS = 22
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# So many digits of a decimal are exact.
+_DIGITS = 15
 # The remainder of a multiple so far, times ten, and what is put together of several, stay within 32 bits.
 _MOST = 2**32 - 1
 
@@ -59,6 +62,42 @@ def inexact_numbers(schema: Schema) -> Iterator[Inexact]:
         for place, _ in steps:
             told = f"{place[:200]}/multipleOf and the others have common multiples that are not counted exactly"
             yield Inexact(place, "multipleOf", told)
+
+
+def close_bounds(part: Schema) -> None:
+    """Write a whole exclusive bound as the next decimal of 15 digits, where llguidance would allow the bound itself.
+
+    That is where the bounds have their whole part in common: above 0 and up to 0.5 it allows ``0``.
+    """
+    for sign, exclusive, bound, opposite in (
+        (1, "exclusiveMinimum", "minimum", ("maximum", "exclusiveMaximum")),
+        (-1, "exclusiveMaximum", "maximum", ("minimum", "exclusiveMinimum")),
+    ):
+        # Below zero all is as above it, of the amounts.
+        start = _amount(part.get(exclusive), sign)
+        ends = [end for word in opposite if (end := _amount(part.get(word), sign)) is not None]
+        if part.get("type") == "integer" or start is None or not ends or start != int(start) or start < 0:
+            continue
+        next_to = start + Decimal(1).scaleb(len(str(int(start))) * (start != 0) - _DIGITS)
+        if next_to < min(ends) < start + 1 and next_to < _LARGEST:
+            del part[exclusive]
+            given = _amount(part.get(bound), sign)
+            part[bound] = float(sign * (next_to if given is None else max(given, next_to)))
+
+
+def combines_exclusive_bounds(schema: Schema) -> bool:
+    """Whether bounds of several schemas may be put together to some that :func:`close_bounds` would have to write."""
+    bounded = any(
+        _amount(part.get(word)) is not None
+        for _, part in _reached(schema)
+        for word in ("exclusiveMinimum", "exclusiveMaximum")
+    )
+    return bounded and _puts_together(schema)
+
+
+def _amount(value: Any, sign: int = 1) -> Decimal | None:
+    exact = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return sign * Decimal(repr(value)) if exact else None
 
 
 def _reached(schema: Schema) -> Iterator[tuple[str, Schema]]:

@@ -9,13 +9,20 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.inference.schema_keywords import Schema, escaped, schemas_in
+from llmops_tui.inference.schema_keywords import SCHEMAS, SCHEMAS_BY_NAME, Schema, escaped, schemas_in
 
 if TYPE_CHECKING:
     import jsonschema
 
 _MOST_PROBLEMS = 10
 _LONGEST = 200
+# What Python says of texts that are a regular expression in no language.
+_BROKEN = (
+    "unterminated character set", "missing ), unterminated subpattern", "unbalanced parenthesis", "nothing to repeat",
+    "min repeat greater", "bad escape (end of pattern)", "unexpected end of pattern",
+)  # fmt: skip
+# Whether a value keeps to a schema below these decides more than whether it may be: guessing would tell what is not so.
+_NOT_HELD = {"not", "if", "contains", "oneOf", "propertyNames", "dependentSchemas"}
 
 
 def prepare() -> None:
@@ -58,6 +65,8 @@ def problems_of(schema: Schema, text: str) -> list[str]:
         value = parse_json(text, constants=False)
     except ValueError as error:
         return [f"#: it is not JSON: {error}"[:_LONGEST]]
+    if (pattern := _unread_pattern(schema)) is not None:
+        raise ValueError(f"the pattern {pattern[:_LONGEST]!r} cannot be read")
     try:
         found = list(itertools.islice(validator_of(schema).iter_errors(value), _MOST_PROBLEMS))
     except Unresolvable as error:
@@ -75,6 +84,46 @@ def readable(pattern: Any) -> bool:
         return not isinstance(pattern, str) or bool(re.compile(pattern))
     except re.error:
         return False
+
+
+def broken_pattern(schema: Schema) -> tuple[str, str] | None:
+    """The first pattern that is a regular expression in no language, by its place, and why; none without one.
+
+    Others that Python cannot read may be of another language.
+    """
+    for at, pattern, _ in _patterns(schema):
+        try:
+            # JavaScript has classes of any character and of none.
+            re.compile(pattern.replace("[^]", ".").replace("[]", "."))
+        except re.error as error:
+            if error.msg.startswith(_BROKEN) and not readable(pattern):
+                return at, str(error)
+    return None
+
+
+def _unread_pattern(schema: Schema) -> str | None:
+    """A pattern that Python cannot read, in a part that no grammar holds; elsewhere the grammar has held it, or it is told."""
+    return next((pattern for _, pattern, held in _patterns(schema) if not held and not readable(pattern)), None)
+
+
+def _patterns(schema: Any, at: str = "#", *, held: bool = True) -> Iterator[tuple[str, str, bool]]:
+    """All patterns, each with its place, and whether a grammar may hold it."""
+    if not isinstance(schema, dict):
+        return
+    for word, value in schema.items():
+        place = f"{at}/{escaped(word)}"
+        if word == "pattern" and isinstance(value, str):
+            yield place, value, held
+        elif word in SCHEMAS:
+            parts = [(place, value)] if isinstance(value, dict) else []
+            parts += [(f"{place}/{n}", part) for n, part in enumerate(value if isinstance(value, list) else ())]
+            for below, part in parts:
+                yield from _patterns(part, below, held=held and word not in _NOT_HELD)
+        elif word in SCHEMAS_BY_NAME and isinstance(value, dict):
+            for name, part in value.items():
+                if word == "patternProperties":
+                    yield f"{place}/{escaped(name)}", name, held
+                yield from _patterns(part, f"{place}/{escaped(name)}", held=held and word not in _NOT_HELD)
 
 
 def pointer(path: Any) -> str:

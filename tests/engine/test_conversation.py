@@ -211,6 +211,26 @@ def test_arguments_that_come_as_text_go_into_templates_as_they_want_them(argumen
         assert "\\" not in prompt.text
 
 
+@pytest.mark.parametrize(
+    "template",
+    ["{{ messages[0].role }}" + PLAIN, "{% if not messages %}{{ raise_exception('no user') }}{% endif %}" + PLAIN],
+)
+def test_an_answer_to_nothing_is_refused_in_words_of_the_request(template: str) -> None:
+    async def facts() -> Any:
+        return {"bos": "<s>", "eos": "</s>"}
+
+    begun: Any = {"role": "assistant", "content": "It "}
+    chat = ChatTemplate(template, facts)
+    try:
+        with pytest.raises(FieldRefusedError, match=r"^messages: there is none before the assistant's") as refused:
+            asyncio.run(chat.render([], begun=begun))
+        assert refused.value.param == "messages"
+        told: Any = [{"role": "user", "content": "Hi"}]
+        assert asyncio.run(chat.render(told, begun=begun)).text.endswith("It ")
+    finally:
+        chat.close()
+
+
 THINKER = (
     "{% for m in messages %}<|{{ m.role }}|>{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}"
     "{{ m.content }}<|end|>{% endfor %}<|assistant|>"

@@ -95,6 +95,14 @@ SUITE: list[tuple[dict[str, Any], list[str], list[Any], list[Any]]] = [
     ({"type": "number", "multipleOf": 1e-9}, ["#/multipleOf"], [1e-09], ["x"]),
     ({"type": "integer", "multipleOf": 2**32 - 1}, ["#/multipleOf"], [2 * (2**32 - 1)], [5]),
     ({"type": "integer", "minimum": 0, "maximum": 2**64 - 1}, ["#/maximum"], [2**64 - 1], [2**64, -1]),
+    ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, [], [0.01, 0.25, 0.5], [0, 0.0, 0.6]),
+    ({"type": "number", "exclusiveMinimum": 0, "minimum": 0, "exclusiveMaximum": 0.5}, [], [0.25], [0, 0.0, 0.5]),
+    ({"type": "number", "exclusiveMinimum": 2.0, "maximum": 2.01}, [], [2.001, 2.01], [2, 2.0]),
+    ({"type": "number", "exclusiveMinimum": 1, "maximum": 1.0000001}, [], [1.0000001, 1.00000001], [1]),
+    ({"type": "number", "minimum": -1.5, "exclusiveMaximum": -1}, [], [-1.5, -1.01], [-1, -1.0]),
+    ({"type": "number", "minimum": -0.5, "exclusiveMaximum": 0}, [], [-0.5, -0.01], [0, -0.0]),
+    ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, [], [0.5, 1], [0]),
+    ({"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 0.5}, [], [0.25], [0]),
     ({"type": "integer", "minimum": 5, "exclusiveMinimum": True}, [], [6], [5]),
     ({"type": "integer", "minimum": 5, "exclusiveMinimum": False}, [], [5], [4]),
     ({"type": "object", "properties": PAIR, "unevaluatedProperties": False}, [], [{"a": ""}], [{"c": ""}]),
@@ -112,6 +120,20 @@ SUITE: list[tuple[dict[str, Any], list[str], list[Any], list[Any]]] = [
     # What is said of names in a value, or of names that are keywords, is no keyword.
     ({"type": "object", "properties": {"not": TEXT, "if": TEXT}, "default": {"uniqueItems": True}}, [], [{"not": ""}], [{"if": 1}]),
     ({"enum": [{"uniqueItems": True}]}, [], [{"uniqueItems": True}], [{}]),
+    ({"type": "object", "properties": PAIR, "minProperties": 1}, ["#/minProperties"], [{"a": ""}], [{}, {"a": 1}]),
+    (
+        {"type": "object", "properties": PAIR, "required": ["a"], "maxProperties": 1},
+        ["#/maxProperties"], [{"a": ""}], [{"a": "", "b": ""}, {"b": ""}],
+    ),
+    (
+        {"allOf": [{"type": "object", "properties": PAIR}, {"minProperties": 1}]},
+        ["#/allOf/1/minProperties"], [{"a": ""}], [{}],
+    ),
+    ({"type": "object", "properties": PAIR, "minProperties": 3}, ["#/minProperties"], [{"a": "", "b": "", "c": 1}], [{"a": ""}]),
+    ({"type": "object", "properties": {"a": TEXT}, "required": ["a"], "minProperties": 2}, [], [{"a": "", "c": 1}], [{"a": ""}]),
+    ({"type": "object", "properties": {"a": TEXT}, "required": ["a"], "maxProperties": 1}, [], [{"a": ""}], [{"a": "", "c": 1}]),
+    ({"type": "object", "minProperties": 1, "maxProperties": 2}, [], [{"a": 1}], [{}, {"a": 1, "b": 1, "c": 1}]),
+    ({"type": "object", "propertyNames": {"pattern": "^(?=a)[ab]$"}}, ["#/propertyNames"], [{"a": 1}], [{"b": 1}]),
     ({"type": "string", "title": "T", "x-order": 1, "$comment": "c", "examples": ["a"], "deprecated": True}, [], ["a"], [1]),
 ]  # fmt: skip
 
@@ -234,6 +256,63 @@ def test_a_loosened_schema_allows_what_the_original_does_and_has_no_word_left_th
         for name in one["pointer"].split("/")[1:]:
             place = place[int(name) if isinstance(place, list) else name]
     assert loosened(made.schema).told == ()
+
+
+@pytest.mark.parametrize(
+    ("schema", "checked"),
+    [
+        ({"allOf": [{"type": "number", "exclusiveMinimum": 0}, {"maximum": 0.5}]}, True),
+        ({"type": "number", "exclusiveMaximum": 1, "$ref": "#/$defs/a", "$defs": {"a": {"minimum": 0.5}}}, True),
+        ({"allOf": [{"type": "number", "minimum": 0}, {"maximum": 0.5}]}, False),
+        ({"type": "number", "exclusiveMinimum": 0}, False),
+    ],
+)
+def test_exclusive_bounds_that_are_put_together_of_several_schemas_are_checked(schema: Any, checked: bool) -> None:
+    found = loosened(schema)
+    assert (found.schema, found.told, found.checked) == (schema, (), checked)
+
+
+BROKEN = ["[", "(a", "a)", "*a", "a{3,1}", "a\\", "(?:", "^[a-z+$", "(?<=a))"]
+FOREIGN = [r"^\p{L}+$", "(?<name>a)", "[^]*", "a[]", "(?<=a*)b", r"\u{1F600}", r"\cA", r"[\w-.]", "a{2}{3}", "a(?i)b"]
+
+
+@pytest.mark.parametrize("pattern", BROKEN)
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        (lambda it: {"type": "string", "pattern": it}, "#/pattern"),
+        (lambda it: {"type": "object", "patternProperties": {it: {}}}, "#/patternProperties/"),
+        (lambda it: {"type": "object", "propertyNames": {"pattern": it}}, "#/propertyNames/pattern"),
+        (lambda it: {"type": "string", "not": {"anyOf": [{"pattern": it}]}}, "#/not/anyOf/0/pattern"),
+        (lambda it: {"$defs": {"a/b": {"items": {"pattern": it}}}}, "#/$defs/a~1b/items/pattern"),
+    ],
+)
+def test_a_pattern_that_is_no_regular_expression_is_refused_with_its_place(
+    pattern: str, schema: Callable[[str], Any], place: str
+) -> None:
+    with pytest.raises(InputRefusedError, match="is no regular expression") as refused:
+        loosened(schema(pattern))
+    assert place in refused.value.message
+
+
+@pytest.mark.parametrize("pattern", FOREIGN)
+def test_a_pattern_of_another_language_is_taken_and_nothing_is_told_that_it_would_have_to_decide(pattern: str) -> None:
+    assert not loosened({"type": "string", "pattern": pattern}).told
+    for schema in ({"not": {"pattern": pattern}}, {"if": {"pattern": pattern}, "then": False}):
+        with pytest.raises(ValueError, match="cannot be read"):
+            problems_of(schema, '"x"')
+    assert problems_of({"pattern": pattern}, '"x"') == []
+    found = loosened({"type": "object", "patternProperties": {pattern: {}}}, Doubts(lambda _: False))
+    assert (found.checked, "neither enforced nor checked" in found.told[0]["message"]) == (False, True)
+
+
+def test_names_of_properties_and_annotations_are_no_patterns() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"pattern": {"type": "string", "x-hint": {"pattern": "["}}},
+        "default": {"pattern": "["},
+    }
+    assert not loosened(schema).told
 
 
 @pytest.mark.parametrize("schema", [{"type": "string", "format": ["x"]}, {"type": "string", "format": {"a": 1}}])

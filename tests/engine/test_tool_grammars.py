@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.constraints import enforced
 from llmops_tui.inference.server.conversation import answer_constraint, tool_constraint
 from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.inference.template_renderer import TemplateRenderer
@@ -129,8 +131,6 @@ def test_what_is_true_may_be_written_as_python_does(bench: Bench, renderer: Temp
 
 
 def test_what_a_format_cannot_hold_is_left_free() -> None:
-    from llmops_tui.inference.constraints import enforced
-
     anything = [{"type": "function", "function": {"name": "f", "parameters": {"anyOf": [{"type": "object"}]}}}]
     for style, held in (("pairs", False), ("python", False), ("objects", True)):
         form = tool_constraint(format_of(STYLES[style]), cast("Any", anything), "", several=False, prompt="")
@@ -172,10 +172,50 @@ def test_thinking_stays_outside_of_a_form(bench: Bench, renderer: TemplateRender
 
 
 def test_a_form_beside_calls_that_cannot_be_held_is_refused() -> None:
-    from llmops_tui.errors import InputRefusedError
-    from llmops_tui.inference.constraints import enforced
-
     anything: Any = [{"type": "function", "function": {"name": "f", "parameters": {"anyOf": [{"type": "object"}]}}}]
     form = tool_constraint(format_of(PAIRS), anything, None, several=False, prompt="", answer=REPORT)
     with pytest.raises(InputRefusedError, match="response_format: the parameters of these tools"):
         enforced(form)
+
+
+def calls_of(*parameters: Any, demanded: str | None = "") -> Any:
+    functions = [{"name": name, "parameters": schema} for name, schema in zip("fgh", parameters, strict=False)]
+    tools: Any = [{"type": "function", "function": function} for function in functions]
+    return tool_constraint(format_of(STYLES["objects"]), tools, demanded, several=False, prompt="")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array"},
+        {"type": ["string", "null"]},
+        {"enum": [1, "a"]},
+        {"const": []},
+        {"anyOf": [{"type": "string"}, {"enum": [None]}]},
+        {"allOf": [{"type": "string"}, {}]},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"oneOf": [{"type": "number"}, False]}}},
+    ],
+)
+@pytest.mark.parametrize("demanded", ["", None])
+def test_parameters_that_allow_no_object_are_refused(schema: Any, demanded: str | None) -> None:
+    with pytest.raises(InputRefusedError, match="allows no object, and the arguments of a call are one") as refused:
+        enforced(calls_of({"type": "object"}, schema, demanded=demanded))
+    assert refused.value.code == "schema_invalid"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"description": "any"},
+        {"type": ["object", "string"]},
+        {"properties": {"a": {"type": "string"}}},
+        {"anyOf": [{"type": "object"}, {"type": "string"}]},
+        {"enum": ["x", {"a": "b"}]},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"a": {"type": "string"}}}}},
+        {"allOf": [{"properties": {"a": {"type": "string"}}}, {"$ref": "#/allOf/0"}]},
+    ],
+)
+def test_arguments_are_an_object_whatever_else_their_schema_allows(bench: Bench, schema: Any) -> None:
+    written = '<tool_call>\n{"name": "f", "arguments": %s}\n</tool_call>'
+    assert allows(bench, calls_of(schema), written % '{"a": "b"}')
+    assert not allows(bench, calls_of(schema), written % '"x"')

@@ -12,6 +12,7 @@ from typing import Literal
 
 from llmops_tui import chat_format
 from llmops_tui.chat_format import CallFormat, ControlTexts, Rendered, own_variables
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.constraints import JSON_FORMS, Form, ToolRecord, schema_of
 from llmops_tui.inference.engine_wire import Call, EngineInfo
 from llmops_tui.inference.server.fields import FieldRefusedError
@@ -73,7 +74,7 @@ class ChatTemplate:
         ``begun`` is the beginning of the answer, where there is one to go on with.
 
         Raises:
-            InputRefusedError: ``template_failed``.
+            InputRefusedError: ``template_failed``, ``variable_missing``.
             LlmopsError: the model could not be loaded.
         """
         info = await self._facts()
@@ -87,7 +88,14 @@ class ChatTemplate:
             "bos_token": info["bos"],
             "eos_token": info["eos"],
         }
-        prompt = await asyncio.to_thread(self._rendered, turns, context)
+        try:
+            prompt = await asyncio.to_thread(self._rendered, turns, context)
+        except InputRefusedError as error:
+            if turns:
+                raise
+            # Templates that look at the first message fail in words that say nothing of the request.
+            told = "there is none before the assistant's that the answer goes on with, and the chat template needs one"
+            raise FieldRefusedError("messages", told, "Put a message of the user's before it.", error.code) from error
         return prompt if begun is None else self._begun(prompt, begun)
 
     def _begun(self, prompt: Prompt, turn: ChatMessage) -> Prompt:
