@@ -243,8 +243,15 @@ def test_a_number_that_would_come_out_as_another_is_refused_by_its_place(schema:
         enforced(schema_form(schema))
     assert caught.value.code == "schema_invalid"
     with pytest.raises(InputRefusedError, match=place.replace("#", "")) as caught:
-        enforced(tools_form([{"name": "f", "parameters": schema}]))
+        enforced(tools_form([{"name": "f", "parameters": as_argument(schema)}]))
     assert caught.value.code == "schema_invalid"
+
+
+def as_argument(schema: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a function with one argument; what it refers to stays where it is found."""
+    parts = {name: schema[name] for name in ("$defs", "default", "components") if name in schema}
+    argument = {name: value for name, value in schema.items() if name not in parts}
+    return {"type": "object", "properties": {"x": argument}, **parts}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +274,7 @@ def test_a_bound_that_would_be_another_is_left_to_the_check_and_told_by_its_plac
     found = enforced(schema_form(schema))
     assert any(re.search(place, one["message"]) for one in found.told)
     assert found.checked
-    assert enforced(tools_form([{"name": "f", "parameters": schema}])).told[0]["tool"] == "f"
+    assert enforced(tools_form([{"name": "f", "parameters": as_argument(schema)}])).told[0]["tool"] == "f"
 
 
 def test_numbers_that_hold_nobody_are_left_alone(bench: Bench) -> None:
