@@ -45,12 +45,7 @@ def translate(body: JsonObject) -> Translation:
     """A configuration's fields, and what of it was left out."""
     made = Translation("axolotl", body, dict(_DEFAULTS))
     made.carry(NAMES, values.converted)
-    values.steps_of(made)
-    values.share_of(made, "val_set_size")
-    values.warmup_of(made)
-    values.types_of(made)
-    values.betas_of(made)
-    values.targets_of(made, "lora_target_modules")
+    values.common_of(made, share="val_set_size", targets="lora_target_modules")
     if made.take("lora_target_linear"):
         made.put("lora.targets", ["all-linear"], "lora_target_linear")
     if "train_on_inputs" in body:

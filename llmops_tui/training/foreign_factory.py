@@ -30,12 +30,7 @@ def translate(body: JsonObject) -> Translation:
     made = Translation("LLaMA-Factory", body, dict(_DEFAULTS))
     made.put("lora.alpha", 2 * rank if isinstance(rank := body.get("lora_rank"), int) else 16)
     made.carry(NAMES, values.converted)
-    values.steps_of(made)
-    values.share_of(made, "val_size")
-    values.warmup_of(made)
-    values.types_of(made)
-    values.betas_of(made)
-    values.targets_of(made, "lora_target")
+    values.common_of(made, share="val_size", targets="lora_target")
     if "train_on_prompt" in body:
         made.put("assistant_only", not made.take("train_on_prompt"), "train_on_prompt")
     if "disable_gradient_checkpointing" in body:

@@ -54,6 +54,16 @@ def listed(value: Any) -> list[Any]:
     return [] if value in (None, "", False) else [value]
 
 
+def common_of(made: Translation, *, share: str, targets: str) -> None:
+    """What all programs have, of which they name two differently: the share held out, and the modules with an adapter."""
+    steps_of(made)
+    share_of(made, share)
+    warmup_of(made)
+    types_of(made)
+    betas_of(made)
+    targets_of(made, targets)
+
+
 def share_of(made: Translation, key: str) -> None:
     """A share of the rows that is held out, or their number."""
     value = made.take(key)
