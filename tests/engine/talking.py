@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
+from llmops_tui.workspace.layout import Workspace
 from tests.engine.test_request_fields import HI, MESSAGES, RESULT, Server
 
 FIGURES = {"count": 5, "prompt_tokens": 9, "reused_tokens": 4, "completion_tokens": 40}
@@ -54,3 +55,11 @@ class Talking(Server):
     @property
     def prompt(self) -> str:
         return str(self.asked_for["text"])
+
+
+async def opened(workspace: Workspace, template: str) -> AsyncIterator[Talking]:
+    """A server with this template, closed at the end."""
+    server = Talking(workspace, template)
+    yield server
+    await server.http.aclose()
+    await server.server.close()

@@ -19,19 +19,12 @@ from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from tests.chat_format.styles import OBJECTS, PAIRS
 from tests.engine.engines import write_with_template
-from tests.engine.talking import Talking
+from tests.engine.talking import Talking, opened
 from tests.engine.test_request_fields import COUNT, HI, KEY, MESSAGES, PLAIN, result_block, tool_of
 from tests.engine.test_responses import CALLS, THOUGHT
 
 LOOK = tool_of("look", input_schema={"type": "object", "properties": {"city": {"type": "string"}}})
 FIND = tool_of("find")
-
-
-async def opened(workspace: Workspace, template: str) -> AsyncIterator[Talking]:
-    server = Talking(workspace, template)
-    yield server
-    await server.http.aclose()
-    await server.server.close()
 
 
 @pytest.fixture

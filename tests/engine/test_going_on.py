@@ -10,37 +10,35 @@ import pytest
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.workspace.layout import Workspace
 from tests.chat_format.styles import CHANNELS, OBJECTS, PAIRS
-from tests.engine.talking import Talking
+from tests.engine.talking import Talking, opened
 from tests.engine.test_request_fields import CHAT, COUNT, HI, MESSAGES, RESPONSES, TOKENIZE
 
 BEGUN = [*HI, {"role": "assistant", "content": "It <|begin|>rai"}]
 END = "<|begin|>assistant\nIt <|begin|>rai"
 
 
-async def opened(workspace: Workspace, template: str) -> AsyncIterator[Talking]:
-    server = Talking(workspace, template)
-    server.engine.info["controls"] = ["<|begin|>", "<|end|>"]
-    server.says("ns.")
-    yield server
-    await server.http.aclose()
-    await server.server.close()
+async def going_on(workspace: Workspace, template: str) -> AsyncIterator[Talking]:
+    async for server in opened(workspace, template):
+        server.engine.info["controls"] = ["<|begin|>", "<|end|>"]
+        server.says("ns.")
+        yield server
 
 
 @pytest.fixture
 async def talking(workspace: Workspace) -> AsyncIterator[Talking]:
-    async for server in opened(workspace, OBJECTS):
+    async for server in going_on(workspace, OBJECTS):
         yield server
 
 
 @pytest.fixture
 async def thinking(workspace: Workspace) -> AsyncIterator[Talking]:
-    async for server in opened(workspace, PAIRS):
+    async for server in going_on(workspace, PAIRS):
         yield server
 
 
 @pytest.fixture
 async def channels(workspace: Workspace) -> AsyncIterator[Talking]:
-    async for server in opened(workspace, CHANNELS):
+    async for server in going_on(workspace, CHANNELS):
         yield server
 
 
