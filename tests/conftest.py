@@ -37,7 +37,7 @@ sys.dont_write_bytecode = False
 # No test fails for the load of the machine, nor in one run and not in the next: each run draws the same examples. Those
 # of "explore" are others each time, and more: `make test-slow` looks with them for what has not been seen yet.
 settings.register_profile(
-    "suite", deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "suite", deadline=None, max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

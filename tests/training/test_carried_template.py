@@ -8,7 +8,7 @@ from typing import Any
 
 import gguf
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.chat_format import read_format
@@ -58,7 +58,6 @@ def renderer() -> Any:
 @given(
     values=st.dictionaries(st.sampled_from(["one", "two"]), VALUES, max_size=2), start=st.sampled_from(["", "\n", " "])
 )
-@settings(max_examples=30, deadline=None, derandomize=True)
 def test_a_template_with_defaults_writes_what_it_writes_with_the_variables(
     renderer: TemplateRenderer, values: dict[str, Any], start: str
 ) -> None:

@@ -30,9 +30,8 @@ def quiet(_share: float, _message: str = "") -> None:
     """Nobody watches."""
 
 
-# Each of these has a part that no other has; the others are asked for answers among the slow tests.
+# Each of these has a part that no other has; the others are among the slow tests.
 _ASKED = ("llama", "gemma2", "phi3")
-every_family = pytest.mark.parametrize("made", FAMILIES, indirect=True, scope="module")
 asked_families = pytest.mark.parametrize(
     "made",
     [pytest.param(family, marks=() if family in _ASKED else pytest.mark.slow) for family in FAMILIES],
@@ -80,7 +79,7 @@ def expected_value(family: str, config: dict[str, Any], name: str, value: torch.
     return value
 
 
-@every_family
+@asked_families
 def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "base.gguf")
     weights = load_file(made["base"] / "model.safetensors")
@@ -97,7 +96,7 @@ def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[st
     assert seen == set(found)
 
 
-@every_family
+@asked_families
 def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "adapter.gguf")
     names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
@@ -116,7 +115,7 @@ def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]
     assert fields["general.type"].contents() == "adapter"
 
 
-@every_family
+@asked_families
 def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "merged.gguf")
     folder = load_file(made["folder"] / "merged" / "model.safetensors")
