@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +29,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests share the cores: threads of two trainers that wait for each other at barriers would slow everything down.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Tests start hundreds of interpreters, and where none of them keeps what it compiled, each compiles llmops anew: a third
+# of all their start. Containers often ask for that.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # No test fails for the load of the machine, nor in one run and not in the next: each run draws the same examples. Those
 # of "explore" are others each time, and more: `make test-slow` looks with them for what has not been seen yet.
 settings.register_profile(
-    "suite", deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "suite", deadline=None, max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from llmops_tui.datasets.parts import source_sql
 from llmops_tui.datasets.records import ROW, Column, Type
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace.sandbox import open_sandbox, quote_name
+from llmops_tui.workspace.sandbox import quote_name, reading
 
 if TYPE_CHECKING:
     import duckdb
@@ -100,11 +100,8 @@ def content_hash(
 def hash_of(folder: Path, columns: Sequence[Column], scheme: str = SCHEME) -> str:
     """The content hash of the parts in a folder."""
     files = sorted(folder.glob("part-*.parquet"))
-    connection = open_sandbox(files, memory="1GB")
-    try:
+    with reading(files, memory="1GB") as connection:
         return content_hash(connection, source_sql(files), columns, scheme)
-    finally:
-        connection.close()
 
 
 def _take_texts(

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from llmops_tui.datasets.records import ROW, Row, Type, whole_text
 from llmops_tui.datasets.reports import DiffRecord
 from llmops_tui.datasets.version import DatasetVersion
-from llmops_tui.workspace.sandbox import open_sandbox, quote_name
+from llmops_tui.workspace.sandbox import quote_name, reading
 
 _KEYS = ("id", "_id", "uuid", "key", "guid")
 # Rows between two rows that both versions have are paired while their texts are at least so alike.
@@ -67,13 +67,10 @@ def _shared_key(left: DatasetVersion, right: DatasetVersion) -> str:
 
 
 def _unique(version: DatasetVersion, name: str) -> bool:
-    connection = open_sandbox(version.files)
-    try:
+    with reading(version.files) as connection:
         row = connection.execute(
             f"SELECT count(DISTINCT {quote_name(name)}), count(*) FROM {version.source}"
         ).fetchone()
-    finally:
-        connection.close()
     return row is not None and row[0] == row[1]
 
 
@@ -84,16 +81,13 @@ def _rows(version: DatasetVersion, other: DatasetVersion, key: str) -> list[tupl
     names = sorted({**own, **others})
     fields = ", ".join(f"{quote_name(n)} := {_comparable(n, own.get(n), others.get(n))}" for n in names)
     shown = f"CAST({quote_name(key)} AS VARCHAR)" if key else "''"
-    connection = open_sandbox(version.files, memory="1GB")
-    try:
+    with reading(version.files, memory="1GB") as connection:
         text = (
             f"SELECT {shown}, md5(CAST(to_json(struct_pack({fields})) AS VARCHAR)) FROM {version.source} ORDER BY {ROW}"
             if names
             else f"SELECT '', '' FROM {version.source}"
         )
         return connection.execute(text).fetchall()
-    finally:
-        connection.close()
 
 
 def _comparable(name: str, own: Type | None, other: Type | None) -> str:

@@ -19,7 +19,7 @@ from llmops_tui.datasets.column_types import EXACT, typed_column
 from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import make_folder_within, sync_folder
-from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
+from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text, reading
 
 if TYPE_CHECKING:
     import duckdb
@@ -252,8 +252,7 @@ def read_rows(
     files: list[Path], columns: list[Column], *, where: str = "", batch: int = 2000, limit: int | None = None
 ) -> Iterator[list[tuple[int, Row]]]:
     """All rows in their order, in batches, each with its number. ``where`` is SQL of our own."""
-    connection = open_sandbox(files, memory="512MB")
-    try:
+    with reading(files) as connection:
         names = ", ".join(quote_name(c.name) for c in columns)
         text = f"SELECT {ROW}{', ' + names if names else ''} FROM {source_sql(files)}"
         text += (f" WHERE {where}" if where else "") + f" ORDER BY {ROW}" * bool(where)
@@ -261,8 +260,6 @@ def read_rows(
         cursor = connection.execute(text)
         while found := cursor.fetchmany(batch):
             yield [(int(values[0]), decode_row(columns, values[1:])) for values in found]
-    finally:
-        connection.close()
 
 
 def write_select(

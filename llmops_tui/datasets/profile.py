@@ -33,7 +33,7 @@ from llmops_tui.datasets.reports import Profiled
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace.sandbox import open_sandbox, quote_name
+from llmops_tui.workspace.sandbox import open_sandbox, quote_name, reading
 
 SAMPLE_ROWS = 1000
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
@@ -178,13 +178,10 @@ def _drawn(version: DatasetVersion, sample: int | None) -> Rows:
     """Rows drawn by lot, always the same ones of the same version."""
     if sample is None or sample >= version.rows:
         return _AllRows(version)
-    connection = open_sandbox(version.files, memory="512MB")
-    try:
+    with reading(version.files) as connection:
         found = connection.execute(
             f"SELECT {ROW} FROM (SELECT {ROW} FROM {version.source} ORDER BY {shuffled(0)} LIMIT {sample}) ORDER BY {ROW}"
         ).fetchall()
-    finally:
-        connection.close()
     return version.rows_at([int(n) for (n,) in found])
 
 

@@ -23,7 +23,7 @@ from llmops_tui.workspace.json_columns import kept
 from llmops_tui.workspace.layout import Workspace, within
 from llmops_tui.workspace.lineage import record_edges
 from llmops_tui.workspace.marker import existing
-from llmops_tui.workspace.sandbox import open_sandbox
+from llmops_tui.workspace.sandbox import reading
 
 if TYPE_CHECKING:
     import duckdb
@@ -117,12 +117,9 @@ class DatasetStore:
         """
         check_name(name)
         files = sorted(folder.glob("part-*.parquet"))
-        connection = open_sandbox(files, memory="1GB")
-        try:
+        with reading(files, memory="1GB") as connection:
             digest = content_hash(connection, source_sql(files), columns)
             found = connection.execute(f"SELECT count(*) FROM {source_sql(files)}").fetchone()
-        finally:
-            connection.close()
         assert found is not None
         final = self.workspace.datasets / digest
         shutil.rmtree(folder / "spill", ignore_errors=True)

@@ -1,6 +1,7 @@
 """DuckDB's engines that a process keeps from one short transaction to the next: to start one takes longer than most of these.
 
-An engine is kept with nothing attached, for the one catalog that it may open: external access has ended in it for good.
+An engine is kept with nothing attached, for the one catalog that it may open, or the one folder that it may read: external
+access has ended in it for good.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-_MOST = 2
+_MOST = 4
 _idle: dict[Path, duckdb.DuckDBPyConnection] = {}
 _lock = threading.Lock()
 
 
-def take(catalog: Path) -> duckdb.DuckDBPyConnection | None:
-    """The engine that was kept for a catalog, which nobody else gets until it is kept again; None where none was."""
+def take(place: Path) -> duckdb.DuckDBPyConnection | None:
+    """The engine that was kept for a catalog or a folder, which nobody else gets until it is kept again; None where none was."""
     with _lock:
-        return _idle.pop(catalog, None)
+        return _idle.pop(place, None)
 
 
-def keep(catalog: Path, engine: duckdb.DuckDBPyConnection) -> None:
+def keep(place: Path, engine: duckdb.DuckDBPyConnection) -> None:
     """Keep an engine; where there are too many, the one that was kept first is closed."""
     with _lock:
-        ended = [_idle.pop(catalog)] if catalog in _idle else []
-        _idle[catalog] = engine
+        ended = [_idle.pop(place)] if place in _idle else []
+        _idle[place] = engine
         if len(_idle) > _MOST:
             ended.append(_idle.pop(next(iter(_idle))))
     for old in ended:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace import interruption
+from llmops_tui.workspace import interruption, kept_engines
 from llmops_tui.workspace.catalog_file import connect_memory
 
 if TYPE_CHECKING:
@@ -49,6 +49,41 @@ def open_sandbox(
         connection.execute(f"ATTACH {quote_text(str(attach))} AS book (READ_ONLY)")
     paths = ", ".join(quote_text(str(path)) for path in read)
     connection.execute(f"SET allowed_paths = [{paths}]")
+    connection.execute("SET enable_external_access = false")
+    return connection
+
+
+@contextlib.contextmanager
+def reading(files: Sequence[Path], *, memory: str = "512MB") -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for SQL of our own over stored files, which reaches nothing outside the folder that theirs is in.
+
+    Its engine is kept for the next who reads there, for to start one takes longer than most reading. Nothing is made on
+    it, and nobody else's SQL is run: that is what a sandbox of its own is for.
+    """
+    place = files[0].parent.parent if files and len({file.parent.parent for file in files}) == 1 else None
+    engine = None if place is None else kept_engines.take(place)
+    if engine is None:
+        engine = open_sandbox(files) if place is None else _reader(place)
+    well = False
+    connection = engine.cursor()
+    try:
+        connection.execute(f"SET memory_limit = {quote_text(memory)}")
+        yield connection
+        well = True
+    finally:
+        connection.close()
+        if well and place is not None:
+            kept_engines.keep(place, engine)
+        else:
+            engine.close()
+
+
+def _reader(place: Path) -> duckdb.DuckDBPyConnection:
+    connection = connect_memory()
+    connection.execute("SET temp_directory = ''")
+    # A file that was replaced is another one: nothing of it is remembered from one reading to the next.
+    connection.execute("SET enable_external_file_cache = false")
+    connection.execute(f"SET allowed_directories = [{quote_text(str(place))}]")
     connection.execute("SET enable_external_access = false")
     return connection
 

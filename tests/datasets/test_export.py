@@ -47,13 +47,13 @@ SETS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-# Every kind in every container; what only packs lines or parts fields otherwise is tried with one kind each time.
+# Every kind and every container; among the slow tests every kind in every container.
 WAYS = [
-    pytest.param(kind, name, marks=() if name in {"x.jsonl", "x.parquet", "x.db", "x.csv"} or kind == first else pytest.mark.slow)
+    pytest.param(kind, name, marks=() if name == "x.jsonl" or kind == first else pytest.mark.slow)
     for kind in SETS
     for name, first in (
-        ("x.jsonl", ""), ("x.parquet", ""), ("x.db", ""), ("x.csv", ""), ("x.json", "tabular"), ("x.jsonl.gz", "messages"),
-        ("x.jsonl.zst", "kto"), ("x.tsv", "preference"), ("xhf", "messages"),
+        ("x.jsonl", ""), ("x.parquet", "messages"), ("x.db", "tabular"), ("x.csv", "kto"), ("x.json", "tabular"), ("x.jsonl.gz", "text"),
+        ("x.jsonl.zst", "kto"), ("x.tsv", "preference"), ("xhf", "prompt-completion"),
     )
 ]  # fmt: skip
 

@@ -23,6 +23,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from tests.datasets.conftest import Fill, rows_of
+from tests.representatives import representatives
 
 TEXTS = [
     "What is 5 + 0?", "What is 5 - 0?", '{"name": "Ann"}', "[]", '[{"role": "user", "content": "x"}]', "", " ", "1", "1.50", "true", "null",
@@ -168,7 +169,7 @@ def check_operations(store: DatasetStore, version: DatasetVersion) -> None:
             assert made.rows + told(made) == count, (check.id, made.note)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", representatives(KINDS, "messages"))
 def test_every_file_gives_the_rows_back_or_says_what_differs(
     store: DatasetStore, fill: Fill, tmp_path: Path, kind: str
 ) -> None:
@@ -179,6 +180,6 @@ def test_every_file_gives_the_rows_back_or_says_what_differs(
     check_files(store, version, tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", representatives(KINDS, "preference"))
 def test_every_operation_tells_of_each_row_that_goes(store: DatasetStore, fill: Fill, kind: str) -> None:
     check_operations(store, fill(Rows(2).of(kind, 9), "rows", kind))

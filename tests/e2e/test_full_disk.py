@@ -43,6 +43,7 @@ def fill_up(path: Path) -> None:
             return
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_the_app_lives_and_nothing_saved_is_lost(small_disk: Path) -> None:
     workspace = Workspace(small_disk / "ws")
     before = [v.ref for v in PromptStore(Catalog(workspace)).versions("support")]

@@ -185,6 +185,7 @@ def evaluate(workspace: Workspace, texts: list[str]) -> None:
     JobStore(EventLog(workspace)).update(run.job, state="done", message=everything)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("each", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_foreign_sequence_reaches_the_terminal(

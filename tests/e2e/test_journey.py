@@ -57,6 +57,7 @@ def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTermi
             supervisor.stop(handle.model)
 
 
+@pytest.mark.slow
 def test_a_model_server_that_is_killed_is_started_again_by_the_next_run(
     terminal: OpenTerminal, sample: Workspace
 ) -> None:
@@ -139,6 +140,7 @@ def test_what_native_code_prints_never_reaches_the_screen(sample: Workspace, tmp
     assert (sample.logs / "native.log").read_text().count("NOISE") == 3
 
 
+@pytest.mark.slow
 def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
     terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer
 ) -> None:
@@ -159,6 +161,7 @@ def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
     assert draft.template == "typed{{ question }}"
 
 
+@pytest.mark.slow
 def test_a_kill_keeps_the_draft(terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer) -> None:
     drafts = Drafts(EventLog(sample))
     app = terminal()
@@ -173,6 +176,7 @@ def test_a_kill_keeps_the_draft(terminal: OpenTerminal, sample: Workspace, found
     again.wait("precious {{ question }}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env",
     [
@@ -190,6 +194,7 @@ def test_poor_terminals_are_drawn_on(terminal: OpenTerminal, env: dict[str, str]
     assert app.finish() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 def test_the_app_works_inside_tmux(sample: Workspace, found_server: FakeModelServer, tmp_path: Path) -> None:
     socket = ["tmux", "-S", str(tmp_path / "t"), "-f", "/dev/null"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace import kept_engines
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.catalog_file import connect_memory
+from llmops_tui.workspace.sandbox import reading
 
 _OTHER = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).execute('SELECT count(*) FROM prompts').fetchone()[0])"
 
@@ -72,14 +76,14 @@ def test_a_file_that_was_put_in_its_place_is_the_one_that_is_read(catalog: Catal
 
 
 def test_few_are_kept_and_none_across_a_fork(catalog: Catalog) -> None:
-    for number in range(4):
+    for number in range(6):
         engine = kept_engines.take(catalog.workspace.catalog)
         if engine is None:
             names(catalog)
             engine = kept_engines.take(catalog.workspace.catalog)
         assert engine is not None
         kept_engines.keep(Path(f"/nowhere/{number}"), engine)
-    assert [path.name for path in kept_engines._idle] == ["2", "3"]
+    assert [path.name for path in kept_engines._idle] == ["2", "3", "4", "5"]
     child = os.fork()
     if child == 0:
         os._exit(len(kept_engines._idle))
@@ -100,3 +104,28 @@ def test_no_thread_keeps_one_while_a_fork_is_made_and_both_may_after_it(catalog:
         os._exit(kept_engines._lock.locked())
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert not kept_engines._lock.locked()
+
+
+def test_an_engine_that_reads_a_folder_is_kept_and_reaches_nothing_beside_it(tmp_path: Path) -> None:
+    def part(name: str, value: int) -> Path:
+        path = tmp_path / name / "x" / "part-00000.parquet"
+        path.parent.mkdir(parents=True)
+        with contextlib.closing(connect_memory()) as connection:
+            connection.execute(f"COPY (SELECT {value} AS n) TO '{path}' (FORMAT parquet)")
+        return path
+
+    one, other = part("one", 1), part("other", 2)
+    with reading([one]) as connection:
+        assert connection.execute(f"FROM '{one}'").fetchall() == [(1,)]
+    (engine,) = kept_engines._idle.values()
+    other.replace(one)
+    with reading([one]) as connection:
+        # It is in use: a second reader of the same folder has one of its own, and neither sees what the file was before.
+        with reading([one]) as second:
+            assert second.execute(f"FROM '{one}'").fetchall() == [(2,)]
+        assert connection.execute(f"FROM '{one}'").fetchall() == [(2,)]
+    assert list(kept_engines._idle.values()) == [engine]
+    with pytest.raises(duckdb.PermissionException), reading([one]) as connection:
+        connection.execute(f"COPY (SELECT 1) TO '{tmp_path / 'beside.parquet'}'")
+    assert kept_engines._idle == {}
+    assert not (tmp_path / "beside.parquet").exists()

@@ -170,6 +170,7 @@ async def test_the_engine_killed_mid_stream_is_told_and_started_again(
     assert text.startswith("We are open")
 
 
+@pytest.mark.slow
 async def test_health_is_not_ok_from_the_moment_the_engine_is_killed(
     sample: Workspace, supervisor: ServerSupervisor
 ) -> None:
@@ -250,6 +251,7 @@ async def test_an_engine_at_work_may_say_nothing_until_the_watchdog_ends_it(
     await heartbeat.close()
 
 
+@pytest.mark.slow
 async def test_an_engine_that_keeps_dying_is_given_up_and_every_request_is_told(
     sample: Workspace, supervisor: ServerSupervisor
 ) -> None:
@@ -273,6 +275,7 @@ async def test_an_engine_that_keeps_dying_is_given_up_and_every_request_is_told(
     assert caught.value.code == "engine_keeps_dying"
 
 
+@pytest.mark.slow
 async def test_the_whole_server_killed_mid_stream_is_told_and_replaced(
     sample: Workspace, supervisor: ServerSupervisor
 ) -> None:

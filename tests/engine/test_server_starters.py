@@ -44,6 +44,7 @@ def ensure(workspace: Workspace) -> ServerHandle:
     return ServerSupervisor(workspace).ensure(model, LoadOptions(threads=1))
 
 
+@pytest.mark.slow
 def test_a_server_whose_starter_was_killed_is_found_and_used(sample: Workspace) -> None:
     starter = subprocess.run([sys.executable, "-c", STARTER, str(sample.root)], check=False)
     assert starter.returncode == -signal.SIGKILL

@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rouge_score import rouge_scorer
-from sklearn import metrics as sk
 
 from llmops_tui.datasets.agreement import quadratic_kappa
 from llmops_tui.errors import InputRefusedError
@@ -26,6 +24,9 @@ from llmops_tui.evaluation.metrics.registry import METRICS, make_metric
 from llmops_tui.evaluation.metrics.texts import number_in
 from llmops_tui.evaluation.perplexity import predicted_bytes
 from llmops_tui.evaluation.runner.model_calls import read_answer
+from tests.later import Later
+
+rouge_scorer, sk = Later("rouge_score.rouge_scorer"), Later("sklearn.metrics")
 
 LABELS = st.sampled_from(["refund", "delivery", "cancel", "invoice"])
 

@@ -293,6 +293,7 @@ def test_a_model_that_goes_halfway_leaves_what_was_answered(sample: Workspace) -
     assert len(read_results(run.results)) == 200
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_is_started_again(sample: Workspace) -> None:
     store = EvaluationStore(sample)
     suite = check_suite(TRIAGE | {"limit": 150}, "restarted")
@@ -455,6 +456,7 @@ def test_perplexity_of_a_text(shared: Llmops, tmp_path: Path) -> None:
     shared.run("eval", "perplexity", "--model", "support-base", "--file", str(tmp_path / "none"), code=3)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_ladder_of_quantizations(shared: Llmops, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"

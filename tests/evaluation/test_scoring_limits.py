@@ -36,6 +36,7 @@ def scored(scorer: Scorer, entries: list[Any], answers: list[str], expected: Any
     return asyncio.run(scorer.score(items, cast("Any", None)))
 
 
+@pytest.mark.slow
 def test_a_pattern_that_never_ends_leaves_its_answer_without_a_score_and_no_other(scorer: Scorer) -> None:
     found = scored(scorer, ["exact", CATASTROPHIC], ["yes", SLOW, "aaa"])
     assert [s["exact"].value for s in found] == [1.0, 0.0, 0.0]

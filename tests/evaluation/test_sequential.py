@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import betaln
 
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.statistics.sequential import log_evidence, mean_sequence, rate_sequence
+from tests.later import Later
 
+special = Later("scipy.special")
 LIMIT = math.log(20)
 
 
@@ -20,7 +21,7 @@ def missed(scores: np.ndarray, mean: float) -> float:
     """The share of runs, shape (runs, cases), whose interval leaves out the mean at any look."""
     n = np.arange(1, scores.shape[1] + 1)
     total = scores.cumsum(axis=1)
-    evidence = betaln(total + 0.5, n - total + 0.5) - betaln(0.5, 0.5) - total * math.log(mean)
+    evidence = special.betaln(total + 0.5, n - total + 0.5) - special.betaln(0.5, 0.5) - total * math.log(mean)
     evidence -= (n - total) * math.log1p(-mean)
     return float((evidence > LIMIT).any(axis=1).mean())
 

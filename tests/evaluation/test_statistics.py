@@ -10,10 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 from llmops_tui.evaluation.statistics.bootstrap import bca, mean_of, resampled_sums, rows_of
 from llmops_tui.evaluation.statistics.clusters import numbered
@@ -26,13 +22,17 @@ from llmops_tui.evaluation.statistics.intervals import (
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.evaluation.statistics.student import t_quantile
 from llmops_tui.evaluation.statistics.studentised import spread_of
+from tests.later import Later
+
+stats, multitest = Later("scipy.stats"), Later("statsmodels.stats.multitest")
+tables, proportion = Later("statsmodels.stats.contingency_tables"), Later("statsmodels.stats.proportion")
 
 
 @given(st.integers(1, 2000), st.data())
 def test_wilson_is_that_of_statsmodels(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))
     found = wilson(k, n)
-    low, high = proportion_confint(k, n, method="wilson")
+    low, high = proportion.proportion_confint(k, n, method="wilson")
     assert found.low == pytest.approx(low, abs=1e-12)
     assert found.high == pytest.approx(high, abs=1e-12)
     assert found.low <= found.value <= found.high
@@ -42,7 +42,7 @@ def test_wilson_is_that_of_statsmodels(n: int, data: st.DataObject) -> None:
 def test_mcnemar_is_that_of_statsmodels_and_scipy(wins: int, losses: int) -> None:
     found = mcnemar_exact(wins, losses)
     if wins + losses:
-        theirs = mcnemar([[5, wins], [losses, 5]], exact=True).pvalue
+        theirs = tables.mcnemar([[5, wins], [losses, 5]], exact=True).pvalue
         assert found == pytest.approx(min(1.0, theirs), rel=1e-9)
         if wins != losses:
             assert found == pytest.approx(stats.binomtest(wins, wins + losses).pvalue, rel=1e-9)
@@ -52,7 +52,7 @@ def test_mcnemar_is_that_of_statsmodels_and_scipy(wins: int, losses: int) -> Non
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
-    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)
+    assert holm(p_values) == pytest.approx(list(multitest.multipletests(p_values, method="holm")[1]), abs=1e-12)
 
 
 @pytest.mark.parametrize("draw", [

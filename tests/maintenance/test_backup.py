@@ -52,6 +52,7 @@ def write_and_ingest(root: str, start: int, stop: str) -> None:
         ingest(catalog, event_log)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_backup_taken_while_others_write_is_consistent(lived: Workspace, tmp_path: Path) -> None:
     stop = tmp_path / "stop"

@@ -86,6 +86,7 @@ def test_root_looks_and_leaves_nothing(theirs: Workspace, root_commands: ForkedC
     assert look_at(theirs, commands, *CHANGES[0])[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="root reads everything, and nothing gives that right away")
 @pytest.mark.parametrize("mode", [0o755, *(pytest.param(mode, marks=pytest.mark.slow) for mode in (0o777, 0o700))])
 def test_a_third_user_is_told_what_is_closed(theirs: Workspace, mode: int, powerless_commands: ForkedCommands) -> None:

@@ -88,6 +88,7 @@ def test_what_a_killed_writer_left_in_the_log_is_read(lived: Workspace, llmops: 
     assert [line for line in names.stdout.split() if line.startswith("p00")] == ["p000", "p001", "p002"]
 
 
+@pytest.mark.slow
 def test_a_backup_of_it_is_whole(lived: Workspace, llmops: Command, tmp_path: Path) -> None:
     before = contents(lived.root)
     done = llmops("backup", str(tmp_path / "b.tar"))

@@ -92,7 +92,7 @@ def test_an_encrypted_backup_is_read_by_its_passphrase_alone(lived: Workspace, t
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("words", ["", WORDS])
+@pytest.mark.parametrize("words", ["", pytest.param(WORDS, marks=pytest.mark.slow)])
 def test_a_series_copies_what_is_new_and_any_of_it_restores(
     lived: Workspace, folder: Path, tmp_path: Path, words: str
 ) -> None:

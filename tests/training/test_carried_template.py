@@ -8,7 +8,7 @@ from typing import Any
 
 import gguf
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.chat_format import read_format
@@ -28,12 +28,14 @@ from llmops_tui.training.recipe import check, parse
 from llmops_tui.training.recipe_input import from_text
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.template_variables import with_defaults
-from llmops_tui.training.worker.base_model import load_tokenizer
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from tests.later import Later
 from tests.training.conftest import Llmops
 from tests.training.models import make_adapter, make_model
 from tests.training.test_methods import dataset
+
+base_model = Later("llmops_tui.training.worker.base_model")
 
 OTHER = (
     "{% for m in messages %}<|im_start|>{{ m.role }}:{{ ' short' if brief }}\n{{ m.content }}<|endoftext|>\n{% endfor %}"
@@ -58,7 +60,6 @@ def renderer() -> Any:
 @given(
     values=st.dictionaries(st.sampled_from(["one", "two"]), VALUES, max_size=2), start=st.sampled_from(["", "\n", " "])
 )
-@settings(max_examples=30, deadline=None, derandomize=True)
 def test_a_template_with_defaults_writes_what_it_writes_with_the_variables(
     renderer: TemplateRenderer, values: dict[str, Any], start: str
 ) -> None:
@@ -141,8 +142,8 @@ def test_each_form_of_a_result_carries_the_template(sample: Workspace, tmp_path:
     assert "chat_template" not in settings
     generation = json.loads((tmp_path / "merged" / "generation_config.json").read_text(encoding="utf-8"))
     assert generation["eos_token_id"] == [2, 0]
-    assert load_tokenizer(base, OTHER).chat_template == OTHER
-    assert load_tokenizer(base).chat_template == read_folder(base).chat_template
+    assert base_model.load_tokenizer(base, OTHER).chat_template == OTHER
+    assert base_model.load_tokenizer(base).chat_template == read_folder(base).chat_template
 
     registry = RunStore(sample).registry
     whole = with_adapter(registry.add(tmp_path / "base.gguf", "tiny"), registry.add(tmp_path / "adapter.gguf", "tone"))

@@ -9,9 +9,6 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.export.adapter import read_adapter, write_adapter_gguf
@@ -19,8 +16,11 @@ from llmops_tui.training.export.conversion import convert
 from llmops_tui.training.export.families import Family
 from llmops_tui.training.export.merge import merge_gguf, merge_safetensors
 from llmops_tui.training.export.proof import Case, ask_gguf
-from llmops_tui.training.worker.reference import ask
+from tests.later import Later
 from tests.training.models import FAMILIES, config_of, make_adapter, make_model
+
+torch, transformers, safetensors = Later("torch"), Later("transformers"), Later("safetensors.torch")
+reference = Later("llmops_tui.training.worker.reference")
 
 PROMPT = list(range(20, 60))
 ANSWER = list(range(100, 112))
@@ -30,9 +30,8 @@ def quiet(_share: float, _message: str = "") -> None:
     """Nobody watches."""
 
 
-# Each of these has a part that no other has; the others are asked for answers among the slow tests.
+# Each of these has a part that no other has; the others are among the slow tests.
 _ASKED = ("llama", "gemma2", "phi3")
-every_family = pytest.mark.parametrize("made", FAMILIES, indirect=True, scope="module")
 asked_families = pytest.mark.parametrize(
     "made",
     [pytest.param(family, marks=() if family in _ASKED else pytest.mark.slow) for family in FAMILIES],
@@ -80,10 +79,10 @@ def expected_value(family: str, config: dict[str, Any], name: str, value: torch.
     return value
 
 
-@every_family
+@asked_families
 def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "base.gguf")
-    weights = load_file(made["base"] / "model.safetensors")
+    weights = safetensors.load_file(made["base"] / "model.safetensors")
     names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
     seen = set()
     for name, value in weights.items():
@@ -97,11 +96,11 @@ def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[st
     assert seen == set(found)
 
 
-@every_family
+@asked_families
 def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "adapter.gguf")
     names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
-    weights = load_file(made["adapter"] / "adapter_model.safetensors")
+    weights = safetensors.load_file(made["adapter"] / "adapter_model.safetensors")
     for name, value in weights.items():
         module = name.removeprefix("base_model.model.").partition(".lora_")[0]
         place = names.get_name(module + ".weight", try_suffixes=(".weight",))
@@ -116,12 +115,12 @@ def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]
     assert fields["general.type"].contents() == "adapter"
 
 
-@every_family
+@asked_families
 def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "merged.gguf")
-    folder = load_file(made["folder"] / "merged" / "model.safetensors")
-    weights = load_file(made["base"] / "model.safetensors")
-    changes = load_file(made["adapter"] / "adapter_model.safetensors")
+    folder = safetensors.load_file(made["folder"] / "merged" / "model.safetensors")
+    weights = safetensors.load_file(made["base"] / "model.safetensors")
+    changes = safetensors.load_file(made["adapter"] / "adapter_model.safetensors")
     names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
     for name, value in weights.items():
         whole = value.float().numpy()
@@ -141,8 +140,8 @@ def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, 
 def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
     case = Case("", PROMPT, ANSWER)
     folder = made["folder"]
-    plain = ask(made["base"], None, [case], set())
-    adapted = ask(made["base"], made["adapter"], [case], set())
+    plain = reference.ask(made["base"], None, [case], set())
+    adapted = reference.ask(made["base"], made["adapter"], [case], set())
     assert not np.allclose(plain.logprobs[0], adapted.logprobs[0], atol=0.05)
     for want, model, adapter in (
         (plain, "base.gguf", None),
@@ -157,10 +156,12 @@ def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
 
 @asked_families
 def test_a_merged_folder_loads_in_transformers(made: dict[str, Any]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(made["folder"] / "merged", dtype=torch.float32)
+    model = transformers.AutoModelForCausalLM.from_pretrained(made["folder"] / "merged", dtype=torch.float32)
     with torch.no_grad():
         logits = model(torch.tensor([PROMPT + ANSWER[:-1]])).logits[0, len(PROMPT) - 1 :]
-    want = ask(made["base"], made["adapter"], [Case("", PROMPT, ANSWER)], set()).logprobs[0].astype(np.float64)
+    want = (
+        reference.ask(made["base"], made["adapter"], [Case("", PROMPT, ANSWER)], set()).logprobs[0].astype(np.float64)
+    )
     q = torch.log_softmax(logits.double(), dim=-1).numpy()
     # bfloat16 keeps eight bits of each weight.
     assert (np.exp(want) * (want - q)).sum(axis=1).mean() < 0.02
@@ -175,7 +176,7 @@ def test_rslora_and_ranks_of_their_own_are_scaled_right(tmp_path: Path) -> None:
     convert(base, tmp_path / "base.gguf", "base", quiet)
     write_adapter_gguf(Family("llama", config), read_adapter(adapter), tmp_path / "adapter.gguf", "a")
     case = Case("", PROMPT, ANSWER)
-    want = ask(base, adapter, [case], set()).logprobs[0].astype(np.float64)
+    want = reference.ask(base, adapter, [case], set()).logprobs[0].astype(np.float64)
     found = ask_gguf(tmp_path / "base.gguf", tmp_path / "adapter.gguf", [case], lambda _share: None).logprobs[0]
     assert (np.exp(want) * (want - found)).sum(axis=1).mean() < 2e-4
 
@@ -188,12 +189,12 @@ def check_merged(base: Path, adapter: Path, folder: Path) -> Family:
     merge_gguf(family, read_adapter(adapter), folder / "base.gguf", folder / "merged.gguf", "merged", quiet, base)
     merge_safetensors(read_adapter(adapter), base, folder / "merged", quiet)
     case = Case("", PROMPT, ANSWER)
-    want = ask(base, adapter, [case], set()).logprobs[0].astype(np.float64)
-    plain = ask(base, None, [case], set()).logprobs[0]
+    want = reference.ask(base, adapter, [case], set()).logprobs[0].astype(np.float64)
+    plain = reference.ask(base, None, [case], set()).logprobs[0]
     assert (np.exp(want) * (want - plain)).sum(axis=1).mean() > 0.05
     found = ask_gguf(folder / "merged.gguf", None, [case], lambda _share: None).logprobs[0]
     assert abs((np.exp(want) * (want - found)).sum(axis=1).mean()) < 5e-4
-    again = ask(folder / "merged", None, [case], set()).logprobs[0]
+    again = reference.ask(folder / "merged", None, [case], set()).logprobs[0]
     assert (np.exp(want) * (want - again)).sum(axis=1).mean() < 0.02
     return family
 
@@ -213,7 +214,7 @@ def test_embeddings_and_the_output_layer_are_written_where_they_are_two(tmp_path
     family = check_merged(apart, adapter, tmp_path)
     write_adapter_gguf(family, read_adapter(adapter), tmp_path / "adapter.gguf", "a")
     case = Case("", PROMPT, ANSWER)
-    want = ask(apart, adapter, [case], set()).logprobs[0].astype(np.float64)
+    want = reference.ask(apart, adapter, [case], set()).logprobs[0].astype(np.float64)
     found = ask_gguf(tmp_path / "base.gguf", tmp_path / "adapter.gguf", [case], lambda _share: None).logprobs[0]
     assert abs((np.exp(want) * (want - found)).sum(axis=1).mean()) < 5e-4
     one = Family("llama", family.config | {"tie_word_embeddings": True})

@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from llmops_tui.hardware import memory
 from llmops_tui.training import device_queue
 from llmops_tui.training.memory import GPU_OVERHEAD
-from llmops_tui.training.worker import callbacks, surroundings
+from llmops_tui.training.worker import surroundings
+from tests.later import Later
+
+torch, callbacks = Later("torch"), Later("llmops_tui.training.worker.callbacks")
 
 # As it was on an H200: a QLoRA of 8B, and CUDA with its libraries beside it.
 _TENSORS, _HELD = 10_942_939_136, 11_737_759_744

@@ -172,6 +172,7 @@ def check_kills(store: RunStore, moments: int, inside: int, seed: int) -> None:
         assert store.get(run.name).result["loss"] == pytest.approx(store.get("whole-1").result["loss"], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(store: RunStore) -> None:
     check_kills(store, moments=1, inside=1, seed=1)

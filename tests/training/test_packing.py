@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.example import IGNORED, examples_told
@@ -17,10 +15,12 @@ from llmops_tui.training.examples import Examples, Report
 from llmops_tui.training.history import read_history
 from llmops_tui.training.packing import pack
 from llmops_tui.training.recipe import check
-from llmops_tui.training.worker.attention import attention_findings, attention_of
-from llmops_tui.training.worker.batches import PackedCollator, tokens_of
+from tests.later import Later
 from tests.training.models import make_model
 from tests.training.test_limits import run, small
+
+torch, transformers = Later("torch"), Later("transformers")
+attentions, batches = Later("llmops_tui.training.worker.attention"), Later("llmops_tui.training.worker.batches")
 
 ROWS: Any = [
     {"input_ids": list(range(n + 5, n + 9 + n % 9)), "labels": [IGNORED, IGNORED, *range(n + 7, n + 9 + n % 9)]}
@@ -59,14 +59,14 @@ def test_packed_examples_are_told_as_examples_and_as_sequences() -> None:
 
 def test_a_batch_of_packed_rows_counts_its_tokens_and_pads_each_token_alone() -> None:
     packed: Any = pack(ROWS, 24)
-    batch = PackedCollator(0, flat=False)(packed[-3:])
+    batch = batches.PackedCollator(0, flat=False)(packed[-3:])
     assert set(batch) == {"input_ids", "labels", "position_ids"}
-    assert tokens_of(batch["position_ids"]) == sum(len(row["input_ids"]) for row in packed[-3:])
-    flat = PackedCollator(0, flat=True)(packed[-3:])
+    assert batches.tokens_of(batch["position_ids"]) == sum(len(row["input_ids"]) for row in packed[-3:])
+    flat = batches.PackedCollator(0, flat=True)(packed[-3:])
     assert flat["input_ids"].shape == (1, sum(len(row["input_ids"]) for row in packed[-3:]))
-    assert tokens_of(flat["position_ids"]) == flat["input_ids"].numel()
+    assert batches.tokens_of(flat["position_ids"]) == flat["input_ids"].numel()
     # What is not packed, such as held-out rows, has a mask as ever.
-    assert set(PackedCollator(0, flat=False)(ROWS[:3])) == {"input_ids", "labels", "attention_mask"}
+    assert set(batches.PackedCollator(0, flat=False)(ROWS[:3])) == {"input_ids", "labels", "attention_mask"}
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,13 @@ def test_a_batch_of_packed_rows_counts_its_tokens_and_pads_each_token_alone() ->
 )
 def test_attention_stays_within_a_row(tmp_path: Path, family: str, attention: str) -> None:
     folder = make_model(family, tmp_path / "base")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention
+    )
     model.config.use_cache = False
     model.eval()
     packed: Any = pack(ROWS[:9], 32)
-    batch = PackedCollator(0, flat=False)(packed)
+    batch = batches.PackedCollator(0, flat=False)(packed)
     with torch.no_grad():
         together = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
         for at, one in enumerate(packed):
@@ -121,19 +123,19 @@ def test_gemma_2_is_trained_and_a_family_has_the_attention_it_has(tmp_path: Path
     base = make_model("gemma2", tmp_path / "base")
     assert run(small(max_steps=1), base, tmp_path / "run", Examples(ROWS, [], [], Report())).steps == 1
     recipe = check({"name": "r", "base": "b", "data": ["d"]})
-    chosen = {family: attention_of(recipe, family) for family in ("llama", "gemma2", "qwen3", "phi")}
+    chosen = {family: attentions.attention_of(recipe, family) for family in ("llama", "gemma2", "qwen3", "phi")}
     assert chosen == {"llama": "sdpa", "gemma2": "eager", "qwen3": "sdpa", "phi": "sdpa"}
     flex = recipe.model_copy(update={"attention": "flex"})
     if torch.cuda.is_available():
-        assert attention_of(flex, "gemma2") == "flex_attention"
+        assert attentions.attention_of(flex, "gemma2") == "flex_attention"
     else:
         with pytest.raises(InputRefusedError, match="no gradients"):
-            attention_of(flex, "gemma2")
+            attentions.attention_of(flex, "gemma2")
     with pytest.raises(InputRefusedError, match="'gemma2' cannot be trained with sdpa") as error:
-        attention_of(recipe.model_copy(update={"attention": "sdpa"}), "gemma2")
+        attentions.attention_of(recipe.model_copy(update={"attention": "sdpa"}), "gemma2")
     assert "eager" in error.value.hint
-    (found,) = attention_findings(recipe.model_copy(update={"attention": "flash_attention_2"}), "llama")
+    (found,) = attentions.attention_findings(recipe.model_copy(update={"attention": "flash_attention_2"}), "llama")
     assert (found.level, found.code) == ("error", "no_attention")
-    assert attention_findings(recipe, "gemma2") == []
-    (found,) = attention_findings(recipe, "perceptron")
+    assert attentions.attention_findings(recipe, "gemma2") == []
+    (found,) = attentions.attention_findings(recipe, "perceptron")
     assert (found.level, found.code) == ("error", "unknown_architecture")

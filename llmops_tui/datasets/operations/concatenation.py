@@ -9,7 +9,7 @@ from llmops_tui.datasets.parts import SQL_TYPES
 from llmops_tui.datasets.records import ROW, Column, Type
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
+from llmops_tui.workspace.sandbox import quote_name, quote_text, reading
 
 
 def concat(work: Work) -> Made:
@@ -87,12 +87,9 @@ def _of_both(work: Work, name: str, left: Type, right: Type) -> Type:
 
 
 def _largest(version: DatasetVersion, name: str) -> int:
-    connection = open_sandbox(version.files)
-    try:
+    with reading(version.files) as connection:
         column = quote_name(name)
         found = connection.execute(f"SELECT max({column}), min({column}) FROM {version.source}").fetchone()
-    finally:
-        connection.close()
     return max((abs(int(value)) for value in found or () if value is not None), default=0)
 
 
