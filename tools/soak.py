@@ -22,6 +22,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from llmops_tui.workspace.marker import make_workspace  # noqa: E402
+from tests.maintenance.forked_cli import ForkedCommands  # noqa: E402
 from tools.soaking.apps import App  # noqa: E402
 from tools.soaking.commands import Keeper, Llmops, Loop, Runner, Writer  # noqa: E402
 from tools.soaking.ledger import Ledger  # noqa: E402
@@ -76,7 +77,8 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
         for seed, kind in enumerate((Writer, Runner, Keeper))
     ]
     gauge = Gauge(root, ledger, {app.name: app.pid for app in apps})
-    auditor = Auditor(Llmops(root, ledger, "auditor"))
+    forked = ForkedCommands()
+    auditor = Auditor(Llmops(root, ledger, "auditor", forked))
     began = time.time()
     for thread in (*apps, *loops, gauge):
         thread.start()
@@ -90,13 +92,18 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     finally:
         ended = time.time()
         gauge.ended.set()
-        for thread in (*loops, *apps):
-            thread.ended.set()
+        for loop in loops:
+            loop.ended.set()
+        for app in apps:
+            app.ended.set()
         for thread in (*loops, *apps, gauge):
             thread.join(600)
     gauge.judge(began + _WARM_UP_SHARE * (ended - began))
+    # Told before the last audit, too: whoever does not wait for that has what was measured.
+    tell(folder, report(ledger, apps, gauge, began, ended))
     auditor.audit()
-    restored(folder, ledger)
+    restored(Llmops(folder / "elsewhere", ledger, "restorer", forked))
+    forked.close()
     inspect_logs(workspace, ledger)
     supervisor = ServerSupervisor(workspace)
     for handle in supervisor.running():
@@ -104,13 +111,13 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     return report(ledger, apps, gauge, began, ended)
 
 
-def restored(folder: Path, ledger: Ledger) -> None:
+def restored(elsewhere: Llmops) -> None:
     """The newest backup of the series, put elsewhere, is whole."""
+    ledger = elsewhere.ledger
     made = list(ledger.facts("backup"))
     if not made:
         ledger.find("no backup was made")
         return
-    elsewhere = Llmops(folder / "elsewhere", ledger, "restorer")
     elsewhere.ask("restore", str(made[-1]["file"]), "--yes")
     found = elsewhere.ask("check").data
     if not found.get("clean"):
