@@ -72,13 +72,15 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     for name in ("app-one", "app-two"):
         Llmops(root, ledger, "maker").ask("prompt", "save", name, "--text", "begin")
     apps = [App(root, ledger, name, seed, pause) for seed, name in enumerate(("app-one", "app-two"))]
+    kinds = (Writer, Runner, Keeper)
+    # Each in forks of a process of its own: what they do at the same time is what counts, and not their start.
+    forks = [ForkedCommands() for _ in (*kinds, Auditor)]
     loops: list[Loop] = [
-        kind(Llmops(root, ledger, kind.__name__.lower()), pause, seed)
-        for seed, kind in enumerate((Writer, Runner, Keeper))
+        kind(Llmops(root, ledger, kind.__name__.lower(), own), pause, seed)
+        for seed, (kind, own) in enumerate(zip(kinds, forks, strict=False))
     ]
     gauge = Gauge(root, ledger, {app.name: app.pid for app in apps})
-    forked = ForkedCommands()
-    auditor = Auditor(Llmops(root, ledger, "auditor", forked))
+    auditor = Auditor(Llmops(root, ledger, "auditor", forks[-1]))
     began = time.time()
     for thread in (*apps, *loops, gauge):
         thread.start()
@@ -102,8 +104,9 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     # Told before the last audit, too: whoever does not wait for that has what was measured.
     tell(folder, report(ledger, apps, gauge, began, ended))
     auditor.audit()
-    restored(Llmops(folder / "elsewhere", ledger, "restorer", forked))
-    forked.close()
+    restored(Llmops(folder / "elsewhere", ledger, "restorer", forks[-1]))
+    for own in forks:
+        own.close()
     inspect_logs(workspace, ledger)
     supervisor = ServerSupervisor(workspace)
     for handle in supervisor.running():
