@@ -22,6 +22,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from llmops_tui.workspace.marker import make_workspace  # noqa: E402
+from tests.maintenance.forked_cli import ForkedCommands  # noqa: E402
 from tools.soaking.apps import App  # noqa: E402
 from tools.soaking.commands import Keeper, Llmops, Loop, Runner, Writer  # noqa: E402
 from tools.soaking.ledger import Ledger  # noqa: E402
@@ -71,12 +72,15 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     for name in ("app-one", "app-two"):
         Llmops(root, ledger, "maker").ask("prompt", "save", name, "--text", "begin")
     apps = [App(root, ledger, name, seed, pause) for seed, name in enumerate(("app-one", "app-two"))]
+    kinds = (Writer, Runner, Keeper)
+    # Each in forks of a process of its own: what they do at the same time is what counts, and not their start.
+    forks = [ForkedCommands() for _ in (*kinds, Auditor)]
     loops: list[Loop] = [
-        kind(Llmops(root, ledger, kind.__name__.lower()), pause, seed)
-        for seed, kind in enumerate((Writer, Runner, Keeper))
+        kind(Llmops(root, ledger, kind.__name__.lower(), own), pause, seed)
+        for seed, (kind, own) in enumerate(zip(kinds, forks, strict=False))
     ]
     gauge = Gauge(root, ledger, {app.name: app.pid for app in apps})
-    auditor = Auditor(Llmops(root, ledger, "auditor"))
+    auditor = Auditor(Llmops(root, ledger, "auditor", forks[-1]))
     began = time.time()
     for thread in (*apps, *loops, gauge):
         thread.start()
@@ -90,13 +94,19 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     finally:
         ended = time.time()
         gauge.ended.set()
-        for thread in (*loops, *apps):
-            thread.ended.set()
+        for loop in loops:
+            loop.ended.set()
+        for app in apps:
+            app.ended.set()
         for thread in (*loops, *apps, gauge):
             thread.join(600)
     gauge.judge(began + _WARM_UP_SHARE * (ended - began))
+    # Told before the last audit, too: whoever does not wait for that has what was measured.
+    tell(folder, report(ledger, apps, gauge, began, ended))
     auditor.audit()
-    restored(folder, ledger)
+    restored(Llmops(folder / "elsewhere", ledger, "restorer", forks[-1]))
+    for own in forks:
+        own.close()
     inspect_logs(workspace, ledger)
     supervisor = ServerSupervisor(workspace)
     for handle in supervisor.running():
@@ -104,13 +114,13 @@ def soak(folder: Path, minutes: float, pause: float) -> dict[str, Any]:
     return report(ledger, apps, gauge, began, ended)
 
 
-def restored(folder: Path, ledger: Ledger) -> None:
+def restored(elsewhere: Llmops) -> None:
     """The newest backup of the series, put elsewhere, is whole."""
+    ledger = elsewhere.ledger
     made = list(ledger.facts("backup"))
     if not made:
         ledger.find("no backup was made")
         return
-    elsewhere = Llmops(folder / "elsewhere", ledger, "restorer")
     elsewhere.ask("restore", str(made[-1]["file"]), "--yes")
     found = elsewhere.ask("check").data
     if not found.get("clean"):

@@ -13,6 +13,7 @@ from llmops_tui.datasets.content_hash import hash_of
 from llmops_tui.datasets.file_types import WRITERS, find_writer, not_read_back, type_of
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.writers import formats_for, writer
+from llmops_tui.datasets.held import held
 from llmops_tui.datasets.import_job import read_files
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import Row
@@ -59,8 +60,9 @@ def export(
     fresh = target.with_name(f".{target.name}.part{''.join(target.suffixes)}")
     _remove(fresh)
     try:
-        write(version, _shaped(version, form, report), fresh)
-        differs = _read_back(version, fresh, form, kind) if kind in WRITERS else not_read_back(kind)
+        with held([version]):
+            write(version, _shaped(version, form, report), fresh)
+            differs = _read_back(version, fresh, form, kind) if kind in WRITERS else not_read_back(kind)
         if target.exists():
             _remove(target)
         fresh.rename(target)

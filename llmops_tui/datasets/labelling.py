@@ -6,7 +6,7 @@ import json
 import random
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
 from llmops_tui.datasets.operations.base import apply
@@ -14,10 +14,13 @@ from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.reports import AgreementRecord
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.json_columns import kept
+
+if TYPE_CHECKING:
+    import duckdb
 
 TaskKind = Literal["classify", "review", "prefer"]
 # What each kind of task may say; a classification names its own.
@@ -128,6 +131,7 @@ class Labelling:
 
         Raises:
             InputRefusedError: a value the task does not know, or a correction without a row.
+            NotFoundError: the version was removed.
         """
         if value not in self.task.values:
             raise InputRefusedError(
@@ -137,12 +141,17 @@ class Labelling:
             raise InputRefusedError("no_correction", "a correction requires the corrected row")
         made = Annotation(new_id("ann"), row, self.annotator, turn, value, corrected, time.time())
         said = json.dumps({"value": value} | ({"corrected": corrected} if corrected is not None else {}))
-        self.store.catalog.write(
-            lambda connection: connection.execute(
+
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            digest = self.version.sha256
+            if connection.execute("SELECT 1 FROM dataset_versions WHERE sha256 = ?", [digest]).fetchone() is None:
+                raise NotFoundError("dataset version", self.version.ref, "It was removed; this label was not saved.")
+            connection.execute(
                 "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [made.id, self.version.sha256, self.task.name, row, self.annotator, turn, said, made.made_at],
+                [made.id, digest, self.task.name, row, self.annotator, turn, said, made.made_at],
             )
-        )
+
+        self.store.catalog.write(work)
         self._done.append(made)
         return made
 

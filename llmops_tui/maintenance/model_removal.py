@@ -12,7 +12,9 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
+from llmops_tui.maintenance.in_use import Thing, users_of
 from llmops_tui.maintenance.records import ModelRemovalRecord
+from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.staged_download import OWN_FILES
 from llmops_tui.workspace.catalog import Catalog
@@ -80,7 +82,7 @@ def plan_removal(workspace: Workspace, name: str) -> ModelRemoval:
     others = [other for other in registry.all() if other.name != name and other.kind != "remote"]
     paths = _paths(workspace, model, others)
     size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
-    return ModelRemoval(model, paths, size, _uses(registry.catalog, model), _busy(workspace, name))
+    return ModelRemoval(model, paths, size, _uses(registry.catalog, model), _busy(workspace, model))
 
 
 def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> ModelRemoval:
@@ -90,7 +92,8 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
         InputRefusedError: ``model_busy``: something uses it now; ``model_used``: something did, and no ``force``.
         LlmopsError: ``not_taken_away``: a file cannot be removed; the model is registered as before.
     """
-    with exclusive_maintenance(workspace):
+    # Nobody starts a job from here on: what is seen now stays so.
+    with exclusive_maintenance(workspace), JobStore(EventLog(workspace)).door():
         planned = plan_removal(workspace, name)
         if planned.in_the_way:
             raise InputRefusedError(
@@ -170,27 +173,12 @@ def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _busy(workspace: Workspace, name: str) -> tuple[str, ...]:
-    """Servers of it, of another with it beside or guessing for it, and jobs that were started with its name."""
-    found = []
+def _busy(workspace: Workspace, model: Model) -> tuple[str, ...]:
+    """Servers of it, of another with it beside or guessing for it, and jobs and runs that are at work with it."""
+    name, found = model.name, []
     for handle in ServerSupervisor(workspace).running():
         if name in handle.model.split("+"):
             found.append(f"it is loaded (llmops model stop {handle.model})")
         elif name in str(handle.asked.get("draft") or "").split("+"):
             found.append(f"it is the draft model of {handle.model} (llmops model stop {handle.model})")
-    event_log = EventLog(workspace)
-    try:
-        jobs = [job for job in JobStore(event_log).all(100_000) if not job.state.final]
-    finally:
-        event_log.close()
-    found += [f"{job.id} is running ({job.title})" for job in jobs if mentions(job.spec, name)]
-    return tuple(found)
-
-
-def mentions(value: Any, name: str) -> bool:
-    """Whether a name is said anywhere in what a job was told; a model with an adapter is said as both."""
-    if isinstance(value, dict):
-        return any(mentions(item, name) for item in value.values())
-    if isinstance(value, list):
-        return any(mentions(item, name) for item in value)
-    return isinstance(value, str) and name in {value, *value.split("+")}
+    return (*found, *users_of(workspace, Thing.MODEL, {name, str(model.path), *AliasBook(Catalog(workspace)).of(name)}))

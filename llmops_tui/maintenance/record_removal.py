@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import agree, counted
+from llmops_tui.datasets.held import alone_with
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.run import SuiteVersion
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
-from llmops_tui.maintenance.model_removal import mentions
+from llmops_tui.maintenance.in_use import Thing, mentions, users_of
 from llmops_tui.maintenance.records import RecordRemovalRecord
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.json_columns import kept
 from llmops_tui.workspace.layout import Workspace
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ class RecordRemoval:
         size: their bytes.
         uses: what was made of it, in words; all of that stays, without what it came from.
         in_the_way: why it cannot be removed now, in words.
+        ids: the ids of the versions of a dataset, by which a job may name them too.
         done: whether it was removed.
     """
 
@@ -57,6 +62,7 @@ class RecordRemoval:
     size: int = 0
     uses: tuple[str, ...] = ()
     in_the_way: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     done: bool = False
 
     def as_dict(self) -> RecordRemovalRecord:
@@ -81,18 +87,15 @@ def plan_record_removal(workspace: Workspace, kind: Kept, name: str) -> RecordRe
     Raises:
         NotFoundError: there is none of that name.
     """
-    planned = _dataset(workspace, name)[0] if kind is Kept.DATASET else _prompt(workspace, name)
-    event_log = EventLog(workspace)
-    try:
-        names = {planned.name, *planned.versions}
-        busy = [
-            f"{job.id} is using it ({job.title})"
-            for job in JobStore(event_log).all(100_000)
-            if not job.state.final and any(mentions(job.spec, one) for one in names)
-        ]
-    finally:
-        event_log.close()
-    return replace(planned, in_the_way=tuple(busy))
+    planned = _plan(workspace, kind, name)
+    with alone_with(planned.paths) as readers:
+        return _with_users(workspace, planned, readers)
+
+
+def _with_users(workspace: Workspace, planned: RecordRemoval, readers: tuple[str, ...]) -> RecordRemoval:
+    """The plan with all that stands in its way: jobs and runs by name, and processes that read its rows."""
+    names = {planned.name, *planned.versions, *planned.ids}
+    return replace(planned, in_the_way=(*users_of(workspace, Thing(planned.kind.value), names), *readers))
 
 
 def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = False) -> RecordRemoval:
@@ -103,24 +106,31 @@ def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = 
         LlmopsError: ``not_taken_away``: a file cannot be removed; all is as before.
     """
     workspace.refuse_if_read_only()
-    with exclusive_maintenance(workspace):
-        planned = plan_record_removal(workspace, kind, name)
-        if planned.in_the_way:
-            raise InputRefusedError(
-                "in_the_way", f"{name} was not removed: {'; '.join(planned.in_the_way)}", "End that first."
-            )
-        if planned.uses and not force:
-            raise InputRefusedError(
-                "record_used", f"{name} was used: {'; '.join(planned.uses)}", "To remove it anyway: --force"
-            )
-        forget = _forget_dataset if kind is Kept.DATASET else _forget_prompt
-        forget_checksums(workspace, planned.paths)
-        with renamed_away(planned.paths):
-            Catalog(workspace).write(lambda connection: forget(connection, planned))
+    # Nobody starts a job from here on, and nobody takes the rows: what is seen now stays so.
+    with exclusive_maintenance(workspace), JobStore(EventLog(workspace)).door():
+        planned = _plan(workspace, kind, name)
+        with alone_with(planned.paths) as readers:
+            planned = _with_users(workspace, planned, readers)
+            if planned.in_the_way:
+                raise InputRefusedError(
+                    "in_the_way", f"{name} was not removed: {'; '.join(planned.in_the_way)}", "End that first."
+                )
+            if planned.uses and not force:
+                raise InputRefusedError(
+                    "record_used", f"{name} was used: {'; '.join(planned.uses)}", "To remove it anyway: --force"
+                )
+            forget = _forget_dataset if kind is Kept.DATASET else _forget_prompt
+            forget_checksums(workspace, planned.paths)
+            with renamed_away(planned.paths):
+                Catalog(workspace).write(lambda connection: forget(connection, planned))
     return replace(planned, done=True)
 
 
-def _dataset(workspace: Workspace, name: str) -> tuple[RecordRemoval, list[DatasetVersion]]:
+def _plan(workspace: Workspace, kind: Kept, name: str) -> RecordRemoval:
+    return _dataset(workspace, name) if kind is Kept.DATASET else _prompt(workspace, name)
+
+
+def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
     store = DatasetStore(Catalog(workspace))
     logs = store.logs()
     going = list(logs[name]) if name in logs else [store.get(name)]
@@ -134,11 +144,16 @@ def _dataset(workspace: Workspace, name: str) -> tuple[RecordRemoval, list[Datas
     uses = [f"{v.ref} was made of it" for v in staying if hashes & {digest for _, digest in v.recipe.inputs}]
     uses += _made_of(workspace, freed)
     uses += _labels_on(workspace, freed)
-    whole = name in logs
-    removal = RecordRemoval(
-        Kept.DATASET, name if whole else going[0].ref, tuple(v.ref for v in going), tuple(paths), size, tuple(uses)
+    uses += _waiting_for(workspace, going)
+    return RecordRemoval(
+        Kept.DATASET,
+        name if name in logs else going[0].ref,
+        tuple(v.ref for v in going),
+        tuple(paths),
+        size,
+        tuple(uses),
+        ids=tuple(v.id for v in going),
     )
-    return removal, going
 
 
 def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
@@ -148,7 +163,7 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
         Kept.PROMPT,
         name,
         tuple(f"{name}@{v.number}" for v in versions),
-        uses=tuple(_made_of(workspace, [version.sha256 for version in versions])),
+        uses=(*_made_of(workspace, [version.sha256 for version in versions]), *_suites_of(workspace, name)),
     )
 
 
@@ -161,6 +176,34 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
         ).fetchall()
     )
     return [f"{counted(count, _MADE_OF.get(kind, f'{kind} result'))} derived from it" for kind, count in rows]
+
+
+def _waiting_for(workspace: Workspace, going: list[DatasetVersion]) -> list[str]:
+    """The training runs that have not ended well, which cannot be gone on with without their rows, and suites."""
+    rows = Catalog(workspace).read(
+        lambda connection: connection.execute(
+            "SELECT name, data, options FROM training_runs WHERE result IS NULL ORDER BY created_at"
+        ).fetchall()
+    )
+    refs = {version.ref for version in going}
+    found = []
+    for name, data, options in rows:
+        measured = (kept("training_runs", "options", name, options) or {}).get("measured", [])
+        if refs & {str(ref) for ref, _ in [*kept("training_runs", "data", name, data), *measured]}:
+            found.append(f"training run {name} is not finished and learns from it")
+    return found + _suites_of(workspace, *refs, *(version.dataset for version in going))
+
+
+def _suites_of(workspace: Workspace, *names: str) -> list[str]:
+    """The suites whose newest version names one of these datasets or prompts."""
+    newest: dict[str, SuiteVersion] = {}
+    for version in EvaluationStore(workspace).suites():
+        newest.setdefault(version.suite.name, version)
+    return [
+        f"suite {version.ref} asks it"
+        for version in newest.values()
+        if any(mentions(version.suite.model_dump(), name) for name in names)
+    ]
 
 
 def _labels_on(workspace: Workspace, hashes: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.erasure import erase_answers
 from llmops_tui.maintenance.external_copies import forget_answers_of
-from llmops_tui.maintenance.model_removal import mentions
+from llmops_tui.maintenance.in_use import mentions
 from llmops_tui.maintenance.records import WorkRemovalRecord
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.runs import RunStore

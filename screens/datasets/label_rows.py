@@ -6,6 +6,7 @@ import asyncio
 import getpass
 from typing import TYPE_CHECKING, cast
 
+from llmops_tui.datasets.held import held
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.label_screen import LabelScreen
 from screens.shell.shell import Shell
@@ -44,7 +45,9 @@ async def label_rows(shell: Shell, version: DatasetVersion, columns: list[Column
         return None
     datasets = shell.services.datasets
     work = await asyncio.to_thread(Labelling, datasets, version, task, annotator)
-    ref = await shell.ask(LabelScreen(work))
+    # Nobody removes the version while its rows are labelled.
+    with held([version]):
+        ref = await shell.ask(LabelScreen(work))
     return await asyncio.to_thread(datasets.get, ref) if ref else None
 
 

@@ -138,5 +138,5 @@ def test_a_job_at_work_on_a_model_is_named(sample: Workspace, monkeypatch: pytes
     arguments = {"name": "support-base-q4", "nested": [{"model": "support-base+tone"}]}
     job = JobLauncher(sample).start(kind="x", title="quantize it", entry="llmops_tui.x:y", arguments=arguments)
     for name in ("support-base", "support-base-q4"):
-        assert plan_removal(sample, name).in_the_way == (f"{job.id} is running (quantize it)",)
+        assert plan_removal(sample, name).in_the_way == (f"{job.id} is using it (quantize it)",)
     assert plan_removal(sample, "support-base-hf").in_the_way == ()

@@ -118,6 +118,28 @@ def test_a_series_copies_what_is_new_and_any_of_it_restores(
         assert check(other).errors == []
 
 
+@pytest.mark.usefixtures("quick")
+def test_links_generations_and_encryption_go_together(lived: Workspace, folder: Path, tmp_path: Path) -> None:
+    """Rows and models on another disk, three generations of which one goes, all encrypted: the newest restores whole."""
+    for kept in (lived.datasets, lived.models):
+        there = tmp_path / f"disk-{kept.name}"
+        kept.rename(there)
+        kept.symlink_to(there)
+    for number in range(3):
+        fill_traces(lived, 2, 700 + 2 * number)
+        made = backup_into(lived, folder, incremental=True, keep=1, passphrase=WORDS)
+    first, *_ = reversed(generations(lived, folder))
+    assert len(generations(lived, folder)) == 2
+    assert set(made.manifest.elsewhere.values()) == {first.name}
+    other = Workspace(tmp_path / "other")
+    restore(made.path, other, passphrase=WORDS)
+    for before, after in ((lived.datasets, other.datasets), (lived.models, other.models)):
+        assert not after.is_symlink()
+        names = {path.relative_to(before).as_posix() for path in before.rglob("*") if path.is_file()}
+        assert {path.relative_to(after).as_posix() for path in after.rglob("*") if path.is_file()} == names
+    assert check(other).errors == []
+
+
 def test_of_the_earlier_ones_the_newest_stay_and_what_they_need(lived: Workspace, folder: Path, tmp_path: Path) -> None:
     theirs = folder / "holiday.tar"
     theirs.write_bytes(b"pictures")

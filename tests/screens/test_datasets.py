@@ -11,6 +11,7 @@ from textual.widgets import DataTable, Input, OptionList, Static
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.maintenance.record_removal import Kept, plan_record_removal
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets import apply_operation
@@ -279,9 +280,12 @@ async def test_one_key_labels_a_row_and_the_next_one_comes(open_app: OpenApp) ->
         for key, done in (("1", 1), ("2", 2), ("z", 1), ("1", 2)):
             await pilot.press(key)
             await until(pilot, lambda done=done: f"{done} of 2,000" in shown(pilot, "#label-head"))  # type: ignore[misc]
+        workspace = screen.services.workspace
+        assert "labels its rows" in plan_record_removal(workspace, Kept.DATASET, "triage@1").in_the_way[0]
         await pilot.press("s")
         await until(pilot, lambda: pilot.app.screen is screen)
         await settle(pilot)
+        assert plan_record_removal(workspace, Kept.DATASET, "triage@1").in_the_way == ()
         assert screen.version is not None
         assert screen.version.recipe.operation == "label"
         store = screen.services.datasets

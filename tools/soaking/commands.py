@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.maintenance.forked_cli import ForkedCommands
 from tools.soaking.ledger import BUSY, Ledger
 
 MODEL = "support-base"
@@ -42,20 +43,23 @@ class Answer:
 
 
 class Llmops:
-    """The command line on the workspace; every answer goes into the ledger."""
+    """The command line on the workspace; every answer goes into the ledger.
 
-    def __init__(self, root: Path, ledger: Ledger, who: str) -> None:
+    Each command is an interpreter of its own, as a user starts it; with ``forked`` it is a fork of one process that has
+    loaded the command line. Loading it takes longer than most questions, and an audit asks many.
+    """
+
+    def __init__(self, root: Path, ledger: Ledger, who: str, forked: ForkedCommands | None = None) -> None:
         self.root = root
         self.ledger = ledger
         self.who = who
+        self._forked = forked
 
     def ask(self, *arguments: str, fine: tuple[str, ...] = ()) -> Answer:
         """Run one command; a failure that is neither "busy" nor one of these codes is a finding."""
         started = time.monotonic()
-        command = [sys.executable, "-m", "llmops_tui", "--workspace", str(self.root), "--json", *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_HANGS_SECONDS)
-        except subprocess.TimeoutExpired:
+        done = self._run("--workspace", str(self.root), "--json", *arguments)
+        if done is None:
             self.ledger.find(f"{self.who}: {arguments} hung for {_HANGS_SECONDS} s")
             return Answer(-1, {}, "")
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -70,6 +74,19 @@ class Llmops:
         elif answer.code != 0 and error not in fine:
             self.ledger.find(f"{self.who}: {arguments} exit {answer.code}: {done.stdout[-600:]} {done.stderr[-600:]}")
         return answer
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+        """Run it to its end; none where it does not come to that."""
+        if self._forked is not None:
+            done = self._forked.run(*arguments, seconds=_HANGS_SECONDS)
+            if done.code is None:
+                return None
+            return subprocess.CompletedProcess(arguments, done.code, done.output, done.errors)
+        command = [sys.executable, "-m", "llmops_tui", *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_HANGS_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
 
 
 class Loop(threading.Thread):

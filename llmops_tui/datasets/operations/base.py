@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.content_hash import hash_of
+from llmops_tui.datasets.held import held
 from llmops_tui.datasets.operations.repeatable import changing
 from llmops_tui.datasets.parts import PartWriter, typed_projection, write_select
 from llmops_tui.datasets.progress import Report, no_report
@@ -140,7 +141,8 @@ def apply(
     inputs = [store.get(ref) for ref in refs]
     folder = store.staging()
     try:
-        made = _function(operation)(Work(inputs, parameters, folder, report))
+        with held(inputs):
+            made = _function(operation)(Work(inputs, parameters, folder, report))
         target = name or inputs[0].dataset
         recipe = Recipe(operation, parameters, tuple((v.ref, v.sha256) for v in inputs))
         same = [v for v in inputs if v.dataset == target]
@@ -191,7 +193,8 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
         )
     folder = store.staging()
     try:
-        made = _function(recipe.operation)(Work(inputs, recipe.parameters, folder, report))
+        with held(inputs):
+            made = _function(recipe.operation)(Work(inputs, recipe.parameters, folder, report))
         return version, hash_of(folder, made.columns, version.scheme)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
