@@ -149,7 +149,7 @@ async def test_a_server_that_was_loaded_for_a_job_ends_without_it_once_nobody_is
         if looks > 2:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr(serving.asyncio, "sleep", look)
+    monkeypatch.setattr(asyncio, "sleep", look)
     monkeypatch.setattr(
         serving, "identify", lambda _pid: ProcessIdentity(os.getpid(), 0.0) if not alive else identify(os.getpid())
     )
