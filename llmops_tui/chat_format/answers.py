@@ -18,7 +18,7 @@ _LONG, _GROWTH = 4000, 1.02
 def parse(
     answer: str, chat: ChatFormat, tools: Sequence[Mapping[str, Any]] | None = None, *, opening: str = ""
 ) -> Parsed:
-    """A whole answer; ``opening`` is what the prompt wrote of it (:meth:`ChatFormat.opening_of`)."""
+    """A whole answer; ``opening`` is what the prompt wrote of it (:meth:`ChatFormat.opening_of`), of which nothing is told."""
     parsed = Parsed()
     reader = AnswerReader(chat, tools, opening=opening)
     parsed.add(reader.push(answer))
@@ -30,7 +30,8 @@ class AnswerReader:
     """Reads an answer piece by piece.
 
     Text is told at once unless it may be the beginning of a mark, or is blanks that may stand before one; a call is told
-    when it is whole. Calls without a mark of their own are looked for only where tools are given.
+    when it is whole. Calls without a mark of their own are looked for only where tools are given. The answer may begin with
+    an ``opening`` that somebody else wrote: it is read as the model's own, and told is only what comes then.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class AnswerReader:
         self._told_thought = self._cut = False
         self._seen = 0
         self._opened = len(opening)
+        # By how much what is held is longer than it came: a mark behind the opening stands there as the template has it.
+        self._longer = 0
         self._thoughts: list[tuple[int, int | None]] = []
         if opening:
             self.push(opening)
@@ -130,30 +133,44 @@ class AnswerReader:
         action = self._marks[mark]
         if action == "thinking":
             self._thoughts.append((self._seen - len(self._buffer), None))
-        if action == "called" and self._calls is not None and mark in self._calls.also:
-            # As the template writes it, so that one reader is enough.
-            self._buffer = f"{self._calls.pieces[0]}{self._buffer[len(mark) :]}"
-        elif action != "called":
+        if action != "called":
             self._buffer = self._buffer[len(mark) :]
+        elif self._calls is not None and mark in self._calls.also:
+            self._write_as_template(mark, str(self._calls.pieces[0]))
         self._fresh, self._initial = True, False
         self._state = "thinking" if action == "thinking" else "calls" if action.startswith("call") else "content"
         self._many = 0
         self._told_thought = False
         return True
 
+    def _write_as_template(self, mark: str, first: str) -> None:
+        """Put what a template begins a call with in the place of another mark, so that one reader is enough."""
+        if self._seen - len(self._buffer) >= self._opened:
+            self._longer += len(first) - len(mark)
+        self._buffer = f"{first}{self._buffer[len(mark) :]}"
+
     def _only_blanks(self, events: list[Event], *, last: bool) -> bool:
         if last and self._initial and self._buffer != self._lead:
-            events.append(Event("content", self._buffer.removeprefix(self._lead)))
+            self._tell(events, "content", self._buffer, len(self._buffer) - len(self._buffer.removeprefix(self._lead)))
         if last:
             self._buffer = ""
         return False
 
     def _say(self, events: list[Event], text: str) -> None:
+        start = 0
         if self._fresh:
-            text = text.removeprefix(self._lead) if self._initial else text.lstrip()
-        if text:
-            events.append(Event("content", text))
+            start = len(text) - len(text.removeprefix(self._lead) if self._initial else text.lstrip())
+        if text[start:]:
+            self._tell(events, "content", text, start)
             self._fresh = self._initial = False
+
+    def _tell(
+        self, events: list[Event], kind: Literal["content", "thinking", "problem"], text: str, start: int = 0
+    ) -> None:
+        """Tell what is at the beginning of what is held, from a place on, but nothing of the opening."""
+        given = self._opened - (self._seen - len(self._buffer)) - self._longer
+        if told := text[max(start, given) :]:
+            events.append(Event(kind, told))
 
     def _next_mark(self, text: str, start: int, *, last: bool) -> tuple[int, str | None]:
         """The first mark and its place; or none, and where a mark may begin that has not come whole."""
@@ -170,9 +187,11 @@ class AnswerReader:
 
     def _thought(self, events: list[Event], *, last: bool) -> bool:
         assert self._thinking is not None
-        text, close, again = self._buffer, self._thinking.marks.after, self._thinking.marks.before
+        close, again = self._thinking.marks.after, self._thinking.marks.before
         if not self._told_thought:
-            text = text.lstrip()
+            self._buffer = self._buffer.lstrip()
+        text = self._buffer
+        if not self._told_thought:
             if again and text.startswith(again):
                 self._buffer = text[len(again) :]
                 return True
@@ -180,8 +199,7 @@ class AnswerReader:
                 return False
         end = text.find(close)
         if end >= 0:
-            if text[:end].rstrip():
-                events.append(Event("thinking", text[:end].rstrip()))
+            self._tell(events, "thinking", text[:end].rstrip())
             self._buffer = text[end + len(close) :]
             self._thoughts[-1] = (self._thoughts[-1][0], self._seen - len(self._buffer))
             self._state, self._fresh, self._initial = "content", True, False
@@ -192,7 +210,7 @@ class AnswerReader:
         while held and text[held - 1].isspace():
             held -= 1
         if held:
-            events.append(Event("thinking", text[:held]))
+            self._tell(events, "thinking", text[:held])
             self._told_thought = True
         self._buffer = "" if last else text[held:]
         return False
@@ -283,7 +301,7 @@ class AnswerReader:
 
     def _broken(self, events: list[Event], text: str, end: int) -> None:
         if text[:end].strip():
-            events.append(Event("problem", text[:end]))
+            self._tell(events, "problem", text[:end])
         self._buffer, self._state = text[end:], "content"
         self._fresh, self._initial = True, False
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from llmops_tui.evaluation.model_records import Measured
+from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.training.export.gguf_worker import GgufModel
 
 
@@ -68,7 +69,8 @@ def measure(reference: GgufModel, model: GgufModel, text: str, window: int, limi
 def main() -> int:
     """Answer one request."""
     faulthandler.enable()
-    rung, reference, model, text, window, limit = sys.argv[1:7]
+    rung, parent, reference, model, text, window, limit = sys.argv[1:8]
+    die_with_parent(int(parent))
     try:
         size, way = int(window), json.loads(rung)
         words = Path(text).read_text(encoding="utf-8", errors="replace")

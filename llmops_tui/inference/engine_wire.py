@@ -304,6 +304,7 @@ class Health(EngineInfo, total=False):
     """What a model server says of itself at ``/health``: its ``status`` to everybody, the rest to who has its key.
 
     ``status`` is ``ok``, ``loading``, ``restarting``, ``failing``, ``silent`` or ``failed``; empty where nobody answers.
+    Of the ``active`` requests, ``batched`` are of jobs that answer files.
     """
 
     status: str
@@ -315,6 +316,7 @@ class Health(EngineInfo, total=False):
     engine_pid: int | None
     engine_started: float | None
     active: int
+    batched: int
     waiting: int
     last_failure: str
     fallback: dict[str, str]

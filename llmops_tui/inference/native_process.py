@@ -28,10 +28,11 @@ _OPTIONS: EngineStart = {"precision": "exact", "gpu_layers": -1}
 def run_native(
     module: str, arguments: Sequence[str], heard: Callable[[Any], None], *, model: Path, failed: str, what: str
 ) -> None:
-    """Run ``python -m MODULE RUNG ARGUMENTS…`` to its end; ``heard`` is told each line of its output, read as JSON.
+    """Run ``python -m MODULE RUNG PARENT ARGUMENTS…`` to its end; ``heard`` is told each line of its output, read as JSON.
 
-    The worker gets the options of the way to run as JSON, and says ``{"error": …}`` where it cannot do its work. What it
-    and llama.cpp write to standard error goes on to ours. ``model`` is the file that the work is about.
+    The worker gets the options of the way to run as JSON, and our pid, with which it dies; it says ``{"error": …}`` where it
+    cannot do its work. What it and llama.cpp write to standard error goes on to ours. ``model`` is the file that the work is
+    about.
 
     Raises:
         LlmopsError: with the code ``failed``: ``what`` could not be done, and why.
@@ -39,7 +40,9 @@ def run_native(
     descent = Descent(_OPTIONS, model)
     cause = ""
     for rung in descent.rungs:
-        code, told, cause = _once(module, [json.dumps(rung.options), *arguments], heard, rung.environment)
+        code, told, cause = _once(
+            module, [json.dumps(rung.options), str(os.getpid()), *arguments], heard, rung.environment
+        )
         if told:
             raise LlmopsError(failed, f"{what}: {told}")
         if code == 0:

@@ -38,6 +38,8 @@ class ServingSettings:
     spm_infill: bool = False
     # The process that a server ends with; 0 for one that outlives whoever starts it.
     starter: int = 0
+    # The process that a server was loaded for: without it, the server ends as soon as it answers nobody; 0 for none.
+    needed_by: int = 0
 
 
 class ServingRecord(TypedDict, total=False):
@@ -57,6 +59,7 @@ class ServingRecord(TypedDict, total=False):
     tls_key: str
     spm_infill: bool
     starter: int
+    needed_by: int
 
 
 class AskedRecord(SettingsRecord, ServingRecord, total=False):

@@ -25,6 +25,10 @@ def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
             # One that outlives its starter is as good as one that does not need to.
             found += [f"it ends with process {has}, and should keep running"] if has and not value else []
             continue
+        if name == "needed_by":
+            # What was loaded for a job is kept for that alone.
+            found += [f"it is loaded for process {has}"] if has else []
+            continue
         if name in _PASSING or has == value or (name == "port" and not value and has):
             continue
         found.append(name if name in _SECRET else f"{name} is {_shown(has)}, and {_shown(value)} is requested")
@@ -32,14 +36,14 @@ def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
 
 
 def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:
-    """Refuse to end a server that others may rely on.
+    """Refuse to end a server that others may rely on; a batch asks again what it was not answered.
 
     Raises:
         InputRefusedError: ``already_served``: it has an address, or it is answering.
     """
     if handle.private:
         facts = health(handle)
-        if facts.get("status") == "ok" and not facts["active"] and not facts["waiting"]:
+        if facts.get("status") == "ok" and facts["active"] == facts.get("batched", 0):
             return
         what = f"{handle.model!r} is loaded for the app or a command, and is busy"
     else:

@@ -22,6 +22,8 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
+from llmops_tui.jobs.process import end_when_orphaned
+
 if TYPE_CHECKING:
     from llmops_tui.inference.template_renderer import Variables
 
@@ -187,6 +189,7 @@ class _Environments(dict[str, jinja2.Environment]):
 
 def main() -> None:
     """Answer requests until standard input ends."""
+    end_when_orphaned()
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     environments = _Environments()

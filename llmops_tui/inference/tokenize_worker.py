@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui import native_log
+from llmops_tui.jobs.process import end_when_orphaned
 
 if TYPE_CHECKING:
     from llmops_tui.inference.tokenizer import Counted, Facts
@@ -27,6 +28,7 @@ _Decode = Callable[[list[int]], str]
 
 def main() -> int:
     """Answer requests until standard input ends."""
+    end_when_orphaned()
     out = os.dup(1)
     os.dup2(2, 1)
     path = Path(sys.argv[1])

@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 # The signals that ask a process to end in good order.
 ENDING = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
+_ORPHAN_SECONDS = 1.0
 # The kernel's mark of a process that is on its way out, and SIGKILL in a mask of signals.
 _PF_EXITING = 0x4
 _KILL_PENDING = 1 << (signal.SIGKILL - 1)
@@ -111,6 +114,21 @@ def die_with_parent(parent: int, by: int = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def end_when_orphaned() -> None:
+    """End this process within a second of its parent's end, whatever it is busy with; for one that reads its parent's pipe.
+
+    The kernel's way, :func:`die_with_parent`, ends a child with the thread that started it, and helpers outlive those.
+    """
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_ORPHAN_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=look, name="orphaned", daemon=True).start()
 
 
 @contextlib.contextmanager

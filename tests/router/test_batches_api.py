@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from llmops_tui.inference.filed import batches
 from llmops_tui.inference.filed.batches import BatchRecord, BatchStore
 from llmops_tui.inference.filed.files import DAYS, FileStore
 from llmops_tui.jobs.launcher import JobLauncher
-from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.maintenance.check import check
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.layout import Workspace
@@ -271,6 +272,87 @@ async def test_a_field_of_a_form_stands_there_once_and_its_text_is_utf8(server: 
     # In this encoding the name of the file is half a character.
     refused = await answer(purpose, "; charset=utf-7")
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
+
+
+async def test_a_batch_whose_job_is_resumed_is_what_its_job_is(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, jobs = server.server._batches._store, jobs_of(server)
+
+    async def seen(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        (listed,) = (await server.http.get("/v1/batches")).json()["data"]
+        return (await server.http.get(f"/v1/batches/{name}")).json(), listed
+
+    def fails(*_: object) -> None:
+        raise LlmopsError("model_missing", "the model's file is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(batch_job, "SupervisedServers", fails)
+        made = await asked(server, lines("a", "b"))
+    assert (made["status"], made["errors"]["data"][0]["message"]) == ("failed", "the model's file is gone")
+    (record,) = store._records()
+    with monkeypatch.context() as slow:
+        slow.setattr(jobs, "_spawn", lambda job, _lock: jobs.store.update(job.id, state=JobState.RUNNING.value))
+        slow.setattr(JobStore, "at_work", lambda _self, _folder: True)
+        job = jobs.resume(record["job"])
+        for found in await seen(made["id"]):
+            assert (found["status"], found["failed_at"], found["errors"]) == ("in_progress", None, None)
+        # What it answers is in use, and it can be stopped.
+        refused = await server.http.delete(f"/v1/files/{made['input_file_id']}")
+        assert refused.json()["error"]["code"] == "file_in_use"
+    jobs.store.update(job.id, state=JobState.FAILED.value, finished_at=6.0, cause="once more")
+    for found in await seen(made["id"]):
+        assert (found["status"], found["errors"]["data"][0]["message"]) == ("failed", "once more")
+    await asyncio.to_thread(jobs.resume, record["job"])
+    for found in await seen(made["id"]):
+        assert (found["status"], found["errors"]) == ("completed", None)
+        assert found["request_counts"] == {"total": 2, "completed": 2, "failed": 0}
+    content = await server.http.get(f"/v1/files/{found['output_file_id']}/content")
+    assert len(content.text.splitlines()) == 2
+
+
+async def test_a_cancelled_batch_whose_job_is_resumed_is_cancelled_no_more(server: Server) -> None:
+    store, jobs = server.server._batches._store, jobs_of(server)
+    jobs.dies = 2
+    made = await asked(server, lines("a"))
+    (record,) = store._records()
+    jobs.store.update(jobs.begun[-1], state=JobState.CANCELLED.value, finished_at=5.0)
+    store._write({**record, "stopped": record["created_at"] + 1})
+    assert (await server.http.get(f"/v1/batches/{made['id']}")).json()["status"] == "cancelled"
+    await asyncio.to_thread(jobs.resume, record["job"])
+    found = (await server.http.get(f"/v1/batches/{made['id']}")).json()
+    assert (found["status"], found["cancelling_at"], found["cancelled_at"]) == ("completed", None, None)
+    # One that nobody looked at in between is no other.
+    store._write({**record, "stopped": 5})
+    assert (await server.http.get(f"/v1/batches/{made['id']}")).json()["status"] == "completed"
+
+
+async def test_one_batch_that_cannot_be_looked_at_takes_no_list_along(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, jobs = server.server._batches._store, jobs_of(server)
+    good = await asked(server, lines("a"))
+    jobs.dies = 2
+    bad = await asked(server, lines("b"))
+    record = next(one for one in store._records() if one["id"] == bad["id"])
+    jobs.store.update(jobs.begun[-1], state=JobState.RUNNING.value)
+    monkeypatch.setattr(JobStore, "at_work", lambda _self, _folder: True)
+    kept = store._output(record)
+    kept.write_text("my notes\n")
+    found = {one["id"]: one for one in (await server.http.get("/v1/batches")).json()["data"]}
+    assert (found[good["id"]]["status"], found[bad["id"]]["status"]) == ("completed", "failed")
+    assert "not an answer of a batch" in found[bad["id"]]["errors"]["data"][0]["message"]
+    assert (await server.http.get(f"/v1/batches/{bad['id']}")).json() == found[bad["id"]]
+    # It is mended, and what is only busy is told as that.
+    kept.unlink()
+    assert (await server.http.get(f"/v1/batches/{bad['id']}")).json()["errors"] is None
+
+    def busy(_self: object, _folders: object, _known: object = None) -> None:
+        raise LlmopsError("jobs_busy", "another process is at it", "Try again.")
+
+    monkeypatch.setattr(store, "_as_they_are", lambda records: records)
+    monkeypatch.setattr(JobStore, "newest_for", busy)
+    listed = {one["id"]: one for one in (await server.http.get("/v1/batches")).json()["data"]}
+    assert [listed[one["id"]]["status"] for one in (good, bad)] == ["completed", "in_progress"]
+    assert "another process is at it" in listed[bad["id"]]["errors"]["data"][0]["message"]
 
 
 async def test_half_a_line_of_a_batch_that_was_stopped_is_no_answer(server: Server) -> None:

@@ -18,6 +18,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.custom import at_work
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.runner.results import result_of
+from llmops_tui.jobs.process import end_when_orphaned
 
 _MAX_MEMORY = 4 * 1024**3
 
@@ -60,6 +61,7 @@ def _own_output() -> BinaryIO:
 
 def main() -> None:
     """Answer questions until standard input ends."""
+    end_when_orphaned()
     output = _own_output()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if "packages" not in sys.argv[1:]:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from llmops_tui.inference.filed.output import Answered, OutputLog, output_exists
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
-from llmops_tui.inference.server.callers import ON_BEHALF, Caller
+from llmops_tui.inference.server.callers import ON_BEHALF, of_batch
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
@@ -59,6 +60,8 @@ def run(context: JobContext, requests: str, output: str, model: str, endpoint: s
     """Answer the lines of ``requests`` that ``output`` has no answer to; for the others see :class:`.RequestFile`."""
     path = Path(requests)
     context.report(0, "checking the requests")
+    # What an earlier try found is looked for anew.
+    (context.folder / PROBLEMS).unlink(missing_ok=True)
     digest = sha256_file(path)
     note = context.folder / NOTE
     fresh = not note.exists()
@@ -95,7 +98,8 @@ async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFi
     Raises:
         LlmopsError: a model cannot be loaded, or the output not be written.
     """
-    servers = SupervisedServers(context.workspace, options_from(load_settings()[0]))
+    options = replace(options_from(load_settings()[0]), needed_by=os.getpid())
+    servers = SupervisedServers(context.workspace, options)
     pool = ModelPool(servers)
     work = asyncio.create_task(_Batch(pool, file, log, context.job_id).run(checked))
     try:
@@ -122,8 +126,7 @@ class _Batch:
         self._pool = pool
         self._file = file
         self._log = log
-        # What a file says of runs and prompts is its own statement, as that of any client.
-        self._headers = {ON_BEHALF.decode(): Caller(own=False, client=f"batch {job_id}").passed_on().decode()}
+        self._headers = {ON_BEHALF.decode(): of_batch(job_id).passed_on().decode()}
         self._writing = asyncio.Lock()
 
     async def run(self, checked: CheckedFile) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 import orjson
 
@@ -60,7 +60,8 @@ class BatchRecord(TypedDict):
     """A batch as it was asked for, and what it came to; moments in seconds since 1970.
 
     ``model`` is the one that it may ask, empty for all. ``job`` is the id of its first job, ``seconds`` how long what it comes
-    to is kept. ``ended`` is when that was put in files.
+    to is kept. ``ended`` is when that was put in files, and ``last`` the id of the job that ended it: where somebody goes on
+    with its work since, it is not over.
     """
 
     id: str
@@ -74,6 +75,7 @@ class BatchRecord(TypedDict):
     seconds: int
     stopped: NotRequired[int]
     ended: NotRequired[int]
+    last: NotRequired[str]
     state: NotRequired[str]
     output: NotRequired[str | None]
     errors: NotRequired[str | None]
@@ -81,6 +83,11 @@ class BatchRecord(TypedDict):
     bad: NotRequired[int]
     total: NotRequired[int | None]
     problems: NotRequired[list[Problem]]
+
+
+_STATES = {"completed", "cancelled", "failed"}
+# What a record says of its end.
+_END = {"stopped", "ended", "last", "state", "output", "errors", "answered", "bad", "total", "problems"}
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,23 @@ class BatchStore:
                     self.standing(record)
 
     def standing(self, record: BatchRecord) -> Standing:
-        """Where a batch stands; what it came to is put into files when its job is over."""
+        """Where a batch stands; what it came to is put into files when its job is over.
+
+        One that cannot go on as it is, such as one whose answers somebody changed, has failed until that is mended.
+        """
+        try:
+            return self._standing(record)
+        except InputRefusedError as error:
+            return _untold(record, "failed", error)
+
+    def shown(self, record: BatchRecord) -> Standing:
+        """The same beside others of a list, which one that cannot be looked at now does not take along."""
+        try:
+            return self.standing(record)
+        except LlmopsError as error:
+            return _untold(record, "cancelling" if "stopped" in record else "in_progress", error)
+
+    def _standing(self, record: BatchRecord) -> Standing:
         if "ended" in record:
             return Standing(
                 record, record["state"], record.get("answered", 0), record.get("bad", 0), record.get("total")
@@ -191,6 +214,9 @@ class BatchStore:
                 raise
             # Somebody else is just starting it.
             return Standing(record, "validating", 0, 0, None)
+        if "stopped" in record and int(job.created_at) > record["stopped"]:
+            # Somebody went on with it since.
+            record = _not_over(record)
         if job.state.final:
             return self._end(record, job)
         answered, bad = counts_of(self._output(record))
@@ -243,6 +269,7 @@ class BatchStore:
         ended: BatchRecord = {
             **record,
             "ended": int(job.finished_at or self._clock()),
+            "last": job.id,
             "state": states.get(job.state, "failed"),
             "output": made[False],
             "errors": made[True],
@@ -256,11 +283,11 @@ class BatchStore:
         return Standing(ended, ended["state"], answered, bad, ended["total"])
 
     def _problems(self, record: BatchRecord, job: Job) -> list[Problem]:
-        try:
-            found: list[Problem] = json.loads((self._folder(record) / PROBLEMS).read_bytes())
-        except (OSError, ValueError):
-            return [{"line": 0, "custom_id": None, "message": job.cause}]
-        return found
+        with contextlib.suppress(OSError, ValueError):
+            found = parse_json((self._folder(record) / PROBLEMS).read_bytes())
+            if _are_problems(found):
+                return cast("list[Problem]", found)
+        return [{"line": 0, "custom_id": None, "message": job.cause}]
 
     @property
     def _place(self) -> Path:
@@ -278,14 +305,26 @@ class BatchStore:
         if record is None or record["owner"] != owner:
             hint = "Batches belong to the key that they were created with."
             raise LlmopsError("batch_not_found", f"no batch {name[:100]!r} of this key is kept here", hint)
-        return record
+        return self._as_they_are([record])[0]
 
     def _records(self) -> list[BatchRecord]:
         try:
             paths = [path for path in self._place.iterdir() if path.suffix == ".json" and _ID.fullmatch(path.stem)]
         except FileNotFoundError:
             return []
-        return [record for path in paths if (record := _read(path)) is not None]
+        return self._as_they_are([record for path in paths if (record := _read(path)) is not None])
+
+    def _as_they_are(self, records: list[BatchRecord]) -> list[BatchRecord]:
+        """Records without what they say of an end that is none: somebody resumed the job since."""
+        over = [record["job"] for record in records if "last" in record]
+        newest = self._launcher.store.newest_for(over) if over else {}
+        resumed = {folder: job.id for folder, job in newest.items()}
+        return [
+            _not_over(record)
+            if "last" in record and resumed.get(record["job"], record["last"]) != record["last"]
+            else record
+            for record in records
+        ]
 
     def _inputs(self) -> set[str]:
         """The files that batches still answer."""
@@ -300,6 +339,18 @@ class BatchStore:
             raise InputRefusedError(
                 "batches_full", f"{MAX_COUNT:,} batches of this key are at work", "Wait, or cancel."
             )
+
+
+def _untold(record: BatchRecord, status: str, error: LlmopsError) -> Standing:
+    """Where a batch stands that cannot be looked at, and why."""
+    problems: list[Problem] = [{"line": 0, "custom_id": None, "message": error.told}]
+    return Standing({**record, "problems": problems}, status, 0, 0, None)
+
+
+def _not_over(record: BatchRecord) -> BatchRecord:
+    """A record as it was before its end, or before it was asked to stop."""
+    kept = {name: value for name, value in record.items() if name not in _END}
+    return cast("BatchRecord", kept)
 
 
 def _total_of(job: Job) -> int | None:
@@ -322,6 +373,16 @@ def _lines(path: Path, *, wrong: bool) -> Iterator[bytes]:
                 yield raw
 
 
+def _are_problems(found: object) -> bool:
+    return isinstance(found, list) and all(
+        isinstance(one, dict)
+        and type(one.get("line")) is int
+        and isinstance(one.get("custom_id"), str | None)
+        and isinstance(one.get("message"), str)
+        for one in found
+    )
+
+
 def _read(path: Path) -> BatchRecord | None:
     """A record; none where it is gone or damaged, or another's: a workspace may come from elsewhere."""
     try:
@@ -334,6 +395,11 @@ def _read(path: Path) -> BatchRecord | None:
             and all(type(number) is int for number in (given["created_at"], given["seconds"]))
             and isinstance(given["metadata"], dict)
             and ("ended" in given) == ("state" in given)
+            and given.get("state", "failed") in _STATES
+            and all(type(given[name]) is int for name in ("stopped", "ended", "answered", "bad") if name in given)
+            and type(given.get("total")) in {int, type(None)}
+            and all(type(given.get(name)) in {str, type(None)} for name in ("last", "output", "errors"))
+            and _are_problems(given.get("problems", []))
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Generator
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.server.callers import is_batch
 
 MAX_WAITING = 64
 # Answers that the engine is given for each that it runs: it has the next at hand when one ends, and sees which begin alike.
@@ -49,6 +50,11 @@ class Admission:
     def active(self) -> int:
         """How many requests are let in."""
         return len(self._tickets)
+
+    @property
+    def batched(self) -> int:
+        """How many of them are of jobs that answer files."""
+        return sum(is_batch(ticket.client) for ticket in self._tickets)
 
     @property
     def queued(self) -> int:

@@ -175,6 +175,7 @@ class ModelServer:
                 "engine_pid": self.engine.pid,
                 "engine_started": engine.started if engine is not None else None,
                 "active": self.generator.active,
+                "batched": self.generator.batched,
                 "waiting": self.generator.queued,
                 "last_failure": self.engine.last_failure,
                 "fallback": self.engine.fallback,

@@ -11,6 +11,8 @@ from llmops_tui.workspace.events import ClientRecord, RequestRecord
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
 ON_BEHALF = b"x-llmops-on-behalf"
+# What jobs are called that answer files; keys and addresses have no blank.
+_BATCH = "batch "
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class Caller:
     def passed_on(self) -> bytes:
         """The value of :data:`ON_BEHALF` that makes another server of the workspace see the same caller."""
         return json.dumps([self.key, self.client]).encode()
+
+
+def of_batch(job: str) -> Caller:
+    """The caller of a file of requests, which a job asks: what its lines say of runs is their own statement."""
+    return Caller(own=False, client=f"{_BATCH}{job}")
+
+
+def is_batch(client: str) -> bool:
+    """Whether who takes a turn is a job that asks again what was not answered."""
+    return client.startswith(_BATCH)
 
 
 def on_behalf(value: bytes) -> Caller:

@@ -26,8 +26,7 @@ class Prompt(Rendered):
     """A conversation as the model gets it: the template's text, and what of it may be no control token.
 
     Attributes:
-        begun: the mark behind which its own end is the beginning of the answer, which is to be gone on with; none where
-            it is not.
+        begun: what of its end is the beginning of the answer, which is to be gone on with; none where it is not.
     """
 
     begun: str | None = None
@@ -99,23 +98,37 @@ class ChatTemplate:
         return prompt if begun is None else self._begun(prompt, begun)
 
     def _begun(self, prompt: Prompt, turn: ChatMessage) -> Prompt:
-        """The prompt with the beginning of the answer behind it; of that, only the marks of thinking are control tokens."""
+        """The prompt with the beginning of the answer behind it, which reads as if the model had written it.
+
+        Of that, the marks that a model writes within its answers are control tokens, and no others.
+        """
         chat = self.format.answers
+        said, thought = (
+            str(turn.get("content") or ""),
+            str(turn.get("reasoning_content") or turn.get("reasoning") or ""),
+        )
         opening, thinking = self.format.opening_of(prompt.text), chat.thinking
-        lead, thought = "", str(turn.get("reasoning_content") or turn.get("reasoning") or "")
+        lead, thinks = "", False
         if thinking is not None and thinking.marks.before:
             before, after = thinking.marks.before, thinking.marks.after
             open_here = before in opening and after not in opening
-            if thought or open_here:
+            thinks = not thought and said.lstrip().startswith(before)
+            if thinks and open_here:
+                # What it begins with stands there already.
+                said = said.lstrip()
+                said = said.removeprefix(opening.lstrip() if said.startswith(opening.lstrip()) else before)
+            elif not thinks and (thought or open_here):
                 # Where thinking is a message of its own, the next one begins behind it.
                 follow = chat.assistant.before if after in chat.ends else "\n\n"
                 lead = ("" if open_here else before) + thought + after + follow
-        lead += (mark := chat.content.before.removeprefix(opening))
-        said = str(turn.get("content") or "")
-        spans = self._controls.places(said) if self._controls else []
+        calls = chat.calls is not None and bool(chat.calls.begin) and said.lstrip().startswith(chat.calls.begin)
+        if not (thinks or calls):
+            # What begins otherwise is content.
+            lead += chat.content.before.removeprefix(opening)
+        spans = self._controls.places(said, self.format.visible) if self._controls else []
         start = len(prompt.text) + len(lead)
         plain = (*prompt.plain, *((start + begin, start + end) for begin, end in spans))
-        return Prompt(prompt.text + lead + said, plain, begun=opening + mark if mark else "")
+        return Prompt(prompt.text + lead + said, plain, begun=opening + lead + said)
 
     def _rendered(self, turns: Sequence[ChatMessage], context: Variables) -> Prompt:
         given: Sequence[Mapping[str, object]] = turns
@@ -261,7 +274,8 @@ class AnswerReader:
     What begins like a call and cannot be read as one stays content, but for one that breaks off after whole ones, and one
     that a limit cut off behind its mark. Where there may be no ``several`` calls, the first counts: models whose calls have
     no mark cannot be limited to one. Without ``tools`` nothing is a call. ``required`` says that the answer has to call a
-    tool. ``begun`` is the mark behind which the answer began already, as :class:`Prompt` has it.
+    tool. ``begun`` is the beginning of the answer that was given, as :class:`Prompt` has it: what is thought or called in
+    there and goes on is thinking or a call, and told is only what comes then.
     """
 
     def __init__(

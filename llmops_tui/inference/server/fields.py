@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Never, get_args
+from typing import Any, ClassVar, Never
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.server.field_types import types_of
 
 _LIKE = 0.7
 # What other engines call something that goes by another name here.
@@ -111,17 +112,12 @@ class Checked(BaseModel):
     def _by_name(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        fields = {f.alias or name: f.annotation for name, f in cls.model_fields.items()}
-        kept = cls.rules.sift(given, fields)
+        known = types_of(cls)
+        kept = cls.rules.sift(given, known)
         for name, value in kept.items():
-            if isinstance(value, bool) and name in fields and not _takes_truth(fields[name]):
-                refuse(name, f"{str(value).lower()} is no number and no text", "Give a value of the field's own type.")
+            if name in known and (wrong := known[name].misfit(value)) is not None:
+                refuse(f"{name}{wrong[0]}", wrong[1], "Give a value of the field's own type.")
         return kept
-
-
-def _takes_truth(annotation: Any) -> bool:
-    """Whether true and false are values of a field; what takes numbers would take them for 1 and 0."""
-    return annotation in {bool, Any} or any(_takes_truth(part) for part in get_args(annotation))
 
 
 # Fields of OpenAI's requests without an effect on an answer of this server.

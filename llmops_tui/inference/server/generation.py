@@ -89,6 +89,11 @@ class Generator:
         return self._admission.active
 
     @property
+    def batched(self) -> int:
+        """How many of them are of jobs that answer files."""
+        return self._admission.batched
+
+    @property
     def queued(self) -> int:
         """How many requests wait, as far as can be told from outside the engine."""
         return self._admission.queued

@@ -257,11 +257,6 @@ class CompletionRequest(_GenerationRequest):
     add_special_tokens: bool = True
     best_of: int | None = None
 
-    @field_validator("logprobs", mode="before")
-    @classmethod
-    def _as_number(cls, value: Any) -> Any:
-        return (1 if value else None) if isinstance(value, bool) else value
-
     @model_validator(mode="after")
     def _fits(self) -> CompletionRequest:
         if self.best_of is not None and self.best_of != self.n:

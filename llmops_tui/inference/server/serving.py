@@ -28,6 +28,7 @@ from llmops_tui.inference.server.listener import (
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.shutdown import Ending
 from llmops_tui.inference.worker_client import EngineProcess
+from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.checksums import record_checksums_at_end
 from llmops_tui.workspace.layout import Workspace
 
@@ -99,6 +100,7 @@ def clean_up(options: ServerOptions, state: Path) -> None:
 
 async def _stop_when_idle(server: ModelServer, http: BoundedServer) -> None:
     generator = server.generator
+    needed_by = identify(server.options.needed_by)
     while True:
         await asyncio.sleep(1)
         if http.started:
@@ -107,6 +109,10 @@ async def _stop_when_idle(server: ModelServer, http: BoundedServer) -> None:
         if server.engine.state == "loading":
             generator.last_used = time.monotonic()
         idle = not generator.active and time.monotonic() - generator.last_used > server.options.idle_seconds
+        if server.options.needed_by and not generator.active and (needed_by is None or not needed_by.alive()):
+            # Also while it loads: whoever waits for it, too, loads it anew.
+            http.should_exit = True
+            return
         if idle or server.failure is not None:
             # A failed load stays up for a moment, so that whoever waits for it can read why.
             await asyncio.sleep(3 if server.failure is not None else 0)

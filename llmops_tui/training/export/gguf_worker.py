@@ -19,6 +19,7 @@ import numpy as np
 
 from llmops_tui import native_log
 from llmops_tui.inference.engine_wire import EngineStart
+from llmops_tui.jobs.process import die_with_parent
 
 
 class GgufModel:
@@ -94,7 +95,8 @@ class GgufModel:
 def main() -> int:
     """Answer one request."""
     faulthandler.enable()
-    rung, model, adapter, request_path, answer_path = sys.argv[1:6]
+    rung, parent, model, adapter, request_path, answer_path = sys.argv[1:7]
+    die_with_parent(int(parent))
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     pairs = list(zip(request["prompts"], request["answers"], strict=True))
     longest = max([len(p) + max(len(a), request["limit"]) for p, a in pairs], default=1) + 8

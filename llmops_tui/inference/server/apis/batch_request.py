@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from llmops_tui.inference.filed.files import DAYS
-from llmops_tui.inference.server.fields import Checked, Rules
+from llmops_tui.inference.server.fields import Checked, Rules, refuse
 
 _DAY = 24 * 3600
+_DIGITS = 19
+
+
+def as_number(given: object) -> object:
+    """A number as forms and addresses have it, which know only texts."""
+    if isinstance(given, str) and given.isdecimal() and given.isascii() and len(given) < _DIGITS:
+        return int(given)
+    if not isinstance(given, int) or isinstance(given, bool):
+        refuse("", f"{str(given)[:40]!r} is no whole number", "Give one, such as 100.")
+    return given
+
+
 _Seconds = Annotated[int, Field(ge=3600, le=DAYS * _DAY)]
 
 
@@ -55,7 +67,7 @@ class BatchRequest(Checked):
 class Page(Checked):
     """Which part of a list is asked for, in an address."""
 
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+    limit: Annotated[int, BeforeValidator(as_number), Field(ge=1, le=10_000)] = 100
     after: Annotated[str, Field(max_length=100)] = ""
 
 
@@ -69,10 +81,10 @@ class FilePage(Page):
 def form_fields(given: Mapping[str, str]) -> dict[str, object]:
     """The fields of a form, those of an object (``expires_after[seconds]``) as one."""
     made: dict[str, object] = {}
-    inner: dict[str, str] = {}
+    inner: dict[str, object] = {}
     for name, value in given.items():
         if name.startswith("expires_after[") and name.endswith("]"):
-            inner[name.removeprefix("expires_after[").removesuffix("]")] = value
+            inner[name.removeprefix("expires_after[").removesuffix("]")] = as_number(value)
         else:
             made[name] = value
     return made | ({"expires_after": inner} if inner else {})

@@ -131,7 +131,7 @@ class BatchesApi:
 
         def read() -> Response:
             part, more = _part(self._store.all(_owner(request)), page)
-            return _listed([_as_batch(self._store.standing(record)) for record in part], more=more)
+            return _listed([_as_batch(self._store.shown(record)) for record in part], more=more)
 
         return await asyncio.to_thread(read)
 

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict, deque
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
@@ -61,7 +61,7 @@ _DURATION_LENGTH = 60
 
 def _duration(given: Any) -> Any:
     written = isinstance(given, str) and len(given) <= _DURATION_LENGTH and _DURATION.fullmatch(given)
-    if not written and not isinstance(given, int | float):
+    if not written and (isinstance(given, bool) or not isinstance(given, int | float)):
         refuse("", "is no duration", 'Give seconds as a number, or a text such as "5m".')
     return given
 
@@ -106,7 +106,7 @@ def _form(value: Any) -> Any:
     return None if value == "" else value
 
 
-Think = bool | Literal["low", "medium", "high", "max"]
+Think = Annotated[bool, Strict()] | Literal["low", "medium", "high", "max"]
 Form = Annotated[Literal["json"] | Schema | None, BeforeValidator(_form)]
 
 
