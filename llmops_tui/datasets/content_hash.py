@@ -6,74 +6,27 @@ The scheme is named beside each hash. Versions of an older scheme are checked by
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
-
+from llmops_tui.datasets.column_digests import SCHEME, ColumnDigest, whole_digest
 from llmops_tui.datasets.parts import source_sql
-from llmops_tui.datasets.records import ROW, Column, Type
+from llmops_tui.datasets.records import ROW, Column
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.sandbox import quote_name, reading
 
 if TYPE_CHECKING:
     import duckdb
 
-SCHEME: Final = "columns-2"
 # Took a column of JSON for the same as one of texts that are the same JSON.
 ROWS: Final = "rows-1"
 _GROUP_ROWS = 10_000
 _HASHED_ROWS = 50 * _GROUP_ROWS
 _TEXTS = 2000
-
-
-class ColumnDigest:
-    """Takes the values of one column in the order of the rows, some at a time; how many at a time changes nothing.
-
-    Of texts and JSON it takes in the texts and their lengths, of numbers their 64 bits and whether there is one.
-    """
-
-    def __init__(self, kind: Type) -> None:
-        self._kind = kind
-        self._values = hashlib.sha256()
-        self._there = hashlib.sha256()
-
-    def texts(self, values: Sequence[str | None]) -> None:
-        """Take the next values of texts or JSON."""
-        lengths = np.fromiter((-1 if v is None else len(v) for v in values), "<i8", len(values))
-        self._there.update(lengths.tobytes())
-        self._values.update("".join(v for v in values if v is not None).encode())
-
-    def numbers(self, values: npt.NDArray[Any]) -> None:
-        """Take the next integers, numbers or booleans; masked where there is none."""
-        there = ~np.ma.getmaskarray(values)
-        kind = {"integer": "<i8", "number": "<f8", "boolean": "u1"}[self._kind]
-        plain = np.ma.filled(values, 0).astype(kind)
-        if self._kind == "number":
-            # One of the many ways to write that something is not a number.
-            plain[np.isnan(plain)] = np.nan
-        self._there.update(there.astype("u1").tobytes())
-        self._values.update(plain.tobytes())
-
-    def missing(self, rows: int) -> None:
-        """Take so many rows without a value."""
-        if self._kind in {"text", "json"}:
-            self._there.update(np.full(rows, -1, "<i8").tobytes())
-        else:
-            self.numbers(np.ma.masked_array(np.zeros(rows), mask=True))
-
-    def hexdigest(self) -> str:
-        """The hash of all values so far."""
-        return hashlib.sha256(self._values.digest() + self._there.digest()).hexdigest()
-
-
-def whole_digest(rows: int, columns: Sequence[tuple[Column, str]]) -> str:
-    """The content hash of a version by the digests of its columns, in whatever order these are."""
-    facts = sorted([c.name, c.type, digest] for c, digest in columns)
-    return hashlib.sha256(json.dumps([SCHEME, rows, facts]).encode()).hexdigest()
+# From so many rows on pyarrow is worth the time to load it.
+BULK_ROWS = 20_000
+_ARROW_ROWS = 50_000
 
 
 def content_hash(
@@ -88,10 +41,12 @@ def content_hash(
         return _hash_of_rows(connection, source, list(columns))
     if scheme != SCHEME:
         raise LlmopsError("hash_unknown", f"the hash scheme {scheme!r} is not known here", "Use a later release.")
-    found = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
-    assert found is not None
-    rows = int(found[0])
+    # A result that was not fetched to its end would be in the way of the next query.
+    ((rows,),) = connection.execute(f"SELECT count(*) FROM {source}").fetchall()
     digests = [(column, ColumnDigest(column.type)) for column in columns]
+    if rows >= BULK_ROWS and columns:
+        _take_arrays(connection, source, digests)
+        return whole_digest(rows, [(column, digest.hexdigest()) for column, digest in digests])
     _take_texts(connection, source, [(c, d) for c, d in digests if c.type in {"text", "json"}])
     _take_numbers(connection, source, rows, [(c, d) for c, d in digests if c.type not in {"text", "json"}])
     return whole_digest(rows, [(column, digest.hexdigest()) for column, digest in digests])
@@ -102,6 +57,15 @@ def hash_of(folder: Path, columns: Sequence[Column], scheme: str = SCHEME) -> st
     files = sorted(folder.glob("part-*.parquet"))
     with reading(files, memory="1GB") as connection:
         return content_hash(connection, source_sql(files), columns, scheme)
+
+
+def _take_arrays(
+    connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[tuple[Column, ColumnDigest]]
+) -> None:
+    names = ", ".join(quote_name(column.name) for column, _ in columns)
+    for batch in connection.sql(f"SELECT {names} FROM {source}").to_arrow_reader(_ARROW_ROWS):
+        for (_, digest), values in zip(columns, batch.columns, strict=True):
+            digest.array(values)
 
 
 def _take_texts(

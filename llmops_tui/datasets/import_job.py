@@ -17,7 +17,9 @@ from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import kind_of, reader
 from llmops_tui.datasets.formats.registry import find_format
+from llmops_tui.datasets.formats.tables import canonical_table, takes_tables
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
+from llmops_tui.datasets.pending_rows import PendingRows
 from llmops_tui.datasets.records import Column, Row, dump_json
 from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
@@ -143,6 +145,7 @@ def run_import(
         columns=columns,
         recipe=Recipe("import", dict(settings), tuple(inputs)),
         rejected=done.state.rejected,
+        digest=done.digest(columns),
         parent=parent.number if parent else None,
         beside=store_rejects,
     )
@@ -219,6 +222,7 @@ class _Import:
         self._read = reader(form, mapping)
         self._plain = form == "tabular" and not mapping
         self._mapped = bool(mapping)
+        self._tables = takes_tables(form) and not mapping
         self.folder = make_folder_within(context.folder / "rows")
         self._state_path = context.folder / "import.json"
         self._rejects = context.folder / "rejects.jsonl"
@@ -227,8 +231,8 @@ class _Import:
             # It was ended in its last moments, when the parts were no longer as they had been noted.
             self.state = _State([])
         self.source_columns: dict[str, None] = {}
-        self._rows: list[Row] = []
-        self._size = 0
+        self._form = form
+        self._pending = PendingRows()
         untyped = all(source.untyped for source in sources)
         self._writer = PartWriter(self.folder, list(self.state.parts), read_texts=untyped)
         with self._rejects.open("ab") as file:
@@ -243,9 +247,9 @@ class _Import:
                 source = self._sources[number]
                 position, line = (self.state.position, self.state.line) if number == self.state.source else (0, 0)
                 last = Batch(position=position, line=line)
-                for last in read_batches(source, position, line):
+                for last in read_batches(source, position, line, tables=self._tables):
                     self._take(source, last)
-                    self._size += last.size
+                    self._pending.size += last.size
                     if self._full and last.share < 1:
                         self._flush(number, last.position, last.line)
                     self._report(number, last.share)
@@ -264,27 +268,26 @@ class _Import:
     @property
     def _full(self) -> bool:
         """Whether what was read is enough for a part."""
-        return len(self._rows) >= _PART_ROWS or self._size >= _PART_BYTES
+        return self._pending.rows >= _PART_ROWS or self._pending.size >= _PART_BYTES
 
     def _report(self, number: int, share: float) -> None:
-        count = self._writer.rows + len(self._rows)
+        count = self._writer.rows + self._pending.rows
         rejected = f", {self.state.rejected:,} rejected" if self.state.rejected else ""
         self._context.report(0.9 * (number + share) / len(self._sources), f"{counted(count, 'row')}{rejected}")
 
     def _take(self, source: Source, batch: Batch) -> None:
+        if batch.table is not None and batch.by_row is not None:
+            by_row = batch.by_row
+            table = canonical_table(self._form, batch.table)
+            if table is not None and self._writer.takes(table.column_names):
+                self._pending.add_table(table, lambda: list(map(self._read, by_row().rows)))
+                return
+            batch = by_row()
         rejects = batch.rejects
         if self._plain:
-            self._rows += batch.rows
+            self._pending.add_rows(batch.rows)
         else:
-            read = self._read
-            for row, line in zip(batch.rows, batch.lines, strict=True):
-                if self._mapped and len(self.source_columns) < 1000:
-                    self.source_columns.update(dict.fromkeys(row))
-                try:
-                    self._rows.append(read(row))
-                except RowRefusedError as error:
-                    raw = dump_json(row).encode()
-                    rejects.append(Reject(str(source.path), line, -1, len(raw), str(error), raw[:KEPT_RAW]))
+            self._pending.add_rows(self._canonical(source, batch))
         self.state.blank += batch.blank
         self.state.rejected += len(rejects)
         if rejects:
@@ -293,22 +296,42 @@ class _Import:
                     facts = reject.__dict__ | {"raw": base64.b64encode(reject.raw).decode()}
                     file.write(json.dumps(facts).encode() + b"\n")
 
+    def _canonical(self, source: Source, batch: Batch) -> list[Row]:
+        """The rows as the format reads them; those that it refuses go to the batch's rejects."""
+        read, rows = self._read, []
+        for row, line in zip(batch.rows, batch.lines, strict=True):
+            if self._mapped and len(self.source_columns) < 1000:
+                self.source_columns.update(dict.fromkeys(row))
+            try:
+                rows.append(read(row))
+            except RowRefusedError as error:
+                raw = dump_json(row).encode()
+                batch.rejects.append(Reject(str(source.path), line, -1, len(raw), str(error), raw[:KEPT_RAW]))
+        return rows
+
     def _flush(self, source: int, position: int, line: int) -> None:
         """Write what was read as a part, and then how far that is."""
         # A copy, since what is read after this must not be counted as written.
         kept = replace(
             self.state, source=source, position=position, line=line, reject_bytes=self._rejects.stat().st_size
         )
-        if not self._rows:
+        if not self._pending.rows:
             return
-        rows, self._rows, self._size = self._rows, [], 0
 
         def written(number: int) -> None:
             # Parts are written one after another: those before this one are on disk too.
             kept.parts = self._writer.parts[: number + 1]
             kept.save(self._state_path)
 
-        self._writer.add(rows, written)
+        given = self._pending.take()
+        if isinstance(given, list):
+            self._writer.add(given, written)
+        else:
+            self._writer.add_table(given, written)
+
+    def digest(self, columns: list[Column]) -> str | None:
+        """The content hash of what was read, where it was taken meanwhile."""
+        return self._writer.digest(columns)
 
     @property
     def rows(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui.datasets.arrow_tables import TableFile, largest_of, numbered, types_of
+from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.column_types import EXACT, typed_column
 from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row
 from llmops_tui.errors import LlmopsError
@@ -22,13 +24,13 @@ from llmops_tui.workspace.files import make_folder_within, sync_folder
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text, reading
 
 if TYPE_CHECKING:
-    import duckdb
+    import pyarrow as pa
 
 MAX_COLUMNS = 200
 GROUP_ROWS = 10_000
 Columns = dict[str, object]
 """The columns of some rows by name, as arrays or lists of as many values each."""
-_COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
+COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
 
 
 @dataclass
@@ -53,6 +55,7 @@ class PartWriter:
         self.parts = parts or []
         self.rows = sum(part.rows for part in self.parts)
         self._read_texts = read_texts
+        self._hash = RunningHash()
         self._names: dict[str, None] = dict.fromkeys(chain.from_iterable(p.types for p in self.parts))
         self._lower = {name.lower() for name in self._names}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parquet")
@@ -66,12 +69,58 @@ class PartWriter:
         if not rows:
             return
         part, data = self._columns(rows)
+        self._hash.spoil()
+        self._submit(part, lambda number: self._write(number, data), written)
+
+    def takes(self, names: Iterable[str]) -> bool:
+        """Whether all of these fields can be columns beside those that there are."""
+        fresh = [name for name in names if name not in self._names]
+        lower = {name.lower() for name in fresh}
+        return (
+            len(lower) == len(fresh)
+            and len(self._names) + len(fresh) <= MAX_COLUMNS
+            and not lower & self._lower
+            and not any(name in {"", ROW, REST} or "\0" in name for name in fresh)
+            and REST not in self._names
+        )
+
+    def add_table(self, table: pa.Table, written: Callable[[int], None] | None = None) -> None:
+        """Write a table as the next part, as :meth:`add` does rows; its columns are some that :meth:`takes` says yes to."""
+        for name in table.column_names:
+            if name not in self._names:
+                self._take(name)
+        types = types_of(table)
+        part = Part(table.num_rows, types, largest_of(table, types))
+        kept = numbered(table.select(list(types)), self.rows)
+        self._submit(part, lambda number: self._write_table(number, kept, types), written)
+
+    def _submit(self, part: Part, write: Callable[[int], None], written: Callable[[int], None] | None) -> None:
         number = len(self.parts)
         self.parts.append(part)
         self.rows += part.rows
         while len(self._pending) > 1:
             self._pending.pop(0).result()
-        self._pending.append(self._pool.submit(self._write, number, data, written))
+
+        def work() -> None:
+            write(number)
+            if written is not None:
+                written(number)
+
+        self._pending.append(self._pool.submit(work))
+
+    def _write_table(self, number: int, table: pa.Table, types: dict[str, Type]) -> None:
+        path = part_path(self.folder, number)
+        try:
+            with TableFile(path, table) as file:
+                file.write(table)
+        except OSError as error:
+            raise write_failed(path, error) from error
+        sync_file(path)
+        self._hash.take(table, types)
+
+    def digest(self, columns: Sequence[Column]) -> str | None:
+        """The content hash of what was written, where all of it came by tables; it is the one of the files then."""
+        return self._hash.digest(self.rows, columns)
 
     def _columns(self, rows: list[Row]) -> tuple[Part, Columns]:
         names = dict.fromkeys(chain.from_iterable(rows))
@@ -112,7 +161,7 @@ class PartWriter:
             self._lower.add(name.lower())
         return fits
 
-    def _write(self, number: int, data: Columns, written: Callable[[int], None] | None) -> None:
+    def _write(self, number: int, data: Columns) -> None:
         import duckdb
 
         path = part_path(self.folder, number)
@@ -124,14 +173,12 @@ class PartWriter:
             "chunk", chunk | {f"n{i}": nan for i, v in enumerate(data.values()) if (nan := _nans(v)) is not None}
         )
         try:
-            self._connection.execute(f"COPY (SELECT {columns} FROM chunk) TO {quote_text(str(path))} {_COPY_OPTIONS}")
+            self._connection.execute(f"COPY (SELECT {columns} FROM chunk) TO {quote_text(str(path))} {COPY_OPTIONS}")
         except duckdb.Error as error:
             raise write_failed(path, error) from error
         finally:
             self._connection.unregister("chunk")
         sync_file(path)
-        if written is not None:
-            written(number)
 
     def wait(self) -> bool:
         """Wait for all parts; true where some must be rewritten to have the columns of all."""
@@ -146,7 +193,8 @@ class PartWriter:
         self.wait()
         self._pool.shutdown()
         if not self.parts:
-            self._write(0, {ROW: np.arange(0)}, None)
+            self._write(0, {ROW: np.arange(0)})
+            self._hash.spoil()
             self.parts.append(Part(0, {}))
         columns = [Column(name, kind) for name, kind in self._unified().items()]
         wanted = {c.name: c.type for c in columns}
@@ -189,7 +237,7 @@ class PartWriter:
         parts += [f"{_converted(c, part.types.get(c.name))} AS {quote_name(c.name)}" for c in columns]
         source = quote_text(str(path))
         self._connection.execute(
-            f"COPY (SELECT {', '.join(parts)} FROM read_parquet({source})) TO {quote_text(str(fresh))} {_COPY_OPTIONS}"
+            f"COPY (SELECT {', '.join(parts)} FROM read_parquet({source})) TO {quote_text(str(fresh))} {COPY_OPTIONS}"
         )
         sync_file(fresh)
         fresh.replace(path)
@@ -260,84 +308,6 @@ def read_rows(
         cursor = connection.execute(text)
         while found := cursor.fetchmany(batch):
             yield [(int(values[0]), decode_row(columns, values[1:])) for values in found]
-
-
-def write_select(
-    connection: duckdb.DuckDBPyConnection, select: str, path: Path, columns: list[Column] | None
-) -> list[Column]:
-    """Write what a SELECT gives, in its order, as one file; returns its columns, without those that are empty.
-
-    ``columns`` are given where the SELECT passes stored columns on; else their types are DuckDB's, as near as ours come.
-    """
-    import duckdb
-
-    if columns is None:
-        described = [r for r in connection.execute(f"DESCRIBE {select}").fetchall() if r[0] != ROW]
-        columns = [Column(str(r[0]), _type_of(str(r[1]))) for r in described]
-        exprs = [_stored(c, str(r[1])) for c, r in zip(columns, described, strict=True)]
-    else:
-        exprs = [quote_name(c.name) for c in columns]
-    made = _told_by_values(connection, select, columns, exprs)
-    projection = ", ".join([f"row_number() OVER () - 1 AS {ROW}", *(f"{e} AS {quote_name(c.name)}" for c, e in made)])
-    try:
-        connection.execute(f"COPY (SELECT {projection} FROM ({select})) TO {quote_text(str(path))} {_COPY_OPTIONS}")
-    except duckdb.IOException as error:
-        raise write_failed(path, error) from error
-    sync_file(path)
-    return [column for column, _ in made]
-
-
-# Columns of JSON that hold values of one plain type alone: what is true of all values then, and how they become it.
-_PLAIN: tuple[tuple[Type, str, str], ...] = (
-    ("text", "left({0}, 1) = '\"' AND NOT contains({0}, '\\u0000')", "json_extract_string({0}, '$')"),
-    ("boolean", "{0} IN ('true', 'false')", "CAST({0} AS BOOLEAN)"),
-    ("integer", r"regexp_full_match({0}, '-?[0-9]{{1,18}}')", "CAST({0} AS BIGINT)"),
-    ("number", r"regexp_full_match({0}, '-?[0-9]{{1,15}}([.][0-9]+)?([eE][-+]?[0-9]+)?')", "CAST({0} AS DOUBLE)"),
-)
-
-
-def _told_by_values(
-    connection: duckdb.DuckDBPyConnection, select: str, columns: list[Column], exprs: list[str]
-) -> list[tuple[Column, str]]:
-    """The columns that have values, each with its type and the SQL that gives it.
-
-    The type follows from the values, so that the same rows are the same version however they were chosen.
-    """
-    if not columns:
-        return []
-    asked = [f"count({quote_name(c.name)})" for c in columns]
-    for column, expr in zip(columns, exprs, strict=True):
-        if column.type == "json":
-            asked += [f"bool_and({condition.format(expr)})" for _, condition, _ in _PLAIN]
-    found = connection.execute(f"SELECT {', '.join(asked)} FROM ({select})").fetchone()
-    assert found is not None
-    told = iter(found[len(columns) :])
-    made = []
-    for column, expr, count in zip(columns, exprs, found[: len(columns)], strict=True):
-        plain = [next(told) for _ in _PLAIN] if column.type == "json" else []
-        if not count:
-            continue
-        kind, _, cast = next((p for p, holds in zip(_PLAIN, plain, strict=False) if holds), (column.type, "", "{0}"))
-        made.append((Column(column.name, kind), cast.format(expr)))
-    return made
-
-
-def _type_of(described: str) -> Type:
-    if described in {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}:
-        return "integer"
-    if described in {"FLOAT", "DOUBLE"} or described.startswith(("DECIMAL", "HUGEINT", "UBIGINT", "UHUGEINT")):
-        return "number"
-    if described == "BOOLEAN":
-        return "boolean"
-    nested = described == "JSON" or described.endswith("]") or described.startswith(("STRUCT", "MAP", "UNION"))
-    return "json" if nested else "text"
-
-
-def _stored(column: Column, described: str) -> str:
-    name = quote_name(column.name)
-    if column.type == "json" and described != "JSON":
-        return f"CAST(to_json({name}) AS VARCHAR)"
-    return f"CAST({name} AS {SQL_TYPES[column.type]})"
 
 
 def sync_file(path: Path) -> None:

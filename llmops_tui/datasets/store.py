@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.datasets.content_hash import SCHEME, content_hash, hash_of
+from llmops_tui.datasets.column_digests import SCHEME
+from llmops_tui.datasets.content_hash import content_hash, hash_of
 from llmops_tui.datasets.parts import source_sql
 from llmops_tui.datasets.records import Column
 from llmops_tui.datasets.reports import ViewRecord
@@ -108,17 +109,19 @@ class DatasetStore:
         rejected: int = 0,
         note: str = "",
         parent: int | None = None,
+        digest: str | None = None,
         beside: Callable[[DatasetVersion], None] = lambda _version: None,
     ) -> DatasetVersion:
         """Make the files in a staging folder the next version of a dataset.
 
         Where the newest version holds the same rows, made the same way, that version is returned. ``beside`` keeps what
-        belongs to the version beside it, before anybody knows of it.
+        belongs to the version beside it, before anybody knows of it. ``digest`` is the content hash, where it was taken of
+        the same rows while they were written.
         """
         check_name(name)
         files = sorted(folder.glob("part-*.parquet"))
         with reading(files, memory="1GB") as connection:
-            digest = content_hash(connection, source_sql(files), columns)
+            digest = digest or content_hash(connection, source_sql(files), columns)
             found = connection.execute(f"SELECT count(*) FROM {source_sql(files)}").fetchone()
         assert found is not None
         final = self.workspace.datasets / digest

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.content_hash import SCHEME, hash_of
+from llmops_tui.datasets.column_digests import SCHEME
+from llmops_tui.datasets.content_hash import hash_of
 from llmops_tui.datasets.parts import read_rows, source_sql
 from llmops_tui.datasets.records import Column, Row
 from llmops_tui.datasets.reports import RecipeRecord, VersionRecord

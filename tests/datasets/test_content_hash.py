@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.datasets.content_hash import ROWS, SCHEME, ColumnDigest, hash_of
+from llmops_tui.datasets.column_digests import SCHEME, ColumnDigest
+from llmops_tui.datasets.content_hash import ROWS, hash_of
 from llmops_tui.datasets.diff import diff_versions
 from llmops_tui.datasets.export_job import export
 from llmops_tui.datasets.import_job import import_now

@@ -13,10 +13,11 @@ from llmops_tui.counts import counted
 from llmops_tui.datasets.content_hash import hash_of
 from llmops_tui.datasets.held import held
 from llmops_tui.datasets.operations.repeatable import changing
-from llmops_tui.datasets.parts import PartWriter, typed_projection, write_select
+from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import ROW, Column, Row
 from llmops_tui.datasets.reports import ReadSettings, VersionRecord
+from llmops_tui.datasets.selects import write_select
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.sources.streams import compression_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # A line longer than this is rejected; a batch is about so many bytes of input.
 MAX_LINE = 64 << 20
@@ -36,6 +41,7 @@ class Batch:
 
     ``position`` is a byte offset, or a number of records, as the source understands it; ``share`` how much of the
     source is done; ``size`` about how many bytes of it the batch was; ``told`` what a person should know of how it is read.
+    Where a ``table`` was asked for there may be one in the place of rows; ``by_row`` gives the same as rows then.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -47,6 +53,8 @@ class Batch:
     share: float = 0.0
     size: int = BATCH_BYTES
     told: str = ""
+    table: pa.Table | None = None
+    by_row: Callable[[], Batch] | None = None
 
 
 @dataclass(frozen=True)

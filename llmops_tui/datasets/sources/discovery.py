@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -166,14 +167,14 @@ def is_plain(source: Source) -> bool:
     )
 
 
-def read_batches(source: Source, position: int = 0, line: int = 0) -> Iterator[Batch]:
-    """The records of a source, from a position that an earlier batch gave.
+def read_batches(source: Source, position: int = 0, line: int = 0, *, tables: bool = False) -> Iterator[Batch]:
+    """The records of a source, from a position that an earlier batch gave; with ``tables`` some may come as tables.
 
     Raises:
         InputRefusedError: the file as a whole cannot be read.
     """
     readers = {
-        "jsonl": read_json_lines,
+        "jsonl": partial(read_json_lines, tables=tables and not source.split),
         "json": read_json_document,
         "csv": read_delimited,
         "tsv": read_delimited,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
 from llmops_tui.datasets.raw import json_reason
-from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.records import Row, Type
+from llmops_tui.datasets.sources import json_tables
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
     KEPT_RAW,
@@ -18,13 +20,18 @@ from llmops_tui.datasets.sources.base import (
     Source,
     share_of,
 )
+from llmops_tui.datasets.sources.json_tables import read_table
 from llmops_tui.datasets.sources.streams import open_stream
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 
 
-def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]:
-    """The objects of a file, compressed or not."""
+def read_json_lines(source: Source, position: int, line: int, *, tables: bool = False) -> Iterator[Batch]:
+    """The objects of a file, compressed or not; large blocks of flat ones as ``tables`` where these are asked for."""
+    known: dict[str, Type] = {}
     with open_stream(source.path, source.encoding, source.member) as stream:
         _skip(stream, position)
         carry = b""
@@ -41,14 +48,25 @@ def read_json_lines(source: Source, position: int, line: int) -> Iterator[Batch]
                 continue
             carry = data[cut:]
             if cut:
-                batch = _parse_lines(source, data[:cut], position, line)
-                position, line = position + cut, line + len(batch.lines) + len(batch.rejects) + batch.blank
+                block = data[:cut]
+                table = _table(block, known) if tables else None
+                if table is None:
+                    batch = _parse_lines(source, block, position, line)
+                    count = len(batch.lines) + len(batch.rejects) + batch.blank
+                else:
+                    by_row = partial(_parse_lines, source, block, position, line)
+                    batch, count = Batch(size=cut, table=table, by_row=by_row), table.num_rows
+                position, line = position + cut, line + count
                 batch.position, batch.line, batch.share = position, line, share_of(source, position)
                 yield batch
         if carry:
             batch = _parse_lines(source, carry, position, line)
             batch.position, batch.line, batch.share = position + len(carry), line + 1, 1.0
             yield batch
+
+
+def _table(data: bytes, known: dict[str, Type]) -> pa.Table | None:
+    return read_table(data, known, parse_object) if json_tables.BULK_BYTES <= len(data) <= MAX_LINE else None
 
 
 def _skip(stream: IO[bytes], position: int) -> None:

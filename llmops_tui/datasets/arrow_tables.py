@@ -1,0 +1,80 @@
+"""Tables of Arrow: their types as ours, and a Parquet file of them as a part of a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from llmops_tui.datasets.records import ROW, Type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_TYPES: dict[str, Type] = {"string": "text", "int64": "integer", "double": "number", "bool": "boolean"}
+_GROUP_ROWS = 10_000
+# Texts of so few different values among the first thousand are written once, and then by their number.
+_LOOKED_AT, _FEW = 1000, 100
+
+
+def types_of(table: pa.Table) -> dict[str, Type]:
+    """The type of each column that has a value."""
+    return {
+        field.name: _TYPES[str(field.type)]
+        for field, column in zip(table.schema, table.columns, strict=True)
+        if column.null_count < table.num_rows
+    }
+
+
+def largest_of(table: pa.Table, types: Mapping[str, Type]) -> dict[str, int]:
+    """The largest integer, without its sign, of each column of integers."""
+    import pyarrow.compute as pc
+
+    found = {}
+    for name, kind in types.items():
+        if kind == "integer":
+            ends = pc.min_max(table[name]).as_py()
+            if largest := max(abs(ends["min"]), abs(ends["max"])):
+                found[name] = largest
+    return found
+
+
+def numbered(table: pa.Table, first: int) -> pa.Table:
+    """A table with the numbers of its rows as its first column."""
+    import pyarrow as pa
+
+    return table.add_column(0, ROW, pa.array(np.arange(first, first + table.num_rows)))
+
+
+class TableFile:
+    """A Parquet file as all parts are, written by tables or batches of one schema."""
+
+    def __init__(self, path: Path, first: pa.Table | pa.RecordBatch) -> None:
+        import pyarrow.parquet as pq
+
+        self._file: pq.ParquetWriter = pq.ParquetWriter(
+            path, first.schema, compression="zstd", compression_level=1, use_dictionary=list(_of_few_values(first))
+        )
+
+    def write(self, given: pa.Table | pa.RecordBatch) -> None:
+        """Write the next rows."""
+        self._file.write(given, row_group_size=_GROUP_ROWS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+
+def _of_few_values(table: pa.Table | pa.RecordBatch) -> Iterator[str]:
+    import pyarrow.compute as pc
+
+    head = table.slice(0, _LOOKED_AT)
+    for name, column in zip(head.schema.names, head.columns, strict=True):
+        different: Any = pc.count_distinct(column)
+        if name != ROW and different.as_py() <= _FEW:
+            yield name

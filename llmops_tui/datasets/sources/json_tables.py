@@ -1,0 +1,144 @@
+"""Blocks of JSON Lines read at once into typed columns, where they hold nothing that only the reading by line can judge.
+
+The reading by line is the measure. A block becomes a table only where it gives the same rows, none of which is refused:
+each line is one object of texts, numbers and truth values, each field of one type. Of any other block there is no table.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.datasets.column_types import EXACT
+from llmops_tui.datasets.parts import MAX_COLUMNS
+from llmops_tui.datasets.records import Row, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+# Below this it is not worth to load pyarrow.
+BULK_BYTES = 2 << 20
+_HEAD_LINES = 64
+_SAMPLES = 16
+_BLOCK_BYTES = 1 << 20
+# pyarrow 26 reads a null behind an object as its next row, and ends the process.
+_NULL_BEHIND = re.compile(rb"\}\s*null")
+
+
+def read_table(data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row]) -> pa.Table | None:
+    """The lines of a block, which ends with a line, as a table of a row each; none where they are to be read by line.
+
+    ``known`` has the types of columns in the blocks of the same file before, and takes those of this one; ``parse`` reads
+    one line, and raises ValueError where it is refused.
+    """
+    lines = data.count(b"\n")
+    if not (_each_an_object(data, lines) and _is_unicode(data)) or (b"null" in data and _NULL_BEHIND.search(data)):
+        return None
+    told = _types_of(data, known, parse)
+    if told is None:
+        return None
+    types, seen = told
+    import pyarrow as pa
+    import pyarrow.json
+
+    arrow = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "": pa.null()}
+    schema = pa.schema([(name, arrow[kind]) for name, kind in types.items()])
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(pa.py_buffer(data)),
+            # Our own threads do other things meanwhile, and a thread more costs more than it gives.
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
+        )
+    except pa.ArrowException:
+        return None
+    numbers = [name for name, kind in types.items() if kind == "number"]
+    if table.num_rows != lines or not all(_exact(table[name], seen=name in seen) for name in numbers):
+        return None
+    known.update({name: kind for name, kind in types.items() if kind and table[name].null_count < lines})
+    return table
+
+
+def _each_an_object(data: bytes, lines: int) -> bool:
+    """Whether each line begins and ends as an object: a line that holds two has one row too many then."""
+    ends = data.count(b"}\n")
+    if ends < lines:
+        ends += data.count(b"}\r\n")
+    return data[:1] == b"{" and data[-1:] == b"\n" and ends == lines and data.count(b"\n{") == lines - 1
+
+
+def _is_unicode(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _types_of(
+    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row]
+) -> tuple[dict[str, Any], set[str]] | None:
+    """The type of each field by some of the rows, empty where none has a value; none where they are of mixed types.
+
+    A row that was not looked at and says otherwise is found by the reading. The second are fields that have a decimal
+    number in one of these rows.
+    """
+    try:
+        first = [
+            parse(raw) for raw in data[: data.find(b"\n", 1 << 20) + 1].split(b"\n", _HEAD_LINES)[:_HEAD_LINES] if raw
+        ]
+        further = [parse(raw) for raw in _lines_between(data)]
+    except ValueError:
+        return None
+    # In the order in which they occur; what occurs first behind these lines is not known, and its block is read by line.
+    found: dict[str, set[type]] = {name: set() for row in first for name in row}
+    later = {name for row in further for name in row} - found.keys()
+    if len(found) > MAX_COLUMNS or not found or not later <= known.keys():
+        return None
+    found |= {name: set() for name in known if name not in found}
+    for row in (*first, *further):
+        for name, value in row.items():
+            found[name].add(type(value))
+    types = {name: _type_of(kinds - {type(None)}, known.get(name)) for name, kinds in found.items()}
+    return None if None in types.values() else (types, {name for name, kinds in found.items() if float in kinds})
+
+
+def _type_of(kinds: set[type], before: Type | None) -> str | None:
+    if not kinds:
+        return before or ""
+    if kinds == {str}:
+        return "text"
+    if kinds == {bool}:
+        return "boolean"
+    if kinds == {int}:
+        return "number" if before == "number" else "integer"
+    return "number" if kinds in ({float}, {int, float}) else None
+
+
+def _lines_between(data: bytes) -> list[bytes]:
+    """Some lines from all over a block."""
+    found = []
+    for at in range(1, _SAMPLES):
+        begin = data.find(b"\n", at * len(data) // _SAMPLES) + 1
+        if 0 < begin < len(data):
+            found.append(data[begin : data.find(b"\n", begin)])
+    return found
+
+
+def _exact(column: pa.ChunkedArray, *, seen: bool) -> bool:
+    """Whether numbers are what the reading by line makes of them: it knows no NaN, integers beyond a double, and no -0.
+
+    Where no decimal number was ``seen`` yet, there must be one: else they all may be integers.
+    """
+    import numpy as np
+
+    for chunk in column.chunks:
+        values = chunk.to_numpy(zero_copy_only=False)[chunk.is_valid().to_numpy(zero_copy_only=False)]
+        if not (np.abs(values) <= EXACT).all() or (np.signbit(values) & (values == 0)).any():
+            return False
+        seen = seen or bool((values != np.floor(values)).any())
+    return seen
