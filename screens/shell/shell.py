@@ -19,6 +19,7 @@ from screens.navigation import Destination, Navigation
 from screens.services import Services
 from screens.shell.notices import Notice
 from screens.shell.status_line import Status, StatusLine
+from screens.shell.tab_line import TabLine
 from screens.shell.workspace_status import workspace_status
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class Shell(App[int]):
         for line in self.screen.query(StatusLine):
             if line.children:
                 line.show(status)
+        for tabs in self.screen.query(TabLine):
+            tabs.show(status.badges)
 
     # ── what is asked ──
 
