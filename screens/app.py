@@ -140,7 +140,13 @@ class LlmopsApp(Shell):
             for panel in screen.query(Panel):
                 if panel.jump_key == key:
                     screen.reveal(panel)
-                    self.call_after_refresh(panel.focus_inside)
+                    self.keys.hold()
+                    self.call_after_refresh(focus, panel)
+
+        def focus(panel: Panel) -> None:
+            panel.focus_inside()
+            # Behind what gives the focus.
+            self.call_later(self.keys.release)
 
         self.push_screen(JumpScreen(screen, SCREEN_KEYS), land)
 
