@@ -25,6 +25,7 @@ from screens.shell.base import BaseScreen
 from screens.shell.copy_menu import Copier
 from screens.shell.shell import Shell
 from screens.shell.status_line import StatusPart
+from screens.shell.tab_line import TabLine
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
 
@@ -139,7 +140,13 @@ class LlmopsApp(Shell):
             for panel in screen.query(Panel):
                 if panel.jump_key == key:
                     screen.reveal(panel)
-                    self.call_after_refresh(panel.focus_inside)
+                    self.keys.hold()
+                    self.call_after_refresh(focus, panel)
+
+        def focus(panel: Panel) -> None:
+            panel.focus_inside()
+            # Behind what gives the focus.
+            self.call_later(self.keys.release)
 
         self.push_screen(JumpScreen(screen, SCREEN_KEYS), land)
 
@@ -232,6 +239,10 @@ class LlmopsApp(Shell):
         """Go again to the place one came back from."""
         if not await self.navigation.forward():
             self.say("There is no next place: [ goes back first.", severity="warning")
+
+    @on(TabLine.Chosen)
+    def _tab_chosen(self, event: TabLine.Chosen) -> None:
+        self.go_to_screen(event.name)
 
     @on(StatusPart.Chosen)
     def _status_chosen(self, event: StatusPart.Chosen) -> None:

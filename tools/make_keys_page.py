@@ -23,6 +23,11 @@ To change keys, write `keymap.toml` next to the settings (the settings screen sh
 ```
 
 The app reports a name that does not exist, or a key that is taken, when it starts, and uses the rest.
+
+In every list, table and text that is only read, `j` and `k` go a line down and up, `g` and `G` to the first and the
+last line, `ctrl+d` and `ctrl+u` half a page, beside the arrows and `pgup`, `pgdn`, `home`, `end`. No action takes one of
+these. While you write text, `ctrl+z` and `ctrl+y` undo and redo what you typed. What you type while a screen is being
+opened waits for it.
 """
 
 

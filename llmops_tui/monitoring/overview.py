@@ -206,6 +206,8 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         steps.append(
             Step(f"{seen.usable:,} upvoted or corrected answers can become a dataset: t on that screen", "traces")
         )
+    at_work = [job for job in seen.jobs if job.state == JobState.RUNNING]
+    steps += [_watch(job) for job in at_work]
     unfinished = [
         name
         for name, finished in seen.runs
@@ -215,15 +217,24 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         Step(f"{name} did not finish; it can resume from its last checkpoint", "training", name)
         for name in unfinished[:2]
     ]
-    return steps + _beginnings(seen)
+    return steps + _beginnings(seen, {job.kind for job in at_work}, nothing_else=not steps)
+
+
+def _watch(job: Job) -> Step:
+    """Something is at work: to be looked at, where it is shown best."""
+    screen = {"train": "training", "eval": "evaluation"}.get(job.kind, "jobs")
+    told = f"{job.title} is at {job.progress:.0%}" + (f": {job.message}" if job.message else "")
+    if job.kind == "train":
+        return Step(told, screen, job.title.removeprefix("train "))
+    return Step(told, screen, "" if screen == "evaluation" else job.id)
 
 
 def _answers(count: int) -> str:
     return "One answer is waiting" if count == 1 else f"{count:,} answers are waiting"
 
 
-def _beginnings(seen: Overview) -> list[Step]:
-    """The steps of somebody who has not done them yet, in the order of the lifecycle."""
+def _beginnings(seen: Overview, at_work: set[str], *, nothing_else: bool) -> list[Step]:
+    """The steps of somebody who has not done them yet, in the order of the lifecycle; not what is being done just now."""
     steps = []
     if not seen.models:
         steps.append(Step("No models yet: a registers a file or a URL", "models"))
@@ -233,10 +244,10 @@ def _beginnings(seen: Overview) -> list[Step]:
         steps.append(Step("No prompts yet: n creates one", "playground"))
     elif not seen.requests_day and seen.models:
         steps.append(Step(f"Run {seen.prompts[0][0]} and read the answer: F5", "playground", seen.prompts[0][0]))
-    if seen.datasets and seen.models and not seen.runs:
+    if seen.datasets and seen.models and not seen.runs and "train" not in at_work:
         steps.append(Step("No training yet: p runs the preflight of a recipe", "training"))
-    if seen.prompts and seen.models and not seen.scores:
+    if seen.prompts and seen.models and not seen.scores and "eval" not in at_work:
         steps.append(Step("No evaluations yet: F5 runs a suite", "evaluation"))
-    if seen.runs and seen.scores:
+    if seen.runs and seen.scores and not at_work & {"train", "eval"}:
         steps.append(Step("Compare the newest model with its base: space marks the baseline", "evaluation"))
-    return steps or [Step("Nothing is left to do. Try another prompt", "playground")]
+    return steps or ([Step("Nothing is left to do. Try another prompt", "playground")] if nothing_else else [])

@@ -16,6 +16,7 @@ from llmops_tui.counts import counted
 from screens.datasets import rendering
 from screens.datasets.operation import Operation, OperationWanted
 from screens.shell.pane import Pane
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import CheckReport, Problem
@@ -41,7 +42,7 @@ class ChecksPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="check-list", markup=False, compact=True)
+        yield Options(id="check-list", markup=False, compact=True)
 
     def open(self, version: DatasetVersion | None) -> None:
         """Another version is open; what was found in it is not read yet."""

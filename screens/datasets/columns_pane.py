@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from screens.datasets import rendering
 from screens.shell.pane import Pane
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.profile_record import ColumnStatistics
@@ -31,7 +31,7 @@ class ColumnsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(can_focus=True):
+        with TextScroll(can_focus=True):
             yield Static("", id="column-facts", markup=False)
 
     def open(self, version: DatasetVersion | None) -> None:

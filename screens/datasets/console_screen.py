@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import getters, on
@@ -30,6 +30,23 @@ _WORDS = (
     "SELECT ", "FROM ", "WHERE ", "GROUP BY ", "ORDER BY ", "LIMIT ", "count(*)", "JOIN ", "DESC", "HAVING ", "DISTINCT ",
     "avg(", "sum(", "min(", "max(", "length(", "AS ", "AND ", "OR ",
 )  # fmt: skip
+
+
+class _ResultTable(DataTable[Text]):
+    """The rows of an answer, with the motions of all lists."""
+
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+        Binding("g", "scroll_top", show=False),
+        Binding("G", "scroll_bottom", show=False),
+        Binding("ctrl+d", "half_page(1)", show=False),
+        Binding("ctrl+u", "half_page(-1)", show=False),
+    ]
+
+    def action_half_page(self, direction: int) -> None:
+        """Half of what is seen down or up, and no further than the end."""
+        self.move_cursor(row=max(0, self.cursor_row + direction * max(1, self.size.height // 2)))
 
 
 class ConsoleScreen(Modal[str | None]):
@@ -61,7 +78,7 @@ class ConsoleScreen(Modal[str | None]):
                 compact=True,
             )
             yield Static("", id="sql-note", markup=False)
-            yield DataTable(id="sql-result", zebra_stripes=True, cursor_type="row")
+            yield _ResultTable(id="sql-result", zebra_stripes=True, cursor_type="row")
             yield Static(
                 Content.assemble(
                     ("enter", "$accent"),

@@ -12,6 +12,7 @@ from textual.widgets.option_list import Option
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets import rendering
 from screens.shell.pane import Pane
+from screens.widgets.motions import Options
 
 
 class DatasetListPane(Pane):
@@ -29,7 +30,7 @@ class DatasetListPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="dataset-list", markup=False, compact=True)
+        yield Options(id="dataset-list", markup=False, compact=True)
 
     def show(self, logs: dict[str, list[DatasetVersion]], current: str) -> None:
         """Show datasets, with the cursor on the one that is open; ``current`` is empty where none is."""

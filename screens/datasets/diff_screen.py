@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -18,6 +18,7 @@ from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.widgets.diff_text import diff_parts
 from screens.widgets.modal import Modal
+from screens.widgets.motions import Options, TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.diff import VersionDiff
@@ -43,8 +44,8 @@ class VersionDiffScreen(Modal[None]):
         """Head, list, difference, keys."""
         with Vertical(classes="dialog dialog-wide"):
             yield Static(Content("comparing …"), classes="dialog-title", id="data-diff-head")
-            yield OptionList(id="data-diff-list", markup=False, compact=True)
-            with VerticalScroll(id="data-diff-scroll"):
+            yield Options(id="data-diff-list", markup=False, compact=True)
+            with TextScroll(id="data-diff-scroll"):
                 yield Static("", id="data-diff-text", markup=False)
             yield Static(
                 Content.assemble(("↑↓", "$accent"), " rows   ", ("esc", "$accent"), " close"), classes="dialog-keys"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -17,6 +17,7 @@ from textual.widgets import Static
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.import_preview import Preview
@@ -69,7 +70,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         with Vertical(classes="dialog dialog-wide"):
             with Vertical(id="import-body"):
                 yield Static("", id="import-evidence", markup=False)
-                with VerticalScroll(id="import-rows"):
+                with TextScroll(id="import-rows"):
                     yield Static("", id="import-text", markup=False)
             yield Static("", id="import-keys", markup=False)
 

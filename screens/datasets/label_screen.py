@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual import events, getters
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -21,6 +21,7 @@ from screens.datasets.record import record_content
 from screens.shell import external_editor
 from screens.shell.shell import Shell
 from screens.widgets.modal import Modal
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.labelling import Labelling
@@ -60,7 +61,7 @@ class LabelScreen(Modal[str | None]):
         """Progress, the row, the keys."""
         with Vertical(classes="dialog dialog-wide"):
             yield Static("", id="label-head", markup=False)
-            with VerticalScroll(id="label-scroll", can_focus=True):
+            with TextScroll(id="label-scroll", can_focus=True):
                 yield Static("", id="label-text", markup=False)
             yield Static("", id="label-keys", markup=False)
 

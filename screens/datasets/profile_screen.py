@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -16,6 +16,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.rendering import spark
 from screens.widgets.modal import Modal
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.profile_record import Profile, TokenFigures
@@ -47,7 +48,7 @@ class ProfileScreen(Modal[None]):
         """The charts and the keys."""
         with Vertical(classes="dialog dialog-wide"):
             yield Static(Content(f"{self._version.ref}: reading a sample …"), classes="dialog-title", id="profile-head")
-            with VerticalScroll(can_focus=True):
+            with TextScroll(can_focus=True):
                 yield Static("", id="profile-text", markup=False)
             yield Static(
                 Content.assemble(("a", "$accent"), " all rows, as a job   ", ("esc", "$accent"), " close"),

@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -18,6 +17,7 @@ from screens.datasets.record import SHAPES, Shape, record_content, token_summary
 from screens.shell import external_editor
 from screens.shell.pane import Pane
 from screens.widgets.dialogs import Choice, ChoiceDialog
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.records import Row
@@ -47,7 +47,7 @@ class RecordPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(id="record-scroll", can_focus=True):
+        with TextScroll(id="record-scroll", can_focus=True):
             yield Static("", id="record-text", markup=False)
 
     def on_unmount(self) -> None:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.modal import Modal
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.sources.base import Reject
@@ -45,7 +46,7 @@ class RejectsScreen(Modal[None]):
         with Vertical(classes="dialog dialog-wide"):
             shown = f"{self._version.ref}: {counted(self._version.rejected, 'record')} rejected"
             yield Static(Content(shown), classes="dialog-title")
-            with VerticalScroll():
+            with TextScroll():
                 yield Static(Content.assemble(*parts))
             yield Static(Content.assemble(("esc", "$accent"), " close"), classes="dialog-keys")
 

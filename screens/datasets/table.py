@@ -46,7 +46,6 @@ class RowTable(CursorScroll):
     }
     """
     BINDINGS: ClassVar[list[Binding]] = [
-        Binding("g", "go(0)", show=False),
         Binding("left,h", "column(-1)", show=False),
         Binding("right", "column(1)", show=False),
         Binding("enter", "choose", show=False),

@@ -15,6 +15,7 @@ from screens.datasets.compare_versions import compare_versions
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import LineDialog
+from screens.widgets.motions import Options
 
 
 class VersionsPane(Pane):
@@ -44,7 +45,7 @@ class VersionsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="data-version-list", markup=False, compact=True)
+        yield Options(id="data-version-list", markup=False, compact=True)
 
     def show(self, log: list[DatasetVersion], version: DatasetVersion | None) -> None:
         """Show the versions of a dataset, with the cursor on the one that is open."""

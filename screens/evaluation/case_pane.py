@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from screens.evaluation import case_rendering, rendering
 from screens.shell.pane import Pane
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.runner.results import Result
@@ -23,11 +23,11 @@ class CasePane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(id="case-scroll"):
+        with TextScroll(id="case-scroll"):
             yield Static("", id="case-text", markup=False)
 
     def show(self, result: Result | None, before: Result | None) -> None:
         """Show an answer, and the baseline's where there is one; nothing without a case."""
         content = case_rendering.case_content(result, before) if result is not None else ""
         self.query_one("#case-text", Static).update(content)
-        self.query_one("#case-scroll", VerticalScroll).scroll_home(animate=False)
+        self.query_one("#case-scroll", TextScroll).scroll_home(animate=False)

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -17,6 +16,7 @@ from screens.evaluation.judge_runs import judge_runs
 from screens.evaluation.model import EvaluationModel, KeptSuite, Opened, pareto
 from screens.navigation import ModelInPlayground, PromptPlace
 from screens.shell.pane import Pane
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalState
@@ -34,7 +34,7 @@ class FiguresPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(id="figures-scroll"):
+        with TextScroll(id="figures-scroll"):
             yield Static("", id="figures-text", markup=False)
 
     def know(self, opened: Opened | None, state: EvalState | None, model: EvaluationModel) -> None:

@@ -17,6 +17,7 @@ from screens.evaluation.messages import Changed
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, EvalState
@@ -38,7 +39,7 @@ class RunsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="eval-run-list", markup=False, compact=True)
+        yield Options(id="eval-run-list", markup=False, compact=True)
 
     @property
     def _list(self) -> OptionList:

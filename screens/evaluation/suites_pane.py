@@ -17,6 +17,7 @@ from screens.evaluation.model import KeptSuite
 from screens.evaluation.run_suite import run_suite
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.suite import Suite
@@ -38,7 +39,7 @@ class SuitesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="suite-list", markup=False, compact=True)
+        yield Options(id="suite-list", markup=False, compact=True)
 
     @property
     def _list(self) -> OptionList:

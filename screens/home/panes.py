@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
+from llmops_tui.jobs.store import JobState
+from llmops_tui.monitoring.courses import Courses
 from llmops_tui.monitoring.overview import Step
 from screens.home import rendering
-from screens.navigation import Destination, JobPlace, PromptPlace, ScreenPlace, TraceFilterPlace, TracePlace
+from screens.navigation import (
+    DatasetPlace,
+    Destination,
+    EvaluationPlace,
+    JobPlace,
+    PromptPlace,
+    RunPlace,
+    ScreenPlace,
+    TraceFilterPlace,
+    TracePlace,
+)
 from screens.shell.pane import Pane
-from screens.widgets.line_list import Line, LineList
+from screens.widgets.line_list import LineList
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
@@ -36,19 +48,58 @@ class TilePane(WayPane):
             title=title, jump_key=key, id=f"tile-{name}", help_text=rendering.HELP_TILE, classes="home-tile"
         )
         self._stage = name
+        self._tile: rendering.Tile | None = None
         self._screen = screen
 
     def compose(self) -> ComposeResult:
         """The lines."""
         yield LineList(id=f"lines-{self._stage}", marks=False)
 
-    def show(self, lines: list[Line]) -> None:
-        """Draw what is new of these lines."""
-        self.query_one(LineList).show_lines(lines)
+    def on_resize(self) -> None:
+        """More fits now, or less."""
+        if self._tile is not None:
+            self.show(self._tile)
+
+    def show(self, tile: rendering.Tile) -> None:
+        """Draw what is new of it."""
+        self._tile = tile
+        lines = self.query_one(LineList)
+        # Before the first layout there is no room yet; the resize that comes with it draws.
+        if lines.size.area:
+            lines.show_lines(tile.lines(lines.size.width, lines.size.height, utf8=self.shell.profile.utf8))
 
     def destination(self) -> Destination:
         """The screen of the stage."""
         return ScreenPlace(self._screen)
+
+
+class DayPane(WayPane):
+    """What the last day was like."""
+
+    def __init__(self) -> None:
+        super().__init__(title="Last 24 hours", jump_key="h", id="home-day", help_text=rendering.HELP_DAY)
+        self._courses = Courses()
+
+    def compose(self) -> ComposeResult:
+        """The bars."""
+        yield LineList(id="day-lines", marks=False)
+
+    def on_resize(self) -> None:
+        """Draw in the room there is now."""
+        self.show(self._courses)
+
+    def show(self, courses: Courses) -> None:
+        """Draw it; a day without requests takes no room."""
+        self._courses = courses
+        lines = self.query_one(LineList)
+        self.set_class(not any(courses.traffic), "-unused")
+        if lines.size.area:
+            utf8 = self.shell.profile.utf8
+            lines.show_lines(rendering.day_lines(courses, lines.size.width, lines.size.height, utf8=utf8))
+
+    def destination(self) -> Destination:
+        """The monitor, which has any time."""
+        return ScreenPlace("monitor")
 
 
 class StepsPane(WayPane):
@@ -67,18 +118,27 @@ class StepsPane(WayPane):
         self.steps = steps
         utf8 = self.shell.profile.utf8
         self.query_one(LineList).show_lines([rendering.step_line(step, utf8=utf8) for step in steps])
+        # As high as what it says, the borders with it.
+        self.styles.height = len(steps) + 2
 
     def destination(self) -> Destination | None:
         """Where the step is done."""
         at = self.query_one(LineList).cursor
         if at >= len(self.steps):
             return None
-        step = self.steps[at]
-        if step.screen == "traces":
-            return TraceFilterPlace(step.target)
-        if step.screen == "playground" and step.target:
-            return PromptPlace(step.target)
-        return ScreenPlace(step.screen)
+        return _place_of(self.steps[at])
+
+
+def _place_of(step: Step) -> Destination:
+    """Where a step is done: the thing itself where it names one."""
+    if step.screen == "traces":
+        return TraceFilterPlace(step.target)
+    places = {
+        "playground": PromptPlace, "datasets": DatasetPlace, "jobs": JobPlace, "training": RunPlace,
+        "evaluation": EvaluationPlace,
+    }  # fmt: skip
+    make = places.get(step.screen)
+    return make(step.target) if make is not None and step.target else ScreenPlace(step.screen)
 
 
 class RecentPane(WayPane):
@@ -100,6 +160,15 @@ class RecentPane(WayPane):
         """Read them."""
         self.recent, _ = await asyncio.to_thread(self._page)
         self.query_one(LineList).show_lines([rendering.recent_line(line) for line in self.recent])
+        self.set_class(not self.recent, "-empty")
+
+    def tell_since(self, counts: tuple[int, int] | None, since: float | None) -> None:
+        """Say in the title how many came since somebody last looked."""
+        note = ""
+        if counts is not None and since is not None and counts[0]:
+            failed = f", {counts[1]:,} failed" if counts[1] else ""
+            note = f"{counts[0]:,} since {rendering.clock(since)}{failed}"
+        self.set_title("Recent requests", note)
 
     def _page(self) -> tuple[list[TraceLine], int]:
         from llmops_tui.traces.store import TraceFilter
@@ -127,11 +196,16 @@ class RunningPane(WayPane):
         """What an empty list says."""
         self.query_one(LineList).placeholder = rendering.NO_JOBS
 
-    def show(self, jobs: list[Job]) -> None:
-        """Show these jobs."""
-        self._jobs = jobs
+    def show(self, jobs: list[Job], since: float | None) -> None:
+        """Show these jobs, those at work first; what ended after ``since`` is marked."""
+        self._jobs = sorted(jobs, key=lambda job: job.state != JobState.RUNNING)
         utf8 = self.shell.profile.utf8
-        self.query_one(LineList).show_lines([rendering.job_line(job, utf8=utf8) for job in jobs])
+        self.query_one(LineList).show_lines([rendering.job_line(job, since, utf8=utf8) for job in self._jobs])
+        # As high as what it says where something stands below it.
+        self.styles.max_height = len(jobs) + 2
+        self.set_class(not jobs, "-empty")
+        new = sum(rendering.is_new(job, since) for job in jobs)
+        self.set_title("Jobs", f"{new:,} ended since {rendering.clock(since)}" if new and since is not None else "")
 
     def destination(self) -> Destination:
         """The job, on the screen of jobs."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
@@ -10,9 +13,11 @@ from llmops_tui.jobs.store import JobState
 from llmops_tui.safe_text import safe_line
 from screens.models.facts import size_text
 from screens.widgets.line_list import Line
+from screens.widgets.sparkline import sparkline
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
+    from llmops_tui.monitoring.courses import Courses
     from llmops_tui.monitoring.overview import Overview, Step
     from llmops_tui.monitoring.recorder import Moment
     from llmops_tui.traces.store import TraceLine
@@ -21,7 +26,10 @@ HELP_TILE = "Counts and highlights. enter opens the screen."
 HELP_STEPS = "Suggested next steps, most urgent first. enter opens the screen."
 HELP_RECENT = "The newest requests. enter opens the trace."
 HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
+# Lines of a tile with room for everything, and the most that bars have.
+_ROOMY, _MOST_ROWS = 4, 4
 NO_JOBS = "No jobs yet."
+HELP_DAY = "Requests of each of the last 24 hours, and the median time of their answers. enter opens the monitor."
 NO_RECENT = "No requests yet."
 TILES = (
     ("data", "Data", "d", "datasets"), ("prompts", "Prompts", "p", "playground"), ("training", "Training", "t", "training"),
@@ -29,113 +37,207 @@ TILES = (
 )  # fmt: skip
 
 
-def tiles(seen: Overview, moment: Moment | None, *, utf8: bool) -> dict[str, list[Line]]:
-    """The lines of each tile."""
+@dataclass(frozen=True)
+class Tile:
+    """A stage: its state, its newest figure, what else is to be said, and how the figure came about.
+
+    ``more`` are lines for where there is no course to be drawn. ``course`` are values, the oldest first, which ``label``
+    names and ``last`` ends; bars are shares of the highest with ``from_zero``.
+    """
+
+    state: Line
+    figure: Line
+    detail: Line
+    more: list[Line] = field(default_factory=list)
+    course: tuple[float, ...] = ()
+    label: str = ""
+    last: str = ""
+    from_zero: bool = False
+
+    def lines(self, width: int, rows: int, *, utf8: bool) -> list[Line]:
+        """As many lines as there is room for: the state, the figure, then its course, then the rest."""
+        known = [value for value in self.course if not math.isnan(value)]
+        drawn = len(known) > 1 and any(known)
+        lines = [self.state, self.figure]
+        if self.detail and (rows >= _ROOMY or not drawn):
+            lines.append(self.detail)
+        if not drawn:
+            lines += self.more
+        room = rows - len(lines)
+        if drawn and room > 0:
+            told = f" {self.label} {self.last}".rstrip()
+            bars = sparkline(
+                self.course, max(4, width - len(told)), min(room, _MOST_ROWS), utf8=utf8, from_zero=self.from_zero
+            )
+            lines += [[(row, "accent")] for row in bars[:-1]]
+            lines.append([(bars[-1], "accent"), (told, "muted")])
+        return lines[:rows]
+
+
+def tiles(
+    seen: Overview, moment: Moment | None, courses: Courses, losses: Sequence[float], *, utf8: bool
+) -> dict[str, Tile]:
+    """Each tile; ``losses`` are those of the newest training run."""
     return {
-        "data": _data(seen),
-        "prompts": _prompts(seen),
-        "training": _training(seen, utf8=utf8),
-        "evaluation": _evaluation(seen, utf8=utf8),
+        "data": _data(seen, courses),
+        "prompts": _prompts(seen, courses),
+        "training": _training(seen, losses, utf8=utf8),
+        "evaluation": _evaluation(seen, courses, utf8=utf8),
         "models": _models(seen, moment),
-        "serving": _serving(seen, moment),
+        "serving": _serving(seen, moment, courses),
     }
 
 
-def _data(seen: Overview) -> list[Line]:
+def _none(figure: str, how: str) -> Tile:
+    return Tile([(figure, "muted")], [(how, "muted")], [])
+
+
+def _data(seen: Overview, courses: Courses) -> Tile:
     if not seen.datasets:
-        return [[("none yet", "muted")], [("i there imports files", "muted")]]
+        return _none("no datasets yet", "i there imports files")
     name, rows = seen.datasets[0]
     found = sum(count for _, count in seen.problems)
-    return [
-        [(counted(len(seen.datasets), "dataset"), "plain")],
-        [(safe_line(name), "accent"), (f"  {counted(rows, 'row')}", "muted")],
-        [(f"{counted(found, 'row')} with problems", "warn")] if found else [("no problems known", "muted")],
-    ]
+    return Tile(
+        [(counted(len(seen.datasets), "dataset"), "plain")]
+        + ([(f"  {counted(found, 'row')} with problems", "warn")] if found else [("  no problems known", "muted")]),
+        [(safe_line(name), "accent"), (f"  {counted(rows, 'row')}", "plain")],
+        [],
+        [[(safe_line(n), "muted"), (f"  {counted(r, 'row')}", "muted")] for n, r in seen.datasets[1:]],
+        courses.rows,
+        "rows by version",
+        from_zero=True,
+    )
 
 
-def _prompts(seen: Overview) -> list[Line]:
+def _prompts(seen: Overview, courses: Courses) -> Tile:
     if not seen.prompts:
-        return [[("none yet", "muted")], [("n there writes one", "muted")]]
+        return _none("no prompts yet", "n there writes one")
     name, number = seen.prompts[0]
     shown = safe_line(", ".join(seen.production[:3]))
-    return [
+    return Tile(
         [(counted(len(seen.prompts), "prompt"), "plain")],
         [(safe_line(f"{name}@{number}"), "accent"), ("  newest", "muted")],
         [(f"production: {shown}", "good")] if shown else [("nothing in production", "muted")],
-    ]
+        [[(safe_line(f"{n}@{v}"), "muted")] for n, v in seen.prompts[1:]],
+        courses.versions,
+        f"{safe_line(seen.scores[0].metric, 12)} by version" if seen.scores else "",
+        from_zero=True,
+    )
 
 
-def _training(seen: Overview, *, utf8: bool) -> list[Line]:
+def _training(seen: Overview, losses: Sequence[float], *, utf8: bool) -> Tile:
     running = [job for job in seen.jobs if job.kind == "train" and job.state == JobState.RUNNING]
+    if not running and not seen.runs:
+        return _none("no runs yet", "F5 there trains a recipe")
+    last = f"{losses[-1]:.3f}" if losses else ""
     if running:
         job = running[0]
         name = safe_line(job.title.removeprefix("train "))
-        return [
-            [(f"{'▶' if utf8 else '>'} {name} {job.progress:.0%}", "accent")],
-            [(safe_line(job.message, 60), "plain")],
-            [(counted(len(seen.runs), "run"), "muted")],
-        ]
-    if not seen.runs:
-        return [[("no runs yet", "muted")], [("F5 there trains a recipe", "muted")]]
-    name, finished = seen.runs[0]
-    return [
-        [(counted(len(seen.runs), "run"), "plain")],
-        [(safe_line(name), "accent"), ("  newest", "muted")],
-        [("finished", "good") if finished else ("not finished", "warn")],
-    ]
+        state: Line = [(f"{'▶' if utf8 else '>'} {job.progress:.0%}", "accent"), ("  runs now", "muted")]
+        figure: Line = [(name, "accent"), (f"  loss {last}" if last else "", "plain")]
+        detail: Line = [(safe_line(job.message, 60), "muted")]
+    else:
+        name, finished = seen.runs[0]
+        ended = ("  newest finished", "good") if finished else ("  newest not finished", "warn")
+        detail = []
+        state = [(counted(len(seen.runs), "run"), "plain"), ended]
+        figure = [(safe_line(name), "accent"), (f"  loss {last}" if last else "", "plain")]
+    others: list[Line] = [[(safe_line(n), "muted")] for n, _ in seen.runs[0 if running else 1 :]]
+    return Tile(state, figure, detail, others, tuple(losses), "loss by step")
 
 
-def _evaluation(seen: Overview, *, utf8: bool) -> list[Line]:
+def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
     if not seen.scores:
-        return [[("no runs yet", "muted")], [("F5 there runs a suite", "muted")]]
+        return _none("no runs yet", "F5 there runs a suite")
     score = seen.scores[0]
     change = score.change
     up, down = ("▲", "▼") if utf8 else ("+", "-")
-    told = (
-        ("", "muted")
-        if change is None
-        else (
-            f"  {up if change >= 0 else down}{abs(score.mean - (score.before or 0)):.2f}",
-            "good" if change >= 0 else "bad",
+    told = ("", "muted")
+    if change is not None:
+        by = f"{abs(score.mean - (score.before or 0)):.2f}"
+        # A change that is not seen in the figures is none to be glad of.
+        told = (
+            ("  unchanged", "muted")
+            if not float(by)
+            else (f"  {up if change > 0 else down}{by}", "good" if change > 0 else "bad")
         )
-    )
     interval = f"[{score.low:.2f} … {score.high:.2f}]  " if score.low is not None and score.high is not None else ""
-    return [
+    return Tile(
         [(safe_line(f"{score.suite} {score.metric} {score.mean:.2f}"), "plain"), told],
-        [(f"{interval}n={score.cases:,}", "muted")],
+        [(f"{interval}n={score.cases:,}", "plain")],
         [(safe_line(score.run), "accent")],
-    ]
+        [[(safe_line(f"{s.suite} {s.metric} {s.mean:.2f}"), "muted")] for s in seen.scores[1:]],
+        courses.quality,
+        f"{safe_line(score.metric, 12)} by run",
+        from_zero=True,
+    )
 
 
-def _models(seen: Overview, moment: Moment | None) -> list[Line]:
+def _models(seen: Overview, moment: Moment | None) -> Tile:
     if not seen.models:
-        return [[("none yet", "muted")], [("a there registers one", "muted")]]
+        return _none("no models yet", "a there registers one")
     name, kind, size, _ = seen.models[0]
-    loaded = sum(engine.state != "dead" for engine in moment.engines) if moment is not None else 0
+    loaded = [engine for engine in moment.engines if engine.state != "dead"] if moment is not None else []
     unverified = sum(1 for _, k, _, verified in seen.models if not verified and k != "remote")
-    return [
-        [(counted(len(seen.models), "model"), "plain"), (f"  {loaded} loaded", "good" if loaded else "muted")],
-        [(safe_line(name), "accent"), (f"  {kind} {size_text(size)}", "muted")],
-        [(f"{unverified} not verified since they were added", "muted")] if unverified else [("all verified", "muted")],
-    ]
+    return Tile(
+        [(counted(len(seen.models), "model"), "plain"), (f"  {len(loaded)} loaded", "good" if loaded else "muted")],
+        [(safe_line(name), "accent"), (f"  {kind} {size_text(size)}", "plain")],
+        [(f"{unverified} not verified since added", "muted")] if unverified else [("all verified", "muted")],
+        [[(safe_line(n), "muted"), (f"  {k} {size_text(b)}", "muted")] for n, k, b, _ in seen.models[1:]],
+    )
 
 
-def _serving(seen: Overview, moment: Moment | None) -> list[Line]:
-    lines: list[Line] = []
+def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
+    state: Line = [("nothing is loaded", "muted")]
     for engine in moment.engines[:1] if moment is not None else ():
-        where = engine.address.rpartition(":")[2] if engine.address else "here"
-        place = (f"  :{where}" if engine.address else f"  {where}", "muted")
-        lines.append([(safe_line(engine.model), "accent"), place if engine.up else (f"  {engine.state}", "bad")])
-    if not lines:
-        lines.append([("nothing is loaded", "muted")])
+        where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  here"
+        state = [(safe_line(engine.model), "accent"), (where, "muted") if engine.up else (f"  {engine.state}", "bad")]
+    first = None
     for window in moment.latencies[:1] if moment is not None else ():
         first = window.percentile("total", 0.95)
-        lines.append(
-            [(f"p95 {first:,.0f} ms" if first is not None else "no recent answers", "plain"), ("  15 min", "muted")]
-        )
-    failed = (f", {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
-    lines.append([(f"{counted(seen.requests_day, 'request')} in a day", "muted"), failed])
-    return lines
+    failed = (f"  {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
+    medians = [value for value in courses.latency if not math.isnan(value)]
+    slow = f"p95 {first:,.0f} ms, 15 min" if first is not None else f"median {medians[-1]:,.0f} ms" if medians else ""
+    return Tile(
+        state,
+        [(f"{counted(seen.requests_day, 'request')} in a day", "plain"), failed],
+        [(slow or "no recent answers", "muted")],
+        [],
+        courses.traffic if seen.requests_day else (),
+        "per hour",
+        from_zero=True,
+    )
+
+
+def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Line]:
+    """The last 24 hours: requests, and how long their answers took, one above the other."""
+    medians = [value for value in courses.latency if not math.isnan(value)]
+    if not medians:
+        return []
+    label = 9
+    # A line for the axis, and one between the two.
+    each = max(1, (rows - 2) // 2)
+    lines: list[Line] = []
+    for name, values, unit, style in (
+        ("requests", courses.traffic, "/h", "accent"),
+        ("median", courses.latency, " ms", "good"),
+    ):
+        wide = _stretched(values, max(len(values), width - label))
+        bars = sparkline(wide, len(wide), each, utf8=utf8, from_zero=True)
+        top = max(value for value in values if not math.isnan(value))
+        for row, bar in enumerate(bars):
+            text = f"{top:,.0f}{unit}" if row == 0 else name if row == len(bars) - 1 else ""
+            lines.append([(text.rjust(label - 1) + " ", "muted"), (bar, style)])
+        lines.append([])
+    axis = max(len(courses.traffic), (width - label) // len(courses.traffic) * len(courses.traffic))
+    lines[-1] = [(" " * label, "muted"), ("24 h ago" + "now".rjust(axis - 8), "muted")]
+    return lines[-rows:]
+
+
+def _stretched(values: Sequence[float], width: int) -> list[float]:
+    """Each value so many times that together they are about so wide."""
+    times = max(1, width // len(values))
+    return [value for value in values for _ in range(times)]
 
 
 def step_line(step: Step, *, utf8: bool) -> Line:
@@ -147,25 +249,42 @@ def step_line(step: Step, *, utf8: bool) -> Line:
     ]
 
 
-def job_line(job: Job, *, utf8: bool) -> Line:
-    """A job."""
+def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
+    """A job; what ended since somebody last looked here is marked."""
     style = {"running": "accent", "done": "good", "queued": "muted", "cancelled": "warn"}.get(job.state.value, "bad")
     share = f" {job.progress:.0%}" if job.state == JobState.RUNNING else ""
-    when = time.strftime("%H:%M", time.localtime(job.finished_at or job.created_at))
-    mark = ("▶ " if utf8 else "> ") if job.state == JobState.RUNNING else "  "
+    mark = (
+        ("▶ " if utf8 else "> ")
+        if job.state == JobState.RUNNING
+        else ("• " if utf8 else "* ")
+        if is_new(job, since)
+        else "  "
+    )
     return [
         (mark, style),
-        (f"{job.state.value}{share:5} ", style),
+        (f"{job.state.value}{share}".ljust(10), style),
         (safe_line(job.title), "plain"),
-        (f"  {when}", "muted"),
+        (f"  {clock(job.finished_at or job.created_at)}", "muted"),
+        (f"  {safe_line(job.message or job.cause, 60)}", "muted"),
     ]
+
+
+def is_new(job: Job, since: float | None) -> bool:
+    """Whether the job ended after somebody last looked here."""
+    return since is not None and job.finished_at is not None and job.finished_at > since
+
+
+def clock(at: float) -> str:
+    """A moment: of today its time, of another day its date too."""
+    local = time.localtime(at)
+    return time.strftime("%H:%M" if local[:3] == time.localtime()[:3] else "%d %b %H:%M", local)
 
 
 def recent_line(line: TraceLine) -> Line:
     """A request."""
     who = f"{line.prompt}@{line.version}" if line.prompt else line.model
     bad = line.finish_reason == "error"
-    when = time.strftime("%H:%M", time.localtime(line.started_at))
+    when = clock(line.started_at)
     return [
         (f"{when} ", "muted"),
         (f"{safe_line(who, 24)}  ", "accent"),

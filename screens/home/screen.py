@@ -9,10 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, Horizontal, Vertical
 
+from llmops_tui.monitoring.courses import Courses, last_look, note_look, read_courses
 from llmops_tui.monitoring.overview import Overview, next_steps, read_overview
+from llmops_tui.training.history import HistoryReader
 from screens.actions import bindings_of
 from screens.home import rendering
-from screens.home.panes import RecentPane, RunningPane, StepsPane, TilePane, WayPane
+from screens.home.panes import DayPane, RecentPane, RunningPane, StepsPane, TilePane, WayPane
 from screens.navigation import TraceFilterPlace
 from screens.shell.live_screen import LiveScreen
 
@@ -31,6 +33,7 @@ class HomeScreen(LiveScreen):
     """Tiles above; steps, requests and jobs below. Each is a way to where it points."""
 
     CSS_PATH = "screen.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-middle"), (36, "-high")]  # noqa: RUF012  declared so by Textual
     BINDINGS: ClassVar[list[Binding]] = bindings_of("home")  # type: ignore[assignment]
     AUTO_FOCUS = "#step-list"
     scope = "home"
@@ -44,6 +47,9 @@ class HomeScreen(LiveScreen):
         self._seen = Overview()
         self._jobs: list[Job] = []
         self._stamp: object = None
+        self._courses = Courses()
+        self._since: float | None = None
+        self._losses: HistoryReader | None = None
 
     def compose_body(self) -> ComposeResult:
         """Six tiles and three lists."""
@@ -54,7 +60,9 @@ class HomeScreen(LiveScreen):
             yield StepsPane()
             with Horizontal(id="home-below"):
                 yield RecentPane()
-                yield RunningPane()
+                with Vertical(id="home-right", classes="column"):
+                    yield RunningPane()
+                    yield DayPane()
 
     async def refresh_all(self, select: str = "") -> None:  # noqa: ARG002  there is no run to select
         """Read what has changed, and draw it."""
@@ -63,16 +71,42 @@ class HomeScreen(LiveScreen):
         stamp = await asyncio.to_thread(lambda: (services.catalog.stamp(), services.event_log.newest()))
         if stamp != self._stamp:
             await self.query_one(RecentPane).load()
-            self._seen = await asyncio.to_thread(
-                lambda: read_overview(services.catalog, services.event_log, self._jobs)
-            )
+            await asyncio.to_thread(self._read)
             self._stamp = await asyncio.to_thread(lambda: (services.catalog.stamp(), services.event_log.newest()))
         self._seen.jobs[:] = self._jobs
         moment = services.recorder.moment
-        for name, lines in rendering.tiles(self._seen, moment, utf8=self.profile.utf8).items():
-            self.query_one(f"#tile-{name}", TilePane).show(lines)
+        if self._losses is not None:
+            await asyncio.to_thread(self._losses.poll)
+        values = self._losses.history.series.get("loss", {}) if self._losses is not None else {}
+        losses = [values[step] for step in sorted(values)]
+        for name, tile in rendering.tiles(self._seen, moment, self._courses, losses, utf8=self.profile.utf8).items():
+            self.query_one(f"#tile-{name}", TilePane).show(tile)
         self.query_one(StepsPane).show(next_steps(self._seen, moment))
-        self.query_one(RunningPane).show(self._jobs)
+        self.query_one(RecentPane).tell_since(self._courses.since, self._since)
+        self.query_one(DayPane).show(self._courses)
+        self.query_one(RunningPane).show(self._jobs, self._since)
+
+    def _read(self) -> None:
+        services = self.services
+        if self._stamp is None:
+            self._since = last_look(services.event_log)
+        self._seen = read_overview(services.catalog, services.event_log, self._jobs)
+        score = self._seen.scores[0] if self._seen.scores else None
+        self._courses = read_courses(services.catalog, score, self._since)
+        folder = services.workspace.runs / self._courses.job if self._courses.job else None
+        if folder is None:
+            self._losses = None
+        elif self._losses is None or self._losses.path.parent != folder:
+            self._losses = HistoryReader(folder)
+
+    def on_screen_suspend(self) -> None:
+        """What is here was seen; what comes now is new the next time."""
+        super().on_screen_suspend()
+        self.act("look", self._note_look)
+
+    async def _note_look(self) -> None:
+        await asyncio.to_thread(note_look, self.services.event_log)
+        self._stamp = None
 
     # ── actions ──
 

@@ -18,6 +18,7 @@ from screens.actions import screen_place
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.motions import Options
 
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
@@ -52,7 +53,7 @@ class JobsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="job-list", markup=False, compact=True)
+        yield Options(id="job-list", markup=False, compact=True)
 
     async def load(self, select: str = "") -> None:
         """Read the jobs again; with ``select`` put the cursor on one."""

@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -14,6 +13,7 @@ from llmops_tui.jobs.store import Job
 from llmops_tui.regular_files import open_regular
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.shell.pane import Pane
+from screens.widgets.motions import TextScroll
 
 _LOG_BYTES = 20_000
 
@@ -27,7 +27,7 @@ class LogPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(id="log-scroll"):
+        with TextScroll(id="log-scroll"):
             yield Static("", id="log-text", markup=False)
 
     async def show(self, job: Job | None) -> None:

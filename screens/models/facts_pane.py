@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from llmops_tui.models.registry import Model
 from screens.models.facts import Details, facts, read_details
 from screens.shell.pane import Pane
+from screens.widgets.motions import TextScroll
 
 
 class FactsPane(Pane):
@@ -25,7 +25,7 @@ class FactsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(id="facts-scroll"):
+        with TextScroll(id="facts-scroll"):
             yield Static("", id="facts-text", markup=False)
 
     def show(self, model: Model | None, *, loaded: bool) -> None:

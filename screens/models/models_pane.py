@@ -24,10 +24,11 @@ from screens.models.register_model import register_model
 from screens.navigation import ModelInPlayground
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
+from screens.widgets.motions import Options
 
 _EMPTY = (
     "No models yet.\na registers a GGUF file or a URL; o shows models of other programs on this machine;\n"
-    "g downloads one: a known small model, from a repository, or from a URL."
+    "d downloads one: a known small model, from a repository, or from a URL."
 )
 Flow = Callable[..., Coroutine[Any, Any, Begun | None]]
 _MARKS = {"remote": ("◇ ", "$accent"), "adapter": ("+ ", "$warning")}
@@ -58,7 +59,7 @@ class ModelsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="model-list", markup=False, compact=True)
+        yield Options(id="model-list", markup=False, compact=True)
 
     @property
     def _options(self) -> OptionList:

@@ -6,7 +6,7 @@ import asyncio
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -17,6 +17,7 @@ from llmops_tui.safe_text import safe_text
 from llmops_tui.text_diff import DiffPart, diff_pieces, diff_words
 from screens.widgets.diff_text import diff_parts
 from screens.widgets.modal import Modal
+from screens.widgets.motions import TextScroll
 
 
 class DiffScreen(Modal[None]):
@@ -39,7 +40,7 @@ class DiffScreen(Modal[None]):
         """A head line, the text, the keys."""
         with Vertical(classes="dialog dialog-wide"):
             yield Static("", id="diff-head", markup=False)
-            with VerticalScroll():
+            with TextScroll():
                 yield Static("", id="diff-text", markup=False)
             yield Static(
                 Content.assemble(("t", "$accent"), " words or tokens   ", ("esc", "$accent"), " close"),

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from screens.playground.state import PlaygroundState
 from screens.shell.pane import Pane
 from screens.widgets.fields import Field
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
@@ -23,7 +24,7 @@ _HELP = "All prompts, most recently changed first. Enter opens one; ● marks a 
 _EMPTY = "No prompts yet.\nn starts one."
 
 
-class PromptList(OptionList):
+class PromptList(Options):
     """The prompts, the last changed first."""
 
     def __init__(self) -> None:

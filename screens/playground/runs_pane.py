@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.runs import RunRecord
@@ -26,7 +27,7 @@ _HELP = "Past runs of the version under the cursor, newest first. Enter shows on
 _EMPTY = "No runs yet. F5 runs the prompt."
 
 
-class RunList(OptionList):
+class RunList(Options):
     """Past runs with their outputs in brief."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -17,6 +17,7 @@ from llmops_tui.mcp_client.messages import Ready, ToolRecord
 from llmops_tui.prompts.tool_rounds import CallStep
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.modal import Modal
+from screens.widgets.motions import Options, TextScroll
 
 # Parts of what a server or a model wrote, which may be long.
 _DESCRIPTION, _SCHEMA, _ARGUMENTS = 4000, 4000, 8000
@@ -50,8 +51,8 @@ class ToolsDialog(Modal["Mapping[str, str | None] | str | None"]):
         who = f"{self._server}: {facts['server']} {facts['version']}, protocol {facts['protocol']}"
         with Vertical(classes="dialog dialog-wide"):
             yield Static(Content(safe_line(who)), classes="dialog-title")
-            yield OptionList(id="tools", markup=False, compact=True)
-            with VerticalScroll(id="about"):
+            yield Options(id="tools", markup=False, compact=True)
+            with TextScroll(id="about"):
                 yield Static("", id="tool", markup=False)
             note = f"{facts['note']}. " if facts["note"] else ""
             yield Static(
@@ -158,7 +159,7 @@ class CallDialog(Modal[str]):
         call = self._call
         with Vertical(classes="dialog dialog-help"):
             yield Static(Content(safe_line(f"The model calls {call.tool} of {call.server}")), classes="dialog-title")
-            with VerticalScroll():
+            with TextScroll():
                 yield Static(Content(safe_text(_pretty(call.arguments))), id="arguments", markup=False)
                 yield Static(Content(safe_text(self._description[:_DESCRIPTION])), classes="dialog-text", markup=False)
             keys = (("a", "approve once"), ("A", "approve this tool for this run"), ("d", "deny"), ("esc", "stop"))

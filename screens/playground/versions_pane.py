@@ -15,6 +15,7 @@ from llmops_tui.safe_text import safe_line
 from screens.playground.state import PlaygroundState
 from screens.playground.version_graph import lanes
 from screens.shell.pane import Pane
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptVersion
@@ -26,7 +27,7 @@ _HELP = (
 _EMPTY = "No versions yet.\nF5 runs the draft and keeps it as @1."
 
 
-class VersionList(OptionList):
+class VersionList(Options):
     """The versions of one prompt, newest first, with their tree."""
 
     def __init__(self) -> None:

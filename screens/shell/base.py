@@ -1,4 +1,4 @@
-"""The base of all screens: body, status line, footer, small-terminal notice, help and copying."""
+"""The base of all screens: tabs, body, status line, footer, small-terminal notice, help and copying."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from screens.shell.key_line import KeyLine
 from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
 from screens.shell.status_line import StatusLine
+from screens.shell.tab_line import TabLine
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class BaseScreen(PlaceScreen, ShellNode):
 
     def compose(self) -> ComposeResult:
         """The common frame around the body."""
+        yield TabLine(self.scope, utf8=self.profile.utf8)
         with Container(id="body"):
             yield from self.compose_body()
         yield Static("", id="too-small", markup=False)

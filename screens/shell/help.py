@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -12,6 +11,7 @@ from llmops_tui.safe_text import safe_text
 from screens.actions import Action, actions_of
 from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
+from screens.widgets.motions import TextScroll
 
 
 def show_keys(action: Action, keymap: dict[str, str]) -> str:
@@ -39,7 +39,7 @@ class HelpScreen(Modal[None]):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(classes="dialog dialog-help"):
+        with TextScroll(classes="dialog dialog-help"):
             yield Static(self._content())
 
     def action_close(self) -> None:

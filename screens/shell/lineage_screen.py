@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.widgets.modal import Modal
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from screens.services import Services
@@ -36,7 +36,7 @@ class LineageScreen(Modal[None]):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(classes="dialog dialog-help"):
+        with TextScroll(classes="dialog dialog-help"):
             yield Static(Content.styled("Loading …", "$muted"), id="lineage-text", markup=False)
 
     def on_mount(self) -> None:

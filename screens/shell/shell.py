@@ -17,8 +17,10 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.system_errors import explain_system_error
 from screens.navigation import Destination, Navigation
 from screens.services import Services
+from screens.shell.key_queue import KeyQueue
 from screens.shell.notices import Notice
 from screens.shell.status_line import Status, StatusLine
+from screens.shell.tab_line import TabLine
 from screens.shell.workspace_status import workspace_status
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Shell(App[int]):
         user_keymap: the user's own keys, by action id.
         status: what the status line tells.
         navigation: the way to a thing on any screen, and back.
+        keys: what was typed and is not delivered yet.
         unfinished: what quitting would cut short, in words; empty where nothing would be lost.
     """
 
@@ -48,12 +51,22 @@ class Shell(App[int]):
         self.user_keymap = keymap
         self.status = Status(workspace=services.workspace.name, workspace_status=workspace_status(services.workspace))
         self.navigation = Navigation(self)
+        self.keys = KeyQueue(self, self._deliver_key)
         self.unfinished = ""
 
     async def on_event(self, event: events.Event) -> None:
-        """As Textual's, but that alt and a letter is a key: terminals send it as that letter, and an editor would write it."""
-        if isinstance(event, events.Key) and event.key.startswith("alt+"):
-            event.character = None
+        """As Textual's, but that keys wait for the screen they are for, and that alt and a letter is a key.
+
+        Terminals send it as that letter, and an editor would write it.
+        """
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            if event.key.startswith("alt+"):
+                event.character = None
+            await self.keys.take(event)
+        else:
+            await super().on_event(event)
+
+    async def _deliver_key(self, event: events.Key) -> None:
         await super().on_event(event)
 
     # ── what is told ──
@@ -99,6 +112,8 @@ class Shell(App[int]):
         for line in self.screen.query(StatusLine):
             if line.children:
                 line.show(status)
+        for tabs in self.screen.query(TabLine):
+            tabs.show(status.badges)
 
     # ── what is asked ──
 
@@ -108,7 +123,14 @@ class Shell(App[int]):
 
     def open_place(self, place: Destination) -> None:
         """Go to a place, after what is being done now."""
-        self.call_next(self.navigation.open, place)
+        self.keys.hold()
+        self.call_next(self._open, place)
+
+    async def _open(self, place: Destination) -> None:
+        try:
+            await self.navigation.open(place)
+        finally:
+            self.keys.release()
 
     # ── settings, and the terminal ──
 

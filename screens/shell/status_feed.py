@@ -11,13 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import LlmopsError, NotFoundError
 from screens.shell.status_line import LoadHistory
+from screens.shell.tab_badges import BadgeCounts
 from screens.shell.workspace_status import workspace_status
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
+    from llmops_tui.jobs.store import Job
     from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Moment
     from screens.shell.shell import Shell
@@ -37,6 +39,7 @@ class StatusFeed:
         self._loop: asyncio.AbstractEventLoop
         self._context: contextvars.Context
         self._notices: set[Path] | None = None
+        self._counts = BadgeCounts()
 
     async def run(self) -> None:
         """Look, tell the app, wait; until the app ends."""
@@ -101,6 +104,7 @@ class StatusFeed:
         running = moment.jobs
         notices = read_notices(self._app.services.workspace)
         self._tell_notices(notices)
+        self._counts.seen(self._app.current_mode)
         gpu = moment.gpus.gpus[0] if moment.gpus.gpus else None
         memory = ""
         if gpu is not None and gpu.memory_used is not None and gpu.memory_total:
@@ -113,4 +117,12 @@ class StatusFeed:
             "jobs": len(running),
             "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
             "notices": len(notices) + len(moment.alerts),
+            "badges": self._counts.look(running, self._job, len(moment.alerts)),
         }
+
+    def _job(self, job_id: str) -> Job | None:
+        """A job that was at work; none where its record is gone."""
+        try:
+            return self._app.services.jobs.store.get(job_id)
+        except NotFoundError:
+            return None

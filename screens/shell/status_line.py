@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line
+from screens.shell.tab_badges import Badge
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
@@ -26,7 +27,7 @@ _LEANEST = 4
 
 @dataclass(frozen=True)
 class Status:
-    """What the status line shows. Loads in percent, none where they cannot be known; no model before it is known."""
+    """What the status line and the tabs show. Loads in percent, none where they cannot be known; no model before it is known."""
 
     workspace: str = ""
     workspace_status: str = ""
@@ -39,6 +40,7 @@ class Status:
     jobs: int = 0
     job_title: str = ""
     notices: int = 0
+    badges: dict[str, Badge] = field(default_factory=dict)
 
 
 def gauge(values: Sequence[float], *, utf8: bool) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
@@ -20,6 +20,7 @@ from screens.shell.shell import Shell
 from screens.shell.workspace_status import workspace_status
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.trust_review import Request
@@ -90,7 +91,7 @@ class TrustDialog(Modal[str | None]):
         title = f"{safe_line(self._about, 40)} is {'trusted' if not self._request.why else 'not trusted'}"
         with Vertical(classes="dialog dialog-trust"):
             yield Static(Content(title), classes="dialog-title")
-            with VerticalScroll(id="allowed"):
+            with TextScroll(id="allowed"):
                 yield Static(Content("\n".join(map(safe_line, describe(self._request)))), id="request")
             yield Field(id="word", compact=True, placeholder=f"type {' or '.join(self._words)}")
             yield Static(self._hint(), classes="dialog-text")

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
@@ -14,6 +13,7 @@ from screens.shell import external_editor
 from screens.shell.pane import Pane
 from screens.traces import rendering
 from screens.traces.open_in_playground import open_in_playground
+from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
     from llmops_tui.traces.store import Trace, TraceLine
@@ -39,7 +39,7 @@ class TracePane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(id="trace-scroll"):
+        with TextScroll(id="trace-scroll"):
             yield Static("", id="trace-text", markup=False)
 
     async def show(self, line: TraceLine | None) -> None:
@@ -52,7 +52,7 @@ class TracePane(Pane):
         self.trace = await asyncio.to_thread(self.services.traces.get, line.id)
         self._draw(self.trace)
         if not same:
-            self.query_one("#trace-scroll", VerticalScroll).scroll_home(animate=False)
+            self.query_one("#trace-scroll", TextScroll).scroll_home(animate=False)
 
     def _draw(self, trace: Trace) -> None:
         kind = list(_VIEWS)[self._view % len(_VIEWS)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -13,6 +12,7 @@ from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
 from screens.training import details_rendering, rendering
 from screens.training.model import Shown, TrainingModel
+from screens.widgets.motions import TextScroll
 from screens.widgets.proof import proof_table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class DetailsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll(id="details-scroll"):
+        with TextScroll(id="details-scroll"):
             yield Static("", id="details-text", markup=False)
 
     def show(self, subject: Shown | Recipe | None, model: TrainingModel) -> None:

@@ -17,6 +17,7 @@ from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import KeptRecipe
 from screens.training.start_run import choose_trials, plan_run, start_run, sweep
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
@@ -43,7 +44,7 @@ class RecipesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="recipe-list", markup=False, compact=True)
+        yield Options(id="recipe-list", markup=False, compact=True)
 
     @property
     def _list(self) -> OptionList:

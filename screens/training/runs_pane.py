@@ -23,6 +23,7 @@ from screens.training.export_run import choose_constraint, export_run
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import Shown
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
     from llmops_tui.training.records import ProofStep
@@ -46,7 +47,7 @@ class RunsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield OptionList(id="run-rows", markup=False, compact=True)
+        yield Options(id="run-rows", markup=False, compact=True)
 
     @property
     def _rows(self) -> OptionList:

@@ -19,7 +19,9 @@ class CursorScroll(ScrollView, can_focus=True):
         Binding("down,j", "move(1)", show=False),
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
-        Binding("home", "go(0)", show=False),
+        Binding("ctrl+u", "half_page(-1)", show=False),
+        Binding("ctrl+d", "half_page(1)", show=False),
+        Binding("home,g", "go(0)", show=False),
         Binding("end,G", "go(-1)", show=False),
     ]
     head_lines: ClassVar[int] = 0
@@ -79,6 +81,10 @@ class CursorScroll(ScrollView, can_focus=True):
     def action_page(self, step: int) -> None:
         """One page up or down."""
         self.move_to(self.cursor + step * max(1, self.size.height - 1 - self.head_lines))
+
+    def action_half_page(self, direction: int) -> None:
+        """Half a page up or down."""
+        self.move_to(self.cursor + direction * max(1, (self.size.height - self.head_lines) // 2))
 
     def action_go(self, index: int) -> None:
         """The first or the last line."""

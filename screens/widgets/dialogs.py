@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
+from screens.widgets.motions import Options
 
 
 class ConfirmDialog(Modal[bool]):
@@ -104,7 +105,7 @@ class ChoiceDialog(Modal[str | None]):
         with Vertical(classes="dialog dialog-tall"):
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
             yield Field(placeholder="type to filter", id="narrow", compact=True)
-            yield OptionList(id="choices", markup=False, compact=True)
+            yield Options(id="choices", markup=False, compact=True)
 
     def on_mount(self) -> None:
         """Fill the list."""

@@ -97,7 +97,8 @@ class LineList(CursorScroll):
 
     def render_line(self, y: int) -> Strip:
         """One line of what is seen."""
-        width = self.size.width
+        # Without the scroll bar, which stands inside the size.
+        width = self.scrollable_content_region.width
         index = self.scroll_offset.y + y
         if not self.count:
             lines = self.placeholder.splitlines()
@@ -112,7 +113,15 @@ class LineList(CursorScroll):
             Segment(text, self._style(style) if base is None else base + Style(color=self._colour(style)))
             for text, style in self._line(index, width)
         ]
-        return Strip(segments).adjust_cell_length(width, base or self._style("plain"))
+        return self._fitted(Strip(segments), width, base or self._style("plain"))
+
+    def _fitted(self, strip: Strip, width: int, style: Style) -> Strip:
+        """The strip in the width there is; one that is cut says so, or two of one beginning would look the same."""
+        if strip.cell_length <= width or width < 1:
+            return strip.adjust_cell_length(width, style)
+        cut = strip.crop(0, width - 1).adjust_cell_length(width - 1, style)
+        parts = list(cut)
+        return Strip([*parts, Segment("…", parts[-1].style if parts else style)])
 
     def _colour(self, style: str) -> str | None:
         colour = self._style(style).color

@@ -12,10 +12,11 @@ from textual.timer import Timer
 
 from llmops_tui.safe_text import safe_text
 from screens.terminal import TerminalProfile
+from screens.widgets.motions import TextMotions
 from screens.widgets.text_wrap import wrap_line
 
 
-class StreamView(ScrollView, can_focus=True):
+class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]  # each level has BINDINGS of its own
     """Shows foreign text, made harmless; ``feed`` may be called for every token."""
 
     DEFAULT_CSS = "StreamView { height: 1fr; scrollbar-size-vertical: 1; }"

@@ -88,7 +88,7 @@ async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Worksp
         assert "metrics:" in text(pilot, "#figures-text")
         assert "injection" in [kept.ref for kept in screen.model.suites]
         assert screen.cli_command().startswith("llmops eval run")
-        await pilot.press("g")
+        await pilot.press("t")
         await until(pilot, lambda: "Choose a run" in notices(pilot))
 
 
@@ -136,7 +136,7 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
         assert second in text(pilot, "#figures-text")
         await pilot.press("w")
         assert "model_sha256" in text(pilot, "#figures-text")
-        await pilot.press("g")
+        await pilot.press("t")
         await until(pilot, lambda: "The gate passes" in text(pilot, "#figures-text"))
         assert screen.cli_command() == f"llmops eval compare {first} {second}"
         assert dict(screen.copy_choices())["verdict"].startswith("The candidate is better")
@@ -329,7 +329,7 @@ async def test_what_was_asked_in_the_playground_becomes_a_case(open_app: OpenApp
     async with open_app() as pilot:
         await settle(pilot)
         pilot.app.screen.query_one("#prompt-list, PromptList").focus()
-        await pilot.press("k")
+        await pilot.press("C")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))

@@ -206,7 +206,7 @@ async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
         screen = await opened(pilot)
 
         async def ask(text: str) -> None:
-            await pilot.press("g")
+            await pilot.press("d")
             await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
             field = pilot.app.screen.query_one(Input)
             assert field.value == "smollm2-135m"

@@ -1,0 +1,121 @@
+"""How the newest figures came about: short series for the home screen."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.workspace.event_log import EventLog
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from llmops_tui.monitoring.overview import Score
+    from llmops_tui.workspace.catalog import Catalog
+
+_HOUR = 3600.0
+_HOURS = 24
+_SEEN = "home"
+
+
+@dataclass(frozen=True)
+class Courses:
+    """Series, the oldest value first.
+
+    Attributes:
+        rows: rows of each version of the newest dataset.
+        job: the folder of the newest training run, whose log has its losses; empty without runs.
+        quality: the metric of the newest evaluation, in each run of its suite.
+        versions: the newest value of it of each version of that evaluation's prompt.
+        traffic: requests in each of the last 24 hours.
+        latency: median milliseconds of the answers in each of the last 24 hours; not a number where there were none.
+        since: requests, and those that failed, since a moment; none where no moment is known.
+    """
+
+    rows: tuple[float, ...] = ()
+    job: str = ""
+    quality: tuple[float, ...] = ()
+    versions: tuple[float, ...] = ()
+    traffic: tuple[float, ...] = ()
+    latency: tuple[float, ...] = ()
+    since: tuple[int, int] | None = None
+
+
+def read_courses(catalog: Catalog, score: Score | None, since: float | None, now: float | None = None) -> Courses:
+    """Read them in one look at the catalog; ``score`` is the evaluation whose quality is asked for."""
+    end = time.time() if now is None else now
+    begin = end - _HOURS * _HOUR
+
+    def work(connection: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:
+        def rows(sql: str, *values: object) -> list[Any]:
+            return connection.execute(sql, list(values)).fetchall()
+
+        return {
+            "rows": rows(
+                "SELECT rows FROM dataset_versions WHERE dataset = "
+                "(SELECT dataset FROM dataset_versions ORDER BY created_at DESC LIMIT 1) ORDER BY number"
+            ),
+            "job": rows("SELECT job FROM training_runs ORDER BY created_at DESC LIMIT 1"),
+            "quality": rows(
+                "SELECT CAST(json_extract(summary, ?) AS DOUBLE) FROM evaluation_runs "
+                "WHERE suite = ? AND summary IS NOT NULL ORDER BY finished_at",
+                f'$.metrics."{score.metric}".mean',
+                score.suite,
+            )
+            if score is not None and '"' not in score.metric
+            else [],
+            "versions": rows(
+                "SELECT arg_max(CAST(json_extract(summary, ?) AS DOUBLE), finished_at) FROM evaluation_runs "
+                "WHERE suite = ? AND summary IS NOT NULL AND split_part(asked->>'$.prompt', '@', 1) = "
+                "(SELECT split_part(asked->>'$.prompt', '@', 1) FROM evaluation_runs WHERE name = ?) "
+                "GROUP BY asked->>'$.prompt' ORDER BY TRY_CAST(split_part(any_value(asked->>'$.prompt'), '@', 2) AS INTEGER)",
+                f'$.metrics."{score.metric}".mean',
+                score.suite,
+                score.run,
+            )
+            if score is not None and '"' not in score.metric
+            else [],
+            "hours": rows(
+                "SELECT CAST(floor((started_at - ?) / ?) AS INTEGER) AS hour, count(*), median(total_ms) FROM requests "
+                "WHERE started_at >= ? AND started_at < ? GROUP BY hour",
+                begin,
+                _HOUR,
+                begin,
+                end,
+            ),
+            "since": rows(
+                "SELECT count(*), count(*) FILTER (finish_reason = 'error') FROM requests WHERE started_at >= ?", since
+            )
+            if since is not None
+            else [],
+        }
+
+    found = catalog.read(work)
+    traffic, latency = [0.0] * _HOURS, [math.nan] * _HOURS
+    for hour, count, median in found["hours"]:
+        traffic[hour] = float(count)
+        latency[hour] = math.nan if median is None else float(median)
+    return Courses(
+        rows=tuple(float(row[0]) for row in found["rows"]),
+        job=str(found["job"][0][0]) if found["job"] else "",
+        quality=tuple(float(row[0]) for row in found["quality"] if row[0] is not None),
+        versions=tuple(float(row[0]) for row in found["versions"] if row[0] is not None),
+        traffic=tuple(traffic),
+        latency=tuple(latency),
+        since=(int(found["since"][0][0]), int(found["since"][0][1])) if found["since"] else None,
+    )
+
+
+def last_look(event_log: EventLog) -> float | None:
+    """When somebody last left the home screen; none where nobody did."""
+    body = event_log.load_draft(_SEEN)
+    at = body.get("at") if body is not None else None
+    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else None
+
+
+def note_look(event_log: EventLog, now: float | None = None) -> None:
+    """Somebody leaves the home screen; in a workspace that is only read, nothing is noted."""
+    if not event_log.workspace.read_only:
+        event_log.save_draft(_SEEN, {"at": time.time() if now is None else now})

@@ -1,0 +1,138 @@
+"""Keys that are typed ahead: they wait until the screen they are meant for is in front, and has the focus where it belongs.
+
+Textual hands a key to what has the focus at this moment. Whoever types on while a screen is opened, or a jump is on its
+way, would otherwise type into what was in front before, or into nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+from screens.actions import bindings_of
+
+_GROUP = "keys"
+# Groups of workers that fill a screen which comes to the front.
+_FILLING = frozenset({"load", "open"})
+# Seconds: a screen that takes longer gets its keys all the same, and so does one that never answers.
+_LONGEST = 3.0
+_PAUSE = 0.005
+
+
+class KeyQueue:
+    """The keys of one app, delivered one after the other. ``deliver`` gives one to what has the focus."""
+
+    def __init__(self, app: App[Any], deliver: Callable[[events.Key], Awaitable[None]]) -> None:
+        self._app = app
+        self._deliver = deliver
+        self._waiting: deque[events.Key] = deque()
+        # Whether the last key is still on its way from the focus up to the app; the screen it was for; and how many
+        # jumps and changes of screen are on their way.
+        self._on_its_way = False
+        self._screen: Screen[Any] | None = None
+        self._held = 0
+        self._everywhere = {key.strip() for binding in bindings_of("app") for key in binding.key.split(",")}
+
+    def hold(self) -> None:
+        """Keep keys from now on, until as many calls of :meth:`release` came."""
+        self._held += 1
+
+    def release(self) -> None:
+        """The focus is where it belongs."""
+        self._held = max(0, self._held - 1)
+
+    async def take(self, event: events.Key) -> None:
+        """Deliver a key, at once where nothing is on its way."""
+        here = self._app.screen
+        ready = here is self._screen or (self._screen is None and here.is_mounted)
+        if not self._waiting and not self._on_its_way and not self._held and ready:
+            await self._send(event)
+            return
+        self._waiting.append(event)
+        if len(self._waiting) == 1:
+            self._app.run_worker(self._empty(), group=_GROUP, exit_on_error=False)
+
+    async def _empty(self) -> None:
+        """Deliver what waits; each as soon as the one before it came to its end."""
+        while self._waiting:
+            await self._until_settled(self._waiting[0])
+            sent = asyncio.Event()
+            # By the app itself, as if it came now.
+            self._app.call_next(self._send_waiting, sent)
+            await sent.wait()
+
+    async def _send_waiting(self, sent: asyncio.Event) -> None:
+        try:
+            # It stays the first of the queue until it is delivered, so that no other overtakes it.
+            await self._send(self._waiting[0])
+        finally:
+            self._waiting.popleft()
+            sent.set()
+
+    async def _send(self, event: events.Key) -> None:
+        self._screen = self._app.screen
+        target = self._app.focused or self._screen
+        self._on_its_way = True
+        await self._deliver(event)
+        self._follow(target)
+
+    def _follow(self, node: DOMNode) -> None:
+        """Go the way of the key, behind it: when this arrives at the app, the key was handled or passed by all."""
+        while node is not self._app:
+            if node.call_later(self._passed, node):
+                return
+            node = node.parent or self._app
+        if not self._app.call_later(self._arrived):
+            self._arrived()
+
+    def _passed(self, node: DOMNode) -> None:
+        self._follow(node.parent or self._app)
+
+    def _arrived(self) -> None:
+        self._on_its_way = False
+
+    async def _until_settled(self, event: events.Key) -> None:
+        """Wait until the key would go where whoever typed it expects it to go."""
+        end = time.monotonic() + _LONGEST
+        while time.monotonic() < end:
+            screen = self._app.screen
+            if self._held or self._on_its_way or not screen.is_mounted:
+                await asyncio.sleep(_PAUSE)
+                continue
+            if screen is self._screen:
+                return
+            await self._answered(screen)
+            if screen is not self._app.screen or self._held:
+                continue
+            if not self._for_all_screens(event) and self._filling(screen):
+                await asyncio.sleep(_PAUSE)
+                continue
+            await self._answered(screen)
+            if screen is self._app.screen and not self._held:
+                return
+        self._held, self._on_its_way = 0, False
+
+    async def _answered(self, screen: Screen[Any]) -> None:
+        """The screen did what it was told so far, and the app what the screen told it."""
+        for node in (screen, self._app):
+            done = asyncio.Event()
+            if node.call_later(done.set):
+                await asyncio.wait_for(done.wait(), _LONGEST)
+
+    def _for_all_screens(self, event: events.Key) -> bool:
+        return event.key in self._everywhere
+
+    def _filling(self, screen: Screen[Any]) -> bool:
+        """Whether what the screen shows is still being read."""
+        return any(
+            worker.group in _FILLING and worker.is_running and screen in worker.node.ancestors_with_self
+            for worker in self._app.workers
+        )

@@ -1,0 +1,69 @@
+"""The counts on the tabs: what runs, what failed and what ended since its screen was last in front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmops_tui.jobs.store import Job
+
+# Packages of the engine whose jobs belong to the screen of the same name.
+_SCREENS = frozenset({"training", "evaluation", "datasets", "models"})
+_JOBS = "jobs"
+
+
+@dataclass(frozen=True)
+class Badge:
+    """Counts of one tab: at work now; failed, and ended well, since the screen was last in front; alerts that hold."""
+
+    running: int = 0
+    failed: int = 0
+    new: int = 0
+    alerts: int = 0
+
+
+def screens_of(job: Job) -> tuple[str, ...]:
+    """The screens a job concerns: that of jobs, and that of what it works on."""
+    package = job.spec["entry"].removeprefix("llmops_tui.").partition(".")[0]
+    return (_JOBS, package) if package in _SCREENS else (_JOBS,)
+
+
+class BadgeCounts:
+    """Follows the jobs from one look to the next."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Job] = {}
+        self._failed: dict[str, set[str]] = {}
+        self._new: dict[str, set[str]] = {}
+
+    def look(self, running: Iterable[Job], get: Callable[[str], Job | None], alerts: int) -> dict[str, Badge]:
+        """The badges now. ``get`` reads a job that runs no more, and gives none where its record was removed."""
+        now = {job.id: job for job in running}
+        for job_id in self._running.keys() - now.keys():
+            ended = get(job_id)
+            if ended is None or not ended.state.final:
+                continue
+            kept = self._new if ended.state.value == "done" else self._failed
+            if ended.state.value != "cancelled":
+                for screen in screens_of(ended):
+                    kept.setdefault(screen, set()).add(ended.id)
+        self._running = now
+        return self._badges(alerts)
+
+    def seen(self, screen: str) -> None:
+        """Somebody looked at a screen: what ended there is no news any more."""
+        self._failed.pop(screen, None)
+        self._new.pop(screen, None)
+
+    def _badges(self, alerts: int) -> dict[str, Badge]:
+        running: dict[str, int] = {}
+        for job in self._running.values():
+            for screen in screens_of(job):
+                running[screen] = running.get(screen, 0) + 1
+        found = {
+            screen: Badge(running.get(screen, 0), len(self._failed.get(screen, ())), len(self._new.get(screen, ())))
+            for screen in {*running, *self._failed, *self._new}
+        }
+        return found | ({"monitor": Badge(alerts=alerts)} if alerts else {})

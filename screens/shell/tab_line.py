@@ -1,0 +1,92 @@
+"""The first line of every screen: all screens by their digit, the one in front marked, and what happens on the others."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.style import Style
+from textual.widget import Widget
+
+from screens.actions import ACTIONS, SCREEN_KEYS
+from screens.shell.tab_badges import Badge
+
+_TITLES = {name: next(a.title for a in ACTIONS if a.call == f"app.go('{name}')") for name in SCREEN_KEYS.values()}
+# Where all titles do not fit side by side. With less than these, only the digits stay, and the title of the one in front.
+_SHORT = {
+    "playground": "Play", "datasets": "Data", "training": "Train", "evaluation": "Eval", "models": "Models",
+    "monitor": "Mon", "settings": "Set",
+}  # fmt: skip
+_MOST = 99
+
+
+class TabLine(Widget):
+    """One widget for all tabs; a click on one goes there."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "tab-line--tab", "tab-line--key", "tab-line--front", "tab-line--running", "tab-line--failed", "tab-line--new",
+        "tab-line--alerts",
+    }  # fmt: skip
+
+    class Chosen(Message):
+        """A tab was clicked."""
+
+        def __init__(self, screen: str) -> None:
+            super().__init__()
+            self.name = screen
+
+    def __init__(self, front: str, *, utf8: bool) -> None:
+        super().__init__(id="tab-line")
+        self._front = front
+        self._marks = ("▶", "✗", "✓", "!") if utf8 else (">", "x", "+", "!")
+        self._badges: dict[str, Badge] = {}
+        self._ends: list[int] = []
+
+    def show(self, badges: dict[str, Badge]) -> None:
+        """Draw these badges, where they are not those that are drawn."""
+        if badges != self._badges:
+            self._badges = badges
+            self.refresh()
+
+    def render(self) -> Content:
+        """As much of the names as fits."""
+        for names in (_TITLES, _TITLES | _SHORT, {self._front: (_TITLES | _SHORT)[self._front]}, {}):
+            for gap in (2, 1):
+                tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
+                if sum(tab.cell_length + gap for tab in tabs) - gap <= self.size.width:
+                    return self._joined(tabs, gap)
+        return self._joined(tabs, 1)
+
+    def _joined(self, tabs: list[Content], gap: int) -> Content:
+        self._ends, end = [], 0
+        for tab in tabs:
+            end += tab.cell_length + gap
+            self._ends.append(end)
+        return Content(" " * gap).join(tabs)
+
+    def _tab(self, key: str, name: str, title: str) -> Content:
+        front = name == self._front
+        text = self._style("front" if front else "tab")
+        parts: list[tuple[str, Style]] = [(key, text if front else self._style("key"))]
+        if title:
+            parts.append((f" {title}", text))
+        badge = self._badges.get(name, Badge())
+        counts = (badge.running, badge.failed, badge.new, badge.alerts)
+        for mark, count, kind in zip(self._marks, counts, ("running", "failed", "new", "alerts"), strict=True):
+            if count:
+                parts.append((f"{mark}{min(count, _MOST)}", self._style(kind)))
+        edge = (" ", text)
+        return Content.assemble(*([edge, *parts, edge] if front else parts))
+
+    def _style(self, part: str) -> Style:
+        return self.get_visual_style(f"tab-line--{part}")
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the screen whose tab it is."""
+        for name, end in zip(SCREEN_KEYS.values(), self._ends, strict=False):
+            if event.x < end:
+                self.post_message(self.Chosen(name))
+                return

@@ -1,0 +1,65 @@
+"""The short series of the home screen, from a catalog that is filled by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llmops_tui.monitoring.courses import last_look, note_look, read_courses
+from llmops_tui.monitoring.overview import Score
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+NOW = 1_800_000_000.0
+
+
+def test_requests_are_counted_by_hour_and_since_the_last_look(catalog: Catalog) -> None:
+    def fill(connection: Any) -> None:
+        for number, (ago, total, reason) in enumerate(
+            ((60, 100.0, "stop"), (120, 300.0, "error"), (7300, 50.0, "stop"), (90_000, 1.0, "stop"))
+        ):
+            connection.execute(
+                "INSERT INTO requests (id, started_at, model, output, finish_reason, total_ms) VALUES (?, ?, 'm', '', ?, ?)",
+                [f"r{number}", NOW - ago, reason, total],
+            )
+
+    catalog.write(fill)
+    seen = read_courses(catalog, None, NOW - 100, NOW)
+    assert seen.traffic[-1] == 2
+    assert seen.traffic[-3] == 1
+    assert sum(seen.traffic) == 3
+    assert seen.latency[-1] == 200.0
+    assert math.isnan(seen.latency[0])
+    assert seen.since == (1, 0)
+    assert read_courses(catalog, None, None, NOW).since is None
+
+
+def test_quality_is_told_by_run_and_by_version_of_the_prompt(catalog: Catalog) -> None:
+    def fill(connection: Any) -> None:
+        for number, (prompt, mean) in enumerate(
+            (("p@2", 0.2), ("p@1", 0.1), ("p@2", 0.4), ("q@1", 0.9), ("p@10", 0.6))
+        ):
+            connection.execute(
+                "INSERT INTO evaluation_runs (name, suite, suite_number, job, asked, summary, created_at, finished_at) "
+                "VALUES (?, 's', 1, 'j', ?, ?, ?, ?)",
+                [
+                    f"s-{number}",
+                    f'{{"prompt": "{prompt}"}}',
+                    f'{{"metrics": {{"exact": {{"mean": {mean}}}}}}}',
+                    number,
+                    number,
+                ],
+            )
+
+    catalog.write(fill)
+    seen = read_courses(catalog, Score("s-4", "s", "exact", 0.6, None, None, 1, 1), None, NOW)
+    assert seen.quality == (0.2, 0.1, 0.4, 0.9, 0.6)
+    assert seen.versions == (0.1, 0.4, 0.6)
+
+
+def test_the_last_look_is_kept(workspace: Workspace) -> None:
+    event_log = EventLog(workspace)
+    assert last_look(event_log) is None
+    note_look(event_log, 5.0)
+    assert last_look(EventLog(workspace)) == 5.0

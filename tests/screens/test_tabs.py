@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llmops_tui.jobs.store import Job, JobState
+from screens.actions import SCREEN_KEYS
+from screens.shell.tab_badges import Badge, BadgeCounts, screens_of
+from screens.shell.tab_line import TabLine
+from tests.screens.conftest import OpenApp, settle
+
+
+def job(job_id: str, entry: str = "llmops_tui.training.worker:run", state: JobState = JobState.RUNNING) -> Job:
+    spec = {"entry": entry, "arguments": {}}
+    return Job(job_id, "", job_id, spec, state, "", None, 0.0, "", None, 0.0, 0.0, None, None, None)  # type: ignore[arg-type]
+
+
+def test_a_job_is_counted_on_the_tab_of_jobs_and_of_what_it_works_on() -> None:
+    assert screens_of(job("a")) == ("jobs", "training")
+    assert screens_of(job("a", "llmops_tui.datasets.operations.job:run")) == ("jobs", "datasets")
+    assert screens_of(job("a", "llmops_tui.maintenance.backup:run")) == ("jobs",)
+
+
+def test_what_ended_is_news_until_its_screen_is_looked_at() -> None:
+    counts = BadgeCounts()
+    good, bad, left = job("a"), job("b"), job("c")
+    assert counts.look([good, bad, left], lambda _: None, 0)["training"] == Badge(running=3)
+    ended = {
+        "a": replace(good, state=JobState.DONE),
+        "b": replace(bad, state=JobState.FAILED),
+        "c": replace(left, state=JobState.CANCELLED),
+    }
+    found = counts.look([], ended.get, 2)
+    assert found == {"training": Badge(failed=1, new=1), "jobs": Badge(failed=1, new=1), "monitor": Badge(alerts=2)}
+    counts.seen("training")
+    assert counts.look([], ended.get, 0) == {"jobs": Badge(failed=1, new=1)}
+
+
+def test_a_job_whose_record_was_removed_is_no_news() -> None:
+    counts = BadgeCounts()
+    counts.look([job("a")], lambda _: None, 0)
+    assert counts.look([], lambda _: None, 0) == {}
+
+
+@pytest.mark.parametrize(("width", "names"), [(60, ("Play",)), (80, ("Home", "Play", "Set")), (120, ("Playground",))])
+async def test_all_screens_are_seen_and_the_one_in_front_is_marked(
+    open_app: OpenApp, width: int, names: tuple[str, ...]
+) -> None:
+    async with open_app(size=(width, 24)) as pilot:
+        line = pilot.app.screen.query_one(TabLine)
+        line.show({"training": Badge(running=1), "jobs": Badge(failed=2)})
+        told = line.render()
+        assert told.cell_length <= width
+        assert all(digit in told.plain for digit in SCREEN_KEYS)
+        assert all(name in told.plain for name in names)
+        assert "▶1" in told.plain
+        assert "✗2" in told.plain
+        assert " 1 Play" in told.plain
+
+
+async def test_a_click_on_a_tab_goes_there(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        line = pilot.app.screen.query_one(TabLine)
+        await pilot.click(line, offset=(line.render().plain.index("8 Jobs") + 2, 0))
+        await settle(pilot)
+        assert pilot.app.current_mode == "jobs"
+        assert " 8 Jobs " in pilot.app.screen.query_one(TabLine).render().plain
