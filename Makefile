@@ -29,7 +29,7 @@ run: $(VENV)/.run
 	@$(BIN)/llmops demo --fetch
 
 test: $(VENV)/.dev lint
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 40 --durations-min 5
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 10 --durations-min 5
 
 test-slow: $(VENV)/.slow $(VENV)/.clients
 	@$(BIN)/python -m pytest -m slow -q --timeout 1800

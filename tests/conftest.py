@@ -24,6 +24,7 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.trust import trust
+from tests.processor_time import ProcessorTime
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests share the cores: threads of two trainers that wait for each other at barriers would slow everything down.
@@ -52,6 +53,11 @@ _NOT_OURS = (
     "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE",
 )  # fmt: skip
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """At the end of a run of many files it is told what needed most."""
+    config.pluginmanager.register(ProcessorTime(), "processor-time")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

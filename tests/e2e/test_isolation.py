@@ -56,6 +56,7 @@ def trapped(tmp_path: Path, sample: Workspace) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_no_code_of_the_folder_at_hand_runs(trapped: Path, sample: Workspace) -> None:
     """Of a server, its engine, its checks of templates and forms; of jobs; of tokenizing, and of what doctor tries."""
 

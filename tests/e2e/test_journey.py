@@ -152,7 +152,7 @@ def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
     app.press("typed")
     app.wait("typed{{ question }}")
     app.vanish()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while app.child.isalive():
         assert time.monotonic() < deadline, "the app lives on without a terminal"
         time.sleep(0.05)
@@ -203,7 +203,7 @@ def test_the_app_works_inside_tmux(sample: Workspace, found_server: FakeModelSer
         return subprocess.run([*socket, *arguments], capture_output=True, text=True, check=True).stdout
 
     def wait(text: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while text not in tmux("capture-pane", "-p"):
             assert time.monotonic() < deadline, tmux("capture-pane", "-p")
             time.sleep(0.05)

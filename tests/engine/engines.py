@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ def write_mamba(path: Path) -> Path:
 
     width, inner, state, conv, rank, layers = 64, 128, 16, 4, 4, 2
     rng = np.random.default_rng(2)
-    reader = gguf.GGUFReader(MODEL)
+    reader = read_gguf(MODEL)
     tokens = [
         bytes(reader.fields["tokenizer.ggml.tokens"].parts[i]) for i in reader.fields["tokenizer.ggml.tokens"].data
     ]
@@ -229,13 +230,27 @@ SCHEMA = {
 }
 
 
+def read_gguf(path: Path) -> Any:
+    """A file as the library reads it; the sample's model is read once."""
+    import gguf
+
+    return _sample_model() if path == MODEL else gguf.GGUFReader(path)
+
+
+@functools.cache
+def _sample_model() -> Any:
+    import gguf
+
+    return gguf.GGUFReader(MODEL)
+
+
 def rewrite_gguf(
     source: Path, target: Path, drop: set[str], change: Callable[[Any], None] = lambda _writer: None, **options: Any
 ) -> Path:
     """The same model in another file, some keys left out and others added by ``change``."""
     import gguf
 
-    reader = gguf.GGUFReader(source)
+    reader = read_gguf(source)
     writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents(), **options)
     for name, known in reader.fields.items():
         if not name.startswith("GGUF.") and name not in {"general.architecture", *drop}:

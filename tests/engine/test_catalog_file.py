@@ -48,6 +48,7 @@ def count(workspace: Workspace) -> int:
     return int(Catalog(workspace).read(lambda db: db.execute("SELECT count(*) FROM prompts").fetchall())[0][0])
 
 
+@pytest.mark.slow
 def test_a_healthy_log_stays_where_memory_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wal = leave_log(tmp_path / "ws", 2, 6_000_000)
     before = wal.read_bytes()

@@ -18,6 +18,7 @@ from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.memory import estimate
 from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_adapter, write_mamba
+from tests.representatives import representatives
 from tests.waiting import wait_for
 from tools.bert_to_gguf import CLS, MEAN, RANK, write_bert
 
@@ -155,7 +156,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", representatives(MODELS, "generates", "encoder"))
 def test_vectors_are_those_of_llama_cpp_alone_whatever_shares_their_steps(kind: str, tmp_path: Path) -> None:
     setup = set_up(MODELS[kind](tmp_path / "m.gguf"), context=1024)
     longest = setup.embedder.shape.longest

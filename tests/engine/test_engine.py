@@ -24,7 +24,7 @@ def greedy(bench: Bench, prompt: str | list[int], **parameters: object) -> str:
 PRECISIONS = {"fast": {"flash_attn": True}, "exact": {"type_k": 0, "type_v": 0}}
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_greedy_text_equals_that_of_the_library_and_batches_agree_with_it(precision: str, count: int) -> None:
     import llama_cpp

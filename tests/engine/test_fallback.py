@@ -107,7 +107,7 @@ async def launched(tmp_path: Path, **options: Any) -> Launched:
         ("extra buffers", "memory", "no-extra-buffers", "SIGSEGV"),
         pytest.param("flash attention", "4", "no-flash-attention", "SIGILL", marks=pytest.mark.slow),
         pytest.param("gpu", "assert", "no-gpu", "GGML_ASSERT(kernels)", marks=pytest.mark.slow),
-        ("gpu,flash attention", "assert", "plain", "GGML_ASSERT(kernels)"),
+        pytest.param("gpu,flash attention", "assert", "plain", "GGML_ASSERT(kernels)", marks=pytest.mark.slow),
     ],
 )
 async def test_an_engine_that_dies_of_its_first_tokens_is_started_one_rung_lower(
@@ -198,6 +198,7 @@ def test_a_model_is_planned_as_it_will_run_here(sample: Workspace, monkeypatch: 
     assert "flash_attention" not in planned.notes[-1]
 
 
+@pytest.mark.slow
 async def test_a_server_that_had_to_leave_out_what_was_planned_is_planned_again(trap: Trap, sample: Workspace) -> None:
     trap.set("flash attention", "4")
     supervisor = ServerSupervisor(sample)
@@ -297,6 +298,7 @@ def test_doctor_evaluates_tokens_and_names_the_crash(trap: Trap, workspace: Work
     assert "SIGILL" in found["finding"]
 
 
+@pytest.mark.slow
 def test_a_proof_goes_down_the_rungs_and_tells_the_cause(trap: Trap, tmp_path: Path) -> None:
     case = Case("hello", [1, 2, 3], [4])
     trap.set("extra buffers")

@@ -466,7 +466,8 @@ def test_an_answer_ends_where_its_form_does_and_goes_on_where_it_may(bench: Benc
     assert set(biased.text) == {"a"}
 
 
-def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_form_that_cannot_be_held_is_refused_by_name(step: int) -> None:
     checker = ConstraintChecker(str(MODEL), [])
 
     async def outcome(form: dict[str, Any]) -> str:
@@ -477,7 +478,7 @@ def test_a_form_that_cannot_be_held_is_refused_by_name() -> None:
             return error.code if told else f"said badly: {error.message!r}"
 
     async def all_of_them() -> dict[str, str]:
-        return {name: await outcome(form) for name, (form, _) in HOSTILE.items()}
+        return {name: await outcome(form) for name, (form, _) in list(HOSTILE.items())[::step]}
 
     found = asyncio.run(all_of_them())
     checker.close()

@@ -150,6 +150,7 @@ def check_outcomes(names: list[str], outcomes: list[str]) -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 async def test_hostile_grammars_take_nothing_from_running_streams(sample: Workspace) -> None:
     check_outcomes(FEW, await beside_streams(sample, [HOSTILE[name][0] for name in FEW]))
 

@@ -110,7 +110,7 @@ def test_a_server_that_is_asked_to_end_before_it_serves_takes_its_record_away(
     assert supervisor.fallen() == []
 
 
-@pytest.mark.parametrize("often", [False, True])
+@pytest.mark.parametrize("often", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_what_a_server_was_answering_when_it_was_asked_to_end_is_recorded(
     often: bool, sample: Workspace, supervisor: ServerSupervisor
 ) -> None:

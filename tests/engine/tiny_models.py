@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.engine.engines import MODEL, rewrite_gguf
+from tests.engine.engines import MODEL, read_gguf, rewrite_gguf
+from tests.made_once import made_once
 
 WIDTH, FORWARD, HEADS, KV_HEADS, HEAD = 64, 96, 4, 2, 32
 EXPERTS = 4
@@ -31,6 +32,7 @@ _TIED = {"gemma2", "gemma3", "gemma4", "cohere2"}
 _EXPERTS = {"qwen3moe", "gpt-oss"}
 
 
+@made_once
 def write_tiny(
     path: Path, family: str = "gemma3", *, layers: int = 6, window: int = 64, seed: int = 3, vocabulary: int = 2048
 ) -> Path:
@@ -86,7 +88,7 @@ def _facts(writer: Any, family: str, layers: int) -> None:
 def _vocabulary(writer: Any, count: int) -> None:
     import gguf
 
-    fields = gguf.GGUFReader(MODEL).fields
+    fields = read_gguf(MODEL).fields
 
     def texts(key: str) -> list[bytes]:
         return [bytes(fields[key].parts[i]) for i in fields[key].data]
@@ -176,6 +178,7 @@ def _biases(head: int) -> dict[str, np.ndarray]:
 RERANK_TEMPLATE = "<|im_start|>user\nFits {document} what is asked?\n{query}<|im_end|>\n<|im_start|>assistant\n"
 
 
+@made_once
 def write_ranker(path: Path, *, template: str = RERANK_TEMPLATE, seed: int = 3) -> Path:
     """A model that generates, made into one that ranks: its last token's scores for yes and no, behind a template of its own."""
     import gguf

@@ -60,7 +60,7 @@ def test_a_backup_taken_while_others_write_is_consistent(lived: Workspace, tmp_p
     for writer in writers:
         writer.start()
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while len(traces(lived)) < 60 and time.monotonic() < deadline:
             time.sleep(0.05)
         before = traces(lived)

@@ -111,7 +111,13 @@ CHANGING = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", CHANGING, ids=lambda arguments: " ".join(arguments[:2]))
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(one, id=" ".join(one[:2]), marks=() if one[0] in {"prompt", "serve"} else pytest.mark.slow)
+        for one in CHANGING
+    ],
+)
 def test_what_would_change_it_is_refused_by_name(lived: Workspace, llmops: Command, arguments: tuple[str, ...]) -> None:
     before = contents(lived.root)
     done = llmops(*arguments)

@@ -200,8 +200,8 @@ async def test_lists_and_schemas_that_are_too_much_are_cut_and_told(workspace: W
     ("kind", "failed", "told"),
     [
         ("huge", False, f"[{3_000_000 - MOST_TEXT:,} of 3,000,000 characters were left out]"),
-        ("escapes", False, "done"),
-        ("line", True, "sent a line of more than 8 MB"),
+        pytest.param("escapes", False, "done", marks=pytest.mark.slow),
+        pytest.param("line", True, "sent a line of more than 8 MB", marks=pytest.mark.slow),
         ("dies", True, "ended with exit code 3; its last words"),
         ("wrong", True, "The result cannot be used"),
     ],
@@ -216,7 +216,7 @@ async def test_results_that_do_harm_are_bounded_and_told(
     assert not family()
 
 
-@pytest.mark.parametrize("kind", ["silent", "regex"])
+@pytest.mark.parametrize("kind", ["silent", pytest.param("regex", marks=pytest.mark.slow)])
 async def test_a_call_that_never_ends_is_given_up(workspace: Workspace, kind: str) -> None:
     server = added(workspace, "hostile", kind)
     async with ToolConnection(workspace, server, call_seconds=1.0) as connection:

@@ -273,6 +273,7 @@ def lines_of(workspace: Workspace, messages: list[dict[str, Any] | str], answers
     return found
 
 
+@pytest.mark.slow
 def test_bare_lines_of_the_older_era(shared: Workspace) -> None:
     started = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bare", "version": "1"}}
     found = lines_of(
@@ -396,6 +397,7 @@ def test_a_query_ends_with_the_input(shared: Workspace) -> None:
     assert not queries_of(shared)
 
 
+@pytest.mark.slow
 def test_a_reader_that_does_not_end_is_left_with_the_input(shared: Workspace) -> None:
     program = (
         "import sys, threading\n"

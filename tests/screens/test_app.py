@@ -76,6 +76,7 @@ async def test_jump_keys_are_told_apart(open_app: OpenApp) -> None:
             assert not set(keys) & set(SCREEN_KEYS)
 
 
+@pytest.mark.slow
 async def test_help_explains_each_screen(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         for name in SCREEN_KEYS.values():

@@ -589,6 +589,7 @@ def test_steps_are_in_the_order_of_their_urgency() -> None:
 # ── lineage ──
 
 
+@pytest.mark.slow
 async def test_where_a_model_came_from_is_a_tree(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         screen = await go(pilot, "5")
