@@ -136,6 +136,11 @@ async def test_a_call_that_was_begun_is_a_call(talking: Talking) -> None:
     choice = (await talking.post(CHAT, body)).json()["choices"][0]
     assert (choice["finish_reason"], choice["message"].get("content")) == ("tool_calls", None)
     assert [one["function"]["name"] for one in choice["message"]["tool_calls"]] == ["f"]
+    # No grammar holds the rest of it: that is told, and it is held against the parameters when it is there.
+    strict = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "required": ["a"]}}}
+    checked = (await talking.post(CHAT, body | {"tools": [strict]})).json()["warnings"]
+    assert [one["param"] for one in checked] == ["messages[1].content", "tools[0].function.parameters"]
+    assert "'a' is a required property" in checked[1]["message"]
     text = (await talking.post(CHAT, body | {"stream": True})).text
     assert '"name":"f"' in text.replace(" ", "")
     # Without tools it is a text, as ever.
