@@ -98,7 +98,7 @@ async def test_the_mark_that_begins_an_answer_is_written_before_it(channels: Tal
 
 
 async def test_thinking_that_was_begun_goes_on_on_every_api(talking: Talking) -> None:
-    begun = [*HI, {"role": "assistant", "content": "<think>\nLet me "}]
+    begun: Any = [*HI, {"role": "assistant", "content": "<think>\nLet me "}]
     talking.engine.info["controls"] += ["<think>", "</think>"]
     talking.says("see.</think>\n\nIt rains.")
     for path, body in (
