@@ -68,6 +68,11 @@ class AnswerReader:
             self.push(opening)
 
     @property
+    def calling(self) -> bool:
+        """Whether what came so far ends within a call."""
+        return self._state == "calls"
+
+    @property
     def thoughts(self) -> list[tuple[int, int]]:
         """Which characters of the answer so far are thinking, with the marks around it."""
         spans = [(start, self._seen if end is None else end) for start, end in self._thoughts]

@@ -113,6 +113,44 @@ def reference_elsewhere(schema: Schema) -> str | None:
     return None
 
 
+def reference_to_nothing(schema: Schema) -> tuple[str, str] | None:
+    """The first reference within a schema that leads to no schema of it: its place, and what it says; none without one.
+
+    Only what the schema itself and its references reach counts. Within documents of their own nothing is looked for.
+    """
+    anchors: set[str] = set()
+    for place, part in schemas_in(schema):
+        if place != "#" and any(isinstance(part.get(word), str) for word in ("$id", "id")):
+            return None
+        anchors |= {str(part[word]) for word in ("$anchor", "$dynamicAnchor") if isinstance(part.get(word), str)}
+    left: list[tuple[str, Any]] = [("#", schema)]
+    followed: set[str] = set()
+    while left:
+        place, part = left.pop()
+        if not isinstance(part, dict):
+            continue
+        for word in ("$ref", "$dynamicRef"):
+            ref = part.get(word)
+            if not isinstance(ref, str) or not ref.startswith("#") or ref in followed or ref[1:] in anchors:
+                continue
+            followed.add(ref)
+            if not isinstance(target := target_of(schema, ref), dict | bool):
+                return f"{place}/{word}", ref
+            left.append((ref, target))
+        left += reversed([(f"{place}/{at}", one) for at, one in _schemas_below(part)])
+    return None
+
+
+def _schemas_below(part: Schema) -> Iterator[tuple[str, Any]]:
+    """The schemas directly below one that say what values it allows, each with where it stands."""
+    for word, value in part.items():
+        if word in SCHEMAS:
+            parts = value if isinstance(value, list) else [value]
+            yield from ((f"{word}/{n}" if isinstance(value, list) else word, one) for n, one in enumerate(parts))
+        elif isinstance(value, dict) and word in SCHEMAS_BY_NAME - {"$defs", "definitions"} | {"dependencies"}:
+            yield from ((f"{word}/{escaped(name)}", one) for name, one in value.items())
+
+
 def escaped(name: str) -> str:
     """A name as a JSON pointer has it."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -16,6 +16,7 @@ from llmops_tui.inference.schema_keywords import (
     escaped,
     is_annotation,
     reference_elsewhere,
+    reference_to_nothing,
     target_of,
 )
 from llmops_tui.inference.schema_names import with_names_enforced
@@ -125,6 +126,8 @@ def _refuse_what_cannot_be(schema: Schema) -> None:
             f"{elsewhere[:200]!r} is another document, and none is fetched",
             "Put what it refers to into $defs, and refer to #/$defs/….",
         )
+    if (lost := reference_to_nothing(schema)) is not None:
+        raise _refusal(f"{lost[0][:200]} refers to {lost[1][:200]!r}, which is not in it", "Put that into $defs.")
     if (broken := broken_pattern(schema)) is not None:
         raise _refusal(f"{broken[0][:200]} is no regular expression: {broken[1]}", "Mend that pattern.")
     if "x-guidance" in schema:

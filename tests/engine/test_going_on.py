@@ -98,7 +98,7 @@ async def test_the_mark_that_begins_an_answer_is_written_before_it(channels: Tal
 
 
 async def test_thinking_that_was_begun_goes_on_on_every_api(talking: Talking) -> None:
-    begun = [*HI, {"role": "assistant", "content": "<think>\nLet me "}]
+    begun: Any = [*HI, {"role": "assistant", "content": "<think>\nLet me "}]
     talking.engine.info["controls"] += ["<think>", "</think>"]
     talking.says("see.</think>\n\nIt rains.")
     for path, body in (
@@ -136,6 +136,11 @@ async def test_a_call_that_was_begun_is_a_call(talking: Talking) -> None:
     choice = (await talking.post(CHAT, body)).json()["choices"][0]
     assert (choice["finish_reason"], choice["message"].get("content")) == ("tool_calls", None)
     assert [one["function"]["name"] for one in choice["message"]["tool_calls"]] == ["f"]
+    # No grammar holds the rest of it: that is told, and it is held against the parameters when it is there.
+    strict = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "required": ["a"]}}}
+    checked = (await talking.post(CHAT, body | {"tools": [strict]})).json()["warnings"]
+    assert [one["param"] for one in checked] == ["messages[1].content", "tools[0].function.parameters"]
+    assert "'a' is a required property" in checked[1]["message"]
     text = (await talking.post(CHAT, body | {"stream": True})).text
     assert '"name":"f"' in text.replace(" ", "")
     # Without tools it is a text, as ever.

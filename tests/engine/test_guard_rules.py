@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from llmops_tui.inference.server.callers import key_name
 from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.options import ServerOptions
 
@@ -63,3 +65,30 @@ async def test_what_an_address_says_alone_needs_no_body() -> None:
     assert await status_of("POST", cancel, transfer_encoding="chunked", **key) == 415
     assert await status_of("POST", cancel, content_length="0", content_type="text/plain", **key) == 415
     assert await status_of("POST", "/v1/batches", **key) == 415
+
+
+@pytest.mark.parametrize(
+    ("encoding", "status"), [("gzip", 415), ("identity, deflate", 415), ("br", 415), ("identity", 200)]
+)
+async def test_a_compressed_body_is_refused_by_name(encoding: str, status: int) -> None:
+    head = {"authorization": f"Bearer {KEY}", "content_type": "application/json", "content_encoding": encoding}
+    assert await status_of("POST", "/v1/messages", **head) == status
+
+
+@pytest.mark.parametrize("open_access", [True, False])
+def test_whose_files_these_are_is_told_by_the_key_alone(open_access: bool) -> None:
+    guard = Guard(None, replace(OPTIONS, open_access=open_access))  # type: ignore[arg-type]
+
+    def owner(key: str, *, over_tcp: bool) -> str | None:
+        found = guard._caller([f"Bearer {key}".encode()] if key else [], "127.0.0.1", over_tcp=over_tcp)
+        return None if found is None else found.owner
+
+    # The workspace's own key has its own files, from wherever it comes; who needs no key shares those of all such.
+    assert owner("own", over_tcp=True) == owner("own", over_tcp=False) == "own"
+    assert owner(KEY, over_tcp=True) == key_name(KEY)
+    for key in ("", "unknown"):
+        assert owner(key, over_tcp=True) == ("open" if open_access else None)
+    assert len({"own", "open", key_name(KEY)}) == 3
+    # Only over its socket does it name runs.
+    told = [guard._caller([b"Bearer own"], over_tcp=over) for over in (True, False)]
+    assert [one.own for one in told if one is not None] == [False, True]

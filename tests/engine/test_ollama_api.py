@@ -247,6 +247,7 @@ async def test_options_reach_the_engine(
 
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    (CHAT, {"messages": [{"role": "tool", "tool_name": "f", "content": "1"}]}, "messages[0].tool_name", "one result"),
     (CHAT, {"options": {"num_predict": 0}}, "options.num_predict", "Give -1"),
     (CHAT, {"options": {"num_predict": -3}}, "options.num_predict", ""),
     (CHAT, {"options": {"num_ctx": 513}}, "options.num_ctx", "--context 513"),

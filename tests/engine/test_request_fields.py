@@ -91,6 +91,9 @@ class Server:
             append(events)
 
         self.server._event_log.append_many = kept  # type: ignore[method-assign,assignment]
+        knows = self.server._event_log.knows_request
+        # An answer that was given before.
+        self.server._event_log.knows_request = lambda key: key == "run_1" or knows(key)  # type: ignore[method-assign]
 
     async def post(self, path: str, body: Any) -> httpx.Response:
         return await self.http.post(path, json=body)
@@ -154,6 +157,10 @@ def function_tool(name: str, **more: Any) -> dict[str, Any]:
 
 def allowed(mode: str, *names: str) -> dict[str, Any]:
     return {"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": name} for name in names]}
+
+
+CALL_ITEM = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+USED = {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]}
 
 
 def result_item(call: str, **more: Any) -> dict[str, Any]:
@@ -252,6 +259,38 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (CHAT, message(tool_calls=[{"function": {"name": "f"}}]), "messages[0].tool_calls", "assistant"),
     (CHAT, {"messages": [CALLING, {"role": "tool", "content": "1", "tool_call_id": "b"}]}, "messages[1].tool_call_id", "'b'"),
     (CHAT, {"messages": [{"role": "tool", "content": "1", "tool_call_id": "a"}, CALLING]}, "messages[0].tool_call_id", "'a'"),
+    *(
+        (CHAT, {"messages": [CALLING, *([{"role": "tool", "content": "1", "tool_call_id": "a"}] * 2)]},
+         "messages[2].tool_call_id", "has a result already"),
+        (RESPONSES, {"input": [*HI, CALL_ITEM, result_item("a"), result_item("a")]}, "input[3].call_id", "has a result already"),
+        (RESPONSES, {"input": [*HI, result_item("none")]}, "input[1].call_id", "no message before has a call 'none'"),
+        (MESSAGES, {"messages": [*HI, USED, {"role": "user", "content": [result_block("a"), result_block("a")]}]},
+         "messages[2].content[1].tool_use_id", "has a result already"),
+        (MESSAGES, {"messages": [{"role": "user", "content": [result_block("none")]}]},
+         "messages[0].content[0].tool_use_id", "no message before"),
+        (TOKENIZE, {"content": None, "messages": [{"role": "tool", "content": "1", "tool_call_id": "a"}]},
+         "messages[0].tool_call_id", "no message before"),
+    ),
+    # Said nothing
+    *(
+        (path, {"messages": [{"role": "user", "content": content}]}, param, "is empty")
+        for path in (MESSAGES, COUNT)
+        for content, param in (
+            ("", "messages[0].content[0].text"), ([], "messages[0].content"),
+            ([{"type": "text", "text": "a"}, {"type": "text", "text": ""}], "messages[0].content[1].text"),
+        )
+    ),
+    (MESSAGES, {"messages": [*HI, {"role": "assistant", "content": []}, *HI]}, "messages[1].content", "is empty"),
+    # References
+    *(
+        (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object", **part}}}},
+         "response_format.json_schema.schema", "'#/$defs/none', which is not in it")
+        for part in (
+            {"not": {"$ref": "#/$defs/none"}}, {"if": {"$ref": "#/$defs/none"}, "then": True},
+            {"if": True, "then": {"anyOf": [{"$ref": "#/$defs/none"}]}}, {"contains": {"$ref": "#/$defs/none"}},
+            {"dependentSchemas": {"a": {"$ref": "#/$defs/none"}}}, {"properties": {"a": {"$ref": "#/$defs/none"}}},
+        )
+    ),
     (CHAT, message(role="assistant", tool_calls=[{"function": {"name": "f", "args": "{}"}}]),
      "messages[0].tool_calls[0].function.args", "no such field"),
     (CHAT, part("image_url", image_url={"url": "http://x/"}), "messages[0].content[1].type", "only text"),
@@ -766,3 +805,12 @@ async def test_only_allowed_tools_are_offered(knowing: Server) -> None:
     required = await knowing.asked(CHAT, {"tools": tools, "tool_choice": among("required", "cancel")})
     assert "cancel" in required["grammar"]
     assert "refund" not in required["grammar"]
+
+
+async def test_nothing_is_said_of_an_answer_that_is_not_kept(plain: Server) -> None:
+    answer = await plain.post(FEEDBACK, LEAST[FEEDBACK] | {"id": "run_none"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (404, "trace_not_found", "id")
+    whole = (await plain.post(CHAT, LEAST[CHAT])).json()
+    assert (await plain.post(FEEDBACK, {"id": whole["id"], "score": "up"})).status_code == 200
+    assert plain.written[-1]["score"] == 1

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import Held
+from llmops_tui.inference.schema_keywords import reference_to_nothing
 from llmops_tui.inference.schema_loosening import Doubts, loosened
 from llmops_tui.inference.schema_validation import problems_of
 from tests.engine.engines import MODEL
@@ -341,3 +342,26 @@ def test_an_all_of_that_is_no_list_is_not_read_as_one() -> None:
     assert found.schema["allOf"] == 5
     with pytest.raises(InputRefusedError, match="#/allOf"):
         loosened({"oneOf": either, "anyOf": [{}], "allOf": 5}, Doubts(lambda _: True, any_of=True))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"not": {"$ref": "#/$defs/a"}, "$defs": {"a": {"type": "integer"}, "unused": {"$ref": "#/$defs/none"}}},
+        {"if": {"$ref": "#here"}, "then": {}, "$defs": {"a": {"$anchor": "here", "type": "integer"}}},
+        {"not": {"$ref": "#/$defs/a%25b~1c"}, "$defs": {"a%b/c": True}},
+        {"properties": {"$ref": {"type": "string"}}, "const": {"$ref": "#/none"}},
+        {"$ref": "#"},
+        {"x-more": {"$ref": "#/none"}, "type": "object"},
+    ],
+)
+def test_a_reference_to_what_is_there_or_that_is_none_is_no_fault(schema: dict[str, Any]) -> None:
+    assert reference_to_nothing(schema) is None
+
+
+def test_references_are_followed_to_one_that_leads_to_nothing() -> None:
+    schema = {
+        "not": {"$ref": "#/$defs/a"},
+        "$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"else": {"$ref": "#c"}}},
+    }
+    assert reference_to_nothing(schema) == ("#/$defs/b/else/$ref", "#c")

@@ -15,7 +15,8 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.batch import job as batch_job
 from llmops_tui.inference.filed import batches
-from llmops_tui.inference.filed.batches import BatchRecord, BatchStore
+from llmops_tui.inference.filed.batch_records import BatchRecord
+from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.filed.files import DAYS, FileStore
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import Job, JobState, JobStore

@@ -21,6 +21,7 @@ from llmops_tui.inference.router.body import model_named, with_name
 from llmops_tui.inference.server.callers import key_name
 from llmops_tui.inference.server.last_words import StreamEnd
 from llmops_tui.models.gguf import read_header
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 from tests.router.fakes import KEY, WHOLE, FakeServers, FixedModels, event, running, until
@@ -589,6 +590,9 @@ def test_the_number_of_the_next_event_is_found_in_any_pieces(cut: int) -> None:
 
 async def test_feedback_is_kept_whichever_model_answered(workspace: Workspace, folder: Path) -> None:
     async with running(workspace, FixedModels("one", "two"), FakeServers(folder)) as router:
-        said = await router.http.post("/v1/feedback", json={"id": "resp_1", "score": "up"})
+        asked = {"id": "resp_1", "score": "up"}
+        assert (await router.http.post("/v1/feedback", json=asked)).status_code == 404
+        EventLog(workspace).append("request", "run_1", {})
+        said = await router.http.post("/v1/feedback", json=asked)
         assert (said.status_code, said.json()["trace"]) == (200, "run_1")
         assert not router.servers.loads

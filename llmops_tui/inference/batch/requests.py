@@ -13,7 +13,7 @@ import pydantic_core
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.filed.batches import Problem
+from llmops_tui.inference.filed.batch_records import Problem
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.inference.server.connection import invalid
 from llmops_tui.inference.server.duplicate_keys import duplicate_key

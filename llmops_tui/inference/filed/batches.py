@@ -9,13 +9,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import TypedDict, cast
 
 import orjson
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.inference.filed.files import FILE_ID, FileRecord, FileStore
+from llmops_tui.inference.filed.batch_records import (
+    BATCH_ID,
+    BatchRecord,
+    Problem,
+    are_problems,
+    not_over,
+    read_record,
+)
+from llmops_tui.inference.filed.files import FileRecord, FileStore
 from llmops_tui.inference.filed.output import OutputLine, counts_of, failed
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
@@ -32,8 +40,6 @@ PROBLEMS = "problems.json"
 """What a job that refuses its file leaves in its folder: the lines that cannot be asked."""
 NOTE = "batch.json"
 """What a job leaves in its folder once every line was checked."""
-_ID = re.compile(r"batch_[0-9a-z]{1,40}")
-_JOB = re.compile(r"job_[0-9a-z]{1,40}")
 
 
 class BatchDone(TypedDict):
@@ -46,48 +52,6 @@ class BatchDone(TypedDict):
 
 
 ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.inference.batch.job:run")
-
-
-class Problem(TypedDict):
-    """A line that cannot be asked; lines count from 1."""
-
-    line: int
-    custom_id: str | None
-    message: str
-
-
-class BatchRecord(TypedDict):
-    """A batch as it was asked for, and what it came to; moments in seconds since 1970.
-
-    ``model`` is the one that it may ask, empty for all. ``job`` is the id of its first job, ``seconds`` how long what it comes
-    to is kept. ``ended`` is when that was put in files, and ``last`` the id of the job that ended it: where somebody goes on
-    with its work since, it is not over.
-    """
-
-    id: str
-    owner: str
-    input: str
-    endpoint: str
-    model: str
-    metadata: dict[str, str]
-    created_at: int
-    job: str
-    seconds: int
-    stopped: NotRequired[int]
-    ended: NotRequired[int]
-    last: NotRequired[str]
-    state: NotRequired[str]
-    output: NotRequired[str | None]
-    errors: NotRequired[str | None]
-    answered: NotRequired[int]
-    bad: NotRequired[int]
-    total: NotRequired[int | None]
-    problems: NotRequired[list[Problem]]
-
-
-_STATES = {"completed", "cancelled", "failed"}
-# What a record says of its end.
-_END = {"stopped", "ended", "last", "state", "output", "errors", "answered", "bad", "total", "problems"}
 
 
 @dataclass(frozen=True)
@@ -216,7 +180,7 @@ class BatchStore:
             return Standing(record, "validating", 0, 0, None)
         if "stopped" in record and int(job.created_at) > record["stopped"]:
             # Somebody went on with it since.
-            record = _not_over(record)
+            record = not_over(record)
         if job.state.final:
             return self._end(record, job)
         answered, bad = counts_of(self._output(record))
@@ -285,7 +249,7 @@ class BatchStore:
     def _problems(self, record: BatchRecord, job: Job) -> list[Problem]:
         with contextlib.suppress(OSError, ValueError):
             found = parse_json((self._folder(record) / PROBLEMS).read_bytes())
-            if _are_problems(found):
+            if are_problems(found):
                 return cast("list[Problem]", found)
         return [{"line": 0, "custom_id": None, "message": job.cause}]
 
@@ -301,7 +265,7 @@ class BatchStore:
             raise LlmopsError("batch_not_kept", f"the batch cannot be kept: {error.strerror}") from error
 
     def _found(self, owner: str, name: str) -> BatchRecord:
-        record = _read(self._place / f"{name}.json") if _ID.fullmatch(name) else None
+        record = read_record(self._place / f"{name}.json") if BATCH_ID.fullmatch(name) else None
         if record is None or record["owner"] != owner:
             hint = "Batches belong to the key that they were created with."
             raise LlmopsError("batch_not_found", f"no batch {name[:100]!r} of this key is kept here", hint)
@@ -309,10 +273,10 @@ class BatchStore:
 
     def _records(self) -> list[BatchRecord]:
         try:
-            paths = [path for path in self._place.iterdir() if path.suffix == ".json" and _ID.fullmatch(path.stem)]
+            paths = [path for path in self._place.iterdir() if path.suffix == ".json" and BATCH_ID.fullmatch(path.stem)]
         except FileNotFoundError:
             return []
-        return self._as_they_are([record for path in paths if (record := _read(path)) is not None])
+        return self._as_they_are([record for path in paths if (record := read_record(path)) is not None])
 
     def _as_they_are(self, records: list[BatchRecord]) -> list[BatchRecord]:
         """Records without what they say of an end that is none: somebody resumed the job since."""
@@ -320,7 +284,7 @@ class BatchStore:
         newest = self._launcher.store.newest_for(over) if over else {}
         resumed = {folder: job.id for folder, job in newest.items()}
         return [
-            _not_over(record)
+            not_over(record)
             if "last" in record and resumed.get(record["job"], record["last"]) != record["last"]
             else record
             for record in records
@@ -347,12 +311,6 @@ def _untold(record: BatchRecord, status: str, error: LlmopsError) -> Standing:
     return Standing({**record, "problems": problems}, status, 0, 0, None)
 
 
-def _not_over(record: BatchRecord) -> BatchRecord:
-    """A record as it was before its end, or before it was asked to stop."""
-    kept = {name: value for name, value in record.items() if name not in _END}
-    return cast("BatchRecord", kept)
-
-
 def _total_of(job: Job) -> int | None:
     """How many lines a batch has, as its job tells it."""
     if job.result is not None:
@@ -371,36 +329,3 @@ def _lines(path: Path, *, wrong: bool) -> Iterator[bytes]:
             line: OutputLine = orjson.loads(raw)
             if failed(line) == wrong:
                 yield raw
-
-
-def _are_problems(found: object) -> bool:
-    return isinstance(found, list) and all(
-        isinstance(one, dict)
-        and type(one.get("line")) is int
-        and isinstance(one.get("custom_id"), str | None)
-        and isinstance(one.get("message"), str)
-        for one in found
-    )
-
-
-def _read(path: Path) -> BatchRecord | None:
-    """A record; none where it is gone or damaged, or another's: a workspace may come from elsewhere."""
-    try:
-        given: BatchRecord = parse_json(path.read_bytes())
-        whole = (
-            given["id"] == path.stem
-            and bool(_JOB.fullmatch(given["job"]))
-            and bool(FILE_ID.fullmatch(given["input"]))
-            and all(isinstance(text, str) for text in (given["owner"], given["endpoint"], given["model"]))
-            and all(type(number) is int for number in (given["created_at"], given["seconds"]))
-            and isinstance(given["metadata"], dict)
-            and ("ended" in given) == ("state" in given)
-            and given.get("state", "failed") in _STATES
-            and all(type(given[name]) is int for name in ("stopped", "ended", "answered", "bad") if name in given)
-            and type(given.get("total")) in {int, type(None)}
-            and all(type(given.get(name)) in {str, type(None)} for name in ("last", "output", "errors"))
-            and _are_problems(given.get("problems", []))
-        )
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return given if whole else None

@@ -11,6 +11,8 @@ from llmops_tui.workspace.events import ClientRecord, RequestRecord
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
 ON_BEHALF = b"x-llmops-on-behalf"
+OWNER = "own"
+"""What the workspace's own key is called, which no other is."""
 # What jobs are called that answer files; keys and addresses have no blank.
 _BATCH = "batch "
 
@@ -42,6 +44,11 @@ class Caller:
             }
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
         return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
+
+    @property
+    def owner(self) -> str:
+        """Whose files and batches these are: a key's, by its name; those of all who need no key are one's."""
+        return self.key or (OWNER if self.own else "open")
 
     def run_id(self, metadata: JsonObject | None) -> str | None:
         """The id that our own program has given the run already; a client's are its own affair."""

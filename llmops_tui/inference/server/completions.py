@@ -31,6 +31,7 @@ from llmops_tui.inference.server.conversation import (
     Delta,
     Prompt,
     answer_constraint,
+    begins_call,
     check_tools,
     tool_constraint,
 )
@@ -46,6 +47,7 @@ from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
+_BEGUN_CALL = "the call that it begins is not held to its tool's parameters, and is checked when it is finished"
 Ask = Callable[[Call], Awaitable[Told]]
 
 
@@ -155,6 +157,10 @@ class Completions:
         schema = schema_of(answer) if answer is not None and answer["type"] in JSON_FORMS else None
         parameters = {t["function"]["name"]: t["function"].get("parameters") or {} for t in tools}
         held = replace(held, answer=schema, tools=parameters)
+        warned = list(asked.warnings)
+        if begins_call(chat.format, prompt.begun, tools):
+            held = replace(held, held=replace(held.held, checked=True))
+            warned.append({"param": asked.called(f"messages[{len(turns)}].content"), "message": _BEGUN_CALL})
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(chat.render, turns, tools or None, given.extra, given.begun)
@@ -163,7 +169,7 @@ class Completions:
         choices = []
         for index in range(body.n):
             choice = self._choice(body, index, prompt.source(), said, given.adapter, held, body.alternatives, caller)
-            choice.warned = [*asked.warnings, *choice.warned]
+            choice.warned = [*warned, *choice.warned]
             choice.reader = AnswerReader(
                 chat.format,
                 prompt=prompt.before_answer,

@@ -40,7 +40,8 @@ _Result = TypeVar("_Result")
 # Refusals that the engine makes come over its pipe without their type.
 STATUS = {
     "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
-    "file_not_found": 404, "batch_not_found": 404, "file_too_large": 413, "batch_over": 409, "file_in_use": 409,
+    "trace_not_found": 404, "file_not_found": 404,
+    "batch_not_found": 404, "file_too_large": 413, "batch_over": 409, "file_in_use": 409,
     # Of all models at one address.
     "model_ambiguous": 404, "model_not_served": 404, "server_died": 502,
     # There is no engine to ask, now or with these options.

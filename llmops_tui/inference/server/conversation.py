@@ -218,6 +218,11 @@ def _around(chat: ServedFormat, prompt: str) -> Form:
     return found
 
 
+def begins_call(chat: ServedFormat, begun: str | None, tools: Sequence[ToolRecord]) -> bool:
+    """Whether the beginning of an answer ends within a call of a tool: no grammar holds what goes on there."""
+    return bool(begun and tools) and chat_format.AnswerReader(chat.answers, tools, opening=begun or "").calling
+
+
 @dataclass
 class Piece:
     """A part of an answer, or of such a part: text that is content or reasoning, or one call.

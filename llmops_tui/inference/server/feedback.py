@@ -12,6 +12,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.connection import read_body
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ids import new_id
 
@@ -21,17 +23,22 @@ class Feedback:
 
     def __init__(self, event_log: EventLog, trace_content: str) -> None:
         self._event_log = event_log
+        self._catalog = Catalog(event_log.workspace)
         self._trace_content = trace_content
 
     async def take(self, request: Request) -> Response:
         """Keep what is said.
 
         Raises:
+            FieldRefusedError: ``trace_not_found``: it is of no answer that is kept here.
             InputRefusedError: ``content_off``: it consists of texts alone, and none are kept.
         """
         body = await read_body(request, schemas.FeedbackRequest)
         # An answer's id is its trace's, by the name that an API has for it.
         trace = re.sub("^(resp|msg)_", "run_", body.id)
+        if not await asyncio.to_thread(self._knows, trace):
+            told, hint = f"no answer {body.id!r} is kept here", "Give the id of a finished answer, as it came with it."
+            raise FieldRefusedError("id", told, hint, "trace_not_found")
         said = body.as_entry(trace, request.scope["caller"].source(body.user))
         entry = await asyncio.to_thread(feedback_as_kept, said, self._trace_content)
         left_out = [name for name in SAID if said[name] and not entry[name]]
@@ -44,3 +51,10 @@ class Feedback:
         key = new_id("fb")
         await asyncio.to_thread(self._event_log.append, "feedback", key, entry)
         return JSONResponse({"id": key, "object": "feedback", "trace": trace, "left_out": left_out})
+
+    def _knows(self, trace: str) -> bool:
+        """Whether an answer is kept; the catalog, which may be busy, is asked for older ones alone."""
+        if self._event_log.knows_request(trace):
+            return True
+        asked = "SELECT 1 FROM requests WHERE id = ?"
+        return self._catalog.read(lambda catalog: catalog.execute(asked, [trace]).fetchone()) is not None

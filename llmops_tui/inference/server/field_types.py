@@ -36,7 +36,7 @@ class FieldType:
         if isinstance(value, list) and self.items is not None:
             return _first((f"[{n}]", self.items.misfit(one)) for n, one in enumerate(value))
         if isinstance(value, dict) and self.members is not None:
-            return _first((f".{name[:60]}", self.members.misfit(one)) for name, one in value.items())
+            return _first((f".{str(name)[:60]}", self.members.misfit(one)) for name, one in value.items())
         kind = _kind(value)
         if kind is None or not self.scalars or kind in self.scalars:
             return None

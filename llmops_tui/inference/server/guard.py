@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.server.answers import error_body
-from llmops_tui.inference.server.callers import ON_BEHALF, Caller, key_name, on_behalf
+from llmops_tui.inference.server.callers import ON_BEHALF, OWNER, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.last_words import ENDING, Watched
 from llmops_tui.inference.server.options import ServerOptions
@@ -62,7 +62,7 @@ class Guard:
     - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back. One that was
       allowed gets what its browser asks for, and reads every answer; see :mod:`.origins`.
     - Keys are compared in constant time, by their hashes, all of them every time.
-    - Bodies are bounded, must be JSON, and must come within :data:`BODY_SECONDS`; files are sent as forms.
+    - Bodies are bounded, must be JSON, not compressed, and must come within :data:`BODY_SECONDS`; files are sent as forms.
     - Parameters in the address are refused but for lists: none has a meaning here, and only ``beta=true`` is known to have
       none.
     """
@@ -139,6 +139,10 @@ class Guard:
             )
         if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             return False
+        packed = {one.strip().lower() for value in headers.get(b"content-encoding", []) for one in value.split(b",")}
+        if packed - {b"", b"identity"}:
+            told = "the body is compressed, and is not unpacked here: send it as it is, without Content-Encoding"
+            raise RefusedError(415, "body_compressed", told)
         lengths = headers.get(b"content-length", [])
         largest, _ = _bounds(scope)
         if lengths and (not lengths[0].isdigit() or int(lengths[0]) > largest):
@@ -184,7 +188,9 @@ class Guard:
             name, known = name or "".join(fitting)[:8], known or bool(fitting)
         if not (own or known or self._open):
             return None
-        own = own and not over_tcp
+        if own and over_tcp:
+            # It names no runs from there, and is nobody else all the same.
+            own, name = False, name or OWNER
         return Caller(own, name, "own" if own else name if len(self._keys) > 1 else address)
 
 
@@ -313,6 +319,8 @@ async def answer(send: Send, status: int, body: JsonObject) -> None:
     ]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 415:
+        headers.append((b"accept-encoding", b"identity"))
     if status == 503:
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from llmops_tui.chat_format import switches
@@ -26,10 +27,10 @@ def turns_of(chat: ServedFormat, messages: Sequence[Message]) -> list[ChatMessag
 
     Raises:
         FieldRefusedError: a role is none, a field of a message is unknown to us and to the template, or a message answers
-            a call that nobody made.
+            a call that nobody made, or that has a result.
     """
     turns = []
-    calls: set[str | None] = set()
+    calls = _Calls()
     for n, message in enumerate(messages):
         turn = message.as_turn()
         if turn["role"] not in ROLES and not chat.quotes(turn["role"]):
@@ -44,18 +45,36 @@ def turns_of(chat: ServedFormat, messages: Sequence[Message]) -> list[ChatMessag
                     "Leave it out.",
                     "unknown_parameter",
                 )
-        # A call without an id may be the one.
-        if message.tool_call_id is not None and not calls & {message.tool_call_id, None}:
-            raise FieldRefusedError(
-                f"messages[{n}].tool_call_id",
-                f"no message before has a call {message.tool_call_id[:60]!r}",
-                "Send the assistant's message with its tool_calls as well.",
-            )
-        calls |= {call.id for call in message.tool_calls or ()}
+        if message.tool_call_id is not None:
+            calls.answer(message.tool_call_id, f"messages[{n}].tool_call_id")
+        calls.add(message)
         if turn["role"] == "developer" and not chat.quotes("developer"):
             turn["role"] = "system"
         turns.append(turn)
     return turns
+
+
+class _Calls:
+    """The calls of a conversation so far. Some servers number those of each turn anew: an id of two has two results."""
+
+    def __init__(self) -> None:
+        self._waiting: Counter[str | None] = Counter()
+        self._made: set[str | None] = set()
+
+    def add(self, message: Message) -> None:
+        ids = [call.id for call in message.tool_calls or ()]
+        self._waiting.update(ids)
+        self._made.update(ids)
+
+    def answer(self, wanted: str, at: str) -> None:
+        # A call without an id may be the one.
+        found = wanted if self._waiting[wanted] else None
+        if not self._waiting[found]:
+            if wanted in self._made:
+                raise FieldRefusedError(at, f"the call {wanted[:60]!r} has a result already", "Send one for each call.")
+            told = f"no message before has a call {wanted[:60]!r}"
+            raise FieldRefusedError(at, told, "Send the assistant's message with its tool_calls as well.")
+        self._waiting[found] -= 1
 
 
 def variables_of(chat: ServedFormat, given: Variables, effort: str | None) -> Variables:

@@ -17,6 +17,7 @@ from llmops_tui.inference.server.apis.anthropic_blocks import (
     HiddenThoughtBlock,
     MessageIn,
     SystemText,
+    TextBlock,
     as_turns,
     joined,
 )
@@ -180,6 +181,19 @@ class CountRequest(Checked):
     thinking: _Thinking | None = None
     output_config: _Output = _Output()
     context_management: _Context = _Context()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> CountRequest:
+        for n, message in enumerate(self.messages):
+            if message.role == "assistant" and (message.content or n == len(self.messages) - 1):
+                # An answer may have been empty, and so may be the beginning of one.
+                continue
+            if not message.content:
+                refuse(f"messages[{n}].content", "is empty", "Say something, or leave the message out.")
+            for at, block in enumerate(message.content):
+                if isinstance(block, TextBlock) and not block.text:
+                    refuse(f"messages[{n}].content[{at}].text", "is empty", "Say something, or leave the text out.")
+        return self
 
     @model_validator(mode="after")
     def _ends_with_no_call(self) -> CountRequest:

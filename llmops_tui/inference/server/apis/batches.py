@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.filed.batches import BatchRecord, BatchStore, Problem, Standing
+from llmops_tui.inference.filed.batch_records import BatchRecord, Problem
+from llmops_tui.inference.filed.batches import BatchStore, Standing
 from llmops_tui.inference.filed.files import FileRecord
 from llmops_tui.inference.server.apis.batch_request import BatchRequest, FileForm, FilePage, Page, form_fields
 from llmops_tui.inference.server.callers import Caller
@@ -147,9 +148,8 @@ class BatchesApi:
 
 
 def _owner(request: Request) -> str:
-    """Whose files these are: a key's, by its name; without one, whoever has access without one, or the workspace's own."""
     caller: Caller = request.scope["caller"]
-    return caller.key or ("own" if caller.own else "open")
+    return caller.owner
 
 
 def _checked(model: type[_Body], given: Mapping[str, object]) -> _Body:

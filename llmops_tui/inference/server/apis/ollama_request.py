@@ -11,11 +11,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_valid
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
-from llmops_tui.inference.server.fields import Checked, Rules, Unoffered, refuse
+from llmops_tui.inference.server.fields import Checked, FieldRefusedError, Rules, Unoffered, refuse
 
 _UNLIMITED = 1_000_000
 _LOADED = "how a model is loaded; it is loaded already, as the flags of llmops serve say"
 _NO_IMAGES = "Only text is taken."
+_ONE_RESULT = "Send one result for each call, behind the assistant's message that has the call."
 _OFF = "It is switched off here: leave it out."
 OPTIONS = Rules(
     idle=dict.fromkeys(
@@ -199,7 +200,7 @@ class OllamaChat(_Generating):
         made: list[JsonObject] = []
         waiting: dict[str | None, deque[str]] = defaultdict(deque)
         count = 0
-        for turn in self.messages:
+        for n, turn in enumerate(self.messages):
             told: JsonObject = {"role": turn.role, "content": turn.content}
             if turn.thinking is not None:
                 told["reasoning_content"] = turn.thinking
@@ -216,6 +217,9 @@ class OllamaChat(_Generating):
                 told["content"] = ""
             if turn.role == "tool":
                 answered = turn.tool_call_id or _first(waiting, turn.tool_name)
+                if turn.tool_name and not answered:
+                    why = f"no call of {turn.tool_name[:100]!r} waits for a result"
+                    raise FieldRefusedError(f"messages[{n}].tool_name", why, _ONE_RESULT)
                 told |= {"tool_call_id": answered} if answered else {}
                 told |= {"name": turn.tool_name} if turn.tool_name else {}
             made.append(told)
