@@ -47,8 +47,16 @@ def read_regular_text(path: Path, errors: str = "strict") -> str:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, as :func:`read_regular` does."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Open a file for reading, as :func:`read_regular` does.
+
+    A link that leads nowhere is no missing file: what it led to may lie on a disk that is not there now.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise OSError(errno.EINVAL, f"it is a link to {path.readlink()}, which is not there", str(path)) from None
+        raise
     refuse_irregular(descriptor, path)
     return os.fdopen(descriptor, "rb")
 

@@ -26,6 +26,7 @@ from screens.shell.copy_menu import Copier
 from screens.shell.shell import Shell
 from screens.shell.status_line import StatusPart
 from screens.shell.tab_line import TabLine
+from screens.textual_caches import keep_no_widgets
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
 
@@ -55,6 +56,7 @@ class LlmopsApp(Shell):
         problems: list[str] | None = None,
         services: Services | None = None,
     ) -> None:
+        keep_no_widgets()
         super().__init__(services or Services(workspace), profile or terminal.detect(), keymap or {})
         self._problems = problems or []
         self._frame_filter = FrameFilter()

@@ -70,7 +70,7 @@ class RunState:
     def cause(self) -> str:
         """Why it ended as it did, where that is not as it should."""
         if self.job is not None:
-            return self.job.cause
+            return "" if self.state == "done" else self.job.cause
         return NEVER_BEGAN if self.state == "lost" else ""
 
     def as_dict(self) -> RunRecord:
@@ -268,10 +268,13 @@ class RunStore:
         found = []
         for run in runs:
             job = newest.get(run.job)
-            if job is not None:
+            if run.result is not None and (job is None or job.state.final):
+                # The result is the last that is kept of the work: a job that was killed after it has nothing left to do.
+                word = "done"
+            elif job is not None:
                 word = job.state.value
             else:
-                word = "done" if run.result else "starting" if self.jobs.at_work(run.job) else "lost"
+                word = "starting" if self.jobs.at_work(run.job) else "lost"
             if word in {"done", "cancelled"} and run.result is None:
                 ended = read_history(run.folder).ended
                 word = ended if ended in {"done", "paused", "stopped"} else "stopped"

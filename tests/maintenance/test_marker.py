@@ -94,6 +94,19 @@ def test_a_lost_database_is_an_error_and_changes_nothing(
     assert files_of(sample) == before
 
 
+def test_a_marker_that_is_a_link_to_nowhere_is_told_and_not_replaced(sample: Workspace) -> None:
+    """What it led to may lie on a disk that is not there now, and says what the workspace has."""
+    path = sample.root / "workspace.json"
+    path.unlink()
+    path.symlink_to("/nowhere/at/all")
+    report = check(sample)
+    assert any("workspace.json" in finding.text and "/nowhere/at/all" in finding.text for finding in report.errors)
+    done = llmops(sample, "model", "list")
+    assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
+    assert "is a link to /nowhere/at/all, which is not there" in done.stderr
+    assert path.is_symlink()
+
+
 def test_every_command_says_so_in_one_line(sample: Workspace) -> None:
     sample.catalog.unlink()
     before = files_of(sample)

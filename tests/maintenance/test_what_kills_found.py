@@ -17,6 +17,7 @@ from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.rejects import read_rejects, rejects_path
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.store import JobState
 from llmops_tui.maintenance import gc, record_removal, trace_removal
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
@@ -27,12 +28,15 @@ from llmops_tui.monitoring import rules
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.settings import Settings, load_settings, save_settings
 from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.training.recipe import check as check_recipe
+from llmops_tui.training.runs import RunStore
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace import approved_digests
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from tests.fakes import end_processes, start_no_processes
 
 
 class Killed(BaseException):
@@ -151,18 +155,18 @@ def test_rows_that_another_dataset_just_took_for_its_own_are_not_removed(
 ) -> None:
     store, file = DatasetStore(Catalog(workspace)), lines(tmp_path)
     import_now(store, [file], "one", "messages")
-    planned = record_removal.plan_record_removal
+    planned = record_removal._plan
 
     def meanwhile(*given: Any, **named: Any) -> Any:
         found = planned(*given, **named)
         import_now(store, [file], "two", "messages")
         return found
 
-    monkeypatch.setattr(record_removal, "plan_record_removal", meanwhile)
+    monkeypatch.setattr(record_removal, "_plan", meanwhile)
     with pytest.raises(InputRefusedError, match="two@1 was just made of the same rows"):
         remove_record(workspace, Kept.DATASET, "one")
     assert all(version.files for name in ("one", "two") for version in store.logs()[name])
-    monkeypatch.setattr(record_removal, "plan_record_removal", planned)
+    monkeypatch.setattr(record_removal, "_plan", planned)
     assert remove_record(workspace, Kept.DATASET, "one").done
     assert store.get("two").files
     assert check(workspace).errors == []
@@ -262,3 +266,21 @@ def test_two_restores_in_one_second_keep_both_that_were_there(
     assert [path.name for path in kept if path] == ["ws.before-20260101-000000", "ws.before-20260101-000000-2"]
     names = [{one.name for one in PromptStore(Catalog(Workspace(path))).summaries()} for path in kept if path]
     assert names == [{"first", "second"}, {"first", "third"}]
+
+
+def test_a_run_whose_job_was_killed_after_its_result_was_kept_is_done(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was shown as lost, with the advice to go on with it, and going on was refused since it was done."""
+    start_no_processes(monkeypatch)
+    store = RunStore(sample)
+    run = store.start(check_recipe({"name": "mine", "base": "support-base-hf", "data": ["triage"], "trackers": []}))
+    store.keep_result(run, {"steps": 4})
+    assert store.state(store.get(run.name)).state == "queued"
+    end_processes()
+    state = store.state(store.get(run.name))
+    assert (state.state, state.cause) == ("done", "")
+    assert state.job is not None
+    assert state.job.state == JobState.LOST
+    with pytest.raises(InputRefusedError, match="is done"):
+        store.resume(run.name)
