@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,27 +50,25 @@ def numbered(table: pa.Table, first: int) -> pa.Table:
 
 
 class TableFile:
-    """A Parquet file as all parts are, written by tables or batches of one schema."""
+    """A Parquet file as all parts are, written by tables of one schema; ``first`` is one of them, and not written by that."""
 
-    def __init__(self, path: Path, first: pa.Table | pa.RecordBatch) -> None:
+    def __init__(self, path: Path, first: pa.Table) -> None:
         import pyarrow.parquet as pq
 
         self._file: pq.ParquetWriter = pq.ParquetWriter(
             path, first.schema, compression="zstd", compression_level=1, use_dictionary=list(_of_few_values(first))
         )
 
-    def write(self, given: pa.Table | pa.RecordBatch) -> None:
+    def write(self, given: pa.Table) -> None:
         """Write the next rows."""
-        self._file.write(given, row_group_size=_GROUP_ROWS)
+        self._file.write_table(given, row_group_size=_GROUP_ROWS)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
+        """End the file."""
         self._file.close()
 
 
-def _of_few_values(table: pa.Table | pa.RecordBatch) -> Iterator[str]:
+def _of_few_values(table: pa.Table) -> Iterator[str]:
     import pyarrow.compute as pc
 
     head = table.slice(0, _LOOKED_AT)

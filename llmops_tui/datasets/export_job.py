@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.content_hash import hash_of
-from llmops_tui.datasets.file_types import WRITERS, find_writer, not_read_back, type_of
+from llmops_tui.datasets.content_hash import BULK_ROWS, hash_of
+from llmops_tui.datasets.file_types import WRITERS, find_writer, not_read_back, open_target, type_of
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.writers import formats_for, writer
 from llmops_tui.datasets.held import held
-from llmops_tui.datasets.import_job import read_files
+from llmops_tui.datasets.import_job import digest_by_tables, read_files
+from llmops_tui.datasets.json_text import json_lines
 from llmops_tui.datasets.progress import Report, no_report
-from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.records import REST, Row
 from llmops_tui.datasets.reports import ExportedRecord, ReadSettings
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -61,7 +62,10 @@ def export(
     _remove(fresh)
     try:
         with held([version]):
-            write(version, _shaped(version, form, report), fresh)
+            if kind == "jsonl" and _by_columns(version, form):
+                _write_columns(version, fresh, report)
+            else:
+                write(version, _shaped(version, form, report), fresh)
             differs = _read_back(version, fresh, form, kind) if kind in WRITERS else not_read_back(kind)
         if target.exists():
             _remove(target)
@@ -104,6 +108,19 @@ def _shaped(version: DatasetVersion, form: str, report: Report) -> Iterator[Row]
         report(0.6 * done / max(1, version.rows), f"{done:,} of {counted(version.rows, 'row')}")
 
 
+def _by_columns(version: DatasetVersion, form: str) -> bool:
+    """Whether rows are written as they are stored, and are so many that it is worth to do it by columns."""
+    packed = any(column.name == REST for column in version.columns)
+    return form in {"tabular", version.kind} and version.rows >= BULK_ROWS and bool(version.columns) and not packed
+
+
+def _write_columns(version: DatasetVersion, path: Path, report: Report) -> None:
+    with open_target(path) as file:
+        for done, lines in json_lines(version):
+            file.write(lines)
+            report(0.6 * done / version.rows, f"{done:,} of {counted(version.rows, 'row')}")
+
+
 def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str:
     """Why importing a file gives something else than the version; empty where it is the same."""
     # What is only compared needs no place in the workspace, which may be one that can only be read.
@@ -112,6 +129,8 @@ def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str
         unit = "line" if kind == "text" else "file"
         shape = "messages" if kind == "llm-log" else form
         settings: ReadSettings = {"format": shape, "mapping": {}, "table": "", "unit": unit}
+        if kind == "jsonl" and version.rows >= BULK_ROWS and digest_by_tables(path, shape) == version.present_hash:
+            return ""
         columns = read_files(folder, [path], settings, no_report)
         if hash_of(folder / "rows", columns) == version.present_hash:
             return ""

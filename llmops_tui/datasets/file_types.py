@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from llmops_tui.datasets.json_text import odd_number
 from llmops_tui.datasets.parts import PartWriter, typed_projection
 from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
 from llmops_tui.datasets.sources.arrow_values import storage_of
@@ -49,7 +50,8 @@ class Exporter:
         raise NotImplementedError
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_target(path: Path) -> IO[bytes]:
+    """A file to write, compressed where its suffix says so."""
     if path.suffix == ".gz":
         return gzip.open(path, "wb")  # type: ignore[return-value]
     if path.suffix == ".zst":
@@ -60,13 +62,13 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _json_lines(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
-    with _open(path) as file:
+    with open_target(path) as file:
         for row in _finite(version, rows):
             file.write(dump_json(row).encode() + b"\n")
 
 
 def _json_document(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
-    with _open(path) as file:
+    with open_target(path) as file:
         before = b"[\n"
         for row in _finite(version, rows):
             file.write(before + dump_json(row).encode())
@@ -81,11 +83,7 @@ def _finite(version: DatasetVersion, rows: Iterator[Row]) -> Iterator[Row]:
         for name in names:
             value = row.get(name, 0)
             if isinstance(value, float) and not math.isfinite(value):
-                raise InputRefusedError(
-                    "row_refused",
-                    f"row {number:,}: {name} is {value}, which JSON does not have",
-                    "Export it as Parquet.",
-                )
+                raise odd_number(number, name, value)
         yield row
 
 
@@ -97,7 +95,7 @@ def _delimited(delimiter: str) -> Callable[[DatasetVersion, Iterator[Row], Path]
         names = _all_names(version)
         first = next(rows, None)
         header = list(dict.fromkeys([*(first or {}), *(n for n in names if first is None or _kept(first, n, names))]))
-        with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+        with open_target(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
             out = csv.DictWriter(file, header, delimiter=delimiter, extrasaction="raise", lineterminator="\n")
             out.writeheader()
             for number, row in enumerate(chain([] if first is None else [first], rows)):
@@ -165,7 +163,7 @@ def _parquet(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
 
 def _text(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     _need_text(version)
-    with _open(path) as file:
+    with open_target(path) as file:
         for row in rows:
             text = str(row["text"])
             if "\n" in text or "\r" in text or not text.strip():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Literal, get_args
@@ -34,7 +35,9 @@ def row_key(kind: str, row: Row, by: Sameness = "row") -> bytes:
     if by == "content":
         own = {"text"} | set(CONTENT_COLUMNS[kind])
         row = {name: value for name, value in row.items() if name in own or name.lower() not in _NAMES}
-    return _hash(_sorted_json(row))
+    # JSON has one sign for all that is not a number.
+    odd = {name: [str(value)] for name, value in row.items() if type(value) is float and not math.isfinite(value)}
+    return _hash(_sorted_json(row | odd if odd else row))
 
 
 def left_out(kind: str, columns: Sequence[Column], by: Sameness) -> list[str]:

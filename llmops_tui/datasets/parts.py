@@ -111,8 +111,9 @@ class PartWriter:
     def _write_table(self, number: int, table: pa.Table, types: dict[str, Type]) -> None:
         path = part_path(self.folder, number)
         try:
-            with TableFile(path, table) as file:
-                file.write(table)
+            file = TableFile(path, table)
+            file.write(table)
+            file.close()
         except OSError as error:
             raise write_failed(path, error) from error
         sync_file(path)

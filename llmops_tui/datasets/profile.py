@@ -7,20 +7,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.sets import label_column
+from llmops_tui.datasets.column_statistics import BINS, column_statistics
+from llmops_tui.datasets.content_hash import BULK_ROWS
+from llmops_tui.datasets.duplicates import repeated_rows
 from llmops_tui.datasets.identity import row_key
 from llmops_tui.datasets.operations.selection import shuffled
 from llmops_tui.datasets.profile_record import (
-    ColumnStatistics,
     Duplicates,
     Languages,
     Mean,
-    Numbers,
     Outliers,
     Profile,
     Share,
@@ -28,12 +29,12 @@ from llmops_tui.datasets.profile_record import (
     Turns,
 )
 from llmops_tui.datasets.progress import Report, no_report
-from llmops_tui.datasets.records import ROW, Row, content_text, conversation, whole_text
+from llmops_tui.datasets.records import CONTENT_COLUMNS, ROW, Row, content_text, conversation, whole_text
 from llmops_tui.datasets.reports import Profiled
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace.sandbox import open_sandbox, quote_name, reading
+from llmops_tui.workspace.sandbox import reading
 
 SAMPLE_ROWS = 1000
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
@@ -41,71 +42,6 @@ LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 _MARKED_UP = re.compile(r"https?://\S+|^\s*[*+#>-]+ ", re.MULTILINE)
 _CODE_SIGNS = 0.1
 _LANGUAGE_ROWS = 1000
-_BINS = 24
-
-
-def column_statistics(version: DatasetVersion) -> list[ColumnStatistics]:
-    """Of each column: values, missing, different ones, and the common ones or a histogram. Whole, by DuckDB."""
-    connection = open_sandbox(version.files, memory="512MB")
-    found: list[ColumnStatistics] = []
-    try:
-        for column in version.columns:
-            name = quote_name(column.name)
-            facts: ColumnStatistics = {"name": column.name, "type": column.type}
-            row = connection.execute(
-                f"SELECT count({name}), approx_count_distinct({name}) FROM {version.source}"
-            ).fetchone()
-            assert row is not None
-            facts |= {
-                "values": int(row[0]),
-                "missing": version.rows - int(row[0]),
-                "distinct": min(int(row[0]), int(row[1])),
-            }
-            if column.type in {"integer", "number"}:
-                facts = cast("ColumnStatistics", {**facts, **_numeric(connection, version, name, name)})
-            elif column.type in {"text", "json"}:
-                facts["length"] = _numeric(connection, version, f"length({name})", name)
-            if column.type in {"text", "boolean", "integer"} and 0 < facts["distinct"] <= 200:
-                top = connection.execute(
-                    f"SELECT {name}, count(*) AS n FROM {version.source} WHERE {name} IS NOT NULL GROUP BY 1"
-                    " ORDER BY n DESC, 1 LIMIT 100"
-                ).fetchall()
-                facts |= {
-                    "top": [[v, int(n)] for v, n in top],
-                    "distinct": max(len(top), facts["distinct"]) if len(top) == 100 else len(top),
-                }
-            found.append(facts)
-    finally:
-        connection.close()
-    return found
-
-
-def _numeric(connection: Any, version: DatasetVersion, value: str, name: str) -> Numbers:
-    row = connection.execute(
-        f"SELECT min({value}), max({value}), avg({value}), approx_quantile({value}, [0.5, 0.95]) FROM {version.source}"
-        f" WHERE {name} IS NOT NULL AND isfinite(({value})::DOUBLE)"
-    ).fetchone()
-    if row is None or row[0] is None:
-        return {}
-    low, high = float(row[0]), float(row[1])
-    out: Numbers = {
-        "min": low,
-        "max": high,
-        "mean": float(row[2]),
-        "p50": float(row[3][0]),
-        "p95": float(row[3][1]),
-    }
-    if high > low:
-        bins = connection.execute(
-            f"SELECT least({_BINS - 1}, floor((({value})::DOUBLE - ?) / ? * {_BINS}))::INTEGER AS b, count(*)"
-            f" FROM {version.source} WHERE {name} IS NOT NULL AND isfinite(({value})::DOUBLE) GROUP BY 1",
-            [low, high - low],
-        ).fetchall()
-        counts = [0] * _BINS
-        for index, count in bins:
-            counts[int(index)] = int(count)
-        out["histogram"] = counts
-    return out
 
 
 def profile(
@@ -188,7 +124,8 @@ def _drawn(version: DatasetVersion, sample: int | None) -> Rows:
 def _turns(version: DatasetVersion, rows: Rows) -> Turns | None:
     counts: Counter[int] = Counter()
     roles: Counter[str] = Counter()
-    for row in rows:
+    # Tables and texts have none.
+    for row in rows if CONTENT_COLUMNS[version.kind] not in {(), ("text",)} else []:
         turns = conversation(version.kind, row)
         counts[len(turns)] += 1
         roles.update(str(turn.get("role")) for turn in turns)
@@ -202,6 +139,10 @@ def _turns(version: DatasetVersion, rows: Rows) -> Turns | None:
 
 
 def _duplicates(version: DatasetVersion, rows: Rows) -> Duplicates:
+    if not isinstance(rows, list) and version.rows >= BULK_ROWS:
+        repeated = repeated_rows(version, "content")
+        if repeated is not None:
+            return {"rows": len(repeated[0]), "of": version.rows, "lower_bound": False}
     different = len({row_key(version.kind, row, "content") for row in rows})
     # A sample sees fewer pairs than there are, so its share of duplicates is a lower bound.
     return {"rows": len(rows) - different, "of": len(rows), "lower_bound": len(rows) < version.rows}
@@ -214,7 +155,9 @@ def _languages(version: DatasetVersion, rows: Rows) -> Languages:
     counts: Counter[str] = Counter()
     step = max(1, len(rows) // _LANGUAGE_ROWS)
     short = no_prose = 0
-    for row in islice(rows, 0, None, step):
+    # All rows need not be read for some.
+    chosen = rows[::step] if isinstance(rows, list) else version.rows_at(list(range(0, version.rows, step)))
+    for row in chosen:
         text = whole_text(version.kind, row)[:2000]
         if sum(c.isalpha() for c in text) < 20:
             short += 1
@@ -279,7 +222,7 @@ def _tokens(version: DatasetVersion, rows: Rows, text: ModelText, max_length: in
     scale = version.rows / len(lengths)
     p50, p95, p99 = (float(v) for v in np.percentile(values, [50, 95, 99]))
     mean = mean_with_interval(lengths, version.rows)
-    counts, edges = np.histogram(values, bins=_BINS)
+    counts, edges = np.histogram(values, bins=BINS)
     outliers = _outliers(values)
     return {
         "model": text.model.name,

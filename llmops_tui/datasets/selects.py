@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from llmops_tui.datasets.arrow_tables import TableFile, numbered
+from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.parts import COPY_OPTIONS, SQL_TYPES, sync_file, write_failed
 from llmops_tui.datasets.records import ROW, Column, Type
 from llmops_tui.workspace.sandbox import quote_name, quote_text
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+_BATCH_ROWS = 100_000
+_BATCH_BYTES = 32 << 20
 
 
 def write_select(
@@ -89,3 +97,120 @@ def _stored(column: Column, described: str) -> str:
     if column.type == "json" and described != "JSON":
         return f"CAST(to_json({name}) AS VARCHAR)"
     return f"CAST({name} AS {SQL_TYPES[column.type]})"
+
+
+def write_in_order(
+    connection: duckdb.DuckDBPyConnection,
+    select: str,
+    path: Path,
+    columns: list[Column],
+    keep: npt.NDArray[np.bool_] | None = None,
+) -> tuple[list[Column], str | None] | None:
+    """Write what a SELECT of row numbers and stored columns gives, as :func:`write_select` does, in one pass.
+
+    None of the columns is JSON, whose type would follow from the values. ``keep`` says by number which rows stay. Returns
+    the columns and the content hash; nothing where the rows do not come in their order, or there are none.
+    """
+    import pyarrow as pa
+
+    hashed = RunningHash()
+    try:
+        stored = _stream(connection, select, path, columns, keep, hashed)
+    except (OSError, pa.ArrowException) as error:
+        raise _as_of_duckdb(error) from error
+    if not stored:
+        return None
+    kept = [column for column in columns if column.name in stored]
+    if len(kept) < len(columns):
+        _leave_out(connection, path, kept)
+    sync_file(path)
+    return kept, hashed.digest(hashed.rows, kept)
+
+
+def _stream(
+    connection: duckdb.DuckDBPyConnection,
+    text: str,
+    path: Path,
+    columns: list[Column],
+    keep: npt.NDArray[np.bool_] | None,
+    hashed: RunningHash,
+) -> set[str]:
+    """Write what comes, numbered anew; returns the columns with values, or nothing where it comes in another order."""
+    import numpy as np
+    import pyarrow as pa
+
+    last = -1
+    with _Collected(path, columns, hashed) as out:
+        for given in connection.sql(text).to_arrow_reader(_BATCH_ROWS):
+            numbers = given.column(0).to_numpy()
+            if len(numbers) and (numbers[0] <= last or (np.diff(numbers) <= 0).any()):
+                return set()
+            last = int(numbers[-1]) if len(numbers) else last
+            out.add(given if keep is None else given.filter(pa.array(keep[numbers])))
+        out.flush()
+        return out.stored
+
+
+class _Collected:
+    """Batches that become a file: DuckDB gives small ones, of which each would be a group of rows of its own."""
+
+    def __init__(self, path: Path, columns: list[Column], hashed: RunningHash) -> None:
+        self.stored: set[str] = set()
+        self._path = path
+        self._columns = columns
+        self._hashed = hashed
+        self._file: TableFile | None = None
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = 0
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take the next rows, whose first column are their numbers."""
+        if batch.num_rows:
+            self._batches.append(batch)
+            self._rows += batch.num_rows
+            self._bytes += batch.nbytes
+        if self._rows >= _BATCH_ROWS or self._bytes >= _BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was taken, with numbers from 0."""
+        import pyarrow as pa
+
+        if not self._batches:
+            return
+        given = pa.Table.from_batches(self._batches)
+        self._batches, self._rows, self._bytes = [], 0, 0
+        table = numbered(given.remove_column(0), self._hashed.rows)
+        self._file = self._file or TableFile(self._path, table)
+        self._file.write(table)
+        types = {c.name: c.type for c in self._columns if table[c.name].null_count < table.num_rows}
+        self.stored |= types.keys()
+        self._hashed.take(table, types)
+
+
+def _leave_out(connection: duckdb.DuckDBPyConnection, path: Path, columns: list[Column]) -> None:
+    """Write a file again with these columns alone."""
+    fresh = path.with_suffix(".new")
+    names = ", ".join([ROW, *(quote_name(c.name) for c in columns)])
+    connection.execute(
+        f"COPY (SELECT {names} FROM read_parquet({quote_text(str(path))})) TO {quote_text(str(fresh))} {COPY_OPTIONS}"
+    )
+    fresh.replace(path)
+
+
+def _as_of_duckdb(error: Exception) -> Exception:
+    """What DuckDB raises where it is not asked by Arrow, which knows no interrupts."""
+    import duckdb
+
+    if isinstance(error, OSError) and error.errno is not None:
+        return write_failed(Path(error.filename or "the dataset"), error)
+    text = str(error)
+    return duckdb.InterruptException(text) if "INTERRUPT" in text.upper() else duckdb.Error(text)

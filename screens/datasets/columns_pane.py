@@ -40,7 +40,7 @@ class ColumnsPane(Pane):
 
     async def read(self, version: DatasetVersion) -> None:
         """Read the columns of the version that is open, and show them."""
-        from llmops_tui.datasets.profile import column_statistics
+        from llmops_tui.datasets.column_statistics import column_statistics
 
         found = await asyncio.to_thread(column_statistics, version)
         if self._version is version:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
 from llmops_tui.datasets.checks.registry import CHECKS, find_check
 from llmops_tui.datasets.checks.runner import as_report, run_checks
+from llmops_tui.datasets.column_statistics import column_statistics
 from llmops_tui.datasets.labelling import Annotation, Labelling, Task
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, clusters
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.overlap import find_overlap
-from llmops_tui.datasets.profile import column_statistics, packing_efficiency, profile, wilson
+from llmops_tui.datasets.profile import packing_efficiency, profile, wilson
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText

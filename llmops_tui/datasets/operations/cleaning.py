@@ -10,6 +10,8 @@ from typing import cast
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
+from llmops_tui.datasets.content_hash import BULK_ROWS
+from llmops_tui.datasets.duplicates import repeated_rows
 from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
@@ -39,7 +41,12 @@ def dedup(work: Work) -> Made:
     names = ["duplicate"] if method == "exact" else ["duplicate", "near-duplicate"]
     dropped: set[int] = set()
     for name in names:
-        dropped |= _found(work, name, same)
+        repeated = (
+            repeated_rows(work.first, same, work.folder)
+            if name == "duplicate" and work.first.rows >= BULK_ROWS
+            else None
+        )
+        dropped |= _found(work, name, same) if repeated is None else set(repeated[0].tolist())
     return work.without(dropped, f"−{counted(len(dropped), f'{method} duplicate')} of {COMPARED[same]}")
 
 

@@ -60,13 +60,17 @@ def read_json_lines(source: Source, position: int, line: int, *, tables: bool = 
                 batch.position, batch.line, batch.share = position, line, share_of(source, position)
                 yield batch
         if carry:
-            batch = _parse_lines(source, carry, position, line)
+            table = _table(carry + b"\n", known) if tables and known else None
+            by_row = partial(_parse_lines, source, carry, position, line)
+            batch = by_row() if table is None else Batch(size=len(carry), table=table, by_row=by_row)
             batch.position, batch.line, batch.share = position + len(carry), line + 1, 1.0
             yield batch
 
 
 def _table(data: bytes, known: dict[str, Type]) -> pa.Table | None:
-    return read_table(data, known, parse_object) if json_tables.BULK_BYTES <= len(data) <= MAX_LINE else None
+    # Where a block of the file was a table, its last lines are one too.
+    enough = known or len(data) >= json_tables.BULK_BYTES
+    return read_table(data, known, parse_object) if enough and len(data) <= MAX_LINE else None
 
 
 def _skip(stream: IO[bytes], position: int) -> None:

@@ -88,9 +88,7 @@ def _types_of(
     number in one of these rows.
     """
     try:
-        first = [
-            parse(raw) for raw in data[: data.find(b"\n", 1 << 20) + 1].split(b"\n", _HEAD_LINES)[:_HEAD_LINES] if raw
-        ]
+        first = [parse(raw) for raw in _first_lines(data)]
         further = [parse(raw) for raw in _lines_between(data)]
     except ValueError:
         return None
@@ -119,6 +117,16 @@ def _type_of(kinds: set[type], before: Type | None) -> str | None:
     return "number" if kinds in ({float}, {int, float}) else None
 
 
+def _first_lines(data: bytes) -> list[bytes]:
+    end = -1
+    for _ in range(_HEAD_LINES):
+        begin, end = end, data.find(b"\n", end + 1)
+        if end < 0:
+            end = begin
+            break
+    return data[: end + 1].split(b"\n")[:-1]
+
+
 def _lines_between(data: bytes) -> list[bytes]:
     """Some lines from all over a block."""
     found = []
@@ -138,7 +146,8 @@ def _exact(column: pa.ChunkedArray, *, seen: bool) -> bool:
 
     for chunk in column.chunks:
         values = chunk.to_numpy(zero_copy_only=False)[chunk.is_valid().to_numpy(zero_copy_only=False)]
-        if not (np.abs(values) <= EXACT).all() or (np.signbit(values) & (values == 0)).any():
+        # An integer beyond this may have become this.
+        if not (np.abs(values) < EXACT).all() or (np.signbit(values) & (values == 0)).any():
             return False
         seen = seen or bool((values != np.floor(values)).any())
     return seen
