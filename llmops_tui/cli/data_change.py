@@ -60,16 +60,29 @@ def dedup(
         ),
     ] = "content",
     near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
+    meaning: Annotated[
+        bool, typer.Option("--meaning", help="Remove rows that say the same in other words; the version is embedded.")
+    ] = False,
     threshold: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="With --near: the Jaccard similarity of their five-word sequences.")
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            help="With --near: the Jaccard similarity of their five-word sequences, 0.8; with --meaning: the cosine, 0.95.",
+        ),
+    ] = None,
+    keep: Annotated[str, typer.Option(help="With --meaning: of each group, the first row or the longest.")] = "first",
     against: Annotated[str | None, typer.Option(help="Remove the rows that are also in this dataset.")] = None,
     name: _To = None,
 ) -> None:
     """Remove duplicates and keep the first of each."""
+    if meaning and (near or against):
+        raise LlmopsError("usage", "--meaning goes without --near and --against", exit_code=ExitCode.USAGE)
     refs = [ref, against] if against else [ref]
-    parameters: dict[str, object] = {"threshold": threshold}
-    if not against:
+    parameters: dict[str, object] = {"threshold": threshold or 0.8}
+    if meaning:
+        parameters = {"method": "meaning", "threshold": threshold, "keep": keep}
+    elif not against:
         parameters |= {"method": "near" if near else "exact", "same": same}
     _make(session_of(context), "dedup", refs, parameters, name)
 
