@@ -113,32 +113,3 @@ def fuse(rankings: Sequence[Sequence[int]]) -> list[int]:
 
 def _hit(row: int, cosine: float | None, meaning: int | None, words: int | None) -> HitRecord:
     return {"row": row, "cosine": None if cosine is None else round(cosine, 4), "meaning": meaning, "words": words}
-
-
-# What a search of the rows on a screen may say besides a text: rows like one, rows of clusters of the map.
-LIKE, CLUSTERS = "#", "@"
-_SHOWN = 200
-
-
-def rows_for(catalog: Catalog, index: MeaningIndex, asked: str, count: int = _SHOWN) -> list[int]:
-    """The rows that a filter asks for, the nearest first: a text, ``#12`` for rows like row 12, ``@3,5`` for clusters.
-
-    Raises:
-        InputRefusedError: what stands behind the sign is no number, or there is no map.
-    """
-    from llmops_tui.datasets.meaning.topics import require_map
-
-    sign, rest = asked[:1], asked[1:].strip()
-    if sign not in {LIKE, CLUSTERS}:
-        return open_search(catalog, index).find(asked, count, "both").rows
-    try:
-        numbers = [int(part) for part in rest.replace(" ", ",").split(",") if part]
-    except ValueError as error:
-        told = f"{asked!r} is neither {LIKE}ROW nor {CLUSTERS}CLUSTER"
-        raise InputRefusedError("bad_search", told, f"Such as {LIKE}12 or {CLUSTERS}3,5.") from error
-    if sign == CLUSTERS:
-        return require_map(index.version).rows_of(numbers)
-    if len(numbers) != 1:
-        raise InputRefusedError("bad_search", f"{asked!r} names {len(numbers)} rows", f"Such as {LIKE}12.")
-    # The row itself is the first, to compare with.
-    return [*numbers, *open_search(catalog, index).like(numbers[0], count).rows]

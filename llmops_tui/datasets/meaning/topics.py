@@ -44,7 +44,7 @@ _LABELS = 5
 _EXAMPLES = 5
 # Words that are kept of a cluster while they are counted.
 _COUNTED = 20_000
-# A word that names a cluster is so many times as common in it as in all rows.
+# A word that names a cluster is so many times as common in it as in the others.
 _LIFT = 2.0
 _WORD = re.compile(WORD)
 _MAP, _OF, _POINTS, _CENTRES = "map.json", "map-clusters.npy", "map-points.npy", "map-centres.npy"
@@ -248,7 +248,7 @@ def _words(text: str) -> list[str]:
 
 
 def name_clusters(words: Sequence[Counter[str]]) -> list[list[str]]:
-    """The words that name each cluster: those with the highest c-TF-IDF that are commoner in it than in all.
+    """The words that name each cluster: those with the highest c-TF-IDF that are commoner in it than elsewhere.
 
     c-TF-IDF is tf · log(1 + A / f): tf the word's share of the cluster's words, f its count in all, A the mean number of
     words of a cluster (Grootendorst, "BERTopic", 2022).
