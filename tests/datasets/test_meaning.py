@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
 from llmops_tui.datasets.meaning.duplicates import find_outliers, find_semantic_duplicates
@@ -300,6 +302,54 @@ def test_many_rows_are_compared_by_parts(store: DatasetStore, tmp_path: Path, mo
     found = find_semantic_duplicates(embedded(imported(store, tmp_path, "many", rows)), 0.99)
     assert found.by_parts
     assert {(p.left, p.right) for p in found.pairs} == {(n, n + 60) for n in range(60)}
+
+
+def test_checks_by_meaning_run_where_a_version_is_embedded(store: DatasetStore, tmp_path: Path) -> None:
+    texts = ["the card is late", "late is the card", "change the pin"]
+    version = imported(store, tmp_path, "checked", [{"text": text} for text in texts])
+    assert not {"semantic-duplicate", "outlier"} & set(run_checks(version))
+    with pytest.raises(InputRefusedError, match="has no embeddings"):
+        run_checks(version, only=("outlier",))
+    embedded(version)
+    found = run_checks(version)
+    assert found["outlier"].rows == []
+    assert found["semantic-duplicate"].rows == [1]
+    assert found["semantic-duplicate"].reasons[1] == "like row 0, in other words: cosine 1.000"
+    assert apply(store, "fix", ["checked"], {"check": "semantic-duplicate"}).rows == 2
+
+
+def test_labels_are_proposed_and_the_next_rows_are_unsure() -> None:
+    rng = np.random.default_rng(4)
+    centres = unit(rng.standard_normal((3, 16)))
+    of = np.arange(300) % 3
+    data = unit(centres[of] + 0.3 * rng.standard_normal((300, 16)))
+    names = np.array(["a", "b", "c"])[of]
+    rows = np.arange(300)
+    first = first_rows(data, rows, 12)
+    assert len(set(first)) == 12
+    assert set(names[first]) == {"a", "b", "c"}
+    proposer = Proposer(data, {row: str(names[row]) for row in first})
+    rest = np.setdiff1d(rows, first)
+    proposals = proposer.propose(rest.tolist())
+    assert np.mean([p.label == names[p.row] for p in proposals]) > 0.8
+    chosen = next_rows(proposer, data, rest, 10)
+    assert len(set(chosen)) == 10
+    assert not set(chosen) & set(first)
+    margins = {p.row: p.margin for p in proposals}
+    assert np.mean([margins[row] for row in chosen]) < np.mean(list(margins.values()))
+    assert Proposer(data, {0: "a"}).propose([1]) == []
+
+
+def test_a_curve_grows_and_says_when_it_is_flat() -> None:
+    rng = np.random.default_rng(5)
+    of = np.arange(400) % 2
+    data = unit(np.eye(8)[of] + 0.2 * rng.standard_normal((400, 8)))
+    curve = learning_curve(data, [(row, "xy"[of[row]]) for row in range(400)])
+    assert curve[-1][0] == 400
+    assert curve[-1][1] > 0.9
+    assert may_stop(curve)
+    assert not may_stop([(100, 0.5), (400, 0.9)])
+    assert not may_stop(curve[:2])
 
 
 def test_outliers_are_far_from_all(store: DatasetStore, tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llmops_tui.datasets.label_columns import LABEL_NAMES
 from llmops_tui.datasets.records import CONTENT_COLUMNS, Column, Row, answer_text, question_text, whole_text
 from llmops_tui.errors import InputRefusedError
 
 ASKED, WHOLE, ANSWER = "question", "whole", "answer"
 # Columns that would tell the answer, or that only number and name rows.
-_NOT_ASKED = frozenset(
-    {"id", "_id", "uuid", "guid", "label", "category", "intent", "class", "target", "label_text", "sentiment", "answer"}
-)
+_NOT_ASKED = frozenset({"id", "_id", "uuid", "guid", "answer", *LABEL_NAMES})
 
 
 class RowText:

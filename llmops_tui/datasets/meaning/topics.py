@@ -16,7 +16,7 @@ from typing import TypedDict
 import numpy as np
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.checks.sets import label_column
+from llmops_tui.datasets.label_columns import label_column
 from llmops_tui.datasets.meaning.clustering import (
     Labels,
     Points,
@@ -264,7 +264,7 @@ def name_clusters(words: Sequence[Counter[str]]) -> list[list[str]]:
         scored = {
             word: n / size * float(np.log1p(mean / everywhere[word]))
             for word, n in counter.items()
-            if len(words) == 1 or ((n > 1 or size < 50) and n / size >= _LIFT * everywhere[word] / total)
+            if (n > 1 or size < 50) and n / size >= _LIFT * (everywhere[word] - n) / max(1, total - size)
         }
         named.append(sorted(scored, key=lambda word, s=scored: (-s[word], word))[:_WORDS])
     return named

@@ -10,6 +10,7 @@ from typing import cast
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
+from llmops_tui.datasets.checks.runner import with_meaning
 from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
@@ -61,7 +62,8 @@ def _dedup_by_meaning(work: Work) -> Made:
 def _found(work: Work, name: str, same: Sameness | None = None) -> set[int]:
     version = work.first
     options = cast("CheckOptions", work.parameters | ({"same": same} if same else {}))
-    check = find_check(name)(version.kind, version.columns, options)
+    kind = find_check(name)
+    check = kind(version.kind, version.columns, with_meaning(version, options, asked=kind.by_meaning))
     done = 0
     for batch in version.read():
         for number, row in batch:
