@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmops_tui.cli.data_meaning import propose_labels
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
@@ -277,6 +278,12 @@ def label(
     row: Annotated[int | None, typer.Option(min=0, help="The row to label.")] = None,
     value: Annotated[str | None, typer.Option(help="The label or verdict.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Make a new version from the annotations.")] = False,
+    propose: Annotated[
+        int,
+        typer.Option(
+            min=0, max=20, help="Print so many rows to label next, each with a proposal; the version is embedded."
+        ),
+    ] = 0,
 ) -> None:
     """Label a row, make a version of the labels, or print annotator agreement. The app labels with one key per row."""
     import getpass
@@ -296,6 +303,9 @@ def label(
         return
     if row is not None and value is not None:
         work.say(row, value)
+    if propose:
+        propose_labels(session, work, propose)
+        return
     done, total = work.progress
     facts = {"done": done, "of": total, "agreement": work.agreement()}
     alpha = facts["agreement"]["krippendorff_alpha"]  # type: ignore[index]

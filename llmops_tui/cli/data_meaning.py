@@ -12,6 +12,7 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.labelling import Labelling
     from llmops_tui.datasets.meaning.coverage import CoverageRecord
     from llmops_tui.datasets.meaning.index import VectorsRecord
     from llmops_tui.datasets.meaning.topics import MapRecord
@@ -279,3 +280,42 @@ def _coverage_text(session: Session, found: CoverageRecord, texts: dict[int, str
 
 def _trained(found: CoverageRecord) -> int:
     return max(1, sum(topic["trained"] for topic in found["topics"]))
+
+
+def propose_labels(session: Session, work: Labelling, count: int) -> None:
+    """Print the rows that are worth labelling next, with what a classifier would say of each, and how it does."""
+    from llmops_tui.datasets.assisted_labelling import LabelAssistant
+    from llmops_tui.datasets.meaning.index import require_index
+
+    index = require_index(work.version)
+    assistant = LabelAssistant(work, index)
+    rows = [row for row, _ in assistant.order(work.queue())[:count]]
+    proposals = {row: assistant.propose(row) for row in rows}
+    helped = assistant.helped(curve=True)
+    texts = _texts(index.text.text, work.version, rows)
+    data = {
+        "version": work.version.ref,
+        "next": [
+            {"row": row, "proposed": p.label if p else None, "probability": round(p.probability, 4) if p else None}
+            for row, p in proposals.items()
+        ],
+        "labels": helped.labels,
+        "kappa": helped.kappa,
+        "compared": helped.compared,
+        "curve": [{"labels": n, "accuracy": round(share, 4)} for n, share in helped.curve],
+        "may_stop": helped.may_stop,
+    }
+    shown = [
+        (row, p.label if p else "", f"{p.probability:.0%}" if p else "", texts[row]) for row, p in proposals.items()
+    ]
+
+    def human() -> str:
+        lines = [session.rows(("row", "proposed", "probability", "text"), shown)]
+        if helped.curve:
+            points = "  ".join(f"{n:,}: {share:.0%}" for n, share in helped.curve)
+            lines.append(f"right by number of labels, five-fold: {points}")
+        if helped.may_stop:
+            lines.append("the last 200 labels changed little: more of them may not be worth it")
+        return "\n".join(lines)
+
+    session.emit(data, human)

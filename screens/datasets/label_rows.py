@@ -12,7 +12,8 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.labelling import Task, TaskKind
+    from llmops_tui.datasets.assisted_labelling import LabelAssistant
+    from llmops_tui.datasets.labelling import Labelling, Task, TaskKind
     from llmops_tui.datasets.profile_record import ColumnStatistics
 
 _KINDS = {
@@ -44,8 +45,20 @@ async def label_rows(shell: Shell, version: DatasetVersion, columns: list[Column
         return None
     datasets = shell.services.datasets
     work = await asyncio.to_thread(Labelling, datasets, version, task, annotator)
-    ref = await shell.ask(LabelScreen(work))
+    ref = await shell.ask(LabelScreen(work, await asyncio.to_thread(_assistant, work)))
     return await asyncio.to_thread(datasets.get, ref) if ref else None
+
+
+def _assistant(work: Labelling) -> LabelAssistant | None:
+    """Help, where the labels are of a classification and the version is embedded."""
+    from llmops_tui.datasets.meaning.index import find_index
+
+    index = find_index(work.version) if work.task.kind == "classify" else None
+    if index is None:
+        return None
+    from llmops_tui.datasets.assisted_labelling import LabelAssistant
+
+    return LabelAssistant(work, index)
 
 
 async def _ask_for_task(shell: Shell, version: DatasetVersion, columns: list[ColumnStatistics]) -> Task | None:

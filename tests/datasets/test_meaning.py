@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
@@ -451,3 +453,37 @@ def test_a_window_shows_the_nearest_first(version: DatasetVersion) -> None:
             window.select(View("?? pin"))
     finally:
         window.close()
+
+
+# ── labelling with help ──
+
+
+def test_proposals_are_kept_beside_labels_and_never_counted(store: DatasetStore, version: DatasetVersion) -> None:
+    index = embedded(version)
+    truth = dict(enumerate(t for t, texts in TOPICS.items() for _ in texts))
+    work = Labelling(store, version, Task.make("topic", "classify", tuple(TOPICS)), "ann")
+    helper = LabelAssistant(work, index)
+    queue = helper.order(work.queue())
+    assert sorted(queue) == sorted(work.queue())
+    assert helper.propose(queue[0][0]) is None
+    for row, turn in queue[:6]:
+        work.say(row, truth[row], turn)
+    helper = LabelAssistant(work, index)
+    rest = helper.order(work.queue())
+    proposal = helper.propose(rest[0][0])
+    assert proposal is not None
+    assert proposal.label in TOPICS
+    work.say(rest[0][0], truth[rest[0][0]], 0, proposed=proposal.label)
+    again = Labelling(store, version, work.task, "ann")
+    assert again.own()[-1].proposed == proposal.label
+    helped = LabelAssistant(again, index).helped()
+    assert (helped.labels, helped.compared) == (7, 1)
+    made = work.finish()
+    labelled = [row for batch in made.read() for _, row in batch if row.get("topic")]
+    assert len(labelled) == 7
+
+
+def test_only_classifications_are_helped(store: DatasetStore, version: DatasetVersion) -> None:
+    work = Labelling(store, version, Task.make("good", "review"), "ann")
+    with pytest.raises(InputRefusedError, match="only labels of a classification"):
+        LabelAssistant(work, embedded(version))
