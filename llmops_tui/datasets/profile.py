@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.checks.sets import label_column
 from llmops_tui.datasets.identity import row_key
+from llmops_tui.datasets.label_columns import label_column
 from llmops_tui.datasets.operations.selection import shuffled
 from llmops_tui.datasets.profile_record import (
     ColumnStatistics,

@@ -39,9 +39,12 @@ class Nearest:
 
     def __init__(self, file: VectorFile, exact_rows: int = EXACT_ROWS, candidates: int = CANDIDATES) -> None:
         self._file = file
-        self._vectors = file.vectors()
+        self._vectors: npt.NDArray[np.floating] = file.vectors()
         self._there = file.has_text()
         self._exact = len(self._vectors) <= exact_rows
+        if self._exact:
+            # So few are read once; the others stay in their file.
+            self._vectors = np.asarray(self._vectors, np.float32)
         self._candidates = candidates
         self._bits = None if self._exact else file.bits()
 

@@ -79,7 +79,7 @@ async def _ask_for_task(shell: Shell, version: DatasetVersion, columns: list[Col
 
 def _suggested(version: DatasetVersion, columns: list[ColumnStatistics]) -> str:
     """The column of labels with its values, where there is one with few."""
-    from llmops_tui.datasets.checks.sets import label_column
+    from llmops_tui.datasets.label_columns import label_column
 
     label = label_column(version.columns)
     known = next((c.get("top", []) for c in columns if c["name"] == label), [])

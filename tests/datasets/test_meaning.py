@@ -297,13 +297,13 @@ def test_what_goes_is_like_something_that_stays() -> None:
 def test_many_rows_are_compared_by_parts(store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from llmops_tui.datasets.meaning import duplicates
 
-    monkeypatch.setattr(duplicates, "ALL_PAIRS_ROWS", 50)
+    monkeypatch.setattr(duplicates, "ALL_PAIRS_ROWS", 40)
     monkeypatch.setattr(duplicates, "_PART_ROWS", 20)
-    rows = [{"text": f"word{n} about topic{n % 4}"} for n in range(60)]
-    rows += [{"text": f"about topic{n % 4} word{n}"} for n in range(60)]
+    rows = [{"text": f"word{n} about topic{n % 4}"} for n in range(30)]
+    rows += [{"text": f"about topic{n % 4} word{n}"} for n in range(30)]
     found = find_semantic_duplicates(embedded(imported(store, tmp_path, "many", rows)), 0.99)
     assert found.by_parts
-    assert {(p.left, p.right) for p in found.pairs} == {(n, n + 60) for n in range(60)}
+    assert {(p.left, p.right) for p in found.pairs} == {(n, n + 30) for n in range(30)}
 
 
 def test_checks_by_meaning_run_where_a_version_is_embedded(store: DatasetStore, tmp_path: Path) -> None:

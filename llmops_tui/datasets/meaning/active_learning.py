@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.datasets.agreement import cohen_kappa
-from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters
+from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, one_thread
 from llmops_tui.embeddings.embedder import Vectors, unit
 
 # Of the rows that are least sure so many times as many as are asked for are spread over their clusters.
@@ -82,7 +82,8 @@ def fit_logistic(data: Vectors, labels: Sequence[str]) -> Vectors:
     """The weights of a multinomial logistic regression, classes × (dimensions + 1), the classes in alphabetical order."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=_SHARPNESS, max_iter=300).fit(np.asarray(data, np.float64), list(labels))
+    with one_thread():
+        fitted = LogisticRegression(C=_SHARPNESS, max_iter=300).fit(np.asarray(data, np.float64), list(labels))
     weights = np.concatenate([fitted.coef_, fitted.intercept_[:, None]], axis=1)
     if len(weights) == 1:
         # Of two classes only the second has weights.
@@ -136,10 +137,10 @@ def agreement(said: Sequence[str], proposed: Sequence[str]) -> float | None:
 
 
 def learning_curve(vectors: npt.NDArray[np.floating], labels: Sequence[tuple[int, str]]) -> list[tuple[int, float]]:
-    """Accuracy by number of labels, in the order in which they were given: five-fold cross-validation of each tenth."""
+    """Accuracy by number of labels, in the order in which they were given: five-fold cross-validation of each fifth."""
     rows = np.array([row for row, _ in labels], np.int64)
     values = np.array([value for _, value in labels])
-    points = sorted({max(20, round(len(rows) * part / 10)) for part in range(1, 11)})
+    points = sorted({max(20, round(len(rows) * part / 5)) for part in range(1, 6)})
     return [(n, _cross_validated(vectors, rows[:n], values[:n])) for n in points if n <= len(rows)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,14 @@ Labels = npt.NDArray[np.int32]
 Points = npt.NDArray[np.float32]
 
 
+def one_thread() -> AbstractContextManager[object]:
+    """Within it small problems are solved by one thread: on a busy machine several wait for each other most of the time."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
+
+
 def usual_count(rows: int) -> int:
     """How many clusters a number of rows invites: as its root, from 2 to 64."""
     return int(np.clip(round(np.sqrt(rows) / 1.5), min(2, max(1, rows)), 64))
@@ -32,9 +42,11 @@ def fit_clusters(vectors: npt.NDArray[np.floating], rows: Numbers, count: int) -
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _FITTED_ROWS)).astype(np.int64)]
     data = np.asarray(vectors[chosen], np.float32)
     count = min(count, len(np.unique(data, axis=0))) if len(data) <= BLOCK else count
-    fitted = MiniBatchKMeans(
+    wanted = MiniBatchKMeans(
         n_clusters=max(1, count), random_state=_SEED, batch_size=4096, n_init=3, max_iter=100, reassignment_ratio=0.01
-    ).fit(data)
+    )
+    with one_thread() if len(data) <= BLOCK else nullcontext():
+        fitted = wanted.fit(data)
     return unit(fitted.cluster_centers_)
 
 
@@ -57,9 +69,11 @@ def place_centres(centres: Vectors) -> Points:
         return np.stack([np.arange(count), np.zeros(count)], axis=1).astype(np.float32)
     from sklearn.manifold import TSNE
 
-    placed = TSNE(
+    placing = TSNE(
         n_components=2, perplexity=min(10.0, (count - 1) / 3), init="pca", random_state=_SEED, method="exact"
-    ).fit_transform(np.asarray(centres, np.float64))
+    )
+    with one_thread():
+        placed = placing.fit_transform(np.asarray(centres, np.float64))
     return np.asarray(placed, np.float32)
 
 

@@ -70,13 +70,10 @@ def find_semantic_duplicates(
     parts = _parts(vectors, rows) if by_parts else [rows]
     done = 0
     for part in parts:
-        begun, size = done, len(part)
         chosen = np.asarray(vectors[part], np.float32)
-        for left, right, cosine in close_pairs(
-            chosen, threshold, lambda share, b=begun, s=size: told((b + share * s) / max(1, len(rows)))
-        ):
+        for left, right, cosine in close_pairs(chosen, threshold, _within(told, done, len(part), len(rows))):
             pairs.append(Pair(int(part[left]), int(part[right]), cosine))
-        done += size
+        done += len(part)
     pairs.sort(key=lambda pair: (-pair.similarity, pair.left, pair.right))
     groups = tuple(tuple(group) for group in clusters(pairs))
     return SemanticDuplicates(tuple(pairs), groups, int(has_text.sum()) - len(rows), by_parts)
@@ -97,6 +94,11 @@ def rows_to_drop(index: MeaningIndex, found: SemanticDuplicates, keep: str) -> l
     for batch in index.version.read():
         lengths.update((n, len(index.text.text(row))) for n, row in batch if n in members)
     return found.dropped(lambda row: (-lengths[row], row))
+
+
+def _within(told: Told, done: int, part: int, total: int) -> Told:
+    """What is told of a part as what is told of all rows."""
+    return lambda share: told((done + share * part) / max(1, total))
 
 
 def _parts(vectors: npt.NDArray[np.floating], rows: Numbers) -> Iterator[Numbers]:
@@ -138,12 +140,9 @@ def find_outliers(index: MeaningIndex, told: Told = lambda _: None) -> Outliers:
     means = np.zeros(len(rows), np.float32)
     done = 0
     for part in _parts(vectors, rows) if by_parts else [rows]:
-        begun, size = done, len(part)
         chosen = np.asarray(vectors[part], np.float32)
-        means[np.searchsorted(rows, part)] = mean_nearest(
-            chosen, NEIGHBOURS, lambda share, b=begun, s=size: told((b + share * s) / max(1, len(rows)))
-        )
-        done += size
+        means[np.searchsorted(rows, part)] = mean_nearest(chosen, NEIGHBOURS, _within(told, done, len(part), len(rows)))
+        done += len(part)
     if len(rows) <= NEIGHBOURS:
         return Outliers((), float(np.median(means)) if len(means) else 0.0, 0.0, by_parts)
     low, median, high = np.quantile(means, [0.25, 0.5, 0.75])

@@ -266,7 +266,8 @@ def name_clusters(words: Sequence[Counter[str]]) -> list[list[str]]:
             for word, n in counter.items()
             if (n > 1 or size < 50) and n / size >= _LIFT * (everywhere[word] - n) / max(1, total - size)
         }
-        named.append(sorted(scored, key=lambda word, s=scored: (-s[word], word))[:_WORDS])
+        best = sorted(scored.items(), key=lambda item: (-item[1], item[0]))
+        named.append([word for word, _ in best[:_WORDS]])
     return named
 
 
