@@ -145,6 +145,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("datasets.check", "f5,ctrl+r", "Check", "Run all checks over all rows, as a job.", show=True, priority=True),
     Action("datasets.import_files", "i,f7", "Import", "Preview files and import them into a version.", show=True),
     Action("datasets.filter", "slash,ctrl+f", "Filter", "Filter the rows: text, ~regex, =SQL, ?words.", show=True, pane="rows"),
+    Action("datasets.meaning", "M,alt+n", "Meaning", "Embed, search by meaning, map of topics, duplicates, outliers.", show=True, pane="rows"),
+    Action("datasets.alike", "a,alt+a", "Alike", "Show the rows that are like this one by meaning.", pane="rows"),
     Action("datasets.fix", "f,f8", "Fix",
         "Fix what the check under the cursor found, as a new version.", show=True, pane="checks"),
     Action("datasets.shape", "w,f12", "View",

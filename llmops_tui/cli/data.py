@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli import data_change, data_inspect
+from llmops_tui.cli import data_change, data_inspect, data_meaning
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, rich_markup_mode=None)
 data_inspect.add_to(app)
 data_change.add_to(app)
+data_meaning.add_to(app)
 
 _Name = Annotated[str, typer.Argument(help="The dataset's name.")]
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]

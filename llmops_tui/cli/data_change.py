@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmops_tui.cli.data_meaning import propose_labels
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
@@ -60,16 +61,29 @@ def dedup(
         ),
     ] = "content",
     near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
+    meaning: Annotated[
+        bool, typer.Option("--meaning", help="Remove rows that say the same in other words; the version is embedded.")
+    ] = False,
     threshold: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="With --near: the Jaccard similarity of their five-word sequences.")
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            help="With --near: the Jaccard similarity of their five-word sequences, 0.8; with --meaning: the cosine, 0.95.",
+        ),
+    ] = None,
+    keep: Annotated[str, typer.Option(help="With --meaning: of each group, the first row or the longest.")] = "first",
     against: Annotated[str | None, typer.Option(help="Remove the rows that are also in this dataset.")] = None,
     name: _To = None,
 ) -> None:
     """Remove duplicates and keep the first of each."""
+    if meaning and (near or against):
+        raise LlmopsError("usage", "--meaning goes without --near and --against", exit_code=ExitCode.USAGE)
     refs = [ref, against] if against else [ref]
-    parameters: dict[str, object] = {"threshold": threshold}
-    if not against:
+    parameters: dict[str, object] = {"threshold": threshold or 0.8}
+    if meaning:
+        parameters = {"method": "meaning", "threshold": threshold, "keep": keep}
+    elif not against:
         parameters |= {"method": "near" if near else "exact", "same": same}
     _make(session_of(context), "dedup", refs, parameters, name)
 
@@ -264,6 +278,12 @@ def label(
     row: Annotated[int | None, typer.Option(min=0, help="The row to label.")] = None,
     value: Annotated[str | None, typer.Option(help="The label or verdict.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Make a new version from the annotations.")] = False,
+    propose: Annotated[
+        int,
+        typer.Option(
+            min=0, max=20, help="Print so many rows to label next, each with a proposal; the version is embedded."
+        ),
+    ] = 0,
 ) -> None:
     """Label a row, make a version of the labels, or print annotator agreement. The app labels with one key per row."""
     import getpass
@@ -283,6 +303,9 @@ def label(
         return
     if row is not None and value is not None:
         work.say(row, value)
+    if propose:
+        propose_labels(session, work, propose)
+        return
     done, total = work.progress
     facts = {"done": done, "of": total, "agreement": work.agreement()}
     alpha = facts["agreement"]["krippendorff_alpha"]  # type: ignore[index]

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmops_tui.cli.data_meaning import search_by_meaning
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import agree, counted
+from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.checks.base import CheckOptions
@@ -210,15 +212,29 @@ def privacy(context: typer.Context, ref: _Ref) -> None:
 def search(
     context: typer.Context,
     ref: _Ref,
-    words: Annotated[str, typer.Argument(help='Words, "a phrase", OR, NOT, word*.')],
+    words: Annotated[
+        str, typer.Argument(help='Words, "a phrase", OR, NOT, word*; with --meaning and --both: any text.')
+    ] = "",
     limit: _Limit = LIMIT,
+    meaning: Annotated[
+        bool, typer.Option("--meaning", help="Rank the rows by what they mean; the version is embedded.")
+    ] = False,
+    both: Annotated[bool, typer.Option("--both", help="Rank by meaning and by words, and fuse the two.")] = False,
+    like: Annotated[int | None, typer.Option(min=0, help="The rows that are like the row with this number.")] = None,
+    model: Annotated[str, typer.Option("--model", help="By the embeddings of this model; default: the latest.")] = "",
 ) -> None:
-    """Full-text search over the rows; the first search builds the index."""
+    """Search the rows by words or by meaning. The first search by words builds the index."""
     from llmops_tui.datasets.records import whole_text
     from llmops_tui.datasets.search import SearchIndex
 
+    if (like is None) == (not words) or meaning + both + (like is not None) > 1:
+        told = "give words, or --like ROW; --meaning, --both and --like exclude each other"
+        raise LlmopsError("usage", told, exit_code=ExitCode.USAGE)
     session = session_of(context)
     version = _store(session).get(ref)
+    if meaning or both or like is not None:
+        search_by_meaning(session, version, words, like, limit, model, both=both)
+        return
     show = session.progress(f"indexing {version.ref}")
     index = SearchIndex(version).make(lambda share, _: show(share) if show else None)
     numbers = index.find(words)

@@ -60,7 +60,8 @@ class Task:
 class Annotation:
     """What one person said of one row: a value, and for a correction the whole row as it should be.
 
-    ``turn`` is 0 for the first time, and 1 for a row that was shown again unannounced.
+    ``turn`` is 0 for the first time, and 1 for a row that was shown again unannounced. ``proposed`` is what a classifier had
+    proposed before, empty where nothing was.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Annotation:
     value: str
     corrected: dict[str, Any] | None
     made_at: float
+    proposed: str = ""
 
 
 class Labelling:
@@ -100,7 +102,18 @@ class Labelling:
         out = []
         for name, row, annotator, turn, value, made_at in rows:
             said = kept("annotations", "value", name, value)
-            out.append(Annotation(name, int(row), annotator, int(turn), said["value"], said.get("corrected"), made_at))
+            out.append(
+                Annotation(
+                    name,
+                    int(row),
+                    annotator,
+                    int(turn),
+                    said["value"],
+                    said.get("corrected"),
+                    made_at,
+                    str(said.get("proposed") or ""),
+                )
+            )
         return out
 
     def queue(self) -> list[tuple[int, int]]:
@@ -126,8 +139,16 @@ class Labelling:
         """Whether the two answers of a row are shown the other way round, so that places do not decide."""
         return sha256_text(f"{self.version.sha256}:{row}") < "8"
 
-    def say(self, row: int, value: str, turn: int = 0, corrected: Row | None = None) -> Annotation:
-        """Keep what this person says of a row.
+    def own(self) -> list[Annotation]:
+        """All that this person said, in the order of time."""
+        return list(self._done)
+
+    def own_labels(self) -> dict[int, str]:
+        """What this person said of each row the first time."""
+        return {a.row: a.value for a in self._done if a.turn == 0}
+
+    def say(self, row: int, value: str, turn: int = 0, corrected: Row | None = None, proposed: str = "") -> Annotation:
+        """Keep what this person says of a row, and what had been ``proposed`` to them.
 
         Raises:
             InputRefusedError: a value the task does not know, or a correction without a row.
@@ -139,8 +160,11 @@ class Labelling:
             )
         if value == "correct" and self.task.kind == "review" and corrected is None:
             raise InputRefusedError("no_correction", "a correction requires the corrected row")
-        made = Annotation(new_id("ann"), row, self.annotator, turn, value, corrected, time.time())
-        said = json.dumps({"value": value} | ({"corrected": corrected} if corrected is not None else {}))
+        made = Annotation(new_id("ann"), row, self.annotator, turn, value, corrected, time.time(), proposed)
+        beside = ({"corrected": corrected} if corrected is not None else {}) | (
+            {"proposed": proposed} if proposed else {}
+        )
+        said = json.dumps({"value": value} | beside)
 
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             digest = self.version.sha256

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.checks.sets import label_column
 from llmops_tui.datasets.column_statistics import BINS, column_statistics
 from llmops_tui.datasets.content_hash import BULK_ROWS
 from llmops_tui.datasets.duplicates import repeated_rows
 from llmops_tui.datasets.identity import row_key
+from llmops_tui.datasets.label_columns import label_column
 from llmops_tui.datasets.operations.selection import shuffled
 from llmops_tui.datasets.profile_record import (
     Duplicates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -62,10 +63,19 @@ class SearchIndex:
         Raises:
             InputRefusedError: the query cannot be read.
         """
+        return self._matching(query, "rowid", limit)
+
+    def best(self, text: str, limit: int) -> list[int]:
+        """The rows that have any of a text's words, the best by BM25 first, at most ``limit``."""
+        words = dict.fromkeys(re.findall(r"\w+", text.lower()))
+        query = " OR ".join(f'"{word}"' for word in words)
+        return self._matching(query, "rank, rowid", limit) if query else []
+
+    def _matching(self, query: str, order: str, limit: int) -> list[int]:
         connection = sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro", uri=True)
         try:
             rows = connection.execute(
-                "SELECT rowid - 1 FROM words WHERE words MATCH ? ORDER BY rowid LIMIT ?", (query, limit)
+                f"SELECT rowid - 1 FROM words WHERE words MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
             ).fetchall()
         except sqlite3.Error as error:
             raise InputRefusedError(

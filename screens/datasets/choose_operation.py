@@ -19,6 +19,12 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
     ("dedup-row", "Deduplicate whole rows", "only rows that are the same in all columns", ""),
     ("dedup-text", "Deduplicate by text", "whatever the roles, images and other columns are", ""),
     ("dedup-near", "Deduplicate, near too", "also near-duplicates that share four fifths", ""),
+    (
+        "dedup-meaning",
+        "Deduplicate by meaning",
+        "rows that say the same in other words; M embeds",
+        "least cosine, such as 0.95",
+    ),
     ("against", "Remove another dataset's rows", "such as an evaluation set", "name of that dataset"),
     ("redact", "Redact", "replace personal data with placeholders such as [EMAIL]", ""),
     ("pseudonymise", "Pseudonymise", "pseudonyms that a key reverses", "key file; created if it does not exist"),
@@ -104,9 +110,7 @@ def _plain(name: str, text: str) -> tuple[str, dict[str, Any], list[str]]:
     """An operation with its parameters and further inputs, read from what was typed."""
     words = text.split()
     if name.startswith("dedup"):
-        if name == "dedup-near":
-            return "dedup", {"method": "near"}, []
-        return "dedup", {"method": "exact", "same": name.removeprefix("dedup").strip("-") or "content"}, []
+        return "dedup", _duplicates(name.removeprefix("dedup").strip("-"), text), []
     if name == "against":
         return "dedup", {}, [text.strip()]
     if name == "sample":
@@ -122,6 +126,13 @@ def _plain(name: str, text: str) -> tuple[str, dict[str, Any], list[str]]:
         pairs = [w.partition("=") for w in words]
         return "select", {"columns": [o for o, _, _ in pairs], "names": {o: n for o, _, n in pairs if n}}, []
     return _mixed(words) if name == "mix" else (name, {}, words)
+
+
+def _duplicates(by: str, text: str) -> dict[str, Any]:
+    """What makes rows duplicates: their meaning, nearly the same text, or the same ``by`` what was chosen."""
+    if by == "meaning":
+        return {"method": "meaning", "threshold": float(text)}
+    return {"method": "near"} if by == "near" else {"method": "exact", "same": by or "content"}
 
 
 def _mixed(words: list[str]) -> tuple[str, dict[str, Any], list[str]]:

@@ -13,7 +13,8 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.labelling import Task, TaskKind
+    from llmops_tui.datasets.assisted_labelling import LabelAssistant
+    from llmops_tui.datasets.labelling import Labelling, Task, TaskKind
     from llmops_tui.datasets.profile_record import ColumnStatistics
 
 _KINDS = {
@@ -45,10 +46,23 @@ async def label_rows(shell: Shell, version: DatasetVersion, columns: list[Column
         return None
     datasets = shell.services.datasets
     work = await asyncio.to_thread(Labelling, datasets, version, task, annotator)
+    assistant = await asyncio.to_thread(_assistant, work)
     # Nobody removes the version while its rows are labelled.
     with held([version]):
-        ref = await shell.ask(LabelScreen(work))
+        ref = await shell.ask(LabelScreen(work, assistant))
     return await asyncio.to_thread(datasets.get, ref) if ref else None
+
+
+def _assistant(work: Labelling) -> LabelAssistant | None:
+    """Help, where the labels are of a classification and the version is embedded."""
+    from llmops_tui.datasets.meaning.index import find_index
+
+    index = find_index(work.version) if work.task.kind == "classify" else None
+    if index is None:
+        return None
+    from llmops_tui.datasets.assisted_labelling import LabelAssistant
+
+    return LabelAssistant(work, index)
 
 
 async def _ask_for_task(shell: Shell, version: DatasetVersion, columns: list[ColumnStatistics]) -> Task | None:
@@ -69,7 +83,7 @@ async def _ask_for_task(shell: Shell, version: DatasetVersion, columns: list[Col
 
 def _suggested(version: DatasetVersion, columns: list[ColumnStatistics]) -> str:
     """The column of labels with its values, where there is one with few."""
-    from llmops_tui.datasets.checks.sets import label_column
+    from llmops_tui.datasets.label_columns import label_column
 
     label = label_column(version.columns)
     known = next((c.get("top", []) for c in columns if c["name"] == label), [])

@@ -24,7 +24,9 @@ from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.assisted_labelling import Helped, LabelAssistant
     from llmops_tui.datasets.labelling import Labelling
+    from llmops_tui.datasets.meaning.active_learning import Proposal
     from llmops_tui.datasets.records import Row
 
 _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
@@ -43,11 +45,15 @@ class LabelScreen(Modal[str | None]):
         Binding("z,ctrl+z", "undo", "Undo"),
         Binding("s,f2,ctrl+s", "finish", "Make a version"),
         Binding("space", "skip", "Skip"),
+        Binding("enter", "accept", "Take what is proposed", priority=True),
+        Binding("f6,full_stop", "curve", "Learning curve"),
     ]
 
-    def __init__(self, work: Labelling) -> None:
+    def __init__(self, work: Labelling, assistant: LabelAssistant | None = None) -> None:
         super().__init__()
         self._work = work
+        self._assistant = assistant
+        self._proposal: Proposal | None = None
         free = [k for k in _KEYS if k not in _TAKEN]
         values = work.task.values
         self._by_key = (
@@ -86,7 +92,12 @@ class LabelScreen(Modal[str | None]):
             )
             self._row = None
         else:
-            number, _turn = self._queue[0]
+            if self._assistant is not None:
+                self._queue = await asyncio.to_thread(self._assistant.order, self._queue)
+            number, turn = self._queue[0]
+            self._proposal = None
+            if self._assistant is not None and turn == 0:
+                self._proposal = await asyncio.to_thread(self._assistant.propose, number)
             self._row = (await asyncio.to_thread(self._work.version.rows_at, [number]))[0]
             parts.append((f"   row {number:,}", "$muted"))
             self.query_one("#label-text", Static).update(self._content(number, self._row))
@@ -94,8 +105,13 @@ class LabelScreen(Modal[str | None]):
         agreement = await asyncio.to_thread(self._work.agreement)
         parts.append("\n")
         parts += _agreement_parts(agreement)
+        if self._assistant is not None:
+            parts += _help_parts(await asyncio.to_thread(self._assistant.helped))
         self.query_one("#label-head", Static).update(Content.assemble(*parts))
         keys: list[str | tuple[str, str]] = []
+        if self._proposal is not None and self._queue:
+            proposed = f" {safe_line(self._proposal.label, 30)} is proposed, {self._proposal.probability:.0%}   "
+            keys += [("enter", "$accent bold"), (proposed, "$warning")]
         for key, value in self._by_key.items():
             keys += [(key, "$accent bold"), f" {safe_line(value, 30)}   "]
         keys += [
@@ -141,7 +157,8 @@ class LabelScreen(Modal[str | None]):
                 if corrected is None:
                     return
             try:
-                await asyncio.to_thread(self._work.say, number, value, turn, corrected)
+                proposed = self._proposal.label if self._proposal is not None and turn == 0 else ""
+                await asyncio.to_thread(self._work.say, number, value, turn, corrected, proposed)
             except LlmopsError as error:
                 self.app.report(error)
                 return
@@ -159,6 +176,25 @@ class LabelScreen(Modal[str | None]):
             self.app.say(f"This is not JSON: {error}. Nothing was saved.", severity="warning")
             return None
         return value if isinstance(value, dict) else None
+
+    async def action_accept(self) -> None:
+        """Say what is proposed."""
+        if self._proposal is not None and self._proposal.label in self._work.task.values:
+            await self._say(self._proposal.label)
+
+    def action_curve(self) -> None:
+        """How right a classifier is by the number of labels, as cross-validation tells."""
+        if self._assistant is not None:
+            self.run_worker(self._tell_curve(self._assistant), group="curve", exclusive=True, exit_on_error=False)
+
+    async def _tell_curve(self, assistant: LabelAssistant) -> None:
+        helped = await asyncio.to_thread(assistant.helped, curve=True)
+        if not helped.curve:
+            self.app.say("The curve begins at 20 labels.", severity="warning")
+            return
+        told = "  ".join(f"{count:,}: {share:.0%}" for count, share in helped.curve)
+        stop = " The last 200 labels changed little: more of them may not be worth it." if helped.may_stop else ""
+        self.app.say(f"Right by number of labels, five-fold: {told}.{stop}", seconds=20)
 
     def action_skip(self) -> None:
         """The row comes again at the end."""
@@ -206,6 +242,17 @@ def _agreement_parts(agreement: AgreementRecord) -> list[str | tuple[str, str]]:
         for k, v in agreement["with_oneself"].items()
     ]
     return parts or [("agreement: shown once two people, or one person twice, labelled the same row", "$muted")]
+
+
+def _help_parts(helped: Helped) -> list[str | tuple[str, str]]:
+    told = (
+        f"\nproposals: κ with you {_number(helped.kappa)}, n={helped.compared}"
+        if helped.compared
+        else "\nproposals: none yet"
+    )
+    if helped.random_rows:
+        told += f" · right in {helped.random_right} of {counted(helped.random_rows, 'row')} drawn at random"
+    return [(told, "$muted")]
 
 
 def _number(value: float | None) -> str:

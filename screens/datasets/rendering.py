@@ -15,7 +15,8 @@ HELP_DATASETS = "Enter opens a dataset. i imports files, after a preview."
 HELP_VERSIONS = "Each operation makes a version. Enter opens it, d compares it with its parent, t tags it."
 HELP_COLUMNS = "The distinct values of each column and their distribution. Left and right in the table choose a column."
 HELP_ROWS = (
-    "The rows of the open version. / filters: text, ~ a regular expression, = SQL, ? full-text search. "
+    "The rows of the open version. / filters: text, ~ a regular expression, = SQL, ? full-text search, ?? search by meaning. "
+    "M embeds the rows, and shows their topics, duplicates and outliers; a shows rows that are like this one. "
     "s sorts by the column under the cursor. Space flags a row, e edits it in your editor, backspace removes it."
 )
 HELP_RECORD = "w switches between conversation, tokens, rendered template and JSON. m chooses the model."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from llmops_tui.counts import counted
 from llmops_tui.datasets.records import ROW
 from llmops_tui.safe_text import safe_line
 from screens.datasets import rendering
+from screens.datasets.by_meaning import choose_by_meaning, rows_by_meaning
 from screens.datasets.keep_rows import keep_rows
 from screens.datasets.operation import Operation, OperationWanted
 from screens.datasets.sql_suggester import FUNCTIONS, ColumnSuggester
@@ -59,7 +61,9 @@ class RowsPane(Pane):
     def compose(self) -> ComposeResult:
         """The filter, which is hidden until it is wanted, and the table."""
         yield Field(
-            placeholder="text · ~regex · =SQL · ?words   enter filters, esc clears", id="row-filter", compact=True
+            placeholder="text · ~regex · =SQL · ?words · ??meaning   enter filters, esc clears",
+            id="row-filter",
+            compact=True,
         )
         yield RowTable(id="row-table")
 
@@ -202,8 +206,10 @@ class RowsPane(Pane):
             await follow_job(self.services, self, job)
         if self.window is not window:
             return  # another version was opened while the index was made
-        await asyncio.to_thread(window.select, view, lambda: SearchIndex(version).make())
-        place = await asyncio.to_thread(window.index_of, row) if row is not None else None
+        meaning = functools.partial(rows_by_meaning, self.shell, asyncio.get_running_loop(), version)
+        await asyncio.to_thread(window.select, view, lambda: SearchIndex(version).make(), meaning)
+        stays = row is not None and not view.filter.startswith("??")
+        place = await asyncio.to_thread(window.index_of, row) if stays and row is not None else None
         if self.window is window:
             self._table.show(window, place or 0)
             self._show_title()
@@ -224,6 +230,21 @@ class RowsPane(Pane):
             why = f"{problem['title']}: {problem['why']} Row {first['row']:,}: {first['reason']}."
             self.shell.say(why, seconds=10)
         self._table.focus()
+
+    def action_meaning(self) -> None:
+        """Choose what is to be done by the meaning of the rows."""
+        self.act("meaning", self._choose_by_meaning)
+
+    async def _choose_by_meaning(self) -> None:
+        if self.window is not None:
+            version, row = self.window.version, self._table.row
+            if wanted := await choose_by_meaning(self.shell, self, version, row):
+                self.act("filter", self._use_filter, wanted)
+
+    def action_alike(self) -> None:
+        """Show the rows that are like the one under the cursor."""
+        if self.window is not None and self._table.row is not None:
+            self.act("filter", self._use_filter, f"??#{self._table.row}")
 
     def action_sort(self) -> None:
         """Sort by the column under the cursor."""

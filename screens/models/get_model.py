@@ -33,6 +33,11 @@ async def get_model(shell: Shell) -> Begun | None:
     return await _get(shell, what, name.strip())
 
 
+async def get_named(shell: Shell, what: str) -> Begun | None:
+    """Ask whether a model is to be fetched, by what :func:`get_model` takes; the job that fetches."""
+    return await _get(shell, what, "")
+
+
 async def _get(shell: Shell, what: str, name: str) -> Begun | None:
     from llmops_tui.inference.fit import room
     from llmops_tui.models.fetch import (

@@ -84,6 +84,8 @@ class LineList(CursorScroll):
     def on_resize(self) -> None:
         """The width has changed."""
         self.virtual_size = Size(self.size.width, self.count)
+        if self._marks:
+            self.keep_in_sight()
 
     def notify_style_update(self) -> None:
         """Colours changed."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.models.bert_gguf import CLS, MEAN, RANK, write_bert
 from llmops_tui.models.embedding_memory import LONGEST, embedding_memory, embedding_shape
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf import read_header
@@ -20,7 +21,6 @@ from llmops_tui.models.memory import estimate
 from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_adapter, write_mamba
 from tests.representatives import representatives
 from tests.waiting import wait_for
-from tools.bert_to_gguf import CLS, MEAN, RANK, write_bert
 
 LENGTHS = (5, 300, 1, 40, 700, 260, 12, 511, 9, 100)
 

@@ -12,6 +12,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.engine.ranking import PairFacts, PairWriter
+from llmops_tui.models.bert_gguf import RANK
 from llmops_tui.models.embedding_memory import embedding_shape
 from llmops_tui.models.gguf import read_header
 from llmops_tui.workspace.layout import Workspace
@@ -21,7 +22,6 @@ from tests.engine.test_embedding import Setup, set_up, write_tiny_bert
 from tests.engine.test_request_fields import PLAIN, Server, opened
 from tests.engine.tiny_models import RERANK_TEMPLATE, write_ranker
 from tests.waiting import wait_for
-from tools.bert_to_gguf import RANK
 
 QUERY = "back cabbage"
 DOCUMENTS = ["a bad cab", "", "cabbage", "b" * 300, "feed a bee"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +47,7 @@ def test_an_encoder_embeds_as_transformers_does(tmp_path: Path) -> None:
     import torch
     from transformers import BertConfig, BertModel
 
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-    from bert_to_gguf import write_bert
+    from llmops_tui.models.bert_gguf import write_bert
 
     torch.manual_seed(0)
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(195))]

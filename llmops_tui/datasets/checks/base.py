@@ -9,6 +9,7 @@ from llmops_tui.datasets.identity import Sameness
 from llmops_tui.datasets.records import Column, Row
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.meaning.index import MeaningIndex
     from llmops_tui.datasets.tokens import ModelText
 
 CONVERSATIONS = frozenset({"messages", "prompt-completion", "preference", "kto"})
@@ -36,7 +37,8 @@ class Finding:
 class CheckOptions(TypedDict, total=False):
     """What checks may be told.
 
-    The column of labels, what makes rows duplicates, how near is near from 0 to 1, how many tokens are too many of what model.
+    The column of labels, what makes rows duplicates, how near is near from 0 to 1, how many tokens are too many of what model,
+    the embeddings of the version, and what cosine is near.
     """
 
     same: Sameness | None
@@ -44,6 +46,8 @@ class CheckOptions(TypedDict, total=False):
     threshold: float | None
     max_tokens: int | None
     model_text: ModelText
+    meaning: MeaningIndex
+    cosine: float | None
 
 
 class Check:
@@ -58,6 +62,8 @@ class Check:
     # What the one-key fix does; empty where only a person can decide.
     fix: ClassVar[str] = ""
     kinds: ClassVar[frozenset[str]] = EVERYTHING
+    # Whether it goes by the embeddings of a version, and is left out where there are none.
+    by_meaning: ClassVar[bool] = False
 
     def __init__(self, kind: str, columns: tuple[Column, ...], parameters: CheckOptions) -> None:
         self.kind = kind

@@ -12,6 +12,7 @@ from llmops_tui.datasets.checks.conversations import (
     SystemPrompts,
     Unanswered,
 )
+from llmops_tui.datasets.checks.meaning import Outliers, SemanticDuplicates
 from llmops_tui.datasets.checks.sets import ConflictingLabels, ExactDuplicates, NearDuplicates, SkewedLabels, TooLong
 from llmops_tui.datasets.checks.texts import (
     ControlCharacters,
@@ -28,7 +29,7 @@ from llmops_tui.plugins import Plugins, subclass_of
 CHECKS: tuple[type[Check], ...] = (
     BrokenTurns, RoleOrder, Unanswered, SystemPrompts, ExactDuplicates, NearDuplicates, ConflictingLabels, SkewedLabels,
     TooLong, SamePairs, BrokenCalls, OpenThinking, Loops, MissingMedia, Refusals, Phrases, TemplateMarks, Mojibake,
-    ControlCharacters, Offensive, Injections, PersonalData,
+    ControlCharacters, Offensive, Injections, PersonalData, SemanticDuplicates, Outliers,
 )  # fmt: skip
 _BUILT_IN = {check.id: check for check in CHECKS}
 

@@ -9,6 +9,7 @@ from typing import Any
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import Check, CheckOptions, Finding
 from llmops_tui.datasets.checks.registry import PLUGINS, all_checks, find_check, is_plugin
+from llmops_tui.datasets.meaning.index import find_index, require_index
 from llmops_tui.datasets.overlap import Overlap, find_overlap
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import Row, map_texts
@@ -31,7 +32,10 @@ def run_checks(
 ) -> dict[str, Finding]:
     """What each check found, by its id; on the first ``sample`` rows where that is given."""
     chosen = [find_check(name) for name in only] if only else all_checks()
-    options = parameters or CheckOptions()
+    options = with_meaning(
+        version, parameters or CheckOptions(), asked=any(c.by_meaning for c in chosen) and bool(only)
+    )
+    chosen = [check for check in chosen if not check.by_meaning or "meaning" in options]
     checks = [
         _Guarded(check, version, options) if is_plugin(check) else check(version.kind, version.columns, options)
         for check in chosen
@@ -50,6 +54,16 @@ def run_checks(
         # Those that could not even be loaded are missing from what was looked at, and that is told.
         findings |= {p.name: Finding(note=p.told) for p in PLUGINS.listed() if p.problem and p.name not in findings}
     return findings
+
+
+def with_meaning(version: DatasetVersion, options: CheckOptions, *, asked: bool) -> CheckOptions:
+    """Options with the embeddings of a version, where it has some.
+
+    Raises:
+        InputRefusedError: ``not_embedded``: it has none, and a check that goes by them was ``asked`` for.
+    """
+    index = require_index(version) if asked else find_index(version)
+    return options if index is None else {**options, "meaning": index}
 
 
 class _Guarded(Check):

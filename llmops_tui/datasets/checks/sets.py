@@ -8,6 +8,7 @@ from hashlib import blake2b
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
 from llmops_tui.datasets.identity import COMPARED, frame_key, left_out, media_of, normal, row_key
+from llmops_tui.datasets.label_columns import label_column
 from llmops_tui.datasets.near_duplicates import Sketches, clusters
 from llmops_tui.datasets.records import Column, Row, answer_text, dump_json, input_text, whole_text
 
@@ -126,12 +127,6 @@ class ConflictingLabels(Check):
                 found |= dict.fromkeys(rows, f"the same input has the answers {shown}")
         self.hit_many(found)
         return self.finding
-
-
-def label_column(columns: tuple[Column, ...]) -> str:
-    """The column that is named as labels are; empty where there is none."""
-    names = ("label", "category", "intent", "class", "target", "label_text", "sentiment")
-    return next((c.name for wanted in names for c in columns if c.name.lower() == wanted), "")
 
 
 class SkewedLabels(Check):

@@ -10,6 +10,7 @@ from typing import cast
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
+from llmops_tui.datasets.checks.runner import with_meaning
 from llmops_tui.datasets.content_hash import BULK_ROWS
 from llmops_tui.datasets.duplicates import repeated_rows
 from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
@@ -24,7 +25,7 @@ from llmops_tui.privacy.replacement import mark
 
 
 def dedup(work: Work) -> Made:
-    """Leave duplicates out, the first of each stays: ``method`` is ``exact`` or ``near``, at ``threshold``.
+    """Leave duplicates out, the first of each stays: ``method`` is ``exact``, ``near`` or ``meaning``, at ``threshold``.
 
     ``same`` says what makes rows duplicates: ``row``, all columns, ``content``, all but ids, or ``text``.
     With a second input the rows that stand in it too are left out instead.
@@ -33,8 +34,10 @@ def dedup(work: Work) -> Made:
         overlap = find_overlap(work.first, work.inputs[1], float(work.parameters.get("threshold") or 0.8))
         return work.without(set(overlap.rows), f"−{len(overlap.rows):,} that are also in {work.inputs[1].ref}")
     method = str(work.parameter("method", "exact"))
+    if method == "meaning":
+        return _dedup_by_meaning(work)
     if method not in {"exact", "near"}:
-        raise InputRefusedError("bad_method", f"{method!r} is not a method", "Use exact or near.")
+        raise InputRefusedError("bad_method", f"{method!r} is not a method", "Use exact, near or meaning.")
     same = work.parameters.get("same") or "content"
     if same not in SAMENESS:
         raise InputRefusedError("bad_method", f"{same!r} is not a choice", f"Use {', '.join(SAMENESS)}.")
@@ -50,10 +53,24 @@ def dedup(work: Work) -> Made:
     return work.without(dropped, f"−{counted(len(dropped), f'{method} duplicate')} of {COMPARED[same]}")
 
 
+def _dedup_by_meaning(work: Work) -> Made:
+    """Leave out rows that say what an earlier row says in other words; ``keep`` says which of each group stays."""
+    from llmops_tui.datasets.meaning.duplicates import THRESHOLD, find_semantic_duplicates, rows_to_drop
+    from llmops_tui.datasets.meaning.index import require_index
+
+    threshold = float(work.parameters.get("threshold") or THRESHOLD)
+    index = require_index(work.first, str(work.parameters.get("model") or ""))
+    found = find_semantic_duplicates(index, threshold, lambda share: work.report(0.6 * share, "comparing"))
+    dropped = set(rows_to_drop(index, found, str(work.parameters.get("keep") or "first")))
+    told = f"−{counted(len(dropped), 'semantic duplicate')}, cosine ≥ {threshold:g} by {index.spec.model}"
+    return work.without(dropped, told)
+
+
 def _found(work: Work, name: str, same: Sameness | None = None) -> set[int]:
     version = work.first
     options = cast("CheckOptions", work.parameters | ({"same": same} if same else {}))
-    check = find_check(name)(version.kind, version.columns, options)
+    kind = find_check(name)
+    check = kind(version.kind, version.columns, with_meaning(version, options, asked=kind.by_meaning))
     done = 0
     for batch in version.read():
         for number, row in batch:

@@ -1,0 +1,212 @@
+"""The job that embeds the rows of a version: only texts that no other version has vectors of, and on from where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from llmops_tui.counts import counted
+from llmops_tui.datasets.meaning.index import MeaningIndex, VectorsRecord
+from llmops_tui.datasets.progress import Report
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec, TextEmbedder
+from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.endpoints import open_endpoint
+from llmops_tui.inference.options import options_from
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.entries import JobEntry
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.settings import load_settings
+from llmops_tui.workspace.catalog import Catalog
+
+ENTRY: JobEntry[VectorsRecord] = JobEntry("llmops_tui.datasets.meaning.embedding_job:run_embedding_job")
+KIND = "embed"
+# Rows that are written at once, and texts that are asked for at once.
+_ROWS = 512
+_TEXTS = 64
+_REQUESTS = 2
+
+Half = npt.NDArray[np.float16]
+
+
+@asynccontextmanager
+async def opened_embedder(catalog: Catalog, spec: EmbedderSpec) -> AsyncIterator[TextEmbedder]:
+    """An embedder that is ready, its model's server started where it has to be.
+
+    Raises:
+        LlmopsError: ``embedder_changed``: the model of that name is another one now; or it cannot be started.
+    """
+    model = ModelRegistry(catalog).get(spec.model)
+    if model.sha256 != spec.sha256:
+        raise LlmopsError(
+            "embedder_changed",
+            f"{spec.model} is another model now than the one that made the embeddings",
+            "Embed the dataset again: llmops data embed.",
+        )
+    supervisor = ServerSupervisor(catalog.workspace)
+    endpoint = await asyncio.to_thread(open_endpoint, supervisor, model, options_from(load_settings()[0]))
+    async with ModelClient(endpoint) as client:
+        yield TextEmbedder(client, spec, remote=model.kind == "remote")
+
+
+def embed_query(catalog: Catalog, spec: EmbedderSpec, text: str) -> npt.NDArray[np.float32]:
+    """The vector of a text that is searched for."""
+
+    async def ask() -> npt.NDArray[np.float32]:
+        async with opened_embedder(catalog, spec) as embedder:
+            return await embedder.query(text)
+
+    return asyncio.run(ask())
+
+
+class KnownVectors:
+    """The vectors that there are by the hash of their text: of other versions, and of this one's rows so far."""
+
+    def __init__(self, others: list[VectorFile], own: VectorFile) -> None:
+        self._others = [file.vectors() for file in others]
+        self._own = own
+        self._rows: dict[bytes, int] = {}
+        self.note([key.tobytes() for key in own.text_keys()], 0)
+        # Of others that may be many only arrays: the hashes in order, and where each is.
+        halves = [file.text_keys().view(np.uint64).reshape(-1, 2) for file in others]
+        heads = np.concatenate([h[:, 0] for h in halves]) if halves else np.zeros(0, np.uint64)
+        order = np.argsort(heads, kind="stable")
+        self._heads = heads[order]
+        self._tails = np.concatenate([h[:, 1] for h in halves])[order] if halves else heads
+        self._files = np.repeat(np.arange(len(halves)), [len(h) for h in halves])[order] if halves else heads
+        self._places = np.concatenate([np.arange(len(h)) for h in halves])[order] if halves else heads
+
+    def note(self, keys: list[bytes], first: int) -> None:
+        """Rows of this version that have their vectors now."""
+        for place, key in enumerate(keys):
+            self._rows.setdefault(key, first + place)
+
+    def get(self, key: bytes) -> Half | None:
+        """The vector of a text by its hash."""
+        row = self._rows.get(key)
+        if row is not None:
+            return np.asarray(self._own.vectors()[row])
+        head, tail = np.frombuffer(key, np.uint64)
+        at = int(np.searchsorted(self._heads, head))
+        while at < len(self._heads) and self._heads[at] == head:
+            if self._tails[at] == tail:
+                return np.asarray(self._others[int(self._files[at])][int(self._places[at])])
+            at += 1
+        return None
+
+
+@dataclass
+class _Counts:
+    computed: int = 0
+    reused: int = 0
+    without_text: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
+async def embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Report) -> VectorsRecord:
+    """Make what is missing of the vectors of a version, and return what is to be said of them."""
+    index.begin()
+    probe = await embedder.rows(["."])
+    dimensions = int(probe.shape[1])
+    file = VectorFile(index.folder, dimensions)
+    if index.begun() != dimensions:
+        index.note_begun(dimensions)
+    known = KnownVectors([f for f in index.siblings() if f.dimensions == dimensions], file)
+    counts = _Counts()
+    there = file.rows
+    counts.reused = there
+    total = index.version.rows
+    report(there / max(1, total), f"{there:,} of {counted(total, 'row')} are there")
+    for texts in _texts_from(index, there):
+        keys = [text_key(text) for text in texts]
+        vectors = await _vectors_of(texts, keys, known, embedder, dimensions, counts)
+        file.append(keys, vectors)
+        known.note(keys, there)
+        there += len(keys)
+        report(there / max(1, total), _progress(there, total, counts))
+    about: VectorsRecord = {
+        "version": index.version.ref,
+        "sha256": index.version.sha256,
+        "embedder": index.spec.as_dict(),
+        "of": index.text.of,
+        "embedded": index.text.told,
+        "dimensions": dimensions,
+        "rows": total,
+        "computed": counts.computed,
+        "reused": counts.reused,
+        "cut": embedder.cut,
+        "without_text": int((~file.has_text()).sum()),
+        "bytes": file.size,
+        "seconds": round(time.monotonic() - counts.began, 1),
+    }
+    index.finish(about)
+    return about
+
+
+def _texts_from(index: MeaningIndex, first: int) -> Iterator[list[str]]:
+    for batch in index.version.read(f"_row >= {first}" if first else "", batch=_ROWS):
+        yield [index.text.text(row) for _, row in batch]
+
+
+async def _vectors_of(
+    texts: list[str], keys: list[bytes], known: KnownVectors, embedder: TextEmbedder, dimensions: int, counts: _Counts
+) -> Half:
+    made = np.zeros((len(texts), dimensions), np.float16)
+    places: dict[bytes, list[int]] = {}
+    for place, key in enumerate(keys):
+        found = None if key == NO_TEXT else known.get(key)
+        if key == NO_TEXT:
+            counts.without_text += 1
+        elif found is not None:
+            made[place] = found
+            counts.reused += 1
+        else:
+            places.setdefault(key, []).append(place)
+    # Texts of like length share a step of the engine without waiting for each other.
+    wanted = sorted(places.values(), key=lambda at: len(texts[at[0]]))
+    gate = asyncio.Semaphore(_REQUESTS)
+
+    async def ask(part: list[list[int]]) -> None:
+        async with gate:
+            vectors = await embedder.rows([texts[at[0]] for at in part])
+        if vectors.shape[1] != dimensions:
+            raise LlmopsError("no_vectors", f"{embedder.spec.model} answers with vectors of changing length")
+        for at, vector in zip(part, vectors, strict=True):
+            made[at] = vector
+
+    await asyncio.gather(*(ask(wanted[i : i + _TEXTS]) for i in range(0, len(wanted), _TEXTS)))
+    counts.computed += len(wanted)
+    counts.reused += sum(len(at) - 1 for at in wanted)
+    return made
+
+
+def _progress(done: int, total: int, counts: _Counts) -> str:
+    seconds = time.monotonic() - counts.began
+    rate = f", {counts.computed / seconds:,.0f} texts/s" if counts.computed and seconds > 1 else ""
+    return f"{done:,} of {counted(total, 'row')}{rate}"
+
+
+def run_embedding_job(context: JobContext, ref: str, embedder: EmbedderRecord, of: str = "") -> VectorsRecord:
+    """The job: embed a version. Cancelled or killed, it goes on where it was."""
+    catalog = Catalog(context.workspace)
+    version: DatasetVersion = DatasetStore(catalog).get(ref)
+    index = MeaningIndex(version, EmbedderSpec(**embedder), of)
+    if index.ready:
+        return index.about
+    context.report(0.0, f"starting {index.spec.model}")
+
+    async def work() -> VectorsRecord:
+        async with opened_embedder(catalog, index.spec) as opened:
+            return await embed_version(index, opened, context.report)
+
+    return asyncio.run(work())

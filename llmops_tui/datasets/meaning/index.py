@@ -1,0 +1,142 @@
+"""The vectors of a version: where they lie, of what text and by which model they are, and how they are opened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TypedDict
+
+from llmops_tui.datasets.meaning.row_text import RowText
+from llmops_tui.datasets.version import DatasetVersion
+from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec
+from llmops_tui.embeddings.nearest import Nearest
+from llmops_tui.embeddings.vector_file import VectorFile
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.files import make_folder_within, write_atomic
+
+_ABOUT = "about.json"
+_PARTIAL = "about.json.part"
+
+
+class VectorsRecord(TypedDict):
+    """What is said of the vectors of a version.
+
+    ``of`` is the choice of text and ``embedded`` the same in words; ``computed`` of the vectors were made for this version,
+    ``reused`` were there by the hash of their text, ``cut`` texts were too long for the model, ``without_text`` rows have none.
+    """
+
+    version: str
+    sha256: str
+    embedder: EmbedderRecord
+    of: str
+    embedded: str
+    dimensions: int
+    rows: int
+    computed: int
+    reused: int
+    cut: int
+    without_text: int
+    bytes: int
+    seconds: float
+
+
+def vectors_folder(version: DatasetVersion) -> Path:
+    """Where all vectors of a version lie."""
+    return version.folder.parent / "vectors" / version.sha256
+
+
+class MeaningIndex:
+    """The vectors of a version by one embedder, of one choice of text."""
+
+    def __init__(self, version: DatasetVersion, spec: EmbedderSpec, of: str = "") -> None:
+        self.version = version
+        self.spec = spec
+        self.text = RowText(version.kind, version.columns, of)
+        self.name = f"{spec.key}-{hashlib.sha256(self.text.of.encode()).hexdigest()[:8]}"
+        self.folder = vectors_folder(version) / self.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether all rows have their vectors."""
+        return (self.folder / _ABOUT).exists()
+
+    @cached_property
+    def about(self) -> VectorsRecord:
+        """What is said of them."""
+        found: VectorsRecord = json.loads((self.folder / _ABOUT).read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def file(self) -> VectorFile:
+        """Their files."""
+        return VectorFile(self.folder, self.about["dimensions"])
+
+    @cached_property
+    def nearest(self) -> Nearest:
+        """What finds the nearest rows."""
+        return Nearest(self.file)
+
+    def begin(self) -> None:
+        """Make the folder."""
+        for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
+            make_folder_within(folder)
+
+    def begun(self) -> int | None:
+        """The dimensions of what an earlier try left; none where there was none."""
+        try:
+            return int(json.loads((self.folder / _PARTIAL).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+    def note_begun(self, dimensions: int) -> None:
+        """Say of how many dimensions the vectors are that are being written."""
+        write_atomic(self.folder / _PARTIAL, json.dumps(dimensions))
+
+    def finish(self, about: VectorsRecord) -> None:
+        """All is there; from now on it is ready."""
+        VectorFile(self.folder, about["dimensions"]).finish()
+        write_atomic(self.folder / _ABOUT, json.dumps(about))
+        (self.folder / _PARTIAL).unlink(missing_ok=True)
+
+    def siblings(self) -> list[VectorFile]:
+        """The vectors of other versions by the same embedder, whatever text of them it is."""
+        found = []
+        for about in sorted(self.folder.parent.parent.glob(f"*/{self.spec.key}-*/{_ABOUT}")):
+            if about.parent != self.folder:
+                dimensions = json.loads(about.read_text(encoding="utf-8"))["dimensions"]
+                found.append(VectorFile(about.parent, dimensions))
+        return found
+
+
+def indexes_of(version: DatasetVersion) -> list[MeaningIndex]:
+    """The vectors that a version has, the latest first."""
+    found = []
+    places = sorted(vectors_folder(version).glob(f"*/{_ABOUT}"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for about in places:
+        record: VectorsRecord = json.loads(about.read_text(encoding="utf-8"))
+        found.append(MeaningIndex(version, EmbedderSpec(**record["embedder"]), record["of"]))
+    return found
+
+
+def find_index(version: DatasetVersion, model: str = "") -> MeaningIndex | None:
+    """The latest vectors of a version; with ``model`` those by a model of this name."""
+    return next((index for index in indexes_of(version) if model in {"", index.spec.model}), None)
+
+
+def require_index(version: DatasetVersion, model: str = "") -> MeaningIndex:
+    """The same.
+
+    Raises:
+        InputRefusedError: ``not_embedded``: there are none.
+    """
+    found = find_index(version, model)
+    if found is None:
+        by = f" by {model}" if model else ""
+        raise InputRefusedError(
+            "not_embedded",
+            f"{version.ref} has no embeddings{by}",
+            f"llmops data embed {version.ref} makes them; in the app: M in the datasets screen.",
+        )
+    return found

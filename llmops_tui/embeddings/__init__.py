@@ -1,0 +1,1 @@
+"""Embeddings: models that turn texts into vectors, files of vectors, and what is near to what."""

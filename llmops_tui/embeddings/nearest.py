@@ -1,0 +1,142 @@
+"""What is near to what, by the cosine: the nearest rows of a vector, and all pairs that are near.
+
+Few rows are compared one and all. Of many the candidates are those whose signs differ least from the vector's, by the
+Hamming distance (Charikar, "Similarity estimation techniques from rounding algorithms", 2002), and their cosines decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from llmops_tui.embeddings.embedder import Vectors
+from llmops_tui.embeddings.vector_file import BLOCK, VectorFile, signs
+
+# Up to so many rows all cosines are taken.
+EXACT_ROWS = 40_000
+# Of more, those of so many candidates.
+CANDIDATES = 20_000
+_BITS_BLOCK = 32_768
+_PAIR_BLOCK = 2048
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Near:
+    """Rows with their cosines, the nearest first; ``compared`` of how many rows the cosine was taken."""
+
+    rows: Numbers
+    cosines: Vectors
+    compared: int
+
+
+class Nearest:
+    """The nearest rows of vectors among those of a file. Rows without a text are never found."""
+
+    def __init__(self, file: VectorFile, exact_rows: int = EXACT_ROWS, candidates: int = CANDIDATES) -> None:
+        self._file = file
+        self._vectors: npt.NDArray[np.floating] = file.vectors()
+        self._there = file.has_text()
+        self._exact = len(self._vectors) <= exact_rows
+        if self._exact:
+            # So few are read once; the others stay in their file.
+            self._vectors = np.asarray(self._vectors, np.float32)
+        self._candidates = candidates
+        self._bits = None if self._exact else file.bits()
+
+    def find(self, vector: Vectors, count: int, *, leave_out: int | None = None) -> Near:
+        """The ``count`` nearest rows of a vector of length 1; ``leave_out`` is a row that is not to be among them."""
+        count = min(count, len(self._vectors))
+        if self._exact:
+            rows = np.flatnonzero(self._there)
+        else:
+            rows = self._by_signs(vector, max(self._candidates, 4 * count))
+            rows = rows[self._there[rows]]
+        if leave_out is not None:
+            rows = rows[rows != leave_out]
+        cosines = self._cosines(rows, vector)
+        best = _largest(cosines, count)
+        return Near(rows[best], cosines[best], len(rows))
+
+    def of_row(self, row: int) -> Vectors | None:
+        """A row's vector; none where it has no text."""
+        return np.asarray(self._vectors[row], np.float32) if self._there[row] else None
+
+    def _cosines(self, rows: Numbers, vector: Vectors) -> Vectors:
+        found = np.empty(len(rows), np.float32)
+        for begin in range(0, len(rows), BLOCK):
+            part = rows[begin : begin + BLOCK]
+            found[begin : begin + BLOCK] = np.asarray(self._vectors[part], np.float32) @ vector
+        return found
+
+    def _by_signs(self, vector: Vectors, wanted: int) -> Numbers:
+        """Rows whose signs differ least, at least ``wanted`` of them."""
+        assert self._bits is not None
+        words, rows = self._bits.shape
+        query = signs(vector[None])[0]
+        distances = np.zeros(rows, np.uint16)
+        differing = np.empty(_BITS_BLOCK, np.uint64)
+        counts = np.empty(_BITS_BLOCK, np.uint8)
+        # A block at a time, so that what is in between stays in the processor's cache.
+        for begin in range(0, rows, _BITS_BLOCK):
+            size = min(_BITS_BLOCK, rows - begin)
+            sums = distances[begin : begin + size]
+            for word in range(words):
+                np.bitwise_xor(self._bits[word, begin : begin + size], query[word], out=differing[:size])
+                np.bitwise_count(differing[:size], out=counts[:size])
+                sums += counts[:size]
+        reached = np.cumsum(np.bincount(distances, minlength=64 * words + 1))
+        return np.flatnonzero(distances <= int(np.searchsorted(reached, wanted)))
+
+
+def _largest(values: Vectors, count: int) -> Numbers:
+    """The places of the largest values, the largest first; of equal ones the first."""
+    if count < len(values):
+        limit = np.partition(values, len(values) - count)[len(values) - count]
+        places = np.flatnonzero(values >= limit)
+    else:
+        places = np.arange(len(values))
+    return np.asarray(places[np.argsort(-values[places], kind="stable")][:count], np.int64)
+
+
+def close_pairs(
+    vectors: npt.NDArray[np.floating], threshold: float, told: Callable[[float], None] = lambda _: None
+) -> Iterator[tuple[int, int, float]]:
+    """All pairs of vectors of length 1 with a cosine of at least ``threshold``, as (earlier, later, cosine)."""
+    total = len(vectors)
+    for begin in range(0, total, _PAIR_BLOCK):
+        left = np.asarray(vectors[begin : begin + _PAIR_BLOCK], np.float32)
+        for other in range(begin, total, _PAIR_BLOCK):
+            cosines = left @ np.asarray(vectors[other : other + _PAIR_BLOCK], np.float32).T
+            for a, b in np.argwhere(cosines >= threshold).tolist():
+                if begin + a < other + b:
+                    yield begin + a, other + b, min(1.0, float(cosines[a, b]))
+        told(min(1.0, (begin + _PAIR_BLOCK) / total))
+
+
+def mean_nearest(
+    vectors: npt.NDArray[np.floating], count: int, told: Callable[[float], None] = lambda _: None
+) -> Vectors:
+    """Of each vector the mean cosine to its ``count`` nearest others, among all."""
+    total = len(vectors)
+    found = np.zeros(total, np.float32)
+    if total < 2:
+        return found
+    count = min(count, total - 1)
+    for begin in range(0, total, _PAIR_BLOCK // 2):
+        left = np.asarray(vectors[begin : begin + _PAIR_BLOCK // 2], np.float32)
+        best = np.full((len(left), count), -2.0, np.float32)
+        for other in range(0, total, _PAIR_BLOCK):
+            cosines = left @ np.asarray(vectors[other : other + _PAIR_BLOCK], np.float32).T
+            own = np.arange(len(left)) + begin - other
+            inside = (own >= 0) & (own < cosines.shape[1])
+            cosines[np.flatnonzero(inside), own[inside]] = -2.0
+            both = np.concatenate([best, cosines], axis=1)
+            best = np.partition(both, both.shape[1] - count, axis=1)[:, -count:]
+        found[begin : begin + len(left)] = best.mean(axis=1)
+        told(min(1.0, (begin + len(left)) / total))
+    return found
