@@ -54,7 +54,8 @@ def refuse_untrainable(model: Model) -> None:
 
 def unregistered(base: Model, folder: ModelFolder) -> Model:
     """A folder that was made of a GGUF model, as a model of its own that is in no registry."""
-    return replace(base, kind="safetensors", path=folder.path, header=folder.summary())
+    size = sum(file.stat().st_size for file in folder.files)
+    return replace(base, kind="safetensors", path=folder.path, header=folder.summary(), size_bytes=size)
 
 
 def _architecture(model: Model) -> str:

@@ -43,8 +43,8 @@ _ASCII_SIGNS = r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"
 _CJK = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 
 
-def _modern(digits: str, word: str = _WORD, signs: str = _SIGNS, blanks: str = _BLANKS) -> str:
-    return f"{_ENDINGS}|{word}|{digits}|{signs}|{blanks}"
+def _modern(digits: str, word: str = _WORD, signs: str = _SIGNS) -> str:
+    return f"{_ENDINGS}|{word}|{digits}|{signs}|{_BLANKS}"
 
 
 def _cased(end: str = "") -> str:
@@ -64,7 +64,19 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
     ),
     PreTokenizer(("dbrx", "smaug-bpe", "glm4", "chatglm-bpe"), (_LLAMA3,)),
     PreTokenizer(
-        ("qwen2", "deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"), (_modern(r"\p{N}"),)
+        (
+            "qwen2",
+            "deepseek-r1-qwen",
+            "megrez",
+            "stablelm2",
+            "hunyuan",
+            "solar-open",
+            "grok-2",
+            "bailingmoe",
+            "bailingmoe2",
+            "llada-moe",
+        ),
+        (_modern(r"\p{N}"),),
     ),
     PreTokenizer(
         ("qwen35",), (_modern(r"\p{N}", r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+", r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"),)
@@ -107,7 +119,6 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
         ),
     ),
     PreTokenizer(("seed-coder",), (_modern(r"\p{N}", signs=r" ?[^\s\p{L}\p{N}\r\n]+"),)),
-    PreTokenizer(("bailingmoe", "bailingmoe2", "llada-moe"), (_modern(r"\p{N}", blanks=r"\s*[\r\n]|\s+(?!\S)|\s+"),)),
     PreTokenizer(("minicpm5",), (r"\p{N}{1,3}", _modern(r"\p{N}+")), whole_words=True),
     PreTokenizer(
         ("falcon",),
@@ -117,7 +128,7 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
 )
 # What ways differ in: cases, digits, signs, endings, blanks, marks, scripts.
 PROBE = (
-    "Hello World's END'S 'tis It'll they'VE don't\n\n \n  a  b\t\tc \r\n x\n3 33 333 3333 33333 1,234.50€ 12ab34 ½²\n"
+    "Hello World's END'S 'tis It'll they'VE don't\n\n \n  a  b\t\tc \r\n x\n3 33 333 3333 33333  4   55 1,234.50€ 12ab34 ½²\n"
     "path/to//file.py\n/ == != <br/> $5+3=8 `q` ~^| (a)[b]{c} #tag @you...!!\n  ?\n\n\ncamelCaseWORDsHTTPServer ABCdef "
     "Über STRASSE ÄÖü café cafe\u0301 नमस्ते สวัสดี 日本語です。カタカナ 漢字 한국어 🚀🇩🇪 \u200d ٣٤٥ Ⅷ "
     "_under_score __init__  \u00a0x\u3000y trailing   "
