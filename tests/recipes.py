@@ -308,11 +308,11 @@ assert (kind.__name__, config.loss_type) in {("PairTrainer", "ipo"), ("PairTrain
         "A model family",
         {},
         (
-            ("llmops_tui/training/export/families.py", '    "phi3": Layout(gguf.MODEL_ARCH.PHI3),\n',
+            ("llmops_tui/training/families.py", '    "phi3": Layout(gguf.MODEL_ARCH.PHI3),\n',
              '    "starcoder2": Layout(gguf.MODEL_ARCH.STARCODER2),\n'),
         ),
         """
-from llmops_tui.training.export.families import Family
+from llmops_tui.training.families import Family
 family = Family("starcoder2", {"num_hidden_layers": 2, "num_attention_heads": 4})
 assert family.tensor_name("model.layers.1.self_attn.q_proj.weight") == "blk.1.attn_q.weight"
 """,

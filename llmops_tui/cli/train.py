@@ -10,7 +10,17 @@ import typer
 
 from llmops_tui.cli import train_export
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, recipe_of, store_of, with_changes
+from llmops_tui.cli.train_options import (
+    Accept,
+    Changes,
+    RecipeName,
+    RunName,
+    announce,
+    of_base,
+    recipe_of,
+    store_of,
+    with_changes,
+)
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.regular_files import open_regular
@@ -28,7 +38,7 @@ _WATCH_SECONDS = 0.5
 def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the recipe.")],
-    base: Annotated[str, typer.Option(help="The model to train: a registered safetensors folder, or a path.")],
+    base: Annotated[str, typer.Option(help="The model to train: a registered folder or GGUF file, or a path.")],
     data: Annotated[list[str], typer.Option(help="A dataset version, optionally as VERSION*WEIGHT; repeatable.")],
     preset: Annotated[
         list[str] | None,
@@ -44,7 +54,8 @@ def new(
 
     session = session_of(context)
     sources = [source for item in data for source in from_text("data", item)]
-    recipe = with_changes(presets.apply(check({"name": name, "base": base, "data": sources}), *(preset or [])), changes)
+    recipe = presets.apply(check({"name": name, "base": base, "data": sources}), *(preset or []))
+    recipe = with_changes(of_base(session, recipe), changes)
     text = recipe.to_yaml()
     if to is not None:
         if to.exists():
@@ -124,7 +135,9 @@ def start(
     store = store_of(session)
     device = device_queue.training_device()
     holder = "" if beside else device_queue.holder_of(device)
-    run = store.start(recipe_of(session, given, changes, accept), beside=beside, make_room=make_room, force=force)
+    recipe = recipe_of(session, given, changes, accept)
+    announce(session, store, recipe)
+    run = store.start(recipe, beside=beside, make_room=make_room, force=force)
     if holder:
         session.say(f"{holder} trains on {device} now; {run.name} waits for it (--beside does not)")
     if follow:

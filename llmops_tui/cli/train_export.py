@@ -9,7 +9,7 @@ import typer
 
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, recipe_of, store_of
+from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, announce, recipe_of, store_of
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.training.example import examples_told
@@ -39,6 +39,7 @@ def plan(
 
     session = session_of(context)
     recipe = recipe_of(session, given, changes, accept)
+    announce(session, store_of(session), recipe)
     arguments = {"recipe": recipe.model_dump(), "dry_run": dry_run}
     found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments)
     session.emit(found, lambda: _plan_text(found))

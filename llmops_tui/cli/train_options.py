@@ -67,3 +67,23 @@ def with_changes(recipe: Recipe, changes: list[str] | None) -> Recipe:
         if not equals:
             raise LlmopsError("usage", f"--set {field}: write it as FIELD=VALUE", exit_code=ExitCode.USAGE)
     return changed(recipe, {field: from_text(field, value) for field, _, value in pairs}) if pairs else recipe
+
+
+def of_base(session: Session, recipe: Recipe) -> Recipe:
+    """A new recipe as its base wants it, with what that changes told; a base that is not there yet changes nothing."""
+    from llmops_tui.training.bases import as_served
+
+    registry = store_of(session).registry
+    base = next((model for model in registry.all() if model.name == recipe.base), None)
+    if base is None or as_served(recipe, base) == recipe:
+        return recipe
+    session.say(f"quantization.type is none: {base.name} is a GGUF file, and is trained on as it is served")
+    return as_served(recipe, base)
+
+
+def announce(session: Session, store: RunStore, recipe: Recipe) -> None:
+    """Say what a run of a GGUF base writes before it trains, and how large that is."""
+    from llmops_tui.training.unpacking.cache import announcement
+
+    if told := announcement(session.workspace, store.base_of(recipe), recipe.quantization.compute):
+        session.say(told)

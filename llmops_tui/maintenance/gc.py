@@ -24,6 +24,8 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.models.staged_download import unfinished
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceStore
+from llmops_tui.training.unpacking.cache import half_unpacked
+from llmops_tui.training.unpacking.cache import kept as kept_unpacked
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.clock_check import refuse_if_ahead
@@ -92,6 +94,7 @@ def plan(
     begun = set(unfinished(workspace))
     _refuse_younger_catalog(workspace, [removal for removal in unknown if removal.path not in begun])
     found += unknown
+    found += _unpacked(workspace, moment, moment - days * _DAY)
     found += _job_folders(workspace, moment - days * _DAY)
     found += _old_files(workspace, moment - days * _DAY)
     if settings.trace_days:
@@ -272,6 +275,28 @@ def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal
             continue
         elif not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
             yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
+
+
+def _unpacked(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
+    """Weights that were dequantized for training: of models that are gone, and what was not used for long."""
+    event_log = EventLog(workspace)
+    try:
+        if any(not job.state.final for job in JobStore(event_log).all(1000)):
+            # It may be just reading them.
+            return
+    finally:
+        event_log.close()
+    models = ModelRegistry(Catalog(workspace)).all()
+    for path, model in kept_unpacked(workspace, models):
+        if not model and _age(path, now) > _FRESH_SECONDS:
+            why = "dequantized weights of a model that is no longer registered"
+            yield Removal(_name(workspace, path), why, _size(path), path)
+        elif model and path.stat().st_mtime < before:
+            why = f"dequantized weights of {model} that no training used for long; made again when one needs them"
+            yield Removal(_name(workspace, path), why, _size(path), path)
+    for path in half_unpacked(workspace):
+        if _age(path, now) > _FRESH_SECONDS:
+            yield Removal(_name(workspace, path), _KILLED, _size(path), path)
 
 
 def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:

@@ -6,10 +6,12 @@ The layout is that of the GGUF specification, versions 2 and 3, little endian.
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import re
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -75,9 +77,10 @@ class _Reader:
             raise refuse(self.path, f"{what} claims {length:,} bytes")
         return self.take(length, what).decode("utf-8", "replace")
 
-    def skip_strings(self, count: int, what: str) -> None:
-        """Go on behind so many strings; a vocabulary has a hundred thousand, and only its size is of interest."""
+    def strings(self, count: int, what: str, keep: int) -> list[str]:
+        """So many strings, of which the first are kept; of a vocabulary often only its size is of interest."""
         offset, end = self.offset, len(self.data) - 8
+        found: list[str] = []
         for _ in range(count):
             if offset > end:
                 break
@@ -85,10 +88,31 @@ class _Reader:
             if length > _MAX_STRING:
                 raise refuse(self.path, f"{what} claims {length:,} bytes")
             offset += 8 + length
+            if len(found) < keep:
+                found.append(self.data[offset - length : offset].decode("utf-8", "replace"))
         else:
             self.offset = offset
         if self.offset != offset or offset > len(self.data):
             raise refuse(self.path, f"it ends inside {what} at byte {offset:,}")
+        return found
+
+
+@dataclass(frozen=True)
+class TensorPlace:
+    """Where a tensor lies: its shape, rows first, ggml's number of its type, and its bytes in the file."""
+
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class GgufContents:
+    """All that a file says, its whole arrays with it, and where its tensors are."""
+
+    metadata: dict[str, Any]
+    tensors: dict[str, TensorPlace]
 
 
 def refuse(path: Path, reason: str) -> InputRefusedError:
@@ -143,7 +167,40 @@ def _read(path: Path, state: tuple[int, ...]) -> GgufHeader:
         return _parse(_Reader(data, path))
 
 
+def read_contents(path: Path) -> GgufContents:
+    """Read all metadata of a GGUF file, its vocabulary with them; the same is checked as of a header.
+
+    Raises:
+        InputRefusedError: as of :func:`read_header`.
+    """
+    check_plain_file(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        _, metadata, _, tensors = _read_all(_Reader(data, path), whole=True)
+        return GgufContents(metadata, tensors)
+
+
 def _parse(reader: _Reader) -> GgufHeader:
+    version, metadata, lengths, tensors = _read_all(reader, whole=False)
+    sizes = {name: tensor.length for name, tensor in tensors.items()}
+    return GgufHeader(
+        version=version,
+        metadata=metadata,
+        array_lengths=lengths,
+        tensor_count=len(tensors),
+        parameter_count=sum(math.prod(tensor.shape) for tensor in tensors.values()),
+        tensor_bytes=sum(sizes.values()),
+        size_bytes=len(reader.data),
+        layer_bytes=_by_layer(sizes, _LAYER),
+        expert_bytes=_by_layer(sizes, _EXPERT),
+        embedding_bytes=sizes.get("token_embd.weight", 0),
+        own_output_bytes=sum(size for name, size in sizes.items() if name.startswith("output")),
+        has_output="output.weight" in sizes,
+        has_classifier=any(name.startswith("cls.") for name in sizes),
+    )
+
+
+def _read_all(reader: _Reader, *, whole: bool) -> tuple[int, dict[str, Any], dict[str, int], dict[str, TensorPlace]]:
+    """The version, metadata with the lengths of arrays, and tensors; of arrays the beginning, unless they are wanted whole."""
     path = reader.path
     magic = reader.take(4, "the magic number")
     if magic != _MAGIC:
@@ -165,7 +222,7 @@ def _parse(reader: _Reader) -> GgufHeader:
         key = reader.string("a metadata key", _MAX_KEY)
         if key in metadata:
             raise refuse(path, f"the key {key[:80]!r} occurs twice")
-        metadata[key], length = _value(reader, int(reader.number("<I", key)), key)
+        metadata[key], length = _value(reader, int(reader.number("<I", key)), key, whole=whole)
         if length is not None:
             lengths[key] = length
     # Of a model in several files the first alone says what it is.
@@ -174,22 +231,7 @@ def _parse(reader: _Reader) -> GgufHeader:
         raise refuse(path, "it names no architecture")
     if wrong := exceeded_limit(metadata, str(metadata.get("general.architecture", "unknown"))):
         raise refuse(path, wrong)
-    parameters, sizes = _tensors(reader, tensors, metadata)
-    return GgufHeader(
-        version=version,
-        metadata=metadata,
-        array_lengths=lengths,
-        tensor_count=tensors,
-        parameter_count=parameters,
-        tensor_bytes=sum(sizes.values()),
-        size_bytes=len(reader.data),
-        layer_bytes=_by_layer(sizes, _LAYER),
-        expert_bytes=_by_layer(sizes, _EXPERT),
-        embedding_bytes=sizes.get("token_embd.weight", 0),
-        own_output_bytes=sum(size for name, size in sizes.items() if name.startswith("output")),
-        has_output="output.weight" in sizes,
-        has_classifier=any(name.startswith("cls.") for name in sizes),
-    )
+    return version, metadata, lengths, _tensors(reader, tensors, metadata)
 
 
 def _by_layer(sizes: dict[str, int], pattern: re.Pattern[str]) -> dict[int, int]:
@@ -201,8 +243,8 @@ def _by_layer(sizes: dict[str, int], pattern: re.Pattern[str]) -> dict[int, int]
     return layers
 
 
-def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
-    """One value and, for an array, its length; of an array only the first items are kept."""
+def _value(reader: _Reader, kind: int, key: str, *, whole: bool = False) -> tuple[Any, int | None]:
+    """One value and, for an array, its length; of an array only the first items are kept, unless it is wanted whole."""
     if kind in _SCALARS:
         return reader.number(_SCALARS[kind], key), None
     if kind == _STRING:
@@ -216,24 +258,20 @@ def _value(reader: _Reader, kind: int, key: str) -> tuple[Any, int | None]:
     if item in _SCALARS:
         width = struct.calcsize(_SCALARS[item])
         raw = reader.take(width * count, key)
-        return [struct.unpack_from(_SCALARS[item], raw, i * width)[0] for i in range(min(count, _KEPT_NUMBERS))], count
+        kept = count if whole else min(count, _KEPT_NUMBERS)
+        return list(struct.unpack_from(f"<{kept}{_SCALARS[item][1]}", raw)), count
     if item != _STRING:
         raise refuse(reader.path, f"{key[:80]!r} is an array of type {item}")
-    kept = [reader.string(key) for _ in range(min(count, _KEPT_ITEMS))]
-    reader.skip_strings(count - len(kept), key)
-    return kept, count
+    return reader.strings(count, key, count if whole else _KEPT_ITEMS), count
 
 
-def _tensors(reader: _Reader, count: int, metadata: Mapping[str, object]) -> tuple[int, dict[str, int]]:
-    """Check every tensor's name, shape, type and place; returns (parameters, bytes of data by tensor)."""
-    places: list[tuple[str, int, int]] = []
-    names: set[str] = set()
-    parameters = 0
+def _tensors(reader: _Reader, count: int, metadata: Mapping[str, object]) -> dict[str, TensorPlace]:
+    """Check every tensor's name, shape, type and place."""
+    places: dict[str, TensorPlace] = {}
     for _ in range(count):
         name = reader.string("a tensor name", 256)
-        if name in names:
+        if name in places:
             raise refuse(reader.path, f"the tensor {name!r} occurs twice")
-        names.add(name)
         dimensions = int(reader.number("<I", name))
         if not 0 < dimensions <= _MAX_DIMENSIONS:
             raise refuse(reader.path, f"the tensor {name!r} has {dimensions} dimensions")
@@ -243,21 +281,17 @@ def _tensors(reader: _Reader, count: int, metadata: Mapping[str, object]) -> tup
         if kind not in _BLOCKS:
             raise refuse(reader.path, f"the tensor {name!r} has the unknown type {kind}")
         values, width = _BLOCKS[kind]
-        elements = 1
-        for extent in shape:
-            elements *= extent
         if min(shape) < 1 or shape[0] % values:
             raise refuse(reader.path, f"the tensor {name!r} has the impossible shape {shape}")
-        parameters += elements
-        places.append((name, offset, elements // values * width))
+        places[name] = TensorPlace(tuple(reversed(shape)), kind, offset, math.prod(shape) // values * width)
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 0 < alignment <= 65_536 or alignment & (alignment - 1):
         raise refuse(reader.path, f"its alignment is {alignment!r}")
     start = -(-reader.offset // alignment) * alignment
-    for name, offset, length in places:
-        if offset % alignment or start + offset + length > len(reader.data):
+    for name, tensor in places.items():
+        if tensor.offset % alignment or start + tensor.offset + tensor.length > len(reader.data):
             raise refuse(reader.path, f"the tensor {name!r} lies outside the file (it may be truncated)")
-    return parameters, {name: length for name, _, length in places}
+    return {name: replace(tensor, offset=start + tensor.offset) for name, tensor in places.items()}
 
 
 def _describe_magic(magic: bytes) -> str:

@@ -84,7 +84,9 @@ def shape_of(folder: ModelFolder) -> Shape:
         count = 1
         for n in tensor.shape:
             count *= n
-        if len(tensor.shape) == 2 and ".layers." in name and name.endswith(".weight"):
+        # Experts are matrices of all experts in torch: they have no adapter, and are not quantized.
+        expert = ".experts." in name or ".block_sparse_moe." in name
+        if len(tensor.shape) == 2 and ".layers." in name and name.endswith(".weight") and not expert:
             linear += count
             module = name.split(".")[-2]
             widths[module] = widths.get(module, 0) + sum(tensor.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
@@ -13,6 +14,7 @@ from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training import device_queue
+from llmops_tui.training.bases import unregistered
 from llmops_tui.training.examples import Examples, Report
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.memory import (
@@ -20,6 +22,7 @@ from llmops_tui.training.memory import (
     shape_of,
 )
 from llmops_tui.training.parity import Parity, check_parity, compare_with_serving, some_rows
+from llmops_tui.training.preflight_base import check_base
 from llmops_tui.training.preflight_data import held_out_findings
 from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding
@@ -135,14 +138,22 @@ class Inspection:
     disk: int
 
 
-def inspect(recipe: Recipe, store: RunStore, base: Model, examples: Examples, text: ModelText) -> Inspection:
-    """Look at a recipe from all sides but that of a real step."""
-    folder = read_folder(base.path)
+def inspect(
+    recipe: Recipe, store: RunStore, base: Model, weights: Path, examples: Examples, text: ModelText
+) -> Inspection:
+    """Look at a recipe from all sides but that of a real step; ``weights`` is the folder that is trained on."""
+    folder = read_folder(weights)
     shape = shape_of(folder)
     serving = serving_model(store, recipe.serving, base)
     template = recipe.template(folder.chat_template)
     rows = some_rows(recipe, store.datasets)
-    parity = compare_with_serving(text, serving, template, rows) if serving is not None else None
+    parity = None
+    if base.kind == "gguf":
+        # The trainer has llama.cpp's tokens; the tokenizer that goes with the adapter has to make the same ones.
+        with ModelText(unregistered(base, folder), template) as ours:
+            parity = compare_with_serving(ours, serving or base, template, rows)
+    elif serving is not None:
+        parity = compare_with_serving(text, serving, template, rows)
     factor, tokens_per_s, measured = store.calibration(shape.key, device_queue.training_device())
     room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured))
     steps = recipe.steps(len(examples.train))
@@ -151,6 +162,7 @@ def inspect(recipe: Recipe, store: RunStore, base: Model, examples: Examples, te
         *check_data(recipe, examples),
         *check_settings(recipe, folder),
         *check_ends(recipe, folder),
+        *check_base(recipe, base, folder),
         *check_template(recipe, folder.chat_template, text.format_read, _vocabulary(folder)),
         *check_parity(parity),
         *room_findings(room),

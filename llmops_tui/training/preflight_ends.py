@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmops_tui.models.safetensors import ModelFolder
-from llmops_tui.training.export.families import EMBEDDINGS, FAMILIES, OUTPUT, tied
+from llmops_tui.training.families import ATTENTION, EMBEDDINGS, FAMILIES, OUTPUT, tied
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
@@ -45,6 +45,31 @@ def _targets(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
     ]
 
 
+def _experts(recipe: Recipe) -> list[Finding]:
+    """Of a mixture of experts: its adapter is of attention; one of the experts has no form here but PEFT's."""
+    if recipe.lora.targets == _ALL:
+        return [
+            Finding(
+                "info",
+                "experts",
+                f"the base is a mixture of experts: all-linear stands for {', '.join(ATTENTION)}; the experts and their "
+                "router stay as they are",
+            )
+        ]
+    others = [t for t in recipe.lora.targets if t.rpartition(".")[2] not in ATTENTION]
+    if not others:
+        return []
+    return [
+        Finding(
+            "warn",
+            "expert_targets",
+            f"lora.targets: {', '.join(others)} belongs to experts or their router, whose adapter cannot be written as GGUF: "
+            "the run ends with an adapter in PEFT's format, which this program cannot serve",
+            f"Modules that can be: {', '.join(ATTENTION)}.",
+        )
+    ]
+
+
 def _forms(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
     found = []
     if folder.family not in FAMILIES:
@@ -57,6 +82,9 @@ def _forms(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
                 f"Families that end as GGUF: {', '.join(sorted(FAMILIES))}.",
             )
         )
+    layout = FAMILIES.get(folder.family)
+    if layout is not None and layout.experts:
+        found += _experts(recipe)
     if recipe.lora.dora:
         found.append(
             Finding(

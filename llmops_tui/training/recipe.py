@@ -166,7 +166,11 @@ class Recipe(_Part):
         Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the recipe; its runs are numbered."),
     ]
     base: Annotated[
-        str, Field(min_length=1, description="The model to train: a registered folder of safetensors, or its path.")
+        str,
+        Field(
+            min_length=1,
+            description="The model to train: a registered folder of safetensors or GGUF file, or a folder's path.",
+        ),
     ]
     data: Annotated[list[DataSource], Field(min_length=1, description="The datasets to train on.")]
     method: Annotated[
@@ -178,7 +182,7 @@ class Recipe(_Part):
     serving: Annotated[
         str,
         Field(
-            description="The GGUF model of the same weights that serves the result; empty: found automatically, or created."
+            description="The GGUF model that serves the result; empty: the base itself, or one of its weights, found or created."
         ),
     ] = ""
     chat_template: Annotated[str, Field(description="A Jinja template instead of the base's own.")] = ""

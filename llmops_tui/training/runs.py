@@ -15,6 +15,7 @@ from llmops_tui.jobs.launcher import JobLauncher, JobPlace
 from llmops_tui.jobs.store import NEVER_BEGAN, Job, JobStore
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.training import control, pins
+from llmops_tui.training.bases import refuse_untrainable
 from llmops_tui.training.examples import sources
 from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
@@ -159,10 +160,10 @@ class RunStore:
     # ── bases ──
 
     def base_of(self, recipe: Recipe) -> Model:
-        """The base model of a recipe; a folder that is not registered yet is registered by its name.
+        """The base model of a recipe: a folder, which is registered by its name where it is not yet, or a GGUF file.
 
         Raises:
-            InputRefusedError: it is no folder of safetensors.
+            InputRefusedError: it is none that can be trained.
             NotFoundError: there is no such model.
         """
         path = Path(recipe.base).expanduser()
@@ -171,12 +172,7 @@ class RunStore:
             known = next((m for m in folders if m.path.resolve() == path.resolve()), None)
             return known or self.registry.add(path, path.resolve().name)
         model = self.registry.get(recipe.base)
-        if model.kind != "safetensors":
-            raise InputRefusedError(
-                "not_trainable",
-                f"{model.name!r} is a {model.kind} model; training requires the model's safetensors folder",
-                "llmops model add FOLDER --name NAME registers one.",
-            )
+        refuse_untrainable(model)
         if trouble := model.trouble:
             raise InputRefusedError(
                 "model_missing",

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.training import presets
+from llmops_tui.training import bases, presets
 from llmops_tui.training.recipe import check, parse
 from screens.actions import screen_place
 from screens.shell import external_editor
@@ -15,6 +15,7 @@ from screens.training.recipe_form import RecipeForm
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.models.registry import Model
     from llmops_tui.training.recipe import Recipe
 
 
@@ -31,20 +32,36 @@ async def make_recipe(shell: Shell) -> bool:
         return False
     models = await asyncio.to_thread(shell.services.models.all)
     datasets = await asyncio.to_thread(shell.services.datasets.all)
-    bases = [model.name for model in models if model.kind == "safetensors"]
-    if not bases:
+    known_bases = await asyncio.to_thread(bases.trainable, models)
+    if not known_bases:
         raise InputRefusedError(
             "no_base",
-            "no trainable model is registered: training requires a safetensors folder",
-            "llmops model add FOLDER --name NAME registers one.",
+            "no trainable model is registered: training requires a safetensors folder, or a GGUF file of a known family",
+            "llmops model add PATH --name NAME registers one.",
         )
     if not datasets:
         raise InputRefusedError(
             "no_data", "there is no dataset to train on", f"{screen_place('datasets')}, key i, imports one."
         )
+    base = await _choose_base(shell, known_bases)
+    if base is None:
+        return False
     name = datasets[0].dataset
-    recipe = presets.apply(check({"name": f"{name}-{preset}", "base": bases[0], "data": [name]}), preset)
-    return await change_recipe(shell, recipe)
+    recipe = presets.apply(check({"name": f"{name}-{preset}", "base": base.name, "data": [name]}), preset)
+    return await change_recipe(shell, bases.as_served(recipe, base))
+
+
+async def _choose_base(shell: Shell, known: list[Model]) -> Model | None:
+    """The model to train; asked where there are several."""
+    if len(known) == 1:
+        return known[0]
+    about = {"safetensors": "safetensors", "gguf": "GGUF, trained on as it is served"}
+    choices = [
+        Choice(model.name, model.name, f"{about[model.kind]}; {model.header.get('architecture')} {model.quantization}")
+        for model in known
+    ]
+    chosen = await shell.ask(ChoiceDialog("Train …", choices))
+    return next((model for model in known if model.name == chosen), None)
 
 
 async def change_recipe(shell: Shell, recipe: Recipe) -> bool:

@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.training.bases import trainable
 from llmops_tui.training.recipe import changed, fields, value_at
 from llmops_tui.training.recipe_input import from_text
 from screens.widgets.fields import Field
@@ -76,9 +77,8 @@ class RecipeForm(Modal["Recipe | None"]):
     async def _read_names(self) -> None:
         models = await asyncio.to_thread(self._services.models.all)
         datasets = await asyncio.to_thread(self._services.datasets.all)
-        bases = [m.name for m in models if m.kind == "safetensors"]
         names = {
-            "base": bases,
+            "base": [m.name for m in await asyncio.to_thread(trainable, models)],
             "serving": [m.name for m in models if m.kind == "gguf"],
             "data": [d.dataset for d in datasets],
             "evaluation.dataset": [d.dataset for d in datasets],

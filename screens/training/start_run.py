@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.counts import counted
+from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.worker import PLAN_ENTRY
 from screens.shell.job_progress import wait_for_job
 from screens.shell.shell import Shell
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 async def plan_run(shell: Shell, recipe: Recipe, told: Callable[[str], object]) -> dict[str, Any]:
     """The preflight of a recipe, with two measured steps, as a job; its progress is told."""
+    if announced := await asyncio.to_thread(_announcement, shell, recipe):
+        told(announced)
     arguments = {"recipe": recipe.model_dump(), "dry_run": True}
     job = await asyncio.to_thread(
         lambda: shell.services.jobs.start(
@@ -38,11 +41,19 @@ async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -
     else:
         warnings = [p["message"] for p in plan["problems"] if p["level"] == "warn"]
         consequence = "; ".join(warnings) if warnings else "The preflight found no problems."
+    if announced := await asyncio.to_thread(_announcement, shell, recipe):
+        consequence = f"{announced}. {consequence}"
     if not await shell.ask(ConfirmDialog(f"Train {recipe.name}?", consequence)):
         return None
     run = await asyncio.to_thread(shell.services.training.start, recipe)
     shell.say(f"{run.name} started; it continues without this app.")
     return run.name
+
+
+def _announcement(shell: Shell, recipe: Recipe) -> str:
+    """What a run of a GGUF base writes before it trains, and how large that is."""
+    store = shell.services.training
+    return announcement(store.workspace, store.base_of(recipe), recipe.quantization.compute)
 
 
 async def choose_trials(shell: Shell, recipe: Recipe) -> int | None:

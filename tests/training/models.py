@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.sample_files import sample_folder
+from llmops_tui.training.families import linear_targets
 
 _SMALL: dict[str, Any] = {
     "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
     "max_position_embeddings": 256, "pad_token_id": 0, "eos_token_id": 2, "bos_token_id": None,
 }  # fmt: skip
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3")
+FAMILIES = (
+    "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "mixtral", "qwen3_moe",
+    "smollm3", "granite", "olmo2", "glm4",
+)  # fmt: skip
 
 
 def config_of(family: str) -> Any:
@@ -30,6 +34,20 @@ def config_of(family: str) -> Any:
         "gemma3_text": lambda: t.Gemma3TextConfig(**grouped, head_dim=16, query_pre_attn_scalar=16, sliding_window=128),
         "phi": lambda: t.PhiConfig(**_SMALL, partial_rotary_factor=0.5),
         "phi3": lambda: t.Phi3Config(**grouped),
+        "mixtral": lambda: t.MixtralConfig(**grouped, num_local_experts=4, head_dim=16),
+        "qwen3_moe": lambda: t.Qwen3MoeConfig(
+            **grouped, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, head_dim=32, norm_topk_prob=True
+        ),
+        "smollm3": lambda: t.SmolLM3Config(**grouped | {"num_hidden_layers": 4}),
+        "granite": lambda: t.GraniteConfig(
+            **grouped,
+            embedding_multiplier=12.0,
+            residual_multiplier=0.22,
+            attention_multiplier=0.0625,
+            logits_scaling=8.0,
+        ),
+        "olmo2": lambda: t.Olmo2Config(**grouped),
+        "glm4": lambda: t.Glm4Config(**grouped, head_dim=16, attention_bias=True),
     }
     return makers[family]()
 
@@ -67,7 +85,8 @@ def make_adapter(base: Path, folder: Path, *, rank: int = 4, alpha: int = 12, **
 
     torch.manual_seed(11)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    given = {"r": rank, "lora_alpha": alpha, "target_modules": "all-linear", "task_type": "CAUSAL_LM"} | options
+    targets = linear_targets(model.config.model_type)
+    given = {"r": rank, "lora_alpha": alpha, "target_modules": targets, "task_type": "CAUSAL_LM"} | options
     peft = get_peft_model(model, LoraConfig(**given))
     with torch.no_grad():
         for name, parameter in peft.named_parameters():

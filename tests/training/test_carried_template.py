@@ -19,9 +19,9 @@ from llmops_tui.models.registry import with_adapter
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training.export.adapter import read_adapter, write_adapter_gguf
 from llmops_tui.training.export.conversion import convert
-from llmops_tui.training.export.families import Family
 from llmops_tui.training.export.merge import Carried, merge_gguf, merge_safetensors
 from llmops_tui.training.export.proof import Case, ask_gguf
+from llmops_tui.training.families import Family
 from llmops_tui.training.parity import check_parity, compare_with_serving
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import check, parse

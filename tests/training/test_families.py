@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ import pytest
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.export.adapter import read_adapter, write_adapter_gguf
 from llmops_tui.training.export.conversion import convert
-from llmops_tui.training.export.families import Family
 from llmops_tui.training.export.merge import merge_gguf, merge_safetensors
 from llmops_tui.training.export.proof import Case, ask_gguf
+from llmops_tui.training.families import Family
 from tests.later import Later
 from tests.training.models import FAMILIES, config_of, make_adapter, make_model
 
 torch, transformers, safetensors = Later("torch"), Later("transformers"), Later("safetensors.torch")
 reference = Later("llmops_tui.training.worker.reference")
-
+# The most that one of the models has.
+LAYERS = 4
 PROMPT = list(range(20, 60))
 ANSWER = list(range(100, 112))
 
@@ -69,10 +71,15 @@ def pairs_of_halves(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return weight[order]
 
 
+PAIRED = {"llama", "mistral", "mixtral", "smollm3", "granite"}
+EXPERT = re.compile(r"model\.layers\.(\d+)\..*experts\.(\d+)\.(\w+)\.weight")
+PARTS = {"w1": "gate", "w2": "down", "w3": "up", "gate_proj": "gate", "down_proj": "down", "up_proj": "up"}
+
+
 def expected_value(family: str, config: dict[str, Any], name: str, value: torch.Tensor) -> torch.Tensor:
-    if family in {"llama", "mistral"} and "q_proj" in name:
+    if family in PAIRED and "q_proj" in name:
         return pairs_of_halves(value, config["num_attention_heads"])
-    if family in {"llama", "mistral"} and "k_proj" in name:
+    if family in PAIRED and "k_proj" in name:
         return pairs_of_halves(value, config["num_key_value_heads"])
     if family.startswith("gemma") and name.endswith("norm.weight"):
         return value + 1
@@ -83,10 +90,15 @@ def expected_value(family: str, config: dict[str, Any], name: str, value: torch.
 def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "base.gguf")
     weights = safetensors.load_file(made["base"] / "model.safetensors")
-    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
+    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, LAYERS)
     seen = set()
     for name, value in weights.items():
         if name == "lm_head.weight" and "output.weight" not in found:
+            continue
+        if expert := EXPERT.fullmatch(name):
+            place = f"blk.{expert[1]}.ffn_{PARTS[expert[3]]}_exps.weight"
+            assert np.array_equal(found[place][int(expert[2])], value.float().numpy().astype(np.float16)), name
+            seen.add(place)
             continue
         place = names.get_name(name, try_suffixes=(".weight", ".bias"))
         want = expected_value(made["family"], made["config"], name, value.float())
@@ -99,7 +111,7 @@ def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[st
 @asked_families
 def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]) -> None:
     found = tensors(made["folder"] / "adapter.gguf")
-    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
+    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, LAYERS)
     weights = safetensors.load_file(made["adapter"] / "adapter_model.safetensors")
     for name, value in weights.items():
         module = name.removeprefix("base_model.model.").partition(".lora_")[0]
@@ -121,7 +133,7 @@ def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, 
     folder = safetensors.load_file(made["folder"] / "merged" / "model.safetensors")
     weights = safetensors.load_file(made["base"] / "model.safetensors")
     changes = safetensors.load_file(made["adapter"] / "adapter_model.safetensors")
-    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, 2)
+    names = gguf.get_tensor_name_map(Family(made["family"], made["config"]).architecture, LAYERS)
     for name, value in weights.items():
         whole = value.float().numpy()
         a = changes.get(f"base_model.model.{name.removesuffix('.weight')}.lora_A.weight")

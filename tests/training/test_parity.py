@@ -10,9 +10,9 @@ import pytest
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.training.export.adapter import read_adapter, write_adapter_gguf
 from llmops_tui.training.export.conversion import convert
-from llmops_tui.training.export.families import Family
 from llmops_tui.training.export.merge import merge_gguf
 from llmops_tui.training.export.proof import LOSSLESS, Case, ask_gguf, compare
+from llmops_tui.training.families import Family
 from tests.training.conftest import Llmops
 
 PROMPTS = 200

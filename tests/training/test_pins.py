@@ -158,7 +158,7 @@ def test_data_that_are_removed_while_a_run_trains_do_not_cost_its_adapter(
         raise InputRefusedError("unknown_adapter", "no tensors here")
 
     monkeypatch.setattr(adapter, "read_adapter", refuse)
-    result = adapter.finish_adapter(store, run, run.folder / "adapter")
+    result = adapter.finish_adapter(store, run, run.folder / "adapter", store.base_of(run.recipe).path)
     assert result["weights_sha256"] == sha256_file(run.folder / "adapter" / "adapter_model.safetensors")
     with pytest.raises(InputRefusedError, match="sums@1"):
         store.checked(run)

@@ -13,9 +13,9 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.models.safetensors import read_tensors
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training.export.families import Delta, Family, deltas, refuse_tied
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.export.tensors import read
+from llmops_tui.training.families import Delta, Family, deltas, refuse_tied
 from llmops_tui.training.records import RunResult
 from llmops_tui.workspace.files import sha256_file, write_atomic
 from llmops_tui.workspace.lineage import record_edges
@@ -93,8 +93,11 @@ def write_adapter_gguf(
     writer.close()
 
 
-def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
-    """Write recipe and card beside an adapter, its GGUF form, and register that with its lineage."""
+def finish_adapter(store: RunStore, run: Run, adapter: Path, weights: Path) -> RunResult:
+    """Write recipe and card beside an adapter, its GGUF form, and register that with its lineage.
+
+    ``weights`` is the folder that was trained on.
+    """
     # Its data were read when it began: a dataset that was removed since takes nothing from what was learned.
     base = store.checked(run, data=False)
     write_atomic(adapter / "recipe.yaml", run.recipe.to_yaml())
@@ -103,7 +106,8 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path) -> RunResult:
         (adapter / leftover).unlink(missing_ok=True)
     result: RunResult = {"adapter": str(adapter), "weights_sha256": sha256_file(adapter / WEIGHTS)}
     try:
-        family = Family(str(base.header["architecture"]), _config(base.path))
+        config = _config(weights)
+        family = Family(str(config.get("model_type")), config)
         scratch = store.workspace.models / f".{run.name}.gguf.part"
         template = run.recipe.template(base.header.get("chat_template"))
         write_adapter_gguf(family, read_adapter(adapter), scratch, run.name, template)

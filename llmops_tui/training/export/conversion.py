@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
-import numpy as np
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training.export import tensors
-from llmops_tui.training.export.families import Family
-from llmops_tui.training.export.merge import Progress, sixteen_bits, write
-from llmops_tui.training.export.tensors import Array
-
-# How a tokenizer splits text before it looks for pairs, by a part of its pattern that others lack.
-_SPLITS = (
-    ("[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}", "llama-bpe"),
-    ("[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?", "qwen2"),
-)
-_WINDOWED = {"gemma2", "gemma3_text", "phi3", "mistral"}
+from llmops_tui.training import network, pre_tokenizers
+from llmops_tui.training.export.merge import Progress, joined, sixteen_bits, write
+from llmops_tui.training.families import Array, Family
 
 
 def convert(path: Path, target: Path, name: str, progress: Progress) -> None:
@@ -38,109 +28,37 @@ def convert(path: Path, target: Path, name: str, progress: Progress) -> None:
     writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[family.architecture])
     writer.add_name(name)
     writer.add_file_type(int(gguf.LlamaFileType.MOSTLY_F16))
-    _network(writer, family)
+    for key, value in network.figures(family).items():
+        _add(writer, f"{writer.arch}.{key}", value)
     _vocabulary(writer, folder)
-    factors = _rotary_factors(family)
-    names = [n for n in folder.tensors if not family.left_out(n)]
+    factors = network.rotary_factors(family)
+    places = family.places(folder.tensors)
 
     def values() -> Iterator[Array]:
         yield from (value for _, value in factors)
-        for number, source in enumerate(names):
-            progress(number / len(names), f"tensor {number + 1} of {len(names)}")
-            value = family.value(source, tensors.read(folder.tensors[source].file, source))
-            yield sixteen_bits(source, value)
+        for number, (place, sources) in enumerate(places.items()):
+            progress(number / len(places), f"tensor {number + 1} of {len(places)}")
+            yield sixteen_bits(place, joined(family, folder, sources))
 
     shapes: list[tuple[str, tuple[int, ...]]] = [(place, value.shape) for place, value in factors]
-    shapes += [(family.tensor_name(n), folder.tensors[n].shape) for n in names]
+    for place, sources in places.items():
+        shape = folder.tensors[sources[0]].shape
+        shapes.append((place, (len(sources), *shape) if "_exps." in place else shape))
     write(writer, shapes, values())
 
 
-def _network(writer: gguf.GGUFWriter, family: Family) -> None:
-    config = family.config
-    heads, key_heads = family.heads
-    hidden = int(config["hidden_size"])
-    head = int(config.get("head_dim") or hidden // heads)
-    writer.add_context_length(int(config.get("max_position_embeddings") or 2048))
-    writer.add_embedding_length(hidden)
-    writer.add_block_count(family.layers)
-    writer.add_feed_forward_length(int(config["intermediate_size"]))
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(key_heads)
-    writer.add_key_length(head)
-    writer.add_value_length(head)
-    writer.add_vocab_size(int(config["vocab_size"]))
-    writer.add_rope_dimension_count(
-        int(head * float(_rotary(config).get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1))
-    )
-    writer.add_rope_freq_base(float(_rotary(config).get("rope_theta") or config.get("rope_theta") or 10000.0))
-    if family.name == "phi":
-        writer.add_layer_norm_eps(float(config.get("layer_norm_eps") or 1e-5))
+def _add(writer: gguf.GGUFWriter, key: str, value: network.Figure) -> None:
+    """A figure as llama.cpp reads it: truths, numbers of 32 bits, and lists of these."""
+    kinds = {
+        bool: gguf.GGUFValueType.BOOL,
+        int: gguf.GGUFValueType.UINT32,
+        float: gguf.GGUFValueType.FLOAT32,
+        str: gguf.GGUFValueType.STRING,
+    }
+    if isinstance(value, list):
+        writer.add_key_value(key, value, gguf.GGUFValueType.ARRAY, kinds[type(value[0])])
     else:
-        writer.add_layer_norm_rms_eps(float(config.get("rms_norm_eps") or 1e-6))
-    window = config.get("sliding_window")
-    if family.name in _WINDOWED and window and (family.name != "mistral"):
-        writer.add_sliding_window(int(window))
-    if family.name == "gemma2":
-        writer.add_attn_logit_softcapping(float(config.get("attn_logit_softcapping") or 50.0))
-        writer.add_final_logit_softcapping(float(config.get("final_logit_softcapping") or 30.0))
-    _rotary_scaling(writer, family)
-
-
-def _rotary(config: JsonObject) -> JsonObject:
-    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    # Models with two kinds of attention have parameters for each.
-    return dict(found.get("full_attention") or found) if isinstance(found, dict) else {}
-
-
-def _rotary_scaling(writer: gguf.GGUFWriter, family: Family) -> None:
-    rotary = _rotary(family.config)
-    kind = rotary.get("rope_type") or rotary.get("type") or "default"
-    if kind == "linear":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(float(rotary["factor"]))
-    elif kind == "yarn":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-        writer.add_rope_scaling_factor(float(rotary["factor"]))
-        writer.add_rope_scaling_orig_ctx_len(int(rotary["original_max_position_embeddings"]))
-    elif kind in {"longrope", "su"}:
-        original = int(
-            rotary.get("original_max_position_embeddings") or family.config["original_max_position_embeddings"]
-        )
-        writer.add_rope_scaling_orig_ctx_len(original)
-        scale = int(family.config["max_position_embeddings"]) / original
-        writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0)
-    elif kind not in {"default", "llama3"}:
-        raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be converted to GGUF")
-
-
-def _rotary_factors(family: Family) -> list[tuple[str, Array]]:
-    """The tensors of frequencies that some scalings need."""
-    rotary = _rotary(family.config)
-    kind = rotary.get("rope_type") or rotary.get("type")
-    if kind in {"longrope", "su"}:
-        return [
-            (f"rope_factors_{side}.weight", np.array(rotary[f"{side}_factor"], np.float32))
-            for side in ("long", "short")
-        ]
-    if kind != "llama3":
-        return []
-    # Llama 3.1: long waves are slowed by the factor, short ones stay, those between are blended (Meta, reference code).
-    heads, _ = family.heads
-    head = int(family.config.get("head_dim") or family.config["hidden_size"] // heads)
-    base = float(rotary.get("rope_theta") or family.config.get("rope_theta") or 10000.0)
-    factor, low, high = (float(rotary[n]) for n in ("factor", "low_freq_factor", "high_freq_factor"))
-    original = float(rotary["original_max_position_embeddings"])
-    factors = []
-    for index in range(0, head, 2):
-        wave = 2 * math.pi * base ** (index / head)
-        if wave < original / high:
-            factors.append(1.0)
-        elif wave > original / low:
-            factors.append(factor)
-        else:
-            smooth = (original / wave - low) / (high - low)
-            factors.append(1 / ((1 - smooth) / factor + smooth))
-    return [("rope_freqs.weight", np.array(factors, np.float32))]
+        writer.add_key_value(key, value, kinds[type(value)])
 
 
 def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
@@ -171,7 +89,12 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
         writer.add_add_space_prefix(_prefixes_space(data))
     else:
         writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre(_split(data))
+        if (kind := (data.get("normalizer") or {}).get("type", "NFC")) != "NFC":
+            # Composed letters are what texts have anyway; llama.cpp changes nothing.
+            raise InputRefusedError(
+                "unknown_tokenizer", f"the tokenizer changes texts first ({kind}), which llama.cpp does not"
+            )
+        writer.add_tokenizer_pre(pre_tokenizers.find(data, _splits).names[0])
         writer.add_token_list(tokens)
         writer.add_token_merges(merges)
     writer.add_token_types(types)
@@ -206,14 +129,14 @@ def _tokens(vocabulary: dict[str, int], added: list[JsonObject], size: int) -> t
     return tokens, types
 
 
-def _split(data: JsonObject) -> str:
-    text = json.dumps(data.get("pre_tokenizer") or {}, ensure_ascii=False).replace("\\\\", "\\")
-    found = next((name for part, name in _SPLITS if part in text), None)
-    if found is None:
-        found = "gpt-2" if "ByteLevel" in text and "Regex" not in text else None
-    if found is None:
-        raise InputRefusedError("unknown_tokenizer", "the tokenizer splits text in an unsupported way")
-    return found
+def _splits(pre_tokenizer: JsonObject | None, text: str) -> list[tuple[int, int]]:
+    """The pieces, by begin and end, into which a pre-tokenizer cuts a text."""
+    from tokenizers import Tokenizer
+
+    empty: JsonObject = {"type": "BPE", "vocab": {}, "merges": []}
+    whole: JsonObject = {"version": "1.0", "added_tokens": [], "model": empty, "pre_tokenizer": pre_tokenizer}
+    found = Tokenizer.from_str(json.dumps(whole)).pre_tokenizer
+    return [(0, len(text))] if found is None else [place for _, place in found.pre_tokenize_str(text)]
 
 
 def _prefixes_space(data: JsonObject) -> bool:

@@ -15,11 +15,10 @@ from gguf.quants import dequantize
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
-from llmops_tui.models.safetensors import read_folder
+from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training.export import tensors
-from llmops_tui.training.export.families import Delta, Family, refuse_tied
-from llmops_tui.training.export.tensors import Array
+from llmops_tui.training.families import Array, Delta, Family, refuse_tied
 
 Progress = Callable[[float, str], None]
 _TEMPLATE = gguf.Keys.Tokenizer.CHAT_TEMPLATE
@@ -61,7 +60,8 @@ def merge_gguf(
         raise InputRefusedError(
             "other_base", f"{base.name} has no tensor {min(missing)}: the adapter belongs to another model"
         )
-    whole = _places_of(family, weights) if weights is not None else {}
+    folder = read_folder(weights) if weights is not None else None
+    whole = family.places(folder.tensors) if folder is not None else {}
     writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[family.architecture])
     changes_of_header: dict[str, str | int] = {
         "general.name": name,
@@ -76,9 +76,8 @@ def merge_gguf(
     def values() -> Iterator[Array]:
         for number, tensor in enumerate(reader.tensors):
             progress(number / len(reader.tensors), f"tensor {number + 1} of {len(reader.tensors)}")
-            if tensor.name in whole:
-                file, source = whole[tensor.name]
-                value = family.value(source, tensors.read(file, source))
+            if folder is not None and tensor.name in whole:
+                value = joined(family, folder, whole[tensor.name])
             else:
                 value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
             change = by_place.get(tensor.name) or by_place.get(tensor.name.removesuffix(".weight"))
@@ -94,12 +93,10 @@ def merge_gguf(
     write(writer, [(t.name, tuple(int(n) for n in reversed(t.shape))) for t in reader.tensors], values())
 
 
-def _places_of(family: Family, weights: Path) -> dict[str, tuple[Path, str]]:
-    found = {}
-    for name, tensor in read_folder(weights).tensors.items():
-        if not family.left_out(name):
-            found[family.tensor_name(name)] = (tensor.file, name)
-    return found
+def joined(family: Family, folder: ModelFolder, sources: list[str]) -> Array:
+    """A tensor as llama.cpp has it, of one of a model folder, or of one of each expert."""
+    values = [family.value(name, tensors.read(folder.tensors[name].file, name)) for name in sources]
+    return values[0] if "_exps." not in family.tensor_name(sources[0]) else np.stack(values)
 
 
 def sixteen_bits(name: str, value: Array) -> Array:
@@ -169,14 +166,14 @@ def merge_safetensors(
     target.mkdir(mode=0o700)
     names = list(folder.tensors)
 
-    def values() -> Iterator[tuple[str, Array]]:
+    def values() -> Iterator[Array]:
         for number, name in enumerate(names):
             progress(number / len(names), f"tensor {number + 1} of {len(names)}")
             value = tensors.read(folder.tensors[name].file, name)
             change = by_name.get(name)
-            yield name, value if change is None else change.merged(value)
+            yield value if change is None else change.merged(value)
 
-    tensors.write_bf16(target / "model.safetensors", [(n, folder.tensors[n].shape) for n in names], values())
+    tensors.write(target / "model.safetensors", [(n, folder.tensors[n].shape) for n in names], values())
     for file in folder.files:
         if file.suffix != ".safetensors":
             shutil.copyfile(file, target / file.name)

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 
 def serving_model(store: RunStore, wanted: str, base: Model) -> Model | None:
-    """The GGUF model of a base's weights: the one named, one made of it, or else one of the same shape."""
+    """The GGUF model of a base's weights: the one named, the base itself, one made of it, or else one of the same shape."""
     if wanted:
         return store.registry.get(wanted)
+    if base.kind == "gguf":
+        return base
     models = [m for m in store.registry.all() if m.kind == "gguf" and m.present]
     made = store.catalog.read(
         lambda connection: {

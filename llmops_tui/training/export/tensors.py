@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.safetensors import read_tensors
+from llmops_tui.training.families import Array
 
-Array = NDArray[Any]
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1"}
+# The types that are written, by torch's names for them.
+TORCH_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def read(file: Path, name: str) -> Array:
@@ -59,17 +60,23 @@ def to_bf16(values: Array) -> Array:
     return words
 
 
-def write_bf16(file: Path, tensors: Iterable[tuple[str, tuple[int, ...]]], values: Iterator[tuple[str, Array]]) -> None:
-    """Write a safetensors file of bfloat16; ``values`` come in the order of ``tensors``, which gives names and shapes."""
+def write(
+    file: Path, shapes: Iterable[tuple[str, tuple[int, ...]]], values: Iterator[Array], kind: str = "BF16"
+) -> None:
+    """Write a safetensors file of one type, ``F32``, ``F16`` or ``BF16``.
+
+    ``values``, in 32 bits, come one by one in the order of ``shapes``, which gives their names.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    at = 0
-    for name, shape in tensors:
-        size = 2 * int(np.prod(shape, dtype=np.int64))
-        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, at + size]}
+    at, width = 0, 4 if kind == "F32" else 2
+    for name, shape in shapes:
+        size = width * int(np.prod(shape, dtype=np.int64))
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [at, at + size]}
         at += size
     raw = json.dumps(header).encode()
     raw += b" " * (-len(raw) % 8)
     with file.open("wb") as stream:
         stream.write(struct.pack("<Q", len(raw)) + raw)
-        for _, value in values:
-            stream.write(to_bf16(value).tobytes())
+        for value in values:
+            whole = to_bf16(value) if kind == "BF16" else np.ascontiguousarray(value, _TYPES[kind])
+            stream.write(whole.tobytes())

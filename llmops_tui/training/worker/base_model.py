@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, P
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.safetensors import ModelFolder, read_folder
+from llmops_tui.training.families import linear_targets
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.worker.attention import attention_of, refuse_unknown
 
@@ -124,14 +125,14 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     return model
 
 
-def adapter_config(recipe: Recipe) -> LoraConfig:
-    """The adapter as peft describes it."""
-    targets = recipe.lora.targets
+def adapter_config(recipe: Recipe, family: str) -> LoraConfig:
+    """The adapter as peft describes it, for a model of a family."""
+    targets = linear_targets(family) if recipe.lora.targets == ["all-linear"] else recipe.lora.targets
     return LoraConfig(
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]
         lora_dropout=recipe.lora.dropout,
-        target_modules="all-linear" if targets == ["all-linear"] else targets,
+        target_modules=targets,
         use_dora=recipe.lora.dora,
         use_rslora=recipe.lora.rslora,
         task_type="CAUSAL_LM",

@@ -20,12 +20,12 @@ from llmops_tui.training.example import Example
 from llmops_tui.training.examples import some_held_out
 from llmops_tui.training.export.adapter import read_adapter
 from llmops_tui.training.export.conversion import convert
-from llmops_tui.training.export.families import Family
 from llmops_tui.training.export.merge import Carried, merge_gguf, merge_safetensors
 from llmops_tui.training.export.proof import LOSSLESS, QUANTIZED, Case, Served, Step, ask_gguf, compare
 from llmops_tui.training.export.proof_store import keep_proof
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.export.validation import check_export
+from llmops_tui.training.families import Family
 from llmops_tui.training.parity import compare_with_serving, some_rows
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import Converted, ExportResult
@@ -93,8 +93,10 @@ class _Maker:
     def __init__(self, context: JobContext, store: RunStore, run: Run) -> None:
         self._context, self._store, self._run = context, store, run
         self._base = store.base_of(run.recipe)
-        config = parse_json(read_regular(self._base.path / "config.json"))
-        self._family = Family(str(self._base.header["architecture"]), config)
+        # Of a GGUF base the folder that was trained on.
+        self._weights = _weights(context, store, run)
+        config = parse_json(read_regular(self._weights / "config.json"))
+        self._family = Family(str(config.get("model_type")), config)
         self._adapter = run.folder / "adapter"
         self._chat = carried_by(self._base, run)
 
@@ -116,13 +118,13 @@ class _Maker:
         with suppress(NotFoundError):
             return self._store.registry.get(name)
         changes = read_adapter(self._adapter)
+        # A GGUF base has no other weights than its own, exact as they are.
+        whole = None if self._base.kind == "gguf" else self._base.path
         made = _register(
             self._context,
             self._store,
             name,
-            lambda path, told: merge_gguf(
-                self._family, changes, serving.path, path, name, told, self._base.path, self._chat
-            ),
+            lambda path, told: merge_gguf(self._family, changes, serving.path, path, name, told, whole, self._chat),
         )
         _edges(self._store, made, "merge", "F16", [serving.sha256, *self._adapter_hash()])
         return made
@@ -155,10 +157,17 @@ class _Maker:
         scratch = target.with_name(f".{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            merge_safetensors(read_adapter(self._adapter), self._base.path, scratch, self._context.report, self._chat)
+            merge_safetensors(read_adapter(self._adapter), self._weights, scratch, self._context.report, self._chat)
             scratch.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _weights(context: JobContext, store: RunStore, run: Run) -> Path:
+    """The folder of the weights that a run was trained on."""
+    from llmops_tui.training.worker.unpack import weights_of
+
+    return weights_of(context.workspace, store.base_of(run.recipe), run.recipe, context.report)
 
 
 def _register(context: JobContext, store: RunStore, name: str, make: Callable[[Path, Any], None]) -> Model:
@@ -242,7 +251,8 @@ def prove(
             for _, model, adapter, _ in steps
         ]
     context.report(0, "evaluating the adapter on its base")
-    reference = ask(base.path, run.folder / "adapter", cases, ends, lambda s: context.report(s, "asking transformers"))
+    weights = _weights(context, store, run)
+    reference = ask(weights, run.folder / "adapter", cases, ends, lambda s: context.report(s, "asking transformers"))
     found = []
     for (name, model, adapter, limits), how in zip(steps, served, strict=True):
         answers = ask_gguf(

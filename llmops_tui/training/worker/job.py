@@ -34,8 +34,10 @@ def run(context: JobContext, run_name: str) -> RunResult:
             from llmops_tui.training.worker.attention import attention_findings
             from llmops_tui.training.worker.callbacks import StoppedAfterSaveError
             from llmops_tui.training.worker.loop import train
+            from llmops_tui.training.worker.unpack import weights_of
 
             base = store.checked(found)
+            weights = weights_of(context.workspace, base, found.recipe, context.report)
             template = found.recipe.template(base.header.get("chat_template"))
             with ModelText(base, template) as text:
                 examples = build(
@@ -46,17 +48,17 @@ def run(context: JobContext, run_name: str) -> RunResult:
                 )
                 context.report(0, "preflight")
                 _keep_held_out(context, found.recipe, examples)
-                inspected = preflight.inspect(found.recipe, store, base, examples, text)
+                inspected = preflight.inspect(found.recipe, store, base, weights, examples, text)
                 _preflight(
                     found, [*attention_findings(found.recipe, inspected.shape.family), *inspected.findings], recorder
                 )
             try:
-                outcome = train(found.recipe, base.path, examples, context, recorder)
+                outcome = train(found.recipe, weights, examples, context, recorder)
             except StoppedAfterSaveError as stopped:
                 state = stopped.state
                 return {"run": run_name, "state": state}
             state = "done"
-            result = _facts(outcome) | finish_adapter(store, found, outcome.adapter)
+            result = _facts(outcome) | finish_adapter(store, found, outcome.adapter, weights)
             store.keep_result(found, result)
             return {"run": run_name, **result}
     except JobCancelledError:

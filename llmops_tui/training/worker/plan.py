@@ -29,16 +29,18 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     """Look at a recipe from all sides; returns the plan."""
     surroundings.prepare()
     from llmops_tui.training.worker.attention import attention_findings
+    from llmops_tui.training.worker.unpack import weights_of
 
     wanted = check(recipe)
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
+    weights = weights_of(context.workspace, base, wanted, lambda share, told: context.report(0.2 * share, told))
     with ModelText(base, wanted.template(base.header.get("chat_template"))) as text:
         examples = build(
-            wanted, store.datasets, text, lambda share: context.report(0.6 * share, f"tokenizing {share:.0%}")
+            wanted, store.datasets, text, lambda share: context.report(0.2 + 0.4 * share, f"tokenizing {share:.0%}")
         )
         context.report(0.6, "comparing with serving")
-        inspected = preflight.inspect(wanted, store, base, examples, text)
+        inspected = preflight.inspect(wanted, store, base, weights, examples, text)
     findings, room, steps, disk, shape = (
         [*attention_findings(wanted, inspected.shape.family), *inspected.findings],
         inspected.room,
@@ -52,7 +54,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     dry = None
     if dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
-        dry = _dry_run(wanted, base.path, examples, context)
+        dry = _dry_run(wanted, weights, examples, context)
         dry["estimated_bytes"] = estimate(shape, wanted, longest, gpu=device != "host").total
         tokens_per_s = dry["tokens_per_s"]
         store.measured(shape.key, device, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)

@@ -167,7 +167,7 @@ def make(
         train_dataset=Dataset.from_list(train),
         eval_dataset=Dataset.from_list(held_out) if held_out else None,
         processing_class=tokenizer,
-        peft_config=adapter_config(recipe),
+        peft_config=adapter_config(recipe, str(model.config.model_type)),
         callbacks=callbacks,
         **({"data_collator": packed} if recipe.batch.packing else {}),
     )

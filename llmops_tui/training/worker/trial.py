@@ -40,6 +40,7 @@ def main() -> int:
     surroundings.prepare()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     from llmops_tui.training.worker.loop import train
+    from llmops_tui.training.worker.unpack import weights_of
 
     workspace, folder = Workspace(Path(sys.argv[1])), Path(sys.argv[2])
     # A trial that was cut short begins again: it is short.
@@ -53,7 +54,8 @@ def main() -> int:
         examples = build(recipe, store.datasets, text)
     context: Any = _Context(workspace, folder)
     recorder = Recorder(folder)
-    outcome = train(recipe, base.path, examples, context, recorder)
+    weights = weights_of(workspace, base, recipe, lambda _share, _told: None)
+    outcome = train(recipe, weights, examples, context, recorder)
     recorder.write("end", outcome.steps, state="done")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return 0

@@ -3,46 +3,90 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import gguf
 import numpy as np
+from numpy.typing import NDArray
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.training.export.tensors import Array
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the tensors of a family differ from llama.cpp's.
+    """How the tensors and figures of a family differ from llama.cpp's. It serves both directions.
 
     Attributes:
         architecture: llama.cpp's architecture.
         interleaved: whether rotated halves of a head become neighbouring pairs.
         norm_plus_one: whether the weights of norms are kept less one, and the output layer is mostly the embedding.
+        fields: further figures of ``config.json``, and their keys in a GGUF file behind the architecture's name.
+        fixed: what llama.cpp takes for granted of the family; a model that is otherwise cannot be written.
+        experts: whether it is a mixture of experts.
     """
 
     architecture: gguf.MODEL_ARCH
     interleaved: bool = False
     norm_plus_one: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    experts: bool = False
 
 
-# The families by the name in config.json: a new one is a line here.
+_EXPERTS = {"num_experts_per_tok": "expert_used_count"}
+_SCALES = {
+    "embedding_multiplier": "embedding_scale",
+    "residual_multiplier": "residual_scale",
+    "attention_multiplier": "attention.scale",
+    "logits_scaling": "logit_scale",
+}
+# The families by the name in config.json: a new one is a line here. Of those that share an architecture the first is what
+# a GGUF file is read as.
 FAMILIES: dict[str, Layout] = {
     "llama": Layout(gguf.MODEL_ARCH.LLAMA, interleaved=True),
     "mistral": Layout(gguf.MODEL_ARCH.LLAMA, interleaved=True),
+    "mixtral": Layout(
+        gguf.MODEL_ARCH.LLAMA,
+        interleaved=True,
+        fields={"num_local_experts": "expert_count", **_EXPERTS},
+        experts=True,
+    ),
     "qwen2": Layout(gguf.MODEL_ARCH.QWEN2),
     "qwen3": Layout(gguf.MODEL_ARCH.QWEN3),
+    "qwen3_moe": Layout(
+        gguf.MODEL_ARCH.QWEN3MOE,
+        fields={"num_experts": "expert_count", "moe_intermediate_size": "expert_feed_forward_length", **_EXPERTS},
+        fixed={"norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []},
+        experts=True,
+    ),
     "gemma": Layout(gguf.MODEL_ARCH.GEMMA, norm_plus_one=True),
-    "gemma2": Layout(gguf.MODEL_ARCH.GEMMA2, norm_plus_one=True),
-    "gemma3_text": Layout(gguf.MODEL_ARCH.GEMMA3, norm_plus_one=True),
+    "gemma2": Layout(
+        gguf.MODEL_ARCH.GEMMA2,
+        norm_plus_one=True,
+        fields={
+            "attn_logit_softcapping": "attn_logit_softcapping",
+            "final_logit_softcapping": "final_logit_softcapping",
+            "sliding_window": "attention.sliding_window",
+        },
+    ),
+    "gemma3_text": Layout(
+        gguf.MODEL_ARCH.GEMMA3, norm_plus_one=True, fields={"sliding_window": "attention.sliding_window"}
+    ),
     "phi": Layout(gguf.MODEL_ARCH.PHI2),
     "phi3": Layout(gguf.MODEL_ARCH.PHI3),
+    "smollm3": Layout(gguf.MODEL_ARCH.SMOLLM3, interleaved=True, fixed={"no_rope_layer_interval": 4}),
+    "granite": Layout(gguf.MODEL_ARCH.GRANITE, interleaved=True, fields=_SCALES),
+    "olmo2": Layout(gguf.MODEL_ARCH.OLMO2),
+    "glm4": Layout(gguf.MODEL_ARCH.GLM4),
 }
 EMBEDDINGS, OUTPUT = "embed_tokens", "lm_head"
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _NORM = re.compile(r"norm\.weight$")
 _PARTS = {
     "lora_A": "A",
@@ -51,6 +95,8 @@ _PARTS = {
     "lora_embedding_B": "eB",
     "lora_magnitude_vector": "m",
 }
+_EXPERT = re.compile(r"\.layers\.(\d+)\..*\bexperts\.(\d+)\.(\w+)\.weight$")
+_PARTS_OF_EXPERTS = {"gate_proj": "gate", "w1": "gate", "up_proj": "up", "w3": "up", "down_proj": "down", "w2": "down"}
 _ADAPTER = re.compile(
     rf"^(?:base_model\.model\.)?(?P<module>.+)\.(?P<part>{'|'.join(_PARTS)})(?:\.(?!weight$)[A-Za-z0-9_]+)?(?:\.weight)?$"
 )
@@ -98,12 +144,26 @@ class Family:
         Raises:
             InputRefusedError: ``unknown_tensor``.
         """
-        found = gguf.get_tensor_name_map(self.architecture, self.layers).get_name(
-            name, try_suffixes=(".weight", ".bias")
-        )
+        if (expert := _EXPERT.search(name)) and (part := _PARTS_OF_EXPERTS.get(expert[3])):
+            return f"blk.{expert[1]}.ffn_{part}_exps.weight"
+        found = _names(self.architecture, self.layers).get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:
             raise InputRefusedError("unknown_tensor", f"llama.cpp's {self.name} has no place for the tensor {name}")
         return str(found)
+
+    def places(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """llama.cpp's tensors, and of which of these tensors each is made: of one, or of one of each expert, in order.
+
+        Raises:
+            InputRefusedError: ``unknown_tensor``.
+        """
+        found: dict[str, list[str]] = {}
+        for name in names:
+            if not self.left_out(name):
+                found.setdefault(self.tensor_name(name), []).append(name)
+        for sources in found.values():
+            sources.sort(key=_expert)
+        return found
 
     def rows(self, name: str, value: Array) -> Array:
         """A tensor, or the output side of an adapter, with its rows in llama.cpp's order.
@@ -111,12 +171,15 @@ class Family:
         Llama-like models rotate halves of each head in Hugging Face's form and neighbouring pairs in llama.cpp's, so the
         rows of their query and key projections are interleaved.
         """
-        if not self.layout.interleaved:
-            return value
+        heads = self._heads_of(name)
+        return interleave(value, heads) if heads else value
+
+    def _heads_of(self, name: str) -> int:
+        """How many heads have their rows in another order in this tensor; 0: none."""
         heads, key_heads = self.heads
-        if ".q_proj" in name:
-            return interleave(value, heads)
-        return interleave(value, key_heads) if ".k_proj" in name else value
+        if not self.layout.interleaved:
+            return 0
+        return heads if ".q_proj" in name else key_heads if ".k_proj" in name else 0
 
     def value(self, name: str, value: Array) -> Array:
         """A tensor as llama.cpp wants it."""
@@ -125,10 +188,32 @@ class Family:
             return value + 1
         return self.rows(name, value)
 
+    def restored(self, name: str, value: Array) -> Array:
+        """The inverse of :meth:`value`: a tensor as ``name`` has it in Hugging Face's form."""
+        if self.layout.norm_plus_one and _NORM.search(name):
+            return value - 1
+        heads = self._heads_of(name)
+        return separate(value, heads) if heads else value
+
     def left_out(self, name: str) -> bool:
         """Whether a tensor has no place: an output layer that is the embedding again, and buffers."""
         again = name == "lm_head.weight" and tied(self.name, self.config)
         return again or name.endswith(("rotary_emb.inv_freq", "attn.bias", "masked_bias"))
+
+
+@lru_cache(maxsize=8)
+def _names(architecture: gguf.MODEL_ARCH, layers: int) -> gguf.TensorNameMap:
+    """It takes a tenth of a second to make."""
+    return gguf.get_tensor_name_map(architecture, layers)
+
+
+def linear_targets(family: str) -> str | list[str]:
+    """What ``all-linear`` stands for, as PEFT takes it: every linear module, or of a mixture of experts those of attention.
+
+    PEFT would train the experts and their router, too, as one matrix each for all experts, for which llama.cpp has no adapter.
+    """
+    layout = FAMILIES.get(family)
+    return list(ATTENTION) if layout is not None and layout.experts else "all-linear"
 
 
 def tied(family: str, config: JsonObject) -> bool:
@@ -153,12 +238,38 @@ def refuse_tied(family: str, config: JsonObject, changes: Iterable[Delta]) -> No
         )
 
 
+def architectures() -> set[str]:
+    """llama.cpp's names of the architectures that some family has."""
+    return {gguf.MODEL_ARCH_NAMES[layout.architecture] for layout in FAMILIES.values()}
+
+
+def family_of(architecture: str, *, experts: bool) -> str:
+    """The family that a GGUF file of an architecture is read as; empty where there is none."""
+    for name, layout in FAMILIES.items():
+        if gguf.MODEL_ARCH_NAMES[layout.architecture] == architecture and layout.experts == experts:
+            return name
+    return ""
+
+
+def _expert(name: str) -> int:
+    found = _EXPERT.search(name)
+    return int(found[2]) if found else 0
+
+
 def interleave(value: Array, heads: int) -> Array:
     """Rows from two halves a head to pairs: the inverse order of rotate-half. Shape (heads × width, ...)."""
-    rows = value.shape[0]
-    return np.ascontiguousarray(
-        value.reshape(heads, 2, rows // heads // 2, *value.shape[1:]).swapaxes(1, 2).reshape(value.shape)
-    )
+    return _swap_rows(value, heads, 2)
+
+
+def separate(value: Array, heads: int) -> Array:
+    """The inverse of :func:`interleave`: rows from pairs to two halves a head."""
+    return _swap_rows(value, heads, value.shape[0] // heads // 2)
+
+
+def _swap_rows(value: Array, heads: int, groups: int) -> Array:
+    """Within each head: from the order (group, member) to (member, group)."""
+    apart = value.reshape(heads, groups, value.shape[0] // heads // groups, *value.shape[1:])
+    return np.ascontiguousarray(apart.swapaxes(1, 2).reshape(value.shape))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""Which registered models can be trained: folders of safetensors, and GGUF files of families that are known here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.recipe import changed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmops_tui.models.registry import Model
+    from llmops_tui.models.safetensors import ModelFolder
+    from llmops_tui.training.recipe import Recipe
+
+
+def trainable(models: Iterable[Model]) -> list[Model]:
+    """The models that a recipe can name as its base: folders first, and GGUF files behind them."""
+    known = _architectures()
+    found = [m for m in models if m.kind == "safetensors" or (m.kind == "gguf" and _architecture(m) in known)]
+    return sorted(found, key=lambda model: model.kind == "gguf")
+
+
+def as_served(recipe: Recipe, base: Model) -> Recipe:
+    """A new recipe, which trains on a GGUF file's weights as they are: they are quantized already, and served like this."""
+    return changed(recipe, {"quantization.type": "none"}) if base.kind == "gguf" else recipe
+
+
+def refuse_untrainable(model: Model) -> None:
+    """Refuse a model that cannot be a base.
+
+    Raises:
+        InputRefusedError: ``not_trainable``.
+    """
+    if model.kind == "safetensors":
+        return
+    if model.kind != "gguf" or model.origin is not None:
+        kind = "a model with an adapter" if model.origin is not None else f"a {model.kind} model"
+        raise InputRefusedError(
+            "not_trainable",
+            f"{model.name!r} is {kind}; training requires the model's safetensors folder, or a GGUF file",
+            "llmops model add FOLDER --name NAME registers one.",
+        )
+    known = _architectures()
+    if _architecture(model) not in known:
+        raise InputRefusedError(
+            "not_trainable",
+            f"{model.name!r} is a GGUF model of the architecture {_architecture(model)!r}, which cannot be trained here",
+            f"GGUF models of these can be: {', '.join(sorted(known))}. Others need the model's safetensors folder.",
+        )
+
+
+def unregistered(base: Model, folder: ModelFolder) -> Model:
+    """A folder that was made of a GGUF model, as a model of its own that is in no registry."""
+    size = sum(file.stat().st_size for file in folder.files)
+    return replace(base, kind="safetensors", path=folder.path, header=folder.summary(), size_bytes=size)
+
+
+def _architecture(model: Model) -> str:
+    return str(model.header.get("architecture"))
+
+
+def _architectures() -> set[str]:
+    """llama.cpp's architectures that are known here."""
+    # The package of GGUF takes half a second.
+    from llmops_tui.training.families import architectures
+
+    return architectures()

@@ -1,0 +1,283 @@
+"""The figures of a network: what ``config.json`` calls them, and what a GGUF file does. One table, both directions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.training.families import FAMILIES, Array, Family, family_of
+
+Figure = bool | int | float | str | list[bool] | list[int]
+"""A value of a GGUF file's metadata."""
+
+# By their names in config.json and in a GGUF file, behind the architecture's name there.
+_COMMON = {
+    "max_position_embeddings": "context_length",
+    "hidden_size": "embedding_length",
+    "num_hidden_layers": "block_count",
+    "intermediate_size": "feed_forward_length",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "vocab_size": "vocab_size",
+}
+_RMS, _LAYER = "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"
+# How the keys end of what is no whole number.
+_REAL = ("scale", "softcapping")
+_SCALING = "rope.scaling"
+_ORIGINAL = f"{_SCALING}.original_context_length"
+# Any will do: with other bounds beside it, it gives the same frequencies.
+_LLAMA3_ORIGINAL = 8192
+
+
+def figures(family: Family) -> dict[str, Figure]:
+    """A network's figures by their keys in a GGUF file, behind the architecture's name.
+
+    Raises:
+        InputRefusedError: ``unknown_rotary``, or ``other_network``: llama.cpp computes such a model otherwise.
+    """
+    config = family.config
+    if told := unlike(family.name, config):
+        raise InputRefusedError("other_network", f"{told}, which llama.cpp computes otherwise")
+    _, key_heads = family.heads
+    head = _head(family)
+    given = {"max_position_embeddings": 2048, **{k: v for k, v in config.items() if v is not None}}
+    if "num_local_experts" in given:
+        # The same under its newer name.
+        given.setdefault("num_experts", given["num_local_experts"])
+    found: dict[str, Figure] = {key: int(given[name]) for name, key in _COMMON.items() if name in given}
+    found["attention.head_count_kv"] = key_heads
+    found["attention.key_length"] = found["attention.value_length"] = head
+    rotary = _rotary(config)
+    share = float(rotary.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1)
+    found["rope.dimension_count"] = int(head * share)
+    found["rope.freq_base"] = float(rotary.get("rope_theta") or config.get("rope_theta") or 10000.0)
+    if family.name == "phi":
+        found[_LAYER] = float(config.get("layer_norm_eps") or 1e-5)
+    else:
+        found[_RMS] = float(config.get("rms_norm_eps") or 1e-6)
+    for name, key in family.layout.fields.items():
+        if given.get(name) is not None:
+            value = given[name]
+            found[key] = float(value) if key.endswith(_REAL) else int(value)
+    if family.name == "phi3" and given.get("sliding_window"):
+        found["attention.sliding_window"] = int(given["sliding_window"])
+    return found | _scaling(family)
+
+
+def unlike(family: str, config: JsonObject) -> str:
+    """In what a model differs from what llama.cpp takes for granted of its family, in words; empty where it does not."""
+    for name, value in FAMILIES[family].fixed.items():
+        if name in config and config[name] != value:
+            return f"{name} is {config[name]!r} in this model, and {value!r} in others of the family {family}"
+    return ""
+
+
+def _head(family: Family) -> int:
+    return int(family.config.get("head_dim") or int(family.config["hidden_size"]) // family.heads[0])
+
+
+def _rotary(config: JsonObject) -> JsonObject:
+    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    # Models with two kinds of attention have parameters for each.
+    return dict(found.get("full_attention") or found) if isinstance(found, dict) else {}
+
+
+def _scaling(family: Family) -> dict[str, Figure]:
+    rotary = _rotary(family.config)
+    kind = rotary.get("rope_type") or rotary.get("type") or "default"
+    if kind == "linear":
+        return {f"{_SCALING}.type": "linear", f"{_SCALING}.factor": float(rotary["factor"])}
+    if kind == "yarn":
+        return {
+            f"{_SCALING}.type": "yarn",
+            f"{_SCALING}.factor": float(rotary["factor"]),
+            _ORIGINAL: int(rotary["original_max_position_embeddings"]),
+        }
+    if kind in {"longrope", "su"}:
+        original = int(
+            rotary.get("original_max_position_embeddings") or family.config["original_max_position_embeddings"]
+        )
+        scale = int(family.config["max_position_embeddings"]) / original
+        factor = math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
+        return {_ORIGINAL: original, f"{_SCALING}.attn_factor": factor}
+    if kind not in {"default", "llama3"}:
+        raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be converted to GGUF")
+    return {}
+
+
+def rotary_factors(family: Family) -> list[tuple[str, Array]]:
+    """The tensors of frequencies that some scalings need."""
+    rotary = _rotary(family.config)
+    kind = rotary.get("rope_type") or rotary.get("type")
+    if kind in {"longrope", "su"}:
+        return [
+            (f"rope_factors_{side}.weight", np.array(rotary[f"{side}_factor"], np.float32))
+            for side in ("long", "short")
+        ]
+    if kind != "llama3":
+        return []
+    # Llama 3.1: long waves are slowed by the factor, short ones stay, those between are blended (Meta, reference code).
+    base = float(rotary.get("rope_theta") or family.config.get("rope_theta") or 10000.0)
+    factor, low, high = (float(rotary[n]) for n in ("factor", "low_freq_factor", "high_freq_factor"))
+    original = float(rotary["original_max_position_embeddings"])
+    factors = []
+    for wave in _waves(base, _head(family)):
+        if wave < original / high:
+            factors.append(1.0)
+        elif wave > original / low:
+            factors.append(factor)
+        else:
+            smooth = (original / wave - low) / (high - low)
+            factors.append(1 / ((1 - smooth) / factor + smooth))
+    return [("rope_freqs.weight", np.array(factors, np.float32))]
+
+
+def _waves(base: float, head: int) -> list[float]:
+    return [2 * math.pi * base ** (index / head) for index in range(0, head, 2)]
+
+
+# ── the other direction ──
+
+
+def configuration(
+    metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], factors: Mapping[str, Array]
+) -> JsonObject:
+    """The ``config.json`` of a GGUF file, of its metadata, the shapes of its tensors, and those that are rotary factors.
+
+    Raises:
+        InputRefusedError: ``unknown_architecture``, ``other_network`` or ``unknown_rotary``.
+    """
+    architecture = str(metadata.get("general.architecture"))
+    meta = {key.removeprefix(f"{architecture}."): value for key, value in metadata.items()}
+    name = family_of(architecture, experts=bool(meta.get("expert_count")))
+    if not name:
+        raise InputRefusedError(
+            "unknown_architecture",
+            f"GGUF models of the architecture {architecture!r}{' with experts' if meta.get('expert_count') else ''} cannot "
+            "be trained here",
+            f"Known: {', '.join(sorted(FAMILIES))}. A folder of safetensors of the model can be.",
+        )
+    layout = FAMILIES[name]
+    config: JsonObject = {"model_type": name, **layout.fixed}
+    for ours, theirs in (*_COMMON.items(), *layout.fields.items()):
+        value = meta.get(theirs)
+        if isinstance(value, list):
+            if len(set(value)) != 1:
+                raise InputRefusedError(
+                    "other_network", f"{theirs} differs between layers, which models of the family {name} do not have"
+                )
+            value = value[0]
+        if value is not None:
+            config[ours] = plain(value) if isinstance(value, float) else value
+    missing = sorted({"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"} - set(config))
+    if missing or "token_embd.weight" not in shapes:
+        raise InputRefusedError("gguf_damaged", f"the file does not say its {', '.join(missing) or 'embedding'}")
+    config.setdefault("num_key_value_heads", config["num_attention_heads"])
+    config["vocab_size"] = shapes["token_embd.weight"][0]
+    config["tie_word_embeddings"] = "output.weight" not in shapes
+    head = int(meta.get("attention.key_length") or config["hidden_size"] // config["num_attention_heads"])
+    if int(meta.get("attention.value_length") or head) != head:
+        raise InputRefusedError("other_network", "heads of values are wider than those of keys")
+    config["head_dim"] = head
+    config["layer_norm_eps" if _LAYER in meta else "rms_norm_eps"] = plain(meta.get(_LAYER) or meta.get(_RMS) or 1e-6)
+    _add_biases(config, name, shapes)
+    _add_family(config, name, meta)
+    rotary = _rotary_of(meta, config, factors)
+    if name == "gemma3_text":
+        local = {"rope_type": "default", "rope_theta": plain(meta.get("rope.freq_base_swa") or 10000.0)}
+        config["rope_parameters"] = {"full_attention": rotary, "sliding_attention": local}
+    else:
+        config["rope_parameters"] = rotary
+    return config
+
+
+def _add_biases(config: JsonObject, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if name in {"llama", "granite", "glm4", "smollm3", "qwen3", "qwen3_moe", "olmo2"}:
+        config["attention_bias"] = "blk.0.attn_q.bias" in shapes
+    if name in {"llama", "granite"}:
+        config["mlp_bias"] = "blk.0.ffn_up.bias" in shapes
+
+
+def _add_family(config: JsonObject, name: str, meta: Mapping[str, Any]) -> None:
+    """What llama.cpp computes of a family's other figures, or knows of it without any."""
+    layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
+    if name in {"gemma2", "gemma3_text"}:
+        # Of the models of 27B alone attention is scaled by the width of the network's share, not by that of its heads.
+        large = (name, layers) in {("gemma2", 46), ("gemma3_text", 62)}
+        config["query_pre_attn_scalar"] = int(config["hidden_size"]) // heads if large else config["head_dim"]
+    if name in {"gemma", "gemma2", "gemma3_text"}:
+        config["hidden_activation"] = "gelu_pytorch_tanh"
+    if name == "phi3":
+        window = meta.get("attention.sliding_window")
+        config["sliding_window"] = int(window) if window else None
+    if name == "mixtral":
+        config["sliding_window"] = None
+    if name == "qwen3_moe":
+        # Every layer is a mixture, so it is not used.
+        config.setdefault("intermediate_size", config["moe_intermediate_size"])
+
+
+def _rotary_of(meta: Mapping[str, Any], config: JsonObject, factors: Mapping[str, Array]) -> JsonObject:
+    head = int(config["head_dim"])
+    base = plain(meta.get("rope.freq_base") or 10000.0)
+    found: JsonObject = {"rope_type": "default", "rope_theta": base}
+    dimensions = int(meta.get("rope.dimension_count") or head)
+    if dimensions != head:
+        found["partial_rotary_factor"] = config["partial_rotary_factor"] = dimensions / head
+    kind = str(meta.get(f"{_SCALING}.type") or "none")
+    if kind in {"linear", "yarn"}:
+        found |= {"rope_type": kind, "factor": plain(meta[f"{_SCALING}.factor"])}
+        if kind == "yarn":
+            found["original_max_position_embeddings"] = int(meta[_ORIGINAL])
+    elif kind not in {"none", "longrope"}:
+        raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be trained")
+    if "rope_factors_long.weight" in factors:
+        original = int(meta[_ORIGINAL])
+        config["original_max_position_embeddings"] = original
+        found |= {"rope_type": "longrope", "original_max_position_embeddings": original}
+        for side in ("long", "short"):
+            found[f"{side}_factor"] = [plain(v) for v in factors[f"rope_factors_{side}.weight"]]
+    if "rope_freqs.weight" in factors:
+        found |= _llama3_of(factors["rope_freqs.weight"], base, dimensions)
+    return found
+
+
+def _llama3_of(factors: Array, base: float, head: int) -> JsonObject:
+    """The scaling of Llama 3.1 that has these factors.
+
+    A blended wave has 1/f = (1 - s)/F + s with s = a/wave - b, where a = original/(high - low) and b = low/(high - low).
+
+    Raises:
+        InputRefusedError: ``unknown_rotary``: they are not of this kind.
+    """
+    factor = float(factors.max())
+    waves = np.array(_waves(base, head))
+    between = (factors > 1.0001) & (factors < factor * 0.9999)
+    low, high = 1.0, 4.0
+    if len(factors) == len(waves) and factor > 1 and between.sum() >= 2:
+        smooth = (1 / factors[between].astype(np.float64) - 1 / factor) / (1 - 1 / factor)
+        a, b = np.polyfit(1 / waves[between], smooth, 1)
+        span = _LLAMA3_ORIGINAL / a
+        low, high = -b * span, (1 - b) * span
+    found = {
+        "rope_type": "llama3",
+        "factor": factor,
+        "low_freq_factor": float(f"{low:.5g}"),
+        "high_freq_factor": float(f"{high:.5g}"),
+        "original_max_position_embeddings": _LLAMA3_ORIGINAL,
+    }
+    config = {"rope_parameters": found | {"rope_theta": base}, "head_dim": head, "num_attention_heads": 1}
+    (again,) = rotary_factors(Family("llama", config))
+    if len(factors) != len(waves) or not np.allclose(again[1], factors, rtol=1e-4):
+        raise InputRefusedError("unknown_rotary", "the file slows rotary frequencies by factors of an unknown kind")
+    return found
+
+
+def plain(value: float) -> float:
+    """A 32-bit number as it was written before: the shortest decimal number that is the same in 32 bits."""
+    return float(str(np.float32(value)))

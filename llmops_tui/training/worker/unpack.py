@@ -1,0 +1,177 @@
+"""Model folders made of GGUF files: dequantized once, tensor by tensor, and kept by the file's hash."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from gguf.quants import dequantize
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.core_model_loading import revert_weight_conversion
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.models.gguf import read_contents
+from llmops_tui.models.registry import Model
+from llmops_tui.training.export import tensors
+from llmops_tui.training.families import Array, Family
+from llmops_tui.training.network import configuration
+from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.unpacking.cache import refuse_if_full, unpacked_of
+from llmops_tui.training.unpacking.vocabulary import Vocabulary
+from llmops_tui.training.worker.base_model import compute_type
+from llmops_tui.workspace.layout import Workspace
+
+Progress = Callable[[float, str], None]
+KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_ROTARY = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+
+
+def weights_of(workspace: Workspace, base: Model, recipe: Recipe, told: Progress) -> Path:
+    """The folder of safetensors to train on: the base itself, or for a GGUF file the one that is made of it, once.
+
+    Its weights are in the type that the recipe computes in: what would be made of them in any case when they are loaded.
+
+    Raises:
+        InputRefusedError: the file is of a kind that cannot be trained.
+        LlmopsError: ``disk_full``.
+    """
+    if base.kind != "gguf":
+        return base.path
+    found = unpacked_of(workspace, base, KINDS[compute_type(recipe)])
+    if not found.present:
+        folder = found.path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refuse_if_full(found, base)
+        scratch = folder / f".{found.path.name}.{os.getpid()}.part"
+        try:
+            unpack(base.files, scratch, found.kind, told)
+            shutil.rmtree(found.path, ignore_errors=True)
+            # Another process may have made the same meanwhile.
+            with contextlib.suppress(OSError):
+                scratch.rename(found.path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    found.use()
+    return found.path
+
+
+class _File:
+    """What a GGUF model of one or more files says, and its tensors."""
+
+    def __init__(self, files: list[Path]) -> None:
+        parts = [(file, read_contents(file)) for file in files]
+        self.metadata: dict[str, Any] = parts[0][1].metadata
+        self._places = {name: (file, place) for file, part in parts for name, place in part.tensors.items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all tensors, rows first."""
+        return {name: place.shape for name, (_, place) in self._places.items()}
+
+    def value(self, name: str) -> Array:
+        """One tensor in 32 bits, as llama.cpp's own Python package dequantizes it."""
+        file, place = self._places[name]
+        rows = math.prod(place.shape[:-1])
+        raw = np.memmap(file, np.uint8, "r", place.offset, (rows, place.length // rows))
+        try:
+            value = dequantize(raw, gguf.GGMLQuantizationType(place.kind))
+        except (NotImplementedError, ValueError) as error:
+            raise InputRefusedError(
+                "unknown_type", f"{file.name}: {name} is of a type that cannot be dequantized ({error})"
+            ) from error
+        return value.astype(np.float32, copy=False).reshape(place.shape)
+
+
+def unpack(files: list[Path], target: Path, kind: str, told: Progress) -> None:
+    """Write the folder of a GGUF model, of one file or more, with weights of a ``kind``: ``F32``, ``F16`` or ``BF16``.
+
+    Raises:
+        InputRefusedError: its family, its tokenizer or one of its tensors is none that is known here.
+    """
+    told(0.0, "reading the GGUF file")
+    file = _File(files)
+    factors = {name: file.value(name) for name in _ROTARY if name in file.shapes}
+    vocabulary = Vocabulary(file.metadata)
+    config = configuration(file.metadata, file.shapes, factors)
+    special = {
+        role: vocabulary.special(key)
+        for role, key in (("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding"))
+    }
+    model = _empty_model(config | special)
+    family = Family(str(config["model_type"]), model.config.to_dict())
+    shapes = {name: tuple(value.shape) for name, value in revert_weight_conversion(model, model.state_dict()).items()}
+    places = family.places(shapes)
+    _check(file, family.name, places, shapes)
+
+    def values() -> Iterator[Array]:
+        for number, (place, sources) in enumerate(places.items()):
+            told(number / len(places), f"dequantizing tensor {number + 1} of {len(places)}")
+            whole = file.value(place)
+            stacked = "_exps." in place
+            for index, name in enumerate(sources):
+                yield family.restored(name, whole[index] if stacked else whole).reshape(shapes[name])
+
+    target.mkdir(mode=0o700)
+    order = [(name, shapes[name]) for sources in places.values() for name in sources]
+    tensors.write(target / "model.safetensors", order, values(), kind)
+    _write_json(target / "tokenizer.json", vocabulary.tokenizer())
+    _write_json(target / "tokenizer_config.json", vocabulary.settings())
+    _write_json(target / "generation_config.json", {**special, "eos_token_id": vocabulary.ends})
+    if vocabulary.chat_template is not None:
+        (target / "chat_template.jinja").write_text(vocabulary.chat_template, encoding="utf-8")
+    # Last: where it is, all the rest is.
+    names = {"architectures": [type(model).__name__], "dtype": tensors.TORCH_NAMES[kind]}
+    _write_json(target / "config.json", model.config.to_diff_dict() | names)
+    for written in target.iterdir():
+        written.chmod(0o600)
+
+
+def _empty_model(config: JsonObject) -> Any:
+    """The network without weights, which tells what tensors there are, and how they are saved."""
+    try:
+        found = AutoConfig.for_model(**config)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(found)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        told = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise InputRefusedError(
+            "other_network", f"transformers makes no network of the figures in the file: {told}"
+        ) from error
+
+
+def _check(file: _File, family: str, places: dict[str, list[str]], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Refuse a file whose tensors are not those of its family.
+
+    Raises:
+        InputRefusedError: ``other_network``.
+    """
+    found = file.shapes
+    if missing := sorted(set(places) - set(found)):
+        raise InputRefusedError(
+            "other_network", f"the file lacks {missing[0]}, which models of the family {family} have"
+        )
+    if more := sorted(set(found) - set(places) - set(_ROTARY)):
+        raise InputRefusedError(
+            "other_network", f"the file has {more[0]}, for which models of the family {family} have no place"
+        )
+    for place, sources in places.items():
+        wanted = shapes[sources[0]]
+        wanted = (len(sources), *wanted) if "_exps." in place else wanted
+        if np.prod(found[place]) != np.prod(wanted) or found[place][-1] != wanted[-1]:
+            raise InputRefusedError(
+                "other_network", f"{place} is {found[place]} in the file, and by the file's figures {wanted}"
+            )
+
+
+def _write_json(path: Path, body: JsonObject) -> None:
+    path.write_text(json.dumps(body, ensure_ascii=False, indent=1), encoding="utf-8")
