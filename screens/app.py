@@ -13,7 +13,6 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
-from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
 from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
@@ -197,16 +196,24 @@ class LlmopsApp(Shell):
             self.say("The item under the cursor has no lineage.", severity="warning")
 
     async def action_undo(self) -> None:
-        """Undo the last change of state."""
+        """Take back what was done last."""
+        from screens.shell.undo import step
+
+        await step(self, undo=True)
+
+    async def action_redo(self) -> None:
+        """Do again what was taken back last."""
+        from screens.shell.undo import step
+
+        await step(self, undo=False)
+
+    def action_history(self) -> None:
+        """What was done, to take back more than one."""
+        from screens.shell.undo import show_history
+
         screen = self._current()
-        if screen is None:
-            return
-        try:
-            done = await screen.undo()
-        except LlmopsError as error:
-            self.report(error)
-            return
-        self.say(done or "There is nothing to undo.", severity="information" if done else "warning")
+        if screen is not None:
+            screen.act("history", show_history, self)
 
     def action_quit_app(self) -> None:
         """Leave; asks where something would be cut short."""

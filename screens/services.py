@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.models.registry import Model, ModelRegistry
     from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Recorder
@@ -103,6 +104,13 @@ class Services:
         from llmops_tui.datasets.store import DatasetStore
 
         return DatasetStore(self.catalog)
+
+    @cached_property
+    def undo(self) -> UndoHistory:
+        """What was done, and the way back."""
+        from llmops_tui.maintenance.undo import UndoHistory
+
+        return UndoHistory(self.catalog, self.event_log)
 
     @cached_property
     def servers(self) -> ServerSupervisor:

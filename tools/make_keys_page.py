@@ -28,6 +28,18 @@ In every list, table and text that is only read, `j` and `k` go a line down and 
 last line, `ctrl+d` and `ctrl+u` half a page, beside the arrows and `pgup`, `pgdn`, `home`, `end`. No action takes one of
 these. While you write text, `ctrl+z` and `ctrl+y` undo and redo what you typed. What you type while a screen is being
 opened waits for it.
+
+## Undo
+
+There is one history of a workspace, for all screens and for the command line, and it survives a restart. `z` takes back
+what was done last, on whichever screen you are, and names it; `Z` does it again; `U` shows the history, and takes back
+everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
+
+In the history are moves and removals of the labels of prompts and the tags of datasets, and every new version that was
+made of a dataset: fixes, edits, operations, restored versions. Versions are never changed, so undoing rows makes a new
+version with the rows from before. If a label or a dataset was changed in another way meanwhile, for example by the MCP
+server, nothing is overwritten: you are told, and the entry leaves the history. Deleting cannot be undone, and asks first.
+Verdicts on answers are changed with the same keys, and texts of prompts have their versions.
 """
 
 

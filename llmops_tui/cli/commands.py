@@ -65,6 +65,7 @@ COMMANDS = {
     "rerank": Entry("Rank texts by how well they answer a query", "llmops_tui.cli.rerank:rerank"),
     "doctor": Entry("Diagnose this machine", "llmops_tui.cli.doctor:doctor"),
     "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
+    "undo": Entry("Take back the last change, do it again, or list the history", "llmops_tui.cli.undo:undo"),
     "lineage": Entry("Show the inputs of an object and what was derived from it", "llmops_tui.cli.maintenance:lineage"),
     "backup": Entry("Back up the workspace while it is in use", "llmops_tui.cli.maintenance:backup"),
     "restore": Entry("Replace the workspace with a backup", "llmops_tui.cli.maintenance:restore"),

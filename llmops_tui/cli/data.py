@@ -356,22 +356,27 @@ def tag(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the tag.")] = False,
 ) -> None:
     """Point a tag at a version."""
+    from llmops_tui.maintenance.undo import UndoHistory
+
     session = session_of(context)
-    store = store_of(session)
+    store, history = store_of(session), UndoHistory(session.catalog, session.event_log)
     version = store.get(ref)
     if remove:
-        store.untag(version.dataset, tag_)
+        history.remove_tag(version.dataset, tag_)
         session.emit(store.get(version.ref).as_dict(), lambda: f"{version.dataset} has no tag {tag_}")
         return
-    version = store.tag(ref, tag_)
+    version = history.move_tag(ref, tag_)
     session.emit(version.as_dict(), lambda: f"{tag_} is {version.ref}")
 
 
 @app.command()
 def restore(context: typer.Context, ref: _Ref) -> None:
     """Make a new version with the rows of an older version."""
+    from llmops_tui.maintenance.undo import UndoHistory
+
     session = session_of(context)
     version = store_of(session).restore(ref)
+    UndoHistory(session.catalog, session.event_log).note_rows(version)
     session.emit(version.as_dict(), lambda: f"{version.ref} has the rows of {ref}")
 
 

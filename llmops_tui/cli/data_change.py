@@ -34,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
 def _make(session: Session, operation: str, refs: list[str], parameters: dict[str, Any], name: str | None) -> None:
     from llmops_tui.datasets.operations.base import apply
     from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.maintenance.undo import UndoHistory
 
     version = apply(
         DatasetStore(session.catalog),
@@ -43,6 +44,7 @@ def _make(session: Session, operation: str, refs: list[str], parameters: dict[st
         name=name,
         report=_report(session, f"{operation} {refs[0]}"),
     )
+    UndoHistory(session.catalog, session.event_log).note_rows(version)
     session.emit(version.as_dict(), lambda: f"{version.ref}: {counted(version.rows, 'row')}, {version.note}")
 
 

@@ -160,20 +160,21 @@ def tag(
     ] = None,
 ) -> None:
     """Point a label at a version, to deploy it or roll back. Exit 1 if a gate fails."""
+    from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    store = PromptStore(session.catalog)
+    store, history = PromptStore(session.catalog), UndoHistory(session.catalog, session.event_log)
     version = store.get(ref)
     if models and suite is None:
         raise InputRefusedError("bad_option", "--model says whose runs count for a gate", "Add --gate SUITE.")
     if remove:
-        store.remove_label(version.prompt, label)
+        history.remove_label(version.prompt, label)
         version = store.get(version.ref)
     else:
         if suite is not None:
             _pass_gate(session, ref, label, suite, models or [])
-        version = store.move_label(ref, label)
+        version = history.move_label(ref, label)
     session.emit(version.as_dict(), lambda: f"{version.ref}: {' '.join(version.labels) or 'no labels'}")
 
 

@@ -219,7 +219,7 @@ class PromptStore:
         raise NotFoundError("prompt version", ref, f"{name} has versions 1 to {found[0].number}.")
 
     def move_label(self, ref: str, label: str) -> PromptVersion:
-        """Point a label at a version; the move is kept and can be undone."""
+        """Point a label at a version; the move is kept."""
         if _NUMBER.fullmatch(label):
             raise InputRefusedError(
                 "bad_label", f"{label!r} reads as the number of a version", "Choose a name, such as production."
@@ -237,26 +237,6 @@ class PromptStore:
     def remove_label(self, name: str, label: str) -> None:
         """Take a label away."""
         self._point(name, label, None)
-
-    def undo_label_move(self, name: str) -> tuple[str, int | None] | None:
-        """Take back the last move of a label of this prompt; returns (label, where it points now), or none."""
-
-        def work(connection: duckdb.DuckDBPyConnection) -> tuple[str, int | None] | None:
-            row = connection.execute(
-                "SELECT label, before, moved_at FROM prompt_label_moves WHERE prompt = ? ORDER BY moved_at DESC LIMIT 1",
-                [name],
-            ).fetchone()
-            if row is None:
-                return None
-            label, before, moved_at = row
-            _set_label(connection, name, label, before)
-            connection.execute(
-                "DELETE FROM prompt_label_moves WHERE prompt = ? AND label = ? AND moved_at = ?",
-                [name, label, moved_at],
-            )
-            return label, before
-
-        return self._catalog.write(work)
 
     def set_note(self, ref: str, note: str) -> PromptVersion:
         """Give a version another note; its text stays as it is."""

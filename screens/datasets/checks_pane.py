@@ -16,6 +16,7 @@ from llmops_tui.counts import counted
 from screens.datasets import rendering
 from screens.datasets.operation import Operation, OperationWanted
 from screens.shell.pane import Pane
+from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
@@ -107,4 +108,16 @@ class ChecksPane(Pane):
         elif not problem["fix"]:
             self.shell.say("This problem has no automatic fix; enter shows the rows.", severity="warning")
         else:
-            self.post_message(OperationWanted(Operation(self._version, "fix", {"check": problem["kind"]})))
+            self.act("fix", self._fix, self._version, problem)
+
+    async def _fix(self, version: DatasetVersion, problem: Problem) -> None:
+        """Show the rows it is about, say what will be done with how many, and do it where that is wanted."""
+        self.post_message(self.Chosen(problem))
+        share = f"{counted(problem['rows'], 'row')} of {version.rows:,}"
+        dialog = ConfirmDialog(
+            f"{problem['title']}: {problem['fix']}?",
+            f"It concerns {share}, which are shown behind this. {version.ref} stays as it is; a new version is made, and "
+            "z undoes it.",
+        )
+        if await self.shell.ask(dialog):
+            self.post_message(OperationWanted(Operation(version, "fix", {"check": problem["kind"]})))

@@ -34,6 +34,7 @@ from screens.shell.base import BaseScreen
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import ImportArguments
     from llmops_tui.datasets.version import DatasetVersion
+    from llmops_tui.maintenance.undo import Act
     from screens.services import Services
     from screens.terminal import TerminalProfile
     from screens.widgets.panel import Panel
@@ -55,15 +56,13 @@ class DatasetsScreen(BaseScreen):
     about = (
         "Data for training and evaluation. Files are previewed before they are imported; each operation makes a "
         "new version with its recipe, and the rows of a version never change. Training and evaluation refer to "
-        "versions. z undoes the last operation."
+        "versions. z takes back what was done last, Z does it again."
     )
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__(services, profile)
         self.logs: dict[str, list[DatasetVersion]] = {}
         self.version: DatasetVersion | None = None
-        # What operations here made, the last one last, for z.
-        self._made: list[DatasetVersion] = []
 
     def compose_body(self) -> ComposeResult:
         """Six panes."""
@@ -182,7 +181,7 @@ class DatasetsScreen(BaseScreen):
         await self._open_made(await apply_operation(self.shell, self._rows, operation))
 
     async def _open_made(self, version: DatasetVersion) -> None:
-        self._made.append(version)
+        await asyncio.to_thread(self.services.undo.note_rows, version)
         await self.refresh_data(version.ref)
 
     async def _split(self, split: Split) -> None:
@@ -207,14 +206,10 @@ class DatasetsScreen(BaseScreen):
         elif chosen is not None:
             self.act("rejects", show_rejects, self.shell, version, self.logs[version.dataset])
 
-    async def undo(self) -> str:
-        """Take the last operation back: the version before it is the newest again."""
-        last = self._made.pop() if self._made else None
-        if last is None or last.parent is None:
-            return ""
-        restored = await asyncio.to_thread(self.services.datasets.restore, f"{last.dataset}@{last.parent}")
-        await self.refresh_data(restored.ref)
-        return f"{last.ref} is undone: {restored.ref} is as @{last.parent}."
+    async def undone(self, act: Act) -> None:
+        """Show the version that is the newest now."""
+        newest = await asyncio.to_thread(self.services.datasets.get, act.subject) if act.kind == "rows" else None
+        await self.refresh_data(newest.ref if newest is not None else "")
 
     def action_check(self) -> None:
         """Run all checks, as a job."""

@@ -74,11 +74,11 @@ class VersionsPane(Pane):
             self.act("tag", self._tag, self._version)
 
     async def _tag(self, version: DatasetVersion) -> None:
-        hint = "such as production; a tag moves, versions stay"
+        hint = "such as production; a tag moves, versions stay; z undoes"
         name = await self.shell.ask(LineDialog(f"Tag {version.ref}", hint))
         if name:
-            tagged = await asyncio.to_thread(self.services.datasets.tag, version.ref, name)
-            self.shell.say(f"{name} is {tagged.ref}.")
+            tagged = await asyncio.to_thread(self.services.undo.move_tag, version.ref, name)
+            self.shell.say(f"{name} is {tagged.ref}; z undoes.")
             self.post_message(self.Changed())
 
     def action_diff(self) -> None:

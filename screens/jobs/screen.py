@@ -76,13 +76,16 @@ class JobsScreen(LiveScreen):
         """Look now."""
         self.act("load", self.refresh_all)
 
-    async def undo(self) -> str:
+    def action_dismiss_notices(self) -> None:
         """Dismiss the notices that were read."""
+        self.act("notices", self._dismiss)
+
+    async def _dismiss(self) -> None:
         notices = await asyncio.to_thread(read_notices, self.services.workspace)
         for path, _ in notices:
             path.unlink(missing_ok=True)
         await self.refresh_all()
-        return f"{counted(len(notices), 'notice')} dismissed" if notices else ""
+        self.shell.say(f"{counted(len(notices), 'notice')} dismissed." if notices else "There are no notices.")
 
     # ── places ──
 

@@ -1,11 +1,10 @@
-"""Point a label at a version, and undo it."""
+"""Point a label at a version."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from screens.services import Services
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 
@@ -19,15 +18,6 @@ async def move_label(shell: Shell, version: PromptVersion) -> bool:
     name = await shell.ask(LineDialog(f"Label for {version.ref}", hint, "production"))
     if not name:
         return False
-    await asyncio.to_thread(shell.services.prompts.move_label, version.ref, name)
+    await asyncio.to_thread(shell.services.undo.move_label, version.ref, name)
     shell.say(f"{name} is now {version.ref}; z undoes.")
     return True
-
-
-async def undo_label(services: Services, prompt: str) -> str:
-    """Take back the last move of a label of a prompt; says what was done, nothing where there was none."""
-    done = await asyncio.to_thread(services.prompts.undo_label_move, prompt)
-    if done is None:
-        return ""
-    name, number = done
-    return f"{name} is back at @{number}" if number is not None else f"{name} is removed again"

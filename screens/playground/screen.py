@@ -24,6 +24,7 @@ from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.undo import Act
     from llmops_tui.prompts.store import PromptVersion
     from screens.services import Services
     from screens.terminal import TerminalProfile
@@ -246,9 +247,9 @@ class PlaygroundScreen(BaseScreen):
         """Open the template with the focus, or else the user's, in $EDITOR."""
         self._editors.edit_outside()
 
-    async def undo(self) -> str:
-        """Take back the last move of a label of the open prompt."""
-        return await self._versions.undo_label()
+    async def undone(self, act: Act) -> None:  # noqa: ARG002  any may concern it
+        """Labels of versions may be others now."""
+        self._read_again()
 
     # ── places ──
 

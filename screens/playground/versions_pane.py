@@ -195,15 +195,6 @@ class VersionsPane(Pane):
         if await move_label(self.shell, version):
             self._tell_changed()
 
-    async def undo_label(self) -> str:
-        """Take back the last move of a label of the prompt; says what was done, nothing where there was none."""
-        from screens.playground.move_label import undo_label
-
-        done = await undo_label(self.services, self._state.prompt) if self._state.prompt is not None else ""
-        if done:
-            self._tell_changed()
-        return done
-
     def action_delete(self) -> None:
         """Delete the prompt that is open, with all its versions."""
         from screens.shell.removal import offer_removal

@@ -20,6 +20,7 @@ from screens.shell.tab_line import TabLine
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.undo import Act
     from screens.terminal import TerminalProfile
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
@@ -104,9 +105,8 @@ class BaseScreen(PlaceScreen, ShellNode):
         """The thing under the cursor, by a name, an id or a hash that lineage knows; nothing where there is none."""
         return ""
 
-    async def undo(self) -> str:
-        """Undo the last change of state; returns what was undone, or nothing."""
-        return ""
+    async def undone(self, act: Act) -> None:
+        """An act was taken back, or done again: read what it changed."""
 
     async def action_in_pane(self, pane: str, name: str) -> None:
         """Do what lives in a pane, wherever on the screen the focus is."""

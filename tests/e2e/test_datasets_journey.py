@@ -34,6 +34,8 @@ def test_a_file_is_imported_looked_at_mended_and_taken_back(sample: Workspace, t
     # It is small, so it is checked unasked.
     app.wait("Duplicate rows  5 rows")
     app.press("f")
+    app.wait("It concerns 5 rows of 25")
+    app.press("y")
     app.wait("faq@2 · 20 rows")
     app.press("z")
     app.wait("faq@3 · 25 rows")

@@ -201,7 +201,7 @@ async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: Open
         shown = pilot.app.screen.query_one("#notices", Static)
         assert shown.display
         assert "quarantined [/" in str(shown.content)
-        await pilot.press("z")
+        await pilot.press("d")
         await settle(pilot)
         assert not shown.display
 

@@ -21,7 +21,7 @@ from screens.datasets.rows_pane import RowsPane
 from screens.datasets.screen import DatasetsScreen
 from screens.datasets.table import RowTable
 from screens.services import Services
-from screens.widgets.dialogs import ChoiceDialog, LineDialog
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.panel import Panel
 from tests.fakes import hostile_strings
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -141,6 +141,9 @@ async def test_a_check_shows_its_rows_is_mended_with_one_key_and_taken_back(open
         # The duplicates, each beside the row that it repeats.
         assert 40 < window.count <= 80
         await pilot.press("f")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        assert "40 rows of 2,000" in "".join(str(text.content) for text in pilot.app.screen.query(Static))
+        await pilot.press("y")
         await until(pilot, lambda: screen.version is not None and screen.version.number == 2)
         await settle(pilot)
         assert screen.version is not None
@@ -150,6 +153,15 @@ async def test_a_check_shows_its_rows_is_mended_with_one_key_and_taken_back(open
         await until(pilot, lambda: screen.version is not None and screen.version.number == 3)
         await settle(pilot)
         assert screen.version.rows == 2000
+        # From any screen, and forth again.
+        await pilot.press("f9", "8", "Z")
+        await settle(pilot)
+        assert "Done again (datasets): triage @1 → @2" in notices(pilot)
+        await pilot.press("U")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "Undone (datasets): triage @1 → @2" in notices(pilot)
 
 
 async def test_an_import_is_looked_at_mapped_and_confirmed(open_app: OpenApp, tmp_path: Path) -> None:

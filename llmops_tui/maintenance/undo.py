@@ -1,0 +1,240 @@
+"""One history of what was done in a workspace and can be taken back: by any screen, any command, across restarts.
+
+An act has a name, and what held before and after it. Undoing does not erase: a label or a tag points where it pointed
+before, and a dataset gets a new version with the rows it had. What others changed meanwhile is not overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.version import DatasetVersion
+
+_KEY = "undo"
+_MOST = 200
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that was done.
+
+    Attributes:
+        at: seconds since 1970.
+        kind: ``label`` of a prompt, ``tag`` of a dataset, or ``rows`` of a dataset.
+        subject: the prompt or the dataset.
+        name: the label or the tag; of rows what was done, such as the note of the version.
+        before: the number of the version before; none where there was no label or tag.
+        after: the number of the version after.
+        undone: whether it is taken back; those are the newest, and redo does them again.
+    """
+
+    at: float
+    kind: str
+    subject: str
+    name: str
+    before: int | None
+    after: int | None
+    undone: bool = False
+
+    @property
+    def title(self) -> str:
+        """What was done, in a line."""
+        way = f"{_version(self.before)} → {_version(self.after)}"
+        if self.kind == "rows":
+            return f"{self.subject} {way}: {self.name}" if self.name else f"{self.subject} {way}"
+        return f"{self.kind} {self.name} of {self.subject}: {way}"
+
+    @property
+    def screen(self) -> str:
+        """The screen that shows it."""
+        return "playground" if self.kind == "label" else "datasets"
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else f"@{number}"
+
+
+class UndoHistory:
+    """Acts, each with what takes it back. Do what is to be undoable through here."""
+
+    def __init__(self, catalog: Catalog, event_log: EventLog) -> None:
+        self._event_log = event_log
+        self._prompts = PromptStore(catalog)
+        self._datasets = DatasetStore(catalog)
+
+    def acts(self) -> list[Act]:
+        """All that are known, the newest first."""
+        return _read(self._event_log.load_draft(_KEY))[::-1]
+
+    # ── what can be taken back ──
+
+    def move_label(self, ref: str, label: str) -> PromptVersion:
+        """Point a label at a version of a prompt; as :meth:`PromptStore.move_label`."""
+        prompt = self._prompts.get(ref).prompt
+        before = self._label(prompt, label)
+        version = self._prompts.move_label(ref, label)
+        self._note("label", prompt, label, before, version.number)
+        return version
+
+    def remove_label(self, prompt: str, label: str) -> None:
+        """Take a label away."""
+        before = self._label(prompt, label)
+        self._prompts.remove_label(prompt, label)
+        self._note("label", prompt, label, before, None)
+
+    def move_tag(self, ref: str, tag: str) -> DatasetVersion:
+        """Point a tag at a version of a dataset; as :meth:`DatasetStore.tag`."""
+        dataset = self._datasets.get(ref).dataset
+        before = self._tag(dataset, tag)
+        version = self._datasets.tag(ref, tag)
+        self._note("tag", dataset, tag, before, version.number)
+        return version
+
+    def remove_tag(self, dataset: str, tag: str) -> None:
+        """Take a tag away."""
+        before = self._tag(dataset, tag)
+        self._datasets.untag(dataset, tag)
+        self._note("tag", dataset, tag, before, None)
+
+    def note_rows(self, made: DatasetVersion) -> None:
+        """A version was made of the one before it; the first of a dataset is undone by removing the dataset."""
+        before = made.parent
+        if made.recipe.operation == "restore":
+            # Its parent is the one whose rows it has; what it took the place of is the one before it.
+            before = made.number - 1
+        if before is not None and before > 0:
+            self._note("rows", made.dataset, made.note, before, made.number)
+
+    # ── back and forth ──
+
+    def undo(self) -> Act | None:
+        """Take back the newest act that is not; none where there is none.
+
+        Raises:
+            LlmopsError: it cannot be taken back any more, with the reason; it is out of the history then.
+        """
+        return self._step(undo=True)
+
+    def redo(self) -> Act | None:
+        """Do again what was taken back last; none where nothing was.
+
+        Raises:
+            LlmopsError: it cannot be done again, with the reason; it is out of the history then.
+        """
+        return self._step(undo=False)
+
+    def _step(self, *, undo: bool) -> Act | None:
+        acts = _read(self._event_log.load_draft(_KEY))
+        places = [place for place, act in enumerate(acts) if act.undone is not undo]
+        if not places:
+            return None
+        place = places[-1] if undo else places[0]
+        act = acts[place]
+        try:
+            self._set(act, undo=undo)
+        except LlmopsError:
+            self._change(lambda now: [other for other in now if _same(other) != _same(act)])
+            raise
+        done = replace(act, undone=undo)
+        self._change(lambda now: [done if _same(other) == _same(act) else other for other in now])
+        return done
+
+    def _set(self, act: Act, *, undo: bool) -> None:
+        held, wanted = (act.after, act.before) if undo else (act.before, act.after)
+        if act.kind == "rows":
+            self._set_rows(act, held, wanted)
+            return
+        now = self._label(act.subject, act.name) if act.kind == "label" else self._tag(act.subject, act.name)
+        if now != held:
+            raise InputRefusedError(
+                "undo_stale",
+                f"{act.title}: it is {_version(now)} now, which somebody else chose",
+                "Nothing was changed. The next undo takes back the act before it.",
+            )
+        ref = f"{act.subject}@{wanted}"
+        if act.kind == "label":
+            if wanted is None:
+                self._prompts.remove_label(act.subject, act.name)
+            else:
+                self._prompts.move_label(ref, act.name)
+        elif wanted is None:
+            self._datasets.untag(act.subject, act.name)
+        else:
+            self._datasets.tag(ref, act.name)
+
+    def _set_rows(self, act: Act, held: int | None, wanted: int | None) -> None:
+        newest = self._datasets.get(act.subject)
+        if newest.sha256 != self._datasets.get(f"{act.subject}@{held}").sha256:
+            raise InputRefusedError(
+                "undo_stale",
+                f"{act.title}: {newest.ref} was made since and has other rows",
+                "Nothing was changed. llmops data restore makes the rows of any version the newest.",
+            )
+        self._datasets.restore(f"{act.subject}@{wanted}")
+
+    # ── what holds now, and the record ──
+
+    def _label(self, prompt: str, label: str) -> int | None:
+        try:
+            found = self._prompts.get(f"{prompt}@{label}")
+        except NotFoundError:
+            return None
+        return found.number if label in found.labels else None
+
+    def _tag(self, dataset: str, tag: str) -> int | None:
+        try:
+            found = self._datasets.get(f"{dataset}@{tag}")
+        except NotFoundError:
+            return None
+        return found.number if tag in found.tags else None
+
+    def _note(self, kind: str, subject: str, name: str, before: int | None, after: int | None) -> None:
+        if before == after:
+            return
+        act = Act(time.time(), kind, subject, name, before, after)
+        # What was taken back before is not done again after something else was done.
+        self._change(lambda now: [*(other for other in now if not other.undone), act][-_MOST:])
+
+    def _change(self, work: Callable[[list[Act]], list[Act]]) -> None:
+        with self._record() as body:
+            body["acts"] = [asdict(act) for act in work(_read(body))]
+
+    @contextmanager
+    def _record(self) -> Iterator[dict[str, Any]]:
+        """The record, read and written in one transaction: other processes add to it as well."""
+        with self._event_log.transaction() as connection:
+            row = connection.execute("SELECT body FROM drafts WHERE key = ?", (_KEY,)).fetchone()
+            body = dict(json.loads(row[0])) if row is not None else {}
+            yield body
+            connection.execute(
+                "INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)",
+                (_KEY, json.dumps(body, ensure_ascii=True), time.time()),
+            )
+
+
+def _same(act: Act) -> tuple[float, str, str]:
+    return act.at, act.subject, act.name
+
+
+def _read(body: dict[str, Any] | None) -> list[Act]:
+    """The acts of a record, the oldest first; what cannot be read is left out."""
+    found = []
+    for item in (body or {}).get("acts", []):
+        try:
+            act = Act(**item)
+        except TypeError:
+            continue
+        found.append(act)
+    return found

@@ -1,0 +1,63 @@
+"""Take back what was done last, on whichever screen; do it again; and the history of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import LlmopsError
+from screens.shell.base import BaseScreen
+from screens.shell.shell import Shell
+from screens.widgets.dialogs import Choice, ChoiceDialog
+
+if TYPE_CHECKING:
+    from llmops_tui.maintenance.undo import Act
+
+
+async def step(shell: Shell, *, undo: bool) -> Act | None:
+    """One act back, or forth; says what was done, and has the screen in front read it again."""
+    history = shell.services.undo
+    try:
+        act = await asyncio.to_thread(history.undo if undo else history.redo)
+    except LlmopsError as error:
+        shell.report(error)
+        return None
+    if act is None:
+        shell.say("There is nothing to undo." if undo else "There is nothing to redo.", severity="warning")
+        return None
+    screen = shell.screen
+    elsewhere = isinstance(screen, BaseScreen) and screen.scope != act.screen
+    where = f" ({act.screen})" if elsewhere else ""
+    shell.say(
+        f"{'Undone' if undo else 'Done again'}{where}: {act.title}. {'Z does it again' if undo else 'z undoes it'}."
+    )
+    if isinstance(screen, BaseScreen):
+        await screen.undone(act)
+    return act
+
+
+async def show_history(shell: Shell) -> None:
+    """Show all acts; the chosen one is the last that stays done, or is done again."""
+    acts = await asyncio.to_thread(shell.services.undo.acts)
+    choices = [
+        Choice(str(place), f"{'  undone  ' if act.undone else ''}{act.title}", _when(act.at))
+        for place, act in enumerate(acts)
+    ]
+    title = (
+        "What was done, newest first: enter takes back everything down to the one under the cursor, or does it again"
+    )
+    chosen = await shell.ask(ChoiceDialog(title, choices, "Nothing yet that can be taken back."))
+    if chosen is None:
+        return
+    place = int(chosen)
+    undo = not acts[place].undone
+    # What is undone are the newest: back to the chosen one, or forth to it.
+    steps = sum(not act.undone for act in acts[: place + 1]) if undo else sum(act.undone for act in acts[place:])
+    for _ in range(steps):
+        if await step(shell, undo=undo) is None:
+            return
+
+
+def _when(at: float) -> str:
+    return time.strftime("%d %b %H:%M", time.localtime(at))

@@ -1,0 +1,105 @@
+"""One history of acts, over prompts and datasets, in the order in which they were done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.maintenance.undo import UndoHistory
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+
+@pytest.fixture
+def prompts(catalog: Catalog) -> PromptStore:
+    store = PromptStore(catalog)
+    for text in ("one", "two"):
+        store.save("p", template=text)
+    return store
+
+
+def history(workspace: Workspace, catalog: Catalog) -> UndoHistory:
+    """As a process that has just started has it."""
+    return UndoHistory(catalog, EventLog(workspace))
+
+
+def labels(store: PromptStore) -> dict[str, int]:
+    return {label: version.number for version in store.versions("p") for label in version.labels}
+
+
+def test_acts_are_taken_back_the_last_first_and_done_again(
+    workspace: Workspace, catalog: Catalog, prompts: PromptStore
+) -> None:
+    history(workspace, catalog).move_label("p@1", "live")
+    history(workspace, catalog).move_label("p@2", "live")
+    history(workspace, catalog).remove_label("p", "live")
+    assert [act.title for act in history(workspace, catalog).acts()] == [
+        "label live of p: @2 → none", "label live of p: @1 → @2", "label live of p: none → @1",
+    ]  # fmt: skip
+    seen = []
+    for _ in range(3):
+        history(workspace, catalog).undo()
+        seen.append(labels(prompts))
+    assert seen == [{"live": 2}, {"live": 1}, {}]
+    assert history(workspace, catalog).undo() is None
+    seen = []
+    for _ in range(3):
+        history(workspace, catalog).redo()
+        seen.append(labels(prompts))
+    assert seen == [{"live": 1}, {"live": 2}, {}]
+    assert history(workspace, catalog).redo() is None
+
+
+def test_what_was_taken_back_is_gone_once_something_else_is_done(
+    workspace: Workspace, catalog: Catalog, prompts: PromptStore
+) -> None:
+    made = history(workspace, catalog)
+    made.move_label("p@1", "live")
+    made.undo()
+    made.move_label("p@1", "old")
+    assert made.redo() is None
+    assert [act.name for act in made.acts()] == ["old"]
+    made.move_label("p@1", "old")
+    assert len(made.acts()) == 1, "what changed nothing is no act"
+
+
+def test_what_somebody_else_chose_since_stays(workspace: Workspace, catalog: Catalog, prompts: PromptStore) -> None:
+    made = history(workspace, catalog)
+    made.move_label("p@1", "first")
+    made.move_label("p@1", "live")
+    prompts.move_label("p@2", "live")
+    with pytest.raises(InputRefusedError, match="@2 now"):
+        made.undo()
+    assert labels(prompts) == {"first": 1, "live": 2}
+    made.undo()
+    assert labels(prompts) == {"live": 2}
+
+
+def test_the_rows_of_a_dataset_and_its_tags_go_back_and_forth(
+    workspace: Workspace, catalog: Catalog, tmp_path: Path
+) -> None:
+    store, made = DatasetStore(catalog), history(workspace, catalog)
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"a": 1}\n{"a": 2}\n')
+    first = import_now(store, [file], "d", "tabular")
+    second = apply(store, "sample", [first.ref], {"rows": 1})
+    made.note_rows(second)
+    made.move_tag(second.ref, "gold")
+    assert [act.kind for act in made.acts()] == ["tag", "rows"]
+    made.undo()
+    assert store.get(second.ref).tags == ()
+    made.undo()
+    assert (store.get("d").number, store.get("d").sha256) == (3, first.sha256)
+    made.redo()
+    assert (store.get("d").number, store.get("d").sha256) == (4, second.sha256)
+    store.restore(first.ref)
+    with pytest.raises(InputRefusedError, match="made since"):
+        made.undo()
+    assert store.get("d").sha256 == first.sha256
