@@ -267,10 +267,8 @@ class RunStore:
             if run.result is not None and (job is None or job.state.final):
                 # The result is the last that is kept of the work: a job that was killed after it has nothing left to do.
                 word = "done"
-            elif job is not None:
-                word = job.state.value
             else:
-                word = "starting" if self.jobs.at_work(run.job) else "lost"
+                word = job.state.value if job is not None else "starting" if self.jobs.at_work(run.job) else "lost"
             if word in {"done", "cancelled"} and run.result is None:
                 ended = read_history(run.folder).ended
                 word = ended if ended in {"done", "paused", "stopped"} else "stopped"

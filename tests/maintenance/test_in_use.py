@@ -19,6 +19,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.maintenance.model_removal import plan_removal, remove_model
 from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
@@ -133,12 +134,11 @@ def test_a_run_whose_job_is_not_recorded_yet_is_in_the_way(sample: Workspace) ->
 
 
 def test_a_model_is_known_by_its_alias_and_beside_an_adapter(sample: Workspace) -> None:
-    cli = Llmops(sample)
-    cli.run("model", "alias", "support-base", "gpt-4")
+    AliasBook(Catalog(sample)).add("support-base", "gpt-4")
     job = started(sample, "batch", {"model": "gpt-4", "requests": "x", "output": "y"})
     assert [told.split()[0] for told in in_the_way(sample, "model", "support-base")] == [job]
     assert ModelRegistry(Catalog(sample)).get("support-base").present
-    shown = cli.run("model", "remove", "support-base", "--yes", "--force", code=3)
+    shown = Llmops(sample).run("model", "remove", "support-base", "--yes", "--force", code=3)
     assert job in shown["error"]["message"]
 
 

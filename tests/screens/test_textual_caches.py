@@ -5,11 +5,16 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
 from textual._styles_cache import StylesCache
 from textual.color import Color
 from textual.style import Style
+from textual.widget import Widget
+from textual.widgets import TextArea
 
 from screens.textual_caches import keep_no_widgets
+from screens.widgets.dialogs import LineDialog
+from tests.screens.conftest import OpenApp, settle, until
 
 
 def test_the_lines_of_a_widget_go_with_it() -> None:
@@ -26,3 +31,20 @@ def test_the_lines_of_a_widget_go_with_it() -> None:
     assert gone() is None
     # And the colours are still kept, for all widgets.
     assert StylesCache().get_inner_outer(base, own)[0] is inner
+
+
+@pytest.mark.slow
+async def test_dialogs_and_notices_leave_nothing_they_drew(open_app: OpenApp) -> None:
+    """Seven of them were kept in each round of writing, saving and running."""
+    async with open_app() as pilot:
+        for number in range(3):
+            pilot.app.screen.query_one("#user", TextArea).focus()
+            await pilot.press("end", *f"text {number}", "ctrl+s")
+            await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+            await pilot.press("n", "enter")
+            await settle(pilot)
+        gc.collect()
+        objects = gc.get_objects()
+        own = {id(widget._styles_cache) for widget in objects if isinstance(widget, Widget)}
+        kept = [cache for cache in objects if isinstance(cache, StylesCache) and id(cache) not in own]
+        assert kept == []
