@@ -75,10 +75,13 @@ def of_base(session: Session, recipe: Recipe) -> Recipe:
 
     registry = store_of(session).registry
     base = next((model for model in registry.all() if model.name == recipe.base), None)
-    if base is None or as_served(recipe, base) == recipe:
+    if base is None:
         return recipe
-    session.say(f"quantization.type is none: {base.name} is a GGUF file, and is trained on as it is served")
-    return as_served(recipe, base)
+    found = as_served(recipe, base)
+    if found != recipe:
+        given = f"type: {found.quantization.type}, compute: {found.quantization.compute}"
+        session.say(f"quantization is {given}: {base.name} is a GGUF file, and is trained on as it is served")
+    return found
 
 
 def announce(session: Session, store: RunStore, recipe: Recipe) -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.hardware.memory import HOST
+from llmops_tui.training import device_queue
 from llmops_tui.training.recipe import changed
 
 if TYPE_CHECKING:
@@ -24,8 +26,16 @@ def trainable(models: Iterable[Model]) -> list[Model]:
 
 
 def as_served(recipe: Recipe, base: Model) -> Recipe:
-    """A new recipe, which trains on a GGUF file's weights as they are: they are quantized already, and served like this."""
-    return changed(recipe, {"quantization.type": "none"}) if base.kind == "gguf" else recipe
+    """A new recipe, which trains on a GGUF file's weights as they are: they are quantized already, and served like this.
+
+    On a processor it computes in 32 bits: most have no instructions for bfloat16, and are many times slower with it.
+    """
+    if base.kind != "gguf":
+        return recipe
+    changes = {"quantization.type": "none"}
+    if device_queue.training_device() == HOST:
+        changes["quantization.compute"] = "float32"
+    return changed(recipe, changes)
 
 
 def refuse_untrainable(model: Model) -> None:

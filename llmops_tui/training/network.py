@@ -71,7 +71,8 @@ def figures(family: Family) -> dict[str, Figure]:
 
 def unlike(family: str, config: JsonObject) -> str:
     """In what a model differs from what llama.cpp takes for granted of its family, in words; empty where it does not."""
-    for name, value in FAMILIES[family].fixed.items():
+    layout = FAMILIES.get(family)
+    for name, value in layout.fixed.items() if layout is not None else ():
         if name in config and config[name] != value:
             return f"{name} is {config[name]!r} in this model, and {value!r} in others of the family {family}"
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmops_tui.training.preflight_findings import Finding
-from llmops_tui.training.unpacking.cache import folder_bytes
+from llmops_tui.training.unpacking.cache import folder_bytes, size_text
 
 if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
@@ -23,7 +23,7 @@ def check_base(recipe: Recipe, base: Model, folder: ModelFolder) -> list[Finding
             "info",
             "gguf_base",
             f"the base is a GGUF file in {base.quantization}, SHA-256 {base.sha256[:16]}…: its weights, dequantized to "
-            f"{folder.dtype}, take {folder_bytes(folder.path) / 1e9:.1f} GB in {folder.path}; the adapter serves on "
+            f"{folder.dtype}, take {size_text(folder_bytes(folder.path))} in {folder.path}; the adapter serves on "
             + ("this very file" if served == base.name else served),
             "llmops gc removes what was dequantized when it was not used for long; it is made again when it is needed.",
         )

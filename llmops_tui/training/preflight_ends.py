@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmops_tui.models.safetensors import ModelFolder
 from llmops_tui.training.families import ATTENTION, EMBEDDINGS, FAMILIES, OUTPUT, tied
+from llmops_tui.training.network import unlike
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
@@ -72,6 +73,15 @@ def _experts(recipe: Recipe) -> list[Finding]:
 
 def _forms(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
     found = []
+    if told := unlike(folder.family, folder.config):
+        found.append(
+            Finding(
+                "warn",
+                "no_gguf",
+                f"{told}: its results cannot be written as GGUF, and the run ends with an adapter in PEFT's format, which this "
+                "program cannot serve",
+            )
+        )
     if folder.family not in FAMILIES:
         found.append(
             Finding(

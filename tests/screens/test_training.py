@@ -102,12 +102,38 @@ async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Worksp
         assert "n makes one" in notices(pilot)
 
 
+def titles(pilot: Pilot[Any]) -> str:
+    """The title of the dialog that is open."""
+    return " ".join(str(title.content) for title in pilot.app.screen.query(".dialog-title").results(Static))
+
+
+async def test_a_gguf_file_is_chosen_as_the_base_and_is_not_quantized_again(
+    open_app: OpenApp, sample: Workspace
+) -> None:
+    async with open_app() as pilot:
+        await open_training(pilot)
+        await pilot.press("n")
+        await until(pilot, lambda: bool(pilot.app.screen.query("#narrow")))
+        await pilot.press(*"tiny", "enter")
+        await until(pilot, lambda: "Train" in titles(pilot) and bool(pilot.app.screen.query("#narrow")))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RecipeForm))
+        await until(pilot, lambda: bool(pilot.app.screen.query(Input)))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "triage-tiny@1 is saved" in notices(pilot))
+        kept = RunStore(sample).recipe("triage-tiny")
+        assert (kept.base, kept.quantization.type) == ("support-base", "none")
+
+
 async def test_a_recipe_is_made_from_a_preset_changed_and_kept(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         screen = await open_training(pilot)
         await pilot.press("n")
         await until(pilot, lambda: bool(pilot.app.screen.query("#narrow")))
         await pilot.press(*"tiny", "enter")
+        await until(pilot, lambda: "Train" in titles(pilot) and bool(pilot.app.screen.query("#narrow")))
+        # A folder comes before GGUF files.
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, RecipeForm))
         form = pilot.app.screen
         await until(pilot, lambda: "lora.rank" in {field.name for field in form.query(Input)})

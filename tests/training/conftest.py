@@ -45,10 +45,10 @@ def llmops(sample: Workspace) -> Llmops:
     return Llmops(sample)
 
 
-def exact_share(workspace: Workspace, model: str) -> float:
-    """Share of the triage test rows that a served model answers exactly, greedily."""
+def exact_share(workspace: Workspace, model: str, limit: int | None = None) -> float:
+    """Share of the triage test rows, or of the first of them, that a served model answers exactly, greedily."""
     catalog = Catalog(workspace)
-    rows = [row["messages"] for batch in DatasetStore(catalog).get("triage-test").read() for _, row in batch]
+    rows = [row["messages"] for batch in DatasetStore(catalog).get("triage-test").read() for _, row in batch][:limit]
     endpoint = open_endpoint(ServerSupervisor(workspace), ModelRegistry(catalog).get(model))
 
     async def ask() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.training.bases import refuse_untrainable
 from llmops_tui.training.example import IGNORED
 from llmops_tui.training.examples import build
 from llmops_tui.training.export.adapter import read_adapter
@@ -122,8 +124,12 @@ def test_what_cannot_be_learned_from_is_refused(store: RunStore) -> None:
         build(recipe("sft", "questions"), store.datasets, text)
     with pytest.raises(LlmopsError, match="no model"):
         store.start(recipe("sft", "triage", base="nothing"))
+    base = store.registry.get("support-base")
+    refuse_untrainable(base)
+    with pytest.raises(InputRefusedError, match="'mamba', which cannot be trained"):
+        refuse_untrainable(replace(base, header={**base.header, "architecture": "mamba"}))
     with pytest.raises(InputRefusedError, match="safetensors folder"):
-        store.start(recipe("sft", "triage", base="support-base"))
+        refuse_untrainable(replace(base, kind="adapter"))
 
 
 def damaged(store: RunStore, tmp_path: Path, name: str) -> Path:

@@ -146,11 +146,22 @@ def test_what_the_adapter_can_end_as_is_said_before(lora: dict[str, Any], told: 
 
 
 def test_families_that_train_and_cannot_end_as_gguf_are_told_before(tmp_path: Path) -> None:
-    moe = changed_folder(tmp_path, "config.json", {"model_type": "qwen3_moe"})
-    assert settings_findings(moe) == {("warn", "no_gguf")}
-    found = check_ends(check(BODY), read_folder(moe))[0]
-    assert "'qwen3_moe'" in found.message
+    unknown = changed_folder(tmp_path / "1", "config.json", {"model_type": "stablelm"})
+    assert settings_findings(unknown) == {("warn", "no_gguf")}
+    found = check_ends(check(BODY), read_folder(unknown))[0]
+    assert "'stablelm'" in found.message
     assert "qwen3" in found.hint
+    # One of a known family that llama.cpp would compute otherwise.
+    unlike = changed_folder(tmp_path / "2", "config.json", {"model_type": "smollm3", "no_rope_layer_interval": 2})
+    assert settings_findings(unlike) == {("warn", "no_gguf")}
+    assert "no_rope_layer_interval is 2" in check_ends(check(BODY), read_folder(unlike))[0].message
+
+
+def test_of_a_mixture_of_experts_attention_alone_gets_an_adapter(tmp_path: Path) -> None:
+    experts = changed_folder(tmp_path, "config.json", {"model_type": "mixtral"})
+    assert settings_findings(experts) == {("info", "experts")}
+    assert settings_findings(experts, lora={"targets": ["q_proj", "v_proj"]}) == set()
+    assert settings_findings(experts, lora={"targets": ["q_proj", "down_proj"]}) == {("warn", "expert_targets")}
 
 
 def test_another_template_than_the_base_s_is_told() -> None:

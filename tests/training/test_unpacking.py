@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,25 @@ import pytest
 from gguf.quants import dequantize, quantize
 from tokenizers import Tokenizer
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.tokenizer import Tokenizer as ModelTokenizer
+from llmops_tui.maintenance import gc
 from llmops_tui.models.gguf import read_contents
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.sample_files import sample_folder
+from llmops_tui.settings import Settings
 from llmops_tui.training import network, pre_tokenizers
+from llmops_tui.training.bases import as_served
 from llmops_tui.training.export import tensors
 from llmops_tui.training.export.conversion import convert
 from llmops_tui.training.families import Family
+from llmops_tui.training.preflight_base import check_base
+from llmops_tui.training.recipe import changed, check
+from llmops_tui.training.runs import RunStore
+from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
-from llmops_tui.training.worker.unpack import unpack
+from llmops_tui.training.worker.unpack import unpack, weights_of
+from llmops_tui.workspace.layout import Workspace
 from tests.training.models import FAMILIES, make_model
 
 # What ways to split differ in, and what tokenizers stumble over.
@@ -124,6 +134,55 @@ def test_quantized_tensors_are_what_the_package_of_gguf_makes_of_them(kind: str,
         packed = packed_tensors[family.tensor_name(name)]
         assert np.array_equal(family.value(name, value), dequantize(packed.data, packed.tensor_type)), name
         assert np.array_equal(tensors.to_bf16(value), tensors.to_bf16(half[name])), name
+
+
+# ── the folder that is kept ──
+
+
+def test_a_file_is_unpacked_once_and_removed_when_it_is_not_needed(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(sample)
+    base = store.registry.get("support-base")
+    recipe = check({"name": "r", "base": "support-base", "data": ["triage"], "quantization": {"type": "none"}})
+    told: list[str] = []
+    assert f"{base.name} is a GGUF file" in announcement(sample, base, "auto")
+    first = weights_of(sample, base, recipe, lambda _share, text: told.append(text))
+    assert read_folder(first).dtype == "BF16"
+    assert told
+    assert announcement(sample, base, "auto") == ""
+    made = (first / "model.safetensors").stat().st_mtime_ns
+    assert weights_of(sample, base, recipe, lambda _share, text: pytest.fail(text)) == first
+    assert (first / "model.safetensors").stat().st_mtime_ns == made
+    wide = changed(recipe, {"quantization.compute": "float32"})
+    assert read_folder(weights_of(sample, base, wide, quiet)).dtype == "F32"
+    # What is used stays; what was not for long goes, and so does what is left of a model that is gone.
+    here = {removal.path for removal in gc.plan(sample, Settings())}
+    assert here.isdisjoint({first, first.with_name(f"{base.sha256}-F32")})
+    later = time.time() + 40 * 86_400
+    found = {r.path: r for r in gc.plan(sample, Settings(), now=later, clock_is_right=True)}
+    assert "dequantized weights of support-base" in found[first].why
+    assert found[first].size > 1_000_000
+    store.registry.remove("support-base")
+    soon = {r.path: r for r in gc.plan(sample, Settings(), now=time.time() + 4000, clock_is_right=True)}
+    assert "no longer registered" in soon[first].why
+    full = shutil.disk_usage(sample.root)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
+    shutil.rmtree(first)
+    with pytest.raises(LlmopsError, match=r"take \d+ MB, and 0 MB are free"):
+        weights_of(sample, base, recipe, quiet)
+    assert list(first.parent.glob(".*.part")) == []
+
+
+def test_what_is_trained_of_a_gguf_file_is_told_before(sample: Workspace) -> None:
+    base = RunStore(sample).registry.get("support-base")
+    recipe = check({"name": "r", "base": "support-base", "data": ["triage"]})
+    folder = read_folder(weights_of(sample, base, recipe, quiet))
+    assert [f.code for f in check_base(recipe, base, folder)] == ["gguf_base", "gguf_requantized"]
+    (found,) = check_base(as_served(recipe, base), base, folder)
+    assert "GGUF file in Q8_0" in found.message
+    assert base.sha256[:16] in found.message
+    assert "serves on this very file" in found.message
 
 
 # ── figures ──

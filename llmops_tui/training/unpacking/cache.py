@@ -58,7 +58,7 @@ def announcement(workspace: Workspace, base: Model, compute: str) -> str:
     if base.kind != "gguf" or any(each.present for each in found):
         return ""
     return (
-        f"{base.name} is a GGUF file: its weights are dequantized first, once, to about {found[0].size / 1e9:.1f} GB in "
+        f"{base.name} is a GGUF file: its weights are dequantized first, once, to about {size_text(found[0].size)} in "
         f"{found[0].path.parent}"
     )
 
@@ -74,8 +74,8 @@ def refuse_if_full(unpacked: Unpacked, base: Model) -> None:
     if free < unpacked.size:
         raise LlmopsError(
             "disk_full",
-            f"the weights of {base.name!r}, dequantized for training, take {unpacked.size / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free in {folder}",
+            f"the weights of {base.name!r}, dequantized for training, take {size_text(unpacked.size)}, and "
+            f"{size_text(free)} are free in {folder}",
             "Free some space: llmops gc shows what of the workspace is not needed.",
         )
 
@@ -95,6 +95,11 @@ def kept(workspace: Workspace, models: Iterable[Model]) -> Iterator[tuple[Path, 
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
             yield path, names.get(path.name.partition("-")[0], "")
+
+
+def size_text(size: int) -> str:
+    """Bytes in MB, or in GB where there are so many."""
+    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
 def folder_bytes(path: Path) -> int:
