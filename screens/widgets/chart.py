@@ -211,7 +211,7 @@ def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False
     From 0 to 100 the quarters are marked. With ``logarithmic``, ``ys`` are powers of ten.
     """
     if ys == (0.0, 100.0) and rows > 4:
-        ticks = [(value, str(value)) for value in (0, 25, 50, 75, 100)]
+        ticks = [(float(value), str(value)) for value in (0, 25, 50, 75, 100)]
     else:
         ticks = _powers(ys, rows) if logarithmic else _ticks(ys, rows)
     labels = [""] * rows
