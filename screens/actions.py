@@ -112,6 +112,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("traces.correct", "e,ctrl+e", "Correct", "Write the correct answer in $EDITOR.", show=True, pane="one"),
     Action("traces.comment", "n,f7", "Comment", "Write a comment.", pane="list"),
     Action("traces.filter", "slash,ctrl+f", "Filter", "Words, ~regex, and terms such as is:down or slow:2000.", show=True, pane="list"),
+    Action("traces.order", "s,alt+o", "Sort", "The newest first, the slowest of the last hour, the slowest of all.", show=True, pane="list"),
     Action("traces.queue", "r,f3", "Queue", "Show the review queue, or all traces again.", show=True, pane="list"),
     Action("traces.accept", "a,f6", "Accept", "Accept the feedback; it may go into a dataset.", pane="list"),
     Action("traces.reject", "x,f8", "Dismiss", "Dismiss the feedback; it goes into no dataset.", pane="list"),

@@ -215,14 +215,19 @@ class TraceStore:
         self.catalog = catalog
         self.event_log = event_log
 
-    def page(self, wanted: TraceFilter, limit: int, before: int = 0) -> tuple[list[TraceLine], int]:
-        """A page of the traces that are wanted, after the ``before`` newest of them; and how many there are in all.
+    def page(
+        self, wanted: TraceFilter, limit: int, before: int = 0, *, slowest: bool = False
+    ) -> tuple[list[TraceLine], int]:
+        """A page of the traces that are wanted, after the first ``before`` of them; and how many there are in all.
+
+        The newest come first, or with ``slowest`` those that took longest.
 
         Raises:
             InputRefusedError: ``bad_filter``: the regular expression is wrong.
         """
         ingest(self.catalog, self.event_log)
         condition, values = wanted.sql()
+        order = "r.total_ms DESC NULLS LAST, r.id DESC" if slowest else "r.started_at DESC, r.id DESC"
 
         def work(connection: duckdb.DuckDBPyConnection) -> tuple[list[Any], int]:
             import duckdb
@@ -230,7 +235,7 @@ class TraceStore:
             try:
                 total = connection.execute(f"SELECT count(*) FROM {TRACES} WHERE {condition}", values).fetchall()[0][0]
                 rows = connection.execute(
-                    f"SELECT {_SUMMARY} FROM {TRACES} WHERE {condition} ORDER BY r.started_at DESC, r.id DESC "
+                    f"SELECT {_SUMMARY} FROM {TRACES} WHERE {condition} ORDER BY {order} "
                     f"LIMIT {int(limit)} OFFSET {int(before)}",
                     values,
                 ).fetchall()

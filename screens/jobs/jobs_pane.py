@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.jobs.store import Job, JobState
@@ -17,11 +17,13 @@ from llmops_tui.safe_text import safe_line
 from screens.actions import screen_place
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
+from screens.training.rendering import duration
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.motions import Options
 
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
+_DAY = 86_400
 _STYLES = {
     JobState.QUEUED: "$muted", JobState.RUNNING: "$accent", JobState.DONE: "$success", JobState.FAILED: "$error",
     JobState.CANCELLED: "$warning", JobState.KILLED: "$error", JobState.LOST: "$error",
@@ -53,6 +55,7 @@ class JobsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
+        yield Static(Content.styled("state      share  began  took     job", "$muted"), id="job-head", markup=False)
         yield Options(id="job-list", markup=False, compact=True)
 
     async def load(self, select: str = "") -> None:
@@ -80,14 +83,7 @@ class JobsPane(Pane):
         kept = options.highlighted or 0
         options.clear_options()
         for job in self.jobs:
-            when = time.strftime("%H:%M", time.localtime(job.created_at))
-            share = f" {job.progress:.0%}" if job.state == JobState.RUNNING else ""
-            line = Content.assemble(
-                (f"{job.state.value:9}", _STYLES[job.state]),
-                f"{share} {safe_line(job.title)}",
-                (f"  {when}", "$muted"),
-            )
-            options.add_option(Option(line, id=job.id))
+            options.add_option(Option(_line(job), id=job.id))
         if not self.jobs:
             options.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
         else:
@@ -130,3 +126,17 @@ class JobsPane(Pane):
 
     async def _removed(self) -> None:
         self.post_message(self.Changed())
+
+
+def _line(job: Job) -> Content:
+    """A job in its columns: state, share of its work, when it began, how long it took so far, and what it does."""
+    began = job.started_at or job.created_at
+    form = "%H:%M" if time.time() - began < _DAY else "%d %b"
+    took = "" if job.started_at is None else duration((job.finished_at or time.time()) - job.started_at)
+    return Content.assemble(
+        (f"{job.state.value:10} ", _STYLES[job.state]),
+        (f"{job.progress:4.0%}   ", "" if job.state == JobState.RUNNING else "$muted"),
+        (f"{time.strftime(form, time.localtime(began)):6} ", "$muted"),
+        (f"{took:8} ", "$muted"),
+        safe_line(job.title),
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
+from textual.widgets import Static
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from llmops_tui.traces.store import TraceLine
 
 PAGE = 500
+_ORDERS = ("newest first", "slowest of the last hour", "slowest of all")
+_HOUR = 3600.0
 QUEUE = "is:queue"
 # Lines of what else has a trace's texts that are shown before it is deleted.
 _SHOWN = 8
@@ -44,10 +48,12 @@ class TraceListPane(Pane):
         self.lines: list[TraceLine] = []
         self.total = 0
         self.start = 0
+        self.order = _ORDERS[0]
         self._seen: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         """The list."""
+        yield Static("", id="trace-head", markup=False)
         yield LineList(id="trace-list")
 
     def on_mount(self) -> None:
@@ -66,22 +72,22 @@ class TraceListPane(Pane):
 
     async def load(self, select: str = "") -> None:
         """Read again what has changed; with ``select`` put the cursor on a trace."""
-        said, start = self.said, self.start
-        if (await self._stamp(), said, start) == self._seen and not select:
+        said, start, order = self.said, self.start, self.order
+        if (await self._stamp(), said, start, order) == self._seen and not select:
             return
         try:
-            lines, total = await asyncio.to_thread(self._page, said, start)
+            lines, total = await asyncio.to_thread(self._page, said, start, order)
         except LlmopsError:
             if self.said != said:
                 return  # it was told already, or something else was asked for meanwhile
             # A filter that cannot be understood leaves the one before.
             self.said = self._understood
             raise
-        if (said, start) != (self.said, self.start):
+        if (said, start, order) != (self.said, self.start, self.order):
             return  # something else was asked for meanwhile, and whoever asked reads it
         self._understood = said
         # Reading ingests the event log into the catalog, which changes its stamp.
-        self._seen = (await self._stamp(), said, start)
+        self._seen = (await self._stamp(), said, start, order)
         wanted = select or (self.line.id if self.line is not None else "")
         # Somebody who reads the newest goes on doing so; else the cursor stays on its trace.
         if not select and self._list.cursor == 0 and self.start == 0:
@@ -92,16 +98,29 @@ class TraceListPane(Pane):
         utf8 = self.shell.profile.utf8
         self._list.show(len(lines), lambda n, width: rendering.trace_line(lines[n], width, utf8=utf8), place)
         note = f"{self.start + 1:,}–{self.start + len(lines):,} of {total:,}" if total > PAGE else f"{total:,}"
+        note += f" · {order}" if order != _ORDERS[0] else ""
+        self.query_one("#trace-head", Static).update(rendering.head(self._list.size.width, slowest=order != _ORDERS[0]))
         self.set_title("Traces", note + (f" · {safe_line(self.said)}" if self.said else ""))
         self.post_message(self.CursorMoved(self.line))
 
     async def _stamp(self) -> tuple[object, object]:
         return await asyncio.to_thread(lambda: (self.services.catalog.stamp(), self.services.event_log.newest()))
 
-    def _page(self, said: str, start: int) -> tuple[list[TraceLine], int]:
+    def _page(self, said: str, start: int, order: str) -> tuple[list[TraceLine], int]:
         from llmops_tui.traces.store import TraceFilter
 
-        return self.services.traces.page(TraceFilter.parse(said, time.time()), PAGE, start)
+        now = time.time()
+        wanted = TraceFilter.parse(said, now)
+        if order == _ORDERS[1]:
+            wanted = replace(wanted, since=max(now - _HOUR, wanted.since or 0.0))
+        return self.services.traces.page(wanted, PAGE, start, slowest=order != _ORDERS[0])
+
+    def action_order(self) -> None:
+        """The newest first, the slowest of the last hour, or the slowest of all."""
+        self.order = _ORDERS[(_ORDERS.index(self.order) + 1) % len(_ORDERS)]
+        self.start = 0
+        self._list.cursor = 0
+        self.act("load", self.load)
 
     @on(LineList.Moved)
     def _moved(self, event: LineList.Moved) -> None:
@@ -115,7 +134,10 @@ class TraceListPane(Pane):
 
     def show_trace(self, trace: str) -> None:
         """Show one trace, whatever the filter."""
-        self.filter_by("" if any(line.id == trace for line in self.lines) else trace, trace)
+        here = any(line.id == trace for line in self.lines)
+        # The slowest may be without it.
+        self.order = self.order if here else _ORDERS[0]
+        self.filter_by("" if here else trace, trace)
 
     # ── which are shown ──
 

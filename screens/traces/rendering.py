@@ -25,6 +25,21 @@ NO_TRACES = "No requests yet.\nThey come from the playground, from evaluations, 
 NO_MATCH = "No trace matches.\nesc clears the filter."
 
 
+def head(width: int, *, slowest: bool) -> Content:
+    """What the columns of the list are, the one that it is ordered by marked."""
+    room = _room(width)
+    first, last = ("$muted", "bold") if slowest else ("bold", "$muted")
+    return Content.assemble(
+        "   ", ("time".ljust(13), first), (cell("prompt or model", room) + " ", "$muted"), ("ms".rjust(7) + " ", last),
+        ("answer", "$muted"),
+    )  # fmt: skip
+
+
+def _room(width: int) -> int:
+    """How much of a name is shown."""
+    return 20 if width >= 90 else 12
+
+
 def trace_line(line: TraceLine, width: int, *, utf8: bool) -> Line:
     """A trace in the list."""
     up, down, note, fixed = ("▲", "▼", "✎", "✔") if utf8 else ("+", "-", "n", "c")
@@ -41,7 +56,7 @@ def trace_line(line: TraceLine, width: int, *, utf8: bool) -> Line:
         else f"{line.total_ms / 1000:,.0f}s"
     )
     who = f"{line.prompt}@{line.version}" if line.prompt else line.model
-    room = 20 if width >= 90 else 12
+    room = _room(width)
     output = line.error or line.output
     return [
         (f"{said} ", "good" if line.score == 1 else "bad" if line.score == -1 else "accent"),

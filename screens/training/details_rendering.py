@@ -12,6 +12,7 @@ from llmops_tui.training.example import examples_told
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
 from screens.widgets.chart import short_number
+from screens.widgets.figures import figure
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
@@ -61,12 +62,17 @@ def result(run: Shown) -> Content:
     if own is not None:
         facts += [("base", own.run.recipe.base), ("data", ", ".join(ref for ref, _ in own.run.data))]
         for name, value in (own.run.result or {}).items():
-            facts.append((name.replace("_", " "), str(value)))
-    facts += [(name, str(value)) for name, value in run.history.facts.items()]
+            facts.append((_named(name), figure(value, name)))
+    facts += [(_named(name), figure(value, name)) for name, value in run.history.facts.items()]
     parts: list[Any] = []
     for name, text in facts:
         parts += [(f"{name:14}", "$muted"), safe_line(text) + "\n"]
     return Content.assemble(*parts)
+
+
+def _named(name: str) -> str:
+    """The name of a figure; the unit stands beside the figure then."""
+    return name.replace("_", " ").removesuffix(" bytes")
 
 
 def settings(recipe: Recipe) -> Content:
@@ -80,7 +86,7 @@ def settings(recipe: Recipe) -> Content:
             continue
         value = value_at(recipe, path)
         own = info.is_required() or value != info.get_default()
-        text = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+        text = figure(value, path)
         parts += [(f"{path:30}", "$muted"), (safe_line(text[:60]) + "\n", "bold" if own else "$muted")]
     return Content.assemble(*parts)
 
@@ -152,7 +158,7 @@ def sweep(found: dict[str, Any]) -> Content:
 
 
 def _cell(value: Any) -> str:
-    return short_number(value) if isinstance(value, float) else str(value)
+    return short_number(value) if isinstance(value, float) else figure(value)
 
 
 def _memory(memory: dict[str, Any]) -> list[Any]:

@@ -206,15 +206,49 @@ def _with_axes(
 
 
 def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False) -> list[str]:
-    """The number beside each row of a chart; empty beside most. From 0 to 100 the quarters are marked."""
+    """The number beside each row of a chart; empty beside most. Round ones: steps of 1, 2 or 5 of a power of ten.
+
+    From 0 to 100 the quarters are marked. With ``logarithmic``, ``ys`` are powers of ten.
+    """
     if ys == (0.0, 100.0) and rows > 4:
-        quarters = {round((100 - value) / 100 * (rows - 1)): str(value) for value in (0, 25, 50, 75, 100)}
-        return [quarters.get(row, "") for row in range(rows)]
-    marked = {round(i * (rows - 1) / max(1, min(4, rows - 1))) for i in range(5)}
-    values = [ys[1] - (ys[1] - ys[0]) * row / max(1, rows - 1) for row in range(rows)]
-    return [
-        short_number(10**value if logarithmic else value) if row in marked else "" for row, value in enumerate(values)
-    ]
+        ticks = [(float(value), str(value)) for value in (0, 25, 50, 75, 100)]
+    else:
+        ticks = _powers(ys, rows) if logarithmic else _ticks(ys, rows)
+    labels = [""] * rows
+    low, high = ys
+    for value, text in ticks:
+        labels[round((high - value) / ((high - low) or 1.0) * (rows - 1))] = text
+    return labels
+
+
+def _ticks(ys: tuple[float, float], rows: int) -> list[tuple[float, str]]:
+    """Round numbers between two, at most five and no more than every second row."""
+    low, high = ys
+    most = max(1, min(4, (rows - 1) // 2))
+    power = 10.0 ** math.floor(math.log10((high - low) / most or 1.0))
+    step = next(times * power for times in (1, 2, 5, 10) if times * power * most >= (high - low) * (1 - 1e-9))
+    places = max(0, -math.floor(math.log10(step)))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    found = [number * step for number in range(first, last + 1)]
+    # Large and tiny numbers are short in another way, which keeps no places.
+    short = step >= 1e-3 and max(abs(low), abs(high)) < 1e4
+    return [(value, f"{value:,.{places}f}" if short else short_number(value)) for value in found]
+
+
+def _powers(ys: tuple[float, float], rows: int) -> list[tuple[float, str]]:
+    """Powers of ten between two of them, with their double and their half where there are few."""
+    low, high = ys
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        found = [
+            (math.log10(factor * 10.0**power), factor * 10.0**power)
+            for power in range(math.floor(low), math.ceil(high) + 1)
+            for factor in factors
+        ]
+        kept = [(place, short_number(value)) for place, value in found if low - 1e-9 <= place <= high + 1e-9]
+        if len(kept) <= max(2, rows // 2):
+            break
+    # A narrow stretch may have none of them: then as on a linear scale.
+    return kept if len(kept) > 1 else [(math.log10(v), text) for v, text in _ticks((10**low, 10**high), rows) if v > 0]
 
 
 def axis(label: str, *, utf8: bool) -> Content:

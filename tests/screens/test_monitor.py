@@ -586,6 +586,30 @@ def test_steps_are_in_the_order_of_their_urgency() -> None:
     assert [step.screen for step in next_steps(full, None)] == ["traces", "datasets", "traces", "evaluation"]
 
 
+async def test_the_slowest_request_of_the_last_hour_is_three_keys_away(open_app: OpenApp, sample: Workspace) -> None:
+    def fill(connection: Any) -> None:
+        for number, (ago, total) in enumerate(((10, 200.0), (20, 900.0), (7300, 5000.0))):
+            connection.execute(
+                "INSERT INTO requests (id, started_at, model, output, finish_reason, total_ms) VALUES (?, ?, 'm', '', ?, ?)",
+                [f"r{number}", time.time() - ago, "stop", total],
+            )
+
+    Catalog(sample).write(fill)
+    async with open_app(size=(80, 24)) as pilot:
+        await pilot.press("f9", "7", "s")
+        await settle(pilot)
+        listed = pilot.app.screen.query_one(TraceListPane)
+        assert listed.line is not None
+        assert (listed.line.id, len(listed.lines)) == ("r1", 2)
+        assert "slowest of the last hour" in str(listed.border_title)
+        await pilot.press("s")
+        await settle(pilot)
+        assert [line.id for line in listed.lines] == ["r2", "r1", "r0"]
+        await pilot.press("s")
+        await settle(pilot)
+        assert [line.id for line in listed.lines] == ["r0", "r1", "r2"]
+
+
 # ── lineage ──
 
 

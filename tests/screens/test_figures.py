@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from screens.widgets.chart import axis_labels
+from screens.widgets.figures import figure
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("loss", 0.5912631154060364, "0.5913"), ("peak_bytes", 1_321_332_736, "1.32 GB"), ("batch", [16, 1], "16, 1"),
+        ("lora.dora", False, "no"), ("best", None, "–"), ("rows", 12_043, "12,043"), ("train_seconds", 8.25, "8.25 s"),
+        ("facts", {"rows": 2000, "loss": 0.123456}, "rows 2,000, loss 0.1235"), ("x", b"ques", "ques"),
+        ("loss", float("nan"), "not a number"), ("tokens_per_s", 7123.7, "7,124 /s"), ("empty", [], "none"),
+    ],
+)  # fmt: skip
+def test_a_value_is_written_as_it_is_read(name: str, value: object, text: str) -> None:
+    assert figure(value, name) == text
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers(-(10**12), 10**12),
+        lambda v: st.lists(v) | st.dictionaries(st.sampled_from("abc"), v),
+    )
+)
+def test_nothing_is_written_as_python_does(value: object) -> None:
+    assert not re.search(r"\d\.\d{6,}|\[|\{|b'|None|True|False|\bnan\b", figure(value))
+
+
+@pytest.mark.parametrize(
+    ("ys", "labels"),
+    [
+        ((0.0, 1.0), ["0.0", "0.5", "1.0"]), ((3.1, 6.4), ["4", "5", "6"]), ((0.38, 2.1), ["0.5", "1.0", "1.5", "2.0"]),
+        ((0.0, 100.0), ["0", "25", "50", "75", "100"]), ((0.0, 30_000.0), ["0", "10k", "20k", "30k"]),
+    ],
+)  # fmt: skip
+def test_ticks_are_round(ys: tuple[float, float], labels: list[str]) -> None:
+    assert [label for label in axis_labels(12, ys) if label][::-1] == labels
+
+
+def test_a_logarithmic_axis_has_powers_of_ten_and_what_is_between_them() -> None:
+    assert [label for label in axis_labels(12, (0.0, 2.0), logarithmic=True) if label] == ["100", "30", "10", "3", "1"]
+    assert [label for label in axis_labels(12, (-0.4, -0.2), logarithmic=True) if label] == ["0.6", "0.5", "0.4"]
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9), st.integers(2, 60))
+def test_each_tick_stands_within_the_axis(low: float, span: float, rows: int) -> None:
+    labels = axis_labels(rows, (low, low + span))
+    assert len(labels) == rows
+    assert sum(bool(label) for label in labels) <= 6
