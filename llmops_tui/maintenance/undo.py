@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -212,7 +213,7 @@ class UndoHistory:
             body["acts"] = [asdict(act) for act in work(_read(body))]
 
     @contextmanager
-    def _record(self) -> Iterator[dict[str, Any]]:
+    def _record(self) -> Iterator[JsonObject]:
         """The record, read and written in one transaction: other processes add to it as well."""
         with self._event_log.transaction() as connection:
             row = connection.execute("SELECT body FROM drafts WHERE key = ?", (_KEY,)).fetchone()
@@ -228,7 +229,7 @@ def _same(act: Act) -> tuple[float, str, str]:
     return act.at, act.subject, act.name
 
 
-def _read(body: dict[str, Any] | None) -> list[Act]:
+def _read(body: JsonObject | None) -> list[Act]:
     """The acts of a record, the oldest first; what cannot be read is left out."""
     found = []
     for item in (body or {}).get("acts", []):

@@ -6,11 +6,11 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.models.gguf_writing import Fact, write_gguf
 
 MEAN, CLS, RANK = 1, 2, 4
@@ -63,8 +63,8 @@ def _read_tensors(path: Path) -> dict[str, npt.NDArray[np.generic]]:
 
 def write_bert(
     target: Path,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Any],
+    config: JsonObject,
+    tensors: Mapping[str, npt.ArrayLike],
     words: Sequence[str],
     *,
     pooling: int | None = MEAN,

@@ -29,6 +29,7 @@ from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.unpacking.cache import refuse_if_full, unpacked_of
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
 from llmops_tui.training.worker.base_model import compute_type
+from llmops_tui.workspace.files import make_folder_within
 from llmops_tui.workspace.layout import Workspace
 
 Progress = Callable[[float, str], None]
@@ -49,8 +50,7 @@ def weights_of(workspace: Workspace, base: Model, recipe: Recipe, told: Progress
         return base.path
     found = unpacked_of(workspace, base, KINDS[compute_type(recipe)])
     if not found.present:
-        folder = found.path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = make_folder_within(make_folder_within(workspace.models) / found.path.parent.name)
         refuse_if_full(found, base)
         scratch = folder / f".{found.path.name}.{os.getpid()}.part"
         try:
