@@ -163,25 +163,17 @@ async def settle(pilot: Pilot[int]) -> None:
     A worker that waits for the answer to a dialog is not at work.
     """
     for _ in range(_MOST_ROUNDS):
-        working = _at_work(pilot)
-        if not working:
-            # What they said last may start others.
-            await pilot.pause()
-            working = _at_work(pilot)
+        await pilot.pause()
+        working = [
+            w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running and w not in _asking
+        ]
         if not working:
             return
-        # A pause asks every widget whether it is done: no pause while there is somebody to wait for.
         await asyncio.wait([w._task for w in working if w._task is not None], timeout=0.05)
         for worker in working:
             if worker.state == WorkerState.ERROR and worker.error is not None:
                 raise worker.error
     raise AssertionError(f"still at work: {[(worker.group, worker.description) for worker in working]}")
-
-
-def _at_work(pilot: Pilot[int]) -> list[Worker[Any]]:
-    return [
-        w for w in pilot.app.workers if w.group not in {"status", "scheduled"} and w.is_running and w not in _asking
-    ]
 
 
 async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
@@ -191,9 +183,8 @@ async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
             # A dialog that was just opened is not composed yet.
             await pilot.pause()
             return
-        # What comes soon is drawn once, when it is there. A pause asks every widget whether it is done, which takes longer
-        # than what is waited for may.
-        await (asyncio.sleep(0.01) if asked < 20 or asked % 10 else pilot.pause(0.01))
+        # What comes soon is drawn once, when it is there.
+        await (_pause(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
     raise AssertionError("it never happened")
 
 
