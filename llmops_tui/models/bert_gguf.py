@@ -6,7 +6,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,18 @@ _INNER = {
 }  # fmt: skip
 
 
+class BertConfig(TypedDict):
+    """What is read of a model's ``config.json``."""
+
+    max_position_embeddings: int
+    hidden_size: int
+    num_hidden_layers: int
+    intermediate_size: int
+    num_attention_heads: int
+    layer_norm_eps: float
+    type_vocab_size: int
+
+
 def convert_bert(source: Path, target: Path, *, exact: bool = True) -> Path:
     """The model in a folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``; the mean is its pooling.
 
@@ -63,8 +75,8 @@ def _read_tensors(path: Path) -> dict[str, npt.NDArray[np.generic]]:
 
 def write_bert(
     target: Path,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Any],
+    config: BertConfig,
+    tensors: Mapping[str, npt.ArrayLike],
     words: Sequence[str],
     *,
     pooling: int | None = MEAN,
