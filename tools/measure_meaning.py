@@ -106,13 +106,12 @@ def _learning(vectors: Any, intents: Any, tests: Any, asked: Any) -> dict[str, A
     curves["random"] = np.mean(drawn, axis=0).round(4).tolist()
     everything = np.arange(len(vectors))
     chosen = first_rows(vectors, everything, _STEP)
-    curves["active"] = [round(accuracy(chosen), 4)]
+    curves["active"] = [{"labels": len(chosen), "accuracy": round(accuracy(chosen), 4)}]
     while len(chosen) < _LABELS:
         rest = np.setdiff1d(everything, chosen)
         proposer = Proposer(vectors, {row: str(intents[row]) for row in chosen})
         chosen += next_rows(proposer, vectors, rest, _STEP)
-        curves["active"].append(round(accuracy(chosen), 4))
-    curves["active_labels"] = len(chosen)
+        curves["active"].append({"labels": len(chosen), "accuracy": round(accuracy(chosen), 4)})
     return curves
 
 

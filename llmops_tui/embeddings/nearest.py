@@ -6,23 +6,34 @@ Hamming distance (Charikar, "Similarity estimation techniques from rounding algo
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.embeddings.embedder import Vectors
-from llmops_tui.embeddings.vector_file import BLOCK, VectorFile, signs
+from llmops_tui.embeddings.vector_file import VectorFile, signs
 
 # Up to so many rows all cosines are taken.
 EXACT_ROWS = 40_000
 # Of more, those of so many candidates.
 CANDIDATES = 20_000
 _BITS_BLOCK = 32_768
+_COSINES_BLOCK = 2048
+_THREADS = 4
 _PAIR_BLOCK = 2048
 
 Numbers = npt.NDArray[np.int64]
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that share a search: numpy lets go of the interpreter in the loops that matter here."""
+    return ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), thread_name_prefix="nearest")
 
 
 @dataclass(frozen=True)
@@ -68,9 +79,12 @@ class Nearest:
 
     def _cosines(self, rows: Numbers, vector: Vectors) -> Vectors:
         found = np.empty(len(rows), np.float32)
-        for begin in range(0, len(rows), BLOCK):
-            part = rows[begin : begin + BLOCK]
-            found[begin : begin + BLOCK] = np.asarray(self._vectors[part], np.float32) @ vector
+
+        def take(begin: int) -> None:
+            part = rows[begin : begin + _COSINES_BLOCK]
+            found[begin : begin + _COSINES_BLOCK] = np.asarray(self._vectors[part], np.float32) @ vector
+
+        list(_pool().map(take, range(0, len(rows), _COSINES_BLOCK)))
         return found
 
     def _by_signs(self, vector: Vectors, wanted: int) -> Numbers:
@@ -79,16 +93,18 @@ class Nearest:
         words, rows = self._bits.shape
         query = signs(vector[None])[0]
         distances = np.zeros(rows, np.uint16)
-        differing = np.empty(_BITS_BLOCK, np.uint64)
-        counts = np.empty(_BITS_BLOCK, np.uint8)
-        # A block at a time, so that what is in between stays in the processor's cache.
-        for begin in range(0, rows, _BITS_BLOCK):
-            size = min(_BITS_BLOCK, rows - begin)
-            sums = distances[begin : begin + size]
+        bits = self._bits
+
+        def take(begin: int) -> None:
+            # A block at a time, so that what is in between stays in the processor's cache.
+            sums = distances[begin : begin + _BITS_BLOCK]
+            differing, counts = np.empty(len(sums), np.uint64), np.empty(len(sums), np.uint8)
             for word in range(words):
-                np.bitwise_xor(self._bits[word, begin : begin + size], query[word], out=differing[:size])
-                np.bitwise_count(differing[:size], out=counts[:size])
-                sums += counts[:size]
+                np.bitwise_xor(bits[word, begin : begin + len(sums)], query[word], out=differing)
+                np.bitwise_count(differing, out=counts)
+                sums += counts
+
+        list(_pool().map(take, range(0, rows, _BITS_BLOCK)))
         reached = np.cumsum(np.bincount(distances, minlength=64 * words + 1))
         return np.flatnonzero(distances <= int(np.searchsorted(reached, wanted)))
 

@@ -6,11 +6,11 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.foreign_text import JsonObject
 from llmops_tui.models.gguf_writing import Fact, write_gguf
 
 MEAN, CLS, RANK = 1, 2, 4
@@ -34,6 +34,18 @@ _INNER = {
     "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
     "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm",
 }  # fmt: skip
+
+
+class BertConfig(TypedDict):
+    """What is read of a model's ``config.json``."""
+
+    max_position_embeddings: int
+    hidden_size: int
+    num_hidden_layers: int
+    intermediate_size: int
+    num_attention_heads: int
+    layer_norm_eps: float
+    type_vocab_size: int
 
 
 def convert_bert(source: Path, target: Path, *, exact: bool = True) -> Path:
@@ -63,7 +75,7 @@ def _read_tensors(path: Path) -> dict[str, npt.NDArray[np.generic]]:
 
 def write_bert(
     target: Path,
-    config: JsonObject,
+    config: BertConfig,
     tensors: Mapping[str, npt.ArrayLike],
     words: Sequence[str],
     *,

@@ -169,6 +169,19 @@ def test_a_killed_job_goes_on_where_it_was(store: DatasetStore, tmp_path: Path) 
     assert {path.stat().st_mode & 0o777 for path in index.folder.iterdir()} == {0o600}
 
 
+def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None:
+    index = MeaningIndex(version, SPEC)
+
+    class Slow(Words):
+        async def rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            with pytest.raises(InputRefusedError, match="is being embedded by another job"):
+                await embed_version(MeaningIndex(version, SPEC), Words(), no_report)
+            return await super().rows(texts)
+
+    asyncio.run(embed_version(index, Slow(), no_report))
+    assert index.file.rows == 12
+
+
 def test_vectors_go_with_their_version(store: DatasetStore, version: DatasetVersion) -> None:
     from llmops_tui.maintenance.record_removal import Kept, remove_record
 

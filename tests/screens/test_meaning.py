@@ -10,7 +10,8 @@ from textual.widgets import Static
 
 from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.labelling import Labelling, Task
-from llmops_tui.datasets.meaning.topics import make_map
+from llmops_tui.datasets.meaning.index import require_index
+from llmops_tui.datasets.meaning.topics import make_map, require_map
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
@@ -67,7 +68,7 @@ async def test_clusters_of_the_map_are_shown_as_rows(
 async def test_walking_on_the_map_goes_to_the_cluster_on_that_side(open_app: OpenApp, bank: DatasetStore) -> None:
     async with open_app() as pilot:
         await go(pilot)
-        topic_map = make_map(embedded(bank.get("bank")), 3)
+        topic_map = require_map(bank.get("bank"))
         pilot.app.push_screen(MapScreen(topic_map))
         await until(pilot, lambda: isinstance(pilot.app.screen, MapScreen))
         lines = pilot.app.screen.query_one(LineList)
@@ -84,7 +85,7 @@ async def test_enter_takes_the_proposed_label(open_app: OpenApp, bank: DatasetSt
         work.say(row, topic)
     async with open_app() as pilot:
         await go(pilot)
-        pilot.app.push_screen(LabelScreen(work, LabelAssistant(work, embedded(version))))
+        pilot.app.push_screen(LabelScreen(work, LabelAssistant(work, require_index(version))))
         await until(pilot, lambda: isinstance(pilot.app.screen, LabelScreen))
         keys = pilot.app.screen.query_one("#label-keys", Static)
         await until(pilot, lambda: "is proposed" in str(keys.render()))

@@ -5,6 +5,7 @@ Its proposals are never labels: only what a person said is learned from, and cou
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,9 @@ def fit_logistic(data: Vectors, labels: Sequence[str]) -> Vectors:
     """The weights of a multinomial logistic regression, classes × (dimensions + 1), the classes in alphabetical order."""
     from sklearn.linear_model import LogisticRegression
 
-    with one_thread():
+    with one_thread(), warnings.catch_warnings():
+        # Few labels of many classes are how it begins.
+        warnings.simplefilter("ignore")
         fitted = LogisticRegression(C=_SHARPNESS, max_iter=300).fit(np.asarray(data, np.float64), list(labels))
     weights = np.concatenate([fitted.coef_, fitted.intercept_[:, None]], axis=1)
     if len(weights) == 1:

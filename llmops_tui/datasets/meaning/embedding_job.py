@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec, TextEmbedder
 from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
@@ -28,6 +29,7 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.locks import try_lock
 
 ENTRY: JobEntry[VectorsRecord] = JobEntry("llmops_tui.datasets.meaning.embedding_job:run_embedding_job")
 KIND = "embed"
@@ -113,9 +115,31 @@ class _Counts:
     began: float = field(default_factory=time.monotonic)
 
 
-async def embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Report) -> VectorsRecord:
-    """Make what is missing of the vectors of a version, and return what is to be said of them."""
+@contextmanager
+def _alone(index: MeaningIndex) -> Iterator[None]:
+    """Hold the folder of the vectors: of two that write rows one after the other, each would write its own after the other's."""
     index.begin()
+    lock = try_lock(index.folder / "embedding.lock")
+    if lock is None:
+        told = f"{index.version.ref} is being embedded by another job"
+        raise InputRefusedError("job_running", told, "llmops job list shows it.")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+async def embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Report) -> VectorsRecord:
+    """Make what is missing of the vectors of a version, and return what is to be said of them.
+
+    Raises:
+        InputRefusedError: ``job_running``: another job is at it.
+    """
+    with _alone(index):
+        return index.about if index.ready else await _embed_version(index, embedder, report)
+
+
+async def _embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Report) -> VectorsRecord:
     probe = await embedder.rows(["."])
     dimensions = int(probe.shape[1])
     file = VectorFile(index.folder, dimensions)
