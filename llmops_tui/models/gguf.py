@@ -18,6 +18,7 @@ from typing import Any
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.models.gguf_header import GgufHeader, names_no_model
 from llmops_tui.models.header_limits import exceeded_limit
 from llmops_tui.models.plain_file import check_plain_file
@@ -111,7 +112,7 @@ class TensorPlace:
 class GgufContents:
     """All that a file says, its whole arrays with it, and where its tensors are."""
 
-    metadata: dict[str, Any]
+    metadata: JsonObject
     tensors: dict[str, TensorPlace]
 
 
@@ -199,7 +200,7 @@ def _parse(reader: _Reader) -> GgufHeader:
     )
 
 
-def _read_all(reader: _Reader, *, whole: bool) -> tuple[int, dict[str, Any], dict[str, int], dict[str, TensorPlace]]:
+def _read_all(reader: _Reader, *, whole: bool) -> tuple[int, JsonObject, dict[str, int], dict[str, TensorPlace]]:
     """The version, metadata with the lengths of arrays, and tensors; of arrays the beginning, unless they are wanted whole."""
     path = reader.path
     magic = reader.take(4, "the magic number")

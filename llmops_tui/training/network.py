@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -146,7 +145,7 @@ def _waves(base: float, head: int) -> list[float]:
 
 
 def configuration(
-    metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], factors: Mapping[str, Array]
+    metadata: JsonObject, shapes: Mapping[str, tuple[int, ...]], factors: Mapping[str, Array]
 ) -> JsonObject:
     """The ``config.json`` of a GGUF file, of its metadata, the shapes of its tensors, and those that are rotary factors.
 
@@ -204,7 +203,7 @@ def _add_biases(config: JsonObject, name: str, shapes: Mapping[str, tuple[int, .
         config["mlp_bias"] = "blk.0.ffn_up.bias" in shapes
 
 
-def _add_family(config: JsonObject, name: str, meta: Mapping[str, Any]) -> None:
+def _add_family(config: JsonObject, name: str, meta: JsonObject) -> None:
     """What llama.cpp computes of a family's other figures, or knows of it without any."""
     layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
     if name in {"gemma2", "gemma3_text"}:
@@ -223,7 +222,7 @@ def _add_family(config: JsonObject, name: str, meta: Mapping[str, Any]) -> None:
         config.setdefault("intermediate_size", config["moe_intermediate_size"])
 
 
-def _rotary_of(meta: Mapping[str, Any], config: JsonObject, factors: Mapping[str, Array]) -> JsonObject:
+def _rotary_of(meta: JsonObject, config: JsonObject, factors: Mapping[str, Array]) -> JsonObject:
     head = int(config["head_dim"])
     base = plain(meta.get("rope.freq_base") or 10000.0)
     found: JsonObject = {"rope_type": "default", "rope_theta": base}

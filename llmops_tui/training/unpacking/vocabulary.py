@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
@@ -22,7 +21,7 @@ class Vocabulary:
         InputRefusedError: ``unknown_tokenizer`` or ``unknown_pre_tokenizer``: it is of a kind that is not known here.
     """
 
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, metadata: JsonObject) -> None:
         self._meta = {
             k.removeprefix("tokenizer.ggml."): v for k, v in metadata.items() if k.startswith("tokenizer.ggml.")
         }
