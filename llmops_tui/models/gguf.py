@@ -112,7 +112,7 @@ class TensorPlace:
 class GgufContents:
     """All that a file says, its whole arrays with it, and where its tensors are."""
 
-    metadata: dict[str, Any]
+    metadata: JsonObject
     tensors: dict[str, TensorPlace]
 
 

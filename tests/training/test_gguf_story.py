@@ -37,7 +37,7 @@ def test_a_real_model_learns_from_its_gguf_file_and_serves_on_it(llmops: Llmops,
     took = time.monotonic() - began
     assert done["result"]["serving"] == "smollm2"
     memory = done["result"]["peak_bytes"] / plan["memory"]["total"]
-    # Of the time only the processor's part is the same on a busy machine: it is told, and not held against the plan.
+    # Time is not the same on a busy machine: it is told, and not held against the plan.
     print(f"planned {plan['time']['seconds']:.0f} s, took {took:.0f} s; memory {memory:.0%} of the plan")  # noqa: T201
     assert 0.85 < memory < 1.15
     after = exact_share(workspace, "smollm2+real-1", ROWS)

@@ -70,7 +70,7 @@ class _File:
 
     def __init__(self, files: list[Path]) -> None:
         parts = [(file, read_contents(file)) for file in files]
-        self.metadata: dict[str, Any] = parts[0][1].metadata
+        self.metadata: JsonObject = parts[0][1].metadata
         self._places = {name: (file, place) for file, part in parts for name, place in part.tensors.items()}
 
     @property
