@@ -93,4 +93,4 @@ class Program:
         if (process := self.__dict__.get("_process")) is not None:
             process.stdin.close()
             process.stdout.close()
-            process.wait(60)
+            process.wait(600)
