@@ -136,4 +136,4 @@ def _masked(values: pa.Array) -> npt.NDArray[Any]:
     missing = values.is_null().to_numpy(zero_copy_only=False)
     filler = False if str(values.type) == "bool" else 0
     data = values.fill_null(filler).to_numpy(zero_copy_only=False)
-    return np.ma.masked_array(data, mask=missing)  # type: ignore[no-any-return,no-untyped-call]
+    return np.ma.masked_array(data, mask=missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -173,7 +173,7 @@ def read_batches(source: Source, position: int = 0, line: int = 0, *, tables: bo
     Raises:
         InputRefusedError: the file as a whole cannot be read.
     """
-    readers = {
+    readers: dict[str, Callable[[Source, int, int], Iterator[Batch]]] = {
         "jsonl": partial(read_json_lines, tables=tables and not source.split),
         "json": read_json_document,
         "csv": read_delimited,
