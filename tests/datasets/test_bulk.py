@@ -27,14 +27,16 @@ from llmops_tui.datasets.json_text import json_lines
 from llmops_tui.datasets.operations import base, cleaning
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.parts import PartWriter
-from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.records import Column, Row
 from llmops_tui.datasets.rejects import read_rejects
+from llmops_tui.datasets.selects import write_in_order, write_select
 from llmops_tui.datasets.sources import json_lines as by_line
 from llmops_tui.datasets.sources import json_tables
 from llmops_tui.datasets.sources.base import Batch, Source
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.workspace.sandbox import open_sandbox
 from tests.datasets.conftest import Fill, rows_of
 from tests.datasets.test_nothing_lost import Rows
 
@@ -296,6 +298,15 @@ def test_operations_keep_the_same_rows_either_way(
 def test_a_query_that_fails_midway_is_refused_either_way(store: DatasetStore, odd: DatasetVersion, way: str) -> None:
     with pytest.raises(InputRefusedError, match="the query failed"):
         apply(store, "filter", [odd.ref], {"where": "error(t)"})
+
+
+def test_rows_in_another_order_are_left_to_the_sorting_query(odd: DatasetVersion, tmp_path: Path) -> None:
+    select = f"SELECT _row, id, x, t FROM {odd.source}"
+    columns = [Column("id", "integer"), Column("x", "number"), Column("t", "text")]
+    connection = open_sandbox(odd.files, folder=tmp_path)
+    assert write_in_order(connection, f"{select} ORDER BY id DESC", tmp_path / "part-00000.parquet", columns) is None
+    assert write_select(connection, select, tmp_path / "part-00000.parquet", columns) == columns
+    connection.close()
 
 
 @pytest.mark.parametrize("kind", ["tabular", "text", "prompt-completion", "kto", "preference", "messages"])

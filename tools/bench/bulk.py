@@ -56,12 +56,12 @@ Works = dict[str, dict[str, Callable[[Path], Any]]]
 def write_short(path: Path, rows: int) -> None:
     """A number, some words and a label a row; one row in twenty says what an earlier one said."""
     chance = random.Random(3)
+    size = len(WORDS)
     with path.open("w") as file:
         for number in range(rows):
             told = number if number % 20 else chance.randrange(number + 1)
-            words = random.Random(told).choices(WORDS, k=4)
-            text = f"{' '.join(words)[:26]} {told}"
-            file.write(f'{{"n":{number},"text":"{text}","label":"{"abc"[told % 3]}"}}\n')
+            words = (WORDS[told % size], WORDS[told // size % size], WORDS[told // size**2 % size])
+            file.write(f'{{"n":{number},"text":"{" ".join(words)} {told}","label":"{"abc"[told % 3]}"}}\n')
 
 
 def works(source: Path, store: DatasetStore, kept: Path) -> Works:
