@@ -55,8 +55,15 @@ class TableFile:
     def __init__(self, path: Path, first: pa.Table) -> None:
         import pyarrow.parquet as pq
 
+        integers = [field.name for field in first.schema if str(field.type) == "int64"]
         self._file: pq.ParquetWriter = pq.ParquetWriter(
-            path, first.schema, compression="zstd", compression_level=1, use_dictionary=list(_of_few_values(first))
+            path,
+            first.schema,
+            compression="zstd",
+            compression_level=1,
+            # Integers by their differences: a column of numbers of rows is next to nothing then.
+            use_dictionary=[name for name in _of_few_values(first) if name not in integers],
+            column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
         )
 
     def write(self, given: pa.Table) -> None:

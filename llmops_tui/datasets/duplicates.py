@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ def repeated_rows(
         if not len(twice):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         connection.register("twice", {"h": twice})
-        found: dict[str, Any] = connection.execute(
+        found: dict[str, npt.NDArray[np.int64]] = connection.execute(
             f"SELECT * FROM (SELECT {ROW} AS number, min({ROW}) OVER (PARTITION BY {', '.join(keys)}) AS earliest"
             f" FROM {version.source} WHERE {hashed} IN (SELECT h FROM twice)) WHERE number > earliest ORDER BY number"
         ).fetchnumpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -105,17 +106,19 @@ def write_in_order(
     path: Path,
     columns: list[Column],
     keep: npt.NDArray[np.bool_] | None = None,
+    report: Callable[[int], None] = lambda _rows: None,
 ) -> tuple[list[Column], str | None] | None:
     """Write what a SELECT of row numbers and stored columns gives, as :func:`write_select` does, in one pass.
 
-    None of the columns is JSON, whose type would follow from the values. ``keep`` says by number which rows stay. Returns
-    the columns and the content hash; nothing where the rows do not come in their order, or there are none.
+    None of the columns is JSON, whose type would follow from the values. ``keep`` says by number which rows stay, and
+    ``report`` is told how many were written. Returns the columns and the content hash; nothing where the rows do not come
+    in their order, or there are none.
     """
     import pyarrow as pa
 
     hashed = RunningHash()
     try:
-        stored = _stream(connection, select, path, columns, keep, hashed)
+        stored = _stream(connection, select, path, columns, keep, hashed, report)
     except (OSError, pa.ArrowException) as error:
         raise _as_of_duckdb(error) from error
     if not stored:
@@ -134,14 +137,17 @@ def _stream(
     columns: list[Column],
     keep: npt.NDArray[np.bool_] | None,
     hashed: RunningHash,
+    report: Callable[[int], None],
 ) -> set[str]:
     """Write what comes, numbered anew; returns the columns with values, or nothing where it comes in another order."""
     import numpy as np
     import pyarrow as pa
 
     last = -1
-    with _Collected(path, columns, hashed) as out:
-        for given in connection.sql(text).to_arrow_reader(_BATCH_ROWS):
+    # What was not read to its end would be in the way of the next query: both are closed.
+    with connection.sql(text).to_arrow_reader(_BATCH_ROWS) as reader, _Collected(path, columns, hashed) as out:
+        for given in reader:
+            report(hashed.rows)
             numbers = given.column(0).to_numpy()
             if len(numbers) and (numbers[0] <= last or (np.diff(numbers) <= 0).any()):
                 return set()

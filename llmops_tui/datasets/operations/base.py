@@ -71,6 +71,9 @@ class Work:
         in_order = f"SELECT {names} FROM rows WHERE {condition}" if views and order == ROW and self._plain else ""
         return self.write(text, list(version.columns), version.kind, note, in_order)
 
+    def _written(self, rows: int) -> None:
+        self.report(0.6 + 0.4 * rows / max(1, self.first.rows), f"{counted(rows, 'row')} written")
+
     @property
     def _plain(self) -> bool:
         """Whether there are many rows, whose values are stored as a condition sees them."""
@@ -104,7 +107,11 @@ class Work:
             self.report(0.1, "writing")
             path = self.folder / "part-00000.parquet"
             with limited(connection, OPERATION_SECONDS):
-                if in_order and columns and (made := write_in_order(connection, in_order, path, columns)):
+                if (
+                    in_order
+                    and columns
+                    and (made := write_in_order(connection, in_order, path, columns, report=self._written))
+                ):
                     return Made(made[0], kind, note, made[1])
                 columns = write_select(connection, text, path, columns)
         finally:
@@ -143,7 +150,9 @@ class Work:
             connection = open_sandbox(self.first.files, folder=self.folder, memory="1GB")
             try:
                 text = f"SELECT {', '.join([ROW, *(quote_name(c.name) for c in columns)])} FROM {self.first.source}"
-                made = write_in_order(connection, text, self.folder / "part-00000.parquet", columns, keep)
+                made = write_in_order(
+                    connection, text, self.folder / "part-00000.parquet", columns, keep, self._written
+                )
             finally:
                 connection.close()
             if made is not None:

@@ -7,7 +7,7 @@ each line is one object of texts, numbers and truth values, each field of one ty
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llmops_tui.datasets.column_types import EXACT
 from llmops_tui.datasets.parts import MAX_COLUMNS
@@ -81,7 +81,7 @@ def _is_unicode(data: bytes) -> bool:
 
 def _types_of(
     data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row]
-) -> tuple[dict[str, str], set[str]] | None:
+) -> tuple[dict[str, Type | Literal[""]], set[str]] | None:
     """The type of each field by some of the rows, empty where none has a value; none where they are of mixed types.
 
     A row that was not looked at and says otherwise is found by the reading. The second are fields that have a decimal
@@ -101,16 +101,16 @@ def _types_of(
     for row in (*first, *further):
         for name, value in row.items():
             found[name].add(type(value))
-    types = {name: _type_of(kinds - {type(None)}, known.get(name)) for name, kinds in found.items()}
-    known_types = {name: kind for name, kind in types.items() if kind is not None}
-    return (
-        None
-        if len(known_types) < len(types)
-        else (known_types, {name for name, kinds in found.items() if float in kinds})
-    )
+    types: dict[str, Type | Literal[""]] = {}
+    for name, kinds in found.items():
+        kind = _type_of(kinds - {type(None)}, known.get(name))
+        if kind is None:
+            return None
+        types[name] = kind
+    return types, {name for name, kinds in found.items() if float in kinds}
 
 
-def _type_of(kinds: set[type], before: Type | None) -> str | None:
+def _type_of(kinds: set[type], before: Type | None) -> Type | Literal[""] | None:
     if not kinds:
         return before or ""
     if kinds == {str}:

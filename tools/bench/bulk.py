@@ -1,0 +1,201 @@
+"""Work on many rows beside DuckDB, polars and ``datasets``: import, export, exact duplicates, profile and filter.
+
+``python tools/bench/bulk.py [--rows N] [--rounds N] [--only WORK] [--to FILE]``. In each round every program does each work
+once, one after another, so that other load on the machine meets all alike; what is told is the median of processor seconds,
+of all threads, and the ratio to DuckDB's as the median of the rounds' ratios. Programs are loaded before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from llmops_tui.datasets.column_statistics import column_statistics  # noqa: E402
+from llmops_tui.datasets.export_job import export  # noqa: E402
+from llmops_tui.datasets.import_job import import_now  # noqa: E402
+from llmops_tui.datasets.operations.base import apply  # noqa: E402
+from llmops_tui.datasets.profile import profile  # noqa: E402
+from llmops_tui.datasets.store import DatasetStore  # noqa: E402
+from llmops_tui.workspace.catalog import Catalog  # noqa: E402
+from llmops_tui.workspace.catalog_file import connect_memory  # noqa: E402
+from llmops_tui.workspace.layout import Workspace  # noqa: E402
+from llmops_tui.workspace.marker import make_workspace  # noqa: E402
+
+WORDS = (
+    "order",
+    "refund",
+    "kettle",
+    "lamp",
+    "please",
+    "delivery",
+    "money",
+    "customer",
+    "service",
+    "of",
+    "to",
+    "and",
+    "in",
+)
+WHERE = "n % 3 > 0"
+Works = dict[str, dict[str, Callable[[Path], Any]]]
+
+
+def write_short(path: Path, rows: int) -> None:
+    """A number, some words and a label a row; one row in twenty says what an earlier one said."""
+    chance = random.Random(3)
+    size = len(WORDS)
+    with path.open("w") as file:
+        for number in range(rows):
+            told = number if number % 20 else chance.randrange(number + 1)
+            words = (WORDS[told % size], WORDS[told // size % size], WORDS[told // size**2 % size])
+            file.write(f'{{"n":{number},"text":"{" ".join(words)} {told}","label":"{"abc"[told % 3]}"}}\n')
+
+
+def works(source: Path, store: DatasetStore, kept: Path) -> Works:
+    """Each work of each program; ``kept`` is the file as Parquet, as each program would have it."""
+    import datasets
+    import polars as pl
+
+    version = store.get("rows@1")
+    parquet = "FORMAT parquet, COMPRESSION zstd"
+
+    def sql(text: str) -> Any:
+        connection = connect_memory()
+        try:
+            return connection.execute(text).fetchall()
+        finally:
+            connection.close()
+
+    def theirs(folder: Path) -> Any:
+        return datasets.Dataset.from_parquet(str(kept), cache_dir=str(folder / "cache"), keep_in_memory=False)
+
+    frame = pl.scan_parquet(kept)
+    return {
+        "import": {
+            "llmops": lambda _folder: import_now(store, [source], _name(), "tabular"),
+            "duckdb": lambda folder: sql(
+                f"COPY (SELECT * FROM read_json('{source}')) TO '{folder}/x.parquet' ({parquet})"
+            ),
+            "polars": lambda folder: pl.scan_ndjson(source).sink_parquet(folder / "x.parquet"),
+            "datasets": lambda folder: datasets.Dataset.from_json(str(source), cache_dir=str(folder / "cache")),
+        },
+        "export to JSONL": {
+            "llmops": lambda folder: _proven(export(version, folder / "x.jsonl")),
+            "duckdb": lambda folder: sql(f"COPY (SELECT * FROM '{kept}') TO '{folder}/x.jsonl' (FORMAT json)"),
+            "polars": lambda folder: frame.sink_ndjson(folder / "x.jsonl"),
+            "datasets": lambda folder: theirs(folder).to_json(folder / "x.jsonl"),
+        },
+        "exact duplicates": {
+            "llmops": lambda _folder: apply(store, "dedup", ["rows@1"], {"method": "exact"}, name=_name()),
+            "duckdb": lambda folder: sql(
+                f"COPY (SELECT DISTINCT ON (text, label) * FROM '{kept}' ORDER BY n) TO '{folder}/x.parquet' ({parquet})"
+            ),
+            "polars": lambda folder: frame.unique(["text", "label"], keep="first", maintain_order=True).sink_parquet(
+                folder / "x.parquet"
+            ),
+        },
+        "profile, figures of SUMMARIZE": {
+            "llmops": lambda _folder: column_statistics(version),
+            "duckdb": lambda _folder: sql(f"SUMMARIZE SELECT * FROM '{kept}'"),
+            "polars": lambda _folder: frame.collect().describe(),
+        },
+        "profile, whole": {
+            "llmops": lambda _folder: profile(version, sample=None),
+            "duckdb": lambda _folder: sql(f"SUMMARIZE SELECT * FROM '{kept}'"),
+        },
+        "filter": {
+            "llmops": lambda _folder: apply(store, "filter", ["rows@1"], {"where": WHERE}, name=_name()),
+            "duckdb": lambda folder: sql(
+                f"COPY (SELECT * FROM '{kept}' WHERE {WHERE}) TO '{folder}/x.parquet' ({parquet})"
+            ),
+            "polars": lambda folder: frame.filter(pl.col("n") % 3 > 0).sink_parquet(folder / "x.parquet"),
+            "datasets": lambda folder: theirs(folder).filter(
+                lambda batch: [n % 3 > 0 for n in batch["n"]], batched=True, load_from_cache_file=False
+            ),
+        },
+    }
+
+
+def _proven(told: Any) -> None:
+    if not told["reads_back"]:
+        raise RuntimeError(told["differs"])
+
+
+def _name() -> str:
+    return f"made-{time.monotonic_ns()}"
+
+
+def measured(source: Path, folder: Path, rounds: int, only: list[str]) -> dict[str, Any]:
+    """Processor seconds of each program for each work, by round."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    workspace = Workspace(folder / "ws")
+    make_workspace(workspace)
+    store = DatasetStore(Catalog(workspace))
+    import_now(store, [source], "rows", "tabular")
+    kept = folder / "kept.parquet"
+    connection = connect_memory()
+    connection.execute(f"COPY (SELECT * FROM read_json('{source}')) TO '{kept}' (FORMAT parquet, COMPRESSION zstd)")
+    connection.close()
+    spent: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for number in range(rounds):
+        for work, programs in works(source, store, kept).items():
+            if only and work not in only:
+                continue
+            order = list(programs)
+            for program in order if number % 2 == 0 else order[::-1]:
+                scratch = Path(tempfile.mkdtemp(dir=folder))
+                begun = time.process_time()
+                programs[program](scratch)
+                spent[work][program].append(time.process_time() - begun)
+                shutil.rmtree(scratch)
+            print(
+                f"round {number + 1}: {work}: { ({p: round(t[-1], 2) for p, t in spent[work].items()}) }",
+                file=sys.stderr,
+            )
+    return {
+        work: {
+            program: {
+                "cpu_s": statistics.median(times),
+                "over_duckdb": statistics.median(t / d for t, d in zip(times, programs["duckdb"], strict=True)),
+            }
+            for program, times in programs.items()
+        }
+        for work, programs in spent.items()
+    }
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", default=[], help="one of the works, by its name")
+    parser.add_argument("--to", type=Path, help="a file for the figures, too")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bulk-") as name:
+        source = Path(name) / "rows.jsonl"
+        write_short(source, given.rows)
+        found = measured(source, Path(name), given.rounds, given.only)
+        text = json.dumps({"rows": given.rows, "bytes": source.stat().st_size, "works": found}, indent=2)
+    if given.to is not None:
+        given.to.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
