@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.foreign_text import JsonObject
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -25,6 +24,24 @@ if TYPE_CHECKING:
 
 _KEY = "undo"
 _MOST = 200
+
+
+class ActRecord(TypedDict):
+    """An act as it is kept; its fields are those of :class:`Act`."""
+
+    at: float
+    kind: str
+    subject: str
+    name: str
+    before: int | None
+    after: int | None
+    undone: bool
+
+
+class HistoryRecord(TypedDict, total=False):
+    """The history as it is kept, the oldest act first."""
+
+    acts: list[ActRecord]
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,7 @@ class UndoHistory:
 
     def acts(self) -> list[Act]:
         """All that are known, the newest first."""
-        return _read(self._event_log.load_draft(_KEY))[::-1]
+        return _read(self._kept())[::-1]
 
     # ── what can be taken back ──
 
@@ -137,7 +154,7 @@ class UndoHistory:
         return self._step(undo=False)
 
     def _step(self, *, undo: bool) -> Act | None:
-        acts = _read(self._event_log.load_draft(_KEY))
+        acts = _read(self._kept())
         places = [place for place, act in enumerate(acts) if act.undone is not undo]
         if not places:
             return None
@@ -208,16 +225,19 @@ class UndoHistory:
         # What was taken back before is not done again after something else was done.
         self._change(lambda now: [*(other for other in now if not other.undone), act][-_MOST:])
 
+    def _kept(self) -> HistoryRecord | None:
+        return cast("HistoryRecord | None", self._event_log.load_draft(_KEY))
+
     def _change(self, work: Callable[[list[Act]], list[Act]]) -> None:
         with self._record() as body:
-            body["acts"] = [asdict(act) for act in work(_read(body))]
+            body["acts"] = [cast("ActRecord", asdict(act)) for act in work(_read(body))]
 
     @contextmanager
-    def _record(self) -> Iterator[JsonObject]:
+    def _record(self) -> Iterator[HistoryRecord]:
         """The record, read and written in one transaction: other processes add to it as well."""
         with self._event_log.transaction() as connection:
             row = connection.execute("SELECT body FROM drafts WHERE key = ?", (_KEY,)).fetchone()
-            body = dict(json.loads(row[0])) if row is not None else {}
+            body: HistoryRecord = json.loads(row[0]) if row is not None else {}
             yield body
             connection.execute(
                 "INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)",
@@ -229,10 +249,10 @@ def _same(act: Act) -> tuple[float, str, str]:
     return act.at, act.subject, act.name
 
 
-def _read(body: JsonObject | None) -> list[Act]:
+def _read(body: HistoryRecord | None) -> list[Act]:
     """The acts of a record, the oldest first; what cannot be read is left out."""
     found = []
-    for item in (body or {}).get("acts", []):
+    for item in body.get("acts", []) if body is not None else []:
         try:
             act = Act(**item)
         except TypeError:

@@ -216,21 +216,20 @@ def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Li
         return []
     label = 9
     # A line for the axis, and one between the two.
-    each = max(1, (rows - 2) // 2)
+    each, room = max(1, (rows - 2) // 2), max(8, width - label)
     lines: list[Line] = []
     for name, values, unit, style in (
         ("requests", courses.traffic, "/h", "accent"),
         ("median", courses.latency, " ms", "good"),
     ):
-        wide = _stretched(values, max(len(values), width - label))
-        bars = sparkline(wide, len(wide), each, utf8=utf8, from_zero=True)
+        bars = sparkline(_stretched(values, room), room, each, utf8=utf8, from_zero=True)
         top = max(value for value in values if not math.isnan(value))
         for row, bar in enumerate(bars):
             text = f"{top:,.0f}{unit}" if row == 0 else name if row == len(bars) - 1 else ""
             lines.append([(text.rjust(label - 1) + " ", "muted"), (bar, style)])
         lines.append([])
-    axis = max(len(courses.traffic), (width - label) // len(courses.traffic) * len(courses.traffic))
-    lines[-1] = [(" " * label, "muted"), ("24 h ago" + "now".rjust(axis - 8), "muted")]
+    axis = min(room, len(_stretched(courses.traffic, room)))
+    lines[-1] = [(" " * label, "muted"), ("24 h ago" + "now".rjust(axis - len("24 h ago")), "muted")]
     return lines[-rows:]
 
 

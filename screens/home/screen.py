@@ -17,6 +17,7 @@ from screens.home import rendering
 from screens.home.panes import DayPane, RecentPane, RunningPane, StepsPane, TilePane, WayPane
 from screens.navigation import TraceFilterPlace
 from screens.shell.live_screen import LiveScreen
+from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
@@ -107,6 +108,11 @@ class HomeScreen(LiveScreen):
     async def _note_look(self) -> None:
         await asyncio.to_thread(note_look, self.services.event_log)
         self._stamp = None
+
+    def reveal(self, panel: Panel) -> None:
+        """Unfold what a low terminal has no room for."""
+        self.set_class(panel.id in {"home-recent", "home-jobs", "home-day"}, "-below")
+        self.set_class(panel.id == "home-day" and not self.has_class("-high"), "-day")
 
     # ── actions ──
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import math
 
-from screens.home.rendering import Tile
+from llmops_tui.monitoring.courses import Courses
+from screens.home.rendering import Tile, day_lines
 from screens.widgets.sparkline import resampled, sparkline
 
 
@@ -38,3 +39,14 @@ def test_a_tile_says_the_state_and_the_figure_first_and_draws_its_course_where_t
     assert len(tile.lines(20, 9, utf8=True)) == 7
     flat = Tile([("state", "plain")], [("figure", "plain")], [], [[("more", "muted")]])
     assert [line[0][0] for line in flat.lines(20, 5, utf8=True)] == ["state", "figure", "more"]
+
+
+def test_the_last_day_fits_whatever_the_width() -> None:
+    courses = Courses(traffic=(*[0.0] * 22, 3.0, 9.0), latency=(*[math.nan] * 22, 100.0, 300.0))
+    for width in (20, 33, 80, 200):
+        for rows in (4, 9, 20):
+            lines = day_lines(courses, width, rows, utf8=True)
+            assert len(lines) <= rows
+            assert all(sum(len(text) for text, _ in line) <= width for line in lines)
+            assert lines[-1][-1][0].endswith("now")
+    assert day_lines(Courses(traffic=(0.0,) * 24, latency=(math.nan,) * 24), 80, 9, utf8=True) == []
