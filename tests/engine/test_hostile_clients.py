@@ -151,7 +151,7 @@ def test_the_workspaces_own_key_names_no_run_over_an_address(served: tuple[Works
     status, answer = ask(port, "/v1/chat/completions", body, handle.key)
     assert status == 200
     trace = TraceStore(Catalog(workspace), EventLog(workspace)).get(answer["id"])
-    assert trace.client == {"key": None, "metadata": {"run_id": "run_elsewhere"}}
+    assert trace.client == {"key": "own", "metadata": {"run_id": "run_elsewhere"}}
 
 
 def test_deep_and_endless_bodies_are_refused(served: tuple[Workspace, ServerHandle, int]) -> None:

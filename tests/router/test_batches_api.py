@@ -210,6 +210,10 @@ async def test_files_belong_to_the_key_that_sent_them(server: Server) -> None:
         ({"purpose": "batch"}, {"other": ("a", b"x")}, "file"),
         ({"purpose": "batch", "expires_after[anchor]": "created_at", "expires_after[seconds]": "5"}, {"file": ("a", b"x")},
          "expires_after.seconds"),
+        ({"purpose": "batch", "expires_after[anchor]": "created_at", "expires_after[seconds]": "soon"},
+         {"file": ("a", b"x")}, "expires_after.seconds"),
+        ({"purpose": "batch", "expires_after[anchor]": "7", "expires_after[seconds]": "7200"}, {"file": ("a", b"x")},
+         "expires_after.anchor"),
     ],
 )  # fmt: skip
 async def test_nothing_of_a_form_is_ignored(fields: Any, files: Any, param: str, server: Server) -> None:

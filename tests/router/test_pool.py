@@ -184,7 +184,7 @@ async def test_who_a_request_is_of_is_believed_of_our_own_programs_alone() -> No
     await ask(KEY, told, tcp=True)
     assert seen.pop().key not in {"", "abcd1234"}
     await ask("own-key", told, tcp=True)
-    assert (seen[-1].own, seen[-1].key) == (False, "")
+    assert (seen[-1].own, seen[-1].key) == (False, "own")
     seen.clear()
     for wrong in (b"", b"{}", b"[1, 2]", b'["a"]'):
         await ask("own-key", wrong, tcp=False)

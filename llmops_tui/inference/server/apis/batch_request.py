@@ -14,10 +14,15 @@ _DAY = 24 * 3600
 _DIGITS = 19
 
 
+def _read_digits(given: object) -> object:
+    """The number that digits are; all else as it is."""
+    digits = isinstance(given, str) and given.isdecimal() and given.isascii() and len(given) < _DIGITS
+    return int(str(given)) if digits else given
+
+
 def as_number(given: object) -> object:
-    """A number as forms and addresses have it, which know only texts."""
-    if isinstance(given, str) and given.isdecimal() and given.isascii() and len(given) < _DIGITS:
-        return int(given)
+    """A number as addresses have it, which know only texts."""
+    given = _read_digits(given)
     if not isinstance(given, int) or isinstance(given, bool):
         refuse("", f"{str(given)[:40]!r} is no whole number", "Give one, such as 100.")
     return given
@@ -79,12 +84,12 @@ class FilePage(Page):
 
 
 def form_fields(given: Mapping[str, str]) -> dict[str, object]:
-    """The fields of a form, those of an object (``expires_after[seconds]``) as one."""
+    """The fields of a form, those of an object (``expires_after[seconds]``) as one; digits in it are numbers."""
     made: dict[str, object] = {}
     inner: dict[str, object] = {}
     for name, value in given.items():
         if name.startswith("expires_after[") and name.endswith("]"):
-            inner[name.removeprefix("expires_after[").removesuffix("]")] = as_number(value)
+            inner[name.removeprefix("expires_after[").removesuffix("]")] = _read_digits(value)
         else:
             made[name] = value
     return made | ({"expires_after": inner} if inner else {})
