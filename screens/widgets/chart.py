@@ -208,7 +208,7 @@ def _with_axes(
 def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False) -> list[str]:
     """The number beside each row of a chart; empty beside most. Round ones: steps of 1, 2 or 5 of a power of ten.
 
-    From 0 to 100 the quarters are marked. With ``logarithmic``, ``ys`` are powers of ten.
+    From 0 to 100 the quarters are marked; where no two round ones fit, the ends. With ``logarithmic``, ``ys`` are powers of ten.
     """
     if ys == (0.0, 100.0) and rows > 4:
         ticks = [(float(value), str(value)) for value in (0, 25, 50, 75, 100)]
@@ -218,6 +218,10 @@ def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False
     low, high = ys
     for value, text in ticks:
         labels[round((high - value) / ((high - low) or 1.0) * (rows - 1))] = text
+    if sum(map(bool, labels)) < 2 <= rows and low < high:
+        # One number is no scale: then the ends have theirs, however crooked.
+        labels = [""] * rows
+        labels[0], labels[-1] = (short_number(10.0**end if logarithmic else end) for end in (high, low))
     return labels
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -47,6 +48,13 @@ def test_ticks_are_round(ys: tuple[float, float], labels: list[str]) -> None:
 def test_a_logarithmic_axis_has_powers_of_ten_and_what_is_between_them() -> None:
     assert [label for label in axis_labels(12, (0.0, 2.0), logarithmic=True) if label] == ["100", "30", "10", "3", "1"]
     assert [label for label in axis_labels(12, (-0.4, -0.2), logarithmic=True) if label] == ["0.6", "0.5", "0.4"]
+
+
+def test_a_chart_has_two_numbers_however_low_it_is() -> None:
+    assert axis_labels(4, (2.85, 3.4)) == ["3.4", "", "", "2.85"]
+    assert axis_labels(4, (math.log10(1.1), math.log10(4.2)), logarithmic=True) == ["4.2", "", "", "1.1"]
+    assert axis_labels(1, (2.85, 3.4)) == ["3"]
+    assert axis_labels(4, (3.0, 3.0)) == ["3", "", "", ""]
 
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9), st.integers(2, 60))

@@ -169,7 +169,8 @@ async def test_a_run_is_drawn_with_its_figures_samples_and_events(
         chart = screen.query_one("#chart", LineChart)
         drawn = chart.render().plain
         assert any("\u2800" < c <= "\u28ff" for c in drawn)
-        assert "2.85" in drawn
+        assert "2┤" in drawn
+        assert "1┤" in drawn
         assert "the loss jumped" in text(pilot, "#details-text")
         await pilot.press("w")
         assert '{"a": 1}' in text(pilot, "#details-text")
