@@ -100,6 +100,7 @@ def test_a_suite_is_run_looked_at_and_compared(llmops: Llmops, tmp_path: Path) -
     assert "small" in {s["suite"] for s in llmops.run("eval", "suites")["suites"]}
 
 
+@pytest.mark.slow
 def test_a_matrix_is_a_run_for_each_column(shared: Llmops, tmp_path: Path) -> None:
     suite = write(tmp_path, "matrix", limit=5, parameters=[{"max_tokens": 4}, {"max_tokens": 8}])
     made = shared.run(
@@ -113,6 +114,7 @@ def test_a_matrix_is_a_run_for_each_column(shared: Llmops, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.slow
 def test_repeats_chains_choices_variations_and_early_stops(shared: Llmops, tmp_path: Path) -> None:
     repeated = shared.run(
         "eval",
@@ -308,6 +310,7 @@ def test_a_server_that_is_killed_is_started_again(sample: Workspace) -> None:
     assert not any(r.answer.error for r in found)
 
 
+@pytest.mark.slow
 def test_a_judge_that_answers_nonsense_is_shown_and_not_counted(shared: Llmops, tmp_path: Path) -> None:
     # The sample knows no grades: it gives the scale next to none of its probability.
     judge = {"type": "judge", "model": "support-base", "rubric": "Is the answer polite?"}
@@ -322,6 +325,7 @@ def test_a_judge_that_answers_nonsense_is_shown_and_not_counted(shared: Llmops, 
     assert pairs["unusable"] == 6
 
 
+@pytest.mark.slow
 def test_refusals_of_single_requests_are_told(shared: Llmops, tmp_path: Path) -> None:
     cases = [{"text": "kettle " * 3000, "expected": "x"}, {"text": "hello", "expected": "y"}]
     shared.run("prompt", "save", "plain", "--text", "{{text}}")
@@ -348,6 +352,7 @@ def test_what_cannot_be_run_says_why(
     assert says in found["error"]["message"]
 
 
+@pytest.mark.slow
 def test_training_data_among_the_cases_is_shown(sample: Workspace, tmp_path: Path) -> None:
     store = EvaluationStore(sample)
     model, data = store.registry.get("support-base"), store.datasets.get("triage")

@@ -258,6 +258,7 @@ def test_plan_tells_everything_and_measures_two_steps(llmops: Llmops) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_plan_says_no_with_exit_code_one(llmops: Llmops) -> None:
     llmops.run("train", "new", "bad", "--base", "support-base-hf", "--data", "triage", "--set", "lora.targets=nothing")
     plan = llmops.run("train", "plan", "bad", "--no-dry-run", code=1)
@@ -266,6 +267,7 @@ def test_plan_says_no_with_exit_code_one(llmops: Llmops) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_run_whose_preflight_finds_an_error_does_not_train(sample: Workspace) -> None:
     from tests.training.test_kill import wait
 
