@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import httpx
 
 _SECONDS = 2.0
+# How long a server may take until it listens: Python and its packages are loaded before, which a busy machine makes long.
+_START_SECONDS = 120.0
 
 
 class Rates(TypedDict):
@@ -37,8 +39,8 @@ class EngineLoad:
     Attributes:
         process, engine: the server and its engine, each by number and start: a number alone is somebody else's in another
             container, or later.
-        state: ``ok``; ``loading``; ``restarting``, ``failing`` or ``failed`` as its server tells; ``silent`` where the
-            server or its engine does not answer; ``dead`` where the server ended without a word.
+        state: ``ok``; ``loading``, also before the server listens; ``restarting``, ``failing`` or ``failed`` as its server
+            tells; ``silent`` where the server or its engine does not answer; ``dead`` where the server ended without a word.
         running, waiting, slots: requests in the batch, in the queue, and how many fit into the batch.
         cache: share of the cache's cells in use, 0 to 1.
         prefix_hits: share of the prompt tokens since the last look that did not have to be evaluated again.
@@ -102,6 +104,9 @@ class EngineSampler:
     def __init__(self, supervisor: ServerSupervisor) -> None:
         self._supervisor = supervisor
         self._clients: dict[str, httpx.Client] = {}
+        # When each server was first seen, until it answered.
+        self._starting: dict[ProcessIdentity, float] = {}
+        self._heard: set[ProcessIdentity] = set()
         self._before: dict[str, tuple[ProcessIdentity | None, EngineState]] = {}
         self._rates: dict[str, Rates] = {}
         self._loads: list[EngineLoad] = []
@@ -114,6 +119,9 @@ class EngineSampler:
             self._due = now + _SECONDS
             handles = self._supervisor.running()
             self._forget({handle.socket for handle in handles})
+            there = {handle.process for handle in handles}
+            self._heard &= there
+            self._starting = {process: seen for process, seen in self._starting.items() if process in there}
             fallen = [
                 EngineLoad(handle.model, handle.process, state="dead", address=handle.address)
                 for handle in self._supervisor.fallen()
@@ -141,6 +149,11 @@ class EngineSampler:
             )
         return self._clients[handle.socket]
 
+    def _begins(self, process: ProcessIdentity) -> bool:
+        """Whether a server that says nothing may not listen yet: it never answered, and was first seen a short while ago."""
+        now = time.monotonic()
+        return process not in self._heard and now - self._starting.setdefault(process, now) < _START_SECONDS
+
     def _inspect(self, handle: ServerHandle) -> EngineLoad:
         import httpx
 
@@ -149,7 +162,9 @@ class EngineSampler:
         except (httpx.TransportError, ValueError):
             with contextlib.suppress(KeyError):
                 self._clients.pop(handle.socket).close()
-            return EngineLoad(handle.model, handle.process, state="silent", address=handle.address)
+            state_now = "loading" if self._begins(handle.process) else "silent"
+            return EngineLoad(handle.model, handle.process, state=state_now, address=handle.address)
+        self._heard.add(handle.process)
         state: EngineState = facts.get("state") or {}
         pid, started = facts.get("engine_pid"), facts.get("engine_started")
         engine = ProcessIdentity(int(pid), float(started)) if pid and started is not None else None

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.process import ProcessIdentity, identify
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import SILENT_SECONDS, Alert, AlertEngine, run_command
-from llmops_tui.monitoring.engines import EngineLoad
+from llmops_tui.monitoring.engines import EngineLoad, EngineSampler
 from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.latency import Minute
 from llmops_tui.monitoring.replay import replay
@@ -487,6 +491,26 @@ def test_of_an_engine_that_says_nothing_only_that_is_known() -> None:
     assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0), state="loading")])["engine.m.up"] is None
     assert of_engines([EngineLoad("m", ProcessIdentity(1, 1.0))])["engine.m.up"] == 1.0
     assert "does not respond" in silent.why_down
+
+
+def test_a_server_that_does_not_listen_yet_is_loading_and_one_that_never_does_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = ServerHandle("m", "", str(tmp_path / "nobody.sock"), "key", ProcessIdentity(1, 1.0))
+
+    class Starting:
+        def running(self) -> list[ServerHandle]:
+            return [handle]
+
+        def fallen(self) -> list[ServerHandle]:
+            return []
+
+    sampler = EngineSampler(cast("ServerSupervisor", Starting()))
+    assert [load.state for load in sampler.inspect()] == ["loading"]
+    begun = time.monotonic()
+    monkeypatch.setattr("llmops_tui.monitoring.engines.time", SimpleNamespace(monotonic=lambda: begun + 200))
+    assert [load.state for load in sampler.inspect()] == ["silent"]
+    sampler.close()
 
 
 def test_a_rule_for_a_series_that_was_never_recorded_is_told() -> None:
