@@ -124,7 +124,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("traces.newer", "I,comma", "Newer", "The page before.", pane="list"),
     Action("traces.back", "escape,f13", "Back", "Clear the filter.", pane="list"),
     Action("playground.run", "f5,ctrl+r,ctrl+enter", "Run", "Run the prompt; changed text becomes a new version.", show=True, priority=True),
-    Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer and keep the text so far."),
+    Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer and keep the text so far; else leave the editor."),
     Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True, pane="versions"),
     Action(
         "playground.diff", "d,f3", "Diff", "Compare the version with another, in words or tokens.", show=True, pane="versions",

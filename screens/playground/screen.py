@@ -91,8 +91,7 @@ class PlaygroundScreen(BaseScreen):
         await self._editors.written()
         loaded, early = await self._reader.open(prompt)
         self._versions.forget_mark()
-        draft = loaded.draft
-        self._editors.show(draft)
+        self._editors.show(draft := loaded.draft)
         if early is not None:
             # Typed while the app was still starting: it goes where the cursor stood, before the text that came.
             system, template = early.system + draft.system, early.template + draft.template
@@ -105,8 +104,7 @@ class PlaygroundScreen(BaseScreen):
 
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
-        loaded = await self._reader.read_again()
-        if loaded is not None:
+        if (loaded := await self._reader.read_again()) is not None:
             self._runs.show(loaded.runs)
             self._show_lists()
 
@@ -150,7 +148,7 @@ class PlaygroundScreen(BaseScreen):
         self._answer.start()
 
     def action_cancel(self) -> None:
-        """Out: stop the answer, then leave a filled pane, then the filter."""
+        """Out: stop the answer, then leave a filled pane, then the filter, then what is written in."""
         if self._answer.running:
             self._answer.stop()
         elif self.has_class("-maximised"):
@@ -160,6 +158,8 @@ class PlaygroundScreen(BaseScreen):
         elif self.has_class("-sidebar"):
             self.remove_class("-sidebar")
             self._editors.focus_user()
+        elif self._editors.has_focus_within:
+            self._answer.query_one("#answer").focus()
 
     @on(AnswerPane.Versioned)
     def _run_has_a_version(self, event: AnswerPane.Versioned) -> None:

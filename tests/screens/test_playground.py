@@ -141,6 +141,17 @@ async def test_a_slow_look_is_not_shown_over_a_later_one(
         assert [v.number for v in screen.state.versions] == [3, 2, 1]
 
 
+async def test_escape_leaves_an_editor_so_that_digits_open_screens(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        screen = pilot.app.screen
+        screen.query_one("#user", TextArea).focus()
+        await settle(pilot)
+        await pilot.press("escape", "8")
+        await settle(pilot)
+        assert "8" not in screen.query_one("#user", TextArea).text
+        assert pilot.app.screen is not screen
+
+
 async def test_escape_stops_the_answer_and_keeps_its_text(open_app: OpenApp, server: FakeModelServer) -> None:
     async with open_app() as pilot:
         server.gated = True
