@@ -169,6 +169,19 @@ def test_a_killed_job_goes_on_where_it_was(store: DatasetStore, tmp_path: Path) 
     assert {path.stat().st_mode & 0o777 for path in index.folder.iterdir()} == {0o600}
 
 
+def test_the_same_rows_as_another_kind_have_vectors_of_their_own(store: DatasetStore, tmp_path: Path) -> None:
+    as_table = imported(store, tmp_path, "pairs", [{"prompt": "where is it", "completion": "on its way"}])
+    import_now(store, [tmp_path / "pairs.jsonl"], "asked", "prompt-completion")
+    as_asked = store.get("asked")
+    assert as_asked.sha256 == as_table.sha256
+    embedded(as_table)
+    assert find_index(as_asked) is None
+    words = Words()
+    index = embedded(as_asked, words)
+    assert list(words.asked) == ["where is it"]
+    assert index.folder != require_index(as_table).folder
+
+
 def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None:
     index = MeaningIndex(version, SPEC)
 

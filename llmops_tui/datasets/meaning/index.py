@@ -54,7 +54,9 @@ class MeaningIndex:
         self.version = version
         self.spec = spec
         self.text = RowText(version.kind, version.columns, of)
-        self.name = f"{spec.key}-{hashlib.sha256(self.text.of.encode()).hexdigest()[:8]}"
+        # Versions of the same rows share their files, and the text of a row depends on the kind that it is taken for.
+        meant = json.dumps([version.kind, self.text.of])
+        self.name = f"{spec.key}-{hashlib.sha256(meant.encode()).hexdigest()[:8]}"
         self.folder = vectors_folder(version) / self.name
 
     @property
@@ -116,8 +118,18 @@ def indexes_of(version: DatasetVersion) -> list[MeaningIndex]:
     places = sorted(vectors_folder(version).glob(f"*/{_ABOUT}"), key=lambda p: p.stat().st_mtime, reverse=True)
     for about in places:
         record: VectorsRecord = json.loads(about.read_text(encoding="utf-8"))
-        found.append(MeaningIndex(version, EmbedderSpec(**record["embedder"]), record["of"]))
+        index = _index_of(version, record)
+        if index is not None and index.folder == about.parent:
+            found.append(index)
     return found
+
+
+def _index_of(version: DatasetVersion, record: VectorsRecord) -> MeaningIndex | None:
+    """The vectors that a record is about; none where the same rows, taken for another kind, have no such text."""
+    try:
+        return MeaningIndex(version, EmbedderSpec(**record["embedder"]), record["of"])
+    except InputRefusedError:
+        return None
 
 
 def find_index(version: DatasetVersion, model: str = "") -> MeaningIndex | None:
