@@ -62,7 +62,8 @@ def embed(
     spec = embedder_spec(registry, model, row_prefix=row_prefix, query_prefix=query_prefix, max_tokens=max_tokens)
     index = MeaningIndex(version, spec, of)
     if index.ready:
-        session.emit(index.about, lambda: embedded_text(index.about))
+        about = index.mean_again()
+        session.emit(about, lambda: embedded_text(about))
         return
     session.say(f"{version.ref}: {index.text.told} by {spec.model}")
     arguments = {"ref": version.ref, "embedder": spec.as_dict(), "of": index.text.of}

@@ -94,7 +94,9 @@ async def _embed(shell: Shell, progress: Panel, version: DatasetVersion) -> Mean
         return None
     spec = await asyncio.to_thread(embedder_spec, services.models, name)
     index = MeaningIndex(version, spec, of.strip())
-    if not index.ready:
+    if index.ready:
+        await asyncio.to_thread(index.mean_again)
+    else:
         job = await asyncio.to_thread(
             lambda: services.jobs.start(
                 kind=KIND,

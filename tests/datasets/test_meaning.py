@@ -182,6 +182,16 @@ def test_the_same_rows_as_another_kind_have_vectors_of_their_own(store: DatasetS
     assert index.folder != require_index(as_table).folder
 
 
+def test_who_embeds_again_means_that_model_and_its_words_from_then_on(version: DatasetVersion) -> None:
+    embedded(version)
+    embedded(version, Words(EmbedderSpec("other", "1" * 64)))
+    asked = Words(EmbedderSpec("words", "0" * 64, query_prefix="query: "))
+    embedded(version, asked)
+    assert not asked.asked
+    found = require_index(version)
+    assert (found.spec.model, found.spec.query_prefix) == ("words", "query: ")
+
+
 def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None:
     index = MeaningIndex(version, SPEC)
 

@@ -136,7 +136,7 @@ async def embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Rep
         InputRefusedError: ``job_running``: another job is at it.
     """
     with _alone(index):
-        return index.about if index.ready else await _embed_version(index, embedder, report)
+        return index.mean_again() if index.ready else await _embed_version(index, embedder, report)
 
 
 async def _embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Report) -> VectorsRecord:
@@ -226,7 +226,7 @@ def run_embedding_job(context: JobContext, ref: str, embedder: EmbedderRecord, o
     version: DatasetVersion = DatasetStore(catalog).get(ref)
     index = MeaningIndex(version, EmbedderSpec(**embedder), of)
     if index.ready:
-        return index.about
+        return index.mean_again()
     context.report(0.0, f"starting {index.spec.model}")
 
     async def work() -> VectorsRecord:

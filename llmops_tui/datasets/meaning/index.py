@@ -15,6 +15,7 @@ from llmops_tui.embeddings.nearest import Nearest
 from llmops_tui.embeddings.vector_file import VectorFile
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import make_folder_within, write_atomic
+from llmops_tui.workspace.written import write_noted
 
 _ABOUT = "about.json"
 _PARTIAL = "about.json.part"
@@ -101,6 +102,12 @@ class MeaningIndex:
         VectorFile(self.folder, about["dimensions"]).finish()
         write_atomic(self.folder / _ABOUT, json.dumps(about))
         (self.folder / _PARTIAL).unlink(missing_ok=True)
+
+    def mean_again(self) -> VectorsRecord:
+        """Be the latest from now on, with this embedder's words before a question, which no row's vector depends on."""
+        self.about["embedder"] = self.spec.as_dict()
+        write_noted(self.folder / _ABOUT, json.dumps(self.about))
+        return self.about
 
     def siblings(self) -> list[VectorFile]:
         """The vectors of other versions by the same embedder, whatever text of them it is."""
