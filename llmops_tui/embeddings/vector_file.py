@@ -82,6 +82,11 @@ class VectorFile:
                 file.flush()
                 os.fsync(file.fileno())
 
+    def discard(self) -> None:
+        """Remove what was written and is not finished."""
+        for name in (_VECTORS, _KEYS):
+            (self.folder / f"{name}.part").unlink(missing_ok=True)
+
     def finish(self) -> None:
         """All rows are there: make the signs, and give the files their names."""
         self._write_bits()

@@ -192,6 +192,21 @@ def test_who_embeds_again_means_that_model_and_its_words_from_then_on(version: D
     assert (found.spec.model, found.spec.query_prefix) == ("words", "query: ")
 
 
+def test_vectors_of_another_length_are_begun_anew(store: DatasetStore, tmp_path: Path) -> None:
+    version = imported(store, tmp_path, "long", [{"text": f"row {n}"} for n in range(600)])
+    index = MeaningIndex(version, SPEC)
+    with pytest.raises(JobCancelledError):
+        asyncio.run(embed_version(index, Words(fail_after=512), no_report))
+
+    class Short(Words):
+        async def rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            return unit((await super().rows(texts))[:, :16])
+
+    asyncio.run(embed_version(index, Short(), no_report))
+    expected = unit(np.stack([vector(f"row {n}") for n in range(600)])[:, :16])
+    assert np.abs(np.asarray(index.file.vectors(), np.float32) - expected).max() < 1e-3
+
+
 def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None:
     index = MeaningIndex(version, SPEC)
 
