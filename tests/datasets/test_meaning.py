@@ -335,6 +335,15 @@ def test_semantic_duplicates_differ_in_text(store: DatasetStore, tmp_path: Path)
     assert longest.rows == 4
 
 
+@pytest.mark.parametrize("threshold", [0, 0.01, 1.5, -1, float("nan")])
+def test_what_is_no_cosine_of_duplicates_is_refused(
+    store: DatasetStore, version: DatasetVersion, threshold: float
+) -> None:
+    embedded(version)
+    with pytest.raises(InputRefusedError, match="is no such cosine"):
+        apply(store, "dedup", ["bank"], {"method": "meaning", "threshold": threshold})
+
+
 def test_what_goes_is_like_something_that_stays() -> None:
     from llmops_tui.datasets.meaning.duplicates import SemanticDuplicates
     from llmops_tui.datasets.near_duplicates import Pair

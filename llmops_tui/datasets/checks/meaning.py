@@ -18,7 +18,8 @@ class SemanticDuplicates(Check):
     def finish(self) -> Finding:
         """Pairs with a cosine of at least ``cosine``, 0.95 unless it says otherwise."""
         index = self.parameters["meaning"]
-        threshold = float(self.parameters.get("cosine") or THRESHOLD)
+        given = self.parameters.get("cosine")
+        threshold = THRESHOLD if given is None else given
         found = find_semantic_duplicates(index, threshold)
         dropped = set(found.dropped())
         reasons: dict[int, str] = {}

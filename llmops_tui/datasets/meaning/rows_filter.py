@@ -68,8 +68,6 @@ def _number(text: str, asked: str) -> float:
 
 
 def _duplicates(index: MeaningIndex, threshold: float) -> Asked:
-    if not 0.5 <= threshold <= 1:
-        raise InputRefusedError("bad_search", f"{threshold:g} is no such cosine", "Give one from 0.5 to 1.")
     found = find_semantic_duplicates(index, threshold)
     if not found.pairs:
         return Asked([], f"No two rows have a cosine of {threshold:g} or more.")
