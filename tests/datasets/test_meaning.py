@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from llmops_tui.cli.data_change import dedup
+from llmops_tui.cli.data_inspect import search
 from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
@@ -37,7 +39,7 @@ from llmops_tui.datasets.window import RowWindow, View
 from llmops_tui.embeddings.embedder import EmbedderSpec, TextEmbedder, unit
 from llmops_tui.embeddings.nearest import Nearest, close_pairs, mean_nearest
 from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.jobs.worker import JobCancelledError
 
 SPEC = EmbedderSpec("words", "0" * 64)
@@ -342,6 +344,23 @@ def test_what_is_no_cosine_of_duplicates_is_refused(
     embedded(version)
     with pytest.raises(InputRefusedError, match="is no such cosine"):
         apply(store, "dedup", ["bank"], {"method": "meaning", "threshold": threshold})
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        (dedup, {"keep": "longest"}),
+        (dedup, {"keep": "longest", "near": True}),
+        (dedup, {"same": "row", "meaning": True}),
+        (dedup, {"same": "row", "against": "other"}),
+        (dedup, {"threshold": 0.9}),
+        (search, {"words": "pin", "model": "words"}),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(command: Callable[..., None], given: dict[str, Any]) -> None:
+    with pytest.raises(LlmopsError, match=r"goes with") as refused:
+        command(None, "bank", **given)
+    assert refused.value.exit_code == ExitCode.USAGE
 
 
 def test_what_goes_is_like_something_that_stays() -> None:
