@@ -514,7 +514,7 @@ def test_filters_by_meaning(store: DatasetStore, version: DatasetVersion) -> Non
     assert sorted(rows_for(store, version, "@0,1,2").rows) == list(range(12))
     assert rows_for(store, version, "~0.999").told.startswith("No two rows")
     assert "covers" not in rows_for(store, version, "-bank").told
-    for bad in ("#x", "@1,b", "~high", "~7"):
+    for bad in ("#x", "#inf", "#nan", "#1.5", "@1,b", "@3", "@-1", "@1e400", "~high", "~7", "~nan"):
         with pytest.raises(InputRefusedError):
             rows_for(store, version, bad)
 
