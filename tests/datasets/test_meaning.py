@@ -19,6 +19,7 @@ from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
+from llmops_tui.datasets.meaning import topics
 from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
@@ -464,6 +465,22 @@ def test_a_map_is_the_same_again_and_names_its_clusters(store: DatasetStore, tmp
     assert np.array_equal(again.clusters, clusters)
     assert made.rows_of([0]) == np.flatnonzero(clusters == 0).tolist()
     assert find_map(version) is not None
+
+
+def test_a_map_that_was_not_finished_is_none(version: DatasetVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = embedded(version)
+    make_map(index, 3)
+
+    def full(path: Path, _data: str | bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(topics, "write_noted", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_map(index, 2)
+    assert find_map(version) is None
+    for count in (-1, 501, 10**9):
+        with pytest.raises(InputRefusedError, match="clusters cannot be made"):
+            make_map(index, count)
 
 
 def test_words_that_name_a_cluster_are_commoner_in_it() -> None:
