@@ -19,7 +19,7 @@ from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
-from llmops_tui.datasets.meaning import topics
+from llmops_tui.datasets.meaning import active_learning, topics
 from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
@@ -400,7 +400,9 @@ def test_checks_by_meaning_run_where_a_version_is_embedded(store: DatasetStore, 
     assert apply(store, "fix", ["checked"], {"check": "semantic-duplicate"}).rows == 2
 
 
-def test_labels_are_proposed_and_the_next_rows_are_unsure() -> None:
+@pytest.mark.parametrize("block", [7, 8192])
+def test_labels_are_proposed_and_the_next_rows_are_unsure(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(active_learning, "BLOCK", block)
     rng = np.random.default_rng(4)
     centres = unit(rng.standard_normal((3, 16)))
     of = np.arange(300) % 3
