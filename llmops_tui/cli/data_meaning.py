@@ -193,10 +193,11 @@ def outliers(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT, model: _M
         "limit": round(found.limit, 4),
         "rows": [{"row": n, "mean_cosine": mean} for n, mean in found.rows[:limit]],
         "total": len(found.rows),
-        "by_parts": found.by_sample,
+        "by_parts": found.by_parts,
     }
     rows = [(n, f"{mean:.3f}", texts[n]) for n, mean in found.rows[:limit]]
     told = f"mean cosine to the {NEIGHBOURS} nearest rows: {found.median:.3f} in the middle, outliers below {found.limit:.3f}"
+    told += "; only rows of the same part were compared" if found.by_parts else ""
     session.emit(data, lambda: f"{told}\n\n" + session.rows(("row", "mean cosine", "text"), rows, len(found.rows)))
 
 

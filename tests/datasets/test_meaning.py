@@ -384,6 +384,7 @@ def test_many_rows_are_compared_by_parts(store: DatasetStore, tmp_path: Path, mo
     found = find_semantic_duplicates(embedded(imported(store, tmp_path, "many", rows)), 0.99)
     assert found.by_parts
     assert {(p.left, p.right) for p in found.pairs} == {(n, n + 30) for n in range(30)}
+    assert rows_for(store, store.get("many"), "!").told.endswith("Only rows of the same part were compared.")
 
 
 def test_checks_by_meaning_run_where_a_version_is_embedded(store: DatasetStore, tmp_path: Path) -> None:

@@ -52,5 +52,7 @@ class Outliers(Check):
         found = find_outliers(index)
         self.hit_many({n: f"mean cosine to its {NEIGHBOURS} nearest rows {mean:.2f}" for n, mean in found.rows})
         if found.rows:
-            self.finding.note = f"in the middle {found.median:.2f}, by {index.spec.model}, of {index.text.told}"
+            by_parts = "; only rows of the same part were compared" if found.by_parts else ""
+            what = f"by {index.spec.model}, of {index.text.told}"
+            self.finding.note = f"in the middle {found.median:.2f}, {what}{by_parts}"
         return self.finding

@@ -126,14 +126,14 @@ def _parts(vectors: npt.NDArray[np.floating], rows: Numbers) -> Iterator[Numbers
 class Outliers:
     """Rows that are far from all others: each with its mean cosine to its 10 nearest, the farthest first.
 
-    ``median`` is that of all rows, ``limit`` what an outlier lies below. ``by_sample`` where the nearest were looked for in a
-    part of the rows.
+    ``median`` is that of all rows, ``limit`` what an outlier lies below. ``by_parts`` where the nearest were looked for
+    among the rows of the same part.
     """
 
     rows: tuple[tuple[int, float], ...]
     median: float
     limit: float
-    by_sample: bool
+    by_parts: bool
 
 
 def find_outliers(index: MeaningIndex, told: Told = lambda _: None) -> Outliers:

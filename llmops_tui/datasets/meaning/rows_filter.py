@@ -22,6 +22,7 @@ from llmops_tui.errors import InputRefusedError
 
 LIKE, CLUSTERS, DUPLICATES, OUTLIERS, COVERED, BOTH = "#", "@", "~", "!", "-", "+"
 _SHOWN = 200
+_BY_PARTS = " Only rows of the same part were compared."
 Number = TypeVar("Number", int, float)
 
 
@@ -88,17 +89,16 @@ def _duplicates(index: MeaningIndex, threshold: float) -> Asked:
         f"removes {len(found.dropped()):,}."
     )
     if found.by_parts:
-        told += " Only rows of the same part were compared."
+        told += _BY_PARTS
     return Asked([row for group in found.groups for row in group], told)
 
 
 def _outliers(index: MeaningIndex) -> Asked:
     found = find_outliers(index)
     told = f"{counted(len(found.rows), 'row')} far from all others, the farthest first"
-    return Asked(
-        [row for row, _ in found.rows],
-        f"{told}: mean cosine below {found.limit:.2f}; in the middle {found.median:.2f}.",
-    )
+    told += f": mean cosine below {found.limit:.2f}; in the middle {found.median:.2f}."
+    told += _BY_PARTS if found.by_parts else ""
+    return Asked([row for row, _ in found.rows], told)
 
 
 def _covered(index: MeaningIndex, trained: MeaningIndex) -> Asked:
