@@ -252,8 +252,8 @@ def coverage(
     left, right = (require_index(store.get(ref), model) for ref in (evaluated, by))
     topics = TopicMap(right)
     show = session.progress(f"compare {left.version.ref}")
-    found = measure_coverage(left, right, topics if topics.ready else None, lambda share: show(share) if show else None)
-    found["farthest"] = found["farthest"][:limit]
+    known = topics if topics.ready else None
+    found = measure_coverage(left, right, known, lambda share: show(share) if show else None, farthest=limit)
     texts = _texts(left.text.text, left.version, [one["row"] for one in found["farthest"]])
     session.emit(found, lambda: _coverage_text(session, found, texts))
 

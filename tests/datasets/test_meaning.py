@@ -516,6 +516,7 @@ def test_coverage_finds_what_was_not_trained(store: DatasetStore, version: Datas
     found = measure_coverage(tests, trained, find_map(version))
     assert next(one["row"] for one in found["farthest"]) == 1
     assert found["levels"][2]["rows"] == 2
+    assert [len(measure_coverage(tests, trained, farthest=n)["farthest"]) for n in (1, 3)] == [1, 3]
     assert (found["farthest"][-1]["row"], found["farthest"][-1]["nearest"]) in {(0, 0), (2, 8)}
     assert sum(topic["evaluated"] for topic in found["topics"]) == 3
     with pytest.raises(InputRefusedError, match="cannot be compared"):
