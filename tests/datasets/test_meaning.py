@@ -234,13 +234,21 @@ def test_vectors_go_with_their_version(store: DatasetStore, version: DatasetVers
 
 def test_vectors_without_numbers_are_refused() -> None:
     class Odd:
+        def __init__(self, value: Any) -> None:
+            self._value = value
+
         async def complete(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
             if path == "/tokenize":
                 return {"tokens": [1, 2, 3], "max_model_len": 8}
-            return {"data": [{"index": 0, "embedding": [float("nan"), 1.0]}]}
+            return {"data": [{"index": 0, "embedding": self._value}]}
 
-    with pytest.raises(LlmopsError, match="without numbers"):
-        asyncio.run(TextEmbedder(Odd(), SPEC).rows(["a"]))  # type: ignore[arg-type]
+    for value, told in (
+        ([float("nan"), 1.0], "without numbers"),
+        ([[1.0, 2.0], [3.0, 4.0]], "several vectors"),
+        ([], "an empty vector"),
+    ):
+        with pytest.raises(LlmopsError, match=told):
+            asyncio.run(TextEmbedder(Odd(value), SPEC).rows(["a"]))  # type: ignore[arg-type]
 
 
 def test_long_texts_are_cut_and_counted() -> None:
@@ -287,6 +295,17 @@ def test_the_nearest_are_those_of_the_largest_cosine(tmp_path: Path) -> None:
         assert there[found.rows].all()
         shared.append(len(set(found.rows.tolist()) & set(best.tolist())) / 10)
     assert np.mean(shared) >= 0.95
+
+
+def test_rows_without_a_text_take_no_candidates_place(tmp_path: Path) -> None:
+    data = unit(-np.abs(np.random.default_rng(6).standard_normal((400, 64))))
+    file = VectorFile(tmp_path / "v", 64)
+    data[:300] = 0
+    file.append([NO_TEXT] * 300 + [text_key(str(n)) for n in range(300, 400)], data)
+    file.finish()
+    found = Nearest(file, exact_rows=10, candidates=20).find(unit(np.full(64, -1.0)), 20)
+    assert len(found.rows) == 20
+    assert found.rows.min() >= 300
 
 
 def test_pairs_and_means_agree_with_all_cosines() -> None:
