@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gguf
@@ -33,6 +34,7 @@ from llmops_tui.training.recipe import changed, check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
+from llmops_tui.training.worker import unpack as worker_unpack
 from llmops_tui.training.worker.unpack import unpack, weights_of
 from llmops_tui.workspace.layout import Workspace
 from tests.training.models import FAMILIES, make_model
@@ -172,6 +174,22 @@ def test_a_file_is_unpacked_once_and_removed_when_it_is_not_needed(
     with pytest.raises(LlmopsError, match=r"take \d+ MB, and 0 MB are free"):
         weights_of(sample, base, recipe, quiet)
     assert list(first.parent.glob(".*.part")) == []
+
+
+def test_what_another_process_unpacked_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path)
+    base: Any = SimpleNamespace(kind="gguf", sha256="a" * 64, name="base", files=[], header={})
+    recipe = check({"name": "r", "base": "base", "data": ["d"], "quantization": {"compute": "float32"}})
+    final = workspace.models / ".unpacked" / f"{base.sha256}-F32"
+
+    def slow(_files: list[Path], target: Path, _kind: str, _told: Any) -> None:
+        for folder, text in ((final, "theirs"), (target, "ours")):
+            folder.mkdir()
+            (folder / "config.json").write_text(text)
+
+    monkeypatch.setattr(worker_unpack, "unpack", slow)
+    assert (weights_of(workspace, base, recipe, quiet) / "config.json").read_text() == "theirs"
+    assert [path.name for path in final.parent.iterdir()] == [final.name]
 
 
 def test_what_is_trained_of_a_gguf_file_is_told_before(sample: Workspace) -> None:
