@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -231,20 +232,27 @@ def _rotary_of(meta: JsonObject, config: JsonObject, factors: Mapping[str, Array
         found["partial_rotary_factor"] = config["partial_rotary_factor"] = dimensions / head
     kind = str(meta.get(f"{_SCALING}.type") or "none")
     if kind in {"linear", "yarn"}:
-        found |= {"rope_type": kind, "factor": plain(meta[f"{_SCALING}.factor"])}
+        found |= {"rope_type": kind, "factor": plain(_said(meta, f"{_SCALING}.factor"))}
         if kind == "yarn":
-            found["original_max_position_embeddings"] = int(meta[_ORIGINAL])
+            found["original_max_position_embeddings"] = int(_said(meta, _ORIGINAL))
     elif kind not in {"none", "longrope"}:
         raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be trained")
     if "rope_factors_long.weight" in factors:
-        original = int(meta[_ORIGINAL])
+        original = int(_said(meta, _ORIGINAL))
         config["original_max_position_embeddings"] = original
         found |= {"rope_type": "longrope", "original_max_position_embeddings": original}
         for side in ("long", "short"):
-            found[f"{side}_factor"] = [plain(v) for v in factors[f"rope_factors_{side}.weight"]]
+            found[f"{side}_factor"] = [plain(v) for v in _said(factors, f"rope_factors_{side}.weight")]
     if "rope_freqs.weight" in factors:
         found |= _llama3_of(factors["rope_freqs.weight"], base, dimensions)
     return found
+
+
+def _said(given: Mapping[str, Any], name: str) -> Any:
+    """A figure or a tensor that the file's rotary scaling needs."""
+    if name not in given:
+        raise InputRefusedError("gguf_damaged", f"the file lacks {name}, which its rotary scaling needs")
+    return given[name]
 
 
 def _llama3_of(factors: Array, base: float, head: int) -> JsonObject:

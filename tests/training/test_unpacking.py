@@ -257,6 +257,25 @@ def test_other_rotary_scalings_come_back_and_unknown_ones_are_refused() -> None:
         network.configuration(metadata, {"token_embd.weight": (8, 64)}, {"rope_freqs.weight": factors})
 
 
+def test_files_whose_parts_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.gguf").write_bytes(b"")
+    with pytest.raises(InputRefusedError, match="only 0 bytes"):
+        read_contents(tmp_path / "empty.gguf")
+    tokens = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": ["a", "b"]}
+    for name in ("token_type", "scores"):
+        with pytest.raises(InputRefusedError, match=f"2 tokens, and a {name} of 1"):
+            Vocabulary({**tokens, f"tokenizer.ggml.{name}": [1]})
+    for merge in ("", " ", "ab", "a "):
+        byte_level = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": [merge]}
+        with pytest.raises(InputRefusedError, match="not two tokens"):
+            Vocabulary(tokens | byte_level).tokenizer()
+    for kind, wanted in (("linear", "factor"), ("yarn", "factor")):
+        figures = network.figures(llama_of({"rope_type": "default"})) | {"rope.scaling.type": kind}
+        metadata = {"general.architecture": "llama"} | {f"llama.{k}": v for k, v in figures.items()}
+        with pytest.raises(InputRefusedError, match=f"lacks rope.scaling.{wanted}, which"):
+            network.configuration(metadata, {"token_embd.weight": (8, 64)}, {})
+
+
 def test_files_that_are_not_of_their_family_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputRefusedError, match="'mamba' cannot"):
         network.configuration({"general.architecture": "mamba"}, {}, {})
