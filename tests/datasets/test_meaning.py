@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -208,6 +210,20 @@ def test_vectors_of_another_length_are_begun_anew(store: DatasetStore, tmp_path:
     asyncio.run(embed_version(index, Short(), no_report))
     expected = unit(np.stack([vector(f"row {n}") for n in range(600)])[:, :16])
     assert np.abs(np.asarray(index.file.vectors(), np.float32) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"embedder": 5}', "pipe"])
+def test_a_record_of_vectors_that_is_damaged_is_named(version: DatasetVersion, damage: str) -> None:
+    about = embedded(version).folder / "about.json"
+    whole = json.loads(about.read_text())
+    about.unlink()
+    if damage == "pipe":
+        os.mkfifo(about)
+    else:
+        about.write_text(json.dumps(whole | json.loads(damage)) if "embedder" in damage else damage)
+    with pytest.raises(LlmopsError, match=r"about\.json .*(cannot be read|does not say)") as refused:
+        find_index(version)
+    assert "embed again" in refused.value.hint
 
 
 def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None:

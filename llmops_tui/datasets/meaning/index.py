@@ -6,15 +6,17 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from llmops_tui.datasets.meaning.row_text import RowText
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec
 from llmops_tui.embeddings.nearest import Nearest
 from llmops_tui.embeddings.vector_file import VectorFile
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.files import make_folder_within, write_atomic
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject, parse_json
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.files import make_folder_within, reason, write_atomic
 from llmops_tui.workspace.written import write_noted
 
 _ABOUT = "about.json"
@@ -68,8 +70,7 @@ class MeaningIndex:
     @cached_property
     def about(self) -> VectorsRecord:
         """What is said of them."""
-        found: VectorsRecord = json.loads((self.folder / _ABOUT).read_text(encoding="utf-8"))
-        return found
+        return _about_in(self.folder)
 
     @property
     def file(self) -> VectorFile:
@@ -89,7 +90,7 @@ class MeaningIndex:
     def begun(self) -> int | None:
         """The dimensions of what an earlier try left; none where there was none."""
         try:
-            return int(json.loads((self.folder / _PARTIAL).read_text(encoding="utf-8")))
+            return int(json.loads(read_regular(self.folder / _PARTIAL)))
         except (OSError, ValueError):
             return None
 
@@ -111,12 +112,39 @@ class MeaningIndex:
 
     def siblings(self) -> list[VectorFile]:
         """The vectors of other versions by the same embedder, whatever text of them it is."""
-        found = []
-        for about in sorted(self.folder.parent.parent.glob(f"*/{self.spec.key}-*/{_ABOUT}")):
-            if about.parent != self.folder:
-                dimensions = json.loads(about.read_text(encoding="utf-8"))["dimensions"]
-                found.append(VectorFile(about.parent, dimensions))
-        return found
+        places = sorted(about.parent for about in self.folder.parent.parent.glob(f"*/{self.spec.key}-*/{_ABOUT}"))
+        return [VectorFile(place, _about_in(place)["dimensions"]) for place in places if place != self.folder]
+
+
+def read_record(path: Path, needed: frozenset[str]) -> JsonObject:
+    """What is said of vectors, or of the map that was made of them, with the fields that it needs.
+
+    Raises:
+        LlmopsError: ``vectors_damaged``: it cannot be read.
+    """
+    try:
+        found = parse_json(read_regular(path))
+    except (OSError, ValueError) as error:
+        why = reason(error)
+    else:
+        missing = sorted(needed - set(found)) if isinstance(found, dict) else ["fields"]
+        if not missing:
+            return cast("JsonObject", found)
+        why = f"it has no {missing[0]}"
+    raise LlmopsError(
+        "vectors_damaged", f"{path} cannot be read: {why}", f"Remove {path.parent}, and embed again: llmops data embed."
+    )
+
+
+def _about_in(folder: Path) -> VectorsRecord:
+    found = cast("VectorsRecord", read_record(folder / _ABOUT, VectorsRecord.__required_keys__))
+    if not isinstance(found["embedder"], dict) or set(found["embedder"]) != EmbedderRecord.__required_keys__:
+        raise LlmopsError(
+            "vectors_damaged",
+            f"{folder / _ABOUT} does not say by what model it is",
+            f"Remove {folder}, and embed again: llmops data embed.",
+        )
+    return found
 
 
 def indexes_of(version: DatasetVersion) -> list[MeaningIndex]:
@@ -124,8 +152,7 @@ def indexes_of(version: DatasetVersion) -> list[MeaningIndex]:
     found = []
     places = sorted(vectors_folder(version).glob(f"*/{_ABOUT}"), key=lambda p: p.stat().st_mtime, reverse=True)
     for about in places:
-        record: VectorsRecord = json.loads(about.read_text(encoding="utf-8"))
-        index = _index_of(version, record)
+        index = _index_of(version, _about_in(about.parent))
         if index is not None and index.folder == about.parent:
             found.append(index)
     return found

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from llmops_tui.datasets.meaning.clustering import (
     place_rows,
     usual_count,
 )
-from llmops_tui.datasets.meaning.index import MeaningIndex, find_index, require_index
+from llmops_tui.datasets.meaning.index import MeaningIndex, find_index, read_record, require_index
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -102,8 +102,7 @@ class TopicMap:
     @cached_property
     def record(self) -> MapRecord:
         """What is said of it."""
-        found: MapRecord = json.loads((self._folder / _MAP).read_text(encoding="utf-8"))
-        return found
+        return cast("MapRecord", read_record(self._folder / _MAP, MapRecord.__required_keys__))
 
     @cached_property
     def clusters(self) -> Labels:
