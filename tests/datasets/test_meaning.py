@@ -221,9 +221,16 @@ def test_a_record_of_vectors_that_is_damaged_is_named(version: DatasetVersion, d
         os.mkfifo(about)
     else:
         about.write_text(json.dumps(whole | json.loads(damage)) if "embedder" in damage else damage)
-    with pytest.raises(LlmopsError, match=r"about\.json .*(cannot be read|does not say)") as refused:
+    with pytest.raises(LlmopsError, match=r"cannot be read: about\.json") as refused:
         find_index(version)
     assert "embed again" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["vectors.f16", "keys.bin", "bits.u64"])
+def test_vectors_that_were_cut_off_are_named(version: DatasetVersion, name: str) -> None:
+    os.truncate(embedded(version).folder / name, 16)
+    with pytest.raises(LlmopsError, match="does not have the vectors of 12 rows"):
+        find_outliers(require_index(version))
 
 
 def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypedDict, cast
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.meaning.row_text import RowText
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec
@@ -74,8 +75,15 @@ class MeaningIndex:
 
     @property
     def file(self) -> VectorFile:
-        """Their files."""
-        return VectorFile(self.folder, self.about["dimensions"])
+        """Their files.
+
+        Raises:
+            LlmopsError: ``vectors_damaged``: they do not have the rows of the version.
+        """
+        found = VectorFile(self.folder, self.about["dimensions"])
+        if not found.has(self.version.rows):
+            raise _damaged(self.folder, f"it does not have the vectors of {counted(self.version.rows, 'row')}")
+        return found
 
     @cached_property
     def nearest(self) -> Nearest:
@@ -131,19 +139,21 @@ def read_record(path: Path, needed: frozenset[str]) -> JsonObject:
         if not missing:
             return cast("JsonObject", found)
         why = f"it has no {missing[0]}"
-    raise LlmopsError(
-        "vectors_damaged", f"{path} cannot be read: {why}", f"Remove {path.parent}, and embed again: llmops data embed."
+    raise _damaged(path.parent, f"{path.name}: {why}")
+
+
+def _damaged(folder: Path, why: str) -> LlmopsError:
+    return LlmopsError(
+        "vectors_damaged",
+        f"the embeddings in {folder} cannot be read: {why}",
+        "Remove that folder, and embed again: llmops data embed.",
     )
 
 
 def _about_in(folder: Path) -> VectorsRecord:
     found = cast("VectorsRecord", read_record(folder / _ABOUT, VectorsRecord.__required_keys__))
     if not isinstance(found["embedder"], dict) or set(found["embedder"]) != EmbedderRecord.__required_keys__:
-        raise LlmopsError(
-            "vectors_damaged",
-            f"{folder / _ABOUT} does not say by what model it is",
-            f"Remove {folder}, and embed again: llmops data embed.",
-        )
+        raise _damaged(folder, f"{_ABOUT} does not say by what model they are")
     return found
 
 
