@@ -591,6 +591,8 @@ def test_a_window_shows_the_nearest_first(version: DatasetVersion) -> None:
         window.select(View("?? pin", sort="text"), meaning=lambda _: [9, 2, 4])
         assert [line.row for line in window.lines(0, 3)] == [4, 9, 2]
         assert window.view.filter == "?? pin"
+        window.select(View("?? nothing", sort="text"), meaning=lambda _: [])
+        assert window.count == 0
         with pytest.raises(InputRefusedError):
             window.select(View("?? pin"))
     finally:
