@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -249,6 +250,19 @@ def test_other_rotary_scalings_come_back_and_unknown_ones_are_refused() -> None:
     yarn = {"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 4.0, "original_max_position_embeddings": 32768}
     for rotary in (linear, yarn, {"rope_type": "default", "rope_theta": 10000.0}):
         assert config_again(llama_of(rotary))["rope_parameters"] == rotary
+    for odd in ({"beta_fast": 16}, {"mscale": 0.7}, {"attention_factor": 1.0}, {"truncate": False}):
+        with pytest.raises(InputRefusedError, match=f"YaRN with {next(iter(odd))}"):
+            network.figures(llama_of(yarn | odd))
+    assert network.figures(llama_of(yarn | {"attention_factor": 1.1386294, "beta_slow": 1}))
+    said = {f"llama.{k}": v for k, v in network.figures(llama_of(yarn)).items()} | {"general.architecture": "llama"}
+    for name, value, refused in (
+        ("yarn_beta_fast", 32.0, False),
+        ("yarn_beta_slow", 2.0, True),
+        ("attn_factor", 0.5, True),
+    ):
+        given = said | {f"llama.rope.scaling.{name}": value}
+        with pytest.raises(InputRefusedError, match=f"YaRN with {name}") if refused else nullcontext():
+            network.configuration(given, {"token_embd.weight": (8, 64)}, {})
     with pytest.raises(InputRefusedError, match="unknown kind"):
         metadata = {"general.architecture": "llama"} | {
             f"llama.{k}": v for k, v in network.figures(llama_of(linear)).items()
