@@ -57,11 +57,11 @@ def dedup(
     context: typer.Context,
     ref: _Ref,
     same: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What makes two rows duplicates: content (all but ids), row (all columns), or text (without case)."
+            help="What makes two rows duplicates: content (all but ids; default), row (all columns), or text (without case)."
         ),
-    ] = "content",
+    ] = None,
     near: Annotated[bool, typer.Option("--near", help="Also remove near-duplicates.")] = False,
     meaning: Annotated[
         bool, typer.Option("--meaning", help="Remove rows that say the same in other words; the version is embedded.")
@@ -74,19 +74,29 @@ def dedup(
             help="With --near: the Jaccard similarity of their five-word sequences, 0.8; with --meaning: the cosine, 0.95.",
         ),
     ] = None,
-    keep: Annotated[str, typer.Option(help="With --meaning: of each group, the first row or the longest.")] = "first",
+    keep: Annotated[
+        str | None, typer.Option(help="With --meaning: of each group, the first row (default) or the longest.")
+    ] = None,
     against: Annotated[str | None, typer.Option(help="Remove the rows that are also in this dataset.")] = None,
     name: _To = None,
 ) -> None:
     """Remove duplicates and keep the first of each."""
     if meaning and (near or against):
         raise LlmopsError("usage", "--meaning goes without --near and --against", exit_code=ExitCode.USAGE)
+    idle = {
+        "--same goes without --meaning and --against": same is not None and (meaning or bool(against)),
+        "--keep goes with --meaning": keep is not None and not meaning,
+        "--threshold goes with --near, --meaning or --against": threshold is not None
+        and not (near or meaning or against),
+    }
+    for told in (told for told, given in idle.items() if given):
+        raise LlmopsError("usage", told, exit_code=ExitCode.USAGE)
     refs = [ref, against] if against else [ref]
     parameters: dict[str, object] = {"threshold": threshold or 0.8}
     if meaning:
-        parameters = {"method": "meaning", "threshold": threshold, "keep": keep}
+        parameters = {"method": "meaning", "threshold": threshold, "keep": keep or "first"}
     elif not against:
-        parameters |= {"method": "near" if near else "exact", "same": same}
+        parameters |= {"method": "near" if near else "exact", "same": same or "content"}
     _make(session_of(context), "dedup", refs, parameters, name)
 
 

@@ -230,6 +230,8 @@ def search(
     if (like is None) == (not words) or meaning + both + (like is not None) > 1:
         told = "give words, or --like ROW; --meaning, --both and --like exclude each other"
         raise LlmopsError("usage", told, exit_code=ExitCode.USAGE)
+    if model and not (meaning or both or like is not None):
+        raise LlmopsError("usage", "--model goes with --meaning, --both or --like", exit_code=ExitCode.USAGE)
     session = session_of(context)
     version = _store(session).get(ref)
     if meaning or both or like is not None:

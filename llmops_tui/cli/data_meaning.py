@@ -62,7 +62,8 @@ def embed(
     spec = embedder_spec(registry, model, row_prefix=row_prefix, query_prefix=query_prefix, max_tokens=max_tokens)
     index = MeaningIndex(version, spec, of)
     if index.ready:
-        session.emit(index.about, lambda: embedded_text(index.about))
+        about = index.mean_again()
+        session.emit(about, lambda: embedded_text(about))
         return
     session.say(f"{version.ref}: {index.text.told} by {spec.model}")
     arguments = {"ref": version.ref, "embedder": spec.as_dict(), "of": index.text.of}
@@ -192,10 +193,11 @@ def outliers(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT, model: _M
         "limit": round(found.limit, 4),
         "rows": [{"row": n, "mean_cosine": mean} for n, mean in found.rows[:limit]],
         "total": len(found.rows),
-        "by_parts": found.by_sample,
+        "by_parts": found.by_parts,
     }
     rows = [(n, f"{mean:.3f}", texts[n]) for n, mean in found.rows[:limit]]
     told = f"mean cosine to the {NEIGHBOURS} nearest rows: {found.median:.3f} in the middle, outliers below {found.limit:.3f}"
+    told += "; only rows of the same part were compared" if found.by_parts else ""
     session.emit(data, lambda: f"{told}\n\n" + session.rows(("row", "mean cosine", "text"), rows, len(found.rows)))
 
 
@@ -250,8 +252,8 @@ def coverage(
     left, right = (require_index(store.get(ref), model) for ref in (evaluated, by))
     topics = TopicMap(right)
     show = session.progress(f"compare {left.version.ref}")
-    found = measure_coverage(left, right, topics if topics.ready else None, lambda share: show(share) if show else None)
-    found["farthest"] = found["farthest"][:limit]
+    known = topics if topics.ready else None
+    found = measure_coverage(left, right, known, lambda share: show(share) if show else None, farthest=limit)
     texts = _texts(left.text.text, left.version, [one["row"] for one in found["farthest"]])
     session.emit(found, lambda: _coverage_text(session, found, texts))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.column_types import EXACT, typed_column
 from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row
 from llmops_tui.errors import LlmopsError
-from llmops_tui.workspace.files import make_folder_within, sync_folder
+from llmops_tui.workspace.files import make_folder_within, sync_file, sync_folder
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text, reading
 
 if TYPE_CHECKING:
@@ -309,16 +308,6 @@ def read_rows(
         cursor = connection.execute(text)
         while found := cursor.fetchmany(batch):
             yield [(int(values[0]), decode_row(columns, values[1:])) for values in found]
-
-
-def sync_file(path: Path) -> None:
-    """Make a file that somebody else wrote private and durable."""
-    path.chmod(0o600)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_failed(path: Path, error: Exception) -> LlmopsError:

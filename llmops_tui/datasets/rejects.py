@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmops_tui.datasets.parts import sync_file
 from llmops_tui.datasets.sources.base import BATCH_BYTES, Reject
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.regular_files import kind_of_place
 from llmops_tui.workspace.catalog_file import connect_memory
-from llmops_tui.workspace.files import make_folder_within
+from llmops_tui.workspace.files import make_folder_within, sync_file
 from llmops_tui.workspace.sandbox import quote_text
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from llmops_tui.datasets.arrow_tables import TableFile, numbered
 from llmops_tui.datasets.column_digests import RunningHash
-from llmops_tui.datasets.parts import COPY_OPTIONS, SQL_TYPES, sync_file, write_failed
+from llmops_tui.datasets.parts import COPY_OPTIONS, SQL_TYPES, write_failed
 from llmops_tui.datasets.records import ROW, Column, Type
+from llmops_tui.workspace.files import sync_file
 from llmops_tui.workspace.sandbox import quote_name, quote_text
 
 if TYPE_CHECKING:

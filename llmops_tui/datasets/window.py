@@ -130,13 +130,13 @@ class RowWindow:
         """Show the rows of a search in its order, unless the view has one of its own."""
         if meaning is None:
             raise InputRefusedError("not_embedded", "the rows cannot be searched by meaning here")
-        rows = list(meaning(view.filter[len(MEANING) :].strip()))
+        rows = np.asarray(meaning(view.filter[len(MEANING) :].strip()), np.int64)
         if view.sort:
-            listed = f"= {ROW} IN ({', '.join(map(str, rows))})" if rows else "= false"
-            self.select(replace(view, filter=listed))
-            self.view = view
-            return
-        self._selected, self.view = _Selected(np.asarray(rows, np.int64)), view
+            # All rows in that order, of which some are kept: SQL that lists the rows of a large cluster takes long to read.
+            self.select(replace(view, filter=""))
+            assert self._selected.rows is not None
+            rows = self._selected.rows[np.isin(self._selected.rows, rows)]
+        self._selected, self.view = _Selected(rows), view
         self._asked.clear()
 
     def _condition(self, text: str, index: Callable[[], SearchIndex] | None) -> str:

@@ -161,6 +161,11 @@ class TextEmbedder:
                 f"{self.spec.model} answered {vectors.shape[0]} vectors for {len(texts)} texts, or such without numbers"
             )
             raise LlmopsError("no_vectors", told, "Choose another model.")
+        if vectors.ndim != 2 or not vectors.shape[1]:
+            told = (
+                f"{self.spec.model} answers a text with {'an empty vector' if vectors.ndim < 3 else 'several vectors'}"
+            )
+            raise LlmopsError("no_vectors", told, "Choose a model that pools them to one.")
         return unit(vectors)
 
     async def _fitting(self, text: str) -> str | list[int]:

@@ -62,11 +62,7 @@ class Nearest:
     def find(self, vector: Vectors, count: int, *, leave_out: int | None = None) -> Near:
         """The ``count`` nearest rows of a vector of length 1; ``leave_out`` is a row that is not to be among them."""
         count = min(count, len(self._vectors))
-        if self._exact:
-            rows = np.flatnonzero(self._there)
-        else:
-            rows = self._by_signs(vector, max(self._candidates, 4 * count))
-            rows = rows[self._there[rows]]
+        rows = np.flatnonzero(self._there) if self._exact else self._by_signs(vector, max(self._candidates, 4 * count))
         if leave_out is not None:
             rows = rows[rows != leave_out]
         cosines = self._cosines(rows, vector)
@@ -88,7 +84,7 @@ class Nearest:
         return found
 
     def _by_signs(self, vector: Vectors, wanted: int) -> Numbers:
-        """Rows whose signs differ least, at least ``wanted`` of them."""
+        """Rows with a text whose signs differ least, at least ``wanted`` of them where there are so many."""
         assert self._bits is not None
         words, rows = self._bits.shape
         query = signs(vector[None])[0]
@@ -105,8 +101,9 @@ class Nearest:
                 sums += counts
 
         list(_pool().map(take, range(0, rows, _BITS_BLOCK)))
-        reached = np.cumsum(np.bincount(distances, minlength=64 * words + 1))
-        return np.flatnonzero(distances <= int(np.searchsorted(reached, wanted)))
+        # Those without a text have zeros, which are near to many: they take no candidate's place.
+        reached = np.cumsum(np.bincount(distances[self._there], minlength=64 * words + 1))
+        return np.flatnonzero(self._there & (distances <= int(np.searchsorted(reached, wanted))))
 
 
 def _largest(values: Vectors, count: int) -> Numbers:

@@ -42,10 +42,13 @@ class VectorFile:
         self.folder = folder
         self.dimensions = dimensions
 
-    @property
-    def whole(self) -> bool:
-        """Whether it was finished."""
-        return (self.folder / _BITS).exists()
+    def has(self, rows: int) -> bool:
+        """Whether it was finished with so many rows, and nothing of it was lost since."""
+        sizes = {_KEYS: KEY_BYTES * rows, _VECTORS: self._width * rows, _BITS: 8 * self._words * max(1, rows)}
+        try:
+            return all((self.folder / name).stat().st_size == size for name, size in sizes.items())
+        except OSError:
+            return False
 
     @property
     def rows(self) -> int:
@@ -66,6 +69,11 @@ class VectorFile:
     def _width(self) -> int:
         return 2 * self.dimensions
 
+    @property
+    def _words(self) -> int:
+        """Numbers of 64 bits that the signs of a row take."""
+        return -(-self.dimensions // 64)
+
     def _path(self, name: str) -> Path:
         path = self.folder / name
         return path if path.exists() else path.with_name(f"{name}.part")
@@ -81,6 +89,11 @@ class VectorFile:
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
+
+    def discard(self) -> None:
+        """Remove what was written and is not finished."""
+        for name in (_VECTORS, _KEYS):
+            (self.folder / f"{name}.part").unlink(missing_ok=True)
 
     def finish(self) -> None:
         """All rows are there: make the signs, and give the files their names."""
@@ -117,11 +130,10 @@ class VectorFile:
 
     def bits(self) -> Bits:
         """The signs of all values, as columns of 64 values × rows, mapped from the file."""
-        words = -(-self.dimensions // 64)
-        return np.memmap(self.folder / _BITS, np.uint64, "r", shape=(words, max(1, self.rows)))[:, : self.rows]
+        return np.memmap(self.folder / _BITS, np.uint64, "r", shape=(self._words, max(1, self.rows)))[:, : self.rows]
 
     def _write_bits(self) -> None:
-        fresh, words = self.folder / f"{_BITS}.part", -(-self.dimensions // 64)
+        fresh, words = self.folder / f"{_BITS}.part", self._words
         with append_bytes(fresh) as file:
             file.truncate(0)
             file.truncate(words * max(1, self.rows) * 8)

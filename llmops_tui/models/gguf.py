@@ -174,7 +174,7 @@ def read_contents(path: Path) -> GgufContents:
     Raises:
         InputRefusedError: as of :func:`read_header`.
     """
-    check_plain_file(path)
+    read_header(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         _, metadata, _, tensors = _read_all(_Reader(data, path), whole=True)
         return GgufContents(metadata, tensors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,12 @@ _RMS, _LAYER = "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon
 _REAL = ("scale", "softcapping")
 _SCALING = "rope.scaling"
 _ORIGINAL = f"{_SCALING}.original_context_length"
+# Of YaRN the figures that are taken for granted, as config.json calls them; behind "yarn_" as GGUF does.
+_YARN: Mapping[str, float] = {"beta_fast": 32, "beta_slow": 1, "mscale": 0, "mscale_all_dim": 0, "truncate": True}
+_YARN_GGUF: Mapping[str, float] = {
+    "yarn_beta_fast": 32, "yarn_beta_slow": 1, "yarn_ext_factor": 1, "yarn_attn_factor": 1, "attn_factor": 1,
+    "yarn_log_multiplier": 0,
+}  # fmt: skip
 # Any will do: with other bounds beside it, it gives the same frequencies.
 _LLAMA3_ORIGINAL = 8192
 
@@ -93,6 +100,8 @@ def _scaling(family: Family) -> dict[str, Figure]:
     if kind == "linear":
         return {f"{_SCALING}.type": "linear", f"{_SCALING}.factor": float(rotary["factor"])}
     if kind == "yarn":
+        factor = float(rotary["factor"])
+        _refuse_other_yarn(rotary, {**_YARN, "attention_factor": 0.1 * math.log(max(1.0, factor)) + 1})
         return {
             f"{_SCALING}.type": "yarn",
             f"{_SCALING}.factor": float(rotary["factor"]),
@@ -108,6 +117,16 @@ def _scaling(family: Family) -> dict[str, Figure]:
     if kind not in {"default", "llama3"}:
         raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be converted to GGUF")
     return {}
+
+
+def _refuse_other_yarn(given: JsonObject, usual: Mapping[str, float]) -> None:
+    for name, value in usual.items():
+        said = given.get(name)
+        if said is not None and not math.isclose(float(said), value, rel_tol=1e-4):
+            raise InputRefusedError(
+                "unknown_rotary",
+                f"the rotary scaling is YaRN with {name} {said}, of which only {value:g} is known here",
+            )
 
 
 def rotary_factors(family: Family) -> list[tuple[str, Array]]:
@@ -231,20 +250,28 @@ def _rotary_of(meta: JsonObject, config: JsonObject, factors: Mapping[str, Array
         found["partial_rotary_factor"] = config["partial_rotary_factor"] = dimensions / head
     kind = str(meta.get(f"{_SCALING}.type") or "none")
     if kind in {"linear", "yarn"}:
-        found |= {"rope_type": kind, "factor": plain(meta[f"{_SCALING}.factor"])}
+        found |= {"rope_type": kind, "factor": plain(_said(meta, f"{_SCALING}.factor"))}
         if kind == "yarn":
-            found["original_max_position_embeddings"] = int(meta[_ORIGINAL])
+            _refuse_other_yarn({k.removeprefix(f"{_SCALING}."): v for k, v in meta.items()}, _YARN_GGUF)
+            found["original_max_position_embeddings"] = int(_said(meta, _ORIGINAL))
     elif kind not in {"none", "longrope"}:
         raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be trained")
     if "rope_factors_long.weight" in factors:
-        original = int(meta[_ORIGINAL])
+        original = int(_said(meta, _ORIGINAL))
         config["original_max_position_embeddings"] = original
         found |= {"rope_type": "longrope", "original_max_position_embeddings": original}
         for side in ("long", "short"):
-            found[f"{side}_factor"] = [plain(v) for v in factors[f"rope_factors_{side}.weight"]]
+            found[f"{side}_factor"] = [plain(v) for v in _said(factors, f"rope_factors_{side}.weight")]
     if "rope_freqs.weight" in factors:
         found |= _llama3_of(factors["rope_freqs.weight"], base, dimensions)
     return found
+
+
+def _said(given: Mapping[str, Any], name: str) -> Any:
+    """A figure or a tensor that the file's rotary scaling needs."""
+    if name not in given:
+        raise InputRefusedError("gguf_damaged", f"the file lacks {name}, which its rotary scaling needs")
+    return given[name]
 
 
 def _llama3_of(factors: Array, base: float, head: int) -> JsonObject:

@@ -95,6 +95,16 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file that somebody else wrote private and durable."""
+    path.chmod(0o600)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def copy_durable(source: Path, target: Path) -> None:
     """Copy a file under a temporary name, sync it, and rename it into place."""
     temporary = target.with_name(f".{target.name}.tmp")

@@ -94,7 +94,9 @@ async def _embed(shell: Shell, progress: Panel, version: DatasetVersion) -> Mean
         return None
     spec = await asyncio.to_thread(embedder_spec, services.models, name)
     index = MeaningIndex(version, spec, of.strip())
-    if not index.ready:
+    if index.ready:
+        await asyncio.to_thread(index.mean_again)
+    else:
         job = await asyncio.to_thread(
             lambda: services.jobs.start(
                 kind=KIND,
@@ -137,7 +139,7 @@ async def _choose_model(shell: Shell, progress: Panel) -> str | None:
 
 async def _map(shell: Shell, progress: Panel, index: MeaningIndex) -> str | None:
     """Show the map, made first where it is not there; the filter of the clusters that were chosen."""
-    from llmops_tui.datasets.meaning.topics import ENTRY, KIND, TopicMap
+    from llmops_tui.datasets.meaning.topics import ENTRY, KIND, MOST_CLUSTERS, TopicMap
     from screens.datasets.map_screen import AGAIN, MapScreen
 
     services, version = shell.services, index.version
@@ -158,5 +160,9 @@ async def _map(shell: Shell, progress: Panel, index: MeaningIndex) -> str | None
         chosen = await shell.ask(MapScreen(topic_map))
         if chosen != AGAIN:
             return f"??@{chosen}" if chosen else None
-        text = await shell.ask(LineDialog("Number of clusters", "from 2 to 500", str(len(topic_map.record["topics"]))))
-        clusters = int(text) if text and text.strip().isdigit() else 0
+        there = str(len(topic_map.record["topics"]))
+        text = await shell.ask(LineDialog("Number of clusters", f"from 1 to {MOST_CLUSTERS}", there))
+        clusters = int(text) if text and text.strip().isdecimal() else 0
+        if text and not 1 <= clusters <= MOST_CLUSTERS:
+            shell.say(f"{text!r} is no number from 1 to {MOST_CLUSTERS}; the map stays.", severity="warning")
+            clusters = 0

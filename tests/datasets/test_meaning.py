@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from llmops_tui.cli.data_change import dedup
+from llmops_tui.cli.data_inspect import search
 from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
+from llmops_tui.datasets.meaning import active_learning, topics
 from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
@@ -37,7 +42,7 @@ from llmops_tui.datasets.window import RowWindow, View
 from llmops_tui.embeddings.embedder import EmbedderSpec, TextEmbedder, unit
 from llmops_tui.embeddings.nearest import Nearest, close_pairs, mean_nearest
 from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.jobs.worker import JobCancelledError
 
 SPEC = EmbedderSpec("words", "0" * 64)
@@ -169,6 +174,65 @@ def test_a_killed_job_goes_on_where_it_was(store: DatasetStore, tmp_path: Path) 
     assert {path.stat().st_mode & 0o777 for path in index.folder.iterdir()} == {0o600}
 
 
+def test_the_same_rows_as_another_kind_have_vectors_of_their_own(store: DatasetStore, tmp_path: Path) -> None:
+    as_table = imported(store, tmp_path, "pairs", [{"prompt": "where is it", "completion": "on its way"}])
+    import_now(store, [tmp_path / "pairs.jsonl"], "asked", "prompt-completion")
+    as_asked = store.get("asked")
+    assert as_asked.sha256 == as_table.sha256
+    embedded(as_table)
+    assert find_index(as_asked) is None
+    words = Words()
+    index = embedded(as_asked, words)
+    assert list(words.asked) == ["where is it"]
+    assert index.folder != require_index(as_table).folder
+
+
+def test_who_embeds_again_means_that_model_and_its_words_from_then_on(version: DatasetVersion) -> None:
+    embedded(version)
+    embedded(version, Words(EmbedderSpec("other", "1" * 64)))
+    asked = Words(EmbedderSpec("words", "0" * 64, query_prefix="query: "))
+    embedded(version, asked)
+    assert not asked.asked
+    found = require_index(version)
+    assert (found.spec.model, found.spec.query_prefix) == ("words", "query: ")
+
+
+def test_vectors_of_another_length_are_begun_anew(store: DatasetStore, tmp_path: Path) -> None:
+    version = imported(store, tmp_path, "long", [{"text": f"row {n}"} for n in range(600)])
+    index = MeaningIndex(version, SPEC)
+    with pytest.raises(JobCancelledError):
+        asyncio.run(embed_version(index, Words(fail_after=512), no_report))
+
+    class Short(Words):
+        async def rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            return unit((await super().rows(texts))[:, :16])
+
+    asyncio.run(embed_version(index, Short(), no_report))
+    expected = unit(np.stack([vector(f"row {n}") for n in range(600)])[:, :16])
+    assert np.abs(np.asarray(index.file.vectors(), np.float32) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"embedder": 5}', "pipe"])
+def test_a_record_of_vectors_that_is_damaged_is_named(version: DatasetVersion, damage: str) -> None:
+    about = embedded(version).folder / "about.json"
+    whole = json.loads(about.read_text())
+    about.unlink()
+    if damage == "pipe":
+        os.mkfifo(about)
+    else:
+        about.write_text(json.dumps(whole | json.loads(damage)) if "embedder" in damage else damage)
+    with pytest.raises(LlmopsError, match=r"cannot be read: about\.json") as refused:
+        find_index(version)
+    assert "embed again" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["vectors.f16", "keys.bin", "bits.u64"])
+def test_vectors_that_were_cut_off_are_named(version: DatasetVersion, name: str) -> None:
+    os.truncate(embedded(version).folder / name, 16)
+    with pytest.raises(LlmopsError, match="does not have the vectors of 12 rows"):
+        find_outliers(require_index(version))
+
+
 def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None:
     index = MeaningIndex(version, SPEC)
 
@@ -193,13 +257,21 @@ def test_vectors_go_with_their_version(store: DatasetStore, version: DatasetVers
 
 def test_vectors_without_numbers_are_refused() -> None:
     class Odd:
+        def __init__(self, value: Any) -> None:
+            self._value = value
+
         async def complete(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
             if path == "/tokenize":
                 return {"tokens": [1, 2, 3], "max_model_len": 8}
-            return {"data": [{"index": 0, "embedding": [float("nan"), 1.0]}]}
+            return {"data": [{"index": 0, "embedding": self._value}]}
 
-    with pytest.raises(LlmopsError, match="without numbers"):
-        asyncio.run(TextEmbedder(Odd(), SPEC).rows(["a"]))  # type: ignore[arg-type]
+    for value, told in (
+        ([float("nan"), 1.0], "without numbers"),
+        ([[1.0, 2.0], [3.0, 4.0]], "several vectors"),
+        ([], "an empty vector"),
+    ):
+        with pytest.raises(LlmopsError, match=told):
+            asyncio.run(TextEmbedder(Odd(value), SPEC).rows(["a"]))  # type: ignore[arg-type]
 
 
 def test_long_texts_are_cut_and_counted() -> None:
@@ -246,6 +318,17 @@ def test_the_nearest_are_those_of_the_largest_cosine(tmp_path: Path) -> None:
         assert there[found.rows].all()
         shared.append(len(set(found.rows.tolist()) & set(best.tolist())) / 10)
     assert np.mean(shared) >= 0.95
+
+
+def test_rows_without_a_text_take_no_candidates_place(tmp_path: Path) -> None:
+    data = unit(-np.abs(np.random.default_rng(6).standard_normal((400, 64))))
+    file = VectorFile(tmp_path / "v", 64)
+    data[:300] = 0
+    file.append([NO_TEXT] * 300 + [text_key(str(n)) for n in range(300, 400)], data)
+    file.finish()
+    found = Nearest(file, exact_rows=10, candidates=20).find(unit(np.full(64, -1.0)), 20)
+    assert len(found.rows) == 20
+    assert found.rows.min() >= 300
 
 
 def test_pairs_and_means_agree_with_all_cosines() -> None:
@@ -297,6 +380,32 @@ def test_semantic_duplicates_differ_in_text(store: DatasetStore, tmp_path: Path)
     assert longest.rows == 4
 
 
+@pytest.mark.parametrize("threshold", [0, 0.01, 1.5, -1, float("nan")])
+def test_what_is_no_cosine_of_duplicates_is_refused(
+    store: DatasetStore, version: DatasetVersion, threshold: float
+) -> None:
+    embedded(version)
+    with pytest.raises(InputRefusedError, match="is no such cosine"):
+        apply(store, "dedup", ["bank"], {"method": "meaning", "threshold": threshold})
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        (dedup, {"keep": "longest"}),
+        (dedup, {"keep": "longest", "near": True}),
+        (dedup, {"same": "row", "meaning": True}),
+        (dedup, {"same": "row", "against": "other"}),
+        (dedup, {"threshold": 0.9}),
+        (search, {"words": "pin", "model": "words"}),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(command: Callable[..., None], given: dict[str, Any]) -> None:
+    with pytest.raises(LlmopsError, match=r"goes with") as refused:
+        command(None, "bank", **given)
+    assert refused.value.exit_code == ExitCode.USAGE
+
+
 def test_what_goes_is_like_something_that_stays() -> None:
     from llmops_tui.datasets.meaning.duplicates import SemanticDuplicates
     from llmops_tui.datasets.near_duplicates import Pair
@@ -317,6 +426,7 @@ def test_many_rows_are_compared_by_parts(store: DatasetStore, tmp_path: Path, mo
     found = find_semantic_duplicates(embedded(imported(store, tmp_path, "many", rows)), 0.99)
     assert found.by_parts
     assert {(p.left, p.right) for p in found.pairs} == {(n, n + 30) for n in range(30)}
+    assert rows_for(store, store.get("many"), "!").told.endswith("Only rows of the same part were compared.")
 
 
 def test_checks_by_meaning_run_where_a_version_is_embedded(store: DatasetStore, tmp_path: Path) -> None:
@@ -333,7 +443,9 @@ def test_checks_by_meaning_run_where_a_version_is_embedded(store: DatasetStore, 
     assert apply(store, "fix", ["checked"], {"check": "semantic-duplicate"}).rows == 2
 
 
-def test_labels_are_proposed_and_the_next_rows_are_unsure() -> None:
+@pytest.mark.parametrize("block", [7, 8192])
+def test_labels_are_proposed_and_the_next_rows_are_unsure(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(active_learning, "BLOCK", block)
     rng = np.random.default_rng(4)
     centres = unit(rng.standard_normal((3, 16)))
     of = np.arange(300) % 3
@@ -400,6 +512,22 @@ def test_a_map_is_the_same_again_and_names_its_clusters(store: DatasetStore, tmp
     assert find_map(version) is not None
 
 
+def test_a_map_that_was_not_finished_is_none(version: DatasetVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = embedded(version)
+    make_map(index, 3)
+
+    def full(path: Path, _data: str | bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(topics, "write_noted", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_map(index, 2)
+    assert find_map(version) is None
+    for count in (-1, 501, 10**9):
+        with pytest.raises(InputRefusedError, match="clusters cannot be made"):
+            make_map(index, count)
+
+
 def test_words_that_name_a_cluster_are_commoner_in_it() -> None:
     words = [Counter({"the": 50, "card": 40, "late": 9}), Counter({"the": 50, "pin": 30, "late": 1})]
     first, second = name_clusters(words)
@@ -430,6 +558,7 @@ def test_coverage_finds_what_was_not_trained(store: DatasetStore, version: Datas
     found = measure_coverage(tests, trained, find_map(version))
     assert next(one["row"] for one in found["farthest"]) == 1
     assert found["levels"][2]["rows"] == 2
+    assert [len(measure_coverage(tests, trained, farthest=n)["farthest"]) for n in (1, 3)] == [1, 3]
     assert (found["farthest"][-1]["row"], found["farthest"][-1]["nearest"]) in {(0, 0), (2, 8)}
     assert sum(topic["evaluated"] for topic in found["topics"]) == 3
     with pytest.raises(InputRefusedError, match="cannot be compared"):
@@ -448,7 +577,7 @@ def test_filters_by_meaning(store: DatasetStore, version: DatasetVersion) -> Non
     assert sorted(rows_for(store, version, "@0,1,2").rows) == list(range(12))
     assert rows_for(store, version, "~0.999").told.startswith("No two rows")
     assert "covers" not in rows_for(store, version, "-bank").told
-    for bad in ("#x", "@1,b", "~high", "~7"):
+    for bad in ("#x", "#inf", "#nan", "#1.5", "@1,b", "@3", "@-1", "@1e400", "~high", "~7", "~nan"):
         with pytest.raises(InputRefusedError):
             rows_for(store, version, bad)
 
@@ -462,6 +591,8 @@ def test_a_window_shows_the_nearest_first(version: DatasetVersion) -> None:
         window.select(View("?? pin", sort="text"), meaning=lambda _: [9, 2, 4])
         assert [line.row for line in window.lines(0, 3)] == [4, 9, 2]
         assert window.view.filter == "?? pin"
+        window.select(View("?? nothing", sort="text"), meaning=lambda _: [])
+        assert window.count == 0
         with pytest.raises(InputRefusedError):
             window.select(View("?? pin"))
     finally:

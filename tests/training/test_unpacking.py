@@ -7,7 +7,9 @@ import json
 import random
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gguf
@@ -33,6 +35,7 @@ from llmops_tui.training.recipe import changed, check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
+from llmops_tui.training.worker import unpack as worker_unpack
 from llmops_tui.training.worker.unpack import unpack, weights_of
 from llmops_tui.workspace.layout import Workspace
 from tests.training.models import FAMILIES, make_model
@@ -174,6 +177,22 @@ def test_a_file_is_unpacked_once_and_removed_when_it_is_not_needed(
     assert list(first.parent.glob(".*.part")) == []
 
 
+def test_what_another_process_unpacked_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path)
+    base: Any = SimpleNamespace(kind="gguf", sha256="a" * 64, name="base", files=[], header={})
+    recipe = check({"name": "r", "base": "base", "data": ["d"], "quantization": {"compute": "float32"}})
+    final = workspace.models / ".unpacked" / f"{base.sha256}-F32"
+
+    def slow(_files: list[Path], target: Path, _kind: str, _told: Any) -> None:
+        for folder, text in ((final, "theirs"), (target, "ours")):
+            folder.mkdir()
+            (folder / "config.json").write_text(text)
+
+    monkeypatch.setattr(worker_unpack, "unpack", slow)
+    assert (weights_of(workspace, base, recipe, quiet) / "config.json").read_text() == "theirs"
+    assert [path.name for path in final.parent.iterdir()] == [final.name]
+
+
 def test_what_is_trained_of_a_gguf_file_is_told_before(sample: Workspace) -> None:
     base = RunStore(sample).registry.get("support-base")
     recipe = check({"name": "r", "base": "support-base", "data": ["triage"]})
@@ -231,12 +250,44 @@ def test_other_rotary_scalings_come_back_and_unknown_ones_are_refused() -> None:
     yarn = {"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 4.0, "original_max_position_embeddings": 32768}
     for rotary in (linear, yarn, {"rope_type": "default", "rope_theta": 10000.0}):
         assert config_again(llama_of(rotary))["rope_parameters"] == rotary
+    for odd in ({"beta_fast": 16}, {"mscale": 0.7}, {"attention_factor": 1.0}, {"truncate": False}):
+        with pytest.raises(InputRefusedError, match=f"YaRN with {next(iter(odd))}"):
+            network.figures(llama_of(yarn | odd))
+    assert network.figures(llama_of(yarn | {"attention_factor": 1.1386294, "beta_slow": 1}))
+    said = {f"llama.{k}": v for k, v in network.figures(llama_of(yarn)).items()} | {"general.architecture": "llama"}
+    for name, value, refused in (
+        ("yarn_beta_fast", 32.0, False),
+        ("yarn_beta_slow", 2.0, True),
+        ("attn_factor", 0.5, True),
+    ):
+        given = said | {f"llama.rope.scaling.{name}": value}
+        with pytest.raises(InputRefusedError, match=f"YaRN with {name}") if refused else nullcontext():
+            network.configuration(given, {"token_embd.weight": (8, 64)}, {})
     with pytest.raises(InputRefusedError, match="unknown kind"):
         metadata = {"general.architecture": "llama"} | {
             f"llama.{k}": v for k, v in network.figures(llama_of(linear)).items()
         }
         factors = np.linspace(1, 5, 8, dtype=np.float32) ** 2
         network.configuration(metadata, {"token_embd.weight": (8, 64)}, {"rope_freqs.weight": factors})
+
+
+def test_files_whose_parts_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.gguf").write_bytes(b"")
+    with pytest.raises(InputRefusedError, match="only 0 bytes"):
+        read_contents(tmp_path / "empty.gguf")
+    tokens = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": ["a", "b"]}
+    for name in ("token_type", "scores"):
+        with pytest.raises(InputRefusedError, match=f"2 tokens, and a {name} of 1"):
+            Vocabulary({**tokens, f"tokenizer.ggml.{name}": [1]})
+    for merge in ("", " ", "ab", "a "):
+        byte_level = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": [merge]}
+        with pytest.raises(InputRefusedError, match="not two tokens"):
+            Vocabulary(tokens | byte_level).tokenizer()
+    for kind, wanted in (("linear", "factor"), ("yarn", "factor")):
+        figures = network.figures(llama_of({"rope_type": "default"})) | {"rope.scaling.type": kind}
+        metadata = {"general.architecture": "llama"} | {f"llama.{k}": v for k, v in figures.items()}
+        with pytest.raises(InputRefusedError, match=f"lacks rope.scaling.{wanted}, which"):
+            network.configuration(metadata, {"token_embd.weight": (8, 64)}, {})
 
 
 def test_files_that_are_not_of_their_family_are_refused_by_name(tmp_path: Path) -> None:

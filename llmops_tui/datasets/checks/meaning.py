@@ -18,7 +18,8 @@ class SemanticDuplicates(Check):
     def finish(self) -> Finding:
         """Pairs with a cosine of at least ``cosine``, 0.95 unless it says otherwise."""
         index = self.parameters["meaning"]
-        threshold = float(self.parameters.get("cosine") or THRESHOLD)
+        given = self.parameters.get("cosine")
+        threshold = THRESHOLD if given is None else given
         found = find_semantic_duplicates(index, threshold)
         dropped = set(found.dropped())
         reasons: dict[int, str] = {}
@@ -51,5 +52,7 @@ class Outliers(Check):
         found = find_outliers(index)
         self.hit_many({n: f"mean cosine to its {NEIGHBOURS} nearest rows {mean:.2f}" for n, mean in found.rows})
         if found.rows:
-            self.finding.note = f"in the middle {found.median:.2f}, by {index.spec.model}, of {index.text.told}"
+            by_parts = "; only rows of the same part were compared" if found.by_parts else ""
+            what = f"by {index.spec.model}, of {index.text.told}"
+            self.finding.note = f"in the middle {found.median:.2f}, {what}{by_parts}"
         return self.finding

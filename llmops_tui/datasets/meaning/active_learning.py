@@ -15,6 +15,7 @@ import numpy.typing as npt
 from llmops_tui.datasets.agreement import cohen_kappa
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, one_thread
 from llmops_tui.embeddings.embedder import Vectors, unit
+from llmops_tui.embeddings.vector_file import BLOCK
 
 # Of the rows that are least sure so many times as many as are asked for are spread over their clusters.
 _SPREAD = 5
@@ -64,7 +65,12 @@ class Proposer:
     def probabilities(self, rows: Numbers) -> Vectors:
         """Of some rows the probability of each of :attr:`values`, rows × values."""
         assert self._weights is not None
-        return predict_logistic(self._weights, np.asarray(self._vectors[rows], np.float32))
+        found = np.empty((len(rows), len(self.values)), np.float32)
+        # A block at a time: of a large version all rows are asked for, and their vectors lie in a file.
+        for begin in range(0, len(rows), BLOCK):
+            part = np.asarray(self._vectors[rows[begin : begin + BLOCK]], np.float32)
+            found[begin : begin + BLOCK] = predict_logistic(self._weights, part)
+        return found
 
     def propose(self, rows: Sequence[int]) -> list[Proposal]:
         """What it would say of some rows; nothing while it cannot tell labels apart."""
@@ -124,8 +130,10 @@ def next_rows(proposer: Proposer, vectors: npt.NDArray[np.floating], rows: Numbe
 
 def _middles(vectors: npt.NDArray[np.floating], rows: Numbers, centres: Vectors) -> list[int]:
     of = nearest_clusters(vectors, rows, centres)
-    data = unit(np.asarray(vectors[rows], np.float32))
-    near = np.einsum("rd,rd->r", data, centres[of])
+    near = np.empty(len(rows), np.float32)
+    for begin in range(0, len(rows), BLOCK):
+        part = slice(begin, begin + BLOCK)
+        near[part] = np.einsum("rd,rd->r", unit(np.asarray(vectors[rows[part]], np.float32)), centres[of[part]])
     found = []
     for cluster in range(len(centres)):
         members = np.flatnonzero(of == cluster)

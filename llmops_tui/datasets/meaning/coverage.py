@@ -15,7 +15,7 @@ from llmops_tui.embeddings.vector_file import BLOCK
 from llmops_tui.errors import InputRefusedError
 
 LEVELS = (0.5, 0.7, 0.9)
-_FARTHEST = 20
+FARTHEST = 20
 _CELLS = 2048
 
 
@@ -61,8 +61,10 @@ def measure_coverage(
     trained: MeaningIndex,
     topic_map: TopicMap | None = None,
     told: Callable[[float], None] = lambda _: None,
+    *,
+    farthest: int = FARTHEST,
 ) -> CoverageRecord:
-    """Compare each row of one version with all of another.
+    """Compare each row of one version with all of another, and list the ``farthest`` rows.
 
     Raises:
         InputRefusedError: ``other_embedder``: their vectors cannot be compared; ``no_text``: one has none.
@@ -80,7 +82,7 @@ def measure_coverage(
         if not len(rows):
             raise InputRefusedError("no_text", f"no row of {index.version.ref} has a text that was embedded")
     best, where = _nearest(evaluated, asked, trained, told)
-    order = np.argsort(best, kind="stable")[:_FARTHEST]
+    order = np.argsort(best, kind="stable")[:farthest]
     return {
         "evaluated": evaluated.version.ref,
         "trained": trained.version.ref,

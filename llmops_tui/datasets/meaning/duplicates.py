@@ -13,7 +13,7 @@ from llmops_tui.datasets.near_duplicates import Pair, clusters
 from llmops_tui.embeddings.nearest import close_pairs, mean_nearest
 from llmops_tui.errors import InputRefusedError
 
-THRESHOLD = 0.95
+THRESHOLD, LEAST_THRESHOLD = 0.95, 0.5
 # Up to so many rows each is compared with every other; of more, with those of its part.
 ALL_PAIRS_ROWS = 40_000
 _PART_ROWS = 4000
@@ -58,7 +58,15 @@ class SemanticDuplicates:
 def find_semantic_duplicates(
     index: MeaningIndex, threshold: float = THRESHOLD, told: Told = lambda _: None
 ) -> SemanticDuplicates:
-    """The pairs of rows of a version that mean the same: a cosine of at least ``threshold``."""
+    """The pairs of rows of a version that mean the same: a cosine of at least ``threshold``.
+
+    Raises:
+        InputRefusedError: ``bad_threshold``: below it nearly all rows would be pairs, or above it none can be.
+    """
+    if not LEAST_THRESHOLD <= threshold <= 1:
+        raise InputRefusedError(
+            "bad_threshold", f"{threshold:g} is no such cosine", f"Give one from {LEAST_THRESHOLD:g} to 1."
+        )
     file = index.file
     keys = file.text_keys()
     has_text = file.has_text()
@@ -118,14 +126,14 @@ def _parts(vectors: npt.NDArray[np.floating], rows: Numbers) -> Iterator[Numbers
 class Outliers:
     """Rows that are far from all others: each with its mean cosine to its 10 nearest, the farthest first.
 
-    ``median`` is that of all rows, ``limit`` what an outlier lies below. ``by_sample`` where the nearest were looked for in a
-    part of the rows.
+    ``median`` is that of all rows, ``limit`` what an outlier lies below. ``by_parts`` where the nearest were looked for
+    among the rows of the same part.
     """
 
     rows: tuple[tuple[int, float], ...]
     median: float
     limit: float
-    by_sample: bool
+    by_parts: bool
 
 
 def find_outliers(index: MeaningIndex, told: Told = lambda _: None) -> Outliers:

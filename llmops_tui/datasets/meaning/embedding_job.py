@@ -111,7 +111,6 @@ class KnownVectors:
 class _Counts:
     computed: int = 0
     reused: int = 0
-    without_text: int = 0
     began: float = field(default_factory=time.monotonic)
 
 
@@ -136,7 +135,7 @@ async def embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Rep
         InputRefusedError: ``job_running``: another job is at it.
     """
     with _alone(index):
-        return index.about if index.ready else await _embed_version(index, embedder, report)
+        return index.mean_again() if index.ready else await _embed_version(index, embedder, report)
 
 
 async def _embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Report) -> VectorsRecord:
@@ -144,6 +143,8 @@ async def _embed_version(index: MeaningIndex, embedder: TextEmbedder, report: Re
     dimensions = int(probe.shape[1])
     file = VectorFile(index.folder, dimensions)
     if index.begun() != dimensions:
+        # Rows of another length are none that can be gone on with: a server of others may have another model now.
+        file.discard()
         index.note_begun(dimensions)
     known = KnownVectors([f for f in index.siblings() if f.dimensions == dimensions], file)
     counts = _Counts()
@@ -190,8 +191,8 @@ async def _vectors_of(
     for place, key in enumerate(keys):
         found = None if key == NO_TEXT else known.get(key)
         if key == NO_TEXT:
-            counts.without_text += 1
-        elif found is not None:
+            continue
+        if found is not None:
             made[place] = found
             counts.reused += 1
         else:
@@ -226,7 +227,7 @@ def run_embedding_job(context: JobContext, ref: str, embedder: EmbedderRecord, o
     version: DatasetVersion = DatasetStore(catalog).get(ref)
     index = MeaningIndex(version, EmbedderSpec(**embedder), of)
     if index.ready:
-        return index.about
+        return index.mean_again()
     context.report(0.0, f"starting {index.spec.model}")
 
     async def work() -> VectorsRecord:

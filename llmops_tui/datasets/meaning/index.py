@@ -6,15 +6,19 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
+from llmops_tui.counts import counted
 from llmops_tui.datasets.meaning.row_text import RowText
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec
 from llmops_tui.embeddings.nearest import Nearest
 from llmops_tui.embeddings.vector_file import VectorFile
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.files import make_folder_within, write_atomic
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject, parse_json
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.files import make_folder_within, reason, write_atomic
+from llmops_tui.workspace.written import write_noted
 
 _ABOUT = "about.json"
 _PARTIAL = "about.json.part"
@@ -54,7 +58,9 @@ class MeaningIndex:
         self.version = version
         self.spec = spec
         self.text = RowText(version.kind, version.columns, of)
-        self.name = f"{spec.key}-{hashlib.sha256(self.text.of.encode()).hexdigest()[:8]}"
+        # Versions of the same rows share their files, and the text of a row depends on the kind that it is taken for.
+        meant = json.dumps([version.kind, self.text.of])
+        self.name = f"{spec.key}-{hashlib.sha256(meant.encode()).hexdigest()[:8]}"
         self.folder = vectors_folder(version) / self.name
 
     @property
@@ -65,13 +71,19 @@ class MeaningIndex:
     @cached_property
     def about(self) -> VectorsRecord:
         """What is said of them."""
-        found: VectorsRecord = json.loads((self.folder / _ABOUT).read_text(encoding="utf-8"))
-        return found
+        return _about_in(self.folder)
 
     @property
     def file(self) -> VectorFile:
-        """Their files."""
-        return VectorFile(self.folder, self.about["dimensions"])
+        """Their files.
+
+        Raises:
+            LlmopsError: ``vectors_damaged``: they do not have the rows of the version.
+        """
+        found = VectorFile(self.folder, self.about["dimensions"])
+        if not found.has(self.version.rows):
+            raise _damaged(self.folder, f"it does not have the vectors of {counted(self.version.rows, 'row')}")
+        return found
 
     @cached_property
     def nearest(self) -> Nearest:
@@ -86,7 +98,7 @@ class MeaningIndex:
     def begun(self) -> int | None:
         """The dimensions of what an earlier try left; none where there was none."""
         try:
-            return int(json.loads((self.folder / _PARTIAL).read_text(encoding="utf-8")))
+            return int(json.loads(read_regular(self.folder / _PARTIAL)))
         except (OSError, ValueError):
             return None
 
@@ -100,14 +112,49 @@ class MeaningIndex:
         write_atomic(self.folder / _ABOUT, json.dumps(about))
         (self.folder / _PARTIAL).unlink(missing_ok=True)
 
+    def mean_again(self) -> VectorsRecord:
+        """Be the latest from now on, with this embedder's words before a question, which no row's vector depends on."""
+        self.about["embedder"] = self.spec.as_dict()
+        write_noted(self.folder / _ABOUT, json.dumps(self.about))
+        return self.about
+
     def siblings(self) -> list[VectorFile]:
         """The vectors of other versions by the same embedder, whatever text of them it is."""
-        found = []
-        for about in sorted(self.folder.parent.parent.glob(f"*/{self.spec.key}-*/{_ABOUT}")):
-            if about.parent != self.folder:
-                dimensions = json.loads(about.read_text(encoding="utf-8"))["dimensions"]
-                found.append(VectorFile(about.parent, dimensions))
-        return found
+        places = sorted(about.parent for about in self.folder.parent.parent.glob(f"*/{self.spec.key}-*/{_ABOUT}"))
+        return [VectorFile(place, _about_in(place)["dimensions"]) for place in places if place != self.folder]
+
+
+def read_record(path: Path, needed: frozenset[str]) -> JsonObject:
+    """What is said of vectors, or of the map that was made of them, with the fields that it needs.
+
+    Raises:
+        LlmopsError: ``vectors_damaged``: it cannot be read.
+    """
+    try:
+        found = parse_json(read_regular(path))
+    except (OSError, ValueError) as error:
+        why = reason(error)
+    else:
+        missing = sorted(needed - set(found)) if isinstance(found, dict) else ["fields"]
+        if not missing:
+            return cast("JsonObject", found)
+        why = f"it has no {missing[0]}"
+    raise _damaged(path.parent, f"{path.name}: {why}")
+
+
+def _damaged(folder: Path, why: str) -> LlmopsError:
+    return LlmopsError(
+        "vectors_damaged",
+        f"the embeddings in {folder} cannot be read: {why}",
+        "Remove that folder, and embed again: llmops data embed.",
+    )
+
+
+def _about_in(folder: Path) -> VectorsRecord:
+    found = cast("VectorsRecord", read_record(folder / _ABOUT, VectorsRecord.__required_keys__))
+    if not isinstance(found["embedder"], dict) or set(found["embedder"]) != EmbedderRecord.__required_keys__:
+        raise _damaged(folder, f"{_ABOUT} does not say by what model they are")
+    return found
 
 
 def indexes_of(version: DatasetVersion) -> list[MeaningIndex]:
@@ -115,9 +162,18 @@ def indexes_of(version: DatasetVersion) -> list[MeaningIndex]:
     found = []
     places = sorted(vectors_folder(version).glob(f"*/{_ABOUT}"), key=lambda p: p.stat().st_mtime, reverse=True)
     for about in places:
-        record: VectorsRecord = json.loads(about.read_text(encoding="utf-8"))
-        found.append(MeaningIndex(version, EmbedderSpec(**record["embedder"]), record["of"]))
+        index = _index_of(version, _about_in(about.parent))
+        if index is not None and index.folder == about.parent:
+            found.append(index)
     return found
+
+
+def _index_of(version: DatasetVersion, record: VectorsRecord) -> MeaningIndex | None:
+    """The vectors that a record is about; none where the same rows, taken for another kind, have no such text."""
+    try:
+        return MeaningIndex(version, EmbedderSpec(**record["embedder"]), record["of"])
+    except InputRefusedError:
+        return None
 
 
 def find_index(version: DatasetVersion, model: str = "") -> MeaningIndex | None:

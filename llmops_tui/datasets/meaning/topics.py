@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from llmops_tui.datasets.meaning.clustering import (
     place_rows,
     usual_count,
 )
-from llmops_tui.datasets.meaning.index import MeaningIndex, find_index, require_index
+from llmops_tui.datasets.meaning.index import MeaningIndex, find_index, read_record, require_index
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -36,9 +36,10 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.words import WORD
 from llmops_tui.workspace.catalog import Catalog
-from llmops_tui.workspace.written import write_noted
+from llmops_tui.workspace.written import remove_noted, write_noted
 
 NO_CLUSTER = -1
+MOST_CLUSTERS = 500
 _WORDS = 6
 _LABELS = 5
 _EXAMPLES = 5
@@ -101,8 +102,7 @@ class TopicMap:
     @cached_property
     def record(self) -> MapRecord:
         """What is said of it."""
-        found: MapRecord = json.loads((self._folder / _MAP).read_text(encoding="utf-8"))
-        return found
+        return cast("MapRecord", read_record(self._folder / _MAP, MapRecord.__required_keys__))
 
     @cached_property
     def clusters(self) -> Labels:
@@ -124,7 +124,8 @@ class TopicMap:
         return [int(row) for row in np.flatnonzero(np.isin(self.clusters, list(clusters)))]
 
     def keep(self, record: MapRecord, clusters: Labels, points: Points, centres: Vectors) -> None:
-        """Keep a map; one that was there before is replaced."""
+        """Keep a map; one that was there before is replaced, and there is none meanwhile."""
+        remove_noted(self._folder / _MAP)
         for name, array in ((_OF, clusters), (_POINTS, points), (_CENTRES, centres)):
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
@@ -158,8 +159,10 @@ def make_map(index: MeaningIndex, count: int = 0, report: Report = no_report) ->
     """Make the map of a version and keep it; ``count`` clusters, or as many as its rows invite.
 
     Raises:
-        InputRefusedError: ``no_text``: no row has a text.
+        InputRefusedError: ``no_text``: no row has a text; ``bad_clusters``: it is no such number.
     """
+    if count and not 1 <= count <= MOST_CLUSTERS:
+        raise InputRefusedError("bad_clusters", f"{count:,} clusters cannot be made", f"Give 1 to {MOST_CLUSTERS}.")
     version, file = index.version, index.file
     vectors = file.vectors()
     rows = np.flatnonzero(file.has_text())

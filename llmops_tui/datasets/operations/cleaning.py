@@ -58,7 +58,8 @@ def _dedup_by_meaning(work: Work) -> Made:
     from llmops_tui.datasets.meaning.duplicates import THRESHOLD, find_semantic_duplicates, rows_to_drop
     from llmops_tui.datasets.meaning.index import require_index
 
-    threshold = float(work.parameters.get("threshold") or THRESHOLD)
+    given = work.parameters.get("threshold")
+    threshold = THRESHOLD if given is None else float(given)
     index = require_index(work.first, str(work.parameters.get("model") or ""))
     found = find_semantic_duplicates(index, threshold, lambda share: work.report(0.6 * share, "comparing"))
     dropped = set(rows_to_drop(index, found, str(work.parameters.get("keep") or "first")))

@@ -18,7 +18,8 @@ class Vocabulary:
     """The vocabulary that a GGUF file's metadata have.
 
     Raises:
-        InputRefusedError: ``unknown_tokenizer`` or ``unknown_pre_tokenizer``: it is of a kind that is not known here.
+        InputRefusedError: ``unknown_tokenizer`` or ``unknown_pre_tokenizer``: it is of a kind that is not known here;
+            ``gguf_damaged``: its parts do not belong together.
     """
 
     def __init__(self, metadata: JsonObject) -> None:
@@ -36,6 +37,13 @@ class Vocabulary:
             )
         self.tokens: list[str] = list(self._meta["tokens"])
         self._types: list[int] = list(self._meta.get("token_type") or [1] * len(self.tokens))
+        for name in ("token_type", "scores"):
+            if (count := len(self._meta.get(name) or self.tokens)) != len(self.tokens):
+                raise InputRefusedError(
+                    "gguf_damaged",
+                    f"the file has {len(self.tokens):,} tokens, and a {name} of {count:,}",
+                    "Download or create the file again and compare its SHA-256.",
+                )
 
     def special(self, role: str) -> int | None:
         """The id of a token by its role, such as ``eos``; none where there is none."""
@@ -176,4 +184,6 @@ class Vocabulary:
 def _pair(merge: str) -> list[str]:
     """A pair as GGUF has it: two tokens with a blank between them; the first may begin with one."""
     left, _, right = merge[1:].partition(" ")
+    if not right:
+        raise InputRefusedError("gguf_damaged", f"the file joins {merge[:80]!r}, which are not two tokens")
     return [merge[0] + left, right]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -26,10 +25,10 @@ from llmops_tui.training.export import tensors
 from llmops_tui.training.families import Array, Family
 from llmops_tui.training.network import configuration
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.unpacking.cache import refuse_if_full, unpacked_of
+from llmops_tui.training.unpacking.cache import Unpacked, refuse_if_full, unpacked_of
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
 from llmops_tui.training.worker.base_model import compute_type
-from llmops_tui.workspace.files import make_folder_within
+from llmops_tui.workspace.files import make_folder_within, sync_file, sync_folder
 from llmops_tui.workspace.layout import Workspace
 
 Progress = Callable[[float, str], None]
@@ -52,17 +51,28 @@ def weights_of(workspace: Workspace, base: Model, recipe: Recipe, told: Progress
     if not found.present:
         folder = make_folder_within(make_folder_within(workspace.models) / found.path.parent.name)
         refuse_if_full(found, base)
-        scratch = folder / f".{found.path.name}.{os.getpid()}.part"
+        # Not by its process: in containers these have the same numbers again and again.
+        scratch = folder / f".{found.path.name}.{os.urandom(4).hex()}.part"
         try:
             unpack(base.files, scratch, found.kind, told)
-            shutil.rmtree(found.path, ignore_errors=True)
-            # Another process may have made the same meanwhile.
-            with contextlib.suppress(OSError):
-                scratch.rename(found.path)
+            _name(scratch, found)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     found.use()
     return found.path
+
+
+def _name(scratch: Path, found: Unpacked) -> None:
+    """Give a folder that is whole its name, unless another process made the same meanwhile, and perhaps reads it."""
+    if found.present:
+        return
+    shutil.rmtree(found.path, ignore_errors=True)
+    try:
+        scratch.rename(found.path)
+    except OSError:
+        if not found.present:
+            raise
+    sync_folder(found.path.parent)
 
 
 class _File:
@@ -133,7 +143,8 @@ def unpack(files: list[Path], target: Path, kind: str, told: Progress) -> None:
     names = {"architectures": [type(model).__name__], "dtype": tensors.TORCH_NAMES[kind]}
     _write_json(target / "config.json", model.config.to_diff_dict() | names)
     for written in target.iterdir():
-        written.chmod(0o600)
+        sync_file(written)
+    sync_folder(target)
 
 
 def _empty_model(config: JsonObject) -> Any:
