@@ -302,6 +302,7 @@ def label(
 
     from llmops_tui.datasets.labelling import Labelling, Task
     from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     if kind not in {"classify", "review", "prefer"}:
@@ -311,6 +312,7 @@ def label(
     work = Labelling(store, store.get(ref), asked, annotator or getpass.getuser())
     if finish:
         version = work.finish()
+        UndoHistory(session.catalog, session.event_log).note_rows(version)
         session.emit(version.as_dict(), lambda: f"{version.ref}: {counted(version.rows, 'row')}, {version.note}")
         return
     if row is not None and value is not None:

@@ -254,11 +254,13 @@ def query(
 ) -> None:
     """Run one SELECT over the datasets and the workspace."""
     from llmops_tui.datasets.sql_console import run_query, save_query
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     store = _store(session)
     if save is not None:
         version = save_query(store, sql, save)
+        UndoHistory(session.catalog, session.event_log).note_rows(version)
         session.emit(version.as_dict(), lambda: f"{version.ref}: {counted(version.rows, 'row')}")
         return
     answer = run_query(store, sql, limit)

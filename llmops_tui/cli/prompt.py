@@ -230,12 +230,14 @@ def import_(
     ] = False,
 ) -> None:
     """Import versions from a YAML file; existing versions, and labels that are set here, are left unchanged."""
+    from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.prompts import prompt_files
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
+    move = UndoHistory(session.catalog, session.event_log).move_label
     parsed = prompt_files.parse(_read_text(file, None, "the file"), str(file))
-    loaded = prompt_files.load(PromptStore(session.catalog), parsed, move_labels=move_labels)
+    loaded = prompt_files.load(PromptStore(session.catalog), parsed, move_labels=move_labels, move=move)
     facts = {
         "prompt": parsed.prompt,
         "versions": [v.number for v in loaded.versions],

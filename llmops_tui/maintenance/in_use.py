@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from llmops_tui.errors import NotFoundError
-from llmops_tui.evaluation.metrics.model_graded import AskingMetric
+from llmops_tui.evaluation.metrics.model_graded import AskingMetric, Judge
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import Job, JobStore
@@ -51,13 +51,20 @@ def users_of(workspace: Workspace, thing: Thing, names: Iterable[str]) -> tuple[
     A version is named as ``name@3``, and so ``name`` alone, or with a tag or label, may mean it too.
     """
     wanted = set(names)
-    stems = {name.partition("@")[0] for name in wanted}
 
     def meant(said: str) -> bool:
-        stem, _, version = said.partition("@")
-        return said in wanted or (thing is not Thing.MODEL and stem in stems and not version.isdecimal())
+        return said in wanted if thing is Thing.MODEL else means(said, wanted)
 
     return tuple(each.told for each in at_work(workspace) if any(meant(said) for said in each.of(thing)))
+
+
+def means(said: str, names: Collection[str]) -> bool:
+    """Whether a reference may mean a dataset or a prompt, or a version of it, that has these names.
+
+    One without a number, as with a tag or a label, may mean any version.
+    """
+    stem, _, version = said.partition("@")
+    return said in names or (not version.isdecimal() and stem in {name.partition("@")[0] for name in names})
 
 
 def at_work(workspace: Workspace) -> list[Uses]:
@@ -77,6 +84,7 @@ def mentions(value: Any, name: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """All texts in JSON, but for the names of members."""
     if isinstance(value, dict):
         for item in value.values():
             yield from _texts(item)
@@ -128,9 +136,10 @@ class _Runs:
         suite = self._evaluation.suite(run.suite_ref).suite
         if isinstance(suite.cases, str):
             found[Thing.DATASET].add(suite.cases)
-        found[Thing.PROMPT] |= {run.asked.prompt, *(step.prompt for step in suite.chain)}
-        judges = [metric.model for metric in suite.all_metrics() if isinstance(metric, AskingMetric)]
-        found[Thing.MODEL] |= {run.asked.model, *judges}
+        judges = [metric for metric in suite.all_metrics() if isinstance(metric, AskingMetric)]
+        graded_by = [judge.prompt for judge in judges if isinstance(judge, Judge)]
+        found[Thing.PROMPT] |= {run.asked.prompt, *(step.prompt for step in suite.chain), *graded_by}
+        found[Thing.MODEL] |= {run.asked.model, *(judge.model for judge in judges)}
 
 
 def _add_training(run: Run, found: dict[Thing, set[str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,10 +17,11 @@ from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.run import SuiteVersion
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import Suite
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
-from llmops_tui.maintenance.in_use import Thing, mentions, users_of
+from llmops_tui.maintenance.in_use import Thing, means, users_of
 from llmops_tui.maintenance.records import RecordRemovalRecord
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
@@ -166,7 +167,10 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
         Kept.PROMPT,
         name,
         tuple(f"{name}@{v.number}" for v in versions),
-        uses=(*_made_of(workspace, [version.sha256 for version in versions]), *_suites_of(workspace, name)),
+        uses=(
+            *_made_of(workspace, [version.sha256 for version in versions]),
+            *_suites_of(workspace, name, *(f"{name}@{v.number}" for v in versions)),
+        ),
     )
 
 
@@ -205,8 +209,19 @@ def _suites_of(workspace: Workspace, *names: str) -> list[str]:
     return [
         f"suite {version.ref} asks it"
         for version in newest.values()
-        if any(mentions(version.suite.model_dump(), name) for name in names)
+        if any(means(said, names) for said in _asked(version.suite))
     ]
+
+
+def _asked(suite: Suite) -> Iterator[str]:
+    """The dataset and the prompts that a suite names, those of judges too; its name and other words are none of them."""
+    written = [] if isinstance(suite.cases, str) else suite.cases
+    if isinstance(suite.cases, str):
+        yield suite.cases
+    yield from [suite.prompt] if isinstance(suite.prompt, str) else suite.prompt
+    yield from (step.prompt for step in suite.chain)
+    own = [metric for case in written if isinstance(case.get("metrics"), list) for metric in case["metrics"]]
+    yield from (str(metric.get("prompt", "")) for metric in [*suite.metrics, *own] if isinstance(metric, dict))
 
 
 def _labels_on(workspace: Workspace, hashes: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _KEY = "undo"
 _MOST = 200
+_STALE = "undo_stale"
+_YEAR_3000 = 32_503_680_000.0
 
 
 class ActRecord(TypedDict):
@@ -127,13 +129,18 @@ class UndoHistory:
         self._note("tag", dataset, tag, before, None)
 
     def note_rows(self, made: DatasetVersion) -> None:
-        """A version was made of the one before it; the first of a dataset is undone by removing the dataset."""
-        before = made.parent
-        if made.recipe.operation == "restore":
-            # Its parent is the one whose rows it has; what it took the place of is the one before it.
-            before = made.number - 1
-        if before is not None and before > 0:
-            self._note("rows", made.dataset, made.note, before, made.number)
+        """A version took the place of the newest one; the first of a dataset is undone by removing the dataset.
+
+        What it was made of may be an older one, and is not what undoing brings back. A version that was there already, since
+        the newest has just these rows, is no act.
+        """
+        noted = any(
+            act.kind == "rows" and (act.subject, act.after) == (made.dataset, made.number) and act.at >= made.created_at
+            for act in self.acts()
+        )
+        older = [one.number for one in self._datasets.log(made.dataset) if one.number < made.number]
+        if older and not noted:
+            self._note("rows", made.dataset, made.note, max(older), made.number)
 
     # ── back and forth ──
 
@@ -141,7 +148,7 @@ class UndoHistory:
         """Take back the newest act that is not; none where there is none.
 
         Raises:
-            LlmopsError: it cannot be taken back any more, with the reason; it is out of the history then.
+            LlmopsError: it cannot be taken back, with the reason; out of the history is what never can be any more.
         """
         return self._step(undo=True)
 
@@ -149,7 +156,7 @@ class UndoHistory:
         """Do again what was taken back last; none where nothing was.
 
         Raises:
-            LlmopsError: it cannot be done again, with the reason; it is out of the history then.
+            LlmopsError: it cannot be done again, with the reason; as :meth:`undo`.
         """
         return self._step(undo=False)
 
@@ -162,8 +169,10 @@ class UndoHistory:
         act = acts[place]
         try:
             self._set(act, undo=undo)
-        except LlmopsError:
-            self._change(lambda now: [other for other in now if _same(other) != _same(act)])
+        except LlmopsError as error:
+            # A full disk or a busy catalog passes, and the act is wanted then.
+            if error.code == _STALE or isinstance(error, NotFoundError):
+                self._change(lambda now: [other for other in now if _same(other) != _same(act)])
             raise
         done = replace(act, undone=undo)
         self._change(lambda now: [done if _same(other) == _same(act) else other for other in now])
@@ -177,7 +186,7 @@ class UndoHistory:
         now = self._label(act.subject, act.name) if act.kind == "label" else self._tag(act.subject, act.name)
         if now != held:
             raise InputRefusedError(
-                "undo_stale",
+                _STALE,
                 f"{act.title}: it is {_version(now)} now, which somebody else chose",
                 "Nothing was changed. The next undo takes back the act before it.",
             )
@@ -196,7 +205,7 @@ class UndoHistory:
         newest = self._datasets.get(act.subject)
         if newest.sha256 != self._datasets.get(f"{act.subject}@{held}").sha256:
             raise InputRefusedError(
-                "undo_stale",
+                _STALE,
                 f"{act.title}: {newest.ref} was made since and has other rows",
                 "Nothing was changed. llmops data restore makes the rows of any version the newest.",
             )
@@ -226,7 +235,9 @@ class UndoHistory:
         self._change(lambda now: [*(other for other in now if not other.undone), act][-_MOST:])
 
     def _kept(self) -> HistoryRecord | None:
-        return cast("HistoryRecord | None", self._event_log.load_draft(_KEY))
+        with suppress(ValueError, TypeError):
+            return cast("HistoryRecord | None", self._event_log.load_draft(_KEY))
+        return None
 
     def _change(self, work: Callable[[list[Act]], list[Act]]) -> None:
         with self._record() as body:
@@ -237,7 +248,9 @@ class UndoHistory:
         """The record, read and written in one transaction: other processes add to it as well."""
         with self._event_log.transaction() as connection:
             row = connection.execute("SELECT body FROM drafts WHERE key = ?", (_KEY,)).fetchone()
-            body: HistoryRecord = json.loads(row[0]) if row is not None else {}
+            body: HistoryRecord = {}
+            with suppress(ValueError, TypeError):
+                body = cast("HistoryRecord", dict(json.loads(row[0]))) if row is not None else {}
             yield body
             connection.execute(
                 "INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)",
@@ -251,11 +264,24 @@ def _same(act: Act) -> tuple[float, str, str]:
 
 def _read(body: HistoryRecord | None) -> list[Act]:
     """The acts of a record, the oldest first; what cannot be read is left out."""
-    found = []
-    for item in body.get("acts", []) if body is not None else []:
-        try:
+    found: list[Act] = []
+    items: object = body.get("acts") if body is not None else None
+    for item in items if isinstance(items, list) else []:
+        # A workspace may come from elsewhere, and this with it.
+        with suppress(TypeError):
             act = Act(**item)
-        except TypeError:
-            continue
-        found.append(act)
+            if _is_act(act):
+                found.append(act)
     return found
+
+
+def _is_act(act: Act) -> bool:
+    return (
+        act.kind in {"label", "tag", "rows"}
+        and isinstance(act.subject, str)
+        and isinstance(act.name, str)
+        and isinstance(act.at, float)
+        and 0 <= act.at < _YEAR_3000
+        and all(isinstance(number, int | None) for number in (act.before, act.after))
+        and isinstance(act.undone, bool)
+    )

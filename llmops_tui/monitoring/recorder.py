@@ -48,7 +48,10 @@ _TIMINGS_KEPT = 2 * 86_400
 
 @dataclass(frozen=True)
 class Moment:
-    """Everything at one moment. ``cost`` is the share of a core that looking took lately; ``recording`` whose pid."""
+    """Everything at one moment. ``cost`` is the share of a core that looking took lately; ``recording`` whose pid.
+
+    ``jobs`` are at work; ``ended`` are those of the newest that are not any more, with all that were at the look before.
+    """
 
     at: float
     host: HostLoad
@@ -61,6 +64,7 @@ class Moment:
     cost: float = 0.0
     recording: bool = False
     trouble: str = ""
+    ended: tuple[Job, ...] = ()
 
     def as_dict(self) -> MomentRecord:
         """For JSON; of the processes ours and those on GPUs."""
@@ -240,8 +244,9 @@ class Recorder:
         cost = self._costs.add(time.thread_time() - began)
         # An alert changes as it goes on, and a moment is drawn by others.
         alerts = tuple(replace(a) for a in self._alerts.active) if self.recording else self._others_alerts(ticks)
+        ended = tuple(job for job in known if job.state.final)
         self.moment = Moment(
-            now, host, view, engines, self._windows, processes, jobs, alerts, cost, self.recording, self.trouble
+            now, host, view, engines, self._windows, processes, jobs, alerts, cost, self.recording, self.trouble, ended
         )
         self._cursor_moved = ticks
         return self.moment

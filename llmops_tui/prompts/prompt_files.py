@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,11 +81,17 @@ class Loaded:
     labels: list[LabelChange]
 
 
-def load(store: PromptStore, file: PromptFile, *, move_labels: bool = False) -> Loaded:
+def load(
+    store: PromptStore,
+    file: PromptFile,
+    *,
+    move_labels: bool = False,
+    move: Callable[[str, str], PromptVersion] | None = None,
+) -> Loaded:
     """Save all versions of a prompt file.
 
     A label that is not there yet is set. One that is on another version stays there, since it may be what is deployed, and
-    moves only where that is asked for.
+    moves only where that is asked for. ``move`` points a label at a version, in the place of the store itself.
     """
     saved: list[PromptVersion] = []
     labels: list[LabelChange] = []
@@ -104,7 +111,7 @@ def load(store: PromptStore, file: PromptFile, *, move_labels: bool = False) -> 
                 continue
             moved = before is None or move_labels
             if moved:
-                version = store.move_label(version.ref, label)
+                version = (move or store.move_label)(version.ref, label)
             labels.append(LabelChange(label, before, version.number, moved))
         saved.append(version)
     return Loaded(saved, created, labels)

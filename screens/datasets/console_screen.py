@@ -154,6 +154,7 @@ class ConsoleScreen(Modal[str | None]):
         note = self.query_one("#sql-note", Static)
         try:
             version = await asyncio.to_thread(save_query, self._services.datasets, text, name)
+            await asyncio.to_thread(self._services.undo.note_rows, version)
         except LlmopsError as error:
             note.update(Content.styled(safe_line(error.message, 400), "$error"))
             return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NO_RUNS = "No runs yet.\nF5 runs the suite below."
 NO_SUITES = "No suites yet.\nn writes one."
 NO_CASES = "Choose a run to show its cases.\nspace on another run makes that the baseline."
-HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; g checks the run against its suite's rules."
+HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; t checks the run against its suite's rules."
 HELP_SUITES = "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it."
 HELP_FIGURES = (
     "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, Horizontal, Vertical
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.monitoring.courses import Courses, last_look, note_look, read_courses
 from llmops_tui.monitoring.overview import Overview, next_steps, read_overview
 from llmops_tui.training.history import HistoryReader
@@ -101,9 +103,16 @@ class HomeScreen(LiveScreen):
             self._losses = HistoryReader(folder)
 
     def on_screen_suspend(self) -> None:
-        """What is here was seen; what comes now is new the next time."""
+        """What is here was seen; what comes now is new the next time. Behind a dialog it is still in front."""
         super().on_screen_suspend()
-        self.act("look", self._note_look)
+        if self.app.current_mode != self.scope:
+            self.act("look", self._note_look)
+
+    def on_unmount(self) -> None:
+        """Whoever quits from here has seen it, too."""
+        if self.app.current_mode == self.scope:
+            with contextlib.suppress(LlmopsError, OSError):
+                note_look(self.services.event_log)
 
     async def _note_look(self) -> None:
         await asyncio.to_thread(note_look, self.services.event_log)

@@ -7,6 +7,7 @@ way, would otherwise type into what was in front before, or into nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -25,15 +26,16 @@ _FILLING = frozenset({"load", "open"})
 # Seconds: a screen that takes longer gets its keys all the same, and so does one that never answers.
 _LONGEST = 3.0
 _PAUSE = 0.005
+Typed = events.Key | events.Paste
 
 
 class KeyQueue:
-    """The keys of one app, delivered one after the other. ``deliver`` gives one to what has the focus."""
+    """What is typed and pasted in one app, delivered in its order. ``deliver`` gives one to what has the focus."""
 
-    def __init__(self, app: App[Any], deliver: Callable[[events.Key], Awaitable[None]]) -> None:
+    def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[None]]) -> None:
         self._app = app
         self._deliver = deliver
-        self._waiting: deque[events.Key] = deque()
+        self._waiting: deque[Typed] = deque()
         # Whether the last key is still on its way from the focus up to the app; the screen it was for; and how many
         # jumps and changes of screen are on their way.
         self._on_its_way = False
@@ -49,8 +51,8 @@ class KeyQueue:
         """The focus is where it belongs."""
         self._held = max(0, self._held - 1)
 
-    async def take(self, event: events.Key) -> None:
-        """Deliver a key, at once where nothing is on its way."""
+    async def take(self, event: Typed) -> None:
+        """Deliver a key or what was pasted, at once where nothing is on its way."""
         here = self._app.screen
         ready = here is self._screen or (self._screen is None and here.is_mounted)
         if not self._waiting and not self._on_its_way and not self._held and ready:
@@ -77,7 +79,7 @@ class KeyQueue:
             self._waiting.popleft()
             sent.set()
 
-    async def _send(self, event: events.Key) -> None:
+    async def _send(self, event: Typed) -> None:
         self._screen = self._app.screen
         target = self._app.focused or self._screen
         self._on_its_way = True
@@ -99,7 +101,7 @@ class KeyQueue:
     def _arrived(self) -> None:
         self._on_its_way = False
 
-    async def _until_settled(self, event: events.Key) -> None:
+    async def _until_settled(self, event: Typed) -> None:
         """Wait until the key would go where whoever typed it expects it to go."""
         end = time.monotonic() + _LONGEST
         while time.monotonic() < end:
@@ -109,26 +111,27 @@ class KeyQueue:
                 continue
             if screen is self._screen:
                 return
-            await self._answered(screen)
+            await self._answered(screen, end)
             if screen is not self._app.screen or self._held:
                 continue
             if not self._for_all_screens(event) and self._filling(screen):
                 await asyncio.sleep(_PAUSE)
                 continue
-            await self._answered(screen)
+            await self._answered(screen, end)
             if screen is self._app.screen and not self._held:
                 return
         self._held, self._on_its_way = 0, False
 
-    async def _answered(self, screen: Screen[Any]) -> None:
-        """The screen did what it was told so far, and the app what the screen told it."""
+    async def _answered(self, screen: Screen[Any], end: float) -> None:
+        """The screen did what it was told so far, and the app what the screen told it; or the time is over."""
         for node in (screen, self._app):
             done = asyncio.Event()
             if node.call_later(done.set):
-                await asyncio.wait_for(done.wait(), _LONGEST)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), end - time.monotonic())
 
-    def _for_all_screens(self, event: events.Key) -> bool:
-        return event.key in self._everywhere
+    def _for_all_screens(self, event: Typed) -> bool:
+        return isinstance(event, events.Key) and event.key in self._everywhere
 
     def _filling(self, screen: Screen[Any]) -> bool:
         """Whether what the screen shows is still being read."""

@@ -17,7 +17,7 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.system_errors import explain_system_error
 from screens.navigation import Destination, Navigation
 from screens.services import Services
-from screens.shell.key_queue import KeyQueue
+from screens.shell.key_queue import KeyQueue, Typed
 from screens.shell.notices import Notice
 from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
@@ -51,22 +51,22 @@ class Shell(App[int]):
         self.user_keymap = keymap
         self.status = Status(workspace=services.workspace.name, workspace_status=workspace_status(services.workspace))
         self.navigation = Navigation(self)
-        self.keys = KeyQueue(self, self._deliver_key)
+        self.keys = KeyQueue(self, self._deliver_typed)
         self.unfinished = ""
 
     async def on_event(self, event: events.Event) -> None:
-        """As Textual's, but that keys wait for the screen they are for, and that alt and a letter is a key.
+        """As Textual's, but that keys and pasted text wait for their screen, and that alt and a letter is a key.
 
         Terminals send it as that letter, and an editor would write it.
         """
-        if isinstance(event, events.Key) and not event.is_forwarded:
-            if event.key.startswith("alt+"):
+        if isinstance(event, Typed) and not event.is_forwarded:
+            if isinstance(event, events.Key) and event.key.startswith("alt+"):
                 event.character = None
             await self.keys.take(event)
         else:
             await super().on_event(event)
 
-    async def _deliver_key(self, event: events.Key) -> None:
+    async def _deliver_typed(self, event: Typed) -> None:
         await super().on_event(event)
 
     # ── what is told ──

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.errors import LlmopsError
 from screens.shell.status_line import LoadHistory
 from screens.shell.tab_badges import BadgeCounts
 from screens.shell.workspace_status import workspace_status
@@ -19,7 +19,6 @@ from screens.shell.workspace_status import workspace_status
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
-    from llmops_tui.jobs.store import Job
     from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Moment
     from screens.shell.shell import Shell
@@ -117,12 +116,5 @@ class StatusFeed:
             "jobs": len(running),
             "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
             "notices": len(notices) + len(moment.alerts),
-            "badges": self._counts.look(running, self._job, len(moment.alerts)),
+            "badges": self._counts.look(running, moment.ended, len(moment.alerts)),
         }
-
-    def _job(self, job_id: str) -> Job | None:
-        """A job that was at work; none where its record is gone."""
-        try:
-            return self._app.services.jobs.store.get(job_id)
-        except NotFoundError:
-            return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,21 +36,23 @@ class BadgeCounts:
 
     def __init__(self) -> None:
         self._running: dict[str, Job] = {}
+        self._began = time.time()
+        self._told: set[str] = set()
         self._failed: dict[str, set[str]] = {}
         self._new: dict[str, set[str]] = {}
 
-    def look(self, running: Iterable[Job], get: Callable[[str], Job | None], alerts: int) -> dict[str, Badge]:
-        """The badges now. ``get`` reads a job that runs no more, and gives none where its record was removed."""
-        now = {job.id: job for job in running}
-        for job_id in self._running.keys() - now.keys():
-            ended = get(job_id)
-            if ended is None or not ended.state.final:
+    def look(self, running: Iterable[Job], ended: Iterable[Job], alerts: int) -> dict[str, Badge]:
+        """The badges now. Jobs that ``ended`` since this began count also where they ran between two looks only."""
+        for job in ended:
+            here = job.id in self._running or (job.finished_at or 0.0) >= self._began
+            if not here or job.id in self._told:
                 continue
-            kept = self._new if ended.state.value == "done" else self._failed
-            if ended.state.value != "cancelled":
-                for screen in screens_of(ended):
-                    kept.setdefault(screen, set()).add(ended.id)
-        self._running = now
+            self._told.add(job.id)
+            kept = self._new if job.state.value == "done" else self._failed
+            if job.state.value != "cancelled":
+                for screen in screens_of(job):
+                    kept.setdefault(screen, set()).add(job.id)
+        self._running = {job.id: job for job in running}
         return self._badges(alerts)
 
     def seen(self, screen: str) -> None:

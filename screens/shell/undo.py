@@ -50,6 +50,12 @@ async def show_history(shell: Shell) -> None:
     chosen = await shell.ask(ChoiceDialog(title, choices, "Nothing yet that can be taken back."))
     if chosen is None:
         return
+    if await asyncio.to_thread(shell.services.undo.acts) != acts:
+        shell.say(
+            "Something was done meanwhile, and nothing is taken back: U shows the history as it is now.",
+            severity="warning",
+        )
+        return
     place = int(chosen)
     undo = not acts[place].undone
     # What is undone are the newest: back to the chosen one, or forth to it.

@@ -82,6 +82,14 @@ def test_no_code_of_the_folder_at_hand_runs(trapped: Path, sample: Workspace) ->
     assert not (trapped.parent / "sprung").exists()
 
 
+def test_the_command_line_takes_no_module_of_the_folder_at_hand(trapped: Path) -> None:
+    """The start of one process, which all others start as; the slow one has the work of each."""
+    command = module_command("llmops_tui", "data", "import", "rows.jsonl", "--help")
+    done = subprocess.run(command, cwd=trapped, capture_output=True, text=True, check=False)
+    assert "--name" in done.stdout, done.stderr
+    assert not (trapped.parent / "sprung").exists()
+
+
 def test_the_traps_are_traps(trapped: Path) -> None:
     subprocess.run([sys.executable, "-m", "json.tool", os.devnull], cwd=trapped, check=False, capture_output=True)
     assert "json" in (trapped.parent / "sprung").read_text()

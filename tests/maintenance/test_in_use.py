@@ -16,7 +16,10 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import Suite
 from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.maintenance import record_removal
+from llmops_tui.maintenance.in_use import means
 from llmops_tui.maintenance.model_removal import plan_removal, remove_model
 from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
 from llmops_tui.models.aliases import AliasBook
@@ -145,6 +148,15 @@ def test_a_model_is_known_by_its_alias_and_beside_an_adapter(sample: Workspace) 
 def test_a_suite_that_asks_it_is_told(sample: Workspace) -> None:
     assert any(use.startswith("suite triage@") for use in plan_record_removal(sample, Kept.DATASET, "triage-test").uses)
     assert any(use.startswith("suite triage@") for use in plan_record_removal(sample, Kept.PROMPT, "triage").uses)
+
+
+def test_a_suite_asks_what_it_names_and_not_what_is_called_as_it_is() -> None:
+    judge = {"type": "judge", "model": "m", "rubric": "Is it right?", "prompt": "grade@1"}
+    given = {"name": "faq", "cases": "rows@gold", "prompt": ["faq-short@2"], "metrics": [judge], "description": "other"}
+    asked = set(record_removal._asked(Suite.model_validate(given)))
+    for name, told in (("rows", True), ("rows@1", True), ("faq-short@2", True), ("grade@1", True)):
+        assert any(means(said, {name}) for said in asked) is told
+    assert not any(means(said, {"faq", "other", "judge", "faq-short@1"}) for said in asked)
 
 
 def test_rows_that_are_labelled_or_worked_on_stay(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,13 @@ import pytest
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
 
 
 @pytest.fixture
@@ -103,3 +104,64 @@ def test_the_rows_of_a_dataset_and_its_tags_go_back_and_forth(
     with pytest.raises(InputRefusedError, match="made since"):
         made.undo()
     assert store.get("d").sha256 == first.sha256
+
+
+def test_what_a_full_disk_kept_from_being_undone_is_undone_later(
+    workspace: Workspace, catalog: Catalog, prompts: PromptStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = history(workspace, catalog)
+    made.move_label("p@1", "live")
+    with monkeypatch.context() as patched:
+
+        def full(*_given: object) -> None:
+            raise LlmopsError("disk_full", "no space left")
+
+        patched.setattr(PromptStore, "remove_label", full)
+        with pytest.raises(LlmopsError, match="no space"):
+            made.undo()
+    assert [act.undone for act in made.acts()] == [False]
+    made.undo()
+    assert labels(prompts) == {}
+
+
+def test_undoing_brings_back_the_newest_rows_whatever_the_new_ones_were_made_of(
+    workspace: Workspace, catalog: Catalog, tmp_path: Path
+) -> None:
+    store, made = DatasetStore(catalog), history(workspace, catalog)
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"a": 1}\n{"a": 2}\n{"a": 3}\n')
+    import_now(store, [file], "d", "tabular")
+    second = apply(store, "sample", ["d@1"], {"rows": 2})
+    made.note_rows(second)
+    third = apply(store, "sample", ["d@1"], {"rows": 1})
+    for _ in range(2):
+        # The second time it was there already.
+        made.note_rows(third)
+    made.note_rows(apply(store, "filter", ["d@1"], {"where": "a = 3"}, name="other"))
+    assert [(act.before, act.after) for act in made.acts()] == [(2, 3), (1, 2)]
+    made.undo()
+    assert store.get("d").sha256 == second.sha256
+
+
+def test_of_a_damaged_history_what_is_none_is_left_out(workspace: Workspace, catalog: Catalog) -> None:
+    made = history(workspace, catalog)
+    event_log = EventLog(workspace)
+    good = {"at": 1.0, "kind": "label", "subject": "p", "name": "l", "before": None, "after": 1, "undone": False}
+    wrong = [3, {"kind": "rows"}, good | {"at": "yesterday"}, good | {"at": 1e300}, good | {"after": "1"}]
+    for bodies in ([good, *wrong], "all of them", None):
+        event_log.save_draft("undo", {"acts": bodies})
+        assert [act.name for act in made.acts()] == (["l"] if isinstance(bodies, list) else [])
+
+
+def test_commands_that_make_rows_or_move_labels_note_it(sample: Workspace, tmp_path: Path) -> None:
+    llmops = Llmops(sample)
+    llmops.run("data", "query", "SELECT * FROM triage LIMIT 30", "--save", "triage")
+    llmops.run("data", "label", "triage", "--labels", "a,b", "--row", "0", "--value", "a")
+    llmops.run("data", "label", "triage", "--labels", "a,b", "--finish")
+    file = tmp_path / "p.yaml"
+    file.write_text("prompt: triage\nversions:\n- {template: 'new {{ question }}', labels: [live]}\n")
+    llmops.run("prompt", "import", str(file))
+    acts = llmops.run("undo", "--list")["acts"]
+    assert [(act["kind"], act["subject"], act["before"], act["after"]) for act in acts] == [
+        ("label", "triage", None, acts[0]["after"]), ("rows", "triage", 2, 3), ("rows", "triage", 1, 2),
+    ]  # fmt: skip

@@ -330,6 +330,21 @@ async def test_a_cancelled_batch_whose_job_is_resumed_is_cancelled_no_more(serve
     assert (await server.http.get(f"/v1/batches/{made['id']}")).json()["status"] == "completed"
 
 
+async def test_a_batch_that_was_resumed_is_stopped_once_more(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, jobs = server.server._batches._store, jobs_of(server)
+    jobs.dies = 2
+    made = await asked(server, lines("a"))
+    (record,) = store._records()
+    jobs.store.update(jobs.begun[-1], state=JobState.RUNNING.value)
+    monkeypatch.setattr(JobStore, "at_work", lambda _self, _folder: True)
+    monkeypatch.setattr(jobs, "cancel", lambda _job: None)
+    store._write({**record, "stopped": 5})
+    assert (await server.http.get(f"/v1/batches/{made['id']}")).json()["status"] != "cancelling"
+    again = (await server.http.post(f"/v1/batches/{made['id']}/cancel")).json()
+    assert again["status"] == "cancelling"
+    assert again["cancelling_at"] >= record["created_at"]
+
+
 async def test_one_batch_that_cannot_be_looked_at_takes_no_list_along(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import Alert
+from llmops_tui.monitoring.courses import last_look
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.overview import Overview, next_steps
 from llmops_tui.monitoring.recorder import Recorder
@@ -545,13 +546,22 @@ async def test_the_lifecycle_is_seen_at_a_glance_and_each_tile_goes_where_it_poi
         assert "1 request in a day" in shown(pilot, "#lines-serving")
         assert "an answer" in shown(pilot, "#recent-list")
         assert "No evaluations yet" in shown(pilot, "#step-list")
+        await pilot.press("f1")
+        await settle(pilot)
+        assert last_look(EventLog(sample)) is None, "behind a dialog it is still in front"
+        await pilot.press("escape")
+        await settle(pilot)
+        looks = []
         for key, scope in (("d", "datasets"), ("s", "monitor")):
             await pilot.press("f9", key)
             await settle(pilot)
             await pilot.press("enter")
             await settle(pilot)
             assert pilot.app.screen.scope == scope  # type: ignore[attr-defined]
+            looks.append(last_look(EventLog(sample)) or 0.0)
             await go(pilot, "0")
+    # Whoever quits from home has seen it, too.
+    assert 0.0 < looks[0] < looks[1] < (last_look(EventLog(sample)) or 0.0)
 
 
 async def test_the_next_sensible_step_goes_where_it_is_done(open_app: OpenApp, sample: Workspace) -> None:

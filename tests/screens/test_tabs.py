@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -25,22 +26,31 @@ def test_a_job_is_counted_on_the_tab_of_jobs_and_of_what_it_works_on() -> None:
 def test_what_ended_is_news_until_its_screen_is_looked_at() -> None:
     counts = BadgeCounts()
     good, bad, left = job("a"), job("b"), job("c")
-    assert counts.look([good, bad, left], lambda _: None, 0)["training"] == Badge(running=3)
-    ended = {
-        "a": replace(good, state=JobState.DONE),
-        "b": replace(bad, state=JobState.FAILED),
-        "c": replace(left, state=JobState.CANCELLED),
-    }
-    found = counts.look([], ended.get, 2)
+    assert counts.look([good, bad, left], [], 0)["training"] == Badge(running=3)
+    ended = [
+        replace(good, state=JobState.DONE),
+        replace(bad, state=JobState.FAILED),
+        replace(left, state=JobState.CANCELLED),
+    ]
+    found = counts.look([], ended, 2)
     assert found == {"training": Badge(failed=1, new=1), "jobs": Badge(failed=1, new=1), "monitor": Badge(alerts=2)}
     counts.seen("training")
-    assert counts.look([], ended.get, 0) == {"jobs": Badge(failed=1, new=1)}
+    assert counts.look([], ended, 0) == {"jobs": Badge(failed=1, new=1)}
 
 
 def test_a_job_whose_record_was_removed_is_no_news() -> None:
     counts = BadgeCounts()
-    counts.look([job("a")], lambda _: None, 0)
-    assert counts.look([], lambda _: None, 0) == {}
+    counts.look([job("a")], [], 0)
+    assert counts.look([], [], 0) == {}
+
+
+def test_a_job_that_failed_between_two_looks_is_told_and_one_of_before_is_not() -> None:
+    counts = BadgeCounts()
+    counts.look([], [], 0)
+    failed = replace(job("a", "llmops_tui.models.verify:run"), state=JobState.FAILED, finished_at=time.time() + 1)
+    before = replace(failed, id="b", finished_at=time.time() - 3600)
+    for _ in range(2):
+        assert counts.look([], [failed, before], 0) == {"models": Badge(failed=1), "jobs": Badge(failed=1)}
 
 
 @pytest.mark.parametrize(("width", "names"), [(60, ("Play",)), (80, ("Home", "Play", "Set")), (120, ("Playground",))])

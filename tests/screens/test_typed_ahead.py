@@ -64,6 +64,8 @@ async def test_screen_after_screen_ends_on_the_last(open_app: OpenApp) -> None:
 
 async def test_text_is_written_in_its_order(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        type_at_once(pilot, "f9", "s", *"abc def ghi")
+        type_at_once(pilot, "f9", "s", *"abc def ")
+        pilot.app.post_message(events.Paste("pasted"))
+        type_at_once(pilot, *" ghi")
         await settle(pilot)
-        assert getattr(pilot.app.focused, "text", "").startswith("abc def ghi")
+        assert getattr(pilot.app.focused, "text", "").startswith("abc def pasted ghi")

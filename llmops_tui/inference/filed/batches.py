@@ -133,7 +133,8 @@ class BatchStore:
         record = self._found(owner, name)
         if "ended" in (now := self.standing(record)).record:
             raise InputRefusedError("batch_over", f"the batch {name!r} is {now.status} already")
-        if "stopped" not in record:
+        if "stopped" not in now.record:
+            # Also where somebody went on with one that was asked to stop before.
             record["stopped"] = int(self._clock())
             self._write(record)
         self._launcher.cancel(self._job(record).id)

@@ -1,0 +1,34 @@
+"""Help on each screen, without an app: what it says, and that it says all."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from screens.actions import SCREEN_KEYS, actions_of
+from screens.shell.base import BaseScreen
+from screens.shell.help import HelpScreen, show_keys
+
+
+def class_of(name: str) -> type[BaseScreen]:
+    found = vars(import_module(f"screens.{name}.screen")).values()
+    return next(one for one in found if isinstance(one, type) and issubclass(one, BaseScreen) and one.scope == name)
+
+
+@pytest.mark.parametrize("name", SCREEN_KEYS.values())
+def test_help_explains_each_screen_its_panes_and_all_keys(name: str) -> None:
+    kind = class_of(name)
+    panel = SimpleNamespace(title="Pane [b]", jump_key="p", help_text="What it is.")
+    about: Any = SimpleNamespace(
+        scope=kind.scope, about=kind.about, focused_panel=lambda: panel, cli_command=lambda: "llmops \x1b[2J list"
+    )
+    text = HelpScreen(about, {})._content().plain
+    assert kind.about
+    assert text.startswith(f"{name.capitalize()}\n{kind.about}\n")
+    assert "Pane [b] (p after jump)\nWhat it is." in text
+    assert "\x1b" not in text
+    for action in (*actions_of(name), *actions_of("app")):
+        assert f"{show_keys(action, {}):24} {action.help}\n" in text

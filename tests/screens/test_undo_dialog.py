@@ -1,0 +1,26 @@
+"""The dialog of what was done, without an app: it takes back what it showed, and nothing else."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from llmops_tui.maintenance.undo import Act
+from screens.shell.undo import show_history
+
+
+async def test_what_was_done_while_the_dialog_was_open_is_not_taken_back() -> None:
+    acts = [Act(1.0, "label", "p", "live", None, 1)]
+    said: list[str] = []
+
+    async def ask(_dialog: object) -> str:
+        acts.insert(0, Act(2.0, "tag", "rows", "gold", None, 1))
+        return "0"
+
+    # It has no undo: to call it would fail.
+    undo = SimpleNamespace(acts=lambda: list(acts))
+    shell: Any = SimpleNamespace(
+        services=SimpleNamespace(undo=undo), ask=ask, say=lambda text, **_options: said.append(text)
+    )
+    await show_history(shell)
+    assert "meanwhile" in said[0]
