@@ -202,7 +202,7 @@ class RunningPane(WayPane):
         utf8 = self.shell.profile.utf8
         self.query_one(LineList).show_lines([rendering.job_line(job, since, utf8=utf8) for job in self._jobs])
         # As high as what it says where something stands below it.
-        self.styles.max_height = len(jobs) + 2
+        self.styles.max_height = max(len(jobs), 1) + 2
         self.set_class(not jobs, "-empty")
         new = sum(rendering.is_new(job, since) for job in jobs)
         self.set_title("Jobs", f"{new:,} ended since {rendering.clock(since)}" if new and since is not None else "")

@@ -133,7 +133,8 @@ def test_an_endless_query_is_ended(store: DatasetStore, filled: DatasetVersion) 
     with pytest.raises(InputRefusedError, match="longer than"):
         run_query(
             store,
-            "SELECT count(*) FROM range(10000000000) a, range(10000000000) b WHERE a.range + b.range = -1",
+            # One table, row after row: of a join a side is kept, and a quick machine is out of memory before the time is over.
+            "SELECT count(*) FROM range(10000000000000) a WHERE a.range % 7 = 8",
             1,
             seconds=0.3,
         )
