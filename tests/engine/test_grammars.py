@@ -491,7 +491,8 @@ def test_a_costly_form_ends_no_process_and_a_lost_process_is_replaced() -> None:
     assert asyncio.run(checker.held({"type": "json_object"})).grammar
     first = checker.pid
     assert first is not None
-    with pytest.raises(InputRefusedError, match="too much CPU time") as refused:
+    # The time or the compiler's own limit, whichever a machine meets first.
+    with pytest.raises(InputRefusedError, match="too costly to enforce") as refused:
         asyncio.run(checker.held(HOSTILE["and"][0]))
     assert refused.value.code == "grammar_too_costly"
     assert checker.pid == first
