@@ -21,6 +21,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
+from screens.widgets.motions import motions
 
 if TYPE_CHECKING:
     from screens.services import Services
@@ -35,14 +36,9 @@ _WORDS = (
 class _ResultTable(DataTable[Text]):
     """The rows of an answer, with the motions of all lists."""
 
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding("j", "cursor_down", show=False),
-        Binding("k", "cursor_up", show=False),
-        Binding("g", "scroll_top", show=False),
-        Binding("G", "scroll_bottom", show=False),
-        Binding("ctrl+d", "half_page(1)", show=False),
-        Binding("ctrl+u", "half_page(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[Binding]] = motions(  # type: ignore[assignment]
+        "cursor_down", "cursor_up", "scroll_top", "scroll_bottom"
+    )
 
     def action_half_page(self, direction: int) -> None:
         """Half of what is seen down or up, and no further than the end."""

@@ -10,19 +10,20 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
+from screens.widgets.motions import motions
+
 
 class CursorScroll(ScrollView, can_focus=True):
     """Lines below a head of ``head_lines``. Subclasses draw them, and say by :attr:`length` how many there are."""
 
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
-        Binding("ctrl+u", "half_page(-1)", show=False),
-        Binding("ctrl+d", "half_page(1)", show=False),
-        Binding("home,g", "go(0)", show=False),
-        Binding("end,G", "go(-1)", show=False),
+        Binding("home", "go(0)", show=False),
+        Binding("end", "go(-1)", show=False),
+        *motions("move(1)", "move(-1)", "go(0)", "go(-1)"),
     ]
     head_lines: ClassVar[int] = 0
 

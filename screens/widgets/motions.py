@@ -16,17 +16,16 @@ from textual.widgets import OptionList
 MOTION_KEYS = ("j", "k", "g", "G", "ctrl+d", "ctrl+u")
 
 
+def motions(down: str, up: str, first: str, last: str) -> list[Binding]:
+    """The motions of a widget that has these actions, and ``half_page``, which takes 1 or -1."""
+    actions = (down, up, first, last, "half_page(1)", "half_page(-1)")
+    return [Binding(key, action, show=False) for key, action in zip(MOTION_KEYS, actions, strict=True)]
+
+
 class Options(OptionList):
     """Textual's list of options with these motions."""
 
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding("j", "cursor_down", show=False),
-        Binding("k", "cursor_up", show=False),
-        Binding("g", "first", show=False),
-        Binding("G", "last", show=False),
-        Binding("ctrl+d", "half_page(1)", show=False),
-        Binding("ctrl+u", "half_page(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[Binding]] = motions("cursor_down", "cursor_up", "first", "last")  # type: ignore[assignment]
 
     def action_cursor_down(self) -> None:
         """One down, and no further than the last: Textual's would go on at the first, which other lists do not."""
@@ -52,14 +51,9 @@ class TextMotions(Widget):
     Name it last among the bases: styles, and what is asked for by type, follow the first base that is a widget.
     """
 
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
-        Binding("j", "scroll_down", show=False),
-        Binding("k", "scroll_up", show=False),
-        Binding("g", "scroll_home", show=False),
-        Binding("G", "scroll_end", show=False),
-        Binding("ctrl+d", "half_page(1)", show=False),
-        Binding("ctrl+u", "half_page(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[Binding]] = motions(  # type: ignore[assignment]
+        "scroll_down", "scroll_up", "scroll_home", "scroll_end"
+    )
 
     def action_half_page(self, direction: int) -> None:
         """Half of what is seen down or up."""
