@@ -56,8 +56,7 @@ class ResponseStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._count, self._size, self._total = count, size, total
-        # Ids have milliseconds.
-        self._started = int(clock() * 1000) / 1000
+        self._started = clock()
         self._shelves: dict[str, _Shelf] = {}
         self._gone: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -113,7 +112,8 @@ class ResponseStore:
         why = self._gone.get((client, response_id))
         if why is None:
             made = made_at(response_id)
-            old = made is not None and made < self._started
+            # An id has whole milliseconds: one of the first is not from before.
+            old = made is not None and made < self._started - 0.002
             why = (
                 "it is from before this server started, and responses are kept in memory"
                 if old
