@@ -291,7 +291,7 @@ def _unpacked(workspace: Workspace, now: float, before: float) -> Iterator[Remov
         if not model and _age(path, now) > _FRESH_SECONDS:
             why = "dequantized weights of a model that is no longer registered"
             yield Removal(_name(workspace, path), why, _size(path), path)
-        elif model and path.stat().st_mtime < before:
+        elif model and _age(path, now) > now - before:
             why = f"dequantized weights of {model} that no training used for long; made again when one needs them"
             yield Removal(_name(workspace, path), why, _size(path), path)
     for path in half_unpacked(workspace):

@@ -101,7 +101,7 @@ class ToLabel(Arguments):
 
 
 def _label(bench: Workbench, given: ToLabel) -> VersionRecord:
-    return bench.prompts.move_label(given.ref, given.label).as_dict()
+    return bench.undo.move_label(given.ref, given.label).as_dict()
 
 
 class ToEvaluate(Arguments):

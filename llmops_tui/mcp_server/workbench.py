@@ -14,6 +14,7 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -48,6 +49,11 @@ class Workbench:
     def jobs(self) -> JobLauncher:
         """The jobs."""
         return JobLauncher(self.workspace)
+
+    @cached_property
+    def undo(self) -> UndoHistory:
+        """What can be taken back: an agent's move of a label as well as a person's."""
+        return UndoHistory(self.catalog, self.event_log)
 
     @cached_property
     def servers(self) -> ServerSupervisor:

@@ -59,7 +59,7 @@ def read_courses(catalog: Catalog, score: Score | None, since: float | None, now
             ),
             "job": rows("SELECT job FROM training_runs ORDER BY created_at DESC LIMIT 1"),
             "quality": rows(
-                "SELECT CAST(json_extract(summary, ?) AS DOUBLE) FROM evaluation_runs "
+                "SELECT TRY_CAST(json_extract(summary, ?) AS DOUBLE) FROM evaluation_runs "
                 "WHERE suite = ? AND summary IS NOT NULL ORDER BY finished_at",
                 f'$.metrics."{score.metric}".mean',
                 score.suite,
@@ -67,7 +67,7 @@ def read_courses(catalog: Catalog, score: Score | None, since: float | None, now
             if score is not None and '"' not in score.metric
             else [],
             "versions": rows(
-                "SELECT arg_max(CAST(json_extract(summary, ?) AS DOUBLE), finished_at) FROM evaluation_runs "
+                "SELECT arg_max(TRY_CAST(json_extract(summary, ?) AS DOUBLE), finished_at) FROM evaluation_runs "
                 "WHERE suite = ? AND summary IS NOT NULL AND split_part(asked->>'$.prompt', '@', 1) = "
                 "(SELECT split_part(asked->>'$.prompt', '@', 1) FROM evaluation_runs WHERE name = ?) "
                 "GROUP BY asked->>'$.prompt' ORDER BY TRY_CAST(split_part(any_value(asked->>'$.prompt'), '@', 2) AS INTEGER)",

@@ -10,10 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, Horizontal, Vertical
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.monitoring.courses import Courses, last_look, note_look, read_courses
 from llmops_tui.monitoring.overview import Overview, next_steps, read_overview
 from llmops_tui.training.history import HistoryReader
+from llmops_tui.workspace.layout import within
 from screens.actions import bindings_of
 from screens.home import rendering
 from screens.home.panes import DayPane, RecentPane, RunningPane, StepsPane, TilePane, WayPane
@@ -96,7 +97,10 @@ class HomeScreen(LiveScreen):
         self._seen = read_overview(services.catalog, services.event_log, self._jobs)
         score = self._seen.scores[0] if self._seen.scores else None
         self._courses = read_courses(services.catalog, score, self._since)
-        folder = services.workspace.runs / self._courses.job if self._courses.job else None
+        folder = None
+        # A catalog that came from elsewhere may name any folder; the training screen tells of it.
+        with contextlib.suppress(InputRefusedError):
+            folder = within(services.workspace.runs, self._courses.job) if self._courses.job else None
         if folder is None:
             self._losses = None
         elif self._losses is None or self._losses.path.parent != folder:

@@ -23,6 +23,7 @@ from mcp_types import JSONRPCError
 from llmops_tui.child_python import module_command
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.mcp_server import acting, history, reading
 from llmops_tui.mcp_server.bounds import bounded
 from llmops_tui.mcp_server.messages import fault_of
@@ -155,6 +156,11 @@ async def test_writing_where_it_is_allowed(shared: Workspace) -> None:
         assert not (await ask(client, "save_prompt", name="from-agent", template="Hello {{ x }}"))["created"]
         labelled = await ask(client, "move_label", ref="from-agent@1", label="production")
         assert labelled["labels"] == ["production"]
+        # A person takes back what an agent did as they would their own.
+        assert (
+            UndoHistory(Catalog(shared), EventLog(shared)).acts()[0].title
+            == "label production of from-agent: none → @1"
+        )
         assert (await refusal(client, "save_prompt", name="../x", template="t"))["code"] == "bad_name"
         trace = (await ask(client, "run_prompt", **SUPPORT))["run"]
         await ask(client, "give_feedback", trace=trace, score="down", comment="not this")

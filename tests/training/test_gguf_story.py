@@ -19,6 +19,7 @@ ROWS = 100
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(4000)
 def test_a_real_model_learns_from_its_gguf_file_and_serves_on_it(llmops: Llmops, smollm2: Path) -> None:
     workspace = llmops.workspace
     model = ModelRegistry(Catalog(workspace)).add(smollm2, "smollm2")
