@@ -36,6 +36,8 @@ class KeyQueue:
         self._app = app
         self._deliver = deliver
         self._waiting: deque[Typed] = deque()
+        # Whether somebody empties it: the last one may be delivered, and whoever delivered it not yet know.
+        self._emptying = False
         # Whether the last key is still on its way from the focus up to the app; the screen it was for; and how many
         # jumps and changes of screen are on their way.
         self._on_its_way = False
@@ -59,17 +61,21 @@ class KeyQueue:
             await self._send(event)
             return
         self._waiting.append(event)
-        if len(self._waiting) == 1:
+        if not self._emptying:
+            self._emptying = True
             self._app.run_worker(self._empty(), group=_GROUP, exit_on_error=False)
 
     async def _empty(self) -> None:
         """Deliver what waits; each as soon as the one before it came to its end."""
-        while self._waiting:
-            await self._until_settled(self._waiting[0])
-            sent = asyncio.Event()
-            # By the app itself, as if it came now.
-            self._app.call_next(self._send_waiting, sent)
-            await sent.wait()
+        try:
+            while self._waiting:
+                await self._until_settled(self._waiting[0])
+                sent = asyncio.Event()
+                # By the app itself, as if it came now.
+                self._app.call_next(self._send_waiting, sent)
+                await sent.wait()
+        finally:
+            self._emptying = False
 
     async def _send_waiting(self, sent: asyncio.Event) -> None:
         try:

@@ -76,3 +76,24 @@ async def test_what_is_pasted_does_not_overtake_what_was_typed_before() -> None:
     queue.release()
     await finished(app)
     assert told == ["a", "pasted", "b"]
+
+
+async def test_a_key_that_comes_while_the_last_one_is_just_delivered_is_emptied_by_nobody_else() -> None:
+    app = Node()
+    app.screen = Node()
+    queue, told = queue_of(app)
+    queue.hold()
+    await queue.take(events.Key("a", "a"))
+    queue.release()
+    # The queue is empty, and whoever emptied it does not know yet.
+    while not told:  # noqa: ASYNC110  each turn of the loop is looked at
+        await asyncio.sleep(0)
+    await queue.take(events.Key("b", "b"))
+    await finished(app)
+    assert told == ["a", "b"]
+    # What comes later is taken as well.
+    queue.hold()
+    await queue.take(events.Key("c", "c"))
+    queue.release()
+    await finished(app)
+    assert told == ["a", "b", "c"]

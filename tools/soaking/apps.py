@@ -303,7 +303,8 @@ class App(threading.Thread):
         self.terminal.press("x")
         self._wait(lambda shown: Said.CANCEL_EXPLAINED in shown or Said.ENDED in shown)
         if Said.CANCEL_EXPLAINED in self.terminal.text:
-            self.terminal.press("y")
+            # A newer job of somebody else's may be under the cursor by now.
+            self.terminal.press("y" if "Cancel verify" in self.terminal.text else "escape")
             self._wait(lambda shown: Said.CANCEL_EXPLAINED not in shown)
 
     def _evaluate(self) -> None:
