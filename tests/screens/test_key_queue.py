@@ -86,7 +86,7 @@ async def test_a_key_that_comes_while_the_last_one_is_just_delivered_is_emptied_
     await queue.take(events.Key("a", "a"))
     queue.release()
     # The queue is empty, and whoever emptied it does not know yet.
-    while not told:  # noqa: ASYNC110  each turn of the loop is looked at
+    while not told:
         await asyncio.sleep(0)
     await queue.take(events.Key("b", "b"))
     await finished(app)
