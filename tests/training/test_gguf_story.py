@@ -42,7 +42,9 @@ def test_a_real_model_learns_from_its_gguf_file_and_serves_on_it(llmops: Llmops,
     print(f"planned {plan['time']['seconds']:.0f} s, took {took:.0f} s; memory {memory:.0%} of the plan")  # noqa: T201
     assert 0.85 < memory < 1.15
     after = exact_share(workspace, "smollm2+real-1", ROWS)
-    assert after > 0.8, after
+    print(f"exact answers: {before:.0%} before, {after:.0%} after")  # noqa: T201
+    # It was 300 of 300 where this was first run; a processor with other kernels may round a few otherwise.
+    assert after > 0.95, after
     (step,) = llmops.run("train", "export", "real-1", "--gguf")["proof"]
     assert step["good"], step
     assert step["same_tokens"] == 1
