@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.arrow_tables import types_of
-from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import kind_of, reader
 from llmops_tui.datasets.formats.registry import find_format
@@ -210,22 +208,6 @@ def read_files(
     """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
     sources = find_all(paths, table=settings["table"], unit=settings["unit"], encoding=settings.get("encoding", ""))
     return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
-
-
-def digest_by_tables(path: Path, form: str) -> str | None:
-    """The content hash of a file as an import of it has it, without writing anything; none where rows must be read one by one."""
-    if not takes_tables(form):
-        return None
-    hashed, columns = RunningHash(), dict[str, Column]()
-    for source in find_all([path]):
-        for batch in read_batches(source, tables=True):
-            table = canonical_table(form, batch.table) if batch.table is not None else None
-            if table is None:
-                return None
-            types = types_of(table)
-            columns |= {name: Column(name, kind) for name, kind in types.items()}
-            hashed.take(table, types)
-    return hashed.digest(hashed.rows, list(columns.values()))
 
 
 class _Import:

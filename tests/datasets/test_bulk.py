@@ -336,7 +336,7 @@ def test_lines_by_columns_say_what_rows_say(odd: DatasetVersion, fill: Fill, tmp
         {"x": 0.1}, {"x": 123456789.125}, {"x": 5e-324}, {"x": -1.5e-7, "f": False}, {}, {"a b\n": ""},
     ]  # fmt: skip
     version = fill(rows)
-    lines = b"".join(bytes(part) for _, part in json_lines(version)).splitlines()
+    lines = b"".join(bytes(rows.data) for rows in json_lines(version)).splitlines()
     assert [repr(json.loads(line)) for line in lines] == [repr(row) for row in rows_of(version)]
     assert [orjson.loads(line).keys() for line in lines] == [row.keys() for row in rows_of(version)]
 
