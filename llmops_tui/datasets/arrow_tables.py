@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _TYPES: dict[str, Type] = {"string": "text", "int64": "integer", "double": "number", "bool": "boolean"}
+# What a column of texts says that are JSON.
+JSON_TEXT = {b"llmops": b"json"}
 _GROUP_ROWS = 10_000
 # Texts of so few different values among the first thousand are written once, and then by their number.
 _LOOKED_AT, _FEW = 1000, 100
@@ -23,7 +25,7 @@ _LOOKED_AT, _FEW = 1000, 100
 def types_of(table: pa.Table) -> dict[str, Type]:
     """The type of each column that has a value."""
     return {
-        field.name: _TYPES[str(field.type)]
+        field.name: "json" if field.metadata == JSON_TEXT else _TYPES[str(field.type)]
         for field, column in zip(table.schema, table.columns, strict=True)
         if column.null_count < table.num_rows
     }

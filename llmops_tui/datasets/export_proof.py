@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from llmops_tui.datasets.arrow_json import has_escaped
 from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import reader
 from llmops_tui.datasets.formats.tables import canonical_table, takes_tables
-from llmops_tui.datasets.json_text import WrittenRows, has_escaped
+from llmops_tui.datasets.json_text import WrittenRows
 from llmops_tui.datasets.parts import MAX_COLUMNS
 from llmops_tui.datasets.records import Column, Row
 from llmops_tui.datasets.sources.base import MAX_LINE

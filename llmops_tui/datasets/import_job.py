@@ -17,7 +17,7 @@ from llmops_tui.counts import counted
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import kind_of, reader
 from llmops_tui.datasets.formats.registry import find_format
-from llmops_tui.datasets.formats.tables import canonical_table, takes_tables
+from llmops_tui.datasets.formats.tables import canonical_table, takes_tables, turns_of
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.pending_rows import PendingRows
 from llmops_tui.datasets.records import Column, Row, dump_json
@@ -222,7 +222,7 @@ class _Import:
         self._read = reader(form, mapping)
         self._plain = form == "tabular" and not mapping
         self._mapped = bool(mapping)
-        self._tables = takes_tables(form) and not mapping
+        self._tables = turns_of(form) if takes_tables(form) and not mapping else None
         self.folder = make_folder_within(context.folder / "rows")
         self._state_path = context.folder / "import.json"
         self._rejects = context.folder / "rejects.jsonl"

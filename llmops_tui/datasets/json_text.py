@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
+from llmops_tui.datasets.arrow_json import bytes_of, codes, escaped
 from llmops_tui.datasets.records import Column
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 # A batch is so many rows, or fewer that are of so many bytes.
 _ROWS = 50_000
 _BYTES = 16 << 20
-# What cannot stand in a text of JSON as it is.
-_ESCAPED_PATTERN = r'[\x00-\x1f"\\]'
 
 
 class WrittenRows(NamedTuple):
@@ -59,7 +56,7 @@ def json_lines(version: DatasetVersion) -> Iterator[WrittenRows]:
                 stored = batch.columns
                 texts = [_written(column, values) for column, values in zip(version.columns, stored, strict=True)]
                 lines = _lines(version.columns, texts)
-                yield WrittenRows(done, _bytes_of(lines), stored, texts, lines)
+                yield WrittenRows(done, bytes_of(lines), stored, texts, lines)
     finally:
         connection.close()
 
@@ -111,10 +108,10 @@ def _written(column: Column, values: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     if column.type == "text":
-        return _escaped(values)
+        return escaped(values)
     if column.type == "json":
         # It is stored as it is written, on one line as we write it.
-        data = _codes(values)
+        data = codes(values)
         broken = bool(((data == 10) | (data == 13)).any())
         return pc.replace_substring_regex(values, r"[\r\n]+", " ") if broken else values
     texts = values.cast(pa.string())
@@ -122,37 +119,6 @@ def _written(column: Column, values: pa.Array) -> pa.Array:
         whole = pc.invert(pc.match_substring_regex(texts, "[.e]"))
         return pc.if_else(whole, pc.binary_join_element_wise(texts, ".0", ""), texts)
     return texts
-
-
-def _escaped(values: pa.Array) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not has_escaped(values):
-        return values
-    odd = pc.fill_null(pc.match_substring_regex(values, _ESCAPED_PATTERN), False)
-    made = [orjson.dumps(text).decode()[1:-1] for text in values.filter(odd).to_pylist()]
-    return pc.replace_with_mask(values, odd, pa.array(made, values.type))
-
-
-def has_escaped(values: pa.Array) -> bool:
-    """Whether any text has a sign that cannot stand in a text of JSON as it is."""
-    data = _codes(values)
-    # Control characters, quotes and backslashes.
-    return bool(len(data)) and bool(data.min() < 32 or (data == 34).any() or (data == 92).any())
-
-
-def _codes(values: pa.Array) -> npt.NDArray[np.uint8]:
-    """The bytes of all texts as numbers."""
-    return np.frombuffer(_bytes_of(values), np.uint8)
-
-
-def _bytes_of(values: pa.Array) -> memoryview:
-    """The bytes of all texts, one behind another."""
-    _, ends, texts = values.buffers()
-    size = np.dtype("<i8" if str(values.type) == "large_string" else "<i4")
-    places = np.frombuffer(ends, size, len(values) + 1, values.offset * size.itemsize)
-    return memoryview(texts if texts is not None else b"")[places[0] : places[-1]]
 
 
 def _refuse_odd_numbers(columns: Sequence[Column], batch: pa.RecordBatch, first: int) -> None:

@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 
 
-def read_json_lines(source: Source, position: int, line: int, *, tables: bool = False) -> Iterator[Batch]:
-    """The objects of a file, compressed or not; large blocks of flat ones as ``tables`` where these are asked for."""
+def read_json_lines(
+    source: Source, position: int, line: int, *, tables: frozenset[str] | None = None
+) -> Iterator[Batch]:
+    """The objects of a file, compressed or not.
+
+    Large blocks come as tables where ``tables`` says what columns may be conversations then.
+    """
     known: dict[str, Type] = {}
     with open_stream(source.path, source.encoding, source.member) as stream:
         _skip(stream, position)
@@ -49,7 +54,7 @@ def read_json_lines(source: Source, position: int, line: int, *, tables: bool = 
             carry = data[cut:]
             if cut:
                 block = data[:cut]
-                table = _table(block, known) if tables else None
+                table = _table(block, known, tables)
                 if table is None:
                     batch = _parse_lines(source, block, position, line)
                     count = len(batch.lines) + len(batch.rejects) + batch.blank
@@ -60,17 +65,19 @@ def read_json_lines(source: Source, position: int, line: int, *, tables: bool = 
                 batch.position, batch.line, batch.share = position, line, share_of(source, position)
                 yield batch
         if carry:
-            table = _table(carry + b"\n", known) if tables and known else None
+            table = _table(carry + b"\n", known, tables) if known else None
             by_row = partial(_parse_lines, source, carry, position, line)
             batch = by_row() if table is None else Batch(size=len(carry), table=table, by_row=by_row)
             batch.position, batch.line, batch.share = position + len(carry), line + 1, 1.0
             yield batch
 
 
-def _table(data: bytes, known: dict[str, Type]) -> pa.Table | None:
+def _table(data: bytes, known: dict[str, Type], turns: frozenset[str] | None) -> pa.Table | None:
     # Where a block of the file was a table, its last lines are one too.
     enough = known or len(data) >= json_tables.BULK_BYTES
-    return read_table(data, known, parse_object) if enough and len(data) <= MAX_LINE else None
+    if turns is None or not enough or len(data) > MAX_LINE:
+        return None
+    return read_table(data, known, parse_object, turns)
 
 
 def _skip(stream: IO[bytes], position: int) -> None:
