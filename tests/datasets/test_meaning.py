@@ -228,7 +228,7 @@ def test_a_record_of_vectors_that_is_damaged_is_named(version: DatasetVersion, d
     assert "embed again" in refused.value.hint
 
 
-@pytest.mark.parametrize("name", ["vectors.f16", "keys.bin", "bits.u64"])
+@pytest.mark.parametrize("name", ["vectors.f16", "keys.bin", "bits.u64", "codes.i8", "scales.f32"])
 def test_vectors_that_were_cut_off_are_named(version: DatasetVersion, name: str) -> None:
     os.truncate(embedded(version).folder / name, 16)
     with pytest.raises(LlmopsError, match="does not have the vectors of 12 rows"):
@@ -306,8 +306,23 @@ def random_file(folder: Path, rows: int, dimensions: int = 96) -> tuple[VectorFi
     return file, data
 
 
-def test_the_nearest_are_those_of_the_largest_cosine(tmp_path: Path) -> None:
+def test_vectors_in_eight_bits_are_the_vectors_to_half_a_step(tmp_path: Path) -> None:
+    file, data = random_file(tmp_path / "v", 300)
+    given = file.codes()
+    assert given is not None
+    codes, scales = given
+    assert (np.abs(codes * scales[:, None] - data) <= scales[:, None] * 0.51 + 1e-3).all()
+    assert np.abs(codes).max() == 127
+
+
+@pytest.mark.parametrize("codes", [True, False])
+def test_the_nearest_are_those_of_the_largest_cosine(tmp_path: Path, codes: bool) -> None:
     file, data = random_file(tmp_path / "v", 3000)
+    if not codes:
+        # Vectors of an earlier release.
+        for name in ("codes.i8", "scales.f32"):
+            (file.folder / name).unlink()
+    assert file.has(3000)
     exact, candidates = Nearest(file), Nearest(file, exact_rows=100, candidates=600)
     there = np.arange(3000) % 50 != 0
     shared = []

@@ -131,6 +131,11 @@ class Work:
             f"−{counted(self.first.rows - left, 'row')}, {left:,} left" if left != self.first.rows else "all rows stay"
         )
 
+    def gone(self) -> str:
+        """The same behind a comma, where rows went."""
+        kept = self.kept()
+        return f", {kept}" if kept.startswith("−") else ""
+
     def rewrite(self, change: Callable[[int, Row], Row | None], kind: str | None = None, note: str = "") -> Made:
         """Write each row as ``change`` gives it for its number, or leave it out where that is none."""
         writer = PartWriter(self.folder)

@@ -109,5 +109,5 @@ def edit(work: Work) -> Made:
     if outside:
         raise InputRefusedError("no_such_row", f"there is no row {outside[0]:,}")
     removed = sum(row is None for row in edits.values())
-    note = f"{len(edits) - removed} changed" + (f", {removed} removed" if removed else "")
-    return work.rewrite(lambda number, row: edits.get(number, row), note=note)
+    made = work.rewrite(lambda number, row: edits.get(number, row))
+    return replace(made, note=f"{len(edits) - removed} changed{work.gone()}")
