@@ -25,6 +25,9 @@ from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sync_folder
 
+# Fewer rows are many, too, where they have so many bytes as they are stored.
+BULK_BYTES = 4 << 20
+
 
 def export(
     version: DatasetVersion,
@@ -113,7 +116,8 @@ def _shaped(version: DatasetVersion, form: str, report: Report) -> Iterator[Row]
 def _by_columns(version: DatasetVersion, form: str) -> bool:
     """Whether rows are written as they are stored, and are so many that it is worth to do it by columns."""
     packed = any(column.name == REST for column in version.columns)
-    return form in {"tabular", version.kind} and version.rows >= BULK_ROWS and bool(version.columns) and not packed
+    many = version.rows >= BULK_ROWS or version.size_bytes >= BULK_BYTES
+    return form in {"tabular", version.kind} and many and bool(version.columns) and not packed
 
 
 def _write_columns(version: DatasetVersion, form: str, path: Path, report: Report) -> bool:

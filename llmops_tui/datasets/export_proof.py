@@ -17,15 +17,17 @@ import numpy as np
 import orjson
 
 from llmops_tui.datasets.arrow_json import has_escaped
+from llmops_tui.datasets.arrow_tables import types_of
 from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import reader
-from llmops_tui.datasets.formats.tables import canonical_table, takes_tables
+from llmops_tui.datasets.formats.tables import canonical_table, takes_tables, turns_of
 from llmops_tui.datasets.json_text import WrittenRows
 from llmops_tui.datasets.parts import MAX_COLUMNS
-from llmops_tui.datasets.records import Column, Row
+from llmops_tui.datasets.records import Column, Row, Type
 from llmops_tui.datasets.sources.base import MAX_LINE
 from llmops_tui.datasets.sources.json_lines import parse_object
+from llmops_tui.datasets.sources.json_tables import read_table
 from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.datasets.version import DatasetVersion
 
@@ -48,6 +50,8 @@ class ExportProof:
         self._hash = RunningHash()
         self._bytes = hashlib.sha256()
         self._good = len(version.columns) <= MAX_COLUMNS
+        # The types of columns in the lines so far.
+        self._known: dict[str, Type] = {}
         self._nested = any(column.type == "json" for column in version.columns)
 
     def take(self, rows: WrittenRows) -> None:
@@ -60,6 +64,8 @@ class ExportProof:
         types = {c.name: c.type for c, v in zip(self._columns, rows.stored, strict=True) if v.null_count < len(v)}
         table = pa.table(rows.stored, names=[column.name for column in self._columns])
         self._hash.take(table, types)
+        if self._nested and self._read_block(rows, types):
+            return
         values = [
             _read_again(column, text, stored)
             for column, text, stored in zip(self._columns, rows.texts, rows.stored, strict=True)
@@ -80,6 +86,21 @@ class ExportProof:
             while data := file.read(_BLOCK):
                 again.update(data)
         return again.digest() == self._bytes.digest()
+
+    def _read_block(self, rows: WrittenRows, types: dict[str, Type]) -> bool:
+        """Whether an import reads the lines at once as what is stored; it knows no lists and objects but those of texts."""
+        made = read_table(bytes(rows.data), self._known, parse_object, turns_of(self._form))
+        made = canonical_table(self._form, made) if made is not None else None
+        return (
+            made is not None
+            and types_of(made) == types
+            and _longest(rows.lines) <= MAX_LINE
+            and all(
+                made[column.name].combine_chunks().equals(stored)
+                for column, stored in zip(self._columns, rows.stored, strict=True)
+                if column.name in types
+            )
+        )
 
     def _as_rows(self, table: pa.Table, arrays: Sequence[pa.Array], values: Sequence[Any]) -> bool:
         """Whether the format makes the same rows of them."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # A batch is so many rows, or fewer that are of so many bytes.
 _ROWS = 50_000
-_BYTES = 16 << 20
+_BYTES = 8 << 20
 
 
 class WrittenRows(NamedTuple):

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from llmops_tui.datasets.raw import json_reason
-from llmops_tui.datasets.records import Row, Type
+from llmops_tui.datasets.records import Row, Type, has_long_number
 from llmops_tui.datasets.sources import json_tables
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
@@ -25,8 +25,6 @@ from llmops_tui.datasets.sources.streams import open_stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 
 
 def read_json_lines(
@@ -146,11 +144,6 @@ def _parse_at_once(data: bytes) -> list[Row] | None:
         return None
     same = len(rows) == lines and set(map(type, rows)) == {dict} and written.count(b'"') == data.count(b'"')
     return rows if same else None
-
-
-def has_long_number(data: bytes) -> bool:
-    """Whether 19 digits stand in a row anywhere."""
-    return b"0" * 19 in data.translate(_DIGITS)
 
 
 def turns_row(value: Any) -> Row:
