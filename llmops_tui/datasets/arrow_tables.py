@@ -31,6 +31,23 @@ def types_of(table: pa.Table) -> dict[str, Type]:
     }
 
 
+def as_table(columns: Mapping[str, Any], types: Mapping[str, Type]) -> pa.Table:
+    """Columns as numpy has them, of these types, as a table; others are whole numbers."""
+    import pyarrow as pa
+
+    arrays, fields = [], []
+    for name, values in columns.items():
+        kind = types.get(name, "integer")
+        if kind in {"text", "json"}:
+            arrays.append(pa.array(values.tolist(), pa.string()))
+        else:
+            # A number that is none is a value, too.
+            mask = np.ma.getmaskarray(values) if np.ma.is_masked(values) else None
+            arrays.append(pa.array(np.ma.getdata(values), mask=mask, from_pandas=False))
+        fields.append(pa.field(name, arrays[-1].type, metadata=JSON_TEXT if kind == "json" else None))
+    return pa.table(arrays, pa.schema(fields))
+
+
 def largest_of(table: pa.Table, types: Mapping[str, Type]) -> dict[str, int]:
     """The largest integer, without its sign, of each column of integers."""
     import pyarrow.compute as pc
