@@ -240,9 +240,10 @@ def search(
     show = session.progress(f"indexing {version.ref}")
     index = SearchIndex(version).make(lambda share, _: show(share) if show else None)
     numbers = index.find(words)
-    shown = version.rows_at(numbers[:limit])
-    rows = [(n, whole_text(version.kind, row)[:200]) for n, row in zip(numbers, shown, strict=False)]
-    data = {"version": version.ref, "rows": numbers[:limit], "total": len(numbers)}
+    first = numbers[:limit].tolist()
+    shown = version.rows_at(first)
+    rows = [(n, whole_text(version.kind, row)[:200]) for n, row in zip(first, shown, strict=False)]
+    data = {"version": version.ref, "rows": first, "total": len(numbers)}
     session.emit(data, lambda: session.rows(("row", "text"), rows, len(numbers)))
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _TYPES: dict[str, Type] = {"string": "text", "int64": "integer", "double": "number", "bool": "boolean"}
+# What a column of texts says that are JSON.
+JSON_TEXT = {b"llmops": b"json"}
 _GROUP_ROWS = 10_000
 # Texts of so few different values among the first thousand are written once, and then by their number.
 _LOOKED_AT, _FEW = 1000, 100
@@ -23,10 +25,27 @@ _LOOKED_AT, _FEW = 1000, 100
 def types_of(table: pa.Table) -> dict[str, Type]:
     """The type of each column that has a value."""
     return {
-        field.name: _TYPES[str(field.type)]
+        field.name: "json" if field.metadata == JSON_TEXT else _TYPES[str(field.type)]
         for field, column in zip(table.schema, table.columns, strict=True)
         if column.null_count < table.num_rows
     }
+
+
+def as_table(columns: Mapping[str, Any], types: Mapping[str, Type]) -> pa.Table:
+    """Columns as numpy has them, of these types, as a table; others are whole numbers."""
+    import pyarrow as pa
+
+    arrays, fields = [], []
+    for name, values in columns.items():
+        kind = types.get(name, "integer")
+        if kind in {"text", "json"}:
+            arrays.append(pa.array(values.tolist(), pa.string()))
+        else:
+            # A number that is none is a value, too.
+            mask = np.ma.getmaskarray(values) if np.ma.is_masked(values) else None
+            arrays.append(pa.array(np.ma.getdata(values), mask=mask, from_pandas=False))
+        fields.append(pa.field(name, arrays[-1].type, metadata=JSON_TEXT if kind == "json" else None))
+    return pa.table(arrays, pa.schema(fields))
 
 
 def largest_of(table: pa.Table, types: Mapping[str, Type]) -> dict[str, int]:

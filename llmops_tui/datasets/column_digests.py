@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEME: Final = "columns-2"
+_BEYOND_ASCII = 128
 
 
 class ColumnDigest:
@@ -68,7 +69,8 @@ class ColumnDigest:
         places = np.frombuffer(ends, size, len(values) + 1, values.offset * size.itemsize)
         data = memoryview(texts if texts is not None else b"")[places[0] : places[-1]]
         # Of texts that have bytes of more than seven bits, the lengths are those in characters.
-        if bytes(data).isascii():
+        signs = np.frombuffer(data, np.uint8)
+        if not len(signs) or signs.max() < _BEYOND_ASCII:
             lengths = np.diff(places).astype("<i8")
         else:
             lengths = pc.utf8_length(values).to_numpy(zero_copy_only=False).astype("<i8")

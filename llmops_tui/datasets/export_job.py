@@ -10,11 +10,12 @@ from typing import Any
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.content_hash import BULK_ROWS, hash_of
+from llmops_tui.datasets.export_proof import ExportProof
 from llmops_tui.datasets.file_types import WRITERS, find_writer, not_read_back, open_target, type_of
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.writers import formats_for, writer
 from llmops_tui.datasets.held import held
-from llmops_tui.datasets.import_job import digest_by_tables, read_files
+from llmops_tui.datasets.import_job import read_files
 from llmops_tui.datasets.json_text import json_lines
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import REST, Row
@@ -23,6 +24,9 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sync_folder
+
+# Fewer rows are many, too, where they have so many bytes as they are stored.
+BULK_BYTES = 4 << 20
 
 
 def export(
@@ -63,10 +67,11 @@ def export(
     try:
         with held([version]):
             if kind == "jsonl" and _by_columns(version, form):
-                _write_columns(version, fresh, report)
+                proven = _write_columns(version, form, fresh, report)
             else:
+                proven = False
                 write(version, _shaped(version, form, report), fresh)
-            differs = _read_back(version, fresh, form, kind) if kind in WRITERS else not_read_back(kind)
+            differs = "" if proven else _read_back(version, fresh, form, kind)
         if target.exists():
             _remove(target)
         fresh.rename(target)
@@ -111,26 +116,31 @@ def _shaped(version: DatasetVersion, form: str, report: Report) -> Iterator[Row]
 def _by_columns(version: DatasetVersion, form: str) -> bool:
     """Whether rows are written as they are stored, and are so many that it is worth to do it by columns."""
     packed = any(column.name == REST for column in version.columns)
-    return form in {"tabular", version.kind} and version.rows >= BULK_ROWS and bool(version.columns) and not packed
+    many = version.rows >= BULK_ROWS or version.size_bytes >= BULK_BYTES
+    return form in {"tabular", version.kind} and many and bool(version.columns) and not packed
 
 
-def _write_columns(version: DatasetVersion, path: Path, report: Report) -> None:
+def _write_columns(version: DatasetVersion, form: str, path: Path, report: Report) -> bool:
+    """Write all rows; whether that is proven to read back already."""
+    proof = ExportProof(version, form)
     with open_target(path) as file:
-        for done, lines in json_lines(version):
-            file.write(lines)
-            report(0.6 * done / version.rows, f"{done:,} of {counted(version.rows, 'row')}")
+        for rows in json_lines(version):
+            file.write(rows.data)
+            proof.take(rows)
+            report(0.9 * rows.done / version.rows, f"{rows.done:,} of {counted(version.rows, 'row')}")
+    return proof.holds(path)
 
 
 def _read_back(version: DatasetVersion, path: Path, form: str, kind: str) -> str:
     """Why importing a file gives something else than the version; empty where it is the same."""
+    if kind not in WRITERS:
+        return not_read_back(kind)
     # What is only compared needs no place in the workspace, which may be one that can only be read.
     folder = Path(tempfile.mkdtemp(prefix="llmops-", dir=path.parent))
     try:
         unit = "line" if kind == "text" else "file"
         shape = "messages" if kind == "llm-log" else form
         settings: ReadSettings = {"format": shape, "mapping": {}, "table": "", "unit": unit}
-        if kind == "jsonl" and version.rows >= BULK_ROWS and digest_by_tables(path, shape) == version.present_hash:
-            return ""
         columns = read_files(folder, [path], settings, no_report)
         if hash_of(folder / "rows", columns) == version.present_hash:
             return ""

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.arrow_tables import types_of
-from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import kind_of, reader
 from llmops_tui.datasets.formats.registry import find_format
-from llmops_tui.datasets.formats.tables import canonical_table, takes_tables
+from llmops_tui.datasets.formats.tables import canonical_table, takes_tables, turns_of
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.pending_rows import PendingRows
 from llmops_tui.datasets.records import Column, Row, dump_json
@@ -212,22 +210,6 @@ def read_files(
     return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
 
 
-def digest_by_tables(path: Path, form: str) -> str | None:
-    """The content hash of a file as an import of it has it, without writing anything; none where rows must be read one by one."""
-    if not takes_tables(form):
-        return None
-    hashed, columns = RunningHash(), dict[str, Column]()
-    for source in find_all([path]):
-        for batch in read_batches(source, tables=True):
-            table = canonical_table(form, batch.table) if batch.table is not None else None
-            if table is None:
-                return None
-            types = types_of(table)
-            columns |= {name: Column(name, kind) for name, kind in types.items()}
-            hashed.take(table, types)
-    return hashed.digest(hashed.rows, list(columns.values()))
-
-
 class _Import:
     """Reads sources into parts in the job's folder, and keeps note of how far it is after each part."""
 
@@ -240,7 +222,7 @@ class _Import:
         self._read = reader(form, mapping)
         self._plain = form == "tabular" and not mapping
         self._mapped = bool(mapping)
-        self._tables = takes_tables(form) and not mapping
+        self._tables = turns_of(form) if takes_tables(form) and not mapping else None
         self.folder = make_folder_within(context.folder / "rows")
         self._state_path = context.folder / "import.json"
         self._rejects = context.folder / "rejects.jsonl"

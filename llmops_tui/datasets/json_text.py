@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import orjson
 
+from llmops_tui.datasets.arrow_json import bytes_of, codes, escaped
 from llmops_tui.datasets.records import Column
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -16,14 +16,31 @@ from llmops_tui.workspace.sandbox import open_sandbox, quote_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# A batch is so many rows, or fewer that are of so many bytes.
 _ROWS = 50_000
-# What cannot stand in a text of JSON as it is.
-_ESCAPED = bytes(range(32)) + b'"\\'
-_ESCAPED_PATTERN = r'[\x00-\x1f"\\]'
+_BYTES = 8 << 20
 
 
-def json_lines(version: DatasetVersion) -> Iterator[tuple[int, memoryview]]:
-    """The rows of a version as bytes of JSON Lines, some thousand at a time, with how many are told so far.
+class WrittenRows(NamedTuple):
+    """Some rows as they are written.
+
+    Attributes:
+        done: how many rows are written with these.
+        data: their lines, one behind another.
+        stored: their columns.
+        texts: each value of each column as JSON has it, a text without its quotes.
+        lines: each row's line, with its end.
+    """
+
+    done: int
+    data: memoryview
+    stored: Sequence[pa.Array]
+    texts: Sequence[pa.Array]
+    lines: pa.Array
+
+
+def json_lines(version: DatasetVersion) -> Iterator[WrittenRows]:
+    """The rows of a version as JSON Lines, some thousand at a time.
 
     Raises:
         InputRefusedError: a number is none that JSON has.
@@ -32,28 +49,41 @@ def json_lines(version: DatasetVersion) -> Iterator[tuple[int, memoryview]]:
     names = ", ".join(quote_name(column.name) for column in version.columns)
     connection = open_sandbox(version.files, memory="512MB")
     try:
-        for batch in connection.sql(f"SELECT {names} FROM {version.source}").to_arrow_reader(_ROWS):
+        for batch in connection.sql(f"SELECT {names} FROM {version.source}").to_arrow_reader(_batch_rows(version)):
             _refuse_odd_numbers(version.columns, batch, done)
             done += batch.num_rows
             if batch.num_rows:
-                yield done, _bytes_of(_lines(version.columns, batch.columns))
+                stored = batch.columns
+                texts = [_written(column, values) for column, values in zip(version.columns, stored, strict=True)]
+                lines = _lines(version.columns, texts)
+                yield WrittenRows(done, bytes_of(lines), stored, texts, lines)
     finally:
         connection.close()
 
 
-def _lines(columns: Sequence[Column], arrays: Sequence[pa.Array]) -> pa.Array:
+def _batch_rows(version: DatasetVersion) -> int:
+    import pyarrow.parquet as pq
+
+    size = 0
+    for path in version.files:
+        told = pq.read_metadata(path)
+        size += sum(told.row_group(number).total_byte_size for number in range(told.num_row_groups))
+    # DuckDB gives no fewer than its vectors have.
+    return max(2048, min(_ROWS, _BYTES * version.rows // max(1, size)))
+
+
+def _lines(columns: Sequence[Column], written: Sequence[pa.Array]) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     # Texts and arrays, which are joined: each field behind a comma, of which the first is none.
     pieces: list[Any] = []
-    for column, values in zip(columns, arrays, strict=True):
+    for column, texts in zip(columns, written, strict=True):
         name, sign = "," + orjson.dumps(column.name).decode() + ":", '"' if column.type == "text" else ""
-        written = _written(column, values)
-        if values.null_count:
-            pieces.append(pc.fill_null(pc.binary_join_element_wise(name + sign, written, sign, ""), ""))
+        if texts.null_count:
+            pieces.append(pc.fill_null(pc.binary_join_element_wise(name + sign, texts, sign, ""), ""))
         else:
-            pieces += [name + sign, written, sign]
+            pieces += [name + sign, texts, sign]
     if isinstance(pieces[0], str):
         return pc.binary_join_element_wise(*_merged(["{" + pieces[0][1:], *pieces[1:], "}\n"]), "")
     joined = pc.binary_join_element_wise(*_merged(pieces), "") if len(pieces) > 1 else pieces[0]
@@ -78,40 +108,17 @@ def _written(column: Column, values: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     if column.type == "text":
-        return _escaped(values)
+        return escaped(values)
     if column.type == "json":
         # It is stored as it is written, on one line as we write it.
-        return pc.replace_substring_regex(values, r"[\r\n]+", " ") if _has(values, b"\n\r") else values
+        data = codes(values)
+        broken = bool(((data == 10) | (data == 13)).any())
+        return pc.replace_substring_regex(values, r"[\r\n]+", " ") if broken else values
     texts = values.cast(pa.string())
     if column.type == "number":
         whole = pc.invert(pc.match_substring_regex(texts, "[.e]"))
         return pc.if_else(whole, pc.binary_join_element_wise(texts, ".0", ""), texts)
     return texts
-
-
-def _escaped(values: pa.Array) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not _has(values, _ESCAPED):
-        return values
-    odd = pc.fill_null(pc.match_substring_regex(values, _ESCAPED_PATTERN), False)
-    made = [orjson.dumps(text).decode()[1:-1] for text in values.filter(odd).to_pylist()]
-    return pc.replace_with_mask(values, odd, pa.array(made, values.type))
-
-
-def _has(values: pa.Array, signs: bytes) -> bool:
-    """Whether one of these bytes occurs in any text."""
-    data = bytes(_bytes_of(values))
-    return len(data.translate(None, signs)) < len(data)
-
-
-def _bytes_of(values: pa.Array) -> memoryview:
-    """The bytes of all texts, one behind another."""
-    _, ends, texts = values.buffers()
-    size = np.dtype("<i8" if str(values.type) == "large_string" else "<i4")
-    places = np.frombuffer(ends, size, len(values) + 1, values.offset * size.itemsize)
-    return memoryview(texts if texts is not None else b"")[places[0] : places[-1]]
 
 
 def _refuse_odd_numbers(columns: Sequence[Column], batch: pa.RecordBatch, first: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.datasets.arrow_tables import TableFile, largest_of, numbered, types_of
+from llmops_tui.datasets.arrow_tables import TableFile, as_table, largest_of, numbered, types_of
 from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.column_types import EXACT, typed_column
 from llmops_tui.datasets.records import REST, ROW, Column, Row, Type, decode_row
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 200
 GROUP_ROWS = 10_000
+# From so many rows on pyarrow is worth the time to load it.
+_MANY_ROWS = 5000
 Columns = dict[str, object]
 """The columns of some rows by name, as arrays or lists of as many values each."""
 COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
@@ -68,6 +70,10 @@ class PartWriter:
         if not rows:
             return
         part, data = self._columns(rows)
+        if len(rows) >= _MANY_ROWS:
+            table = as_table(data, part.types)
+            self._submit(part, lambda number: self._write_table(number, table, part.types), written)
+            return
         self._hash.spoil()
         self._submit(part, lambda number: self._write(number, data), written)
 

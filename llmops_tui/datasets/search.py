@@ -6,6 +6,9 @@ import re
 import sqlite3
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from llmops_tui.counts import counted
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
@@ -14,7 +17,8 @@ from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import make_folder_within
 
-_LIMIT = 100_000
+# What SQLite takes for no limit.
+_ALL = -1
 
 
 class SearchIndex:
@@ -57,26 +61,27 @@ class SearchIndex:
         fresh.rename(self.path)
         return self
 
-    def find(self, query: str, limit: int = _LIMIT) -> list[int]:
-        """The numbers of the rows that match, in ascending order, at most ``limit``: words, "a phrase", OR, NOT, word*.
+    def find(self, query: str) -> npt.NDArray[np.int64]:
+        """The numbers of all rows that match, in ascending order: words, "a phrase", OR, NOT, word*.
 
         Raises:
             InputRefusedError: the query cannot be read.
         """
-        return self._matching(query, "rowid", limit)
+        return self._matching(query, "rowid", _ALL)
 
     def best(self, text: str, limit: int) -> list[int]:
         """The rows that have any of a text's words, the best by BM25 first, at most ``limit``."""
         words = dict.fromkeys(re.findall(r"\w+", text.lower()))
         query = " OR ".join(f'"{word}"' for word in words)
-        return self._matching(query, "rank, rowid", limit) if query else []
+        return self._matching(query, "rank, rowid", limit).tolist() if query else []
 
-    def _matching(self, query: str, order: str, limit: int) -> list[int]:
+    def _matching(self, query: str, order: str, limit: int) -> npt.NDArray[np.int64]:
         connection = sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro", uri=True)
         try:
-            rows = connection.execute(
+            found = connection.execute(
                 f"SELECT rowid - 1 FROM words WHERE words MATCH ? ORDER BY {order} LIMIT ?", (query, limit)
-            ).fetchall()
+            )
+            return np.fromiter((row for (row,) in found), np.int64)
         except sqlite3.Error as error:
             raise InputRefusedError(
                 "bad_search",
@@ -85,7 +90,6 @@ class SearchIndex:
             ) from error
         finally:
             connection.close()
-        return [int(r) for (r,) in rows]
 
 
 def _quoted(path: Path) -> str:

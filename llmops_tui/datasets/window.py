@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # How a filter begins that is searched for by meaning.
 MEANING = "??"
+# How one begins that is searched for by words.
+WORDS = "?"
 BLOCK = 256
 _BLOCKS = 24
 _CELL = 300
@@ -109,12 +111,19 @@ class RowWindow:
             InputRefusedError: the filter cannot be used; what was shown stays.
         """
         if view.filter.startswith(MEANING):
-            self._select_by_meaning(view, meaning)
+            if meaning is None:
+                raise InputRefusedError("not_embedded", "the rows cannot be searched by meaning here")
+            self._select_found(view, meaning(view.filter[len(MEANING) :].strip()))
+            return
+        if view.filter.startswith(WORDS):
+            if index is None:
+                raise InputRefusedError("no_index", "there is no full-text index of this version")
+            self._select_found(view, index().find(view.filter[len(WORDS) :].strip()))
             return
         if view == View():
             self._selected, self.view = _Selected(), view
             return
-        condition = self._condition(view.filter, index)
+        condition = self._condition(view.filter)
         order = ROW
         if view.sort:
             if view.sort not in {c.name for c in self.version.columns}:
@@ -126,11 +135,9 @@ class RowWindow:
         self._selected, self.view = _Selected(np.asarray(rows, np.int64)), view
         self._asked.clear()
 
-    def _select_by_meaning(self, view: View, meaning: Callable[[str], Sequence[int]] | None) -> None:
+    def _select_found(self, view: View, found: Sequence[int] | npt.NDArray[np.int64]) -> None:
         """Show the rows of a search in its order, unless the view has one of its own."""
-        if meaning is None:
-            raise InputRefusedError("not_embedded", "the rows cannot be searched by meaning here")
-        rows = np.asarray(meaning(view.filter[len(MEANING) :].strip()), np.int64)
+        rows = np.asarray(found, np.int64)
         if view.sort:
             # All rows in that order, of which some are kept: SQL that lists the rows of a large cluster takes long to read.
             self.select(replace(view, filter=""))
@@ -139,15 +146,10 @@ class RowWindow:
         self._selected, self.view = _Selected(rows), view
         self._asked.clear()
 
-    def _condition(self, text: str, index: Callable[[], SearchIndex] | None) -> str:
+    def _condition(self, text: str) -> str:
         kind, rest = text[:1], text[1:].strip()
         if kind == "=":
             return check_expression(rest)
-        if kind == "?":
-            if index is None:
-                raise InputRefusedError("no_index", "there is no full-text index of this version")
-            found = index().find(rest)
-            return f"{ROW} IN ({', '.join(map(str, found))})" if found else "false"
         if not text.strip():
             return ""
         texts = [f"CAST({quote_name(c.name)} AS VARCHAR)" for c in self.version.columns]

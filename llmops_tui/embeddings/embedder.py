@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient
+from llmops_tui.models.ranking import is_ranker
 from llmops_tui.models.registry import Model, ModelRegistry
 
 Vectors = npt.NDArray[np.float32]
@@ -83,9 +84,15 @@ def embedder_spec(
     """The embedder of a registered model; where none is named, of the only or the usual one that was made to embed.
 
     Raises:
-        InputRefusedError: ``no_embedder``: none is registered, or several are.
+        InputRefusedError: ``no_embedder``: none is registered, or several are, or the one that is named ranks texts.
     """
     model = registry.get(name) if name else _usual(registry)
+    if is_ranker(model):
+        raise InputRefusedError(
+            "no_embedder",
+            f"{model.name} ranks pairs of texts (its pooling is 'rank') and makes no embeddings",
+            f"llmops rerank uses it; llmops model get {DEFAULT_MODEL} gets a small model that embeds.",
+        )
     rows, queries = next(((r, q) for part, r, q in _PREFIXES if part in model.name.lower()), ("", ""))
     return EmbedderSpec(
         model.name,
@@ -102,9 +109,9 @@ def embedding_models(registry: ModelRegistry) -> list[Model]:
 
 
 def made_to_embed(model: Model) -> bool:
-    """Whether a model's architecture says so; others can embed all the same, as a rule worse."""
+    """Whether a model's architecture says so; others can embed all the same, as a rule worse, but for those that rank."""
     architecture = str(model.header.get("architecture") or "").lower()
-    return any(part in architecture for part in _MADE_TO_EMBED)
+    return any(part in architecture for part in _MADE_TO_EMBED) and not is_ranker(model)
 
 
 def _usual(registry: ModelRegistry) -> Model:

@@ -2,8 +2,10 @@
 
 ``keys.bin`` has 16 bytes a row, the hash of its text, zeros where it has none; ``vectors.f16`` has as many vectors of
 16-bit floats, of length 1. While they are written they end in ``.part``, and a vector is on disk before its key, so that
-what has a key is whole; once they have their names they do not change. ``bits.u64`` is made at the end: the sign of each
-value, by columns of 64 values, from which a search finds its candidates.
+what has a key is whole; once they have their names they do not change. What a search of many rows needs is made at the end:
+``bits.u64``, the sign of each value, by columns of 64 values, from which it finds its candidates, and ``codes.i8`` with
+``scales.f32``, each value in 8 bits and what they are multiplied by in each row, by which it tells the better of these.
+Vectors of earlier releases have no codes.
 """
 
 from __future__ import annotations
@@ -23,9 +25,13 @@ KEY_BYTES = 16
 NO_TEXT = bytes(KEY_BYTES)
 BLOCK = 8192
 _KEYS, _VECTORS, _BITS = "keys.bin", "vectors.f16", "bits.u64"
+_CODES, _SCALES = "codes.i8", "scales.f32"
+_LARGEST_CODE = 127
 
 Bits = npt.NDArray[np.uint64]
 Keys = npt.NDArray[np.void]
+Codes = tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]
+"""Vectors in 8 bits, rows × dimensions, and what each row of them is multiplied by."""
 
 
 def text_key(text: str) -> bytes:
@@ -45,6 +51,8 @@ class VectorFile:
     def has(self, rows: int) -> bool:
         """Whether it was finished with so many rows, and nothing of it was lost since."""
         sizes = {_KEYS: KEY_BYTES * rows, _VECTORS: self._width * rows, _BITS: 8 * self._words * max(1, rows)}
+        if any((self.folder / name).exists() for name in (_CODES, _SCALES)):
+            sizes |= {_CODES: self.dimensions * rows, _SCALES: 4 * rows}
         try:
             return all((self.folder / name).stat().st_size == size for name, size in sizes.items())
         except OSError:
@@ -96,9 +104,10 @@ class VectorFile:
             (self.folder / f"{name}.part").unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """All rows are there: make the signs, and give the files their names."""
+        """All rows are there: make what a search needs, and give the files their names."""
         self._write_bits()
-        for name in (_VECTORS, _KEYS, _BITS):
+        self._write_codes()
+        for name in (_VECTORS, _KEYS, _CODES, _SCALES, _BITS):
             part = self.folder / f"{name}.part"
             if part.exists():
                 part.replace(self.folder / name)
@@ -131,6 +140,27 @@ class VectorFile:
     def bits(self) -> Bits:
         """The signs of all values, as columns of 64 values × rows, mapped from the file."""
         return np.memmap(self.folder / _BITS, np.uint64, "r", shape=(self._words, max(1, self.rows)))[:, : self.rows]
+
+    def codes(self) -> Codes | None:
+        """All vectors in 8 bits, mapped from the file; none where an earlier release made them."""
+        rows = self.rows
+        if not rows or not (self.folder / _CODES).exists():
+            return None
+        codes = np.memmap(self.folder / _CODES, np.int8, "r", shape=(rows, self.dimensions))
+        return codes, np.memmap(self.folder / _SCALES, "<f4", "r", shape=(rows,))
+
+    def _write_codes(self) -> None:
+        with (
+            append_bytes(self.folder / f"{_CODES}.part") as codes,
+            append_bytes(self.folder / f"{_SCALES}.part") as scales,
+        ):
+            codes.truncate(0)
+            scales.truncate(0)
+            for _, block in self.blocks():
+                largest = np.abs(block).max(axis=1, initial=0.0) / _LARGEST_CODE
+                scaled = block / np.where(largest > 0, largest, 1)[:, None]
+                codes.write(np.rint(scaled).astype(np.int8).tobytes())
+                scales.write(largest.astype("<f4").tobytes())
 
     def _write_bits(self) -> None:
         fresh, words = self.folder / f"{_BITS}.part", self._words

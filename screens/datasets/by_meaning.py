@@ -12,6 +12,7 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 if TYPE_CHECKING:
     from llmops_tui.datasets.meaning.index import MeaningIndex
     from llmops_tui.datasets.version import DatasetVersion
+    from llmops_tui.models.registry import Model
     from screens.shell.shell import Shell
     from screens.widgets.panel import Panel
 
@@ -115,12 +116,10 @@ async def _embed(shell: Shell, progress: Panel, version: DatasetVersion) -> Mean
 
 async def _choose_model(shell: Shell, progress: Panel) -> str | None:
     """One of the registered models, those that were made to embed first; where none was, a small one is offered."""
-    from llmops_tui.embeddings.embedder import DEFAULT_MODEL, made_to_embed
+    from llmops_tui.embeddings.embedder import DEFAULT_MODEL
     from screens.models.get_model import get_named
 
-    known = await asyncio.to_thread(shell.services.models.all)
-    made = [m for m in known if made_to_embed(m)]
-    others = [m for m in known if not made_to_embed(m) and m.kind in {"gguf", "remote"}]
+    made, others = await asyncio.to_thread(_offered, shell)
     choices = [Choice(m.name, m.name, "made to embed") for m in made]
     if not any(m.name == DEFAULT_MODEL for m in made):
         choices.append(Choice("", f"Get {DEFAULT_MODEL}", "small, made to embed English, Apache-2.0"))
@@ -135,6 +134,16 @@ async def _choose_model(shell: Shell, progress: Panel) -> str | None:
         await follow_job(shell.services, progress, begun.job)
     there = await asyncio.to_thread(shell.services.models.all)
     return DEFAULT_MODEL if any(m.name == DEFAULT_MODEL for m in there) else None
+
+
+def _offered(shell: Shell) -> tuple[list[Model], list[Model]]:
+    """The models that were made to embed, and others that can; those that rank texts cannot."""
+    from llmops_tui.embeddings.embedder import made_to_embed
+    from llmops_tui.models.ranking import is_ranker
+
+    known = shell.services.models.all()
+    made = [m for m in known if made_to_embed(m)]
+    return made, [m for m in known if m not in made and m.kind in {"gguf", "remote"} and not is_ranker(m)]
 
 
 async def _map(shell: Shell, progress: Panel, index: MeaningIndex) -> str | None:

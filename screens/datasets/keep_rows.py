@@ -13,7 +13,7 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 if TYPE_CHECKING:
     from llmops_tui.datasets.window import RowWindow
 
-# Of more rows the numbers are not listed in a recipe.
+# Of more rows the numbers are not listed in a recipe, which has them as a set of bits then.
 _LISTED = 100_000
 
 
@@ -35,7 +35,8 @@ async def keep_rows(shell: Shell, window: RowWindow) -> Operation | None:
     if view.filter.startswith("="):
         return Operation(version, "filter", {"where": view.filter[1:].strip()})
     numbers = window.numbers()
-    if len(numbers) > _LISTED:
-        shell.say("Write the filter as SQL (=…): a recipe cannot list so many rows.", severity="warning")
-        return None
-    return Operation(version, "filter", {"where": f"_row IN ({', '.join(map(str, sorted(numbers)))})"})
+    if len(numbers) <= _LISTED:
+        return Operation(version, "filter", {"where": f"_row IN ({', '.join(map(str, sorted(numbers)))})"})
+    from llmops_tui.datasets.row_sets import encode_rows
+
+    return Operation(version, "filter", {"rows": await asyncio.to_thread(encode_rows, numbers, version.rows)})

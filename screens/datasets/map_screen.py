@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,8 @@ class MapScreen(Modal[str | None]):
         self._map = topic_map
         self._topics = topic_map.record["topics"]
         self._marked: set[int] = set()
+        # Rows that were read, by cluster.
+        self._examples: dict[int, list[str]] = {}
 
     def compose(self) -> ComposeResult:
         """The list beside the cloud, and the facts below."""
@@ -105,13 +108,20 @@ class MapScreen(Modal[str | None]):
         if topic["labels"]:
             named = [f"{one['label']} {one['rows'] / topic['rows']:.0%}" for one in topic["labels"][:_MOST_LABELS]]
             parts.append(f"\n{safe_line(self._map.record['label'], 30)}: {safe_line(', '.join(named), 200)}")
-        parts += [(f"\n  {safe_line(text, 200)}", "$muted") for text in self._examples(topic)]
+        examples = self._examples.get(topic["cluster"])
+        parts += [(f"\n  {safe_line(text, 200)}", "$muted") for text in examples or ()]
         self.query_one("#map-facts", Static).update(Content.assemble(*parts))
+        if examples is None:
+            # Of several that are passed over in a hurry only the last is read.
+            self.run_worker(self._read_examples(topic), group="examples", exclusive=True)
 
-    def _examples(self, topic: TopicRecord) -> list[str]:
+    async def _read_examples(self, topic: TopicRecord) -> None:
+        """Read rows of a cluster beside the thread that draws, and show them where the cursor is still there."""
         index = self._map.index
-        rows = index.version.rows_at(topic["examples"][:2])
-        return [" ".join(index.text.text(row).split()) for row in rows]
+        rows = await asyncio.to_thread(index.version.rows_at, topic["examples"][:2])
+        self._examples[topic["cluster"]] = [" ".join(index.text.text(row).split()) for row in rows]
+        if self.is_mounted and self._topic["cluster"] == topic["cluster"]:
+            self._look()
 
     def action_walk(self, across: int, up: int) -> None:
         """Go to the nearest cluster on that side."""

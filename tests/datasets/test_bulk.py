@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_tui.datasets import content_hash, export_job, profile
+from llmops_tui.datasets import content_hash, export_job, parts, profile
 from llmops_tui.datasets.column_statistics import of_counts
 from llmops_tui.datasets.column_types import typed_column
 from llmops_tui.datasets.content_hash import hash_of
@@ -201,6 +201,7 @@ def test_small_files_share_a_part_as_tables_too(
 
 
 def test_the_hash_by_arrays_is_the_hash_by_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However parts are written, as tables or by DuckDB, and however they are read."""
     chance = random.Random(4)
     pools: dict[str, list[Any]] = {
         "text": [None, "", "a", "ä", "😀\x00", "xyz"],
@@ -210,20 +211,26 @@ def test_the_hash_by_arrays_is_the_hash_by_values(tmp_path: Path, monkeypatch: p
         "json": [None, [1], {"ä": "😀"}, "x", 2**70],
     }
     for number in range(6):
-        writer = PartWriter(tmp_path / str(number))
+        batches = []
         for _ in range(3):
             left_out = chance.choice([*pools, ""])
-            writer.add(
+            batches.append(
                 [
                     {k: chance.choice(pool) for k, pool in pools.items() if k != left_out}
                     for _ in range(chance.randrange(1, 40))
                 ]
             )
-        columns = writer.finish()
         found = set()
-        for count in (1, NEVER):
-            monkeypatch.setattr(content_hash, "BULK_ROWS", count)
-            found.add(hash_of(writer.folder, columns))
+        for many in (1, NEVER):
+            monkeypatch.setattr(parts, "_MANY_ROWS", many)
+            writer = PartWriter(tmp_path / f"{number}-{many}")
+            for rows in batches:
+                writer.add([dict(row) for row in rows])
+            columns = writer.finish()
+            for count in (1, NEVER):
+                monkeypatch.setattr(content_hash, "BULK_ROWS", count)
+                found.add(hash_of(writer.folder, columns))
+            found |= {writer.digest(columns)} - {None}
         assert len(found) == 1
 
 
@@ -336,7 +343,7 @@ def test_lines_by_columns_say_what_rows_say(odd: DatasetVersion, fill: Fill, tmp
         {"x": 0.1}, {"x": 123456789.125}, {"x": 5e-324}, {"x": -1.5e-7, "f": False}, {}, {"a b\n": ""},
     ]  # fmt: skip
     version = fill(rows)
-    lines = b"".join(bytes(part) for _, part in json_lines(version)).splitlines()
+    lines = b"".join(bytes(rows.data) for rows in json_lines(version)).splitlines()
     assert [repr(json.loads(line)) for line in lines] == [repr(row) for row in rows_of(version)]
     assert [orjson.loads(line).keys() for line in lines] == [row.keys() for row in rows_of(version)]
 

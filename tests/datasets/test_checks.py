@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from llmops_tui.datasets.checks.runner import as_report, run_checks
 from llmops_tui.datasets.column_statistics import column_statistics
 from llmops_tui.datasets.labelling import Annotation, Labelling, Task
 from llmops_tui.datasets.near_duplicates import Shingler, Sketches, clusters
-from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.operations.base import apply, remake
 from llmops_tui.datasets.overlap import find_overlap
 from llmops_tui.datasets.profile import packing_efficiency, profile, wilson
+from llmops_tui.datasets.row_sets import decode_rows, encode_rows
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText
@@ -348,6 +350,48 @@ def test_wilson_interval() -> None:
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
 
 
+def test_a_word_that_very_many_rows_have_finds_them_all(fill: Fill) -> None:
+    version = fill([{"text": "apple"}])
+    index = SearchIndex(version).make()
+    many = 100_010
+    connection = sqlite3.connect(index.path)
+    connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+        " INSERT INTO words (rowid, text) SELECT i, 'apple' FROM n",
+        (many,),
+    )
+    connection.commit()
+    connection.close()
+    assert index.find("apple").tolist() == list(range(many))
+    assert len(index.best("apple", 7)) == 7
+
+
+@given(
+    st.integers(0, 70).flatmap(
+        lambda total: st.tuples(st.just(total), st.sets(st.integers(0, max(0, total - 1)), max_size=total))
+    )
+)
+def test_a_set_of_rows_is_a_short_text(drawn: tuple[int, set[int]]) -> None:
+    total, rows = drawn
+    text = encode_rows(sorted(rows), total)
+    assert np.flatnonzero(decode_rows(text, total)).tolist() == sorted(rows)
+    for wrong in (text[:-1], text + "A", "", "AAAA"):
+        with pytest.raises(InputRefusedError, match="rows is not a set"):
+            decode_rows(wrong, total)
+    with pytest.raises(InputRefusedError, match="rows is not a set"):
+        decode_rows(text, total + 8)
+
+
+def test_rows_that_were_chosen_are_kept_again_by_the_recipe(store: DatasetStore, fill: Fill) -> None:
+    version = fill([{"n": n, "j": [n]} for n in range(9)])
+    made = apply(store, "filter", [version.ref], {"rows": encode_rows([1, 4, 8], 9)})
+    assert [row["n"] for row in rows_of(made)] == [1, 4, 8]
+    assert made.note == "3 rows that were chosen: −6 rows, 3 left"
+    assert remake(store, made.ref)[1] == made.sha256
+    with pytest.raises(InputRefusedError, match="exclude each other"):
+        apply(store, "filter", [version.ref], {"rows": "", "where": "n > 1"})
+
+
 def test_full_text_search_finds_words_phrases_and_beginnings(fill: Fill) -> None:
     version = fill(
         [chat("Der große Bär schläft", "ja"), chat("bear market", "no bears here"), chat("nothing", "else")],
@@ -355,10 +399,10 @@ def test_full_text_search_finds_words_phrases_and_beginnings(fill: Fill) -> None
         "messages",
     )
     index = SearchIndex(version).make()
-    assert index.find("bar") == [0]
-    assert index.find("bear*") == [1]
-    assert index.find('"bear market"') == [1]
-    assert index.find("nothing OR große") == [0, 2]
+    assert index.find("bar").tolist() == [0]
+    assert index.find("bear*").tolist() == [1]
+    assert index.find('"bear market"').tolist() == [1]
+    assert index.find("nothing OR große").tolist() == [0, 2]
     with pytest.raises(InputRefusedError):
         index.find('"open')
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -21,18 +22,19 @@ from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
-from llmops_tui.datasets.meaning import active_learning, topics
+from llmops_tui.datasets.meaning import active_learning, known_vectors, topics
 from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
 from llmops_tui.datasets.meaning.duplicates import find_outliers, find_semantic_duplicates
 from llmops_tui.datasets.meaning.embedding_job import embed_version
 from llmops_tui.datasets.meaning.index import MeaningIndex, find_index, require_index, vectors_folder
+from llmops_tui.datasets.meaning.known_vectors import KnownVectors
 from llmops_tui.datasets.meaning.row_text import RowText
 from llmops_tui.datasets.meaning.rows_filter import rows_for
 from llmops_tui.datasets.meaning.search import MeaningSearch, fuse
 from llmops_tui.datasets.meaning.topics import find_map, make_map, name_clusters
-from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.operations.base import apply, remake
 from llmops_tui.datasets.progress import no_report
 from llmops_tui.datasets.records import Column
 from llmops_tui.datasets.search import SearchIndex
@@ -226,7 +228,7 @@ def test_a_record_of_vectors_that_is_damaged_is_named(version: DatasetVersion, d
     assert "embed again" in refused.value.hint
 
 
-@pytest.mark.parametrize("name", ["vectors.f16", "keys.bin", "bits.u64"])
+@pytest.mark.parametrize("name", ["vectors.f16", "keys.bin", "bits.u64", "codes.i8", "scales.f32"])
 def test_vectors_that_were_cut_off_are_named(version: DatasetVersion, name: str) -> None:
     os.truncate(embedded(version).folder / name, 16)
     with pytest.raises(LlmopsError, match="does not have the vectors of 12 rows"):
@@ -304,8 +306,23 @@ def random_file(folder: Path, rows: int, dimensions: int = 96) -> tuple[VectorFi
     return file, data
 
 
-def test_the_nearest_are_those_of_the_largest_cosine(tmp_path: Path) -> None:
+def test_vectors_in_eight_bits_are_the_vectors_to_half_a_step(tmp_path: Path) -> None:
+    file, data = random_file(tmp_path / "v", 300)
+    given = file.codes()
+    assert given is not None
+    codes, scales = given
+    assert (np.abs(codes * scales[:, None] - data) <= scales[:, None] * 0.51 + 1e-3).all()
+    assert np.abs(codes).max() == 127
+
+
+@pytest.mark.parametrize("codes", [True, False])
+def test_the_nearest_are_those_of_the_largest_cosine(tmp_path: Path, codes: bool) -> None:
     file, data = random_file(tmp_path / "v", 3000)
+    if not codes:
+        # Vectors of an earlier release.
+        for name in ("codes.i8", "scales.f32"):
+            (file.folder / name).unlink()
+    assert file.has(3000)
     exact, candidates = Nearest(file), Nearest(file, exact_rows=100, candidates=600)
     there = np.arange(3000) % 50 != 0
     shared = []
@@ -404,6 +421,59 @@ def test_options_that_would_change_nothing_are_refused(command: Callable[..., No
     with pytest.raises(LlmopsError, match=r"goes with") as refused:
         command(None, "bank", **given)
     assert refused.value.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [("dedup", {"method": "meaning", "threshold": 0.9}), ("fix", {"check": "semantic-duplicate", "cosine": 0.9})],
+)
+def test_a_recipe_by_meaning_says_by_which_embeddings(
+    store: DatasetStore, tmp_path: Path, operation: str, parameters: dict[str, Any]
+) -> None:
+    given = imported(
+        store, tmp_path, "d", [{"text": text} for text in ("my card is late", "late is my card", "new pin")]
+    )
+    embedded(given)
+    asked = dict(parameters)
+    made = apply(store, operation, ["d"], asked)
+    assert asked == parameters
+    assert made.recipe.parameters == {**parameters, "embedder": SPEC.as_dict(), "of": "question"}
+
+    class Others(Words):
+        """Another model of the same name, to which all texts are unlike."""
+
+        async def rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            return np.stack([vector(text.replace(" ", "-")) for text in texts])
+
+    embedded(given, Others(EmbedderSpec("words", "1" * 64)))
+    # Those are the latest now, by which nothing would go; the recipe means the first.
+    assert apply(store, operation, ["d@1"], parameters, name="other").rows == 3
+    assert (remake(store, made.ref)[1], made.rows) == (made.sha256, 2)
+    shutil.rmtree(MeaningIndex(given, SPEC).folder)
+    with pytest.raises(InputRefusedError, match=r"@1 has no embeddings by words with SHA-256 0{12}, of"):
+        remake(store, made.ref)
+    with pytest.raises(InputRefusedError, match="not the record of an embedder"):
+        apply(store, operation, ["d@1"], {**parameters, "embedder": {"model": "words"}})
+
+
+def test_what_is_known_is_found_by_its_hash_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_vectors, "_RECENT", 4)
+    texts = [f"text {n}" for n in range(40)]
+    other, own = VectorFile(tmp_path / "other", 64), VectorFile(tmp_path / "own", 64)
+    other.append([text_key(text) for text in texts[:10]], np.stack([vector(text) for text in texts[:10]]))
+    own.append([text_key(text) for text in texts[8:12]], np.stack([vector(text) for text in texts[8:12]]))
+    known = KnownVectors([other], own)
+    for begin in range(12, 40, 3):
+        keys = [text_key(text) for text in texts[begin : begin + 3]]
+        assert [known.get(key) for key in keys] == [None] * len(keys)
+        own.append(keys, np.stack([vector(text) for text in texts[begin : begin + 3]]))
+        known.note(keys, begin - 8)
+        assert len(known._recent) < 4
+    for text in texts:
+        found = known.get(text_key(text))
+        assert found is not None
+        assert np.allclose(found, vector(text), atol=1e-3)
+    assert known.get(text_key("another")) is None
 
 
 def test_what_goes_is_like_something_that_stays() -> None:

@@ -1,4 +1,4 @@
-"""Rows in are rows out and rows told: of every operation and every file, whatever the rows hold."""
+"""Rows in are rows out and rows told: of every file, whatever the rows hold."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.datasets.checks.registry import all_checks
 from llmops_tui.datasets.export_job import export
 from llmops_tui.datasets.formats.writers import formats_for
 from llmops_tui.datasets.import_job import import_now
-from llmops_tui.datasets.operations.base import apply
-from llmops_tui.datasets.operations.splits import split_into
-from llmops_tui.datasets.progress import no_report
 from llmops_tui.datasets.records import dump_json
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -107,12 +103,6 @@ def bag(rows: list[dict[str, Any]]) -> Counter[str]:
     return Counter(map(dump_json, (dict(sorted(row.items())) for row in rows)))
 
 
-def told(version: DatasetVersion) -> int:
-    """How many rows the note of a version says that went."""
-    found = re.search(r"−([\d,]+)", version.note)
-    return int(found[1].replace(",", "")) if found else 0
-
-
 def check_files(store: DatasetStore, version: DatasetVersion, folder: Path) -> None:
     rows = rows_of(version)
     for form in formats_for(version.kind):
@@ -139,40 +129,6 @@ def check_files(store: DatasetStore, version: DatasetVersion, folder: Path) -> N
                 assert rows_of(back) == rows
 
 
-def check_operations(store: DatasetStore, version: DatasetVersion) -> None:
-    rows = bag(rows_of(version))
-    count = version.rows
-    for parameters in ({}, {"method": "near"}, {"same": "row"}, {"same": "text"}):
-        made = apply(store, "dedup", [version.ref], dict(parameters))
-        assert made.rows + told(made) == count
-        assert bag(rows_of(made)) <= rows
-    assert bag(rows_of(apply(store, "dedup", [version.ref], {"same": "row"}))) == Counter(dict.fromkeys(rows, 1))
-    for part in ("score > 0.5", "true", "id % 2 = 0 OR id IS NULL"):
-        if part.split()[0] in {c.name for c in version.columns} | {"true"}:
-            made = apply(store, "filter", [version.ref], {"where": part})
-            assert made.rows + told(made) == count
-            assert bag(rows_of(made)) <= rows
-    parts = split_into(store, version.ref, {"train": 0.6, "test": 0.4}, no_report)
-    assert sum((bag(rows_of(part)) for part in parts), Counter()) == rows
-    made = apply(store, "sample", [version.ref], {"rows": 5, "seed": 1})
-    assert (made.rows, bag(rows_of(made)) <= rows) == (5, True)
-    made = apply(store, "map", [version.ref], {"column": "made", "expression": "1"})
-    assert bag([{k: v for k, v in row.items() if k != "made"} for row in rows_of(made)]) == rows
-    assert apply(store, "redact", [version.ref], {}).rows == count
-    both = apply(store, "concat", [version.ref, version.ref], {}, name="both")
-    assert bag(rows_of(both)) == rows + rows
-    mixed = apply(store, "mix", [version.ref, both.ref, version.ref], {"weights": [1, 1, 1], "rows": 10}, name="mixed")
-    assert (mixed.rows, set(bag(rows_of(mixed))) <= set(rows)) == (10, True)
-    for check in all_checks():
-        if check.fix and version.kind in check.kinds:
-            if check.by_meaning:
-                with pytest.raises(InputRefusedError, match="no embeddings"):
-                    apply(store, "fix", [version.ref], {"check": check.id})
-                continue
-            made = apply(store, "fix", [version.ref], {"check": check.id})
-            assert made.rows + told(made) == count, (check.id, made.note)
-
-
 @pytest.mark.parametrize("kind", representatives(KINDS, "messages"))
 def test_every_file_gives_the_rows_back_or_says_what_differs(
     store: DatasetStore, fill: Fill, tmp_path: Path, kind: str
@@ -182,8 +138,3 @@ def test_every_file_gives_the_rows_back_or_says_what_differs(
     assert version.rows == len(rows)
     assert bag(rows_of(version)) == bag(json.loads(json.dumps(rows)))
     check_files(store, version, tmp_path)
-
-
-@pytest.mark.parametrize("kind", representatives(KINDS, "preference"))
-def test_every_operation_tells_of_each_row_that_goes(store: DatasetStore, fill: Fill, kind: str) -> None:
-    check_operations(store, fill(Rows(2).of(kind, 9), "rows", kind))

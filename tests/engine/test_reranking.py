@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llmops_tui.embeddings.embedder import embedder_spec, embedding_models
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.engine.ranking import PairFacts, PairWriter
 from llmops_tui.models.bert_gguf import RANK
 from llmops_tui.models.embedding_memory import embedding_shape
 from llmops_tui.models.gguf import read_header
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 from tests.engine.test_cli import data, run
@@ -249,3 +252,15 @@ def test_texts_are_ranked_from_the_command_line(workspace: Workspace, tmp_path: 
     data("model", "add", str(MODEL), "--name", "base", workspace=workspace)
     refused = run("rerank", "--model", "base", "--query", "q", "--text", "a", workspace=workspace)
     assert "does not rank texts" in refused.stderr
+
+
+def test_a_model_that_ranks_is_refused_as_one_that_embeds(catalog: Catalog, tmp_path: Path) -> None:
+    registry = ModelRegistry(catalog)
+    registry.add(write_tiny_bert(tmp_path / "rank.gguf", pooling=RANK), "rank")
+    with pytest.raises(InputRefusedError, match=r"rank ranks pairs of texts \(its pooling is 'rank'\)"):
+        embedder_spec(registry, "rank")
+    assert embedding_models(registry) == []
+    with pytest.raises(InputRefusedError, match="no model that embeds"):
+        embedder_spec(registry)
+    registry.add(write_tiny_bert(tmp_path / "bert.gguf"), "bert")
+    assert embedder_spec(registry).model == "bert"

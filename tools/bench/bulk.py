@@ -1,6 +1,7 @@
 """Work on many rows beside DuckDB, polars and ``datasets``: import, export, exact duplicates, profile and filter.
 
-``python tools/bench/bulk.py [--rows N] [--rounds N] [--only WORK] [--to FILE]``. In each round every program does each work
+``python tools/bench/bulk.py [--rows N] [--chats BYTES] [--rounds N] [--only WORK] [--to FILE]``. With ``--chats`` there are
+import and export of long conversations too, in a file of so many bytes. In each round every program does each work
 once, one after another, so that other load on the machine meets all alike; what is told is the median of processor seconds,
 of all threads, and the ratio to DuckDB's as the median of the rounds' ratios. Programs are loaded before.
 """
@@ -62,6 +63,36 @@ def write_short(path: Path, rows: int) -> None:
             told = number if number % 20 else chance.randrange(number + 1)
             words = (WORDS[told % size], WORDS[told // size % size], WORDS[told // size**2 % size])
             file.write(f'{{"n":{number},"text":"{" ".join(words)} {told}","label":"{"abc"[told % 3]}"}}\n')
+
+
+def write_chats(path: Path, size: int) -> None:
+    """Conversations of two to eight turns of random words, a line break behind every twentieth."""
+    chance = random.Random(1)
+    written = rows = 0
+    with path.open("w") as file:
+        while written < size:
+            turns = []
+            for _ in range(chance.randint(1, 4)):
+                for role, least, most in (("user", 1, 6), ("assistant", 2, 13)):
+                    lines = [" ".join(chance.choices(WORDS, k=20)) for _ in range(chance.randint(least, most))]
+                    turns.append({"role": role, "content": "\n".join(lines)})
+            row = {"id": rows, "source": chance.choice(["web", "mail"]), "score": round(chance.random(), 4)}
+            written += file.write(json.dumps(row | {"messages": turns}) + "\n")
+            rows += 1
+
+
+def chat_works(source: Path, store: DatasetStore, kept: Path) -> Works:
+    """Import and export of conversations, of which ``kept`` is the file as Parquet."""
+    import polars as pl
+
+    made = works(source, store, kept)
+    version = store.get("chats@1")
+    made["import"]["llmops"] = lambda _folder: import_now(store, [source], _name(), "messages")
+    made["export to JSONL"] |= {
+        "llmops": lambda folder: _proven(export(version, folder / "x.jsonl")),
+        "polars": lambda folder: pl.read_parquet(kept).write_ndjson(folder / "x.jsonl"),
+    }
+    return {f"{work} of chats": made[work] for work in ("import", "export to JSONL")}
 
 
 def works(source: Path, store: DatasetStore, kept: Path) -> Works:
@@ -138,7 +169,7 @@ def _name() -> str:
     return f"made-{time.monotonic_ns()}"
 
 
-def measured(source: Path, folder: Path, rounds: int, only: list[str]) -> dict[str, Any]:
+def measured(source: Path, chats: Path | None, folder: Path, rounds: int, only: list[str]) -> dict[str, Any]:
     """Processor seconds of each program for each work, by round."""
     import datasets
 
@@ -147,13 +178,15 @@ def measured(source: Path, folder: Path, rounds: int, only: list[str]) -> dict[s
     make_workspace(workspace)
     store = DatasetStore(Catalog(workspace))
     import_now(store, [source], "rows", "tabular")
-    kept = folder / "kept.parquet"
-    connection = connect_memory()
-    connection.execute(f"COPY (SELECT * FROM read_json('{source}')) TO '{kept}' (FORMAT parquet, COMPRESSION zstd)")
-    connection.close()
+    kept = _as_parquet(source, folder / "kept.parquet")
+    told_in = folder / "chats.parquet"
+    if chats is not None:
+        import_now(store, [chats], "chats", "messages")
+        _as_parquet(chats, told_in)
     spent: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for number in range(rounds):
-        for work, programs in works(source, store, kept).items():
+        found = works(source, store, kept) | (chat_works(chats, store, told_in) if chats is not None else {})
+        for work, programs in found.items():
             if only and work not in only:
                 continue
             order = list(programs)
@@ -179,10 +212,18 @@ def measured(source: Path, folder: Path, rounds: int, only: list[str]) -> dict[s
     }
 
 
+def _as_parquet(source: Path, kept: Path) -> Path:
+    connection = connect_memory()
+    connection.execute(f"COPY (SELECT * FROM read_json('{source}')) TO '{kept}' (FORMAT parquet, COMPRESSION zstd)")
+    connection.close()
+    return kept
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--chats", type=int, default=0, help="bytes of conversations")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", default=[], help="one of the works, by its name")
     parser.add_argument("--to", type=Path, help="a file for the figures, too")
@@ -190,7 +231,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bulk-") as name:
         source = Path(name) / "rows.jsonl"
         write_short(source, given.rows)
-        found = measured(source, Path(name), given.rounds, given.only)
+        chats = Path(name) / "chats.jsonl" if given.chats else None
+        if chats is not None:
+            write_chats(chats, given.chats)
+        found = measured(source, chats, Path(name), given.rounds, given.only)
         text = json.dumps({"rows": given.rows, "bytes": source.stat().st_size, "works": found}, indent=2)
     if given.to is not None:
         given.to.write_text(text + "\n")

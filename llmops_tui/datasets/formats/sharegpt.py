@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmops_tui.datasets.formats.base import Format, RowRefusedError, checked_messages, has, structured
 from llmops_tui.datasets.records import Message, Row, dump_json
 
-_ROLE_OF = {
+ROLE_OF = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant",
     "bing": "assistant", "bard": "assistant", "model": "assistant", "system": "system", "observation": "tool",
     "tool": "tool", "function_response": "tool",
@@ -57,7 +57,7 @@ def turn_message(turn: Message) -> Message:
         call = structured(value)
         if isinstance(call, dict) and set(call) == {"name", "arguments"}:
             return {"role": "assistant", "tool_calls": [{"type": "function", "function": call}], **rest}
-    message: Message = {"role": _ROLE_OF.get(str(said_by), said_by)}
+    message: Message = {"role": ROLE_OF.get(str(said_by), said_by)}
     if "value" in turn or "content" in turn:
         message["content"] = value
     return message | rest
@@ -73,8 +73,8 @@ def _turn(message: Message) -> Message:
             return {"from": "function_call", "value": dump_json(call["function"]), **rest}
     role = message.get("role")
     out: Message = {"from": _FROM.get(str(role), role)}
-    if role in _ROLE_OF and role not in set(_ROLE_OF.values()):
-        raise RowRefusedError(f"the role {role!r} would be read as {_ROLE_OF[str(role)]!r}")
+    if role in ROLE_OF and role not in set(ROLE_OF.values()):
+        raise RowRefusedError(f"the role {role!r} would be read as {ROLE_OF[str(role)]!r}")
     if "content" in message:
         out["value"] = message["content"]
     return out | rest

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.datasets.arrow_json import conversation_texts, list_texts
+from llmops_tui.datasets.arrow_tables import JSON_TEXT
+from llmops_tui.datasets.formats.sharegpt import ROLE_OF
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,10 +18,19 @@ _TEXTS: dict[str, tuple[str, ...]] = {
     "prompt-completion": ("prompt", "completion"),
     "kto": ("prompt", "completion"),
     "preference": ("prompt", "chosen", "rejected"),
+    "messages": (),
+    "sharegpt": (),
 }
 _MEANT: dict[str, frozenset[str]] = {
     "kto": frozenset({"kto_tag"}),
     "preference": frozenset({"conversations", "instruction", "system", "question", "input"}),
+    "messages": frozenset({"tools"}),
+    "sharegpt": frozenset({"tools", "system", "messages"}),
+}
+# The column of turns, what of a turn becomes role and content, and what roles become.
+_TURNS: dict[str, tuple[str, str, str, dict[str, str] | None]] = {
+    "messages": ("messages", "role", "content", None),
+    "sharegpt": ("conversations", "from", "value", ROLE_OF),
 }
 
 
@@ -26,11 +39,18 @@ def takes_tables(form: str) -> bool:
     return form in _TEXTS
 
 
+def turns_of(form: str) -> frozenset[str]:
+    """The columns of a format that may be conversations in a table."""
+    return frozenset({_TURNS[form][0]} if form in _TURNS else ())
+
+
 def canonical_table(form: str, table: pa.Table) -> pa.Table | None:
     """The table that a format's reader makes of all rows; none where it has to look at each."""
     names = list(table.column_names)
     if _MEANT.get(form, frozenset()) & set(names):
         return None
+    if form in _TURNS:
+        return _conversations(form, table)
     texts = [name for name in _TEXTS[form] if name in names or not (form == "preference" and name == "prompt")]
     if not all(name in names and _is_plain_text(table[name], form) for name in texts):
         return None
@@ -38,9 +58,47 @@ def canonical_table(form: str, table: pa.Table) -> pa.Table | None:
         if "label" not in names or str(table["label"].type) != "bool" or table["label"].null_count:
             return None
         texts.append("label")
-    if form in {"tabular", "text"}:
-        return table
-    return table.select([*texts, *(name for name in names if name not in texts)])
+    if form not in {"tabular", "text"}:
+        table = table.select([*texts, *(name for name in names if name not in texts)])
+    return _lists_as_texts(table)
+
+
+def _conversations(form: str, table: pa.Table) -> pa.Table | None:
+    import pyarrow as pa
+
+    name, who, what, roles = _TURNS[form]
+    if name not in table.column_names or not str(table[name].type).startswith("list<item: struct<"):
+        return None
+    if form == "sharegpt" and (table[name].type.value_type.num_fields > 2 or _says(table[name], who, "function_call")):
+        return None
+    made = [conversation_texts(chunk, who, what, roles) for chunk in table[name].chunks]
+    if any(chunk is None for chunk in made):
+        return None
+    at = table.column_names.index(name)
+    field, texts = pa.field("messages", pa.string(), metadata=JSON_TEXT), pa.chunked_array(made, pa.string())
+    rest = _lists_as_texts(table.remove_column(at))
+    return None if rest is None else rest.add_column(0 if form == "sharegpt" else at, field, texts)
+
+
+def _says(turns: pa.ChunkedArray, who: str, role: str) -> bool:
+    import pyarrow.compute as pc
+
+    found: list[Any] = [pc.any(pc.equal(chunk.flatten().field(who), role)).as_py() for chunk in turns.chunks]
+    return any(found)
+
+
+def _lists_as_texts(table: pa.Table) -> pa.Table | None:
+    """A table whose lists of texts are JSON."""
+    import pyarrow as pa
+
+    for at, field in enumerate(table.schema):
+        if str(field.type).startswith("list<"):
+            made = [list_texts(chunk) for chunk in table[field.name].chunks]
+            if any(chunk is None for chunk in made):
+                return None
+            column = pa.chunked_array(made, pa.string())
+            table = table.set_column(at, pa.field(field.name, pa.string(), metadata=JSON_TEXT), column)
+    return table
 
 
 def _is_plain_text(column: pa.ChunkedArray, form: str) -> bool:

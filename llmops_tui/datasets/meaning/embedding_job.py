@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.meaning.index import MeaningIndex, VectorsRecord
+from llmops_tui.datasets.meaning.known_vectors import KnownVectors
 from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -69,42 +70,6 @@ def embed_query(catalog: Catalog, spec: EmbedderSpec, text: str) -> npt.NDArray[
             return await embedder.query(text)
 
     return asyncio.run(ask())
-
-
-class KnownVectors:
-    """The vectors that there are by the hash of their text: of other versions, and of this one's rows so far."""
-
-    def __init__(self, others: list[VectorFile], own: VectorFile) -> None:
-        self._others = [file.vectors() for file in others]
-        self._own = own
-        self._rows: dict[bytes, int] = {}
-        self.note([key.tobytes() for key in own.text_keys()], 0)
-        # Of others that may be many only arrays: the hashes in order, and where each is.
-        halves = [file.text_keys().view(np.uint64).reshape(-1, 2) for file in others]
-        heads = np.concatenate([h[:, 0] for h in halves]) if halves else np.zeros(0, np.uint64)
-        order = np.argsort(heads, kind="stable")
-        self._heads = heads[order]
-        self._tails = np.concatenate([h[:, 1] for h in halves])[order] if halves else heads
-        self._files = np.repeat(np.arange(len(halves)), [len(h) for h in halves])[order] if halves else heads
-        self._places = np.concatenate([np.arange(len(h)) for h in halves])[order] if halves else heads
-
-    def note(self, keys: list[bytes], first: int) -> None:
-        """Rows of this version that have their vectors now."""
-        for place, key in enumerate(keys):
-            self._rows.setdefault(key, first + place)
-
-    def get(self, key: bytes) -> Half | None:
-        """The vector of a text by its hash."""
-        row = self._rows.get(key)
-        if row is not None:
-            return np.asarray(self._own.vectors()[row])
-        head, tail = np.frombuffer(key, np.uint64)
-        at = int(np.searchsorted(self._heads, head))
-        while at < len(self._heads) and self._heads[at] == head:
-            if self._tails[at] == tail:
-                return np.asarray(self._others[int(self._files[at])][int(self._places[at])])
-            at += 1
-        return None
 
 
 @dataclass

@@ -196,3 +196,25 @@ def require_index(version: DatasetVersion, model: str = "") -> MeaningIndex:
             f"llmops data embed {version.ref} makes them; in the app: M in the datasets screen.",
         )
     return found
+
+
+def pinned_index(version: DatasetVersion, embedder: object, of: str) -> MeaningIndex:
+    """The vectors of a version by exactly this embedder, of this choice of text, as a recipe has them.
+
+    Raises:
+        InputRefusedError: ``not_embedded``: they are not there; ``bad_embedder``: a recipe cannot name an embedder so.
+    """
+    if not isinstance(embedder, dict) or set(embedder) != EmbedderRecord.__required_keys__:
+        raise InputRefusedError(
+            "bad_embedder",
+            "embedder is not the record of an embedder",
+            f"It has {', '.join(sorted(EmbedderRecord.__required_keys__))}, as a recipe names them.",
+        )
+    index = MeaningIndex(version, EmbedderSpec(**embedder), of)
+    if not index.ready:
+        raise InputRefusedError(
+            "not_embedded",
+            f"{version.ref} has no embeddings by {index.spec.model} with SHA-256 {index.spec.sha256[:12]}, of {index.text.told}",
+            f"llmops data embed {version.ref} --model NAME --of {index.text.of} makes them, NAME being that model here.",
+        )
+    return index

@@ -62,6 +62,10 @@ class Work:
             )
         return value
 
+    def pin(self, name: str, value: Any) -> None:
+        """Have the recipe say what a parameter stood for, so that following it again gives the same."""
+        self.parameters[name] = value
+
     def select(self, condition: str, *, order: str = ROW, note: str = "", views: bool = True) -> Made:
         """Keep the rows for which an SQL condition holds, in an order. The SQL may be the user's."""
         version = self.first
@@ -127,6 +131,11 @@ class Work:
             f"−{counted(self.first.rows - left, 'row')}, {left:,} left" if left != self.first.rows else "all rows stay"
         )
 
+    def gone(self) -> str:
+        """The same behind a comma, where rows went."""
+        kept = self.kept()
+        return f", {kept}" if kept.startswith("−") else ""
+
     def rewrite(self, change: Callable[[int, Row], Row | None], kind: str | None = None, note: str = "") -> Made:
         """Write each row as ``change`` gives it for its number, or leave it out where that is none."""
         writer = PartWriter(self.folder)
@@ -186,6 +195,8 @@ def apply(
         InputRefusedError: unknown operation, missing input or parameter, or the operation refuses.
     """
     inputs = [store.get(ref) for ref in refs]
+    # The operation may add to them what the recipe has to say.
+    parameters = dict(parameters)
     folder = store.staging()
     try:
         with held(inputs):
@@ -242,7 +253,7 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
     folder = store.staging()
     try:
         with held(inputs):
-            made = _function(recipe.operation)(Work(inputs, recipe.parameters, folder, report))
+            made = _function(recipe.operation)(Work(inputs, dict(recipe.parameters), folder, report))
         return version, hash_of(folder, made.columns, version.scheme)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

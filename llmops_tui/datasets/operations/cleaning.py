@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CheckOptions
 from llmops_tui.datasets.checks.registry import PLUGINS, find_check, is_plugin
-from llmops_tui.datasets.checks.runner import with_meaning
 from llmops_tui.datasets.content_hash import BULK_ROWS
 from llmops_tui.datasets.duplicates import repeated_rows
 from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
@@ -22,6 +21,9 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.privacy.detection import KINDS
 from llmops_tui.privacy.replacement import mark
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.meaning.index import MeaningIndex
 
 
 def dedup(work: Work) -> Made:
@@ -56,22 +58,35 @@ def dedup(work: Work) -> Made:
 def _dedup_by_meaning(work: Work) -> Made:
     """Leave out rows that say what an earlier row says in other words; ``keep`` says which of each group stays."""
     from llmops_tui.datasets.meaning.duplicates import THRESHOLD, find_semantic_duplicates, rows_to_drop
-    from llmops_tui.datasets.meaning.index import require_index
 
     given = work.parameters.get("threshold")
     threshold = THRESHOLD if given is None else float(given)
-    index = require_index(work.first, str(work.parameters.get("model") or ""))
+    index = _embeddings(work)
     found = find_semantic_duplicates(index, threshold, lambda share: work.report(0.6 * share, "comparing"))
     dropped = set(rows_to_drop(index, found, str(work.parameters.get("keep") or "first")))
     told = f"−{counted(len(dropped), 'semantic duplicate')}, cosine ≥ {threshold:g} by {index.spec.model}"
     return work.without(dropped, told)
 
 
+def _embeddings(work: Work) -> MeaningIndex:
+    """The embeddings of the version: those that the recipe names, or the latest, which it names from now on."""
+    from llmops_tui.datasets.meaning.index import pinned_index, require_index
+
+    if "embedder" in work.parameters:
+        return pinned_index(work.first, work.parameters["embedder"], str(work.parameters.get("of") or ""))
+    index = require_index(work.first, str(work.parameters.get("model") or ""))
+    work.pin("embedder", index.spec.as_dict())
+    work.pin("of", index.text.of)
+    return index
+
+
 def _found(work: Work, name: str, same: Sameness | None = None) -> set[int]:
     version = work.first
     options = cast("CheckOptions", work.parameters | ({"same": same} if same else {}))
     kind = find_check(name)
-    check = kind(version.kind, version.columns, with_meaning(version, options, asked=kind.by_meaning))
+    if kind.by_meaning:
+        options["meaning"] = _embeddings(work)
+    check = kind(version.kind, version.columns, options)
     done = 0
     for batch in version.read():
         for number, row in batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from llmops_tui.counts import counted
@@ -30,4 +31,5 @@ def label(work: Work) -> Made:
             return None
         return row if value == "first" else row | {"chosen": row["rejected"], "rejected": row["chosen"]}
 
-    return work.rewrite(change, note=f"{counted(len(said), 'row')} labelled: {task}")
+    made = work.rewrite(change)
+    return replace(made, note=f"{counted(len(said), 'row')} labelled: {task}{work.gone()}")

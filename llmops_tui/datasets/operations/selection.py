@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from llmops_tui.counts import counted
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.parts import typed_projection
 from llmops_tui.datasets.records import ROW, Row
+from llmops_tui.datasets.row_sets import decode_rows
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import check_expression, check_select, quote_name, quote_text
 
@@ -18,7 +21,13 @@ def shuffled(seed: int, prefix: str = "") -> str:
 
 
 def filter_rows(work: Work) -> Made:
-    """Keep the rows for which ``where``, an SQL expression, is true."""
+    """Keep the rows for which ``where``, an SQL expression, is true, or those that ``rows`` is the set of."""
+    if "rows" in work.parameters:
+        if "where" in work.parameters:
+            raise InputRefusedError("bad_filter", "where and rows exclude each other")
+        chosen = decode_rows(str(work.parameters["rows"]), work.first.rows)
+        made = work.without(np.flatnonzero(~chosen).tolist(), "")
+        return replace(made, note=f"{counted(int(chosen.sum()), 'row')} that were chosen: {work.kept()}")
     where = check_expression(str(work.parameter("where")))
     made = work.select(where)
     return replace(made, note=f"where {work.parameters['where']}: {work.kept()}")
@@ -100,5 +109,5 @@ def edit(work: Work) -> Made:
     if outside:
         raise InputRefusedError("no_such_row", f"there is no row {outside[0]:,}")
     removed = sum(row is None for row in edits.values())
-    note = f"{len(edits) - removed} changed" + (f", {removed} removed" if removed else "")
-    return work.rewrite(lambda number, row: edits.get(number, row), note=note)
+    made = work.rewrite(lambda number, row: edits.get(number, row))
+    return replace(made, note=f"{len(edits) - removed} changed{work.gone()}")

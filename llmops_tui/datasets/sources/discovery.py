@@ -167,14 +167,18 @@ def is_plain(source: Source) -> bool:
     )
 
 
-def read_batches(source: Source, position: int = 0, line: int = 0, *, tables: bool = False) -> Iterator[Batch]:
-    """The records of a source, from a position that an earlier batch gave; with ``tables`` some may come as tables.
+def read_batches(
+    source: Source, position: int = 0, line: int = 0, *, tables: frozenset[str] | None = None
+) -> Iterator[Batch]:
+    """The records of a source, from a position that an earlier batch gave.
+
+    Some may come as tables where ``tables`` says what columns may be conversations then.
 
     Raises:
         InputRefusedError: the file as a whole cannot be read.
     """
     readers: dict[str, Callable[[Source, int, int], Iterator[Batch]]] = {
-        "jsonl": partial(read_json_lines, tables=tables and not source.split),
+        "jsonl": partial(read_json_lines, tables=None if source.split else tables),
         "json": read_json_document,
         "csv": read_delimited,
         "tsv": read_delimited,

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from llmops_tui.datasets.raw import json_problem
-from llmops_tui.datasets.records import DEPTH, Row
+from llmops_tui.datasets.records import DEPTH, Row, has_long_number
 from llmops_tui.datasets.sources.base import BATCH_ROWS, KEPT_RAW, MAX_DOCUMENT, Batch, Reject, Source
-from llmops_tui.datasets.sources.json_lines import has_long_number, parse_object, turns_row
+from llmops_tui.datasets.sources.json_lines import parse_object, turns_row
 from llmops_tui.datasets.sources.json_pieces import elements, members
 from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.errors import InputRefusedError

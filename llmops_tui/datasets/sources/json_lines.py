@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from llmops_tui.datasets.raw import json_reason
-from llmops_tui.datasets.records import Row, Type
+from llmops_tui.datasets.records import Row, Type, has_long_number
 from llmops_tui.datasets.sources import json_tables
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
@@ -26,11 +26,14 @@ from llmops_tui.datasets.sources.streams import open_stream
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 
+def read_json_lines(
+    source: Source, position: int, line: int, *, tables: frozenset[str] | None = None
+) -> Iterator[Batch]:
+    """The objects of a file, compressed or not.
 
-def read_json_lines(source: Source, position: int, line: int, *, tables: bool = False) -> Iterator[Batch]:
-    """The objects of a file, compressed or not; large blocks of flat ones as ``tables`` where these are asked for."""
+    Large blocks come as tables where ``tables`` says what columns may be conversations then.
+    """
     known: dict[str, Type] = {}
     with open_stream(source.path, source.encoding, source.member) as stream:
         _skip(stream, position)
@@ -49,7 +52,7 @@ def read_json_lines(source: Source, position: int, line: int, *, tables: bool = 
             carry = data[cut:]
             if cut:
                 block = data[:cut]
-                table = _table(block, known) if tables else None
+                table = _table(block, known, tables)
                 if table is None:
                     batch = _parse_lines(source, block, position, line)
                     count = len(batch.lines) + len(batch.rejects) + batch.blank
@@ -60,17 +63,19 @@ def read_json_lines(source: Source, position: int, line: int, *, tables: bool = 
                 batch.position, batch.line, batch.share = position, line, share_of(source, position)
                 yield batch
         if carry:
-            table = _table(carry + b"\n", known) if tables and known else None
+            table = _table(carry + b"\n", known, tables) if known else None
             by_row = partial(_parse_lines, source, carry, position, line)
             batch = by_row() if table is None else Batch(size=len(carry), table=table, by_row=by_row)
             batch.position, batch.line, batch.share = position + len(carry), line + 1, 1.0
             yield batch
 
 
-def _table(data: bytes, known: dict[str, Type]) -> pa.Table | None:
+def _table(data: bytes, known: dict[str, Type], turns: frozenset[str] | None) -> pa.Table | None:
     # Where a block of the file was a table, its last lines are one too.
     enough = known or len(data) >= json_tables.BULK_BYTES
-    return read_table(data, known, parse_object) if enough and len(data) <= MAX_LINE else None
+    if turns is None or not enough or len(data) > MAX_LINE:
+        return None
+    return read_table(data, known, parse_object, turns)
 
 
 def _skip(stream: IO[bytes], position: int) -> None:
@@ -139,11 +144,6 @@ def _parse_at_once(data: bytes) -> list[Row] | None:
         return None
     same = len(rows) == lines and set(map(type, rows)) == {dict} and written.count(b'"') == data.count(b'"')
     return rows if same else None
-
-
-def has_long_number(data: bytes) -> bool:
-    """Whether 19 digits stand in a row anywhere."""
-    return b"0" * 19 in data.translate(_DIGITS)
 
 
 def turns_row(value: Any) -> Row:

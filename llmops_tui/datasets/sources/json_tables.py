@@ -1,13 +1,14 @@
 """Blocks of JSON Lines read at once into typed columns, where they hold nothing that only the reading by line can judge.
 
 The reading by line is the measure. A block becomes a table only where it gives the same rows, none of which is refused:
-each line is one object of texts, numbers and truth values, each field of one type. Of any other block there is no table.
+each line is one object of texts, numbers and truth values, of lists of texts, and of conversations whose turns have texts
+alone, each field of one type. Of any other block there is no table.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmops_tui.datasets.column_types import EXACT
 from llmops_tui.datasets.parts import MAX_COLUMNS
@@ -23,28 +24,37 @@ BULK_BYTES = 2 << 20
 _HEAD_LINES = 64
 _SAMPLES = 16
 _BLOCK_BYTES = 1 << 20
+_LINE_END, _RETURN, _OPENED, _CLOSED = b"\n\r{}"
 # pyarrow 26 reads a null behind an object as its next row, and ends the process.
 _NULL_BEHIND = re.compile(rb"\}\s*null")
 
 
-def read_table(data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row]) -> pa.Table | None:
+def read_table(
+    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row], turns: frozenset[str] = frozenset()
+) -> pa.Table | None:
     """The lines of a block, which ends with a line, as a table of a row each; none where they are to be read by line.
 
     ``known`` has the types of columns in the blocks of the same file before, and takes those of this one; ``parse`` reads
-    one line, and raises ValueError where it is refused.
+    one line, and raises ValueError where it is refused. Columns in ``turns`` may be lists of objects, whose fields have
+    no order in the table; a field that is not there has no value.
     """
     lines = data.count(b"\n")
-    if not (_each_an_object(data, lines) and _is_unicode(data)) or (b"null" in data and _NULL_BEHIND.search(data)):
+    null = b"null" in data
+    if not (_each_an_object(data, lines) and _is_unicode(data)) or (null and _NULL_BEHIND.search(data)):
         return None
-    told = _types_of(data, known, parse)
+    told = _types_of(data, known, parse, turns)
     if told is None:
         return None
-    types, seen = told
+    types, seen, shapes = told
     import pyarrow as pa
     import pyarrow.json
 
     arrow = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "": pa.null()}
-    schema = pa.schema([(name, arrow[kind]) for name, kind in types.items()])
+    lists = {
+        name: pa.list_(pa.struct([(key, pa.string()) for key in keys]) if keys else pa.string())
+        for name, keys in shapes.items()
+    }
+    schema = pa.schema([(name, lists[name] if name in lists else arrow[kind]) for name, kind in types.items()])
     try:
         table = pyarrow.json.read_json(
             pa.BufferReader(pa.py_buffer(data)),
@@ -54,6 +64,9 @@ def read_table(data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row
         )
     except pa.ArrowException:
         return None
+    if null and any(_null_within(table[name]) for name in lists):
+        # What is null and what is not there look the same.
+        return None
     numbers = [name for name, kind in types.items() if kind == "number"]
     if table.num_rows != lines or not all(_exact(table[name], seen=name in seen) for name in numbers):
         return None
@@ -61,12 +74,32 @@ def read_table(data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row
     return table
 
 
+def _null_within(column: pa.ChunkedArray) -> bool:
+    """Whether any text inside of lists, or of the objects in them, has no value."""
+    import pyarrow as pa
+
+    for chunk in column.chunks:
+        items = chunk.flatten()
+        inner = items.flatten() if pa.types.is_struct(items.type) else []
+        if items.null_count or any(texts.null_count for texts in inner):
+            return True
+    return False
+
+
 def _each_an_object(data: bytes, lines: int) -> bool:
     """Whether each line begins and ends as an object: a line that holds two has one row too many then."""
-    ends = data.count(b"}\n")
-    if ends < lines:
-        ends += data.count(b"}\r\n")
-    return data[:1] == b"{" and data[-1:] == b"\n" and ends == lines and data.count(b"\n{") == lines - 1
+    import numpy as np
+
+    if data[:1] != b"{" or data[-1:] != b"\n":
+        return False
+    signs = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(signs == _LINE_END)
+    if len(ends) != lines or not (signs[ends[:-1] + 1] == _OPENED).all():
+        return False
+    last = signs[ends - 1]
+    # A line that ends as Windows has it is longer than this sign.
+    behind = np.where(last == _RETURN, signs[ends - 2], last)
+    return bool((behind == _CLOSED).all())
 
 
 def _is_unicode(data: bytes) -> bool:
@@ -80,12 +113,12 @@ def _is_unicode(data: bytes) -> bool:
 
 
 def _types_of(
-    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row]
-) -> tuple[dict[str, Type | Literal[""]], set[str]] | None:
+    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row], turns: frozenset[str]
+) -> tuple[dict[str, Type | Literal[""]], set[str], dict[str, list[str]]] | None:
     """The type of each field by some of the rows, empty where none has a value; none where they are of mixed types.
 
     A row that was not looked at and says otherwise is found by the reading. The second are fields that have a decimal
-    number in one of these rows.
+    number in one of these rows, the third what the turns of each column of lists have, nothing where they are texts.
     """
     try:
         first = [parse(raw) for raw in _first_lines(data)]
@@ -102,21 +135,40 @@ def _types_of(
         for name, value in row.items():
             found[name].add(type(value))
     types: dict[str, Type | Literal[""]] = {}
+    shapes: dict[str, list[str]] = {}
     for name, kinds in found.items():
         kind = _type_of(kinds - {type(None)}, known.get(name))
+        if kind == "json":
+            shape = _shape_of([row[name] for row in (*first, *further) if row.get(name)], turns=name in turns)
+            if shape is None:
+                return None
+            shapes[name] = shape
         if kind is None:
             return None
         types[name] = kind
-    return types, {name for name, kinds in found.items() if float in kinds}
+    return types, {name for name, kinds in found.items() if float in kinds}, shapes
+
+
+def _shape_of(lists: list[list[Any]], *, turns: bool) -> list[str] | None:
+    """The fields of turns, none of them where all items are texts; nothing where they are something else."""
+    items = [item for items in lists for item in items]
+    if not turns:
+        return [] if set(map(type, items)) <= {str} else None
+    if set(map(type, items)) != {dict}:
+        return None
+    values = {type(value) for item in items for value in item.values()}
+    return list({name: None for item in items for name in item}) if values <= {str, type(None)} else None
 
 
 def _type_of(kinds: set[type], before: Type | None) -> Type | Literal[""] | None:
     if not kinds:
-        return before or ""
+        return before if before and before != "json" else ""
     if kinds == {str}:
         return "text"
     if kinds == {bool}:
         return "boolean"
+    if kinds == {list}:
+        return "json"
     if kinds == {int}:
         return "number" if before == "number" else "integer"
     return "number" if kinds in ({float}, {int, float}) else None

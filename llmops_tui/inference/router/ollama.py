@@ -12,11 +12,10 @@ from llmops_tui.inference.server.apis.ollama_request import OllamaChat, OllamaGe
 from llmops_tui.inference.server.connection import read_body
 from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.models.gguf import read_header
+from llmops_tui.models.ranking import ranks
 from llmops_tui.models.registry import Model
 
 _GENERATING: dict[str, type[OllamaChat | OllamaGenerate]] = {"/api/chat": OllamaChat, "/api/generate": OllamaGenerate}
-# Of the pooling of vectors, the one that ranks pairs of texts.
-_RANKS = 4
 # Models with an encoder; they are served for their vectors.
 _ENCODERS = {"t5", "t5encoder"}
 # By either name that a header may have for them.
@@ -53,6 +52,6 @@ def _able(model: Model) -> list[str]:
     return capabilities(
         format_of(model.header.get("chat_template")),
         generates=values.get(f"{kind}.attention.causal", True) is not False and kind not in _ENCODERS,
-        ranks=values.get(f"{kind}.pooling_type") == _RANKS,
+        ranks=ranks(header),
         fills=all(any(f"tokenizer.ggml.{name}_token_id" in values for name in names) for names in _GAP),
     )
