@@ -17,7 +17,10 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import BIN, delete_paths
 from llmops_tui.maintenance.erasure import due_mark, erase_deleted
+from llmops_tui.maintenance.erasure_ledger import FILE as LEDGER
+from llmops_tui.maintenance.erasure_ledger import Ledger
 from llmops_tui.maintenance.external_copies import inspect
+from llmops_tui.maintenance.forgetting.erase import carry_on
 from llmops_tui.maintenance.records import TrashRecord
 from llmops_tui.maintenance.trace_removal import erase_traces
 from llmops_tui.models.registry import ModelRegistry
@@ -123,9 +126,14 @@ def collect(
         if any(removal.path is None for removal in removals):
             ids = _old_traces(workspace, moment - settings.trace_days * _DAY)
             erase_traces(workspace, ids, inspect(workspace, ids))
+        if (ledger := Ledger(workspace)).begun():
+            event_log = EventLog(workspace)
+            with JobStore(event_log).door():
+                carry_on(workspace, ledger)
         if due_mark(workspace).exists():
             erase_deleted(workspace)
-        paths = [removal.path for removal in removals if removal.path is not None]
+        ledger_file = workspace.root / LEDGER
+        paths = [r.path for r in removals if r.path is not None and r.path != ledger_file]
         data = [path for path in paths if path.parent == workspace.datasets]
         of_jobs = [path for path in paths if path.is_relative_to(workspace.runs)]
         rest = [path for path in paths if path not in data and path not in of_jobs]
@@ -225,6 +233,10 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
     if due_mark(workspace).exists():
         yield Removal(
             "what was deleted", "its bytes are still in some files: the erasure was interrupted", 0, due_mark(workspace)
+        )
+    for erasure in Ledger(workspace).begun():
+        yield Removal(
+            f"what erasure {erasure['id']} is of", "it was interrupted, and is completed", 0, workspace.root / LEDGER
         )
     for path in _bins(workspace, now):
         yield Removal(_name(workspace, path), _KILLED, _size(path), path)

@@ -1,0 +1,125 @@
+"""Forgetting a person: found in all places, gone from every byte, all else as it was, and again after a restore."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.datasets.labelling import Labelling, Task
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.maintenance.check import check
+from llmops_tui.maintenance.erasure_ledger import Ledger
+from llmops_tui.maintenance.forgetting.erase import forget, resume
+from llmops_tui.maintenance.forgetting.plan import find_person
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.trust import trust
+from tests.maintenance.person_everywhere import ID, NAMED, PERSON, ROWS, bytes_left, spread
+
+
+@pytest.fixture(scope="module")
+def spread_once(tmp_path_factory: pytest.TempPathFactory, migrated_once: Path) -> Path:
+    folder = tmp_path_factory.mktemp("spread")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        workspace = make_workspace(Workspace(folder / "ws"))
+        shutil.copy(migrated_once, workspace.catalog)
+        spread(workspace, folder)
+    return workspace.root
+
+
+@pytest.fixture
+def everywhere(workspace: Workspace, spread_once: Path) -> Workspace:
+    shutil.rmtree(workspace.root)
+    shutil.copytree(spread_once, workspace.root)
+    trust(workspace)
+    return workspace
+
+
+def test_all_is_found_and_nothing_is_changed_by_looking(everywhere: Workspace) -> None:
+    plan = find_person(everywhere, PERSON)
+    assert plan.counts == {
+        "traces": 3, "feedback": 1, "prompts": 2, "evaluation suites": 1, "saved views of datasets": 1,
+        "reports on datasets": 1, "notes and recipes of datasets": 1, "training recipes": 1, "rows of datasets": 6,
+        "rejected records of imports": 1, "drafts and open texts of the app": 2, "records of jobs": 2,
+        "cached answers": 1, "history.db, table later": 1, "files": 9,
+    }  # fmt: skip
+    assert plan.in_the_way == ()
+
+
+def test_what_is_forgotten_is_in_no_byte_and_all_else_stays(everywhere: Workspace) -> None:
+    store = DatasetStore(Catalog(everywhere))
+    before = [row for batch in store.get("chats@1").read() for _, row in batch]
+    untouched = store.get("without").sha256
+    old = store.get("chats@1").sha256
+    assert bytes_left(everywhere.root)
+    done = forget(everywhere, PERSON, "remove")
+    assert done is not None
+    assert done["receipt"] is not None
+    assert done["receipt"]["searched"]["left"] == []
+    assert bytes_left(everywhere.root) == []
+
+    first = store.get("chats@gold")
+    assert first.ref == "chats@1"
+    assert [row for batch in first.read() for _, row in batch] == [r for n, r in enumerate(before) if n not in NAMED]
+    assert (first.rows, first.rejected) == (ROWS - len(NAMED), 0)
+    assert store.get("without").sha256 == untouched
+    labelling = Labelling(store, first, Task.make("tone", "classify", ("good", "bad")), "me")
+    # Rows 1, 2, 6 and 8 were labelled; 2 went, and two or three rows before the others.
+    assert labelling.own_labels() == {1: "good", 4: "bad", 5: "good"}
+    prompts = PromptStore(Catalog(everywhere))
+    assert [v.template for v in prompts.versions("ask")] == [
+        "You know nobody. {{ x }}", "You know [EMAIL]. {{ x }}", "You know [NAME]. {{ x }}",
+    ]  # fmt: skip
+    assert prompts.get("ask@production").number == 1
+    left = TraceStore(Catalog(everywhere), EventLog(everywhere)).page(TraceFilter(), 10)[0]
+    assert [line.id for line in left] == ["run_000003", "run_000001"]
+    run = EvaluationStore(everywhere).get("s-1")
+    assert "[PHONE]" in run.results.read_text()
+    assert "said [NAME]" in (everywhere.logs / "app.log").read_text()
+    uploaded = next(everywhere.root.glob("files/*.jsonl")).read_text()
+    assert json.loads(uploaded) == {"custom_id": "[ID]", "body": {"phone": "[PHONE]", "text": "[NAME]"}}
+
+    stones = {stone: one for stone, one in done["remade"].items() if one["kind"] == "dataset"}
+    assert {ref for one in stones.values() for ref in one["refs"]} == {"chats@1", "chats@2"}
+    assert first.sha256 in {one["now"] for one in stones.values()}
+    assert old not in "".join(path.read_text(errors="replace") for path in [everywhere.root / "erasures.json"])
+    [(_, pinned)] = RunStore(everywhere).get("tune-1").data
+    assert pinned in stones
+    assert done["trained"] == ["tune-1"]
+    report = check(everywhere)
+    assert report.errors == []
+
+
+def test_marks_take_the_place_where_rows_are_to_stay(everywhere: Workspace) -> None:
+    store = DatasetStore(Catalog(everywhere))
+    done = forget(everywhere, PERSON, "redact")
+    assert done is not None
+    assert bytes_left(everywhere.root) == []
+    rows = [row for batch in store.get("chats@1").read() for _, row in batch]
+    assert len(rows) == ROWS
+    assert rows[2]["messages"][0]["content"] == "I am [NAME]. 2"
+    assert json.loads(rows[2]["messages"][1]["tool_calls"][0]["function"]["arguments"]) == {"who": "[NAME]"}
+    assert rows[5]["messages"][0]["content"] == "call [PHONE] 5"
+    assert rows[7]["messages"][0]["content"] == "mail [EMAIL] 7"
+    labelling = Labelling(store, store.get("chats@1"), Task.make("tone", "classify", ("good", "bad")), "me")
+    assert labelling.own_labels() == {1: "good", 2: "good", 6: "bad", 8: "good"}
+    assert TraceStore(Catalog(everywhere), EventLog(everywhere)).page(TraceFilter(), 10)[1] == 6
+    assert check(everywhere).errors == []
+
+
+def test_who_is_nowhere_leaves_no_trace_in_the_ledger(everywhere: Workspace) -> None:
+    forget(everywhere, PERSON, "remove")
+    assert forget(everywhere, PERSON, "remove") is None
+    assert len(Ledger(everywhere).all()) == 1
+    assert resume(everywhere) == []
+    assert ID not in (everywhere.root / "erasures.json").read_text()
