@@ -14,6 +14,7 @@ from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.erasure_records import ErasureRecord, How
     from llmops_tui.privacy.person import Person
 
 app = typer.Typer(help="Find and forget a person; report on personal data.")
@@ -76,7 +77,7 @@ def forget(
 
     session = session_of(context)
     person = _person(session, who, source, key)
-    how = "redact" if redact else "remove"
+    how: How = "redact" if redact else "remove"
     tell = _progress(session)
     if not yes:
         plan = find_person(session.workspace, person, how, tell=tell).as_dict()
@@ -139,7 +140,7 @@ def receipts(
     _emit_erasures(session, found, "no erasure")
 
 
-def _emit_erasures(session: Session, erasures: list, nothing: str) -> None:  # type: ignore[type-arg]
+def _emit_erasures(session: Session, erasures: list[ErasureRecord], nothing: str) -> None:
     from llmops_tui.maintenance.forgetting.told import erasure_lines
 
     lines = [line for erasure in erasures for line in erasure_lines(erasure)]
@@ -172,3 +173,27 @@ def _ask() -> None:
 def _progress(session: Session) -> Callable[[float, str], None]:
     show = session.progress("working")
     return (lambda _share, _what: None) if show is None else (lambda share, _what: show(share))
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown into a new file.")] = None,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="Search all versions of datasets, not the newest of each.")
+    ] = False,
+) -> None:
+    """Report which personal data is where, since when, used for what, and what becomes of it; as Markdown, or as JSON."""
+    from llmops_tui.maintenance.privacy_report import as_markdown, make_report
+    from llmops_tui.workspace.files import write_atomic
+
+    session = session_of(context)
+    made = make_report(session.workspace, session.settings, all_versions=all_versions, tell=_progress(session))
+    text = as_markdown(made)
+    if out is not None:
+        if out.exists():
+            raise LlmopsError("file_exists", f"{out} exists", "Give another file.", exit_code=ExitCode.FAILED)
+        write_atomic(out, text)
+    session.emit(
+        {"report": made, "file": str(out) if out else None}, lambda: f"written to {out}" if out else text.rstrip()
+    )

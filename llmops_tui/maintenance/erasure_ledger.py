@@ -49,7 +49,8 @@ class Ledger:
 
     def __init__(self, workspace: Workspace) -> None:
         self._path = workspace.root / FILE
-        self._copy = ledger_folder() / f"{read_marker(workspace).id}.json"
+        # A workspace that was just made has no id before its catalog is opened, and no erasures.
+        self._copy = ledger_folder() / f"{read_marker(workspace).id or 'none'}.json"
 
     def all(self) -> list[ErasureRecord]:
         """All that are known: in the workspace, and in the copy beside the key."""

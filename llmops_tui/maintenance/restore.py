@@ -18,9 +18,11 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.archive import Manifest, members, read_manifest
 from llmops_tui.maintenance.backup import exclusive_maintenance
-from llmops_tui.maintenance.erasure_ledger import Ledger
+from llmops_tui.maintenance.erasure_ledger import FILE as LEDGER
+from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
 from llmops_tui.maintenance.forgetting.erase import carry_on, carry_out_ledger
 from llmops_tui.maintenance.records import OutsideModel, RestoreRecord
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import make_private_folder, sync_folder
@@ -148,6 +150,10 @@ def unpack(
 
 def _forget_again(fresh: Workspace, tell: Progress) -> None:
     """Erase whom the ledger has from what was unpacked, before anybody can see it; what cannot be is left as a notice."""
+    if not (fresh.root / LEDGER).exists() and not any(ledger_folder().glob("*.json")):
+        return
+    # Whose workspace it is stands in its catalog alone.
+    Catalog(fresh).read(lambda _db: None)
     ledger = Ledger(fresh)
     if not ledger.all():
         return

@@ -192,6 +192,12 @@ class Person:
         return False
 
     @property
+    def codes(self) -> set[str]:
+        """The codes of the pseudonyms among the identifiers."""
+        found = (_PSEUDONYM.fullmatch(one.value) for one in self.identifiers if one.kind == "pseudonym")
+        return {match.group(2) for match in found if match is not None}
+
+    @property
     def longest(self) -> int:
         """The most characters that an identifier takes where it stands in a file: all of it escaped several times over."""
         return max(len(one.value) for one in self.identifiers) * 16 + 64

@@ -8,20 +8,33 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
+from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.privacy.replacement import Key
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
-from llmops_tui.maintenance.erasure_ledger import Ledger
+from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
 from llmops_tui.maintenance.forgetting.erase import forget, resume
 from llmops_tui.maintenance.forgetting.plan import find_person
+from llmops_tui.maintenance.forgetting.pseudonyms import with_pseudonyms
+from llmops_tui.maintenance.forgetting.told import erasure_lines, plan_lines
+from llmops_tui.maintenance.lineage import trace_lineage
+from llmops_tui.maintenance.privacy_report import as_markdown, make_report
+from llmops_tui.maintenance.restore import restore
+from llmops_tui.privacy.person import Person
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.notices import read_notices
 from llmops_tui.workspace.trust import trust
 from tests.maintenance.person_everywhere import ID, NAMED, PERSON, ROWS, bytes_left, spread
 
@@ -123,3 +136,76 @@ def test_who_is_nowhere_leaves_no_trace_in_the_ledger(everywhere: Workspace) -> 
     assert len(Ledger(everywhere).all()) == 1
     assert resume(everywhere) == []
     assert ID not in (everywhere.root / "erasures.json").read_text()
+
+
+def test_a_restore_forgets_again_before_anybody_sees_it(everywhere: Workspace, tmp_path: Path) -> None:
+    backup(everywhere, tmp_path / "old.tar")
+    done = forget(everywhere, PERSON, "remove")
+    assert done is not None
+    restore(tmp_path / "old.tar", everywhere)
+    assert bytes_left(everywhere.root) == []
+    [erasure] = Ledger(everywhere).all()
+    assert erasure["id"] == done["id"]
+    assert [again["searched"]["left"] for again in erasure["again"]] == [[]]
+    assert DatasetStore(Catalog(everywhere)).get("chats@1").rows == ROWS - len(NAMED)
+    assert check(everywhere).errors == []
+
+
+def test_a_restore_without_the_key_says_so(everywhere: Workspace, tmp_path: Path) -> None:
+    backup(everywhere, tmp_path / "old.tar")
+    forget(everywhere, PERSON, "remove")
+    (ledger_folder() / "key").unlink()
+    restore(tmp_path / "old.tar", everywhere)
+    assert "its key" in read_notices(everywhere)[-1][1]
+    assert bytes_left(everywhere.root)
+
+
+def test_what_is_named_after_the_person_or_at_work_is_told_and_nothing_is_done(everywhere: Workspace) -> None:
+    DatasetStore(Catalog(everywhere)).tag("without", "zoe-aergerlich")
+    named = Person.read(["Zoe Aergerlich"])
+    with pytest.raises(InputRefusedError, match="llmops data tag without zoe-aergerlich --remove"):
+        forget(everywhere, named, "remove")
+    assert Ledger(everywhere).all() == []
+
+
+def test_models_that_learned_from_it_are_told_with_remedies_and_cost(everywhere: Workspace) -> None:
+    [trained] = find_person(everywhere, PERSON).trained
+    assert (trained["run"], trained["rows"], trained["models"]) == ("tune-1", 3, ["tune-1"])
+    again = trained["remedies"][0]
+    # Sixty seconds for twelve rows, of which nine are left.
+    assert (again["command"], again["seconds"], again["exact"]) == ("llmops train start tune", 45.0, True)
+    forget(everywhere, PERSON, "remove")
+    lineage = trace_lineage(Catalog(everywhere), EventLog(everywhere), "chats@1")
+    [stone] = lineage.sources.children
+    assert (stone.kind, stone.how, stone.name.startswith("chats@1 as before er_")) == ("erased", "forget", True)
+
+
+def test_pseudonymised_rows_are_found_with_the_key(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> None:
+    store = DatasetStore(catalog)
+    (tmp_path / "mail.jsonl").write_text('{"text": "write to anna@kunde.example"}\n{"text": "nothing"}\n')
+    import_now(store, [tmp_path / "mail.jsonl"], "mail", "tabular")
+    made = apply(store, "pseudonymise", ["mail"], {"key": str(tmp_path / "key")}, name="safe")
+    key = Key.load(tmp_path / "key")
+    person = with_pseudonyms(workspace, Person.read(["anna@kunde.example"]), key)
+    assert [one.kind for one in person.identifiers] == ["email", "pseudonym"]
+    forget(workspace, person, "remove")
+    assert store.get(made.ref).rows == 1
+    [vault] = (workspace.datasets / "vaults" / key.id).glob("*.json")
+    assert json.loads(vault.read_text()) == {}
+
+
+def test_lines_for_people_name_nobody(everywhere: Workspace) -> None:
+    plan = find_person(everywhere, PERSON).as_dict()
+    shown = "\n".join(plan_lines(plan)[1:])
+    assert not PERSON.named_in(shown)
+    done = forget(everywhere, PERSON, "remove")
+    assert done is not None
+    assert not PERSON.named_in("\n".join(erasure_lines(done)))
+    report = make_report(everywhere, Settings(retention="traces 90d; datasets 2y where is:untagged"))
+    text = as_markdown(report)
+    assert not PERSON.named_in(text)
+    assert "| dataset chats@2 |" in text
+    assert f"- {done['id']}, " in text
+    assert "`traces 90d`" in text
+    traces = next(place for place in report["places"] if place["place"] == "traces")
+    assert (traces["things"], traces["retention"]) == (2, "traces 90d")

@@ -32,11 +32,11 @@ PLACES = {
 # Columns by which other rows, files and people find a row: no mark can stand there. What helps where one names a person.
 NAMES: dict[str, tuple[tuple[str, ...], str]] = {
     "datasets": (("name",), "llmops data remove {0}"),
-    "dataset_tags": (("dataset", "tag"), "llmops data untag {0} {1}"),
+    "dataset_tags": (("dataset", "tag"), "llmops data tag {0} {1} --remove"),
     "prompts": (("name",), "llmops prompt remove {0}"),
-    "prompt_labels": (("prompt", "label"), "llmops prompt untag {0} {1}"),
+    "prompt_labels": (("prompt", "label"), "llmops prompt tag {0} {1} --remove"),
     "models": (("name", "path"), "llmops model remove {0}"),
-    "model_aliases": (("alias", "model"), "llmops model unalias {0}"),
+    "model_aliases": (("alias", "model"), "llmops model alias --remove {0}"),
     "training_recipes": (("name",), "save the recipe under another name"),
     "training_runs": (("name",), "llmops train remove {0}"),
     "evaluation_suites": (("name",), "save the suite under another name"),

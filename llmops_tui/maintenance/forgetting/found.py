@@ -23,7 +23,7 @@ class Findings:
 
     def take(self, place: str, what: str, texts: Iterable[str], becomes: str, *, things: int = 1) -> int:
         """Note a thing where any of its texts names the person; returns how often they do."""
-        mentions, samples = 0, []
+        mentions, samples = 0, list[str]()
         for text in texts:
             hits = list(self.person.find(text))
             mentions += len(hits)

@@ -159,7 +159,8 @@ def _files(workspace: Workspace, person: Person, findings: Findings, tell: Tell)
     for done, name in enumerate(names):
         tell(0.65 + 0.3 * done / len(names), f"searching {name}")
         if (found := named_file(workspace, name, person)) is not None:
-            findings.take("files", name, [found.text], found.fate or "stays")
+            if not findings.take("files", name, [found.text], found.fate or "stays"):
+                findings.add("files", name, found.fate, things=1, mentions=found.mentions, samples=())
             yield found
 
 

@@ -29,6 +29,8 @@ _DATABASES = re.compile(r"\.(db|duckdb)(-wal|-shm|\.wal)?$")
 _LOG = re.compile(r"\.log(\.\d+|\.head)?$")
 # What could not be replayed or ingested, what a lost database left, and what a killed process did.
 _LEFT = re.compile(r"(^|/)(refused-[^/]*|[^/]*\.(corrupt|lost)-[^/]*|\.[^/]*\.(tmp|part|anew)|[^/]*\.part)$")
+# Encrypted values of pseudonyms, by code.
+_VAULTS = "datasets/vaults/"
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".npy", ".f16", ".u64")
 
 
@@ -84,6 +86,9 @@ def named_file(workspace: Workspace, name: str, person: Person) -> NamedFile | N
         return NamedFile(
             name, name, 1, "removed" if gone else "", "" if gone else "it is named so: rename or remove it"
         )
+    if name.startswith(_VAULTS):
+        kept = len(person.codes & _vault(path).keys())
+        return NamedFile(name, "", kept, "redacted") if kept else None
     mentions, first = 0, ""
     with contextlib.suppress(OSError, EOFError):
         for text in _texts(path, person):
@@ -143,8 +148,20 @@ def _cells(path: Path) -> Iterator[str]:
         connection.close()
 
 
+def _vault(path: Path) -> dict[str, str]:
+    """The encrypted values of pseudonyms by code; none where the file has none."""
+    try:
+        found = json.loads(read_regular(path))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def redacted(path: Path, person: Person) -> bytes:
     """The content of a file of text without the person, as it is to be written: deterministic, so that it can be said before."""
+    if _VAULTS in path.as_posix():
+        # Without its value a pseudonym is final.
+        return json.dumps({code: value for code, value in _vault(path).items() if code not in person.codes}).encode()
     change = Change(person, "redact")
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else read_regular(path)
     text = raw.decode("utf-8")
