@@ -44,7 +44,7 @@ DAYS = 30
 # What was made so lately may belong to work that has not told the catalog yet.
 _FRESH_SECONDS = 3600
 _KEPT_BACKUPS = 3
-# How the names end of what is renamed once it is whole.
+# How the names end of what is renamed once whole.
 _HALF = (".tmp", ".part", ".anew", ".anew.wal")
 _DAY = 86_400
 # A clock that is so many days ahead of what was recorded last is believed when something was recorded on so many.
@@ -126,14 +126,12 @@ def collect(
         if any(removal.path is None for removal in removals):
             ids = _old_traces(workspace, moment - settings.trace_days * _DAY)
             erase_traces(workspace, ids, inspect(workspace, ids))
-        if (ledger := Ledger(workspace)).begun():
-            event_log = EventLog(workspace)
-            with JobStore(event_log).door():
-                carry_on(workspace, ledger)
+        if Ledger(workspace).begun():
+            with JobStore(EventLog(workspace)).door():
+                carry_on(workspace, Ledger(workspace))
         if due_mark(workspace).exists():
             erase_deleted(workspace)
-        ledger_file = workspace.root / LEDGER
-        paths = [r.path for r in removals if r.path is not None and r.path != ledger_file]
+        paths = [r.path for r in removals if r.path is not None and r.path.name != LEDGER]
         data = [path for path in paths if path.parent == workspace.datasets]
         of_jobs = [path for path in paths if path.is_relative_to(workspace.runs)]
         rest = [path for path in paths if path not in data and path not in of_jobs]

@@ -51,8 +51,9 @@ def test_what_is_old_goes_and_what_is_needed_stays_with_a_reason(
 ) -> None:
     store, event_log = DatasetStore(catalog), EventLog(workspace)
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
-    for name in ("needed", "spare"):
-        import_now(store, [tmp_path / "a.jsonl"], name, "tabular")
+    (tmp_path / "c.jsonl").write_text('{"text": "c"}\n')
+    for name, file in (("needed", "a.jsonl"), ("spare", "c.jsonl")):
+        import_now(store, [tmp_path / file], name, "tabular")
     apply(store, "filter", ["needed"], {"where": "text = 'a'"}, name="made")
     (tmp_path / "b.jsonl").write_text('{"text": "other"}\n')
     import_now(store, [tmp_path / "b.jsonl"], "tagged", "tabular")

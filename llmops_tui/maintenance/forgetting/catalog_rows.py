@@ -35,7 +35,7 @@ NAMES: dict[str, tuple[tuple[str, ...], str]] = {
     "dataset_tags": (("dataset", "tag"), "llmops data tag {0} {1} --remove"),
     "prompts": (("name",), "llmops prompt remove {0}"),
     "prompt_labels": (("prompt", "label"), "llmops prompt tag {0} {1} --remove"),
-    "models": (("name", "path"), "llmops model remove {0}"),
+    "models": (("name",), "llmops model remove {0}"),
     "model_aliases": (("alias", "model"), "llmops model alias --remove {0}"),
     "training_recipes": (("name",), "save the recipe under another name"),
     "training_runs": (("name",), "llmops train remove {0}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _BATCH = 1000
+# What was written so lately may belong to an import or an operation at work.
+_FRESH_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,12 @@ def orphans(workspace: Workspace, known: set[str], person: Person) -> Iterator[t
             text = next((text for file in sorted(path.rglob("*.parquet")) for text in _named_cells(file, person)), "")
             if text:
                 yield path, text
+
+
+def is_being_made(folder: Path) -> bool:
+    """Whether somebody may just be writing a folder that no version has yet."""
+    newest = max((path.stat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
+    return folder.name.startswith(".") and time.time() - newest < _FRESH_SECONDS
 
 
 def _named_cells(path: Path, person: Person) -> Iterator[str]:

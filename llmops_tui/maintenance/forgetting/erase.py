@@ -17,6 +17,7 @@ from llmops_tui import __version__
 from llmops_tui.datasets.column_digests import SCHEME
 from llmops_tui.datasets.held import alone_with
 from llmops_tui.datasets.privacy.replacement import Key
+from llmops_tui.datasets.rejects import rejects_path
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobStore
@@ -39,6 +40,8 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
     NamedRows,
     Remade,
     erase_rejects,
+    is_being_made,
+    named_rejects,
     orphans,
     put_in_place,
     remake,
@@ -320,12 +323,12 @@ def _clear(work: _Erasing) -> None:
     workspace, person = work.workspace, work.change.person
     store = DatasetStore(Catalog(workspace))
     contents = versions_by_content(store)
-    forget_checksums(workspace, [workspace.datasets / "rejected"])
-    for versions in contents.values():
-        for version in versions:
-            if gone := erase_rejects(workspace, version, person):
-                store.catalog.write(_rejected_less(version.id, gone))
-    going = [path for path, _ in orphans(workspace, set(contents), person)]
+    for version in (version for versions in contents.values() for version in versions):
+        if named_rejects(workspace, version, person):
+            forget_checksums(workspace, [rejects_path(workspace, version)])
+            gone = erase_rejects(workspace, version, person)
+            store.catalog.write(_rejected_less(version.id, gone))
+    going = [path for path, _ in orphans(workspace, set(contents), person) if not is_being_made(path)]
     going += unneeded_indexes(workspace, set(contents))
     forget_checksums(workspace, going)
     delete_paths(going)

@@ -15,6 +15,7 @@ from llmops_tui.maintenance.erasure_records import How, PlanRecord, TrainedRecor
 from llmops_tui.maintenance.forgetting import catalog_rows, sqlite_rows
 from llmops_tui.maintenance.forgetting.dataset_rows import (
     NamedRows,
+    is_being_made,
     named_rejects,
     named_rows,
     orphans,
@@ -25,6 +26,7 @@ from llmops_tui.maintenance.forgetting.search import names_person
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, named_file, searched_files
 from llmops_tui.maintenance.forgetting.trained import trained_on
 from llmops_tui.maintenance.series import series_of_settings
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.privacy.person import Person
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -112,7 +114,7 @@ def find_person(
     rows = {one.version.sha256: (len(one.rows), one.version.rows) for one in contents}
     trained = trained_on(workspace, rows)
     staying = [f"{file.name}: {file.why}" for file in files if not file.fate]
-    staying += [*_elsewhere(workspace, person), *_in_memory(workspace)]
+    staying += [*_elsewhere(workspace, person), *_models(workspace, person), *_in_memory(workspace)]
     tell(1.0, "done")
     return Plan(
         person,
@@ -121,7 +123,7 @@ def find_person(
         tuple(contents),
         tuple(files),
         tuple(trained),
-        (*named, *_at_work(workspace, own_job), *_readers(contents)),
+        (*named, *_at_work(workspace, own_job), *_readers(contents), *_being_made(workspace, person)),
         tuple(staying),
         tuple(_backups(workspace)),
     )
@@ -151,6 +153,7 @@ def _contents(
             for text in named_rejects(workspace, version, person):
                 findings.take("rejected records of imports", version.ref, [text], "removed")
     for path, text in orphans(workspace, set(contents), person):
+        # Of one at work it is told that it is in the way.
         findings.take("datasets that nothing refers to", path.name[:12], [text], "removed")
 
 
@@ -174,6 +177,13 @@ def _at_work(workspace: Workspace, own_job: str) -> list[str]:
     return [f"{job.id} is {job.state.value}: {job.title} (llmops job cancel {job.id}, or wait)" for job in jobs]
 
 
+def _being_made(workspace: Workspace, person: Person) -> Iterator[str]:
+    known = versions_by_content(DatasetStore(Catalog(workspace))).keys()
+    for path, _ in orphans(workspace, set(known), person):
+        if is_being_made(path):
+            yield f"datasets/{path.name} was written in the last hour and is not a version yet: wait for whoever makes it"
+
+
 def _readers(contents: Iterable[NamedRows]) -> tuple[str, ...]:
     with alone_with([one.version.folder for one in contents]) as readers:
         return readers
@@ -193,6 +203,12 @@ def _elsewhere(workspace: Workspace, person: Person) -> Iterator[str]:
                 seen.add(path)
                 if path.stat().st_size <= _LARGEST and names_person(path, person):
                     yield f"{path}, from which {version.ref} was imported: delete it, or take the person out of it"
+
+
+def _models(workspace: Workspace, person: Person) -> Iterator[str]:
+    for model in ModelRegistry(Catalog(workspace)).all():
+        if person.named_in(str(model.path)):
+            yield f"the path of model {model.name}, {model.path}: move it, and add it again"
 
 
 def _in_memory(workspace: Workspace) -> Iterator[str]:
