@@ -40,18 +40,23 @@ def find(
     who: Who = None,
     source: From = None,
     key: KeyFile = None,
+    near: Annotated[
+        bool, typer.Option("--near", help="Also show what may mean the person: surnames alone, names without accents.")
+    ] = False,
     redact: Annotated[
         bool, typer.Option("--redact", help="Plan for marks in rows and traces instead of removing them.")
     ] = False,
 ) -> None:
     """Find a person everywhere and show what forgetting them would do; changes nothing."""
-    from llmops_tui.maintenance.forgetting.plan import find_person
+    from llmops_tui.maintenance.forgetting.plan import find_person, with_perhaps
     from llmops_tui.maintenance.forgetting.told import plan_lines
 
     session = session_of(context)
-    plan = find_person(
-        session.workspace, _person(session, who, source, key), "redact" if redact else "remove", tell=_progress(session)
-    ).as_dict()
+    tell = _progress(session)
+    planned = find_person(
+        session.workspace, _person(session, who, source, key), "redact" if redact else "remove", tell=tell
+    )
+    plan = (with_perhaps(session.workspace, planned, tell=tell) if near else planned).as_dict()
     session.emit(plan, lambda: "\n".join(map(safe_line, plan_lines(plan))))
 
 

@@ -45,7 +45,10 @@ class TrainedRecord(TypedDict):
 
 
 class PlanRecord(TypedDict):
-    """What forgetting a person would do. ``in_the_way`` has to be ended first; ``staying`` is what nothing here erases."""
+    """What forgetting a person would do. ``in_the_way`` has to be ended first; ``staying`` is what nothing here erases.
+
+    ``perhaps`` may mean the person, and is not erased unless it is given as another identifier.
+    """
 
     identifiers: list[str]
     how: How
@@ -54,6 +57,7 @@ class PlanRecord(TypedDict):
     in_the_way: list[str]
     staying: list[str]
     backups: list[str]
+    perhaps: list[FoundRecord]
     done: bool
 
 

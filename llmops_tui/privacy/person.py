@@ -24,6 +24,12 @@ SHORTEST = 3
 _FEWEST_DIGITS = 6
 _MOST = 100
 _LONGEST = 200
+# A surname with fewer letters is a word of its own too often.
+_LEAST_SURNAME = 4
+_SPELT = {
+    "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "å": "aa", "Å": "Aa", "ø": "oe", "Ø": "Oe",
+    "æ": "ae", "Æ": "Ae", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D",
+}  # fmt: skip
 # Texts up to so many characters are searched as a whole.
 _SHORT = 300
 _PSEUDONYM = re.compile(r"\[?([A-Z_]+)-([0-9a-z]{10,20})\]?")
@@ -222,6 +228,37 @@ def _core(identifier: Identifier) -> str | None:
     # A number in an id is written in one piece; what is searched for among digits alone is found there, too.
     runs = re.findall(r"[a-z]{2,}|[0-9]{3,}", identifier.value.lower())
     return max(runs, key=len, default=None)
+
+
+class PerhapsPerson(Person):
+    """Texts that may mean a person: a surname alone, and names as they are written without their own letters.
+
+    What names the person for sure is no part of it. Raises as :class:`Person` where there is nothing weaker to look for.
+    """
+
+    def __init__(self, person: Person) -> None:
+        names = [one.value for one in person.identifiers if one.kind == "name"]
+        weaker = dict.fromkeys(form for name in names for form in _weaker(name))
+        super().__init__(Identifier("name", form) for form in weaker if form.casefold() not in map(str.casefold, names))
+        self._sure = person
+
+    def find(self, text: str) -> Iterator[Mention]:
+        """Where a text has such a form outside of what surely is the person's."""
+        sure: list[Mention] | None = None
+        for mention in super().find(text):
+            sure = list(self._sure.find(text)) if sure is None else sure
+            if not any(mention.start < one.end and one.start < mention.end for one in sure):
+                yield mention
+
+
+def _weaker(name: str) -> Iterator[str]:
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    spelt = "".join(_SPELT.get(c, c) for c in unicodedata.normalize("NFC", name))
+    for form in (name, plain, spelt):
+        yield form
+        words = form.replace(",", " ").split()
+        if len(words) > 1 and len(words[-1]) >= _LEAST_SURNAME:
+            yield words[-1]
 
 
 # ── patterns ──

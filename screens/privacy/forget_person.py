@@ -33,14 +33,16 @@ async def ask_whom(shell: Shell) -> Person | None:
 
 
 async def find(shell: Shell, person: Person, how: How, told: Callable[[str], object]) -> Plan:
-    """Search everything, with the progress told."""
-    from llmops_tui.maintenance.forgetting.plan import find_person
+    """Search everything, also for what may mean the person, with the progress told."""
+    from llmops_tui.maintenance.forgetting.plan import find_person, with_perhaps
 
     def tell(share: float, what: str) -> None:
         shell.call_from_thread(told, f"{share:.0%} {what}")
 
     try:
-        return await asyncio.to_thread(lambda: find_person(shell.services.workspace, person, how, tell=tell))
+        workspace = shell.services.workspace
+        plan = await asyncio.to_thread(lambda: find_person(workspace, person, how, tell=tell))
+        return await asyncio.to_thread(lambda: with_perhaps(workspace, plan, tell=tell))
     finally:
         told("")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.privacy.person import Person, read_identifier
+from llmops_tui.privacy.person import PerhapsPerson, Person, read_identifier
 
 PERSON = Person.read(
     [
@@ -112,3 +112,15 @@ def test_nobody_is_refused() -> None:
 )  # fmt: skip
 def test_the_kind_is_told_by_the_form(given: str, kind: str) -> None:
     assert read_identifier(given).kind == kind
+
+
+def test_what_may_mean_the_person_is_told_apart() -> None:
+    person = Person.read(["Jörg Müller", "j@x.org"])
+    perhaps = PerhapsPerson(person)
+    text = "Jörg Müller, Joerg Mueller, Jorg Muller, Herr Müller, Frau Mueller and Müllerin"
+    assert [text[m.start : m.end] for m in perhaps.find(text)] == [
+        "Joerg Mueller", "Jorg Muller", "Müller", "Mueller",
+    ]  # fmt: skip
+    assert perhaps.redact("Jörg Müller")[0] == "Jörg Müller"
+    with pytest.raises(InputRefusedError):
+        PerhapsPerson(Person.read(["j@x.org"]))

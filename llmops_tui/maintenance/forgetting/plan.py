@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.held import alone_with
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.maintenance.erasure_records import How, PlanRecord, TrainedRecord
+from llmops_tui.maintenance.erasure_records import FoundRecord, How, PlanRecord, TrainedRecord
 from llmops_tui.maintenance.forgetting import catalog_rows, sqlite_rows
 from llmops_tui.maintenance.forgetting.dataset_rows import (
     NamedRows,
@@ -27,7 +28,7 @@ from llmops_tui.maintenance.forgetting.text_files import NamedFile, named_file, 
 from llmops_tui.maintenance.forgetting.trained import trained_on
 from llmops_tui.maintenance.series import series_of_settings
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.privacy.person import Person
+from llmops_tui.privacy.person import PerhapsPerson, Person
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -49,6 +50,7 @@ class Plan:
         in_the_way: what has to be ended first.
         staying: what nothing here erases, each with what to do.
         backups: backups that may hold the person, each in words.
+        perhaps: what may mean them, where it was looked for.
     """
 
     person: Person
@@ -59,7 +61,8 @@ class Plan:
     trained: tuple[TrainedRecord, ...] = ()
     in_the_way: tuple[str, ...] = ()
     staying: tuple[str, ...] = ()
-    backups: tuple[str, ...] = field(default=())
+    backups: tuple[str, ...] = ()
+    perhaps: tuple[FoundRecord, ...] = ()
 
     @property
     def things(self) -> int:
@@ -84,6 +87,7 @@ class Plan:
             "in_the_way": list(self.in_the_way),
             "staying": list(self.staying),
             "backups": list(self.backups),
+            "perhaps": list(self.perhaps),
             "done": False,
         }
 
@@ -127,6 +131,15 @@ def find_person(
         tuple(staying),
         tuple(_backups(workspace)),
     )
+
+
+def with_perhaps(workspace: Workspace, plan: Plan, *, tell: Tell = _nothing) -> Plan:
+    """The plan with what may mean the person: surnames alone, and names without their accents. Nothing of it is erased."""
+    try:
+        weaker = PerhapsPerson(plan.person)
+    except InputRefusedError:
+        return plan
+    return replace(plan, perhaps=tuple(find_person(workspace, weaker, plan.how, tell=tell).findings.records()))
 
 
 def _ingest(workspace: Workspace, catalog: Catalog) -> None:

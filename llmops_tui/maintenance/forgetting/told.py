@@ -29,6 +29,12 @@ def plan_lines(plan: PlanRecord) -> list[str]:
     lines += [f"in the way: {text}" for text in plan["in_the_way"]]
     lines += [f"stays: {text}" for text in plan["staying"]]
     lines += [f"backups: {text}" for text in plan["backups"]]
+    if plan["perhaps"]:
+        lines.append("may mean the person, and stays unless you give it as another identifier:")
+    for one in plan["perhaps"]:
+        what = f" {one['what']}" if one["what"] else ""
+        lines.append(f"    {one['place']}{what}: {counted(one['mentions'], 'mention')}")
+        lines += [f"        {sample}" for sample in one["samples"]]
     return [*lines, OUTSIDE]
 
 
