@@ -140,13 +140,32 @@ class Person:
         return re.compile("|".join(parts), re.IGNORECASE)
 
     @cached_property
-    def _seeds(self) -> re.Pattern[str]:
-        """What every mention has in it and is found many times faster: a run of its letters, or of its digits."""
-        parts = []
-        for one in self.identifiers:
-            core = _core(one)
-            parts.append(_spelt(one.value) if core is None else _SEPARATOR.join(core) if core.isdecimal() else core)
-        return re.compile("|".join(dict.fromkeys(parts)), re.IGNORECASE)
+    def _seeds(self) -> tuple[tuple[str, ...], re.Pattern[str] | None]:
+        """What every mention has in it and is found many times faster: runs of its letters, and a pattern of the others."""
+        cores = [(one, _core(one)) for one in self.identifiers]
+        runs = dict.fromkeys(core for _, core in cores if core is not None and not core.isdecimal())
+        others = [
+            _spelt(one.value) if core is None else _SEPARATOR.join(core)
+            for one, core in cores
+            if core is None or core.isdecimal()
+        ]
+        return tuple(runs), re.compile("|".join(dict.fromkeys(others)), re.IGNORECASE) if others else None
+
+    def _seed_places(self, text: str) -> list[tuple[int, int]]:
+        """Where a text has a seed, in its order."""
+        runs, others = self._seeds
+        found = [match.span() for match in others.finditer(text)] if others is not None else []
+        lower = text.lower()
+        if len(lower) != len(text):
+            # A letter whose small form has two characters: places would not be the same.
+            found += [m.span() for run in runs for m in re.finditer(run, text, re.IGNORECASE)]
+            return sorted(found)
+        for run in runs:
+            at = lower.find(run)
+            while at >= 0:
+                found.append((at, at + len(run)))
+                at = lower.find(run, at + 1)
+        return sorted(found)
 
     def find(self, text: str) -> Iterator[Mention]:
         """Where a text has an identifier, in its order."""
@@ -163,12 +182,12 @@ class Person:
             yield 0, len(text)
             return
         begin = end = 0
-        for seed in self._seeds.finditer(text):
-            if seed.start() - self.longest > end:
+        for first, last in self._seed_places(text):
+            if first - self.longest > end:
                 if end:
                     yield begin, min(end, len(text))
-                begin = seed.start() - self.longest
-            end = seed.end() + self.longest
+                begin = first - self.longest
+            end = last + self.longest
         if end:
             yield max(0, begin), min(end, len(text))
 

@@ -18,6 +18,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
+from llmops_tui.maintenance.forgetting import erase
 from llmops_tui.maintenance.forgetting.erase import forget, resume
 from llmops_tui.maintenance.forgetting.plan import find_person
 from llmops_tui.maintenance.forgetting.pseudonyms import with_pseudonyms
@@ -113,6 +114,7 @@ def test_what_is_forgotten_is_in_no_byte_and_all_else_stays(everywhere: Workspac
     assert report.errors == []
 
 
+@pytest.mark.slow
 def test_marks_take_the_place_where_rows_are_to_stay(everywhere: Workspace) -> None:
     store = DatasetStore(Catalog(everywhere))
     done = forget(everywhere, PERSON, "redact")
@@ -130,6 +132,7 @@ def test_marks_take_the_place_where_rows_are_to_stay(everywhere: Workspace) -> N
     assert check(everywhere).errors == []
 
 
+@pytest.mark.slow
 def test_who_is_nowhere_leaves_no_trace_in_the_ledger(everywhere: Workspace) -> None:
     forget(everywhere, PERSON, "remove")
     assert forget(everywhere, PERSON, "remove") is None
@@ -138,6 +141,7 @@ def test_who_is_nowhere_leaves_no_trace_in_the_ledger(everywhere: Workspace) -> 
     assert ID not in (everywhere.root / "erasures.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_restore_forgets_again_before_anybody_sees_it(everywhere: Workspace, tmp_path: Path) -> None:
     backup(everywhere, tmp_path / "old.tar")
     done = forget(everywhere, PERSON, "remove")
@@ -151,6 +155,7 @@ def test_a_restore_forgets_again_before_anybody_sees_it(everywhere: Workspace, t
     assert check(everywhere).errors == []
 
 
+@pytest.mark.slow
 def test_a_restore_without_the_key_says_so(everywhere: Workspace, tmp_path: Path) -> None:
     backup(everywhere, tmp_path / "old.tar")
     forget(everywhere, PERSON, "remove")
@@ -174,6 +179,10 @@ def test_models_that_learned_from_it_are_told_with_remedies_and_cost(everywhere:
     again = trained["remedies"][0]
     # Sixty seconds for twelve rows, of which nine are left.
     assert (again["command"], again["seconds"], again["exact"]) == ("llmops train start tune", 45.0, True)
+
+
+@pytest.mark.slow
+def test_lineage_leads_to_the_tombstone(everywhere: Workspace) -> None:
     forget(everywhere, PERSON, "remove")
     lineage = trace_lineage(Catalog(everywhere), EventLog(everywhere), "chats@1")
     [stone] = lineage.sources.children
@@ -194,6 +203,7 @@ def test_pseudonymised_rows_are_found_with_the_key(workspace: Workspace, catalog
     assert json.loads(vault.read_text()) == {}
 
 
+@pytest.mark.slow
 def test_lines_for_people_name_nobody(everywhere: Workspace) -> None:
     plan = find_person(everywhere, PERSON).as_dict()
     shown = "\n".join(plan_lines(plan)[1:])
@@ -209,3 +219,54 @@ def test_lines_for_people_name_nobody(everywhere: Workspace) -> None:
     assert "`traces 90d`" in text
     traces = next(place for place in report["places"] if place["place"] == "traces")
     assert (traces["things"], traces["retention"]) == (2, "traces 90d")
+
+
+# ── the same in small ──
+
+SHORT = "Zwiebelinde Turmuhr"
+
+
+@pytest.fixture
+def small(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> Workspace:
+    """A dataset and a prompt that name somebody."""
+    (tmp_path / "in.jsonl").write_text(f'{{"text": "by {SHORT}"}}\n{{"text": "other"}}\n')
+    import_now(DatasetStore(catalog), [tmp_path / "in.jsonl"], "texts", "tabular")
+    PromptStore(catalog).save("about", template=f"know {SHORT}")
+    return workspace
+
+
+def test_an_erasure_that_was_killed_at_any_step_is_completed(small: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = Person.read([SHORT])
+    steps = ["put_in_place", "_change_catalog", "_clear", "erase_deleted", "search_all"]
+    for number, step in enumerate(steps):
+        with monkeypatch.context() as patch:
+            patch.setattr(erase, step, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                forget(small, person, "remove") if not number else resume(small)
+        [begun] = Ledger(small).begun()
+        if not number:
+            assert DatasetStore(Catalog(small)).get("texts").rows == 2
+            assert [e.place for e in check(small).errors] == [f"erasure {begun['id']}"]
+    [done] = resume(small)
+    assert done["receipt"] is not None
+    assert (done["receipt"]["counts"], done["receipt"]["searched"]["left"]) == (
+        {"rows of datasets": 1, "prompts": 1},
+        [],
+    )
+    assert DatasetStore(Catalog(small)).get("texts").rows == 1
+    assert not any(SHORT.encode() in path.read_bytes() for path in small.root.rglob("*") if path.is_file())
+    assert check(small).errors == []
+
+
+def _killed(*_arguments: object, **_options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_backup_from_before_brings_nobody_back(small: Workspace, tmp_path: Path) -> None:
+    backup(small, tmp_path / "old.tar")
+    done = forget(small, Person.read([SHORT]), "redact")
+    assert done is not None
+    restore(tmp_path / "old.tar", small)
+    assert PromptStore(Catalog(small)).get("about").template == "know [NAME]"
+    assert [again["counts"] for again in Ledger(small).all()[0]["again"]] == [{"prompts": 1, "rows of datasets": 1}]
+    assert not any(SHORT.encode() in path.read_bytes() for path in small.root.rglob("*") if path.is_file())

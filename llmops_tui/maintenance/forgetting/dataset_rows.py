@@ -173,13 +173,10 @@ def named_rejects(workspace: Workspace, version: DatasetVersion, person: Person)
 def _rejects(path: Path) -> list[tuple[int, str]]:
     if not path.is_file():
         return []
-    connection = connect_memory()
-    try:
+    with reading([path]) as connection:
         rows = connection.execute(
             f"SELECT file_row_number, source, reason, raw FROM read_parquet({quote_text(str(path))}, file_row_number = true)"
         ).fetchall()
-    finally:
-        connection.close()
     return [(int(n), "\n".join((source, reason, _decoded(bytes(raw or b""))))) for n, source, reason, raw in rows]
 
 
@@ -236,20 +233,18 @@ def is_being_made(folder: Path) -> bool:
 def _named_cells(path: Path, person: Person) -> Iterator[str]:
     import duckdb
 
-    connection = connect_memory()
     try:
-        source = f"read_parquet({quote_text(str(path))})"
-        names = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
-        casts = [f"CAST({quote_name(name)} AS VARCHAR)" for name in names if name != ROW]
-        if casts:
-            cursor = connection.execute(f"SELECT {', '.join(casts)} FROM {source} WHERE {person.sql_filter(casts)}")
-            while rows := cursor.fetchmany(_BATCH):
-                yield from (str(v) for row in rows for v in row if v is not None and person.named_in(str(v)))
+        with reading([path]) as connection:
+            source = f"read_parquet({quote_text(str(path))})"
+            names = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
+            casts = [f"CAST({quote_name(name)} AS VARCHAR)" for name in names if name != ROW]
+            if casts:
+                cursor = connection.execute(f"SELECT {', '.join(casts)} FROM {source} WHERE {person.sql_filter(casts)}")
+                while rows := cursor.fetchmany(_BATCH):
+                    yield from (str(v) for row in rows for v in row if v is not None and person.named_in(str(v)))
     except duckdb.Error:
         # Half a file: what a killed writer leaves has no end, and is cleared away as a whole.
         return
-    finally:
-        connection.close()
 
 
 def unneeded_indexes(workspace: Workspace, known: set[str]) -> list[Path]:
