@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_toml
 from llmops_tui.models.engine_settings import LARGEST_BATCH, SMALLEST_BATCH, CacheType, SplitMode, read_shares
+from llmops_tui.retention_rules import read_rules
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
 
@@ -71,6 +72,13 @@ class Settings(BaseModel):
     trace_days: Annotated[
         int, Field(ge=0, le=36_500, description="Delete traces without feedback after this many days; 0: never.")
     ] = 0
+    retention: Annotated[
+        str,
+        Field(
+            max_length=2000,
+            description="Rules by which things go with age, such as: traces 90d; datasets 2y where is:untagged. Empty: none.",
+        ),
+    ] = ""
     speculate: Annotated[
         bool,
         Field(
@@ -152,6 +160,15 @@ class Settings(BaseModel):
             max_length=4000, description="A file whose first line is the passphrase for backups; empty: not encrypted."
         ),
     ] = ""
+
+    @field_validator("retention")
+    @classmethod
+    def _rules(cls, text: str) -> str:
+        try:
+            read_rules(text)
+        except InputRefusedError as error:
+            raise ValueError(error.told) from error
+        return text
 
     @field_validator("tensor_split")
     @classmethod

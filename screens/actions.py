@@ -89,6 +89,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.screen_7", "7,f9 7", "Traces", "Go to the traces.", call="app.go('traces')"),
     Action("app.screen_8", "8,f9 8", "Jobs", "Go to the jobs.", call="app.go('jobs')"),
     Action("app.screen_9", "9,f9 9", "Settings", "Go to the settings.", call="app.go('settings')"),
+    Action("app.screen_privacy", "V,f9 V", "Privacy", "Go to privacy: find and forget a person, retention.", call="app.go('privacy')"),
     Action("home.go", "enter,f4", "Go", "Open the focused item on its screen.", show=True),
     Action("home.look", "f5,ctrl+r", "Refresh", "Reload everything.", show=True),
     Action("home.queue", "r,f6", "Queue", "Go to the review queue.", show=True),
@@ -227,6 +228,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),
     Action("settings.save", "ctrl+s,f2", "Save", "Save the settings.", show=True, priority=True),
     Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
+    Action("privacy.look", "f5,ctrl+r", "Refresh", "Read the receipts and what is due again."),
+    Action("privacy.find", "n,f7", "Find", "Find a person everywhere, and show what forgetting them would do.", show=True, pane="plan"),
+    Action("privacy.manner", "m,f6", "Manner", "Remove rows and traces whole, or put marks into them.", show=True, pane="plan"),
+    Action("privacy.forget", "f,f8", "Forget", "Erase the person that was found, after a word.", show=True, pane="plan"),
+    Action("privacy.resume", "r,f3", "Resume", "Complete erasures that were interrupted.", pane="erasures"),
+    Action("privacy.apply", "a,f2", "Apply", "Delete what the rules of retention say, after asking.", show=True, pane="retention"),
+    Action("privacy.report", "w,f12", "Report", "Write the report on personal data into a file.", show=True),
 )  # fmt: skip
 
 

@@ -67,6 +67,8 @@ COMMANDS = {
     "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
     "undo": Entry("Take back the last change, do it again, or list the history", "llmops_tui.cli.undo:undo"),
     "lineage": Entry("Show the inputs of an object and what was derived from it", "llmops_tui.cli.maintenance:lineage"),
+    "privacy": Entry("Find and forget a person; report on personal data", "llmops_tui.cli.privacy:app"),
+    "retention": Entry("Show and apply the rules by which things are deleted with age", "llmops_tui.cli.retention:app"),
     "backup": Entry("Back up the workspace while it is in use", "llmops_tui.cli.maintenance:backup"),
     "restore": Entry("Replace the workspace with a backup", "llmops_tui.cli.maintenance:restore"),
     "trust": Entry("Show or change the trust in a workspace from another machine", "llmops_tui.cli.trust:trust"),

@@ -223,19 +223,32 @@ def gc(
 ) -> None:
     """Delete files that nothing refers to any more."""
     from llmops_tui.maintenance.gc import collect, plan
+    from llmops_tui.maintenance.retention import apply_retention, plan_retention
 
     session = session_of(context)
     removals = (collect if yes else plan)(
         session.workspace, session.settings, days, clock_is_right=trust_clock or clock_is_right
     )
-    size = sum(r.size for r in removals)
+    aged = (apply_retention if yes else plan_retention)(session.workspace, session.settings)
+    size = sum(r.size for r in removals) + sum(one.size for one in aged if not one.stays)
 
     def human() -> str:
-        table = session.rows(["what", "MB", "why"], [[r.what, round(r.size / 1e6, 2), r.why] for r in removals])
+        lines = [[r.what, round(r.size / 1e6, 2), r.why] for r in removals]
+        lines += [
+            [one.what, round(one.size / 1e6, 2), one.rule.told + (f"; stays: {one.stays}" if one.stays else "")]
+            for one in aged
+        ]
+        table = session.rows(["what", "MB", "why"], lines)
         end = f"{size / 1e6:,.1f} MB {'freed' if yes else 'would be freed; --yes deletes them'}"
-        return f"{table}\n{end}" if removals else "nothing to delete"
+        return f"{table}\n{end}" if lines else "nothing to delete"
 
-    session.emit({"done": yes, "size_bytes": size, "removals": [r.as_dict() for r in removals]}, human)
+    data = {
+        "done": yes,
+        "size_bytes": size,
+        "removals": [r.as_dict() for r in removals],
+        "retention": [one.as_dict() for one in aged],
+    }
+    session.emit(data, human)
 
 
 def lineage(

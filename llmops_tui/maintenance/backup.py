@@ -54,11 +54,14 @@ def backup(
     damaged: bool = False,
     passphrase: str = "",
     earlier: Path | None = None,
+    as_of: Manifest | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Write a backup, read it back, and put it in place of an older one; until then the older one stays.
 
-    With a ``passphrase`` it is encrypted. What an ``earlier`` backup of the same folder has is not copied again.
+    With a ``passphrase`` it is encrypted. What an ``earlier`` backup of the same folder has is not copied again. ``as_of`` is
+    the manifest of the one that it replaces where the workspace was unpacked from that: the moment, the place and the models
+    that lay outside are those.
 
     The event log is copied before the catalog: what is ingested in between is in both, and the catalog knows how far it went.
     Files are compared with their checksums first, so that no damaged copy replaces a good one; with ``damaged`` it is made all
@@ -94,7 +97,7 @@ def backup(
             with made_beside(target) as folder:
                 temporary = folder / "backup.tar"
                 known = _known(earlier, target, passphrase)
-                manifest = _write(workspace, temporary, folder, tell, known, passphrase, models=models)
+                manifest = _write(workspace, temporary, folder, tell, known, passphrase, as_of, models=models)
                 tell(0.75, "reading it back")
                 verify(temporary, lambda share: tell(0.75 + 0.25 * share, "reading it back"), passphrase, own=True)
                 temporary.replace(target)
@@ -172,7 +175,15 @@ def _known(earlier: Path | None, target: Path, passphrase: str) -> _Known:
 
 
 def _write(
-    workspace: Workspace, temporary: Path, folder: Path, tell: Progress, known: _Known, passphrase: str, *, models: bool
+    workspace: Workspace,
+    temporary: Path,
+    folder: Path,
+    tell: Progress,
+    known: _Known,
+    passphrase: str,
+    as_of: Manifest | None,
+    *,
+    models: bool,
 ) -> Manifest:
     left_out = [name.rstrip("/") for name in LEFT_OUT]
     files: dict[str, tuple[str, int]] = {}
@@ -218,6 +229,14 @@ def _write(
                 elsewhere,
                 known.increments if elsewhere else 0,
             )
+            if as_of is not None:
+                manifest = replace(
+                    manifest,
+                    made_at=as_of.made_at,
+                    workspace=as_of.workspace,
+                    outside=as_of.outside,
+                    left_out=as_of.left_out,
+                )
             body = json.dumps(manifest.as_dict(), indent=1).encode()
             info = tarfile.TarInfo(MANIFEST)
             info.size, info.mode, info.mtime = len(body), 0o600, int(manifest.made_at)

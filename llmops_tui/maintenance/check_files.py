@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmops_tui.counts import counted
+from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.erasure import due_mark
+from llmops_tui.maintenance.erasure_ledger import Ledger
 from llmops_tui.maintenance.findings import Report
 from llmops_tui.regular_files import kind_of_place
 from llmops_tui.workspace import checksums
@@ -33,6 +35,7 @@ def against_checksums(workspace: Workspace, report: Report, tell: Callable[[floa
             "what was deleted",
             "is still in some files, because its erasure was interrupted: llmops gc --yes completes it",
         )
+    _begun_erasures(workspace, report)
     known = checksums.load(workspace)
     if known.damaged:
         report.error(
@@ -70,6 +73,20 @@ def against_checksums(workspace: Workspace, report: Report, tell: Callable[[floa
         report.note(
             "files",
             f"{counted(len(fresh), 'file was', 'files were')} created since the last checksums and cannot be compared: {shown}",
+        )
+
+
+def _begun_erasures(workspace: Workspace, report: Report) -> None:
+    try:
+        begun = Ledger(workspace).begun()
+    except LlmopsError as error:
+        report.failed("erasures.json", error)
+        return
+    for erasure in begun:
+        report.error(
+            f"erasure {erasure['id']}",
+            "was begun and interrupted: the person is still in some places",
+            "llmops privacy resume completes it.",
         )
 
 

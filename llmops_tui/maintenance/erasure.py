@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
@@ -48,10 +48,10 @@ def erase_answers(workspace: Workspace, forget: Callable[[], int]) -> int:
     return gone
 
 
-def erase_deleted(workspace: Workspace) -> list[str]:
+def erase_deleted(workspace: Workspace, others: Iterable[Path] = ()) -> list[str]:
     """Rewrite the databases and delete older copies of the catalog; returns the names of those copies.
 
-    The caller holds the maintenance lock.
+    The caller holds the maintenance lock. ``others`` are more SQLite files to be rewritten, where they are there.
 
     Copies elsewhere — backups, exports, datasets made of it — stay; see :mod:`llmops_tui.maintenance.external_copies`.
 
@@ -59,7 +59,7 @@ def erase_deleted(workspace: Workspace) -> list[str]:
         LlmopsError: ``disk_full``; ``erasing_failed``: what was deleted is still in some pages; try again.
     """
     # They are other files then, and the old checksums do not apply.
-    databases = [path for path in (workspace.event_log, workspace.root / ANSWERS) if path.exists()]
+    databases = [path for path in (workspace.event_log, workspace.root / ANSWERS, *others) if path.exists()]
     forget_checksums(workspace, [workspace.catalog, *databases])
     Catalog(workspace).rewrite_catalog()
     for path in databases:

@@ -17,7 +17,10 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import BIN, delete_paths
 from llmops_tui.maintenance.erasure import due_mark, erase_deleted
+from llmops_tui.maintenance.erasure_ledger import FILE as LEDGER
+from llmops_tui.maintenance.erasure_ledger import Ledger
 from llmops_tui.maintenance.external_copies import inspect
+from llmops_tui.maintenance.forgetting.erase import carry_on
 from llmops_tui.maintenance.records import TrashRecord
 from llmops_tui.maintenance.trace_removal import erase_traces
 from llmops_tui.models.registry import ModelRegistry
@@ -41,7 +44,7 @@ DAYS = 30
 # What was made so lately may belong to work that has not told the catalog yet.
 _FRESH_SECONDS = 3600
 _KEPT_BACKUPS = 3
-# How the names end of what is renamed once it is whole.
+# How the names end of what is renamed once whole.
 _HALF = (".tmp", ".part", ".anew", ".anew.wal")
 _DAY = 86_400
 # A clock that is so many days ahead of what was recorded last is believed when something was recorded on so many.
@@ -123,9 +126,12 @@ def collect(
         if any(removal.path is None for removal in removals):
             ids = _old_traces(workspace, moment - settings.trace_days * _DAY)
             erase_traces(workspace, ids, inspect(workspace, ids))
+        if Ledger(workspace).begun():
+            with JobStore(EventLog(workspace)).door():
+                carry_on(workspace, Ledger(workspace))
         if due_mark(workspace).exists():
             erase_deleted(workspace)
-        paths = [removal.path for removal in removals if removal.path is not None]
+        paths = [r.path for r in removals if r.path is not None and r.path.name != LEDGER]
         data = [path for path in paths if path.parent == workspace.datasets]
         of_jobs = [path for path in paths if path.is_relative_to(workspace.runs)]
         rest = [path for path in paths if path not in data and path not in of_jobs]
@@ -225,6 +231,10 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
     if due_mark(workspace).exists():
         yield Removal(
             "what was deleted", "its bytes are still in some files: the erasure was interrupted", 0, due_mark(workspace)
+        )
+    for erasure in Ledger(workspace).begun():
+        yield Removal(
+            f"what erasure {erasure['id']} is of", "it was interrupted, and is completed", 0, workspace.root / LEDGER
         )
     for path in _bins(workspace, now):
         yield Removal(_name(workspace, path), _KILLED, _size(path), path)

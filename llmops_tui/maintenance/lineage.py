@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.maintenance.erasure_ledger import Ledger
+from llmops_tui.maintenance.erasure_records import ErasureRecord
 from llmops_tui.maintenance.records import LineageRecord, NodeRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -82,9 +84,10 @@ def trace_lineage(catalog: Catalog, event_log: EventLog, given: str) -> Lineage:
         InputRefusedError: ``ambiguous_id``: several things are.
     """
     ingest(catalog, event_log)
+    erasures = Ledger(catalog.workspace).all()
 
     def work(connection: duckdb.DuckDBPyConnection) -> Lineage:
-        names = _Names(connection)
+        names = _Names(connection, erasures)
         start = names.find(given)
         return Lineage(_tree(connection, names, start, up=True), _tree(connection, names, start, up=False))
 
@@ -94,12 +97,15 @@ def trace_lineage(catalog: Catalog, event_log: EventLog, given: str) -> Lineage:
 class _Names:
     """What the catalog calls the things that lineage knows by hash or id."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, erasures: Iterable[ErasureRecord]) -> None:
         self._connection = connection
         self._known: dict[str, tuple[str, str]] = {}
         for kind, sql in _NAMES:
             for digest, name in connection.execute(sql).fetchall():
                 self._known.setdefault(str(digest), (kind, str(name)))
+        for erasure in erasures:
+            for stone, one in erasure["remade"].items():
+                self._known.setdefault(stone, ("erased", f"{', '.join(one['refs'])} as before {erasure['id']}"))
         # A file that a dataset was read from is known by what the recipe calls it.
         for dataset, number, recipe in connection.execute(
             "SELECT dataset, number, recipe FROM dataset_versions"

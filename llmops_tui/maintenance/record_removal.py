@@ -175,10 +175,13 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
 
 
 def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
-    """What lineage knows to have been made of something, by kind."""
+    """What lineage knows to have been made of something and is still there, by kind."""
     rows = Catalog(workspace).read(
         lambda connection: connection.execute(
-            "SELECT kind, count(DISTINCT output) FROM lineage WHERE list_contains(?::VARCHAR[], input) GROUP BY 1 ORDER BY 1",
+            "SELECT kind, count(DISTINCT output) FROM lineage WHERE list_contains(?::VARCHAR[], input) AND output IN ("
+            "SELECT sha256 FROM dataset_versions UNION ALL SELECT sha256 FROM models "
+            "UNION ALL SELECT sha256 FROM prompt_versions UNION ALL SELECT id FROM requests "
+            "UNION ALL SELECT results_sha256 FROM evaluation_runs WHERE results_sha256 IS NOT NULL) GROUP BY 1 ORDER BY 1",
             [list(hashes)],
         ).fetchall()
     )

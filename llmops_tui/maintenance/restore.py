@@ -18,13 +18,18 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.archive import Manifest, members, read_manifest
 from llmops_tui.maintenance.backup import exclusive_maintenance
+from llmops_tui.maintenance.erasure_ledger import FILE as LEDGER
+from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
+from llmops_tui.maintenance.forgetting.erase import carry_on, carry_out_ledger
 from llmops_tui.maintenance.records import OutsideModel, RestoreRecord
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import make_private_folder, sync_folder
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.notices import write_notice
 
 _AT_FDCWD = -100
 _EXCHANGE = 2
@@ -96,7 +101,7 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None, 
         _clear_leftovers(root)
         folder = root.with_name(f"{root.name}.restoring-{os.getpid()}")
         try:
-            _unpack(path, manifest, folder, tell, passphrase)
+            unpack(path, manifest, folder, tell, passphrase)
             # Nothing of ours runs in it now; a program that begins to is told so by the missing lock.
             old = _exchange(folder, root)
         except OSError as error:
@@ -117,7 +122,14 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None, 
     return _kept(old, root)
 
 
-def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress, passphrase: str) -> None:
+def unpack(
+    path: Path,
+    manifest: Manifest,
+    folder: Path,
+    tell: Progress = lambda _share, _what: None,
+    passphrase: str = "",
+) -> None:
+    """Unpack a backup into a new folder, compared with its manifest, and forget there whom the ledger of erasures has."""
     folder.mkdir(mode=0o700)
     (folder / ".unpacking").touch()
     done = 0
@@ -127,12 +139,34 @@ def _unpack(path: Path, manifest: Manifest, folder: Path, tell: Progress, passph
         done += manifest.files[name][1]
         tell(0.95 * done / (manifest.size or 1), name)
     fresh = make_workspace(Workspace(folder), own=False)
+    _forget_again(fresh, tell)
     # What is found beside the files is of the workspace that the backup was made of.
     (folder / "seals.json").unlink(missing_ok=True)
     record_checksums(fresh, again=True, large=True)
     (folder / ".unpacking").unlink()
     for each in (folder, folder.parent):
         sync_folder(each)
+
+
+def _forget_again(fresh: Workspace, tell: Progress) -> None:
+    """Erase whom the ledger has from what was unpacked, before anybody can see it; what cannot be is left as a notice."""
+    if not (fresh.root / LEDGER).exists() and not any(ledger_folder().glob("*.json")):
+        return
+    # Whose workspace it is stands in its catalog alone.
+    Catalog(fresh).read(lambda _db: None)
+    ledger = Ledger(fresh)
+    if not ledger.all():
+        return
+    try:
+        carry_on(fresh, ledger)
+        carry_out_ledger(fresh, ledger, lambda _share, what: tell(0.95, what))
+    except InputRefusedError as error:
+        write_notice(
+            fresh,
+            f"This backup may hold persons who were forgotten: {error.told} llmops privacy again forgets them.",
+        )
+    finally:
+        EventLog(fresh).close()
 
 
 def refuse_if_used(workspace: Workspace) -> None:

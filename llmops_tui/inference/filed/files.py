@@ -161,6 +161,14 @@ class FileStore:
         mine = [one for one in self._records() if one["owner"] == owner and not self._over(one, now, ())]
         return sorted(mine, key=lambda one: (one["created_at"], one["id"]))
 
+    def records(self) -> list[FileRecord]:
+        """All files of all clients that are recorded, the oldest first."""
+        return sorted(self._records(), key=lambda one: (one["created_at"], one["id"]))
+
+    def in_use(self) -> set[str]:
+        """The ids of files that are at work."""
+        return set(self._used())
+
     def get(self, owner: str, name: str) -> FileRecord:
         """A file of a client.
 

@@ -1,0 +1,1 @@
+"""The privacy screen: find and forget a person, receipts, retention, and the report."""

@@ -1,0 +1,272 @@
+"""Forgetting a person: found in all places, gone from every byte, all else as it was, and again after a restore."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.labelling import Labelling, Task
+from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.privacy.replacement import Key
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.maintenance.backup import backup
+from llmops_tui.maintenance.check import check
+from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
+from llmops_tui.maintenance.forgetting import erase
+from llmops_tui.maintenance.forgetting.erase import forget, resume
+from llmops_tui.maintenance.forgetting.plan import find_person
+from llmops_tui.maintenance.forgetting.pseudonyms import with_pseudonyms
+from llmops_tui.maintenance.forgetting.told import erasure_lines, plan_lines
+from llmops_tui.maintenance.lineage import trace_lineage
+from llmops_tui.maintenance.privacy_report import as_markdown, make_report
+from llmops_tui.maintenance.restore import restore
+from llmops_tui.privacy.person import Person
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.settings import Settings
+from llmops_tui.traces.store import TraceFilter, TraceStore
+from llmops_tui.training.runs import RunStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
+from llmops_tui.workspace.notices import read_notices
+from llmops_tui.workspace.trust import trust
+from tests.maintenance.person_everywhere import ID, NAMED, PERSON, ROWS, bytes_left, spread
+
+
+@pytest.fixture(scope="module")
+def spread_once(tmp_path_factory: pytest.TempPathFactory, migrated_once: Path) -> Path:
+    folder = tmp_path_factory.mktemp("spread")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        workspace = make_workspace(Workspace(folder / "ws"))
+        shutil.copy(migrated_once, workspace.catalog)
+        spread(workspace, folder)
+    return workspace.root
+
+
+@pytest.fixture
+def everywhere(workspace: Workspace, spread_once: Path) -> Workspace:
+    shutil.rmtree(workspace.root)
+    shutil.copytree(spread_once, workspace.root)
+    trust(workspace)
+    return workspace
+
+
+def test_all_is_found_and_nothing_is_changed_by_looking(everywhere: Workspace) -> None:
+    plan = find_person(everywhere, PERSON)
+    assert plan.counts == {
+        "traces": 3, "feedback": 1, "prompts": 2, "evaluation suites": 1, "saved views of datasets": 1,
+        "reports on datasets": 1, "notes and recipes of datasets": 1, "training recipes": 1, "rows of datasets": 6,
+        "rejected records of imports": 1, "drafts and open texts of the app": 2, "records of jobs": 2,
+        "cached answers": 1, "history.db, table later": 1, "files": 9,
+    }  # fmt: skip
+    assert plan.in_the_way == ()
+
+
+def test_what_is_forgotten_is_in_no_byte_and_all_else_stays(everywhere: Workspace) -> None:
+    store = DatasetStore(Catalog(everywhere))
+    before = [row for batch in store.get("chats@1").read() for _, row in batch]
+    untouched = store.get("without").sha256
+    old = store.get("chats@1").sha256
+    assert bytes_left(everywhere.root)
+    done = forget(everywhere, PERSON, "remove")
+    assert done is not None
+    assert done["receipt"] is not None
+    assert done["receipt"]["searched"]["left"] == []
+    assert bytes_left(everywhere.root) == []
+
+    first = store.get("chats@gold")
+    assert first.ref == "chats@1"
+    assert [row for batch in first.read() for _, row in batch] == [r for n, r in enumerate(before) if n not in NAMED]
+    assert (first.rows, first.rejected) == (ROWS - len(NAMED), 0)
+    assert store.get("without").sha256 == untouched
+    labelling = Labelling(store, first, Task.make("tone", "classify", ("good", "bad")), "me")
+    # Rows 1, 2, 6 and 8 were labelled; 2 went, and two or three rows before the others.
+    assert labelling.own_labels() == {1: "good", 4: "bad", 5: "good"}
+    prompts = PromptStore(Catalog(everywhere))
+    assert [v.template for v in prompts.versions("ask")] == [
+        "You know nobody. {{ x }}", "You know [EMAIL]. {{ x }}", "You know [NAME]. {{ x }}",
+    ]  # fmt: skip
+    assert prompts.get("ask@production").number == 1
+    left = TraceStore(Catalog(everywhere), EventLog(everywhere)).page(TraceFilter(), 10)[0]
+    assert [line.id for line in left] == ["run_000003", "run_000001"]
+    run = EvaluationStore(everywhere).get("s-1")
+    assert "[PHONE]" in run.results.read_text()
+    assert "said [NAME]" in (everywhere.logs / "app.log").read_text()
+    uploaded = next(everywhere.root.glob("files/*.jsonl")).read_text()
+    assert json.loads(uploaded) == {"custom_id": "[ID]", "body": {"phone": "[PHONE]", "text": "[NAME]"}}
+
+    stones = {stone: one for stone, one in done["remade"].items() if one["kind"] == "dataset"}
+    assert {ref for one in stones.values() for ref in one["refs"]} == {"chats@1", "chats@2"}
+    assert first.sha256 in {one["now"] for one in stones.values()}
+    assert old not in "".join(path.read_text(errors="replace") for path in [everywhere.root / "erasures.json"])
+    [(_, pinned)] = RunStore(everywhere).get("tune-1").data
+    assert pinned in stones
+    assert done["trained"] == ["tune-1"]
+    report = check(everywhere)
+    assert report.errors == []
+
+
+@pytest.mark.slow
+def test_marks_take_the_place_where_rows_are_to_stay(everywhere: Workspace) -> None:
+    store = DatasetStore(Catalog(everywhere))
+    done = forget(everywhere, PERSON, "redact")
+    assert done is not None
+    assert bytes_left(everywhere.root) == []
+    rows = [row for batch in store.get("chats@1").read() for _, row in batch]
+    assert len(rows) == ROWS
+    assert rows[2]["messages"][0]["content"] == "I am [NAME]. 2"
+    assert json.loads(rows[2]["messages"][1]["tool_calls"][0]["function"]["arguments"]) == {"who": "[NAME]"}
+    assert rows[5]["messages"][0]["content"] == "call [PHONE] 5"
+    assert rows[7]["messages"][0]["content"] == "mail [EMAIL] 7"
+    labelling = Labelling(store, store.get("chats@1"), Task.make("tone", "classify", ("good", "bad")), "me")
+    assert labelling.own_labels() == {1: "good", 2: "good", 6: "bad", 8: "good"}
+    assert TraceStore(Catalog(everywhere), EventLog(everywhere)).page(TraceFilter(), 10)[1] == 6
+    assert check(everywhere).errors == []
+
+
+@pytest.mark.slow
+def test_who_is_nowhere_leaves_no_trace_in_the_ledger(everywhere: Workspace) -> None:
+    forget(everywhere, PERSON, "remove")
+    assert forget(everywhere, PERSON, "remove") is None
+    assert len(Ledger(everywhere).all()) == 1
+    assert resume(everywhere) == []
+    assert ID not in (everywhere.root / "erasures.json").read_text()
+
+
+@pytest.mark.slow
+def test_a_restore_forgets_again_before_anybody_sees_it(everywhere: Workspace, tmp_path: Path) -> None:
+    backup(everywhere, tmp_path / "old.tar")
+    done = forget(everywhere, PERSON, "remove")
+    assert done is not None
+    restore(tmp_path / "old.tar", everywhere)
+    assert bytes_left(everywhere.root) == []
+    [erasure] = Ledger(everywhere).all()
+    assert erasure["id"] == done["id"]
+    assert [again["searched"]["left"] for again in erasure["again"]] == [[]]
+    assert DatasetStore(Catalog(everywhere)).get("chats@1").rows == ROWS - len(NAMED)
+    assert check(everywhere).errors == []
+
+
+@pytest.mark.slow
+def test_a_restore_without_the_key_says_so(everywhere: Workspace, tmp_path: Path) -> None:
+    backup(everywhere, tmp_path / "old.tar")
+    forget(everywhere, PERSON, "remove")
+    (ledger_folder() / "key").unlink()
+    restore(tmp_path / "old.tar", everywhere)
+    assert "its key" in read_notices(everywhere)[-1][1]
+    assert bytes_left(everywhere.root)
+
+
+def test_what_is_named_after_the_person_or_at_work_is_told_and_nothing_is_done(everywhere: Workspace) -> None:
+    DatasetStore(Catalog(everywhere)).tag("without", "zoe-aergerlich")
+    named = Person.read(["Zoe Aergerlich"])
+    with pytest.raises(InputRefusedError, match="llmops data tag without zoe-aergerlich --remove"):
+        forget(everywhere, named, "remove")
+    assert Ledger(everywhere).all() == []
+
+
+def test_models_that_learned_from_it_are_told_with_remedies_and_cost(everywhere: Workspace) -> None:
+    [trained] = find_person(everywhere, PERSON).trained
+    assert (trained["run"], trained["rows"], trained["models"]) == ("tune-1", 3, ["tune-1"])
+    again = trained["remedies"][0]
+    # Sixty seconds for twelve rows, of which nine are left.
+    assert (again["command"], again["seconds"], again["exact"]) == ("llmops train start tune", 45.0, True)
+
+
+@pytest.mark.slow
+def test_lineage_leads_to_the_tombstone(everywhere: Workspace) -> None:
+    forget(everywhere, PERSON, "remove")
+    lineage = trace_lineage(Catalog(everywhere), EventLog(everywhere), "chats@1")
+    [stone] = lineage.sources.children
+    assert (stone.kind, stone.how, stone.name.startswith("chats@1 as before er_")) == ("erased", "forget", True)
+
+
+def test_pseudonymised_rows_are_found_with_the_key(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> None:
+    store = DatasetStore(catalog)
+    (tmp_path / "mail.jsonl").write_text('{"text": "write to anna@kunde.example"}\n{"text": "nothing"}\n')
+    import_now(store, [tmp_path / "mail.jsonl"], "mail", "tabular")
+    made = apply(store, "pseudonymise", ["mail"], {"key": str(tmp_path / "key")}, name="safe")
+    key = Key.load(tmp_path / "key")
+    person = with_pseudonyms(workspace, Person.read(["anna@kunde.example"]), key)
+    assert [one.kind for one in person.identifiers] == ["email", "pseudonym"]
+    forget(workspace, person, "remove")
+    assert store.get(made.ref).rows == 1
+    [vault] = (workspace.datasets / "vaults" / key.id).glob("*.json")
+    assert json.loads(vault.read_text()) == {}
+
+
+@pytest.mark.slow
+def test_lines_for_people_name_nobody(everywhere: Workspace) -> None:
+    plan = find_person(everywhere, PERSON).as_dict()
+    shown = "\n".join(plan_lines(plan)[1:])
+    assert not PERSON.named_in(shown)
+    done = forget(everywhere, PERSON, "remove")
+    assert done is not None
+    assert not PERSON.named_in("\n".join(erasure_lines(done)))
+    report = make_report(everywhere, Settings(retention="traces 90d; datasets 2y where is:untagged"))
+    text = as_markdown(report)
+    assert not PERSON.named_in(text)
+    assert "| dataset chats@2 |" in text
+    assert f"- {done['id']}, " in text
+    assert "`traces 90d`" in text
+    traces = next(place for place in report["places"] if place["place"] == "traces")
+    assert (traces["things"], traces["retention"]) == (2, "traces 90d")
+
+
+# ── the same in small ──
+
+SHORT = "Zwiebelinde Turmuhr"
+
+
+@pytest.fixture
+def small(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> Workspace:
+    """A dataset and a prompt that name somebody."""
+    (tmp_path / "in.jsonl").write_text(f'{{"text": "by {SHORT}"}}\n{{"text": "other"}}\n')
+    import_now(DatasetStore(catalog), [tmp_path / "in.jsonl"], "texts", "tabular")
+    PromptStore(catalog).save("about", template=f"know {SHORT}")
+    return workspace
+
+
+def test_an_erasure_that_was_killed_at_any_step_is_completed(small: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = Person.read([SHORT])
+    steps = ["put_in_place", "_change_catalog", "_clear", "erase_deleted", "search_all"]
+    for number, step in enumerate(steps):
+        with monkeypatch.context() as patch:
+            patch.setattr(erase, step, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                forget(small, person, "remove") if not number else resume(small)
+        [begun] = Ledger(small).begun()
+        if not number:
+            assert DatasetStore(Catalog(small)).get("texts").rows == 2
+            assert [e.place for e in check(small).errors] == [f"erasure {begun['id']}"]
+    [done] = resume(small)
+    assert done["receipt"] is not None
+    assert (done["receipt"]["counts"], done["receipt"]["searched"]["left"]) == (
+        {"rows of datasets": 1, "prompts": 1},
+        [],
+    )
+    assert DatasetStore(Catalog(small)).get("texts").rows == 1
+    assert not any(SHORT.encode() in path.read_bytes() for path in small.root.rglob("*") if path.is_file())
+    assert check(small).errors == []
+
+
+def _killed(*_arguments: object, **_options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_backup_from_before_brings_nobody_back(small: Workspace, tmp_path: Path) -> None:
+    backup(small, tmp_path / "old.tar")
+    done = forget(small, Person.read([SHORT]), "redact")
+    assert done is not None
+    restore(tmp_path / "old.tar", small)
+    assert PromptStore(Catalog(small)).get("about").template == "know [NAME]"
+    assert [again["counts"] for again in Ledger(small).all()[0]["again"]] == [{"prompts": 1, "rows of datasets": 1}]
+    assert not any(SHORT.encode() in path.read_bytes() for path in small.root.rglob("*") if path.is_file())
