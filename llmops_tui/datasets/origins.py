@@ -224,3 +224,10 @@ def families_of(versions: Sequence[DatasetVersion]) -> Families:
     names = {name: number for number, name in enumerate(sorted({root(digest) for digest in list(joined)}))}
     family = {place: names[root(digest)] for place, digest in own.items() if digest in joined}
     return Families(frozenset(synthetic), family)
+
+
+def parents_among(versions: Sequence[DatasetVersion]) -> list[int]:
+    """The rows of the last of some versions of which synthetic rows of the others were made."""
+    families, last = families_of(versions), len(versions) - 1
+    made = {families.family[place] for place in families.synthetic if place[0] != last and place in families.family}
+    return sorted(number for (index, number), name in families.family.items() if index == last and name in made)

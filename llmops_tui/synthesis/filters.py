@@ -18,7 +18,6 @@ from llmops_tui.inference.schema_validation import problems_of
 from llmops_tui.synthesis.attempts import Attempt, Grade
 from llmops_tui.synthesis.languages import nearer_to
 from llmops_tui.synthesis.plan import Filters, SynthesisPlan
-from llmops_tui.synthesis.records import FunnelRecord
 from llmops_tui.synthesis.shape import RowShape
 from llmops_tui.synthesis.tasks import Task
 from llmops_tui.synthesis.writer import text_in
@@ -37,8 +36,6 @@ STAGES: dict[str, str] = {
     "near new": "nearly the same text was written before",
     "judge": "the judge's grade is too low, or it gave none",
 }
-_EXAMPLES = 3
-_SHOWN = 200
 # What a carried answer may depend on: numbers, and what has an @ or a scheme.
 _FACTS = re.compile(r"\d+(?:[.,:]\d+)*|\S+@\S+|https?://\S+")
 
@@ -69,24 +66,6 @@ class Sorted:
 
     kept: list[Candidate] = field(default_factory=list)
     fallen: list[Fallen] = field(default_factory=list)
-
-    def funnel(self) -> FunnelRecord:
-        """How many fell at each stage."""
-        counts = Counter(one.stage for one in self.fallen)
-        examples: dict[str, list[str]] = {}
-        for one in self.fallen:
-            shown = examples.setdefault(one.stage, [])
-            if len(shown) < _EXAMPLES:
-                shown.append(f"{one.reason}: {one.said}"[:_SHOWN])
-        return {
-            "asked": len(self.kept) + len(self.fallen),
-            "kept": len(self.kept),
-            "stages": [
-                {"stage": stage, "why": why, "rows": counts[stage], "examples": examples.get(stage, [])}
-                for stage, why in STAGES.items()
-                if counts[stage]
-            ],
-        }
 
 
 class Sieve:

@@ -7,8 +7,7 @@ import base64
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.origins import COLUMN, OriginRecord
@@ -28,8 +27,9 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.synthesis.attempts import AttemptLog, Grade
 from llmops_tui.synthesis.filters import Candidate, Sorted
+from llmops_tui.synthesis.funnel import funnel_of
 from llmops_tui.synthesis.plan import check_plan
-from llmops_tui.synthesis.prepared import Prepared, as_synthesis, opened, parallel, prepare
+from llmops_tui.synthesis.prepared import Prepared, as_synthesis, each, opened, prepare
 from llmops_tui.synthesis.records import SynthesisedRecord
 from llmops_tui.synthesis.writer import ENDS
 from llmops_tui.workspace.catalog import Catalog
@@ -38,7 +38,6 @@ ENTRY: JobEntry[SynthesisedRecord] = JobEntry("llmops_tui.synthesis.job:run_synt
 KIND = "synthesis"
 _PART_ROWS = 5000
 _RAW = 100_000
-T = TypeVar("T")
 
 
 def start_arguments(prepared: Prepared, name: str) -> JsonObject:
@@ -74,22 +73,6 @@ def run_synthesis(context: JobContext, plan: JsonObject, name: str, model_sha256
         log.close()
     context.report(0.97, "keeping the rows")
     return _kept(context, DatasetStore(catalog), prepared, name, found, log)
-
-
-async def each(work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None:
-    """Do something with each of many, a few at a time; the first failure ends all."""
-    waiting = iter(items)
-
-    async def worker() -> None:
-        for item in waiting:
-            await work(item)
-
-    tasks = [asyncio.create_task(worker()) for _ in range(parallel())]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 async def _ask_all(context: JobContext, catalog: Catalog, prepared: Prepared, log: AttemptLog) -> None:
@@ -184,7 +167,8 @@ def origin_for(prepared: Prepared, one: Candidate) -> OriginRecord:
 def _kept(
     context: JobContext, store: DatasetStore, prepared: Prepared, name: str, found: Sorted, log: AttemptLog
 ) -> SynthesisedRecord:
-    funnel = found.funnel()
+    fallen = rejects_of(found)
+    funnel = funnel_of(len(found.kept), fallen)
     if not found.kept:
         counts = ", ".join(f"{stage['rows']:,} {stage['stage']}" for stage in funnel["stages"])
         raise InputRefusedError(
@@ -201,13 +185,13 @@ def _kept(
         writer.add(rows[start : start + _PART_ROWS])
     columns = writer.finish()
     lines = context.folder / "fallen.jsonl"
-    lines.write_bytes(b"".join(_reject_line(reject) for reject in rejects_of(found)))
+    lines.write_bytes(b"".join(_reject_line(reject) for reject in fallen))
     lines.chmod(0o600)
     made: list[DatasetVersion] = []
 
     def keep_fallen(fresh: DatasetVersion) -> None:
         made.append(fresh)
-        if found.fallen:
+        if fallen:
             write_rejects(context.workspace, fresh, lines)
 
     parent = next(iter(store.logs().get(name, [])), None)
@@ -217,7 +201,7 @@ def _kept(
         kind=prepared.shape.kind,
         columns=columns,
         recipe=_recipe(prepared),
-        rejected=len(found.fallen),
+        rejected=len(fallen),
         note=_note(prepared, found),
         parent=parent.number if parent else None,
         beside=keep_fallen,

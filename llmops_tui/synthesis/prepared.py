@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.origins import parent_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
 
 _LANGUAGE_TEXTS = 200
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -193,9 +195,21 @@ async def opened(catalog: Catalog, prepared: Prepared, within: str) -> AsyncIter
             renderer.close()
 
 
-def parallel() -> int:
-    """Requests at once, of which some wait: more would only be more objects."""
-    return 2 * options_from(load_settings()[0]).parallel
+async def each(work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None:
+    """Do something with each of many, a few at a time; the first failure ends all."""
+    waiting = iter(items)
+    # A worker a slot and as many that wait: more would only be more objects.
+
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
+
+    tasks = [asyncio.create_task(worker()) for _ in range(2 * options_from(load_settings()[0]).parallel)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def as_synthesis(error: LlmopsError) -> LlmopsError:

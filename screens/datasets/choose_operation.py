@@ -33,7 +33,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
         "split",
         "Split",
         "into parts without duplicates across",
-        "train=0.9 eval=0.1   then stratify=COLUMN group=COLUMN near seed=0",
+        "train=0.9 eval=0.1   then stratify=COLUMN group=COLUMN near synthetic=train seed=0",
     ),
     ("sample", "Sample", "some rows by seed", "number of rows, or a share such as 0.1, and a seed"),
     ("sort", "Sort", "by an SQL expression", "SQL expression"),
@@ -94,7 +94,7 @@ def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -
 def _split(version: DatasetVersion, words: list[str]) -> Split:
     """``train=0.9 eval=0.1 stratify=COLUMN near seed=0``."""
     pairs = dict(w.partition("=")[::2] for w in words)
-    options: dict[str, Any] = {k: pairs.pop(k) for k in ("stratify", "group") if k in pairs}
+    options: dict[str, Any] = {k: pairs.pop(k) for k in ("stratify", "group", "synthetic") if k in pairs}
     options["near"] = pairs.pop("near", None) is not None or None
     options["seed"] = int(pairs.pop("seed", 0) or 0)
     try:
