@@ -11,7 +11,7 @@ from typing import Any
 
 from llmops_tui.datasets.label_columns import label_column
 from llmops_tui.datasets.origins import COLUMN
-from llmops_tui.datasets.records import KIND_COLUMNS, Row
+from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 
@@ -75,14 +75,17 @@ def rewording_of(version: DatasetVersion, column: str = "") -> Rewording:
                 f"which column of {version.ref} is said otherwise?",
                 f"Name one of: {', '.join(free) or 'there is none of texts'}.",
             )
-    named = {place, *texts} if version.kind == "tabular" else {place, *KIND_COLUMNS[version.kind]}
-    if column and (column not in named or (version.kind != "tabular" and column != place)):
+    if version.kind == "tabular" and place not in texts:
         raise InputRefusedError(
             "unknown_column",
-            f"{column!r} of {version.ref} cannot be said otherwise: of rows of kind {version.kind} that is {place!r}"
-            if version.kind != "tabular"
-            else f"{version.ref} has no column of texts {column!r}",
+            f"{version.ref} has no column of texts {place!r}",
             f"Columns of texts: {', '.join(texts)}.",
+        )
+    if column not in {"", place}:
+        raise InputRefusedError(
+            "unknown_column",
+            f"{column!r} of {version.ref} cannot be said otherwise: of rows of kind {version.kind} that is {place!r}",
+            "Leave the column out.",
         )
     if place not in {c.name for c in version.columns}:
         raise InputRefusedError("column_missing", f"{version.ref} has no column {place!r} to say otherwise")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.noise import NOISES, Noise, noisy
@@ -38,11 +39,7 @@ def noise(work: Work) -> Made:
             if text is None:
                 without += 1
                 continue
-            said = {text: ""}
-            for kind, turn in turns:
-                chance = random.Random(f"{seed}:{number}:{kind}:{turn}")  # noqa: S311  a seed decides, nothing is secret
-                said.setdefault(noisy(text, kind, rate, chance), kind)
-            del said[text]
+            said = said_otherwise(text, number, turns, rate, seed)
             same += len(turns) - len(said)
             rows += [
                 _row(version, number, row, rewording.with_text(row, fresh), kind, seed) for fresh, kind in said.items()
@@ -61,6 +58,19 @@ def noise(work: Work) -> Made:
         )
     kinds = list(dict.fromkeys(kind for kind, _ in turns))
     return Made(columns, version.kind, _note(version.ref, kinds, made, same, without, rewording.carried))
+
+
+def said_otherwise(
+    text: str, number: int, turns: Sequence[tuple[Noise, int]], rate: float, seed: int
+) -> dict[str, Noise]:
+    """What the text of a row becomes, each different text once with the first noise that makes it; not what it was."""
+    found: dict[str, Noise] = {}
+    for kind, turn in turns:
+        chance = random.Random(f"{seed}:{number}:{kind}:{turn}")  # noqa: S311  a seed decides, nothing is secret
+        fresh = noisy(text, kind, rate, chance)
+        if fresh != text:
+            found.setdefault(fresh, kind)
+    return found
 
 
 def _turns(work: Work) -> list[tuple[Noise, int]]:
