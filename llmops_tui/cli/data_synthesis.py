@@ -75,6 +75,7 @@ def synthesise(
     detach: _Detach = False,
 ) -> None:
     """Have a model write rows, as a job: like the rows of seeds, by a JSON Schema, or about topics. What fell is told."""
+    from llmops_tui.synthesis.plan import read_schema
     from llmops_tui.synthesis.topics import parse_topics
 
     session = session_of(context)
@@ -83,7 +84,7 @@ def synthesise(
         "model": model,
         "rows": rows,
         "seeds": seeds,
-        "schema": _json_file(schema) if schema is not None else None,
+        "schema": read_schema(schema) if schema is not None else None,
         "topics": [t.as_dict() for t in parse_topics(_text(topics))] if topics is not None else [],
         "write": write or [],
         "keep": keep,
@@ -200,18 +201,6 @@ def _text(path: Path) -> str:
         return text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("unreadable", f"{path} cannot be read: {error}") from error
-
-
-def _json_file(path: Path) -> JsonObject:
-    from llmops_tui.foreign_text import parse_json
-
-    try:
-        value = parse_json(_text(path), constants=False)
-    except ValueError as error:
-        raise InputRefusedError("bad_schema", f"{path} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InputRefusedError("bad_schema", f"{path} holds no JSON object")
-    return value
 
 
 def _start(session: Session, body: JsonObject, name: str, *, dry_run: bool, yes: bool, detach: bool) -> None:

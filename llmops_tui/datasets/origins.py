@@ -128,8 +128,13 @@ def has_column(version: DatasetVersion) -> bool:
     return any(c.name == COLUMN and c.type == "json" for c in version.columns)
 
 
-def written_of(store: DatasetStore, version: DatasetVersion) -> Written:
-    """Count the rows of a version that nobody wrote, by their column and, where that is gone, by the recipes."""
+def written_of(
+    store: DatasetStore, version: DatasetVersion, logs: Mapping[str, Sequence[DatasetVersion]] | None = None
+) -> Written:
+    """Count the rows of a version that nobody wrote, by their column and, where that is gone, by the recipes.
+
+    ``logs`` are all versions, where they were read already.
+    """
     counts = dict.fromkeys(_MAKERS, 0)
     if has_column(version):
         from llmops_tui.workspace.sandbox import quote_name, reading
@@ -141,13 +146,13 @@ def written_of(store: DatasetStore, version: DatasetVersion) -> Written:
             ).fetchall()
         counts |= {str(maker): int(count) for maker, count in found}
         return Written(version.ref, version.rows, counts["model"], counts["rule"])
-    return Written(version.ref, version.rows, 0, 0, tuple(_made_from(store, version)))
+    return Written(version.ref, version.rows, 0, 0, tuple(_made_from(store.logs() if logs is None else logs, version)))
 
 
-def _made_from(store: DatasetStore, version: DatasetVersion) -> Iterable[str]:
+def _made_from(logs: Mapping[str, Sequence[DatasetVersion]], version: DatasetVersion) -> Iterable[str]:
     """The versions of synthetic rows that a version goes back to, in order of their names."""
     by_hash: dict[str, list[DatasetVersion]] = {}
-    for log in store.logs().values():
+    for log in logs.values():
         for one in log:
             by_hash.setdefault(one.sha256, []).append(one)
     seen: set[str] = set()

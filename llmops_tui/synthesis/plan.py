@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import JsonObject
+from llmops_tui.foreign_text import JsonObject, parse_json, text_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.synthesis.topics import Topic, read_topics
 
@@ -105,6 +106,23 @@ class SynthesisPlan(_Part):
     def as_record(self) -> JsonObject:
         """The plan as JSON; :func:`check_plan` reads it."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def read_schema(path: Path) -> JsonObject:
+    """The JSON of a file with a schema.
+
+    Raises:
+        InputRefusedError: ``unreadable``, ``bad_schema``.
+    """
+    try:
+        value = parse_json(text_of(path), constants=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError("unreadable", f"{path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise InputRefusedError("bad_schema", f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputRefusedError("bad_schema", f"{path} holds no JSON object")
+    return value
 
 
 def _called(name: str) -> str:

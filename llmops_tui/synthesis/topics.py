@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -52,6 +52,15 @@ def _short(topic: Topic) -> str | JsonObject:
 def leaves_of(topics: tuple[Topic, ...]) -> list[tuple[str, int]]:
     """All leaves of a tree in their order, each with its weight."""
     return [leaf for topic in topics for leaf in topic.leaves()]
+
+
+def without(topics: tuple[Topic, ...], place: tuple[int, ...]) -> tuple[Topic, ...]:
+    """A tree without the topic at a place, and without those below it; ``place`` has a number for each level."""
+    first, *rest = place
+    if not rest:
+        return topics[:first] + topics[first + 1 :]
+    changed = replace(topics[first], topics=without(topics[first].topics, tuple(rest)))
+    return (*topics[:first], changed, *topics[first + 1 :])
 
 
 def topics_text(topics: tuple[Topic, ...], subject: str = "") -> str:
