@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli import data_change, data_inspect, data_meaning
+from llmops_tui.cli import data_change, data_inspect, data_meaning, data_synthesis
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
@@ -27,6 +27,7 @@ app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, ric
 data_inspect.add_to(app)
 data_change.add_to(app)
 data_meaning.add_to(app)
+data_synthesis.add_to(app)
 
 _Name = Annotated[str, typer.Argument(help="The dataset's name.")]
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
@@ -220,14 +221,14 @@ def head(
 
 @app.command()
 def rejects(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
-    """List the records that an import rejected, with line number, reason and bytes."""
+    """List the records that an import rejected, or the rows that fell when a model wrote some, with the reasons."""
     from llmops_tui.datasets.raw import show_bytes
-    from llmops_tui.datasets.rejects import read_rejects
+    from llmops_tui.datasets.rejects import HAVE_REJECTS, read_rejects
 
     session = session_of(context)
     store = store_of(session)
     version = store.get(ref)
-    while version.recipe.operation != "import" and version.parent is not None:
+    while version.recipe.operation not in HAVE_REJECTS and version.parent is not None:
         version = store.get(f"{version.dataset}@{version.parent}")
     found = read_rejects(session.workspace, version, limit)
     data = [

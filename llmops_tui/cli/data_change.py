@@ -254,6 +254,12 @@ def split(
     ] = None,
     group: Annotated[str | None, typer.Option(help="A column; rows with the same value stay in one part.")] = None,
     near: Annotated[bool, typer.Option("--near", help="Keep near-duplicates in one part, too.")] = False,
+    synthetic: Annotated[
+        str | None,
+        typer.Option(
+            help="The part for rows that a model or a rule made, and what they were made of; spread: any part."
+        ),
+    ] = None,
     seed: _Seed = 0,
 ) -> None:
     """Split into datasets named NAME-PART. Rows with the same question stay in one part."""
@@ -273,6 +279,7 @@ def split(
         stratify=stratify,
         group=group,
         near=near or None,
+        synthetic=synthetic,
         seed=seed,
     )
     session.emit(

@@ -48,6 +48,8 @@ def plan(
 
 
 def _plan_text(plan: PlanRecord) -> str:
+    from llmops_tui.training.mixture import mixture_lines
+
     data, memory, timing = plan["data"], plan["memory"], plan["time"]
     parts: tuple[MemoryPart, ...] = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
     lines = [f"{p['level']:5} {p['message']}" + (f"\n      {p['hint']}" if p["hint"] else "") for p in plan["problems"]]
@@ -60,6 +62,7 @@ def _plan_text(plan: PlanRecord) -> str:
             f"data      {examples_told(data)}, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "
             f"p95 {tokens['p95']:.0f}, max {tokens['max']}; {data['trained_tokens']:,} in the loss"
         ),
+        *(f"mixture   {line}" for line in mixture_lines(data)),
         (
             f"memory    {memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.2f} GB free on {memory['device']}: "
             f"{shares} (corrected by {memory['measured_runs']} measured runs)"

@@ -21,7 +21,22 @@ COMPARED: dict[Sameness, str] = {
 }
 # Columns that number or name a row, and say nothing to a model.
 _NAMES = frozenset(
-    {"id", "_id", "uuid", "guid", "idx", "index", "row_id", "rowid", "line", "source", "url", "file", "split"}
+    {
+        "id",
+        "_id",
+        "uuid",
+        "guid",
+        "idx",
+        "index",
+        "row_id",
+        "rowid",
+        "line",
+        "source",
+        "url",
+        "file",
+        "split",
+        "synthetic",
+    }
 )
 _TEXT = "\0"
 

@@ -1,4 +1,4 @@
-"""The records that an import rejected, stored as a Parquet file with the version."""
+"""The records that an import or the filters of a synthesis rejected, stored as a Parquet file with the version."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from llmops_tui.workspace.sandbox import quote_text
 
 if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
+
+
+# The operations whose versions have such records: rows that a model wrote and filters dropped are kept like them.
+HAVE_REJECTS = frozenset({"import", "synthesise"})
 
 
 def rejects_path(workspace: Workspace, version: DatasetVersion) -> Path:

@@ -94,12 +94,16 @@ class ExportedRecord(TypedDict):
 
 
 class SplitOptions(TypedDict, total=False):
-    """How rows are split: columns whose shares stay, or whose rows stay together, and whether near duplicates do."""
+    """How rows are split: columns whose shares stay, or whose rows stay together, and whether near duplicates do.
+
+    ``synthetic`` is the part for rows that nobody wrote, or ``spread``.
+    """
 
     seed: int | None
     stratify: str | None
     group: str | None
     near: bool | None
+    synthetic: str | None
 
 
 class SplitParameters(SplitOptions, total=False):

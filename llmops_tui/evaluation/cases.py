@@ -12,6 +12,7 @@ from typing import Any
 
 from llmops_tui.datasets.import_job import import_now, suggested_name
 from llmops_tui.datasets.import_preview import preview
+from llmops_tui.datasets.origins import refuse_unasked
 from llmops_tui.datasets.records import answer_text, conversation, dump_json
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
@@ -48,16 +49,21 @@ def with_dataset(suite: Suite, datasets: DatasetStore) -> Suite:
     """The suite with its cases named by an immutable dataset version; a data file is imported for that.
 
     Raises:
-        InputRefusedError: there is neither such a file nor such a dataset.
+        InputRefusedError: there is neither such a file nor such a dataset; ``synthetic_rows``: nobody wrote some of its rows,
+            and the suite does not say that this is meant.
     """
     if not isinstance(suite.cases, str):
         return suite
     path = Path(suite.cases).expanduser()
     if path.is_file():
         form = preview(datasets, [path]).proposal.format
-        made = import_now(datasets, [path], suggested_name(path), form)
-        return suite.model_copy(update={"cases": made.ref})
-    return suite.model_copy(update={"cases": datasets.get(suite.cases).ref})
+        version = import_now(datasets, [path], suggested_name(path), form)
+    else:
+        version = datasets.get(suite.cases)
+    if not suite.synthetic:
+        hint = "Set synthetic: true in the suite to measure on them all the same, or filter them out."
+        refuse_unasked(datasets, version, f"suite {suite.name!r}", hint)
+    return suite.model_copy(update={"cases": version.ref})
 
 
 def build_cases(suite: Suite, datasets: DatasetStore, limit: int | None = None) -> CaseSet:

@@ -22,6 +22,8 @@ from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_text
 
+# What does not decide what is asked and measured.
+_APART = {"name", "description", "synthetic"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_BYTES = 20_000_000
 
@@ -92,6 +94,10 @@ class Suite(_Part):
     chain: Annotated[
         list[Step], Field(description="Instead of a prompt: several prompts, each with the previous answers.")
     ] = []
+    synthetic: Annotated[
+        bool,
+        Field(description="Take cases from a dataset although nobody wrote some of its rows: a model or a rule did."),
+    ] = False
     raw: Annotated[bool, Field(description="Request a continuation of the text, without a chat template.")] = False
     models: Annotated[list[str], Field(description="Models by name, MODEL+ADAPTER with an adapter.")] = []
     parameters: Annotated[
@@ -167,13 +173,13 @@ class Suite(_Part):
 
     @property
     def sha256(self) -> str:
-        """The hash of all that decides what is asked and measured; the name does not."""
-        return sha256_text(json.dumps(self.model_dump(exclude={"name", "description"}), sort_keys=True))
+        """The hash of all that decides what is asked and measured; the name does not, nor what is allowed."""
+        return sha256_text(json.dumps(self.model_dump(exclude=_APART), sort_keys=True))
 
     @property
     def asks_sha256(self) -> str:
         """The hash of what it asks and how answers are measured, whichever column is asked and whatever its rules are."""
-        apart = {"name", "description", "rules", "models", "prompt", "parameters"}
+        apart = _APART | {"rules", "models", "prompt", "parameters"}
         return sha256_text(json.dumps(self.model_dump(exclude=apart), sort_keys=True))
 
     def to_yaml(self) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from llmops_tui.datasets.noise import NOISES, noisy
 from llmops_tui.evaluation.metrics.base import Case
 from llmops_tui.evaluation.suite import Variation
 
-_WORD = re.compile(r"\w+", re.UNICODE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -25,12 +26,9 @@ def vary(case: Case, variation: Variation, seed: int, paraphrases: tuple[str, ..
         yield from _swaps(case, variation)
         return
     chance = random.Random(f"{seed}:{case.key}:{variation.kind}")  # noqa: S311  a seed decides, nothing is secret
-    changes = {
-        "typos": lambda text: _typos(text, variation.rate, chance),
-        "upper": str.upper,
-        "lower": str.lower,
-        "blanks": lambda text: re.sub(r" ", "  ", text),
-        "order": lambda text: _reordered(text, chance),
+    changes: dict[str, Callable[[str], str]] = {
+        **{noise: partial(noisy, noise=noise, rate=variation.rate, chance=chance) for noise in NOISES},
+        "order": partial(_reordered, chance=chance),
     }
     made = _changed(case, variation, variation.kind, changes[variation.kind])
     if _texts(made) != _texts(case):
@@ -59,20 +57,6 @@ def _changed(case: Case, variation: Variation, name: str, change: Any) -> Case:
         variation=name,
         origin=case.key,
     )
-
-
-def _typos(text: str, rate: float, chance: random.Random) -> str:
-    """Two neighbouring letters exchanged in a share of the words of four letters or more; in one at least."""
-    words = [m for m in _WORD.finditer(text) if len(m.group()) >= 4 and m.group().isalpha()]
-    if not words:
-        return text
-    chosen = chance.sample(words, max(1, round(rate * len(words))))
-    letters = list(text)
-    for match in chosen:
-        # Not the first letter: people mistype inside words.
-        at = match.start() + chance.randrange(1, len(match.group()) - 1)
-        letters[at], letters[at + 1] = letters[at + 1], letters[at]
-    return "".join(letters)
 
 
 def _reordered(text: str, chance: random.Random) -> str:

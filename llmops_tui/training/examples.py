@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llmops_tui.datasets.origins import parents_among
 from llmops_tui.datasets.records import Row, answer_text
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.tokens import ModelText, TokenView
@@ -15,6 +16,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
+from llmops_tui.training.mixture import SourceShare
 from llmops_tui.training.packing import pack
 from llmops_tui.training.recipe import DataSource, Recipe
 
@@ -48,6 +50,7 @@ class Report:
         without_target: rows with nothing to learn from, which are left out.
         problems: how many rows have each problem, with the numbers of the first few.
         drawn: which rows are held out, and what of them is to be told; none where nothing is measured.
+        sources: what each dataset comes to, in the order of the recipe.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Report:
     problems: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     shown: list[TokenView] = field(default_factory=list)
     drawn: HeldOut | None = None
+    sources: list[SourceShare] = field(default_factory=list)
 
     def note(self, problem: str, where: str) -> None:
         """Count a problem of a row."""
@@ -123,15 +127,20 @@ def build(
     asked: dict[Place, Generated] = {}
     for index, (version, source) in enumerate(versions):
         chance = random.Random(f"{recipe.seed}:{version.sha256}")  # noqa: S311
+        share = SourceShare(version.ref, source.weight)
+        report.sources.append(share)
         for read in version.read(batch=_BATCH, limit=limit):
             rows = [(number, with_options(row, recipe, source)) for number, row in read]
             for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
                 examples = made.counted(f"{version.ref} row {number}", report)
                 if (index, number) in held:
+                    share.hold_out()
                     held_out += examples
                     _add_generated(asked, held, (index, number), recipe, maker, version.kind, row)
                     continue
-                for _ in range(int(source.weight) + (chance.random() < source.weight % 1)):
+                times = int(source.weight) + (chance.random() < source.weight % 1)
+                share.take(examples, times)
+                for _ in range(times):
                     train += examples
             done += len(rows)
             progress(done / total)
@@ -176,8 +185,9 @@ def _draw(
     """The rows of the data that are held out, each with its turn in which it was drawn."""
     evaluation = recipe.evaluation
     if evaluation.dataset:
-        own = look([store.get(evaluation.dataset)])
-        report.drawn = measured_on(own, look(versions, limit), evaluation.max_rows, recipe.seed)
+        measured = store.get(evaluation.dataset)
+        report.drawn = measured_on(look([measured]), look(versions, limit), evaluation.max_rows, recipe.seed)
+        report.drawn.parents = len(parents_among([*versions, measured]))
         return {}
     if evaluation.share <= 0:
         return {}

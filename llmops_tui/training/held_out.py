@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from llmops_tui.datasets.identity import normal, row_key
 from llmops_tui.datasets.near_duplicates import Sketches
+from llmops_tui.datasets.origins import families_of
 from llmops_tui.datasets.records import Row, answer_text, dump_json, whole_text
 from llmops_tui.datasets.version import DatasetVersion
 
@@ -28,12 +29,18 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Looked:
-    """A row as it is looked at: where it is, what it shares with its twins, what it is an example of, and its text."""
+    """A row as it is looked at: where it is, what it shares with its twins, what it is an example of, and its text.
+
+    It is ``synthetic`` where nobody wrote it, and ``fixed`` where it is that or the row that such a one was made of: both are
+    trained on, since a loss on what a model wrote, or on what it wrote of, says nothing of what people write.
+    """
 
     place: Place
     key: bytes
     label: str
     text: str
+    synthetic: bool = False
+    fixed: bool = False
 
 
 @dataclass
@@ -45,6 +52,9 @@ class HeldOut:
         classes: how many kinds of rows there are, by dataset and label; ``missing`` has those that no held-out row is of.
         twins: rows of an evaluation dataset of its own that are in training too.
         near: held-out rows that are nearly the same as one that is trained on; none where there was too much to compare.
+        fixed: rows that are never held out, since nobody wrote them or since such rows were made of them.
+        synthetic: rows of an evaluation dataset of its own that nobody wrote.
+        parents: rows of it of which rows in training were made.
     """
 
     rows: list[Place] = field(default_factory=list)
@@ -52,15 +62,25 @@ class HeldOut:
     missing: list[str] = field(default_factory=list)
     twins: int = 0
     near: int | None = 0
+    fixed: int = 0
+    synthetic: int = 0
+    parents: int = 0
 
 
 def look(versions: Sequence[DatasetVersion], limit: int | None = None) -> list[Looked]:
     """Every row of some datasets, with what decides where it goes."""
     found = []
+    families = families_of(versions)
+    fixed = families.kept_together
     for index, version in enumerate(versions):
         column = next((c.name for c in version.columns if c.name.lower() in _LABELS), None)
         for batch in version.read(batch=_BATCH, limit=limit):
-            found += [_looked((index, number), version.kind, row, column) for number, row in batch]
+            for number, row in batch:
+                place = (index, number)
+                looked = _looked(place, version.kind, row, column)
+                if place in fixed:
+                    looked = replace(looked, fixed=True, synthetic=place in families.synthetic)
+                found.append(looked)
     return found
 
 
@@ -76,8 +96,10 @@ def choose(rows: Sequence[Looked], share: float, most: int, seed: int) -> HeldOu
         groups[row.key].append(row)
     kinds = _kinds(rows)
     kind_of = {key: kinds[group[0].place] for key, group in groups.items()}
-    drawn = sorted(groups, key=lambda key: (kind_of[key], _order(seed, key)))
+    free = [key for key, group in groups.items() if not any(row.fixed for row in group)]
+    drawn = sorted(free, key=lambda key: (kind_of[key], _order(seed, key)))
     found, credit, left = HeldOut(classes=len(set(kind_of.values()))), 0.0, most
+    found.fixed = sum(row.fixed for row in rows)
     share = min(share, most / max(1, len(rows)))
     wanted = share * len(rows)
     taken: set[tuple[int, str]] = set()
@@ -101,11 +123,14 @@ def choose(rows: Sequence[Looked], share: float, most: int, seed: int) -> HeldOu
 def measured_on(rows: Sequence[Looked], trained: Sequence[Looked], most: int, seed: int) -> HeldOut:
     """Which rows of an evaluation dataset of its own are used, and how many of them are in training too."""
     known = {row.key for row in trained}
+    # It was named: its synthetic rows are measured on, which is told.
+    rows = [replace(row, fixed=False) if row.fixed else row for row in rows]
     chosen = choose(rows, 1.0, most, seed) if len(rows) > most else HeldOut([row.place for row in rows])
     places = set(chosen.rows)
     used = [row for row in rows if row.place in places]
     # Those that were not drawn are not trained on: what is near to them does not count.
     chosen.near = 0
+    chosen.synthetic = sum(row.synthetic for row in used)
     chosen.twins = sum(row.key in known for row in used)
     apart = [row for row in used if row.key not in known]
     moved = [Looked((-1, number), row.key, row.label, row.text) for number, row in enumerate(apart)]

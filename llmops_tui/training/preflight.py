@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
+from llmops_tui.datasets.reports import OverlapRecord
 from llmops_tui.datasets.tokens import TWICE, ModelText, TokenView
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.registry import Model
@@ -15,12 +16,13 @@ from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training import device_queue
 from llmops_tui.training.bases import unregistered
-from llmops_tui.training.examples import Examples, Report
+from llmops_tui.training.examples import Examples, Report, sources
 from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.memory import (
     Shape,
     shape_of,
 )
+from llmops_tui.training.mixture import mixture_findings, mixture_of, overlaps_of, passes_of
 from llmops_tui.training.parity import Parity, check_parity, compare_with_serving, some_rows
 from llmops_tui.training.preflight_base import check_base
 from llmops_tui.training.preflight_data import held_out_findings
@@ -136,6 +138,7 @@ class Inspection:
     room: Room
     steps: int
     disk: int
+    overlaps: list[OverlapRecord] | None
 
 
 def inspect(
@@ -158,8 +161,10 @@ def inspect(
     room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured))
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
+    overlaps = overlaps_of([version for version, _ in sources(recipe, store.datasets)])
     findings = [
         *check_data(recipe, examples),
+        *mixture_findings(overlaps),
         *check_settings(recipe, folder),
         *check_ends(recipe, folder),
         *check_base(recipe, base, folder),
@@ -168,7 +173,7 @@ def inspect(
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]
-    return Inspection(shape, tokens_per_s, findings, parity, room, steps, disk)
+    return Inspection(shape, tokens_per_s, findings, parity, room, steps, disk, overlaps)
 
 
 def _vocabulary(folder: ModelFolder) -> set[str]:
@@ -181,7 +186,7 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
     return set(tokens) | {token["content"] for token in data.get("added_tokens", [])}
 
 
-def data_facts(report: Report, examples: Examples) -> DataFacts:
+def data_facts(recipe: Recipe, report: Report, examples: Examples, overlaps: list[OverlapRecord] | None) -> DataFacts:
     """The figures of the data, for JSON and the screen."""
     lengths = sorted(report.lengths)
     quantiles = statistics.quantiles(lengths, n=20) if len(lengths) > 1 else lengths * 19
@@ -196,6 +201,8 @@ def data_facts(report: Report, examples: Examples) -> DataFacts:
         "without_target": report.without_target,
         "problems": {problem: {"rows": count, "such_as": where} for problem, (count, where) in report.problems.items()},
         "histogram": _histogram(lengths),
+        "mixture": mixture_of(report.sources, passes_of(recipe, len(examples.train))),
+        "overlaps": overlaps,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmops_tui.counts import counted
 from llmops_tui.training.examples import Examples
+from llmops_tui.training.held_out import HeldOut
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
@@ -16,6 +17,16 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
     evaluation, drawn, count = recipe.evaluation, examples.report.drawn, len(examples.held_out)
     if drawn is None:
         return [Finding("info", "no_evaluation", "no evaluation loss is measured", "evaluation.share holds rows out.")]
+    if not count and drawn.fixed and not drawn.rows:
+        return [
+            Finding(
+                "warn",
+                "no_evaluation",
+                f"no row can be held out: {counted(drawn.fixed, 'row')} are synthetic, or synthetic rows were made of "
+                "them, and of the others there are too few: no evaluation loss is measured",
+                "Name an evaluation.dataset that people wrote.",
+            )
+        ]
     if not count and drawn.rows:
         where = evaluation.dataset or f"the share {evaluation.share:g} of the data"
         return [
@@ -66,6 +77,7 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
                 f"llmops data check {recipe.data[0].dataset} --against {evaluation.dataset} shows them.",
             )
         )
+    found += _synthetic_findings(recipe, drawn)
     if drawn.near is None:
         found.append(
             Finding(
@@ -79,6 +91,40 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
                 "near_twins",
                 f"{drawn.near} of {counted(count, 'held-out row')} are nearly the same as a row that is trained on",
                 "The evaluation loss is too good by them: remove near-duplicates on the datasets screen.",
+            )
+        )
+    return found
+
+
+def _synthetic_findings(recipe: Recipe, drawn: HeldOut) -> list[Finding]:
+    """What is to be said where a model wrote some of the rows."""
+    found = []
+    if drawn.fixed:
+        found.append(
+            Finding(
+                "info",
+                "synthetic_trained",
+                f"{counted(drawn.fixed, 'row')} are never held out: nobody wrote them, or synthetic rows were made of them",
+            )
+        )
+    if drawn.synthetic:
+        found.append(
+            Finding(
+                "warn",
+                "synthetic_measured",
+                f"nobody wrote {counted(drawn.synthetic, 'row')} of {recipe.evaluation.dataset}: the evaluation loss is partly "
+                "on what a model or a rule made",
+                f"llmops data origins {recipe.evaluation.dataset} shows the share.",
+            )
+        )
+    if drawn.parents:
+        found.append(
+            Finding(
+                "warn",
+                "parents_measured",
+                f"rows in training were made of {counted(drawn.parents, 'row')} of {recipe.evaluation.dataset}: the evaluation "
+                "loss is too good by them",
+                "Make synthetic rows of the training data alone.",
             )
         )
     return found

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from llmops_tui.datasets.reports import OverlapRecord
+
 MemoryPart = Literal["weights", "adapter", "optimizer", "activations", "logits", "overhead"]
 
 
@@ -82,10 +84,33 @@ class RowsWith(TypedDict):
     such_as: Any
 
 
+class MixtureRecord(TypedDict):
+    """What one dataset of a recipe comes to.
+
+    ``rows`` were read, ``held_out`` for evaluation, and some are without anything to learn; of the others ``used`` are
+    trained on. An epoch has its rows ``rows_an_epoch`` times; the shares are of all datasets together, and ``epochs`` is
+    how often the run sees each of its rows, on the average.
+    """
+
+    version: str
+    weight: float
+    rows: int
+    held_out: int
+    without_target: int
+    used: int
+    rows_an_epoch: int
+    examples_an_epoch: int
+    tokens_an_epoch: int
+    share_of_rows: float
+    share_of_tokens: float
+    epochs: float
+
+
 class DataFacts(TypedDict):
     """The figures of the data of a run, in examples and tokens; ``histogram`` counts examples by length.
 
-    Where ``packed`` is not 0, so many examples were packed into ``examples`` sequences, whose lengths these are.
+    Where ``packed`` is not 0, so many examples were packed into ``examples`` sequences, whose lengths these are. Where there
+    was too much to compare, there are no ``overlaps`` between the datasets.
     """
 
     rows: dict[str, int]
@@ -98,6 +123,8 @@ class DataFacts(TypedDict):
     without_target: int
     problems: dict[str, RowsWith]
     histogram: list[int]
+    mixture: list[MixtureRecord]
+    overlaps: list[OverlapRecord] | None
 
 
 class MemoryParts(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.version import DatasetVersion
@@ -12,7 +13,7 @@ from screens.shell.shell import Shell
 from screens.widgets.panel import Panel
 
 _JOB = "llmops_tui.datasets.operations.base:run_job"
-_AT_ONCE = {"filter", "sample", "sort", "edit", "select", "map"}
+_AT_ONCE = {"filter", "sample", "sort", "edit", "select", "map", "noise"}
 _AT_ONCE_ROWS = 100_000
 
 
@@ -27,14 +28,22 @@ async def apply_operation(shell: Shell, progress: Panel, operation: Operation) -
     services, version = shell.services, operation.version
     refs = [version.ref, *operation.others]
     if operation.name in _AT_ONCE and version.rows <= _AT_ONCE_ROWS:
-        made = await asyncio.to_thread(apply, services.datasets, operation.name, refs, operation.parameters)
+        name = operation.name_of_made or None
+        made = await asyncio.to_thread(
+            partial(apply, services.datasets, operation.name, refs, operation.parameters, name=name)
+        )
     else:
         job = await asyncio.to_thread(
             lambda: services.jobs.start(
                 kind="dataset",
                 title=f"{operation.name} {version.ref}",
                 entry=_JOB,
-                arguments={"operation": operation.name, "refs": refs, "parameters": operation.parameters},
+                arguments={
+                    "operation": operation.name,
+                    "refs": refs,
+                    "parameters": operation.parameters,
+                    "name": operation.name_of_made or None,
+                },
             )
         )
         result = await follow_job(services, progress, job)

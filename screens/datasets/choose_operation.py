@@ -8,11 +8,11 @@ from typing import Any
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.layout import Workspace
-from screens.datasets.operation import Export, Operation, Rejects, Split
+from screens.datasets.operation import Export, Operation, Rejects, Split, Synthesis
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
-Chosen = Operation | Split | Export | Rejects
+Chosen = Operation | Split | Export | Rejects | Synthesis
 # Operation, title, note, what is asked for; nothing where it starts at once.
 _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
     ("dedup", "Deduplicate", "remove rows with the same content, whatever their ids", ""),
@@ -33,7 +33,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
         "split",
         "Split",
         "into parts without duplicates across",
-        "train=0.9 eval=0.1   then stratify=COLUMN group=COLUMN near seed=0",
+        "train=0.9 eval=0.1   then stratify=COLUMN group=COLUMN near synthetic=train seed=0",
     ),
     ("sample", "Sample", "some rows by seed", "number of rows, or a share such as 0.1, and a seed"),
     ("sort", "Sort", "by an SQL expression", "SQL expression"),
@@ -41,13 +41,14 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
     ("select", "Choose columns", "keep some, rename with OLD=NEW", "columns, separated by spaces"),
     ("concat", "Concatenate", "append other datasets to this one", "names of the others"),
     ("mix", "Mix", "by weight", "this one's weight, then NAME=WEIGHT of the others, and rows=N"),
+    ("synthesise", "Synthesise or augment", "rows that a model writes, other words, noise; what it takes is shown", ""),
     (
         "export",
         "Export",
         "to a file, which is read back and verified",
         "path; the suffix sets the type: .jsonl .csv .parquet .db …",
     ),
-    ("rejects", "Show what was rejected", "the records that the import rejected, with reasons", ""),
+    ("rejects", "Show what was rejected", "of an import, or of rows that a model wrote, with reasons", ""),
 )
 
 
@@ -85,8 +86,8 @@ def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -
         return _split(version, text.split())
     if name == "export":
         return Export(version, Path(text).expanduser().resolve())
-    if name == "rejects":
-        return Rejects(version)
+    if name in {"rejects", "synthesise"}:
+        return Rejects(version) if name == "rejects" else Synthesis(version)
     operation, parameters, others = _plain(name, text)
     return Operation(version, operation, parameters, tuple(others))
 
@@ -94,7 +95,7 @@ def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -
 def _split(version: DatasetVersion, words: list[str]) -> Split:
     """``train=0.9 eval=0.1 stratify=COLUMN near seed=0``."""
     pairs = dict(w.partition("=")[::2] for w in words)
-    options: dict[str, Any] = {k: pairs.pop(k) for k in ("stratify", "group") if k in pairs}
+    options: dict[str, Any] = {k: pairs.pop(k) for k in ("stratify", "group", "synthetic") if k in pairs}
     options["near"] = pairs.pop("near", None) is not None or None
     options["seed"] = int(pairs.pop("seed", 0) or 0)
     try:

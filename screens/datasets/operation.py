@@ -13,12 +13,16 @@ from llmops_tui.datasets.version import DatasetVersion
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation of the engine on a version, and on ``others``, which are references. It makes a new version."""
+    """An operation of the engine on a version, and on ``others``, which are references. It makes a new version.
+
+    That is of the version's dataset, or of ``name_of_made``.
+    """
 
     version: DatasetVersion
     name: str
     parameters: dict[str, Any]
     others: tuple[str, ...] = ()
+    name_of_made: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,13 @@ class Export:
 @dataclass(frozen=True)
 class Rejects:
     """The records that the import of a version did not take."""
+
+    version: DatasetVersion
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Rows that a model is to write from a version, or that noise makes of it."""
 
     version: DatasetVersion
 

@@ -54,8 +54,8 @@ def dataset_option(version: DatasetVersion, *, current: bool) -> Option:
     )
 
 
-def version_option(version: DatasetVersion, parent: DatasetVersion | None, *, current: bool) -> Option:
-    """A version in the list: what made it, and how many rows that added or took away."""
+def version_option(version: DatasetVersion, parent: DatasetVersion | None, origins: str, *, current: bool) -> Option:
+    """A version in the list: what made it, how many rows that added or took away, and the share that nobody wrote."""
     delta = version.rows - parent.rows if parent is not None else 0
     change = f" {delta:+,}" if delta else ""
     return Option(
@@ -63,6 +63,7 @@ def version_option(version: DatasetVersion, parent: DatasetVersion | None, *, cu
             (f"@{version.number}", "bold" if current else ""),
             f" {version.recipe.operation}",
             (change.replace("-", "−"), "$success" if delta > 0 else "$warning"),
+            (f" {origins}" if origins else "", "$warning"),
             *((f" {tag}", "$success") for tag in version.tags),
             (f"  {safe_line(version.note, 60)}", "$muted"),
         ),

@@ -22,11 +22,12 @@ from screens.datasets.dataset_list_pane import DatasetListPane
 from screens.datasets.export_version import export_version
 from screens.datasets.import_files import ask_for_import, import_files
 from screens.datasets.label_rows import label_rows
-from screens.datasets.operation import Export, Operation, OperationWanted, Split
+from screens.datasets.operation import Export, Operation, OperationWanted, Split, Synthesis
 from screens.datasets.record_pane import RecordPane
 from screens.datasets.rows_pane import RowsPane
 from screens.datasets.show_rejects import show_rejects
 from screens.datasets.split_version import split_version
+from screens.datasets.synthesise_rows import synthesise_rows
 from screens.datasets.versions_pane import VersionsPane
 from screens.navigation import DatasetPlace, Destination
 from screens.shell.base import BaseScreen
@@ -180,12 +181,17 @@ class DatasetsScreen(BaseScreen):
     async def _apply(self, operation: Operation) -> None:
         await self._open_made(await apply_operation(self.shell, self._rows, operation))
 
-    async def _open_made(self, version: DatasetVersion) -> None:
+    async def _open_made(self, version: DatasetVersion | None) -> None:
+        if version is None:
+            return
         await asyncio.to_thread(self.services.undo.note_rows, version)
         await self.refresh_data(version.ref)
 
     async def _split(self, split: Split) -> None:
         await self.refresh_data(await split_version(self.shell, self._rows, split))
+
+    async def _synthesise(self, wanted: Synthesis) -> None:
+        await self._open_made(await synthesise_rows(self.shell, self._rows, wanted))
 
     def action_operate(self) -> None:
         """Choose an operation."""
@@ -196,13 +202,14 @@ class DatasetsScreen(BaseScreen):
 
     async def _choose_operation(self, version: DatasetVersion) -> None:
         # Each in the group of its kind: a menu that is opened and left does not replace what is at work.
-        chosen = await choose_operation(self.shell, version)
-        if isinstance(chosen, Operation):
+        if isinstance(chosen := await choose_operation(self.shell, version), Operation):
             self.act("operate", self._apply, chosen)
         elif isinstance(chosen, Split):
             self.act("operate", self._split, chosen)
         elif isinstance(chosen, Export):
             self.act("export", export_version, self.shell, self._rows, chosen)
+        elif isinstance(chosen, Synthesis):
+            self.act("operate", self._synthesise, chosen)
         elif chosen is not None:
             self.act("rejects", show_rejects, self.shell, version, self.logs[version.dataset])
 
@@ -240,9 +247,7 @@ class DatasetsScreen(BaseScreen):
             self.act("label", self._label, self.version)
 
     async def _label(self, version: DatasetVersion) -> None:
-        made = await label_rows(self.shell, version, self._columns.statistics)
-        if made is not None:
-            await self._open_made(made)
+        await self._open_made(await label_rows(self.shell, version, self._columns.statistics))
 
     def action_console(self) -> None:
         """The SQL console."""

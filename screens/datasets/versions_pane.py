@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,6 +17,9 @@ from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import LineDialog
 from screens.widgets.motions import Options
+
+if TYPE_CHECKING:
+    from llmops_tui.datasets.store import DatasetStore
 
 
 class VersionsPane(Pane):
@@ -42,6 +46,8 @@ class VersionsPane(Pane):
         super().__init__(title="Versions", jump_key="v", id="datasets-versions", help_text=rendering.HELP_VERSIONS)
         self._log: list[DatasetVersion] = []
         self._version: DatasetVersion | None = None
+        # By the id of a version, what is to be said where nobody wrote some of its rows.
+        self._origins: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -50,6 +56,17 @@ class VersionsPane(Pane):
     def show(self, log: list[DatasetVersion], version: DatasetVersion | None) -> None:
         """Show the versions of a dataset, with the cursor on the one that is open."""
         self._log, self._version = log, version
+        self._fill()
+        if any(one.id not in self._origins for one in log):
+            self.act("origins", self._read_origins, log)
+
+    async def _read_origins(self, log: list[DatasetVersion]) -> None:
+        """Count the rows that nobody wrote, and say so behind each version."""
+        self._origins |= await asyncio.to_thread(_origins_of, self.services.datasets, log)
+        self._fill()
+
+    def _fill(self) -> None:
+        log, version = self._log, self._version
         options = self.query_one(OptionList)
         options.clear_options()
         if version is None:
@@ -57,7 +74,9 @@ class VersionsPane(Pane):
         by_number = {v.number: v for v in log}
         for one in log:
             parent = by_number.get(one.parent) if one.parent is not None else None
-            options.add_option(rendering.version_option(one, parent, current=one.id == version.id))
+            options.add_option(
+                rendering.version_option(one, parent, self._origins.get(one.id, ""), current=one.id == version.id)
+            )
         ids = [v.id for v in log]
         options.highlighted = ids.index(version.id) if version.id in ids else 0
 
@@ -106,3 +125,11 @@ class VersionsPane(Pane):
 
     async def _removed(self) -> None:
         self.post_message(self.Changed())
+
+
+def _origins_of(store: DatasetStore, log: list[DatasetVersion]) -> dict[str, str]:
+    from llmops_tui.datasets.origins import written_of
+
+    logs = store.logs()
+    found = [(one.id, written_of(store, one, logs)) for one in log]
+    return {id_: f"{w.share:.0%} synthetic" if w.share else "synthetic inputs" if w.any else "" for id_, w in found}

@@ -176,7 +176,7 @@ OPERATIONS: dict[str, str] = {
     "map": "selection:map_column", "query": "selection:query", "edit": "selection:edit", "concat": "concatenation:concat",
     "mix": "concatenation:mix", "split": "splits:split", "dedup": "cleaning:dedup", "fix": "cleaning:fix",
     "redact": "cleaning:redact", "pseudonymise": "cleaning:pseudonymise", "reveal": "cleaning:reveal",
-    "label": "labels:label",
+    "label": "labels:label", "noise": "augmentation:noise",
 }  # fmt: skip
 
 
@@ -237,6 +237,12 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
     recipe = version.recipe
     if recipe.operation in {"restore", "import"}:
         return version, _again_from_files(store, version, report)
+    if recipe.operation == "synthesise":
+        raise InputRefusedError(
+            "not_repeatable",
+            f"the rows of {version.ref} were written by {recipe.parameters['model']}, which may write others the next time",
+            "Its rows are stored, and stay as they are.",
+        )
     by_hash = {v.sha256: v for versions in store.logs().values() for v in versions}
     missing = [name for name, digest in recipe.inputs if digest not in by_hash]
     if missing:

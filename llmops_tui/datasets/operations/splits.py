@@ -10,6 +10,7 @@ from llmops_tui.counts import counted
 from llmops_tui.datasets.identity import media_of, normal
 from llmops_tui.datasets.near_duplicates import Sketches, clusters
 from llmops_tui.datasets.operations.base import Made, Work, apply
+from llmops_tui.datasets.origins import Families, families_of, has_column, refuse_unasked
 from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.records import dump_json, question_text, whole_text
 from llmops_tui.datasets.reports import SplitOptions, SplitParameters, SplitRecord
@@ -17,13 +18,18 @@ from llmops_tui.datasets.store import DatasetStore, check_name
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 
+# Synthetic rows are as any others, and stay with those that they were made of.
+SPREAD = "spread"
+_HINT = "Say where: synthetic={part} keeps them in that part, with the rows that they were made of; synthetic=spread in any."
+
 
 def split(work: Work) -> Made:
     """The rows of one part, ``part``, of a split.
 
     ``parts`` are shares by name; ``stratify`` is a column whose values are spread evenly; ``group`` a column whose equal
     values stay together; rows that ask the same are always kept together, and with ``near`` those that ask nearly the
-    same; ``seed`` decides the rest.
+    same; ``synthetic`` says in which part the rows go that nobody wrote, with those that they were made of; ``seed`` decides
+    the rest.
     """
     part = str(work.parameter("part"))
     places = assign(work.first, cast("SplitParameters", work.parameters), work.report)
@@ -41,15 +47,19 @@ def assign(version: DatasetVersion, parameters: SplitParameters, report: Report)
     total = sum(shares.values())
     wanted = [s / total for s in shares.values()]
     seed = int(parameters.get("seed") or 0)
-    groups, strata = _groups(version, parameters, report)
+    pinned_to, families = _synthetic(version, parameters, list(shares))
+    groups, strata = _groups(version, parameters, report, families)
     placed = [0] * version.rows
     # By stratum, and in each in an order that the seed decides: the part that is furthest behind its share takes the group.
     ordered = sorted(groups.values(), key=lambda rows: (strata[rows[0]], _order(seed, rows[0])))
     behind = [0.0] * len(wanted)
+    pinned = {number for _, number in families.synthetic} if pinned_to is not None else set()
     for rows in ordered:
         for index, share in enumerate(wanted):
             behind[index] += share * len(rows)
-        chosen = max(range(len(wanted)), key=lambda i: behind[i])
+        # What is pinned brings along all that has to stay with it: what it was made of.
+        to = pinned_to if not pinned.isdisjoint(rows) else None
+        chosen = to if to is not None else max(range(len(wanted)), key=lambda i: behind[i])
         behind[chosen] -= len(rows)
         for row in rows:
             placed[row] = chosen
@@ -75,12 +85,31 @@ def _empty_part(part: str, rows: int, groups: list[list[int]], parameters: Split
     )
 
 
+def _synthetic(version: DatasetVersion, parameters: SplitParameters, parts: list[str]) -> tuple[int | None, Families]:
+    """The part that synthetic rows are pinned to, where they are, and which rows were made of which.
+
+    Raises:
+        InputRefusedError: ``synthetic_rows``: there are some, and where they go was not said.
+    """
+    families, told = families_of([version]), parameters.get("synthetic")
+    if told and told != SPREAD and told not in parts:
+        raise InputRefusedError("bad_split", f"synthetic: {told!r} is no part", f"{SPREAD}, or {', '.join(parts)}.")
+    if families.synthetic and not told:
+        count = counted(len(families.synthetic), "row")
+        raise InputRefusedError(
+            "synthetic_rows",
+            f"a model or a rule made {count} of {version.ref}: a part that is measured on would have some of them",
+            _HINT.format(part=parts[0]),
+        )
+    return (parts.index(told) if told and told != SPREAD else None), families
+
+
 def _order(seed: int, row: int) -> bytes:
     return blake2b(f"{seed}:{row}".encode(), digest_size=8).digest()
 
 
 def _groups(
-    version: DatasetVersion, parameters: SplitParameters, report: Report
+    version: DatasetVersion, parameters: SplitParameters, report: Report, families: Families
 ) -> tuple[dict[int, list[int]], list[str]]:
     """Rows that must stay together, by the first of them, and the stratum of each row."""
     stratify, group, near = parameters.get("stratify"), parameters.get("group"), bool(parameters.get("near"))
@@ -111,10 +140,17 @@ def _groups(
     for members in clusters(sketches.pairs()):
         for member in members[1:]:
             _join(parent, members[0], member)
+    _join_families(parent, families)
     found: dict[int, list[int]] = defaultdict(list)
     for number in range(len(parent)):
         found[_root(parent, number)].append(number)
     return dict(found), strata
+
+
+def _join_families(parent: list[int], families: Families) -> None:
+    made: dict[int, int] = {}
+    for (_, number), family in families.family.items():
+        _join(parent, made.setdefault(family, number), number)
 
 
 def _keys(asked: str, group: Any) -> list[tuple[str, bytes]]:
@@ -146,6 +182,9 @@ def split_into(
     version = store.get(ref)
     for part in parts:
         check_name(f"{version.dataset}-{part}")
+    if not options.get("synthetic") and not has_column(version):
+        # Where the rows do not say it any more, the recipes do.
+        refuse_unasked(store, version, f"a part of {version.ref}", _HINT.format(part=next(iter(parts), "train")))
     parameters = {"parts": parts, "seed": 0} | {k: v for k, v in options.items() if v is not None}
     return [
         apply(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -15,8 +14,8 @@ import orjson
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.regular_files import open_regular, read_regular
-from llmops_tui.workspace.files import make_folder_within
+from llmops_tui.regular_files import open_regular
+from llmops_tui.workspace.line_log import LineLog, whole_lines
 
 T = TypeVar("T")
 
@@ -128,10 +127,7 @@ def answer_texts(path: Path) -> set[str]:
 
 
 def _lines(path: Path) -> Iterator[Result]:
-    if not path.is_file():
-        return
-    whole, _, _ = read_regular(path).rpartition(b"\n")
-    for number, line in enumerate(whole.split(b"\n"), 1):
+    for number, line in enumerate(whole_lines(path), 1):
         if not line:
             continue
         try:
@@ -148,33 +144,19 @@ class ResultLog:
     """Appends results to their file; what a killed run left unfinished in it is cut off."""
 
     def __init__(self, path: Path) -> None:
-        make_folder_within(path.parent)
         self.path = path
         self.done = {(r.case.index, r.repeat): r for r in _lines(path)}
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        data = read_regular(path)
-        os.ftruncate(self._file, len(data.rpartition(b"\n")[0]) + 1 if b"\n" in data else 0)
-        os.lseek(self._file, 0, os.SEEK_END)
+        self._log = LineLog(path)
 
     def add(self, result: Result) -> None:
         """Append one; it outlives a killed process from here on."""
         self.done[result.case.index, result.repeat] = result
-        line = result.to_line()
-        try:
-            while line:
-                line = line[os.write(self._file, line) :]
-        except OSError as error:
-            raise LlmopsError(
-                "results_failed",
-                f"cannot write {self.path}: {error.strerror}",
-                "Answers so far are kept; llmops eval resume continues once there is space.",
-            ) from error
+        self._log.add(result.to_line(), "Answers so far are kept; llmops eval resume continues once there is space.")
 
     def sync(self) -> None:
         """Have the disk keep it."""
-        os.fsync(self._file)
+        self._log.sync()
 
     def close(self) -> None:
         """Sync and close."""
-        self.sync()
-        os.close(self._file)
+        self._log.close()

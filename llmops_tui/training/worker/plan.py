@@ -16,6 +16,7 @@ from llmops_tui.training import device_queue, preflight
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
+from llmops_tui.training.mixture import passes_of
 from llmops_tui.training.preflight_findings import as_dicts
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
@@ -59,16 +60,14 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         tokens_per_s = dry["tokens_per_s"]
         store.measured(shape.key, device, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
         measured += 1
-    tokens = int(
-        sum(examples.report.lengths) * min(wanted.epochs, steps * wanted.effective_batch / len(examples.train))
-    )
+    tokens = int(sum(examples.report.lengths) * passes_of(wanted, len(examples.train)))
     seconds = tokens / tokens_per_s if tokens_per_s else None
     return {
         "recipe": wanted.model_dump(),
         "base": base.name,
         "serving": inspected.parity.serving if inspected.parity else None,
         "problems": as_dicts(findings),
-        "data": preflight.data_facts(examples.report, examples),
+        "data": preflight.data_facts(wanted, examples.report, examples, inspected.overlaps),
         "examples": preflight.shown_tokens(examples.report.shown),
         "parity": None if inspected.parity is None else cast("ParityRecord", dataclasses.asdict(inspected.parity)),
         "memory": {

@@ -1,0 +1,161 @@
+"""What is asked before rows are written: a form of few fields, from which the plan of the engine is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.safe_text import safe_line
+from screens.widgets.form import ModelForm
+from screens.widgets.modal import Modal
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+class NoiseAsked(BaseModel):
+    """Noise in the texts of a version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=_NAME, description="The dataset that the new rows go to.")]
+    noise: Annotated[
+        tuple[str, ...], Field(description='Of typos, upper, lower, blanks; several as ["typos", "lower"].')
+    ] = ("typos",)
+    rate: Annotated[float, Field(gt=0, le=1, description="Share of the words with a typo.")] = 0.1
+    times: Annotated[int, Field(ge=1, le=100, description="Rows with typos for each row.")] = 1
+    column: Annotated[str, Field(description="Of a table: the column of texts.")] = ""
+    seed: Annotated[int, Field(ge=0, description="The same seed gives the same rows.")] = 1
+
+    def parameters(self) -> JsonObject:
+        """As the operation takes them."""
+        return {"kinds": list(self.noise), **self.model_dump(include={"rate", "times", "column", "seed"})}
+
+
+class WordsAsked(BaseModel):
+    """Rows of a version in other words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=_NAME, description="The dataset that the new rows go to.")]
+    rows: Annotated[int, Field(ge=1, le=100_000, description="Rows to ask for; filters leave fewer.")]
+    column: Annotated[str, Field(description="Of a table: the column of texts.")] = ""
+    language: Annotated[
+        str, Field(pattern="^[a-z]{2}$", description="Of back-translation: the language between, such as fr.")
+    ] = "fr"
+    guidance: Annotated[str, Field(description="What the model is told about the texts.")] = ""
+    temperature: Annotated[float, Field(ge=0, le=5, description="Higher values are more varied.")] = 0.8
+    max_tokens: Annotated[int, Field(ge=1, description="Most tokens of an answer; longer ones fall.")] = 256
+    near: Annotated[float, Field(ge=0.3, le=1, description="From this share of common words on rows are near.")] = 0.8
+    judge: Annotated[str, Field(description="A model that grades each row from 1 to 5; empty: none.")] = ""
+    least: Annotated[float, Field(ge=1, le=5, description="Rows with a lower grade fall.")] = 3.0
+    seed: Annotated[int, Field(ge=0, description="The same seed, model and texts give the same rows.")] = 1
+
+    def plan(self, way: str, model: str, seeds: str) -> JsonObject:
+        """The plan of the engine."""
+        return {
+            "way": way,
+            "model": model,
+            "seeds": seeds,
+            "rows": self.rows,
+            "write": [self.column] if self.column else [],
+            "language": self.language,
+            **_common(self),
+        }
+
+
+class RowsAsked(BaseModel):
+    """New rows like those of a version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=_NAME, description="The dataset that the new rows go to.")]
+    rows: Annotated[int, Field(ge=1, le=100_000, description="Rows to ask for; filters leave fewer.")] = 100
+    guidance: Annotated[str, Field(description="What the model is told about the rows, in your own words.")] = ""
+    shots: Annotated[int, Field(ge=1, le=20, description="Number of rows that the model is shown.")] = 5
+    schema_file: Annotated[str, Field(description="A file with a JSON Schema of a row; empty: as the columns are.")] = (
+        ""
+    )
+    temperature: Annotated[float, Field(ge=0, le=5, description="Higher values are more varied.")] = 0.8
+    max_tokens: Annotated[int, Field(ge=1, description="Most tokens of an answer; longer ones fall.")] = 256
+    near: Annotated[float, Field(ge=0.3, le=1, description="From this share of common words on rows are near.")] = 0.8
+    judge: Annotated[str, Field(description="A model that grades each row from 1 to 5; empty: none.")] = ""
+    least: Annotated[float, Field(ge=1, le=5, description="Rows with a lower grade fall.")] = 3.0
+    seed: Annotated[int, Field(ge=0, description="The same seed, model and texts give the same rows.")] = 1
+
+    def plan(self, model: str, seeds: str, topics: list[JsonObject]) -> JsonObject:
+        """The plan of the engine.
+
+        Raises:
+            InputRefusedError: the schema's file cannot be read.
+        """
+        from llmops_tui.synthesis.plan import read_schema
+
+        schema = read_schema(Path(self.schema_file).expanduser()) if self.schema_file else None
+        return {
+            "way": "rows",
+            "model": model,
+            "seeds": seeds,
+            "topics": topics,
+            "rows": self.rows,
+            "shots": self.shots,
+            "schema": schema,
+            **_common(self),
+        }
+
+
+def _common(asked: WordsAsked | RowsAsked) -> JsonObject:
+    return {
+        "guidance": asked.guidance,
+        "seed": asked.seed,
+        "parameters": {"temperature": asked.temperature, "top_p": 0.95, "max_tokens": asked.max_tokens},
+        "filters": {"near": asked.near, "judge": asked.judge, "least": asked.least},
+    }
+
+
+Asked = TypeVar("Asked", NoiseAsked, WordsAsked, RowsAsked)
+
+
+class SynthesisDialog(Modal["Asked | None"], Generic[Asked]):
+    """Fill in the form; enter takes it, escape leaves."""
+
+    CSS_PATH = ["../dialog.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("escape", "give_up", "Cancel"),
+        Binding("f5,ctrl+s,f2,enter", "take", "Go on", priority=True),
+    ]
+
+    def __init__(self, title: str, value: Asked, models: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._title = title
+        self._form: ModelForm[Asked] = ModelForm(value, suggestions={"judge": models})
+
+    def compose(self) -> ComposeResult:
+        """The form and its keys."""
+        with Vertical(classes="dialog dialog-help"):
+            yield Static(Content(safe_line(self._title, 120)), classes="dialog-title")
+            yield self._form
+            yield Static(
+                Content.assemble(
+                    ("enter", "$accent"), " go on: what it takes is shown next   ", ("esc", "$accent"), " cancel"
+                ),
+                classes="dialog-keys",
+            )
+
+    def action_take(self) -> None:
+        """Close with what was filled in, where all is valid."""
+        if self._form.problems:
+            self.notify("Fix the fields that are marked first.", severity="warning", markup=False)
+            return
+        self.dismiss(self._form.value)
+
+    def action_give_up(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)
