@@ -71,6 +71,9 @@ class Settings(BaseModel):
     trace_days: Annotated[
         int, Field(ge=0, le=36_500, description="Delete traces without feedback after this many days; 0: never.")
     ] = 0
+    grader: Annotated[
+        str, Field(max_length=60, description="Your name beside your grades of answers; empty: the user's name.")
+    ] = ""
     speculate: Annotated[
         bool,
         Field(

@@ -205,6 +205,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluation.gate", "t,alt+g", "Gate", "Check the run against the rules of its suite.", show=True, pane="figures"),
     Action("evaluation.judge", "p,alt+p", "Judge", "Have a judge compare the run with its baseline, in both orders.", pane="figures"),
     Action("evaluation.judge_fresh", "J,alt+j", "Judge fresh", "The same, and take no judgement from the cache.", pane="figures"),
+    Action("evaluation.grade", "h,alt+n", "Grade", "Grade the answers with one key each, those of the baseline among them, blind.", pane="figures"),
+    Action("evaluation.vote", "V,alt+v", "Vote", "Choose between the answers of the run and of its baseline, blind.", pane="figures"),
     Action("evaluation.new", "n,f7", "New", "Write a suite in $EDITOR, or start from a bundled one.", pane="suites"),
     Action("evaluation.edit", "e,ctrl+e", "Editor", "Change the suite in $EDITOR; makes a new version.", pane="suites"),
     Action("evaluation.use", "u,alt+u", "Use", "Open the prompt of the run in the playground, with its model.", pane="figures"),

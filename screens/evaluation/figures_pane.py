@@ -12,6 +12,7 @@ from textual.widgets import Static
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.evaluation import rendering, views
 from screens.evaluation.export_run import export_run
+from screens.evaluation.grade_runs import grade_runs, vote_between
 from screens.evaluation.judge_runs import judge_runs
 from screens.evaluation.model import EvaluationModel, KeptSuite, Opened, pareto
 from screens.navigation import ModelInPlayground, PromptPlace
@@ -19,7 +20,7 @@ from screens.shell.pane import Pane
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.run import EvalState
+    from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
 class FiguresPane(Pane):
@@ -135,6 +136,25 @@ class FiguresPane(Pane):
         found = await judge_runs(self.shell, baseline, candidate, self.set_note, fresh=fresh)
         if found is not None:
             self._put("Judged", views.judged(found))
+
+    def action_grade(self) -> None:
+        """Grade the answers of the run, and of its baseline where there is one, mixed."""
+        if self._opened is None or self._opened.run.summary is None:
+            self.shell.say("Choose a finished run first.", severity="warning")
+        else:
+            self.act("grade", grade_runs, self.shell, [self._opened.run, *self._finished_baseline(self._opened)])
+
+    def action_vote(self) -> None:
+        """Choose between the answers of the run and of its baseline."""
+        opened = self._opened
+        if opened is None or opened.run.summary is None or not self._finished_baseline(opened):
+            self.shell.say("Choose a finished run, and another as its baseline with space.", severity="warning")
+        else:
+            self.act("grade", vote_between, self.shell, [opened.run, *self._finished_baseline(opened)])
+
+    @staticmethod
+    def _finished_baseline(opened: Opened) -> list[EvalRun]:
+        return [opened.baseline] if opened.baseline is not None and opened.baseline.summary is not None else []
 
     def action_export(self) -> None:
         """Write the run to a file."""
