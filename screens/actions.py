@@ -198,6 +198,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("training.remove", "D,backspace", "Delete", "Delete the run, after showing what is deleted and what depends on it.", pane="runs"),
     Action("evaluation.run", "f5,ctrl+r", "Run", "Run every case of the suite, in the background.", show=True, priority=True, pane="suites"),
     Action("evaluation.run_fresh", "A,alt+a", "Run fresh", "Run every case and take no answer from the cache.", pane="suites"),
+    Action("evaluation.plan", "B,alt+b", "Before", "Show what a run of the suite could find, what it takes, and which cases the model knows.", pane="suites"),
     Action("evaluation.mark", "space,ctrl+t", "Baseline", "Compare other runs with this one.", show=True, pane="runs"),
     Action("evaluation.detail", "w,f12", "Next view", "The next kind of figures.", show=True, pane="figures"),
     Action("evaluation.narrow", "f,f6", "Cases", "All cases, those that got worse, or those that got better.", show=True, pane="cases"),

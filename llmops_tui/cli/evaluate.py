@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import evaluate_models, evaluate_people, evaluate_report
+from llmops_tui.cli import evaluate_models, evaluate_people, evaluate_plan, evaluate_report
 from llmops_tui.cli.evaluate_options import Fresh, RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, Interrupted, LlmopsError
@@ -20,6 +20,7 @@ app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=Non
 evaluate_report.add_to(app)
 evaluate_models.add_to(app)
 evaluate_people.add_to(app)
+evaluate_plan.add_to(app)
 
 _FOLLOW_SECONDS = 0.3
 

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.evaluation.costs_told import card_text, plan_text
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.evaluation import rendering, views
 from screens.evaluation.export_run import export_run
@@ -20,6 +21,7 @@ from screens.shell.pane import Pane
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.plan_records import PlanRecord
     from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
@@ -53,6 +55,11 @@ class FiguresPane(Pane):
             self.set_title("Suite", safe_line(kept.ref))
             self._text.update(Content(safe_text(kept.suite.to_yaml())))
 
+    def show_plan(self, plan: PlanRecord) -> None:
+        """Show what is known before a run."""
+        self.set_title("Before the run", f"{safe_line(plan['suite'])} on {safe_line(plan['model'])}")
+        self._text.update(Content(safe_text(plan_text(plan))))
+
     @property
     def _text(self) -> Static:
         return self.query_one("#figures-text", Static)
@@ -82,6 +89,8 @@ class FiguresPane(Pane):
             return views.cost(rows, opened.metric, opened.run, utf8=utf8)
         if view == 5:
             return views.manifest(opened)
+        if view == 6:
+            return Content(safe_text(card_text(opened.run)))
         if opened.comparison is not None:
             return rendering.comparison(opened.comparison, utf8=utf8)
         return rendering.figures(opened, utf8=utf8)

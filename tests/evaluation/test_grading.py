@@ -30,6 +30,7 @@ from llmops_tui.evaluation.statistics.bradley_terry import Contest, bradley_terr
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.maintenance.work_removal import Work, remove_work
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_file
 from tests.evaluation.conftest import MANIFEST
@@ -45,12 +46,22 @@ def store(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> EvaluationStore:
     return EvaluationStore(catalog.workspace)
 
 
-def graded_run(store: EvaluationStore, scores: list[float] = SCORES, said: str = "answer", name: str = "kind") -> str:
+def made_model(catalog: Catalog) -> None:
+    """A model by name that nobody asks."""
+    ModelRegistry(catalog).add_remote(
+        "http://far.example", "m", {"models": ["m"], "remote_model": "m", "lacks": {}, "latency_ms": 1.0}
+    )
+
+
+def graded_run(
+    store: EvaluationStore, scores: list[float] = SCORES, said: str = "answer", name: str = "kind",
+    column: dict[str, Any] | None = None, costs: dict[str, Any] | None = None,
+) -> str:  # fmt: skip
     """A finished run of a suite with a judge, as the job leaves it."""
     body = {"cases": [{"q": f"question {i}"} for i in range(len(scores))], "metrics": [JUDGE], "models": ["m"]}
     suite = check_suite(body, name)
     version = store.save_suite(suite)
-    (entry,) = store.start(version, [Asked("", "m")])
+    (entry,) = store.start(version, [Asked("", "m" if column is None else "other", column or {})])  # type: ignore[arg-type]
     log = ResultLog(entry.results)
     for i, score in enumerate(scores):
         asked = ({"role": "user", "content": f"question {i}"},)
@@ -58,6 +69,7 @@ def graded_run(store: EvaluationStore, scores: list[float] = SCORES, said: str =
         log.add(Result(case, 0, Answer(text=f"{said} {i}", asked=asked), {"judge": Score(score)}))  # type: ignore[arg-type]
     log.close()
     summary = summarise(list(log.done.values()), suite.made_metrics(), 1.0)
+    summary["costs"] |= costs or {}  # type: ignore[typeddict-item]
     told = {"metrics": {"judge": "x"}}
     store.finish(entry.name, MANIFEST | told, summary, sha256_file(entry.results))  # type: ignore[arg-type]
     end_processes()

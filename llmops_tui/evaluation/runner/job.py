@@ -33,6 +33,7 @@ from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.statistics.sequential import mean_sequence
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, Until
+from llmops_tui.hardware.energy_counters import EnergyMeter
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -93,6 +94,8 @@ class _Runner:
             self._options = replace(self._options, parallel=entry.asked.parallel)
         self._results = entry.results
         self._began = time.monotonic()
+        self._energy = EnergyMeter()
+        self._before: set[tuple[int, int]] = set()
         # Of a chain; the catalog is asked once, not for every case.
         self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
         self._flushed = 0.0
@@ -115,6 +118,7 @@ class _Runner:
         supervisor = ServerSupervisor(self._store.workspace)
         cache = AnswerCache(self._store.workspace, self._entry.created_at if self._entry.asked.fresh else None)
         log = ResultLog(self._results)
+        self._before = set(log.done)
         asker = Asker(
             self._store.registry,
             cache,
@@ -351,6 +355,9 @@ class _Runner:
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
         summary |= {"of": len(cases.cases), "stopped_early": self._enough}
+        energy = self._energy.stop()
+        asked = sum(not r.answer.cached and (r.case.index, r.repeat) not in self._before for r in results)
+        summary["costs"] |= {"asked": asked, "joules": energy.joules, "energy": energy.note}
         if self._suite.until is not None and self._suite.until.metric in summary["metrics"]:
             # Looked at again and again: only an interval for that keeps what it promises.
             found = self._sequence(results, self._suite.until)
