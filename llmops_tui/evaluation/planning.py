@@ -16,6 +16,7 @@ from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.runner.contamination import find_overlap
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.summary import case_scores
+from llmops_tui.evaluation.statistics.bootstrap import Floats
 from llmops_tui.evaluation.statistics.power import (
     pairs_needed,
     scores_needed,
@@ -82,7 +83,7 @@ class _Known:
                 self._read[run.name] = []
         return {case.key: v for case, v in case_scores(self._read[run.name], metric) if v is not None}
 
-    def pair(self, metric: str) -> tuple[list[str], np.ndarray, np.ndarray] | None:  # type: ignore[type-arg]
+    def pair(self, metric: str) -> tuple[list[str], Floats, Floats] | None:
         """The scores of the newest two runs of different columns over the cases that both have."""
         for i, newer in enumerate(self._runs):
             for older in self._runs[i + 1 :]:
@@ -95,7 +96,7 @@ class _Known:
                     return [older.name, newer.name], np.array([a[k] for k in keys]), np.array([b[k] for k in keys])
         return None
 
-    def one(self, metric: str) -> tuple[list[str], np.ndarray] | None:  # type: ignore[type-arg]
+    def one(self, metric: str) -> tuple[list[str], Floats] | None:
         """The scores of the newest run that has enough of them."""
         for run in self._runs:
             found = list(self.scores(run, metric).values())

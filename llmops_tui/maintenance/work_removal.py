@@ -259,7 +259,8 @@ def _evaluation(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval
 def _words_about(store: EvaluationStore, name: str) -> int:
     """How many grades and votes people gave on a run's answers."""
     sql = f"SELECT count(*) FROM annotations WHERE {_ABOUT} IN (sha256, value->>'against')"
-    return int(store.catalog.read(lambda connection: connection.execute(sql, [name, name]).fetchone())[0])
+    ((count,),) = store.catalog.read(lambda connection: connection.execute(sql, [name, name]).fetchall())
+    return int(count)
 
 
 def _job(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval:

@@ -82,11 +82,18 @@ def conversation_of(case: Case, answer: Answer) -> Sequence[ChatMessage]:
 
 def conversation_text(messages: Sequence[ChatMessage]) -> str:
     """A conversation for a judge to read: a single question as it is, else each turn behind its role."""
-    texts = [(str(m.get("role") or ""), m.get("content")) for m in messages]
-    told = [(role, text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)) for role, text in texts]
+    told = [(str(m.get("role") or ""), message_text(m)) for m in messages]
     if [role for role, _ in told] == ["user"]:
         return told[0][1]
     return "\n\n".join(f"{role.capitalize()}: {text}" for role, text in told)
+
+
+def message_text(message: ChatMessage) -> str:
+    """What a turn says, with the calls of tools that it makes."""
+    content = message.get("content")
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
+    calls = [f"{c['function']['name']}({c['function']['arguments']})" for c in message.get("tool_calls") or ()]
+    return "\n".join(part for part in (text, *calls) if part)
 
 
 def _weighted(grades: Sequence[float], people: Sequence[str]) -> float | None:

@@ -79,7 +79,10 @@ def _binomial(n: int, share: float) -> npt.NDArray[np.float64]:
         return found
     k = np.arange(n + 1)
     logs = _log_factorials(n)
-    return np.exp(logs[n] - logs[k] - logs[n - k] + k * math.log(share) + (n - k) * math.log1p(-share))
+    found: npt.NDArray[np.float64] = np.exp(
+        logs[n] - logs[k] - logs[n - k] + k * math.log(share) + (n - k) * math.log1p(-share)
+    )
+    return found
 
 
 def _log_factorials(n: int) -> npt.NDArray[np.float64]:
