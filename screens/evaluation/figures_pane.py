@@ -9,12 +9,14 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
 from llmops_tui.evaluation.costs_told import card_text, plan_text
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.evaluation import rendering, views
 from screens.evaluation.export_run import export_run
 from screens.evaluation.grade_runs import grade_runs, vote_between
 from screens.evaluation.judge_runs import judge_runs
+from screens.evaluation.messages import Changed
 from screens.evaluation.model import EvaluationModel, KeptSuite, Opened, pareto
 from screens.navigation import ModelInPlayground, PromptPlace
 from screens.shell.pane import Pane
@@ -164,6 +166,20 @@ class FiguresPane(Pane):
     @staticmethod
     def _finished_baseline(opened: Opened) -> list[EvalRun]:
         return [opened.baseline] if opened.baseline is not None and opened.baseline.summary is not None else []
+
+    def action_keep_attacks(self) -> None:
+        """Keep the attacks that succeeded as cases."""
+        if self._opened is None or self._opened.run.summary is None:
+            self.shell.say("Choose a finished run first.", severity="warning")
+        else:
+            self.act("keep", self._keep_attacks, self._opened.run)
+
+    async def _keep_attacks(self, run: EvalRun) -> None:
+        from llmops_tui.evaluation.redteam.making import keep_found
+
+        version, new = await asyncio.to_thread(keep_found, self.services.evaluation, run)
+        self.shell.say(f"{version.ref}: {counted(new, 'new attack')}.")
+        self.post_message(Changed())
 
     def action_export(self) -> None:
         """Write the run to a file."""

@@ -47,6 +47,18 @@ async def plan_suite(shell: Shell, suite: Suite) -> PlanRecord | None:
     return await asyncio.to_thread(lambda: plan(store, store.save_suite(suite), model))
 
 
+async def make_attacks(shell: Shell) -> str:
+    """Make the suite of attacks from the seeds that ship; its reference."""
+    from llmops_tui.evaluation.redteam.making import choose, make_suite
+    from llmops_tui.evaluation.redteam.seeds import read_seeds
+
+    store = shell.services.evaluation
+    version = await asyncio.to_thread(
+        lambda: store.save_suite(make_suite(choose(read_seeds(), [])), "attacks made from seeds")
+    )
+    return version.ref
+
+
 async def choose_model(shell: Shell, title: str, others: Sequence[Choice] = ()) -> str | None:
     """One of the models that can answer, or of ``others``."""
     models = await asyncio.to_thread(lambda: shell.services.models.runnable())

@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
 from screens.evaluation.model import KeptSuite
-from screens.evaluation.run_suite import plan_suite, run_suite
+from screens.evaluation.run_suite import make_attacks, plan_suite, run_suite
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
 from screens.widgets.motions import Options
@@ -114,6 +114,15 @@ class SuitesPane(Pane):
         found = await plan_suite(self.shell, suite)
         if found is not None:
             self.post_message(self.Planned(found))
+
+    def action_redteam(self) -> None:
+        """Make a suite of attacks."""
+        self.act("redteam", self._redteam)
+
+    async def _redteam(self) -> None:
+        ref = await make_attacks(self.shell)
+        self.shell.say(f"{ref} has the attacks: F5 runs them on a model.")
+        self.post_message(Changed())
 
     def action_new(self) -> None:
         """Write a suite."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from llmops_tui.evaluation.scripted.call_matching import problem_of_call, proble
 from llmops_tui.evaluation.scripted.mock_tools import World, differences
 from llmops_tui.evaluation.scripted.script import Script, as_schema, read_script
 from llmops_tui.evaluation.suite import check_suite
+from tests.commands import Llmops
 
 BOOKING: dict[str, Any] = {
     "name": "book",
@@ -213,3 +215,22 @@ def test_a_script_says_where_it_is_wrong() -> None:
         read_script({"tools": [{"name": "a", "results": 1}]}, "row 4")
     with pytest.raises(InputRefusedError, match="two tools are called a"):
         read_script({"tools": [{"name": "a"}, {"name": "a"}]}, "row 4")
+
+
+@pytest.mark.slow
+def test_a_suite_of_conversations_runs_on_a_model_and_is_kept(llmops: Llmops, tmp_path: Path) -> None:
+    script = {"user": ["And the hill room?"], "calls": [], "end_state": {"count": 0}, "state": {"count": 0}}
+    body = {
+        "cases": [{"vars": {"message": f"Please refund the desk lamp {i}."}, "script": script} for i in range(3)],
+        "prompt": "triage", "parameters": {"temperature": 0, "max_tokens": 24}, "tools": [BOOKING], "steps": 4,
+        "metrics": ["tool-calls", "end-state", "exact"],
+    }  # fmt: skip
+    path = tmp_path / "talk.yaml"
+    path.write_text(json.dumps(body))
+    first = llmops.run("eval", "run", str(path), "--model", "support-base")
+    assert first["metrics"]["end-state"]["mean"] == 1
+    assert first["metrics"]["tool-calls"]["n"] == 3
+    again = llmops.run("eval", "run", "talk", "--model", "support-base")
+    assert again["cached"] == 3
+    shown = llmops.run("eval", "show", "talk-1", "--case", "0")
+    assert "And the hill room?" in json.dumps(shown)

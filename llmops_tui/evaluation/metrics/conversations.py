@@ -14,7 +14,6 @@ from llmops_tui.evaluation.scripted.call_matching import problem_of_calls
 from llmops_tui.evaluation.scripted.mock_tools import differences
 from llmops_tui.evaluation.scripted.script import read_script
 
-
 MetricKind = type[Metric]
 
 

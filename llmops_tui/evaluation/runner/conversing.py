@@ -111,7 +111,7 @@ def _calls_of(reply: Reply) -> list[Any]:
     message = reply["choices"][0].get("message") or {}
     found = []
     for number, call in enumerate(message.get("tool_calls") or ()):
-        function = call.get("function") or {}
+        function: JsonObject = dict(call.get("function") or {})
         arguments = function.get("arguments")
         text = arguments if isinstance(arguments, str) else json.dumps(arguments if arguments is not None else {})
         named = {"name": str(function.get("name") or ""), "arguments": text}

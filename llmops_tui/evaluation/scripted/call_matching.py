@@ -112,7 +112,7 @@ def _value_is_right(value: Any, allowed: Sequence[Any], described: Mapping[str, 
     return value in allowed
 
 
-def _type_is_right(value: Any, allowed: Sequence[Any], kind: type, inner: type | None) -> tuple[bool, bool]:
+def _type_is_right(value: Any, allowed: Sequence[Any], kind: type[Any], inner: type[Any] | None) -> tuple[bool, bool]:
     """Whether a value has the described type, or that of the first alternative, which stands for a variable.
 
     The second says that the alternatives are of another type than described: they are compared as they are.

@@ -74,9 +74,9 @@ def _most_losses(m: int, level: float) -> int:
 def _binomial(n: int, share: float) -> npt.NDArray[np.float64]:
     """The probabilities of 0 to n."""
     if share in (0.0, 1.0):
-        found = np.zeros(n + 1)
-        found[n if share else 0] = 1.0
-        return found
+        sure = np.zeros(n + 1)
+        sure[n if share else 0] = 1.0
+        return sure
     k = np.arange(n + 1)
     logs = _log_factorials(n)
     found: npt.NDArray[np.float64] = np.exp(
