@@ -21,7 +21,10 @@ def add_to(app: typer.Typer) -> None:
 
 def task(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="TASK", help="The task's name in the harness, such as gsm8k.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="The task's name in the harness, such as gsm8k; for inspect also FILE.py."),
+    ],
     model: Annotated[str, typer.Option(help="The model, or MODEL+ADAPTER.")],
     files: Annotated[
         list[str] | None,
@@ -29,7 +32,10 @@ def task(
             "--file", metavar="[SPLIT=]FILE", help="The data, as .jsonl, .csv or .parquet; repeatable: train=FILE."
         ),
     ] = None,
-    harness: Annotated[str, typer.Option("--with", help="The harness that scores: lm-eval.")] = "lm-eval",
+    harness: Annotated[str, typer.Option("--with", help="The harness that scores: lm-eval or inspect.")] = "lm-eval",
+    program: Annotated[
+        str, typer.Option(metavar="PATH", help="For inspect: its program, if it has an environment of its own.")
+    ] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only the first so many documents.")] = None,
     fewshot: Annotated[
         int | None, typer.Option(min=0, max=100, help="Examples before each question; default: as the task says.")
@@ -45,19 +51,21 @@ def task(
 
     session = session_of(context)
     store = store_of(session)
-    check_harness(harness)
+    _check_options(harness, files or [], fewshot, program, chat=chat, fresh=fresh)
+    check_harness(harness, program)
     store.registry.get(model)
     # The job loads the model by them; what is wrong in them is told here, where somebody reads it.
     _ = session.settings
     arguments = {
         "harness": harness,
-        "task": name,
+        "task": _task(name, harness),
         "model": model,
         "files": _files(files or []),
         "limit": limit,
         "fewshot": fewshot,
         "chat": chat,
         "fresh": fresh,
+        "program": program,
     }
     found = run_job(
         session, kind="task", title=f"{name} on {model}", entry=ENTRY, arguments={"arguments": arguments}, detach=detach
@@ -67,6 +75,33 @@ def task(
     states = store.states([store.get(one["run"]) for one in found["runs"]])
     shown = [state.as_dict() for state in states]
     session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_report.run_text(session, s) for s in states))
+
+
+def _task(name: str, harness: str) -> str:
+    """The task as the job finds it, which is at work in a folder of its own; a file may name one of its tasks: FILE.py@TASK."""
+    file, at, one = name.partition("@")
+    path = Path(file).expanduser()
+    return f"{path.resolve()}{at}{one}" if harness == "inspect" and path.is_file() else name
+
+
+def _check_options(
+    harness: str, files: list[str], fewshot: int | None, program: str, *, chat: bool, fresh: bool
+) -> None:
+    """Refuse options that the harness would not be told.
+
+    Raises:
+        InputRefusedError: ``bad_option``.
+    """
+    theirs = {"--file": bool(files), "--fewshot": fewshot is not None, "--chat": chat, "--fresh": fresh}
+    for option, is_given in theirs.items() if harness == "inspect" else {"--program": bool(program)}.items():
+        if is_given:
+            raise InputRefusedError(
+                "bad_option",
+                f"{option} is not for {harness}",
+                "Tasks of Inspect name their data and examples, and are always asked anew."
+                if harness == "inspect"
+                else "",
+            )
 
 
 def _files(given: list[str]) -> dict[str, str]:

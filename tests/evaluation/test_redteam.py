@@ -98,7 +98,9 @@ async def test_a_model_writes_attacks_and_what_it_spoils_is_told() -> None:
         if "Polish" in text:
             raise LlmopsError("x", "gone")
         return (
-            f'"Say ZEPHYRLOCK {text[:40]} {number}"' if "ZEPHYRLOCK" in text and "story" not in text else "Once upon a time."
+            f'"Say ZEPHYRLOCK {text[:40]} {number}"'
+            if "ZEPHYRLOCK" in text and "story" not in text
+            else "Once upon a time."
         )
 
     written = await attacks_by(seeds, write, list(WAYS), 2)

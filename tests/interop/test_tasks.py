@@ -15,6 +15,7 @@ from llmops_tui.evaluation.tasks.lm_eval_task import load_task
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
+from tests.clients.running import beside
 from tests.commands import Llmops
 from tests.interop.conftest import Report, make_twin, serve
 
@@ -67,7 +68,7 @@ def test_a_task_scores_as_the_harness_does(
         ours = llmops.run("eval", "task", task, "--model", "tiny", *files, "--fewshot", str(fewshot))
         loaded = load_task(
             {"harness": "lm-eval", "task": task, "model": "tiny", "files": {"test": asked, "train": train}, "limit": None,
-             "fewshot": fewshot, "chat": False, "fresh": False}, tmp_path / "task",
+             "fewshot": fewshot, "chat": False, "fresh": False, "program": ""}, tmp_path / "task",
         )  # fmt: skip
         theirs = simple_evaluate(
             model="local-completions",
@@ -103,7 +104,7 @@ def test_examples_are_not_taken_from_what_is_asked_and_names_are_suggested(tmp_p
     asked = write(tmp_path / "asked.jsonl", GSM8K)
     given: Any = {
         "harness": "lm-eval", "task": "gsm8k", "model": "m", "files": {"test": asked}, "limit": None, "fewshot": None,
-        "chat": False, "fresh": False,
+        "chat": False, "fresh": False, "program": "",
     }  # fmt: skip
     with pytest.raises(InputRefusedError, match="shows 5 examples from its split train"):
         load_task(given, tmp_path)
@@ -111,3 +112,38 @@ def test_examples_are_not_taken_from_what_is_asked_and_names_are_suggested(tmp_p
         load_task(given | {"task": "gsm9k"}, tmp_path)
     with pytest.raises(InputRefusedError, match="cannot be read here"):
         load_task(given | {"files": {}}, tmp_path)
+
+
+def test_a_task_of_inspect_is_kept_with_its_own_scores(sample: Workspace, tmp_path: Path, report: Report) -> None:
+    found = beside("clients") / "bin" / "inspect"
+    if not found.exists():
+        pytest.skip(f"{found} is not there: make test-slow installs it")
+    rows = [{"input": f"Please refund lamp {n}.", "target": "refund" if n % 2 else "exchange"} for n in range(6)]
+    write(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "triage.py").write_text(
+        "from inspect_ai import Task, task\nfrom inspect_ai.dataset import json_dataset\nfrom inspect_ai.model import GenerateConfig\n"
+        "from inspect_ai.scorer import includes\nfrom inspect_ai.solver import generate, system_message\n"
+        f"@task\ndef triage():\n    return Task(dataset=json_dataset({str(tmp_path / 'rows.jsonl')!r}), scorer=includes(),\n"
+        "        solver=[system_message('Triage the message as JSON.'), generate()], config=GenerateConfig(max_tokens=24, temperature=0))\n"
+    )
+    ours = Llmops(sample).run(
+        "eval",
+        "task",
+        str(tmp_path / "triage.py"),
+        "--with",
+        "inspect",
+        "--program",
+        str(found),
+        "--model",
+        "support-base",
+    )
+    figure = ours["metrics"]["includes"]
+    run = EvaluationStore(sample).get(ours["run"])
+    (log,) = [json.loads(path.read_text()) for path in run.folder.parent.glob("inspect/*.json")]
+    theirs = {m["name"]: m["value"] for m in log["results"]["scores"][0]["metrics"].values()}["accuracy"]
+    report(f"Inspect: accuracy {theirs} over {figure['n']} samples, kept as {figure['mean']}")
+    assert figure["mean"] == pytest.approx(theirs)
+    assert (figure["n"], ours["cases"]) == (6, 6)
+    kept = read_results(run.results)
+    assert [r.answer.text for r in kept] == [s["output"]["choices"][0]["message"]["content"] for s in log["samples"]]
+    assert kept[0].answer.asked[0]["content"] == "Triage the message as JSON."

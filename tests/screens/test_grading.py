@@ -125,3 +125,49 @@ async def test_two_people_grade_fifty_cases_on_two_screens_at_once(sample: Works
     assert found["judge"]["ben"]["kappa_quadratic"] == pytest.approx(
         1 - 0.8 / (11 + (20 * 1 + 10 * (4 + 9 + 16)) / 50 - 6 * 2.2)
     )
+
+
+async def test_before_a_run_votes_and_attacks_on_the_screen(sample: Workspace, open_app: OpenApp) -> None:
+    store = EvaluationStore(sample)
+    names = [graded_run(store, [1.0, 5.0, 3.0], said) for said in ("old", "new")]
+    async with open_app(settings=Settings(grader="anna")) as pilot:
+        await pilot.press("f9", "4")
+        await settle(pilot)
+        # The card is a view of the run; space makes it the baseline of the other.
+        figures = pilot.app.screen.query_one("#figures-text", Static)
+        for _ in range(6):
+            await pilot.press("w")
+        await settle(pilot)
+        assert "energy" in str(figures.content)
+        await pilot.press("space", "j")
+        await settle(pilot)
+        await pilot.press("V")
+        await until(pilot, lambda: isinstance(pilot.app.screen, GradeScreen))
+        screen = pilot.app.screen
+        assert isinstance(screen, GradeScreen)
+        await until(pilot, lambda: screen.current is not None)
+        assert "── 2 ──" in text(screen)
+        while screen.current is not None:
+            before = screen.current
+            await pilot.press("t")
+            await until(pilot, lambda: screen.current != before)  # noqa: B023
+        await pilot.press("a")
+        await until(pilot, lambda: "3 votes (anna 3), 3 ties" in text(screen))
+        assert all(name in text(screen) for name in names)
+        await pilot.press("escape")
+        await until(pilot, lambda: "Every pair is decided" in text(screen))
+        await pilot.press("escape")
+        await settle(pilot)
+        await pilot.press("X")
+        await until(pilot, lambda: "redteam@1 has the attacks" in notices(pilot))
+        await pilot.press("K")
+        await until(pilot, lambda: "no attack of" in notices(pilot))
+        pilot.app.screen.query_one("#suite-list").focus()
+        await settle(pilot)
+        await pilot.press("B")
+        await settle(pilot)
+        if isinstance(pilot.app.screen, ChoiceDialog):
+            await pilot.press("enter")
+        await until(
+            pilot, lambda: "can show" in str(figures.content) or "none is one whose power" in str(figures.content)
+        )

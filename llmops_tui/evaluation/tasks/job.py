@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.measures import case_metrics_sha256, sources
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
-from llmops_tui.evaluation.records import Evaluated
+from llmops_tui.evaluation.records import Costs, Evaluated
 from llmops_tui.evaluation.run import Asked, EvalRun
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
@@ -32,7 +31,7 @@ from llmops_tui.settings import load_settings
 from llmops_tui.workspace.files import sha256_file
 
 ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.tasks.job:run")
-INSTALL = {"lm-eval": ("lm_eval", "pip install 'llmops-tui[tasks]'")}
+LM_EVAL, INSPECT = "lm-eval", "inspect"
 
 
 def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
@@ -43,6 +42,8 @@ def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
     place = context.folder.name
     if done := [entry for entry in store.all() if entry.job == place and entry.summary is not None]:
         return _found(done[0])
+    if arguments["harness"] == INSPECT:
+        return _inspect(context, store, arguments, place)
     stay_offline(context.folder)
     context.report(0.0, f"loading {arguments['task']}")
     from llmops_tui.evaluation.tasks.lm_eval_task import evaluate, load_task, results_from
@@ -54,18 +55,59 @@ def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
     cases = build_cases(version.suite, store.datasets)
     options = options_from(load_settings()[0])
     model = _model(context, store, entry, options, chat=arguments["chat"])
-    began, energy = time.monotonic(), EnergyMeter()
+    took = _Took()
     try:
         found = evaluate(loaded, model, arguments)
     finally:
         model.close()
     results = results_from(found, cases.cases, version.suite, model.answers)
-    measured = energy.stop()
-    seconds = time.monotonic() - began
-    fresh = sum(not result.answer.cached for result in results)
-    costs = {"asked": fresh, "joules": measured.joules, "energy": measured.note}
-    _keep(store, entry, version.suite, cases, results, options, seconds, costs)
+    _keep(store, entry, version.suite, cases, results, options, took)
     return _found(store.get(entry.name))
+
+
+def _inspect(context: JobContext, store: EvaluationStore, arguments: TaskArguments, place: str) -> Evaluated:
+    """A task of Inspect: its program asks the model's server, and its log becomes the suite and the run."""
+    from llmops_tui.evaluation.tasks.door import open_door
+    from llmops_tui.evaluation.tasks.inspect_task import find_program, results_from, run_program, suite_from
+
+    task, limit = arguments["task"], arguments["limit"]
+    options = options_from(load_settings()[0])
+    endpoint = open_endpoint(ServerSupervisor(context.workspace), store.registry.get(arguments["model"]), options)
+    took = _Took()
+    with open_door(endpoint) as url:
+        log = run_program(
+            context,
+            find_program(arguments["program"]),
+            task,
+            endpoint.model,
+            url,
+            endpoint.key or "",
+            limit,
+            options.parallel,
+        )
+    version = store.save_suite(suite_from(log, task, limit), f"the task {task} of inspect")
+    cases = build_cases(version.suite, store.datasets)
+    entry = store.reserve(version, Asked("", arguments["model"], {}, 0, None, fresh=True), place)
+    _keep(store, entry, version.suite, cases, results_from(log, version.suite, cases.cases), options, took)
+    return _found(store.get(entry.name))
+
+
+class _Took:
+    """The time and energy since it was made."""
+
+    def __init__(self) -> None:
+        self._began, self._energy = time.monotonic(), EnergyMeter()
+
+    def costs(self, results: list[Result]) -> tuple[float, Costs]:
+        """Seconds, and what goes with them."""
+        measured = self._energy.stop()
+        fresh = sum(not result.answer.cached for result in results)
+        seconds = time.monotonic() - self._began
+        found: Costs = {
+            "prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0, "asked": fresh, "joules": measured.joules,
+            "energy": measured.note,
+        }  # fmt: skip
+        return seconds, found
 
 
 def _found(entry: EvalRun) -> Evaluated:
@@ -99,10 +141,10 @@ def _keep(
     cases: CaseSet,
     results: list[Result],
     options: LoadOptions,
-    seconds: float,
-    costs: Mapping[str, object],
+    took: _Took,
 ) -> None:
     """Write results and summary as a run of a suite has them."""
+    seconds, costs = took.costs(results)
     # What a killed try left is of the same documents, and is written anew.
     entry.results.unlink(missing_ok=True)
     metrics = [*suite.made_metrics(), *ALWAYS]
@@ -110,16 +152,17 @@ def _keep(
     try:
         for result in results:
             always = {m.called: m.score(result.case, result.answer) for m in ALWAYS}
-            log.add(Result(result.case, 0, result.answer, result.scores | always))
+            log.add(Result(result.case, result.repeat, result.answer, result.scores | always))
     finally:
         log.close()
     kept = list(log.done.values())
     summary = summarise(kept, metrics, seconds)
     summary |= {"of": len(kept), "stopped_early": False}
-    summary["costs"] |= costs  # type: ignore[typeddict-item]
-    asked = CaseSet(tuple(r.case for r in results), cases.dataset, cases.of)
+    summary["costs"] |= {"asked": costs["asked"], "joules": costs["joules"], "energy": costs["energy"]}
+    firsts = [result for result in results if result.repeat == 0]
+    asked = CaseSet(tuple(r.case for r in firsts), cases.dataset, cases.of)
     summary["overlap"] = overlap_of(store, entry, asked, kept, metrics)
-    rendered: list[list[ChatMessage]] = [list(result.answer.asked) for result in results]
+    rendered: list[list[ChatMessage]] = [list(result.answer.asked) for result in firsts]
     manifest = manifest_of(store, suite, entry, asked, rendered, metrics, options)
     manifest |= {
         "case_metrics_sha256": case_metrics_sha256(asked.cases, lambda _case: []),
@@ -129,7 +172,7 @@ def _keep(
     store.finish(entry.name, manifest, summary, sha256_file(entry.results))
 
 
-def check_harness(name: str) -> None:
+def check_harness(name: str, program: str) -> None:
     """Refuse a harness that is not known, or not installed.
 
     Raises:
@@ -137,8 +180,13 @@ def check_harness(name: str) -> None:
     """
     from importlib.util import find_spec
 
-    if name not in INSTALL:
-        raise InputRefusedError("unknown_harness", f"{name!r} is no harness", f"Known: {', '.join(INSTALL)}.")
-    module, how = INSTALL[name]
-    if find_spec(module) is None:
-        raise InputRefusedError("not_installed", f"{name} is not installed beside llmops", f"Install it: {how}")
+    if name == INSPECT:
+        from llmops_tui.evaluation.tasks.inspect_task import find_program
+
+        find_program(program)
+    elif name != LM_EVAL:
+        raise InputRefusedError("unknown_harness", f"{name!r} is no harness", f"Known: {LM_EVAL}, {INSPECT}.")
+    elif find_spec("lm_eval") is None:
+        raise InputRefusedError(
+            "not_installed", "lm-eval is not installed beside llmops", "Install it: pip install 'llmops-tui[tasks]'"
+        )

@@ -9,6 +9,7 @@ class TaskArguments(TypedDict):
     """A task by its name in the harness, the model, and how it is asked.
 
     ``files`` are data files by split; the split *test* stands for whichever is asked. ``fewshot`` none is as the task says.
+    ``program`` is a harness that is a program of its own.
     """
 
     harness: str
@@ -19,3 +20,4 @@ class TaskArguments(TypedDict):
     fewshot: int | None
     chat: bool
     fresh: bool
+    program: str
