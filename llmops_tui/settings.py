@@ -79,6 +79,9 @@ class Settings(BaseModel):
             description="Rules by which things go with age, such as: traces 90d; datasets 2y where is:untagged. Empty: none.",
         ),
     ] = ""
+    grader: Annotated[
+        str, Field(max_length=60, description="Your name beside your grades of answers; empty: the user's name.")
+    ] = ""
     speculate: Annotated[
         bool,
         Field(

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import evaluate_models, evaluate_report
+from llmops_tui.cli import (
+    evaluate_models,
+    evaluate_people,
+    evaluate_plan,
+    evaluate_redteam,
+    evaluate_report,
+    evaluate_task,
+)
 from llmops_tui.cli.evaluate_options import Fresh, RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, Interrupted, LlmopsError
@@ -19,6 +26,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=None)
 evaluate_report.add_to(app)
 evaluate_models.add_to(app)
+evaluate_people.add_to(app)
+evaluate_plan.add_to(app)
+evaluate_task.add_to(app)
+evaluate_redteam.add_to(app)
 
 _FOLLOW_SECONDS = 0.3
 

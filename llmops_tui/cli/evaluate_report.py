@@ -83,7 +83,9 @@ def run_text(session: Session, state: EvalState) -> str:
 
 
 def _costs(costs: Costs) -> str:
-    return f"{costs['prompt_tokens']:,} + {costs['completion_tokens']:,} tokens, {costs['seconds']:.1f} s"
+    from llmops_tui.evaluation.costs_told import costs_told
+
+    return f"{costs['prompt_tokens']:,} + {costs['completion_tokens']:,} tokens, {costs['seconds']:.1f} s{costs_told(costs)}"
 
 
 def _judges(summary: RunSummary) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal
 
 
 def cohen_kappa(left: Sequence[Hashable], right: Sequence[Hashable]) -> float | None:
@@ -37,12 +38,16 @@ def quadratic_kappa(left: Sequence[float], right: Sequence[float]) -> float | No
     return None if chance <= 1e-12 else 1 - seen / chance
 
 
-def krippendorff_alpha(items: Sequence[Mapping[str, Hashable]]) -> float | None:
-    """Krippendorff's alpha of nominal judgements: for each item, what each annotator said; none where nothing compares.
+Level = Literal["nominal", "ordinal", "interval"]
 
-    Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C.
+
+def krippendorff_alpha(items: Sequence[Mapping[str, Hashable]], level: Level = "nominal") -> float | None:
+    """Krippendorff's alpha: for each item, what each annotator said; none where nothing compares.
+
+    Values are names (``nominal``), or numbers of which only the order counts (``ordinal``) or the distance too (``interval``).
+    Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section C; the differences are those of section D.
     """
-    weights: dict[tuple[Hashable, Hashable], float] = {}
+    weights: dict[tuple[Any, Any], float] = {}
     for item in items:
         counts = Counter(item.values())
         total = counts.total()
@@ -52,12 +57,27 @@ def krippendorff_alpha(items: Sequence[Mapping[str, Hashable]]) -> float | None:
             for b, m in counts.items():
                 together = n * (m - (a == b)) / (total - 1)
                 weights[a, b] = weights.get((a, b), 0.0) + together
-    marginal: dict[Hashable, float] = {}
+    marginal: dict[Any, float] = {}
     for (a, _), weight in weights.items():
         marginal[a] = marginal.get(a, 0.0) + weight
     total_weight = sum(marginal.values())
     if total_weight < 2:
         return None
-    observed = sum(w for (a, b), w in weights.items() if a != b)
-    expected = sum(x * y for a, x in marginal.items() for b, y in marginal.items() if a != b) / (total_weight - 1)
+    apart = _differences(marginal, level)
+    observed = sum(w * apart(a, b) for (a, b), w in weights.items())
+    expected = sum(x * y * apart(a, b) for a, x in marginal.items() for b, y in marginal.items()) / (total_weight - 1)
     return None if expected == 0 else 1 - observed / expected
+
+
+def _differences(marginal: Mapping[Any, float], level: Level) -> Callable[[Any, Any], float]:
+    """How far two values are apart, squared."""
+    if level == "nominal":
+        return lambda a, b: float(a != b)
+    if level == "interval":
+        return lambda a, b: float(a - b) ** 2
+    # The place of each value in the middle of those that are like it.
+    place, below = {}, 0.0
+    for value in sorted(marginal):
+        place[value] = below + marginal[value] / 2
+        below += marginal[value]
+    return lambda a, b: (place[a] - place[b]) ** 2

@@ -19,13 +19,15 @@ from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Case, MetricEntry
 from llmops_tui.evaluation.paths import value_at
+from llmops_tui.evaluation.scripted.script import FIELDS, read_script
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.evaluation.variations import vary
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.workspace.files import sha256_text
 
 # What a case written in a suite may have besides its variables.
-_KNOWN = {"vars", "expected", "context", "choices", "group", "slices", "messages", "metrics", "id"}
+_KNOWN = {"vars", "expected", "context", "choices", "group", "slices", "messages", "metrics", "id", "script"}
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def _written(suite: Suite) -> Iterator[tuple[Case, Any]]:
                 {k: str(v) for k, v in (given.get("slices") or {}).items()},
                 None,
                 tuple(given.get("metrics") or ()),
+                _script(suite, given.get("script", {}), f"cases[{number}].script"),
             ),
             given,
         )
@@ -172,7 +175,41 @@ def _of_row(suite: Suite, version: DatasetVersion, number: int, row: Any) -> Cas
         slices,
         number,
         (),
+        _script(suite, _scripted(suite, row, number), f"row {number}"),
     )
+
+
+def _scripted(suite: Suite, row: Any, number: int) -> JsonObject:
+    """The script of a row, by the paths of the suite; texts of JSON are read."""
+    found: JsonObject = {}
+    for name, path in suite.script.items():
+        value = _value(row, path, number)
+        if isinstance(value, str):
+            try:
+                value = parse_json(value)
+            except ValueError as error:
+                raise InputRefusedError("bad_script", f"row {number}: {path} is a text, not JSON: {error}") from error
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _script(suite: Suite, given: Any, where: str) -> JsonObject:
+    """A case's script, checked, with the tools of the suite where it has none itself; empty where nothing happens.
+
+    Raises:
+        InputRefusedError: ``bad_script``.
+    """
+    if not isinstance(given, dict):
+        raise InputRefusedError("bad_script", f"{where} is not a mapping", f"It has {', '.join(FIELDS)}.")
+    if not given and not suite.tools:
+        return {}
+    if suite.chain or suite.raw:
+        raise InputRefusedError("bad_script", f"{where}: a script is for conversations, not for a chain or raw text")
+    tools = {} if "tools" in given else {"tools": [tool.model_dump(exclude_defaults=True) for tool in suite.tools]}
+    made = {**given, **tools}
+    read_script(made, where)
+    return made
 
 
 def _value(row: Any, path: str, number: int | None) -> Any:
@@ -199,9 +236,21 @@ def _case(
     slices: dict[str, str],
     row: int | None,
     metrics: tuple[MetricEntry, ...],
+    script: JsonObject,
 ) -> Case:
-    body = [variables, list(messages), expected, context, choices]
+    body = [variables, list(messages), expected, context, choices, *([script] if script else [])]
     key = sha256_text(json.dumps(body, sort_keys=True, default=str))[:32]
     return Case(
-        0, key, variables, tuple(messages), expected, context, tuple(choices), group, slices, row, metrics=metrics
+        0,
+        key,
+        variables,
+        tuple(messages),
+        expected,
+        context,
+        tuple(choices),
+        group,
+        slices,
+        row,
+        metrics=metrics,
+        script=script,
     )

@@ -105,12 +105,22 @@ class Agreement(TypedDict):
     n: int
 
 
-class Costs(TypedDict):
-    """What a run took; answers from the cache cost nothing."""
-
+class _Costs(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+
+
+class Costs(_Costs, total=False):
+    """What a run took; answers from the cache cost nothing.
+
+    ``asked`` is how many answers took the ``seconds`` and ``joules``: a run that was resumed measures from there on.
+    ``joules`` is the energy of the devices that ``energy`` names, or none where it says why nothing was measured.
+    """
+
+    asked: int
+    joules: float | None
+    energy: str
 
 
 class TrainedOn(TypedDict):

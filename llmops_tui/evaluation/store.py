@@ -10,6 +10,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
 from llmops_tui.evaluation.kept_summary import whole
+from llmops_tui.evaluation.metrics.external import External
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.records import Evaluated, Manifest, RunSummary
 from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion
@@ -145,6 +146,13 @@ class EvaluationStore:
                 f"suite {suite.name!r} asks a chain of prompts; a prompt given beside it would not be used",
                 "Change the chain in the suite.",
             )
+        theirs = next((m for m in suite.all_metrics() if isinstance(m, External)), None)
+        if theirs is not None:
+            raise InputRefusedError(
+                "scored_elsewhere",
+                f"{suite.name} is a task of {theirs.harness}, which asks and scores it",
+                f"llmops eval task {theirs.task} --model MODEL",
+            )
         chosen = models or suite.models
         if not chosen:
             raise InputRefusedError("no_model", f"suite {suite.name!r} has no model", "Choose one with --model NAME.")
@@ -159,30 +167,32 @@ class EvaluationStore:
 
     def start(self, version: SuiteVersion, columns: list[Asked]) -> list[EvalRun]:
         """Start a run for each column, one after another in one job."""
-        now = time.time()
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
-
-            def note(connection: duckdb.DuckDBPyConnection) -> list[str]:
-                names = _next_names(connection, version.suite.name, len(columns))
-                for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
-                    connection.execute(
-                        f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, ?, NULL)",
-                        [
-                            name,
-                            version.suite.name,
-                            version.number,
-                            place.id,
-                            json.dumps(asked.as_dict()),
-                            now + i * 1e-6,
-                        ],
-                    )
-                return names
-
             # The runs know their job before there is one: whoever dies from here on, they find each other.
-            names = self.catalog.write(note)
+            names = self._note(version, columns, place.id)
             _launch(launcher, version.ref, names, place)
         return [self.get(name) for name in names]
+
+    def _note(self, version: SuiteVersion, columns: list[Asked], job: str) -> list[str]:
+        """Note runs of a job that are not finished; their names."""
+        now = time.time()
+
+        def note(connection: duckdb.DuckDBPyConnection) -> list[str]:
+            names = _next_names(connection, version.suite.name, len(columns))
+            for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
+                connection.execute(
+                    f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, ?, NULL)",
+                    [name, version.suite.name, version.number, job, json.dumps(asked.as_dict()), now + i * 1e-6],
+                )
+            return names
+
+        return self.catalog.write(note)
+
+    def reserve(self, version: SuiteVersion, asked: Asked, job: str) -> EvalRun:
+        """A run that a job does by itself, such as a task of another harness; the one it began before, where it goes on."""
+        known = next((run for run in self._select("job = ?", [job]) if run.summary is None), None)
+        return known or self.get(self._note(version, [asked], job)[0])
 
     def all(self) -> list[EvalRun]:
         """All runs, the newest first."""

@@ -17,6 +17,7 @@ from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.paths import check_path
+from llmops_tui.evaluation.scripted.script import FIELDS, Tool
 from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.sampling import SamplingParameters
@@ -99,6 +100,11 @@ class Suite(_Part):
         Field(description="Take cases from a dataset although nobody wrote some of its rows: a model or a rule did."),
     ] = False
     raw: Annotated[bool, Field(description="Request a continuation of the text, without a chat template.")] = False
+    tools: Annotated[list[Tool], Field(description="Tools that the model may call, with their mock results.")] = []
+    script: Annotated[
+        dict[str, str], Field(description="Paths of user, tools, calls, state and end_state in the rows of a dataset.")
+    ] = {}
+    steps: Annotated[int, Field(ge=1, le=200, description="The most requests to the model in one case.")] = 20
     models: Annotated[list[str], Field(description="Models by name, MODEL+ADAPTER with an adapter.")] = []
     parameters: Annotated[
         dict[str, Any] | list[dict[str, Any]], Field(description="Sampling parameters; a list runs each.")
@@ -119,8 +125,19 @@ class Suite(_Part):
             check_path(path)
         return variables
 
+    @field_validator("script")
+    @classmethod
+    def _script_paths(cls, script: dict[str, str]) -> dict[str, str]:
+        for name, path in script.items():
+            if name not in FIELDS:
+                raise ValueError(f"{name!r} is none of {', '.join(FIELDS)}")
+            check_path(path)
+        return script
+
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
+        if self.tools and (self.chain or self.raw or self.response_format):
+            raise ValueError("tools are for conversations: not with chain, raw or response_format")
         if self.chain and self.prompt:
             raise ValueError("give prompt or chain, not both")
         names = [metric.called for metric in self.made_metrics()]
@@ -174,18 +191,26 @@ class Suite(_Part):
     @property
     def sha256(self) -> str:
         """The hash of all that decides what is asked and measured; the name does not, nor what is allowed."""
-        return sha256_text(json.dumps(self.model_dump(exclude=_APART), sort_keys=True))
+        return self._hash(_APART)
 
     @property
     def asks_sha256(self) -> str:
         """The hash of what it asks and how answers are measured, whichever column is asked and whatever its rules are."""
-        apart = _APART | {"rules", "models", "prompt", "parameters"}
-        return sha256_text(json.dumps(self.model_dump(exclude=apart), sort_keys=True))
+        return self._hash(_APART | {"rules", "models", "prompt", "parameters"})
+
+    def _hash(self, apart: frozenset[str] | set[str]) -> str:
+        # A suite without what came later has the hash that it had before.
+        later = {name for name in ("tools", "script", "steps") if getattr(self, name) == _default(name)}
+        return sha256_text(json.dumps(self.model_dump(exclude={*apart, *later}), sort_keys=True))
 
     def to_yaml(self) -> str:
         """The suite as the file that would make it, without what is as by default."""
         body = self.model_dump(exclude_defaults=True)
         return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _default(field: str) -> Any:
+    return Suite.model_fields[field].get_default()
 
 
 def _check_derived(metrics: list[Metric], others: set[str], where: str) -> None:

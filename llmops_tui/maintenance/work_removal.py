@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import Job, JobStore
@@ -81,6 +82,13 @@ class WorkRemoval:
             "done": self.done,
             "answers": self.answers,
         }
+
+
+# The hash of a run's results, if no other run has the same ones, as those have that found all answers in the cache.
+_ABOUT = (
+    "(SELECT results_sha256 FROM evaluation_runs WHERE name = ? AND results_sha256 NOT IN "
+    "(SELECT results_sha256 FROM evaluation_runs WHERE name <> ? AND results_sha256 IS NOT NULL))"
+)
 
 
 def plan_work_removal(workspace: Workspace, kind: Work, name: str) -> WorkRemoval:
@@ -189,6 +197,10 @@ def _forget(workspace: Workspace, planned: WorkRemoval) -> None:
                 "DELETE FROM lineage WHERE output IN (SELECT results_sha256 FROM evaluation_runs WHERE name = ?)",
                 [planned.name],
             )
+            # People's grades are of its results, and their votes of two runs' results.
+            connection.execute(
+                f"DELETE FROM annotations WHERE {_ABOUT} IN (sha256, value->>'against')", [planned.name, planned.name]
+            )
             connection.execute("DELETE FROM evaluation_runs WHERE name = ?", [planned.name])
 
     if planned.kind != Work.JOB:
@@ -226,6 +238,10 @@ def _evaluation(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval
     others = [other.name for other in store.all() if other.job == run.job and other.name != name]
     records, busy = _jobs_of(jobs, run.job, name)
     uses = [f"{job.id} compared it ({job.title})" for job in jobs if job.kind == "judge" and mentions(job.spec, name)]
+    if graded := _words_about(store, name):
+        uses.append(
+            f"{counted(graded, 'grade or vote', 'grades and votes')} of people about its answers are deleted with it"
+        )
     word = state.job.state.value if state.job is not None and not state.job.state.final else state.state
     return WorkRemoval(
         # Runs that were started together share a job and its folder.
@@ -238,6 +254,13 @@ def _evaluation(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval
         tuple(uses),
         (*(f"its job is {told} (llmops job cancel {run.job})" for told in _at_work(word)), *busy),
     )
+
+
+def _words_about(store: EvaluationStore, name: str) -> int:
+    """How many grades and votes people gave on a run's answers."""
+    sql = f"SELECT count(*) FROM annotations WHERE {_ABOUT} IN (sha256, value->>'against')"
+    ((count,),) = store.catalog.read(lambda connection: connection.execute(sql, [name, name]).fetchall())
+    return int(count)
 
 
 def _job(workspace: Workspace, jobs: list[Job], name: str) -> WorkRemoval:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.kept_summary import answered_at
-from llmops_tui.evaluation.metrics.model_graded import conversation_of
+from llmops_tui.evaluation.metrics.model_graded import conversation_of, message_text
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.evaluation.rendering import COSTS, number
@@ -78,7 +79,7 @@ def case_content(result: Result, before: Result | None) -> Content:
     for message in conversation_of(case, result.answer):
         parts += [
             (f"{safe_line(str(message.get('role')))} ", "$accent"),
-            safe_text(str(message.get("content")))[:4000],
+            safe_text(message_text(message))[:4000],
             "\n",
         ]
     if case.context and case.context not in "".join(str(m.get("content")) for m in case.messages):
@@ -90,6 +91,12 @@ def case_content(result: Result, before: Result | None) -> Content:
         parts += [*diff_parts(diff_words(_said(before)[:4000], _said(result)[:4000])), "\n"]
     else:
         parts += [("answer ", "$accent"), safe_text(_said(result))[:4000], "\n"]
+    for call in result.answer.calls:
+        arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
+        parts += [("called ", "$accent"), f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}\n"]
+    if result.answer.state:
+        told = json.dumps(result.answer.state, ensure_ascii=False)
+        parts += [("state ", "$accent"), (f"{safe_line(told, 2000)}\n", "$muted")]
     if result.answer.thinking:
         parts += [("thinking ", "$accent"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
     if result.answer.error:

@@ -9,17 +9,22 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
+from llmops_tui.evaluation.costs_told import card_text, plan_text
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.evaluation import rendering, views
 from screens.evaluation.export_run import export_run
+from screens.evaluation.grade_runs import grade_runs, vote_between
 from screens.evaluation.judge_runs import judge_runs
+from screens.evaluation.messages import Changed
 from screens.evaluation.model import EvaluationModel, KeptSuite, Opened, pareto
 from screens.navigation import ModelInPlayground, PromptPlace
 from screens.shell.pane import Pane
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.run import EvalState
+    from llmops_tui.evaluation.plan_records import PlanRecord
+    from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
 class FiguresPane(Pane):
@@ -52,6 +57,11 @@ class FiguresPane(Pane):
             self.set_title("Suite", safe_line(kept.ref))
             self._text.update(Content(safe_text(kept.suite.to_yaml())))
 
+    def show_plan(self, plan: PlanRecord) -> None:
+        """Show what is known before a run."""
+        self.set_title("Before the run", f"{safe_line(plan['suite'])} on {safe_line(plan['model'])}")
+        self._text.update(Content(safe_text(plan_text(plan))))
+
     @property
     def _text(self) -> Static:
         return self.query_one("#figures-text", Static)
@@ -81,6 +91,8 @@ class FiguresPane(Pane):
             return views.cost(rows, opened.metric, opened.run, utf8=utf8)
         if view == 5:
             return views.manifest(opened)
+        if view == 6:
+            return Content(safe_text(card_text(opened.run)))
         if opened.comparison is not None:
             return rendering.comparison(opened.comparison, utf8=utf8)
         return rendering.figures(opened, utf8=utf8)
@@ -135,6 +147,39 @@ class FiguresPane(Pane):
         found = await judge_runs(self.shell, baseline, candidate, self.set_note, fresh=fresh)
         if found is not None:
             self._put("Judged", views.judged(found))
+
+    def action_grade(self) -> None:
+        """Grade the answers of the run, and of its baseline where there is one, mixed."""
+        if self._opened is None or self._opened.run.summary is None:
+            self.shell.say("Choose a finished run first.", severity="warning")
+        else:
+            self.act("grade", grade_runs, self.shell, [self._opened.run, *self._finished_baseline(self._opened)])
+
+    def action_vote(self) -> None:
+        """Choose between the answers of the run and of its baseline."""
+        opened = self._opened
+        if opened is None or opened.run.summary is None or not self._finished_baseline(opened):
+            self.shell.say("Choose a finished run, and another as its baseline with space.", severity="warning")
+        else:
+            self.act("grade", vote_between, self.shell, [opened.run, *self._finished_baseline(opened)])
+
+    @staticmethod
+    def _finished_baseline(opened: Opened) -> list[EvalRun]:
+        return [opened.baseline] if opened.baseline is not None and opened.baseline.summary is not None else []
+
+    def action_keep_attacks(self) -> None:
+        """Keep the attacks that succeeded as cases."""
+        if self._opened is None or self._opened.run.summary is None:
+            self.shell.say("Choose a finished run first.", severity="warning")
+        else:
+            self.act("keep", self._keep_attacks, self._opened.run)
+
+    async def _keep_attacks(self, run: EvalRun) -> None:
+        from llmops_tui.evaluation.redteam.making import keep_found
+
+        version, new = await asyncio.to_thread(keep_found, self.services.evaluation, run)
+        self.shell.say(f"{version.ref}: {counted(new, 'new attack')}.")
+        self.post_message(Changed())
 
     def action_export(self) -> None:
         """Write the run to a file."""

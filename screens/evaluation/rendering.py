@@ -26,12 +26,12 @@ HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; t chec
 HELP_SUITES = "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it."
 HELP_FIGURES = (
     "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "
-    "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, manifest."
+    "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, manifest, card."
 )
 HELP_CASES = "Regressions first. f filters, s orders by another metric."
 HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
 
-VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "Manifest")
+VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "Manifest", "Card")
 _STYLES = {
     "running": "$accent",
     "done": "$success",

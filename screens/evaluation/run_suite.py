@@ -10,6 +10,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.plan_records import PlanRecord
     from llmops_tui.evaluation.suite import Suite
 
 
@@ -33,6 +34,29 @@ async def run_suite(shell: Shell, suite: Suite, *, fresh: bool = False) -> str |
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} started{how}; the run continues without this app."
     )
     return names[0]
+
+
+async def plan_suite(shell: Shell, suite: Suite) -> PlanRecord | None:
+    """What is known before a run of a suite on its model, or on a chosen one; none where none was chosen."""
+    from llmops_tui.evaluation.planning import plan
+
+    model = suite.models[0] if suite.models else await choose_model(shell, f"Before {suite.name} runs on …")
+    if model is None:
+        return None
+    store = shell.services.evaluation
+    return await asyncio.to_thread(lambda: plan(store, store.save_suite(suite), model))
+
+
+async def make_attacks(shell: Shell) -> str:
+    """Make the suite of attacks from the seeds that ship; its reference."""
+    from llmops_tui.evaluation.redteam.making import choose, make_suite
+    from llmops_tui.evaluation.redteam.seeds import read_seeds
+
+    store = shell.services.evaluation
+    version = await asyncio.to_thread(
+        lambda: store.save_suite(make_suite(choose(read_seeds(), [])), "attacks made from seeds")
+    )
+    return version.ref
 
 
 async def choose_model(shell: Shell, title: str, others: Sequence[Choice] = ()) -> str | None:

@@ -126,6 +126,10 @@ class EvaluationScreen(LiveScreen):
         if self.opened is None or event.focused:
             self._figures.show_suite(self._suites.suite)
 
+    @on(SuitesPane.Planned)
+    def _planned(self, event: SuitesPane.Planned) -> None:
+        self._figures.show_plan(event.plan)
+
     @on(CasesPane.CursorMoved)
     def _case_looked(self, event: CasesPane.CursorMoved) -> None:
         self.query_one(CasePane).show(event.result, event.before)

@@ -14,12 +14,13 @@ from textual.widgets.option_list import Option
 from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
 from screens.evaluation.model import KeptSuite
-from screens.evaluation.run_suite import run_suite
+from screens.evaluation.run_suite import make_attacks, plan_suite, run_suite
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
 from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.plan_records import PlanRecord
     from llmops_tui.evaluation.suite import Suite
 
 
@@ -32,6 +33,13 @@ class SuitesPane(Pane):
         def __init__(self, *, focused: bool) -> None:
             super().__init__()
             self.focused = focused
+
+    class Planned(Message):
+        """What is known before a run is to be shown."""
+
+        def __init__(self, plan: PlanRecord) -> None:
+            super().__init__()
+            self.plan = plan
 
     def __init__(self) -> None:
         super().__init__(title="Suites", jump_key="s", id="evaluation-suites", help_text=rendering.HELP_SUITES)
@@ -96,6 +104,25 @@ class SuitesPane(Pane):
         name = await run_suite(self.shell, suite, fresh=fresh)
         if name is not None:
             self.post_message(Changed(name))
+
+    def action_plan(self) -> None:
+        """Show what is known before a run."""
+        if self.suite is not None:
+            self.act("plan", self._plan, self.suite.suite)
+
+    async def _plan(self, suite: Suite) -> None:
+        found = await plan_suite(self.shell, suite)
+        if found is not None:
+            self.post_message(self.Planned(found))
+
+    def action_redteam(self) -> None:
+        """Make a suite of attacks."""
+        self.act("redteam", self._redteam)
+
+    async def _redteam(self) -> None:
+        ref = await make_attacks(self.shell)
+        self.shell.say(f"{ref} has the attacks: F5 runs them on a model.")
+        self.post_message(Changed())
 
     def action_new(self) -> None:
         """Write a suite."""

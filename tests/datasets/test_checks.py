@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.datasets.agreement import cohen_kappa, krippendorff_alpha
+from llmops_tui.datasets.agreement import Level, cohen_kappa, krippendorff_alpha
 from llmops_tui.datasets.checks.registry import CHECKS, find_check
 from llmops_tui.datasets.checks.runner import as_report, run_checks
 from llmops_tui.datasets.column_statistics import column_statistics
@@ -183,12 +183,13 @@ judgements = st.lists(
 )
 
 
-@given(judgements)
-def test_alpha_is_that_of_the_reference(items: list[dict[str, str]]) -> None:
-    table = [[np.nan if a not in item else float("xyz".index(item[a])) for item in items] for a in "abcd"]
-    ours = krippendorff_alpha(items)
+@given(judgements, st.sampled_from(["nominal", "ordinal", "interval"]))
+def test_alpha_is_that_of_the_reference(said: list[dict[str, str]], level: Level) -> None:
+    items = [{a: float("xyz".index(value)) for a, value in item.items()} for item in said]
+    table = [[item.get(a, np.nan) for item in items] for a in "abcd"]
+    ours = krippendorff_alpha(items, level)
     try:
-        theirs = krippendorff.alpha(reliability_data=table, level_of_measurement="nominal")
+        theirs = krippendorff.alpha(reliability_data=table, level_of_measurement=level)
     except ValueError:
         assert ours is None
         return
@@ -196,6 +197,17 @@ def test_alpha_is_that_of_the_reference(items: list[dict[str, str]]) -> None:
         assert np.isnan(theirs) or len({v for i in items for v in i.values() if len(i) > 1}) <= 1
     else:
         assert ours == pytest.approx(theirs)
+
+
+def test_alpha_is_that_of_the_published_example() -> None:
+    # Krippendorff 2011, section E: four observers, twelve units, values missing.
+    table = {"A": "12332141 2...", "B": "123322412 5.3", "C": ".33323422 51.", "D": "123324412 51."}
+    columns = [
+        dict(zip(table, unit, strict=True)) for unit in zip(*(t.replace(" ", "") for t in table.values()), strict=True)
+    ]
+    items = [{who: int(v) for who, v in unit.items() if v != "."} for unit in columns]
+    found = [krippendorff_alpha(items, level) for level in ("nominal", "ordinal", "interval")]
+    assert found == pytest.approx([0.743, 0.815, 0.849], abs=0.0005)
 
 
 def test_kappa_is_that_of_the_textbook() -> None:

@@ -159,7 +159,7 @@ async def _one_by_one(handle: Any, texts: list[str], parameters: dict[str, Any])
         return time.perf_counter() - begun
 
 
-async def _made_up(self: Asker, _name: str, key: str, request: Any) -> tuple[dict[str, Any], str]:
+async def _made_up(self: Asker, name: str, request: Any, sampled: Any) -> tuple[dict[str, Any], str]:
     """An answer that no model gave: what is measured is everything else."""
     number = len(str(request.body["messages"])) * 7 + request.parameters.max_tokens
     reply = {
@@ -167,7 +167,7 @@ async def _made_up(self: Asker, _name: str, key: str, request: Any) -> tuple[dic
         "usage": {"prompt_tokens": 40, "completion_tokens": 3},
         "timings": {"ttft_ms": 5.0, "total_ms": 20.0 + number % 11, "tokens_per_s": 300.0 + number % 13},
     }
-    self.cache.keep(key, reply)
+    self.cache.keep(self.key(self.identity(name), request.path, sampled), reply)
     return reply, "run_bench"
 
 

@@ -36,6 +36,7 @@ class Case:
         group: the cluster it belongs to, its key where it stands for itself.
         origin: the key of the case that this one is a variation of, or its own.
         metrics: further metrics for this case alone, as they stand in the suite.
+        script: what happens after the first message, as :class:`llmops_tui.evaluation.scripted.script.Script` reads it.
     """
 
     index: int
@@ -51,6 +52,7 @@ class Case:
     variation: str = ""
     origin: str = ""
     metrics: tuple[MetricEntry, ...] = ()
+    script: JsonObject = field(default_factory=dict)
 
     @property
     def expected_text(self) -> str:
@@ -76,7 +78,9 @@ class Answer:
     Metrics see the ``text``; what was thought before it is kept apart, ``reasoning_tokens`` of all that were made.
     ``logprob`` is the answer's log-probability, and ``choice_logprobs`` those of the choices, where they were asked for.
     ``asked`` is the conversation as the model got it, system text and all; of a chain that of its last step. ``kept_at`` is
-    when an answer from the cache was given, in seconds of the wall clock.
+    when an answer from the cache was given, in seconds of the wall clock. ``calls`` are those of tools, each with ``name``
+    and ``arguments``, which are none where they were no object, and ``state`` is what they left; tokens and times are of
+    all requests together then.
     """
 
     text: str = ""
@@ -96,6 +100,8 @@ class Answer:
     reasoning_tokens: int | None = None
     kept_at: float | None = None
     asked: tuple[ChatMessage, ...] = ()
+    calls: tuple[JsonObject, ...] = ()
+    state: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

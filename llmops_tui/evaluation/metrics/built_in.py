@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from llmops_tui.evaluation.metrics.assertions import Assertion, GradedAssertion
+from llmops_tui.evaluation.metrics.attacks import AttackSucceeds
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.conversations import EndState, ThinkingMetric, ToolCalls
 from llmops_tui.evaluation.metrics.corpus_level import Bleu, Calibration, Chrf, Classification
 from llmops_tui.evaluation.metrics.costs import Latency, ThinkingTokens, Tokens, TokensPerSecond
+from llmops_tui.evaluation.metrics.external import External
 from llmops_tui.evaluation.metrics.likelihood import Choice, PairPreference
 from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, GroundedJudge, Judge
 from llmops_tui.evaluation.metrics.recognised import Grounded, Injection, Refusal, Toxicity
@@ -35,7 +38,9 @@ METRICS: dict[str, type[Metric]] = {
         Length, Refusal, Toxicity, PersonalData, Canary, Injection, Grounded, Copied,
         Latency, TokensPerSecond, Tokens, ThinkingTokens,
         Assertion, GradedAssertion, Verdict, Combined,
+        ToolCalls, EndState, ThinkingMetric, External, AttackSucceeds,
     )
 }  # fmt: skip
+ThinkingMetric.kinds = METRICS
 # Measured with every run, asked for or not.
 ALWAYS: tuple[Metric, ...] = (Latency(), TokensPerSecond(), Tokens())

@@ -66,6 +66,8 @@ def fingerprint(metric: Metric) -> str:
     _, code = source_of(metric)
     # A metric without settings has the fingerprint that it had before there were any.
     unset = {"settings"} if isinstance(metric, Custom) and not metric.settings else set()
+    # So does a judge without examples.
+    unset |= {"examples"} if getattr(metric, "examples", None) == () else set()
     return sha256_text(metric.model_dump_json(exclude={"prompt", *unset}) + code)
 
 

@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmops_tui.datasets.agreement import cohen_kappa, quadratic_kappa
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.records import Facts
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage, Reply
 
 
@@ -81,11 +82,18 @@ def conversation_of(case: Case, answer: Answer) -> Sequence[ChatMessage]:
 
 def conversation_text(messages: Sequence[ChatMessage]) -> str:
     """A conversation for a judge to read: a single question as it is, else each turn behind its role."""
-    texts = [(str(m.get("role") or ""), m.get("content")) for m in messages]
-    told = [(role, text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)) for role, text in texts]
+    told = [(str(m.get("role") or ""), message_text(m)) for m in messages]
     if [role for role, _ in told] == ["user"]:
         return told[0][1]
     return "\n\n".join(f"{role.capitalize()}: {text}" for role, text in told)
+
+
+def message_text(message: ChatMessage) -> str:
+    """What a turn says, with the calls of tools that it makes."""
+    content = message.get("content")
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
+    calls = [f"{c['function']['name']}({c['function']['arguments']})" for c in message.get("tool_calls") or ()]
+    return "\n".join(part for part in (text, *calls) if part)
 
 
 def _weighted(grades: Sequence[float], people: Sequence[str]) -> float | None:
@@ -106,6 +114,19 @@ class AskingMetric(Metric):
         raise NotImplementedError
 
 
+class Example(BaseModel):
+    """An answer that people graded, which a judge is shown. What beside the rubric may name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    conversation: str
+    answer: str
+    grade: int
+    context: str = ""
+    expected: str = ""
+    variables: Variables = {}
+
+
 class Judge(AskingMetric):
     """A model grades the answer by a rubric, on a scale whose points it is held to.
 
@@ -116,8 +137,11 @@ class Judge(AskingMetric):
     Cohen's kappa over rounded grades, and by kappa with quadratic weights over the scores as they are.
 
     The judge is sent the conversation as the model got it, the answer and the rubric; the rubric may name variables of the
-    case, ``{{ expected }}`` and ``{{ context }}``, which are then sent as well. Nothing else is, and never people's grades.
-    What was sent is kept with the score.
+    case, ``{{ expected }}`` and ``{{ context }}``, which are then sent as well. Nothing else is, and never people's grades of
+    the case. What was sent is kept with the score.
+
+    ``examples`` are answers that people graded, sent as turns before the question; one to the conversation at hand is left
+    out, so that agreement with people is not agreement with what it was told.
     """
 
     type: Literal["judge"] = "judge"
@@ -131,11 +155,17 @@ class Judge(AskingMetric):
     system: str = JUDGE_SYSTEM
     template: str = JUDGE_TEMPLATE
     human: Annotated[str, Field(description="The slice or variable in which people's grades are.")] = ""
+    examples: Annotated[
+        tuple[Example, ...], Field(max_length=50, description="Graded answers that the judge sees.")
+    ] = ()
 
     @model_validator(mode="after")
     def _scale(self) -> Judge:
         if self.low >= self.high:
             raise ValueError("low must be less than high")
+        for example in self.examples:
+            if not self.low <= example.grade <= self.high:
+                raise ValueError(f"an example has the grade {example.grade}, which is not on the scale")
         return self
 
     @property
@@ -159,19 +189,25 @@ class Judge(AskingMetric):
             **{name: value for name, value in case.variables.items() if name != self.human},
             "context": case.context,
             "expected": case.expected_text if case.expected is not None else "",
-            "conversation": talk,
-            # Prompts that were kept before name it so.
-            "question": talk,
-            "answer": answer.text,
-            "low": self.low,
-            "high": self.high,
         }
-        rubric = await asking.render(self.rubric, named) if names_something(self.rubric) else self.rubric
-        given = {**named, "rubric": rubric}
-        return [
-            {"role": "system", "content": await asking.render(self.system, given)},
-            {"role": "user", "content": await asking.render(self.template, given)},
-        ]
+        system, question = await self._asked(talk, answer.text, named, asking)
+        found = [{"role": "system", "content": system}]
+        for example in self.examples:
+            if example.conversation != talk:
+                beside = {**example.variables, "context": example.context, "expected": example.expected}
+                _, shown = await self._asked(example.conversation, example.answer, beside, asking)
+                found += [{"role": "user", "content": shown}, {"role": "assistant", "content": str(example.grade)}]
+        return [*found, {"role": "user", "content": question}]
+
+    async def _asked(self, talk: str, answer: str, named: Mapping[str, object], asking: Asking) -> tuple[str, str]:
+        """The system text and the question about one answer."""
+        # Prompts that were kept before name the conversation so.
+        said = {"conversation": talk, "question": talk, "answer": answer, "low": self.low, "high": self.high}
+        rubric = self.rubric
+        if names_something(rubric):
+            rubric = await asking.render(rubric, {**named, **said})
+        given = {**named, **said, "rubric": rubric}
+        return await asking.render(self.system, given), await asking.render(self.template, given)
 
     def body(self, messages: list[dict[str, str]], *, ours: bool) -> Mapping[str, object]:
         """The request for a grade. An endpoint of ours is constrained by the scale; any other is only asked."""

@@ -22,17 +22,20 @@ from llmops_tui.evaluation.records import Evaluated, Figure, RunFigures
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
+from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
-from llmops_tui.evaluation.runner.summary import case_scores, summarise
+from llmops_tui.evaluation.runner.summary import case_scores, running_mean, summarise
+from llmops_tui.evaluation.scripted.script import read_script
 from llmops_tui.evaluation.statistics.bootstrap import Interval
-from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.statistics.sequential import mean_sequence
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, Until
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.hardware.energy_counters import EnergyMeter
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -93,6 +96,8 @@ class _Runner:
             self._options = replace(self._options, parallel=entry.asked.parallel)
         self._results = entry.results
         self._began = time.monotonic()
+        self._energy = EnergyMeter()
+        self._before: set[tuple[int, int]] = set()
         # Of a chain; the catalog is asked once, not for every case.
         self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
         self._flushed = 0.0
@@ -115,6 +120,7 @@ class _Runner:
         supervisor = ServerSupervisor(self._store.workspace)
         cache = AnswerCache(self._store.workspace, self._entry.created_at if self._entry.asked.fresh else None)
         log = ResultLog(self._results)
+        self._before = set(log.done)
         asker = Asker(
             self._store.registry,
             cache,
@@ -157,7 +163,7 @@ class _Runner:
         if left and asker.unknown(self._entry.asked.model):
             # What a remote model is, its first answer tells; only then is it known which answers are its own.
             await self._ask_one(*left.pop(0), asker, log, total)
-        simple = not self._choosing and not self._suite.chain
+        simple = not self._choosing and not self._suite.chain and not any(case.script for case in cases.cases)
         if simple:
             left = await self._from_cache(left, asker, log, total)
         waiting = iter(left)
@@ -221,10 +227,14 @@ class _Runner:
                 scoring.cancel()
         return rest
 
-    def _request(self, messages: list[ChatMessage], repeat: int) -> tuple[Request, str, Mapping[str, object]]:
+    def _request(
+        self, messages: list[ChatMessage], repeat: int, extra: JsonObject | None = None
+    ) -> tuple[Request, str, Mapping[str, object]]:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters = sampling(self._entry.asked.parameters, repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
+        if extra:
+            request = replace(request, body={**request.body, **extra})
         return request, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
@@ -236,6 +246,8 @@ class _Runner:
         try:
             if self._choosing:
                 return await self._choose(case, messages, asker)
+            if case.script:
+                return await self._converse(case, messages, repeat, asker)
             return await self._chained(case, messages, repeat, asker)
         except LlmopsError as error:
             if error.code in {"model_gone", "results_failed", "cache_failed"}:
@@ -262,6 +274,12 @@ class _Runner:
             return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
         reply, trace = await asker.answer(name, request, sampled)
         return read_answer(reply, trace=trace)
+
+    async def _converse(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
+        """The answer of a case of several turns."""
+        script = read_script(case.script, f"case {case.index}")
+        turns = Turns(asker, self._entry.asked.model, lambda talk, extra: self._request(talk, repeat, extra))
+        return await converse(messages, script, self._suite.steps, turns.ask, turns.play)
 
     async def _choose(self, case: Case, messages: list[ChatMessage], asker: Asker) -> Answer:
         if len(case.choices) < 2:
@@ -323,7 +341,7 @@ class _Runner:
         cache.flush()
         parts = [f"{done}/{total}"]
         for metric in self._metrics[:2]:
-            mean, half = _running(log, metric)
+            mean, half = running_mean(log.done.values(), metric.called)
             if mean is not None and not metric.whole_set:
                 parts.append(f"{metric.called} {mean:.3g}" + (f" ± {half:.2g}" if half is not None else ""))
         self._context.report(self._share(done / max(1, total)), " · ".join(parts))
@@ -351,6 +369,9 @@ class _Runner:
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
         summary |= {"of": len(cases.cases), "stopped_early": self._enough}
+        energy = self._energy.stop()
+        asked = sum(not r.answer.cached and (r.case.index, r.repeat) not in self._before for r in results)
+        summary["costs"] |= {"asked": asked, "joules": energy.joules, "energy": energy.note}
         if self._suite.until is not None and self._suite.until.metric in summary["metrics"]:
             # Looked at again and again: only an interval for that keeps what it promises.
             found = self._sequence(results, self._suite.until)
@@ -372,14 +393,3 @@ def _with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answ
     """An answer with the conversation that it answers, where the case does not have it itself."""
     given = tuple(messages)
     return answer if given == case.messages else replace(answer, asked=given)
-
-
-def _running(log: ResultLog, metric: Metric) -> tuple[float | None, float | None]:
-    """A running mean with half its interval's width."""
-    import numpy as np
-
-    values = [value for _, value in case_scores(list(log.done.values()), metric.called) if value is not None]
-    if not values:
-        return None, None
-    found = mean_interval(np.array(values))
-    return found.value, found.half_width if math.isfinite(found.half_width) else None

@@ -41,7 +41,7 @@ class Result:
                 if v not in ("", (), [], {}, None) or k == "index" or (k == "expected" and v is not None)
             },
             "repeat": self.repeat,
-            "answer": {k: v for k, v in answer.items() if v not in ("", (), None, False)},
+            "answer": {k: v for k, v in answer.items() if v not in ("", (), {}, None, False)},
             "scores": {
                 name: [score.value, score.reason, score.detail] if score.detail else [score.value, score.reason]
                 for name, score in self.scores.items()
@@ -82,7 +82,7 @@ def result_of(body: JsonObject) -> Result:
     for name in ("messages", "choices", "metrics"):
         if name in case:
             case[name] = tuple(case[name])
-    for name in ("choice_logprobs", "choice_tokens", "asked"):
+    for name in ("choice_logprobs", "choice_tokens", "asked", "calls"):
         if name in answer:
             answer[name] = tuple(answer[name])
     scores = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -73,6 +73,15 @@ def case_scores(results: Sequence[Result], name: str) -> list[tuple[Case, float 
         usable = [v for v in values if v is not None]
         found.append((cases[index], sum(usable) / len(usable) if usable else None))
     return found
+
+
+def running_mean(results: Iterable[Result], name: str) -> tuple[float | None, float | None]:
+    """A running mean with half its interval's width; none of what is not known yet."""
+    values = [value for _, value in case_scores(list(results), name) if value is not None]
+    if not values:
+        return None, None
+    found = mean_interval(np.array(values))
+    return found.value, found.half_width if math.isfinite(found.half_width) else None
 
 
 def figure_of(metric: Metric, results: Sequence[Result]) -> Summary:

@@ -1,0 +1,139 @@
+"""Standard tasks without their harness: what a task asks for, Inspect's logs, the door to a server, runs that others scored."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.evaluation.cases import build_cases
+from llmops_tui.evaluation.metrics.external import External
+from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.run import Asked
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.evaluation.tasks.door import open_door
+from llmops_tui.evaluation.tasks.inspect_task import find_program, results_from, run_program, suite_from
+from llmops_tui.evaluation.tasks.job import check_harness
+from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.workspace.catalog import Catalog
+from tests.fakes import end_processes, start_no_processes
+
+EXTERNAL = {"type": "external", "name": "acc", "harness": "lm-eval 1", "task": "gsm8k", "metric": "acc", "fewshot": 5}
+
+
+def test_a_metric_of_a_harness_keeps_what_decides_it_and_is_not_asked_here(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_no_processes(monkeypatch)
+    metric = make_metric(EXTERNAL)
+    assert isinstance(metric, External)
+    assert metric.better == 1
+    assert make_metric({**EXTERNAL, "more_is_better": False}).better == -1
+    assert metric.told == "lm-eval 1: gsm8k, acc, 5 examples"
+    store = EvaluationStore(catalog.workspace)
+    version = store.save_suite(check_suite({"cases": [{"q": "?"}], "metrics": [EXTERNAL]}, "gsm8k"))
+    with pytest.raises(InputRefusedError, match="is a task of lm-eval 1") as refused:
+        store.columns(version.suite, ["m"])
+    assert refused.value.hint == "llmops eval task gsm8k --model MODEL"
+    # A job that goes on finds the run that it began.
+    first = store.reserve(version, Asked("", "m"), "job_x")
+    assert store.reserve(version, Asked("", "m"), "job_x").name == first.name
+    assert store.reserve(version, Asked("", "m"), "job_y").name != first.name
+    end_processes()
+
+
+def sample(number: int, score: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "id": number, "epoch": 1, "input": f"question {number}", "target": "4",
+        "messages": [
+            {"role": "user", "content": f"question {number}"},
+            {"role": "assistant", "content": [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "4"}],
+             "tool_calls": [{"function": "add", "arguments": {"a": 2}}]},
+        ],
+        "output": {"choices": [{"message": {"content": [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "4"}]},
+                                "stop_reason": "stop"}]},
+        "model_usage": {"m": {"input_tokens": 10, "output_tokens": 3}}, "working_time": 0.5,
+        "scores": {"match": {"value": score, "explanation": "because"}}, **more,
+    }  # fmt: skip
+
+
+def test_a_log_of_inspect_becomes_a_suite_and_results() -> None:
+    log = {
+        "status": "success", "eval": {"packages": {"inspect_ai": "0.3"}, "task_version": 2},
+        "samples": [
+            sample(1, "C"), sample(2, "I"), sample(3, "P", epoch=1), sample(1, 0.25, epoch=2), sample(4, True),
+            sample(5, {"a": 1, "b": "N"}), sample(6, "maybe"), sample(7, "C", error={"message": "gone"}),
+        ],
+    }  # fmt: skip
+    suite = suite_from(log, "/x/sums.py@adding", None)
+    assert suite.name == "sums-adding"
+    assert [m.called for m in suite.made_metrics()] == ["match", "match-a", "match-b"]
+    cases = build_cases(suite, None).cases  # type: ignore[arg-type]
+    found = results_from(log, suite, cases)
+    values = [r.scores["match"].value for r in found]
+    assert values == [1.0, 0.0, 0.5, 0.25, 1.0, None, None, 1.0]
+    assert (found[3].repeat, found[3].case.index) == (1, 0)
+    assert (found[5].scores["match-a"].value, found[5].scores["match-b"].value) == (1.0, 0.0)
+    answer = found[0].answer
+    assert (answer.text, answer.thinking, answer.prompt_tokens, answer.total_ms) == ("4", "hm", 10, 500.0)
+    assert answer.calls == ({"name": "add", "arguments": {"a": 2}},)
+    assert [m["role"] for m in answer.asked] == ["user"]
+    assert found[7].answer.error == "gone"
+    # Of a run with a limit the log has those samples alone, and the suite's name says so.
+    assert suite_from(log, "sums", 7).name == "sums-first-7"
+    with pytest.raises(LlmopsError, match="no samples"):
+        suite_from({"samples": []}, "sums", None)
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
+def test_a_program_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:
+    context: Any = SimpleNamespace(folder=tmp_path, report=lambda *_: None)
+    failing = program(tmp_path / "failing", "echo no such task >&2; exit 3")
+    with pytest.raises(LlmopsError, match="ended with 3: no such task"):
+        run_program(context, failing, "t", "m", "http://x", "k", 2, 4)
+    log = json.dumps({"status": "error", "error": {"message": "the model is gone"}})
+    odd = program(tmp_path / "odd", f"""while [ "$1" != --log-dir ]; do shift; done; echo '{log}' > "$2/log.json\"""")
+    with pytest.raises(LlmopsError, match="the model is gone"):
+        run_program(context, odd, "t", "m", "http://x", "k", None, 4)
+    assert find_program(odd) == odd
+    for harness, given in (("inspect", "/nowhere/inspect"), ("garak", "")):
+        with pytest.raises(InputRefusedError):
+            check_harness(harness, given)
+
+
+def test_a_door_passes_what_comes_to_the_socket_and_closes(tmp_path: Path) -> None:
+    place = tmp_path / "s"
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(place))
+    server.listen()
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        connection.sendall(b"got " + connection.recv(100))
+        connection.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    handle = ServerHandle("m", "sha", str(place), "key", None)  # type: ignore[arg-type]
+    with open_door(handle) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"hello")
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100) == b"got hello"
+    thread.join()
+    server.close()
+    with pytest.raises(ConnectionError):
+        socket.create_connection(("127.0.0.1", port))
