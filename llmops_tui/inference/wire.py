@@ -52,6 +52,8 @@ class Timings(TypedDict, total=False):
 
     ``reasoning_tokens`` of the answer were thinking.
 
+    ``thinking_closed``: its budget ended the thinking, and not the model.
+
     ``reused_tokens`` of the prompt did not have to be evaluated again; ``ttft_ms`` is the time to the first token.
     """
 
@@ -62,14 +64,16 @@ class Timings(TypedDict, total=False):
     ttft_ms: float | None
     total_ms: float | None
     tokens_per_s: float | None
+    thinking_closed: bool
 
 
 class TopToken(TypedDict):
-    """A token that might have been there, and its log-probability; ``bytes`` are those of its text."""
+    """A token that might have been there, and its log-probability; ``bytes`` are those of its text, ``id`` its number."""
 
     token: str
     logprob: float
     bytes: NotRequired[list[int]]
+    id: NotRequired[int]
 
 
 class TokenProbability(TopToken, total=False):

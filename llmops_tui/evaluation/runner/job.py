@@ -225,7 +225,11 @@ class _Runner:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters = sampling(self._entry.asked.parameters, repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
-        return request, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
+        return (
+            request,
+            request.path,
+            {**request.body, "sampling": parameters.model_dump(mode="json", exclude_none=True)},
+        )
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer to a case; a request that is refused is an answer with an error.

@@ -1,0 +1,120 @@
+"""Strengths from votes between two and two: the model of Bradley and Terry, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from llmops_tui.evaluation.statistics.student import t_quantile
+
+_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A vote between two players, by their numbers: ``share`` is 1 if the first won, 0 if the second did, 0.5 for a tie.
+
+    Votes of one ``cluster``, such as those on one case, are not independent.
+    """
+
+    first: int
+    second: int
+    share: float
+    cluster: int
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """What each player is worth, in log-odds above their mean.
+
+    ``covariance`` has shape (players, players); ``degrees`` are those of Student's distribution. Without figures ``reason``
+    says why: then some player never won, or never lost, against the others.
+    """
+
+    values: npt.NDArray[np.float64]
+    covariance: npt.NDArray[np.float64]
+    degrees: int
+    reason: str = ""
+
+    def interval(self, player: int, level: float = 0.95) -> tuple[float, float]:
+        """The ends of the interval of a player's strength."""
+        return self._ends(float(self.values[player]), float(self.covariance[player, player]), level)
+
+    def chance(self, one: int, other: int, level: float = 0.95) -> tuple[float, float, float]:
+        """The probability that one wins over another, with its interval, which is that of the log-odds."""
+        c = self.covariance
+        gap = float(self.values[one] - self.values[other])
+        low, high = self._ends(gap, float(c[one, one] + c[other, other] - 2 * c[one, other]), level)
+        return _chance(gap), _chance(low), _chance(high)
+
+    def _ends(self, value: float, variance: float, level: float) -> tuple[float, float]:
+        if self.degrees < 1:
+            return math.nan, math.nan
+        half = t_quantile((1 + level) / 2, self.degrees) * math.sqrt(max(0.0, variance))
+        return value - half, value + half
+
+
+def _chance(odds: float) -> float:
+    return math.nan if math.isnan(odds) else 1 / (1 + math.exp(-odds))
+
+
+def bradley_terry(contests: Sequence[Contest], players: int) -> Strengths:
+    """The strengths of players by the votes between them; a tie counts as half a win of each.
+
+    Bradley and Terry, "Rank Analysis of Incomplete Block Designs", Biometrika 39, 1952, by Newton's method. The covariance
+    is the sandwich over clusters with its factor G / (G - 1) (Liang and Zeger 1986): several people's votes on one case count
+    as what they are. There is a finite solution where each half of the players won something against the other half
+    (Ford, "Solution of a Ranking Problem from Binary Comparisons", 1957).
+    """
+    zero = np.zeros(players)
+    nothing = np.full((players, players), math.nan)
+    clusters = {contest.cluster for contest in contests}
+    if reason := _undetermined(contests, players):
+        return Strengths(np.full(players, math.nan), nothing, 0, reason)
+    design = np.zeros((len(contests), players))
+    share = np.array([c.share for c in contests])
+    for row, contest in enumerate(contests):
+        design[row, contest.first], design[row, contest.second] = 1.0, -1.0
+    values = zero
+    for _ in range(_ROUNDS):
+        chance = 1 / (1 + np.exp(-design @ values))
+        information = design.T @ (design * (chance * (1 - chance))[:, None])
+        step = np.linalg.pinv(information) @ (design.T @ (share - chance))
+        # Whole steps may leap too far while chances are near 0 or 1.
+        values = values + step / max(1.0, float(np.abs(step).max()))
+        if float(np.abs(step).max()) < 1e-12:
+            break
+    chance = 1 / (1 + np.exp(-design @ values))
+    bread = np.linalg.pinv(design.T @ (design * (chance * (1 - chance))[:, None]))
+    known = {name: i for i, name in enumerate(sorted(clusters))}
+    scores = np.zeros((len(known), players))
+    np.add.at(scores, [known[c.cluster] for c in contests], design * (share - chance)[:, None])
+    count = len(known)
+    factor = count / (count - 1) if count > 1 else math.nan
+    return Strengths(values - values.mean(), bread @ (scores.T @ scores) @ bread * factor, count - 1)
+
+
+def _undetermined(contests: Sequence[Contest], players: int) -> str:
+    """Why there are no finite strengths; nothing where there are: everybody can be reached from everybody along wins."""
+    won: list[set[int]] = [set() for _ in range(players)]
+    for contest in contests:
+        if contest.share > 0:
+            won[contest.first].add(contest.second)
+        if contest.share < 1:
+            won[contest.second].add(contest.first)
+    lost: list[set[int]] = [{i for i in range(players) if player in won[i]} for player in range(players)]
+    if not contests:
+        return "there are no votes"
+    for reach, what in ((won, "won nothing"), (lost, "lost nothing")):
+        seen, waiting = {0}, [0]
+        while waiting:
+            for other in reach[waiting.pop()] - seen:
+                seen.add(other)
+                waiting.append(other)
+        if len(seen) < players:
+            return f"some runs {what} against the others: there is no finite strength yet"
+    return ""
