@@ -154,16 +154,23 @@ class ModelClient:
         return await self._post(path, given)
 
     async def tokenize(
-        self, *, content: str | None = None, messages: Sequence[Mapping[str, object]] | None = None
+        self,
+        *,
+        content: str | None = None,
+        messages: Sequence[Mapping[str, object]] | None = None,
+        enable_thinking: bool | None = None,
     ) -> Reply:
         """Tokens of a text or of a rendered conversation: ``{"tokens", "pieces", "text"}``.
+
+        ``enable_thinking`` renders it as for an answer that is to be thought about or not.
 
         Raises:
             LlmopsError: ``not_offered`` where a remote endpoint counts no tokens.
         """
         if self._remote is not None:
             raise LlmopsError("not_offered", f"the endpoint of {self.model!r} returns no separate tokens")
-        return await self._post("/tokenize", {"content": content, "messages": messages})
+        body = {"content": content, "messages": messages, "enable_thinking": enable_thinking}
+        return await self._post("/tokenize", body)
 
     async def _post(self, path: str, body: Mapping[str, object]) -> Reply:
         async with self._asking(path, body) as response:

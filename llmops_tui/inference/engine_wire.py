@@ -182,7 +182,6 @@ class Generated(Timings, total=False):
     error: str
     stopped_by: str
     truncated_tokens: int
-    context: int
     seed: int
     drafted_tokens: int
     accepted_tokens: int

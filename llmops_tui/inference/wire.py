@@ -52,7 +52,8 @@ class Timings(TypedDict, total=False):
 
     ``reasoning_tokens`` of the answer were thinking.
 
-    ``thinking_closed``: its budget ended the thinking, and not the model.
+    ``context`` is how many tokens prompt and answer may have together. ``thinking_closed``: its budget ended the thinking,
+    and not the model.
 
     ``reused_tokens`` of the prompt did not have to be evaluated again; ``ttft_ms`` is the time to the first token.
     """
@@ -65,6 +66,7 @@ class Timings(TypedDict, total=False):
     total_ms: float | None
     tokens_per_s: float | None
     thinking_closed: bool
+    context: int
 
 
 class TopToken(TypedDict):

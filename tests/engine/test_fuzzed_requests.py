@@ -58,7 +58,7 @@ HINTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "reasoning_effort": ({}, "none", "medium"),
     "reasoning": ({}, {"effort": "none"}, {"effort": "medium"}),
     "chat_template_kwargs": ({}, {"enable_thinking": False}, {}),
-    "enable_thinking": ({}, False, None),
+    "enable_thinking": ({"messages": HI, "content": None}, False, None),
     "thinking_budget": ({}, 0, 5),
     "answer_token_ids": ({}, [1], [2]),
     "logprob_start_len": ({"echo": True, "logprobs": 1}, 1, 2),

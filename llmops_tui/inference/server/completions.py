@@ -43,7 +43,7 @@ from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.template_features import turns_of
-from llmops_tui.inference.server.thinking import template_variables, thinking_held
+from llmops_tui.inference.server.thinking import thinking_held, variables_asked
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.inference.worker_client import EngineProcess
@@ -137,7 +137,7 @@ class Completions:
                 )
             check_tools(chat.format)
         turns = turns_of(chat.format, body.messages)
-        extra = template_variables(chat.format, body)
+        extra = variables_asked(chat.format, body)
         begun = turns.pop() if body.goes_on else None
         prompt = await chat.render(turns, tools or None, extra, begun)
         if body.answer_token_ids:

@@ -318,6 +318,7 @@ class TokenizeRequest(Checked):
     parse_special: bool = True
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
+    enable_thinking: bool | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -334,6 +335,8 @@ class TokenizeRequest(Checked):
             refuse("add_special_tokens", "says something else than add_special", "Leave one out.")
         if self.messages is not None:
             goes_on(self.messages, self.continue_final_message, self.add_generation_prompt)
+        elif self.enable_thinking is not None:
+            refuse("enable_thinking", "a text has no messages", "Leave it out.")
         elif self.continue_final_message is not None or self.add_generation_prompt is not None:
             named = "add_generation_prompt" if self.continue_final_message is None else "continue_final_message"
             refuse(named, "a text has no messages", "Leave it out.")

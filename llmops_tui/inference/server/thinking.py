@@ -11,20 +11,26 @@ from llmops_tui.inference.server.template_features import variables_of
 from llmops_tui.inference.template_renderer import Variables
 
 
-def template_variables(chat: ServedFormat, body: ChatRequest) -> Variables:
-    """Further variables of the template: those that are given, and what makes it think or not.
+def template_variables(
+    chat: ServedFormat, given: Variables, enabled: bool | None, effort: str | None = None
+) -> Variables:
+    """Further variables of the template: those that are given, and what makes it think or not, if ``enabled`` says so.
 
     Raises:
         FieldRefusedError: as :func:`variables_of`.
     """
-    given = body.chat_template_kwargs
-    if body.enable_thinking is None:
-        return variables_of(chat, given, body.reasoning_effort)
+    if enabled is None:
+        return variables_of(chat, given, effort)
     try:
-        return variables_of(chat, given | {"enable_thinking": body.enable_thinking}, body.reasoning_effort)
+        return variables_of(chat, given | {"enable_thinking": enabled}, effort)
     except FieldRefusedError as error:
         asked_here = error.param == "chat_template_kwargs.enable_thinking" and "enable_thinking" not in given
         raise error.renamed("enable_thinking") if asked_here else error from error
+
+
+def variables_asked(chat: ServedFormat, body: ChatRequest) -> Variables:
+    """The further variables that a chat completion asks for."""
+    return template_variables(chat, body.chat_template_kwargs, body.enable_thinking, body.reasoning_effort)
 
 
 def thinking_held(chat: ServedFormat, prompt: Prompt, budget: int | None) -> ThinkingRecord | None:
