@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +182,7 @@ class PromptRunner:
 
     async def run(
         self, request: RunRequest, model: Model, tools: ToolRounds | None = None
-    ) -> AsyncIterator[RunProgress]:
+    ) -> AsyncGenerator[RunProgress, None]:
         """Run a prompt; the version is durable before the first token.
 
         Where the model calls ``tools``, each round of it is a request with a record of its own; the messages of the next

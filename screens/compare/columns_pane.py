@@ -157,7 +157,7 @@ class ColumnsPane(Pane):
     @property
     def running(self) -> bool:
         """Whether answers are being generated."""
-        return self._worker is not None and self._worker.is_running
+        return self._worker is not None and not self._worker.is_finished
 
     def action_run(self) -> None:
         """Run all columns."""

@@ -19,7 +19,7 @@ from screens.actions import bindings_of
 from screens.compare.columns_pane import ColumnsPane
 from screens.compare.input_pane import InputPane
 from screens.compare.state import CompareState, answers_of, with_first
-from screens.navigation import ComparePlace, Destination, PromptPlace
+from screens.navigation import ComparePlace, Destination, PromptPlace, ScreenPlace
 from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
@@ -231,7 +231,11 @@ class CompareScreen(BaseScreen):
         if self.has_class("-maximised"):
             self.toggle_maximised()
         else:
-            self.act("back", self.app.action_place_back)
+            self.act("back", self._back)
+
+    async def _back(self) -> None:
+        if not await self.shell.navigation.back():
+            self.shell.open_place(ScreenPlace("playground"))
 
     def action_use(self) -> None:
         """Open the column's prompt in the playground, with its model."""

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.records import conversation
 from llmops_tui.datasets.version import DatasetVersion
@@ -19,7 +19,6 @@ from llmops_tui.evaluation.run import Asked, EvalRun
 from llmops_tui.evaluation.run_comparison import results_so_far
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, check_suite
-from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.prompts.compare.boards import TIE
 from llmops_tui.prompts.compare.columns import Column, check_count
 from llmops_tui.workspace.ids import new_id
@@ -82,9 +81,7 @@ def start(
         name,
     )
     kept_suite = store.save_suite(suite, "columns compared over a dataset")
-    asked = [
-        Asked(column.ref, column.model, cast("SamplingRecord", column.as_dict()["parameters"])) for column in columns
-    ]
+    asked = [Asked(column.ref, column.model, column.as_dict()["parameters"]) for column in columns]
     return store.start(kept_suite, asked)
 
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.prompts.compare.columns import Column, ColumnRecord, column_of
@@ -200,7 +200,7 @@ def _columns(given: object) -> list[Column]:
     found = []
     for one in _list(given):
         try:
-            found.append(column_of(one))
+            found.append(column_of(cast("ColumnRecord", one)))
         except (ValueError, KeyError, TypeError):
             continue
     return found
