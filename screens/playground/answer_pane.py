@@ -175,7 +175,7 @@ class AnswerPane(Pane):
         """Bring the draft to the comparison, with the keys that were typed before this one."""
         from screens.playground.begin_comparison import begin_comparison
 
-        (self.screen.focused or self).call_later(self.call_after_refresh, begin_comparison, self.shell, self._state)
+        (self.screen.focused or self).call_later(self.act, "compare", begin_comparison, self.shell, self._state)
 
     def action_inside(self) -> None:
         """Ask once more, and look at the answer token by token."""

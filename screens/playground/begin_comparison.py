@@ -7,8 +7,10 @@ from screens.playground.state import PlaygroundState
 from screens.shell.shell import Shell
 
 
-def begin_comparison(shell: Shell, state: PlaygroundState) -> None:
-    """Go to the comparison with what the playground has."""
+async def begin_comparison(shell: Shell, state: PlaygroundState) -> None:
+    """Go to the comparison with what the playground has, once that was read."""
+    await state.opened.wait()
+    state.catch_up()
     place = comparison_of(state)
     if place is None:
         shell.say("Write a prompt and choose a model first: m chooses one.", severity="warning")

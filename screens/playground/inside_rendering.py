@@ -15,6 +15,7 @@ from screens.widgets.token_map import TokenCell
 
 if TYPE_CHECKING:
     from llmops_tui.inference.client import StreamEnd
+    from llmops_tui.prompts.json_tree import Tree
 
 # From which probability on a token is as good as certain, likely, one of several; below it is unlikely.
 _LEVELS = (0.9, 0.5, 0.2)
@@ -105,6 +106,29 @@ def prompt_content(parts: Sequence[PromptPart], end: StreamEnd | None) -> Conten
                 (safe_text(part.text), "$muted"),
             ]
     return Content.assemble(*head)
+
+
+def tree_content(tree: Tree, *, held: bool) -> Content:
+    """A tree of JSON, with what breaks the schema below each value."""
+    if tree.broken:
+        return Content.assemble(("This is no JSON: ", "$error"), safe_text(tree.broken))
+    broken = sum(len(line.problems) for line in tree.lines) + len(tree.elsewhere)
+    if not held:
+        head = ("No schema: S holds the answer to one.", "$muted")
+    elif broken:
+        head = (f"✗ {counted(broken, 'problem')}", "$error bold")
+    else:
+        head = ("✓ as the schema says", "$success")
+    parts: list[tuple[str, str] | str] = [head]
+    for line in tree.lines:
+        name = f"{safe_line(line.name)}: " if line.name else ""
+        style = "$error" if line.problems else ""
+        parts += ["\n", "  " * line.depth, (name, "$accent"), (safe_line(line.value, 200), style)]
+        for problem in line.problems:
+            parts += ["\n", "  " * (line.depth + 1), (f"✗ {safe_line(problem, 200)}", "$error")]
+    for problem in tree.elsewhere:
+        parts += ["\n", (f"✗ {safe_line(problem, 200)}", "$error")]
+    return Content.assemble(*parts)
 
 
 def _quoted(text: str) -> str:

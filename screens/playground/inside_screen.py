@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import getters, on
 from textual.app import ComposeResult
@@ -20,6 +20,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.inside import ALTERNATIVES, TokenSeen, begun_with, seen
 from screens.playground.inside_rendering import alternatives_content, cell_of, prompt_content, summary_content
 from screens.shell.shell import Shell
+from screens.widgets.dialogs import LineDialog
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 from screens.widgets.token_map import TokenMap
@@ -50,6 +51,8 @@ class InsideScreen(Modal[bool]):
         Binding("U,shift+f6", "unsure(-1)", "Previous unsure token"),
         Binding("enter,f4", "go_on", "Go on from here", priority=True),
         Binding("p,f3", "prompt", "Prompt"),
+        Binding("s,f7", "structure", "Structure"),
+        Binding("S,f8", "schema", "Schema"),
         Binding("f5,ctrl+r", "ask", "Ask again"),
     ]
 
@@ -63,8 +66,9 @@ class InsideScreen(Modal[bool]):
         self._due: list[TokenSeen] = []
         self._chosen = 0
         self._end: StreamEnd | None = None
+        self._answer = ""
         self._asking: Worker[None] | None = None
-        self._prompt = False
+        self._beside = ""
 
     def compose(self) -> ComposeResult:
         """The answer, the alternatives, the keys."""
@@ -82,7 +86,8 @@ class InsideScreen(Modal[bool]):
         self._map.focus()
         keys: list[str | tuple[str, str]] = []
         for key, what in (
-            ("←→", "token"), ("↑↓", "alternative"), ("enter", "go on with it"), ("u", "next unsure"), ("p", "prompt"),
+            ("←→", "token"), ("↑↓", "alternative"), ("enter", "go on with it"), ("u", "next unsure"),
+            ("p", "prompt"), ("s", "JSON"), ("S", "schema"),
             ("f5", "again"), ("esc", "close"),
         ):  # fmt: skip
             keys += [(key, "$accent"), f" {what}   "]
@@ -97,6 +102,8 @@ class InsideScreen(Modal[bool]):
         if self._asking is not None:
             self._asking.cancel()
         self._tokens, self._due, self._end = list(begun), [], None
+        # What is told comes behind the beginning.
+        self._answer = b"".join(token.raw for token in begun).decode("utf-8", "ignore")
         self._map.show([cell_of(token) for token in begun])
         self._map.move_to(len(begun) - 1)
         self._asking = self.run_worker(self._run(begun), group="inside", exclusive=True, exit_on_error=False)
@@ -121,6 +128,7 @@ class InsideScreen(Modal[bool]):
             self._request = replace(self._request, version=step.version)
         self._due += [seen(told) for told in step.tokens]
         self._end = step.end or self._end
+        self._answer += step.text if step.stage == "text" else ""
 
     def _draw_due(self) -> None:
         if self._due:
@@ -195,36 +203,71 @@ class InsideScreen(Modal[bool]):
 
     def action_prompt(self) -> None:
         """The exact prompt, and back."""
-        self._prompt = not self._prompt
-        self.query_one("#inside-prompt").display = self._prompt
-        self._map.display = not self._prompt
-        self.query_one("#inside-alternatives").display = not self._prompt
-        if self._prompt:
-            self.query_one("#inside-prompt").focus()
-            self.run_worker(self._read_prompt(), group="prompt", exclusive=True, exit_on_error=False)
-        else:
-            self._map.focus()
+        self._show_beside("prompt", self._read_prompt)
 
-    async def _read_prompt(self) -> None:
-        from llmops_tui.inference.client import ModelClient
-        from llmops_tui.prompts.inside import prompt_parts
+    def action_structure(self) -> None:
+        """The answer as a tree of JSON, with what breaks the schema, and back."""
+        self._show_beside("structure", self._read_structure)
 
-        runner = self.app.services.runner
+    def action_schema(self) -> None:
+        """Ask again, held to a schema; an empty path asks without."""
+        self.run_worker(self._choose_schema(), group="schema", exclusive=True, exit_on_error=False)
+
+    async def _choose_schema(self) -> None:
+        from llmops_tui.prompts.json_tree import read_schema
+
+        hint = "a file with a JSON Schema that the answer is held to; empty: none"
+        path = await self.app.ask(LineDialog("Schema", hint))
+        if path is None:
+            return
         try:
-            messages = await asyncio.to_thread(runner.render, self._request)
-            endpoint = await asyncio.to_thread(runner.open, self._model)
-            thinking = self._request.parameters.enable_thinking
-            async with ModelClient(endpoint) as client:
-                told = await client.tokenize(messages=messages, enable_thinking=thinking)
-            text = prompt_content(prompt_parts(messages, told.get("pieces", [])), self._end)
+            schema = await asyncio.to_thread(read_schema, path) if path else None
+        except LlmopsError as error:
+            self.app.report(error)
+            return
+        self._request = replace(self._request, schema=schema)
+        self._ask(())
+
+    def _show_beside(self, what: str, read: Callable[[], Coroutine[Any, Any, Content]]) -> None:
+        """Show a text in the place of the tokens, or these again."""
+        self._beside = "" if self._beside == what else what
+        self.query_one("#inside-prompt").display = bool(self._beside)
+        self._map.display = self.query_one("#inside-alternatives").display = not self._beside
+        (self.query_one("#inside-prompt") if self._beside else self._map).focus()
+        if self._beside:
+            self.run_worker(self._fill(read), group="beside", exclusive=True, exit_on_error=False)
+
+    async def _fill(self, read: Callable[[], Coroutine[Any, Any, Content]]) -> None:
+        try:
+            text = await read()
         except LlmopsError as error:
             text = Content.styled(error.told, "$error")
         self.query_one("#inside-prompt-text", Static).update(text)
 
+    async def _read_structure(self) -> Content:
+        from llmops_tui.prompts.json_tree import problems_in, tree_of
+        from screens.playground.inside_rendering import tree_content
+
+        answer, schema = self._answer.strip(), self._request.schema
+        problems = await problems_in(answer, schema) if schema is not None else {}
+        return tree_content(tree_of(answer, problems), held=schema is not None)
+
+    async def _read_prompt(self) -> Content:
+        from llmops_tui.inference.client import ModelClient
+        from llmops_tui.prompts.inside import prompt_parts
+
+        runner = self.app.services.runner
+        messages = await asyncio.to_thread(runner.render, self._request)
+        endpoint = await asyncio.to_thread(runner.open, self._model)
+        thinking = self._request.parameters.enable_thinking
+        async with ModelClient(endpoint) as client:
+            told = await client.tokenize(messages=messages, enable_thinking=thinking)
+        return prompt_content(prompt_parts(messages, told.get("pieces", [])), self._end)
+
     def action_out(self) -> None:
-        """Leave the prompt, stop, close."""
-        if self._prompt:
-            self.action_prompt()
+        """Leave what is beside the tokens, stop, close."""
+        if self._beside:
+            self._show_beside(self._beside, self._read_prompt)
         elif self._asking is not None:
             self._asking.cancel()
         else:
