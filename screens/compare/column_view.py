@@ -103,6 +103,10 @@ class ColumnView(Vertical):
         if had_focus:
             self._changes.focus()
 
+    def hide_figures(self) -> None:
+        """Times and counts may tell which model it is."""
+        self._figures.update("")
+
     def show_figures(self, answer: Answering, waits: str = "") -> None:
         """The figures of an answer, or what it waits for."""
         self._figures.update(_figures(answer, waits))

@@ -73,6 +73,8 @@ class ColumnsPane(Pane):
                 view.show_difference(reference.text, answer)
             else:
                 view.show(answer, placeholder="" if self.running else "F5 runs the columns.")
+            if state.blind:
+                view.hide_figures()
         self.show_titles()
         self._page()
 
@@ -110,6 +112,7 @@ class ColumnsPane(Pane):
         first = self.place // each * each
         for place, view in enumerate(self._views):
             view.display = first <= place < min(first + each, count)
+            view.set_class(place == min(first + each, count) - 1, "-last")
         more = f"{first + 1}–{min(first + each, count)} of {count}, l shows more" if pages > 1 else ""
         self.set_title("Columns", more)
 

@@ -64,6 +64,7 @@ class CompareState:
     def hide(self, *, hidden: bool) -> None:
         """Hide the titles and shuffle the columns, or show all as it is."""
         self.blind = hidden
+        self.reference = None
         self.order = list(range(len(self.columns)))
         if hidden:
             random.SystemRandom().shuffle(self.order)
