@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.screen import Screen
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.compare.columns import Column
 
 _MOST_PLACES = 100
 
@@ -50,6 +53,16 @@ class ModelInPlayground(Destination):
 
     mode = "playground"
     model: str
+
+
+@dataclass(frozen=True)
+class ComparePlace(Destination):
+    """A comparison: a board by name, and what the playground brings to it, as ``column`` with its ``variables``."""
+
+    mode = "compare"
+    board: str = ""
+    column: Column | None = None
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

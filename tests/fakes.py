@@ -73,6 +73,11 @@ class FakeModelServer:
         for _ in range(count):
             self._loop.call_soon_threadsafe(self._gate.release)
 
+    @property
+    def unsent(self) -> int:
+        """How many pieces were released and not sent yet."""
+        return self._gate._value
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(120)

@@ -35,7 +35,11 @@ COMMANDS = {
     "prompt": Entry(
         "Prompts and their versions",
         "llmops_tui.cli.prompt:app",
-        {"remove": "llmops_tui.cli.record_remove:prompt"},
+        {
+            "remove": "llmops_tui.cli.record_remove:prompt",
+            "compare": "llmops_tui.cli.prompt_compare:compare",
+            "board": "llmops_tui.cli.prompt_compare:board",
+        },
     ),
     "model": Entry(
         "Models: register, fetch, verify, quantize, unload",

@@ -63,7 +63,7 @@ def run(
     runs = store.start(version, store.columns(version.suite, models, prompts, parallel, limit=limit, fresh=fresh))
     names = [entry.name for entry in runs]
     if not detach:
-        _follow(session, store, names)
+        follow(session, store, names)
     states = store.states([store.get(name) for name in names])
     shown = [state.as_dict() for state in states]
     session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_report.run_text(session, s) for s in states))
@@ -74,7 +74,7 @@ def run(
         )
 
 
-def _follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
+def follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
     """Wait until all runs have ended, with their running figures; an interrupt cancels the job."""
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.jobs.store import JobState
@@ -107,7 +107,7 @@ def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.
     store = store_of(session)
     store.resume(name)
     if not detach:
-        _follow(session, store, [name])
+        follow(session, store, [name])
     state = store.state(store.get(name))
     session.emit(state.as_dict(), lambda: evaluate_report.run_text(session, state))
 

@@ -16,6 +16,7 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json, text_of
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.client import StreamEnd
     from llmops_tui.inference.constraints import Form
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.sampling import SamplingParameters
@@ -69,12 +70,24 @@ def generate(
     seed: Annotated[int | None, typer.Option()] = None,
     schema: Annotated[Path | None, typer.Option(help="A JSON Schema that the answer must follow.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A registered LoRA adapter to apply to the model.")] = None,
+    thinking: Annotated[
+        bool | None, typer.Option("--thinking/--no-thinking", help="Think first or not; default: as the template does.")
+    ] = None,
+    thinking_budget: Annotated[int | None, typer.Option(help="End the thinking after this many tokens.")] = None,
 ) -> None:
     """Generate one answer from a model."""
     session = session_of(context)
     if (prompt is None) == (messages is None) or (raw and prompt is None):
         raise LlmopsError("usage", "give either --prompt or --messages", exit_code=ExitCode.USAGE)
-    parameters = parameters_from({"temperature": temperature, "max_tokens": max_tokens, "seed": seed})
+    parameters = parameters_from(
+        {
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "seed": seed,
+            "enable_thinking": thinking,
+            "thinking_budget": thinking_budget,
+        }
+    )
     turns = _read_messages(messages) if messages is not None else [{"role": "user", "content": prompt or ""}]
     endpoint = endpoint_of(session, f"{model}+{adapter}" if adapter else model)
     form = _read_schema(schema) if schema is not None else None
@@ -114,7 +127,7 @@ async def _generate(
     *,
     live: bool,
 ) -> Answered:
-    from llmops_tui.inference.client import ModelClient, Thought
+    from llmops_tui.inference.client import ModelClient, StreamEnd, Thought
 
     text: list[str] = []
     thoughts: list[str] = []
@@ -132,20 +145,25 @@ async def _generate(
                     thoughts.append(event.text)
                     if live and session.options.json:
                         session.emit_line({"thinking": event.text})
-                    continue
-                if not isinstance(event, str):
-                    data["finish_reason"] = event.finish_reason
-                    data["usage"], data["timing"] = figures_of(event.timings)
-                    if event.warnings:
-                        data["warnings"] = event.warnings
-                    for warning in event.warnings:
-                        session.say(f"{warning['param']}: {warning['message']}")
-                    continue
-                text.append(event)
-                if live and session.options.json:
-                    session.emit_line({"text": event})
-                elif live:
-                    session.stream(event)
+                elif isinstance(event, StreamEnd):
+                    data |= _ended(session, event)
+                elif isinstance(event, str):
+                    text.append(event)
+                    if live and session.options.json:
+                        session.emit_line({"text": event})
+                    elif live:
+                        session.stream(event)
     if thoughts:
         data["thinking"] = "".join(thoughts)
     return {**data, "text": "".join(text)}
+
+
+def _ended(session: Session, end: StreamEnd) -> Answered:
+    """What the end of an answer tells; warnings are said, too."""
+    data: Answered = {"finish_reason": end.finish_reason}
+    data["usage"], data["timing"] = figures_of(end.timings)
+    if end.warnings:
+        data["warnings"] = end.warnings
+    for warning in end.warnings:
+        session.say(f"{warning['param']}: {warning['message']}")
+    return data

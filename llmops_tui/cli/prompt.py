@@ -286,6 +286,10 @@ def run(
     max_tokens: Annotated[int | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
+    thinking: Annotated[
+        bool | None, typer.Option("--thinking/--no-thinking", help="Think first or not; default: as the template does.")
+    ] = None,
+    thinking_budget: Annotated[int | None, typer.Option(help="End the thinking after this many tokens.")] = None,
     mcp: Annotated[
         list[str] | None, typer.Option("--mcp", metavar="SERVER", help="Offer the tools of this server; repeatable.")
     ] = None,
@@ -315,11 +319,13 @@ def run(
             "repeat_penalty": repeat_penalty,
             "max_tokens": max_tokens,
             "stop": tuple(stop) if stop else None,
+            "enable_thinking": thinking,
+            "thinking_budget": thinking_budget,
         }
     )
     catalog, event_log = session.catalog, session.event_log
     version = PromptStore(catalog).get(ref)
-    request = RunRequest(version.prompt, version.system, version.template, _variables(var or []), parameters)
+    request = RunRequest(version.prompt, version.system, version.template, read_variables(var or []), parameters)
     chosen = ModelRegistry(catalog).get(model)
     renderer = TemplateRenderer()
     try:
@@ -375,7 +381,12 @@ async def _run(session: Session, runner: PromptRunner, request: RunRequest, mode
     return answered if tools is None else {**answered, "calls": calls}
 
 
-def _variables(given: list[str]) -> dict[str, str]:
+def read_variables(given: list[str]) -> dict[str, str]:
+    """Variables from ``name=value``.
+
+    Raises:
+        LlmopsError: ``usage``.
+    """
     pairs = [item.partition("=") for item in given]
     for name, equals, _ in pairs:
         if not equals or not name:

@@ -16,7 +16,7 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.wire import Reply, Timings, ToolCall, Warned
+from llmops_tui.inference.wire import Reply, Timings, TokenProbability, ToolCall, TopToken, Warned
 
 if TYPE_CHECKING:
     import httpx
@@ -28,6 +28,7 @@ _STREAM_BYTES = 64_000_000
 _TOKEN_BYTES = 4096
 _MESSAGE = 2000
 _MOST_CALLS = 128
+_MOST_ALTERNATIVES = 20
 
 
 @dataclass
@@ -48,6 +49,17 @@ class Thought:
     """A piece of what a model thinks before its answer."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class TokensTold:
+    """Tokens of an answer with their log-probabilities, told where they were asked for, behind their text."""
+
+    tokens: list[TokenProbability]
+
+
+Told = str | Thought | TokensTold | StreamEnd
+"""What a stream is made of."""
 
 
 class ModelClient:
@@ -89,7 +101,7 @@ class ModelClient:
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None = None,
         extra: Mapping[str, object] | None = None,
-    ) -> AsyncGenerator[str | Thought | StreamEnd, None]:
+    ) -> AsyncGenerator[Told, None]:
         """Stream an answer: pieces of thinking and of text, then one :class:`StreamEnd`.
 
         Leaving the iteration early cancels the generation. ``extra`` are further fields of the request, such as
@@ -109,7 +121,7 @@ class ModelClient:
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None = None,
         extra: Mapping[str, object] | None = None,
-    ) -> AsyncGenerator[str | Thought | StreamEnd, None]:
+    ) -> AsyncGenerator[Told, None]:
         """Stream the continuation of a raw text; as :meth:`stream_chat`."""
         body = {"prompt": prompt, **(extra or {})}
         async with contextlib.aclosing(self._stream("/v1/completions", body, parameters, metadata)) as events:
@@ -142,16 +154,23 @@ class ModelClient:
         return await self._post(path, given)
 
     async def tokenize(
-        self, *, content: str | None = None, messages: Sequence[Mapping[str, object]] | None = None
+        self,
+        *,
+        content: str | None = None,
+        messages: Sequence[Mapping[str, object]] | None = None,
+        enable_thinking: bool | None = None,
     ) -> Reply:
         """Tokens of a text or of a rendered conversation: ``{"tokens", "pieces", "text"}``.
+
+        ``enable_thinking`` renders it as for an answer that is to be thought about or not.
 
         Raises:
             LlmopsError: ``not_offered`` where a remote endpoint counts no tokens.
         """
         if self._remote is not None:
             raise LlmopsError("not_offered", f"the endpoint of {self.model!r} returns no separate tokens")
-        return await self._post("/tokenize", {"content": content, "messages": messages})
+        body = {"content": content, "messages": messages, "enable_thinking": enable_thinking}
+        return await self._post("/tokenize", body)
 
     async def _post(self, path: str, body: Mapping[str, object]) -> Reply:
         async with self._asking(path, body) as response:
@@ -188,7 +207,7 @@ class ModelClient:
         body: Mapping[str, object],
         parameters: SamplingParameters,
         metadata: Mapping[str, object] | None,
-    ) -> AsyncGenerator[str | Thought | StreamEnd, None]:
+    ) -> AsyncGenerator[Told, None]:
         given = {**body, **self._request(parameters, metadata)}
         clock = _Clock()
         end: StreamEnd | None = None
@@ -198,13 +217,16 @@ class ModelClient:
                     if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
                         continue
                     try:
-                        thought, text, ended = clock.see(parse_json(data))
+                        thought, text, ended = clock.see(parsed := parse_json(data))
+                        tokens = _tokens_in(parsed)
                     except (ValueError, KeyError, TypeError, AttributeError) as error:
                         raise self._odd(error) from error
                     if thought:
                         yield Thought(thought)
                     if text:
                         yield text
+                    if tokens:
+                        yield TokensTold(tokens)
                     end = ended or end
         if end is None:
             raise _died(self.model)
@@ -218,12 +240,36 @@ class ModelClient:
                 "model": self.model,
                 "stream": True,
                 "metadata": metadata or {},
-                **parameters.model_dump(mode="json"),
+                **parameters.model_dump(mode="json", exclude_none=True),
             }
         given = parameters.model_dump(mode="json", exclude_defaults=True)
         given |= {"temperature": parameters.temperature, "max_tokens": parameters.max_tokens, "seed": parameters.seed}
         usage = {"include_usage": True}
         return {"model": self._remote.served_name, "stream": True, "stream_options": usage, **given}
+
+
+def _tokens_in(event: JsonObject) -> list[TokenProbability]:
+    """The tokens of an event of a chat; of what is no such record, none.
+
+    Raises:
+        TypeError, KeyError, ValueError: it is none that can be read.
+    """
+    found: list[TokenProbability] = []
+    for choice in list(event.get("choices") or ())[:1]:
+        told = choice.get("logprobs") or {}
+        for one in told.get("content") or () if isinstance(told, dict) else ():
+            top = [_token_in(other) for other in (one.get("top_logprobs") or ())[:_MOST_ALTERNATIVES]]
+            found.append({**_token_in(one), "top_logprobs": top})
+    return found
+
+
+def _token_in(one: JsonObject) -> TopToken:
+    token: TopToken = {"token": str(one["token"])[:_MESSAGE], "logprob": float(one["logprob"])}
+    if isinstance(raw := one.get("bytes"), list):
+        token["bytes"] = list(bytes(raw))
+    if isinstance(number := one.get("id"), int):
+        token["id"] = number
+    return token
 
 
 def _warned(one: JsonObject) -> Warned:

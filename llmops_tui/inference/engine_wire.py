@@ -94,6 +94,21 @@ class SamplingRecord(TypedDict, total=False):
     max_tokens: int
     seed: int
     stop: tuple[str, ...]
+    enable_thinking: bool
+    thinking_budget: int
+
+
+class ThinkingRecord(TypedDict):
+    """How thinking is held to a ``budget`` of tokens: the marks around it, and what follows them where it is a message.
+
+    ``open`` says that the prompt began it.
+    """
+
+    before: str
+    after: str
+    follow: str
+    open: bool
+    budget: int
 
 
 class FileRecord(TypedDict):
@@ -118,9 +133,10 @@ class Call(TypedDict, total=False):
     What is to be gone on from is a ``text``, or its ``tokens``, or what stands around a gap (``fill``), of which ``cut``
     tokens were left out. Of a text, the characters in the spans ``plain`` are part of no control token, and it ``begins``
     with the token that begins one where the vocabulary wants that. With ``sizes`` the bytes of each token of the answer are
-    told. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and ``path`` an adapter, whose
-    chat template may have further ``visible`` marks and ``ends`` of answers, ``texts`` the control tokens that are part of
-    answers. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
+    told. ``begun`` are the tokens that the answer begins with. ``inputs`` are the texts or tokens to embed, or to rank for
+    a ``query``, ``name`` and ``path`` an adapter, whose chat template may have further ``visible`` marks and ``ends`` of
+    answers, ``texts`` the control tokens that are part of answers. A message that was ``tokenized`` off the loop has
+    tokens, of which the first ``hidden`` were not given but added.
     """
 
     op: Required[
@@ -131,6 +147,8 @@ class Call(TypedDict, total=False):
     add_special: bool
     plain: list[tuple[int, int]]
     begins: bool
+    begun: list[int]
+    thinking: ThinkingRecord
     sizes: bool
     tokens: list[int]
     fill: FillRecord
@@ -164,7 +182,6 @@ class Generated(Timings, total=False):
     error: str
     stopped_by: str
     truncated_tokens: int
-    context: int
     seed: int
     drafted_tokens: int
     accepted_tokens: int

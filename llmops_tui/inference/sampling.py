@@ -50,6 +50,12 @@ class SamplingParameters(BaseModel):
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
         Field(max_length=128, description="Stop before any of these texts."),
     ] = ()
+    enable_thinking: Annotated[
+        bool | None, Field(description="Think before the answer: yes or no; empty leaves it to the chat template.")
+    ] = None
+    thinking_budget: Annotated[
+        int | None, Field(ge=0, le=1_000_000, description="End the thinking after this many tokens; empty: no limit.")
+    ] = None
 
     def brief(self) -> str:
         """The parameters that matter, in one short line."""
@@ -61,4 +67,6 @@ class SamplingParameters(BaseModel):
         parts += [f"repeat {self.repeat_penalty:g}"] if self.repeat_penalty != 1 else []
         parts += [f"max {self.max_tokens}", f"seed {self.seed}"]
         parts += [f"stop {len(self.stop)}"] if self.stop else []
+        parts += [f"thinking {'on' if self.enable_thinking else 'off'}"] if self.enable_thinking is not None else []
+        parts += [f"thinking ≤ {self.thinking_budget:,}"] if self.thinking_budget is not None else []
         return " · ".join(parts)

@@ -52,6 +52,9 @@ class Timings(TypedDict, total=False):
 
     ``reasoning_tokens`` of the answer were thinking.
 
+    ``context`` is how many tokens prompt and answer may have together. ``thinking_closed``: its budget ended the thinking,
+    and not the model.
+
     ``reused_tokens`` of the prompt did not have to be evaluated again; ``ttft_ms`` is the time to the first token.
     """
 
@@ -62,14 +65,17 @@ class Timings(TypedDict, total=False):
     ttft_ms: float | None
     total_ms: float | None
     tokens_per_s: float | None
+    thinking_closed: bool
+    context: int
 
 
 class TopToken(TypedDict):
-    """A token that might have been there, and its log-probability; ``bytes`` are those of its text."""
+    """A token that might have been there, and its log-probability; ``bytes`` are those of its text, ``id`` its number."""
 
     token: str
     logprob: float
     bytes: NotRequired[list[int]]
+    id: NotRequired[int]
 
 
 class TokenProbability(TopToken, total=False):

@@ -188,14 +188,16 @@ class _Worker:
     def _generate(self, message: Call) -> None:
         from llmops_tui.inference.engine.long_texts import tokenized
         from llmops_tui.inference.engine.sequence import Request
+        from llmops_tui.inference.engine.thinking_budget import ThinkingBudget
 
         message = tokenized(self._scheduler.native, message)
         # A beginning-of-text token that the tokenizer put there is no part of what was given.
         hidden = message.get("hidden", 0)
         score_from = message.get("score_from")
+        begun, held = message.get("begun", []), message.get("thinking")
         request = Request(
             id=message["id"],
-            tokens=list(message["tokens"]),
+            tokens=[*message["tokens"], *begun],
             cut=message.get("cut", 0),
             hidden=hidden,
             sizes=message.get("sizes", False),
@@ -206,12 +208,17 @@ class _Worker:
             truncate=message.get("truncate", ""),
             reuse=message.get("reuse", True),
             ignore_eos=message.get("ignore_eos", False),
+            begun=len(begun),
+            thinking=None if held is None else ThinkingBudget(held, self._mark_tokens),
         )
         if grammar := message.get("grammar"):
             self._unheld[request.id] = request
             self._matchers.ask(request.id, grammar)
         else:
             self._scheduler.submit(request)
+
+    def _mark_tokens(self, text: str) -> list[int]:
+        return self._scheduler.native.tokenize(text, add_special=False)
 
     def _submit_held(self, message: _Held) -> None:
         request = self._unheld.pop(message["id"], None)

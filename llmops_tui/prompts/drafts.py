@@ -62,7 +62,9 @@ class Drafts:
 
     def save_session(self, session: Session) -> None:
         """Keep where the playground is."""
-        parameters = session.parameters.model_dump(mode="json") if session.parameters is not None else None
+        parameters = (
+            session.parameters.model_dump(mode="json", exclude_none=True) if session.parameters is not None else None
+        )
         body = {"prompt": session.prompt, "model": session.model, "parameters": parameters}
         self._event_log.save_draft(_SESSION, body)
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.client import ModelClient, StreamEnd, Thought
+from llmops_tui.inference.client import ModelClient, StreamEnd, Thought, TokensTold
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.endpoints import Endpoint, open_endpoint
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.template_renderer import TemplateRenderer
-from llmops_tui.inference.wire import ToolCall
+from llmops_tui.inference.wire import TokenProbability, ToolCall
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.records import RunShown
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -45,7 +46,14 @@ _RUN_FIELDS = tuple("version" if name == "prompt_version" else name for name in 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is to be run."""
+    """What is to be run.
+
+    Attributes:
+        version: the version that has these texts, where it is known; else they are saved first.
+        alternatives: how many other tokens are told beside each one of the answer; none: tokens are not told.
+        begun: the tokens that the answer begins with; what is told comes behind them.
+        schema: a JSON Schema that the answer is held to.
+    """
 
     prompt: str
     system: str
@@ -54,11 +62,29 @@ class RunRequest:
     parameters: SamplingParameters
     parent: int | None = None
     note: str = ""
+    version: PromptVersion | None = None
+    alternatives: int | None = None
+    begun: tuple[int, ...] = ()
+    schema: Schema | None = None
+
+    def as_fields(self) -> dict[str, object]:
+        """What of it is a field of the request of its own."""
+        found: dict[str, object] = {}
+        if self.alternatives is not None:
+            found |= {"logprobs": True, "top_logprobs": self.alternatives}
+        if self.begun:
+            found["answer_token_ids"] = list(self.begun)
+        if self.schema is not None:
+            found["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.schema}}
+        return found
 
 
 @dataclass
 class RunProgress:
-    """One step of a run: ``saved``, ``loading``, ``thinking``, ``text``, ``call`` of a tool, or ``finished``, its ``stage``."""
+    """One step of a run.
+
+    Its ``stage`` is ``saved``, ``loading``, ``thinking``, ``text``, ``tokens``, ``call`` of a tool, or ``finished``.
+    """
 
     stage: str
     version: PromptVersion | None = None
@@ -67,6 +93,7 @@ class RunProgress:
     end: StreamEnd | None = None
     run_id: str = ""
     call: CallStep | None = None
+    tokens: list[TokenProbability] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -132,6 +159,14 @@ class PromptRunner:
         supervisor = ServerSupervisor(catalog.workspace)
         self._ensure = ensure or (lambda model: open_endpoint(supervisor, model))
 
+    def open(self, model: Model) -> Endpoint:
+        """Have a model ready to answer. Blocks while it is loaded.
+
+        Raises:
+            LlmopsError: it cannot be loaded. MemoryShortError: it does not fit into memory.
+        """
+        return self._ensure(model)
+
     def render(self, request: RunRequest) -> list[dict[str, str]]:
         """The messages the model is sent.
 
@@ -147,7 +182,7 @@ class PromptRunner:
 
     async def run(
         self, request: RunRequest, model: Model, tools: ToolRounds | None = None
-    ) -> AsyncIterator[RunProgress]:
+    ) -> AsyncGenerator[RunProgress, None]:
         """Run a prompt; the version is durable before the first token.
 
         Where the model calls ``tools``, each round of it is a request with a record of its own; the messages of the next
@@ -192,7 +227,7 @@ class PromptRunner:
     async def _ask(self, handle: Endpoint, asked: _Asked, tools: ToolRounds | None) -> AsyncIterator[RunProgress]:
         """One request: its text, and its end where it is the last one."""
         body = asked.as_record()
-        extra = tools.as_request() if tools is not None else None
+        extra = {**(tools.as_request() if tools is not None else {}), **asked.request.as_fields()}
         clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:
@@ -203,6 +238,9 @@ class PromptRunner:
                         if isinstance(event, str):
                             asked.text += event
                             yield RunProgress("text", text=event, run_id=asked.run_id)
+                            continue
+                        if isinstance(event, TokensTold):
+                            yield RunProgress("tokens", tokens=event.tokens, run_id=asked.run_id)
                             continue
                         if isinstance(event, Thought):
                             asked.thinking += event.text
@@ -237,6 +275,8 @@ class PromptRunner:
         self._event_log.append("request", run_id, as_kept(body, load_settings()[0].trace_content))
 
     def _save(self, request: RunRequest) -> tuple[PromptVersion, bool]:
+        if request.version is not None:
+            return request.version, False
         return self._store.save(
             request.prompt, template=request.template, system=request.system, note=request.note, parent=request.parent
         )
@@ -274,7 +314,7 @@ class _Asked:
             "model": self.model.name,
             "model_sha256": self.model.sha256,
             "messages": list(self.messages),
-            "parameters": self.request.parameters.model_dump(),
+            "parameters": self.request.parameters.model_dump(exclude_none=True),
             "prompt": self.request.prompt,
             "prompt_version": self.version,
             "variables": self.request.variables,
@@ -306,7 +346,12 @@ class RunHistory:
         ids = self._catalog.read(lambda connection: connection.execute("SELECT id FROM requests").fetchall())
         return self._select("id = ?", [resolve_prefix("run", given, (row[0] for row in ids))], 1)[0]
 
-    def _select(self, condition: str, values: list[str], limit: int) -> list[RunRecord]:
+    def several(self, ids: Sequence[str]) -> dict[str, RunRecord]:
+        """Runs by their ids; those that are not there any more are left out."""
+        found = self._select("list_contains(?::VARCHAR[], id)", [list(ids)], len(ids)) if ids else []
+        return {run.id: run for run in found}
+
+    def _select(self, condition: str, values: list[Any], limit: int) -> list[RunRecord]:
         ingest(self._catalog, self._event_log)
 
         def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:

@@ -166,6 +166,11 @@ class EventLog:
         row = self.connection().execute("SELECT body FROM drafts WHERE key = ?", (key,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
+    def remove_draft(self, key: str) -> bool:
+        """Forget a draft; whether there was one."""
+        with self.transaction() as connection:
+            return connection.execute("DELETE FROM drafts WHERE key = ?", (key,)).rowcount > 0
+
     def draft_keys(self) -> set[str]:
         """The keys of all drafts."""
         return {row[0] for row in self.connection().execute("SELECT key FROM drafts")}

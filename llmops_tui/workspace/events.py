@@ -52,6 +52,7 @@ class RequestRecord(TypedDict, total=False):
     client: ClientRecord | None
     dropped_turns: int
     truncated_tokens: int
+    thinking_closed: bool
     context: int
     seed: int
     drafted_tokens: int

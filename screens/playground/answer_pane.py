@@ -32,8 +32,7 @@ _HELP = (
     "token, tokens per second, and finish reason."
 )
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
-# The server logs a cancelled run just after its client went away.
-_AFTER_CANCEL_SECONDS = 0.3
+_AFTER_CANCEL_SECONDS = 0.3  # the server logs a cancelled run just after its client went away
 
 
 @dataclass
@@ -171,6 +170,18 @@ class AnswerPane(Pane):
         """Unfold or fold what was thought."""
         if not self._thinking.toggle():
             self.shell.say("Nothing was thought before this answer, or the model's thinking is not told apart.")
+
+    def action_compare(self) -> None:
+        """Bring the draft to the comparison, with the keys that were typed before this one."""
+        from screens.playground.begin_comparison import begin_comparison
+
+        (self.screen.focused or self).call_later(self.act, "compare", begin_comparison, self.shell, self._state)
+
+    def action_inside(self) -> None:
+        """Ask once more, and look at the answer token by token."""
+        from screens.playground.look_inside import look_inside
+
+        self.act("inside", look_inside, self.shell, self._state)
 
     # ── a case of a suite ──
 

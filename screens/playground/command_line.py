@@ -15,7 +15,10 @@ def prompt_run(state: PlaygroundState) -> str:
     for name, value in state.draft.variables.items():
         parts += ["--var", f"{name}={value}"]
     for name, value in state.parameters.model_dump(exclude_defaults=True, exclude={"stop"}).items():
-        parts += [f"--{name.replace('_', '-')}", str(value)]
+        if name == "enable_thinking":
+            parts.append("--thinking" if value else "--no-thinking")
+        else:
+            parts += [f"--{name.replace('_', '-')}", str(value)]
     for text in state.parameters.stop:
         parts += ["--stop", text]
     for server in state.tool_servers:

@@ -43,6 +43,7 @@ class Editors(Vertical, ShellNode):
         )
         self._user = TemplatePane("user", title="User", jump_key="u", placeholder=_HINT_USER, help_text=_HELP_USER)
         self._variables = VariablesPane(state)
+        state.catch_up = self.edit_what_stands
         self._told = ("", "")  # the two texts as the draft has them; an editor may hold its newlines differently
 
     def compose(self) -> ComposeResult:

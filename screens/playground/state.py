@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class PlaygroundState:
         opened: set once the workspace was read for the first time, or could not be.
         tool_servers: the servers whose tools the last run offered.
         connections: those to tool servers, once one was needed; they stay between runs.
+        catch_up: takes what was typed and not told yet into the draft; the editors give it.
     """
 
     draft: Draft = field(default_factory=Draft)
@@ -53,6 +55,7 @@ class PlaygroundState:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     tool_servers: tuple[str, ...] = ()
     connections: KeptConnections | None = None
+    catch_up: Callable[[], None] = lambda: None
     _parameters: SamplingParameters | None = None
 
     @property

@@ -32,6 +32,8 @@ class BaseScreen(PlaceScreen, ShellNode):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]  # noqa: RUF012  declared so by Textual
     scope: ClassVar[str] = ""
     about: ClassVar[str] = ""
+    tab: ClassVar[str] = ""
+    """The screen whose tab is in front, where this one has none of its own."""
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__()
@@ -45,7 +47,7 @@ class BaseScreen(PlaceScreen, ShellNode):
 
     def compose(self) -> ComposeResult:
         """The common frame around the body."""
-        yield TabLine(self.scope, utf8=self.profile.utf8)
+        yield TabLine(self.tab or self.scope, utf8=self.profile.utf8)
         with Container(id="body"):
             yield from self.compose_body()
         yield Static("", id="too-small", markup=False)

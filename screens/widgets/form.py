@@ -22,6 +22,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def to_text(value: Any) -> str:
     """A field's value as it is typed. Lists are written as JSON, so that a text may hold any character."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, (tuple, dict)):
         return json.dumps(value, ensure_ascii=False) if value else ""
     return str(value)
@@ -37,6 +41,8 @@ def from_text(info: FieldInfo, text: str) -> Any:
             return tuple(json.loads(text)) if text.startswith("[") else (text,)
         except (ValueError, TypeError):
             return (text,)
+    if not text.strip() and type(None) in get_args(info.annotation):
+        return None
     if get_origin(info.annotation) is dict:
         try:
             return json.loads(text or "{}")
@@ -63,7 +69,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
             current = getattr(self.value, name)
             with Horizontal(classes="form-row"):
                 yield Static(name.replace("_", " "), classes="form-name", markup=False)
-                if isinstance(current, bool):
+                if info.annotation is bool:
                     yield Checkbox("yes", current, name=name, compact=True)
                 else:
                     known = self._suggestions.get(name)

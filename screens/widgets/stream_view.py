@@ -59,10 +59,14 @@ class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]
             delay = max(self._profile.stream_interval / 2, self._not_before - time.monotonic())
             self._timer = self.set_timer(delay, self._flush_on_timer)
 
-    def flush(self) -> None:
-        """Draw what is waiting now."""
+    def hold(self, text: str) -> None:
+        """Add text that whoever has several of these draws with the others: by :meth:`flush`."""
+        self._pending.append(text)
+
+    def flush(self) -> int:
+        """Draw what is waiting now; returns how many cells that repaints."""
         if not self._pending:
-            return
+            return 0
         text = "".join(self._pending)
         self._pieces.append(text)
         self._pending = []
@@ -77,6 +81,7 @@ class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]
             cells = count * self.size.width
         pause = max(self._profile.stream_interval, cells / self._profile.cells_per_second)
         self._not_before = time.monotonic() + pause
+        return cells
 
     def render_line(self, y: int) -> Strip:
         """One line of the widget."""

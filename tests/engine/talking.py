@@ -18,8 +18,8 @@ class Talking(Server):
     path: ClassVar[str] = MESSAGES
     least: ClassVar[dict[str, Any]] = {"messages": HI, "max_tokens": 50}
 
-    def says(self, text: str, reason: str = "stop", **more: Any) -> None:
-        """What the model answers from now on, a letter at a time; each is a token. ``more`` are figures."""
+    def says(self, text: str, /, reason: str = "stop", **more: Any) -> None:
+        """What the model answers from now on, a letter at a time; each is a token. ``more`` is told at the end: figures, and of short operations the ``text``."""
         result = RESULT | {"finish_reason": reason} | FIGURES | more
 
         async def call(request: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:

@@ -235,7 +235,8 @@ class _Runner:
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
         if extra:
             request = replace(request, body={**request.body, **extra})
-        return request, request.path, {**request.body, "sampling": parameters.model_dump(mode="json")}
+        sampled = parameters.model_dump(mode="json", exclude_none=True)
+        return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer to a case; a request that is refused is an answer with an error.

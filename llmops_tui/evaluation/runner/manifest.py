@@ -67,7 +67,8 @@ def manifest_of(
         "engine": model.header.get("url") if remote else engine_name(options, model.base.path),
         "parallel": options.parallel,
         "parameters": cast(
-            "SamplingRecord", SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json")
+            "SamplingRecord",
+            SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json", exclude_none=True),
         ),
         "repeats": suite.repeats,
         "response_format_sha256": sha256_text(json.dumps(suite.response_format, sort_keys=True)),

@@ -67,8 +67,18 @@ class TokenSampler:
         else:
             allowed = self._allowed(self._matcher)
             token = self._select(allowed, row[allowed])
+        return self.accept(token)
+
+    def accept(self, token: int) -> int:
+        """Take a token that was chosen elsewhere; returns it.
+
+        Raises:
+            InputRefusedError: the answer's form does not allow it.
+        """
+        if self._matcher is not None:
             self._matcher.take(token)
-        llama_cpp.llama_sampler_accept(self._chain, token)
+        if self._chain is not None:
+            llama_cpp.llama_sampler_accept(self._chain, token)
         return token
 
     def _allowed(self, matcher: Matcher) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.prefix_cache import Mark
 from llmops_tui.inference.engine.prompt_lookup import Draft
 from llmops_tui.inference.engine.sampler import TokenSampler
+from llmops_tui.inference.engine.thinking_budget import ThinkingBudget
 from llmops_tui.inference.engine_wire import Event, Generated, TextEvent, TokenRecord
 from llmops_tui.inference.streaming_text import StreamingText
 
@@ -40,6 +42,8 @@ class Request:
         hidden: how many of the first tokens were not given but added, and are not told of.
         sizes: whether the bytes of each token are told.
         ignore_eos: whether to go on after the model ended its answer.
+        begun: how many of the last tokens are the beginning of the answer.
+        thinking: what its thinking is held to; this request's alone, as the matcher is.
         matcher: what the answer is held to; it is this request's alone.
     """
 
@@ -56,6 +60,8 @@ class Request:
     hidden: int = 0
     sizes: bool = False
     ignore_eos: bool = False
+    begun: int = 0
+    thinking: ThinkingBudget | None = None
 
 
 @dataclass
@@ -74,7 +80,8 @@ class Running:
     """A request between its submission and its end.
 
     Raises:
-        InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``.
+        InputRefusedError: ``no_generation``, ``empty_prompt``, ``context_length_exceeded``, ``bad_token``,
+            ``answer_ended``.
     """
 
     def __init__(
@@ -95,13 +102,16 @@ class Running:
         self.started = now
         self.made = 0
         self.reused = 0
-        guesses = drafts is not None and request.logprobs is None and request.matcher is None
+        # What is held to a form or a budget, or told token by token, is not guessed ahead.
+        guesses = request.logprobs is None and request.matcher is None and request.thinking is None
         self.draft = drafts() if drafts is not None and guesses else None
         self.failure: LlmopsError | None = None
         self._native = native
         self._sampler = TokenSampler(native, request.parameters, request.matcher, goes_on=request.ignore_eos)
         self.plain = self._sampler.plain_greedy
         self._text = StreamingText(request.parameters.stop)
+        if request.begun:
+            self._text.feed(self._cut_character(request, native))
         self._per_token = bool(request.parameters.stop) or request.logprobs is not None
         self._raw: list[bytes] = []
         self._sizes: list[int] = []
@@ -167,8 +177,13 @@ class Running:
 
         ``failed`` where there is no such token; :attr:`failure` then says why.
         """
+        thinking = self.request.thinking
+        forced = thinking.due() if thinking is not None else None
         try:
-            token = likeliest if likeliest is not None else self._sampler.choose(row)
+            if forced is not None:
+                token = self._sampler.accept(forced)
+            else:
+                token = likeliest if likeliest is not None else self._sampler.choose(row)
         except LlmopsError as error:
             self.failure = error
             return "failed"
@@ -177,10 +192,13 @@ class Running:
         self._last_at = now
         if self._first_at is None:
             self._first_at = now
-        if token in self._native.ends and not self.request.ignore_eos:
+        # A mark of thinking may be a token that ends answers elsewhere.
+        if token in self._native.ends and forced is None and not self.request.ignore_eos:
             return "stop"
         self.tokens.append(token)
         piece = self._native.piece(token)
+        if thinking is not None:
+            thinking.take(piece)
         if self.request.sizes:
             self._sizes.append(len(piece))
         if not self._per_token:
@@ -284,11 +302,32 @@ class Running:
             "context": self._native.n_ctx,
             "seed": self.request.parameters.seed,
         }
+        if self.request.thinking is not None and self.request.thinking.closed:
+            result["thinking_closed"] = True
         if self._text.stopped_by is not None:
             result["stopped_by"] = self._text.stopped_by
         if self.draft is not None:
             result["drafted_tokens"], result["accepted_tokens"] = self.draft.drafted, self.draft.accepted
         return [*events, {"id": self.request.id, "event": "done", "result": result}]
+
+    @staticmethod
+    def _cut_character(request: Request, native: NativeModel) -> bytes:
+        """The bytes at the end of the answer's given beginning that are no whole character yet.
+
+        Raises:
+            InputRefusedError: ``answer_ended``: the beginning has a token behind which nothing follows.
+        """
+        begun = request.tokens[-request.begun :]
+        native.check_tokens(begun)
+        ending = next((token for token in begun if token in native.ends), None)
+        if ending is not None:
+            shown = native.raw_piece(ending).decode("utf-8", "replace")
+            raise InputRefusedError(
+                "answer_ended", f"the token {shown!r} ends the answer; nothing follows it", "Go on with another token."
+            )
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder.decode(b"".join(map(native.piece, begun)))
+        return decoder.getstate()[0]
 
     def close(self) -> None:
         """Free what llama.cpp holds for it."""

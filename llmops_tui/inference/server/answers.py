@@ -48,7 +48,7 @@ def chat_logprobs(tokens: list[TokenRecord]) -> Probabilities:
     """Token records of the engine as chat completions tell them."""
 
     def entry(token: TokenRecord) -> TopToken:
-        return {"token": _text(token[1]), "bytes": token[1], "logprob": token[2]}
+        return {"token": _text(token[1]), "bytes": token[1], "logprob": token[2], "id": token[0]}
 
     return {"content": [{**entry(t), "top_logprobs": [entry(a) for a in t[3]]} for t in tokens], "refusal": None}
 

@@ -23,6 +23,7 @@ from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answer_forms import AnswerForm, as_header
 from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
+from llmops_tui.inference.server.begun_answers import begun_with
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
 from llmops_tui.inference.server.conversation import (
@@ -41,7 +42,8 @@ from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server.served_format import ServedFormat
-from llmops_tui.inference.server.template_features import turns_of, variables_of
+from llmops_tui.inference.server.template_features import turns_of
+from llmops_tui.inference.server.thinking import thinking_held, variables_asked
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.inference.worker_client import EngineProcess
@@ -53,10 +55,7 @@ Ask = Callable[[Call], Awaitable[Told]]
 
 @dataclass(frozen=True)
 class _Conversation:
-    """A chat completion's prompt, and what it was made of; ``extra`` are further variables of the template.
-
-    ``begun`` is the beginning of the answer, which is none of the turns.
-    """
+    """A chat completion's prompt, its turns without the answer's beginning, and the template's further variables."""
 
     adapter: str
     chat: ChatTemplate
@@ -122,7 +121,7 @@ class Completions:
 
     async def _tokens_of(self, prompt: Prompt) -> int:
         call: Call = {**prompt.source(), "op": "tokenize", "pieces": False}
-        return int((await self._ask(call))["count"])
+        return int((await self._ask(call))["count"]) + len(prompt.begun_tokens)
 
     async def _rendered(self, body: schemas.ChatRequest) -> _Conversation:
         adapter = await self._adapters.of(body.model, body.adapter)
@@ -138,9 +137,12 @@ class Completions:
                 )
             check_tools(chat.format)
         turns = turns_of(chat.format, body.messages)
-        extra = variables_of(chat.format, body.chat_template_kwargs, body.reasoning_effort)
+        extra = variables_asked(chat.format, body)
         begun = turns.pop() if body.goes_on else None
         prompt = await chat.render(turns, tools or None, extra, begun)
+        if body.answer_token_ids:
+            prompt = await begun_with(chat.format, prompt, body.answer_token_ids, self._engine.info, self._ask)
+            begun = {"role": "assistant", "content": prompt.begun}
         return _Conversation(adapter, chat, tools, turns, extra, prompt, begun)
 
     async def _chat_choices(self, asked: Asked, caller: Caller) -> list[Choice]:
@@ -167,6 +169,7 @@ class Completions:
             prompt, dropped = await self._drop_oldest(turns, prompt, again, _sampling(body).max_tokens)
         said = [*turns, given.begun] if given.begun is not None else turns
         choices = []
+        thinking = thinking_held(chat.format, prompt, body.thinking_budget)
         for index in range(body.n):
             choice = self._choice(body, index, prompt.source(), said, given.adapter, held, body.alternatives, caller)
             choice.warned = [*warned, *choice.warned]
@@ -179,6 +182,8 @@ class Completions:
                 required=bool(tools) and body.demanded is not None,
             )
             choice.call["sizes"] = choice.reader.thinks
+            if thinking is not None:
+                choice.call["thinking"] = thinking
             choice.record.reader = choice.reader
             choice.record.body["dropped_turns"] = dropped
             choices.append(choice)
@@ -274,7 +279,7 @@ class Completions:
         logprobs: int | None,
         caller: Caller,
     ) -> Choice:
-        parameters = cast("SamplingRecord", _sampling(body, index).model_dump())
+        parameters = cast("SamplingRecord", _sampling(body, index).model_dump(exclude_none=True))
         check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias", named=True)
         # A program of ours names the first choice alone.
         named = caller.run_id(body.metadata) if index == 0 else None

@@ -27,9 +27,11 @@ class Prompt(Rendered):
 
     Attributes:
         begun: what of its end is the beginning of the answer, which is to be gone on with; none where it is not.
+        begun_tokens: that beginning in tokens, where it was given so; the text is without it then.
     """
 
     begun: str | None = None
+    begun_tokens: tuple[int, ...] = ()
 
     @property
     def before_answer(self) -> str:
@@ -38,7 +40,14 @@ class Prompt(Rendered):
 
     def source(self) -> Call:
         """What the engine is to go on from, as a part of a call: it begins as the vocabulary wants texts to begin."""
-        return {"op": "generate", "text": self.text, "plain": list(self.plain), "add_special": False, "begins": True}
+        call: Call = {
+            "op": "generate",
+            "text": self.text,
+            "plain": list(self.plain),
+            "add_special": False,
+            "begins": True,
+        }
+        return {**call, "begun": list(self.begun_tokens)} if self.begun_tokens else call
 
 
 class ChatTemplate:

@@ -20,8 +20,8 @@ _ELSEWHERE = {
     "repetition_penalty": "repeat_penalty", "n_predict": "max_tokens", "num_predict": "max_tokens",
     "max_new_tokens": "max_tokens", "max_length": "max_tokens", "stop_sequences": "stop", "guided_grammar": "grammar",
     "stop": "stop_sequences", "json_schema": "response_format", "guided_json": "response_format", "system": "messages",
-    "enable_thinking": "chat_template_kwargs", "documents": "chat_template_kwargs",
-    "texts": "documents", "return_text": "return_documents", "top_k": "top_n",
+    "reasoning_budget_tokens": "thinking_budget", "thinking_budget_tokens": "thinking_budget",
+    "documents": "chat_template_kwargs", "texts": "documents", "return_text": "return_documents", "top_k": "top_n",
 }  # fmt: skip
 
 

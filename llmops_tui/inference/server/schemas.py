@@ -168,15 +168,31 @@ class ChatRequest(_GenerationRequest):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     reasoning_effort: Effort | None = None
+    enable_thinking: bool | None = None
+    thinking_budget: Annotated[int, Field(ge=0, le=_LONGEST)] | None = None
+    answer_token_ids: TokenIds | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
 
     @model_validator(mode="after")
+    def _one_word_on_thinking(self) -> ChatRequest:
+        known = self.chat_template_kwargs.get("enable_thinking", self.enable_thinking)
+        if self.enable_thinking is not None and known != self.enable_thinking:
+            refuse("enable_thinking", "says something else than chat_template_kwargs", "Leave one out.")
+        return self
+
+    @model_validator(mode="after")
     def _goes_on_with_what_may_be(self) -> ChatRequest:
-        if not self.goes_on:
-            return self
         hint = "Set continue_final_message to false for a new turn, or end with a message of the user's."
+        if self.answer_token_ids is not None:
+            if self.goes_on:
+                refuse("answer_token_ids", "the answer goes on with the last message already", hint)
+            if self.truncate == "oldest":
+                refuse("truncate", "turns are not dropped before an answer that is gone on with", "Leave it out.")
+            hint = "Leave out answer_token_ids."
+        elif not self.goes_on:
+            return self
         if self.response_format is not None and self.response_format.type != "text":
             refuse("response_format", "what the assistant's last message begins is not held to a form", hint)
         if self.demanded is not None:
@@ -302,6 +318,7 @@ class TokenizeRequest(Checked):
     parse_special: bool = True
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
+    enable_thinking: bool | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -318,6 +335,8 @@ class TokenizeRequest(Checked):
             refuse("add_special_tokens", "says something else than add_special", "Leave one out.")
         if self.messages is not None:
             goes_on(self.messages, self.continue_final_message, self.add_generation_prompt)
+        elif self.enable_thinking is not None:
+            refuse("enable_thinking", "a text has no messages", "Leave it out.")
         elif self.continue_final_message is not None or self.add_generation_prompt is not None:
             named = "add_generation_prompt" if self.continue_final_message is None else "continue_final_message"
             refuse(named, "a text has no messages", "Leave it out.")

@@ -27,6 +27,7 @@ from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.template_features import turns_of
+from llmops_tui.inference.server.thinking import template_variables
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
@@ -72,7 +73,8 @@ class Texts:
             chat = self._adapters.chat(adapter) or self._chat
             turns = turns_of(chat.format, body.messages)
             begun = turns.pop() if body.goes_on else None
-            prompt = await chat.render(turns, None, {}, begun)
+            extra = template_variables(chat.format, {}, body.enable_thinking)
+            prompt = await chat.render(turns, None, extra, begun)
             call, text = {**prompt.source(), "op": "tokenize"}, prompt.text
         call |= {"add_special": body.special, "parse_special": body.parse_special}
         longest = (await self._engine.facts())["n_ctx"]

@@ -65,6 +65,7 @@ _NAMES = Names(
         "response_format": "output_config.format",
         "reasoning_effort": "output_config.effort",
         "chat_template_kwargs": "thinking",
+        "thinking_budget": "thinking.budget_tokens",
     },
     turn={".role": ".role", ".content": ".content", ".tool_call_id": ".tool_use_id"},
     tool={".parameters": ".input_schema"},
@@ -230,6 +231,7 @@ class CountRequest(Checked):
             "parallel_tool_calls": choice is None or not choice.disable_parallel_tool_use,
             "reasoning_effort": effort,
             "chat_template_kwargs": variables,
+            "thinking_budget": self.thinking.budget_tokens if self.thinking is not None else None,
             "response_format": {"type": "json_schema", "json_schema": {"schema": form.schema_}} if form else None,
         }
         try:
@@ -264,9 +266,6 @@ class CountRequest(Checked):
             told.append(Warned(param="thinking", message="this model does not think"))
         elif not wanted and thinks and variables is None:
             told.append(Warned(param="thinking", message="this model's thinking cannot be turned off"))
-        if thinks and self.thinking.budget_tokens is not None:
-            limit = "thinking is not held to this number; it ends by max_tokens at the latest"
-            told.append(Warned(param="thinking.budget_tokens", message=limit))
         return variables or {}, told
 
 

@@ -1,0 +1,1 @@
+"""Several columns on one input: what they are, their answers as they come, and the boards that keep them."""

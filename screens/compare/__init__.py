@@ -1,0 +1,1 @@
+"""Compare: up to six columns on one input, side by side."""

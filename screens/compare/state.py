@@ -1,0 +1,127 @@
+"""The state of the comparison without widgets: its board, the answers of each column, what is hidden."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from llmops_tui.inference.client import StreamEnd
+from llmops_tui.inference.wire import Timings
+from llmops_tui.prompts.compare.boards import Board
+from llmops_tui.prompts.compare.columns import Column, titles
+from llmops_tui.prompts.compare.records import Answering
+
+if TYPE_CHECKING:
+    from llmops_tui.models.registry import Model
+    from llmops_tui.prompts.runs import RunHistory, RunRecord
+
+_BLIND = "ABCDEF"
+
+
+@dataclass
+class CompareState:
+    """What the panes of the comparison show.
+
+    Attributes:
+        answers: one a column, in the order of the board's.
+        order: the column at each place, shuffled where titles are hidden.
+        blind: whether titles are hidden.
+        reference: the column that the others are compared with word by word; none: texts are shown as they are.
+    """
+
+    board: Board = field(default_factory=Board)
+    models: list[Model] = field(default_factory=list)
+    answers: list[Answering] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    blind: bool = False
+    reference: int | None = None
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the board."""
+        return self.board.columns
+
+    @property
+    def answered(self) -> bool:
+        """Whether there are answers to choose between."""
+        return len(self.columns) > 1 and sum(answer.end is not None for answer in self.answers) > 1
+
+    def take(self, board: Board, answers: list[Answering] | None = None) -> None:
+        """Another board, or the board with other columns; answers stay with their columns."""
+        if answers is None:
+            known = list(zip(self.columns, self.answers, strict=False))
+            answers = [next((a for one, a in known if one == c), Answering()) for c in board.columns]
+        self.board, self.answers = board, answers
+        self.reference = None
+        self.blind = False
+        self.order = list(range(len(board.columns)))
+
+    def name_of(self, place: int) -> str:
+        """What stands over the column at a place."""
+        return _BLIND[place] if self.blind else titles(self.columns)[self.order[place]]
+
+    def hide(self, *, hidden: bool) -> None:
+        """Hide the titles and shuffle the columns, or show all as it is."""
+        self.blind = hidden
+        self.reference = None
+        self.order = list(range(len(self.columns)))
+        if hidden:
+            random.SystemRandom().shuffle(self.order)
+
+    def begin(self, columns: tuple[Column, ...]) -> None:
+        """Begin a round; these columns may have other seeds."""
+        self.board = replace(self.board, columns=columns).asked([""] * len(columns))
+        self.answers = [Answering() for _ in columns]
+        self.reference = None
+
+    def note_runs(self) -> bool:
+        """Keep the runs and versions that are known by now; whether anything is new."""
+        columns = tuple(
+            replace(column, version=answer.version) if answer.version is not None else column
+            for column, answer in zip(self.columns, self.answers, strict=True)
+        )
+        last = replace(self.board.rounds[-1], runs=tuple(a.run for a in self.answers), columns=columns)
+        board = replace(self.board, columns=columns, rounds=(*self.board.rounds[:-1], last))
+        changed = board != self.board
+        self.board = board
+        return changed
+
+
+def answers_of(board: Board, history: RunHistory) -> list[Answering]:
+    """The answers of a board's last round, from the traces of its runs; for a thread."""
+    last = board.rounds[-1] if board.rounds else None
+    runs = history.several([run for run in last.runs if run]) if last is not None else {}
+    found = []
+    for column in board.columns:
+        place = last.columns.index(column) if last is not None and column in last.columns else None
+        run = runs.get(last.runs[place]) if last is not None and place is not None else None
+        found.append(_answer(run) if run is not None else Answering())
+    return found
+
+
+def _answer(run: RunRecord) -> Answering:
+    timings: Timings = {
+        "prompt_tokens": run.prompt_tokens,
+        "completion_tokens": run.completion_tokens,
+        "reused_tokens": run.reused_tokens,
+        "reasoning_tokens": run.reasoning_tokens,
+        "ttft_ms": run.ttft_ms,
+        "total_ms": run.total_ms,
+        "tokens_per_s": run.tokens_per_s,
+    }
+    thoughts = [run.thinking] if run.thinking else []
+    return Answering(run.id, run.version, [run.output], thoughts, StreamEnd(run.finish_reason, timings))
+
+
+def with_first(board: Board, column: Column, variables: dict[str, str]) -> tuple[Board, bool]:
+    """The board with what the playground has: its column among the others, its input; and whether it is a new board.
+
+    A board of another prompt is left for a new one.
+    """
+    if all(one.prompt != column.prompt for one in board.columns):
+        return Board(columns=(column,), variables=variables), True
+    if column in board.columns:
+        return replace(board, variables=variables), False
+    kept = board.columns[: min(len(board.columns), 5)]
+    return replace(board, columns=(*kept, column), variables=variables), False

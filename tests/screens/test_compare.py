@@ -1,0 +1,180 @@
+"""The comparison: columns that stream together, versions and models by few keys, votes, boards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from textual.pilot import Pilot
+from textual.widgets import OptionList
+
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.prompts.compare.boards import CURRENT, Board, Boards
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.layout import Workspace
+from screens.compare.column_view import ColumnView
+from screens.compare.screen import CompareScreen
+from tests.fakes import FakeModelServer, hostile_strings
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+def shown(pilot: Pilot[int]) -> list[str]:
+    """The texts of the columns that are seen."""
+    return [view.stream.text for view in pilot.app.screen.query(ColumnView) if view.display]
+
+
+def screen_of(pilot: Pilot[int]) -> CompareScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, CompareScreen)
+    return screen
+
+
+async def begun(pilot: Pilot[int]) -> CompareScreen:
+    """The comparison with the draft of the playground."""
+    await pilot.press("alt+v")
+    await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen) and bool(pilot.app.screen.state.columns))
+    await settle(pilot)
+    return screen_of(pilot)
+
+
+async def test_two_models_on_one_prompt_in_four_keys(
+    open_app: OpenApp, server: FakeModelServer, sample: Workspace
+) -> None:
+    async with open_app(size=(160, 40)) as pilot:
+        screen = await begun(pilot)
+        await pilot.press("a")
+        await until(pilot, lambda: bool(pilot.app.screen.query(OptionList)))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen) and len(screen.state.columns) == 2)
+        await pilot.press("f5")
+        await until(pilot, lambda: screen.state.answered)
+        await settle(pilot)
+        assert shown(pilot) == ["Hello world.", "Hello world."]
+        assert len(server.requests) == 2
+        # What is asked, and by which runs, is kept as it goes.
+        kept = Boards(pilot.app.services.event_log).load(CURRENT)  # type: ignore[attr-defined]
+        assert [bool(run) for run in kept.rounds[-1].runs] == [True, True]
+        assert all(column.version is not None for column in kept.columns)
+
+
+async def test_five_versions_side_by_side_and_blind(
+    open_app: OpenApp, server: FakeModelServer, sample: Workspace
+) -> None:
+    from llmops_tui.workspace.catalog import Catalog
+
+    store = PromptStore(Catalog(sample))
+    prompt = "support"  # which the playground opens
+    for n in range(5):
+        store.save(prompt, template=f"Version {n}: {{{{ message }}}}")
+    async with open_app(size=(200, 50)) as pilot:
+        screen = await begun(pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: pilot.app.screen is not screen)
+        await pilot.press("space", "space", "space", "space", "space", "enter")
+        await until(pilot, lambda: pilot.app.screen is screen and len(screen.state.columns) == 5)
+        server.turns = [[f"answer {n}"] for n in range(5)]
+        await pilot.press("f5")
+        await until(pilot, lambda: all(answer.end is not None for answer in screen.state.answers))
+        await settle(pilot)
+        assert sorted(shown(pilot)) == [f"answer {n}" for n in range(5)]
+        await pilot.press("b")
+        await settle(pilot)
+        heads = [str(view._head.content) for view in screen.query(ColumnView) if view.display]
+        assert [head.split()[1] for head in heads] == ["A", "B", "C", "D", "E"]
+        wanted = screen.state.order[2]
+        await pilot.press("3")
+        await settle(pilot)
+        vote = screen.state.board.rounds[-1].votes[-1]
+        assert (vote["winner"], vote["blind"]) == (wanted, True)
+        assert not screen.state.blind
+        # A difference by words from the column that is looked at.
+        await pilot.press("d")
+        await settle(pilot)
+        assert screen.state.reference == wanted
+        text = "".join(
+            str(view._changes.children[0].content) for view in screen.query(ColumnView) if view._changes.display
+        )  # type: ignore[attr-defined]
+        assert "[-" in text
+
+
+async def test_a_narrow_terminal_shows_pages_of_columns(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        screen = await begun(pilot)
+        first = screen.state.columns[0]
+        screen._set_columns((first, *(replace(first, version=n) for n in range(100, 105))))
+        await settle(pilot)
+        seen = [view for view in screen.query(ColumnView) if view.display]
+        assert len(seen) == 2
+        assert all(view.size.width >= 28 for view in seen)
+        await pilot.press("h", "h", "h", "h", "h")
+        await settle(pilot)
+        assert screen.query(ColumnView).first().display
+
+
+async def test_a_sweep_and_another_seed(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app(size=(160, 40)) as pilot:
+        screen = await begun(pilot)
+        await pilot.press("s")
+        await until(pilot, lambda: pilot.app.screen is not screen)
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app.screen is screen and len(screen.state.columns) == 3)
+        await pilot.press("f5")
+        await until(pilot, lambda: screen.state.answered and not screen._columns.running)
+        await settle(pilot)
+        await pilot.press("r")
+        await until(pilot, lambda: len(screen.state.board.rounds) == 2 and not screen._columns.running)
+        await settle(pilot)
+        assert sorted((r["temperature"], r["seed"]) for r in server.requests) == [
+            (t, s) for t in (0, 0.5, 1) for s in (1, 2)
+        ]
+
+
+async def test_what_models_say_is_harmless_and_stopping_keeps_the_text(
+    open_app: OpenApp, server: FakeModelServer
+) -> None:
+    server.pieces = [text for text in hostile_strings() if "\ud800" not in text]
+    server.gated = True
+    async with open_app(size=(120, 30)) as pilot:
+        screen = await begun(pilot)
+        await pilot.press("f5")
+        server.release(20)
+        await until(pilot, lambda: len(screen.state.answers[0].pieces) == 20)
+        await pilot.press("escape")
+        await until(pilot, lambda: not screen._columns.running)
+        await settle(pilot)
+        assert screen.state.answers[0].error is not None
+        assert screen.state.answers[0].error.code == "cancelled"
+        assert "PWN" in shown(pilot)[0]
+        frame = "".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
+        assert "\x1b" not in frame
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "no two answers" in notices(pilot)
+
+
+async def test_a_board_is_pinned_and_opened_again(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app(size=(160, 40)) as pilot:
+        screen = await begun(pilot)
+        first = screen.state.columns[0]
+        screen._set_columns((first, replace(first, parameters=SamplingParameters(seed=9))))
+        await settle(pilot)
+        await pilot.press("f5")
+        await until(pilot, lambda: screen.state.answered and not screen._columns.running)
+        await settle(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: pilot.app.screen is not screen)
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.state.board.name != CURRENT)
+        await settle(pilot)
+        name = screen.state.board.name
+        await pilot.press("enter")
+        await settle(pilot)
+        boards = Boards(pilot.app.services.event_log)  # type: ignore[attr-defined]
+        assert boards.names() == [name]
+        assert len(boards.load(name).rounds[-1].votes) == 1
+        screen.state.take(Board())
+        await pilot.press("B")
+        await until(pilot, lambda: pilot.app.screen is not screen)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(screen.state.columns) == 2)
+        await settle(pilot)
+        assert shown(pilot) == ["Hello world.", "Hello world."]
