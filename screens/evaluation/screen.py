@@ -90,7 +90,7 @@ class EvaluationScreen(LiveScreen):
             self._runs.show(self.model.runs, select)
             self._suites.show(self.model.suites)
         else:
-            self._runs.states = self.model.runs
+            self._runs.show(self.model.runs)
         current = self._runs.state
         self._figures.know(self.opened, current, self.model)
         if current is not None and (

@@ -101,6 +101,11 @@ class JobsPane(Pane):
         return self.query_one(Table)
 
     @property
+    def jobs(self) -> list[Job]:
+        """All that were read, the newest first."""
+        return self._jobs.rows
+
+    @property
     def current(self) -> Job | None:
         """The job under the cursor."""
         return self._jobs.current

@@ -32,16 +32,16 @@ def trace_columns(*, utf8: bool) -> list[Column[TraceLine]]:
     return [
         Column("time", lambda line: units.moment(line.started_at), falling=True, least=8, rank=1),
         Column("state", _state, rank=5, least=6),
-        Column("said", said, rank=8, falling=True),
+        Column("said", said, spare=True, rank=8, falling=True),
         Column("prompt", _prompt, rank=6, most=20),
         Column("model", lambda line: safe_line(line.model, 60), rank=9, most=22),
         Column("question", lambda line: (safe_line(line.question or "", _SHOWN), "muted"), share=2, least=14, rank=4),
         Column("answer", _answer, share=3, least=16),
         Column("took", lambda line: units.whole(line.total_ms), unit="ms", right=True, falling=True),
-        Column("first", lambda line: units.whole(line.ttft_ms), unit="ms", right=True, falling=True, rank=11),
-        Column("tokens", lambda line: units.whole(line.completion_tokens), right=True, falling=True, rank=10),
+        Column("first", lambda line: units.whole(line.ttft_ms), unit="ms", right=True, falling=True, spare=True, rank=11),
+        Column("tokens", lambda line: units.whole(line.completion_tokens), right=True, falling=True, spare=True, rank=10),
         Column("prompt tokens", lambda line: units.whole(line.prompt_tokens), right=True, falling=True, chosen=False),
-        Column("speed", lambda line: units.whole(line.tokens_per_s), unit="tok/s", right=True, falling=True, rank=12),
+        Column("speed", lambda line: units.whole(line.tokens_per_s), unit="tok/s", right=True, falling=True, spare=True, rank=12),
     ]  # fmt: skip
 
 

@@ -107,12 +107,11 @@ class TraceListPane(Pane):
         # Reading ingests the event log into the catalog, which changes its stamp.
         self._seen = (await self._stamp(), wanted)
         # Somebody who reads the newest goes on doing so; else the cursor stays on its trace.
-        if not select and self._list.cursor == 0 and self.start == 0 and lines:
-            select = lines[0].id
+        top = not select and self._list.cursor == 0 and self.start == 0
         self.total = total
         self._list.empty = rendering.NO_MATCH.format(safe_line(self.said)) if self.said else rendering.NO_TRACES
         before = self.line
-        self._list.fill(lines, select)
+        self._list.fill(lines, select, top=top)
         self._draw_times(times)
         note = f"{self.start + 1:,}–{self.start + len(lines):,} of {total:,}" if total > PAGE else f"{total:,}"
         note += f" · {self._order_told}" if self._order_told else ""

@@ -12,6 +12,8 @@ Row = TypeVar("Row")
 # A text with the name of its colour, as in a line of a list.
 Part = tuple[str, str]
 GAP = 2
+_MEASURED = 600
+_NOTHING = frozenset({"", "–"})
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Column(Generic[Row]):
         share: of what is left over, in proportion to those of other columns; with 0 it is as wide as its texts.
         rank: where there is no room for all, the highest goes first; 0 stays.
         chosen: whether it is shown before anybody chose.
+        spare: left out while it says nothing of any row.
         falling: whether the greatest come first when it is sorted by.
     """
 
@@ -41,6 +44,7 @@ class Column(Generic[Row]):
     share: int = 0
     rank: int = 0
     chosen: bool = True
+    spare: bool = False
     falling: bool = False
 
     @property
@@ -121,7 +125,11 @@ class ColumnPlan(Generic[Row]):
         self.width = width
         self._indent = indent
         heads = {c.name: cell_len(c.head) + (c.name == order) for c in columns}
-        wanted = {c.name: max([heads[c.name], *(cell_len(c.part(row)[0]) for row in rows)]) for c in columns}
+        # Of very many rows not all are looked at.
+        measured = rows if len(rows) <= _MEASURED else [*rows[: _MEASURED // 2], *rows[:: 2 * len(rows) // _MEASURED]]
+        texts = {c.name: [c.part(row)[0] for row in measured] for c in columns}
+        columns = [c for c in columns if not c.spare or any(text not in _NOTHING for text in texts[c.name])]
+        wanted = {c.name: max([heads[c.name], *map(cell_len, texts[c.name])]) for c in columns}
         # With room for their heads.
         roomy = [replace(c, least=max(c.least, min(heads[c.name], c.most))) for c in columns]
         self._columns = fit_columns(roomy, wanted, width - indent)

@@ -1,4 +1,4 @@
-"""Which rows of a table a filter leaves."""
+"""Which rows of a table a filter leaves, and in which order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic
 
-from screens.widgets.columns import Column, Row
+from screens.widgets.arrangement import Arrangement
+from screens.widgets.columns import Column, Row, sort_rows
 
 _TERM = re.compile(r"^([^\s:<>]+)([:<>])(\S+)$")
 
@@ -62,3 +63,12 @@ def _compares(column: Column[Row], sign: str, text: str, row: Row) -> bool:
     except ValueError:
         return False
     return isinstance(value, int | float) and (value > limit if sign == ">" else value < limit)
+
+
+def arranged(rows: list[Row], columns: Sequence[Column[Row]], wanted: Arrangement, *, sorts: bool) -> list[Row]:
+    """The rows that its filter leaves, in its order where this is to sort them."""
+    if wanted.said:
+        keeps = RowFilter(wanted.said, columns)
+        rows = [row for row in rows if keeps.shows(row)]
+    order = next((column for column in columns if column.name == wanted.order), None)
+    return sort_rows(rows, order, falling=wanted.falling) if order is not None and sorts else list(rows)

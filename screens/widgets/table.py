@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.strip import Strip
 
 from screens.widgets.arrangement import Arrangement
-from screens.widgets.columns import Column, ColumnPlan, Part, Row, fit, sort_rows
+from screens.widgets.columns import Column, ColumnPlan, Part, Row, fit
 from screens.widgets.line_list import Line
-from screens.widgets.row_filter import RowFilter
+from screens.widgets.row_filter import arranged
 from screens.widgets.selecting_list import SelectingList
 from screens.widgets.table_filter import TableFilter
 
@@ -127,13 +127,20 @@ class Table(SelectingList, Generic[Row]):
 
     # ── filling it ──
 
-    def fill(self, rows: Sequence[Row], select: str = "") -> None:
-        """Show these rows; the cursor stays on its row, or goes to the one named ``select``."""
+    def fill(self, rows: Sequence[Row], select: str = "", *, top: bool = False) -> None:
+        """Show these rows; the cursor stays on its row, or goes to the one named ``select`` or with ``top`` to the first."""
         before = self.current_key
         self.rows = list(rows)
         here = {self._key(row) for row in rows}
         self.selected = {key: None for key in self.selected if key in here}
-        self._apply(before, select or before)
+        self.cursor = 0 if top else self.cursor
+        self._apply(before, select or (None if top else before))
+
+    def set_columns(self, columns: Sequence[Column[Row]]) -> None:
+        """Other columns, for rows of another kind, which are filled in next."""
+        if [c.name for c in columns] != [c.name for c in self.columns]:
+            self.rows, self.shown = [], []
+        self.columns, self._plan = list(columns), None
 
     def restore(self, arrangement: Arrangement) -> None:
         """Show it as somebody left it; what is not known any more is left out."""
@@ -157,15 +164,8 @@ class Table(SelectingList, Generic[Row]):
     def _apply(self, before: str | None, kept: str | None) -> None:
         """Filter, sort, put the cursor on the row ``kept``, and draw what became different."""
         count, cursor, plan, drawn = len(self.shown), self.cursor, self._plan, self._drawn
-        found = self.rows
-        said = self.arrangement.said if self._may["filter"] else ""
-        if said:
-            keeps = RowFilter(said, self.columns)
-            found = [row for row in found if keeps.shows(row)]
-        order = next((column for column in self.columns if column.name == self.order), None)
-        if order is not None and self._may["sort"]:
-            found = sort_rows(found, order, falling=self.falling)
-        self.shown = list(found)
+        found = self.shown = arranged(self.rows, self.columns, self.arrangement, sorts=self._may["sort"])
+        said = self.arrangement.said
         self.placeholder = (
             self.empty if not self.rows or not said else f"Nothing matches “{said}”.\nesc clears the filter."
         )
@@ -276,7 +276,7 @@ class Table(SelectingList, Generic[Row]):
         if said.startswith("~"):
             re.compile(said[1:])
         here = self.arrangement
-        if said != here.said:
+        if said != here.said and self._may["filter"]:
             self._change(Arrangement(here.columns, here.order, here.falling, said))
 
     def action_filter(self) -> None:

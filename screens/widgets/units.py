@@ -7,12 +7,20 @@ import time
 from screens.widgets.columns import Part
 
 _DAY = 86_400.0
+_COUNTS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def whole(value: float | None) -> Part:
     """A number without a fraction, such as milliseconds or tokens."""
     return ("–", "muted") if value is None else (f"{value:,.0f}", "plain")
+
+
+def count(value: float | None) -> Part:
+    """A number that may be very large, in three digits."""
+    if value is None:
+        return "–", "muted"
+    return next((f"{value / least:.3g}{unit}" for least, unit in _COUNTS if value >= least), f"{value:,.0f}"), "plain"
 
 
 def share(value: float) -> str:

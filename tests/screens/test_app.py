@@ -32,6 +32,7 @@ from screens.shell.status_line import gauge
 from screens.shell.trust_dialog import TrustDialog
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.panel import Panel
+from screens.widgets.table import Table
 from screens.widgets.text_wrap import wrap_line
 from tests.fakes import FakeClock, FakeModelServer
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -190,7 +191,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
         await pilot.press("a", *str(mine), "enter")
         await settle(pilot)
         assert "mine is registered" in notices(pilot)
-        assert pilot.app.screen.query_one("#model-list", OptionList).option_count == 4
+        assert pilot.app.screen.query_one("#model-list", Table).count == 4
 
 
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:
