@@ -67,7 +67,8 @@ def _is_function_key(key: str) -> bool:
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
     Action("app.jump", "ctrl+o,f9", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
-    Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, prompt or model by name.", show=True, priority=True),
+    Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, and anything of the workspace by its name or text.", show=True, priority=True),
+    Action("app.command_line", "colon,alt+c", "Command line", "Type a command of llmops, without the word itself; tab completes it."),
     Action("app.maximise", "F,f11", "Maximise", "Fill the terminal with this pane, and back."),
     Action("app.quit_app", "ctrl+q,q", "Quit", "Quit; asks only if work would be lost.", show=True),
     Action("app.copy", "y,alt+y", "Copy", "Copy what the cursor is on; press again to choose."),
@@ -156,7 +157,7 @@ ACTIONS: tuple[Action, ...] = (
         "The record as a conversation, tokens, template or JSON.", show=True, pane="record"),
     Action("datasets.operate", "o,f4", "Operations", "Dedup, redact, split, sample, mix, export and more.", show=True),
     Action("datasets.label", "l,ctrl+l", "Label", "Label rows with one key each.", show=True),
-    Action("datasets.console", "colon,f3", "SQL", "One SELECT over all datasets and the workspace."),
+    Action("datasets.console", "Q,f3", "SQL", "One SELECT over all datasets and the workspace."),
     Action("datasets.profile", "p,alt+p", "Profile", "Tokens, turns, languages and labels as charts.", pane="record"),
     Action("datasets.sort", "s,f6", "Sort", "Sort by the column under the cursor: ascending, descending, off.", pane="rows"),
     Action("datasets.step_on", "full_stop,n", "Next", "The next record.", pane="rows"),

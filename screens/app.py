@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding
-from textual.command import CommandPalette
 from textual.events import DescendantFocus
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -153,10 +152,27 @@ class LlmopsApp(Shell):
 
     def action_palette(self) -> None:
         """The command palette."""
-        from screens.shell.palette import PaletteProvider
+        from screens.shell.palette import Palette, follow
+
+        screen = self._current()
+        if screen is not None:
+            # At once, so that what is typed behind the key is typed into it.
+            self.push_screen(Palette(self, screen), lambda entry: screen.act("palette", follow, self, entry))
+
+    def action_command_line(self) -> None:
+        """The command line."""
+        self.open_command_line()
+
+    def open_command_line(self, begun: str = "") -> None:
+        """The command line, with what is written of a command already."""
+        from screens.shell.command_screen import CommandScreen
 
         if self._current() is not None:
-            self.push_screen(CommandPalette(providers=[PaletteProvider], placeholder="action, prompt, model or theme"))
+            self.push_screen(CommandScreen(self, begun))
+
+    def copy_text(self, name: str, text: str) -> None:
+        """Copy a text, and say which way it went."""
+        self._copier.copy([(name, text)])
 
     def action_maximise(self) -> None:
         """Fill the terminal with the pane that has the focus, and back."""

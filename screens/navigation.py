@@ -37,11 +37,12 @@ class ScreenPlace(Destination):
 
 @dataclass(frozen=True)
 class PromptPlace(Destination):
-    """A prompt in the playground, with a model to answer it where one is named."""
+    """A prompt in the playground, with a model to answer it and the cursor on a version where they are named."""
 
     mode = "playground"
     prompt: str
     model: str = ""
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,11 @@ class RunPlace(Destination):
 
 @dataclass(frozen=True)
 class EvaluationPlace(Destination):
-    """A run of an evaluation."""
+    """A run of an evaluation, and one of its cases where that is meant."""
 
     mode = "evaluation"
     run: str
+    case: int | None = None
 
 
 # Before the screen is there that one goes to.

@@ -47,8 +47,8 @@ class CasesPane(Pane):
         """The cases as they are shown."""
         return self._list.shown
 
-    def show(self, opened: Opened | None) -> None:
-        """Show the cases of what is open; none where nothing is."""
+    def show(self, opened: Opened | None, case: int | None = None) -> None:
+        """Show the cases of what is open, none where nothing is; the cursor goes to a ``case`` that is given."""
         self._opened = opened
         if opened is None:
             self._list.empty = rendering.NO_CASES
@@ -56,6 +56,9 @@ class CasesPane(Pane):
             self.set_title("Cases", "")
         else:
             self._draw(opened)
+            if case is not None:
+                self._list.move_to(next((n for n, row in enumerate(self.shown) if _case_of(row) == case), 0))
+                self._list.focus()
         self._tell()
 
     def _draw(self, opened: Opened) -> None:
@@ -101,6 +104,10 @@ class CasesPane(Pane):
         self._narrowed = (self._narrowed + 1) % len(_NARROWED)
         if self._opened is not None:
             self.show(self._opened)
+
+
+def _case_of(row: Pair | Result) -> int:
+    return (row if isinstance(row, Result) else row.candidate).case.index
 
 
 def _key(row: Pair | Result) -> str:

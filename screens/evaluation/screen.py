@@ -52,6 +52,8 @@ class EvaluationScreen(LiveScreen):
         self.model = EvaluationModel()
         self.opened: Opened | None = None
         self._metric = ""
+        # The case that is wanted of the run that opens next.
+        self._case: int | None = None
         self._shelf = Shelf()
         self._drawn: tuple[object, ...] = ()
 
@@ -150,7 +152,8 @@ class EvaluationScreen(LiveScreen):
             baseline = None
         self.opened = opened = await asyncio.to_thread(open_run, self._shelf, state.run, baseline, self._metric)
         self._draw_figures()
-        self.query_one(CasesPane).show(opened)
+        self.query_one(CasesPane).show(opened, self._case)
+        self._case = None
         if opened.comparable:
             self._figures.set_note("comparing …")
             try:
@@ -181,7 +184,10 @@ class EvaluationScreen(LiveScreen):
     async def go_to(self, destination: Destination) -> None:
         """Put the cursor on a run."""
         if isinstance(destination, EvaluationPlace):
+            self._case = destination.case
             self.act("load", self.refresh_all, destination.run)
+            if destination.case is not None:
+                self.act("open", self._open)
 
     def place(self) -> EvaluationPlace | None:
         """The run that is open."""

@@ -121,6 +121,12 @@ class Shell(App[int]):
         """A dialog's answer, none where it was left. For flows: what waits must run as a worker."""
         return await self.push_screen_wait(dialog)
 
+    def open_command_line(self, begun: str = "") -> None:
+        """The command line, with what is written of a command already."""
+
+    def copy_text(self, name: str, text: str) -> None:
+        """Copy a text, and say which way it went."""
+
     def open_place(self, place: Destination) -> None:
         """Go to a place, after what is being done now."""
         self.keys.hold()
