@@ -30,7 +30,7 @@ class ChildCommand:
             "PYTHONUNBUFFERED": "1",
         }
         self._process: asyncio.subprocess.Process | None = None
-        self.cancelled = False
+        self._ended = self.cancelled = False
 
     async def run(self, told: Callable[[str], None]) -> int:
         """Run it; each line of what it says goes to ``told``, harmless. Returns its exit code.
@@ -57,13 +57,15 @@ class ChildCommand:
         finally:
             if process.returncode is None:
                 self._signal(signal.SIGKILL)
+            self._ended = True
 
     async def cancel(self) -> None:
         """Ask it to end as ctrl+c does, and end it where it does not."""
         self.cancelled = True
         self._signal(signal.SIGINT)
         await asyncio.sleep(_GRACE)
-        if self._process is not None and self._process.returncode is None:
+        # Also where it ended itself, and what it started holds its output.
+        if not self._ended:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:

@@ -89,8 +89,9 @@ class CommandScreen(Modal[None]):
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        if self._taking is None:
-            self.run_worker(self._find_ways(), group="ways", exclusive=True, exit_on_error=False)
+        # What is typed behind a completion goes on from it.
+        self._taking = None
+        self.run_worker(self._find_ways(), group="ways", exclusive=True, exit_on_error=False)
 
     async def _find_ways(self) -> None:
         text = self.query_one(Field).value
@@ -122,7 +123,9 @@ class CommandScreen(Modal[None]):
         if len(self._ways) > _SEEN:
             lines.append(f"  {len(self._ways):,} in all")
         ways = self.query_one("#command-ways", Static)
-        ways.display = bool(lines) and self._child is None
+        # Whoever reads what a command said has the room for it, until the next is begun.
+        begun = bool(self.query_one(Field).value) or not self._output
+        ways.display = bool(lines) and self._child is None and begun
         ways.update("\n".join(lines))
 
     def action_take(self, step: int) -> None:
@@ -144,11 +147,6 @@ class CommandScreen(Modal[None]):
         with field.prevent(Input.Changed):
             field.value = text
         field.cursor_position = len(text)
-
-    def on_key(self, event: object) -> None:
-        """What is typed behind a completion goes on from it."""
-        if getattr(event, "key", "") not in {"tab", "shift+tab"}:
-            self._taking = None
 
     def action_history(self, step: int) -> None:
         """An earlier command, or a later one."""
@@ -172,6 +170,7 @@ class CommandScreen(Modal[None]):
             self._tell(f"{error}: close the quotes, or write a backslash before them.", "bad")
             return
         self._put("")
+        self._taking = None
         self._history = [line for line in self._history if line != text] + [text]
         self._at = len(self._history)
         self.run_worker(self._run(text, words), group="command", exit_on_error=False)
@@ -219,7 +218,7 @@ class CommandScreen(Modal[None]):
             output = self.query_one(LineList)
             output.styles.height = min(len(self._output), max(3, self.size.height * 2 // 3))
             output.show_lines(self._output)
-            output.call_after_refresh(output.move_to, len(self._output) - 1)
+            output.call_after_refresh(output.scroll_end, animate=False)
 
     def _tell(self, text: str, style: str) -> None:
         from textual.content import Content

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, get_args
 
 # What the noun of a command is about, by the kinds of things.
 _KINDS = {
@@ -57,15 +58,10 @@ def complete(text: str, names: Callable[[tuple[str, ...]], list[tuple[str, str]]
 
 def replaced(text: str, word: str) -> str:
     """The text with its last word replaced, and a blank behind it."""
-    last = Line.of(text).last
-    kept = (
-        text[: len(text) - len(last)]
-        if last and text.endswith(last)
-        else text
-        if not last
-        else text.rpartition(" ")[0] + " "
-    )
-    return f"{kept.lstrip()}{shlex.quote(word)} "
+    words = Line.of(text).words
+    starts = (n for n in range(len(text), -1, -1) if n == 0 or text[n - 1].isspace())
+    start = next((n for n in starts if Line.of(text[:n]) == Line(words, "")), 0)
+    return f"{text[:start].lstrip()}{shlex.quote(word)} "
 
 
 def _possible(line: Line, names: Callable[[tuple[str, ...]], list[tuple[str, str]]]) -> list[Completion]:
@@ -94,9 +90,16 @@ def _possible(line: Line, names: Callable[[tuple[str, ...]], list[tuple[str, str
     before = rest[-1] if rest else ""
     option = next((p for p in command.params if before in p.opts and not getattr(p, "is_flag", False)), None)
     if option is not None:
-        choices = [Completion(str(choice)) for choice in getattr(option.type, "choices", ())]
-        return choices or [Completion(*name) for name in names(_OPTIONS.get(before, ()))]
+        return _choices(option) or [Completion(*name) for name in names(_OPTIONS.get(before, ()))]
     return [Completion(*name) for name in names(_KINDS.get(noun, ()))]
+
+
+def _choices(option: Any) -> list[Completion]:
+    """The values of an option that takes one of a few."""
+    annotation = getattr(getattr(option, "type_descriptor", None), "annotation", None)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [Completion(str(member.value)) for member in annotation]
+    return [Completion(str(value)) for value in get_args(annotation) if isinstance(value, str)]
 
 
 def _first(command: Any) -> str:
