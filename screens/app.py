@@ -19,6 +19,7 @@ from screens.frame_filter import FrameFilter
 from screens.keymap import textual_keymap
 from screens.navigation import ScreenPlace
 from screens.services import Services
+from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
 from screens.shell.copy_menu import Copier
 from screens.shell.shell import Shell
@@ -140,6 +141,7 @@ class LlmopsApp(Shell):
             for panel in screen.query(Panel):
                 if panel.jump_key == key:
                     screen.reveal(panel)
+                    pane_layout.unfold(panel)
                     self.keys.hold()
                     self.call_after_refresh(focus, panel)
 

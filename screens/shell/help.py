@@ -25,6 +25,8 @@ def show_keys(action: Action, keymap: dict[str, str]) -> str:
         "left_curly_bracket": "{",
         "right_curly_bracket": "}",
         "underscore": "_",
+        "equals_sign": "=",
+        "alt+equals_sign": "alt+=",
         "colon": ":",
         "comma": ",",
         "full_stop": ".",
