@@ -231,6 +231,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("jobs.dismiss_notices", "d,f6", "Dismiss", "Dismiss the notices above the jobs, once they are read."),
     Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),
     Action("settings.save", "ctrl+s,f2", "Save", "Save the settings.", show=True, priority=True),
+    Action("settings.theme", "t,f4", "Theme", "Choose a theme; each is seen while the cursor is on it.", show=True),
     Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
 )  # fmt: skip
 

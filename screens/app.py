@@ -17,7 +17,7 @@ from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.keymap import textual_keymap
-from screens.navigation import ScreenPlace
+from screens.navigation import Destination, ScreenPlace, kept_place
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
@@ -54,8 +54,13 @@ class LlmopsApp(Shell):
         keymap: dict[str, str] | None = None,
         problems: list[str] | None = None,
         services: Services | None = None,
+        start: Destination | None = None,
     ) -> None:
         keep_no_widgets()
+        if start is not None and start.screen in SCREEN_KEYS.values():
+            # The first frame is of the screen that was in front when the app was left.
+            self.DEFAULT_MODE = start.screen  # type: ignore[misc]  # Textual reads it of the app
+        self._start = start
         super().__init__(services or Services(workspace), profile or terminal.detect(), keymap or {})
         self._problems = problems or []
         self._frame_filter = FrameFilter()
@@ -94,6 +99,13 @@ class LlmopsApp(Shell):
         from screens.shell.background_tasks import begin
 
         begin(self)
+        if self._start is not None:
+            self.open_place(self._start)
+
+    def note_place(self) -> None:
+        """Remember where one is, for the next start. Blocks for a moment; whoever leaves does not notice."""
+        if self._current() is not None or len(self.screen_stack) > 1:
+            self.services.memory.put("place", "last", kept_place(self.navigation.here()))
 
     def _factory(self, name: str) -> Callable[[], Screen[None]]:
         """A screen is imported when it is first shown."""
@@ -153,13 +165,17 @@ class LlmopsApp(Shell):
         self.push_screen(JumpScreen(screen, SCREEN_KEYS), land)
 
     def action_palette(self) -> None:
-        """The command palette."""
+        """The palette."""
+        self.open_palette()
+
+    def open_palette(self, said: str = "") -> None:
+        """The palette, with what is asked for already."""
         from screens.shell.palette import Palette, follow
 
         screen = self._current()
         if screen is not None:
             # At once, so that what is typed behind the key is typed into it.
-            self.push_screen(Palette(self, screen), lambda entry: screen.act("palette", follow, self, entry))
+            self.push_screen(Palette(self, screen, said), lambda entry: screen.act("palette", follow, self, entry))
 
     def action_command_line(self) -> None:
         """The command line."""
@@ -238,14 +254,18 @@ class LlmopsApp(Shell):
         from screens.widgets.dialogs import ConfirmDialog
 
         if not (self.unfinished and self.services.settings.confirm_quit):
-            self.exit(0)
+            self._leave()
             return
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.exit(0)
+                self._leave()
 
         self.push_screen(ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept."), answered)
+
+    def _leave(self) -> None:
+        self.note_place()
+        self.exit(0)
 
     # ── going ──
 

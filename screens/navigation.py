@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from textual.app import App
@@ -110,6 +110,25 @@ class EvaluationPlace(Destination):
     case: int | None = None
 
 
+def kept_place(place: Destination) -> dict[str, object]:
+    """A place, to be kept."""
+    return {"kind": type(place).__name__, **asdict(place)}
+
+
+def place_of(kept: object) -> Destination | None:
+    """The place that was kept; none where it is no place that this version knows."""
+    if not isinstance(kept, dict):
+        return None
+    kinds = {kind.__name__: kind for kind in Destination.__subclasses__()}
+    kind = kinds.get(str(kept.get("kind")))
+    names = {field.name for field in fields(kind)} if kind is not None else set()
+    values = {name: value for name, value in kept.items() if name in names and isinstance(value, str | int | None)}
+    try:
+        return kind(**values) if kind is not None else None
+    except TypeError:
+        return None
+
+
 # Before the screen is there that one goes to.
 _ON_THE_WAY = ScreenPlace("")
 
@@ -154,6 +173,12 @@ class Navigation:
             self._at = len(self._places) - 1
         await self._show(destination)
 
+    def here(self) -> Destination:
+        """The place in front."""
+        screen = self._in_front()
+        found = screen.place() if screen is not None else None
+        return found if found is not None else ScreenPlace(self._app.current_mode)
+
     async def back(self) -> bool:
         """Go to the place before; whether there was one."""
         return await self._step(-1)
@@ -175,10 +200,7 @@ class Navigation:
 
         Whoever goes on before a screen shows what it was asked to show leaves that.
         """
-        screen = self._in_front()
-        here = screen.place() if screen is not None else None
-        if here is None:
-            here = ScreenPlace(self._app.current_mode)
+        here = self.here()
         if self._going is not None and self._going != here and self._until_then in {_ON_THE_WAY, here}:
             return
         self._going = None

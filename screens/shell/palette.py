@@ -68,8 +68,9 @@ class Palette(Modal[Entry | None]):
         Binding("pageup", "page(-1)", show=False, priority=True),
     ]
 
-    def __init__(self, shell: Shell, under: BaseScreen) -> None:
+    def __init__(self, shell: Shell, under: BaseScreen, said: str = "") -> None:
         super().__init__()
+        self._said, self._theme = said, shell.theme
         self._shell, self._under = shell, under
         self._actions = _actions(shell, under)
         self._things: list[Entry] = []
@@ -81,6 +82,7 @@ class Palette(Modal[Entry | None]):
         """The field and the list."""
         with Vertical(classes="dialog dialog-wide dialog-palette"):
             yield Field(
+                self._said,
                 placeholder="an action, or anything of the workspace by its name or text",
                 id="palette-words",
                 compact=True,
@@ -145,10 +147,20 @@ class Palette(Modal[Entry | None]):
     def action_step(self, step: int) -> None:
         """Move in the list while the field keeps the focus."""
         self.query_one(LineList).action_move(step)
+        self._preview()
 
     def action_page(self, step: int) -> None:
         """A page of the list."""
         self.query_one(LineList).action_page(step)
+        self._preview()
+
+    def _preview(self) -> None:
+        """A theme is seen as soon as the cursor is on it; elsewhere it is the one from before."""
+        at = self.query_one(LineList).cursor
+        entry = self._shown[at] if at < len(self._shown) else None
+        wanted = entry.title if entry is not None and entry.kind == "theme" else self._theme
+        if wanted != self._shell.theme and wanted in self._shell.available_themes:
+            self._shell.theme = wanted
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -159,6 +171,8 @@ class Palette(Modal[Entry | None]):
 
     def action_give_up(self) -> None:
         """Close without a choice."""
+        if self._shell.theme != self._theme:
+            self._shell.theme = self._theme
         self.dismiss(None)
 
 

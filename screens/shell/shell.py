@@ -121,6 +121,9 @@ class Shell(App[int]):
         """A dialog's answer, none where it was left. For flows: what waits must run as a worker."""
         return await self.push_screen_wait(dialog)
 
+    def open_palette(self, said: str = "") -> None:
+        """The palette, with what is asked for already."""
+
     def open_command_line(self, begun: str = "") -> None:
         """The command line, with what is written of a command already."""
 

@@ -42,7 +42,7 @@ class LineList(CursorScroll):
       & > .line-list--warn { color: $warning; }
       & > .line-list--accent { color: $accent; }
       & > .line-list--muted { color: $muted; }
-      & > .line-list--cursor { background: $accent 30%; color: $foreground; text-style: bold; }
+      & > .line-list--cursor { background: $accent 20%; color: $foreground; text-style: bold; }
       & > .line-list--blurred { background: $panel; color: $foreground; }
     }
     """
