@@ -83,6 +83,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.lineage", "L,alt+h", "Lineage", "Show the inputs of the item under the cursor and what was derived from it."),
     Action("app.place_back", "left_square_bracket,alt+left", "Back", "Go back to the previous place."),
     Action("app.place_forward", "right_square_bracket,alt+right", "Forward", "Go forward again."),
+    Action("app.tour_next", "ctrl+n,W", "Tour", "Begin the tour of the app, or go on to its next step.", priority=True, call="screen.tour_next"),
+    Action("app.tour_end", "alt+q,K", "End tour", "Leave the tour.", call="screen.tour_end"),
     Action("app.trust", "T,alt+t", "Trust", "Show what trusting the workspace allows; trust it or withdraw the trust."),
     Action("app.screen_0", "0,f9 0", "Home", "Go to the home screen.", call="app.go('home')"),
     Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground.", call="app.go('playground')"),

@@ -17,7 +17,7 @@ from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.keymap import textual_keymap
-from screens.navigation import Destination, ScreenPlace, kept_place
+from screens.navigation import Destination, ScreenPlace
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
@@ -55,12 +55,13 @@ class LlmopsApp(Shell):
         problems: list[str] | None = None,
         services: Services | None = None,
         start: Destination | None = None,
+        tour: bool = False,
     ) -> None:
         keep_no_widgets()
         if start is not None and start.screen in SCREEN_KEYS.values():
             # The first frame is of the screen that was in front when the app was left.
             self.DEFAULT_MODE = start.screen  # type: ignore[misc]  # Textual reads it of the app
-        self._start = start
+        self._start, self._tours = start, tour
         super().__init__(services or Services(workspace), profile or terminal.detect(), keymap or {})
         self._problems = problems or []
         self._frame_filter = FrameFilter()
@@ -101,11 +102,10 @@ class LlmopsApp(Shell):
         begin(self)
         if self._start is not None:
             self.open_place(self._start)
+        if self._tours:
+            from screens.shell.tour import begin_or_go_on
 
-    def note_place(self) -> None:
-        """Remember where one is, for the next start. Blocks for a moment; whoever leaves does not notice."""
-        if self._current() is not None or len(self.screen_stack) > 1:
-            self.services.memory.put("place", "last", kept_place(self.navigation.here()))
+            self.call_after_refresh(begin_or_go_on, self)
 
     def _factory(self, name: str) -> Callable[[], Screen[None]]:
         """A screen is imported when it is first shown."""

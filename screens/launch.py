@@ -35,7 +35,9 @@ _RESTORE = (
 )
 
 
-def launch(workspace: Workspace, notes: Sequence[str] = (), start: Destination | None = None) -> int:
+def launch(
+    workspace: Workspace, notes: Sequence[str] = (), start: Destination | None = None, *, tour: bool = False
+) -> int:
     """Run the app, which says ``notes`` when it opens, at a place, or where it was left.
 
     Returns the exit code of the command: 128 plus the number of the signal that ended it.
@@ -68,9 +70,13 @@ def launch(workspace: Workspace, notes: Sequence[str] = (), start: Destination |
         from screens.theme import DEFAULT_THEME
 
         theme = str(settings.get("theme", DEFAULT_THEME))
-        start = start or _last_place(workspace)
+        # The tour begins at the beginning.
+        last = _last_place(workspace)
+        start = start if tour else start or last
+        if last is None and not tour and not workspace.event_log.exists():
+            notes = (*notes, "New here? ctrl+n begins a tour of two minutes; alt+q leaves it.")
         app = LlmopsApp(
-            workspace, theme=theme, profile=profile, keymap=keymap, problems=[*problems, *notes], start=start
+            workspace, theme=theme, profile=profile, keymap=keymap, problems=[*problems, *notes], start=start, tour=tour
         )
         code = asyncio.run(_run(app))
     app.services.close()

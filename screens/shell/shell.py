@@ -15,7 +15,7 @@ from textual.worker import Worker, WorkerState
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.system_errors import explain_system_error
-from screens.navigation import Destination, Navigation
+from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
 from screens.shell.notices import Notice
@@ -140,6 +140,10 @@ class Shell(App[int]):
             await self.navigation.open(place)
         finally:
             self.keys.release()
+
+    def note_place(self) -> None:
+        """Remember where one is, for the next start. Blocks for a moment; whoever leaves does not notice."""
+        self.services.memory.put("place", "last", kept_place(self.navigation.here()))
 
     # ── settings, and the terminal ──
 
