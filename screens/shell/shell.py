@@ -51,7 +51,7 @@ class Shell(App[int]):
         self.user_keymap = keymap
         self.status = Status(workspace=services.workspace.name, workspace_status=workspace_status(services.workspace))
         self.navigation = Navigation(self)
-        self.keys = KeyQueue(self, self._deliver_typed)
+        self.keys = KeyQueue(self, self._deliver_typed, keymap)
         self.unfinished = ""
 
     async def on_event(self, event: events.Event) -> None:
