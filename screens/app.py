@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding
-from textual.command import CommandPalette
 from textual.events import DescendantFocus
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -18,8 +17,9 @@ from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.keymap import textual_keymap
-from screens.navigation import ScreenPlace
+from screens.navigation import Destination, ScreenPlace
 from screens.services import Services
+from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
 from screens.shell.copy_menu import Copier
 from screens.shell.shell import Shell
@@ -54,8 +54,14 @@ class LlmopsApp(Shell):
         keymap: dict[str, str] | None = None,
         problems: list[str] | None = None,
         services: Services | None = None,
+        start: Destination | None = None,
+        tour: bool = False,
     ) -> None:
         keep_no_widgets()
+        if start is not None and start.screen in SCREEN_KEYS.values():
+            # The first frame is of the screen that was in front when the app was left.
+            self.DEFAULT_MODE = start.screen  # type: ignore[misc]  # Textual reads it of the app
+        self._start, self._tours = start, tour
         super().__init__(services or Services(workspace), profile or terminal.detect(), keymap or {})
         self._problems = problems or []
         self._frame_filter = FrameFilter()
@@ -96,6 +102,12 @@ class LlmopsApp(Shell):
         from screens.shell.background_tasks import begin
 
         begin(self)
+        if self._start is not None:
+            self.open_place(self._start)
+        if self._tours:
+            from screens.shell.tour import begin_or_go_on
+
+            self.call_after_refresh(begin_or_go_on, self)
 
     def _factory(self, name: str) -> Callable[[], Screen[None]]:
         """A screen is imported when it is first shown."""
@@ -143,6 +155,7 @@ class LlmopsApp(Shell):
             for panel in screen.query(Panel):
                 if panel.jump_key == key:
                     screen.reveal(panel)
+                    pane_layout.unfold(panel)
                     self.keys.hold()
                     self.call_after_refresh(focus, panel)
 
@@ -154,11 +167,32 @@ class LlmopsApp(Shell):
         self.push_screen(JumpScreen(screen, SCREEN_KEYS), land)
 
     def action_palette(self) -> None:
-        """The command palette."""
-        from screens.shell.palette import PaletteProvider
+        """The palette."""
+        self.open_palette()
+
+    def open_palette(self, said: str = "") -> None:
+        """The palette, with what is asked for already."""
+        from screens.shell.palette import Palette, follow
+
+        screen = self._current()
+        if screen is not None:
+            # At once, so that what is typed behind the key is typed into it.
+            self.push_screen(Palette(self, screen, said), lambda entry: screen.act("palette", follow, self, entry))
+
+    def action_command_line(self) -> None:
+        """The command line."""
+        self.open_command_line()
+
+    def open_command_line(self, begun: str = "") -> None:
+        """The command line, with what is written of a command already."""
+        from screens.shell.command_screen import CommandScreen
 
         if self._current() is not None:
-            self.push_screen(CommandPalette(providers=[PaletteProvider], placeholder="action, prompt, model or theme"))
+            self.push_screen(CommandScreen(self, begun))
+
+    def copy_text(self, name: str, text: str) -> None:
+        """Copy a text, and say which way it went."""
+        self._copier.copy([(name, text)])
 
     def action_maximise(self) -> None:
         """Fill the terminal with the pane that has the focus, and back."""
@@ -222,14 +256,18 @@ class LlmopsApp(Shell):
         from screens.widgets.dialogs import ConfirmDialog
 
         if not (self.unfinished and self.services.settings.confirm_quit):
-            self.exit(0)
+            self._leave()
             return
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.exit(0)
+                self._leave()
 
         self.push_screen(ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept."), answered)
+
+    def _leave(self) -> None:
+        self.note_place()
+        self.exit(0)
 
     # ── going ──
 

@@ -8,18 +8,23 @@ import gc
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import termios
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.rotating_log import RotatingLog
 from llmops_tui.workspace.files import append_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
 from screens import terminal
+
+if TYPE_CHECKING:
+    from screens.navigation import Destination
 
 _LOG_BYTES = 1_000_000
 _LAST_RESORT_SECONDS = 5.0
@@ -30,8 +35,10 @@ _RESTORE = (
 )
 
 
-def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
-    """Run the app, which says ``notes`` when it opens.
+def launch(
+    workspace: Workspace, notes: Sequence[str] = (), start: Destination | None = None, *, tour: bool = False
+) -> int:
+    """Run the app, which says ``notes`` when it opens, at a place, or where it was left.
 
     Returns the exit code of the command: 128 plus the number of the signal that ended it.
     """
@@ -63,7 +70,14 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
         from screens.theme import DEFAULT_THEME
 
         theme = str(settings.get("theme", DEFAULT_THEME))
-        app = LlmopsApp(workspace, theme=theme, profile=profile, keymap=keymap, problems=[*problems, *notes])
+        # The tour begins at the beginning.
+        last = _last_place(workspace)
+        start = start if tour else start or last
+        if last is None and not tour and not workspace.event_log.exists():
+            notes = (*notes, "New here? ctrl+n begins a tour of two minutes; alt+q leaves it.")
+        app = LlmopsApp(
+            workspace, theme=theme, profile=profile, keymap=keymap, problems=[*problems, *notes], start=start, tour=tour
+        )
         code = asyncio.run(_run(app))
     app.services.close()
     from llmops_tui.workspace.checksums import record_checksums_at_end
@@ -73,6 +87,19 @@ def launch(workspace: Workspace, notes: Sequence[str] = ()) -> int:
         sys.stderr.write(f"llmops ended with an error; see {workspace.logs / 'native.log'}\n")
         return int(app.return_code)
     return code
+
+
+def _last_place(workspace: Workspace) -> Destination | None:
+    """Where the app was left; none in a new workspace, which begins in the playground."""
+    from llmops_tui.workspace.event_log import EventLog
+    from screens.navigation import place_of
+    from screens.view_memory import ViewMemory
+
+    # What is wrong with the file is told by whoever needs more of it.
+    with contextlib.suppress(LlmopsError, OSError, sqlite3.Error):
+        if workspace.event_log.exists():
+            return place_of(ViewMemory(EventLog(workspace)).get("place", "last"))
+    return None
 
 
 async def _run(app: object) -> int:
@@ -89,6 +116,7 @@ async def _run(app: object) -> int:
         # Whatever hangs, the terminal comes back and the process goes.
         threading.Timer(_LAST_RESORT_SECONDS, _leave_now, (number,)).start()
         app.services.stopping.set()
+        app.note_place()
         app.exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

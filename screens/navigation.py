@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -40,11 +40,12 @@ class ScreenPlace(Destination):
 
 @dataclass(frozen=True)
 class PromptPlace(Destination):
-    """A prompt in the playground, with a model to answer it where one is named."""
+    """A prompt in the playground, with a model to answer it and the cursor on a version where they are named."""
 
     mode = "playground"
     prompt: str
     model: str = ""
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,30 @@ class RunPlace(Destination):
 
 @dataclass(frozen=True)
 class EvaluationPlace(Destination):
-    """A run of an evaluation."""
+    """A run of an evaluation, and one of its cases where that is meant."""
 
     mode = "evaluation"
     run: str
+    case: int | None = None
+
+
+def kept_place(place: Destination) -> dict[str, object]:
+    """A place, to be kept."""
+    return {"kind": type(place).__name__, **asdict(place)}
+
+
+def place_of(kept: object) -> Destination | None:
+    """The place that was kept; none where it is no place that this version knows."""
+    if not isinstance(kept, dict):
+        return None
+    kinds = {kind.__name__: kind for kind in Destination.__subclasses__()}
+    kind = kinds.get(str(kept.get("kind")))
+    names = {field.name for field in fields(kind)} if kind is not None else set()
+    values = {name: value for name, value in kept.items() if name in names and isinstance(value, str | int | None)}
+    try:
+        return kind(**values) if kind is not None else None
+    except TypeError:
+        return None
 
 
 # Before the screen is there that one goes to.
@@ -165,6 +186,12 @@ class Navigation:
             self._at = len(self._places) - 1
         await self._show(destination)
 
+    def here(self) -> Destination:
+        """The place in front."""
+        screen = self._in_front()
+        found = screen.place() if screen is not None else None
+        return found if found is not None else ScreenPlace(self._app.current_mode)
+
     async def back(self) -> bool:
         """Go to the place before; whether there was one."""
         return await self._step(-1)
@@ -186,10 +213,7 @@ class Navigation:
 
         Whoever goes on before a screen shows what it was asked to show leaves that.
         """
-        screen = self._in_front()
-        here = screen.place() if screen is not None else None
-        if here is None:
-            here = ScreenPlace(self._app.current_mode)
+        here = self.here()
         if self._going is not None and self._going != here and self._until_then in {_ON_THE_WAY, here}:
             return
         self._going = None

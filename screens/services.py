@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llmops_tui.training.runs import RunStore
     from llmops_tui.workspace.catalog import Catalog
     from llmops_tui.workspace.event_log import EventLog
+    from screens.view_memory import ViewMemory
 
 
 class Services:
@@ -104,6 +105,13 @@ class Services:
         from llmops_tui.datasets.store import DatasetStore
 
         return DatasetStore(self.catalog)
+
+    @cached_property
+    def memory(self) -> ViewMemory:
+        """How somebody left the screens of this workspace."""
+        from screens.view_memory import ViewMemory
+
+        return ViewMemory(self.event_log)
 
     @cached_property
     def undo(self) -> UndoHistory:

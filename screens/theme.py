@@ -13,7 +13,7 @@ DARK = Theme(
     accent="#7aa2f7",
     success="#8fc98a",
     warning="#e3b35c",
-    error="#e8707a",
+    error="#ea7f88",
     foreground="#d6dae2",
     background="#12151b",
     surface="#181c24",
@@ -21,7 +21,7 @@ DARK = Theme(
     dark=True,
     variables={
         "line": "#333b4b",
-        "muted": "#7f8a9e",
+        "muted": "#969faf",
         "footer-background": "#181c24",
         "input-selection-background": "#7aa2f7 35%",
     },
@@ -29,12 +29,12 @@ DARK = Theme(
 
 LIGHT = Theme(
     name="llmops-light",
-    primary="#2c5fc4",
-    secondary="#2c5fc4",
-    accent="#2c5fc4",
-    success="#2f7d32",
-    warning="#96640a",
-    error="#b3261e",
+    primary="#2755b0",
+    secondary="#2755b0",
+    accent="#2755b0",
+    success="#266629",
+    warning="#795108",
+    error="#ab241c",
     foreground="#20242c",
     background="#fbfbf9",
     surface="#f1f1ee",
@@ -42,9 +42,9 @@ LIGHT = Theme(
     dark=False,
     variables={
         "line": "#c3c5c9",
-        "muted": "#6a707b",
+        "muted": "#545962",
         "footer-background": "#f1f1ee",
-        "input-selection-background": "#2c5fc4 25%",
+        "input-selection-background": "#2755b0 25%",
     },
 )
 
@@ -62,23 +62,23 @@ SAFE_DARK = Theme(
     surface="#1a1a1a",
     panel="#262626",
     dark=True,
-    variables={"line": "#444444", "muted": "#9a9a9a", "footer-background": "#1a1a1a"},
+    variables={"line": "#444444", "muted": "#9e9e9e", "footer-background": "#1a1a1a"},
 )
 
 SAFE_LIGHT = Theme(
     name="colour-blind-light",
-    primary="#0072b2",
-    secondary="#0072b2",
-    accent="#0072b2",
-    success="#0072b2",
-    warning="#7a5c00",
-    error="#b34700",
+    primary="#005e93",
+    secondary="#005e93",
+    accent="#005e93",
+    success="#005e93",
+    warning="#715500",
+    error="#993d00",
     foreground="#1c1c1c",
     background="#ffffff",
     surface="#f2f2f2",
     panel="#e3e3e3",
     dark=False,
-    variables={"line": "#bbbbbb", "muted": "#666666", "footer-background": "#f2f2f2"},
+    variables={"line": "#bbbbbb", "muted": "#595959", "footer-background": "#f2f2f2"},
 )
 
 THEMES = (DARK, LIGHT, SAFE_DARK, SAFE_LIGHT)

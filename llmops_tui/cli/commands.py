@@ -79,6 +79,7 @@ COMMANDS = {
     "check": Entry("Verify every file, row, checksum and reference", "llmops_tui.cli.maintenance:check"),
     "gc": Entry("Delete unreferenced files", "llmops_tui.cli.maintenance:gc"),
     "init": Entry("Create a workspace", "llmops_tui.cli.init:init"),
+    "tour": Entry("Show the app in two minutes", "llmops_tui.cli.init:tour"),
     "demo": Entry("Open the app on a workspace filled with sample data", "llmops_tui.cli.init:demo"),
 }
 

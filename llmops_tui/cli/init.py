@@ -1,4 +1,4 @@
-"""``llmops init`` and ``llmops demo``: make a workspace, and open the app on one that is filled."""
+"""``llmops init``, ``demo`` and ``tour``: make a workspace, and open the app on one that is filled."""
 
 from __future__ import annotations
 
@@ -49,15 +49,30 @@ def init(
     session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
 
 
-def demo(
-    context: typer.Context,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--dir", help="The folder of the demo workspace; default: llmops-demo.", show_default=False),
-    ] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Download a real instruct model first (93 MB).")] = False,
-) -> None:
+Folder = Annotated[
+    Path | None,
+    typer.Option("--dir", help="The folder of the demo workspace; default: llmops-demo.", show_default=False),
+]
+Fetch = Annotated[bool, typer.Option("--fetch", help="Download a real instruct model first (93 MB).")]
+
+
+def demo(context: typer.Context, folder: Folder = None, fetch: Fetch = False) -> None:
     """Open the app on a workspace filled from the sample data."""
+    _open_sample(context, "demo", folder, fetch=fetch)
+
+
+def tour(context: typer.Context, folder: Folder = None, fetch: Fetch = False) -> None:
+    """Show the app in two minutes, on the workspace of this folder or on one filled from the sample data."""
+    session = session_of(context)
+    if folder is None and not fetch and session.place.root.exists():
+        from llmops_tui.workspace.marker import existing
+
+        raise typer.Exit(open_app(existing(session.place), tour=True))
+    _open_sample(context, "tour", folder, fetch=fetch)
+
+
+def _open_sample(context: typer.Context, command: str, folder: Path | None, *, fetch: bool) -> None:
+    """Fill the demo workspace, where it is not yet, and open the app on it."""
     from llmops_tui.cli.real_model import find_real_model, missing_text
     from llmops_tui.sample import fill
     from llmops_tui.workspace.layout import FOLDER_NAME, find_workspace
@@ -72,7 +87,9 @@ def demo(
     if not workspace.root.exists():
         session.say(f"Creating the demo workspace: {workspace.root}")
     fill(workspace, real)
-    notes = () if real is not None else (missing_text(("demo", *(("--dir", str(folder)) if folder else ())), given),)
+    notes = () if real is not None else (missing_text((command, *(("--dir", str(folder)) if folder else ())), given),)
     for note in notes:
         session.say(note)
-    raise typer.Exit(open_app(workspace, notes))
+    if command == "demo":
+        notes = (*notes, "llmops tour, or ctrl+n, shows the app in two minutes.")
+    raise typer.Exit(open_app(workspace, notes, tour=command == "tour"))

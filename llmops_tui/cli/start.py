@@ -45,9 +45,9 @@ def offered(workspace: Workspace) -> Workspace:
     return make_workspace(workspace)
 
 
-def open_app(workspace: Workspace, notes: Sequence[str] = ()) -> int:
-    """Open the app on a workspace, with something to say at once where there is; returns its exit code."""
+def open_app(workspace: Workspace, notes: Sequence[str] = (), *, tour: bool = False) -> int:
+    """Open the app on a workspace, with something to say at once where there is, and the tour; returns its exit code."""
     need_terminal()
     from screens.launch import launch
 
-    return launch(workspace, notes)
+    return launch(workspace, notes, tour=tour)

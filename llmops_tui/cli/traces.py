@@ -34,10 +34,16 @@ def list_traces(
     context: typer.Context,
     said: Filter = "",
     limit: Annotated[int, typer.Option(help="Maximum number of traces.", min=1)] = LIMIT,
+    sort: Annotated[
+        str,
+        typer.Option(help="A column, the greatest first: time, took, first, speed, tokens …; -took: the least first."),
+    ] = "time",
 ) -> None:
     """List traces, newest first."""
+    from llmops_tui.traces.orders import TraceOrder
+
     session = session_of(context)
-    lines, total = _store(session).page(_wanted(said), limit)
+    lines, total = _store(session).page(_wanted(said), limit, order=TraceOrder.parse(sort))
 
     def human() -> str:
         rows = [
@@ -49,11 +55,12 @@ def list_traces(
                 line.finish_reason,
                 round(line.total_ms) if line.total_ms is not None else None,
                 {1: "up", -1: "down"}.get(line.score or 0, ""),
-                line.output[:60],
+                (line.question or "")[:40],
+                line.output[:40],
             ]
             for line in lines
         ]
-        headers = ["trace", "when", "model", "prompt", "end", "ms", "said", "answer"]
+        headers = ["trace", "when", "model", "prompt", "end", "ms", "said", "question", "answer"]
         return session.rows(headers, rows, total)
 
     session.emit({"traces": [line.as_dict() for line in lines], "total": total, "truncated": total > len(lines)}, human)

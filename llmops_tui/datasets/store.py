@@ -17,6 +17,7 @@ from llmops_tui.datasets.records import Column
 from llmops_tui.datasets.reports import ViewRecord
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.names import MOST, RULE, is_name
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sync_folder
 from llmops_tui.workspace.ids import new_id
@@ -29,7 +30,6 @@ from llmops_tui.workspace.sandbox import reading
 if TYPE_CHECKING:
     import duckdb
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _COLUMNS = "id, dataset, number, sha256, parent, kind, rows, rejected, columns, recipe, note, size_bytes, created_at, hash_scheme"
 
@@ -338,12 +338,8 @@ def check_name(name: str) -> str:
     Raises:
         InputRefusedError: it may not.
     """
-    if not _NAME.fullmatch(name):
-        raise InputRefusedError(
-            "bad_name",
-            f"{name[:100]!r} is not a valid dataset name",
-            "Use letters, digits, . _ - and at most 100 characters.",
-        )
+    if not is_name(name):
+        raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not a valid dataset name", RULE)
     return name
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.names import MOST, RULE, is_name
 from llmops_tui.prompts.records import SummaryRecord, VersionRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
@@ -18,7 +19,6 @@ from llmops_tui.workspace.lineage import record_edges
 if TYPE_CHECKING:
     import duckdb
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
 # What reads as a version's number behind the @.
@@ -89,10 +89,8 @@ def check_name(name: str) -> None:
     Raises:
         InputRefusedError: ``bad_name``.
     """
-    if not _NAME.fullmatch(name):
-        raise InputRefusedError(
-            "bad_name", f"{name!r} is not a valid prompt name", "Use letters, digits and . _ - (at most 100)."
-        )
+    if not is_name(name):
+        raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not a valid prompt name", RULE)
 
 
 def content_hash(system: str, template: str) -> str:
@@ -197,7 +195,7 @@ class PromptStore:
             NotFoundError: it stands for nothing.
         """
         name, _, which = ref.partition("@")
-        if not which and not _NAME.fullmatch(name):
+        if not which and not is_name(name):
             raise NotFoundError("prompt", ref)
         found = self._select("v.prompt = ?", [name])
         if not found:

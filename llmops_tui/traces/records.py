@@ -28,7 +28,7 @@ class Standing(TypedDict):
 
 
 class LineRecord(TypedDict):
-    """A trace in short; ``content`` says how much of it is kept."""
+    """A trace in short: what the user said last, the answer, and how much of its ``content`` is kept."""
 
     trace: str
     started_at: float
@@ -39,6 +39,7 @@ class LineRecord(TypedDict):
     error: str | None
     usage: TokenCounts
     timing: Times
+    question: str | None
     text: str
     content: str
     feedback: Standing

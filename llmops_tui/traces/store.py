@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.traces.orders import NEWEST, QUESTION, TIMES, TraceOrder, TraceTimes
 from llmops_tui.traces.records import LineRecord, Said, TraceRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -23,10 +24,11 @@ STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue"
 _TERM = re.compile(r"^(model|prompt|is|slow|since):(\S+)$")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
+_COLUMNS = 19
 _SUMMARY = (
     "r.id, r.started_at, r.model, r.prompt, r.prompt_version, r.finish_reason, r.error, r.prompt_tokens, "
     "r.completion_tokens, r.ttft_ms, r.total_ms, r.tokens_per_s, left(r.output, 400), f.score, f.correction, f.comment, "
-    "f.verdict, r.content"
+    f"f.verdict, r.content, left({QUESTION}, 400)"
 )
 # What was said last counts; a verdict counts until something new is said.
 TRACES = """requests r LEFT JOIN (
@@ -119,7 +121,10 @@ class TraceFilter:
 
 @dataclass(frozen=True)
 class TraceLine:
-    """One request in short. ``output`` is its beginning; ``content`` says whether content was kept."""
+    """One request in short; ``output`` and ``question``, what the user said last, are their beginnings.
+
+    ``content`` says whether content was kept.
+    """
 
     id: str
     started_at: float
@@ -139,6 +144,7 @@ class TraceLine:
     comment: str | None
     verdict: str | None
     content: str | None
+    question: str | None = None
 
     def as_dict(self) -> LineRecord:
         """For JSON."""
@@ -152,6 +158,7 @@ class TraceLine:
             "error": self.error,
             "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},
             "timing": {"ttft_ms": self.ttft_ms, "total_ms": self.total_ms, "tokens_per_s": self.tokens_per_s},
+            "question": self.question,
             "text": self.output,
             "content": self.content or "keep",
             "feedback": {
@@ -216,37 +223,53 @@ class TraceStore:
         self.event_log = event_log
 
     def page(
-        self, wanted: TraceFilter, limit: int, before: int = 0, *, slowest: bool = False
+        self, wanted: TraceFilter, limit: int, before: int = 0, order: TraceOrder = NEWEST
     ) -> tuple[list[TraceLine], int]:
         """A page of the traces that are wanted, after the first ``before`` of them; and how many there are in all.
 
-        The newest come first, or with ``slowest`` those that took longest.
+        The newest come first, or those that ``order`` puts there.
 
         Raises:
             InputRefusedError: ``bad_filter``: the regular expression is wrong.
         """
         ingest(self.catalog, self.event_log)
         condition, values = wanted.sql()
-        order = "r.total_ms DESC NULLS LAST, r.id DESC" if slowest else "r.started_at DESC, r.id DESC"
+        (total,), rows = self._ask(
+            [
+                f"SELECT count(*) FROM {TRACES} WHERE {condition}",
+                (
+                    f"SELECT {_SUMMARY} FROM {TRACES} WHERE {condition} ORDER BY {order.sql} "
+                    f"LIMIT {int(limit)} OFFSET {int(before)}"
+                ),
+            ],
+            values,
+        )
+        return [TraceLine(*row) for row in rows], int(total[0])
 
-        def work(connection: duckdb.DuckDBPyConnection) -> tuple[list[Any], int]:
+    def times(self, wanted: TraceFilter) -> TraceTimes:
+        """How long the traces that are wanted took.
+
+        Raises:
+            InputRefusedError: ``bad_filter``: the regular expression is wrong.
+        """
+        condition, values = wanted.sql()
+        (counts,) = self._ask([TIMES.format(traces=TRACES, condition=condition)], values)
+        return TraceTimes.of(counts)
+
+    def _ask(self, queries: list[str], values: list[Any]) -> list[list[Any]]:
+        """The rows of queries with the same values, of one state of the catalog."""
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[list[Any]]:
             import duckdb
 
             try:
-                total = connection.execute(f"SELECT count(*) FROM {TRACES} WHERE {condition}", values).fetchall()[0][0]
-                rows = connection.execute(
-                    f"SELECT {_SUMMARY} FROM {TRACES} WHERE {condition} ORDER BY {order} "
-                    f"LIMIT {int(limit)} OFFSET {int(before)}",
-                    values,
-                ).fetchall()
+                return [connection.execute(query, values).fetchall() for query in queries]
             except duckdb.InvalidInputException as error:
                 raise InputRefusedError(
                     "bad_filter", str(error).splitlines()[0], "Fix the regular expression."
                 ) from error
-            return rows, int(total)
 
-        rows, total = self.catalog.read(work)
-        return [TraceLine(*row) for row in rows], total
+        return self.catalog.read(work)
 
     def get(self, given: str) -> Trace:
         """One trace by its id or the beginning of it.
@@ -277,7 +300,7 @@ class TraceStore:
             return row[0], said
 
         row, said = self.catalog.read(work)
-        line, rest, (thinking, reasoning) = TraceLine(*row[:18]), row[18:-2], row[-2:]
+        line, rest, (thinking, reasoning) = TraceLine(*row[:_COLUMNS]), row[_COLUMNS:-2], row[-2:]
         output, reused, engine, digest, _ = rest[3:]
         columns = ("messages", "variables", "parameters", "client")
         messages, variables, parameters, client = (

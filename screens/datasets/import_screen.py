@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from llmops_tui.names import RULE, as_name, is_name
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
@@ -47,7 +48,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         Binding("m", "mapping", "Mapping"),
         Binding("n", "name", "Name"),
         Binding("r,tab", "raw", "Raw or as imported"),
-        Binding("g", "go", "Go to"),
+        Binding("colon,percent_sign", "go", "Go to"),
         Binding("pagedown,right_square_bracket", "page(1)", "On", show=False),
         Binding("pageup,left_square_bracket", "page(-1)", "Back", show=False),
     ]
@@ -129,7 +130,7 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
             ("m", "mapping"),
             ("n", "name"),
             ("r", "as imported" if self._raw else "raw lines"),
-            ("g", "go to line or %"),
+            (":", "go to line or %"),
             ("esc", "cancel"),
         )
         for key, what in shown:
@@ -194,16 +195,12 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         """Go to a line, or to a place in percent."""
 
         def answered(text: str | None) -> None:
-            if not text:
-                return
-            self._raw = True
-            try:
+            if text:
+                self._raw = True
                 self._go(text)
-            except ValueError:
-                self.notify(f"{text!r} is neither a line nor a percentage", severity="warning", markup=False)
-            self._draw()
+                self._draw()
 
-        self.app.push_screen(LineDialog("Go to", "a line number, or a position such as 50%"), answered)
+        self.app.push_screen(LineDialog("Go to", "a line number, or a position such as 50%", check=_no_place), answered)
 
     def _go(self, text: str) -> None:
         if text.endswith("%"):
@@ -219,14 +216,15 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
 
         def answered(text: str | None) -> None:
             if text:
-                self._dataset = text
+                self._dataset = as_name(text)
                 self._draw()
 
         self.app.push_screen(
             LineDialog(
                 "Name of the dataset",
-                "with the name of an existing dataset, the import is its next version",
+                f"With the name of an existing dataset, the import is its next version. {RULE}",
                 self._dataset,
+                check=lambda text: "" if is_name(as_name(text)) else f"{text!r} is no name of a dataset.",
             ),
             answered,
         )
@@ -253,12 +251,26 @@ class ImportScreen(ModalScreen[ImportChoice | None]):
         def answered(text: str | None) -> None:
             if text is None:
                 return
-            pairs = [w.partition("=")[::2] for w in text.split()]
-            wrong = [r for r, c in pairs if r not in MAPPING_ROLES or c not in self._seen.proposal.columns]
-            if wrong:
-                self.notify(f"{wrong[0]}: unknown role or column", severity="warning", markup=False)
-                return
-            self._format, self._mapping = "tabular", dict(pairs)
+            self._format, self._mapping = "tabular", dict(_pairs(text))
             self._draw()
 
-        self.app.push_screen(LineDialog("Map columns", safe_line(hint), value), answered)
+        def problem(text: str) -> str:
+            wrong = [
+                pair
+                for pair in _pairs(text)
+                if pair[0] not in MAPPING_ROLES or pair[1] not in self._seen.proposal.columns
+            ]
+            return f"{'='.join(wrong[0])}: unknown role or column." if wrong else ""
+
+        self.app.push_screen(LineDialog("Map columns", safe_line(hint), value, check=problem), answered)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Roles with their columns, as they are typed."""
+    return [(role, column) for role, _, column in (word.partition("=") for word in text.split())]
+
+
+def _no_place(text: str) -> str:
+    """Why a text names no place in a file, or nothing."""
+    number = text.removesuffix("%").replace(",", "").replace(".", "", int(text.endswith("%")))
+    return "" if number.isascii() and number.isdigit() else f"{text!r} is neither a line nor a percentage."

@@ -39,7 +39,7 @@ class RowTable(CursorScroll):
       & > .row-table--head { color: $muted; text-style: bold; }
       & > .row-table--head-current { color: $accent; text-style: bold underline; }
       & > .row-table--row { color: $foreground; }
-      & > .row-table--cursor { background: $accent 30%; color: $foreground; text-style: bold; }
+      & > .row-table--cursor { background: $accent 20%; color: $foreground; text-style: bold; }
       & > .row-table--blurred { background: $panel; color: $foreground; }
       & > .row-table--number { color: $muted; }
       & > .row-table--flag { color: $warning; }

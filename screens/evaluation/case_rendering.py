@@ -10,50 +10,107 @@ from textual.content import Content
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.kept_summary import answered_at
 from llmops_tui.evaluation.metrics.model_graded import conversation_of, message_text
+from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.evaluation.rendering import COSTS, number
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
 from screens.widgets.diff_text import diff_parts
-from screens.widgets.line_list import Line, cell
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Pair
-    from llmops_tui.evaluation.runner.results import Result
+
+_SHOWN = 300
 
 
-def pair_line(pair: Pair, metric: str, width: int, *, utf8: bool) -> Line:
-    """A case of a comparison in the list."""
+def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
+    """The cases of a comparison: what changed, and what was expected beside both answers."""
     worse, better, same = ("▼", "▲", "=") if utf8 else ("-", "+", "=")
-    if pair.change is None:
-        mark, style = "?", "muted"
-    else:
-        mark, style = (worse, "bad") if pair.change < 0 else (better, "good") if pair.change > 0 else (same, "muted")
-    score = pair.candidate.scores.get(metric)
-    why = score.reason if score is not None else ""
-    # Without a reason the answers get all the room.
-    room = max(10, (width - 10) // (3 if why else 2) - 1)
+
+    def change(row: Pair | Result) -> Part:
+        found = _change(row)
+        if found is None:
+            return "?", "muted"
+        return (
+            (f"{worse} worse", "bad") if found < 0 else (f"{better} better", "good") if found > 0 else (same, "muted")
+        )
+
     return [
-        (f"{mark} {pair.baseline.case.index:>6} ", style),
-        (cell(safe_line(_said(pair.baseline), room), room) + " ", "muted"),
-        (cell(safe_line(_said(pair.candidate), room), room) + " ", "plain"),
-        (safe_line(why, room), "muted"),
+        Column(
+            "case", lambda row: f"{_candidate(row).case.index:,}", lambda row: _candidate(row).case.index, right=True
+        ),
+        Column("change", change, _change),
+        _expected(),
+        Column("candidate", lambda row: safe_line(_said(_candidate(row)), _SHOWN), share=3, least=12),
+        Column("baseline", lambda row: (safe_line(_said(_baseline(row)), _SHOWN), "muted"), share=3, least=12),
+        _why(metric),
+        *_slices(),
     ]
 
 
-def result_line(result: Result, metric: str, width: int) -> Line:
-    """A case of one run in the list."""
-    score = result.scores.get(metric)
-    value = score.value if score is not None else None
-    style = "muted" if value is None else "bad" if value == 0 else "good" if value == 1 else "plain"
-    why = safe_line(score.reason, width) if score is not None else ""
-    # Without a reason the answer gets all the room.
-    room = max(10, (width - 20) // 2) if why else max(10, width - 18)
-    what = f"{result.case.index:>6}{'~' if result.case.variation else ' '}"
+def result_columns(metric: str) -> list[Column[Pair | Result]]:
+    """The cases of one run: the score, what was expected and what was answered."""
+
+    def value(row: Pair | Result) -> float | None:
+        score = _candidate(row).scores.get(metric)
+        return score.value if score is not None else None
+
+    def shown(row: Pair | Result) -> Part:
+        found = value(row)
+        return number(found), "muted" if found is None else "bad" if found == 0 else "good" if found == 1 else "plain"
+
+    def place(row: Pair | Result) -> str:
+        case = _candidate(row).case
+        return f"{case.index:,}{'~' if case.variation else ''}"
+
     return [
-        (f"{what} {number(value):>6} ", style),
-        (cell(safe_line(_said(result), room), room) + " ", "plain"),
-        (why, "muted"),
-    ]
+        Column("case", place, lambda row: _candidate(row).case.index, right=True),
+        Column(metric or "score", shown, value, right=True, most=16),
+        _expected(),
+        Column("answer", lambda row: safe_line(_said(_candidate(row)), _SHOWN), share=3, least=14),
+        _why(metric),
+        Column("took", lambda row: units.whole(_candidate(row).answer.total_ms), lambda row: _candidate(row).answer.total_ms,
+            unit="ms", right=True, falling=True, spare=True, rank=5),
+        *_slices(),
+    ]  # fmt: skip
+
+
+def _candidate(row: Pair | Result) -> Result:
+    return row if isinstance(row, Result) else row.candidate
+
+
+def _baseline(row: Pair | Result) -> Result:
+    return row if isinstance(row, Result) else row.baseline
+
+
+def _change(row: Pair | Result) -> float | None:
+    return None if isinstance(row, Result) else row.change
+
+
+def _expected() -> Column[Pair | Result]:
+    def shown(row: Pair | Result) -> Part:
+        case = _candidate(row).case
+        return safe_line(case.expected_text, _SHOWN) if case.expected is not None else "–", "muted"
+
+    return Column("expected", shown, share=2, least=10, spare=True, rank=2)
+
+
+def _why(metric: str) -> Column[Pair | Result]:
+    def shown(row: Pair | Result) -> Part:
+        score = _candidate(row).scores.get(metric)
+        return (safe_line(score.reason, _SHOWN) if score is not None else ""), "muted"
+
+    return Column("why", shown, share=2, least=10, spare=True, rank=3)
+
+
+def _slices() -> list[Column[Pair | Result]]:
+    def shown(row: Pair | Result) -> Part:
+        return safe_line(
+            ", ".join(f"{name} {value}" for name, value in _candidate(row).case.slices.items()), 120
+        ), "muted"
+
+    return [Column("slices", shown, rank=6, chosen=False, most=30)]
 
 
 def _said(result: Result) -> str:

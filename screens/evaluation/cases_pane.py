@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.evaluation.comparison import Pair
+from llmops_tui.evaluation.runner.results import Result
 from screens.evaluation import case_rendering, rendering
 from screens.evaluation.model import Opened, is_among
 from screens.shell.pane import Pane
-from screens.widgets.line_list import LineList
-
-if TYPE_CHECKING:
-    from llmops_tui.evaluation.runner.results import Result
+from screens.widgets.table import Table
 
 _NARROWED = ("all", "worse", "better")
 
@@ -33,67 +29,71 @@ class CasesPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Cases", jump_key="c", id="evaluation-cases", help_text=rendering.HELP_CASES)
-        self.shown: list[Pair] | list[Result] = []
         self._opened: Opened | None = None
         self._narrowed = 0
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield LineList(id="case-list")
-
-    def on_mount(self) -> None:
-        """What an empty list says."""
-        self._list.placeholder = rendering.NO_CASES
+        yield Table[Pair | Result](
+            case_rendering.result_columns(""), id="case-list", key=_key, empty=rendering.NO_CASES, selects=False
+        )
 
     @property
-    def _list(self) -> LineList:
-        return self.query_one(LineList)
+    def _list(self) -> Table[Pair | Result]:
+        return self.query_one(Table)
 
-    def show(self, opened: Opened | None) -> None:
-        """Show the cases of what is open; none where nothing is."""
+    @property
+    def shown(self) -> list[Pair | Result]:
+        """The cases as they are shown."""
+        return self._list.shown
+
+    def show(self, opened: Opened | None, case: int | None = None) -> None:
+        """Show the cases of what is open, none where nothing is; the cursor goes to a ``case`` that is given."""
         self._opened = opened
         if opened is None:
-            self.shown = []
-            self._list.show(0, lambda _index, _width: [])
+            self._list.empty = rendering.NO_CASES
+            self._list.fill([])
             self.set_title("Cases", "")
         else:
             self._draw(opened)
+            if case is not None:
+                self._list.move_to(next((n for n, row in enumerate(self.shown) if _case_of(row) == case), 0))
+                self._list.focus()
         self._tell()
 
     def _draw(self, opened: Opened) -> None:
-        utf8, metric = self.shell.profile.utf8, opened.metric
-        narrowed = _NARROWED[self._narrowed]
+        metric, narrowed = opened.metric, _NARROWED[self._narrowed]
+        cases: list[Pair | Result]
         if opened.pairs:
-            pairs = [
+            columns = case_rendering.pair_columns(metric, utf8=self.shell.profile.utf8)
+            cases = [
                 p
                 for p in opened.pairs
                 if narrowed == "all"
                 or (p.change is not None and (p.change < 0 if narrowed == "worse" else p.change > 0))
             ]
-            self.shown = pairs
-            self._list.show(len(pairs), lambda i, width: case_rendering.pair_line(pairs[i], metric, width, utf8=utf8))
-            total = len(opened.pairs)
         else:
-            found = [r for r in opened.results if narrowed == "all" or is_among(r, metric, narrowed)]
-            self.shown = found
-            self._list.show(len(found), lambda i, width: case_rendering.result_line(found[i], metric, width))
-            total = len(opened.results)
+            columns = case_rendering.result_columns(metric)
+            cases = [r for r in opened.results if narrowed == "all" or is_among(r, metric, narrowed)]
+        total = len(opened.pairs) or len(opened.results)
         what = {
             "all": "",
             "worse": "worse" if opened.pairs else "wrong",
             "better": "better" if opened.pairs else "right",
         }[narrowed]
-        count = f"{len(self.shown):,} of {total:,}" + (f" {what}" if what else "")
+        self._list.set_columns(columns)
+        self._list.empty = rendering.NONE_LEFT.get(what, rendering.NO_RESULTS) if total else rendering.NO_RESULTS
+        self._list.fill(cases)
+        count = f"{len(cases):,} of {total:,}" + (f" {what}" if what else "")
         self.set_title("Cases", f"{count} · by {metric or 'place'}")
 
-    @on(LineList.Moved)
-    def _moved(self, event: LineList.Moved) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
         self._tell()
 
     def _tell(self) -> None:
-        at = self._list.cursor
-        shown = self.shown[at] if at < len(self.shown) else None
+        shown = self._list.current
         if isinstance(shown, Pair):
             self.post_message(self.CursorMoved(shown.candidate, shown.baseline))
         else:
@@ -104,3 +104,13 @@ class CasesPane(Pane):
         self._narrowed = (self._narrowed + 1) % len(_NARROWED)
         if self._opened is not None:
             self.show(self._opened)
+
+
+def _case_of(row: Pair | Result) -> int:
+    return (row if isinstance(row, Result) else row.candidate).case.index
+
+
+def _key(row: Pair | Result) -> str:
+    """A case is named by its place, its variation, and which of its answers it is."""
+    result = row if isinstance(row, Result) else row.candidate
+    return f"{result.case.index} {result.case.variation} {result.repeat}"

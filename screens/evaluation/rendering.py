@@ -10,7 +10,9 @@ from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparison import Difference, points
 from llmops_tui.evaluation.kept_summary import cache_told
 from llmops_tui.safe_text import safe_line
+from screens.widgets import units
 from screens.widgets.chart import short_number
+from screens.widgets.columns import Column, Part
 from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 NO_RUNS = "No runs yet.\nF5 runs the suite below."
 NO_SUITES = "No suites yet.\nn writes one."
 NO_CASES = "Choose a run to show its cases.\nspace on another run makes that the baseline."
+NO_RESULTS = "The run has no answers yet.\nCases appear as they are answered."
+NONE_LEFT = {
+    "worse": "No case got worse.\nf shows those that got better.", "wrong": "No case is wrong.\nf shows those that are right.",
+    "better": "No case got better.\nf shows all cases.", "right": "No case is right.\nf shows all cases.",
+}  # fmt: skip
 HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; t checks the run against its suite's rules."
 HELP_SUITES = "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it."
 HELP_FIGURES = (
@@ -33,45 +40,56 @@ HELP_CASE = "The input and the expected answer, both answers with their differen
 
 VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "Manifest", "Card")
 _STYLES = {
-    "running": "$accent",
-    "done": "$success",
-    "failed": "$error",
-    "killed": "$error",
-    "lost": "$error",
-    "cancelled": "$warning",
-}
+    "running": "accent", "done": "good", "failed": "bad", "killed": "bad", "lost": "bad", "cancelled": "warn",
+}  # fmt: skip
 _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "cancelled": "■"}
 _VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
 COSTS = ("latency", "tokens-per-s", "tokens")
 _BAR = 24
 
 
-def run_line(state: EvalState, *, baseline: bool) -> Content:
-    """A run in the list."""
-    style = _STYLES.get(state.state, "$muted")
-    run = state.run
+def _state(state: EvalState) -> Part:
     told = state.state
     if state.state == "running" and state.job is not None:
         told = state.job.message.partition(" · ")[0] or f"{state.job.progress:.0%}"
-    elif run.summary is not None:
-        name, figure = next(iter(run.summary["metrics"].items()), ("", {"mean": None}))
-        told = f"{name} {number(figure['mean'])}" if figure["mean"] is not None else "no score"
-    return Content.assemble(
-        ("◆ " if baseline else "  ", "$warning"),
-        (f"{_MARKS.get(state.state, '·')} ", style),
-        safe_line(run.name, 30),
-        (f"  {safe_line(told, 40)}", style),
-        "\n",
-        (f"    {safe_line(run.column, 60)}", "$muted"),
-    )
+    return f"{_MARKS.get(state.state, '·')} {safe_line(told, 40)}", _STYLES.get(state.state, "muted")
 
 
-def suite_line(kept: KeptSuite) -> Content:
-    """A suite in the list."""
-    cases = kept.suite.cases if isinstance(kept.suite.cases, str) else counted(len(kept.suite.cases), "case")
-    return Content.assemble(
-        (safe_line(kept.ref), "" if kept.kept else "$muted"), (f"  {safe_line(cases, 40)}", "$muted")
-    )
+def _first(state: EvalState) -> tuple[str, float | None]:
+    """The first metric with its mean."""
+    metrics = state.run.summary["metrics"] if state.run.summary is not None else {}
+    name, figure = next(iter(metrics.items()), ("", None))
+    return name, figure["mean"] if figure is not None else None
+
+
+RUN_COLUMNS: list[Column[EvalState]] = [
+    Column("run", lambda state: safe_line(state.run.name, 80), share=2, least=10),
+    Column("state", _state, rank=4, most=16),
+    Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=6, most=14),
+    Column("mean", lambda state: number(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=1,
+        least=5),
+    Column("asked", lambda state: (safe_line(state.run.column, 80), "muted"), share=3, least=10, rank=3),
+    Column("cases", lambda state: units.whole(state.run.summary["cases"] if state.run.summary is not None else None),
+        lambda state: state.run.summary["cases"] if state.run.summary is not None else None, right=True, falling=True, rank=5),
+    Column("began", lambda state: units.moment(state.run.created_at), lambda state: state.run.created_at, falling=True, rank=7),
+    Column("suite", lambda state: (safe_line(state.run.suite, 60), "muted"), rank=8, chosen=False),
+]  # fmt: skip
+
+
+def _cases(kept: KeptSuite) -> str:
+    return kept.suite.cases if isinstance(kept.suite.cases, str) else counted(len(kept.suite.cases), "case")
+
+
+def _metrics(kept: KeptSuite) -> Part:
+    named = [m if isinstance(m, str) else str(m.get("name") or m.get("type")) for m in kept.suite.metrics]
+    return safe_line(", ".join(named), 80), "muted"
+
+
+SUITE_COLUMNS: list[Column[KeptSuite]] = [
+    Column("suite", lambda kept: (safe_line(kept.ref, 80), "plain" if kept.kept else "muted"), share=1, least=10),
+    Column("cases", lambda kept: (safe_line(_cases(kept), 40), "muted"), rank=1),
+    Column("metrics", _metrics, share=1, least=8, rank=2),
+]  # fmt: skip
 
 
 def number(value: float | None) -> str:

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
+from screens.widgets.columns import Part
 from screens.widgets.dialogs import ConfirmDialog
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, EvalState
@@ -34,22 +32,38 @@ class RunsPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Runs", jump_key="r", id="evaluation-runs", help_text=rendering.HELP_RUNS)
-        self.states: list[EvalState] = []
-        self._baseline = ""
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="eval-run-list", markup=False, compact=True)
+        yield Table(
+            rendering.RUN_COLUMNS,
+            id="eval-run-list",
+            key=lambda state: state.run.name,
+            empty=rendering.NO_RUNS,
+            mark=self._mark,
+        )
+
+    def _mark(self, state: EvalState) -> Part:
+        return ("◆", "warn") if state.run.name == self._baseline else ("", "plain")
 
     @property
-    def _list(self) -> OptionList:
-        return self.query_one(OptionList)
+    def _list(self) -> Table[EvalState]:
+        return self.query_one(Table)
+
+    @property
+    def states(self) -> list[EvalState]:
+        """All that were read, the newest first."""
+        return self._list.rows
 
     @property
     def state(self) -> EvalState | None:
         """The run under the cursor."""
-        index = self._list.highlighted
-        return self.states[index] if index is not None and index < len(self.states) else None
+        return self._list.current
+
+    @property
+    def _baseline(self) -> str:
+        """The run that was selected first."""
+        return next(iter(self._list.selected), "")
 
     @property
     def baseline(self) -> EvalRun | None:
@@ -58,31 +72,19 @@ class RunsPane(Pane):
 
     def show(self, states: list[EvalState], select: str = "") -> None:
         """Show these runs; with ``select`` that one gets the cursor, and the list the focus."""
-        self.states = states
-        runs = self._list
-        names = [s.run.name for s in states]
-        lines = [rendering.run_line(s, baseline=s.run.name == self._baseline) for s in states]
-        if names and not select and [o.id for o in runs.options] == names:
-            for index, line in enumerate(lines):
-                runs.replace_option_prompt_at_index(index, line)
-            return
-        kept = names.index(select) if select in names else runs.highlighted or 0
-        runs.clear_options()
-        runs.add_options([Option(line, id=name) for line, name in zip(lines, names, strict=True)])
-        if not names:
-            runs.add_option(Option(Content.styled(rendering.NO_RUNS, "$muted"), disabled=True))
-        else:
-            runs.highlighted = min(kept, len(names) - 1)
-        if select in names:
-            runs.focus()
+        self._list.fill(states, select)
+        self.set_title("Runs", f"{len(states):,}" if states else "")
+        if select and self.state is not None and self.state.run.name == select:
+            self._list.focus()
 
-    @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    @on(Table.Selected)
+    def _moved(self, event: Table.Moved | Table.Selected) -> None:
         event.stop()
         self.post_message(self.CursorMoved())
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
         self.post_message(self.Chosen())
 
@@ -90,11 +92,7 @@ class RunsPane(Pane):
 
     def action_mark(self) -> None:
         """Make the run the baseline, or take that back."""
-        if self.state is not None:
-            name = self.state.run.name
-            self._baseline = "" if self._baseline == name else name
-            self.show(self.states)
-            self.post_message(self.CursorMoved())
+        self._list.action_select()
 
     def action_stop(self) -> None:
         """Ask, then stop the run."""
@@ -120,9 +118,10 @@ class RunsPane(Pane):
         self.post_message(Changed(name))
 
     def action_remove(self) -> None:
-        """Delete the run."""
-        if self.state is not None:
-            self.act("removal", offer_removal, self.shell, "evaluation run", self.state.run.name, self._removed)
+        """Delete the selected runs, or the one under the cursor."""
+        names = [state.run.name for state in self._list.picked]
+        if names:
+            self.act("removal", offer_removal, self.shell, "evaluation run", names, self._removed)
 
     async def _removed(self) -> None:
         self.post_message(Changed())

@@ -52,6 +52,8 @@ class EvaluationScreen(LiveScreen):
         self.model = EvaluationModel()
         self.opened: Opened | None = None
         self._metric = ""
+        # The case that is wanted of the run that opens next.
+        self._case: int | None = None
         self._shelf = Shelf()
         self._drawn: tuple[object, ...] = ()
 
@@ -90,7 +92,7 @@ class EvaluationScreen(LiveScreen):
             self._runs.show(self.model.runs, select)
             self._suites.show(self.model.suites)
         else:
-            self._runs.states = self.model.runs
+            self._runs.show(self.model.runs)
         current = self._runs.state
         self._figures.know(self.opened, current, self.model)
         if current is not None and (
@@ -154,7 +156,8 @@ class EvaluationScreen(LiveScreen):
             baseline = None
         self.opened = opened = await asyncio.to_thread(open_run, self._shelf, state.run, baseline, self._metric)
         self._draw_figures()
-        self.query_one(CasesPane).show(opened)
+        self.query_one(CasesPane).show(opened, self._case)
+        self._case = None
         if opened.comparable:
             self._figures.set_note("comparing …")
             try:
@@ -185,7 +188,10 @@ class EvaluationScreen(LiveScreen):
     async def go_to(self, destination: Destination) -> None:
         """Put the cursor on a run."""
         if isinstance(destination, EvaluationPlace):
+            self._case = destination.case
             self.act("load", self.refresh_all, destination.run)
+            if destination.case is not None:
+                self.act("open", self._open)
 
     def place(self) -> EvaluationPlace | None:
         """The run that is open."""

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
@@ -17,7 +14,7 @@ from screens.evaluation.model import KeptSuite
 from screens.evaluation.run_suite import make_attacks, plan_suite, run_suite
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.plan_records import PlanRecord
@@ -43,44 +40,38 @@ class SuitesPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Suites", jump_key="s", id="evaluation-suites", help_text=rendering.HELP_SUITES)
-        self._suites: list[KeptSuite] = []
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="suite-list", markup=False, compact=True)
+        yield Table(
+            rendering.SUITE_COLUMNS,
+            id="suite-list",
+            key=lambda kept: kept.suite.name,
+            empty=rendering.NO_SUITES,
+            selects=False,
+        )
 
     @property
-    def _list(self) -> OptionList:
-        return self.query_one(OptionList)
+    def _list(self) -> Table[KeptSuite]:
+        return self.query_one(Table)
 
     @property
     def suite(self) -> KeptSuite | None:
         """The suite under the cursor."""
-        index = self._list.highlighted
-        return self._suites[index] if index is not None and index < len(self._suites) else None
+        return self._list.current
 
     def show(self, kept: list[KeptSuite]) -> None:
         """Show these suites."""
-        self._suites = kept
-        suites = self._list
-        refs = [one.ref for one in kept]
-        if [o.id for o in suites.options] == refs:
-            return
-        at = suites.highlighted or 0
-        suites.clear_options()
-        suites.add_options([Option(rendering.suite_line(one), id=one.ref) for one in kept])
-        if refs:
-            suites.highlighted = min(at, len(refs) - 1)
-        else:
-            suites.add_option(Option(Content.styled(rendering.NO_SUITES, "$muted"), disabled=True))
+        if [one.ref for one in kept] != [one.ref for one in self._list.rows]:
+            self._list.fill(kept)
 
-    @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
         self.post_message(self.CursorMoved(focused=self._list.has_focus))
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
         self.action_run()
 

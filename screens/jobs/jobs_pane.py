@@ -7,27 +7,57 @@ import time
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
+from llmops_tui.counts import counted
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
 from screens.actions import screen_place
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
-from screens.training.rendering import duration
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
 from screens.widgets.dialogs import ConfirmDialog
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
-_DAY = 86_400
 _STYLES = {
-    JobState.QUEUED: "$muted", JobState.RUNNING: "$accent", JobState.DONE: "$success", JobState.FAILED: "$error",
-    JobState.CANCELLED: "$warning", JobState.KILLED: "$error", JobState.LOST: "$error",
+    JobState.QUEUED: "muted", JobState.RUNNING: "accent", JobState.DONE: "good", JobState.FAILED: "bad",
+    JobState.CANCELLED: "warn", JobState.KILLED: "bad", JobState.LOST: "bad",
 }  # fmt: skip
+
+
+def _took(job: Job) -> float | None:
+    """Seconds at work, until now where it is not over."""
+    return None if job.started_at is None else max(0.0, (job.finished_at or time.time()) - job.started_at)
+
+
+def _outcome(job: Job) -> Part:
+    """What it says of its work now, or why it ended as it did."""
+    return (safe_line(job.cause, 200), "bad") if job.cause else (safe_line(job.message, 200), "muted")
+
+
+COLUMNS: list[Column[Job]] = [
+    Column("state", lambda job: (job.state.value, _STYLES[job.state])),
+    Column(
+        "done",
+        lambda job: (units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"),
+        lambda job: job.progress, unit="%", right=True, falling=True, rank=3,
+    ),
+    Column("job", lambda job: safe_line(job.title, 200), share=3, least=16),
+    Column("outcome", _outcome, share=2, least=12, rank=6),
+    Column(
+        "began", lambda job: units.moment(job.started_at or job.created_at),
+        lambda job: job.started_at or job.created_at, falling=True, rank=2,
+    ),
+    Column(
+        "took", lambda job: "–" if (took := _took(job)) is None else units.duration(took), _took,
+        right=True, falling=True, rank=1, least=7,
+    ),
+    Column("kind", lambda job: (safe_line(job.kind), "muted"), rank=7, chosen=False),
+    Column("id", lambda job: (job.id, "muted"), rank=8, chosen=False),
+]  # fmt: skip
 
 
 class JobsPane(Pane):
@@ -48,49 +78,40 @@ class JobsPane(Pane):
             title="Jobs",
             jump_key="j",
             id="jobs-list",
-            help_text="Newest first. x cancels, r resumes, D deletes.",
+            help_text="Newest first; > and < sort by any column. space selects several, x cancels, r resumes, D deletes.",
         )
-        self.jobs: list[Job] = []
-        self._drawn: list[Job] = []
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Static(Content.styled("state      share  began  took     job", "$muted"), id="job-head", markup=False)
-        yield Options(id="job-list", markup=False, compact=True)
+        yield Table(COLUMNS, id="job-list", key=lambda job: job.id, empty=_EMPTY)
 
     async def load(self, select: str = "") -> None:
         """Read the jobs again; with ``select`` put the cursor on one."""
-        self.jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
-        if self.jobs != self._drawn or not self.jobs:
-            self._draw()
-        place = next((n for n, job in enumerate(self.jobs) if job.id == select), None)
-        if place is not None:
-            self._options.highlighted = place
+        jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
+        before = self.current
+        if jobs != self._jobs.rows or select or any(not job.state.final for job in jobs):
+            self._jobs.fill(jobs, select)
+        running = sum(not job.state.final for job in jobs)
+        self.set_title("Jobs", f"{len(jobs):,}" + (f" · {running:,} not ended" if running else ""))
+        if self.current is not None and (self.current != before or select):
+            self.post_message(self.CursorMoved(self.current))
 
     @property
-    def _options(self) -> OptionList:
-        return self.query_one(OptionList)
+    def _jobs(self) -> Table[Job]:
+        return self.query_one(Table)
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All that were read, the newest first."""
+        return self._jobs.rows
 
     @property
     def current(self) -> Job | None:
         """The job under the cursor."""
-        index = self._options.highlighted
-        return self.jobs[index] if index is not None and index < len(self.jobs) else None
+        return self._jobs.current
 
-    def _draw(self) -> None:
-        self._drawn = self.jobs
-        options = self._options
-        kept = options.highlighted or 0
-        options.clear_options()
-        for job in self.jobs:
-            options.add_option(Option(_line(job), id=job.id))
-        if not self.jobs:
-            options.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
-        else:
-            options.highlighted = min(kept, len(self.jobs) - 1)
-
-    @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
         if self.current is not None:
             self.post_message(self.CursorMoved(self.current))
@@ -98,16 +119,18 @@ class JobsPane(Pane):
     # ── actions ──
 
     def action_cancel_job(self) -> None:
-        """Ask, then ask the job to stop."""
-        job = self.current
-        if job is None or job.state.final:
+        """Ask, then ask the jobs to stop."""
+        jobs = [job for job in self._jobs.picked if not job.state.final]
+        if not jobs:
             self.shell.say("This job has ended already.", severity="warning")
         else:
-            self.act("cancel", self._cancel, job)
+            self.act("cancel", self._cancel, jobs)
 
-    async def _cancel(self, job: Job) -> None:
-        if await self.shell.ask(ConfirmDialog(f"Cancel {safe_line(job.title)}?", "r resumes it.")):
-            await asyncio.to_thread(self.services.jobs.cancel, job.id)
+    async def _cancel(self, jobs: list[Job]) -> None:
+        what = safe_line(jobs[0].title) if len(jobs) == 1 else counted(len(jobs), "job")
+        if await self.shell.ask(ConfirmDialog(f"Cancel {what}?", "r resumes it.")):
+            for job in jobs:
+                await asyncio.to_thread(self.services.jobs.cancel, job.id)
             self.post_message(self.Changed())
 
     def action_resume(self) -> None:
@@ -120,23 +143,9 @@ class JobsPane(Pane):
         self.post_message(self.Changed())
 
     def action_remove(self) -> None:
-        """Ask, then delete the ended job."""
-        if self.current is not None:
-            self.act("removal", offer_removal, self.shell, "job", self.current.id, self._removed)
+        """Ask, then delete the ended jobs."""
+        if self._jobs.picked:
+            self.act("removal", offer_removal, self.shell, "job", [job.id for job in self._jobs.picked], self._removed)
 
     async def _removed(self) -> None:
         self.post_message(self.Changed())
-
-
-def _line(job: Job) -> Content:
-    """A job in its columns: state, share of its work, when it began, how long it took so far, and what it does."""
-    began = job.started_at or job.created_at
-    form = "%H:%M" if time.time() - began < _DAY else "%d %b"
-    took = "" if job.started_at is None else duration((job.finished_at or time.time()) - job.started_at)
-    return Content.assemble(
-        (f"{job.state.value:10} ", _STYLES[job.state]),
-        (f"{job.progress:4.0%}   ", "" if job.state == JobState.RUNNING else "$muted"),
-        (f"{time.strftime(form, time.localtime(began)):6} ", "$muted"),
-        (f"{took:8} ", "$muted"),
-        safe_line(job.title),
-    )

@@ -22,6 +22,8 @@ from screens.navigation import Destination, JobPlace
 from screens.shell.live_screen import LiveScreen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
@@ -44,6 +46,10 @@ class JobsScreen(LiveScreen):
         "again at the next start. A failed job shows the cause."
     )
 
+    def __init__(self, services: Services, profile: TerminalProfile) -> None:
+        super().__init__(services, profile)
+        self._told: list[Path] = []
+
     def compose_body(self) -> ComposeResult:
         """Notices, then two panes."""
         yield Static("", id="notices", markup=False)
@@ -60,6 +66,7 @@ class JobsScreen(LiveScreen):
         await self._jobs.load(select)
         notices = await asyncio.to_thread(read_notices, self.services.workspace)
         shown = self.query_one("#notices", Static)
+        self._told = [path for path, _ in notices]
         shown.display = bool(notices)
         shown.update("\n".join(f"⚠ {safe_text(text)}" for _, text in notices))
         await self.query_one(LogPane).show(self._jobs.current)
@@ -78,14 +85,14 @@ class JobsScreen(LiveScreen):
 
     def action_dismiss_notices(self) -> None:
         """Dismiss the notices that were read."""
-        self.act("notices", self._dismiss)
+        self.act("notices", self._dismiss, self._told)
 
-    async def _dismiss(self) -> None:
-        notices = await asyncio.to_thread(read_notices, self.services.workspace)
-        for path, _ in notices:
+    async def _dismiss(self, told: list[Path]) -> None:
+        """Those that were shown when the key was pressed: what came since was not read by anybody."""
+        for path in told:
             path.unlink(missing_ok=True)
         await self.refresh_all()
-        self.shell.say(f"{counted(len(notices), 'notice')} dismissed." if notices else "There are no notices.")
+        self.shell.say(f"{counted(len(told), 'notice')} dismissed." if told else "There are no notices.")
 
     # ── places ──
 

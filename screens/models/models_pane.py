@@ -8,14 +8,10 @@ from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line
-from screens.models.facts import size_text
 from screens.models.find_models import add_found
 from screens.models.get_model import get_model
 from screens.models.job_end import Begun, tell_end
@@ -24,14 +20,36 @@ from screens.models.register_model import register_model
 from screens.navigation import ModelInPlayground
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
-from screens.widgets.motions import Options
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
+from screens.widgets.table import Table
 
 _EMPTY = (
     "No models yet.\na registers a GGUF file or a URL; o shows models of other programs on this machine;\n"
     "d downloads one: a known small model, from a repository, or from a URL."
 )
 Flow = Callable[..., Coroutine[Any, Any, Begun | None]]
-_MARKS = {"remote": ("◇ ", "$accent"), "adapter": ("+ ", "$warning")}
+_MARKS: dict[str, Part] = {"remote": ("◇", "accent"), "adapter": ("+", "warn")}
+COLUMNS: list[Column[Model]] = [
+    Column("model", lambda model: safe_line(model.name, 120), share=3, least=14),
+    Column("type", lambda model: (model.kind if model.kind != "gguf" else model.quantization or "GGUF", "muted"), rank=2),
+    Column(
+        "size", lambda model: ("–", "muted") if model.kind == "remote" else units.size(model.size_bytes),
+        lambda model: None if model.kind == "remote" else model.size_bytes, right=True, falling=True, rank=1,
+    ),
+    Column("context", lambda model: units.whole(_figure(model, "context_length")), lambda model: _figure(model, "context_length"),
+        unit="tokens", right=True, falling=True, rank=4),
+    Column("parameters", lambda model: units.count(_figure(model, "parameters")), lambda model: _figure(model, "parameters"),
+        right=True, falling=True, rank=5),
+    Column("added", lambda model: units.moment(model.added_at), lambda model: model.added_at, falling=True, rank=6),
+    Column("trouble", lambda model: (safe_line(model.trouble, 120), "bad"), share=1, least=7, spare=True, rank=3),
+]  # fmt: skip
+
+
+def _figure(model: Model, name: str) -> float | None:
+    """A figure of the file's header; none where it has none."""
+    found = model.header.get(name)
+    return float(found) if isinstance(found, int | float) and found else None
 
 
 class ModelsPane(Pane):
@@ -54,22 +72,25 @@ class ModelsPane(Pane):
             id="models-list",
             help_text="Enter uses a model in the playground, D deletes it.",
         )
-        self.models: list[Model] = []
         self._loaded_names: set[str] = set()
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="model-list", markup=False, compact=True)
+        yield Table(COLUMNS, id="model-list", key=lambda model: model.name, empty=_EMPTY, mark=self._mark)
 
     @property
-    def _options(self) -> OptionList:
-        return self.query_one(OptionList)
+    def _table(self) -> Table[Model]:
+        return self.query_one(Table)
+
+    @property
+    def models(self) -> list[Model]:
+        """All that are registered."""
+        return self._table.rows
 
     @property
     def current(self) -> Model | None:
         """The model under the cursor."""
-        index = self._options.highlighted
-        return self.models[index] if index is not None and index < len(self.models) else None
+        return self._table.current
 
     def is_loaded(self, model: Model) -> bool:
         """Whether its server runs."""
@@ -79,37 +100,25 @@ class ModelsPane(Pane):
         """Read the registry and the running servers; with ``select`` put the cursor on a model."""
         models = await asyncio.to_thread(lambda: self.services.models.all())
         running = await asyncio.to_thread(lambda: self.services.servers.running())
-        # Not before both are there: the cursor is a place in the list that is shown.
-        self.models = models
+        before = self.current
+        # Not before both are there: a model's line tells whether it is loaded.
         self._loaded_names = {handle.model for handle in running}
-        options = self._options
-        kept = options.highlighted or 0
-        options.clear_options()
-        for model in self.models:
-            options.add_option(Option(self._line(model), id=model.name))
-        if self.models:
-            place = next((n for n, model in enumerate(self.models) if model.name == select), kept)
-            options.highlighted = min(place, len(self.models) - 1)
-        else:
-            options.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
+        self._table.fill(models, select)
+        self.set_title("Models", f"{len(models):,}")
+        if self.current != before or not models:
+            self.post_message(self.CursorMoved(self.current))
         self.post_message(self.Loaded())
 
-    def _line(self, model: Model) -> Content:
-        plain = ("▣ ", "$success") if self.is_loaded(model) else ("□ ", "$muted")
-        trouble = model.trouble
-        state = (f"  {trouble}", "$error") if trouble else ""
-        kind = "remote" if model.kind == "remote" else f"{model.quantization}  {size_text(model.size_bytes)}"
-        kind = f"adapter  {size_text(model.size_bytes)}" if model.kind == "adapter" else kind
-        mark = _MARKS.get(model.kind, plain)
-        return Content.assemble(mark, (safe_line(model.name), "bold"), (f"  {kind}", "$muted"), state)
+    def _mark(self, model: Model) -> Part:
+        return _MARKS.get(model.kind) or (("▣", "good") if self.is_loaded(model) else ("□", "muted"))
 
-    @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
         self.post_message(self.CursorMoved(self.current))
 
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
         self.action_use()
 
@@ -181,9 +190,10 @@ class ModelsPane(Pane):
         await self.load()
 
     def action_remove(self) -> None:
-        """Ask, then forget the model and delete what the workspace has of it."""
-        if self.current is not None:
-            self.act("removal", offer_removal, self.shell, "model", self.current.name, self.load)
+        """Ask, then forget the models and delete what the workspace has of it."""
+        if self._table.picked:
+            names = [model.name for model in self._table.picked]
+            self.act("removal", offer_removal, self.shell, "model", names, self.load)
 
     def action_use(self) -> None:
         """Use the model in the playground."""

@@ -46,7 +46,7 @@ class ModelsScreen(BaseScreen):
     def compose_body(self) -> ComposeResult:
         """Two columns."""
         with Horizontal(id="columns"):
-            with Vertical(id="model-side"):
+            with Vertical(id="model-side", classes="column"):
                 yield ModelsPane()
                 yield MemoryPane()
             yield FactsPane()

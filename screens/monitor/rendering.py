@@ -40,7 +40,6 @@ _ASCII = "_.:-=+*#"
 _MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}
 _ASCII_MARKS = {"server": "S", "run": "R", "job": "J", "app": "A", "elsewhere": "?"}
 _LEAST_TEXT = 16
-SORTS = ("cpu", "memory", "gpu memory", "name")
 
 
 def bytes_text(value: float | None) -> str:
@@ -68,39 +67,9 @@ def number(value: float | None, unit: str = "", form: str = ",.0f") -> str:
     return "–" if value is None else f"{value:{form}}{' ' if unit and unit != '%' else ''}{unit}"
 
 
-def processes(rows: list[ProcessLoad], width: int, *, utf8: bool) -> list[Line]:
-    """The processes, one a line."""
-    marks = _MARKS if utf8 else _ASCII_MARKS
-    gpu = any(row.gpu_memory is not None for row in rows)
-    # On small terminals the name matters more than the pid, which the dialogs tell.
-    pid = width >= 44
-    room = max(8, width - 19 - (8 if pid else 0) - (7 if gpu else 0))
-    lines: list[Line] = []
-    for row in rows:
-        style = "accent" if row.role else "plain"
-        told_pid = [(f"{row.pid:>8}", "muted")] if pid else []
-        line: Line = [
-            (f"{marks.get(row.role, ' ')} ", style),
-            (cell(safe_line(row.name), room), style),
-            *told_pid,
-            (f"{number(row.cpu, '%'):>7}", "plain" if (row.cpu or 0) >= 0.5 else "muted"),
-            (f"{bytes_text(row.memory):>8}", "plain"),
-        ]
-        lines.append([*line, (f"{bytes_text(row.gpu_memory):>7}", "plain")] if gpu else line)
-    return lines
-
-
-def sorted_processes(rows: tuple[ProcessLoad, ...], by: str, narrow: str) -> list[ProcessLoad]:
-    """The processes that match, in their order: ours first where they are sorted by name, the largest first elsewhere."""
-    words = narrow.lower().split()
-    kept = [r for r in rows if all(w in f"{r.name} {r.role} {r.command} {r.pid}".lower() for w in words)]
-    keys = {
-        "cpu": lambda r: (-round(r.cpu or 0), -(r.memory or 0)),
-        "memory": lambda r: (-(r.memory or 0), r.pid),
-        "gpu memory": lambda r: (-(r.gpu_memory or 0), -(r.memory or 0)),
-        "name": lambda r: (not r.role, r.name.lower(), r.pid),
-    }
-    return sorted(kept, key=keys[by])
+def process_mark(row: ProcessLoad, *, utf8: bool) -> str:
+    """The sign of what a process is to llmops; nothing where it is nothing."""
+    return (_MARKS if utf8 else _ASCII_MARKS).get(row.role, "")
 
 
 def engines(moment: Moment, width: int, *, utf8: bool) -> list[Line]:

@@ -56,7 +56,7 @@ class MonitorScreen(LiveScreen):
             yield HistoryPane(utf8=self.profile.utf8)
             with Horizontal(id="monitor-below"):
                 yield ProcessesPane()
-                with Vertical(id="monitor-side"):
+                with Vertical(id="monitor-side", classes="column"):
                     yield EnginesPane()
                     yield AlertsPane()
 

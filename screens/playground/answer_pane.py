@@ -31,6 +31,8 @@ _HELP = (
     "The answer as it streams. Above it, folded, what the model thought before; h unfolds it. Below: tokens, time to first "
     "token, tokens per second, and finish reason."
 )
+# Letters of a run's id that tell it from the others of a version.
+_RUN_ID = 4
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
 _AFTER_CANCEL_SECONDS = 0.3  # the server logs a cancelled run just after its client went away
 
@@ -82,6 +84,8 @@ class AnswerPane(Pane):
         self._run: _Run | None = None
         self._worker: Worker[None] | None = None
         self._shown: tuple[object, ...] = ()
+        # Version and run of the answer that is shown.
+        self._of = ""
 
     def compose(self) -> ComposeResult:
         """What was thought, the text, the calls of tools, and the figures."""
@@ -100,6 +104,7 @@ class AnswerPane(Pane):
     def show_run(self, run: RunRecord | None) -> None:
         """Show the answer of a past run; none where there is none yet."""
         self._show_calls({})
+        self._tell_of(run.version if run is not None else None, run.id if run is not None else "")
         if run is None:
             self._stream.clear(_PLACEHOLDER)
             self._thinking.show("")
@@ -107,6 +112,11 @@ class AnswerPane(Pane):
             self._stream.show(run.output)
             self._thinking.show(run.thinking or "", run.reasoning_tokens)
         self._figures.update(figures(run))
+
+    def _tell_of(self, version: int | None, run: str) -> None:
+        """Which version and run the answer is of, in the title."""
+        self._of = f"@{version} {run.removeprefix('run_')[-_RUN_ID:]}".rstrip() if version is not None else ""
+        self.show_model()
 
     def _show_calls(self, calls: dict[str, CallStep]) -> None:
         """List the calls of a run; none takes no room."""
@@ -119,15 +129,15 @@ class AnswerPane(Pane):
     def show_model(self, *, again: bool = False) -> None:
         """Tell the model and the parameters in the title and in the status line, where they changed."""
         model, parameters = self._state.model, self._state.parameters
-        if (model, parameters) == self._shown and not again:
+        if (model, parameters, self._of) == self._shown and not again:
             return
-        self._shown = (model, parameters)
+        self._shown = (model, parameters, self._of)
         named = (
             f"{model.name} {model.quantization}"
             if model is not None
             else "no model: F4 chooses one, the models screen adds one"
         )
-        self.set_title("Answer", named)
+        self.set_title(f"Answer {self._of}".rstrip(), named)
         self.set_note(parameters.brief())
         name = model.name if model is not None else ""
         if name != self.shell.status.model:
@@ -265,6 +275,7 @@ class AnswerPane(Pane):
             self._show_calls(run.calls)
         elif step.stage == "saved" and step.version is not None:
             run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
+            self._tell_of(step.version.number, step.run_id)
             self.post_message(self.Versioned(step.version))
             self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
         elif step.stage == "loading":

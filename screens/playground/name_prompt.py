@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from llmops_tui.prompts.store import check_name
+from llmops_tui.names import RULE, as_name, is_name
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 
 
 async def ask_prompt_name(shell: Shell) -> str:
-    """The name, with no spaces in it; empty where none was given.
+    """The name, with no spaces in it; empty where none was given."""
+    name = await shell.ask(LineDialog("New prompt", f"Its name. {RULE}", check=_problem))
+    return as_name(name) if name else ""
 
-    Raises:
-        InputRefusedError: ``bad_name``.
-    """
-    name = await shell.ask(LineDialog("New prompt", "Its name: letters, digits and . _ -"))
-    if not name:
-        return ""
-    check_name(name.replace(" ", "-"))
-    return name.replace(" ", "-")
+
+def _problem(text: str) -> str:
+    return "" if is_name(as_name(text)) else f"{text!r} is no name of a prompt."

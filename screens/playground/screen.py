@@ -253,11 +253,17 @@ class PlaygroundScreen(BaseScreen):
 
     # ── places ──
 
-    def open_prompt(self, name: str, model: str = "") -> None:
-        """Open a prompt by name, for a model where one is given."""
+    def open_prompt(self, name: str, model: str = "", version: int | None = None) -> None:
+        """Open a prompt by name, for a model and at a version where they are given."""
         if not self._answer.running:
             self.state.model_name = model or self.state.model_name
-            self.act("load", self.load, name)
+            self.act("load", self._open_at, name, version)
+
+    async def _open_at(self, name: str, version: int | None) -> None:
+        await self.load(name)
+        if version is not None:
+            self.reveal(self._versions)
+            self._versions.select(version)
 
     def use_model(self, name: str) -> None:
         """Choose a model by name."""
@@ -268,7 +274,7 @@ class PlaygroundScreen(BaseScreen):
     async def go_to(self, destination: Destination) -> None:
         """Open a prompt, or choose a model."""
         if isinstance(destination, PromptPlace):
-            self.open_prompt(destination.prompt, destination.model)
+            self.open_prompt(destination.prompt, destination.model, destination.version)
         elif isinstance(destination, ModelInPlayground):
             self.use_model(destination.model)
 

@@ -40,6 +40,13 @@ class VersionList(Options):
         """The version under the cursor; none on the draft."""
         return self.version(self.get_option_at_index(self.highlighted).id) if self.highlighted is not None else None
 
+    def select(self, number: int) -> None:
+        """Put the cursor on a version."""
+        wanted = next((version.id for version in self._versions if version.number == number), None)
+        ids = [option.id for option in self.options]
+        if wanted in ids:
+            self.highlighted = ids.index(wanted)
+
     def version(self, option_id: str | None) -> PromptVersion | None:
         """The version of a line; none for the draft's."""
         return next((v for v in self._versions if v.id == option_id), None)
@@ -116,6 +123,11 @@ class VersionsPane(Pane):
         yield self._list
 
     # ── showing ──
+
+    def select(self, number: int) -> None:
+        """Put the cursor on a version, and the focus into the list."""
+        self._list.select(number)
+        self._list.focus()
 
     def show(self, *, again: bool = False) -> None:
         """Draw the versions where what they depend on changed, or ``again`` in any case."""

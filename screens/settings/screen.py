@@ -93,6 +93,10 @@ class SettingsScreen(BaseScreen):
         self.query_one("#settings", Panel).set_note("")
         self.app.say("The settings are saved.")
 
+    def action_theme(self) -> None:
+        """Choose a theme, each seen while one is on it."""
+        self.shell.open_palette("theme: ")
+
     def action_reset(self) -> None:
         """Fill in the defaults."""
         self.query_one(ModelForm).fill(Settings())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
@@ -12,18 +14,23 @@ from textual.widgets import Static
 
 from screens.navigation import PlaceScreen
 from screens.services import Services
+from screens.shell import pane_layout
 from screens.shell.key_line import KeyLine
 from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
 from screens.shell.status_line import StatusLine
 from screens.shell.tab_line import TabLine
+from screens.widgets.arrangement import Arrangement
 from screens.widgets.panel import Panel
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.undo import Act
     from screens.terminal import TerminalProfile
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
+_QUIET = 0.4
+_ALONE = "This pane has no other beside it that could give or take room."
 
 
 class BaseScreen(PlaceScreen, ShellNode):
@@ -39,6 +46,8 @@ class BaseScreen(PlaceScreen, ShellNode):
         super().__init__()
         self._services = services
         self.profile = profile
+        # For which width the panes are laid out.
+        self._laid_out = ""
 
     @property
     def services(self) -> Services:
@@ -66,6 +75,9 @@ class BaseScreen(PlaceScreen, ShellNode):
         """Say so where the terminal is too small, instead of drawing what cannot be read."""
         small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
         self.set_class(small, "-too-small")
+        if self._laid_out not in ("", self._panes_name):
+            self.act("remembered", self._restore_panes)
+        self._laid_out = self._panes_name
         if small:
             text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
             self.query_one("#too-small", Static).update(text)
@@ -73,6 +85,84 @@ class BaseScreen(PlaceScreen, ShellNode):
     def on_screen_resume(self) -> None:
         """What the status became while another screen was in front."""
         self.shell.show_status(self.shell.status)
+
+    # ── as somebody left it ──
+
+    def on_mount(self) -> None:
+        """Lay out tables and panes as they were left."""
+        self.act("remembered", self._restore_remembered)
+
+    async def _restore_remembered(self) -> None:
+        memory = self.services.memory
+        names = {table: f"{self.scope}.{table.id}" for table in self.query(Table)}
+        kept = await asyncio.to_thread(lambda: [memory.get("tables", name) for name in names.values()])
+        for table, arrangement in zip(names, kept, strict=True):
+            if arrangement is not None:
+                table.restore(Arrangement.from_json(arrangement))
+        await self._restore_panes()
+
+    async def _restore_panes(self) -> None:
+        name = self._panes_name
+        kept = await asyncio.to_thread(self.services.memory.get, "panes", name)
+        if name == self._panes_name and (kept is not None or pane_layout.layout_of(self)):
+            pane_layout.restore(self, kept)
+
+    @property
+    def _panes_name(self) -> str:
+        """Panes are laid out for a width: narrow, medium or wide."""
+        return self.scope + [name for least, name in self.HORIZONTAL_BREAKPOINTS if self.app.size.width >= least][-1]
+
+    @on(Table.Arranged)
+    def _arranged(self, event: Table.Arranged) -> None:
+        self.act(
+            "remember", self._remember, "tables", f"{self.scope}.{event.table.id}", event.table.arrangement.as_json()
+        )
+
+    async def _remember(self, section: str, name: str, value: object) -> None:
+        # A filter is typed letter by letter.
+        await asyncio.sleep(_QUIET)
+        await asyncio.to_thread(self.services.memory.put, section, name, value)
+
+    def action_enlarge(self) -> None:
+        """Make the pane that has the focus larger."""
+        self._change_panes(lambda panel: pane_layout.resize(panel, 1), _ALONE)
+
+    def action_reduce(self) -> None:
+        """Make the pane that has the focus smaller."""
+        self._change_panes(lambda panel: pane_layout.resize(panel, -1), _ALONE)
+
+    def action_fold(self) -> None:
+        """Fold the pane that has the focus."""
+        self._change_panes(
+            lambda panel: pane_layout.fold(self, panel), "It is the only pane here; F fills the terminal with one."
+        )
+
+    def action_reset_panes(self) -> None:
+        """The panes as they are at first."""
+        pane_layout.restore(self, None)
+        self._keep_panes()
+
+    def _change_panes(self, change: Callable[[Panel], bool], otherwise: str) -> None:
+        panel = self.focused_panel()
+        if panel is not None and not self.has_class("-maximised") and change(panel):
+            self._keep_panes()
+        else:
+            self.shell.say(otherwise, severity="warning")
+
+    def _keep_panes(self) -> None:
+        self.act("remember-panes", self._remember, "panes", self._panes_name, pane_layout.layout_of(self) or None)
+
+    def action_tour_next(self) -> None:
+        """Begin the tour, or go on with it."""
+        from screens.shell.tour import begin_or_go_on
+
+        begin_or_go_on(self.shell)
+
+    def action_tour_end(self) -> None:
+        """Leave the tour."""
+        from screens.shell.tour import leave
+
+        leave(self.shell)
 
     def focused_panel(self) -> Panel | None:
         """The pane that has the focus."""

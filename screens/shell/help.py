@@ -22,6 +22,17 @@ def show_keys(action: Action, keymap: dict[str, str]) -> str:
         "escape": "esc",
         "left_square_bracket": "[",
         "right_square_bracket": "]",
+        "left_curly_bracket": "{",
+        "right_curly_bracket": "}",
+        "underscore": "_",
+        "equals_sign": "=",
+        "alt+equals_sign": "alt+=",
+        "colon": ":",
+        "comma": ",",
+        "full_stop": ".",
+        "plus": "+",
+        "minus": "-",
+        "asterisk": "*",
     }
     return "  ".join(names.get(key, key) for key in keymap.get(action.id, action.keys).split(","))
 

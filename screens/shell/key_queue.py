@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from textual import events
@@ -18,7 +18,7 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.screen import Screen
 
-from screens.actions import bindings_of
+from screens.actions import actions_of
 
 _GROUP = "keys"
 # Groups of workers that fill a screen which comes to the front.
@@ -30,9 +30,14 @@ Typed = events.Key | events.Paste
 
 
 class KeyQueue:
-    """What is typed and pasted in one app, delivered in its order. ``deliver`` gives one to what has the focus."""
+    """What is typed and pasted in one app, delivered in its order. ``deliver`` gives one to what has the focus.
 
-    def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[None]]) -> None:
+    ``keymap`` are the user's own keys, by the ids of actions.
+    """
+
+    def __init__(
+        self, app: App[Any], deliver: Callable[[Typed], Awaitable[None]], keymap: Mapping[str, str] | None = None
+    ) -> None:
         self._app = app
         self._deliver = deliver
         self._waiting: deque[Typed] = deque()
@@ -43,7 +48,9 @@ class KeyQueue:
         self._on_its_way = False
         self._screen: Screen[Any] | None = None
         self._held = 0
-        self._everywhere = {key.strip() for binding in bindings_of("app") for key in binding.key.split(",")}
+        # As the user has them.
+        found = [(keymap or {}).get(action.id, action.keys) for action in actions_of("app")]
+        self._everywhere = {key.strip() for keys in found for key in keys.split(",") if " " not in key.strip()}
 
     def hold(self) -> None:
         """Keep keys from now on, until as many calls of :meth:`release` came."""

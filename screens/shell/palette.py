@@ -1,76 +1,259 @@
-"""The command palette: actions, prompts and models."""
+"""The palette: finds actions, and the things of the workspace, by what is typed; one line each, the best first."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.widgets import Input
 
-from llmops_tui.counts import counted
-from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.actions import actions_of
-from screens.navigation import ModelInPlayground, PromptPlace
+from screens.actions import ACTIONS, SCREEN_KEYS, Action
+from screens.navigation import ScreenPlace
 from screens.shell.base import BaseScreen
+from screens.shell.help import show_keys
+from screens.shell.ranking import ranked
+from screens.shell.shell import Shell
+from screens.shell.things import Thing, read_things, search_texts
+from screens.widgets.columns import fit
+from screens.widgets.fields import Field
+from screens.widgets.line_list import Line, LineList
+from screens.widgets.modal import Modal
 
-if TYPE_CHECKING:
-    from screens.shell.shell import Shell
+_MOST = 200
+_KIND, _NAME = 11, 24
+_TEXTS = frozenset({"trace", "case"})
+# Letters from which texts of traces and cases are searched, and the seconds without a key before.
+_LEAST, _QUIET = 3, 0.25
+Run = Callable[[], Awaitable[object] | object]
 
 
-class PaletteProvider(Provider):
-    """Actions of the screen and the app, then prompts, models and themes."""
+@dataclass(frozen=True)
+class Entry:
+    """A line: what it is, its name, what is said of it, its keys, and what happens when it is chosen."""
 
-    async def startup(self) -> None:
-        """Find the themes of installed packages, before the first word is typed."""
-        from llmops_tui.themes import PLUGINS
-        from screens.plugin_themes import register_plugin_themes
+    kind: str
+    title: str
+    note: str
+    run: Run
+    keys: str = ""
 
-        await asyncio.to_thread(PLUGINS.all)
-        register_plugin_themes(self.screen.app)
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """What is searched."""
+        return self.title, self.kind, self.note
 
-    def _commands(self) -> list[tuple[str, str, Callable[[], object]]]:
-        screen = self.screen
-        assert isinstance(screen, BaseScreen)
-        app: Shell = screen.app
-        found: list[tuple[str, str, Callable[[], object]]] = []
-        for action in actions_of(screen.scope, "app"):
-            run = partial(app.run_action, action.target, default_namespace=screen)
-            found.append((f"{action.title}: {action.help}", f"{action.scope} · {action.keys}", run))
-        for theme in sorted(app.available_themes):
-            found.append((f"Theme: {theme}", "appearance", partial(app.choose_theme, theme)))  # noqa: PERF401
-        return found
+    @property
+    def name(self) -> str:
+        """How it is remembered."""
+        return f"{self.kind} {self.title}"
 
-    async def _things(self) -> list[tuple[str, str, Callable[[], object]]]:
-        screen = self.screen
-        assert isinstance(screen, BaseScreen)
-        app: Shell = screen.app
-        services = screen.services
-        try:
-            prompts = await asyncio.to_thread(lambda: services.prompts.summaries())
-            models = await asyncio.to_thread(lambda: services.models.runnable())
-        except LlmopsError:
-            return []
-        found: list[tuple[str, str, Callable[[], object]]] = [
-            (f"Prompt: {p.name}", counted(p.versions, "version"), partial(app.open_place, PromptPlace(p.name)))
-            for p in prompts
-        ]
-        return found + [
-            (f"Model: {m.name}", m.quantization, partial(app.open_place, ModelInPlayground(m.name))) for m in models
-        ]
 
-    async def discover(self) -> Hits:
-        """What is shown before anything is typed."""
-        for title, note, run in self._commands():
-            if not title.startswith("Theme"):
-                yield DiscoveryHit(safe_line(title), run, help=note)
+class Palette(Modal[Entry | None]):
+    """A field, and below it what answers to it."""
 
-    async def search(self, query: str) -> Hits:
-        """Fuzzy matches by name."""
-        matcher = self.matcher(query)
-        for title, note, run in [*self._commands(), *await self._things()]:
-            score = matcher.match(title)
-            if score > 0:
-                yield Hit(score, matcher.highlight(safe_line(title)), run, help=note)
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("escape,ctrl+p,f10", "give_up", "Cancel", priority=True),
+        Binding("down,ctrl+n", "step(1)", show=False, priority=True),
+        Binding("up", "step(-1)", show=False, priority=True),
+        Binding("pagedown", "page(1)", show=False, priority=True),
+        Binding("pageup", "page(-1)", show=False, priority=True),
+    ]
+
+    def __init__(self, shell: Shell, under: BaseScreen, said: str = "") -> None:
+        super().__init__()
+        self._said, self._theme = said, shell.theme
+        self._shell, self._under = shell, under
+        self._actions = _actions(shell, under)
+        self._things: list[Entry] = []
+        self._texts: list[Entry] = []
+        self._recent: list[str] = []
+        self._shown: list[Entry] = []
+
+    def compose(self) -> ComposeResult:
+        """The field and the list."""
+        with Vertical(classes="dialog dialog-wide dialog-palette"):
+            yield Field(
+                self._said,
+                placeholder="an action, or anything of the workspace by its name or text",
+                id="palette-words",
+                compact=True,
+            )
+            found = LineList(id="palette-found")
+            found.can_focus = False
+            yield found
+
+    def on_mount(self) -> None:
+        """Actions at once; things when they are read."""
+        self._draw()
+        self.run_worker(self._read(), group="palette", exit_on_error=False)
+
+    async def _read(self) -> None:
+        services = self._shell.services
+        self._recent = await asyncio.to_thread(services.memory.lines, "found")
+        things = await asyncio.to_thread(read_things, services)
+        self._things = [self._entry(thing) for thing in things]
+        self._things += await asyncio.to_thread(_themes, self._shell)
+        self._things += [*_commands(self._shell), *await asyncio.to_thread(_pages, self._shell)]
+        self._draw()
+
+    def _entry(self, thing: Thing) -> Entry:
+        return Entry(thing.kind, thing.title, thing.note, partial(self._shell.open_place, thing.place))
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._texts = []
+        self._draw()
+        if len(event.value.strip()) >= _LEAST:
+            self.run_worker(self._search(event.value.strip()), group="search", exclusive=True, exit_on_error=False)
+
+    async def _search(self, words: str) -> None:
+        """Look into texts, once nobody types any more."""
+        await asyncio.sleep(_QUIET)
+        kind, _, rest = words.partition(":")
+        found = await asyncio.to_thread(search_texts, self._shell.services, rest.strip() if kind in _TEXTS else words)
+        if self.is_attached and self.query_one(Input).value.strip() == words:
+            self._texts = [
+                entry
+                for entry in map(self._entry, found)
+                if not rest.strip() or entry.kind == kind or kind not in _TEXTS
+            ]
+            self._draw()
+
+    def _draw(self) -> None:
+        said = self.query_one(Input).value.strip()
+        everything = [*self._actions, *self._things]
+        if said:
+            found = ranked(said, everything, lambda entry: entry.texts, self._recent)[:_MOST]
+        else:
+            lately = {name: place for place, name in enumerate(self._recent)}
+            found = sorted((e for e in everything if e.name in lately), key=lambda e: -lately[e.name])[:5]
+            found += [entry for entry in self._actions if entry.kind == "do" and entry not in found]
+        # What has the words somewhere in its text comes behind what has them in its name.
+        self._shown = [*found, *self._texts]
+        shown = self.query_one(LineList)
+        shown.placeholder = "Nothing is found." if said else ""
+        shown.show(len(self._shown), lambda index, width: _line(self._shown[index], width))
+
+    def action_step(self, step: int) -> None:
+        """Move in the list while the field keeps the focus."""
+        self.query_one(LineList).action_move(step)
+        self._preview()
+
+    def action_page(self, step: int) -> None:
+        """A page of the list."""
+        self.query_one(LineList).action_page(step)
+        self._preview()
+
+    def _preview(self) -> None:
+        """A theme is seen as soon as the cursor is on it; elsewhere it is the one from before."""
+        at = self.query_one(LineList).cursor
+        entry = self._shown[at] if at < len(self._shown) else None
+        wanted = entry.title if entry is not None and entry.kind == "theme" else self._theme
+        if wanted != self._shell.theme and wanted in self._shell.available_themes:
+            self._shell.theme = wanted
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        at = self.query_one(LineList).cursor
+        if at < len(self._shown):
+            self.dismiss(self._shown[at])
+
+    def action_give_up(self) -> None:
+        """Close without a choice."""
+        if self._shell.theme != self._theme:
+            self._shell.theme = self._theme
+        self.dismiss(None)
+
+
+async def follow(shell: Shell, entry: Entry | None) -> None:
+    """Remember what was chosen, and do it."""
+    if entry is None:
+        return
+    # Texts of traces are nobody's names, and are not kept a second time.
+    if entry.kind not in _TEXTS:
+        await asyncio.to_thread(shell.services.memory.add_line, "found", entry.name)
+    done = entry.run()
+    if isinstance(done, Awaitable):
+        await done
+
+
+def _line(entry: Entry, width: int) -> Line:
+    room = width - _KIND - len(entry.keys) - 3
+    # Names stand below each other; a text has most of the line.
+    title = room * 3 // 4 if entry.kind in _TEXTS else min(max(_NAME, len(entry.title)), room * 3 // 5)
+    return [
+        (fit(entry.kind, _KIND), "accent" if entry.kind in {"do", "go"} else "muted"),
+        (fit(entry.title, title) + "  ", "plain"),
+        (fit(entry.note, max(0, room - title - 1)) + " ", "muted"),
+        (entry.keys, "accent"),
+    ]
+
+
+def _actions(shell: Shell, under: BaseScreen) -> list[Entry]:
+    """What can be done here, and on other screens, to which the choice leads."""
+    found = []
+    for action in sorted(ACTIONS, key=lambda action: action.scope != under.scope):
+        keys = "  ".join(show_keys(action, shell.user_keymap).split("  ")[:2])
+        if action.scope in {under.scope, "app"}:
+            kind = "go" if action.call.startswith("app.go") else "do"
+            run: Run = partial(shell.run_action, action.target, default_namespace=under)
+            found.append(Entry(kind, action.title, action.help, run, keys))
+        else:
+            found.append(_elsewhere(shell, action, keys))
+    return found
+
+
+def _elsewhere(shell: Shell, action: Action, keys: str) -> Entry:
+    key = keys.split("  ", maxsplit=1)[0]
+
+    def go() -> None:
+        shell.open_place(ScreenPlace(action.scope))
+        shell.say(f"{action.title}: {key} here. {action.help}")
+
+    return Entry(
+        f"on {next(k for k, name in SCREEN_KEYS.items() if name == action.scope)}", action.title, action.help, go, keys
+    )
+
+
+def _themes(shell: Shell) -> list[Entry]:
+    """Those of installed packages are looked for first; blocks."""
+    from llmops_tui.themes import PLUGINS
+    from screens.plugin_themes import register_plugin_themes
+
+    PLUGINS.all()
+    register_plugin_themes(shell)
+    return [
+        Entry("theme", safe_line(name), "", partial(shell.choose_theme, name))
+        for name in sorted(shell.available_themes)
+    ]
+
+
+def _commands(shell: Shell) -> list[Entry]:
+    """The nouns of the command line, which the choice begins to write."""
+    from llmops_tui.cli.commands import COMMANDS
+
+    return [
+        Entry("command", name, command.help, partial(shell.open_command_line, f"{name} "))
+        for name, command in COMMANDS.items()
+    ]
+
+
+def _pages(shell: Shell) -> list[Entry]:
+    """The pages of the documentation, where it is on this machine: in a checkout it is, in an installed package not."""
+    from screens.shell.docs_page import DocsPage, read_pages
+
+    return [
+        Entry("docs", safe_line(page.title), safe_line(page.about), partial(shell.push_screen, DocsPage(page.path)))
+        for page in read_pages()
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
@@ -42,21 +42,34 @@ def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Remo
     )
 
 
-async def offer_removal(shell: Shell, kind: str, name: str, then: Callable[[], Awaitable[None]]) -> None:
+async def offer_removal(
+    shell: Shell, kind: str, names: str | Sequence[str], then: Callable[[], Awaitable[None]]
+) -> None:
     """Say what would go, ask, remove it, and do ``then``; what is at work is not removed but named.
 
     Act it in a group of its own: whoever looks again meanwhile must not cancel it.
     """
-    plan, remove = _ways(kind, shell.services.workspace, name)
-    planned = await asyncio.to_thread(plan)
-    if planned.in_the_way:
-        shell.say(f"{safe_line(name)} was not deleted: {safe_line('; '.join(planned.in_the_way))}", severity="warning")
+    names = [names] if isinstance(names, str) else list(names)
+    ways = [_ways(kind, shell.services.workspace, name) for name in names]
+    planned = [await asyncio.to_thread(plan) for plan, _ in ways]
+    for name, one in zip(names, planned, strict=True):
+        if one.in_the_way:
+            shell.say(f"{safe_line(name)} was not deleted: {safe_line('; '.join(one.in_the_way))}", severity="warning")
+    ready = [(one, remove) for one, (_, remove) in zip(planned, ways, strict=True) if not one.in_the_way]
+    if not ready:
         return
-    if not await shell.ask(ConfirmDialog(f"Delete {kind} {safe_line(planned.name)}?", consequence(planned))):
+    if len(ready) == 1:
+        question, told = f"Delete {kind} {safe_line(ready[0][0].name)}?", consequence(ready[0][0])
+    else:
+        question = f"Delete {counted(len(ready), kind)}?"
+        told = "\n".join(f"{safe_line(one.name)}: {consequence(one)}" for one, _ in ready[:_SHOWN])
+        told += f"\nand {len(ready) - _SHOWN:,} more" if len(ready) > _SHOWN else ""
+    if not await shell.ask(ConfirmDialog(question, told)):
         return
     # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
-    done = await asyncio.to_thread(remove, bool(planned.uses))
-    shell.say(f"{safe_line(done.name)} is deleted, {done.size / 1e6:,.1f} MB freed.")
+    done = [await asyncio.to_thread(remove, bool(one.uses)) for one, remove in ready]
+    what = f"{safe_line(done[0].name)} is" if len(done) == 1 else f"{counted(len(done), kind)} are"
+    shell.say(f"{what} deleted, {sum(one.size for one in done) / 1e6:,.1f} MB freed.")
     await then()
 
 

@@ -15,7 +15,7 @@ from textual.worker import Worker, WorkerState
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.system_errors import explain_system_error
-from screens.navigation import Destination, Navigation
+from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
 from screens.shell.notices import Notice
@@ -51,7 +51,7 @@ class Shell(App[int]):
         self.user_keymap = keymap
         self.status = Status(workspace=services.workspace.name, workspace_status=workspace_status(services.workspace))
         self.navigation = Navigation(self)
-        self.keys = KeyQueue(self, self._deliver_typed)
+        self.keys = KeyQueue(self, self._deliver_typed, keymap)
         self.unfinished = ""
 
     async def on_event(self, event: events.Event) -> None:
@@ -121,6 +121,15 @@ class Shell(App[int]):
         """A dialog's answer, none where it was left. For flows: what waits must run as a worker."""
         return await self.push_screen_wait(dialog)
 
+    def open_palette(self, said: str = "") -> None:
+        """The palette, with what is asked for already."""
+
+    def open_command_line(self, begun: str = "") -> None:
+        """The command line, with what is written of a command already."""
+
+    def copy_text(self, name: str, text: str) -> None:
+        """Copy a text, and say which way it went."""
+
     def open_place(self, place: Destination) -> None:
         """Go to a place, after what is being done now."""
         self.keys.hold()
@@ -131,6 +140,10 @@ class Shell(App[int]):
             await self.navigation.open(place)
         finally:
             self.keys.release()
+
+    def note_place(self) -> None:
+        """Remember where one is, for the next start. Blocks for a moment; whoever leaves does not notice."""
+        self.services.memory.put("place", "last", kept_place(self.navigation.here()))
 
     # ── settings, and the terminal ──
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -17,19 +17,32 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
 from screens.traces import rendering
+from screens.traces.columns import times_of, trace_columns
+from screens.traces.delete_traces import delete_traces
 from screens.traces.make_dataset import make_dataset
-from screens.widgets.dialogs import ConfirmDialog, LineDialog
-from screens.widgets.line_list import LineList
+from screens.widgets.dialogs import LineDialog
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
+    from llmops_tui.traces.orders import TraceTimes
     from llmops_tui.traces.store import TraceLine
 
 PAGE = 500
-_ORDERS = ("newest first", "slowest of the last hour", "slowest of all")
+# Lines of the pane from which there is room for bars of times above the list, and for two rows of them.
+_LEAST_ROOM, _ROOMY = 14, 24
 _HOUR = 3600.0
 QUEUE = "is:queue"
-# Lines of what else has a trace's texts that are shown before it is deleted.
-_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the store: a filter as it is typed, the first of the page, the order, whether of the last hour alone."""
+
+    said: str
+    start: int
+    order: str
+    falling: bool
+    last_hour: bool
 
 
 class TraceListPane(Pane):
@@ -45,85 +58,122 @@ class TraceListPane(Pane):
     def __init__(self) -> None:
         super().__init__(title="Traces", jump_key="t", id="traces-list", help_text=rendering.HELP_LIST)
         self.said = self._understood = ""
-        self.lines: list[TraceLine] = []
-        self.total = 0
-        self.start = 0
-        self.order = _ORDERS[0]
+        self.total = self.start = 0
+        self._last_hour = False
         self._seen: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Static("", id="trace-head", markup=False)
-        yield LineList(id="trace-list")
-
-    def on_mount(self) -> None:
-        """What an empty list says."""
-        self._list.placeholder = rendering.NO_TRACES
+        yield Static("", id="trace-times", markup=False)
+        yield Table(
+            trace_columns(utf8=self.shell.profile.utf8),
+            id="trace-list",
+            key=lambda line: line.id,
+            empty=rendering.NO_TRACES,
+            sorts=False,
+            filters=False,
+        )
 
     @property
-    def _list(self) -> LineList:
-        return self.query_one(LineList)
+    def _list(self) -> Table[TraceLine]:
+        return self.query_one(Table)
 
     @property
     def line(self) -> TraceLine | None:
         """The trace under the cursor."""
-        at = self._list.cursor
-        return self.lines[at] if at < len(self.lines) else None
+        return self._list.current
+
+    @property
+    def lines(self) -> list[TraceLine]:
+        """The page that is shown."""
+        return self._list.rows
 
     async def load(self, select: str = "") -> None:
         """Read again what has changed; with ``select`` put the cursor on a trace."""
-        said, start, order = self.said, self.start, self.order
-        if (await self._stamp(), said, start, order) == self._seen and not select:
+        wanted = self._wanted
+        if (await self._stamp(), wanted) == self._seen and not select:
             return
         try:
-            lines, total = await asyncio.to_thread(self._page, said, start, order)
+            lines, total, times = await asyncio.to_thread(self._page, wanted)
         except LlmopsError:
-            if self.said != said:
+            if self.said != wanted.said:
                 return  # it was told already, or something else was asked for meanwhile
             # A filter that cannot be understood leaves the one before.
             self.said = self._understood
             raise
-        if (said, start, order) != (self.said, self.start, self.order):
+        if wanted != self._wanted:
             return  # something else was asked for meanwhile, and whoever asked reads it
-        self._understood = said
+        self._understood = wanted.said
         # Reading ingests the event log into the catalog, which changes its stamp.
-        self._seen = (await self._stamp(), said, start, order)
-        wanted = select or (self.line.id if self.line is not None else "")
+        self._seen = (await self._stamp(), wanted)
         # Somebody who reads the newest goes on doing so; else the cursor stays on its trace.
-        if not select and self._list.cursor == 0 and self.start == 0:
-            wanted = ""
-        self.lines, self.total = lines, total
-        place = next((n for n, line in enumerate(lines) if line.id == wanted), 0)
-        self._list.placeholder = rendering.NO_MATCH if self.said else rendering.NO_TRACES
-        utf8 = self.shell.profile.utf8
-        self._list.show(len(lines), lambda n, width: rendering.trace_line(lines[n], width, utf8=utf8), place)
+        top = not select and self._list.cursor == 0 and self.start == 0
+        self.total = total
+        self._list.empty = rendering.NO_MATCH.format(safe_line(self.said)) if self.said else rendering.NO_TRACES
+        before = self.line
+        self._list.fill(lines, select, top=top)
+        self._draw_times(times)
         note = f"{self.start + 1:,}–{self.start + len(lines):,} of {total:,}" if total > PAGE else f"{total:,}"
-        note += f" · {order}" if order != _ORDERS[0] else ""
-        self.query_one("#trace-head", Static).update(rendering.head(self._list.size.width, slowest=order != _ORDERS[0]))
+        note += f" · {self._order_told}" if self._order_told else ""
         self.set_title("Traces", note + (f" · {safe_line(self.said)}" if self.said else ""))
-        self.post_message(self.CursorMoved(self.line))
+        if self.line != before or select or not lines:
+            self.post_message(self.CursorMoved(self.line))
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted(self.said, self.start, self._list.order, self._list.falling, self._last_hour)
+
+    @property
+    def _order_told(self) -> str:
+        name = self._list.order
+        if name == "took" and self._list.falling:
+            return "slowest of the last hour" if self._last_hour else "slowest of all"
+        way = "falling" if self._list.falling else "rising"
+        return f"by {name}, {way}" if name else ""
+
+    def _draw_times(self, times: TraceTimes) -> None:
+        shown = self.query_one("#trace-times", Static)
+        rows = 2 if self.size.height >= _ROOMY else 1
+        shown.display = times.count > 1 and self.size.height >= _LEAST_ROOM
+        if shown.display:
+            shown.styles.height = rows
+            shown.update(times_of(times, self._list.size.width, rows, utf8=self.shell.profile.utf8))
 
     async def _stamp(self) -> tuple[object, object]:
         return await asyncio.to_thread(lambda: (self.services.catalog.stamp(), self.services.event_log.newest()))
 
-    def _page(self, said: str, start: int, order: str) -> tuple[list[TraceLine], int]:
+    def _page(self, asked: Wanted) -> tuple[list[TraceLine], int, TraceTimes]:
+        from llmops_tui.traces.orders import NEWEST, TraceOrder
         from llmops_tui.traces.store import TraceFilter
 
         now = time.time()
-        wanted = TraceFilter.parse(said, now)
-        if order == _ORDERS[1]:
+        wanted = TraceFilter.parse(asked.said, now)
+        if asked.last_hour:
             wanted = replace(wanted, since=max(now - _HOUR, wanted.since or 0.0))
-        return self.services.traces.page(wanted, PAGE, start, slowest=order != _ORDERS[0])
+        order = TraceOrder(asked.order, asked.falling) if asked.order else NEWEST
+        lines, total = self.services.traces.page(wanted, PAGE, asked.start, order)
+        return lines, total, self.services.traces.times(wanted)
 
     def action_order(self) -> None:
         """The newest first, the slowest of the last hour, or the slowest of all."""
-        self.order = _ORDERS[(_ORDERS.index(self.order) + 1) % len(_ORDERS)]
+        if not (self._list.order == "took" and self._list.falling):
+            self._last_hour = True
+            # The table says that it was arranged anew, and the list is read.
+            self._list.order_by("took", falling=True)
+        elif self._last_hour:
+            self._last_hour, self.start, self._list.cursor = False, 0, 0
+            self.act("load", self.load)
+        else:
+            self._list.order_by("")
+
+    @on(Table.Arranged)
+    def _arranged(self) -> None:
+        self._last_hour = self._last_hour and self._list.order == "took" and self._list.falling
         self.start = 0
-        self._list.cursor = 0
         self.act("load", self.load)
 
-    @on(LineList.Moved)
-    def _moved(self, event: LineList.Moved) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
         self.post_message(self.CursorMoved(self.line))
 
@@ -135,8 +185,8 @@ class TraceListPane(Pane):
     def show_trace(self, trace: str) -> None:
         """Show one trace, whatever the filter."""
         here = any(line.id == trace for line in self.lines)
-        # The slowest may be without it.
-        self.order = self.order if here else _ORDERS[0]
+        # The slowest of the last hour may be without it.
+        self._last_hour = self._last_hour and here
         self.filter_by("" if here else trace, trace)
 
     # ── which are shown ──
@@ -179,19 +229,22 @@ class TraceListPane(Pane):
 
     # ── what one says of a trace ──
 
-    def say_of(self, trace: str, **what: str) -> None:
-        """Keep what is said of a trace: a score, a verdict, a comment or a correction."""
-        self.act("give", self._say_of, trace, what)
+    def say_of(self, traces: list[str], **what: str) -> None:
+        """Keep what is said of traces: a score, a verdict, a comment or a correction."""
+        self.act("give", self._say_of, traces, what)
 
-    async def _say_of(self, trace: str, what: dict[str, str]) -> None:
+    async def _say_of(self, traces: list[str], what: dict[str, str]) -> None:
         from llmops_tui.traces.feedback import give
 
-        await asyncio.to_thread(lambda: give(self.services.traces, trace, **what))
-        await self.load(trace)
+        for trace in traces:
+            await asyncio.to_thread(lambda trace=trace: give(self.services.traces, trace, **what))  # type: ignore[misc]
+        if len(traces) > 1:
+            self.shell.say(f"Said of {counted(len(traces), 'trace')}: {', '.join(what.values())}.")
+        await self.load(traces[0] if len(traces) == 1 else "")
 
     def _say(self, **what: str) -> None:
-        if self.line is not None:
-            self.say_of(self.line.id, **what)
+        if self._list.picked:
+            self.say_of([line.id for line in self._list.picked], **what)
 
     def action_up(self) -> None:
         """A thumb up."""
@@ -211,13 +264,13 @@ class TraceListPane(Pane):
 
     def action_comment(self) -> None:
         """Write what one thinks."""
-        if self.line is not None:
-            self.act("comment", self._ask_comment, self.line.id)
+        if self._list.picked:
+            self.act("comment", self._ask_comment, [line.id for line in self._list.picked])
 
-    async def _ask_comment(self, trace: str) -> None:
+    async def _ask_comment(self, traces: list[str]) -> None:
         text = await self.shell.ask(LineDialog("Comment on the answer", "One line; earlier comments are kept."))
         if text:
-            self.say_of(trace, comment=text)
+            self.say_of(traces, comment=text)
 
     # ── what is made of traces ──
 
@@ -226,28 +279,12 @@ class TraceListPane(Pane):
         self.act("dataset", make_dataset, self.shell, self.said)
 
     def action_delete(self) -> None:
-        """Show what else has the trace's texts, ask, then delete it and what was said of it from every file."""
-        if self.line is not None:
+        """Show what else has the texts of the traces, ask, then delete them and what was said of them from every file."""
+        if self._list.picked:
             # A group of its own: whoever looks again meanwhile must not cancel it.
-            self.act("removal", self._delete, self.line.id)
+            self.act("removal", self._delete, [line.id for line in self._list.picked])
 
-    async def _delete(self, trace: str) -> None:
-        from llmops_tui.maintenance.trace_removal import plan_trace_removal, remove_traces
-        from llmops_tui.traces.store import TraceFilter
-
-        planned = await asyncio.to_thread(plan_trace_removal, self.services.workspace, TraceFilter(), trace)
-        told = ["With its feedback, from every file of the workspace."]
-        told += [f"Also deleted: {safe_line(name)}" for name in planned.files]
-        told += [f"Still has the text: {safe_line(one)}" for one in planned.staying]
-        if len(told) > _SHOWN:
-            told[_SHOWN:] = [f"and {len(told) - _SHOWN} more: llmops traces remove {trace}"]
-        if not await self.shell.ask(ConfirmDialog(f"Delete {safe_line(trace)}?", "\n".join(told))):
-            return
-        done = await asyncio.to_thread(remove_traces, self.services.workspace, TraceFilter(), trace)
-        still = (
-            f" {counted(len(done.staying), 'place still has', 'places still have')} its texts: {safe_line(done.staying[0])}"
-            if done.staying
-            else ""
-        )
-        self.shell.say(f"{safe_line(trace)} is deleted.{still}")
-        await self.load()
+    async def _delete(self, traces: list[str]) -> None:
+        if await delete_traces(self.shell, traces):
+            self._list.select(())
+            await self.load()

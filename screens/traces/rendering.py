@@ -11,60 +11,19 @@ from textual.content import Content
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.widgets.diff_text import diff_parts
-from screens.widgets.line_list import Line, cell
+from screens.widgets.figures import figure
 
 if TYPE_CHECKING:
-    from llmops_tui.traces.store import Trace, TraceLine
+    from llmops_tui.traces.store import Trace
 
 HELP_LIST = (
-    "All requests, newest first. u and d rate the answer, e writes the correct answer, n adds a comment. "
-    "r shows the review queue: a accepts, x dismisses."
+    "All requests, newest first; s puts the slowest first, > and < sort by any column. "
+    "u and d rate the answer, e writes the correct answer, n adds a comment. "
+    "r shows the review queue: a accepts, x dismisses. space selects several."
 )
 HELP_TRACE = "The request and the answer, timings and feedback. w shows parameters and the record as JSON."
 NO_TRACES = "No requests yet.\nThey come from the playground, from evaluations, and through llmops serve."
-NO_MATCH = "No trace matches.\nesc clears the filter."
-
-
-def head(width: int, *, slowest: bool) -> Content:
-    """What the columns of the list are, the one that it is ordered by marked."""
-    room = _room(width)
-    first, last = ("$muted", "bold") if slowest else ("bold", "$muted")
-    return Content.assemble(
-        "   ", ("time".ljust(13), first), (cell("prompt or model", room) + " ", "$muted"), ("ms".rjust(7) + " ", last),
-        ("answer", "$muted"),
-    )  # fmt: skip
-
-
-def _room(width: int) -> int:
-    """How much of a name is shown."""
-    return 20 if width >= 90 else 12
-
-
-def trace_line(line: TraceLine, width: int, *, utf8: bool) -> Line:
-    """A trace in the list."""
-    up, down, note, fixed = ("▲", "▼", "✎", "✔") if utf8 else ("+", "-", "n", "c")
-    said = (up if line.score == 1 else down if line.score == -1 else " ") + (
-        fixed if line.correction else note if line.comment else " "
-    )
-    bad = line.finish_reason in {"error", "cancelled"}
-    form = "%H:%M:%S" if time.time() - line.started_at < 86_400 else "%b %d %H:%M"
-    duration = (
-        "–"
-        if line.total_ms is None
-        else f"{line.total_ms:,.0f}"
-        if line.total_ms < 1e5
-        else f"{line.total_ms / 1000:,.0f}s"
-    )
-    who = f"{line.prompt}@{line.version}" if line.prompt else line.model
-    room = _room(width)
-    output = line.error or line.output
-    return [
-        (f"{said} ", "good" if line.score == 1 else "bad" if line.score == -1 else "accent"),
-        (f"{time.strftime(form, time.localtime(line.started_at)):12} ", "muted"),
-        (cell(safe_line(who, room), room) + " ", "plain"),
-        (f"{duration:>7} ", "muted"),
-        (safe_line(output, width), "bad" if bad else "plain"),
-    ]
+NO_MATCH = "No trace matches “{}”.\nesc clears the filter."
 
 
 def conversation(trace: Trace) -> Content:
@@ -135,7 +94,11 @@ def figures(trace: Trace) -> Content:
         ),
         ("answer tokens", f"{line.completion_tokens:,}" if line.completion_tokens is not None else ""),
         ("of them thinking", f"{trace.reasoning_tokens:,}" if trace.reasoning_tokens else ""),
-        *((name, json.dumps(value)) for name, value in sorted(trace.parameters.items()) if value not in (None, [], "")),
+        *(
+            (name, figure(value, name))
+            for name, value in sorted(trace.parameters.items())
+            if value not in (None, [], "")
+        ),
         *((f"variable {name}", str(value)) for name, value in sorted(trace.variables.items())),
     ]
     parts: list[tuple[str, str] | str] = []

@@ -64,7 +64,7 @@ class TracesScreen(LiveScreen):
 
     @on(TracePane.Corrected)
     def _corrected(self, event: TracePane.Corrected) -> None:
-        self._list.say_of(event.trace, correction=event.answer)
+        self._list.say_of([event.trace], correction=event.answer)
 
     # ── places ──
 

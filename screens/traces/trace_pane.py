@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
@@ -13,6 +14,7 @@ from screens.shell import external_editor
 from screens.shell.pane import Pane
 from screens.traces import rendering
 from screens.traces.open_in_playground import open_in_playground
+from screens.traces.waterfall import in_one_line, waterfall
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
@@ -57,7 +59,10 @@ class TracePane(Pane):
     def _draw(self, trace: Trace) -> None:
         kind = list(_VIEWS)[self._view % len(_VIEWS)]
         self.set_title(kind, trace.line.id)
-        self.query_one("#trace-text", Static).update(_VIEWS[kind](trace))
+        utf8 = self.shell.profile.utf8
+        above = {"Conversation": in_one_line, "Figures": waterfall}.get(kind)
+        parts = [above(trace, utf8=utf8)] if above is not None else []
+        self.query_one("#trace-text", Static).update(Content.assemble(*parts, _VIEWS[kind](trace)))
 
     def action_detail(self) -> None:
         """The next view."""

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from screens.shell.pane import Pane
 from screens.training import rendering
@@ -17,7 +14,7 @@ from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import KeptRecipe
 from screens.training.start_run import choose_trials, plan_run, start_run, sweep
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
@@ -39,46 +36,39 @@ class RecipesPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Recipes", jump_key="e", id="training-recipes", help_text=rendering.HELP_RECIPES)
-        self._recipes: list[KeptRecipe] = []
         self._plans: dict[str, dict[str, Any]] = {}
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="recipe-list", markup=False, compact=True)
+        yield Table(
+            rendering.RECIPE_COLUMNS,
+            id="recipe-list",
+            key=lambda kept: kept.recipe.name,
+            empty=rendering.NO_RECIPES,
+            selects=False,
+        )
 
     @property
-    def _list(self) -> OptionList:
-        return self.query_one(OptionList)
+    def _list(self) -> Table[KeptRecipe]:
+        return self.query_one(Table)
 
     @property
     def recipe(self) -> Recipe | None:
         """The recipe under the cursor."""
-        index = self._list.highlighted
-        return self._recipes[index].recipe if index is not None and index < len(self._recipes) else None
+        return self._list.current.recipe if self._list.current is not None else None
 
     def show(self, recipes: list[KeptRecipe], plans: dict[str, dict[str, Any]]) -> None:
         """Show these recipes; ``plans`` is what preflights found, by the recipe's hash."""
-        self._recipes, self._plans = recipes, plans
-        ids = [f"recipe:{recipe.ref}" for recipe in recipes]
-        options = self._list
-        if ids and ids == [option.id for option in options.options]:
-            return
-        kept = options.highlighted
-        options.clear_options()
-        for recipe in recipes:
-            options.add_option(Option(rendering.recipe_line(recipe), id=f"recipe:{recipe.ref}"))
-        if not recipes:
-            options.add_option(Option(Content.styled(rendering.NO_RECIPES, "$muted"), disabled=True))
-        else:
-            options.highlighted = min(kept or 0, len(recipes) - 1)
+        self._plans = plans
+        self._list.fill(recipes)
 
-    @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
         self.post_message(CursorMoved())
 
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
         self.action_change()
 

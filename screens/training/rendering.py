@@ -10,7 +10,9 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.health import stalled
+from screens.widgets import units
 from screens.widgets.chart import Series, short_number
+from screens.widgets.columns import Column, Part
 
 if TYPE_CHECKING:
     from screens.training.model import KeptRecipe, Shown
@@ -22,8 +24,8 @@ HELP_RECIPES = "The newest version of each recipe. n makes one, enter edits it, 
 HELP_CHART = "s shows the next metric, m smooths, l is logarithmic, + and - zoom. Evaluation is dotted."
 
 _STYLES = {
-    "running": "$accent", "done": "$success", "failed": "$error", "killed": "$error", "lost": "$error",
-    "paused": "$warning", "stopped": "$warning", "cancelled": "$warning", "unreadable": "$error",
+    "running": "accent", "done": "good", "failed": "bad", "killed": "bad", "lost": "bad",
+    "paused": "warn", "stopped": "warn", "cancelled": "warn", "unreadable": "bad",
 }  # fmt: skip
 _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "paused": "‖", "stopped": "■"}
 _COLOURS = ("$accent", "$warning", "$success", "$error", "$foreground")
@@ -45,25 +47,47 @@ FIGURES = (
 )  # fmt: skip
 
 
-def run_line(shown: Shown, *, marked: bool) -> Content:
-    """A run in the list."""
+def _state(shown: Shown) -> Part:
+    style = _STYLES.get(shown.state, "muted")
+    return f"{_MARKS.get(shown.state, '·')} {shown.state}", style
+
+
+def _done(shown: Shown) -> float | None:
+    """Which share of its steps is behind it."""
     history = shown.history
-    share = f" {history.step / history.total:.0%}" if history.total and shown.state in {"running", "elsewhere"} else ""
-    loss = history.last("loss")
-    style = _STYLES.get(shown.state, "$muted")
-    return Content.assemble(
-        ("● " if marked else "  ", "$warning"),
-        (f"{_MARKS.get(shown.state, '·')} ", style),
-        safe_line(shown.name),
-        (f"  {shown.state}{share}", style),
-        (f"  {short_number(loss)}" if loss is not None else "", "$muted"),
-    )
+    return history.step / history.total if history.total else None
 
 
-def recipe_line(kept: KeptRecipe) -> Content:
-    """A recipe in the list."""
-    recipe = kept.recipe
-    return Content.assemble(safe_line(kept.ref), (f"  {recipe.method}  {safe_line(recipe.base)}", "$muted"))
+def _loss(name: str) -> Column[Shown]:
+    def value(shown: Shown) -> float | None:
+        return shown.history.last(name)
+
+    return Column(
+        "loss" if name == "loss" else "eval",
+        lambda shown: ("–", "muted") if (found := value(shown)) is None else f"{found:.3f}",
+        value, right=True, rank=2 if name == "loss" else 4,
+    )  # fmt: skip
+
+
+RUN_COLUMNS: list[Column[Shown]] = [
+    Column("run", lambda shown: safe_line(shown.name, 120), share=1, least=10),
+    Column("state", _state, rank=1, least=9),
+    Column("done", lambda shown: ("–", "muted") if (part := _done(shown)) is None else units.share(part), _done,
+        unit="%", right=True, falling=True, rank=3),
+    _loss("loss"),
+    _loss("eval_loss"),
+    Column("step", lambda shown: f"{shown.history.step:,}", lambda shown: shown.history.step, right=True, falling=True,
+        rank=6, chosen=False),
+    Column("method", lambda shown: (shown.own.run.recipe.method if shown.own is not None else "–", "muted"), rank=5,
+        chosen=False),
+    Column("base", lambda shown: (safe_line(shown.own.run.recipe.base if shown.own is not None else "–", 80), "muted"), rank=7,
+        chosen=False),
+]  # fmt: skip
+RECIPE_COLUMNS: list[Column[KeptRecipe]] = [
+    Column("recipe", lambda kept: safe_line(kept.ref, 80), share=1, least=10),
+    Column("method", lambda kept: (kept.recipe.method, "muted"), rank=1),
+    Column("base", lambda kept: (safe_line(kept.recipe.base, 80), "muted"), rank=2),
+]
 
 
 def lines(shown: list[Shown], figure: Figure) -> list[Series]:

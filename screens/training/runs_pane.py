@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from screens.navigation import ModelInPlayground
 from screens.shell.pane import Pane
@@ -23,7 +20,7 @@ from screens.training.export_run import choose_constraint, export_run
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import Shown
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.training.records import ProofStep
@@ -42,57 +39,45 @@ class RunsPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Runs", jump_key="r", id="training-runs", help_text=rendering.HELP_RUNS)
-        self.runs: list[Shown] = []
-        self.marked: set[str] = set()
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="run-rows", markup=False, compact=True)
+        yield Table(rendering.RUN_COLUMNS, id="run-rows", key=lambda shown: shown.name, empty=rendering.NO_RUNS)
 
     @property
-    def _rows(self) -> OptionList:
-        return self.query_one(OptionList)
+    def _rows(self) -> Table[Shown]:
+        return self.query_one(Table)
+
+    @property
+    def runs(self) -> list[Shown]:
+        """All that were read, the newest first."""
+        return self._rows.rows
 
     @property
     def run(self) -> Shown | None:
         """The run under the cursor."""
-        index = self._rows.highlighted
-        return self.runs[index] if index is not None and index < len(self.runs) else None
+        return self._rows.current
+
+    @property
+    def marked(self) -> set[str]:
+        """The names of the selected runs."""
+        return set(self._rows.selected)
 
     @property
     def charted(self) -> list[Shown]:
-        """The marked runs, or the one under the cursor."""
-        marked = [shown for shown in self.runs if shown.name in self.marked]
-        return marked or ([self.run] if self.run is not None else [])
+        """The selected runs, or the one under the cursor."""
+        return self._rows.picked
 
     def show(self, runs: list[Shown], select: str = "") -> None:
         """Show these runs; with ``select`` that one gets the cursor, and the list the focus."""
-        self.runs = runs
-        rows = self._rows
-        ids = [f"run:{shown.name}" for shown in runs]
-        if not select and ids and ids == [option.id for option in rows.options]:
-            # Most looks find the same runs a few steps on: their lines are drawn anew, the list stays.
-            for index, shown in enumerate(runs):
-                rows.replace_option_prompt_at_index(index, self._line(shown))
-            return
-        kept = rows.highlighted
-        rows.clear_options()
-        for shown in runs:
-            rows.add_option(Option(self._line(shown), id=f"run:{shown.name}"))
-        if not runs:
-            rows.add_option(Option(Content.styled(rendering.NO_RUNS, "$muted"), disabled=True))
-        names = [shown.name for shown in runs]
-        if select in names:
-            rows.highlighted = names.index(select)
-            rows.focus()
-        elif names:
-            rows.highlighted = min(kept or 0, len(names) - 1)
+        self._rows.fill(runs, select)
+        self.set_title("Runs", f"{len(runs):,}" if runs else "")
+        if select and self.run is not None and self.run.name == select:
+            self._rows.focus()
 
-    def _line(self, shown: Shown) -> Content:
-        return rendering.run_line(shown, marked=shown.name in self.marked)
-
-    @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    @on(Table.Selected)
+    def _moved(self, event: Table.Moved | Table.Selected) -> None:
         event.stop()
         self.post_message(CursorMoved())
 
@@ -100,10 +85,7 @@ class RunsPane(Pane):
 
     def action_mark(self) -> None:
         """Mark the run for one chart with others."""
-        if self.run is not None:
-            self.marked ^= {self.run.name}
-            self.show(self.runs)
-            self.post_message(CursorMoved())
+        self._rows.action_select()
 
     def _own(self) -> Shown | None:
         """The run under the cursor, where it is of this workspace; else that is told."""
@@ -158,18 +140,18 @@ class RunsPane(Pane):
         self.post_message(Changed())
 
     def action_remove(self) -> None:
-        """Ask, then delete the run; another program's run is not ours to delete."""
-        run = self.run
-        if run is None:
+        """Ask, then delete the runs; another program's run is not ours to delete."""
+        picked = self._rows.picked
+        if not picked:
             return
-        if run.own is None:
+        foreign = next((run for run in picked if run.own is None), None)
+        if foreign is not None:
             self.shell.say(
-                f"{run.name} is a run of another program: x removes it from the list, and its files stay.",
+                f"{foreign.name} is a run of another program: x removes it from the list, and its files stay.",
                 severity="warning",
             )
             return
-        self.marked.discard(run.name)
-        self.act("removal", offer_removal, self.shell, "training run", run.name, self._removed)
+        self.act("removal", offer_removal, self.shell, "training run", [run.name for run in picked], self._removed)
 
     async def _removed(self) -> None:
         self.post_message(Changed())

@@ -85,7 +85,7 @@ class TrainingScreen(LiveScreen):
             if select and self._runs.run is not None and self._runs.run.name == select:
                 self._of_run = True
         else:
-            self._runs.runs = self.model.runs
+            self._runs.show(self.model.runs)
         self.draw()
 
     def draw(self) -> None:

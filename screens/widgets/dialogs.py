@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textual import on
@@ -47,16 +47,20 @@ class ConfirmDialog(Modal[bool]):
 
 
 class LineDialog(Modal[str | None]):
-    """Ask for one line of text; escape gives none."""
+    """Ask for one line of text; escape gives none.
+
+    ``check`` says what is wrong with a text, or nothing: what is refused stays in the field, with the reason below it.
+    """
 
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [Binding("escape", "give_up", "Cancel")]  # noqa: RUF012  declared so by Textual
 
-    def __init__(self, title: str, hint: str, value: str = "") -> None:
+    def __init__(self, title: str, hint: str, value: str = "", *, check: Callable[[str], str] | None = None) -> None:
         super().__init__()
         self._title = title
         self._hint = hint
         self._value = value
+        self._check = check
 
     def compose(self) -> ComposeResult:
         """The title, the field, and what to write."""
@@ -68,7 +72,13 @@ class LineDialog(Modal[str | None]):
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.dismiss(event.value.strip())
+        text = event.value.strip()
+        problem = self._check(text) if self._check is not None and text else ""
+        if problem:
+            told = Content.assemble((safe_text(problem), "$error"), "\n", safe_text(self._hint))
+            self.query_one(".dialog-text", Static).update(told)
+        else:
+            self.dismiss(text)
 
     def action_give_up(self) -> None:
         """Close without an answer."""

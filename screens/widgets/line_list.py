@@ -12,6 +12,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 
 from screens.widgets.cursor_scroll import CursorScroll
+from screens.widgets.text_wrap import wrap_line
 
 # What a line says: texts with the name of their colour.
 Line = list[tuple[str, str]]
@@ -41,7 +42,7 @@ class LineList(CursorScroll):
       & > .line-list--warn { color: $warning; }
       & > .line-list--accent { color: $accent; }
       & > .line-list--muted { color: $muted; }
-      & > .line-list--cursor { background: $accent 30%; color: $foreground; text-style: bold; }
+      & > .line-list--cursor { background: $accent 20%; color: $foreground; text-style: bold; }
       & > .line-list--blurred { background: $panel; color: $foreground; }
     }
     """
@@ -64,7 +65,7 @@ class LineList(CursorScroll):
         """Show so many lines from now on; ``line`` makes one by its place and the width there is."""
         self.count, self._line, self._lines = count, line, None
         self.cursor = max(0, min(cursor, count - 1))
-        self.virtual_size = Size(self.size.width, count)
+        self.virtual_size = Size(self.size.width, count + self.head_lines)
         self.keep_in_sight()
         self.refresh()
 
@@ -83,7 +84,7 @@ class LineList(CursorScroll):
 
     def on_resize(self) -> None:
         """The width has changed."""
-        self.virtual_size = Size(self.size.width, self.count)
+        self.virtual_size = Size(self.size.width, self.count + self.head_lines)
         if self._marks:
             self.keep_in_sight()
 
@@ -101,10 +102,12 @@ class LineList(CursorScroll):
         """One line of what is seen."""
         # Without the scroll bar, which stands inside the size.
         width = self.scrollable_content_region.width
-        index = self.scroll_offset.y + y
+        if y < self.head_lines:
+            return self._fitted(self._head(width), width, self._style("plain"))
+        index = self.scroll_offset.y + y - self.head_lines
         if not self.count:
-            lines = self.placeholder.splitlines()
-            text = lines[y] if y < len(lines) else ""
+            lines = [part for line in self.placeholder.splitlines() for part in wrap_line(line, width)]
+            text = lines[index] if 0 <= index < len(lines) else ""
             return Strip([Segment(text, self._style("muted"))]).adjust_cell_length(width, self._style("plain"))
         if index >= self.count:
             return Strip.blank(width, self._style("plain"))
@@ -116,6 +119,10 @@ class LineList(CursorScroll):
             for text, style in self._line(index, width)
         ]
         return self._fitted(Strip(segments), width, base or self._style("plain"))
+
+    def _head(self, width: int) -> Strip:  # noqa: ARG002  what a head is drawn in
+        """What stands above the lines and does not scroll, where ``head_lines`` is not 0."""
+        return Strip([])
 
     def _fitted(self, strip: Strip, width: int, style: Style) -> Strip:
         """The strip in the width there is; one that is cut says so, or two of one beginning would look the same."""

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from textual import events
 from textual.notifications import Notify
-from textual.widgets import Input, OptionList, Static, TextArea
+from textual.widgets import Input, Static, TextArea
 from textual.widgets._toast import Toast
 
 from llmops_tui.errors import LlmopsError
@@ -31,7 +31,9 @@ from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import gauge
 from screens.shell.trust_dialog import TrustDialog
 from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
+from screens.widgets.table import Table
 from screens.widgets.text_wrap import wrap_line
 from tests.fakes import FakeClock, FakeModelServer
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -95,7 +97,10 @@ async def test_help_explains_each_screen(open_app: OpenApp) -> None:
 async def test_the_palette_finds_actions_prompts_and_models(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await pilot.press("ctrl+p", *"prompt: triage")
-        await until(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count > 0)
+        await until(
+            pilot, lambda: any(line.count for line in pilot.app.screen.query("#palette-found").results(LineList))
+        )
+        await settle(pilot)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, BaseScreen))
         await settle(pilot)
@@ -190,7 +195,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
         await pilot.press("a", *str(mine), "enter")
         await settle(pilot)
         assert "mine is registered" in notices(pilot)
-        assert pilot.app.screen.query_one("#model-list", OptionList).option_count == 4
+        assert pilot.app.screen.query_one("#model-list", Table).count == 4
 
 
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:

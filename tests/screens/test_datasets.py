@@ -308,7 +308,7 @@ async def test_one_key_labels_a_row_and_the_next_one_comes(open_app: OpenApp) ->
 async def test_the_console_answers_refuses_and_keeps(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
-        await pilot.press("colon")
+        await pilot.press("Q")
         await until(pilot, lambda: bool(pilot.app.screen.query("#sql-text")))
         await settle(pilot)
         assert "triage" in shown(pilot, "#sql-note")

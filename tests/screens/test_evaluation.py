@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
@@ -25,6 +25,7 @@ from screens.evaluation.cases_pane import CasesPane
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
+from screens.widgets.table import Table
 from tests.evaluation.conftest import MANIFEST, case
 from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -83,7 +84,7 @@ async def open_evaluation(pilot: Pilot[int]) -> EvaluationScreen:
 async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
-        assert "F5 runs the suite" in str(screen.query_one("#eval-run-list", OptionList).get_option_at_index(0).prompt)
+        assert "F5 runs the suite" in screen.query_one("#eval-run-list", Table).placeholder
         # The suite under the cursor is shown as its file, and what bundled can be run at once.
         assert "metrics:" in text(pilot, "#figures-text")
         assert "injection" in [kept.ref for kept in screen.model.suites]
@@ -292,7 +293,7 @@ async def test_a_suite_is_written_and_changed_in_the_editor(
         await pilot.press(*"mine", "enter")
         await until(pilot, lambda: "mine@1" in [k.ref for k in screen.model.suites])
         assert "cases: triage" in seen[0]
-        screen.query_one("#suite-list", OptionList).focus()
+        screen.query_one("#suite-list").focus()
         await pilot.press("e", "e")
         await until(pilot, lambda: "cases" in notices(pilot))
 

@@ -15,6 +15,7 @@ from screens.models.models_pane import ModelsPane
 from screens.models.screen import ModelsScreen
 from screens.shell.memory_choice import make_room
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
+from screens.widgets.table import Table
 from tests.engine.engines import write_adapter
 from tests.fakes import FakeModelServer
 from tests.hub import FakeHub, Repo
@@ -106,11 +107,11 @@ async def test_adapters_and_addresses_stand_beside_models_and_can_be_chosen(
         models.add(write_adapter(tmp_path / "tone.gguf", seed=1), "tone")
         models.add_remote("http://127.0.0.1:1", "away", {"remote_model": "m", "lacks": {"seed": "not honoured"}})
         screen = await opened(pilot)
-        options = screen.query_one("#model-list", OptionList)
-        lines = [str(options.get_option_at_index(n).prompt) for n in range(options.option_count)]
-        assert lines[0] == "◇ away  remote"
-        assert lines[-1].startswith("+ tone  adapter")
-        options.highlighted = 0
+        table = screen.query_one("#model-list", Table)
+        lines = ["".join(part for part, _ in table._line_of(n, 60)) for n in range(table.count)]
+        assert " ".join(lines[0].split()) == "◇ away remote –"
+        assert " ".join(lines[-1].split()).startswith("+ tone adapter")
+        table.move_to(0)
         await until(pilot, lambda: "seed: not honoured" in text_of(screen, "#facts-text"))
         await pilot.press("f9")
         await pilot.press("1")
@@ -145,7 +146,7 @@ async def test_what_other_programs_keep_is_offered(
 async def test_a_model_is_quantized_from_the_screen_after_a_warning(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await opened(pilot)
-        screen.query_one("#model-list", OptionList).highlighted = 0
+        screen.query_one("#model-list", Table).move_to(0)
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         pilot.app.screen.query_one(Input).value = "Q4_0"
@@ -236,9 +237,9 @@ async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
         await pilot.press("y")
         await until(pilot, lambda: "mine" in {m.name for m in screen.query_one(ModelsPane).models})
         assert hub.bytes_sent() == len(data)
-        screen.query_one("#model-list", OptionList).highlighted = [
-            m.name for m in screen.query_one(ModelsPane).models
-        ].index("mine")
+        screen.query_one("#model-list", Table).move_to(
+            [m.name for m in screen.query_one(ModelsPane).models].index("mine")
+        )
         await until(pilot, lambda: "hf:maker/small" in text_of(screen, "#facts-text"))
         # Of several of one type, those are offered.
         hub.repos["maker/two"] = Repo({"a/s-Q8_0.gguf": data, "b/s-Q8_0.gguf": data, "s-Q4_K_M.gguf": data})

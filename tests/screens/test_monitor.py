@@ -240,9 +240,7 @@ async def test_a_process_is_signalled_only_after_asking_and_never_when_read_only
         async with open_app() as pilot:
             screen = await go(pilot, "6")
             await settle(pilot)
-            await pilot.press("slash")
-            assert isinstance(pilot.app.screen, LineDialog)
-            await pilot.press(*str(child.pid), "enter")
+            await pilot.press("slash", *str(child.pid), "enter")
             await settle(pilot)
             assert [row.pid for row in screen.query_one(ProcessesPane).rows] == [child.pid]
             await pilot.press("r", "x")

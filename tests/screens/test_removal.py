@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.models.registry import ModelRegistry
@@ -18,6 +18,7 @@ from llmops_tui.workspace.layout import Workspace
 from screens.models.models_pane import ModelsPane
 from screens.traces.list_pane import TraceListPane
 from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.table import Table
 from tests.engine.engines import write_adapter
 from tests.maintenance.conftest import fill_traces
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -94,7 +95,7 @@ async def test_a_model_and_what_was_made_of_it_is_told(open_app: OpenApp, sample
         await pilot.press("f9", "5")
         await until(pilot, lambda: any(pane.models for pane in pilot.app.screen.query(ModelsPane)))
         await settle(pilot)
-        pilot.app.screen.query_one("#model-list", OptionList).highlighted = 0
+        pilot.app.screen.query_one("#model-list", Table).move_to(0)
         await settle(pilot)
         model = pilot.app.screen.query_one(ModelsPane).current
         told = await delete(pilot)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.training import control
@@ -25,6 +25,7 @@ from screens.training.runs_pane import RunsPane
 from screens.training.screen import TrainingScreen
 from screens.widgets.chart import LineChart
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.widgets.table import Table
 from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -163,7 +164,7 @@ async def test_a_run_is_drawn_with_its_figures_samples_and_events(
     name = pretend_run(sample, monkeypatch)
     async with open_app() as pilot:
         screen = await open_training(pilot)
-        screen.query_one("#run-rows", OptionList).focus()
+        screen.query_one("#run-rows").focus()
         await settle(pilot)
         assert "step 40 of 100" in text(pilot, "#chart-figures")
         chart = screen.query_one("#chart", LineChart)
@@ -242,7 +243,7 @@ async def test_a_run_is_deleted_after_its_consequence_was_shown(
     store = RunStore(sample)
     async with open_app() as pilot:
         screen = await open_training(pilot)
-        runs = screen.query_one("#run-rows", OptionList)
+        runs = screen.query_one("#run-rows", Table)
         runs.focus()
         await until(pilot, lambda: run_of(screen) == other)
         await pilot.press("D")
@@ -260,7 +261,7 @@ async def test_a_run_is_deleted_after_its_consequence_was_shown(
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
-        await until(pilot, lambda: runs.option_count == 1)
+        await until(pilot, lambda: runs.count == 1)
         assert [run.name for run in store.all()] == [other]
 
 
@@ -280,7 +281,7 @@ async def test_two_runs_share_a_chart_and_a_foreign_one_is_watched(
     (foreign / "trainer_log.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     async with open_app(size=(200, 50)) as pilot:
         screen = await open_training(pilot)
-        screen.query_one("#run-rows", OptionList).focus()
+        screen.query_one("#run-rows").focus()
         await pilot.press("space", "down", "space")
         await settle(pilot)
         assert len(screen.query_one("#chart", LineChart)._series) == 4

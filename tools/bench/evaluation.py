@@ -208,13 +208,12 @@ def ten_thousand(folder: Path) -> dict[str, float]:
 
 async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:
     """Seconds from choosing a run beside its baseline to its cases, and from a key to the next case."""
-    from textual.widgets import OptionList
-
     from screens.app import LlmopsApp
     from screens.evaluation.screen import EvaluationScreen
     from screens.services import Services
     from screens.terminal import TerminalProfile
     from screens.widgets.line_list import LineList
+    from screens.widgets.table import Table
 
     profile = TerminalProfile(
         remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000
@@ -225,16 +224,16 @@ async def _screen(workspace: Workspace, runs: list[str]) -> tuple[float, float]:
         await pilot.pause(3)
         screen = app.screen
         assert isinstance(screen, EvaluationScreen)
-        names = [state.run.name for state in screen.looking.runs]
-        listed = screen.query_one("#eval-run-list", OptionList)
-        listed.highlighted = names.index(runs[0])
+        names = [state.run.name for state in screen.model.runs]
+        listed = screen.query_one("#eval-run-list", Table)
+        listed.move_to(names.index(runs[0]))
         await pilot.pause(1)
-        screen.action_mark()
+        listed.action_select()
         await pilot.pause(1)
         opens = []
         for name in (n for n in names if n != runs[0]):
             begun = time.perf_counter()
-            listed.highlighted = names.index(name)
+            listed.move_to(names.index(name))
             while not (screen.opened and screen.opened.pairs and screen.opened.run.name == name):
                 assert time.perf_counter() - begun < 20
                 await asyncio.sleep(0.001)

@@ -1,0 +1,77 @@
+"""The columns of the list of traces, and the bars of how long they took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from llmops_tui.safe_text import safe_line
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
+from screens.widgets.sparkline import sparkline
+
+if TYPE_CHECKING:
+    from llmops_tui.traces.orders import TraceTimes
+    from llmops_tui.traces.store import TraceLine
+
+_SHOWN = 300
+_ENDS = {"error": "bad", "cancelled": "warn", "length": "warn"}
+_STATES = {"stop": "done", "error": "failed", "length": "cut off", "tool_calls": "tool call"}
+
+
+def trace_columns(*, utf8: bool) -> list[Column[TraceLine]]:
+    """All that can be shown of a trace; sorted by the store, which knows the columns by the same names."""
+    up, down, note, fixed = ("▲", "▼", "✎", "✔") if utf8 else ("+", "-", "n", "c")
+
+    def said(line: TraceLine) -> Part:
+        score = up if line.score == 1 else down if line.score == -1 else ""
+        more = fixed if line.correction else note if line.comment else ""
+        return score + more, "good" if line.score == 1 else "bad" if line.score == -1 else "accent"
+
+    return [
+        Column("time", lambda line: units.moment(line.started_at), falling=True, least=8, rank=1),
+        Column("state", _state, rank=5, least=6),
+        Column("said", said, spare=True, rank=8, falling=True),
+        Column("prompt", _prompt, rank=6, most=20),
+        Column("model", lambda line: safe_line(line.model, 60), rank=9, most=22),
+        Column("question", lambda line: (safe_line(line.question or "", _SHOWN), "muted"), share=2, least=14, rank=4),
+        Column("answer", _answer, share=3, least=16),
+        Column("took", lambda line: units.whole(line.total_ms), unit="ms", right=True, falling=True),
+        Column("first", lambda line: units.whole(line.ttft_ms), unit="ms", right=True, falling=True, spare=True, rank=11),
+        Column("tokens", lambda line: units.whole(line.completion_tokens), right=True, falling=True, spare=True, rank=10),
+        Column("prompt tokens", lambda line: units.whole(line.prompt_tokens), right=True, falling=True, chosen=False),
+        Column("speed", lambda line: units.whole(line.tokens_per_s), unit="tok/s", right=True, falling=True, spare=True, rank=12),
+    ]  # fmt: skip
+
+
+def _state(line: TraceLine) -> Part:
+    return _STATES.get(line.finish_reason, safe_line(line.finish_reason, 12)), _ENDS.get(line.finish_reason, "muted")
+
+
+def _prompt(line: TraceLine) -> Part:
+    return (safe_line(f"{line.prompt}@{line.version}", 40), "accent") if line.prompt else ("–", "muted")
+
+
+def _answer(line: TraceLine) -> Part:
+    if line.error:
+        return safe_line(line.error, _SHOWN), "bad"
+    return safe_line(line.output, _SHOWN), "plain"
+
+
+def times_of(times: TraceTimes, width: int, rows: int, *, utf8: bool) -> Content:
+    """How long the traces took: bars from the fastest to the slowest, each bar of the same factor; percentiles beside."""
+    bars, least, most = times.histogram(max(8, min(48, width - 52)))
+    if not bars:
+        return Content("")
+    drawn = sparkline([float(bar) for bar in bars], len(bars), rows, utf8=utf8, from_zero=True)
+    low, high = units.duration(least / 1000).strip(), units.duration(most / 1000).strip()
+    percentiles = "  ".join(
+        f"p{share} {units.duration(times.quantile(share / 100) / 1000).strip()}" for share in (50, 95, 99)
+    )
+    parts: list[tuple[str, str] | str] = []
+    for row, line in enumerate(drawn):
+        last = row == len(drawn) - 1
+        parts += [(f"{low if last else '':>8} ", "$muted"), (line, "$accent")]
+        parts += [(f" {high}", "$muted"), f"   {percentiles}"] if last else ["\n"]
+    return Content.assemble(*parts)

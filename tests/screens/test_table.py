@@ -1,0 +1,213 @@
+"""The table of all lists: what it shows in which width, order, filter, selection, and what stays when it is filled anew."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+from textual.containers import Vertical
+from textual.pilot import Pilot
+
+from screens.actions import ACTIONS
+from screens.theme import VARIABLE_DEFAULTS
+from screens.widgets.arrangement import Arrangement
+from screens.widgets.columns import GAP, Column, fit, fit_columns, sort_rows
+from screens.widgets.row_filter import RowFilter
+from screens.widgets.table import TABLE_KEYS, Table
+from screens.widgets.table_filter import TableFilter
+
+FAMILY = "👩‍👩‍👧‍👦"
+
+
+@dataclass(frozen=True)
+class Thing:
+    name: str
+    state: str
+    took: float | None
+
+
+COLUMNS: list[Column[Thing]] = [
+    Column("thing", lambda thing: thing.name, share=1, least=5),
+    Column("state", lambda thing: (thing.state, "bad" if thing.state == "failed" else "good"), rank=2),
+    Column(
+        "took",
+        lambda thing: "–" if thing.took is None else f"{thing.took:,.0f}",
+        lambda thing: thing.took,
+        unit="ms",
+        right=True,
+        falling=True,
+        rank=1,
+    ),
+    Column("empty", lambda _thing: "", spare=True, rank=3),
+]
+THINGS = [
+    Thing("alpha", "done", 120.0),
+    Thing("beta", "failed", None),
+    Thing("gamma", "done", 4300.0),
+    Thing("delta", "failed", 7.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("abc", 5, "abc  "),
+        ("abcdef", 4, "abc…"),
+        ("abcdef", 6, "abcdef"),
+        (f"ab{FAMILY}cd", 5, f"ab{FAMILY}…"),
+        (f"ab{FAMILY}cd", 4, "ab… "),
+        ("日本語です", 5, "日本…"),
+        ("日本語です", 4, "日… "),
+        ("abc", 0, ""),
+        ("abc", 1, "…"),
+    ],
+)
+def test_what_is_cut_says_so_and_no_character_is_cut_in_two(text: str, width: int, shown: str) -> None:
+    assert fit(text, width) == shown
+    assert cell_len(fit(text, width)) == width
+
+
+def test_figures_stand_at_the_right() -> None:
+    assert fit("12", 5, right=True) == "   12"
+
+
+@pytest.mark.parametrize("room", range(4, 60))
+def test_columns_fit_into_any_room(room: int) -> None:
+    widths = fit_columns(COLUMNS, {"thing": 20, "state": 6, "took": 7, "empty": 5}, room)
+    assert widths[0][0].name == "thing"
+    assert sum(cells for _, cells in widths) + GAP * (len(widths) - 1) <= room
+    # What matters least goes first.
+    ranks = {column.rank for column, _ in widths}
+    assert ranks == set(sorted({0, 1, 2, 3})[: len(ranks)])
+
+
+def test_rows_without_a_value_are_last_either_way() -> None:
+    assert [t.name for t in sort_rows(THINGS, COLUMNS[2], falling=True)] == ["gamma", "alpha", "delta", "beta"]
+    assert [t.name for t in sort_rows(THINGS, COLUMNS[2], falling=False)] == ["delta", "alpha", "gamma", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("", "alpha beta gamma delta"), ("A", "alpha beta gamma delta"), ("state:failed", "beta delta"), ("done alp", "alpha"),
+        ("took>100", "alpha gamma"), ("took<100", "delta"), ("~^(alpha|beta)\\b", "alpha beta"), ("unknown:failed", ""),
+        ("took>x", ""), ("4,300", "gamma"),
+    ],
+)  # fmt: skip
+def test_a_filter_leaves_what_matches(said: str, names: str) -> None:
+    keeps = RowFilter(said, COLUMNS)
+    assert " ".join(thing.name for thing in THINGS if keeps.shows(thing)) == names
+
+
+def test_what_was_kept_of_a_table_comes_back_and_nonsense_does_not() -> None:
+    kept = Arrangement(("took", "thing"), "took", falling=True, said="state:failed")
+    assert Arrangement.from_json(kept.as_json()) == kept
+    for nonsense in (None, 7, [], {"columns": "took", "order": 3, "falling": "yes", "filter": None}):
+        assert Arrangement.from_json(nonsense) == Arrangement()
+
+
+def test_no_action_takes_a_key_of_tables() -> None:
+    taken = {key.strip(): action.id for action in ACTIONS for key in action.keys.split(",")}
+    assert not [(key, taken[key]) for key in TABLE_KEYS if key in taken]
+
+
+class Shown(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Table(COLUMNS, id="things", key=lambda thing: thing.name, empty="None yet.")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return VARIABLE_DEFAULTS
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield self.table
+
+
+def lines(table: Table[Thing]) -> list[str]:
+    return ["".join(segment.text for segment in table.render_line(y)).rstrip() for y in range(table.size.height)]
+
+
+async def test_keys_of_a_table() -> None:
+    """Order, filter, selection and cursor, in one app: starting one takes longer than all that is pressed."""
+    app = Shown()
+    async with app.run_test(size=(40, 10)) as pilot:
+        table = app.table
+        table.fill([])
+        assert lines(table)[1] == "None yet."
+        table.fill(THINGS)
+        await pilot.pause()
+        table.focus()
+        assert lines(table)[0] == "  thing  state   took ms"
+        assert lines(table)[3] == "  gamma  done      4,300"
+        await _order_and_fill(pilot, table)
+        await _filter(pilot, table)
+        await _select(pilot, table)
+        await _choose_columns(pilot, table)
+
+
+async def _order_and_fill(pilot: Pilot[None], table: Table[Thing]) -> None:
+    await pilot.press("down", "greater_than_sign", "greater_than_sign", "greater_than_sign")
+    assert (table.order, table.falling, table.cursor) == ("took", True, 0)
+    assert lines(table)[0].endswith("▾took ms")
+    assert table.current == THINGS[2]
+    await pilot.press("S")
+    assert [thing.name for thing in table.shown] == ["delta", "alpha", "gamma", "beta"]
+    await pilot.press("down")
+    # Its row has the cursor still, wherever that is now.
+    table.fill([Thing("alpha", "done", 1.0), *THINGS[1:]])
+    assert (table.cursor, table.current_key) == (0, "alpha")
+    await pilot.click("#things", offset=(3, 0))
+    assert table.order == "thing"
+    table.fill(THINGS)
+    await pilot.press("less_than_sign")
+    assert table.order == ""
+
+
+async def _filter(pilot: Pilot[None], table: Table[Thing]) -> None:
+    await pilot.press("slash", *"fail")
+    assert [thing.name for thing in table.shown] == ["beta", "delta"]
+    field = pilot.app.query_one(TableFilter)
+    assert field.display
+    await pilot.press(*"x~", "enter")
+    assert lines(table)[1].startswith("Nothing matches “failx~”.")
+    assert table.has_focus
+    await pilot.press("escape")
+    assert (len(table.shown), field.display) == (4, False)
+    # A regular expression that is being written takes nothing away until it is one.
+    await pilot.press("slash", "~", "(")
+    assert field.has_class("-wrong")
+    assert len(table.shown) == 4
+    await pilot.press("escape")
+    assert table.has_focus
+
+
+async def _select(pilot: Pilot[None], table: Table[Thing]) -> None:
+    await pilot.press("g", "space", "down", "down", "V", "down")
+    assert list(table.selected) == ["alpha", "gamma", "delta"]
+    assert lines(table)[1].startswith("● alpha")
+    assert [thing.name for thing in table.picked] == ["alpha", "gamma", "delta"]
+    # Going back takes back what the range had, and not what was selected before it.
+    await pilot.press("up")
+    assert list(table.selected) == ["alpha", "gamma"]
+    await pilot.press("V", "g", "space")
+    assert list(table.selected) == ["gamma"]
+    table.fill(THINGS[:2])
+    assert not table.selected
+    assert table.picked == [THINGS[0]]
+    table.fill(THINGS)
+    await pilot.press("ctrl+a")
+    assert len(table.selected) == 4
+    await pilot.press("escape")
+    assert not table.selected
+
+
+async def _choose_columns(pilot: Pilot[None], table: Table[Thing]) -> None:
+    await pilot.press("vertical_line", "down", "space", "right_square_bracket", "enter")
+    await pilot.pause()
+    assert [column.name for column in table.chosen_columns] == ["thing", "took", "empty"]
+    await asyncio.sleep(0)
+    assert lines(table)[0] == "  thing  took ms"
