@@ -9,6 +9,7 @@ from textual.content import Content
 from llmops_tui.counts import agree, counted
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.example import examples_told
+from llmops_tui.training.memory import devices_told
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
 from screens.widgets.chart import short_number
@@ -16,6 +17,7 @@ from screens.widgets.figures import figure
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.records import MemoryFacts
     from screens.training.model import Shown
 
 _TOKEN_STYLES = {"trained": "$success", "masked": "$muted", "cut": "$error strike"}
@@ -161,11 +163,11 @@ def _cell(value: Any) -> str:
     return short_number(value) if isinstance(value, float) else figure(value)
 
 
-def _memory(memory: dict[str, Any]) -> list[Any]:
+def _memory(memory: MemoryFacts) -> list[Any]:
     names = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
     parts: list[Any] = [
         ("memory    ", "$muted"),
-        f"{memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.1f} GB free on {memory['device']}",
+        f"{memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.1f} GB free on {devices_told(memory)}",
         ("  fits\n", "$success") if memory["fits"] else ("  does not fit\n", "$error"),
     ]
     largest = max(memory[name] for name in names) or 1
