@@ -164,16 +164,26 @@ def _cell(value: Any) -> str:
 
 
 def _memory(memory: MemoryFacts) -> list[Any]:
-    names = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
+    shares = {
+        "weights": memory["weights"],
+        "adapter": memory["adapter"],
+        "optimizer": memory["optimizer"],
+        "activations": memory["activations"],
+        "logits": memory["logits"],
+        "overhead": memory["overhead"],
+    }
     parts: list[Any] = [
         ("memory    ", "$muted"),
         f"{memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.1f} GB free on {devices_told(memory)}",
         ("  fits\n", "$success") if memory["fits"] else ("  does not fit\n", "$error"),
     ]
-    largest = max(memory[name] for name in names) or 1
-    for name in names:
-        bar = "▇" * round(20 * memory[name] / largest)
-        parts += [(f"  {name:12}", "$muted"), (f"{bar:20}", "$accent"), f" {memory[name] / 1e9:.2f}\n"]
+    largest = max(shares.values()) or 1
+    for name, share in shares.items():
+        parts += [
+            (f"  {name:12}", "$muted"),
+            (f"{'▇' * round(20 * share / largest):20}", "$accent"),
+            f" {share / 1e9:.2f}\n",
+        ]
     return parts
 
 
