@@ -133,12 +133,12 @@ def start(
 
     session = session_of(context)
     store = store_of(session)
-    device = device_queue.training_device()
-    holder = "" if beside else device_queue.holder_of(device)
     recipe = recipe_of(session, given, changes, accept)
+    devices = [] if beside else device_queue.training_devices(recipe.devices)
+    holders = [(device, holder) for device in devices if (holder := device_queue.holder_of(device))]
     announce(session, store, recipe)
     run = store.start(recipe, beside=beside, make_room=make_room, force=force)
-    if holder:
+    for device, holder in holders:
         session.say(f"{holder} trains on {device} now; {run.name} waits for it (--beside does not)")
     if follow:
         _follow(session, store, run.name)

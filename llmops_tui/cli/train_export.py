@@ -13,6 +13,7 @@ from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, a
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.training.example import examples_told
+from llmops_tui.training.memory import devices_told
 
 if TYPE_CHECKING:
     from llmops_tui.training.records import ExportResult, MemoryPart, PlanRecord, SweepResult
@@ -64,7 +65,7 @@ def _plan_text(plan: PlanRecord) -> str:
         ),
         *(f"mixture   {line}" for line in mixture_lines(data)),
         (
-            f"memory    {memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.2f} GB free on {memory['device']}: "
+            f"memory    {memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.2f} GB free on {devices_told(memory)}: "
             f"{shares} (corrected by {memory['measured_runs']} measured runs)"
         ),
         f"time      {counted(timing['steps'], 'step')}, {speed or 'not known before a dry run'}",

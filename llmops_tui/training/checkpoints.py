@@ -44,10 +44,15 @@ def staging(folder: Path) -> Path:
     Raises:
         FileNotFoundError: the run's own folder is not there, such as where its workspace was moved away.
     """
-    path = make_folder_within(folder) / _STAGING
+    path = staged(make_folder_within(folder))
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(mode=0o700)
     return path
+
+
+def staged(folder: Path) -> Path:
+    """Where the next checkpoint is written."""
+    return folder / _STAGING
 
 
 def commit(folder: Path, step: int, eval_loss: float | None) -> Checkpoint:

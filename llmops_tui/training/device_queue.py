@@ -6,10 +6,10 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware import memory
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training.recipe import Recipe
@@ -23,14 +23,42 @@ _POLL_SECONDS = 0.5
 
 
 def training_device() -> str:
-    """The device that runs train on: the first GPU, else the host."""
+    """The device that runs train on where they name none: the first GPU, else the host."""
     return memory.devices()[0]
+
+
+def training_devices(numbers: Sequence[int]) -> list[str]:
+    """The devices that a recipe names by number, as nvidia-smi counts; by default the first; the host where there is no GPU.
+
+    Raises:
+        InputRefusedError: ``no_device``: one of them is not there, or may not be used.
+    """
+    usable = [name for name in memory.devices() if name != memory.HOST]
+    if not usable or not numbers:
+        return [training_device()]
+    wanted = [f"gpu{number}" for number in numbers]
+    missing = [name for name in wanted if name not in usable]
+    if missing:
+        raise InputRefusedError(
+            "no_device",
+            f"devices names {', '.join(missing)}; this process can use {', '.join(usable)}",
+            "llmops doctor lists the GPUs; CUDA_VISIBLE_DEVICES narrows them.",
+        )
+    return wanted
 
 
 @contextlib.contextmanager
 def turn(context: JobContext, recipe: Recipe, *, beside: bool) -> Iterator[None]:
-    """Wait until no other run trains on the device, unless this one may train beside it."""
-    device = training_device()
+    """Wait until no other run trains on the recipe's devices, unless this one may train beside it."""
+    with contextlib.ExitStack() as held:
+        # Always in one order: of two runs none waits for what the other holds.
+        for device in sorted(set(training_devices(recipe.devices))):
+            held.enter_context(_turn(context, recipe, device, beside=beside))
+        yield
+
+
+@contextlib.contextmanager
+def _turn(context: JobContext, recipe: Recipe, device: str, *, beside: bool) -> Iterator[None]:
     folder = make_private_folder(make_private_folder(user_runtime_folder()) / "training")
     with (folder / f"{device}.lock").open("a+") as file:
         told = ""

@@ -54,7 +54,7 @@ _HARMLESS: dict[str, tuple[str, ...]] = {
         "length_penalty", "skip_special_tokens", "infer_backend", "infer_dtype", "vllm*", "sglang_*", "use_kv_cache",
         "generation_config",
     ),
-    "is about several devices or processes; here one device trains, with batch.size × batch.accumulation rows a step": (
+    "is about several devices or processes; here devices names the GPUs, each with batch.size × batch.accumulation rows a step": (
         "deepspeed", "deepcompile", "fsdp*", "ddp*", "local_rank", "world_size", "tensor_parallel_size",
         "context_parallel_size", "sequence_parallel_degree", "dp_*", "heads_k_stride", "ring_attn_func", "ray_*", "use_ray",
         "resources_per_worker", "accelerator_config", "parallelism_config", "qlora_sharded_model_loading", "master_*",

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from llmops_tui.models.safetensors import ModelFolder
 from llmops_tui.training.recipe import Changes, Recipe, changed
-from llmops_tui.training.records import MemoryParts
+from llmops_tui.training.records import MemoryFacts, MemoryParts
 
 _BLOCK, _BLOCK_OF_BLOCKS = 64, 256
 _OPTIMIZER_BYTES = {
@@ -107,7 +107,7 @@ def shape_of(folder: ModelFolder) -> Shape:
 
 
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
-    """The peak of a run whose longest row has ``longest`` tokens."""
+    """The peak of a run whose longest row has ``longest`` tokens; of several GPUs that of each."""
     tokens = recipe.batch.size * min(longest, recipe.batch.max_length)
     if recipe.facts.examples == "pairs":
         tokens *= 2
@@ -129,13 +129,15 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         # The largest weight is held dequantized while it is multiplied.
         activations += shape.hidden * shape.inner * wide
     logits = _logits_bytes(shape, recipe, tokens, wide, gpu=gpu)
+    # Processes that train together have a card each, or share the host.
+    together = 1 if gpu else recipe.ranks
     return TrainingMemory(
-        weights,
-        trainable * _ADAPTER_BYTES,
-        optimizer,
-        activations,
-        logits,
-        GPU_OVERHEAD if gpu else _HOST_OVERHEAD,
+        weights * together,
+        trainable * _ADAPTER_BYTES * together,
+        optimizer * together,
+        activations * together,
+        logits * together,
+        (GPU_OVERHEAD if gpu else _HOST_OVERHEAD) * together,
         factor,
     )
 
@@ -201,7 +203,7 @@ def _steps(recipe: Recipe) -> list[Changes]:
     size, accumulation = recipe.batch.size, recipe.batch.accumulation
     while size > 1:
         # The effective batch stays as it is.
-        size, accumulation = size // 2, -(-recipe.effective_batch // (size // 2))
+        size, accumulation = size // 2, -(-recipe.batch.rows // (size // 2))
         steps.append({"batch.size": size, "batch.accumulation": accumulation})
     if recipe.optimizer.name not in {"auto", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"}:
         steps.append({"optimizer.name": "paged_adamw_8bit"})
@@ -217,3 +219,8 @@ def _steps(recipe: Recipe) -> list[Changes]:
 def calibrated(memory: TrainingMemory, factor: float) -> TrainingMemory:
     """An estimate corrected by what runs of its shape were measured to take."""
     return replace(memory, factor=factor)
+
+
+def devices_told(memory: MemoryFacts) -> str:
+    """The devices that a plan is for."""
+    return " and ".join(memory.get("devices") or [memory["device"]])

@@ -29,6 +29,7 @@ from llmops_tui.training.preflight_data import held_out_findings
 from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
+from llmops_tui.training.preflight_ranks import check_ranks
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import DataFacts
@@ -165,6 +166,7 @@ def inspect(
     findings = [
         *check_data(recipe, examples),
         *mixture_findings(overlaps),
+        *check_ranks(recipe, len(examples.train)),
         *check_settings(recipe, folder),
         *check_ends(recipe, folder),
         *check_base(recipe, base, folder),

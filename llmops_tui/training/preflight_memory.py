@@ -18,9 +18,10 @@ QUEUE = "queue"
 
 @dataclass(frozen=True)
 class Room:
-    """The device and whether a run fits there now."""
+    """The device, of several the fullest, and whether a run fits there now."""
 
     device: str
+    devices: tuple[str, ...]
     needed: TrainingMemory
     available: int
     total: int
@@ -35,17 +36,20 @@ class Room:
 
 def check_memory(recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int]) -> Room:
     """How much memory a run needs beside what there is."""
-    device = device_queue.training_device()
+    names = device_queue.training_devices(recipe.devices)
+    # Each card holds the same; the fullest decides.
+    total, available, device = min(
+        ((*ledger().inspect(name)[:2], name) for name in names), key=lambda found: (found[1], found[2])
+    )
     gpu = device != devices.HOST
     factor, runs = calibration
-    total, available, _ = ledger().inspect(device)
     needed = estimate(shape, recipe, longest, gpu=gpu, factor=factor)
     nearest = (
         None
         if needed.total <= available
         else nearest_that_fits(shape, recipe, longest, available, gpu=gpu, factor=factor)
     )
-    return Room(device, needed, available, total, nearest, runs)
+    return Room(device, tuple(names), needed, available, total, nearest, runs)
 
 
 def room_findings(room: Room) -> list[Finding]:
@@ -65,17 +69,13 @@ def room_findings(room: Room) -> list[Finding]:
                 hint,
             )
         )
-    holder = device_queue.holder_of(room.device)
-    if holder:
-        found.append(
-            Finding(
-                "warn",
-                QUEUE,
-                f"{holder} trains on {room.device} now; this run would wait for it",
-                "--beside does not wait.",
-            )
+    return found + [
+        Finding(
+            "warn", QUEUE, f"{holder} trains on {device} now; this run would wait for it", "--beside does not wait."
         )
-    return found
+        for device in room.devices
+        if (holder := device_queue.holder_of(device))
+    ]
 
 
 def disk_needed(recipe: Recipe, shape: Shape, steps: int) -> int:

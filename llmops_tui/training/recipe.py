@@ -126,6 +126,11 @@ class Batch(_Part):
         bool, Field(description="Group rows of similar length: less padding, a different order.")
     ] = False
 
+    @property
+    def rows(self) -> int:
+        """Rows that one process learns from in a step."""
+        return self.size * self.accumulation
+
 
 class Evaluation(_Part):
     """What is measured while it trains."""
@@ -225,6 +230,10 @@ class Recipe(_Part):
         list[Literal["tensorboard", "mlflow", "trackio"]],
         Field(description="Additional targets for the metrics, besides the run's own log."),
     ] = ["tensorboard"]
+    devices: Annotated[
+        list[Annotated[int, Field(ge=0, le=63)]],
+        Field(description="GPUs to train on together, such as 0,1; empty: the first. On a host: so many processes."),
+    ] = []
     seed: Annotated[int, Field(ge=0, le=2**31, description="Seed of all random numbers.")] = 1
 
     @model_validator(mode="after")
@@ -232,6 +241,8 @@ class Recipe(_Part):
         if self.batch.packing and not self.facts.packs:
             packing = " and ".join(name for name, facts in METHODS.items() if facts.packs)
             raise ValueError(f"batch.packing requires {packing}")
+        if len(set(self.devices)) < len(self.devices):
+            raise ValueError("devices names one of them twice")
         if self.batch.group_by_length and self.facts.examples == "thumbs":
             raise ValueError(f"batch.group_by_length cannot be combined with {self.method}, whose order is fixed")
         if (
@@ -257,11 +268,16 @@ class Recipe(_Part):
     @property
     def effective_batch(self) -> int:
         """Rows that one step learns from."""
-        return self.batch.size * self.batch.accumulation
+        return self.batch.rows * self.ranks
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together, each with its own part of the batch."""
+        return max(1, len(self.devices))
 
     def steps(self, rows: int) -> int:
         """Optimizer steps over so many rows: those of the epochs, and not more than ``max_steps``; what every run does."""
-        batches = math.ceil(rows / self.batch.size)
+        batches = math.ceil(math.ceil(rows / self.batch.size) / self.ranks)
         steps = max(1, math.ceil(self.epochs * max(1, math.ceil(batches / self.batch.accumulation))))
         return min(self.max_steps, steps) if self.max_steps else steps
 
@@ -270,7 +286,7 @@ class Recipe(_Part):
         """The recipe as it is kept. Fields that came later are in it where they say something: so hashes of before stay."""
         body = self.model_dump()
         for part in (body, *body["data"]):
-            for name in ("chat_template_kwargs", "mask_history"):
+            for name in ("chat_template_kwargs", "mask_history", "devices"):
                 if not part.get(name, True):
                     del part[name]
         if self.attention == "auto":

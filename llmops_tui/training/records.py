@@ -5,7 +5,7 @@ Sizes are bytes, times seconds, shares from 0 to 1.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from llmops_tui.datasets.reports import OverlapRecord
 
@@ -144,6 +144,8 @@ class MemoryFacts(MemoryParts):
     """Memory of a run beside what there is; ``nearest`` are the least changes with which it would fit."""
 
     device: str
+    # Plans of before there could be several have none.
+    devices: NotRequired[list[str]]
     available: int
     device_total: int
     fits: bool

@@ -9,6 +9,7 @@ from textual.content import Content
 from llmops_tui.counts import agree, counted
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.example import examples_told
+from llmops_tui.training.memory import devices_told
 from llmops_tui.training.mixture import mixture_lines
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
@@ -17,6 +18,7 @@ from screens.widgets.figures import figure
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.records import MemoryFacts
     from screens.training.model import Shown
 
 _TOKEN_STYLES = {"trained": "$success", "masked": "$muted", "cut": "$error strike"}
@@ -163,17 +165,27 @@ def _cell(value: Any) -> str:
     return short_number(value) if isinstance(value, float) else figure(value)
 
 
-def _memory(memory: dict[str, Any]) -> list[Any]:
-    names = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
+def _memory(memory: MemoryFacts) -> list[Any]:
+    shares = {
+        "weights": memory["weights"],
+        "adapter": memory["adapter"],
+        "optimizer": memory["optimizer"],
+        "activations": memory["activations"],
+        "logits": memory["logits"],
+        "overhead": memory["overhead"],
+    }
     parts: list[Any] = [
         ("memory    ", "$muted"),
-        f"{memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.1f} GB free on {memory['device']}",
+        f"{memory['total'] / 1e9:.2f} GB of {memory['available'] / 1e9:.1f} GB free on {devices_told(memory)}",
         ("  fits\n", "$success") if memory["fits"] else ("  does not fit\n", "$error"),
     ]
-    largest = max(memory[name] for name in names) or 1
-    for name in names:
-        bar = "▇" * round(20 * memory[name] / largest)
-        parts += [(f"  {name:12}", "$muted"), (f"{bar:20}", "$accent"), f" {memory[name] / 1e9:.2f}\n"]
+    largest = max(shares.values()) or 1
+    for name, share in shares.items():
+        parts += [
+            (f"  {name:12}", "$muted"),
+            (f"{'▇' * round(20 * share / largest):20}", "$accent"),
+            f" {share / 1e9:.2f}\n",
+        ]
     return parts
 
 

@@ -112,7 +112,8 @@ class RecipeForm(Modal["Recipe | None"]):
             verdict.update(Content.styled(safe_line(error.message.removeprefix("the recipe: ")), "$error"))
             return
         batch = self._changed.batch
-        effective = f"{batch.size} × {batch.accumulation} = {counted(self._changed.effective_batch, 'row')} a step"
+        parts = [batch.size, batch.accumulation, *([self._changed.ranks] if self._changed.ranks > 1 else [])]
+        effective = f"{' × '.join(map(str, parts))} = {counted(self._changed.effective_batch, 'row')} a step"
         verdict.update(Content.styled(f"✓ {effective}; p on the screen checks memory, data and template", "$success"))
 
     @on(Input.Submitted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 
 
 def device() -> str:
-    """Where training happens: ``cuda:0``, or ``cpu``."""
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    """Where this process trains: the GPU of its rank, such as ``cuda:0``, or ``cpu``."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
 def compute_type(recipe: Recipe) -> torch.dtype:

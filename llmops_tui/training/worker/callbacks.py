@@ -7,6 +7,7 @@ import functools
 import os
 import resource
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,6 +72,7 @@ class RunCallback(TrainerCallback):
         self._best = float("inf")
         self._without_better = 0
         self.tokenizer: Any = None
+        self.memory_bytes: Callable[[], int] = memory_bytes
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -147,7 +149,7 @@ class RunCallback(TrainerCallback):
             loss=loss,
             learning_rate=float(logs.get("learning_rate") or 0),
             seconds=self._seconds,
-            memory_bytes=memory_bytes(),
+            memory_bytes=self.memory_bytes(),
             **({} if norm is None else {"grad_norm": norm}),
             **values,
         )

@@ -22,9 +22,9 @@ from llmops_tui.workspace.files import write_atomic
 
 def run(context: JobContext, run_name: str) -> RunResult:
     """Train one run of the workspace; goes on from its last checkpoint where it has one."""
-    surroundings.prepare()
     store = runs.RunStore(context.workspace)
     found = store.get(run_name)
+    surroundings.prepare(found.recipe.devices)
     recorder = Recorder(context.folder)
     state = "failed"
     try:

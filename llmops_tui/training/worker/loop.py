@@ -21,7 +21,7 @@ from llmops_tui.training.examples import Examples
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, changed
 from llmops_tui.training.records import LogEntry
-from llmops_tui.training.worker import trainers
+from llmops_tui.training.worker import ranks, trainers
 from llmops_tui.training.worker.base_model import load_base, load_tokenizer
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 
@@ -122,40 +122,46 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     set_seed(recipe.seed)
     tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
-    callback = RunCallback(recipe, context, recorder, examples.generated)
-    callback.tokenizer = tokenizer
-    trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback])
-    total = recipe.steps(len(examples.train))
-    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    recorder.write(
-        "start",
-        found.step if found else 0,
-        total=total,
-        batch=recipe.batch.size,
-        accumulation=recipe.batch.accumulation,
-        rows=len(examples.train),
-        held_out=len(examples.held_out),
-        trainable=trainable,
-        device=str(trainer.args.device),
-    )
-    if found is not None:
-        callback.remember(_history(found.path))
-    if found is not None and (found.step >= total or callback.stopped_early):
-        # It ended there, and only what came after is missing: transformers would take one more step.
-        trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
-        set_peft_model_state_dict(trainer.model, load_file(found.path / _ADAPTER_FILES[0]))
-    else:
-        trainer.train(resume_from_checkpoint=None if found is None else str(found.path))
-    adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return Outcome(
-        trainer.state.global_step,
-        adapter,
-        losses[-1] if losses else None,
-        trainers.eval_loss_at(trainer.state.log_history, step),
-        recipe,
-        memory_bytes(),
-    )
+    checkpoint = None if found is None else found.path
+    with ranks.beside(recipe, base, examples, folder, checkpoint) as others:
+        in_step = ranks.InStep(memory_bytes) if others is not None else None
+        callback = RunCallback(recipe, context, recorder, examples.generated)
+        callback.tokenizer = tokenizer
+        if in_step is not None:
+            callback.memory_bytes = in_step.memory_bytes
+        trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback], in_step)
+        total = recipe.steps(len(examples.train))
+        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+        recorder.write(
+            "start",
+            found.step if found else 0,
+            total=total,
+            batch=recipe.batch.size,
+            accumulation=recipe.batch.accumulation,
+            ranks=recipe.ranks,
+            rows=len(examples.train),
+            held_out=len(examples.held_out),
+            trainable=trainable,
+            device=str(trainer.args.device),
+        )
+        if found is not None:
+            callback.remember(_history(found.path))
+        if found is not None and (found.step >= total or callback.stopped_early):
+            # It ended there, and only what came after is missing: transformers would take one more step.
+            trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
+            set_peft_model_state_dict(trainer.model, load_file(found.path / _ADAPTER_FILES[0]))
+        else:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        return Outcome(
+            trainer.state.global_step,
+            adapter,
+            losses[-1] if losses else None,
+            trainers.eval_loss_at(trainer.state.log_history, step),
+            recipe,
+            callback.memory_bytes(),
+        )
 
 
 def _history(checkpoint: Path) -> list[LogEntry]:

@@ -28,11 +28,11 @@ _DRY_STEPS = 2
 
 def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> PlanRecord:
     """Look at a recipe from all sides; returns the plan."""
-    surroundings.prepare()
+    wanted = check(recipe)
+    surroundings.prepare(wanted.devices)
     from llmops_tui.training.worker.attention import attention_findings
     from llmops_tui.training.worker.unpack import weights_of
 
-    wanted = check(recipe)
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
     weights = weights_of(context.workspace, base, wanted, lambda share, told: context.report(0.2 * share, told))
@@ -52,15 +52,18 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     longest = max(examples.report.lengths)
     device = room.device
     tokens_per_s, measured = inspected.tokens_per_s, room.measured_runs
+    # What is measured is one process; cards work at the same time, and processes of one host share its processors.
+    alone, together = changed(wanted, {"devices": wanted.devices[:1]}), len(room.devices)
     dry = None
     if dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
-        dry = _dry_run(wanted, weights, examples, context)
-        dry["estimated_bytes"] = estimate(shape, wanted, longest, gpu=device != "host").total
+        dry = _dry_run(alone, weights, examples, context)
+        dry["estimated_bytes"] = estimate(shape, alone, longest, gpu=device != "host").total
         tokens_per_s = dry["tokens_per_s"]
         store.measured(shape.key, device, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
         measured += 1
     tokens = int(sum(examples.report.lengths) * passes_of(wanted, len(examples.train)))
+    tokens_per_s = tokens_per_s * together if tokens_per_s else None
     seconds = tokens / tokens_per_s if tokens_per_s else None
     return {
         "recipe": wanted.model_dump(),
@@ -73,6 +76,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         "memory": {
             **room.needed.as_dict(),
             "device": room.device,
+            "devices": list(room.devices),
             "available": room.available,
             "device_total": room.total,
             "fits": room.fits,

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+
+from llmops_tui.hardware.cuda_devices import cuda_devices, environment_for
+from llmops_tui.hardware.memory import HOST
+from llmops_tui.training.device_queue import training_devices
 
 _SETTINGS = {
     "HF_HUB_OFFLINE": "1",
@@ -12,7 +17,17 @@ _SETTINGS = {
 }
 
 
-def prepare() -> None:
-    """Set what the user has not set; to be called before torch and transformers are imported."""
+def prepare(devices: Sequence[int] = ()) -> None:
+    """Set what the user has not set; to be called before torch and transformers are imported.
+
+    A process sees the GPUs of its recipe alone: of two that it sees, transformers would use both, and double the batch.
+
+    Raises:
+        InputRefusedError: ``no_device``.
+    """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    wanted = training_devices(devices)
+    cards = {device.name: device for device in cuda_devices()}
+    if wanted != [HOST]:
+        os.environ.update(environment_for([cards[name] for name in wanted]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +26,12 @@ from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker.base_model import adapter_config, compute_type
 from llmops_tui.training.worker.batches import GroupedByLength, PackedCollator, tokens_of
+from llmops_tui.training.worker.rank_batches import RankBatches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from llmops_tui.training.worker.ranks import InStep
 
 _PARTS_OF_TEN = 10
 
@@ -43,14 +47,32 @@ class _Ours:
     saving_into: Path | None = None
     keep_checkpoints: int = 2
     lengths: list[int] | None = None
+    in_step: InStep | None = None
+    gather_function: Any
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Rows in the order of their lengths where ``lengths`` has them."""
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         steps = -(-len(self.lengths) // batch)
         return GroupedByLength(self.lengths, batch, self.args.seed, lambda: self.state.global_step // steps)
+
+    def get_train_dataloader(self) -> Any:
+        """The rows of this rank: of each batch its part, so that no row is repeated to fill the last one."""
+        loader = super().get_train_dataloader()  # type: ignore[misc]
+        if self.in_step is not None:
+            rows, size = loader.batch_sampler.batch_sampler.sampler, self.args.train_batch_size
+            _take(loader, RankBatches(rows, size, self.args.process_index, self.args.world_size))
+        return loader
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """All rows, on each rank: filled up to equal parts, some would count twice."""
+        loader = super().get_eval_dataloader(eval_dataset)  # type: ignore[misc]
+        if self.in_step is not None:
+            _take(loader, loader.batch_sampler.batch_sampler)
+            self.gather_function = lambda values, **_options: values
+        return loader
 
     def _get_output_dir(self, trial: Any) -> str:
         if self.saving_into is not None:
@@ -60,10 +82,14 @@ class _Ours:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(super()._get_output_dir(trial))  # type: ignore[misc]
         step = self.state.global_step
+        first = self.args.process_index == 0
         try:
-            self.saving_into = checkpoints.staging(folder)
+            self.saving_into = checkpoints.staging(folder) if first else checkpoints.staged(folder)
+            self._wait()
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
-            checkpoints.commit(folder, step, eval_loss_at(self.state.log_history, step))
+            self._wait()
+            if first:
+                checkpoints.commit(folder, step, eval_loss_at(self.state.log_history, step))
         except (OSError, RuntimeError) as error:
             # torch tells a full disk as an error of its own.
             if getattr(error, "errno", None) == errno.ENOSPC or _is_full(folder, error):
@@ -72,7 +98,19 @@ class _Ours:
             raise
         finally:
             self.saving_into = None
-        checkpoints.prune(folder, self.keep_checkpoints)
+        if first:
+            checkpoints.prune(folder, self.keep_checkpoints)
+
+    def _wait(self) -> None:
+        """Each rank adds to a checkpoint what only it knows: none begins or commits it before the others."""
+        if self.in_step is not None:
+            self.in_step.wait()
+
+
+def _take(loader: Any, batches: Any) -> None:
+    """Let a loader that accelerate shares out among ranks take just these batches."""
+    shared = loader.batch_sampler
+    shared.batch_sampler, shared.num_processes, shared.process_index, shared.even_batches = batches, 1, 0, False
 
 
 def _is_full(folder: Path, error: Exception) -> bool:
@@ -147,8 +185,9 @@ def make(
     examples: Examples,
     folder: Path,
     callbacks: list[TrainerCallback],
+    in_step: InStep | None = None,
 ) -> Any:
-    """The trainer of a recipe, with the adapter put on the model."""
+    """The trainer of a recipe, with the adapter put on the model; ``in_step`` keeps it beside other ranks."""
     steps = recipe.steps(len(examples.train))
     options = _options(recipe, folder, steps, measured=bool(examples.held_out))
     train, held_out = list(examples.train), list(examples.held_out)
@@ -160,6 +199,9 @@ def make(
         texts: Example = {"prompt": "", "chosen": "", "rejected": ""}
         train, held_out = [texts | row for row in train], [texts | row for row in held_out]
     kind, config = _kind(recipe, options)
+    if in_step is None and config.n_gpu > 1:
+        # A process that sees several GPUs and is one of none would use them all, and double the batch.
+        config._n_gpu = 1  # noqa: SLF001  there is no other way to say so
     packed = PackedCollator(tokenizer.pad_token_id, flat=recipe.attention == "flash_attention_2")
     trainer = kind(
         model=model,
@@ -168,11 +210,13 @@ def make(
         eval_dataset=Dataset.from_list(held_out) if held_out else None,
         processing_class=tokenizer,
         peft_config=adapter_config(recipe, str(model.config.model_type)),
-        callbacks=callbacks,
+        # What rank 0 decides is told after it was decided.
+        callbacks=[*callbacks, *([in_step] if in_step is not None else [])],
         **({"data_collator": packed} if recipe.batch.packing else {}),
     )
     if recipe.batch.group_by_length and recipe.facts.examples != "thumbs":
         trainer.lengths = [length_of(row) for row in examples.train]
+    trainer.in_step = in_step
     trainer.keep_checkpoints = recipe.checkpoints.keep
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
@@ -243,9 +287,11 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
         "save_total_limit": None,
         "eval_strategy": "steps" if measured else "no",
         "eval_steps": eval_every,
-        "report_to": list(recipe.trackers) or "none",
+        "report_to": (list(recipe.trackers) or "none") if int(os.environ.get("RANK", "0")) == 0 else "none",
         "disable_tqdm": True,
         "use_cpu": not on_gpu,
+        # All that has a gradient is used in each step.
+        "ddp_find_unused_parameters": False,
         "bf16": on_gpu and compute is torch.bfloat16,
         "fp16": on_gpu and compute is torch.float16,
         "dataloader_pin_memory": on_gpu,

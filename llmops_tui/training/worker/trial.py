@@ -37,16 +37,17 @@ class _Context:
 def main() -> int:
     """Train; returns the exit code. A trial ends with the search that started it, whose folder the next one writes into."""
     die_with_parent(int(sys.argv[3]))
-    surroundings.prepare()
+    folder = Path(sys.argv[2])
+    recipe = check(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+    surroundings.prepare(recipe.devices)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     from llmops_tui.training.worker.loop import train
     from llmops_tui.training.worker.unpack import weights_of
 
-    workspace, folder = Workspace(Path(sys.argv[1])), Path(sys.argv[2])
+    workspace = Workspace(Path(sys.argv[1]))
     # A trial that was cut short begins again: it is short.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     (folder / "metrics.jsonl").unlink(missing_ok=True)
-    recipe = check(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
     recipe = changed(recipe, {"checkpoints.every": 1_000_000})
     store = RunStore(workspace)
     base = store.base_of(recipe)
