@@ -12,6 +12,7 @@ from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.datasets.training_fields import ROW_FIELDS
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.asked_prompts import prompt_example
 from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
@@ -257,6 +258,9 @@ class _Maker:
                 self._preference(chosen, rejected, [answer_text(kind, row), _rejected_text(row)])
                 for row, (chosen, rejected) in zip(rows, pairs, strict=True)
             ]
+        if self._recipe.facts.examples == "prompts":
+            longest = self._recipe.batch.max_length - self._recipe.reinforcement.max_tokens
+            return [_Made(*prompt_example(self._text, kind, row, longest)) for row in rows]
         if self._recipe.facts.examples == "thumbs":
             return [self._thumb(row, self._view(row)) for row in rows]
         texts = [self._text.row_text(kind, row) for row in rows]

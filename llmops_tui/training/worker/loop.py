@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker import trainers
 from llmops_tui.training.worker.base_model import load_base, load_tokenizer
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
+from llmops_tui.training.worker.reward_run import rewarded
 
 _STATE_FILE = "trainer_state.json"
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
@@ -44,8 +46,12 @@ class Outcome:
     peak_bytes: int
 
 
-def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
+def train(
+    recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder, *, force: bool = False
+) -> Outcome:
     """Train to the end; with ``on_out_of_memory: halve`` with smaller batches where memory runs out.
+
+    With ``force`` also where the base's answers have nothing to learn from.
 
     Raises:
         LlmopsError: ``out_of_memory``, ``disk_full``, ``model_load_failed``.
@@ -53,7 +59,8 @@ def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, r
     control.clear(context.folder)
     while True:
         try:
-            return _attempt(recipe, base, examples, context, recorder)
+            with contextlib.ExitStack() as stack:
+                return _attempt(recipe, base, examples, context, recorder, stack, force=force)
         except torch.cuda.OutOfMemoryError as error:
             smaller = _smaller(recipe)
             hint = (
@@ -114,7 +121,16 @@ def explain_out_of_memory(recipe: Recipe, error: BaseException) -> LlmopsError:
     )
 
 
-def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
+def _attempt(
+    recipe: Recipe,
+    base: Path,
+    examples: Examples,
+    context: JobContext,
+    recorder: Recorder,
+    stack: contextlib.ExitStack,
+    *,
+    force: bool,
+) -> Outcome:
     folder = context.folder
     found, notes = checkpoints.newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else (None, [])
     for note in notes:
@@ -138,6 +154,8 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
         trainable=trainable,
         device=str(trainer.args.device),
     )
+    fresh = found is None
+    stack.enter_context(rewarded(trainer, recipe, base, examples, context, recorder, fresh=fresh, force=force))
     if found is not None:
         callback.remember(_history(found.path))
     if found is not None and (found.step >= total or callback.stopped_early):
