@@ -40,6 +40,7 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.regular_files import read_regular
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 
 _FUNCTION = "function"
@@ -83,6 +84,7 @@ class _Rewards:
         catalog = Catalog(workspace)
         self._registry = ModelRegistry(catalog)
         self._prompts = PromptStore(catalog)
+        self._cache = AnswerCache(workspace)
         self._scorer = Scorer()
         self._renderer = TemplateRenderer()
         self._made: dict[bytes, Metric | _Function] = {}
@@ -114,7 +116,7 @@ class _Rewards:
             digest = fingerprint(made)
             if isinstance(made, AskingMetric):
                 told["asks"] = made.model
-                digest += self._registry.get(made.model).sha256 or ""
+                digest = sha256_text(f"{digest} {self._registry.get(made.model).sha256}")
             return told | {"problem": problem, "code": f"{name} {code}".strip(), "fingerprint": digest}
         except LlmopsError as error:
             return told | {"problem": error.message, "hint": error.hint}
@@ -128,7 +130,7 @@ class _Rewards:
         supervisor = ServerSupervisor(self._workspace)
         asker = Asker(
             self._registry,
-            AnswerCache(self._workspace),
+            self._cache,
             lambda model: open_endpoint(supervisor, model, options),
             options=options,
             renderer=self._renderer,

@@ -118,9 +118,10 @@ class Call(TypedDict, total=False):
     What is to be gone on from is a ``text``, or its ``tokens``, or what stands around a gap (``fill``), of which ``cut``
     tokens were left out. Of a text, the characters in the spans ``plain`` are part of no control token, and it ``begins``
     with the token that begins one where the vocabulary wants that. With ``sizes`` the bytes of each token of the answer are
-    told. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and ``path`` an adapter, which is let go of
-    where the path is empty, and whose chat template may have further ``visible`` marks and ``ends`` of answers, ``texts`` the
-    control tokens that are part of answers. A message that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
+    told. ``inputs`` are the texts or tokens to embed, or to rank for a ``query``, ``name`` and ``path`` an adapter, which is
+    let go of where the path is empty, and whose chat template may have further ``visible`` marks and ``ends`` of answers,
+    ``texts`` the control tokens that are part of answers. A message that was ``tokenized`` off the loop has tokens, of which
+    the first ``hidden`` were not given but added.
     """
 
     op: Required[

@@ -44,14 +44,21 @@ def asked_prompt(text: ModelText, kind: str, row: Row) -> AskedPrompt | None:
     return AskedPrompt(rendered, messages, expected)
 
 
-def prompt_example(
-    text: ModelText, kind: str, row: Row, longest: int
-) -> tuple[list[Example], list[TokenView], tuple[str, ...]]:
-    """The example of a row whose prompt has ``longest`` tokens at the most, its view, and what is wrong with it."""
-    asked = asked_prompt(text, kind, row)
-    if asked is None:
-        return [], [], (NO_QUESTION,)
-    pieces = text.tokenizer.tokens(asked.rendered)
+Made = tuple[list[Example], list[TokenView], tuple[str, ...]]
+"""What a row gave: its example, its view, and what is wrong with it."""
+
+
+def prompt_examples(text: ModelText, kind: str, rows: list[Row], longest: int) -> list[Made]:
+    """The example of each row whose prompt has ``longest`` tokens at the most; tokenized together."""
+    asked = [asked_prompt(text, kind, row) for row in rows]
+    tokens = iter(text.tokenizer.many([one.rendered for one in asked if one is not None]))
+    return [
+        ([], [], (NO_QUESTION,)) if one is None else _made(one, next(tokens), kind, row, longest)
+        for one, row in zip(asked, rows, strict=True)
+    ]
+
+
+def _made(asked: AskedPrompt, pieces: list[tuple[int, bytes]], kind: str, row: Row, longest: int) -> Made:
     tokens = tuple(Token(token, raw.decode("utf-8", "replace"), "masked") for token, raw in pieces)
     view = TokenView(asked.rendered, tokens, ())
     if len(tokens) > longest:

@@ -15,7 +15,7 @@ class RunResult(TypedDict, total=False):
 
     ``model`` and ``sha256`` are those of the adapter as GGUF, none where ``without_gguf`` says why there is none; ``serving``
     is the model it goes beside. ``batch`` is the size and the accumulation it ended with; ``weights_sha256`` is that of the
-    adapter's tensors in PEFT's format.
+    adapter's tensors in PEFT's format. ``rewards`` are the fingerprints of what was rewarded, by name and weight.
     """
 
     run: str
@@ -27,6 +27,7 @@ class RunResult(TypedDict, total=False):
     batch: list[int]
     adapter: str
     weights_sha256: str
+    rewards: dict[str, str]
     model: str | None
     sha256: str
     serving: str | None
@@ -183,13 +184,14 @@ class HeldOutRecord(TypedDict):
 
 
 class DryRun(TypedDict, total=False):
-    """Two real steps on the longest rows."""
+    """Two real steps on the longest rows; ``findings`` are what they showed, which a plan has among its problems."""
 
     steps: int
     step_s: float
     tokens_per_s: float
     peak_bytes: int
     estimated_bytes: int
+    findings: list[FindingRecord]
 
 
 class PlanRecord(TypedDict):

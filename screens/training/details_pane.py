@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
-from screens.training import details_rendering, rendering
+from screens.training import details_rendering, rendering, reward_rendering
 from screens.training.model import Shown, TrainingModel
 from screens.widgets.motions import TextScroll
 from screens.widgets.proof import proof_table
@@ -57,6 +57,8 @@ class DetailsPane(Pane):
             ("Samples", details_rendering.samples),
             ("Result", details_rendering.result),
         ]
+        if run.history.answers:
+            kinds.append(("Answers", reward_rendering.answers))
         title, draw = kinds[self._view % len(kinds)]
         content = draw(run)
         proof = model.proofs.get(run.name)

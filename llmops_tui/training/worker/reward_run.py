@@ -41,8 +41,11 @@ def rewarded(
     *,
     fresh: bool = True,
     force: bool = False,
+    folder: Path | None = None,
 ) -> Iterator[list[Finding]]:
     """Give a trainer of rewards what it needs; of other methods nothing is done. Yields what a probe of the base found.
+
+    ``folder`` is where the run keeps what it writes, else the folder of its job.
 
     Raises:
         InputRefusedError: ``reward_changed`` and others of the rewards; ``no_gradient`` where ``force`` does not insist.
@@ -50,15 +53,17 @@ def rewarded(
     if recipe.facts.examples != "prompts":
         yield []
         return
-    part = recipe.reinforcement
+    part, folder = recipe.reinforcement, folder or context.folder
     with contextlib.ExitStack() as stack:
         trainer.scorer = stack.enter_context(rewards.RewardScorer(context.workspace, part.rewards))
-        rewards.note(context.folder, trainer.scorer.describe())
+        rewards.note(folder, trainer.scorer.describe())
         trainer.epoch_steps = steps_per_epoch(part, recipe.effective_batch, len(examples.train))
         trainer.told = lambda step, answers: _record(recorder, step, answers)
         if part.generator == "engine":
-            trainer.use(_engine(trainer, recipe, weights, examples, context, stack))
+            trainer.use(_engine(trainer, recipe, weights, examples, RunStore(context.workspace), folder, stack))
         found: list[Finding] = []
+        # What the base does is measured, too: without it nobody knows what was learned.
+        trainer.args.eval_on_start = fresh and bool(examples.held_out)
         if fresh:
             found = _probe(trainer, recipe, examples)
             for finding in found:
@@ -77,9 +82,14 @@ def _record(recorder: Recorder, step: int, answers: list[AnswerLine]) -> None:
 
 
 def _engine(
-    trainer: Any, recipe: Recipe, weights: Path, examples: Examples, context: JobContext, stack: contextlib.ExitStack
+    trainer: Any,
+    recipe: Recipe,
+    weights: Path,
+    examples: Examples,
+    store: RunStore,
+    folder: Path,
+    stack: contextlib.ExitStack,
 ) -> EngineGenerator:
-    store = RunStore(context.workspace)
     model = serving_model(store, recipe.serving, store.base_of(recipe))
     if model is None:
         raise InputRefusedError(
@@ -91,7 +101,7 @@ def _engine(
     made = EngineGenerator(
         model.path,
         weights,
-        context.folder,
+        folder,
         end=int(trainer.eos_token_ids[0]),
         context=longest + recipe.reinforcement.max_tokens + 8,
         parallel=min(64, recipe.effective_batch),
