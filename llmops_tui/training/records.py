@@ -5,7 +5,7 @@ Sizes are bytes, times seconds, shares from 0 to 1.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 MemoryPart = Literal["weights", "adapter", "optimizer", "activations", "logits", "overhead"]
 
@@ -245,11 +245,31 @@ class Converted(TypedDict):
     sha256: str
 
 
-class SweepResult(TypedDict):
-    """A search for better settings: the best with its loss, kept as ``recipe``; each trial has its settings beside its loss."""
+class TrialRecord(TypedDict, total=False):
+    """A trial of a search; its settings stand beside, by the paths of their fields.
 
-    best: dict[str, Any]
-    loss: float
-    recipe: str
-    trials: list[dict[str, Any]]
-    importance: dict[str, float]
+    ``values`` is what it came to by objective, ``loss`` the first of them; of one that was ended early ``step`` is where, and
+    ``why`` the reason.
+    """
+
+    trial: int
+    state: str
+    loss: float | None
+    values: dict[str, float]
+    step: int | None
+    why: str
+
+
+class SweepResult(TypedDict, total=False):
+    """A search for better settings: the best with its loss, kept as ``recipe``; each trial has its settings beside its loss.
+
+    Of several ``objectives`` the ``front`` are the numbers of the trials that no other is better than; ``loss`` is the first.
+    """
+
+    best: Required[dict[str, Any]]
+    loss: Required[float]
+    recipe: Required[str]
+    trials: Required[list[TrialRecord]]
+    importance: Required[dict[str, float]]
+    objectives: list[str]
+    front: list[int]

@@ -23,7 +23,7 @@ from llmops_tui.training.recipe_input import from_text
 from llmops_tui.training.reinforcement import Reward
 from llmops_tui.training.reward_figures import learned
 from llmops_tui.training.reward_signs import RewardWatch, repetition
-from llmops_tui.training.rewards import RewardFacts, RewardScorer, allow, note, not_allowed, require_allowed
+from llmops_tui.training.rewards import RewardFacts, RewardScorer, allow, not_allowed, note, require_allowed
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.layout import Workspace
 from tests.training.conftest import Llmops, metrics
