@@ -45,7 +45,7 @@ def new(
     data: Annotated[list[str], typer.Option(help="A dataset version, optionally as VERSION*WEIGHT; repeatable.")],
     preset: Annotated[
         list[str] | None,
-        typer.Option(help="A preset: classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu."),
+        typer.Option(help="A preset: classify, chat, preference, rewards, pretrain, tiny; 8gb, 24gb, 80gb, cpu."),
     ] = None,
     changes: Changes = None,
     to: Annotated[Path | None, typer.Option(help="Write the recipe to a file instead of saving it.")] = None,

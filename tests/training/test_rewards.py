@@ -342,3 +342,91 @@ def test_a_killed_run_goes_on_with_the_same_answers_and_rewards(llmops: Llmops) 
         return {line["step"]: tuple(line[name] for name in names) for line in metrics(folder) if line["kind"] == "step"}
 
     assert steps(cut.folder) == steps(whole.folder)
+
+
+@pytest.mark.slow
+def test_losses_and_rewards_are_those_of_bare_trl(sample: Workspace, tmp_path: Path) -> None:
+    """Ten steps beside TRL's own trainer, with its own tokens of the same prompts: five digits."""
+    import subprocess
+    import sys
+
+    from tests.training.test_kill import wait
+
+    store = RunStore(sample)
+    wanted = recipe(
+        [{"type": "length", "weight": -0.05}],
+        max_steps=10,
+        evaluation={"share": 0.0},
+        optimizer={"learning_rate": 1e-3, "warmup": 2},
+    )
+    base = store.registry.get("support-base-hf")
+    with ModelText(base) as text:
+        rows = build(wanted, store.datasets, text).train
+    run = store.start(wanted, beside=True)
+    settings = {
+        "method": "grpo", "steps": 10, "batch": 8, "accumulation": 1, "generations": 4, "max_tokens": 24, "beta": 0.02, "warmup": 2,
+        "learning_rate": 1e-3, "rank": 8, "weight": -0.05, "quantization": "none",
+    }  # fmt: skip
+    (tmp_path / "rows.json").write_text(json.dumps([{"prompt": row["prompt"]} for row in rows]), encoding="utf-8")
+    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    script = Path(__file__).parents[2] / "tools" / "bench" / "bare_trl.py"
+    command = [
+        sys.executable,
+        str(script),
+        str(base.path),
+        str(tmp_path / "rows.json"),
+        str(tmp_path / "settings.json"),
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
+    bare = json.loads(told)
+    assert wait(store, run) == "done"
+    steps = [line for line in metrics(run.folder) if line["kind"] == "step"]
+    assert len(steps) == 10
+    for name in ("loss", "reward", "kl"):
+        assert [line[name] for line in steps] == pytest.approx(bare[name], rel=1e-5, abs=1e-6), name
+
+
+@pytest.mark.slow
+def test_llama_cpp_generates_with_the_adapter_as_it_is_and_trl_corrects_for_it(llmops: Llmops) -> None:
+    from tests.training.test_kill import wait
+
+    store = RunStore(llmops.workspace)
+    wanted = changed(recipe([{"type": "length", "weight": -0.05}]), {"reinforcement.generator": "engine"})
+    run = store.start(wanted, beside=True)
+    assert wait(store, run) == "done", store.state(run).cause
+    steps = [line for line in metrics(run.folder) if line["kind"] == "step"]
+    assert len(steps) == 4
+    for line in steps:
+        # The file is in Q8_0, and the trainer computes in 32 bits: they differ, and by little, also once the adapter has moved.
+        assert 0 < line["sampling/sampling_logp_difference/mean"] < 0.05
+        assert line["sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.slow
+def test_the_sample_learns_brevity_from_rewards_alone(llmops: Llmops, tmp_path: Path) -> None:
+    """Fewer words, with what the customer wrote of still named: the intervals before and after are apart."""
+    from tests.training.test_kill import wait
+
+    file = function_file(tmp_path)
+    allow(file)
+    store = RunStore(llmops.workspace)
+    wanted = recipe(
+        [{"type": "length", "weight": -0.05}, {"type": "function", "file": str(file), "call": "product"}],
+        max_steps=60,
+        lora={"rank": 16, "alpha": 32},
+        batch={"size": 32, "accumulation": 1, "max_length": 160},
+        evaluation={"max_rows": 64, "every": 20, "samples": 1},
+        optimizer={"learning_rate": 1e-3, "warmup": 0.05},
+        checkpoints={"every": 20},
+    )
+    wanted = changed(wanted, {"reinforcement.generations": 8, "reinforcement.max_tokens": 48})
+    run = store.start(wanted, beside=True)
+    assert wait(store, run, 3600) == "done"
+    shown = llmops.run("train", "rewards", run.name)
+    figures = {one["name"]: one for one in shown["learned"]}
+    assert figures["length"]["after_interval"][1] < figures["length"]["before_interval"][0]
+    assert figures["reward"]["before_interval"][1] < figures["reward"]["after_interval"][0]
+    assert figures["product"]["after"] >= figures["product"]["before"]
+    card = (run.folder / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert "## Rewards" in card
+    assert shown["rewards"][1]["fingerprint"] in card
