@@ -28,8 +28,9 @@ from llmops_tui.workspace.layout import Workspace
 FILE = "rewards.json"
 _MODULE = "llmops_tui.evaluation.reward_worker"
 _GREETING = b'{"op": "describe", "workspace": "", "rewards": [], "items": []}\n'
-# Of the processor, for all answers of a step: a metric may load a model at its first.
-_SECONDS = 300.0
+# Of the processor, for all answers of a step: a metric may load a model at its first. A judge is a process of its own, with
+# limits of its own, and this one only waits for it.
+_SECONDS, _WITH_JUDGE = 300.0, 86_400.0
 
 
 class RewardFacts(TypedDict):
@@ -66,6 +67,7 @@ class RewardScorer:
     def __init__(self, workspace: Workspace, rewards: Sequence[Reward]) -> None:
         self._workspace = workspace
         self.rewards = list(rewards)
+        self._seconds = _SECONDS
         self._process = HelperProcess(_MODULE, greeting=_GREETING, work="scores rewards")
 
     def __enter__(self) -> Self:
@@ -87,6 +89,7 @@ class RewardScorer:
             InputRefusedError: ``code_not_allowed``: a function's file was not allowed to run.
         """
         found = self._ask("describe", [])
+        self._seconds = _WITH_JUDGE if any(told["asks"] for told in found) else _SECONDS
         empty = {"code": "", "fingerprint": ""}
         return [
             {**empty, **told, "name": reward.called, "type": reward.type, "weight": reward.weight}
@@ -114,7 +117,7 @@ class RewardScorer:
             "items": items,
         }
         try:
-            answer = self._process.ask(orjson.dumps(question, default=str) + b"\n", _SECONDS, of_processor=True)
+            answer = self._process.ask(orjson.dumps(question, default=str) + b"\n", self._seconds, of_processor=True)
         except HelperLostError as error:
             raise LlmopsError(
                 "reward_failed",
@@ -169,7 +172,7 @@ def allow(path: Path) -> str:
     return digest
 
 
-def check_rewards(workspace: Workspace, part: Reinforcement) -> list[RewardFacts]:
+def require_usable(workspace: Workspace, part: Reinforcement) -> list[RewardFacts]:
     """What the rewards of a recipe are.
 
     Raises:

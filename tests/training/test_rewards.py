@@ -14,7 +14,7 @@ from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.metrics.registry import make_metric
-from llmops_tui.evaluation.reward_worker import _Rewards
+from llmops_tui.evaluation.reward_scoring import Rewards
 from llmops_tui.training.asked_prompts import NO_ROOM
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import History
@@ -63,6 +63,15 @@ def function_file(tmp_path: Path) -> Path:
     file = tmp_path / "own.py"
     file.write_text(FUNCTION, encoding="utf-8")
     return file
+
+
+def few(store: RunStore, rows: int = 64) -> str:
+    """The first rows of the sample's task: nothing but answers takes time then."""
+    taken = [row for batch in store.datasets.get("triage").read(limit=rows) for _, row in batch]
+    file = store.workspace.root / "few.jsonl"
+    file.write_text("".join(json.dumps({"messages": row["messages"]}) + "\n" for row in taken), encoding="utf-8")
+    import_now(store.datasets, [file], "few", "messages")
+    return "few"
 
 
 # ── the recipe ──
@@ -117,14 +126,14 @@ def test_rewards_are_the_scores_of_the_evaluation(workspace: Workspace, tmp_path
     ]  # fmt: skip
     case = {"expected": "kettle", "messages": [{"role": "user", "content": "What?"}], "variables": {}}
     items = [{"case": case, "answer": answer, "tokens": 3} for answer in answers]
-    found = asyncio.run(_Rewards(workspace).scored([{"name": "", **entry} for entry in entries], items))
+    found = asyncio.run(Rewards(workspace).scored([{"name": "", **entry} for entry in entries], items))
     for answer, scores in zip(answers, found, strict=True):
         for entry, (value, _) in zip(entries, scores, strict=True):
             assert value == make_metric(entry).score(Case(0, "0", expected="kettle"), Answer(text=answer)).value
 
 
 def test_what_is_no_reward_is_told_with_the_reason(workspace: Workspace) -> None:
-    rewards = _Rewards(workspace)
+    rewards = Rewards(workspace)
 
     def problem(entry: dict[str, Any]) -> str:
         return str(rewards.described(entry)["problem"])
@@ -150,19 +159,19 @@ def test_a_function_runs_only_where_its_file_was_allowed_as_it_is(workspace: Wor
     entry = reward.entry | {"sha256": allow(file)}
     assert not_allowed(part) == []
     case = {"expected": None, "messages": [], "variables": {}}
-    found = asyncio.run(_Rewards(workspace).scored([entry], [{"case": case, "answer": "a b", "tokens": 1}]))
+    found = asyncio.run(Rewards(workspace).scored([entry], [{"case": case, "answer": "a b", "tokens": 1}]))
     assert found == [[[-2.0, "words"]]]
-    missing = _Rewards(workspace).described(entry | {"call": "nothing"})
+    missing = Rewards(workspace).described(entry | {"call": "nothing"})
     assert "has no function 'nothing'" in missing["problem"]
     failing = asyncio.run(
-        _Rewards(workspace).scored([entry | {"call": "product"}], [{"case": case, "answer": "a", "tokens": 1}])
+        Rewards(workspace).scored([entry | {"call": "product"}], [{"case": case, "answer": "a", "tokens": 1}])
     )
     assert failing[0][0][0] is None
     assert "product failed: TypeError" in failing[0][0][1]
     file.write_text(FUNCTION + "\n", encoding="utf-8")
     with pytest.raises(InputRefusedError, match="was not allowed"):
         require_allowed(reward)
-    assert "not the file that was allowed" in _Rewards(workspace).described(entry)["problem"]
+    assert "not the file that was allowed" in Rewards(workspace).described(entry)["problem"]
 
 
 def test_a_run_goes_on_only_with_the_rewards_it_began_with(tmp_path: Path) -> None:
@@ -288,6 +297,7 @@ def test_answers_are_read_with_their_rewards_and_forgotten_behind_a_resume() -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_the_process_that_scores_says_what_the_metrics_say(workspace: Workspace, tmp_path: Path) -> None:
     file = function_file(tmp_path)
     allow(file)
@@ -307,9 +317,10 @@ def test_the_process_that_scores_says_what_the_metrics_say(workspace: Workspace,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_a_reward_that_is_the_same_for_all_stops_the_run_before_it_trains(llmops: Llmops) -> None:
     store = RunStore(llmops.workspace)
-    run = store.start(recipe("json-valid"), beside=True)
+    run = store.start(recipe("json-valid", data=[few(store)]), beside=True)
     from tests.training.test_kill import wait
 
     assert wait(store, run) == "failed"
@@ -318,13 +329,16 @@ def test_a_reward_that_is_the_same_for_all_stops_the_run_before_it_trains(llmops
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_a_killed_run_goes_on_with_the_same_answers_and_rewards(llmops: Llmops) -> None:
     """With answers that several steps learn from, killed in the middle of them."""
     from tests.training.test_kill import kill_when, wait
 
     store = RunStore(llmops.workspace)
     rewards = [{"type": "length", "weight": -0.05}]
-    wanted = changed(recipe(rewards), {"reinforcement.iterations": 2, "max_steps": 5, "evaluation.every": 5})
+    wanted = changed(
+        recipe(rewards, data=[few(store)]), {"reinforcement.iterations": 2, "max_steps": 5, "evaluation.every": 5}
+    )
     whole = store.start(wanted, beside=True)
     assert wait(store, whole) == "done"
     cut = store.start(wanted, beside=True)
@@ -345,6 +359,7 @@ def test_a_killed_run_goes_on_with_the_same_answers_and_rewards(llmops: Llmops) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_losses_and_rewards_are_those_of_bare_trl(sample: Workspace, tmp_path: Path) -> None:
     """Ten steps beside TRL's own trainer, with its own tokens of the same prompts: five digits."""
     import subprocess
@@ -355,6 +370,7 @@ def test_losses_and_rewards_are_those_of_bare_trl(sample: Workspace, tmp_path: P
     store = RunStore(sample)
     wanted = recipe(
         [{"type": "length", "weight": -0.05}],
+        data=[few(store)],
         max_steps=10,
         evaluation={"share": 0.0},
         optimizer={"learning_rate": 1e-3, "warmup": 2},
@@ -387,11 +403,14 @@ def test_losses_and_rewards_are_those_of_bare_trl(sample: Workspace, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_llama_cpp_generates_with_the_adapter_as_it_is_and_trl_corrects_for_it(llmops: Llmops) -> None:
     from tests.training.test_kill import wait
 
     store = RunStore(llmops.workspace)
-    wanted = changed(recipe([{"type": "length", "weight": -0.05}]), {"reinforcement.generator": "engine"})
+    wanted = changed(
+        recipe([{"type": "length", "weight": -0.05}], data=[few(store)]), {"reinforcement.generator": "engine"}
+    )
     run = store.start(wanted, beside=True)
     assert wait(store, run) == "done", store.state(run).cause
     steps = [line for line in metrics(run.folder) if line["kind"] == "step"]
@@ -403,6 +422,7 @@ def test_llama_cpp_generates_with_the_adapter_as_it_is_and_trl_corrects_for_it(l
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_the_sample_learns_brevity_from_rewards_alone(llmops: Llmops, tmp_path: Path) -> None:
     """Fewer words, with what the customer wrote of still named: the intervals before and after are apart."""
     from tests.training.test_kill import wait

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import resource
 import time
@@ -154,8 +155,11 @@ class RunCallback(TrainerCallback):
             **({} if norm is None else {"grad_norm": norm}),
             **values,
         )
-        # What a policy's loss is says nothing of how good it is: it is around 0 by its making.
-        self._tell(self._rewards.step(step, values) if "reward" in values else self._watch.inspect(step, loss, norm))
+        if "reward" in values:
+            self._tell(self._rewards.step(step, values))
+            # How large a policy's loss is says nothing of how good it is: it is around 0 by its making.
+            loss = 0.0 if math.isfinite(loss) else loss
+        self._tell(self._watch.inspect(step, loss, norm))
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
@@ -187,6 +191,11 @@ class RunCallback(TrainerCallback):
                     min(loss, self._best),
                     0 if loss < self._best else self._without_better + 1,
                 )
+            figures = {name: float(str(value)) for name, value in entry.items() if _number(value)}
+            if "reward" in figures or "eval_reward" in figures:
+                # What was to be said of them was said.
+                look = self._rewards.evaluation if "eval_reward" in figures else self._rewards.step
+                look(int(figures.get("step", 0)), figures)
             if _number(entry.get("num_tokens")):
                 self._tokens = float(entry["num_tokens"])
 
