@@ -36,6 +36,11 @@ def approved_tool_servers_path() -> Path:
     return settings_folder() / "approved-tool-servers"
 
 
+def approved_rewards_path() -> Path:
+    """The hashes of Python files whose functions this user let be rewards."""
+    return settings_folder() / "approved-rewards"
+
+
 def known_workspaces_path() -> Path:
     """The workspace folders that this user made or trusts."""
     return settings_folder() / "known-workspaces.json"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmops_tui.cli import train_export
+from llmops_tui.cli import train_export, train_rewards
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.train_options import (
     Accept,
@@ -21,15 +21,18 @@ from llmops_tui.cli.train_options import (
     store_of,
     with_changes,
 )
+from llmops_tui.cli.train_rewards import evaluation_told
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.regular_files import open_regular
 
 if TYPE_CHECKING:
+    from llmops_tui.foreign_text import JsonObject
     from llmops_tui.training.runs import RunState, RunStore
 
 app = typer.Typer(help="Fine-tuning.", no_args_is_help=True, rich_markup_mode=None)
 train_export.add_to(app)
+train_rewards.add_to(app)
 
 _WATCH_SECONDS = 0.5
 
@@ -42,7 +45,7 @@ def new(
     data: Annotated[list[str], typer.Option(help="A dataset version, optionally as VERSION*WEIGHT; repeatable.")],
     preset: Annotated[
         list[str] | None,
-        typer.Option(help="A preset: classify, chat, preference, pretrain, tiny; 8gb, 24gb, 80gb, cpu."),
+        typer.Option(help="A preset: classify, chat, preference, rewards, pretrain, tiny; 8gb, 24gb, 80gb, cpu."),
     ] = None,
     changes: Changes = None,
     to: Annotated[Path | None, typer.Option(help="Write the recipe to a file instead of saving it.")] = None,
@@ -177,6 +180,7 @@ def _figure(value: float | None) -> str:
 def show(context: typer.Context, name: RunName) -> None:
     """Show one run: its state, events and result."""
     from llmops_tui.training.history import read_history
+    from llmops_tui.training.reward_figures import learned, learned_told
 
     session = session_of(context)
     store = store_of(session)
@@ -189,10 +193,13 @@ def show(context: typer.Context, name: RunName) -> None:
         "facts": history.facts,
         "events": [vars(e) for e in history.events],
         "samples": [vars(s) for s in history.samples],
+        "answers": [vars(a) for a in history.answers],
+        "rewards": learned(history),
     }
 
     def human() -> str:
         lines = [f"{key:14} {value}" for key, value in facts.items() if value not in (None, "", [])]
+        lines += [f"{name:14} {told}" for name, told in learned_told(history)]
         lines += [f"{e.level:5} step {e.step}: {e.message} {e.hint}".rstrip() for e in history.events]
         return "\n".join(lines)
 
@@ -264,9 +271,9 @@ def _tell(session: Session, line: bytes) -> None:
     step = record.get("step")
     texts = {
         "step": lambda: (
-            f"step {step:>6}  loss {record['loss']:.4f}  lr {record['learning_rate']:.2e}  {record['seconds']:.2f} s"
+            f"step {step:>6}  {_worth(record)}  lr {record['learning_rate']:.2e}  {record['seconds']:.2f} s"
         ),
-        "eval": lambda: f"step {step:>6}  evaluation loss {record.get('eval_loss', float('nan')):.4f}",
+        "eval": lambda: f"step {step:>6}  {evaluation_told(record)}",
         "sample": lambda: f"step {step:>6}  sample: {record.get('text')}",
         "event": lambda: (
             f"step {step:>6}  {record.get('level')}: {record.get('message')} {record.get('hint')}".rstrip()
@@ -279,6 +286,16 @@ def _tell(session: Session, line: bytes) -> None:
     }
     if record.get("kind") in texts:
         session.emit(record, texts[record["kind"]])
+
+
+def _worth(record: JsonObject) -> str:
+    """What a step came to: its loss, or of rewards what they were, how far it is from the base, and how long answers are."""
+    if "reward" not in record:
+        return f"loss {record['loss']:.4f}"
+    return (
+        f"reward {record['reward']:.3f} ± {record['reward_std']:.3f}  KL {record.get('kl', 0):.4f}  "
+        f"{record['completions/mean_length']:.1f} tokens"
+    )
 
 
 def _end(session: Session, state: RunState) -> None:

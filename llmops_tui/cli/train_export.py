@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -148,27 +148,47 @@ def sweep(
         Path | None, typer.Option(help="YAML: fields with a list of values, or with low, high and log.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000)] = 8,
-    sampler: Annotated[str, typer.Option(help="tpe (Bayesian), random or grid.")] = "tpe",
+    sampler: Annotated[
+        str,
+        typer.Option(help="tpe (Bayesian), random, grid, or evolutionary: cmaes, and nsga2 for several objectives."),
+    ] = "tpe",
     prune: Annotated[
         bool, typer.Option("--prune/--no-prune", help="Stop trials early that fall behind the others.")
     ] = True,
+    pruner: Annotated[
+        str | None, typer.Option(help="How: median, asha (successive halving), hyperband, or none. Default: median.")
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="What is searched for: loss, size, speed or memory; repeatable: the front of all is found."),
+    ] = None,
     changes: Changes = None,
     accept: Accept = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Search hyperparameters with short runs; the best is saved as a recipe."""
-    from llmops_tui.training.sweeps import ENTRY, default_space, read_space
+    from llmops_tui.training.search_space import default_space, read_space
+    from llmops_tui.training.sweeps import ENTRY, check_search
 
     session = session_of(context)
-    if sampler not in {"tpe", "random", "grid"}:
-        raise LlmopsError("usage", f"{sampler!r} is not a sampler: tpe, random or grid", exit_code=ExitCode.USAGE)
+    if not prune and pruner not in {None, "none"}:
+        raise LlmopsError("usage", f"--no-prune and --pruner {pruner} exclude each other", exit_code=ExitCode.USAGE)
     recipe = recipe_of(session, given, changes, accept)
+    objectives = objective or ["loss"]
+    # By several objectives, or by others than the loss, nothing can be ended early, unless that is asked for and refused.
+    by_loss = objectives == ["loss"]
+    pruner = pruner or ("median" if prune and by_loss else "none")
+    wanted = read_space(space) if space else default_space(recipe, numbers=sampler == "cmaes")
+    check_search(recipe.model_dump(), wanted, sampler, pruner, objectives)
+    if pruner == "none" and prune and not by_loss:
+        session.say(f"no trial is ended early: the objectives are {', '.join(objectives)}")
     arguments = {
         "recipe": recipe.model_dump(),
-        "space": read_space(space) if space else default_space(recipe),
+        "space": wanted,
         "trials": trials,
         "sampler": sampler,
-        "prune": prune,
+        "pruner": pruner,
+        "objectives": objectives,
     }
     found = run_job(
         session, kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments, detach=detach
@@ -178,9 +198,19 @@ def sweep(
 
 
 def _sweep_text(session: Session, found: SweepResult) -> str:
-    names = list(found["best"])
-    ordered = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
-    rows = [(row["trial"], row["state"], row["loss"], *(row.get(name) for name in names)) for row in ordered]
-    text = session.rows(("trial", "state", "loss", *names), rows)
+    names, objectives, best = list(found["best"]), found.get("objectives") or ["loss"], set(found.get("front") or [])
+    ordered: list[Any] = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
+    rows = [
+        (
+            f"{row['trial']}{' *' if len(objectives) > 1 and row['trial'] in best else ''}",
+            row["state"],
+            *((row.get("values") or {"loss": row["loss"]}).get(one) for one in objectives),
+            *(row.get(name) for name in names),
+            row.get("why", ""),
+        )
+        for row in ordered
+    ]
+    text = session.rows(("trial", "state", *objectives, *names, "note"), rows)
     weights = "  ".join(f"{name} {share:.0%}" for name, share in found["importance"].items())
-    return f"{text}\nimportance: {weights or 'needs more trials'}\nkept as {found['recipe']}"
+    told = f"\n* no other trial is better in all of {', '.join(objectives)}" if len(objectives) > 1 else ""
+    return f"{text}{told}\nimportance: {weights or 'needs more trials'}\nkept as {found['recipe']}"

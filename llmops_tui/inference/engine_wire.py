@@ -134,9 +134,9 @@ class Call(TypedDict, total=False):
     tokens were left out. Of a text, the characters in the spans ``plain`` are part of no control token, and it ``begins``
     with the token that begins one where the vocabulary wants that. With ``sizes`` the bytes of each token of the answer are
     told. ``begun`` are the tokens that the answer begins with. ``inputs`` are the texts or tokens to embed, or to rank for
-    a ``query``, ``name`` and ``path`` an adapter, whose chat template may have further ``visible`` marks and ``ends`` of
-    answers, ``texts`` the control tokens that are part of answers. A message that was ``tokenized`` off the loop has
-    tokens, of which the first ``hidden`` were not given but added.
+    a ``query``, ``name`` and ``path`` an adapter, which is let go of where the path is empty, and whose chat template may
+    have further ``visible`` marks and ``ends`` of answers, ``texts`` the control tokens that are part of answers. A message
+    that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
     """
 
     op: Required[

@@ -256,6 +256,9 @@ class _Worker:
         self._matchers.show(message["texts"])
 
     def _adapter(self, message: Call) -> Told:
+        if not message["path"]:
+            self._scheduler.native.drop_adapter(message["name"])
+            return {"adapter": ""}
         self._scheduler.native.add_adapter(
             message["name"], message["path"], message.get("visible", ()), message.get("ends", ())
         )

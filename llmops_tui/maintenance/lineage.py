@@ -113,6 +113,11 @@ class _Names:
             for source in kept("dataset_versions", "recipe", f"{dataset}@{number}", recipe)["inputs"]:
                 self._known.setdefault(str(source["sha256"]), ("file", str(source["ref"])))
 
+        runs = connection.execute("SELECT name, result FROM training_runs WHERE result IS NOT NULL").fetchall()
+        for run, result in runs:
+            for name, digest in (kept("training_runs", "result", run, result).get("rewards") or {}).items():
+                self._known.setdefault(str(digest), ("file", f"reward {name}"))
+
     def of(self, digest: str) -> tuple[str, str]:
         """The kind and the name of a thing."""
         if digest in self._known:

@@ -18,7 +18,8 @@ class Example(TypedDict, total=False):
 
     A text, or a conversation, has ``input_ids`` and ``labels``, and ``position_ids`` where several are packed; a pair a
     prompt and two answers; a thumb a prompt, an answer and whether it is a good one (``label``), and for its trainer also an
-    answer to another prompt. Texts are empty, and there for a trainer that asks for them.
+    answer to another prompt. Texts are empty, and there for a trainer that asks for them; a
+    prompt that the model answers has its ``prompt_ids``, its text, and as JSON the ``case`` that is rewarded.
     """
 
     input_ids: list[int]
@@ -31,6 +32,7 @@ class Example(TypedDict, total=False):
     label: bool
     KL_completion_ids: list[int]
     prompt: str
+    case: str
     chosen: str
     rejected: str
 
@@ -39,6 +41,8 @@ def length_of(example: Example) -> int:
     """Tokens of an example; of a pair those of its prompt and the longer answer."""
     if "input_ids" in example:
         return len(example["input_ids"])
+    if "case" in example:
+        return len(example["prompt_ids"])
     answers = (example.get("chosen_ids"), example.get("rejected_ids"), example.get("completion_ids"))
     return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
 

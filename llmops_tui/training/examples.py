@@ -13,12 +13,13 @@ from llmops_tui.datasets.tokens import ModelText, TokenView
 from llmops_tui.datasets.training_fields import ROW_FIELDS
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.training.asked_prompts import prompt_examples
 from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
 from llmops_tui.training.mixture import SourceShare
 from llmops_tui.training.packing import pack
-from llmops_tui.training.recipe import DataSource, Recipe
+from llmops_tui.training.recipe import DataSource, Recipe, changed
 
 SAME_ANSWERS = "the chosen answer is the rejected one: there is nothing to prefer"
 EMPTY_ANSWER = "the answer is empty: the model would learn to say nothing"
@@ -150,7 +151,9 @@ def build(
     if not train:
         raise InputRefusedError(
             "no_targets",
-            "no tokens in the loss: no row has an answer within the maximum length",
+            "no prompt can be answered: batch.max_length is that of a prompt and an answer of reinforcement.max_tokens"
+            if recipe.facts.examples == "prompts"
+            else "no tokens in the loss: no row has an answer within the maximum length",
             "Show the tokens of a record (datasets screen, w), or raise batch.max_length.",
         )
     if recipe.batch.packing:
@@ -162,8 +165,11 @@ def build(
 
 def some_held_out(recipe: Recipe, store: DatasetStore, text: ModelText, count: int) -> list[Example]:
     """Examples that a run did not learn from, as it drew them; where those are few, some of its data beside them."""
-    report, maker = Report(), _Maker(recipe, text)
     versions = sources(recipe, store)
+    if recipe.facts.examples == "prompts":
+        # The model is asked the same, and an answer that the data has stands for one to compare on.
+        recipe = changed(recipe, {"method": "sft", "reinforcement": {}})
+    report, maker = Report(), _Maker(recipe, text)
     held = _draw(recipe, store, [version for version, _ in versions], report, None)
     found: list[Example] = []
     if recipe.evaluation.dataset:
@@ -267,6 +273,9 @@ class _Maker:
                 self._preference(chosen, rejected, [answer_text(kind, row), _rejected_text(row)])
                 for row, (chosen, rejected) in zip(rows, pairs, strict=True)
             ]
+        if self._recipe.facts.examples == "prompts":
+            longest = self._recipe.batch.max_length - self._recipe.reinforcement.max_tokens
+            return [_Made(*made) for made in prompt_examples(self._text, kind, rows, longest)]
         if self._recipe.facts.examples == "thumbs":
             return [self._thumb(row, self._view(row)) for row in rows]
         texts = [self._text.row_text(kind, row) for row in rows]

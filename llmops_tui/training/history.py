@@ -13,6 +13,8 @@ from typing import Any, TypedDict
 from llmops_tui.regular_files import open_regular
 
 FILE = "metrics.jsonl"
+# Of the answers that are learned from so many of the newest are held; the log has all that were recorded.
+_ANSWERS = 400
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,35 @@ class Sample:
     text: str
 
 
+class AnswerLine(TypedDict):
+    """An answer that was learned from: its score by each reward, their weighed sum, and how it compares with its group.
+
+    ``why`` is what the rewards said of it, ``advantage`` the reward less the group's mean, in the group's spread.
+    """
+
+    prompt: str
+    text: str
+    rewards: dict[str, float]
+    reward: float
+    advantage: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that was learned from at a step, as :class:`AnswerLine` has it."""
+
+    step: int
+    prompt: str
+    text: str
+    rewards: dict[str, float]
+    reward: float
+    advantage: float
+    why: str = ""
+
+
 class MetricLine(TypedDict, total=False):
-    """A line of the log: its ``kind`` is start, step, eval, sample, event or end, and each has its own of the fields.
+    """A line of the log: its ``kind`` is start, step, eval, sample, answer, event or end, and each has its own of the fields.
 
     A step has its figures beside, under their names.
     """
@@ -53,6 +82,10 @@ class MetricLine(TypedDict, total=False):
     prompt: str
     expected: str
     text: str
+    rewards: dict[str, float]
+    reward: float
+    advantage: float
+    why: str
 
 
 @dataclass
@@ -68,6 +101,7 @@ class History:
 
     series: dict[str, dict[int, float]] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     total: int = 0
     step: int = 0
@@ -98,6 +132,12 @@ class History:
         elif kind == "sample":
             texts = (str(record.get(name, "")) for name in ("prompt", "expected", "text"))
             self.samples.append(Sample(step, *texts))
+        elif kind == "answer":
+            told = {name: str(record.get(name, "")) for name in ("prompt", "text", "why")}
+            figures = {name: float(value) for name, value in (record.get("rewards") or {}).items()}
+            worth = float(record.get("reward") or 0), float(record.get("advantage") or 0)
+            self.answers.append(Answer(step, told["prompt"], told["text"], figures, *worth, told["why"]))
+            del self.answers[:-_ANSWERS]
         elif kind == "event":
             level, message, hint = (str(record.get(name, "")) for name in ("level", "message", "hint"))
             self.events.append(Event(step, level, message, hint, self.last_at))
@@ -110,6 +150,7 @@ class History:
             for later in [s for s in values if s > step]:
                 del values[later]
         self.samples = [s for s in self.samples if s.step <= step]
+        self.answers = [a for a in self.answers if a.step <= step]
 
     def remaining(self) -> tuple[float, float] | None:
         """Seconds to the end and their standard error, from the last steps' times; none before there are some.

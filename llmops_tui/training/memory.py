@@ -108,7 +108,10 @@ def shape_of(folder: ModelFolder) -> Shape:
 
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
     """The peak of a run whose longest row has ``longest`` tokens; of several GPUs that of each."""
-    tokens = recipe.batch.size * min(longest, recipe.batch.max_length)
+    part = recipe.reinforcement
+    answered = recipe.facts.examples == "prompts"
+    width = min(longest + part.max_tokens if answered else longest, recipe.batch.max_length)
+    tokens = recipe.batch.size * width
     if recipe.facts.examples == "pairs":
         tokens *= 2
     wide = 4 if recipe.quantization.compute == "float32" else 2
@@ -129,6 +132,10 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         # The largest weight is held dequantized while it is multiplied.
         activations += shape.hidden * shape.inner * wide
     logits = _logits_bytes(shape, recipe, tokens, wide, gpu=gpu)
+    if answered:
+        # While it generates all answers of a step have their keys and values at once, and nothing is kept for gradients.
+        cache = recipe.effective_batch * width * shape.layers * shape.key_value * wide
+        activations = max(activations, cache)
     # Processes that train together have a card each, or share the host.
     together = 1 if gpu else recipe.ranks
     return TrainingMemory(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Method = Literal["sft", "dpo", "orpo", "kto", "pretrain"]
+Method = Literal["sft", "dpo", "orpo", "kto", "pretrain", "grpo"]
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,13 @@ class MethodFacts:
 
     Attributes:
         kinds: the kinds of datasets that it learns from.
-        examples: what it makes of a row: the answers of a conversation, a whole text, a pair of answers, or one answer with a
-            thumb.
+        examples: what it makes of a row: the answers of a conversation, a whole text, a pair of answers, one answer with a
+            thumb, or a prompt that the model answers itself.
         whole_logits: whether its trainer holds the logits of all tokens at once, which is what takes the memory.
     """
 
     kinds: tuple[str, ...]
-    examples: Literal["answers", "texts", "pairs", "thumbs"]
+    examples: Literal["answers", "texts", "pairs", "thumbs", "prompts"]
     whole_logits: bool = False
 
     @property
@@ -35,4 +35,5 @@ METHODS: dict[str, MethodFacts] = {
     "orpo": MethodFacts(("preference",), "pairs", whole_logits=True),
     "kto": MethodFacts(("kto",), "thumbs"),
     "pretrain": MethodFacts(("text", "messages", "prompt-completion"), "texts"),
+    "grpo": MethodFacts(("messages", "prompt-completion"), "prompts"),
 }

@@ -30,6 +30,7 @@ from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
 from llmops_tui.training.preflight_ranks import check_ranks
+from llmops_tui.training.preflight_rewards import check_rewards
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import DataFacts
@@ -44,6 +45,7 @@ _SHOWN_TOKENS = 400
 def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     """What is to be said about the data."""
     report, found = examples.report, []
+    asked = recipe.facts.examples == "prompts"
     rows = sum(report.rows.values()) or 1
     if report.without_target:
         level = "error" if report.without_target > _MANY * rows else "warn"
@@ -51,8 +53,10 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             Finding(
                 level,
                 "without_target",
-                f"{report.without_target} of {counted(rows, 'row')} skipped: no tokens in the loss",
-                "Inspect them on the datasets screen; raise batch.max_length if their answers are cut.",
+                f"{report.without_target} of {counted(rows, 'row')} skipped: "
+                + ("they cannot be answered" if asked else "no tokens in the loss"),
+                "Inspect them on the datasets screen; raise batch.max_length "
+                + ("if their prompts are long." if asked else "if their answers are cut."),
             )
         )
     if report.cut:
@@ -172,6 +176,7 @@ def inspect(
         *check_base(recipe, base, folder),
         *check_template(recipe, folder.chat_template, text.format_read, _vocabulary(folder)),
         *check_parity(parity),
+        *check_rewards(recipe, store.workspace, examples),
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]

@@ -33,6 +33,12 @@ TASKS: dict[str, Preset] = {
         {"method": "dpo", "epochs": 1, "optimizer.learning_rate": 5e-6, "beta": 0.1, "batch.size": 2,
          "batch.accumulation": 8},
     ),
+    "rewards": Preset(
+        "rewards instead of answers (GRPO): change reinforcement.rewards",
+        {"method": "grpo", "reinforcement.rewards": [{"type": "json-valid"}], "reinforcement.generations": 8,
+         "reinforcement.max_tokens": 256, "epochs": 1, "optimizer.learning_rate": 2e-5, "beta": 0.02, "batch.size": 8,
+         "batch.accumulation": 2, "evaluation.max_rows": 32},
+    ),
     "pretrain": Preset(
         "continued pre-training on text of a domain",
         {"method": "pretrain", "assistant_only": False, "epochs": 1, "optimizer.learning_rate": 1e-4, "lora.rank": 64,

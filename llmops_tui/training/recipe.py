@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
+from llmops_tui.training.field_names import meant
 from llmops_tui.training.methods import METHODS, Method, MethodFacts
+from llmops_tui.training.reinforcement import Reinforcement, problem_of, steps_per_epoch
 from llmops_tui.training.template_variables import TemplateVariables, with_defaults
 from llmops_tui.workspace.files import sha256_text
 
@@ -181,7 +182,7 @@ class Recipe(_Part):
     method: Annotated[
         Method,
         Field(
-            description="sft: learns from answers; dpo, orpo: from pairs; kto: from rated answers; pretrain: from text."
+            description="sft: learns from answers; dpo, orpo: pairs; kto: rated answers; pretrain: text; grpo: rewards."
         ),
     ] = "sft"
     serving: Annotated[
@@ -211,8 +212,9 @@ class Recipe(_Part):
     batch: Batch = Batch()
     beta: Annotated[
         float,
-        Field(gt=0, le=10, description="dpo, orpo, kto: a lower value lets the answers move further from the base's."),
+        Field(gt=0, le=10, description="dpo, orpo, kto, grpo: lower lets the answers move further from the base's."),
     ] = 0.1
+    reinforcement: Reinforcement = Reinforcement()
     gradient_checkpointing: Annotated[
         bool, Field(description="Recompute activations instead of storing them: much less memory, a third slower.")
     ] = True
@@ -243,13 +245,14 @@ class Recipe(_Part):
             raise ValueError(f"batch.packing requires {packing}")
         if len(set(self.devices)) < len(self.devices):
             raise ValueError("devices names one of them twice")
-        if self.batch.group_by_length and self.facts.examples == "thumbs":
+        if self.ranks > 1 and self.facts.examples == "prompts":
+            raise ValueError(f"devices cannot be combined with {self.method}, which trains on one device")
+        if problem := problem_of(self.reinforcement, self.method, self.effective_batch):
+            raise ValueError(problem)
+        if self.batch.group_by_length and self.facts.examples in {"thumbs", "prompts"}:
             raise ValueError(f"batch.group_by_length cannot be combined with {self.method}, whose order is fixed")
-        if (
-            self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
-            and self.lora.dora
-            and self.quantization.type == "fp4"
-        ):
+        small = self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
+        if small and self.lora.dora and self.quantization.type == "fp4":
             raise ValueError("dora cannot be combined with fp4: choose nf4 or none")
         return self
 
@@ -277,8 +280,10 @@ class Recipe(_Part):
 
     def steps(self, rows: int) -> int:
         """Optimizer steps over so many rows: those of the epochs, and not more than ``max_steps``; what every run does."""
-        batches = math.ceil(math.ceil(rows / self.batch.size) / self.ranks)
-        steps = max(1, math.ceil(self.epochs * max(1, math.ceil(batches / self.batch.accumulation))))
+        epoch = math.ceil(math.ceil(math.ceil(rows / self.batch.size) / self.ranks) / self.batch.accumulation)
+        if self.facts.examples == "prompts":
+            epoch = steps_per_epoch(self.reinforcement, self.effective_batch, rows)
+        steps = max(1, math.ceil(self.epochs * max(1, epoch)))
         return min(self.max_steps, steps) if self.max_steps else steps
 
     @property
@@ -291,6 +296,8 @@ class Recipe(_Part):
                     del part[name]
         if self.attention == "auto":
             del body["attention"]
+        if self.method != "grpo":
+            del body["reinforcement"]
         return body
 
     @property
@@ -357,12 +364,7 @@ def check(body: JsonObject, where: str = "the recipe") -> Recipe:
 def _explain(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = [path for path, _ in fields()]
-        leaf = place.rpartition(".")[2]
-        near = difflib.get_close_matches(place, known, 1, 0.6)
-        near = near or [path for path in known if path.rpartition(".")[2] == leaf]
-        near = near or difflib.get_close_matches(leaf, [p.rpartition(".")[2] for p in known], 1, 0.6)
-        return f"{place} is not a field" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{place} is not a field" + meant(place, [path for path, _ in fields()])
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 

@@ -30,8 +30,8 @@ def from_text(path: str, text: str) -> Any:
         return [{"dataset": name.strip(), "weight": weight.strip() or 1.0} for name, _, weight in sources]
     if kind is bool:
         return _switch(path, text)
-    if getattr(kind, "__origin__", None) is dict:
-        return _read_value(path, text) if text.strip() else {}
+    if getattr(kind, "__origin__", None) is dict or path == "reinforcement.rewards":
+        return _read_value(path, text) if text.strip() else getattr(kind, "__origin__", dict)()
     if getattr(kind, "__origin__", None) is list:
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind is str or get_args(kind):

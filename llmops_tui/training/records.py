@@ -5,7 +5,7 @@ Sizes are bytes, times seconds, shares from 0 to 1.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, Required, TypedDict
 
 from llmops_tui.datasets.reports import OverlapRecord
 
@@ -17,7 +17,7 @@ class RunResult(TypedDict, total=False):
 
     ``model`` and ``sha256`` are those of the adapter as GGUF, none where ``without_gguf`` says why there is none; ``serving``
     is the model it goes beside. ``batch`` is the size and the accumulation it ended with; ``weights_sha256`` is that of the
-    adapter's tensors in PEFT's format.
+    adapter's tensors in PEFT's format. ``rewards`` are the fingerprints of what was rewarded, by name and weight.
     """
 
     run: str
@@ -29,6 +29,7 @@ class RunResult(TypedDict, total=False):
     batch: list[int]
     adapter: str
     weights_sha256: str
+    rewards: dict[str, str]
     model: str | None
     sha256: str
     serving: str | None
@@ -212,13 +213,14 @@ class HeldOutRecord(TypedDict):
 
 
 class DryRun(TypedDict, total=False):
-    """Two real steps on the longest rows."""
+    """Two real steps on the longest rows; ``findings`` are what they showed, which a plan has among its problems."""
 
     steps: int
     step_s: float
     tokens_per_s: float
     peak_bytes: int
     estimated_bytes: int
+    findings: list[FindingRecord]
 
 
 class PlanRecord(TypedDict):
@@ -272,11 +274,31 @@ class Converted(TypedDict):
     sha256: str
 
 
-class SweepResult(TypedDict):
-    """A search for better settings: the best with its loss, kept as ``recipe``; each trial has its settings beside its loss."""
+class TrialRecord(TypedDict, total=False):
+    """A trial of a search; its settings stand beside, by the paths of their fields.
 
-    best: dict[str, Any]
-    loss: float
-    recipe: str
-    trials: list[dict[str, Any]]
-    importance: dict[str, float]
+    ``values`` is what it came to by objective, ``loss`` the first of them; of one that was ended early ``step`` is where, and
+    ``why`` the reason.
+    """
+
+    trial: int
+    state: str
+    loss: float | None
+    values: dict[str, float]
+    step: int | None
+    why: str
+
+
+class SweepResult(TypedDict, total=False):
+    """A search for better settings: the best with its loss, kept as ``recipe``; each trial has its settings beside its loss.
+
+    Of several ``objectives`` the ``front`` are the numbers of the trials that no other is better than; ``loss`` is the first.
+    """
+
+    best: Required[dict[str, Any]]
+    loss: Required[float]
+    recipe: Required[str]
+    trials: Required[list[TrialRecord]]
+    importance: Required[dict[str, float]]
+    objectives: list[str]
+    front: list[int]

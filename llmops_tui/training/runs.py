@@ -20,6 +20,7 @@ from llmops_tui.training.examples import sources
 from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.records import RunRecord, RunResult
+from llmops_tui.training.rewards import require_usable
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.json_columns import kept, made_of
@@ -204,6 +205,8 @@ class RunStore:
         """
         base = self.base_of(recipe)
         sources(recipe, self.datasets)
+        if recipe.facts.examples == "prompts":
+            require_usable(self.workspace, recipe.reinforcement)
         recipe, data, measured = pins.pin(recipe, self.datasets)
         options = json.dumps({"beside": beside, "make_room": make_room, "force": force, "measured": measured})
         launcher = JobLauncher(self.workspace)

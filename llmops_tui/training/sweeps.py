@@ -8,16 +8,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
-
-import yaml
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.child_python import module_command
 from llmops_tui.counts import counted
-from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.foreign_text import parse_json, parse_yaml, text_of
+from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.output import NAME as OUTPUT
 from llmops_tui.jobs.output import piped
@@ -27,90 +26,35 @@ from llmops_tui.training import device_queue
 from llmops_tui.training.history import History, HistoryReader
 from llmops_tui.training.importance import importance
 from llmops_tui.training.pins import check_base, check_data, pin
-from llmops_tui.training.recipe import Changes, Recipe, changed, check, fields
-from llmops_tui.training.records import SweepResult
+from llmops_tui.training.recipe import Changes, Recipe, changed, check
+from llmops_tui.training.records import SweepResult, TrialRecord
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.search_methods import (
+    Objective,
+    Pruner,
+    Sampler,
+    again,
+    check_method,
+    directions,
+    front,
+    make_pruner,
+    make_sampler,
+    measured,
+)
+from llmops_tui.training.search_space import Space, check_space, check_trials, settings_told
 from llmops_tui.workspace.files import make_folder_within, write_atomic
 
 if TYPE_CHECKING:
     import optuna
 
 ENTRY: JobEntry[SweepResult] = JobEntry("llmops_tui.training.sweeps:search")
-Sampler = Literal["tpe", "random", "grid"]
-
-
-class Span(TypedDict, total=False):
-    """What a field is tried with: one of ``choices``, or what lies from ``low`` to ``high``, in steps or by orders."""
-
-    choices: list[Any]
-    low: float
-    high: float
-    step: float
-    log: bool
-
-
-Space = dict[str, Span]
 _POLL_SECONDS = 0.2
-_STARTUP_TRIALS = 3
 _BEGUN = "begun.json"
-
-
-def default_space(recipe: Recipe) -> Space:
-    """A space around a recipe: what matters most for LoRA."""
-    rate = recipe.optimizer.learning_rate
-    return {
-        "optimizer.learning_rate": {"low": rate / 5, "high": min(0.1, rate * 5), "log": True},
-        "lora.rank": {"choices": sorted({max(2, recipe.lora.rank // 2), recipe.lora.rank, recipe.lora.rank * 2})},
-        "optimizer.max_grad_norm": {"choices": [0.3, 1.0]},
-    }
-
-
-def read_space(path: Path) -> Space:
-    """A space from YAML: each field with a list of values, or with low, high, and log or step.
-
-    Raises:
-        InputRefusedError: ``bad_space``.
-    """
-    try:
-        body = parse_yaml(text_of(path))
-    except yaml.YAMLError as error:
-        raise InputRefusedError("bad_space", f"{path} is not valid YAML: {error}") from error
-    if not isinstance(body, dict) or not body:
-        raise InputRefusedError(
-            "bad_space",
-            f"{path} has no field",
-            "Example: optimizer.learning_rate: {low: 1e-4, high: 1e-2, log: true}",
-        )
-    return check_space({name: {"choices": given} if isinstance(given, list) else given for name, given in body.items()})
-
-
-def check_space(space: Space) -> Space:
-    """A space whose fields exist and whose values are meant for them.
-
-    Raises:
-        InputRefusedError: ``bad_space``.
-    """
-    known = dict(fields())
-    found: Space = {}
-    for name, given in space.items():
-        if name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            raise InputRefusedError(
-                "bad_space", f"{name} is not a field of a recipe" + (f"; did you mean {near[0]}?" if near else "")
-            )
-        if not isinstance(given, dict) or not ({"low", "high"} <= set(given) or given.get("choices")):
-            raise InputRefusedError("bad_space", f"{name} requires a list of values, or low and high")
-        numbers = {
-            k: float(given[k]) if known[name].annotation is float else int(given[k])
-            for k in ("low", "high", "step")
-            if k in given
-        }
-        if numbers and numbers["low"] >= numbers["high"]:
-            raise InputRefusedError("bad_space", f"{name}: low is not below high")
-        found[name] = {**given, **cast("Span", numbers)}
-    return found
+_PRUNED: dict[Pruner, str] = {
+    "median": "behind the median of the trials before",
+    "asha": "not among the better third of its rung",
+    "hyperband": "not among the better third of its rung",
+}
 
 
 def search(
@@ -121,13 +65,15 @@ def search(
     sampler: Sampler = "tpe",
     *,
     prune: bool = True,
+    pruner: Pruner = "median",
+    objectives: Sequence[Objective] = ("loss",),
 ) -> SweepResult:
-    """The job: run trials one after another; goes on where it was stopped."""
+    """The job: run trials one after another; goes on where it was stopped, and tries again what was cut, once each."""
     import optuna
 
-    space = check_space(space)
     store = RunStore(context.workspace)
-    wanted = _as_begun(context.folder, check(recipe), store)
+    wanted, space, pruner = check_search(recipe, space, sampler, pruner if prune else "none", objectives)
+    wanted = _as_begun(context.folder, wanted, store)
     base = store.base_of(wanted)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend = optuna.storages.event_log.JournalFileBackend(str(context.folder / "study.jsonl"))
@@ -135,19 +81,45 @@ def search(
         study_name="sweep",
         storage=optuna.storages.JournalStorage(backend),
         load_if_exists=True,
-        direction="minimize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS) if prune else optuna.pruners.NopPruner(),
+        directions=directions(objectives),
+        pruner=make_pruner(pruner, wanted.evaluation.every, wanted.max_steps),
     )
+    again(study)
     # A search that goes on draws further numbers, and not those of its beginning again.
-    study.sampler = _sampler(sampler, space, wanted.seed if sampler == "grid" else wanted.seed + len(study.trials))
+    study.sampler = make_sampler(sampler, space, wanted.seed if sampler == "grid" else wanted.seed + len(study.trials))
     finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
+    asked = _Asked(wanted, base.name, space, trials, pruner, tuple(objectives))
     with device_queue.turn(context, wanted, beside=False):
         study.optimize(
-            lambda trial: _trial(context, wanted, base.name, space, trial, trials),
-            n_trials=max(0, trials - len(finished)),
-            catch=(LlmopsError,),
+            lambda trial: _trial(context, asked, trial), n_trials=max(0, trials - len(finished)), catch=(LlmopsError,)
         )
-    return _outcome(store, wanted, space, study)
+    return _outcome(store, asked, study)
+
+
+def check_search(
+    recipe: dict[str, Any], space: Space, sampler: str, pruner: str, objectives: Sequence[str]
+) -> tuple[Recipe, Space, Pruner]:
+    """What a search is asked for, where all of it goes together and each trial could be run.
+
+    Raises:
+        InputRefusedError: ``bad_search``, ``bad_space`` or ``bad_recipe``.
+    """
+    wanted, space = check(recipe), check_space(space)
+    check_method(sampler, pruner, objectives, space)
+    check_trials(wanted, space)
+    return wanted, space, cast("Pruner", pruner)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a search was asked for."""
+
+    recipe: Recipe
+    base: str
+    space: Space
+    trials: int
+    pruner: Pruner
+    objectives: tuple[Objective, ...]
 
 
 def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
@@ -170,19 +142,6 @@ def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
     return wanted
 
 
-def _sampler(name: Sampler, space: Space, seed: int) -> Any:
-    import optuna
-
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if name == "grid":
-        missing = [field for field, given in space.items() if "choices" not in given]
-        if missing:
-            raise InputRefusedError("bad_space", f"a grid needs a list of values for {', '.join(missing)}")
-        return optuna.samplers.GridSampler({field: given["choices"] for field, given in space.items()}, seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
-
-
 def _suggest(trial: optuna.Trial, space: Space) -> Changes:
     chosen: dict[str, object] = {}
     for name, given in space.items():
@@ -199,11 +158,12 @@ def _suggest(trial: optuna.Trial, space: Space) -> Changes:
     return chosen
 
 
-def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: optuna.Trial, trials: int) -> float:
-    """One short run in a process of its own; what it came to."""
-    chosen = _suggest(trial, space)
+def _trial(context: JobContext, asked: _Asked, trial: optuna.Trial) -> tuple[float, ...]:
+    """One short run in a process of its own; what it came to by each objective."""
+    chosen = _suggest(trial, asked.space)
+    name = f"trial-{trial.number}"
     wanted = changed(
-        recipe, {**chosen, "base": base, "trackers": [], "evaluation.samples": 0, "name": f"trial-{trial.number}"}
+        asked.recipe, {**chosen, "base": asked.base, "trackers": [], "evaluation.samples": 0, "name": name}
     )
     folder = context.folder / "trials" / str(trial.number)
     make_folder_within(folder.parent)
@@ -223,23 +183,29 @@ def _trial(context: JobContext, recipe: Recipe, base: str, space: Space, trial: 
         )
         try:
             while process.poll() is None:
-                _poll(reader, trial, told, lambda: _end(process))
-                share = (trial.number + reader.history.step / max(1, reader.history.total)) / max(1, trials)
-                context.report(min(1.0, share), f"trial {trial.number + 1} of {trials}: {_words(chosen)}")
+                _poll(reader, asked, trial, told, lambda: _end(process))
+                share = (trial.number + reader.history.step / max(1, reader.history.total)) / max(1, asked.trials)
+                told_so = f"trial {trial.number + 1} of {asked.trials}: {settings_told(chosen)}"
+                context.report(min(1.0, share), told_so)
                 time.sleep(_POLL_SECONDS)
         finally:
             _end(process)
     reader.poll()
-    value = result_of(reader.history, wanted)
-    if process.returncode != 0 or value is None or math.isnan(value):
+    loss = result_of(reader.history, wanted)
+    values = [measured(one, reader.history, loss) for one in asked.objectives]
+    found = [value for value in values if value is not None and not math.isnan(value)]
+    if process.returncode != 0 or len(found) < len(values):
         last = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise LlmopsError("trial_failed", f"trial {trial.number} failed: {''.join(last)[:300]}")
-    return value
+        why = f"trial {trial.number} failed: {''.join(last)[:300]}"
+        trial.set_user_attr("why", why)
+        raise LlmopsError("trial_failed", why)
+    return tuple(found)
 
 
 def result_of(history: History, recipe: Recipe) -> float | None:
     """The loss of the weights that a run by this recipe returns: its last, or with early stopping its best."""
-    measured = history.series.get("eval_loss") or {}
+    # Before the first step it is the base's.
+    measured = {step: loss for step, loss in history.series.get("eval_loss", {}).items() if step}
     if not measured:
         return history.last("loss")
     if not recipe.evaluation.patience:
@@ -248,17 +214,23 @@ def result_of(history: History, recipe: Recipe) -> float | None:
     return min((loss for loss in measured.values() if not math.isnan(loss)), default=math.nan)
 
 
-def _poll(reader: HistoryReader, trial: optuna.Trial, told: set[int], end: Callable[[], None]) -> None:
+def _poll(reader: HistoryReader, asked: _Asked, trial: optuna.Trial, told: set[int], end: Callable[[], None]) -> None:
     import optuna
 
     reader.poll()
+    if asked.pruner == "none":
+        return
     for step, loss in sorted((reader.history.series.get("eval_loss") or {}).items()):
-        if step not in told:
-            told.add(step)
-            trial.report(loss, step)
-            if trial.should_prune():
-                end()
-                raise optuna.TrialPruned
+        if step in told or not step:
+            # What the base does before the first step is the same in all trials.
+            continue
+        told.add(step)
+        trial.report(loss, step)
+        if trial.should_prune():
+            trial.set_user_attr("step", step)
+            trial.set_user_attr("why", f"{_PRUNED[asked.pruner]} at step {step}, with a loss of {loss:.4g}")
+            end()
+            raise optuna.TrialPruned
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -271,29 +243,51 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _words(chosen: Changes) -> str:
-    texts = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in chosen.items()}
-    return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())
-
-
-def _outcome(store: RunStore, recipe: Recipe, space: Space, study: optuna.Study) -> SweepResult:
+def _outcome(store: RunStore, asked: _Asked, study: optuna.Study) -> SweepResult:
     import optuna
 
-    rows = [{"trial": t.number, "state": t.state.name.lower(), "loss": t.value, **t.params} for t in study.trials]
-    done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    states = optuna.trial.TrialState
+    # What a kill cut short stands here as the trial that was made of it.
+    trials = [t for t in study.trials if t.state not in {states.RUNNING, states.WAITING} and not _was_cut(t, study)]
+    done = [t for t in trials if t.state == states.COMPLETE]
     if not done:
         raise LlmopsError("sweep_failed", "no trial finished", "The logs of the trials are in the job's folder.")
+    best_ones = front([t.values for t in done], directions(asked.objectives))
+    known = [(t.params, float(t.values[0])) for t in done]
     # A trial that was ended early is as good as it was then: without it the worst settings would not be seen.
-    ended = [t for t in study.trials if t.state == optuna.trial.TrialState.PRUNED and t.intermediate_values]
-    known = [(t.params, float(t.value)) for t in done if t.value is not None]
+    ended = [t for t in trials if t.state == states.PRUNED and t.intermediate_values]
     known += [(t.params, t.intermediate_values[max(t.intermediate_values)]) for t in ended]
-    logarithmic = frozenset(name for name, given in space.items() if given.get("log"))
-    best = changed(recipe, study.best_trial.params | {"name": f"{recipe.name}-best"[:64]})
-    number = store.save_recipe(best, f"the best of {counted(len(done), 'trial')}, loss {study.best_value:.4g}")
+    logarithmic = frozenset(name for name, given in asked.space.items() if given.get("log"))
+    sign = 1 if directions(asked.objectives)[0] == "minimize" else -1
+    # Of several objectives the first decides which of the front is kept; the others of it are told.
+    chosen = min((done[place] for place in best_ones), key=lambda t: (sign * t.values[0], t.number))
+    best = changed(asked.recipe, chosen.params | {"name": f"{asked.recipe.name}-best"[:64]})
+    told = f"{asked.objectives[0]} {chosen.values[0]:.4g}"
+    number = store.save_recipe(best, f"the best of {counted(len(done), 'trial')}, {told}")
     return {
-        "best": study.best_trial.params,
-        "loss": study.best_value,
+        "best": chosen.params,
+        "loss": float(chosen.values[0]),
         "recipe": f"{best.name}@{number}",
-        "trials": rows,
+        "trials": [_record(t, asked.objectives) for t in trials],
         "importance": importance(known, logarithmic),
+        "objectives": list(asked.objectives),
+        "front": [done[place].number for place in best_ones],
+    }
+
+
+def _was_cut(trial: optuna.trial.FrozenTrial, study: optuna.Study) -> bool:
+    return any(other.user_attrs.get("again") == trial.number for other in study.trials)
+
+
+def _record(trial: optuna.trial.FrozenTrial, objectives: Sequence[str]) -> TrialRecord:
+    values = list(trial.values or [])
+    known = dict(zip(objectives, values, strict=False))
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        "loss": float(values[0]) if values else None,
+        "values": known,
+        "step": trial.user_attrs.get("step"),
+        "why": str(trial.user_attrs.get("why", "")),
+        **trial.params,  # type: ignore[typeddict-item]
     }

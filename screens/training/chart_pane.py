@@ -36,7 +36,8 @@ class ChartPane(Pane):
         self.query_one("#chart-figures", Static).update(rendering.figures(current, charted))
 
     def _draw(self) -> None:
-        figure = rendering.FIGURES[self._figure]
+        figures = rendering.figures_of(self._charted)
+        figure = figures[self._figure % len(figures)]
         self._chart.show(rendering.lines(self._charted, figure))
         self.set_title(f"Chart  {figure.title}", rendering.legend(self._charted))
 
@@ -44,7 +45,7 @@ class ChartPane(Pane):
 
     def action_figure(self) -> None:
         """The next figure."""
-        self._figure = (self._figure + 1) % len(rendering.FIGURES)
+        self._figure = (self._figure + 1) % len(rendering.figures_of(self._charted))
         self._draw()
 
     def action_smooth(self) -> None:

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
-from screens.training import details_rendering, rendering
+from screens.training import details_rendering, rendering, reward_rendering, sweep_rendering
 from screens.training.model import Shown, TrainingModel
 from screens.widgets.motions import TextScroll
 from screens.widgets.proof import proof_table
@@ -57,6 +57,8 @@ class DetailsPane(Pane):
             ("Samples", details_rendering.samples),
             ("Result", details_rendering.result),
         ]
+        if run.history.answers:
+            kinds.append(("Answers", reward_rendering.answers))
         title, draw = kinds[self._view % len(kinds)]
         content = draw(run)
         proof = model.proofs.get(run.name)
@@ -71,7 +73,7 @@ class DetailsPane(Pane):
             views.append(("Preflight", details_rendering.preflight(plan)))
         views.append(("Recipe", details_rendering.settings(recipe)))
         if found is not None:
-            views.append(("Sweep", details_rendering.sweep(found)))
+            views.append(("Sweep", sweep_rendering.sweep(found)))
         title, content = views[self._view % len(views)]
         return (f"{title}  {safe_line(recipe.name)}", "w next" if len(views) > 1 else "p preflight"), content
 

@@ -143,28 +143,6 @@ def preflight(plan: dict[str, Any]) -> Content:
     return Content.assemble(*parts)
 
 
-def sweep(found: dict[str, Any]) -> Content:
-    """The trials of a sweep, the best first, with bars; and how much each field mattered."""
-    names = list(found["best"])
-    done = sorted((row for row in found["trials"] if row["loss"] is not None), key=lambda row: row["loss"])
-    parts: list[Any] = [("kept as ", "$muted"), (f"{found['recipe']}\n", "bold"), ("  loss".ljust(34), "$muted")]
-    parts += [(name.rpartition(".")[2].rjust(18), "$muted") for name in names] + ["\n"]
-    worst = done[-1]["loss"] if done else 1.0
-    for row in done:
-        style = "$success" if row is done[0] else "$muted" if row["state"] == "pruned" else "$accent"
-        bar = "▇" * max(1, round(20 * row["loss"] / worst))
-        parts += [(f"  {short_number(row['loss']):>8}  ", ""), (f"{bar:20}  ", style)]
-        parts += [_cell(row.get(name)).rjust(18) for name in names]
-        parts.append(("  ended early\n", "$muted") if row["state"] == "pruned" else "\n")
-    for name, share in (found.get("importance") or {}).items():
-        parts += [(f"\n  {name:32}", "$muted"), ("▇" * round(30 * share), "$warning"), f" {share:.0%}"]
-    return Content.assemble(*parts)
-
-
-def _cell(value: Any) -> str:
-    return short_number(value) if isinstance(value, float) else figure(value)
-
-
 def _memory(memory: MemoryFacts) -> list[Any]:
     shares = {
         "weights": memory["weights"],

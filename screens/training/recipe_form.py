@@ -55,7 +55,7 @@ class RecipeForm(Modal["Recipe | None"]):
                     with Horizontal(classes="recipe-row"):
                         yield Static(path, classes="recipe-name", markup=False)
                         yield Field(self._text(path), name=path, compact=True, suggester=_suggester(info.annotation))
-                        yield Static(_about(info), classes="recipe-note", id=_note_id(path), markup=False)
+                        yield Static(about(info), classes="recipe-note", id=_note_id(path), markup=False)
             yield Static("", id="recipe-verdict", markup=False)
             yield Static(
                 Content.assemble(
@@ -140,7 +140,8 @@ def _note_id(path: str) -> str:
     return "about-" + path.replace(".", "-")
 
 
-def _about(info: Any) -> str:
+def about(info: Any) -> str:
+    """What a field does, with the values it may have."""
     allowed = [str(v) for v in get_args(info.annotation) if isinstance(v, str)]
     return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "")
 

@@ -13,11 +13,12 @@ from screens.training import rendering
 from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe, make_recipe
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import KeptRecipe
-from screens.training.start_run import choose_trials, plan_run, start_run, sweep
+from screens.training.start_run import allowed, choose_sweep, plan_run, start_run, sweep
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
+    from screens.training.sweep_form import SweepArguments
 
 
 class RecipesPane(Pane):
@@ -115,6 +116,8 @@ class RecipesPane(Pane):
             self.act("plan", self._plan, recipe)
 
     async def _plan(self, recipe: Recipe) -> None:
+        if not await allowed(self.shell, recipe):
+            return
         plan = await plan_run(self.shell, recipe, lambda text: self.post_message(Progress(text)))
         self.post_message(self.Planned(recipe, plan))
 
@@ -132,14 +135,16 @@ class RecipesPane(Pane):
     def action_sweep(self) -> None:
         """Search for better settings around the recipe."""
         if self.recipe is not None:
-            self.act("choose", self._choose_trials, self.recipe)
+            self.act("choose", self._choose_sweep, self.recipe)
 
-    async def _choose_trials(self, recipe: Recipe) -> None:
-        trials = await choose_trials(self.shell, recipe)
-        if trials is not None:
+    async def _choose_sweep(self, recipe: Recipe) -> None:
+        if not await allowed(self.shell, recipe):
+            return
+        chosen = await choose_sweep(self.shell, recipe)
+        if chosen is not None:
             # A group of its own: whoever is asked again must not end the wait for a sweep under way.
-            self.act("sweep", self._sweep, recipe, trials)
+            self.act("sweep", self._sweep, chosen)
 
-    async def _sweep(self, recipe: Recipe, trials: int) -> None:
-        await sweep(self.shell, recipe, trials, lambda text: self.post_message(Progress(text)))
+    async def _sweep(self, chosen: SweepArguments) -> None:
+        await sweep(self.shell, chosen, lambda text: self.post_message(Progress(text)))
         self.post_message(Changed())

@@ -10,11 +10,13 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.health import stalled
+from llmops_tui.training.reward_figures import reward_names
 from screens.widgets import units
 from screens.widgets.chart import Series, short_number
 from screens.widgets.columns import Column, Part
 
 if TYPE_CHECKING:
+    from llmops_tui.training.history import History
     from screens.training.model import KeptRecipe, Shown
 
 NO_RUNS = "No runs yet.\nF5 starts the recipe below;\no watches another program's run."
@@ -45,6 +47,35 @@ FIGURES = (
     Figure("memory in GB", ("memory_bytes",)), Figure("seconds per step", ("seconds",)),
     Figure("token accuracy", ("mean_token_accuracy",)), Figure("reward margin", ("rewards/margins",)),
 )  # fmt: skip
+# Of runs by grpo these come first: a policy's loss is around 0 by its making.
+REWARD_FIGURES = (
+    Figure("reward ± spread", ("reward", "reward+", "reward-", "eval_reward")), Figure("KL to the base", ("kl",)),
+    Figure("tokens of answers", ("completions/mean_length", "eval_length")), Figure("entropy", ("entropy",)),
+    Figure("clipped share", ("clip_ratio/region_mean",)), Figure("repetition", ("completions/repetition",)),
+    Figure("groups with one reward", ("frac_reward_zero_std",)),
+    Figure("log-probability mismatch", ("sampling/sampling_logp_difference/mean",)),
+)  # fmt: skip
+
+
+def figures_of(shown: list[Shown]) -> tuple[Figure, ...]:
+    """What the chart of these runs can show: of rewards each by itself, too."""
+    names = dict.fromkeys(name for run in shown for name in reward_names(run.history))
+    if not names and not any("reward" in run.history.series for run in shown):
+        return FIGURES
+    own = tuple(Figure(f"reward {name}", (f"rewards/{name}/mean", f"eval_rewards/{name}")) for name in names)
+    return (REWARD_FIGURES[0], *own, *REWARD_FIGURES[1:], *FIGURES)
+
+
+def _values(history: History, name: str) -> dict[int, float]:
+    """A line of the chart; the rewards with their spread above and below are made of two."""
+    if name not in {"reward+", "reward-"}:
+        return history.series.get(name, {})
+    spread, sign = history.series.get("reward_std", {}), 1 if name.endswith("+") else -1
+    return {step: value + sign * spread.get(step, 0.0) for step, value in history.series.get("reward", {}).items()}
+
+
+# Of a run by rewards these say how good it is, and the losses nothing.
+_REWARDS = (("reward", "reward"), ("eval_reward", "held out"), ("kl", "KL"), ("completions/mean_length", "tokens"))
 
 
 def _state(shown: Shown) -> Part:
@@ -95,14 +126,15 @@ def lines(shown: list[Shown], figure: Figure) -> list[Series]:
     found = []
     for index, run in enumerate(shown):
         for name in figure.names:
-            values = run.history.series.get(name)
+            values = _values(run.history, name)
             if values:
                 scale = 1e-9 if name == "memory_bytes" else 1.0
                 points = [(float(step), value * scale) for step, value in sorted(values.items())]
-                evaluation = name.startswith("eval")
+                evaluation, spread = name.startswith("eval"), name.endswith(("+", "-"))
                 # Alone, a run's evaluation has a colour of its own.
-                colour = index + (evaluation and len(shown) == 1)
-                found.append(Series(f"{run.name} {name}", _COLOURS[colour % len(_COLOURS)], points, evaluation))
+                colour = _COLOURS[(index + (evaluation and len(shown) == 1)) % len(_COLOURS)]
+                dotted = evaluation or spread
+                found.append(Series(f"{run.name} {name}", "$muted" if spread else colour, points, dotted))
     # What is drawn last lies on top: the evaluation must not hide under the training loss.
     return sorted(found, key=lambda one: one.dotted)
 
@@ -123,7 +155,13 @@ def figures(run: Shown | None, charted: list[Shown]) -> Content:
         return Content.assemble(*parts)
     history = run.history
     texts = [f"step {history.step} of {history.total}"]
-    for name, label in (("loss", "loss"), ("eval_loss", "eval"), ("grad_norm", "grad"), ("learning_rate", "lr")):
+    for name, label in (
+        *_REWARDS,
+        ("loss", "loss"),
+        ("eval_loss", "eval"),
+        ("grad_norm", "grad"),
+        ("learning_rate", "lr"),
+    ):
         if history.last(name) is not None:
             texts.append(f"{label} {_last(run, name)}")
     speed, memory = history.last("tokens_per_s"), history.last("memory_bytes")

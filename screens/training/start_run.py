@@ -11,7 +11,8 @@ from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.worker import PLAN_ENTRY
 from screens.shell.job_progress import wait_for_job
 from screens.shell.shell import Shell
-from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.training.sweep_form import SweepArguments, SweepForm
+from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
@@ -30,6 +31,19 @@ async def plan_run(shell: Shell, recipe: Recipe, told: Callable[[str], object]) 
     return await wait_for_job(shell.services, job, told)
 
 
+async def allowed(shell: Shell, recipe: Recipe) -> bool:
+    """Ask whether the code of rewards may run, where it was not allowed as it is now; whether all of it may."""
+    from llmops_tui.training.rewards import allow, not_allowed
+
+    files = await asyncio.to_thread(not_allowed, recipe.reinforcement)
+    for path in files:
+        consequence = "It runs beside the trainer, as you. Read it first; a change of the file is asked about again."
+        if not await shell.ask(ConfirmDialog(f"Run the code of {path} as a reward?", consequence)):
+            return False
+        await asyncio.to_thread(allow, path)
+    return True
+
+
 async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -> str | None:
     """Start a run; where it was not looked at yet, or something was found, ask first. Its name, where it was started."""
     if plan is None:
@@ -43,7 +57,7 @@ async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -
         consequence = "; ".join(warnings) if warnings else "The preflight found no problems."
     if announced := await asyncio.to_thread(_announcement, shell, recipe):
         consequence = f"{announced}. {consequence}"
-    if not await shell.ask(ConfirmDialog(f"Train {recipe.name}?", consequence)):
+    if not await shell.ask(ConfirmDialog(f"Train {recipe.name}?", consequence)) or not await allowed(shell, recipe):
         return None
     run = await asyncio.to_thread(shell.services.training.start, recipe)
     shell.say(f"{run.name} started; it continues without this app.")
@@ -56,31 +70,22 @@ def _announcement(shell: Shell, recipe: Recipe) -> str:
     return announcement(store.workspace, store.base_of(recipe), recipe.quantization.compute)
 
 
-async def choose_trials(shell: Shell, recipe: Recipe) -> int | None:
-    """How many trials a sweep is to have; none where it was left, or is no number, which is told."""
-    hint = "Trials. Learning rate, rank and epochs are searched; llmops train sweep searches any field."
-    text = await shell.ask(LineDialog(f"Sweep around {recipe.name}", hint, "8"))
-    if not text:
-        return None
-    if not text.isdigit():
-        shell.say(f"{text!r} is not a number of trials.", severity="warning")
-        return None
-    return int(text)
+async def choose_sweep(shell: Shell, recipe: Recipe) -> SweepArguments | None:
+    """What is to be searched around a recipe, and how; none where the form was left."""
+    return await shell.ask(SweepForm(recipe))
 
 
-async def sweep(shell: Shell, recipe: Recipe, trials: int, told: Callable[[str], object]) -> None:
+async def sweep(shell: Shell, arguments: SweepArguments, told: Callable[[str], object]) -> None:
     """Search around a recipe as a job, whose progress is told, and say what it found."""
-    from llmops_tui.training.sweeps import ENTRY, default_space
+    from llmops_tui.training.sweeps import ENTRY
 
-    arguments = {
-        "recipe": recipe.model_dump(),
-        "space": default_space(recipe),
-        "trials": trials,
-        "sampler": "tpe",
-        "prune": True,
-    }
+    name = arguments["recipe"]["name"]
+    given = dict(arguments)
     job = await asyncio.to_thread(
-        lambda: shell.services.jobs.start(kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments)
+        lambda: shell.services.jobs.start(kind="sweep", title=f"sweep {name}", entry=ENTRY, arguments=given)
     )
     found = await wait_for_job(shell.services, job, told)
-    shell.say(f"The best of {counted(len(found['trials']), 'trial')} is saved as {found['recipe']}: {found['best']}")
+    several = len(found.get("objectives") or []) > 1
+    front = f", of {counted(len(found.get('front') or []), 'trial')} that no other is better than" if several else ""
+    said = f"The best of {counted(len(found['trials']), 'trial')}{front} is saved as {found['recipe']}: {found['best']}"
+    shell.say(said)

@@ -47,7 +47,7 @@ def readers() -> dict[str, Callable[[Path], Any]]:
     from llmops_tui.monitoring.rules import parse_rules
     from llmops_tui.prompts.prompt_files import parse
     from llmops_tui.training.foreign_recipes import read_recipe
-    from llmops_tui.training.sweeps import read_space
+    from llmops_tui.training.search_space import read_space
 
     return {
         "suite": read_suite,

@@ -13,18 +13,22 @@ from textual.widgets import Input, Static
 
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.training import control
-from llmops_tui.training.history import Recorder
+from llmops_tui.training.history import History, Recorder
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from screens.training import rendering, reward_rendering
 from screens.training.details_pane import DetailsPane
+from screens.training.model import Shown
 from screens.training.recipe_form import RecipeForm
 from screens.training.recipes_pane import RecipesPane
 from screens.training.runs_pane import RunsPane
 from screens.training.screen import TrainingScreen
+from screens.training.sweep_form import SweepForm
 from screens.widgets.chart import LineChart
-from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.fields import Field
 from screens.widgets.table import Table
 from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -365,6 +369,98 @@ async def test_a_sweep_is_drawn_with_its_trials_and_what_mattered(open_app: Open
         assert "90%" in shown
 
 
+async def test_several_objectives_are_drawn_with_their_front(open_app: OpenApp, sample: Workspace) -> None:
+    store = RunStore(sample)
+    store.save_recipe(recipe())
+    trials = [
+        {"trial": n, "state": "complete", "loss": loss, "values": {"loss": loss, "size": size}, "lora.rank": rank}
+        for n, (loss, size, rank) in enumerate([(0.3, 4e6, 32), (0.5, 1e6, 8), (0.6, 2e6, 16)])
+    ]
+    ended = {"trial": 3, "state": "pruned", "loss": 2.0, "why": "behind the median at step 4", "lora.rank": 4}
+    result = {
+        "best": {"lora.rank": 32}, "loss": 0.3, "recipe": "mine-best@1", "importance": {}, "trials": [*trials, ended],
+        "objectives": ["loss", "size"], "front": [0, 1],
+    }  # fmt: skip
+    job = store.jobs.add(
+        kind="sweep", title="sweep mine", spec={"entry": "", "arguments": {"recipe": {"name": "mine"}}}
+    )
+    store.jobs.update(job.id, state="done", result=json.dumps(result))
+    async with open_app() as pilot:
+        await open_training(pilot)
+        await pilot.press("w")
+        shown = text(pilot, "#details-text")
+        # Two of the front as dots, and one in the legend; one that another is better than.
+        assert shown.count("●") == 3
+        assert shown.count("·") == 1
+        assert "no other trial is better in all of loss, size" in shown
+        assert "behind the median at step 4" in shown
+
+
+async def test_a_sweep_is_only_started_where_each_trial_could_be_run(
+    open_app: OpenApp, sample: Workspace, monkeypatch: Any
+) -> None:
+    store = RunStore(sample)
+    store.save_recipe(recipe())
+    start_no_processes(monkeypatch)
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SweepForm))
+        form = pilot.app.screen
+        fields = {field.name: field for field in form.query(Field)}
+        assert fields["optimizer.learning_rate"].value.endswith(" log")
+        assert "lora.dora" in fields
+        for typed in ({"quantization.type": "fp4", "optimizer.name": "adamw_8bit"}, {"lora.dora": "yes, no"}):
+            for name, value in typed.items():
+                fields[name].value = value
+        await until(
+            pilot, lambda: "dora cannot be combined with fp4" in str(form.query_one("#sweep-verdict", Static).content)
+        )
+        assert "the trial with" in str(form.query_one("#sweep-verdict", Static).content)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert pilot.app.screen is form
+        fields["lora.dora"].value = ""
+        fields["objectives"].value = "loss, size"
+        await until(pilot, lambda: "Use the pruner none" in str(form.query_one("#sweep-verdict", Static).content))
+        fields["pruner"].value = "none"
+        fields["sampler"].value = "nsga2"
+        await until(pilot, lambda: "✓ 8 trials" in str(form.query_one("#sweep-verdict", Static).content))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["sweep"])
+        given = store.jobs.all()[0].spec["arguments"]
+        assert given["objectives"] == ["loss", "size"]
+        assert (given["sampler"], given["pruner"]) == ("nsga2", "none")
+        assert given["space"]["quantization.type"] == {"choices": ["fp4"]}
+        await until(pilot, lambda: pilot.app.screen is screen)
+
+
+def test_a_run_by_rewards_shows_its_reward_and_its_answers(tmp_path: Path) -> None:
+    history = [
+        {"kind": "start", "step": 0, "total": 9},
+        {"kind": "eval", "step": 0, "eval_loss": -0.2, "eval_reward": 0.2, "eval_reward_se": 0.01, "eval_rewards/length": 13.0},
+        {"kind": "answer", "step": 1, "prompt": "Where is it?", "text": "[red]On its way[/red]", "rewards": {"length": 3.0},
+         "reward": 0.9, "advantage": 1.2, "why": "short"},
+        {"kind": "step", "step": 1, "loss": 0.01, "learning_rate": 1e-4, "seconds": 1.0, "memory_bytes": 1, "reward": 0.4,
+         "reward_std": 0.2, "kl": 0.01, "completions/mean_length": 12.0, "rewards/length/mean": 12.0},
+        {"kind": "eval", "step": 9, "eval_loss": -0.8, "eval_reward": 0.8, "eval_reward_se": 0.01, "eval_rewards/length": 4.0},
+    ]  # fmt: skip
+    read = History()
+    for line in history:
+        read.add(line)  # type: ignore[arg-type]
+    shown = Shown("brief-1", tmp_path, "done", read)
+    figures = rendering.figures_of([shown])
+    assert figures[0].title == "reward ± spread"
+    assert "reward length" in [figure.title for figure in figures]
+    lines = {series.name: series.points for series in rendering.lines([shown], figures[0])}
+    assert lines["brief-1 reward+"] == [(1.0, pytest.approx(0.6))]
+    assert lines["brief-1 reward-"] == [(1.0, pytest.approx(0.2))]
+    told = str(reward_rendering.answers(shown))
+    assert "[red]On its way[/red]" in told
+    assert "0.2 (0.18 to 0.22) → 0.8 (0.78 to 0.82)" in told
+    assert "held out 0.8" in str(rendering.figures(shown, [shown]))
+
+
 async def test_a_sweep_is_waited_for_while_another_is_asked_about(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:
@@ -374,14 +470,14 @@ async def test_a_sweep_is_waited_for_while_another_is_asked_about(
     async with open_app() as pilot:
         screen = await open_training(pilot)
         await pilot.press("v")
-        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await until(pilot, lambda: isinstance(pilot.app.screen, SweepForm))
         await pilot.press("enter")
         await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["sweep"])
         job = store.jobs.all()[0]
         assert job.spec["arguments"]["trials"] == 8
         await until(pilot, lambda: pilot.app.screen is screen)
         await pilot.press("v")
-        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await until(pilot, lambda: isinstance(pilot.app.screen, SweepForm))
         await pilot.press("escape")
         await until(pilot, lambda: pilot.app.screen is screen)
         details = screen.query_one(DetailsPane)

@@ -1,6 +1,8 @@
 """A bare TRL script: the yardstick of the launcher. ``BASE ROWS.json SETTINGS.json``; prints a JSON line of its figures.
 
-``at`` is when each step ended, ``loss`` its losses, and ``peak_bytes`` the most memory it held, with CUDA's own.
+``at`` is when each step ended, ``loss`` its losses, and ``peak_bytes`` the most memory it held, with CUDA's own. With
+``method`` grpo in the settings rows have a ``prompt``, the reward is the words of an answer times ``weight``, and ``reward``
+has the mean of each step.
 """
 
 from __future__ import annotations
@@ -40,6 +42,55 @@ def held_on_the_gpu() -> int:
     return sum(int(process.usedGpuMemory or 0) for process in found if process.pid == os.getpid())
 
 
+def words(weight: float) -> Any:
+    """A reward function: the words of each answer, times a weight."""
+
+    def length(completions: list[str], **_: Any) -> list[float]:
+        return [float(len(text.split())) * weight for text in completions]
+
+    return length
+
+
+def grpo_trainer(model: Any, base: str, rows: list[Any], given: dict[str, Any], folder: str, times: Times) -> Any:
+    """TRL's own trainer of rewards, on prompts as texts."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    config = GRPOConfig(
+        output_dir=folder,
+        max_steps=given["steps"],
+        per_device_train_batch_size=given["batch"],
+        gradient_accumulation_steps=given["accumulation"],
+        num_generations=given["generations"],
+        max_completion_length=given["max_tokens"],
+        temperature=1.0,
+        beta=given["beta"],
+        learning_rate=given["learning_rate"],
+        lr_scheduler_type="cosine",
+        warmup_steps=given["warmup"],
+        optim="adamw_torch",
+        gradient_checkpointing=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        bf16=False,
+        seed=1,
+        dataloader_pin_memory=False,
+    )
+    return GRPOTrainer(
+        model=model,
+        reward_funcs=words(given["weight"]),
+        args=config,
+        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows]),
+        processing_class=AutoTokenizer.from_pretrained(base),
+        peft_config=LoraConfig(
+            r=given["rank"], lora_alpha=2 * given["rank"], target_modules="all-linear", task_type="CAUSAL_LM"
+        ),
+        callbacks=[times],
+    )
+
+
 def main() -> None:
     base, rows, given = (
         sys.argv[1],
@@ -56,7 +107,7 @@ def main() -> None:
     set_seed(1)
     model = AutoModelForCausalLM.from_pretrained(
         base,
-        dtype=torch.bfloat16,
+        dtype=torch.float32 if given.get("method") == "grpo" else torch.bfloat16,
         attn_implementation="sdpa",
         device_map={"": "cuda:0" if gpu else "cpu"},
         quantization_config=quantization if given["quantization"] == "nf4" else None,
@@ -66,6 +117,13 @@ def main() -> None:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     times = Times()
+    if given.get("method") == "grpo":
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = grpo_trainer(model, base, rows, given, folder, times)
+            trainer.train()
+        history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        print(json.dumps({name: [entry[name] for entry in history] for name in ("loss", "reward", "kl")}))
+        return
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder,

@@ -52,7 +52,7 @@ def _answered(known: dict[bytes, Metric], line: bytes) -> bytes:
     return orjson.dumps(scores, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS) + b"\n"
 
 
-def _own_output() -> BinaryIO:
+def own_output() -> BinaryIO:
     """Standard output for answers alone: what a package's metric prints goes to standard error."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -62,7 +62,7 @@ def _own_output() -> BinaryIO:
 def main() -> None:
     """Answer questions until standard input ends."""
     end_when_orphaned()
-    output = _own_output()
+    output = own_output()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if "packages" not in sys.argv[1:]:
         # What a package loads for its metric is its own affair.

@@ -221,6 +221,15 @@ class NativeModel:
             self._pieces[token] = None
         self.ends |= {token for text in ends for token in self._single(text)}
 
+    def drop_adapter(self, name: str) -> None:
+        """Give an adapter's memory back; of one that is not there nothing is done."""
+        adapter = self.adapters.pop(name, None)
+        if adapter is None:
+            return
+        if name == self._adapter:
+            self.use_adapter("")
+        llama_cpp.llama_adapter_lora_free(adapter)
+
     def use_adapter(self, name: str) -> None:
         """Evaluate the next steps with this adapter; the empty name is the base alone."""
         if name != self._adapter:

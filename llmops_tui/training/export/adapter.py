@@ -17,6 +17,7 @@ from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.export.tensors import read
 from llmops_tui.training.families import Delta, Family, deltas, refuse_tied
 from llmops_tui.training.records import RunResult
+from llmops_tui.training.rewards import noted
 from llmops_tui.workspace.files import sha256_file, write_atomic
 from llmops_tui.workspace.lineage import record_edges
 
@@ -105,6 +106,8 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path, weights: Path) -> R
     for leftover in ("training_args.bin",):
         (adapter / leftover).unlink(missing_ok=True)
     result: RunResult = {"adapter": str(adapter), "weights_sha256": sha256_file(adapter / WEIGHTS)}
+    if rewards := noted(run.folder):
+        result["rewards"] = {f"{one['name']} × {one['weight']:g}": one["fingerprint"] for one in rewards}
     try:
         config = _config(weights)
         family = Family(str(config.get("model_type")), config)
@@ -123,7 +126,7 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path, weights: Path) -> R
             output=model.sha256,
             kind="train",
             recipe=run.recipe.sha256,
-            inputs=[base.sha256, *(digest for _, digest in run.data)],
+            inputs=[base.sha256, *(digest for _, digest in run.data), *(result.get("rewards") or {}).values()],
         )
     )
     serving = serving_model(store, run.recipe.serving, base)
@@ -135,6 +138,16 @@ def _config(folder: Path) -> JsonObject:
     return found
 
 
+def _rewards_told(run: Run) -> str:
+    """What a run of rewards learned from, with what the scores come from; nothing of other methods."""
+    lines = [
+        f"- {one['name']} × {one['weight']:g}: {one['code'] or one['type']} (SHA-256 {one['fingerprint']})"
+        + (f", graded by {one['asks']}" if one["asks"] else "")
+        for one in noted(run.folder)
+    ]
+    return "## Rewards\n" + "\n".join(lines) + "\n\n" if lines else ""
+
+
 def _card(run: Run, base: Model) -> str:
     """A model card: what it is, of what it was made, and how."""
     data = "\n".join(f"- {ref} (SHA-256 {digest})" for ref, digest in run.data)
@@ -143,6 +156,6 @@ def _card(run: Run, base: Model) -> str:
         f"---\nbase_model: {base.name}\nlibrary_name: peft\ntags: [lora, {run.recipe.method}, llmops-tui]\n---\n"
         f"# {run.name}\n\nA LoRA adapter of {base.name}, trained with {run.recipe.method} on {made} by llmops-tui.\n\n"
         f"## Base\n- {base.name} (SHA-256 {base.sha256})\n\n## Data\n{data}\n\n"
-        f"## Recipe\n```yaml\n{run.recipe.to_yaml()}```\n\nRecipe SHA-256 {run.recipe.sha256}\n\n"
+        f"{_rewards_told(run)}## Recipe\n```yaml\n{run.recipe.to_yaml()}```\n\nRecipe SHA-256 {run.recipe.sha256}\n\n"
         "## Limits\nNot evaluated yet: llmops eval measures it.\n"
     )

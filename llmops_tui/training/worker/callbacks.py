@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import resource
 import time
@@ -19,13 +20,15 @@ from llmops_tui.training import control as wishes
 from llmops_tui.training import device_queue
 from llmops_tui.training.examples import Generated
 from llmops_tui.training.health import Watch
-from llmops_tui.training.history import Recorder
+from llmops_tui.training.history import Event, Recorder
 from llmops_tui.training.memory import GPU_OVERHEAD
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
+from llmops_tui.training.reward_signs import FIGURES, RewardWatch
 
-_NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens"}
+_NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens", *FIGURES}
 _PREFERENCE = "rewards/"
+_MEASURED = ("eval_loss", "eval_runtime", "eval_reward", "eval_length")
 _REPORT_SECONDS = 2.0
 
 
@@ -64,6 +67,7 @@ class RunCallback(TrainerCallback):
         self._recorder = recorder
         self._generated = generated
         self._watch = Watch()
+        self._rewards = RewardWatch(tuple(reward.called for reward in recipe.reinforcement.watched))
         self._began = time.monotonic()
         self._seconds = 0.0
         self._reported = 0.0
@@ -102,8 +106,8 @@ class RunCallback(TrainerCallback):
         return control
 
     def _message(self, state: TrainerState) -> str:
-        losses = [entry["loss"] for entry in state.log_history[-1:] if "loss" in entry]
-        return f"step {state.global_step} of {state.max_steps}" + (f" · loss {losses[0]:.3f}" if losses else "")
+        told = [(name, entry[name]) for entry in state.log_history[-1:] for name in ("reward", "loss") if name in entry]
+        return f"step {state.global_step} of {state.max_steps}" + "".join(f" · {n} {v:.3f}" for n, v in told[:1])
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint is written: record it, and stop here where that was asked."""
@@ -125,9 +129,9 @@ class RunCallback(TrainerCallback):
         step = state.global_step
         if "eval_loss" in logs:
             names = {name: float(value) for name, value in logs.items() if name.startswith("eval_") and _number(value)}
-            self._recorder.write(
-                "eval", step, **{name: names[name] for name in ("eval_loss", "eval_runtime") if name in names}
-            )
+            kept = {name: value for name, value in names.items() if name.startswith(_MEASURED)}
+            self._recorder.write("eval", step, **kept)
+            self._tell(self._rewards.evaluation(step, kept))
             self._maybe_stop_early(step, names["eval_loss"], control)
             return
         if "loss" not in logs:
@@ -153,8 +157,15 @@ class RunCallback(TrainerCallback):
             **({} if norm is None else {"grad_norm": norm}),
             **values,
         )
-        for event in self._watch.inspect(step, loss, norm):
-            self._recorder.write("event", step, level=event.level, message=event.message, hint=event.hint)
+        if "reward" in values:
+            self._tell(self._rewards.step(step, values))
+            # How large a policy's loss is says nothing of how good it is: it is around 0 by its making.
+            loss = 0.0 if math.isfinite(loss) else loss
+        self._tell(self._watch.inspect(step, loss, norm))
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            self._recorder.write("event", event.step, level=event.level, message=event.message, hint=event.hint)
 
     def _maybe_stop_early(self, step: int, loss: float, control: TrainerControl) -> None:
         if loss < self._best:
@@ -182,6 +193,11 @@ class RunCallback(TrainerCallback):
                     min(loss, self._best),
                     0 if loss < self._best else self._without_better + 1,
                 )
+            figures = {name: float(str(value)) for name, value in entry.items() if _number(value)}
+            if "reward" in figures or "eval_reward" in figures:
+                # What was to be said of them was said.
+                look = self._rewards.evaluation if "eval_reward" in figures else self._rewards.step
+                look(int(figures.get("step", 0)), figures)
             if _number(entry.get("num_tokens")):
                 self._tokens = float(entry["num_tokens"])
 

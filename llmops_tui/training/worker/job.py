@@ -53,7 +53,7 @@ def run(context: JobContext, run_name: str) -> RunResult:
                     found, [*attention_findings(found.recipe, inspected.shape.family), *inspected.findings], recorder
                 )
             try:
-                outcome = train(found.recipe, weights, examples, context, recorder)
+                outcome = train(found.recipe, weights, examples, context, recorder, force=found.force)
             except StoppedAfterSaveError as stopped:
                 state = stopped.state
                 return {"run": run_name, "state": state}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker import ranks, trainers
 from llmops_tui.training.worker.base_model import load_base, load_tokenizer
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
+from llmops_tui.training.worker.reward_run import rewarded
 
 _STATE_FILE = "trainer_state.json"
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
@@ -44,8 +46,12 @@ class Outcome:
     peak_bytes: int
 
 
-def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
+def train(
+    recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder, *, force: bool = False
+) -> Outcome:
     """Train to the end; with ``on_out_of_memory: halve`` with smaller batches where memory runs out.
+
+    With ``force`` also where the base's answers have nothing to learn from.
 
     Raises:
         LlmopsError: ``out_of_memory``, ``disk_full``, ``model_load_failed``.
@@ -53,7 +59,8 @@ def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, r
     control.clear(context.folder)
     while True:
         try:
-            return _attempt(recipe, base, examples, context, recorder)
+            with contextlib.ExitStack() as stack:
+                return _attempt(recipe, base, examples, context, recorder, stack, force=force)
         except torch.cuda.OutOfMemoryError as error:
             smaller = _smaller(recipe)
             hint = (
@@ -114,7 +121,16 @@ def explain_out_of_memory(recipe: Recipe, error: BaseException) -> LlmopsError:
     )
 
 
-def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
+def _attempt(
+    recipe: Recipe,
+    base: Path,
+    examples: Examples,
+    context: JobContext,
+    recorder: Recorder,
+    stack: contextlib.ExitStack,
+    *,
+    force: bool,
+) -> Outcome:
     folder = context.folder
     found, notes = checkpoints.newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else (None, [])
     for note in notes:
@@ -123,45 +139,47 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     set_seed(recipe.seed)
     tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
     checkpoint = None if found is None else found.path
-    with ranks.beside(recipe, base, examples, folder, checkpoint) as others:
-        in_step = ranks.InStep(memory_bytes) if others is not None else None
-        callback = RunCallback(recipe, context, recorder, examples.generated)
-        callback.tokenizer = tokenizer
-        if in_step is not None:
-            callback.memory_bytes = in_step.memory_bytes
-        trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback], in_step)
-        total = recipe.steps(len(examples.train))
-        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-        recorder.write(
-            "start",
-            found.step if found else 0,
-            total=total,
-            batch=recipe.batch.size,
-            accumulation=recipe.batch.accumulation,
-            ranks=recipe.ranks,
-            rows=len(examples.train),
-            held_out=len(examples.held_out),
-            trainable=trainable,
-            device=str(trainer.args.device),
-        )
-        if found is not None:
-            callback.remember(_history(found.path))
-        if found is not None and (found.step >= total or callback.stopped_early):
-            # It ended there, and only what came after is missing: transformers would take one more step.
-            trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
-            set_peft_model_state_dict(trainer.model, load_file(found.path / _ADAPTER_FILES[0]))
-        else:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        return Outcome(
-            trainer.state.global_step,
-            adapter,
-            losses[-1] if losses else None,
-            trainers.eval_loss_at(trainer.state.log_history, step),
-            recipe,
-            callback.memory_bytes(),
-        )
+    others = stack.enter_context(ranks.beside(recipe, base, examples, folder, checkpoint))
+    in_step = ranks.InStep(memory_bytes) if others is not None else None
+    callback = RunCallback(recipe, context, recorder, examples.generated)
+    callback.tokenizer = tokenizer
+    if in_step is not None:
+        callback.memory_bytes = in_step.memory_bytes
+    trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback], in_step)
+    total = recipe.steps(len(examples.train))
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    recorder.write(
+        "start",
+        found.step if found else 0,
+        total=total,
+        batch=recipe.batch.size,
+        accumulation=recipe.batch.accumulation,
+        ranks=recipe.ranks,
+        rows=len(examples.train),
+        held_out=len(examples.held_out),
+        trainable=trainable,
+        device=str(trainer.args.device),
+    )
+    fresh = found is None
+    stack.enter_context(rewarded(trainer, recipe, base, examples, context, recorder, fresh=fresh, force=force))
+    if found is not None:
+        callback.remember(_history(found.path))
+    if found is not None and (found.step >= total or callback.stopped_early):
+        # It ended there, and only what came after is missing: transformers would take one more step.
+        trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
+        set_peft_model_state_dict(trainer.model, load_file(found.path / _ADAPTER_FILES[0]))
+    else:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return Outcome(
+        trainer.state.global_step,
+        adapter,
+        losses[-1] if losses else None,
+        trainers.eval_loss_at(trainer.state.log_history, step),
+        recipe,
+        callback.memory_bytes(),
+    )
 
 
 def _history(checkpoint: Path) -> list[LogEntry]:

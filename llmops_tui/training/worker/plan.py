@@ -17,7 +17,7 @@ from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
 from llmops_tui.training.mixture import passes_of
-from llmops_tui.training.preflight_findings import as_dicts
+from llmops_tui.training.preflight_findings import Finding, as_dicts
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
@@ -60,11 +60,22 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         dry = _dry_run(alone, weights, examples, context)
         dry["estimated_bytes"] = estimate(shape, alone, longest, gpu=device != "host").total
         tokens_per_s = dry["tokens_per_s"]
+        findings += [Finding(**one) for one in dry.pop("findings", [])]
         store.measured(shape.key, device, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
         measured += 1
     tokens = int(sum(examples.report.lengths) * passes_of(wanted, len(examples.train)))
+    if wanted.facts.examples == "prompts":
+        # Answers as long as they may get: how long they are is known when they are there.
+        tokens = (
+            steps
+            * wanted.effective_batch
+            * (sum(examples.report.lengths) // len(examples.train) + wanted.reinforcement.max_tokens)
+        )
     tokens_per_s = tokens_per_s * together if tokens_per_s else None
     seconds = tokens / tokens_per_s if tokens_per_s else None
+    if dry is not None and wanted.facts.examples == "prompts":
+        # Generation included, with answers as long as they were.
+        seconds = steps * dry["step_s"]
     return {
         "recipe": wanted.model_dump(),
         "base": base.name,
@@ -104,6 +115,7 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     from llmops_tui.training.worker import trainers
     from llmops_tui.training.worker.base_model import load_base, load_tokenizer
     from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
+    from llmops_tui.training.worker.reward_run import rewarded
 
     count = recipe.effective_batch * _DRY_STEPS
     order = sorted(range(len(examples.train)), key=lambda i: -examples.report.lengths[i])
@@ -130,10 +142,19 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
         trainer = trainers.make(short, load_base(short, base), tokenizer, few, Path(scratch), [callback])
         # Nothing of these steps is kept.
         trainer.args.save_strategy = "no"
-        began = time.monotonic()
-        trainer.train()
+        with rewarded(trainer, short, base, few, context, recorder, folder=Path(scratch), force=True) as found:
+            began = time.monotonic()
+            trainer.train()
         recorder.close()
         history = read_history(Path(scratch))
     seconds = history.last("seconds") or (time.monotonic() - began) / _DRY_STEPS
     tokens = sum(sorted(examples.report.lengths, reverse=True)[: recipe.effective_batch])
-    return {"steps": _DRY_STEPS, "step_s": seconds, "tokens_per_s": tokens / seconds, "peak_bytes": memory_bytes()}
+    if recipe.facts.examples == "prompts":
+        tokens = int((history.last("tokens_per_s") or 0) * seconds) or tokens
+    return {
+        "steps": _DRY_STEPS,
+        "step_s": seconds,
+        "tokens_per_s": tokens / seconds,
+        "peak_bytes": memory_bytes(),
+        "findings": as_dicts(found),
+    }

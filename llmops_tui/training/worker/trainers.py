@@ -6,6 +6,7 @@ import errno
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,9 +226,11 @@ def make(
     return trainer
 
 
-def _kind(recipe: Recipe, options: dict[str, Any]) -> tuple[type, Any]:
+def _kind(recipe: Recipe, options: dict[str, Any]) -> tuple[Any, Any]:
     if recipe.facts.packs:
         return _supervised(options)
+    if recipe.facts.examples == "prompts":
+        return _rewarded(recipe, options)
     return _PREFERENCES[recipe.method](options | {"max_length": recipe.batch.max_length, "beta": recipe.beta})
 
 
@@ -240,6 +243,34 @@ def _odds_ratio(options: dict[str, Any]) -> tuple[type, Any]:
     from trl.experimental.orpo import ORPOConfig
 
     return _odds_ratio_trainer(), ORPOConfig(**options)
+
+
+def _rewarded(recipe: Recipe, options: dict[str, Any]) -> tuple[Any, Any]:
+    """The trainer of rewards, whose libraries take seconds to import, and its configuration."""
+    from trl.trainer.grpo_config import GRPOConfig
+
+    from llmops_tui.training.worker.reward_trainer import Rewarded
+
+    class RewardTrainer(_Ours, Rewarded):
+        """GRPO on tokens of our own."""
+
+    part = recipe.reinforcement
+    config = GRPOConfig(
+        **{name: value for name, value in options.items() if name != "train_sampling_strategy"}
+        # Held-out rows are answered once each, whatever TRL would want of their batches.
+        | {"per_device_eval_batch_size": part.generations},
+        beta=recipe.beta,
+        num_generations=part.generations,
+        max_completion_length=part.max_tokens,
+        temperature=part.temperature,
+        num_iterations=part.iterations,
+        epsilon=part.clip,
+        scale_rewards=part.scale,
+        loss_type=part.loss,
+        reward_weights=[reward.weight for reward in part.rewards],
+        vllm_importance_sampling_mode="token_truncate",
+    )
+    return partial(RewardTrainer, part.rewards), config
 
 
 # Trainer and configuration of each method that learns what is preferred; the others are supervised.

@@ -1,0 +1,166 @@
+"""The form of a search: how it chooses, what it is after, and what each field of the recipe is tried with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Static
+
+from llmops_tui.counts import counted
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.safe_text import safe_line
+from llmops_tui.training.recipe import value_at
+from llmops_tui.training.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
+from llmops_tui.training.search_space import default_space, searchable, span_from_text, span_text
+from screens.training.recipe_form import about
+from screens.widgets.fields import Field
+from screens.widgets.figures import figure
+from screens.widgets.modal import Modal
+
+if TYPE_CHECKING:
+    from llmops_tui.training.recipe import Recipe
+    from llmops_tui.training.search_space import Space
+
+
+class SweepArguments(TypedDict):
+    """What a search is started with, as its job takes it."""
+
+    recipe: dict[str, Any]
+    space: Space
+    trials: int
+    sampler: str
+    pruner: str
+    objectives: list[str]
+
+
+_MOST_TRIALS = 10_000
+_HOW = {
+    "trials": ("8", "How many short runs there are."),
+    "sampler": ("tpe", "; ".join(f"{name}: {told}" for name, told in SAMPLERS.items())),
+    "pruner": ("median", "; ".join(f"{name}: {told}" for name, told in PRUNERS.items())),
+    "objectives": ("loss", "; ".join(f"{name}: {told}" for name, told in OBJECTIVES.items())),
+}
+_SPANS = "Values with commas, or LOW..HIGH, then log or step N; empty: as the recipe has it."
+
+
+class SweepForm(Modal["SweepArguments | None"]):
+    """What to search around a recipe; ctrl+s gives the search's arguments, escape none."""
+
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("ctrl+s,f2", "keep", "Search", priority=True),
+        Binding("escape", "give_up", "Cancel"),
+        Binding("down", "app.focus_next", show=False),
+        Binding("up", "app.focus_previous", show=False),
+    ]
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self._recipe = recipe
+        self._typed = {name: default for name, (default, _) in _HOW.items()}
+        self._spans = {path: span_text(span) for path, span in default_space(recipe).items()}
+
+    def compose(self) -> ComposeResult:
+        """How it is searched, and a row for each field."""
+        with Vertical(classes="dialog dialog-wide"):
+            yield Static(Content(f"Search around {safe_line(self._recipe.name)}"), classes="dialog-title")
+            yield Static(_SPANS, classes="recipe-note", markup=False)
+            with VerticalScroll(id="sweep-fields", can_focus=False):
+                for name, (default, told) in _HOW.items():
+                    yield from self._row(name, default, told, _known(name))
+                for path, info in searchable():
+                    now = figure(value_at(self._recipe, path), path)[:40]
+                    yield from self._row(path, self._spans.get(path, ""), f"Now {now}. {about(info)}", None)
+            yield Static("", id="sweep-verdict", markup=False)
+            keys = (
+                ("tab ↑↓", "$accent"),
+                " fields   ",
+                ("ctrl+s", "$accent"),
+                " search   ",
+                ("esc", "$accent"),
+                " cancel",
+            )
+            yield Static(Content.assemble(*keys), classes="dialog-keys")
+
+    def _row(self, name: str, value: str, told: str, known: SuggestFromList | None) -> ComposeResult:
+        with Horizontal(classes="recipe-row"):
+            yield Static(name, classes="recipe-name", markup=False)
+            yield Field(value, name=name, compact=True, suggester=known)
+            yield Static(safe_line(told), classes="recipe-note", markup=False)
+
+    def on_mount(self) -> None:
+        """The first verdict."""
+        self._judge()
+
+    @on(Input.Changed)
+    def _field_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        name = event.input.name or ""
+        (self._typed if name in _HOW else self._spans)[name] = event.value
+        self._judge()
+
+    def _arguments(self) -> SweepArguments:
+        """What was typed, where all of it goes together and each trial could be run.
+
+        Raises:
+            InputRefusedError: what does not.
+        """
+        from llmops_tui.training.sweeps import check_search
+
+        trials = self._typed["trials"].strip()
+        if not trials.isdigit() or not 1 <= int(trials) <= _MOST_TRIALS:
+            raise InputRefusedError("bad_search", f"trials: {trials[:20]!r} is not a number from 1 to {_MOST_TRIALS:,}")
+        space = {path: span_from_text(path, text) for path, text in self._spans.items() if text.strip()}
+        if not space:
+            raise InputRefusedError("bad_space", "no field is searched: give one of them values")
+        objectives = [one.strip() for one in self._typed["objectives"].split(",") if one.strip()]
+        sampler, pruner = self._typed["sampler"].strip(), self._typed["pruner"].strip()
+        check_search(self._recipe.model_dump(), space, sampler, pruner, objectives)
+        return {
+            "recipe": self._recipe.model_dump(),
+            "space": space,
+            "trials": int(trials),
+            "sampler": sampler,
+            "pruner": pruner,
+            "objectives": objectives,
+        }
+
+    def _judge(self) -> SweepArguments | None:
+        verdict = self.query_one("#sweep-verdict", Static)
+        try:
+            found = self._arguments()
+        except LlmopsError as error:
+            told = f"{error.message.removeprefix('the recipe: ')} {error.hint}".rstrip()
+            verdict.update(Content.styled(safe_line(told), "$error"))
+            return None
+        what = f"✓ {counted(found['trials'], 'trial')} over {', '.join(found['space'])}"
+        verdict.update(Content.styled(what, "$success"))
+        return found
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_keep()
+
+    def action_keep(self) -> None:
+        """Close with what was asked for, where it can be searched."""
+        found = self._judge()
+        if found is None:
+            self.app.bell()
+            return
+        self.dismiss(found)
+
+    def action_give_up(self) -> None:
+        """Close without a search."""
+        self.dismiss(None)
+
+
+def _known(name: str) -> SuggestFromList | None:
+    known = {"sampler": SAMPLERS, "pruner": PRUNERS, "objectives": OBJECTIVES}.get(name)
+    return SuggestFromList(list(known)) if known else None
