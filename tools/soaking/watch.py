@@ -152,7 +152,7 @@ class Auditor:
         texts = {}
         labels: dict[tuple[str, str], int] = {}
         for prompt in {fact["prompt"] for fact in wanted}:
-            for version in self._ask("prompt", "log", prompt).get("versions", []):
+            for version in self._ask("prompt", "log", prompt, "--limit", "1000000").get("versions", []):
                 key = (prompt, version["version"])
                 present.append(key)
                 texts[key] = (version["sha256"], version["template"])
