@@ -51,6 +51,9 @@ def from_text(info: FieldInfo, text: str) -> Any:
     return text
 
 
+_YES_NO = {True: "yes", False: "no"}
+
+
 class ModelForm(VerticalScroll, Generic[Model]):
     """Edits one pydantic model. ``value`` is the last valid state; ``suggestions`` complete what is typed in a field."""
 
@@ -70,7 +73,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
             with Horizontal(classes="form-row"):
                 yield Static(name.replace("_", " "), classes="form-name", markup=False)
                 if info.annotation is bool:
-                    yield Checkbox("yes", current, name=name, compact=True)
+                    yield Checkbox(_YES_NO[current], current, name=name, compact=True)
                 else:
                     known = self._suggestions.get(name)
                     suggester = SuggestFromList(known) if known else None
@@ -91,7 +94,10 @@ class ModelForm(VerticalScroll, Generic[Model]):
         event.stop()
         fields = type(self.value).model_fields
         raw: dict[str, Any] = {f.name or "": from_text(fields[f.name or ""], f.value) for f in self.query(Input)}
-        raw |= {s.name or "": s.value for s in self.query(Checkbox)}
+        for box in self.query(Checkbox):
+            # A box without its tick beside "yes" could be read either way.
+            box.label = _YES_NO[box.value]
+            raw[box.name or ""] = box.value
         try:
             value = type(self.value).model_validate(raw)
             self.problems = {}
