@@ -64,7 +64,7 @@ class LlmopsApp(Shell):
         self._start, self._tours = start, tour
         super().__init__(services or Services(workspace), profile or terminal.detect(), keymap or {})
         self._problems = problems or []
-        self._frame_filter = FrameFilter()
+        self._frame_filter = FrameFilter(utf8=self.profile.utf8)
         self._copier = Copier(self)
         for own in THEMES:
             self.register_theme(own)

@@ -29,6 +29,32 @@ last line, `ctrl+d` and `ctrl+u` half a page, beside the arrows and `pgup`, `pgd
 these. While you write text, `ctrl+z` and `ctrl+y` undo and redo what you typed. What you type while a screen is being
 opened waits for it.
 
+## Lists
+
+Traces, jobs, models, processes, runs, recipes, suites and cases are tables with a head. These keys are the same in all of
+them, and no action takes one but those that do the same on their screen:
+
+| keys | does |
+|---|---|
+| `>` `<` | sort by the next column, or the one before; a click on a head does the same |
+| `S` | turn the order round |
+| `/` | filter: words, `~regex`, `column:word`, `column>5`; `esc` clears it |
+| `space` | select the line, or take that back |
+| `V` | begin a range, which moving extends; `shift+down` and `shift+up` do both |
+| `ctrl+a` | select all that are shown, or none |
+| `\\|` | choose the columns and their order |
+| `enter` | open |
+
+An action is about the selected lines, or else the one under the cursor. Order, filter and columns are kept for each
+workspace, and so are the sizes of panes and the place where you left.
+
+## The command line
+
+`:` (`alt+c` while you write text) opens the command line of llmops in the app: what you type in a shell behind `llmops`.
+`tab` completes nouns, verbs, options and the names of the workspace, `up` and `down` go through what you typed before,
+`esc` cancels a command that runs, then closes. The output stands above the line; `pgup` and `pgdn` scroll it, `alt+y` copies
+it. A command has no terminal there, so one that would ask refuses and names the option that answers.
+
 ## Undo
 
 There is one history of a workspace, for all screens and for the command line, and it survives a restart. `z` takes back

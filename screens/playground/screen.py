@@ -86,8 +86,8 @@ class PlaygroundScreen(BaseScreen):
 
     # ── reading and showing ──
 
-    async def load(self, prompt: str | None) -> None:
-        """Open a prompt."""
+    async def load(self, prompt: str | None, version: int | None = None) -> None:
+        """Open a prompt; the cursor goes to a version that is given."""
         await self._editors.written()
         loaded, early = await self._reader.open(prompt)
         self._versions.forget_mark()
@@ -101,6 +101,9 @@ class PlaygroundScreen(BaseScreen):
         self._answer.show_run(loaded.runs[0] if loaded.runs else None)
         self._show_lists()
         await self._keep_session()
+        if version is not None:
+            self.reveal(self._versions)
+            self._versions.select(version)
 
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
@@ -236,8 +239,6 @@ class PlaygroundScreen(BaseScreen):
         self._show_heads()
         self.act("session", self._keep_session)
 
-    # ── actions that need more than one pane ──
-
     def action_filter(self) -> None:
         """Open the filter of prompts and versions."""
         self.reveal(self._prompts)
@@ -251,19 +252,11 @@ class PlaygroundScreen(BaseScreen):
         """Labels of versions may be others now."""
         self._read_again()
 
-    # ── places ──
-
     def open_prompt(self, name: str, model: str = "", version: int | None = None) -> None:
         """Open a prompt by name, for a model and at a version where they are given."""
         if not self._answer.running:
             self.state.model_name = model or self.state.model_name
-            self.act("load", self._open_at, name, version)
-
-    async def _open_at(self, name: str, version: int | None) -> None:
-        await self.load(name)
-        if version is not None:
-            self.reveal(self._versions)
-            self._versions.select(version)
+            self.act("load", self.load, name, version)
 
     def use_model(self, name: str) -> None:
         """Choose a model by name."""

@@ -93,9 +93,9 @@ class BaseScreen(PlaceScreen, ShellNode):
         self.act("remembered", self._restore_remembered)
 
     async def _restore_remembered(self) -> None:
-        memory = self.services.memory
         names = {table: f"{self.scope}.{table.id}" for table in self.query(Table)}
-        kept = await asyncio.to_thread(lambda: [memory.get("tables", name) for name in names.values()])
+        # In a thread from the first import on: the first frame waits for none of it.
+        kept = await asyncio.to_thread(lambda: [self.services.memory.get("tables", name) for name in names.values()])
         for table, arrangement in zip(names, kept, strict=True):
             if arrangement is not None:
                 table.restore(Arrangement.from_json(arrangement))
@@ -103,7 +103,7 @@ class BaseScreen(PlaceScreen, ShellNode):
 
     async def _restore_panes(self) -> None:
         name = self._panes_name
-        kept = await asyncio.to_thread(self.services.memory.get, "panes", name)
+        kept = await asyncio.to_thread(lambda: self.services.memory.get("panes", name))
         if name == self._panes_name and (kept is not None or pane_layout.layout_of(self)):
             pane_layout.restore(self, kept)
 
@@ -121,7 +121,7 @@ class BaseScreen(PlaceScreen, ShellNode):
     async def _remember(self, section: str, name: str, value: object) -> None:
         # A filter is typed letter by letter.
         await asyncio.sleep(_QUIET)
-        await asyncio.to_thread(self.services.memory.put, section, name, value)
+        await asyncio.to_thread(lambda: self.services.memory.put(section, name, value))
 
     def action_enlarge(self) -> None:
         """Make the pane that has the focus larger."""

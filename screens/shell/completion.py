@@ -73,7 +73,7 @@ def _possible(line: Line, names: Callable[[tuple[str, ...]], list[tuple[str, str
     if noun not in COMMANDS:
         return []
     command: Any = loaded(noun)
-    verbs: dict[str, Any] = getattr(command, "commands", {})
+    verbs = getattr(command, "commands", {})
     if verbs:
         if not rest:
             return [Completion(name, _first(verb)) for name, verb in verbs.items()]

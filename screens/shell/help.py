@@ -12,6 +12,7 @@ from screens.actions import Action, actions_of
 from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
+from screens.widgets.table import Table
 
 
 def show_keys(action: Action, keymap: dict[str, str]) -> str:
@@ -35,6 +36,17 @@ def show_keys(action: Action, keymap: dict[str, str]) -> str:
         "asterisk": "*",
     }
     return "  ".join(names.get(key, key) for key in keymap.get(action.id, action.keys).split(","))
+
+
+def _table_keys() -> list[tuple[str, str] | str]:
+    keys = (
+        ("> <", "sort by a column"), ("S", "turn the order round"), ("/", "filter"), ("space V ctrl+a", "select"),
+        ("|", "choose columns"),
+    )  # fmt: skip
+    parts: list[tuple[str, str] | str] = []
+    for key, does in keys:
+        parts += [(key, "$accent"), f" {does}  "]
+    return parts
 
 
 class HelpScreen(Modal[None]):
@@ -63,6 +75,8 @@ class HelpScreen(Modal[None]):
         panel = screen.focused_panel()
         if panel is not None:
             parts += ["\n\n", (f"{panel.title} ({panel.jump_key} after jump)", "bold"), "\n", panel.help_text]
+            if panel.query(Table):
+                parts += ["\n", ("In this table: ", "$muted"), *_table_keys()]
         for title, scope in (("Keys of this screen", screen.scope), ("Keys everywhere", "app")):
             parts += ["\n\n", (title, "bold"), "\n"]
             for action in actions_of(scope):

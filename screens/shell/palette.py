@@ -22,6 +22,7 @@ from screens.shell.help import show_keys
 from screens.shell.ranking import ranked
 from screens.shell.shell import Shell
 from screens.shell.things import Thing, read_things, search_texts
+from screens.theme import THEMES
 from screens.widgets.columns import fit
 from screens.widgets.fields import Field
 from screens.widgets.line_list import Line, LineList
@@ -29,6 +30,7 @@ from screens.widgets.modal import Modal
 
 _MOST = 200
 _KIND, _NAME = 11, 24
+_OWN = frozenset(theme.name for theme in THEMES)
 _TEXTS = frozenset({"trace", "case"})
 # Letters from which texts of traces and cases are searched, and the seconds without a key before.
 _LEAST, _QUIET = 3, 0.25
@@ -235,7 +237,7 @@ def _themes(shell: Shell) -> list[Entry]:
     register_plugin_themes(shell)
     return [
         Entry("theme", safe_line(name), "", partial(shell.choose_theme, name))
-        for name in sorted(shell.available_themes)
+        for name in sorted(shell.available_themes, key=lambda name: (name not in _OWN, name))
     ]
 
 

@@ -17,6 +17,8 @@ def score(query: str, title: str, kind: str = "", note: str = "") -> int:
     ``kind: name`` asks for a kind.
     """
     wanted, _, rest = query.casefold().partition(":")
+    if ":" in query and not rest.strip():
+        return int(kind.casefold() == wanted.strip())
     words = rest.split() if rest and kind.casefold() == wanted.strip() else query.casefold().replace(":", " ").split()
     title, kind, note = title.casefold(), kind.casefold(), note.casefold()
     points = _EXACT if " ".join(words) == title else 0

@@ -29,7 +29,7 @@ class Step:
 
 
 def _on(screen: str) -> Callable[[Shell, str], bool]:
-    return lambda app, _before: app.current_mode == screen
+    return lambda app, _before: app.current_mode == screen and app.screen.is_mounted
 
 
 def _answered(app: Shell, before: str) -> bool:
@@ -38,8 +38,11 @@ def _answered(app: Shell, before: str) -> bool:
 
 
 def _answer(app: Shell) -> str:
+    """What the playground shows; nothing on other screens, which may not even be composed yet."""
     screen = app.screen
-    return dict(screen.copy_choices()).get("answer", "") if isinstance(screen, BaseScreen) else ""
+    if not isinstance(screen, BaseScreen) or screen.scope != "playground" or not screen.is_mounted:
+        return ""
+    return dict(screen.copy_choices()).get("answer", "")
 
 
 def _sorted(app: Shell, _before: str) -> bool:

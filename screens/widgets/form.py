@@ -16,6 +16,7 @@ from textual.widgets import Checkbox, Input, Static
 
 from llmops_tui.safe_text import safe_line
 from screens.widgets.fields import Field
+from screens.widgets.figures import figure
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -78,7 +79,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
                     known = self._suggestions.get(name)
                     suggester = SuggestFromList(known) if known else None
                     yield Field(to_text(current), name=name, compact=True, suggester=suggester)
-                yield Static(self._note(info), classes="form-note", id=f"note-{name}", markup=False)
+                yield Static(self._note(name, info), classes="form-note", id=f"note-{name}", markup=False)
 
     def fill(self, value: Model) -> None:
         """Show another value."""
@@ -101,18 +102,20 @@ class ModelForm(VerticalScroll, Generic[Model]):
         try:
             value = type(self.value).model_validate(raw)
             self.problems = {}
+            self.value = value
         except ValidationError as error:
             self.problems = {str(e["loc"][0]): e["msg"] for e in error.errors(include_url=False)}
         for name, info in fields.items():
             note = self.query_one(f"#note-{name}", Static)
             problem = self.problems.get(name)
-            note.update(safe_line(problem) if problem else self._note(info))
+            note.update(safe_line(problem) if problem else self._note(name, info))
             note.set_class(problem is not None, "-wrong")
         if not self.problems:
-            self.value = value
             self.post_message(self.Changed())
 
-    @staticmethod
-    def _note(info: FieldInfo) -> str:
+    def _note(self, name: str, info: FieldInfo) -> str:
+        """The description, the values that are allowed, and a number of bytes as people read it."""
+        value = getattr(self.value, name)
+        told = f" Now {figure(value, name)}." if name.endswith("bytes") and value else ""
         allowed = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
-        return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "")
+        return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "") + told

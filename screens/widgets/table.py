@@ -77,8 +77,7 @@ class Table(SelectingList, Generic[Row]):
     ) -> None:
         super().__init__(id=id)
         self.columns = list(columns)
-        self.placeholder = empty
-        self.empty = empty
+        self.placeholder = self.empty = empty
         self.rows, self.shown = list[Row](), list[Row]()
         self.arrangement = Arrangement()
         self._key, self._mark = key, mark or _no_mark

@@ -67,7 +67,7 @@ def visit_everything(app: Terminal) -> None:
     app.wait("Keys of this screen")
     app.leave("Keys of this screen")
     app.press("f10")
-    app.wait("Find any action")
+    app.wait("anything of the workspace")
     app.press("zzqx")
     app.wait("zzqx")
     app.leave("zzqx")

@@ -79,6 +79,7 @@ def test_the_best_name_comes_first() -> None:
     ]
     assert score("prompt: triage", "triage", "prompt") > score("prompt: triage", "triage", "dataset")
     assert score("xyz", "triage", "prompt", "a note") == 0
+    assert (score("theme: ", "forest", "theme"), score("theme: ", "Theme", "do")) == (1, 0)
 
 
 def said_by(script: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[ChildCommand, list[str]]:

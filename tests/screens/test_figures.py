@@ -6,7 +6,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.segment import Segment
+from textual.color import Color
 
+from screens.frame_filter import FrameFilter
 from screens.widgets.chart import axis_labels
 from screens.widgets.figures import figure
 
@@ -62,3 +65,11 @@ def test_each_tick_stands_within_the_axis(low: float, span: float, rows: int) ->
     labels = axis_labels(rows, (low, low + span))
     assert len(labels) == rows
     assert sum(bool(label) for label in labels) <= 6
+
+
+def test_signs_and_borders_are_ascii_where_the_terminal_has_no_utf_8() -> None:
+    plain, full = FrameFilter(utf8=False), FrameFilter()
+    ground = Color(0, 0, 0)
+    drawn = [Segment("╭─ traces… ▾took ● “x” ─╮"), Segment("日本")]
+    assert [part.text for part in plain.apply(drawn, ground)] == ['+- traces~ vtook * "x" -+', "日本"]
+    assert full.apply(drawn, ground) == drawn

@@ -21,7 +21,7 @@ def class_of(name: str) -> type[BaseScreen]:
 @pytest.mark.parametrize("name", SCREEN_KEYS.values())
 def test_help_explains_each_screen_its_panes_and_all_keys(name: str) -> None:
     kind = class_of(name)
-    panel = SimpleNamespace(title="Pane [b]", jump_key="p", help_text="What it is.")
+    panel = SimpleNamespace(title="Pane [b]", jump_key="p", help_text="What it is.", query=lambda _kind: [])
     about: Any = SimpleNamespace(
         scope=kind.scope, about=kind.about, focused_panel=lambda: panel, cli_command=lambda: "llmops \x1b[2J list"
     )

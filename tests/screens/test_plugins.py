@@ -41,7 +41,7 @@ async def test_the_palette_offers_it_and_choosing_it_keeps_it(
         await pilot.press("ctrl+p")
         await settle(pilot)
         assert "forest" in pilot.app.available_themes
-        await pilot.press(*"Theme:forest", "down", "enter")
+        await pilot.press(*"Theme:forest", "enter")
         await settle(pilot)
         assert pilot.app.theme == "forest"
         assert pilot.app.services.settings.theme == "forest"  # type: ignore[attr-defined]

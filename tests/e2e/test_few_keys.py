@@ -1,0 +1,141 @@
+"""How many keys the usual tasks take, in the real app: what is typed as text is not counted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.layout import Workspace
+from tests.e2e.conftest import OpenTerminal
+from tests.e2e.terminal import Terminal
+from tests.fakes import FakeModelServer
+from tests.screens.lived import live
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+class Fingers:
+    """Presses keys, waits for what they lead to, and counts them."""
+
+    def __init__(self, app: Terminal) -> None:
+        self.app = app
+        self.keys = 0
+
+    def press(self, *keys: str, sees: str = "") -> None:
+        """Press keys one by one, then wait for a text."""
+        for key in keys:
+            self.app.press(key)
+        self.keys += len(keys)
+        if sees:
+            self.app.wait(sees)
+
+    def type(self, text: str) -> None:
+        """Text, which is not counted."""
+        self.app.press(text)
+
+
+def test_the_slowest_request_of_the_last_hour(
+    terminal: OpenTerminal, sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(sample, monkeypatch)
+    app = terminal()
+    app.wait("{{ question }}")
+    fingers = Fingers(app)
+    fingers.press("f9", "7", sees="took ms")
+    fingers.press("s", sees="slowest of the last hour")
+    app.wait("▾took ms")
+    assert fingers.keys <= 4
+
+
+def test_which_cases_flipped(terminal: OpenTerminal, sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    live(sample, monkeypatch)
+    app = terminal()
+    app.wait("{{ question }}")
+    fingers = Fingers(app)
+    fingers.press("f9", "4", sees="6 of 6")
+    fingers.press(" ", sees="◆")
+    fingers.press("down", sees="worse")
+    app.wait("better")
+    assert fingers.keys <= 9
+
+
+def test_the_last_three_acts_are_undone(terminal: OpenTerminal, sample: Workspace) -> None:
+    for name in ("one", "two", "three"):
+        subprocess.run(
+            [sys.executable, "-m", "llmops_tui", "--workspace", str(sample.root), "data", "tag", "triage@1", name],
+            check=True,
+            capture_output=True,
+        )
+    app = terminal()
+    app.wait("{{ question }}")
+    app.press("f9", "8")
+    app.wait("No jobs yet")
+    fingers = Fingers(app)
+    store = DatasetStore(Catalog(sample))
+    for left in (2, 1, 0):
+        fingers.press("z")
+        wait_for(lambda left=left: len(store.get("triage@1").tags) == left)  # type: ignore[misc]
+    assert fingers.keys == 3
+
+
+def test_a_file_is_imported_freed_of_duplicates_and_split(
+    terminal: OpenTerminal, sample: Workspace, tmp_path: Path
+) -> None:
+    path = tmp_path / "faq.jsonl"
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"How is thing {n % 20} opened?"},
+                {"role": "assistant", "content": f"With key {n % 20}."},
+            ]
+        }
+        for n in range(25)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = terminal()
+    app.wait("support-base")
+    fingers = Fingers(app)
+    fingers.press("f9", "2", sees="triage@1")
+    fingers.press("i", sees="Path of a file or folder")
+    fingers.type(str(path))
+    fingers.press("enter", sees="as faq")
+    fingers.press("enter", sees="Duplicate rows  5 rows")
+    fingers.press("f", sees="It concerns 5 rows of 25")
+    fingers.press("y", sees="faq@2 · 20 rows")
+    fingers.press("o")
+    app.wait("without duplicates across")
+    fingers.type("split")
+    fingers.press("enter", sees="train=0.9")
+    fingers.type("train=0.8 eval=0.2")
+    fingers.press("enter")
+    store = DatasetStore(Catalog(sample))
+    wait_for(lambda: len(store.log("faq")) >= 3 or any(name.startswith("faq-") for name in store.logs()))
+    assert fingers.keys <= 14
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_an_answer_is_copied_inside_tmux(sample: Workspace, found_server: FakeModelServer, tmp_path: Path) -> None:
+    socket = ["tmux", "-S", str(tmp_path / "t"), "-f", "/dev/null"]
+
+    def tmux(*arguments: str, check: bool = True) -> str:
+        return subprocess.run([*socket, *arguments], capture_output=True, text=True, check=check).stdout
+
+    command = f"{sys.executable} -m llmops_tui --workspace {sample.root}"
+    tmux("new-session", "-d", "-x", "120", "-y", "40", command)
+    try:
+        wait_for(lambda: "{{ question }}" in tmux("capture-pane", "-p"))
+        tmux("send-keys", "F5")
+        wait_for(lambda: "Hello world." in tmux("capture-pane", "-p"))
+        # The focus is in an editor still, where a letter alone would be text: one key of the two allowed.
+        tmux("send-keys", "M-y")
+        wait_for(lambda: tmux("show-buffer", check=False) == "Hello world.")
+    finally:
+        tmux("kill-server", check=False)
