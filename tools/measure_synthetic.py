@@ -3,7 +3,8 @@
 FOLDER has ``test.csv`` with ``text,category``; of the workspace SEEDS and each VERSION are datasets with these columns. A
 classifier on words, TF-IDF with logistic regression, is fitted on the seeds alone and on the seeds with each version. JSON
 comes out: the accuracy on the test set, its difference to the seeds alone with the 95 % interval of a paired bootstrap over
-the test rows, and the same over the test rows whose intent the seeds have.
+the test rows, and the same over the test rows whose intent the seeds have; and all that beside the names of the intents, as one
+text each, which the model was told.
 """
 
 from __future__ import annotations
@@ -38,18 +39,16 @@ def main(folder: Path, workspace: Path, seeds: str, refs: list[str]) -> dict[str
         "test_rows_of_known_intents": int(known.sum()),
         "seeds": {"rows": len(own), "intents": len({label for _, label in own}), **_accuracy(alone, known)},
     }
+    # What the names of the intents alone are worth, which the model was told and the classifier was not.
+    names = [(label.replace("_", " "), label) for label in sorted({label for _, label in own})]
+    named = _right([*own, *names], test)
+    found["names of the intents"] = _compared(named, alone, known)
     for ref in refs:
         version = store.get(ref)
         right = _right([*own, *_rows(store, ref)], test)
-        funnel = {"rows": version.rows, "fell": version.rejected, "share_of_models": written_of(store, version).share}
-        found[ref] = (
-            funnel
-            | _accuracy(right, known)
-            | {
-                "difference": _difference(right, alone),
-                "difference_of_known_intents": _difference(right[known], alone[known]),
-            }
-        )
+        funnel = {"rows": version.rows, "fell": version.rejected, "share_synthetic": written_of(store, version).share}
+        both = _right([*own, *names, *_rows(store, ref)], test)
+        found[ref] = funnel | _compared(right, alone, known) | {"beside the names": _compared(both, named, known)}
     return found
 
 
@@ -75,6 +74,15 @@ def _accuracy(right: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> d
     return {
         "accuracy": round(float(right.mean()), 4),
         "accuracy_of_known_intents": round(float(right[known].mean()), 4),
+    }
+
+
+def _compared(
+    right: npt.NDArray[np.float64], alone: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]
+) -> dict[str, Any]:
+    return _accuracy(right, known) | {
+        "difference": _difference(right, alone),
+        "difference_of_known_intents": _difference(right[known], alone[known]),
     }
 
 

@@ -79,6 +79,9 @@ def synthesise(
     from llmops_tui.synthesis.topics import parse_topics
 
     session = session_of(context)
+    source = context.get_parameter_source("shots")
+    if not seeds and source is not None and source.name == "COMMANDLINE":
+        raise LlmopsError("usage", "--shots goes with --seeds", exit_code=ExitCode.USAGE)
     plan: dict[str, Any] = {
         "way": "rows",
         "model": model,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
@@ -15,11 +16,12 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.synthesis.attempts import Attempt
 from llmops_tui.synthesis.filters import Candidate
-from llmops_tui.synthesis.languages import nearer_to
+from llmops_tui.synthesis.languages import LEAST_ALIKE, alike, nearer_to
 from llmops_tui.synthesis.plan import check_plan
 from llmops_tui.synthesis.prepared import Prepared, opened, prepare
 from llmops_tui.synthesis.records import BudgetRecord
 from llmops_tui.synthesis.tasks import Task
+from llmops_tui.synthesis.writer import text_in
 from llmops_tui.workspace.catalog import Catalog
 
 BUDGET_ENTRY: JobEntry[BudgetRecord] = JobEntry("llmops_tui.synthesis.budget:run_budget")
@@ -71,7 +73,7 @@ async def _measure(context: JobContext, catalog: Catalog, prepared: Prepared) ->
     if failed and all(a.error for a in attempts):
         raise InputRefusedError("cannot_write", f"{prepared.model.name} answered none of the first rows: {failed}")
     if prepared.plan.way == "back-translation":
-        _refuse_untranslated(prepared, attempts)
+        refuse_untranslated(prepared, tasks, attempts)
     return _projected(prepared, tasks, attempts, seconds)
 
 
@@ -102,14 +104,22 @@ def _sample(one: Candidate) -> dict[str, object]:
     return dict(one.row)
 
 
-def _refuse_untranslated(prepared: Prepared, attempts: list[Attempt]) -> None:
-    """Refuse a model that does not translate: texts that stay in their language are none there and back."""
+def refuse_untranslated(prepared: Prepared, tasks: Sequence[Task], attempts: Sequence[Attempt]) -> None:
+    """Refuse a model that does not translate: what comes back is another text, or was never in the other language.
+
+    Raises:
+        InputRefusedError: ``cannot_translate``.
+    """
     wanted, own = prepared.plan.language, prepared.language
-    there = sum(bool(a.between) and nearer_to(a.between, wanted, own) is not False for a in attempts)
+    sources = [task.base.answer[prepared.shape.write[0]] if task.base is not None else "" for task in tasks]
+    there = sum(
+        nearer_to(a.between, wanted, own) is True and alike(source, text_in(a.text)) >= LEAST_ALIKE
+        for source, a in zip(sources, attempts, strict=True)
+    )
     if there < _LEAST_TRANSLATED * len(attempts):
         raise InputRefusedError(
             "cannot_translate",
-            f"{prepared.model.name} translated {there} of {counted(len(attempts), 'text')} into {wanted}: it cannot be used for "
-            "back-translation",
+            f"{prepared.model.name} translated {there} of {counted(len(attempts), 'text')} into {wanted} and back: it cannot be "
+            "used for back-translation",
             "Use a larger model, another --language, or paraphrase.",
         )

@@ -16,7 +16,7 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.schema_validation import problems_of
 from llmops_tui.synthesis.attempts import Attempt, Grade
-from llmops_tui.synthesis.languages import nearer_to
+from llmops_tui.synthesis.languages import LEAST_ALIKE, alike, nearer_to
 from llmops_tui.synthesis.plan import Filters, SynthesisPlan
 from llmops_tui.synthesis.shape import RowShape
 from llmops_tui.synthesis.tasks import Task
@@ -145,6 +145,8 @@ class Sieve:
             return f"between is not {self._plan.language}: {between[:80]}"
         if nearer_to(text, self._language, self._plan.language) is False:
             return f"not translated back into {self._language}"
+        if (found := alike(source, text)) < LEAST_ALIKE:
+            return f"it has {found:.0%} in common with the source, and {LEAST_ALIKE:.0%} are the least"
         return ""
 
     def _different(self, candidates: list[Candidate], fallen: list[Fallen]) -> list[Candidate]:

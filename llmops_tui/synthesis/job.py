@@ -29,7 +29,7 @@ from llmops_tui.synthesis.attempts import AttemptLog, Grade
 from llmops_tui.synthesis.filters import Candidate, Sorted
 from llmops_tui.synthesis.funnel import funnel_of
 from llmops_tui.synthesis.plan import check_plan
-from llmops_tui.synthesis.prepared import Prepared, as_synthesis, each, opened, prepare
+from llmops_tui.synthesis.prepared import Prepared, each, opened, prepare
 from llmops_tui.synthesis.records import SynthesisedRecord
 from llmops_tui.synthesis.writer import ENDS
 from llmops_tui.workspace.catalog import Catalog
@@ -67,8 +67,6 @@ def run_synthesis(context: JobContext, plan: JsonObject, name: str, model_sha256
         if prepared.plan.filters.judge:
             asyncio.run(_judge_all(context, catalog, prepared, log, found.kept))
             found = prepared.sieve.judged(found, log.grades)
-    except LlmopsError as error:
-        raise as_synthesis(error) from error
     finally:
         log.close()
     context.report(0.97, "keeping the rows")

@@ -95,6 +95,10 @@ class SynthesisPlan(_Part):
         if self.way == "rows":
             if not (self.seeds or self.form or self.topics):
                 raise ValueError("give seeds, a schema or topics: there is nothing to write from")
+            if self.keep and (self.topics or not self.seeds):
+                raise ValueError("keep: only a row that is made of a seed row takes columns of it")
+            if self.write and (self.form or not self.seeds):
+                raise ValueError("write: the columns are those of the schema" if self.form else "write requires seeds")
             return self
         if not self.seeds:
             raise ValueError(f"{self.way} requires seeds: it says their rows in other words")

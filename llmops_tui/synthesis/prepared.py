@@ -187,6 +187,8 @@ async def opened(catalog: Catalog, prepared: Prepared, within: str) -> AsyncIter
     conversations = Conversations(prepared.plan, prepared.prompt, prepared.shape, renderer)
     try:
         yield Writer(prepared.plan, asker, conversations, prepared.shape, prepared.rewording, prepared.language), asker
+    except LlmopsError as error:
+        raise _as_synthesis(error) from error
     finally:
         try:
             await asker.close()
@@ -212,8 +214,8 @@ async def each(work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None
             task.cancel()
 
 
-def as_synthesis(error: LlmopsError) -> LlmopsError:
+def _as_synthesis(error: LlmopsError) -> LlmopsError:
     """An error of asking, with what to do about it here."""
     if error.code != "model_gone":
         return error
-    return LlmopsError(error.code, error.message, "The rows so far are kept; llmops job resume continues.")
+    return LlmopsError(error.code, error.message, "What was answered is kept; llmops job resume continues.")

@@ -125,7 +125,9 @@ def shape_of(plan: SynthesisPlan, seeds: DatasetVersion | None, rows: Iterable[R
     _check_columns(plan, seeds)
     schema = _checked(plan.form) if plan.form is not None else _schema_of(plan, seeds, list(rows))
     write = tuple(schema["properties"])
-    keep = plan.keep if plan.keep is not None else _kept_columns(seeds, write)
+    # A row about a topic is made of no seed row that it could have anything of.
+    own = () if plan.topics else _kept_columns(seeds, write)
+    keep = plan.keep if plan.keep is not None else own
     if twice := set(keep) & set(write):
         raise InputRefusedError("bad_plan", f"{', '.join(sorted(twice))}: both written and kept", "Choose one of them.")
     if plan.form is not None and seeds.kind == "tabular":

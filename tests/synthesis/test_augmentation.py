@@ -19,7 +19,7 @@ from llmops_tui.datasets.rewording import rewording_of
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.synthesis.attempts import Attempt
-from llmops_tui.synthesis.budget import _refuse_untranslated
+from llmops_tui.synthesis.budget import refuse_untranslated
 from llmops_tui.synthesis.job import run_synthesis, start_arguments
 from llmops_tui.synthesis.plan import check_plan
 from llmops_tui.synthesis.prepared import prepare
@@ -41,7 +41,8 @@ FRENCH = "Où est la carte que j'ai commandée il y a 12 jours à votre banque ?
         ("The card I asked your bank for 12 days ago, where is it?", FRENCH, ""),
         ("The card I asked your bank for some days ago, where is it?", FRENCH, "numbers"),
         ("The card I asked your bank for 12 days ago, where is it?", QUESTION, "language"),
-        (GERMAN, FRENCH, ""),
+        (GERMAN, FRENCH, "language"),
+        ("It is 12.", FRENCH, "language"),
         (FRENCH, FRENCH, "language"),
         (QUESTION, FRENCH, "copy"),
     ],
@@ -65,9 +66,12 @@ def test_a_translation_there_and_back_is_looked_at(
 def test_a_model_that_does_not_translate_is_refused(fill: Fill, catalog: Catalog) -> None:
     fill(ROWS, form="messages")
     prepared = prepare(catalog, check_plan({"model": "small", "seeds": "seeds", "way": "back-translation", "rows": 1}))
-    _refuse_untranslated(prepared, [Attempt(0, "x", FRENCH), Attempt(1, "x", QUESTION)])
-    with pytest.raises(InputRefusedError, match="translated 1 of 3 texts into fr"):
-        _refuse_untranslated(prepared, [Attempt(0, "x", FRENCH), Attempt(1, "x", QUESTION), Attempt(2, "", error="no")])
+    back = json.dumps({"text": "The card I asked your bank for 12 days ago, where is it?"})
+    good, kept, other = Attempt(0, back, FRENCH), Attempt(1, back, QUESTION), Attempt(2, '{"text": "maladez"}', FRENCH)
+    task = prepared.tasks[0]
+    refuse_untranslated(prepared, [task] * 2, [good, kept])
+    with pytest.raises(InputRefusedError, match="translated 1 of 4 texts into fr and back"):
+        refuse_untranslated(prepared, [task] * 4, [good, kept, other, Attempt(3, "", error="no")])
 
 
 @pytest.mark.parametrize(("language", "told"), [("en", "is in en already"), ("qq", "cannot be recognised")])

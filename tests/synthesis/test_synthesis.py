@@ -272,6 +272,8 @@ def test_each_kind_is_written_in_its_own_shape(
         ({"schema": {"type": "object", "properties": {COLUMN: {"type": "string"}}}}, "what made it"),
         ({"keep": ["text"], "write": ["text"]}, "both written and kept"),
         ({"rowss": 3}, "rowss"),
+        ({"keep": ["category"], "topics": ["a"]}, "keep: only a row that is made of a seed row"),
+        ({"write": ["text"], "schema": FORM}, "write: the columns are those of the schema"),
     ],
 )
 def test_what_cannot_be_written_is_refused_by_name(
@@ -301,6 +303,16 @@ def test_tasks_spread_evenly_and_are_the_same_again(rows: int, seeds: int, shots
         counts = [sum(task.base == seed for task in tasks) for seed in found]
         assert max(counts) - min(counts) <= 1
         assert all(len(task.shown) == min(shots, seeds) - 1 and task.base not in task.shown for task in tasks)
+
+
+def test_a_row_about_a_topic_is_made_of_no_seed_row(fill: Fill, catalog: Catalog) -> None:
+    fill(SEEDS)
+    prepared = prepare(catalog, plan_of(topics=["Cards", "Loans"], shots=2))
+    assert (prepared.shape.keep, prepared.shape.left_out) == ((), ("category",))
+    for task in prepared.tasks:
+        assert (task.base, len(task.shown)) == (None, 2)
+        assert all(parent["shown"] for parent in task.parents)
+        assert prepared.shape.row_of({"text": "new"}, None) == {"text": "new"}
 
 
 # ── topics ──
