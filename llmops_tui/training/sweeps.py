@@ -289,5 +289,5 @@ def _record(trial: optuna.trial.FrozenTrial, objectives: Sequence[str]) -> Trial
         "values": known,
         "step": trial.user_attrs.get("step"),
         "why": str(trial.user_attrs.get("why", "")),
-        **trial.params,  # type: ignore[typeddict-item]
+        **trial.params,
     }
