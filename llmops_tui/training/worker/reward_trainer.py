@@ -119,7 +119,7 @@ class Rewarded(GRPOTrainer):
         seeds = torch.randint(1, 2**31, (len(prompt_ids),)).tolist()
         return self.generator.generate(prompt_ids, self.max_completion_length, temperature=1.0, seeds=seeds)
 
-    def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[Any]) -> Any:
         self._asked = inputs
         found: dict[str, Any] = super()._generate_and_score_completions(inputs)
         answers = [
