@@ -176,11 +176,18 @@ def inspect(
         *check_base(recipe, base, folder),
         *check_template(recipe, folder.chat_template, text.format_read, _vocabulary(folder)),
         *check_parity(parity),
-        *check_rewards(recipe, store.workspace, examples),
+        *check_rewards(recipe, store.workspace, examples, _context(folder)),
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]
     return Inspection(shape, tokens_per_s, findings, parity, room, steps, disk, overlaps)
+
+
+def _context(folder: ModelFolder) -> int | None:
+    """The tokens that a model was made for; none where its configuration does not say it."""
+    config = folder.config.get("text_config") or folder.config
+    found = config.get("max_position_embeddings")
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _vocabulary(folder: ModelFolder) -> set[str]:

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
 
 
-def check_rewards(recipe: Recipe, workspace: Workspace, examples: Examples) -> list[Finding]:
-    """What is to be said of the rewards of a recipe, and of the prompts that are answered; nothing of other methods."""
+def check_rewards(
+    recipe: Recipe, workspace: Workspace, examples: Examples, context: int | None = None
+) -> list[Finding]:
+    """What is to be said of the rewards of a recipe, and of the prompts that are answered; nothing of other methods.
+
+    ``context`` is how many tokens the base was made for, none where it does not say.
+    """
     if recipe.facts.examples != "prompts":
         return []
     part = recipe.reinforcement
@@ -34,6 +39,17 @@ def check_rewards(recipe: Recipe, workspace: Workspace, examples: Examples) -> l
                 "Lower batch.size, or raise reinforcement.generations.",
             )
         )
+    longest = max(len(row["prompt_ids"]) for row in examples.train)
+    if context and longest + part.max_tokens > context:
+        found.append(
+            Finding(
+                "error",
+                "context",
+                f"the longest prompt has {counted(longest, 'token')}, and with an answer of reinforcement.max_tokens "
+                f"{part.max_tokens} it is longer than the base's context of {context}",
+                f"Set batch.max_length to {context}: longer prompts are left out then.",
+            )
+        )
     try:
         with RewardScorer(workspace, part.rewards) as scorer:
             facts = scorer.describe()
@@ -41,14 +57,15 @@ def check_rewards(recipe: Recipe, workspace: Workspace, examples: Examples) -> l
         return [*found, Finding("error", error.code, error.message, error.hint)]
     expecting = sum(json.loads(row["case"])["expected"] is not None for row in examples.train)
     for one in facts:
-        found += _about(one, expecting, len(examples.train))
+        found += about(one, expecting, len(examples.train))
     if not any(one["problem"] for one in facts):
         told = "; ".join(f"{one['name']} × {one['weight']:g} ({one['code'] or one['type']})" for one in facts)
         found.append(Finding("info", "rewards", f"rewards: {told}"))
     return found
 
 
-def _about(one: RewardFacts, expecting: int, rows: int) -> list[Finding]:
+def about(one: RewardFacts, expecting: int, rows: int) -> list[Finding]:
+    """What is to be said of one reward, where ``expecting`` of the rows have an expected answer."""
     name = f"reward {one['name']}"
     if one["problem"]:
         return [Finding("error", "bad_reward", f"{name}: {one['problem']}", one["hint"])]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import Any, Self, TypedDict, cast
 
 import orjson
 
@@ -90,9 +90,9 @@ class RewardScorer:
         """
         found = self._ask("describe", [])
         self._seconds = _WITH_JUDGE if any(told["asks"] for told in found) else _SECONDS
-        empty = {"code": "", "fingerprint": ""}
+        empty: JsonObject = {"code": "", "fingerprint": ""}
         return [
-            {**empty, **told, "name": reward.called, "type": reward.type, "weight": reward.weight}
+            cast("RewardFacts", empty | told | {"name": reward.called, "type": reward.type, "weight": reward.weight})
             for reward, told in zip(self.rewards, found, strict=True)
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -175,7 +175,7 @@ def check_trials(recipe: Recipe, space: Space) -> None:
             ) from error
 
 
-def settings_told(chosen: Changes | Mapping[str, Any]) -> str:
+def settings_told(chosen: Changes) -> str:
     """Settings in a line, by the last part of their names."""
     texts = {name: f"{value:.3g}" if isinstance(value, float) else _typed(value) for name, value in chosen.items()}
     return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llmops_tui.child_python import module_command
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.output import NAME as OUTPUT
 from llmops_tui.jobs.output import piped
@@ -97,7 +97,7 @@ def search(
 
 
 def check_search(
-    recipe: dict[str, Any], space: Space, sampler: str, pruner: str, objectives: Sequence[str]
+    recipe: JsonObject, space: Space, sampler: str, pruner: str, objectives: Sequence[str]
 ) -> tuple[Recipe, Space, Pruner]:
     """What a search is asked for, where all of it goes together and each trial could be run.
 
@@ -289,5 +289,5 @@ def _record(trial: optuna.trial.FrozenTrial, objectives: Sequence[str]) -> Trial
         "values": known,
         "step": trial.user_attrs.get("step"),
         "why": str(trial.user_attrs.get("why", "")),
-        **trial.params,  # type: ignore[typeddict-item]
+        **trial.params,
     }

@@ -18,6 +18,7 @@ from llmops_tui.evaluation.reward_scoring import Rewards
 from llmops_tui.training.asked_prompts import NO_ROOM
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import History
+from llmops_tui.training.preflight_rewards import about, check_rewards
 from llmops_tui.training.recipe import Recipe, changed, check, parse
 from llmops_tui.training.recipe_input import from_text
 from llmops_tui.training.reinforcement import Reward
@@ -217,6 +218,42 @@ def test_a_conversation_without_an_answer_is_a_prompt_too(sample: Workspace) -> 
     assert json.loads(made.train[0]["case"])["expected"] is None
 
 
+def findings(store: RunStore, context: int | None, **changes: Any) -> dict[str, str]:
+    wanted = recipe([{"type": "length", "weight": -0.05}], evaluation={"share": 0.0}, **changes)
+    with ModelText(store.registry.get("support-base-hf")) as text:
+        made = build(wanted, store.datasets, text, limit=8)
+    with pytest.MonkeyPatch.context() as patch:
+        # What they are is another test's.
+        patch.setattr(RewardScorer, "describe", lambda self: [])
+        return {
+            one.code: one.message
+            for one in check_rewards(wanted, store.workspace, made, context)
+            if one.level == "error"
+        }
+
+
+def test_dead_ends_of_prompts_are_told_before_a_run(sample: Workspace) -> None:
+    store = RunStore(sample)
+    assert findings(store, 1024) == {}
+    assert "longer than the base's context of 60" in findings(store, 60)["context"]
+    few_prompts = findings(store, None, batch={"size": 64, "accumulation": 1, "max_length": 160})["few_prompts"]
+    assert "a step answers 16 prompts 4 times each, and there are 8" in few_prompts
+
+
+def test_rewards_that_rows_cannot_have_and_signs_that_are_turned_are_told() -> None:
+    facts: RewardFacts = {
+        "name": "exact", "type": "exact", "weight": -1.0, "code": "exact", "fingerprint": "a", "problem": "", "hint": "",
+        "needs_expected": True, "better": 1, "bounds": None, "asks": "",
+    }  # fmt: skip
+    told = {one.code: (one.level, one.message) for one in about(facts, 0, 8)}
+    assert told["nothing_expected"][0] == "error"
+    assert "which 8 of 8 prompts do not have" in told["nothing_expected"][1]
+    assert "more is better: the run learns the opposite" in told["reward_direction"][1]
+    assert [one.level for one in about({**facts, "weight": 1.0}, 5, 8)] == ["warn"]
+    assert about({**facts, "weight": 1.0}, 8, 8) == []
+    assert [one.level for one in about({**facts, "problem": "no such model"}, 8, 8)] == ["error"]
+
+
 # ── signs ──
 
 
@@ -352,8 +389,13 @@ def test_a_killed_run_goes_on_with_the_same_answers_and_rewards(llmops: Llmops) 
         return (folder / "checkpoints" / f"checkpoint-{step}").is_dir()
 
     def steps(folder: Path) -> dict[int, tuple[float, ...]]:
+        # A step on answers of one before has no reward of its own.
         names = ("loss", "reward", "kl", "completions/mean_length")
-        return {line["step"]: tuple(line[name] for name in names) for line in metrics(folder) if line["kind"] == "step"}
+        return {
+            line["step"]: tuple(line.get(name, 0) for name in names)
+            for line in metrics(folder)
+            if line["kind"] == "step"
+        }
 
     assert steps(cut.folder) == steps(whole.folder)
 

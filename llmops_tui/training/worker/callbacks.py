@@ -157,8 +157,9 @@ class RunCallback(TrainerCallback):
             **({} if norm is None else {"grad_norm": norm}),
             **values,
         )
-        if "reward" in values:
-            self._tell(self._rewards.step(step, values))
+        if self._recipe.facts.examples == "prompts":
+            # A step on answers of one before has no rewards of its own.
+            self._tell(self._rewards.step(step, values) if "reward" in values else [])
             # How large a policy's loss is says nothing of how good it is: it is around 0 by its making.
             loss = 0.0 if math.isfinite(loss) else loss
         self._tell(self._watch.inspect(step, loss, norm))

@@ -38,7 +38,7 @@ class _SameOrder(RepeatSampler):
     def __iter__(self) -> Iterator[int]:
         # In the first epoch that of TRL.
         self.generator.manual_seed(int(self.seed or 0) + 1_000_003 * self._epoch())
-        yield from super().__iter__()
+        yield from super().__iter__()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,14 @@ class Rewarded(GRPOTrainer):
     by importance sampling with the log-probabilities that the generator tells (truncated, "token_truncate").
     """
 
+    # As TRL leaves them: of a wider type in the trainer below it, or without one.
+    args: Any
+    model: Any
+    eval_dataset: Any
+    max_completion_length: Any
+    _logs: Any
+    _buffered_inputs: Any
+
     scorer: RewardScorer | None = None
     generator: EngineGenerator | None = None
     told: Callable[[int, list[AnswerLine]], None] | None = None
@@ -70,7 +78,8 @@ class Rewarded(GRPOTrainer):
             measured.__name__ = reward.called
             return measured
 
-        super().__init__(reward_funcs=[named(reward) for reward in rewards], **options)
+        functions: list[Any] = [named(reward) for reward in rewards]
+        super().__init__(reward_funcs=functions, **options)
         self.rewards = list(rewards)
         self._asked: list[Example] = []
         self._reasons: list[list[str]] = []
@@ -103,13 +112,14 @@ class Rewarded(GRPOTrainer):
         self, prompt_ids: list[list[int]], images: Any, fields: Any, num_generations: int, has_tool_images: bool = False
     ) -> Any:
         if self.generator is None:
-            return super()._generate_single_turn(prompt_ids, images, fields, num_generations, has_tool_images)
+            own: Any = super()._generate_single_turn
+            return own(prompt_ids, images, fields, num_generations, has_tool_images)
         self.generator.follow(self.model, self.state.global_step)
         # From torch's numbers, which a checkpoint keeps.
         seeds = torch.randint(1, 2**31, (len(prompt_ids),)).tolist()
         return self.generator.generate(prompt_ids, self.max_completion_length, temperature=1.0, seeds=seeds)
 
-    def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[Any]) -> Any:
         self._asked = inputs
         found: dict[str, Any] = super()._generate_and_score_completions(inputs)
         answers = [
@@ -235,7 +245,7 @@ class Rewarded(GRPOTrainer):
     # ── checkpoints ──
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
         if self.num_iterations == 1 or not self._buffered_inputs:
             return
         # The answers that the next steps learn from, too: others would be generated after a resume.
@@ -249,7 +259,7 @@ class Rewarded(GRPOTrainer):
         save_file(parts, folder / _BUFFER, {"step": str(self._step)})
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
         file = Path(checkpoint or "") / _BUFFER
         if checkpoint is None or not file.is_file():
             return

@@ -245,7 +245,7 @@ def _odds_ratio(options: dict[str, Any]) -> tuple[type, Any]:
     return _odds_ratio_trainer(), ORPOConfig(**options)
 
 
-def _rewarded(recipe: Recipe, options: dict[str, Any]) -> tuple[Any, Any]:
+def _rewarded(recipe: Recipe, options: Any) -> tuple[Any, Any]:
     """The trainer of rewards, whose libraries take seconds to import, and its configuration."""
     from trl.trainer.grpo_config import GRPOConfig
 
