@@ -12,7 +12,7 @@ from llmops_tui.cli.output import Session, session_of
 from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, announce, recipe_of, store_of
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
-from llmops_tui.training.example import examples_told
+from llmops_tui.training.example import examples_told, mixture_told
 
 if TYPE_CHECKING:
     from llmops_tui.training.records import ExportResult, MemoryPart, PlanRecord, SweepResult
@@ -67,6 +67,8 @@ def _plan_text(plan: PlanRecord) -> str:
         f"time      {counted(timing['steps'], 'step')}, {speed or 'not known before a dry run'}",
         f"disk      {plan['disk']['needed'] / 1e6:,.0f} MB at the most, {plan['disk']['free'] / 1e9:.1f} GB free",
     ]
+    if mixed := mixture_told(data):
+        lines.append(f"mixture   {mixed}")
     parity = plan["parity"]
     if parity:
         same = (

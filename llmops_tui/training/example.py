@@ -43,6 +43,15 @@ def length_of(example: Example) -> int:
     return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
 
 
+def mixture_told(data: DataFacts) -> str:
+    """What share of an epoch each dataset has, and how often its rows are used; empty where there is but one."""
+    parts = [
+        f"{ref} {part['share']:.0%} ({counted(part['examples'], 'example')}, each row ×{part['times']:.3g})"
+        for ref, part in data["mixture"].items()
+    ]
+    return ", ".join(parts) if len(parts) > 1 else ""
+
+
 def examples_told(data: DataFacts) -> str:
     """How many examples are trained on, and in how many sequences where they are packed."""
     if data["packed"]:

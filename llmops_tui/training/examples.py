@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
+from llmops_tui.training.mixture import repeats, times
 from llmops_tui.training.packing import pack
 from llmops_tui.training.recipe import DataSource, Recipe
 
@@ -40,6 +41,7 @@ class Report:
 
     Attributes:
         rows: all rows that were read, by dataset version.
+        mixture: the examples that an epoch has of each dataset version, and how often its rows are used.
         lengths: tokens of each example that is trained on, or of each sequence where several are packed into one.
         packed: how many examples were packed; 0 where none were.
         trained: tokens learned from, of all examples.
@@ -51,6 +53,7 @@ class Report:
     """
 
     rows: dict[str, int] = field(default_factory=dict)
+    mixture: dict[str, tuple[int, float]] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=list)
     packed: int = 0
     trained: int = 0
@@ -121,8 +124,11 @@ def build(
     done = 0
     held = _draw(recipe, store, [version for version, _ in versions], report, limit)
     asked: dict[Place, Generated] = {}
+    sizes = [min(version.rows, limit or version.rows) for version, _ in versions]
+    often = repeats(sizes, [source.weight for _, source in versions], recipe.mixture_temperature)
     for index, (version, source) in enumerate(versions):
         chance = random.Random(f"{recipe.seed}:{version.sha256}")  # noqa: S311
+        used = 0
         for read in version.read(batch=_BATCH, limit=limit):
             rows = [(number, with_options(row, recipe, source)) for number, row in read]
             for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
@@ -131,11 +137,13 @@ def build(
                     held_out += examples
                     _add_generated(asked, held, (index, number), recipe, maker, version.kind, row)
                     continue
-                for _ in range(int(source.weight) + (chance.random() < source.weight % 1)):
+                for _ in range(times(often[index], chance)):
                     train += examples
+                    used += len(examples)
             done += len(rows)
             progress(done / total)
-        report.rows[version.ref] = min(version.rows, limit or version.rows)
+        report.rows[version.ref] = sizes[index]
+        report.mixture[version.ref] = (used, often[index])
     if recipe.evaluation.dataset:
         held_out = _measured(recipe, store.get(recipe.evaluation.dataset), maker, asked, report)
     if not train:

@@ -29,7 +29,7 @@ from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.records import DataFacts
+from llmops_tui.training.records import DataFacts, MixedIn
 
 if TYPE_CHECKING:
     from llmops_tui.training.runs import RunStore
@@ -110,6 +110,16 @@ def check_settings(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
                 "2e-4 is usual for LoRA.",
             )
         )
+    if recipe.tuning == "full" and recipe.optimizer.learning_rate > 1e-4:
+        found.append(
+            Finding(
+                "warn",
+                "learning_rate",
+                f"a learning rate of {recipe.optimizer.learning_rate:g} is usual for an adapter, and ruins most models whose "
+                "weights are all trained",
+                "1e-5 to 5e-5 is usual.",
+            )
+        )
     if not recipe.facts.packs and recipe.optimizer.learning_rate > 1e-4:
         found.append(
             Finding(
@@ -144,11 +154,12 @@ def inspect(
     """Look at a recipe from all sides but that of a real step; ``weights`` is the folder that is trained on."""
     folder = read_folder(weights)
     shape = shape_of(folder)
-    serving = serving_model(store, recipe.serving, base)
+    # With new tokens the result serves by itself: no file has them yet.
+    serving = None if recipe.tokens else serving_model(store, recipe.serving, base)
     template = recipe.template(folder.chat_template)
     rows = some_rows(recipe, store.datasets)
     parity = None
-    if base.kind == "gguf":
+    if base.kind == "gguf" and not recipe.tokens:
         # The trainer has llama.cpp's tokens; the tokenizer that goes with the adapter has to make the same ones.
         with ModelText(unregistered(base, folder), template) as ours:
             parity = compare_with_serving(ours, serving or base, template, rows)
@@ -187,6 +198,7 @@ def data_facts(report: Report, examples: Examples) -> DataFacts:
     quantiles = statistics.quantiles(lengths, n=20) if len(lengths) > 1 else lengths * 19
     return {
         "rows": report.rows,
+        "mixture": _mixture(report),
         "examples": len(examples.train),
         "packed": report.packed,
         "held_out": len(examples.held_out),
@@ -196,6 +208,14 @@ def data_facts(report: Report, examples: Examples) -> DataFacts:
         "without_target": report.without_target,
         "problems": {problem: {"rows": count, "such_as": where} for problem, (count, where) in report.problems.items()},
         "histogram": _histogram(lengths),
+    }
+
+
+def _mixture(report: Report) -> dict[str, MixedIn]:
+    total = sum(count for count, _ in report.mixture.values()) or 1
+    return {
+        ref: {"examples": count, "share": count / total, "times": often}
+        for ref, (count, often) in report.mixture.items()
     }
 
 

@@ -14,8 +14,9 @@ class RunResult(TypedDict, total=False):
     """What a run came to; a job that was stopped after a checkpoint has its ``state`` alone.
 
     ``model`` and ``sha256`` are those of the adapter as GGUF, none where ``without_gguf`` says why there is none; ``serving``
-    is the model it goes beside. ``batch`` is the size and the accumulation it ended with; ``weights_sha256`` is that of the
-    adapter's tensors in PEFT's format.
+    is the model it goes beside. Where ``whole`` is true it is a model of its own. ``batch`` is the size and the accumulation
+    it ended with; ``adapter`` is the folder in PEFT's format, or of all weights as transformers saves them, and
+    ``weights_sha256`` is that of its tensors.
     """
 
     run: str
@@ -26,6 +27,7 @@ class RunResult(TypedDict, total=False):
     peak_bytes: int
     batch: list[int]
     adapter: str
+    whole: bool
     weights_sha256: str
     model: str | None
     sha256: str
@@ -82,6 +84,14 @@ class RowsWith(TypedDict):
     such_as: Any
 
 
+class MixedIn(TypedDict):
+    """What an epoch has of a dataset: its examples, their share of all, and how often each row is used on average."""
+
+    examples: int
+    share: float
+    times: float
+
+
 class DataFacts(TypedDict):
     """The figures of the data of a run, in examples and tokens; ``histogram`` counts examples by length.
 
@@ -89,6 +99,7 @@ class DataFacts(TypedDict):
     """
 
     rows: dict[str, int]
+    mixture: dict[str, MixedIn]
     examples: int
     packed: int
     held_out: int

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from llmops_tui.counts import agree, counted
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.training.example import examples_told
+from llmops_tui.training.example import examples_told, mixture_told
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
 from screens.widgets.chart import short_number
@@ -110,6 +110,8 @@ def preflight(plan: dict[str, Any]) -> Content:
         (_bars(data["histogram"]), "$accent"),
         f"  p50 {tokens['p50']:.0f} p95 {tokens['p95']:.0f} max {tokens['max']}\n",
     ]
+    if mixed := mixture_told(data):
+        parts += [("mixture   ", "$muted"), f"{safe_line(mixed)}\n"]
     parts += _memory(memory)
     seconds = timing["seconds"]
     known = (

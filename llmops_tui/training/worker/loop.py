@@ -20,13 +20,14 @@ from llmops_tui.training import checkpoints, control
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.recipe_parts import FOLDERS, WEIGHTS_OF
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker import trainers
-from llmops_tui.training.worker.base_model import load_base, load_tokenizer
+from llmops_tui.training.worker.base_model import load_tokenizer
+from llmops_tui.training.worker.beginning import TAKEN, Beginning
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 
 _STATE_FILE = "trainer_state.json"
-_ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,12 @@ class Outcome:
     peak_bytes: int
 
 
-def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
-    """Train to the end; with ``on_out_of_memory: halve`` with smaller batches where memory runs out.
+def train(
+    recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder, start: Path | None = None
+) -> Outcome:
+    """Train to the end, from the base or from what is in the folder ``start``.
+
+    With ``on_out_of_memory: halve`` it goes on with smaller batches where memory runs out.
 
     Raises:
         LlmopsError: ``out_of_memory``, ``disk_full``, ``model_load_failed``.
@@ -53,7 +58,7 @@ def train(recipe: Recipe, base: Path, examples: Examples, context: JobContext, r
     control.clear(context.folder)
     while True:
         try:
-            return _attempt(recipe, base, examples, context, recorder)
+            return _attempt(recipe, base, examples, context, recorder, start)
         except torch.cuda.OutOfMemoryError as error:
             smaller = _smaller(recipe)
             hint = (
@@ -114,7 +119,9 @@ def explain_out_of_memory(recipe: Recipe, error: BaseException) -> LlmopsError:
     )
 
 
-def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder) -> Outcome:
+def _attempt(
+    recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder, start: Path | None
+) -> Outcome:
     folder = context.folder
     found, notes = checkpoints.newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else (None, [])
     for note in notes:
@@ -124,7 +131,8 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
     callback = RunCallback(recipe, context, recorder, examples.generated)
     callback.tokenizer = tokenizer
-    trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback])
+    begin = Beginning(recipe, base, start, folder / TAKEN)
+    trainer = trainers.make(recipe, begin.model(), tokenizer, examples, folder, [callback], begin)
     total = recipe.steps(len(examples.train))
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     recorder.write(
@@ -143,10 +151,10 @@ def _attempt(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     if found is not None and (found.step >= total or callback.stopped_early):
         # It ended there, and only what came after is missing: transformers would take one more step.
         trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
-        set_peft_model_state_dict(trainer.model, load_file(found.path / _ADAPTER_FILES[0]))
+        _load(recipe, trainer, found.path)
     else:
         trainer.train(resume_from_checkpoint=None if found is None else str(found.path))
-    adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
+    adapter, step = _keep(recipe, trainer, tokenizer, folder, recorder)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Outcome(
         trainer.state.global_step,
@@ -165,18 +173,34 @@ def _history(checkpoint: Path) -> list[LogEntry]:
     return list(state.get("log_history", []))
 
 
-def _keep_adapter(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: Recorder) -> tuple[Path, int]:
-    """The adapter as PEFT keeps it, and the step it is of; with early stopping that of the best checkpoint."""
+def _load(recipe: Recipe, trainer: Any, checkpoint: Path) -> None:
+    """Put what a checkpoint has learned into the model."""
+    if recipe.tuning == "full":
+        trainer._load_from_checkpoint(str(checkpoint))  # noqa: SLF001 - it knows how experts are saved
+    else:
+        set_peft_model_state_dict(trainer.model, load_file(checkpoint / WEIGHTS_OF["lora"]))
+
+
+def _keep(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: Recorder) -> tuple[Path, int]:
+    """The folder of what was learned, and the step it is of; with early stopping that of the best checkpoint."""
     step = int(trainer.state.global_step)
     best = checkpoints.best(folder / "checkpoints") if recipe.evaluation.patience else None
     if best is not None and best.step != trainer.state.global_step:
-        set_peft_model_state_dict(trainer.model, load_file(best.path / _ADAPTER_FILES[0]))
+        _load(recipe, trainer, best.path)
         step = best.step
-        recorder.write(
-            "event", best.step, level="info", message=f"the adapter is that of step {best.step}, the best", hint=""
+        what = "adapter is that" if recipe.tuning == "lora" else "weights are those"
+        recorder.write("event", best.step, level="info", message=f"the {what} of step {best.step}, the best", hint="")
+    target = folder / FOLDERS[recipe.tuning]
+    if recipe.tuning == "full":
+        # One file: what is exported of it is read by the names of its tensors.
+        trainer.model.save_pretrained(target, safe_serialization=True, max_shard_size="1000000GB")
+    else:
+        # The base's embeddings are the base's, also where they have an adapter; of preferences there is a second adapter.
+        options = (
+            {"path_initial_model_for_weight_conversion": str(folder / TAKEN)} if recipe.lora.init != "default" else {}
         )
-    target = folder / "adapter"
-    # The base's embeddings are the base's, also where they have an adapter.
-    trainer.model.save_pretrained(target, safe_serialization=True, save_embedding_layers=False)
+        trainer.model.save_pretrained(
+            target, safe_serialization=True, save_embedding_layers=False, selected_adapters=["default"], **options
+        )
     tokenizer.save_pretrained(target)
     return target, step

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
+from peft.optimizers import create_loraplus_optimizer
 from transformers import TrainerCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -23,11 +24,13 @@ from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
-from llmops_tui.training.worker.base_model import adapter_config, compute_type
+from llmops_tui.training.worker.base_model import compute_type
 from llmops_tui.training.worker.batches import GroupedByLength, PackedCollator, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from llmops_tui.training.worker.beginning import Beginning
 
 _PARTS_OF_TEN = 10
 
@@ -40,9 +43,31 @@ class _Ours:
 
     state: Any
     args: Any
+    optimizer: Any
     saving_into: Path | None = None
     keep_checkpoints: int = 2
     lengths: list[int] | None = None
+    lora_plus_ratio: float = 1.0
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> Any:
+        """The optimizer; with LoRA+ one that has B in a group of its own, as PEFT makes it."""
+        if self.lora_plus_ratio == 1:
+            return super().create_optimizer(*arguments, **options)  # type: ignore[misc]
+        if self.optimizer is None:
+            ours: Any = self
+            kind, settings = ours.get_optimizer_cls_and_kwargs(self.args, ours.model)
+            rate, decay = settings.pop("lr"), self.args.weight_decay
+            self.optimizer = create_loraplus_optimizer(
+                ours.model,
+                kind,
+                lr=rate,
+                loraplus_lr_ratio=self.lora_plus_ratio,
+                loraplus_weight_decay=decay,
+                # Of an embedding's adapter no other rate than of the others.
+                loraplus_lr_embedding=rate,
+                **settings,
+            )
+        return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Rows in the order of their lengths where ``lengths`` has them."""
@@ -147,8 +172,9 @@ def make(
     examples: Examples,
     folder: Path,
     callbacks: list[TrainerCallback],
+    begin: Beginning,
 ) -> Any:
-    """The trainer of a recipe, with the adapter put on the model."""
+    """The trainer of a recipe, with the adapter put on the model, or with all of it to be trained."""
     steps = recipe.steps(len(examples.train))
     options = _options(recipe, folder, steps, measured=bool(examples.held_out))
     train, held_out = list(examples.train), list(examples.held_out)
@@ -160,6 +186,10 @@ def make(
         texts: Example = {"prompt": "", "chosen": "", "rejected": ""}
         train, held_out = [texts | row for row in train], [texts | row for row in held_out]
     kind, config = _kind(recipe, options)
+    # What preferences are measured from is the model as it is before it learns.
+    compared = recipe.tuning == "full" and recipe.method in {"dpo", "kto"}
+    reference = {"ref_model": begin.reference()} if compared else {}
+    model, adapter = begin.with_adapter(model)
     packed = PackedCollator(tokenizer.pad_token_id, flat=recipe.attention == "flash_attention_2")
     trainer = kind(
         model=model,
@@ -167,10 +197,12 @@ def make(
         train_dataset=Dataset.from_list(train),
         eval_dataset=Dataset.from_list(held_out) if held_out else None,
         processing_class=tokenizer,
-        peft_config=adapter_config(recipe, str(model.config.model_type)),
+        peft_config=adapter,
         callbacks=callbacks,
         **({"data_collator": packed} if recipe.batch.packing else {}),
+        **reference,
     )
+    trainer.lora_plus_ratio = recipe.optimizer.lora_plus_ratio
     if recipe.batch.group_by_length and recipe.facts.examples != "thumbs":
         trainer.lengths = [length_of(row) for row in examples.train]
     trainer.keep_checkpoints = recipe.checkpoints.keep
