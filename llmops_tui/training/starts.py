@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
@@ -16,10 +16,33 @@ if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
     from llmops_tui.training.pins import Pins
     from llmops_tui.training.recipe import Recipe
-    from llmops_tui.training.runs import Run, RunStore
+    from llmops_tui.training.records import RunResult
 
 # What an adapter's own configuration says of itself, by the field of a recipe that has to say the same.
 _SAME = {"rank": "r", "alpha": "lora_alpha", "dora": "use_dora", "rslora": "use_rslora"}
+
+
+class _Run(Protocol):
+    """What is asked of a run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def base_sha256(self) -> str: ...
+    @property
+    def result(self) -> RunResult | None: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def start(self) -> Pins: ...
+
+
+class _Runs(Protocol):
+    """Where runs are found by their names."""
+
+    def get(self, name: str) -> _Run: ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +55,7 @@ class Start:
     model_sha256: str
 
 
-def start_of(recipe: Recipe, store: RunStore, base: Model) -> Start | None:
+def start_of(recipe: Recipe, store: _Runs, base: Model) -> Start | None:
     """What a recipe goes on from; none where it begins anew.
 
     Raises:
@@ -63,13 +86,13 @@ def start_of(recipe: Recipe, store: RunStore, base: Model) -> Start | None:
     return Start(run.name, folder, sha256_file(weights), str(run.result.get("sha256") or ""))
 
 
-def start_pins(recipe: Recipe, store: RunStore, base: Model) -> Pins:
+def start_pins(recipe: Recipe, store: _Runs, base: Model) -> Pins:
     """What a recipe goes on from, as the run's name and the hash of its tensors; empty where it begins anew."""
     found = start_of(recipe, store, base)
     return () if found is None else ((found.name, found.sha256),)
 
 
-def checked_start(run: Run, store: RunStore, base: Model) -> Start | None:
+def checked_start(run: _Run, store: _Runs, base: Model) -> Start | None:
     """What a run goes on from, where it still is what it was when the run was started.
 
     Raises:
@@ -87,7 +110,7 @@ def checked_start(run: Run, store: RunStore, base: Model) -> Start | None:
     return found
 
 
-def _compare(recipe: Recipe, run: Run, folder: Path) -> None:
+def _compare(recipe: Recipe, run: _Run, folder: Path) -> None:
     """Refuse an adapter that is not as the recipe says."""
     own = parse_json(read_regular(folder / "adapter_config.json"))
     other = [

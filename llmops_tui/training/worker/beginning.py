@@ -67,6 +67,8 @@ class Beginning:
             _take_out(made)
             return made, None
         made = get_peft_model(model, config)
+        # As PEFT asks: loaded again, it is not to take anything out of the base once more.
+        made.peft_config[_ADAPTER].init_lora_weights = True
         made.save_pretrained(self.taken, save_embedding_layers=False)
         return made, None
 
