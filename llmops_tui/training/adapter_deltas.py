@@ -113,8 +113,9 @@ def replacements(config: JsonObject, tensors: dict[str, Array]) -> tuple[list[Re
 
 
 def _is_saved(name: str, config: JsonObject) -> bool:
-    module = name.removesuffix(".weight")
-    return any(module == saved or module.endswith(f".{saved}") for saved in config.get("modules_to_save") or ())
+    """PEFT's own rule: a module whose name ends so; and an output layer that is the embedding is saved once more."""
+    module, saved = name.removesuffix(".weight"), list(config.get("modules_to_save") or ())
+    return module.endswith(tuple(saved)) or (module.endswith(OUTPUT) and EMBEDDINGS in saved)
 
 
 def deltas(config: JsonObject, tensors: dict[str, Array]) -> list[Delta]:

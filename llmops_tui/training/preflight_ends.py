@@ -82,7 +82,8 @@ def _whole(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
 def _saved(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
     """Modules that are to be trained whole, and are not there, or have an adapter already."""
     modules = _modules(folder) | {name.removesuffix(".weight") for name in folder.tensors}
-    missing = [t for t in recipe.lora.modules_to_save if not any(m == t or m.endswith(f".{t}") for m in modules)]
+    # PEFT's own rule, which is another than for targets: whatever the name ends with.
+    missing = [t for t in recipe.lora.modules_to_save if not any(m.endswith(t) for m in modules)]
     twice = sorted(set(recipe.lora.modules_to_save) & set(recipe.lora.targets))
     found = []
     if missing:

@@ -13,7 +13,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.safetensors import ModelFolder, Tensor
 from llmops_tui.models.text_part import DEFAULTS, text_names, text_part
-from llmops_tui.training.memory import estimate, nearest_that_fits, shape_of, trainable_parameters
+from llmops_tui.training.memory import _steps, estimate, shape_of, trainable_parameters
 from llmops_tui.training.mixture import repeats, times
 from llmops_tui.training.network import _share
 from llmops_tui.training.preflight_ends import check_ends
@@ -100,10 +100,8 @@ def test_all_weights_take_their_memory_and_their_disk() -> None:
     assert trainable_parameters(shape, changed(adapter, {"tokens": ["<a>", "<b>"]})) == 2 * 8 * 16 + 2 * 8 * 2
     saved = changed(adapter, {"lora.modules_to_save": ["lm_head", "q_proj"]})
     assert trainable_parameters(shape, saved) == 2 * 8 * 16 + 32 * 8 + 2 * 64
-    small = changed(full, {"batch.size": 1, "batch.accumulation": 16, "optimizer.name": "paged_adamw_8bit"})
-    fit = nearest_that_fits(shape, full, 16, estimate(shape, small, 16, gpu=False).total - 1, gpu=False)
-    assert fit is not None
-    assert (fit.changes["tuning"], fit.changes["quantization.type"]) == ("lora", "nf4")
+    # All weights cannot be trained in 4 bits: what is offered then is an adapter.
+    assert {"quantization.type": "nf4", "tuning": "lora"} in _steps(full)
 
 
 def test_what_a_run_ends_as_is_told_before() -> None:
