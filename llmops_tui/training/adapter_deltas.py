@@ -66,26 +66,20 @@ class Delta:
 
 @dataclass(frozen=True)
 class Replacement:
-    """A module that was trained whole: its weight, or some ``rows`` of it, those of new tokens.
-
-    ``value`` has the shape of the weight, or (rows, width).
-    """
+    """A module that was trained whole: ``value`` has the shape of its weight."""
 
     module: str
     value: Array
-    rows: tuple[int, ...] = ()
 
     def merged(self, value: Array, rows: Callable[[Array], Array] = lambda array: array) -> Array:
-        """The weight with what replaces it; ``rows`` is the order in which the weight has its rows."""
-        if not self.rows:
-            return rows(self.value.astype(np.float32))
-        found = value.copy()
-        found[list(self.rows)] = self.value
-        return found
+        """What replaces the weight ``value``; ``rows`` is the form in which the weight is."""
+        del value
+        return rows(self.value.astype(np.float32))
 
     def shape(self, value: Array) -> tuple[int, ...]:
-        """The shape that the weight has to have."""
-        return (value.shape[0], self.value.shape[1]) if self.rows else tuple(self.value.shape)
+        """The shape that the weight ``value`` has to have."""
+        del value
+        return tuple(self.value.shape)
 
 
 Change = Delta | Replacement
@@ -95,17 +89,9 @@ def replacements(config: JsonObject, tensors: dict[str, Array]) -> tuple[list[Re
     """What an adapter has whole, and its other tensors."""
     found: list[Replacement] = []
     others: dict[str, Array] = {}
-    indices = config.get("trainable_token_indices")
     for name, value in tensors.items():
         plain = name.removeprefix("base_model.model.")
-        module, _, behind = plain.partition(".token_adapter.")
-        leaf = module.rpartition(".")[2]
-        if behind.startswith("trainable_tokens_delta"):
-            of_all = indices if isinstance(indices, list) else (indices or {}).get(leaf)
-            # Of one matrix for both ends the rows are those of the embedding.
-            rows = of_all or (indices or {}).get(EMBEDDINGS) or ()
-            found.append(Replacement(module, value, tuple(int(n) for n in rows)))
-        elif plain.endswith(".weight") and ".lora_" not in plain and _is_saved(plain, config):
+        if plain.endswith(".weight") and ".lora_" not in plain and _is_saved(plain, config):
             found.append(Replacement(plain.removesuffix(".weight"), value))
         else:
             others[name] = value

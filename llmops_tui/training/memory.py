@@ -175,9 +175,8 @@ def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
     if recipe.tuning == "full":
         return shape.linear + shape.other
     ends = 1 if shape.tied else 2
-    saved = tuple(recipe.lora.modules_to_save)
+    saved = (*recipe.lora.modules_to_save, *((EMBEDDINGS, OUTPUT) if recipe.tokens else ()))
     whole = shape.vocabulary * shape.hidden * sum(end.endswith(saved) for end in (EMBEDDINGS, OUTPUT)[:ends] if saved)
-    whole += len(recipe.tokens) * shape.hidden * ends
     whole += sum(count for name, count in shape.counts if saved and name.endswith(saved))
     targets = recipe.lora.targets
     names = {target.rpartition(".")[2] for target in targets}

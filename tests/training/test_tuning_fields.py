@@ -97,7 +97,7 @@ def test_all_weights_take_their_memory_and_their_disk() -> None:
     assert disk_needed(full, shape, 100) == 4 * (12 * weights + 20_000_000) + 8 * weights + 6 * weights
     adapter = recipe(lora={"rank": 2})
     assert trainable_parameters(shape, adapter) == 2 * 8 * 16
-    assert trainable_parameters(shape, changed(adapter, {"tokens": ["<a>", "<b>"]})) == 2 * 8 * 16 + 2 * 8 * 2
+    assert trainable_parameters(shape, changed(adapter, {"tokens": ["<a>", "<b>"]})) == 2 * 8 * 16 + 2 * 32 * 8
     saved = changed(adapter, {"lora.modules_to_save": ["lm_head", "q_proj"]})
     assert trainable_parameters(shape, saved) == 2 * 8 * 16 + 32 * 8 + 2 * 64
     # All weights cannot be trained in 4 bits: what is offered then is an adapter.

@@ -135,13 +135,14 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     return model
 
 
-def adapter_config(recipe: Recipe, family: str, added: list[int] | None = None, *, apart: bool = False) -> LoraConfig:
+def adapter_config(recipe: Recipe, family: str, *, apart: bool = False) -> LoraConfig:
     """The adapter as peft describes it, for a model of a family.
 
-    Of the ``added`` tokens the rows of the embedding are learned, and where the output layer is ``apart`` its rows, too.
+    With new tokens the embedding is trained whole, and the output layer where it is ``apart``: TRL computes losses of the
+    output layer's own matrix, and not of one in which some rows stand beside it.
     """
-    ends = [EMBEDDINGS, *([OUTPUT] if apart else [])]
-    rows = [end for end in ends if end not in recipe.lora.modules_to_save] if added else []
+    ends = [EMBEDDINGS, *([OUTPUT] if apart else [])] if recipe.tokens else []
+    whole = [*recipe.lora.modules_to_save, *(end for end in ends if end not in recipe.lora.modules_to_save)]
     targets = linear_targets(family) if recipe.lora.targets == ["all-linear"] else recipe.lora.targets
     return LoraConfig(
         r=recipe.lora.rank,
@@ -153,8 +154,7 @@ def adapter_config(recipe: Recipe, family: str, added: list[int] | None = None, 
         task_type="CAUSAL_LM",
         bias="none",
         init_lora_weights=True if recipe.lora.init == "default" else recipe.lora.init,
-        modules_to_save=recipe.lora.modules_to_save or None,
+        modules_to_save=whole or None,
         # One matrix that is two modules is learned as one.
-        ensure_weight_tying=bool(recipe.lora.modules_to_save) and not apart,
-        trainable_token_indices={end: list(added or []) for end in rows} if rows else None,
+        ensure_weight_tying=bool(whole) and not apart,
     )

@@ -15,7 +15,6 @@ from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training.families import tied
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.worker.base_model import adapter_config, load_base
-from llmops_tui.training.worker.new_tokens import ids_of
 
 _ADAPTER = "default"
 # The folder of an adapter as it was made, in that of its run.
@@ -53,9 +52,8 @@ class Beginning:
         if self.start is not None:
             return PeftModel.from_pretrained(model, self.start, is_trainable=True), None
         folder = read_folder(self.base)
-        added = ids_of(self.base, self.recipe.tokens)
         apart = not tied(folder.family, folder.config)
-        config = adapter_config(self.recipe, str(model.config.model_type), added, apart=apart)
+        config = adapter_config(self.recipe, str(model.config.model_type), apart=apart)
         if self.recipe.lora.init == "default":
             return model, config
         known = self.taken / "adapter_model.safetensors"
