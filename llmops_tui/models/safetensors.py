@@ -6,7 +6,7 @@ Weights are never loaded here, and nothing in the folder is run: pickled weights
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.models.header_limits import exceeded_configuration_limit
 from llmops_tui.models.plain_file import check_plain_file
 from llmops_tui.models.records import ModelHeader
+from llmops_tui.models.text_part import text_names, text_part, wrapped
 from llmops_tui.regular_files import read_regular
 
 _MAX_HEADER = 32_000_000
@@ -25,6 +26,8 @@ _BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1,
     "F8_E5M2": 1, "U16": 2, "U32": 4, "U64": 8,
 }  # fmt: skip
+# The folder of templates by name.
+TEMPLATES = "additional_chat_templates"
 # Files that decide what a model answers, besides its weights.
 _OTHER_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
@@ -34,21 +37,30 @@ _OTHER_FILES = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a safetensors file: its type as the file names it, its shape, and the file."""
+    """A tensor of a safetensors file: its type as the file names it, its shape, the file, and its name there."""
 
     dtype: str
     shape: tuple[int, ...]
     file: Path
+    name: str
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What a model folder holds."""
+    """What a model folder holds. Of a model that sees images, too, it is the text part that is looked at.
+
+    Attributes:
+        config: the configuration of the text model.
+        tensors: its tensors, by the text model's names; ``beside`` has the others by theirs.
+        wrapper: what ``config.json`` calls a model of text and images; empty of a text model.
+    """
 
     path: Path
     config: dict[str, Any]
     tokenizer_config: dict[str, Any]
     tensors: dict[str, Tensor]
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    wrapper: str = ""
 
     @property
     def family(self) -> str:
@@ -58,7 +70,7 @@ class ModelFolder:
     @property
     def parameters(self) -> int:
         """How many numbers the weights have."""
-        return sum(_count(t.shape) for t in self.tensors.values())
+        return sum(_count(t.shape) for t in (*self.tensors.values(), *self.beside.values()))
 
     @property
     def dtype(self) -> str:
@@ -71,7 +83,7 @@ class ModelFolder:
     @cached_property
     def chat_template(self) -> str | None:
         """The Jinja template of conversations, where the folder has one."""
-        for file in (self.path / "chat_template.jinja", self.path / "additional_chat_templates" / "default.jinja"):
+        for file in (self.path / "chat_template.jinja", self.path / TEMPLATES / "default.jinja"):
             if file.is_file():
                 return read_regular(file).decode("utf-8", "replace")
         value = self.tokenizer_config.get("chat_template")
@@ -79,6 +91,19 @@ class ModelFolder:
             named = [t for t in value if isinstance(t, dict)]
             value = next((t.get("template") for t in named if t.get("name") == "default"), None)
         return str(value) if value is not None else None
+
+    @cached_property
+    def named_templates(self) -> dict[str, str]:
+        """Further templates by their names, such as ``tool_use``."""
+        found: dict[str, str] = {}
+        value = self.tokenizer_config.get("chat_template")
+        for each in value if isinstance(value, list) else ():
+            if isinstance(each, dict) and isinstance(each.get("template"), str):
+                found[str(each.get("name"))] = each["template"]
+        for file in sorted((self.path / TEMPLATES).glob("*.jinja")):
+            found[file.stem] = read_regular(file).decode("utf-8", "replace")
+        found.pop("default", None)
+        return found
 
     def special(self, name: str) -> str:
         """A special token by its role, such as ``eos_token``; empty where there is none."""
@@ -90,7 +115,7 @@ class ModelFolder:
     @property
     def files(self) -> list[Path]:
         """Every file that makes the model what it is."""
-        weights = sorted({tensor.file for tensor in self.tensors.values()})
+        weights = sorted({tensor.file for tensor in (*self.tensors.values(), *self.beside.values())})
         return [*weights, *(self.path / name for name in _OTHER_FILES if (self.path / name).is_file())]
 
     def summary(self) -> ModelHeader:
@@ -104,7 +129,7 @@ class ModelFolder:
             "layers": self.config.get("num_hidden_layers"),
             "embedding_length": self.config.get("hidden_size"),
             "vocabulary": self.config.get("vocab_size"),
-            "shards": len({t.file for t in self.tensors.values()}),
+            "shards": len({t.file for t in (*self.tensors.values(), *self.beside.values())}),
             "license": None,
             "type": "model",
             "chat_template": self.chat_template,
@@ -162,7 +187,15 @@ def read_folder(path: Path) -> ModelFolder:
                 "Some of its .safetensors files are missing; download them again.",
             )
     tokenizer = path / "tokenizer_config.json"
-    return ModelFolder(path, config, _read_json(tokenizer) if tokenizer.is_file() else {}, tensors)
+    names = text_names(tensors, config)
+    return ModelFolder(
+        path,
+        text_part(config),
+        _read_json(tokenizer) if tokenizer.is_file() else {},
+        {names[name]: tensor for name, tensor in tensors.items() if name in names},
+        {name: tensor for name, tensor in tensors.items() if name not in names},
+        str(config["model_type"]) if wrapped(config) else "",
+    )
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -191,7 +224,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             if stop - begin != _count(shape) * _BYTES[facts["dtype"]] or begin < 0 or stop < begin:
                 raise _damaged(file, f"tensor {name} has a size that does not match its shape")
             end = max(end, stop)
-            tensors[str(name)] = Tensor(facts["dtype"], shape, file)
+            tensors[str(name)] = Tensor(facts["dtype"], shape, file, str(name))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged(file, f"its header cannot be read ({type(error).__name__})") from error
     if 8 + length + end != size:

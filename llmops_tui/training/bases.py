@@ -12,6 +12,7 @@ from llmops_tui.training.recipe import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from llmops_tui.models.registry import Model
     from llmops_tui.models.safetensors import ModelFolder
@@ -60,6 +61,15 @@ def refuse_untrainable(model: Model) -> None:
             f"{model.name!r} is a GGUF model of the architecture {_architecture(model)!r}, which cannot be trained here",
             f"GGUF models of these can be: {', '.join(sorted(known))}. Others need the model's safetensors folder.",
         )
+
+
+def tokenized_by(recipe: Recipe, base: Model, weights: Path) -> Model:
+    """The model whose tokenizer makes the tokens of a run: the base, or with new tokens the folder that has them."""
+    if not recipe.tokens:
+        return base
+    from llmops_tui.models.safetensors import read_folder
+
+    return unregistered(base, read_folder(weights))
 
 
 def unregistered(base: Model, folder: ModelFolder) -> Model:

@@ -17,7 +17,7 @@ from llmops_tui.training.asked_prompts import prompt_examples
 from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
-from llmops_tui.training.mixture import SourceShare
+from llmops_tui.training.mixture import SourceShare, repeats, times
 from llmops_tui.training.packing import pack
 from llmops_tui.training.recipe import DataSource, Recipe, changed
 
@@ -126,6 +126,8 @@ def build(
     done = 0
     held = _draw(recipe, store, [version for version, _ in versions], report, limit)
     asked: dict[Place, Generated] = {}
+    sizes = [min(version.rows, limit or version.rows) for version, _ in versions]
+    often = repeats(sizes, [source.weight for _, source in versions], recipe.mixture_temperature)
     for index, (version, source) in enumerate(versions):
         chance = random.Random(f"{recipe.seed}:{version.sha256}")  # noqa: S311
         share = SourceShare(version.ref, source.weight)
@@ -139,13 +141,13 @@ def build(
                     held_out += examples
                     _add_generated(asked, held, (index, number), recipe, maker, version.kind, row)
                     continue
-                times = int(source.weight) + (chance.random() < source.weight % 1)
-                share.take(examples, times)
-                for _ in range(times):
+                count = times(often[index], chance)
+                share.take(examples, count)
+                for _ in range(count):
                     train += examples
             done += len(rows)
             progress(done / total)
-        report.rows[version.ref] = min(version.rows, limit or version.rows)
+        report.rows[version.ref] = sizes[index]
     if recipe.evaluation.dataset:
         held_out = _measured(recipe, store.get(recipe.evaluation.dataset), maker, asked, report)
     if not train:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.training import rearrangement
 
 Array = NDArray[Any]
 
@@ -25,7 +26,8 @@ class Layout:
     Attributes:
         architecture: llama.cpp's architecture.
         interleaved: whether rotated halves of a head become neighbouring pairs.
-        norm_plus_one: whether the weights of norms are kept less one, and the output layer is mostly the embedding.
+        norm_plus_one: whether the weights of norms are kept less one.
+        tied: whether the output layer is the embedding again where ``config.json`` does not say it.
         fields: further figures of ``config.json``, and their keys in a GGUF file behind the architecture's name.
         fixed: what llama.cpp takes for granted of the family; a model that is otherwise cannot be written.
         experts: whether it is a mixture of experts.
@@ -34,11 +36,13 @@ class Layout:
     architecture: gguf.MODEL_ARCH
     interleaved: bool = False
     norm_plus_one: bool = False
+    tied: bool = False
     fields: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
     experts: bool = False
 
 
+_WINDOW = "attention.sliding_window"
 _EXPERTS = {"num_experts_per_tok": "expert_used_count"}
 _SCALES = {
     "embedding_multiplier": "embedding_scale",
@@ -65,41 +69,61 @@ FAMILIES: dict[str, Layout] = {
         fixed={"norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []},
         experts=True,
     ),
-    "gemma": Layout(gguf.MODEL_ARCH.GEMMA, norm_plus_one=True),
+    "gemma": Layout(gguf.MODEL_ARCH.GEMMA, norm_plus_one=True, tied=True),
     "gemma2": Layout(
         gguf.MODEL_ARCH.GEMMA2,
         norm_plus_one=True,
+        tied=True,
         fields={
             "attn_logit_softcapping": "attn_logit_softcapping",
             "final_logit_softcapping": "final_logit_softcapping",
-            "sliding_window": "attention.sliding_window",
+            "sliding_window": _WINDOW,
         },
     ),
     "gemma3_text": Layout(
-        gguf.MODEL_ARCH.GEMMA3, norm_plus_one=True, fields={"sliding_window": "attention.sliding_window"}
+        gguf.MODEL_ARCH.GEMMA3,
+        norm_plus_one=True,
+        tied=True,
+        fields={"sliding_window": _WINDOW, "final_logit_softcapping": "final_logit_softcapping"},
     ),
     "phi": Layout(gguf.MODEL_ARCH.PHI2),
     "phi3": Layout(gguf.MODEL_ARCH.PHI3),
     "smollm3": Layout(gguf.MODEL_ARCH.SMOLLM3, interleaved=True, fixed={"no_rope_layer_interval": 4}),
     "granite": Layout(gguf.MODEL_ARCH.GRANITE, interleaved=True, fields=_SCALES),
     "olmo2": Layout(gguf.MODEL_ARCH.OLMO2),
+    "olmo3": Layout(gguf.MODEL_ARCH.OLMO2, fields={"sliding_window": _WINDOW}),
+    "ministral3": Layout(gguf.MODEL_ARCH.MISTRAL3, interleaved=True),
+    "lfm2": Layout(
+        gguf.MODEL_ARCH.LFM2, tied=True, fields={"conv_L_cache": "shortconv.l_cache"}, fixed={"conv_bias": False}
+    ),
+    "gpt_oss": Layout(
+        gguf.MODEL_ARCH.GPT_OSS,
+        fields={"num_local_experts": "expert_count", "sliding_window": _WINDOW, **_EXPERTS},
+        fixed={"swiglu_alpha": 1.702, "swiglu_limit": 7.0, "attention_bias": True},
+        experts=True,
+    ),
+    "qwen3_5_text": Layout(
+        gguf.MODEL_ARCH.QWEN35,
+        norm_plus_one=True,
+        fields={
+            "linear_conv_kernel_dim": "ssm.conv_kernel",
+            "linear_key_head_dim": "ssm.state_size",
+            "linear_num_key_heads": "ssm.group_count",
+            "linear_num_value_heads": "ssm.time_step_rank",
+        },
+    ),
     "glm4": Layout(gguf.MODEL_ARCH.GLM4),
 }
 EMBEDDINGS, OUTPUT = "embed_tokens", "lm_head"
+# Models of one architecture for llama.cpp under two names: an adapter goes by the name that the served file has.
+ALIKE = frozenset({"llama", "mistral3"})
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-_NORM = re.compile(r"norm\.weight$")
-_PARTS = {
-    "lora_A": "A",
-    "lora_B": "B",
-    "lora_embedding_A": "eA",
-    "lora_embedding_B": "eB",
-    "lora_magnitude_vector": "m",
-}
+# Qwen 3.5's norm of linear attention is kept as it is.
+_NORM = re.compile(r"(?<!linear_attn\.)norm\.weight$")
+# As llama.cpp's converter keeps them: routers, and the kernels of short convolutions.
+_WIDE = re.compile(r"(?:_norm|ffn_gate_inp|ssm_conv1d|shortconv\.conv)\.weight$")
 _EXPERT = re.compile(r"\.layers\.(\d+)\..*\bexperts\.(\d+)\.(\w+)\.weight$")
 _PARTS_OF_EXPERTS = {"gate_proj": "gate", "w1": "gate", "up_proj": "up", "w3": "up", "down_proj": "down", "w2": "down"}
-_ADAPTER = re.compile(
-    rf"^(?:base_model\.model\.)?(?P<module>.+)\.(?P<part>{'|'.join(_PARTS)})(?:\.(?!weight$)[A-Za-z0-9_]+)?(?:\.weight)?$"
-)
 
 
 @dataclass(frozen=True)
@@ -139,17 +163,27 @@ class Family:
         return heads, int(self.config.get("num_key_value_heads") or heads)
 
     def tensor_name(self, name: str) -> str:
-        """llama.cpp's name of a tensor, with the suffix it had.
+        """llama.cpp's name of a tensor, with the suffix it had; of one that becomes several the first.
+
+        Raises:
+            InputRefusedError: ``unknown_tensor``.
+        """
+        return self.tensor_names(name)[0]
+
+    def tensor_names(self, name: str) -> tuple[str, ...]:
+        """llama.cpp's names of all that is made of a tensor.
 
         Raises:
             InputRefusedError: ``unknown_tensor``.
         """
         if (expert := _EXPERT.search(name)) and (part := _PARTS_OF_EXPERTS.get(expert[3])):
-            return f"blk.{expert[1]}.ffn_{part}_exps.weight"
-        found = _names(self.architecture, self.layers).get_name(name, try_suffixes=(".weight", ".bias"))
-        if found is None:
+            return (f"blk.{expert[1]}.ffn_{part}_exps.weight",)
+        if found := rearrangement.names(self.name, name):
+            return found
+        place = _names(self.architecture, self.layers).get_name(name, try_suffixes=(".weight", ".bias"))
+        if place is None:
             raise InputRefusedError("unknown_tensor", f"llama.cpp's {self.name} has no place for the tensor {name}")
-        return str(found)
+        return (str(place),)
 
     def places(self, names: Iterable[str]) -> dict[str, list[str]]:
         """llama.cpp's tensors, and of which of these tensors each is made: of one, or of one of each expert, in order.
@@ -160,10 +194,21 @@ class Family:
         found: dict[str, list[str]] = {}
         for name in names:
             if not self.left_out(name):
-                found.setdefault(self.tensor_name(name), []).append(name)
+                for place in self.tensor_names(name):
+                    found.setdefault(place, []).append(name)
         for sources in found.values():
             sources.sort(key=_expert)
         return found
+
+    def stacked(self, name: str) -> bool:
+        """Whether a tensor is one of many, one of each expert, that are one in llama.cpp."""
+        return _EXPERT.search(name) is not None
+
+    def shape(self, sources: list[str], shape: tuple[int, ...], place: str) -> tuple[int, ...]:
+        """The shape that a place has, of the names of its tensors and the shape that each of these has."""
+        if self.stacked(sources[0]):
+            return (len(sources), *shape)
+        return rearrangement.shape(self.name, sources[0], shape, self.tensor_names(sources[0]).index(place))
 
     def rows(self, name: str, value: Array) -> Array:
         """A tensor, or the output side of an adapter, with its rows in llama.cpp's order.
@@ -171,8 +216,15 @@ class Family:
         Llama-like models rotate halves of each head in Hugging Face's form and neighbouring pairs in llama.cpp's, so the
         rows of their query and key projections are interleaved.
         """
-        heads = self._heads_of(name)
-        return interleave(value, heads) if heads else value
+        if heads := self._heads_of(name):
+            return interleave(value, heads)
+        order = rearrangement.row_order(self.name, name, self.config)
+        return value if order is None else np.ascontiguousarray(value[order])
+
+    def columns(self, name: str, value: Array) -> Array:
+        """A tensor, or the input side of an adapter, with its columns in llama.cpp's order."""
+        order = rearrangement.column_order(self.name, name, self.config)
+        return value if order is None else np.ascontiguousarray(value[..., order])
 
     def _heads_of(self, name: str) -> int:
         """How many heads have their rows in another order in this tensor; 0: none."""
@@ -181,24 +233,32 @@ class Family:
             return 0
         return heads if ".q_proj" in name else key_heads if ".k_proj" in name else 0
 
-    def value(self, name: str, value: Array) -> Array:
-        """A tensor as llama.cpp wants it."""
+    def value(self, name: str, value: Array, place: str = "") -> Array:
+        """A tensor as llama.cpp wants it in one of its places; without one it has but one."""
         if self.layout.norm_plus_one and _NORM.search(name):
             # Gemma keeps the weight of a norm less one.
             return value + 1
-        return self.rows(name, value)
+        part = self.tensor_names(name).index(place) if place else 0
+        whole = rearrangement.value(self.name, name, value, part)
+        return self.columns(name, self.rows(name, whole))
 
-    def restored(self, name: str, value: Array) -> Array:
-        """The inverse of :meth:`value`: a tensor as ``name`` has it in Hugging Face's form."""
+    def restored(self, name: str, *values: Array) -> Array:
+        """The inverse of :meth:`value`: a tensor as ``name`` has it in Hugging Face's form, of all its places."""
+        value = values[0]
         if self.layout.norm_plus_one and _NORM.search(name):
             return value - 1
-        heads = self._heads_of(name)
-        return separate(value, heads) if heads else value
+        if heads := self._heads_of(name):
+            return separate(value, heads)
+        order = rearrangement.row_order(self.name, name, self.config)
+        value = value if order is None else value[np.argsort(order)]
+        order = rearrangement.column_order(self.name, name, self.config)
+        value = value if order is None else value[..., np.argsort(order)]
+        return rearrangement.restored(self.name, name, (value, *values[1:]))
 
     def left_out(self, name: str) -> bool:
-        """Whether a tensor has no place: an output layer that is the embedding again, and buffers."""
+        """Whether a tensor has no place: an output layer that is the embedding again, buffers, and layers that guess ahead."""
         again = name == "lm_head.weight" and tied(self.name, self.config)
-        return again or name.endswith(("rotary_emb.inv_freq", "attn.bias", "masked_bias"))
+        return again or name.startswith("mtp.") or name.endswith(("rotary_emb.inv_freq", "attn.bias", "masked_bias"))
 
 
 @lru_cache(maxsize=8)
@@ -219,23 +279,7 @@ def linear_targets(family: str) -> str | list[str]:
 def tied(family: str, config: JsonObject) -> bool:
     """Whether a model's output layer is its embedding again."""
     layout = FAMILIES.get(family)
-    return bool(config.get("tie_word_embeddings", layout is not None and layout.norm_plus_one))
-
-
-def refuse_tied(family: str, config: JsonObject, changes: Iterable[Delta]) -> None:
-    """Refuse an adapter of one side of a matrix that is both the embedding and the output layer.
-
-    Raises:
-        InputRefusedError: ``tied``.
-    """
-    ends = [c.module for c in changes if c.module.rpartition(".")[2] in {EMBEDDINGS, OUTPUT}]
-    if ends and tied(family, config):
-        raise InputRefusedError(
-            "tied",
-            f"the adapter changes {', '.join(ends)}, which is one matrix for input and output in this base: it can be "
-            "written neither beside the base nor into it",
-            "Train without it in lora.targets; all-linear leaves it out.",
-        )
+    return bool(config.get("tie_word_embeddings", layout is not None and layout.tied))
 
 
 def architectures() -> set[str]:
@@ -243,12 +287,28 @@ def architectures() -> set[str]:
     return {gguf.MODEL_ARCH_NAMES[layout.architecture] for layout in FAMILIES.values()}
 
 
-def family_of(architecture: str, *, experts: bool) -> str:
-    """The family that a GGUF file of an architecture is read as; empty where there is none."""
+def family_of(architecture: str, meta: JsonObject) -> str:
+    """The family that a GGUF file of an architecture is read as, by what its figures say; empty where there is none."""
+    experts = bool(meta.get("expert_count"))
+    if architecture == "mistral3" and not meta.get("attention.temperature_scale"):
+        return "mistral"
+    if architecture == "olmo2" and meta.get(_WINDOW):
+        return "olmo3"
     for name, layout in FAMILIES.items():
         if gguf.MODEL_ARCH_NAMES[layout.architecture] == architecture and layout.experts == experts:
             return name
     return ""
+
+
+def architecture_beside(family: Family, served: str) -> str:
+    """The architecture that an adapter names to go beside a file: llama.cpp takes none of another name."""
+    own = gguf.MODEL_ARCH_NAMES[family.architecture]
+    return served if own in ALIKE and served in ALIKE else own
+
+
+def wide(place: str, dimensions: int) -> bool:
+    """Whether llama.cpp holds a tensor in 32 bits in any file: vectors, what is no weight, and a few small matrices."""
+    return dimensions < 2 or not place.endswith(".weight") or _WIDE.search(place) is not None
 
 
 def _expert(name: str) -> int:
@@ -270,75 +330,3 @@ def _swap_rows(value: Array, heads: int, groups: int) -> Array:
     """Within each head: from the order (group, member) to (member, group)."""
     apart = value.reshape(heads, groups, value.shape[0] // heads // groups, *value.shape[1:])
     return np.ascontiguousarray(apart.swapaxes(1, 2).reshape(value.shape))
-
-
-@dataclass(frozen=True)
-class Delta:
-    """What an adapter adds to one module: ``scale × B @ A``, with A of shape (rank, inputs) and B of (outputs, rank).
-
-    Of an embedding the inputs are the width, and the outputs the words, as in its weight. ``magnitude``, of shape
-    (outputs,), are the lengths that DoRA gives the rows of the sum; none of a plain LoRA.
-    """
-
-    module: str
-    a: Array
-    b: Array
-    scale: float
-    magnitude: Array | None = None
-    embedding: bool = False
-
-    @property
-    def rank(self) -> int:
-        """The adapter's rank in this module."""
-        return int(self.a.shape[0])
-
-    def matrix(self) -> Array:
-        """The change of the module's weight, shape (outputs, inputs), in 32-bit floats."""
-        return np.float32(self.scale) * (self.b.astype(np.float32) @ self.a.astype(np.float32))
-
-    def merged(self, value: Array, rows: Callable[[Array], Array] = lambda array: array) -> Array:
-        """The weight with the change in it; ``rows`` is the order in which the weight has its rows."""
-        total: Array = value + rows(self.matrix())
-        if self.magnitude is None:
-            return total
-        # Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024: the direction of the sum, a learned length.
-        lengths = np.linalg.norm(total, axis=1, keepdims=True)
-        scaled: Array = total * (rows(self.magnitude.astype(np.float32)[:, None]) / lengths)
-        return scaled
-
-
-def deltas(config: JsonObject, tensors: dict[str, Array]) -> list[Delta]:
-    """The changes an adapter makes, from PEFT's configuration and tensors.
-
-    The scale is alpha/rank, or alpha/√rank with rsLoRA (Kalajdzievski 2023); patterns by module are followed.
-
-    Raises:
-        InputRefusedError: ``unknown_adapter``.
-    """
-    sides: dict[str, dict[str, Array]] = {}
-    for name, value in tensors.items():
-        match = _ADAPTER.match(name)
-        if match is None:
-            raise InputRefusedError("unknown_adapter", f"the adapter has a tensor that is not part of a LoRA: {name}")
-        sides.setdefault(match["module"], {})[_PARTS[match["part"]]] = value
-    found = []
-    for module, pair in sides.items():
-        magnitude = pair.pop("m", None)
-        embedding = set(pair) == {"eA", "eB"}
-        # Of an embedding PEFT has them the other way around: (rank, words) and (width, rank).
-        two = {"A": pair["eB"].T, "B": pair["eA"].T} if embedding else pair
-        if set(two) != {"A", "B"} or (bool(config.get("use_dora")) and magnitude is None):
-            raise InputRefusedError("unknown_adapter", f"the adapter has not all of its matrices for {module}")
-        rank = two["A"].shape[0]
-        alpha = _pattern(config.get("alpha_pattern"), module, float(config.get("lora_alpha") or rank))
-        scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
-        found.append(Delta(module, two["A"], two["B"], scale, magnitude, embedding))
-    return found
-
-
-def _pattern(patterns: JsonObject | None, module: str, default: float) -> float:
-    """PEFT's own rule: a pattern stands for the end of a module's name."""
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return float(value)
-    return default

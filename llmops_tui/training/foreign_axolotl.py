@@ -9,7 +9,8 @@ from llmops_tui.training import foreign_values as values
 from llmops_tui.training.foreign_keys import NO_COUNTERPART, TEMPLATE, Translation
 
 NAMES = {
-    "base_model": "base", "lora_r": "lora.rank", "lora_alpha": "lora.alpha", "lora_dropout": "lora.dropout",
+    "base_model": "base", "lora_r": "lora.rank", "lora_alpha": "lora.alpha", "loraplus_lr_ratio": "optimizer.lora_plus_ratio",
+    "lora_modules_to_save": "lora.modules_to_save", "lora_dropout": "lora.dropout",
     "peft_use_dora": "lora.dora", "peft_use_rslora": "lora.rslora", "sequence_len": "batch.max_length",
     "sample_packing": "batch.packing", "micro_batch_size": "batch.size", "gradient_accumulation_steps": "batch.accumulation",
     "num_epochs": "epochs", "max_steps": "max_steps", "optimizer": "optimizer.name", "lr_scheduler": "optimizer.schedule",
@@ -66,13 +67,14 @@ def _base(made: Translation) -> None:
         made.put("quantization.type", "nf4" if four or adapter == "qlora" else "none", "adapter")
         if four:
             made.origin["quantization.type"] = "load_in_4bit"
-    else:
+    elif adapter or four:
         made.put("quantization.type", "nf4" if four else "none")
         made.leave(
-            "adapter",
-            adapter,
-            "is no LoRA" if adapter else "is full fine-tuning: every weight is trained; here a LoRA adapter would be",
+            "adapter", adapter, "is no LoRA" if adapter else "is none, of a base in 4 bits, which cannot be trained"
         )
+    else:
+        made.put("quantization.type", "none")
+        made.put("tuning", "full", "adapter")
     if made.take("load_in_8bit"):
         made.leave("load_in_8bit", True, "is a base in 8 bits; here it would be in 16")
 

@@ -9,7 +9,8 @@ from llmops_tui.training import foreign_values as values
 from llmops_tui.training.foreign_keys import Translation
 
 NAMES = values.TRAINING_KEYS | {
-    "model_name_or_path": "base", "lora_rank": "lora.rank", "cutoff_len": "batch.max_length", "pref_beta": "beta",
+    "model_name_or_path": "base", "lora_rank": "lora.rank", "loraplus_lr_ratio": "optimizer.lora_plus_ratio",
+    "cutoff_len": "batch.max_length", "pref_beta": "beta",
     "mask_history": "mask_history", "enable_thinking": "chat_template_kwargs.enable_thinking",
     "early_stopping_steps": "evaluation.patience",
 }  # fmt: skip
@@ -52,9 +53,16 @@ def translate(body: JsonObject) -> Translation:
 
 def _base(made: Translation) -> None:
     kind = made.take("finetuning_type", "lora")
-    if kind != "lora":
-        what = "every weight is trained" if kind == "full" else f"{kind} is trained"
-        made.leave("finetuning_type", kind, f"is no LoRA: {what}; here a LoRA adapter would be")
+    if kind == "full":
+        made.put("tuning", "full", "finetuning_type")
+    elif kind != "lora":
+        made.leave("finetuning_type", kind, f"is no LoRA: {kind} is trained; here a LoRA adapter would be")
+    if made.take("pissa_init"):
+        made.put("lora.init", "pissa", "pissa_init")
+    extra = made.take("additional_target")
+    if extra:
+        names = extra.split(",") if isinstance(extra, str) else values.listed(extra)
+        made.put("lora.modules_to_save", [str(name).strip() for name in names], "additional_target")
     bits = made.take("quantization_bit")
     if bits == 4:
         made.put("quantization.type", made.take("quantization_type", "nf4"), "quantization_bit")

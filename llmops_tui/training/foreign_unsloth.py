@@ -176,7 +176,8 @@ def translate(found: Arguments) -> Translation:
 def _method(made: Translation) -> None:
     """What is trained, and by which method."""
     if made.take("full_finetuning"):
-        made.leave("full_finetuning", True, "is full fine-tuning; here a LoRA adapter would be trained")
+        made.put("tuning", "full", "full_finetuning")
+        made.put("quantization.type", "none")
     if made.take("load_in_8bit"):
         made.leave("load_in_8bit", True, "is a base in 8 bits; here it would be in 16")
     if made.take("train_on_responses_only"):

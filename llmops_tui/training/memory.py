@@ -13,6 +13,8 @@ from llmops_tui.models.safetensors import ModelFolder
 from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import MemoryFacts, MemoryParts
 
+# The modules of both ends, as families.py names them, which takes long to import.
+EMBEDDINGS, OUTPUT = "embed_tokens", "lm_head"
 _BLOCK, _BLOCK_OF_BLOCKS = 64, 256
 _OPTIMIZER_BYTES = {
     "adamw_torch": 8, "adamw_torch_fused": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8,
@@ -42,6 +44,9 @@ class Shape:
     other: int
     # Inputs plus outputs of each linear module of all layers, by the module's name.
     widths: tuple[tuple[str, int], ...]
+    # The numbers of each linear module of all layers; and whether the output layer is the embedding again.
+    counts: tuple[tuple[str, int], ...] = ()
+    tied: bool = False
 
     @property
     def key(self) -> str:
@@ -74,12 +79,12 @@ class TrainingMemory:
 
 def shape_of(folder: ModelFolder) -> Shape:
     """The sizes of a model, from its configuration and the shapes of its tensors."""
-    config = folder.config
-    text = config.get("text_config") or config
+    text = folder.config
     hidden, heads = int(text.get("hidden_size") or 0), int(text.get("num_attention_heads") or 1)
     head = int(text.get("head_dim") or hidden // heads)
     linear, other = 0, 0
     widths: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name, tensor in folder.tensors.items():
         count = 1
         for n in tensor.shape:
@@ -90,6 +95,7 @@ def shape_of(folder: ModelFolder) -> Shape:
             linear += count
             module = name.split(".")[-2]
             widths[module] = widths.get(module, 0) + sum(tensor.shape)
+            counts[module] = counts.get(module, 0) + count
         else:
             other += count
     return Shape(
@@ -103,6 +109,8 @@ def shape_of(folder: ModelFolder) -> Shape:
         linear,
         other,
         tuple(sorted(widths.items())),
+        tuple(sorted(counts.items())),
+        "lm_head.weight" not in folder.tensors,
     )
 
 
@@ -119,6 +127,14 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
     if recipe.quantization.type != "none":
         constants = 1 / _BLOCK + 4 / (_BLOCK * _BLOCK_OF_BLOCKS) if recipe.quantization.double else 4 / _BLOCK
         weights = shape.other * wide + int(shape.linear * (0.5 + constants))
+    full = recipe.tuning == "full"
+    if full:
+        # All weights in 32 bits; on a GPU those that are multiplied in 16 bits are there once more, as they are computed in.
+        weights = 4 * (shape.linear + shape.other) + (wide * shape.linear if gpu and wide < 4 else 0)
+        if recipe.method in {"dpo", "kto"}:
+            # What preferences are measured from.
+            weights += 4 * (shape.linear + shape.other)
+        wide = wide if gpu else 4
     trainable = trainable_parameters(shape, recipe)
     name = recipe.optimizer.name
     if name == "auto":
@@ -140,7 +156,7 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
     together = 1 if gpu else recipe.ranks
     return TrainingMemory(
         weights * together,
-        trainable * _ADAPTER_BYTES * together,
+        0 if full else trainable * _ADAPTER_BYTES * together,
         optimizer * together,
         activations * together,
         logits * together,
@@ -164,10 +180,17 @@ def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: 
 
 
 def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
-    """Numbers of the adapter: rank × (inputs + outputs) of every module that gets one."""
+    """Numbers that are trained: rank × (inputs + outputs) of every module that gets an adapter, and what is trained whole."""
+    if recipe.tuning == "full":
+        return shape.linear + shape.other
+    ends = 1 if shape.tied else 2
+    saved = (*recipe.lora.modules_to_save, *((EMBEDDINGS, OUTPUT) if recipe.tokens else ()))
+    whole = shape.vocabulary * shape.hidden * sum(end.endswith(saved) for end in (EMBEDDINGS, OUTPUT)[:ends] if saved)
+    whole += sum(count for name, count in shape.counts if saved and name.endswith(saved))
     targets = recipe.lora.targets
     names = {target.rpartition(".")[2] for target in targets}
-    return sum(recipe.lora.rank * width for name, width in shape.widths if targets == ["all-linear"] or name in names)
+    chosen = (width for name, width in shape.widths if targets == ["all-linear"] or name in names)
+    return whole + sum(recipe.lora.rank * width for width in chosen)
 
 
 def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
@@ -176,8 +199,10 @@ def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
     attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
     feed_forward = 4 * shape.inner * wide
     modules = max(1, len(shape.widths)) if recipe.lora.targets == ["all-linear"] else len(recipe.lora.targets)
-    adapters = modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2)
-    if recipe.lora.dropout:
+    adapters = (
+        0 if recipe.tuning == "full" else modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2)
+    )
+    if recipe.lora.dropout and recipe.tuning == "lora":
         adapters += modules * shape.hidden * 3
     return tokens * (norms + attention + feed_forward + adapters)
 
@@ -215,7 +240,8 @@ def _steps(recipe: Recipe) -> list[Changes]:
     if recipe.optimizer.name not in {"auto", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"}:
         steps.append({"optimizer.name": "paged_adamw_8bit"})
     if recipe.quantization.type == "none":
-        steps.append({"quantization.type": "nf4"})
+        # All weights cannot be trained in 4 bits: what fits then is an adapter.
+        steps.append({"quantization.type": "nf4", **({"tuning": "lora"} if recipe.tuning == "full" else {})})
     length = recipe.batch.max_length
     while length > 256:
         length //= 2

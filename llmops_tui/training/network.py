@@ -11,9 +11,15 @@ import numpy as np
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.training.families import FAMILIES, Array, Family, family_of
-
-Figure = bool | int | float | str | list[bool] | list[int]
-"""A value of a GGUF file's metadata."""
+from llmops_tui.training.network_of_families import (
+    Figure,
+    add_family,
+    add_rotary,
+    extra_figures,
+    key_heads_of,
+    plain,
+    unlike_in_layers,
+)
 
 # By their names in config.json and in a GGUF file, behind the architecture's name there.
 _COMMON = {
@@ -32,6 +38,7 @@ _SCALING = "rope.scaling"
 _ORIGINAL = f"{_SCALING}.original_context_length"
 # Of YaRN the figures that are taken for granted, as config.json calls them; behind "yarn_" as GGUF does.
 _YARN: Mapping[str, float] = {"beta_fast": 32, "beta_slow": 1, "mscale": 0, "mscale_all_dim": 0, "truncate": True}
+_BOUNDS = ("beta_fast", "beta_slow")
 _YARN_GGUF: Mapping[str, float] = {
     "yarn_beta_fast": 32, "yarn_beta_slow": 1, "yarn_ext_factor": 1, "yarn_attn_factor": 1, "attn_factor": 1,
     "yarn_log_multiplier": 0,
@@ -65,14 +72,12 @@ def figures(family: Family) -> dict[str, Figure]:
     if family.name == "phi":
         found[_LAYER] = float(config.get("layer_norm_eps") or 1e-5)
     else:
-        found[_RMS] = float(config.get("rms_norm_eps") or 1e-6)
+        found[_RMS] = float(config.get("rms_norm_eps") or config.get("norm_eps") or 1e-6)
     for name, key in family.layout.fields.items():
         if given.get(name) is not None:
             value = given[name]
             found[key] = float(value) if key.endswith(_REAL) else int(value)
-    if family.name == "phi3" and given.get("sliding_window"):
-        found["attention.sliding_window"] = int(given["sliding_window"])
-    return found | _scaling(family)
+    return found | _scaling(family) | extra_figures(family, rotary)
 
 
 def unlike(family: str, config: JsonObject) -> str:
@@ -81,7 +86,7 @@ def unlike(family: str, config: JsonObject) -> str:
     for name, value in layout.fixed.items() if layout is not None else ():
         if name in config and config[name] != value:
             return f"{name} is {config[name]!r} in this model, and {value!r} in others of the family {family}"
-    return ""
+    return unlike_in_layers(family, config)
 
 
 def _head(family: Family) -> int:
@@ -101,11 +106,20 @@ def _scaling(family: Family) -> dict[str, Figure]:
         return {f"{_SCALING}.type": "linear", f"{_SCALING}.factor": float(rotary["factor"])}
     if kind == "yarn":
         factor = float(rotary["factor"])
-        _refuse_other_yarn(rotary, {**_YARN, "attention_factor": 0.1 * math.log(max(1.0, factor)) + 1})
+        usual = {**_YARN, "attention_factor": 0.1 * math.log(max(1.0, factor)) + 1}
+        if family.name == "ministral3":
+            # Both are the same, and are written beside.
+            usual |= {"mscale": float(rotary.get("mscale_all_dim") or 0), "attention_factor": 1.0}
+            del usual["mscale_all_dim"]
+        if family.name == "gpt_oss":
+            # llama.cpp rounds the bounds of the blend also for this family, which its own converter does not say either.
+            del usual["truncate"]
+        _refuse_other_yarn(rotary, usual)
         return {
             f"{_SCALING}.type": "yarn",
             f"{_SCALING}.factor": float(rotary["factor"]),
             _ORIGINAL: int(rotary["original_max_position_embeddings"]),
+            **{f"{_SCALING}.yarn_{name}": float(rotary[name]) for name in _BOUNDS if rotary.get(name)},
         }
     if kind in {"longrope", "su"}:
         original = int(
@@ -173,7 +187,7 @@ def configuration(
     """
     architecture = str(metadata.get("general.architecture"))
     meta = {key.removeprefix(f"{architecture}."): value for key, value in metadata.items()}
-    name = family_of(architecture, experts=bool(meta.get("expert_count")))
+    name = family_of(architecture, meta)
     if not name:
         raise InputRefusedError(
             "unknown_architecture",
@@ -185,6 +199,9 @@ def configuration(
     config: JsonObject = {"model_type": name, **layout.fixed}
     for ours, theirs in (*_COMMON.items(), *layout.fields.items()):
         value = meta.get(theirs)
+        if theirs == "attention.head_count_kv":
+            value, kinds = key_heads_of(name, value, int(meta.get("block_count") or 0))
+            config |= kinds
         if isinstance(value, list):
             if len(set(value)) != 1:
                 raise InputRefusedError(
@@ -193,6 +210,8 @@ def configuration(
             value = value[0]
         if value is not None:
             config[ours] = plain(value) if isinstance(value, float) else value
+    # Layers behind the network that guess several tokens ahead.
+    config["num_hidden_layers"] = int(config.get("num_hidden_layers") or 0) - int(meta.get("nextn_predict_layers") or 0)
     missing = sorted({"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"} - set(config))
     if missing or "token_embd.weight" not in shapes:
         raise InputRefusedError("gguf_damaged", f"the file does not say its {', '.join(missing) or 'embedding'}")
@@ -205,55 +224,50 @@ def configuration(
     config["head_dim"] = head
     config["layer_norm_eps" if _LAYER in meta else "rms_norm_eps"] = plain(meta.get(_LAYER) or meta.get(_RMS) or 1e-6)
     _add_biases(config, name, shapes)
-    _add_family(config, name, meta)
-    rotary = _rotary_of(meta, config, factors)
-    if name == "gemma3_text":
-        local = {"rope_type": "default", "rope_theta": plain(meta.get("rope.freq_base_swa") or 10000.0)}
-        config["rope_parameters"] = {"full_attention": rotary, "sliding_attention": local}
-    else:
-        config["rope_parameters"] = rotary
+    add_family(config, name, meta)
+    config["rope_parameters"] = add_rotary(_rotary_of(meta, config, factors, name), name, meta)
     return config
 
 
 def _add_biases(config: JsonObject, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    if name in {"llama", "granite", "glm4", "smollm3", "qwen3", "qwen3_moe", "olmo2"}:
+    if name in {"llama", "granite", "glm4", "smollm3", "qwen3", "qwen3_moe", "olmo2", "olmo3"}:
         config["attention_bias"] = "blk.0.attn_q.bias" in shapes
     if name in {"llama", "granite"}:
         config["mlp_bias"] = "blk.0.ffn_up.bias" in shapes
 
 
-def _add_family(config: JsonObject, name: str, meta: JsonObject) -> None:
-    """What llama.cpp computes of a family's other figures, or knows of it without any."""
-    layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-    if name in {"gemma2", "gemma3_text"}:
-        # Of the models of 27B alone attention is scaled by the width of the network's share, not by that of its heads.
-        large = (name, layers) in {("gemma2", 46), ("gemma3_text", 62)}
-        config["query_pre_attn_scalar"] = int(config["hidden_size"]) // heads if large else config["head_dim"]
-    if name in {"gemma", "gemma2", "gemma3_text"}:
-        config["hidden_activation"] = "gelu_pytorch_tanh"
-    if name == "phi3":
-        window = meta.get("attention.sliding_window")
-        config["sliding_window"] = int(window) if window else None
-    if name == "mixtral":
-        config["sliding_window"] = None
-    if name == "qwen3_moe":
-        # Every layer is a mixture, so it is not used.
-        config.setdefault("intermediate_size", config["moe_intermediate_size"])
+def _share(dimensions: int, head: int) -> float:
+    """The share of a head that is rotated, of which transformers, which cuts off, makes these dimensions again."""
+    share = dimensions / head
+    return share if int(head * share) == dimensions else math.nextafter(share, 1.0)
 
 
-def _rotary_of(meta: JsonObject, config: JsonObject, factors: Mapping[str, Array]) -> JsonObject:
+def _kind_of(meta: JsonObject) -> tuple[str, float | None]:
+    """The kind of scaling, and by what; llama.cpp takes a factor without a kind as linear, under its older name, too."""
+    factor = meta.get(f"{_SCALING}.factor", meta.get("rope.scale_linear"))
+    scaled = factor is not None and float(factor) not in {0.0, 1.0}
+    return str(meta.get(f"{_SCALING}.type") or ("linear" if scaled else "none")), factor
+
+
+def _rotary_of(meta: JsonObject, config: JsonObject, factors: Mapping[str, Array], name: str) -> JsonObject:
     head = int(config["head_dim"])
     base = plain(meta.get("rope.freq_base") or 10000.0)
     found: JsonObject = {"rope_type": "default", "rope_theta": base}
     dimensions = int(meta.get("rope.dimension_count") or head)
     if dimensions != head:
-        found["partial_rotary_factor"] = config["partial_rotary_factor"] = dimensions / head
-    kind = str(meta.get(f"{_SCALING}.type") or "none")
+        found["partial_rotary_factor"] = config["partial_rotary_factor"] = _share(dimensions, head)
+    kind, factor = _kind_of(meta)
     if kind in {"linear", "yarn"}:
-        found |= {"rope_type": kind, "factor": plain(_said(meta, f"{_SCALING}.factor"))}
+        if factor is None:
+            _said(meta, f"{_SCALING}.factor")
+        found |= {"rope_type": kind, "factor": plain(float(factor or 0))}
         if kind == "yarn":
-            _refuse_other_yarn({k.removeprefix(f"{_SCALING}."): v for k, v in meta.items()}, _YARN_GGUF)
+            own = {"yarn_log_multiplier"} if name == "ministral3" else set()
+            usual = {k: v for k, v in _YARN_GGUF.items() if k not in own}
+            _refuse_other_yarn({k.removeprefix(f"{_SCALING}."): v for k, v in meta.items()}, usual)
             found["original_max_position_embeddings"] = int(_said(meta, _ORIGINAL))
+            bounds = {name: meta.get(f"{_SCALING}.yarn_{name}") for name in _BOUNDS}
+            found |= {name: plain(value) for name, value in bounds.items() if value is not None}
     elif kind not in {"none", "longrope"}:
         raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be trained")
     if "rope_factors_long.weight" in factors:
@@ -303,8 +317,3 @@ def _llama3_of(factors: Array, base: float, head: int) -> JsonObject:
     if len(factors) != len(waves) or not np.allclose(again[1], factors, rtol=1e-4):
         raise InputRefusedError("unknown_rotary", "the file slows rotary frequencies by factors of an unknown kind")
     return found
-
-
-def plain(value: float) -> float:
-    """A 32-bit number as it was written before: the shortest decimal number that is the same in 32 bits."""
-    return float(str(np.float32(value)))

@@ -117,6 +117,16 @@ def check_settings(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
                 "2e-4 is usual for LoRA.",
             )
         )
+    if recipe.tuning == "full" and recipe.optimizer.learning_rate > 1e-4:
+        found.append(
+            Finding(
+                "warn",
+                "learning_rate",
+                f"a learning rate of {recipe.optimizer.learning_rate:g} is usual for an adapter, and ruins most models whose "
+                "weights are all trained",
+                "1e-5 to 5e-5 is usual.",
+            )
+        )
     if not recipe.facts.packs and recipe.optimizer.learning_rate > 1e-4:
         found.append(
             Finding(
@@ -152,11 +162,12 @@ def inspect(
     """Look at a recipe from all sides but that of a real step; ``weights`` is the folder that is trained on."""
     folder = read_folder(weights)
     shape = shape_of(folder)
-    serving = serving_model(store, recipe.serving, base)
+    # With new tokens the result serves by itself: no file has them yet.
+    serving = None if recipe.tokens else serving_model(store, recipe.serving, base)
     template = recipe.template(folder.chat_template)
     rows = some_rows(recipe, store.datasets)
     parity = None
-    if base.kind == "gguf":
+    if base.kind == "gguf" and not recipe.tokens:
         # The trainer has llama.cpp's tokens; the tokenizer that goes with the adapter has to make the same ones.
         with ModelText(unregistered(base, folder), template) as ours:
             parity = compare_with_serving(ours, serving or base, template, rows)

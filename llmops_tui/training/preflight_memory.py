@@ -79,12 +79,18 @@ def room_findings(room: Room) -> list[Finding]:
 
 
 def disk_needed(recipe: Recipe, shape: Shape, steps: int) -> int:
-    """Bytes that a run writes at the most: checkpoints with adapter and optimizer, and the adapter at the end."""
+    """Bytes that a run writes at the most: checkpoints with what is trained and its optimizer, and the result at the end."""
     trainable = trainable_parameters(shape, recipe)
     # The adapter in 32 bits, and AdamW's two moments.
     checkpoint = trainable * 4 * 3 + 20_000_000
     kept = min(recipe.checkpoints.keep + 2, max(1, steps))
-    return kept * checkpoint + trainable * 8
+    # A whole model is written in 16 bits, of all weights in 32 once more, and of new tokens by way of a folder in 32.
+    whole = (
+        (shape.linear + shape.other) * (6 if recipe.tokens or recipe.tuning == "full" else 2)
+        if recipe.ends_whole
+        else 0
+    )
+    return kept * checkpoint + trainable * 8 + whole
 
 
 def disk_findings(needed: int, folder: Any) -> list[Finding]:

@@ -8,26 +8,29 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.training.field_names import meant
 from llmops_tui.training.methods import METHODS, Method, MethodFacts
+from llmops_tui.training.recipe_parts import STRICT, Checkpoints, Lora, Optimizer, Quantization, Tuning, unfit
 from llmops_tui.training.reinforcement import Reinforcement, problem_of, steps_per_epoch
 from llmops_tui.training.template_variables import TemplateVariables, with_defaults
 from llmops_tui.workspace.files import sha256_text
 
 _MAX_BYTES = 1_000_000
 
-OptimizerName = Literal[
-    "auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "adafactor", "sgd"
-]  # fmt: skip
-Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
-
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, validate_default=True)
+    model_config = STRICT
+
+
+# Fields that later versions added, and what they are where nobody says otherwise.
+_LATER: dict[str, object] = {
+    "attention": "auto", "devices": [], "tuning": "lora", "start": "", "tokens": [], "mixture_temperature": 1.0,
+    "lora.init": "default", "lora.modules_to_save": [], "optimizer.lora_plus_ratio": 1.0,
+}  # fmt: skip
 
 
 class DataSource(_Part):
@@ -40,70 +43,6 @@ class DataSource(_Part):
     chat_template_kwargs: Annotated[
         TemplateVariables, Field(description="Variables of the chat template for its rows, such as enable_thinking.")
     ] = {}
-
-
-class Lora(_Part):
-    """The adapter that is trained."""
-
-    rank: Annotated[
-        int,
-        Field(ge=1, le=1024, description="Rank of the adapter; a higher rank can learn more, and uses more memory."),
-    ] = 16
-    alpha: Annotated[
-        float, Field(gt=0, le=4096, description="Scale of the adapter; usually one or two times the rank.")
-    ] = 32
-    dropout: Annotated[
-        float, Field(ge=0, lt=1, description="Dropout: share of the adapter's inputs set to zero at each step.")
-    ] = 0.0
-    targets: Annotated[
-        list[str],
-        Field(min_length=1, description="Names of the modules that get an adapter; all-linear: all linear modules."),
-    ] = ["all-linear"]
-    dora: Annotated[
-        bool, Field(description="Train magnitude and direction separately (DoRA): slower, closer to full tuning.")
-    ] = False
-    rslora: Annotated[bool, Field(description="Scale by alpha/√rank instead of alpha/rank: for high ranks.")] = False
-
-
-class Quantization(_Part):
-    """How the frozen base is held in memory."""
-
-    type: Annotated[
-        Literal["nf4", "fp4", "none"], Field(description="4-bit type of the base's weights; none: not quantized.")
-    ] = "nf4"
-    double: Annotated[
-        bool, Field(description="Quantize the quantization's constants too: 0.4 bits less per weight.")
-    ] = True
-    compute: Annotated[
-        Literal["auto", "bfloat16", "float16", "float32"],
-        Field(description="Data type for computation; auto: the best type of the device."),
-    ] = "auto"
-
-
-class Optimizer(_Part):
-    """How the adapter's weights are moved."""
-
-    name: Annotated[OptimizerName, Field(description="auto: paged 8-bit AdamW on a GPU, AdamW on a CPU.")] = "auto"
-    learning_rate: Annotated[float, Field(gt=0, lt=1, description="Size of a step; 2e-4 is usual for LoRA.")] = 2e-4
-    weight_decay: Annotated[float, Field(ge=0, lt=1, description="Weight decay: pull of the weights toward zero.")] = (
-        0.0
-    )
-    schedule: Annotated[Schedule, Field(description="How the learning rate decreases.")] = "cosine"
-    warmup: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=1e6,
-            description="Share of the steps in which the learning rate increases; from 1 on: so many steps.",
-        ),
-    ] = 0.03
-    max_grad_norm: Annotated[
-        float, Field(gt=0, description="Gradients with a larger norm are clipped to this norm.")
-    ] = 1.0
-
-    def warmup_steps(self, steps: int) -> int:
-        """The steps in which the learning rate increases, of a run of so many steps."""
-        return int(self.warmup if self.warmup >= 1 else self.warmup * steps)
 
 
 class Batch(_Part):
@@ -155,15 +94,6 @@ class Evaluation(_Part):
     sample_tokens: Annotated[int, Field(ge=1, le=2048, description="Maximum tokens of a sample answer.")] = 48
 
 
-class Checkpoints(_Part):
-    """What is kept on the way."""
-
-    every: Annotated[int, Field(ge=0, description="Steps between two checkpoints; 0: ten of them in the run.")] = 0
-    keep: Annotated[
-        int, Field(ge=1, le=1000, description="Number of newest checkpoints to keep; the best one is kept in addition.")
-    ] = 2
-
-
 class Recipe(_Part):
     """Everything that decides what a training run does."""
 
@@ -185,6 +115,23 @@ class Recipe(_Part):
             description="sft: learns from answers; dpo, orpo: pairs; kto: rated answers; pretrain: text; grpo: rewards."
         ),
     ] = "sft"
+    tuning: Annotated[
+        Tuning,
+        Field(description="lora: an adapter beside the base; full: all of the base's weights, ending as a model."),
+    ] = "lora"
+    start: Annotated[
+        str, Field(description="A finished run of the same base, whose adapter or weights the run goes on from.")
+    ] = ""
+    tokens: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]],
+        Field(max_length=10_000, description="New tokens of the vocabulary, such as <tool>; the run ends merged."),
+    ] = []
+    mixture_temperature: Annotated[
+        float,
+        Field(
+            ge=1, le=100, description="Datasets are mixed by their size to the power of 1/T: from 1 on, more evenly."
+        ),
+    ] = 1.0
     serving: Annotated[
         str,
         Field(
@@ -245,8 +192,12 @@ class Recipe(_Part):
             raise ValueError(f"batch.packing requires {packing}")
         if len(set(self.devices)) < len(self.devices):
             raise ValueError("devices names one of them twice")
-        if self.ranks > 1 and self.facts.examples == "prompts":
-            raise ValueError(f"devices cannot be combined with {self.method}, which trains on one device")
+        if self.ranks > 1 and (self.facts.examples == "prompts" or self.special):
+            raise ValueError(
+                f"devices trains a new adapter in several processes, and not {self.special or self.method}"
+            )
+        if self.facts.examples == "prompts" and self.special:
+            raise ValueError(f"{self.method} trains a new adapter on the base, and not {self.special}")
         if problem := problem_of(self.reinforcement, self.method, self.effective_batch):
             raise ValueError(problem)
         if self.batch.group_by_length and self.facts.examples in {"thumbs", "prompts"}:
@@ -254,7 +205,33 @@ class Recipe(_Part):
         small = self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
         if small and self.lora.dora and self.quantization.type == "fp4":
             raise ValueError("dora cannot be combined with fp4: choose nf4 or none")
+        if problem := unfit(self.tuning, self.lora, self.quantization, self.optimizer):
+            raise ValueError(problem)
+        if len(set(self.tokens)) < len(self.tokens) or any(token != token.strip() for token in self.tokens):
+            raise ValueError("tokens: each is named once, without blanks around it")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_quantized(cls, given: Any) -> Any:
+        """Where nothing is said of the base's type, it is what all weights can be trained in."""
+        if isinstance(given, dict) and given.get("tuning") == "full":
+            said = given.get("quantization", {})
+            if isinstance(said, dict):
+                return given | {"quantization": {"type": "none"} | said}
+        return given
+
+    @property
+    def special(self) -> str:
+        """What makes it another thing than a new adapter with nothing beside it, by field; empty where nothing does."""
+        there = {"tuning: full": self.tuning == "full", "start": self.start, "tokens": self.tokens,
+                 "lora.modules_to_save": self.lora.modules_to_save, "lora.init": self.lora.init != "default"}  # fmt: skip
+        return ", ".join(name for name, given in there.items() if given)
+
+    @property
+    def ends_whole(self) -> bool:
+        """Whether its result is a model of its own, and not an adapter beside the base."""
+        return self.tuning == "full" or bool(self.tokens or self.lora.modules_to_save)
 
     @property
     def facts(self) -> MethodFacts:
@@ -291,13 +268,16 @@ class Recipe(_Part):
         """The recipe as it is kept. Fields that came later are in it where they say something: so hashes of before stay."""
         body = self.model_dump()
         for part in (body, *body["data"]):
-            for name in ("chat_template_kwargs", "mask_history", "devices"):
+            for name in ("chat_template_kwargs", "mask_history"):
                 if not part.get(name, True):
                     del part[name]
-        if self.attention == "auto":
-            del body["attention"]
         if self.method != "grpo":
             del body["reinforcement"]
+        for path, default in _LATER.items():
+            *parents, leaf = path.split(".")
+            part = body[parents[0]] if parents else body
+            if part[leaf] == default:
+                del part[leaf]
         return body
 
     @property

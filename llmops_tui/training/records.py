@@ -16,8 +16,9 @@ class RunResult(TypedDict, total=False):
     """What a run came to; a job that was stopped after a checkpoint has its ``state`` alone.
 
     ``model`` and ``sha256`` are those of the adapter as GGUF, none where ``without_gguf`` says why there is none; ``serving``
-    is the model it goes beside. ``batch`` is the size and the accumulation it ended with; ``weights_sha256`` is that of the
-    adapter's tensors in PEFT's format. ``rewards`` are the fingerprints of what was rewarded, by name and weight.
+    is the model it goes beside. Where ``whole`` is true it is a model of its own. ``batch`` is the size and the accumulation
+    it ended with; ``adapter`` is the folder in PEFT's format, or of all weights as transformers saves them, and
+    ``weights_sha256`` is that of its tensors. ``rewards`` are the fingerprints of what was rewarded, by name and weight.
     """
 
     run: str
@@ -28,6 +29,7 @@ class RunResult(TypedDict, total=False):
     peak_bytes: int
     batch: list[int]
     adapter: str
+    whole: bool
     weights_sha256: str
     rewards: dict[str, str]
     model: str | None

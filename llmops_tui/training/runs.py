@@ -21,6 +21,7 @@ from llmops_tui.training.history import read_history
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.records import RunRecord, RunResult
 from llmops_tui.training.rewards import require_usable
+from llmops_tui.training.starts import checked_start, start_pins
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.json_columns import kept, made_of
@@ -38,9 +39,10 @@ class Run:
     """One training run.
 
     Attributes:
-        job: the id of its first job; a resumed run has further ones, in the same folder.
+        job: the id of its first job; a resumed run has more, in the same folder.
         recipe: as it was when the run was started, with the versions of its datasets.
         data: the datasets it learned from, as (ref, SHA-256).
+        start: the run it goes on from with the hash of that one's tensors; empty where it begins anew.
         measured: the dataset that its loss is measured on, where the recipe names one, in the same way.
         result: what it came to, or none while it has not ended well.
     """
@@ -51,6 +53,7 @@ class Run:
     base_sha256: str
     data: pins.Pins
     measured: pins.Pins
+    start: pins.Pins
     beside: bool
     make_room: bool
     force: bool
@@ -184,15 +187,16 @@ class RunStore:
         return self.registry.verify(model.name) if model.touched else model
 
     def checked(self, run: Run, *, data: bool = True) -> Model:
-        """The base of a run, where it, and with ``data`` its datasets too, still are what the run was started with.
+        """The base of a run, where it, and with ``data`` its datasets and its start, still are what it was started with.
 
         Raises:
-            InputRefusedError: ``base_changed`` or ``data_changed``, and what :meth:`base_of` raises.
+            InputRefusedError: ``base_changed``, ``start_changed`` or ``data_changed``, and what :meth:`base_of` raises.
         """
         base = self.base_of(run.recipe)
         pins.check_base(f"run {run.name}", base, run.base_sha256)
         if data:
             pins.check_data(f"run {run.name}", (*run.data, *run.measured), self.datasets)
+            checked_start(run, self, base)
         return base
 
     # ── runs ──
@@ -207,8 +211,11 @@ class RunStore:
         sources(recipe, self.datasets)
         if recipe.facts.examples == "prompts":
             require_usable(self.workspace, recipe.reinforcement)
+        start = start_pins(recipe, self, base)
         recipe, data, measured = pins.pin(recipe, self.datasets)
-        options = json.dumps({"beside": beside, "make_room": make_room, "force": force, "measured": measured})
+        options = json.dumps(
+            {"beside": beside, "make_room": make_room, "force": force, "measured": measured, "start": start}
+        )
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
 
@@ -315,11 +322,8 @@ class RunStore:
             self.get(name)
             if place.id != state.run.job:
                 # Earlier versions noted the job after it was started, and may not have come to that.
-                self.catalog.write(
-                    lambda connection: connection.execute(
-                        "UPDATE training_runs SET job = ? WHERE name = ?", [place.id, name]
-                    )
-                )
+                known = "UPDATE training_runs SET job = ? WHERE name = ?"
+                self.catalog.write(lambda connection: connection.execute(known, [place.id, name]))
             _launch(launcher, name, place)
         return self.state(self.get(name))
 
@@ -374,6 +378,7 @@ class RunStore:
             base,
             tuple((a, b) for a, b in pairs),
             tuple((a, b) for a, b in chosen.get("measured", [])),
+            tuple((a, b) for a, b in chosen.get("start", [])),
             chosen["beside"],
             chosen["make_room"],
             chosen["force"],

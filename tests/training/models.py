@@ -15,8 +15,23 @@ _SMALL: dict[str, Any] = {
 }  # fmt: skip
 FAMILIES = (
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "mixtral", "qwen3_moe",
-    "smollm3", "granite", "olmo2", "glm4",
+    "smollm3", "granite", "olmo2", "glm4", "olmo3", "ministral3", "lfm2", "gpt_oss", "qwen3_5_text",
 )  # fmt: skip
+
+
+# Scaled as large models are, at the lengths that small ones have.
+_YARN = {
+    "rope_type": "yarn", "rope_theta": 150000.0, "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 32.0,
+    "beta_slow": 1.0, "truncate": True,
+}  # fmt: skip
+_TEMPERED = {
+    "rope_type": "yarn", "rope_theta": 1e6, "factor": 8.0, "original_max_position_embeddings": 32, "beta_fast": 32.0,
+    "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+}  # fmt: skip
+_SECTIONED = {
+    "rope_type": "default", "rope_theta": 1e6, "partial_rotary_factor": 0.5, "mrope_interleaved": True,
+    "mrope_section": [2, 1, 1],
+}  # fmt: skip
 
 
 def config_of(family: str) -> Any:
@@ -48,6 +63,21 @@ def config_of(family: str) -> Any:
         ),
         "olmo2": lambda: t.Olmo2Config(**grouped),
         "glm4": lambda: t.Glm4Config(**grouped, head_dim=16, attention_bias=True),
+        "olmo3": lambda: t.Olmo3Config(**grouped | {"num_hidden_layers": 4}, sliding_window=32),
+        "ministral3": lambda: t.Ministral3Config(**grouped, head_dim=16, rope_parameters=_TEMPERED),
+        "lfm2": lambda: t.Lfm2Config(**grouped | {"num_hidden_layers": 4}, full_attn_idxs=[1, 3], block_multiple_of=16),
+        "gpt_oss": lambda: t.GptOssConfig(
+            **grouped, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=32, rope_parameters=_YARN
+        ),
+        "qwen3_5_text": lambda: t.Qwen3_5TextConfig(
+            **grouped | {"num_hidden_layers": 4},
+            head_dim=16,
+            linear_key_head_dim=16,
+            linear_value_head_dim=16,
+            linear_num_key_heads=2,
+            linear_num_value_heads=6,
+            rope_parameters=_SECTIONED,
+        ),
     }
     return makers[family]()
 

@@ -71,7 +71,9 @@ def pairs_of_halves(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return weight[order]
 
 
-PAIRED = {"llama", "mistral", "mixtral", "smollm3", "granite"}
+PAIRED = {"llama", "mistral", "mixtral", "smollm3", "granite", "ministral3"}
+# What llama.cpp's converter keeps in 32 bits.
+WIDE = re.compile(r"(norm|ffn_gate_inp|ssm_conv1d|shortconv\.conv)\.weight$|\.bias$|ssm_a$")
 EXPERT = re.compile(r"model\.layers\.(\d+)\..*experts\.(\d+)\.(\w+)\.weight")
 PARTS = {"w1": "gate", "w2": "down", "w3": "up", "gate_proj": "gate", "down_proj": "down", "up_proj": "up"}
 
@@ -81,9 +83,56 @@ def expected_value(family: str, config: dict[str, Any], name: str, value: torch.
         return pairs_of_halves(value, config["num_attention_heads"])
     if family in PAIRED and "k_proj" in name:
         return pairs_of_halves(value, config["num_key_value_heads"])
-    if family.startswith("gemma") and name.endswith("norm.weight"):
+    plus_one = family.startswith("gemma") or (family == "qwen3_5_text" and "linear_attn" not in name)
+    if plus_one and name.endswith("norm.weight"):
         return value + 1
+    if "conv.conv." in name:
+        return value[:, 0, :]
+    if family == "qwen3_5_text" and "linear_attn." in name:
+        return reordered(config, name.partition("linear_attn.")[2], value)
     return value
+
+
+def reordered(config: dict[str, Any], name: str, value: torch.Tensor) -> torch.Tensor:
+    """Heads of values beside those of their key become every so-many-th: written out, head by head."""
+    keys, heads = config["linear_num_key_heads"], config["linear_num_value_heads"]
+    each, width = heads // keys, config["linear_value_head_dim"]
+    order = [key * each + copy for copy in range(each) for key in range(keys)]
+    wide = [head * width + i for head in order for i in range(width)]
+    before = 2 * keys * config["linear_key_head_dim"]
+    if name == "A_log":
+        return -torch.exp(value[order])
+    if name.startswith("conv1d"):
+        value = value[:, 0, :]
+    if name.startswith(("conv1d", "in_proj_qkv")):
+        return torch.cat([value[:before], value[before:][wide]])
+    if name.startswith("in_proj_z"):
+        return value[wide]
+    if name.startswith(("in_proj_a", "in_proj_b", "dt_bias")):
+        return value[order]
+    return value[:, wide] if name.startswith("out_proj") and value.dim() == 2 else value
+
+
+def fused(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What becomes of all experts' matrices of gpt-oss: columns become rows, and gate and up take turns in them."""
+    layer = re.search(r"layers\.(\d+)\.mlp\.experts\.", name)
+    if layer is None:
+        return {}
+    part = name.rpartition(".")[2]
+    kind = "bias" if part.endswith("_bias") else "weight"
+    whole = value if kind == "bias" else value.transpose(1, 2)
+    if part.startswith("down"):
+        return {f"blk.{layer[1]}.ffn_down_exps.{kind}": whole}
+    return {f"blk.{layer[1]}.ffn_{side}_exps.{kind}": whole[:, n::2] for n, side in enumerate(("gate", "up"))}
+
+
+def place_of(names: Any, name: str) -> str:
+    """The place by the package's table, and of two names that it has not."""
+    if name.endswith(("dt_bias", "sinks")):
+        layer = re.search(r"layers\.(\d+)", name)
+        assert layer is not None
+        return f"blk.{layer[1]}." + ("ssm_dt.bias" if name.endswith("dt_bias") else "attn_sinks.weight")
+    return str(names.get_name(name, try_suffixes=(".weight", ".bias")))
 
 
 @asked_families
@@ -100,10 +149,21 @@ def test_every_tensor_of_a_converted_model_is_what_arithmetic_says(made: dict[st
             assert np.array_equal(found[place][int(expert[2])], value.float().numpy().astype(np.float16)), name
             seen.add(place)
             continue
-        place = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if made["family"] == "gpt_oss" and (parts := fused(name, value.float())):
+            for place, want in parts.items():
+                kind = np.float32 if place.endswith("bias") else np.float16
+                assert np.array_equal(found[place], want.numpy().astype(kind)), place
+                assert found[place].dtype == kind
+            seen |= set(parts)
+            continue
+        place = place_of(names, name)
         want = expected_value(made["family"], made["config"], name, value.float())
-        kind = np.float16 if want.dim() > 1 else np.float32
-        assert np.array_equal(found[place], want.numpy().astype(kind)), name
+        kind = np.float32 if want.dim() < 2 or WIDE.search(place) else np.float16
+        assert found[place].dtype == kind, place
+        if place.endswith("ssm_a"):
+            np.testing.assert_allclose(found[place], want.numpy(), rtol=1e-6)
+        else:
+            assert np.array_equal(found[place], want.numpy().astype(kind)), name
         seen.add(place)
     assert seen == set(found)
 
@@ -117,9 +177,13 @@ def test_every_tensor_of_an_adapter_is_what_arithmetic_says(made: dict[str, Any]
         module = name.removeprefix("base_model.model.").partition(".lora_")[0]
         place = names.get_name(module + ".weight", try_suffixes=(".weight",))
         if ".lora_A." in name:
+            if module.endswith("linear_attn.out_proj"):
+                # Its inputs are in another order.
+                value = reordered(made["config"], "out_proj", value)  # noqa: PLW2901
             assert np.array_equal(found[f"{place}.lora_a"], value.numpy()), name
         else:
-            want = expected_value(made["family"], made["config"], module + ".weight", value)
+            own = module + (".B" if module.endswith("linear_attn.out_proj") else ".weight")
+            want = value if own.endswith(".B") else expected_value(made["family"], made["config"], own, value)
             assert np.array_equal(found[f"{place}.lora_b"], want.numpy()), name
     assert len(found) == len(weights)
     fields = gguf.GGUFReader(made["folder"] / "adapter.gguf").fields
@@ -143,9 +207,15 @@ def test_every_tensor_of_a_merged_model_is_what_arithmetic_says(made: dict[str, 
             whole = whole + np.float32(3.0) * (b.numpy() @ a.numpy())
         assert torch.equal(folder[name], torch.from_numpy(whole).to(torch.bfloat16)), name
         place = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if place in found and not (name == "lm_head.weight" and "output.weight" not in found):
+        if (
+            place in found
+            and "experts.down_proj" not in name
+            and not (name == "lm_head.weight" and "output.weight" not in found)
+        ):
             want = expected_value(made["family"], made["config"], name, torch.from_numpy(whole)).numpy()
-            assert np.array_equal(found[place], want.astype(np.float16 if want.ndim > 1 else np.float32)), name
+            if not place.endswith("ssm_a"):
+                kind = np.float32 if want.ndim < 2 or WIDE.search(place) else np.float16
+                assert np.array_equal(found[place], want.astype(kind)), name
 
 
 @asked_families

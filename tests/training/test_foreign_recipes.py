@@ -19,6 +19,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.training import foreign_axolotl, foreign_factory
 from llmops_tui.training.foreign_keys import DATA, Translation
 from llmops_tui.training.foreign_recipes import read_foreign, read_recipe
+from llmops_tui.training.recipe import value_at
 from tests.training.foreign_keys import AXOLOTL, AXOLOTL_DATASETS, FACTORY, TRAINER
 
 LORA: dict[str, Any] = {"base_model": "/m", "adapter": "lora", "datasets": [{"path": "a", "type": "chat_template"}]}
@@ -129,9 +130,22 @@ def check_accounted(folder: Path, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "path", "value"),
+    [
+        ({"adapter": None}, "tuning", "full"),
+        ({"lora_modules_to_save": ["lm_head"]}, "lora.modules_to_save", ["lm_head"]),
+        ({"loraplus_lr_ratio": 16}, "optimizer.lora_plus_ratio", 16.0),
+    ],
+)
+def test_what_is_trained_is_carried(tmp_path: Path, body: dict[str, Any], path: str, value: Any) -> None:
+    recipe, notes = read_recipe(write(tmp_path, LORA | body))
+    assert value_at(recipe, path) == value
+    assert any("carried" in note and path in note for note in notes)
+
+
+@pytest.mark.parametrize(
     ("body", "key"),
     [
-        ({"adapter": None}, "adapter"),
         ({"load_in_8bit": True}, "load_in_8bit"),
         ({"rl": "ipo"}, "rl"),
         ({"rl": "grpo"}, "rl"),
@@ -142,11 +156,9 @@ def check_accounted(folder: Path, body: dict[str, Any]) -> None:
         ({"datasets": [{"path": "a", "shards": 8}]}, "datasets.shards"),
         ({"optimizer": "muon"}, "optimizer"),
         ({"lr_scheduler": "rex"}, "lr_scheduler"),
-        ({"lora_modules_to_save": ["lm_head"]}, "lora_modules_to_save"),
         ({"lora_target_modules": r"model.layers.[\d]+.mlp"}, "lora_target_modules"),
         ({"adam_beta2": 0.95}, "adam_beta2"),
         ({"neftune_noise_alpha": 5}, "neftune_noise_alpha"),
-        ({"loraplus_lr_ratio": 16}, "loraplus_lr_ratio"),
         ({"shuffle_merged_datasets": False}, "shuffle_merged_datasets"),
     ],
 )

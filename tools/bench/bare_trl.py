@@ -1,5 +1,7 @@
 """A bare TRL script: the yardstick of the launcher. ``BASE ROWS.json SETTINGS.json``; prints a JSON line of its figures.
 
+The settings say what is trained: an adapter, one with two learning rates (``lora_plus_ratio``), or all weights (``tuning``).
+
 ``at`` is when each step ended, ``loss`` its losses, and ``peak_bytes`` the most memory it held, with CUDA's own. With
 ``method`` grpo in the settings rows have a ``prompt``, the reward is the words of an answer times ``weight``, and ``reward``
 has the mean of each step.
@@ -18,7 +20,8 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
@@ -107,7 +110,7 @@ def main() -> None:
     set_seed(1)
     model = AutoModelForCausalLM.from_pretrained(
         base,
-        dtype=torch.float32 if given.get("method") == "grpo" else torch.bfloat16,
+        dtype=getattr(torch, given.get("dtype", "float32" if given.get("method") == "grpo" else "bfloat16")),
         attn_implementation="sdpa",
         device_map={"": "cuda:0" if gpu else "cpu"},
         quantization_config=quantization if given["quantization"] == "nf4" else None,
@@ -130,7 +133,7 @@ def main() -> None:
             max_steps=given["steps"],
             per_device_train_batch_size=given["batch"],
             gradient_accumulation_steps=given["accumulation"],
-            learning_rate=2e-4,
+            learning_rate=given.get("learning_rate", 2e-4),
             lr_scheduler_type="cosine",
             warmup_steps=given["warmup"],
             optim="paged_adamw_8bit" if gpu else "adamw_torch",
@@ -149,9 +152,18 @@ def main() -> None:
             seed=1,
             dataloader_pin_memory=gpu,
         )
-        lora = LoraConfig(
+        lora: LoraConfig | None = LoraConfig(
             r=given["rank"], lora_alpha=2 * given["rank"], target_modules="all-linear", task_type="CAUSAL_LM"
         )
+        ratio, optimizers = given.get("lora_plus_ratio", 1), {}
+        if given.get("tuning") == "full":
+            lora = None
+        elif ratio != 1:
+            # Before the trainer, which would make the optimizer.
+            model, lora = get_peft_model(model, lora), None
+            kind = torch.optim.AdamW
+            made = create_loraplus_optimizer(model, kind, lr=config.learning_rate, loraplus_lr_ratio=ratio, eps=1e-8)
+            optimizers = {"optimizers": (made, None)}
         trainer = SFTTrainer(
             model=model,
             args=config,
@@ -159,6 +171,7 @@ def main() -> None:
             processing_class=AutoTokenizer.from_pretrained(base),
             peft_config=lora,
             callbacks=[times],
+            **optimizers,
         )
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:

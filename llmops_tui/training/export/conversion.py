@@ -38,12 +38,10 @@ def convert(path: Path, target: Path, name: str, progress: Progress) -> None:
         yield from (value for _, value in factors)
         for number, (place, sources) in enumerate(places.items()):
             progress(number / len(places), f"tensor {number + 1} of {len(places)}")
-            yield sixteen_bits(place, joined(family, folder, sources))
+            yield sixteen_bits(place, joined(family, folder, sources, place))
 
     shapes: list[tuple[str, tuple[int, ...]]] = [(place, value.shape) for place, value in factors]
-    for place, sources in places.items():
-        shape = folder.tensors[sources[0]].shape
-        shapes.append((place, (len(sources), *shape) if "_exps." in place else shape))
+    shapes += [(p, family.shape(sources, folder.tensors[sources[0]].shape, p)) for p, sources in places.items()]
     write(writer, shapes, values())
 
 
@@ -107,10 +105,19 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
     ):
         if folder.special(role) in ids:
             add(ids[folder.special(role)])
-    writer.add_add_bos_token(_adds_bos(data, folder.special("bos_token")))
-    writer.add_add_eos_token(False)
+    before, behind = _put_around(data)
+    writer.add_add_bos_token(folder.special("bos_token") in before)
+    writer.add_add_eos_token(folder.special("eos_token") in behind)
+    _templates(writer, folder)
+
+
+def _templates(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
+    """The chat templates: the usual one, and those by name behind it."""
+    named = [{"name": name, "template": template} for name, template in folder.named_templates.items()]
     if folder.chat_template:
-        writer.add_chat_template(folder.chat_template)
+        named = [{"name": "default", "template": folder.chat_template}, *named]
+    if named:
+        writer.add_chat_template(named if len(named) > 1 else named[0]["template"])
 
 
 def _tokens(vocabulary: dict[str, int], added: list[JsonObject], size: int) -> tuple[list[str], list[int]]:
@@ -144,5 +151,16 @@ def _prefixes_space(data: JsonObject) -> bool:
     return '"Prepend"' in text or '"prepend_scheme": "first"' in text or '"prepend_scheme": "always"' in text
 
 
-def _adds_bos(data: JsonObject, bos: str) -> bool:
-    return bool(bos) and f'"{bos}"' in json.dumps(data.get("post_processor") or {}, ensure_ascii=False)
+def _put_around(data: JsonObject) -> tuple[set[str], set[str]]:
+    """The special tokens that the tokenizer puts before a text, and those behind it."""
+    before: set[str] = set()
+    behind: set[str] = set()
+    processor = data.get("post_processor") or {}
+    for one in processor.get("processors") or [processor]:
+        side = before
+        for part in one.get("single") or []:
+            if "Sequence" in part:
+                side = behind
+            elif "SpecialToken" in part:
+                side.add(str(part["SpecialToken"]["id"]))
+    return before, behind

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.models.quantize import TYPES
+from llmops_tui.training.recipe_parts import FOLDERS, WEIGHTS_OF
 from llmops_tui.training.records import Converted, ExportResult
 from llmops_tui.workspace.files import sha256_file
 
@@ -30,10 +31,8 @@ def check_export(store: RunStore, name: str, quantize: str | None) -> Run:
         raise InputRefusedError(
             "unknown_type", f"{quantize!r} is not a quantization type", f"One of: {', '.join(TYPES)}."
         )
-    from llmops_tui.training.export.adapter import WEIGHTS
-
     store.checked(run)
-    weights = run.folder / "adapter" / WEIGHTS
+    weights = run.folder / FOLDERS[run.recipe.tuning] / WEIGHTS_OF[run.recipe.tuning]
     known = run.result.get("weights_sha256")
     if known and weights.is_file() and (found := sha256_file(weights)) != known:
         raise InputRefusedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
@@ -11,6 +12,9 @@ from llmops_tui.training import pre_tokenizers
 _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
 # Where a file does not name them, llama.cpp's SentencePiece models have these.
 _SPM_SPECIAL = {"bos": 1, "eos": 2, "unknown": 0}
+_NAMED = "tokenizer.chat_template."
+# Names that can be those of files.
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ROLES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
 
@@ -27,6 +31,11 @@ class Vocabulary:
             k.removeprefix("tokenizer.ggml."): v for k, v in metadata.items() if k.startswith("tokenizer.ggml.")
         }
         self._template = metadata.get("tokenizer.chat_template")
+        self._named = {
+            k.removeprefix(_NAMED): v
+            for k, v in metadata.items()
+            if k.startswith(_NAMED) and _SAFE.fullmatch(k.removeprefix(_NAMED)) and isinstance(v, str)
+        }
         self._name = str(metadata.get("general.name") or "").lower()
         self.kind = str(self._meta.get("model"))
         if self.kind not in {"gpt2", "llama"} or not self._meta.get("tokens"):
@@ -62,6 +71,11 @@ class Vocabulary:
         """The Jinja template of conversations, where the file has one."""
         return None if self._template is None else str(self._template)
 
+    @property
+    def named_templates(self) -> dict[str, str]:
+        """Further templates by their names, such as ``tool_use``."""
+        return dict(self._named)
+
     def tokenizer(self) -> JsonObject:
         """``tokenizer.json``: the same tokens of any text as llama.cpp makes of it."""
         spaced = self.kind == "llama"
@@ -95,6 +109,7 @@ class Vocabulary:
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "add_bos_token": self._adds_bos(),
+            "add_eos_token": self._adds_eos(),
             "clean_up_tokenization_spaces": False,
             **{role: self.tokens[index] for role, index in named.items() if index is not None},
         }
@@ -103,20 +118,32 @@ class Vocabulary:
         default = pre_tokenizers.named(str(self._meta.get("pre") or "")).begins if self.kind == "gpt2" else True
         return bool(self._meta.get("add_bos_token", default)) and self.special("bos") is not None
 
+    def _adds_eos(self) -> bool:
+        return bool(self._meta.get("add_eos_token", False)) and self.special("eos") is not None
+
     def _begun(self) -> JsonObject | None:
-        if not self._adds_bos():
+        """What puts the first token before a text, and the last behind it, where the file says so."""
+        first = [self.special("bos")] if self._adds_bos() else []
+        last = [self.special("eos")] if self._adds_eos() else []
+        if not (first or last):
             return None
-        index = self.special("bos")
-        assert index is not None
-        token = self.tokens[index]
-        text: JsonObject = {"Sequence": {"id": "A", "type_id": 0}}
-        second: JsonObject = {"Sequence": {"id": "B", "type_id": 1}}
-        first: JsonObject = {"SpecialToken": {"id": token, "type_id": 0}}
+        named = {index: self.tokens[index] for index in (*first, *last) if index is not None}
+
+        def around(sequence: str, kind: int) -> list[JsonObject]:
+            text: JsonObject = {"Sequence": {"id": sequence, "type_id": kind}}
+            before, behind = (
+                [{"SpecialToken": {"id": named[index], "type_id": kind}} for index in side if index is not None]
+                for side in (first, last)
+            )
+            return [*(before if sequence == "A" else []), text, *behind]
+
         return {
             "type": "TemplateProcessing",
-            "single": [first, text],
-            "pair": [first, text, second],
-            "special_tokens": {token: {"id": token, "ids": [index], "tokens": [token]}},
+            "single": around("A", 0),
+            "pair": [*around("A", 0), *around("B", 1)],
+            "special_tokens": {
+                token: {"id": token, "ids": [index], "tokens": [token]} for index, token in named.items()
+            },
         }
 
     def _byte_level(self) -> JsonObject:

@@ -6,10 +6,15 @@ from typing import Any
 
 import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.text_part import WRAPPERS
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
@@ -29,6 +34,12 @@ def refuse_unknown(family: str, where: object = "the base") -> None:
     Raises:
         InputRefusedError: ``unknown_architecture``.
     """
+    if family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and family in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise InputRefusedError(
+            "vision_language",
+            f"{where} is a model of text and images ({family}), and only text models can be trained here",
+            f"Of {', '.join(sorted(WRAPPERS))} the text part can be; or take the text model of the same family.",
+        )
     if family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise InputRefusedError(
             "unknown_architecture",

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, P
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.safetensors import ModelFolder, read_folder
-from llmops_tui.training.families import linear_targets
+from llmops_tui.models.text_part import KEY_MAPPING, WRAPPERS
+from llmops_tui.training.families import EMBEDDINGS, OUTPUT, linear_targets
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.worker.attention import attention_of, refuse_unknown
 
@@ -80,6 +81,24 @@ def padding_token(folder: ModelFolder, vocabulary: set[str]) -> str:
     return next((token for token in reserved if token in vocabulary and token != end), "")
 
 
+def pretrained(path: Path, *, dtype: torch.dtype, use_cache: bool = True, **options: Any) -> Any:
+    """The text model of a folder on its device, as transformers loads it; of a model of text and images its text part."""
+    config: Any = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    if config.model_type in WRAPPERS:
+        config, options = config.get_text_config(), {"key_mapping": KEY_MAPPING, **options}
+    config.use_cache = use_cache
+    return AutoModelForCausalLM.from_pretrained(
+        path,
+        config=config,
+        dtype=dtype,
+        device_map={"": device()},
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **options,
+    )
+
+
 def load_base(recipe: Recipe, path: Path) -> Any:
     """The base model on its device, its weights frozen as they are.
 
@@ -87,7 +106,8 @@ def load_base(recipe: Recipe, path: Path) -> Any:
         LlmopsError: ``model_load_failed``, and what :func:`attention_of` raises.
     """
     attention = attention_of(recipe, check_folder(path).family)
-    compute = compute_type(recipe)
+    # All weights are trained in 32 bits, as an adapter's are: in 16 small updates of AdamW are rounded away.
+    compute = torch.float32 if recipe.tuning == "full" else compute_type(recipe)
     quantization = None
     if recipe.quantization.type != "none":
         quantization = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -96,19 +116,9 @@ def load_base(recipe: Recipe, path: Path) -> Any:
             bnb_4bit_use_double_quant=recipe.quantization.double,
             bnb_4bit_compute_dtype=compute,
         )
-    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    config.use_cache = False
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path,
-            config=config,
-            dtype=compute,
-            quantization_config=quantization,
-            device_map={"": device()},
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation=attention,
+        model = pretrained(
+            path, dtype=compute, quantization_config=quantization, attn_implementation=attention, use_cache=False
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, torch.cuda.OutOfMemoryError):
@@ -126,8 +136,14 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     return model
 
 
-def adapter_config(recipe: Recipe, family: str) -> LoraConfig:
-    """The adapter as peft describes it, for a model of a family."""
+def adapter_config(recipe: Recipe, family: str, *, apart: bool = False) -> LoraConfig:
+    """The adapter as peft describes it, for a model of a family.
+
+    With new tokens the embedding is trained whole, and the output layer where it is ``apart``: TRL computes losses of the
+    output layer's own matrix, and not of one in which some rows stand beside it.
+    """
+    ends = [EMBEDDINGS, *([OUTPUT] if apart else [])] if recipe.tokens else []
+    whole = [*recipe.lora.modules_to_save, *(end for end in ends if end not in recipe.lora.modules_to_save)]
     targets = linear_targets(family) if recipe.lora.targets == ["all-linear"] else recipe.lora.targets
     return LoraConfig(
         r=recipe.lora.rank,
@@ -138,4 +154,8 @@ def adapter_config(recipe: Recipe, family: str) -> LoraConfig:
         use_rslora=recipe.lora.rslora,
         task_type="CAUSAL_LM",
         bias="none",
+        init_lora_weights=True if recipe.lora.init == "default" else recipe.lora.init,
+        modules_to_save=whole or None,
+        # One matrix that is two modules is learned as one.
+        ensure_weight_tying=bool(whole) and not apart,
     )

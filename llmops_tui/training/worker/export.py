@@ -10,17 +10,17 @@ from typing import Any
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.foreign_text import parse_json
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.quantize import TYPES, run_quantizer
 from llmops_tui.models.registry import Model, with_adapter
-from llmops_tui.regular_files import read_regular
+from llmops_tui.models.safetensors import read_folder
+from llmops_tui.training.bases import tokenized_by
 from llmops_tui.training.example import Example
 from llmops_tui.training.examples import some_held_out
-from llmops_tui.training.export.adapter import read_adapter
+from llmops_tui.training.export.adapter import read_adapter, read_changes
 from llmops_tui.training.export.conversion import convert
-from llmops_tui.training.export.merge import Carried, merge_gguf, merge_safetensors
+from llmops_tui.training.export.merge import merge_gguf, merge_safetensors
 from llmops_tui.training.export.proof import LOSSLESS, QUANTIZED, Case, Served, Step, ask_gguf, compare
 from llmops_tui.training.export.proof_store import keep_proof
 from llmops_tui.training.export.serving_model import serving_model
@@ -30,6 +30,8 @@ from llmops_tui.training.parity import compare_with_serving, some_rows
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import Converted, ExportResult
 from llmops_tui.training.runs import Run, RunStore
+from llmops_tui.training.worker.carried import carried_by
+from llmops_tui.training.worker.whole import whole_folder
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.lineage import record_edges
 
@@ -53,11 +55,17 @@ def export(
     if safetensors is not None:
         maker.folder(Path(safetensors))
         result["safetensors"] = safetensors
-    base = store.registry.get(serving) if serving else maker.serving()
     steps: list[tuple[str, Model, Model | None, Any]] = []
-    with suppress(NotFoundError):
-        adapter = store.registry.get(run.name)
-        steps.append((f"{base.name} + adapter", base, adapter, QUANTIZED if _lossy(base) else LOSSLESS))
+    base: Model | None = None
+    if not run.recipe.ends_whole:
+        base = store.registry.get(serving) if serving else maker.serving()
+        with suppress(NotFoundError):
+            adapter = store.registry.get(run.name)
+            steps.append((f"{base.name} + adapter", base, adapter, QUANTIZED if _lossy(base) else LOSSLESS))
+    elif serving:
+        raise InputRefusedError(
+            "whole_model", f"run {run.name} ended as a model of its own, which serves without another"
+        )
     if merge or quantize is not None:
         whole = maker.merged(base)
         steps.append((whole.name, whole, None, LOSSLESS))
@@ -95,10 +103,11 @@ class _Maker:
         self._base = store.base_of(run.recipe)
         # Of a GGUF base the folder that was trained on.
         self._weights = _weights(context, store, run)
-        config = parse_json(read_regular(self._weights / "config.json"))
-        self._family = Family(str(config.get("model_type")), config)
+        folder = read_folder(self._weights)
+        self._family = Family(folder.family, folder.config)
         self._adapter = run.folder / "adapter"
-        self._chat = carried_by(self._base, run)
+        self._full = whole_folder(run, self._weights)
+        self._chat = carried_by(self._base, run, self._weights)
 
     def serving(self) -> Model:
         """The base's GGUF; written where there is none."""
@@ -112,8 +121,11 @@ class _Maker:
         _edges(self._store, made, "convert", "F16", [self._base.sha256])
         return made
 
-    def merged(self, serving: Model) -> Model:
-        """The base with the adapter in it, in 16 bits."""
+    def merged(self, serving: Model | None) -> Model:
+        """The base with the adapter in it, in 16 bits; of a run that ended whole the model that it is."""
+        if self._run.recipe.ends_whole:
+            return self._store.registry.get(self._run.name)
+        assert serving is not None
         name = f"{self._run.name}-F16"
         with suppress(NotFoundError):
             return self._store.registry.get(name)
@@ -157,7 +169,11 @@ class _Maker:
         scratch = target.with_name(f".{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            merge_safetensors(read_adapter(self._adapter), self._weights, scratch, self._context.report, self._chat)
+            if self._full is not None:
+                merge_safetensors([], self._full, scratch, self._context.report, self._chat)
+            else:
+                changes = read_changes(self._adapter)
+                merge_safetensors(changes, self._weights, scratch, self._context.report, self._chat)
             scratch.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -198,18 +214,6 @@ def _edges(store: RunStore, made: Model, kind: str, recipe: str, inputs: list[st
     )
 
 
-def carried_by(base: Model, run: Run) -> Carried | None:
-    """The chat template that a run's results carry; none where that is the base's own."""
-    template = run.recipe.template(base.header.get("chat_template"))
-    if template is None:
-        return None
-    with ModelText(base, template) as text:
-        # The mark behind an answer, where the template has one; the tokenizer's own end is known without.
-        stops = [text.tokenizer.tokens(stop) for stop in text.format.stops if stop in text.format.assistant.after]
-        end = next((tokens[0][0] for tokens in stops if len(tokens) == 1), None)
-        return Carried(template, end)
-
-
 def cases_of(store: RunStore, run: Run, text: ModelText) -> tuple[list[Case], frozenset[int]]:
     """Conversations of the run's own data to compare on, held out ones first, and the ids that end an answer."""
     cases = []
@@ -241,7 +245,8 @@ def prove(
     from llmops_tui.training.worker.reference import ask
 
     base, recipe = store.base_of(run.recipe), run.recipe
-    with ModelText(base, recipe.template(base.header.get("chat_template"))) as text:
+    weights = _weights(context, store, run)
+    with ModelText(tokenized_by(recipe, base, weights), recipe.template(base.header.get("chat_template"))) as text:
         cases, ends = cases_of(store, run, text)
         if not cases or not steps:
             return []
@@ -251,8 +256,14 @@ def prove(
             for _, model, adapter, _ in steps
         ]
     context.report(0, "evaluating the adapter on its base")
-    weights = _weights(context, store, run)
-    reference = ask(weights, run.folder / "adapter", cases, ends, lambda s: context.report(s, "asking transformers"))
+    full = whole_folder(run, weights)
+    reference = ask(
+        full or weights,
+        None if full else run.folder / "adapter",
+        cases,
+        ends,
+        lambda s: context.report(s, "asking transformers"),
+    )
     found = []
     for (name, model, adapter, limits), how in zip(steps, served, strict=True):
         answers = ask_gguf(

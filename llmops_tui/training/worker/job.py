@@ -10,12 +10,14 @@ from typing import Any
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.training import device_queue, preflight, runs
+from llmops_tui.training.bases import tokenized_by
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.preflight_findings import Finding, refuse
 from llmops_tui.training.preflight_memory import QUEUE
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import HeldOutRecord, RunResult
+from llmops_tui.training.starts import checked_start
 from llmops_tui.training.worker import surroundings
 from llmops_tui.workspace.files import write_atomic
 
@@ -35,11 +37,13 @@ def run(context: JobContext, run_name: str) -> RunResult:
             from llmops_tui.training.worker.callbacks import StoppedAfterSaveError
             from llmops_tui.training.worker.loop import train
             from llmops_tui.training.worker.unpack import weights_of
+            from llmops_tui.training.worker.whole import finish_whole
 
             base = store.checked(found)
             weights = weights_of(context.workspace, base, found.recipe, context.report)
             template = found.recipe.template(base.header.get("chat_template"))
-            with ModelText(base, template) as text:
+            start = checked_start(found, store, base)
+            with ModelText(tokenized_by(found.recipe, base, weights), template) as text:
                 examples = build(
                     found.recipe,
                     store.datasets,
@@ -53,12 +57,17 @@ def run(context: JobContext, run_name: str) -> RunResult:
                     found, [*attention_findings(found.recipe, inspected.shape.family), *inspected.findings], recorder
                 )
             try:
-                outcome = train(found.recipe, weights, examples, context, recorder, force=found.force)
+                begin = None if start is None else start.folder
+                outcome = train(found.recipe, weights, examples, context, recorder, begin, force=found.force)
             except StoppedAfterSaveError as stopped:
                 state = stopped.state
                 return {"run": run_name, "state": state}
             state = "done"
-            result = _facts(outcome) | finish_adapter(store, found, outcome.adapter, weights)
+            if found.recipe.ends_whole:
+                ended = finish_whole(context, store, found, outcome.adapter, weights)
+            else:
+                ended = finish_adapter(store, found, outcome.adapter, weights)
+            result = _facts(outcome) | ended
             store.keep_result(found, result)
             return {"run": run_name, **result}
     except JobCancelledError:

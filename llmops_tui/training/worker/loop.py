@@ -21,14 +21,15 @@ from llmops_tui.training import checkpoints, control
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, changed
+from llmops_tui.training.recipe_parts import FOLDERS, WEIGHTS_OF
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker import ranks, trainers
-from llmops_tui.training.worker.base_model import load_base, load_tokenizer
+from llmops_tui.training.worker.base_model import load_tokenizer
+from llmops_tui.training.worker.beginning import TAKEN, Beginning
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 from llmops_tui.training.worker.reward_run import rewarded
 
 _STATE_FILE = "trainer_state.json"
-_ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,18 @@ class Outcome:
 
 
 def train(
-    recipe: Recipe, base: Path, examples: Examples, context: JobContext, recorder: Recorder, *, force: bool = False
+    recipe: Recipe,
+    base: Path,
+    examples: Examples,
+    context: JobContext,
+    recorder: Recorder,
+    start: Path | None = None,
+    *,
+    force: bool = False,
 ) -> Outcome:
-    """Train to the end; with ``on_out_of_memory: halve`` with smaller batches where memory runs out.
+    """Train to the end, from the base or from what is in the folder ``start``.
+
+    With ``on_out_of_memory: halve`` it goes on with smaller batches where memory runs out.
 
     With ``force`` also where the base's answers have nothing to learn from.
 
@@ -60,7 +70,7 @@ def train(
     while True:
         try:
             with contextlib.ExitStack() as stack:
-                return _attempt(recipe, base, examples, context, recorder, stack, force=force)
+                return _attempt(recipe, base, examples, context, recorder, stack, start, force=force)
         except torch.cuda.OutOfMemoryError as error:
             smaller = _smaller(recipe)
             hint = (
@@ -128,6 +138,7 @@ def _attempt(
     context: JobContext,
     recorder: Recorder,
     stack: contextlib.ExitStack,
+    start: Path | None,
     *,
     force: bool,
 ) -> Outcome:
@@ -145,7 +156,8 @@ def _attempt(
     callback.tokenizer = tokenizer
     if in_step is not None:
         callback.memory_bytes = in_step.memory_bytes
-    trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder, [callback], in_step)
+    begin = Beginning(recipe, base, start, folder / TAKEN)
+    trainer = trainers.make(recipe, begin.model(), tokenizer, examples, folder, [callback], begin, in_step)
     total = recipe.steps(len(examples.train))
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     recorder.write(
@@ -167,10 +179,10 @@ def _attempt(
     if found is not None and (found.step >= total or callback.stopped_early):
         # It ended there, and only what came after is missing: transformers would take one more step.
         trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
-        set_peft_model_state_dict(trainer.model, load_file(found.path / _ADAPTER_FILES[0]))
+        _load(recipe, trainer, found.path)
     else:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    adapter, step = _keep_adapter(recipe, trainer, tokenizer, folder, recorder)
+    adapter, step = _keep(recipe, trainer, tokenizer, folder, recorder)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Outcome(
         trainer.state.global_step,
@@ -189,18 +201,34 @@ def _history(checkpoint: Path) -> list[LogEntry]:
     return list(state.get("log_history", []))
 
 
-def _keep_adapter(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: Recorder) -> tuple[Path, int]:
-    """The adapter as PEFT keeps it, and the step it is of; with early stopping that of the best checkpoint."""
+def _load(recipe: Recipe, trainer: Any, checkpoint: Path) -> None:
+    """Put what a checkpoint has learned into the model."""
+    if recipe.tuning == "full":
+        trainer._load_from_checkpoint(str(checkpoint))  # noqa: SLF001 - it knows how experts are saved
+    else:
+        set_peft_model_state_dict(trainer.model, load_file(checkpoint / WEIGHTS_OF["lora"]))
+
+
+def _keep(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: Recorder) -> tuple[Path, int]:
+    """The folder of what was learned, and the step it is of; with early stopping that of the best checkpoint."""
     step = int(trainer.state.global_step)
     best = checkpoints.best(folder / "checkpoints") if recipe.evaluation.patience else None
     if best is not None and best.step != trainer.state.global_step:
-        set_peft_model_state_dict(trainer.model, load_file(best.path / _ADAPTER_FILES[0]))
+        _load(recipe, trainer, best.path)
         step = best.step
-        recorder.write(
-            "event", best.step, level="info", message=f"the adapter is that of step {best.step}, the best", hint=""
+        what = "adapter is that" if recipe.tuning == "lora" else "weights are those"
+        recorder.write("event", best.step, level="info", message=f"the {what} of step {best.step}, the best", hint="")
+    target = folder / FOLDERS[recipe.tuning]
+    if recipe.tuning == "full":
+        # One file: what is exported of it is read by the names of its tensors.
+        trainer.model.save_pretrained(target, safe_serialization=True, max_shard_size="1000000GB")
+    else:
+        # The base's embeddings are the base's, also where they have an adapter; of preferences there is a second adapter.
+        options = (
+            {"path_initial_model_for_weight_conversion": str(folder / TAKEN)} if recipe.lora.init != "default" else {}
         )
-    target = folder / "adapter"
-    # The base's embeddings are the base's, also where they have an adapter.
-    trainer.model.save_pretrained(target, safe_serialization=True, save_embedding_layers=False)
+        trainer.model.save_pretrained(
+            target, safe_serialization=True, save_embedding_layers=False, selected_adapters=["default"], **options
+        )
     tokenizer.save_pretrained(target)
     return target, step

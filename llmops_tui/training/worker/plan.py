@@ -13,6 +13,7 @@ from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import device_queue, preflight
+from llmops_tui.training.bases import tokenized_by
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
@@ -21,6 +22,7 @@ from llmops_tui.training.preflight_findings import Finding, as_dicts
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.starts import start_of
 from llmops_tui.training.worker import surroundings
 
 _DRY_STEPS = 2
@@ -35,8 +37,9 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
 
     store = RunStore(context.workspace)
     base = store.base_of(wanted)
+    start = start_of(wanted, store, base)
     weights = weights_of(context.workspace, base, wanted, lambda share, told: context.report(0.2 * share, told))
-    with ModelText(base, wanted.template(base.header.get("chat_template"))) as text:
+    with ModelText(tokenized_by(wanted, base, weights), wanted.template(base.header.get("chat_template"))) as text:
         examples = build(
             wanted, store.datasets, text, lambda share: context.report(0.2 + 0.4 * share, f"tokenizing {share:.0%}")
         )
@@ -57,7 +60,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     dry = None
     if dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
-        dry = _dry_run(alone, weights, examples, context)
+        dry = _dry_run(alone, weights, examples, context, None if start is None else start.folder)
         dry["estimated_bytes"] = estimate(shape, alone, longest, gpu=device != "host").total
         tokens_per_s = dry["tokens_per_s"]
         findings += [Finding(**one) for one in dry.pop("findings", [])]
@@ -110,10 +113,11 @@ def _energy(device: str, seconds: float | None) -> float | None:
     return None if watts is None or seconds is None else watts * seconds / 3.6e6
 
 
-def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext) -> DryRun:
+def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext, start: Path | None) -> DryRun:
     """Two optimizer steps on the longest rows; the peak of memory and the time of the second step."""
     from llmops_tui.training.worker import trainers
-    from llmops_tui.training.worker.base_model import load_base, load_tokenizer
+    from llmops_tui.training.worker.base_model import load_tokenizer
+    from llmops_tui.training.worker.beginning import TAKEN, Beginning
     from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
     from llmops_tui.training.worker.reward_run import rewarded
 
@@ -139,7 +143,8 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
         tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
         callback.tokenizer = tokenizer
         few = Examples(longest, [], [], examples.report)
-        trainer = trainers.make(short, load_base(short, base), tokenizer, few, Path(scratch), [callback])
+        begin = Beginning(short, base, start, Path(scratch) / TAKEN)
+        trainer = trainers.make(short, begin.model(), tokenizer, few, Path(scratch), [callback], begin)
         # Nothing of these steps is kept.
         trainer.args.save_strategy = "no"
         with rewarded(trainer, short, base, few, context, recorder, folder=Path(scratch), force=True) as found:

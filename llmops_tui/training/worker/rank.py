@@ -19,7 +19,8 @@ def main() -> int:
     from llmops_tui.training.examples import Examples, Report
     from llmops_tui.training.recipe import check
     from llmops_tui.training.worker import ranks, trainers
-    from llmops_tui.training.worker.base_model import load_base, load_tokenizer
+    from llmops_tui.training.worker.base_model import load_tokenizer
+    from llmops_tui.training.worker.beginning import TAKEN, Beginning
     from llmops_tui.training.worker.callbacks import memory_bytes
 
     spec = ranks.read_spec(folder)
@@ -31,7 +32,8 @@ def main() -> int:
         set_seed(recipe.seed)
         tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
         examples = Examples(train, held_out, [], Report())
-        trainer = trainers.make(recipe, load_base(recipe, base), tokenizer, examples, folder.parent, [], in_step)
+        begin = Beginning(recipe, base, None, folder / TAKEN)
+        trainer = trainers.make(recipe, begin.model(), tokenizer, examples, folder.parent, [], begin, in_step)
         trainer.train(resume_from_checkpoint=spec["checkpoint"])
     except torch.cuda.OutOfMemoryError as error:
         sys.stderr.write(f"{error}\n")

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
 
 from llmops_tui.training.export.proof import Answers, Case
-from llmops_tui.training.worker.base_model import check_folder, device
+from llmops_tui.training.worker.base_model import check_folder, pretrained
 
 _LIMIT = 64
 
@@ -23,14 +22,7 @@ def ask(
     """Ask the model in transformers: in 32 bits on a processor, in the weights' own 16 on a GPU."""
     check_folder(base)
     on_gpu = torch.cuda.is_available()
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        base,
-        dtype=torch.bfloat16 if on_gpu else torch.float32,
-        device_map={"": device()},
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    model = pretrained(base, dtype=torch.bfloat16 if on_gpu else torch.float32)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter, is_trainable=False)
     model.eval()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
+from peft.optimizers import create_loraplus_optimizer
 from transformers import TrainerCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -25,13 +26,14 @@ from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
-from llmops_tui.training.worker.base_model import adapter_config, compute_type
+from llmops_tui.training.worker.base_model import compute_type
 from llmops_tui.training.worker.batches import GroupedByLength, PackedCollator, tokens_of
 from llmops_tui.training.worker.rank_batches import RankBatches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llmops_tui.training.worker.beginning import Beginning
     from llmops_tui.training.worker.ranks import InStep
 
 _PARTS_OF_TEN = 10
@@ -45,11 +47,33 @@ class _Ours:
 
     state: Any
     args: Any
+    optimizer: Any
     saving_into: Path | None = None
     keep_checkpoints: int = 2
     lengths: list[int] | None = None
     in_step: InStep | None = None
     gather_function: Any
+    lora_plus_ratio: float = 1.0
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> Any:
+        """The optimizer; with LoRA+ one that has B in a group of its own, as PEFT makes it."""
+        if self.lora_plus_ratio == 1:
+            return super().create_optimizer(*arguments, **options)  # type: ignore[misc]
+        if self.optimizer is None:
+            ours: Any = self
+            kind, settings = ours.get_optimizer_cls_and_kwargs(self.args, ours.model)
+            rate, decay = settings.pop("lr"), self.args.weight_decay
+            self.optimizer = create_loraplus_optimizer(
+                ours.model,
+                kind,
+                lr=rate,
+                loraplus_lr_ratio=self.lora_plus_ratio,
+                loraplus_weight_decay=decay,
+                # Of an embedding's adapter no other rate than of the others.
+                loraplus_lr_embedding=rate,
+                **settings,
+            )
+        return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Rows in the order of their lengths where ``lengths`` has them."""
@@ -186,9 +210,13 @@ def make(
     examples: Examples,
     folder: Path,
     callbacks: list[TrainerCallback],
+    begin: Beginning,
     in_step: InStep | None = None,
 ) -> Any:
-    """The trainer of a recipe, with the adapter put on the model; ``in_step`` keeps it beside other ranks."""
+    """The trainer of a recipe, with the adapter put on the model, or with all of it to be trained.
+
+    ``in_step`` keeps it beside other ranks.
+    """
     steps = recipe.steps(len(examples.train))
     options = _options(recipe, folder, steps, measured=bool(examples.held_out))
     train, held_out = list(examples.train), list(examples.held_out)
@@ -203,6 +231,10 @@ def make(
     if in_step is None and config.n_gpu > 1:
         # A process that sees several GPUs and is one of none would use them all, and double the batch.
         config._n_gpu = 1  # noqa: SLF001  there is no other way to say so
+    # What preferences are measured from is the model as it is before it learns.
+    compared = recipe.tuning == "full" and recipe.method in {"dpo", "kto"}
+    reference = {"ref_model": begin.reference()} if compared else {}
+    model, adapter = begin.with_adapter(model)
     packed = PackedCollator(tokenizer.pad_token_id, flat=recipe.attention == "flash_attention_2")
     trainer = kind(
         model=model,
@@ -210,11 +242,13 @@ def make(
         train_dataset=Dataset.from_list(train),
         eval_dataset=Dataset.from_list(held_out) if held_out else None,
         processing_class=tokenizer,
-        peft_config=adapter_config(recipe, str(model.config.model_type)),
+        peft_config=adapter,
         # What rank 0 decides is told after it was decided.
         callbacks=[*callbacks, *([in_step] if in_step is not None else [])],
         **({"data_collator": packed} if recipe.batch.packing else {}),
+        **reference,
     )
+    trainer.lora_plus_ratio = recipe.optimizer.lora_plus_ratio
     if recipe.batch.group_by_length and recipe.facts.examples != "thumbs":
         trainer.lengths = [length_of(row) for row in examples.train]
     trainer.in_step = in_step

@@ -21,6 +21,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.models.gguf import read_contents
 from llmops_tui.models.registry import Model
+from llmops_tui.models.safetensors import TEMPLATES
 from llmops_tui.training.export import tensors
 from llmops_tui.training.families import Array, Family
 from llmops_tui.training.network import configuration
@@ -28,6 +29,7 @@ from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.unpacking.cache import Unpacked, refuse_if_full, unpacked_of
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
 from llmops_tui.training.worker.base_model import compute_type
+from llmops_tui.training.worker.new_tokens import folder_with
 from llmops_tui.workspace.files import make_folder_within, sync_file, sync_folder
 from llmops_tui.workspace.layout import Workspace
 
@@ -46,7 +48,7 @@ def weights_of(workspace: Workspace, base: Model, recipe: Recipe, told: Progress
         LlmopsError: ``disk_full``.
     """
     if base.kind != "gguf":
-        return base.path
+        return folder_with(workspace, base, base.path, recipe.tokens)
     found = unpacked_of(workspace, base, KINDS[compute_type(recipe)])
     if not found.present:
         folder = make_folder_within(make_folder_within(workspace.models) / found.path.parent.name)
@@ -59,7 +61,7 @@ def weights_of(workspace: Workspace, base: Model, recipe: Recipe, told: Progress
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     found.use()
-    return found.path
+    return folder_with(workspace, base, found.path, recipe.tokens)
 
 
 def _name(scratch: Path, found: Unpacked) -> None:
@@ -121,29 +123,35 @@ def unpack(files: list[Path], target: Path, kind: str, told: Progress) -> None:
     family = Family(str(config["model_type"]), model.config.to_dict())
     shapes = {name: tuple(value.shape) for name, value in revert_weight_conversion(model, model.state_dict()).items()}
     places = family.places(shapes)
-    _check(file, family.name, places, shapes)
+    _check(file, family, places, shapes)
+    # A tensor of several places is made when the first of them comes.
+    whole = [places[place] for place in places if family.tensor_names(places[place][0])[0] == place]
 
     def values() -> Iterator[Array]:
-        for number, (place, sources) in enumerate(places.items()):
-            told(number / len(places), f"dequantizing tensor {number + 1} of {len(places)}")
-            whole = file.value(place)
-            stacked = "_exps." in place
+        for number, sources in enumerate(whole):
+            told(number / len(whole), f"dequantizing tensor {number + 1} of {len(whole)}")
+            found = [file.value(place) for place in family.tensor_names(sources[0])]
             for index, name in enumerate(sources):
-                yield family.restored(name, whole[index] if stacked else whole).reshape(shapes[name])
+                parts = [found[0][index]] if family.stacked(name) else found
+                yield family.restored(name, *parts).reshape(shapes[name])
 
     target.mkdir(mode=0o700)
-    order = [(name, shapes[name]) for sources in places.values() for name in sources]
+    order = [(name, shapes[name]) for sources in whole for name in sources]
     tensors.write(target / "model.safetensors", order, values(), kind)
     _write_json(target / "tokenizer.json", vocabulary.tokenizer())
     _write_json(target / "tokenizer_config.json", vocabulary.settings())
     _write_json(target / "generation_config.json", {**special, "eos_token_id": vocabulary.ends})
     if vocabulary.chat_template is not None:
         (target / "chat_template.jinja").write_text(vocabulary.chat_template, encoding="utf-8")
+    for name, template in vocabulary.named_templates.items():
+        make_folder_within(target / TEMPLATES)
+        (target / TEMPLATES / f"{name}.jinja").write_text(template, encoding="utf-8")
     # Last: where it is, all the rest is.
     names = {"architectures": [type(model).__name__], "dtype": tensors.TORCH_NAMES[kind]}
     _write_json(target / "config.json", model.config.to_diff_dict() | names)
-    for written in target.iterdir():
-        sync_file(written)
+    for written in target.rglob("*"):
+        if written.is_file():
+            sync_file(written)
     sync_folder(target)
 
 
@@ -160,7 +168,7 @@ def _empty_model(config: JsonObject) -> Any:
         ) from error
 
 
-def _check(file: _File, family: str, places: dict[str, list[str]], shapes: dict[str, tuple[int, ...]]) -> None:
+def _check(file: _File, family: Family, places: dict[str, list[str]], shapes: dict[str, tuple[int, ...]]) -> None:
     """Refuse a file whose tensors are not those of its family.
 
     Raises:
@@ -169,19 +177,24 @@ def _check(file: _File, family: str, places: dict[str, list[str]], shapes: dict[
     found = file.shapes
     if missing := sorted(set(places) - set(found)):
         raise InputRefusedError(
-            "other_network", f"the file lacks {missing[0]}, which models of the family {family} have"
+            "other_network", f"the file lacks {missing[0]}, which models of the family {family.name} have"
         )
-    if more := sorted(set(found) - set(places) - set(_ROTARY)):
+    if more := sorted(name for name in set(found) - set(places) - set(_ROTARY) if not _behind(name, family.layers)):
         raise InputRefusedError(
-            "other_network", f"the file has {more[0]}, for which models of the family {family} have no place"
+            "other_network", f"the file has {more[0]}, for which models of the family {family.name} have no place"
         )
     for place, sources in places.items():
-        wanted = shapes[sources[0]]
-        wanted = (len(sources), *wanted) if "_exps." in place else wanted
+        wanted = family.shape(sources, shapes[sources[0]], place)
         if np.prod(found[place]) != np.prod(wanted) or found[place][-1] != wanted[-1]:
             raise InputRefusedError(
                 "other_network", f"{place} is {found[place]} in the file, and by the file's figures {wanted}"
             )
+
+
+def _behind(name: str, layers: int) -> bool:
+    """Whether a tensor is of a layer behind the network, which guesses ahead and is not trained."""
+    block, _, rest = name.partition(".")
+    return block == "blk" and rest.partition(".")[0].isdecimal() and int(rest.partition(".")[0]) >= layers
 
 
 def _write_json(path: Path, body: JsonObject) -> None:
