@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.datasets.export_job import export
-from llmops_tui.datasets.records import load_json
+from llmops_tui.datasets.records import REST, load_json
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from tests.datasets.conftest import Fill, rows_of
@@ -81,7 +81,10 @@ def test_datasets_opens_what_is_exported_of_every_kind(fill: Fill, datasets: Any
     }
     for name, found in opened.items():
         assert len(found) == len(rows), name
-        for have, want in zip(found, rows, strict=True):
+        for read, want in zip(found, rows, strict=True):
+            # Of names that differ in case alone the second is packed with others that have no column.
+            packed = read.pop(REST, None) or {}
+            have = read | (load_json(packed) if isinstance(packed, str) else packed)
             for column, value in want.items():
                 assert same(have[column], value), (name, column, have[column], value)
             assert {c for c, v in have.items() if v is not None} == set(want), name
