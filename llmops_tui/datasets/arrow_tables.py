@@ -31,13 +31,13 @@ def types_of(table: pa.Table) -> dict[str, Type]:
     }
 
 
-def as_table(columns: Mapping[str, Any], types: Mapping[str, Type]) -> pa.Table:
+def as_table(columns: Mapping[str, object], types: Mapping[str, Type]) -> pa.Table:
     """Columns as numpy has them, of these types, as a table; others are whole numbers."""
     import pyarrow as pa
 
     arrays, fields = [], []
-    for name, values in columns.items():
-        kind = types.get(name, "integer")
+    for name, given in columns.items():
+        kind, values = types.get(name, "integer"), np.asanyarray(given)
         if kind in {"text", "json"}:
             arrays.append(pa.array(values.tolist(), pa.string()))
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.bert_gguf import RANK
-from llmops_tui.models.gguf import GgufHeader, read_header
+from llmops_tui.models.gguf import read_header
+from llmops_tui.models.gguf_header import GgufHeader
 from llmops_tui.models.registry import Model
 
 

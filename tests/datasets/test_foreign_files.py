@@ -24,6 +24,7 @@ from llmops_tui.datasets.sources.discovery import find_sources
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
+from tests.commands import llmops
 from tests.datasets.conftest import rows_of
 
 CHANCE = random.Random(7)
@@ -196,3 +197,26 @@ def test_a_line_too_long_is_refused_whole(store: DatasetStore, tmp_path: Path, m
     version = import_now(store, [path], "long", "tabular")
     assert rows_of(version) == [{"a": 1, "b": "x"}, {"a": 4, "b": "z"}]
     assert version.rejected == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "form"), [(b"not json\n[1]\n\xff\n", "tabular"), (b'{"text": "x"}\n' * 3, "messages")]
+)
+def test_a_file_of_which_nothing_can_be_read_makes_no_version(
+    store: DatasetStore, tmp_path: Path, lines: bytes, form: str
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(lines)
+    with pytest.raises(InputRefusedError, match="none of 3 records could be read") as told:
+        import_now(store, [path], "x", form)
+    assert (told.value.code, store.logs()) == ("nothing_imported", {})
+
+
+def test_standard_input_is_imported_as_a_file_is(store: DatasetStore) -> None:
+    given = ("--json", "data", "import", "-", "--name", "piped", "--yes")
+    made = llmops(*given, workspace=store.workspace, stdin='{"a": 1}\nbroken\n{"a": 2}\n')
+    told = json.loads(made.stdout)
+    assert (made.returncode, told["rows"], told["rejected"]) == (0, 2, 1)
+    refused = llmops(*given, "--format", "messages", workspace=store.workspace, stdin='{"a": 1}\n')
+    assert refused.returncode != 0
+    assert "none of 1 record could be read as messages" in refused.stdout + refused.stderr
