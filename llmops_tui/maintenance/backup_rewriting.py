@@ -15,6 +15,7 @@ from pathlib import Path
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance.archive import read_manifest
 from llmops_tui.maintenance.backup import backup
+from llmops_tui.maintenance.erasure_ledger import Ledger
 from llmops_tui.maintenance.restore import unpack
 from llmops_tui.maintenance.series import read_passphrase, series_of_settings
 from llmops_tui.settings import load_settings
@@ -27,9 +28,16 @@ def rewrite_backups(workspace: Workspace, tell: Tell = lambda _share, _what: Non
     """Write the backups of the settings' folder anew, without those whom the ledger has; returns them.
 
     Raises:
-        InputRefusedError: ``backups_unreadable``: the folder or one of them cannot be read; those before it are done.
+        InputRefusedError: ``erasure_begun``: one is to be completed here first; ``backups_unreadable``: the folder or one of
+            them cannot be read, and those before it are done.
         LlmopsError: ``disk_full``: the one it happened to is as it was.
     """
+    if begun := Ledger(workspace).begun():
+        raise InputRefusedError(
+            "erasure_begun",
+            f"{begun[0]['id']} was interrupted and is not complete here",
+            "First: llmops privacy resume",
+        )
     settings, _ = load_settings()
     file = settings.backup_passphrase_file
     passphrase = read_passphrase(Path(file).expanduser()) if file else ""

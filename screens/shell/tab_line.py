@@ -17,7 +17,7 @@ _TITLES = {name: next(a.title for a in ACTIONS if a.call == f"app.go('{name}')")
 # Where all titles do not fit side by side. With less than these, only the digits stay, and the title of the one in front.
 _SHORT = {
     "playground": "Play", "datasets": "Data", "training": "Train", "evaluation": "Eval", "models": "Models",
-    "monitor": "Mon", "settings": "Set",
+    "monitor": "Mon", "settings": "Set", "privacy": "",
 }  # fmt: skip
 _MOST = 99
 
@@ -53,7 +53,7 @@ class TabLine(Widget):
 
     def render(self) -> Content:
         """As much of the names as fits."""
-        for names in (_TITLES, _TITLES | _SHORT, {self._front: (_TITLES | _SHORT)[self._front]}, {}):
+        for names in (_TITLES, _TITLES | _SHORT, {self._front: _SHORT.get(self._front) or _TITLES[self._front]}, {}):
             for gap in (2, 1):
                 tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
                 if sum(tab.cell_length + gap for tab in tabs) - gap <= self.size.width:

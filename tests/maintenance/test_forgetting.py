@@ -262,6 +262,16 @@ def _killed(*_arguments: object, **_options: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_what_nothing_here_erases_is_told_and_no_erasure_is_begun_for_it(small: Workspace) -> None:
+    (small.models / "README.md").write_text("by Somebody Elsewhere\n")
+    person = Person.read(["Somebody Elsewhere"])
+    plan = find_person(small, person)
+    assert (plan.things, plan.counts) == (0, {})
+    assert plan.staying == ("models/README.md: it belongs to a model; change it yourself, or remove the model",)
+    assert forget(small, person, "remove") is None
+    assert Ledger(small).all() == []
+
+
 def test_a_backup_from_before_brings_nobody_back(small: Workspace, tmp_path: Path) -> None:
     backup(small, tmp_path / "old.tar")
     done = forget(small, Person.read([SHORT]), "redact")

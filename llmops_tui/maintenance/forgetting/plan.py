@@ -35,6 +35,8 @@ from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.layout import Workspace
 
 Tell = Callable[[float, str], None]
+# What becomes of what nothing here erases.
+STAYS = "stays"
 _LARGEST = 256 << 20
 
 
@@ -66,15 +68,16 @@ class Plan:
 
     @property
     def things(self) -> int:
-        """How many things name the person."""
-        return sum(one["things"] for one in self.findings.records())
+        """How many things name the person and are to go."""
+        return sum(self.counts.values())
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many things, by place."""
+        """How many things are to go, by place; not what stays."""
         found: dict[str, int] = {}
         for one in self.findings.records():
-            found[one["place"]] = found.get(one["place"], 0) + one["things"]
+            if one["becomes"] != STAYS:
+                found[one["place"]] = found.get(one["place"], 0) + one["things"]
         return found
 
     def as_dict(self) -> PlanRecord:
@@ -175,7 +178,7 @@ def _files(workspace: Workspace, person: Person, findings: Findings, tell: Tell)
     for done, name in enumerate(names):
         tell(0.65 + 0.3 * done / len(names), f"searching {name}")
         if (found := named_file(workspace, name, person)) is not None:
-            if not findings.take("files", name, [found.text], found.fate or "stays"):
+            if not findings.take("files", name, [found.text], found.fate or STAYS):
                 findings.add("files", name, found.fate, things=1, mentions=found.mentions, samples=())
             yield found
 
