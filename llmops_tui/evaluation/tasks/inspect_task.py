@@ -211,7 +211,7 @@ def _text(content: Any) -> str:
 
 def _answer(sample: JsonObject) -> Answer:
     output = sample.get("output") or {}
-    choice = next(iter(output.get("choices") or ()), {})
+    choice: JsonObject = next(iter(output.get("choices") or ()), {})
     message = choice.get("message") or {}
     usage: Mapping[str, Any] = next(iter((sample.get("model_usage") or {}).values()), {})
     talk = [m for m in sample.get("messages") or () if isinstance(m, Mapping)]
@@ -229,6 +229,6 @@ def _answer(sample: JsonObject) -> Answer:
         thinking="".join(
             str(part.get("reasoning") or "") for part in message.get("content") or () if isinstance(part, Mapping)
         ),
-        asked=tuple({"role": str(m.get("role")), "content": _text(m.get("content"))} for m in asked),  # type: ignore[misc]
+        asked=tuple({"role": str(m.get("role")), "content": _text(m.get("content"))} for m in asked),
         calls=tuple({"name": call.get("function"), "arguments": call.get("arguments")} for call in calls),
     )
