@@ -31,7 +31,7 @@ def test_people_grade_and_vote_by_commands(store: EvaluationStore, tmp_path: Pat
     one = listed["items"][0]["item"]
     said = llmops.run("eval", "grade", old, new, "--grader", "anna", "--say", f"{one}=4")
     assert (said["done"], said["of"], said["graders"]) == (1, 12, {"anna": 1})
-    refused = llmops.run("eval", "grade", old, new, "--grader", "anna", "--say", f"{one}=9", code=2)
+    refused = llmops.run("eval", "grade", old, new, "--grader", "anna", "--say", f"{one}=9", code=3)
     assert "'9' is not a grade" in json.dumps(refused)
     sheet, filled = tmp_path / "sheet.jsonl", tmp_path / "filled.jsonl"
     assert llmops.run("eval", "grade", old, new, "--grader", "ben", "--export", str(sheet))["items"] == 12
@@ -57,7 +57,7 @@ def test_before_a_run_and_after_it(store: EvaluationStore) -> None:
     found = llmops.run("eval", "plan", "kind", "--effect", "0.5")
     assert found["power"][0]["needed"] > 6
     assert found["cost"]["measured"] == name
-    assert "bad_effect" in json.dumps(llmops.run("eval", "plan", "kind", "--effect", "0", code=2))
+    assert "bad_effect" in json.dumps(llmops.run("eval", "plan", "kind", "--effect", "0", code=3))
     assert llmops.run("eval", "card", name)["costs"]["seconds"] == 1.0
 
 
@@ -68,4 +68,4 @@ def test_attacks_are_made_by_a_command(store: EvaluationStore) -> None:
     drawn = llmops.run("eval", "redteam", "--limit", "10", "--seed", "3")
     assert drawn["attacks"] == 10
     name = graded_run(store)
-    assert "nothing_found" in json.dumps(llmops.run("eval", "redteam-keep", name, code=2))
+    assert "nothing_found" in json.dumps(llmops.run("eval", "redteam-keep", name, code=3))

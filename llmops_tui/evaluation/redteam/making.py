@@ -15,6 +15,7 @@ from llmops_tui.evaluation.run import EvalRun, SuiteVersion
 from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.foreign_text import JsonObject
 
 NAME, FOUND = "redteam", "redteam-found"
 ALL = "attack"
@@ -58,7 +59,7 @@ def make_suite(attacks: Sequence[Attack], name: str = NAME, limit: int | None = 
     )
 
 
-def _case(one: Attack) -> dict[str, Any]:
+def _case(one: Attack) -> JsonObject:
     return {
         "messages": list(one.messages),
         "expected": one.seed.word or None,
@@ -104,7 +105,7 @@ def make_empty(name: str) -> Suite:
     return check_suite(body, name)
 
 
-def _again(case: Case) -> dict[str, Any]:
+def _again(case: Case) -> JsonObject:
     return {
         "messages": list(case.messages),
         "expected": case.expected,

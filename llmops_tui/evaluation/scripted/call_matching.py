@@ -24,7 +24,7 @@ OPTIONAL = ""
 def problem_of_calls(
     calls: Sequence[tuple[str, JsonObject | None]],
     expected: Sequence[Mapping[str, Mapping[str, Sequence[Any]]]],
-    parameters: Mapping[str, Mapping[str, Any]],
+    parameters: Mapping[str, JsonObject],
     *,
     ordered: bool = False,
     further: bool = False,
@@ -58,7 +58,7 @@ def problem_of_call(
     arguments: JsonObject | None,
     name: str,
     alternatives: Mapping[str, Sequence[Any]],
-    parameters: Mapping[str, Any],
+    parameters: JsonObject,
 ) -> str:
     """What is wrong with one call; empty where it is right."""
     if called != name:
@@ -84,7 +84,7 @@ def _told(allowed: Sequence[Any]) -> str:
     return " or ".join("left out" if one == OPTIONAL else repr(one) for one in allowed)
 
 
-def _value_is_right(value: Any, allowed: Sequence[Any], described: Mapping[str, Any]) -> bool:
+def _value_is_right(value: Any, allowed: Sequence[Any], described: JsonObject) -> bool:
     kind_name = described.get("type")
     kind = _KINDS.get(kind_name) if isinstance(kind_name, str) else None
     if kind is None:
@@ -140,7 +140,7 @@ def _same(value: Any, one: Any) -> bool:
     return bool(_plain(value) == _plain(one))
 
 
-def _object_is_right(value: Mapping[str, Any], allowed: Sequence[Any]) -> bool:
+def _object_is_right(value: JsonObject, allowed: Sequence[Any]) -> bool:
     """Whether an object is one of the alternatives, whose values are alternatives themselves."""
     for one in allowed:
         if one == OPTIONAL:
@@ -153,7 +153,7 @@ def _object_is_right(value: Mapping[str, Any], allowed: Sequence[Any]) -> bool:
     return False
 
 
-def _objects_are_right(value: Sequence[Mapping[str, Any]], one: Any) -> bool:
+def _objects_are_right(value: Sequence[JsonObject], one: Any) -> bool:
     return len(value) == len(one) and all(
         _object_is_right(part, [expected]) for part, expected in zip(value, one, strict=True)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from llmops_tui.evaluation.paths import value_at
@@ -45,7 +44,7 @@ class World:
             return {"error": "no result for these arguments"}, given
         return None, given
 
-    def _filled(self, value: Any, given: Mapping[str, Any]) -> Any:
+    def _filled(self, value: Any, given: JsonObject) -> Any:
         """A value with what its texts name."""
         if isinstance(value, str):
             whole = _NAMED.fullmatch(value.strip())
@@ -54,10 +53,10 @@ class World:
             return {self._text(name, given): self._filled(part, given) for name, part in value.items()}
         return [self._filled(part, given) for part in value] if isinstance(value, list) else value
 
-    def _text(self, text: str, given: Mapping[str, Any]) -> str:
+    def _text(self, text: str, given: JsonObject) -> str:
         return _NAMED.sub(lambda found: str(self._named(found[1], given)), text)
 
-    def _named(self, name: str, given: Mapping[str, Any]) -> Any:
+    def _named(self, name: str, given: JsonObject) -> Any:
         """An argument, or a value of the state; none where there is none."""
         if name.startswith("state."):
             try:
@@ -78,7 +77,7 @@ class World:
         place[last] = value
 
 
-def differences(state: Mapping[str, Any], expected: Mapping[str, Any], where: str = "") -> list[str]:
+def differences(state: JsonObject, expected: JsonObject, where: str = "") -> list[str]:
     """What of an expected state is not so: each name of it must have the same value; others may be there."""
     found: list[str] = []
     for name, value in expected.items():

@@ -17,6 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer
 from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
 from llmops_tui.evaluation.runner.rendering import CHAT, TEXT, choices_request
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import Reply
 
@@ -162,7 +163,7 @@ class EngineModel(LM):  # type: ignore[misc]  # the harness has no types
         return reply, False, None
 
 
-def parameters_of(given: Mapping[str, Any]) -> SamplingParameters:
+def parameters_of(given: JsonObject) -> SamplingParameters:
     """The sampling that a task asks for.
 
     Raises:
@@ -174,7 +175,7 @@ def parameters_of(given: Mapping[str, Any]) -> SamplingParameters:
     stop = [until] if isinstance(until, str) else list(until)
     limits = [given[name] for name in ("max_gen_toks", "max_tokens", "max_new_tokens") if given.get(name) is not None]
     greedy = not given.get("do_sample", bool(given.get("temperature")))
-    body: dict[str, Any] = {"max_tokens": limits[0] if limits else _MAX_TOKENS, "stop": tuple(s for s in stop if s)}
+    body: JsonObject = {"max_tokens": limits[0] if limits else _MAX_TOKENS, "stop": tuple(s for s in stop if s)}
     body["temperature"] = 0.0 if greedy else given.get("temperature", 1.0)
     body |= {name: given[name] for name in ("top_p", "top_k", "min_p", "seed") if given.get(name) is not None}
     return SamplingParameters.model_validate(body)

@@ -60,8 +60,11 @@ def run_program(
     logs = context.folder / "inspect"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(mode=0o700, parents=True)
+    # It looks for files below the folder that it is in.
+    file = Path(task)
+    place, named = (file.parent, file.name) if file.is_absolute() else (context.folder, task)
     command = [
-        program, "eval", task, "--model", f"openai-api/{PROVIDER}/{model}", "--log-format", "json", "--log-dir", str(logs),
+        program, "eval", named, "--model", f"openai-api/{PROVIDER}/{model}", "--log-format", "json", "--log-dir", str(logs),
         "--display", "none", "--max-connections", str(parallel),
     ]  # fmt: skip
     command += [] if limit is None else ["--limit", str(limit)]
@@ -72,7 +75,13 @@ def run_program(
     said = logs / "said.txt"
     with said.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=place,
+            start_new_session=True,
         )
         began = time.monotonic()
         try:
@@ -82,7 +91,7 @@ def run_program(
         finally:
             _end(process)
     found = sorted(logs.glob("*.json"))
-    told = said.read_text(encoding="utf-8", errors="replace").strip()[-1500:]
+    told = said.read_text(encoding="utf-8", errors="replace").strip()[-600:]
     if process.returncode or not found:
         raise LlmopsError("harness_failed", f"inspect ended with {process.returncode}: {told}")
     log = parse_json(read_regular_text(found[-1]))
@@ -211,9 +220,9 @@ def _text(content: Any) -> str:
 
 def _answer(sample: JsonObject) -> Answer:
     output = sample.get("output") or {}
-    choice = next(iter(output.get("choices") or ()), {})
+    choice: JsonObject = next(iter(output.get("choices") or ()), {})
     message = choice.get("message") or {}
-    usage: Mapping[str, Any] = next(iter((sample.get("model_usage") or {}).values()), {})
+    usage: JsonObject = next(iter((sample.get("model_usage") or {}).values()), {})
     talk = [m for m in sample.get("messages") or () if isinstance(m, Mapping)]
     calls = [call for m in talk for call in m.get("tool_calls") or ()]
     error = (sample.get("error") or {}).get("message") or ""
@@ -229,6 +238,6 @@ def _answer(sample: JsonObject) -> Answer:
         thinking="".join(
             str(part.get("reasoning") or "") for part in message.get("content") or () if isinstance(part, Mapping)
         ),
-        asked=tuple({"role": str(m.get("role")), "content": _text(m.get("content"))} for m in asked),  # type: ignore[misc]
+        asked=tuple({"role": str(m.get("role")), "content": _text(m.get("content"))} for m in asked),
         calls=tuple({"name": call.get("function"), "arguments": call.get("arguments")} for call in calls),
     )

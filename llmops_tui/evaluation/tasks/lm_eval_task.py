@@ -154,7 +154,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) or value is None else dump_json(value)
 
 
-def evaluate(loaded: Loaded, model: EngineModel, arguments: TaskArguments) -> Mapping[str, Any]:
+def evaluate(loaded: Loaded, model: EngineModel, arguments: TaskArguments) -> JsonObject:
     """Have the harness ask and score; its results with all samples.
 
     Raises:
@@ -184,7 +184,7 @@ def evaluate(loaded: Loaded, model: EngineModel, arguments: TaskArguments) -> Ma
 
 
 def results_from(
-    found: Mapping[str, Any], cases: Sequence[Case], suite: Suite, answers: Mapping[int, list[Answer]]
+    found: JsonObject, cases: Sequence[Case], suite: Suite, answers: Mapping[int, list[Answer]]
 ) -> list[Result]:
     """The harness's samples as results: for each document its answer, and each metric under each filter.
 
@@ -192,7 +192,7 @@ def results_from(
         LlmopsError: ``harness_failed``: the samples are not those of the documents.
     """
     ((_, samples),) = found["samples"].items()
-    by_document: dict[int, dict[str, Any]] = {}
+    by_document: dict[int, JsonObject] = {}
     for sample in samples:
         by_document.setdefault(int(sample["doc_id"]), {})[str(sample.get("filter") or "none")] = sample
     metrics = [metric for metric in suite.made_metrics() if isinstance(metric, External)]
@@ -218,7 +218,7 @@ def _score(value: Any, read: Any) -> Score:
     return Score(None, "the harness has no number for a single case here")
 
 
-def _answer(sample: Mapping[str, Any], asked: list[Answer]) -> Answer:
+def _answer(sample: JsonObject, asked: list[Answer]) -> Answer:
     """What the model said, with what it took; of choices the likeliest."""
     arguments = sample["arguments"]
     places = list(arguments.values()) if isinstance(arguments, Mapping) else list(arguments)
