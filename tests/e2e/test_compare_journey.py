@@ -27,7 +27,7 @@ def test_compare_vote_be_killed_go_on_and_look_inside(terminal: OpenTerminal, tm
         app.wait("1 column")
         app.press("v")
         app.wait("Versions of support as columns")
-        app.press("space", "space", "enter")
+        app.press(" ", " ", "enter")
         app.wait("2 columns")
         app.press("f5")
         app.wait("1 asked")
