@@ -65,7 +65,7 @@ async def test_five_versions_side_by_side_and_blind(
     prompt = "support"  # which the playground opens
     for n in range(5):
         store.save(prompt, template=f"Version {n}: {{{{ message }}}}")
-    async with open_app(size=(200, 50)) as pilot:
+    async with open_app(size=(160, 24)) as pilot:
         screen = await begun(pilot)
         await pilot.press("v")
         await until(pilot, lambda: pilot.app.screen is not screen)
