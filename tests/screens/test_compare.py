@@ -66,7 +66,7 @@ async def test_five_versions_side_by_side_and_blind(
     store = PromptStore(Catalog(sample))
     prompt = "support"  # which the playground opens
     for n in range(5):
-        store.save(prompt, template=f"Version {n}: {{{{ message }}}}")
+        store.save(prompt, template=f"Version {n}: {{{{ question }}}}")
     async with open_app(size=(160, 24)) as pilot:
         screen = await begun(pilot)
         await pilot.press("v")
