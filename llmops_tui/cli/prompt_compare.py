@@ -259,7 +259,7 @@ def _live_text(compared: Compared) -> str:
 
 def _table_text(session: Session, compared: Compared) -> str:
     rows = compared["rows"]
-    same = sum(row["apart"] == 0 for row in rows)
+    same = sum(row["apart"] == 0 and not any(answer["error"] for answer in row["answers"]) for row in rows)
     head = (
         f"{counted(len(rows), 'row')}: {counted(same, 'row')} answered alike by all columns; those furthest apart first"
     )

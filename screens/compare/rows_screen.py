@@ -116,7 +116,7 @@ class RowsScreen(Modal[None]):
 
     def _show(self) -> None:
         row = self._row
-        same = sum(one.apart == 0 for one in self._rows)
+        same = sum(one.alike for one in self._rows)
         told = f"{counted(len(self._rows), 'row')} · {same:,} answered alike · {len(self._votes):,} voted"
         head: list[str | tuple[str, str]] = [("Rows", "bold $accent"), f"  {told}"]
         if not self._done:
@@ -137,7 +137,7 @@ class RowsScreen(Modal[None]):
 
     def _content(self, row: Row) -> Content:
         vote = self._votes.get(row.case.index)
-        apart = "all the same" if row.apart == 0 else f"{row.apart:.0%} of words apart"
+        apart = "all the same" if row.alike else f"{row.apart:.0%} of words apart" if row.apart else "not all answered"
         parts: list[str | tuple[str, str]] = [
             (f"{self._at + 1} of {len(self._rows)} · case {row.case.index} · {apart}\n", "$muted")
         ]
@@ -154,7 +154,7 @@ class RowsScreen(Modal[None]):
             parts.append((f"\n── {place + 1} {name}{won} ──\n", "bold $accent"))
             answer = row.answers[column]
             if answer is None:
-                parts.append(("no answer\n", "$error" if self._done else "$muted"))
+                parts.append(("no answer\n", "$error") if self._done else ("not answered yet\n", "$muted"))
             elif self._diff and place:
                 parts += [*diff_parts(diff_words(reference, answer)), "\n"]
             else:

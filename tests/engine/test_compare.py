@@ -32,6 +32,8 @@ from llmops_tui.prompts.runs import PromptRunner, RunHistory
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
 from tests.fakes import FakeModelServer
 
 
@@ -242,3 +244,42 @@ def test_columns_are_ranked_by_votes() -> None:
     fewer = Board("b", board.columns[:2], {}, board.rounds)
     assert ranking_of_board(fewer)["votes"] == 0
     assert ranking_of_board(fewer)["reason"] == "there are no votes"
+
+
+ASKED = (
+    "prompt",
+    "compare",
+    "support@1",
+    "support@2",
+    "--model",
+    "support-base",
+    "--var",
+    "question=When are you open?",
+)
+
+
+@pytest.mark.slow
+def test_the_command_compares_and_keeps_a_board(sample: Workspace) -> None:
+    llmops = Llmops(sample)
+    found = llmops.run(*ASKED, "--max-tokens", "4", "--board", "mine")
+    assert [c["title"] for c in found["columns"]] == ["support@1", "support@2"]
+    answers = found["rows"][0]["answers"]
+    assert all(answer["text"] and not answer["error"] for answer in answers)
+    board = llmops.run("prompt", "board", "mine")
+    assert board["rounds"][0]["runs"] == [answer["run"] for answer in answers]
+    assert board["ranking"]["reason"] == "there are no votes"
+    llmops.run("model", "stop", "support-base")
+
+
+def test_commands_refuse_what_they_cannot_do(sample: Workspace) -> None:
+    llmops = Llmops(sample)
+    for wrong, code in (
+        ((*ASKED, "--sweep", "warmth 1 2"), "bad_sweep"), ((*ASKED, "--column", "a=b"), "bad_option"),
+        ((*ASKED, "--over", "triage"), "bad_option"), ((*ASKED, "--sweep", "seed 1..4"), "too_many_columns"),
+        (("prompt", "board", "other"), "board_not_found"),
+    ):  # fmt: skip
+        assert llmops.run(*wrong, code=3)["error"]["code"] == code
+    Boards(EventLog(sample)).save(Board("mine", (column("a"),)))
+    assert [one["board"] for one in llmops.run("prompt", "board")["boards"]] == ["mine"]
+    llmops.run("prompt", "board", "mine", "--remove")
+    assert llmops.run("prompt", "board")["boards"] == []

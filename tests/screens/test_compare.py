@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
@@ -56,6 +57,7 @@ async def test_two_models_on_one_prompt_in_four_keys(
         assert all(column.version is not None for column in kept.columns)
 
 
+@pytest.mark.slow
 async def test_five_versions_side_by_side_and_blind(
     open_app: OpenApp, server: FakeModelServer, sample: Workspace
 ) -> None:
@@ -64,8 +66,8 @@ async def test_five_versions_side_by_side_and_blind(
     store = PromptStore(Catalog(sample))
     prompt = "support"  # which the playground opens
     for n in range(5):
-        store.save(prompt, template=f"Version {n}: {{{{ message }}}}")
-    async with open_app(size=(200, 50)) as pilot:
+        store.save(prompt, template=f"Version {n}: {{{{ question }}}}")
+    async with open_app(size=(160, 24)) as pilot:
         screen = await begun(pilot)
         await pilot.press("v")
         await until(pilot, lambda: pilot.app.screen is not screen)
@@ -96,6 +98,7 @@ async def test_five_versions_side_by_side_and_blind(
         assert "[-" in text
 
 
+@pytest.mark.slow
 async def test_a_narrow_terminal_shows_pages_of_columns(open_app: OpenApp) -> None:
     async with open_app(size=(80, 24)) as pilot:
         screen = await begun(pilot)
@@ -110,6 +113,7 @@ async def test_a_narrow_terminal_shows_pages_of_columns(open_app: OpenApp) -> No
         assert screen.query(ColumnView).first().display
 
 
+@pytest.mark.slow
 async def test_a_sweep_and_another_seed(open_app: OpenApp, server: FakeModelServer) -> None:
     async with open_app(size=(160, 40)) as pilot:
         screen = await begun(pilot)
@@ -151,6 +155,7 @@ async def test_what_models_say_is_harmless_and_stopping_keeps_the_text(
         assert "no two answers" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_a_board_is_pinned_and_opened_again(open_app: OpenApp, server: FakeModelServer) -> None:
     async with open_app(size=(160, 40)) as pilot:
         screen = await begun(pilot)

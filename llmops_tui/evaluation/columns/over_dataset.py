@@ -44,6 +44,11 @@ class Row:
     answers: tuple[str | None, ...]
     apart: float
 
+    @property
+    def alike(self) -> bool:
+        """Whether all columns said the same."""
+        return None not in self.answers and self.apart == 0
+
 
 def start(
     store: EvaluationStore,
