@@ -15,6 +15,7 @@ from llmops_tui.regular_files import read_regular
 from llmops_tui.training import network, pre_tokenizers
 from llmops_tui.training.export.merge import Progress, joined, sixteen_bits, write
 from llmops_tui.training.families import Array, Family
+from llmops_tui.training.network_of_families import Figure
 
 
 def convert(path: Path, target: Path, name: str, progress: Progress) -> None:
@@ -45,7 +46,7 @@ def convert(path: Path, target: Path, name: str, progress: Progress) -> None:
     write(writer, shapes, values())
 
 
-def _add(writer: gguf.GGUFWriter, key: str, value: network.Figure) -> None:
+def _add(writer: gguf.GGUFWriter, key: str, value: Figure) -> None:
     """A figure as llama.cpp reads it: truths, numbers of 32 bits, and lists of these."""
     kinds = {
         bool: gguf.GGUFValueType.BOOL,

@@ -132,7 +132,7 @@ def load_base(recipe: Recipe, path: Path) -> Any:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # On some processors bitsandbytes packs the weights anew at the first evaluation and computes otherwise, and
             # less exactly, from then on: a run that goes on from a checkpoint would part from one never stopped.
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            module.support_avx512bf16_for_cpu = False
     return model
 
 

@@ -66,8 +66,9 @@ class Beginning:
             return made, None
         made = get_peft_model(model, config)
         # As PEFT asks: loaded again, it is not to take anything out of the base once more.
-        made.peft_config[_ADAPTER].init_lora_weights = True
-        made.save_pretrained(self.taken, save_embedding_layers=False)
+        begun: Any = made.peft_config[_ADAPTER]
+        begun.init_lora_weights = True
+        made.save_pretrained(str(self.taken), save_embedding_layers=False)
         return made, None
 
 
