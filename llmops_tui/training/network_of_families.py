@@ -160,7 +160,7 @@ def _by_layer(meta: JsonObject, key: str, layers: int, kind: str, period: int) -
     return [kind if flag else _FULL for flag in flags[:layers]]
 
 
-def _said(meta: Mapping[str, Any], key: str) -> Any:
+def _said(meta: Mapping[str, object], key: str) -> Any:
     if key not in meta:
         raise InputRefusedError("gguf_damaged", f"the file lacks {key}, which models of its family have")
     return meta[key]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 
 from llmops_tui.hardware.cuda_devices import cuda_devices, environment_for
-from llmops_tui.hardware.memory import HOST
 from llmops_tui.training.device_queue import training_devices
 
 _SETTINGS = {
@@ -27,7 +26,7 @@ def prepare(devices: Sequence[int] = ()) -> None:
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    wanted = training_devices(devices)
     cards = {device.name: device for device in cuda_devices()}
-    if wanted != [HOST]:
-        os.environ.update(environment_for([cards[name] for name in wanted]))
+    # On the host there is none to choose.
+    if chosen := [cards[name] for name in training_devices(devices) if name in cards]:
+        os.environ.update(environment_for(chosen))
