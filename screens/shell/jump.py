@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
@@ -30,12 +31,18 @@ class JumpScreen(Modal[str | None]):
                 badge = Static(Content(f" {panel.jump_key} "), classes="jump-badge")
                 badge.styles.offset = (region.x + 1, region.y)
                 yield badge
+        keys = [(key, name, "reverse $accent") for key, name in self._screens.items()]
+        keys += [(p.jump_key, p.title, "reverse") for p in self._under.query(Panel) if not p.region.area]
         names: list[tuple[str, str] | str] = []
-        for key, name in self._screens.items():
-            names += [(f" {key} ", "reverse $accent"), f" {name}   "]
-        hidden = [p for p in self._under.query(Panel) if not p.region.area]
-        for panel in hidden:
-            names += [(f" {panel.jump_key} ", "reverse"), f" {panel.title}   "]
+        at = 0
+        for key, name, style in keys:
+            # A key and its word are one: a line is broken behind them.
+            taken = cell_len(f" {key}  {name}   ")
+            if at and at + taken > self.app.size.width - 2:
+                names.append("\n")
+                at = 0
+            at += taken
+            names += [(f" {key} ", style), f" {name}   "]
         yield Static(Content.assemble(*names), id="jump-screens")
 
     def on_key(self, event: events.Key) -> None:
