@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
@@ -13,6 +15,9 @@ from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 from screens.widgets.table import Table
+
+# Columns of the keys, before what they do.
+_KEYS = 24
 
 
 def show_keys(action: Action, keymap: dict[str, str]) -> str:
@@ -63,13 +68,14 @@ class HelpScreen(Modal[None]):
     def compose(self) -> ComposeResult:
         """The text."""
         with TextScroll(classes="dialog dialog-help"):
-            yield Static(self._content())
+            # The dialog's own width, without its border, padding and scroll bar.
+            yield Static(self._content(min(100, self.app.size.width * 94 // 100) - 8))
 
     def action_close(self) -> None:
         """Close help."""
         self.dismiss(None)
 
-    def _content(self) -> Content:
+    def _content(self, width: int = 92) -> Content:
         screen = self._about
         parts: list[Content | str | tuple[str, str]] = [(screen.scope.capitalize(), "bold $accent"), "\n", screen.about]
         panel = screen.focused_panel()
@@ -80,7 +86,9 @@ class HelpScreen(Modal[None]):
         for title, scope in (("Keys of this screen", screen.scope), ("Keys everywhere", "app")):
             parts += ["\n\n", (title, "bold"), "\n"]
             for action in actions_of(scope):
-                parts += [(f"{show_keys(action, self._keymap):24}", "$accent"), f" {action.help}\n"]
+                keys = show_keys(action, self._keymap)
+                told = textwrap.wrap(action.help, max(20, width - _KEYS - 1))
+                parts += [(f"{keys:{_KEYS}}", "$accent"), " ", f"\n{' ' * (_KEYS + 1)}".join(told), "\n"]
         command = screen.cli_command()
         if command:
             parts += ["\n", ("The same from a shell", "bold"), "\n", safe_text(command), "\n"]
