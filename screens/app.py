@@ -82,8 +82,7 @@ class LlmopsApp(Shell):
             self._problems.append(f"{missing_theme(theme)}; {DEFAULT_THEME} is used.")
         for name in SCREEN_KEYS.values():
             self.add_mode(name, self._factory(name))
-        # Reached from another screen, and without a tab.
-        self.add_mode("compare", self._factory("compare"))
+        self.add_mode("compare", self._factory("compare"))  # without a tab
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Variables of our own that themes from elsewhere do not know."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from llmops_tui.user_files import settings_folder
-from screens.actions import ACTIONS, ALWAYS, BY_ID, Action
+from screens.action import Action
+from screens.actions import ACTIONS, ALWAYS, BY_ID
 
 
 def keymap_path() -> Path:

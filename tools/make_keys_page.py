@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from screens.actions import ACTIONS, Action
+from screens.action import Action
+from screens.actions import ACTIONS
 from screens.shell.help import show_keys
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "keys.md"

@@ -216,6 +216,7 @@ class RunStore:
         options = json.dumps(
             {"beside": beside, "make_room": make_room, "force": force, "measured": measured, "start": start}
         )
+        body, facts = json.dumps(recipe.model_dump()), json.dumps(data)
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
 
@@ -223,15 +224,7 @@ class RunStore:
                 name = _next_name(connection, recipe.name)
                 connection.execute(
                     f"INSERT INTO training_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)",
-                    [
-                        name,
-                        json.dumps(recipe.model_dump()),
-                        place.id,
-                        base.sha256,
-                        json.dumps(data),
-                        options,
-                        time.time(),
-                    ],
+                    [name, body, place.id, base.sha256, facts, options, time.time()],
                 )
                 return name
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from screens.playground.run_figures import figures
-from screens.playground.state import PlaygroundState
+from screens.playground.run_figures import figures, kept_text_told
+from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
 from screens.shell.pane import Pane
 from screens.widgets.stream_view import StreamView
@@ -35,15 +35,6 @@ _HELP = (
 _RUN_ID = 4
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
 _AFTER_CANCEL_SECONDS = 0.3  # the server logs a cancelled run just after its client went away
-
-
-@dataclass
-class _Run:
-    """A run of the draft."""
-
-    generating: bool = True  # from the key on, before the first word
-    record: RunRecord | None = None
-    calls: dict[str, CallStep] = field(default_factory=dict)
 
 
 class AnswerPane(Pane):
@@ -81,7 +72,7 @@ class AnswerPane(Pane):
         self._figures = Static("", id="figures", markup=False)
         self._calls = Static("", id="calls", markup=False)
         self._calls.display = False
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._worker: Worker[None] | None = None
         self._shown: tuple[object, ...] = ()
         # Version and run of the answer that is shown.
@@ -210,7 +201,7 @@ class AnswerPane(Pane):
 
     def start(self) -> None:
         """Run the draft, and draw the answer as it comes."""
-        self._run = _Run()
+        self._run = Run()
         self._worker = self.run_worker(partial(self.guarded, self._go, self._run), group="run", exit_on_error=False)
 
     def stop(self) -> None:
@@ -219,7 +210,7 @@ class AnswerPane(Pane):
             self._run.generating = False
             self._worker.cancel()
 
-    async def _go(self, run: _Run) -> None:
+    async def _go(self, run: Run) -> None:
         from llmops_tui.prompts.runs import RunRequest
         from screens.playground.tools import offering
 
@@ -263,7 +254,7 @@ class AnswerPane(Pane):
             raise
         self._tell_ended()
 
-    def _draw(self, run: _Run, step: RunProgress, prompt: str, model: str) -> None:
+    def _draw(self, run: Run, step: RunProgress, prompt: str, model: str) -> None:
         from llmops_tui.prompts.runs import RunRecord
 
         if step.stage == "text":
@@ -301,11 +292,7 @@ class AnswerPane(Pane):
         if not text:
             self._stream.clear(error.told)
         self._tell_ended()
-        if error.code == "memory_short":
-            return error  # as it is: it says who holds the memory
-        return LlmopsError(
-            error.code, error.message + ("; the text so far is kept" if text else ""), error.hint, error.exit_code
-        )
+        return kept_text_told(error) if text else error
 
     def _tell_ended(self) -> None:
         self.post_message(self.Ended())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.runs import RunRecord
@@ -31,3 +32,10 @@ def figures(run: RunRecord | None) -> Content:
     bad = run.finish_reason in {"error", "cancelled"}
     end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")
     return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", end)
+
+
+def kept_text_told(error: LlmopsError) -> LlmopsError:
+    """An error after a part of the answer; one about memory stays as it is, since it says who holds that."""
+    if error.code == "memory_short":
+        return error
+    return LlmopsError(error.code, f"{error.message}; the text so far is kept", error.hint, error.exit_code)

@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
     from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
+    from llmops_tui.prompts.tool_rounds import CallStep
     from screens.services import Services
 
 UNTITLED = "untitled"
+
+
+@dataclass
+class Run:
+    """A run of the draft that is on its way."""
+
+    generating: bool = True  # from the key on, before the first word
+    record: RunRecord | None = None
+    calls: dict[str, CallStep] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

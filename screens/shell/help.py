@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_text
-from screens.actions import Action, actions_of
+from screens.action import Action
+from screens.actions import actions_of
 from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
@@ -87,7 +88,7 @@ class HelpScreen(Modal[None]):
             parts += ["\n\n", (title, "bold"), "\n"]
             for action in actions_of(scope):
                 keys = show_keys(action, self._keymap)
-                told = textwrap.wrap(action.help, max(20, width - _KEYS - 1))
+                told = textwrap.wrap(action.help, max(20, width - _KEYS - 1), break_on_hyphens=False)
                 parts += [(f"{keys:{_KEYS}}", "$accent"), " ", f"\n{' ' * (_KEYS + 1)}".join(told), "\n"]
         command = screen.cli_command()
         if command:

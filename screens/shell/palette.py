@@ -15,7 +15,8 @@ from textual.containers import Vertical
 from textual.widgets import Input
 
 from llmops_tui.safe_text import safe_line
-from screens.actions import ACTIONS, SCREEN_KEYS, Action
+from screens.action import Action
+from screens.actions import ACTIONS, SCREEN_KEYS
 from screens.navigation import ScreenPlace
 from screens.shell.base import BaseScreen
 from screens.shell.help import show_keys
