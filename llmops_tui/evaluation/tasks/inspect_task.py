@@ -23,6 +23,7 @@ from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.regular_files import read_regular_text
+from llmops_tui.workspace.files import make_folder_within
 
 PROVIDER = "llmops"
 _LOOK_SECONDS = 0.5
@@ -59,7 +60,7 @@ def run_program(
     """
     logs = context.folder / "inspect"
     shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(mode=0o700, parents=True)
+    make_folder_within(logs)
     # It looks for files below the folder that it is in.
     file = Path(task)
     place, named = (file.parent, file.name) if file.is_absolute() else (context.folder, task)

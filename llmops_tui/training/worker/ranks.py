@@ -28,7 +28,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.workspace.files import make_private_folder, write_atomic
+from llmops_tui.workspace.files import make_folder_within, write_atomic
 
 FOLDER = "ranks"
 OUT_OF_MEMORY = 77
@@ -166,7 +166,7 @@ def beside(
         return
     place = folder / FOLDER
     shutil.rmtree(place, ignore_errors=True)
-    make_private_folder(place)
+    make_folder_within(place)
     for name, rows in ((_TRAIN, examples.train), (_HELD_OUT, examples.held_out)):
         with (place / name).open("x", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
