@@ -22,9 +22,9 @@ from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
 from screens.shell.copy_menu import Copier
-from screens.shell.shell import Shell
 from screens.shell.status_line import StatusPart
 from screens.shell.tab_line import TabLine
+from screens.shell.tour_actions import TourActions
 from screens.textual_caches import keep_no_widgets
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
@@ -34,7 +34,7 @@ _STATUS_PLACES = {
 }  # fmt: skip
 
 
-class LlmopsApp(Shell):
+class LlmopsApp(TourActions):
     """The face of one workspace."""
 
     # The style sheet of the first screen is read with that of the app: reading it later parses everything again.
@@ -104,9 +104,7 @@ class LlmopsApp(Shell):
         if self._start is not None:
             self.open_place(self._start)
         if self._tours:
-            from screens.shell.tour import begin_or_go_on
-
-            self.call_after_refresh(begin_or_go_on, self)
+            self.call_after_refresh(self.action_tour_next)
 
     def _factory(self, name: str) -> Callable[[], Screen[None]]:
         """A screen is imported when it is first shown."""

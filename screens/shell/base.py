@@ -152,18 +152,6 @@ class BaseScreen(PlaceScreen, ShellNode):
     def _keep_panes(self) -> None:
         self.act("remember-panes", self._remember, "panes", self._panes_name, pane_layout.layout_of(self) or None)
 
-    def action_tour_next(self) -> None:
-        """Begin the tour, or go on with it."""
-        from screens.shell.tour import begin_or_go_on
-
-        begin_or_go_on(self.shell)
-
-    def action_tour_end(self) -> None:
-        """Leave the tour."""
-        from screens.shell.tour import leave
-
-        leave(self.shell)
-
     def focused_panel(self) -> Panel | None:
         """The pane that has the focus."""
         widget: Widget | None = self.focused

@@ -224,9 +224,9 @@ def _elsewhere(shell: Shell, action: Action, keys: str) -> Entry:
         shell.open_place(ScreenPlace(action.scope))
         shell.say(f"{action.title}: {key} here. {action.help}")
 
-    return Entry(
-        f"on {next(k for k, name in SCREEN_KEYS.items() if name == action.scope)}", action.title, action.help, go, keys
-    )
+    # A screen without a tab is named.
+    tab = next((key for key, name in SCREEN_KEYS.items() if name == action.scope), action.scope)
+    return Entry(f"on {tab}", action.title, action.help, go, keys)
 
 
 def _themes(shell: Shell) -> list[Entry]:

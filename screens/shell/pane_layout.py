@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from textual.css.scalar import Unit
 from textual.dom import DOMNode
@@ -11,9 +10,6 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from screens.widgets.panel import Panel
-
-if TYPE_CHECKING:
-    from screens.shell.base import BaseScreen
 
 # A step, and the least that is left of a pane: cells across and down.
 _STEP = (6, 3)
@@ -84,7 +80,7 @@ def _give(widget: Widget, axis: int, share: int) -> None:
         widget.styles.height, widget.styles.min_height, widget.styles.max_height = f"{share}fr", 3, None
 
 
-def fold(screen: BaseScreen, panel: Panel) -> bool:
+def fold(screen: Screen[None], panel: Panel) -> bool:
     """Fold a pane to its title; whether another is left to look at."""
     others = [
         other

@@ -18,14 +18,14 @@ from screens.widgets.columns import Column, ColumnPlan, Part, Row, fit
 from screens.widgets.line_list import Line
 from screens.widgets.row_filter import arranged
 from screens.widgets.selecting_list import SelectingList
-from screens.widgets.table_filter import TableFilter
+from screens.widgets.table_filter import Filtered, TableFilter
 
 # The keys of every table; no action takes one of them but those that do the same on their screen.
 TABLE_KEYS = ("greater_than_sign", "less_than_sign", "S", "vertical_line", "V", "ctrl+a")
 _GUTTER = 2
 
 
-class Table(SelectingList, Generic[Row]):
+class Table(SelectingList, Filtered, Generic[Row]):
     """Rows under a head. ``key`` names a row, so that cursor and selection stay on theirs when it is filled anew.
 
     With ``sorts`` false somebody else puts the rows into the order that :attr:`order` and :attr:`falling` say, as for
@@ -38,7 +38,7 @@ class Table(SelectingList, Generic[Row]):
     DEFAULT_CSS = """
     Table { & > .table--head { color: $muted; text-style: bold; } & > .table--order { color: $accent; text-style: bold; } }
     """
-    BINDINGS: ClassVar[list[Binding]] = [
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # narrower than the base allows
         Binding("greater_than_sign", "order_by(1)", show=False),
         Binding("less_than_sign", "order_by(-1)", show=False),
         Binding("S", "turn_order", show=False),

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from textual import events, on
 from textual.binding import Binding
+from textual.widget import Widget
 from textual.widgets import Input
 
 from screens.widgets.fields import Field
 
-if TYPE_CHECKING:
-    from screens.widgets.table import Table
-
 _HINT = "words, ~regex, column:word, column>5"
+
+
+class Filtered(Widget):
+    """What has a filter below it."""
+
+    def filter_by(self, said: str) -> None:
+        """Show what matches.
+
+        Raises:
+            re.error: the regular expression is wrong; what is shown stays.
+        """
+        raise NotImplementedError
 
 
 class TableFilter(Field):
@@ -29,12 +39,12 @@ class TableFilter(Field):
         Binding("down", "leave", show=False),
     ]
 
-    def __init__(self, table: Table[Any]) -> None:
+    def __init__(self, table: Filtered) -> None:
         super().__init__(placeholder=_HINT, compact=True, classes="table-filter")
         self.table = table
 
     @classmethod
-    def of(cls, table: Table[Any]) -> TableFilter:
+    def of(cls, table: Filtered) -> TableFilter:
         """The one of a table, made where there is none yet."""
         parent = table.parent
         assert parent is not None

@@ -1,0 +1,21 @@
+"""The keys of the tour, which is loaded once somebody begins it."""
+
+from __future__ import annotations
+
+from screens.shell.shell import Shell
+
+
+class TourActions(Shell):
+    """An app with a tour."""
+
+    def action_tour_next(self) -> None:
+        """Begin the tour, or go on with it."""
+        from screens.shell.tour import begin_or_go_on
+
+        begin_or_go_on(self)
+
+    def action_tour_end(self) -> None:
+        """Leave the tour."""
+        from screens.shell.tour import leave
+
+        leave(self)
