@@ -128,7 +128,7 @@ def collect(
             erase_traces(workspace, ids, inspect(workspace, ids))
         if Ledger(workspace).begun():
             with JobStore(EventLog(workspace)).door():
-                carry_on(workspace, Ledger(workspace))
+                carry_on(workspace, Ledger(workspace), leave_sealed=True)
         if due_mark(workspace).exists():
             erase_deleted(workspace)
         paths = [r.path for r in removals if r.path is not None and r.path.name != LEDGER]

@@ -158,7 +158,7 @@ def _forget_again(fresh: Workspace, tell: Progress) -> None:
     if not ledger.all():
         return
     try:
-        carry_on(fresh, ledger)
+        carry_on(fresh, ledger, leave_sealed=True)
         carry_out_ledger(fresh, ledger, lambda _share, what: tell(0.95, what))
     except InputRefusedError as error:
         write_notice(

@@ -268,7 +268,7 @@ class CatalogErasure:
         # Two versions that differed in the person alone stay two.
         while (digest := _digest(table, of)) in taken:
             number += 1
-            of = {column: re.sub(r"\[([A-Z]+)\]", rf"[\1 {number}]", text) for column, text in first.items()}
+            of = {column: re.sub(r"\[([A-Z_]+)\]", rf"[\1 {number}]", text) for column, text in first.items()}
         return of | {"sha256": digest}
 
     def _rewrite_lineage(self) -> None:
