@@ -99,8 +99,8 @@ class Table(SelectingList, Generic[Row]):
 
     @property
     def picked(self) -> list[Row]:
-        """The selected rows as they are shown, or else the one under the cursor: what an action is about."""
-        found = [row for row in self.rows if self._key(row) in self.selected]
+        """The selected rows that are shown, or else the one under the cursor: what an action is about."""
+        found = [row for row in self.shown if self._key(row) in self.selected]
         return found or ([self.current] if self.current is not None else [])
 
     @property
