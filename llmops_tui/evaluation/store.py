@@ -72,7 +72,7 @@ class EvaluationStore:
                     suite.name,
                     max((n for n, _ in rows), default=0) + 1,
                     suite.sha256,
-                    json.dumps(suite.model_dump()),
+                    json.dumps(suite.body),
                     note,
                     time.time(),
                 ],

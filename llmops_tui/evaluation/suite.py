@@ -18,13 +18,14 @@ from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.paths import check_path
 from llmops_tui.evaluation.scripted.script import FIELDS, Tool
-from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_text
 
 # What does not decide what is asked and measured.
-_APART = {"name", "description", "synthetic"}
+APART = {"name", "description", "synthetic"}
+_LATER = ("synthetic", "tools", "script", "steps")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_BYTES = 20_000_000
 
@@ -191,17 +192,20 @@ class Suite(_Part):
     @property
     def sha256(self) -> str:
         """The hash of all that decides what is asked and measured; the name does not, nor what is allowed."""
-        return self._hash(_APART)
+        return self._hash(APART)
 
     @property
     def asks_sha256(self) -> str:
         """The hash of what it asks and how answers are measured, whichever column is asked and whatever its rules are."""
-        return self._hash(_APART | {"rules", "models", "prompt", "parameters"})
+        return self._hash(APART | {"rules", "models", "prompt", "parameters"})
 
-    def _hash(self, apart: frozenset[str] | set[str]) -> str:
-        # A suite without what came later has the hash that it had before.
-        later = {name for name in ("tools", "script", "steps") if getattr(self, name) == _default(name)}
-        return sha256_text(json.dumps(self.model_dump(exclude={*apart, *later}), sort_keys=True))
+    @property
+    def body(self) -> JsonObject:
+        """The suite as it is kept. Fields that came later are in it where they say something: so hashes of before stay."""
+        return self.model_dump(exclude={name for name in _LATER if getattr(self, name) == _default(name)})
+
+    def _hash(self, apart: set[str]) -> str:
+        return sha256_text(json.dumps({k: v for k, v in self.body.items() if k not in apart}, sort_keys=True))
 
     def to_yaml(self) -> str:
         """The suite as the file that would make it, without what is as by default."""

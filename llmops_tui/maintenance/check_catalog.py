@@ -11,6 +11,7 @@ from llmops_tui.datasets.parts import source_sql
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import APART
 from llmops_tui.maintenance.findings import Report
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import content_hash as prompt_hash
@@ -173,7 +174,7 @@ def _hold(report: Report, table: str, column: str, row: str, text: str | None, k
 def _hashed_bodies(catalog: Catalog, report: Report) -> None:
     """Recipes and suites, which carry the hash of their body."""
     # Which fields the hash leaves out: they decide nothing.
-    for table, apart in (("training_recipes", {"name"}), ("evaluation_suites", {"name", "description"})):
+    for table, apart in (("training_recipes", {"name"}), ("evaluation_suites", APART)):
         rows = catalog.read(partial(_rows, f"SELECT name, number, sha256, body FROM {table}"))
         for name, number, digest, body in rows:
             report.count("recipes and suites")

@@ -214,6 +214,23 @@ def _label(store: DatasetStore, version: DatasetVersion, _folder: Path) -> None:
         assert rows_of(made)[0]["chosen"] == rows[1]["rejected"]
 
 
+@account("noise")
+def _noise(store: DatasetStore, version: DatasetVersion, _folder: Path) -> None:
+    texts = [column.name for column in version.columns if column.type == "text"]
+    wanted = {"kinds": ["upper"], "column": texts[0]} if version.kind == "tabular" and texts else {"kinds": ["upper"]}
+    try:
+        made = apply(store, "noise", [version.ref], wanted)
+    except InputRefusedError as refused:
+        if refused.code not in {"nothing_kept", "column_missing", "unknown_column"}:
+            raise
+        return
+    # One kind of noise makes one row of each, or tells that it came out as it was, or had no text.
+    apart = re.findall(r"([\d,]+) (?:came out as they were|rows? without text)", made.note)
+    assert made.rows + sum(int(count.replace(",", "")) for count in apart) == version.rows, made.note
+    rows = rows_of(version)
+    assert all(rows_of(made)[n]["synthetic"]["parents"][0]["row"] < len(rows) for n in range(made.rows))
+
+
 def test_every_operation_is_accounted_for() -> None:
     assert ACCOUNTS.keys() == OPERATIONS.keys()
 

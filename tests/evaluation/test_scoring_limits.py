@@ -84,7 +84,8 @@ def test_every_metric_is_made_again_from_its_entry() -> None:
         "regex": {"pattern": "a"}, "json-schema": {"json_schema": {}}, "judge": {"model": "m", "rubric": "r"},
         "embedding": {"model": "m"}, "grounded-judge": {"model": "m"}, "python": {"entry": "e"},
         "assertion": {"check": "contains", "value": "a"}, "graded-assertion": {"check": "bleu", "value": "a"},
-        "combined": {"name": "c", "parts": [{"metric": "exact"}]},
+        "combined": {"name": "c", "parts": [{"metric": "exact"}]}, "thinking": {"metric": "exact"},
+        "attack": {"goal": "comply"}, "external": {"harness": "h", "task": "t", "metric": "m"},
     }  # fmt: skip
     for name in METRICS:
         metric = make_metric({"type": name, **needed.get(name, {})})
