@@ -16,6 +16,7 @@ from llmops_tui.datasets.privacy.replacement import Key
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
@@ -289,6 +290,18 @@ def test_what_a_killed_writer_left_and_files_that_are_compressed_are_no_end_of_a
     assert done["receipt"] is not None
     assert gzip.decompress(old.read_bytes()) == b"by [NAME]\n"
     assert "runs/job/no-text.gz: it is no text; remove what it belongs to" in done["receipt"]["staying"]
+
+
+def test_a_suite_has_the_hash_afterwards_that_it_would_have(small: Workspace) -> None:
+    store = EvaluationStore(small)
+    cases = [{"vars": {"x": SHORT}, "expected": "a"}]
+    store.save_suite(check_suite({"cases": cases, "prompt": "about", "metrics": ["exact"], "synthetic": True}, "s"))
+    forget(small, Person.read([SHORT]), "redact")
+    [kept] = store.suites()
+    digests = Catalog(small).read(lambda db: db.execute("SELECT sha256 FROM evaluation_suites").fetchall())
+    assert digests == [(kept.suite.sha256,)]
+    assert SHORT not in str(kept.suite.cases)
+    assert check(small).errors == []
 
 
 def test_one_whose_key_is_gone_keeps_nobody_else_from_being_forgotten(
