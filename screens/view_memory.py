@@ -61,6 +61,11 @@ class ViewMemory:
         """Keep these texts alone."""
         self.put(section, "lines", list(kept))
 
+    def read_again(self) -> None:
+        """Take what is kept as it is now: somebody may have erased a person's name from it."""
+        with self._lock:
+            self._kept = None
+
     def _read(self) -> dict[str, dict[str, object]]:
         if self._kept is None:
             found: object = None

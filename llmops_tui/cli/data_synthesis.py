@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmops_tui.cli.job import run_job
-from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.output import Session, is_given, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
@@ -79,8 +79,7 @@ def synthesise(
     from llmops_tui.synthesis.topics import parse_topics
 
     session = session_of(context)
-    source = context.get_parameter_source("shots")
-    if not seeds and source is not None and source.name == "COMMANDLINE":
+    if not seeds and is_given(context, "shots"):
         raise LlmopsError("usage", "--shots goes with --seeds", exit_code=ExitCode.USAGE)
     plan: dict[str, Any] = {
         "way": "rows",
@@ -166,8 +165,7 @@ def _refuse_idle(context: typer.Context, by: str) -> None:
     of_models = set(context.params) - of_noise - {"ref", "by", "name", "column", "seed"}
     idle = of_models if by == "noise" else of_noise | ({"language"} if by == "paraphrase" else set())
     for option in sorted(idle):
-        source = context.get_parameter_source(option)
-        if source is not None and source.name == "COMMANDLINE":
+        if is_given(context, option):
             flag = option.replace("_", "-")
             raise LlmopsError("usage", f"--{flag} does not go with --by {by}", exit_code=ExitCode.USAGE)
 

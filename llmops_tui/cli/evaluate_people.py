@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +68,7 @@ def grade(
     from llmops_tui.evaluation.grading.opening import grade_sheet, grader_name
 
     session = session_of(context)
+    _one_of({"--list": listed, "--export": export, "--to-dataset": to_dataset, "--teach": teach})
     who = grader_name(grader, session.settings.grader)
     store = store_of(session)
     sheet = grade_sheet(store, runs, who, criterion=criterion, scale=scale, question=question)
@@ -109,6 +111,7 @@ def vote(
     from llmops_tui.evaluation.grading.opening import grader_name, vote_sheet
 
     session = session_of(context)
+    _one_of({"--list": listed, "--export": export})
     who = grader_name(grader, session.settings.grader)
     sheet = vote_sheet(store_of(session), runs, who, criterion=criterion, question=question)
     if _worked_on(session, sheet, say, read, export, limit, listed=listed):
@@ -117,6 +120,13 @@ def vote(
     done, total = sheet.progress
     data = {"grader": who, "done": done, "of": total, **found}
     session.emit(data, lambda: f"{_done(done, total, who)}\n{ranking_text(session, found)}")
+
+
+def _one_of(asked: Mapping[str, object]) -> None:
+    """Refuse options of which each says what is done in the end."""
+    given = [option for option, value in asked.items() if value]
+    if len(given) > 1:
+        raise InputRefusedError("bad_option", f"{' and '.join(given)} exclude each other", "Give one at a time.")
 
 
 def _worked_on(
@@ -198,7 +208,7 @@ def _figure(value: float | None) -> str:
 def ranking_text(session: Session, found: Ranking) -> str:
     """A ranking for people."""
     if not found["votes"]:
-        return "Nobody has voted between these runs yet: --list, --export FILE, or V on the evaluation screen."
+        return "Nobody has voted between these runs yet: --list, --export FILE, or v on the evaluation screen."
     who = ", ".join(f"{name} {count:,}" for name, count in found["graders"].items())
     head = (
         f"{counted(found['votes'], 'vote')} ({who}) on {counted(found['cases'], 'case')}, {counted(found['ties'], 'tie')}; "

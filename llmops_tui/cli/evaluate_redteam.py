@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.evaluate_options import RunName, store_of
-from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.output import Session, is_given, session_of
 from llmops_tui.counts import counted
+from llmops_tui.errors import InputRefusedError
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.redteam.by_model import Written
@@ -40,6 +41,8 @@ def redteam(
     from llmops_tui.evaluation.redteam.seeds import OWN, read_seeds
 
     session = session_of(context)
+    if not writer and is_given(context, "each"):
+        raise InputRefusedError("bad_option", "--each goes with --with", "Add --with MODEL, or leave it out.")
     store = store_of(session)
     found = read_seeds(seeds.expanduser() if seeds is not None else OWN)
     attacks = choose(found, kinds or [])

@@ -226,10 +226,13 @@ def gc(
     from llmops_tui.maintenance.retention import apply_retention, plan_retention
 
     session = session_of(context)
-    removals = (collect if yes else plan)(
-        session.workspace, session.settings, days, clock_is_right=trust_clock or clock_is_right
+    trusted = trust_clock or clock_is_right
+    removals = (collect if yes else plan)(session.workspace, session.settings, days, clock_is_right=trusted)
+    aged = (
+        apply_retention(session.workspace, session.settings, clock_is_right=trusted)
+        if yes
+        else plan_retention(session.workspace, session.settings)
     )
-    aged = (apply_retention if yes else plan_retention)(session.workspace, session.settings)
     size = sum(r.size for r in removals) + sum(one.size for one in aged if not one.stays)
 
     def human() -> str:

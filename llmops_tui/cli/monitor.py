@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.output import Session, is_given, session_of
 from llmops_tui.cli.serve_address import TlsCert, TlsKey, check_encryption, free_port, in_the_clear, keys_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, sentences
@@ -68,8 +68,7 @@ def monitor(
 def _refuse_unfit(context: typer.Context, *, serve: bool) -> None:
     """Refuse, by name, what was given and says nothing without --serve, or with it."""
     for name in ("once",) if serve else _OF_SERVING:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
+        if is_given(context, name):
             flag = f"--{name.replace('_', '-')}"
             told = f"{flag} cannot be combined with --serve" if serve else f"{flag} requires --serve"
             raise LlmopsError("usage", told, "See: llmops monitor --help", exit_code=ExitCode.USAGE)

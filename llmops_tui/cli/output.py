@@ -177,6 +177,12 @@ class Session:
         sys.stdout.flush()
 
 
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands in the command, its default or another value."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
 def session_of(context: typer.Context) -> Session:
     """The session a command was called with."""
     session = context.find_object(Session)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.output import Session, is_given, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
@@ -76,9 +76,9 @@ def compare(
         compared = _table_shown(columns, table)
         session.emit(compared, lambda: _table_text(session, compared))
         return
-    if column or detach:
+    if column or detach or is_given(context, "rows"):
         raise InputRefusedError(
-            "bad_option", "--column and --detach go with --over", "Add --over DATASET, or leave them out."
+            "bad_option", "--column, --rows and --detach go with --over", "Add --over DATASET, or leave them out."
         )
     compared = asyncio.run(_live(session, columns, _variables(var or []), board))
     session.emit(compared, lambda: _live_text(compared))
@@ -101,6 +101,8 @@ def board(
     session = session_of(context)
     boards = Boards(session.event_log)
     if not name:
+        if remove:
+            raise InputRefusedError("bad_option", "--remove needs the name of a board", "Name the board to forget.")
         found = [boards.load(one) for one in boards.names()]
         data = {"boards": [{"board": b.name, "columns": len(b.columns), "rounds": len(b.rounds)} for b in found]}
         lines = [(b.name, len(b.columns), len(b.rounds), sum(len(r.votes) for r in b.rounds)) for b in found]
@@ -141,7 +143,7 @@ async def _live(session: Session, columns: list[Column], variables: dict[str, st
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry
-    from llmops_tui.prompts.compare.boards import Board, Boards
+    from llmops_tui.prompts.compare.boards import Boards
     from llmops_tui.prompts.compare.records import Answering
     from llmops_tui.prompts.compare.running import ColumnRunner, unload_idle
     from llmops_tui.prompts.runs import PromptRunner
@@ -166,11 +168,9 @@ async def _live(session: Session, columns: list[Column], variables: dict[str, st
     finally:
         renderer.close()
     if board:
-        kept = replace(Board(board), columns=tuple(columns), variables=variables)
-        names = Boards(session.event_log)
-        if board in names.names():
-            kept = replace(names.load(board), columns=tuple(columns), variables=variables)
-        names.save(kept.asked([answer.run for answer in answers]))
+        boards = Boards(session.event_log)
+        kept = replace(boards.load_or_new(board), columns=tuple(columns), variables=variables)
+        boards.save(kept.asked([answer.run for answer in answers]))
     row: ComparedRow = {
         "case": None,
         "variables": dict(variables),
@@ -197,7 +197,7 @@ def _over(
     from llmops_tui.cli.evaluate_options import store_of
     from llmops_tui.evaluation.columns.over_dataset import ColumnTable, paths_for, start
     from llmops_tui.inference.template_renderer import TemplateRenderer
-    from llmops_tui.prompts.compare.boards import Board, Boards
+    from llmops_tui.prompts.compare.boards import Boards
 
     store = store_of(session)
     version = store.datasets.get(dataset)
@@ -211,7 +211,9 @@ def _over(
     runs = start(store, columns, dataset, rows, paths)
     names = [run.name for run in runs]
     if board:
-        Boards(session.event_log).save(replace(Board(board), columns=tuple(columns), over=tuple(names)))
+        boards = Boards(session.event_log)
+        # Rounds and votes on single inputs stay.
+        boards.save(replace(boards.load_or_new(board), columns=tuple(columns), over=tuple(names)))
     if detach:
         data = {"runs": names, "job": runs[0].job}
         session.emit(data, lambda: f"{', '.join(names)} in {runs[0].job}; llmops eval resume continues them")

@@ -76,11 +76,16 @@ def parent_of(version: DatasetVersion, number: int, row: Row) -> ParentRecord:
 
 
 def origin_of(row: Row) -> OriginRecord | None:
-    """What made a row; none where a person did, or nothing is said that can be read."""
+    """What made a row; none where a person did, or nothing is said that can be read.
+
+    A file that was imported may say anything: parents without a hash are left out.
+    """
     said = row.get(COLUMN)
     if not isinstance(said, dict) or said.get("by") not in _MAKERS:
         return None
-    return cast("OriginRecord", said)
+    parents = said.get("parents")
+    known = [one for one in parents if isinstance(one, dict) and "hash" in one] if isinstance(parents, list) else []
+    return cast("OriginRecord", said | {"parents": known})
 
 
 @dataclass(frozen=True)

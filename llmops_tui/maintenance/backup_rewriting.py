@@ -29,7 +29,8 @@ def rewrite_backups(workspace: Workspace, tell: Tell = lambda _share, _what: Non
 
     Raises:
         InputRefusedError: ``erasure_begun``: one is to be completed here first; ``backups_unreadable``: the folder or one of
-            them cannot be read, and those before it are done.
+            them cannot be read; ``erasure_sealed``, ``in_the_way``: somebody cannot be taken out of one, which is as
+            it was. Those before it are done.
         LlmopsError: ``disk_full``: the one it happened to is as it was.
     """
     if begun := Ledger(workspace).begun():
@@ -61,7 +62,7 @@ def rewrite_backup(path: Path, passphrase: str = "") -> None:
     facts = path.stat()
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
         folder = Path(name) / "workspace"
-        unpack(path, manifest, folder, passphrase=passphrase)
+        unpack(path, manifest, folder, passphrase=passphrase, all_forgotten=True)
         (folder / ".unpacking").unlink(missing_ok=True)
         backup(Workspace(folder), path, passphrase=passphrase, as_of=manifest)
         shutil.rmtree(folder, ignore_errors=True)

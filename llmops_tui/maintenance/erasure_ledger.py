@@ -57,8 +57,12 @@ class Ledger:
         return merged([*_read(self._path), *_read(self._copy)])
 
     def begun(self) -> list[ErasureRecord]:
-        """Those that were begun and have not come to their end."""
-        return [one for one in self.all() if one["receipt"] is None]
+        """Those that were begun and have not come to their end here.
+
+        What the workspace says of itself counts: the copy may know that one came to its end in a restored backup.
+        """
+        here = {one["id"]: one for one in _read(self._path)}
+        return [one for one in self.all() if here.get(one["id"], one)["receipt"] is None]
 
     def keep(self, erasure: ErasureRecord) -> None:
         """Keep an erasure as it is now, durably, in both places."""

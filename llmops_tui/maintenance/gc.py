@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.runner.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
+from llmops_tui.maintenance.clock import refuse_implausible_clock
 from llmops_tui.maintenance.deletion import BIN, delete_paths
 from llmops_tui.maintenance.erasure import due_mark, erase_deleted
 from llmops_tui.maintenance.erasure_ledger import FILE as LEDGER
@@ -31,9 +32,7 @@ from llmops_tui.training.unpacking.cache import half_unpacked
 from llmops_tui.training.unpacking.cache import kept as kept_unpacked
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
-from llmops_tui.workspace.clock_check import refuse_if_ahead
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
 
@@ -47,9 +46,6 @@ _KEPT_BACKUPS = 3
 # How the names end of what is renamed once whole.
 _HALF = (".tmp", ".part", ".anew", ".anew.wal")
 _DAY = 86_400
-# A clock that is so many days ahead of what was recorded last is believed when something was recorded on so many.
-_LEAP_DAYS = 60
-_PROOF_DAYS = 3
 _KILLED = "left behind by a process that was killed"
 
 
@@ -83,14 +79,7 @@ def plan(
     """
     moment = time.time() if now is None else now
     if not clock_is_right:
-        refuse_if_ahead(
-            _recorded_days(workspace),
-            moment,
-            unit=_DAY,
-            leap=_LEAP_DAYS,
-            proof=_PROOF_DAYS,
-            hint="Set the clock; if it is correct and the workspace was not used for this long: llmops gc --trust-clock.",
-        )
+        refuse_implausible_clock(workspace, moment)
     found = list(_leftovers(workspace, moment))
     unknown = [*_datasets(workspace, moment), *_models(workspace, moment, moment - days * _DAY)]
     # A download that has not ended was never in any catalog.
@@ -128,7 +117,7 @@ def collect(
             erase_traces(workspace, ids, inspect(workspace, ids))
         if Ledger(workspace).begun():
             with JobStore(EventLog(workspace)).door():
-                carry_on(workspace, Ledger(workspace))
+                carry_on(workspace, Ledger(workspace), leave_sealed=True)
         if due_mark(workspace).exists():
             erase_deleted(workspace)
         paths = [r.path for r in removals if r.path is not None and r.path.name != LEDGER]
@@ -180,18 +169,6 @@ def _take_from_jobs(workspace: Workspace, paths: list[Path], before: float) -> s
     finally:
         event_log.close()
     return kept
-
-
-def _recorded_days(workspace: Workspace) -> set[int]:
-    """The days since 1970 on which a request was answered or a job was started."""
-    sql = "SELECT DISTINCT floor(started_at / ?)::BIGINT FROM requests WHERE started_at IS NOT NULL"
-    catalog, event_log = Catalog(workspace), EventLog(workspace)
-    try:
-        ingest(catalog, event_log)
-        days = {int(row[0]) for row in catalog.read(lambda connection: connection.execute(sql, [_DAY]).fetchall())}
-        return days | {int(job.created_at) // _DAY for job in JobStore(event_log).all(100_000) if job.created_at}
-    finally:
-        event_log.close()
 
 
 def _refuse_younger_catalog(workspace: Workspace, removals: list[Removal]) -> None:

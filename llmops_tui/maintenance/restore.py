@@ -128,8 +128,13 @@ def unpack(
     folder: Path,
     tell: Progress = lambda _share, _what: None,
     passphrase: str = "",
+    *,
+    all_forgotten: bool = False,
 ) -> None:
-    """Unpack a backup into a new folder, compared with its manifest, and forget there whom the ledger of erasures has."""
+    """Unpack a backup into a new folder, compared with its manifest, and forget there whom the ledger of erasures has.
+
+    Who cannot be forgotten is told by a notice in the workspace; with ``all_forgotten`` it is refused.
+    """
     folder.mkdir(mode=0o700)
     (folder / ".unpacking").touch()
     done = 0
@@ -139,7 +144,7 @@ def unpack(
         done += manifest.files[name][1]
         tell(0.95 * done / (manifest.size or 1), name)
     fresh = make_workspace(Workspace(folder), own=False)
-    _forget_again(fresh, tell)
+    _forget_again(fresh, tell, all_forgotten=all_forgotten)
     # What is found beside the files is of the workspace that the backup was made of.
     (folder / "seals.json").unlink(missing_ok=True)
     record_checksums(fresh, again=True, large=True)
@@ -148,8 +153,8 @@ def unpack(
         sync_folder(each)
 
 
-def _forget_again(fresh: Workspace, tell: Progress) -> None:
-    """Erase whom the ledger has from what was unpacked, before anybody can see it; what cannot be is left as a notice."""
+def _forget_again(fresh: Workspace, tell: Progress, *, all_forgotten: bool) -> None:
+    """Erase whom the ledger has from what was unpacked, before anybody can see it; who cannot be is refused, or told."""
     if not (fresh.root / LEDGER).exists() and not any(ledger_folder().glob("*.json")):
         return
     # Whose workspace it is stands in its catalog alone.
@@ -158,9 +163,11 @@ def _forget_again(fresh: Workspace, tell: Progress) -> None:
     if not ledger.all():
         return
     try:
-        carry_on(fresh, ledger)
+        carry_on(fresh, ledger, leave_sealed=True)
         carry_out_ledger(fresh, ledger, lambda _share, what: tell(0.95, what))
     except InputRefusedError as error:
+        if all_forgotten:
+            raise
         write_notice(
             fresh,
             f"This backup may hold persons who were forgotten: {error.told} llmops privacy again forgets them.",

@@ -16,6 +16,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
+from llmops_tui.maintenance.clock import refuse_implausible_clock
 from llmops_tui.maintenance.deletion import delete_paths
 from llmops_tui.maintenance.external_copies import inspect
 from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
@@ -96,11 +97,22 @@ def plan_retention(workspace: Workspace, settings: Settings, now: float | None =
 
 
 def apply_retention(
-    workspace: Workspace, settings: Settings, now: float | None = None, tell: Tell = lambda _share, _what: None
+    workspace: Workspace,
+    settings: Settings,
+    now: float | None = None,
+    tell: Tell = lambda _share, _what: None,
+    *,
+    clock_is_right: bool = False,
 ) -> list[Due]:
-    """Remove what :func:`plan_retention` says, thought through anew; what somebody began to use meanwhile stays, and says so."""
+    """Remove what :func:`plan_retention` says, thought through anew; what somebody began to use meanwhile stays, and says so.
+
+    Raises:
+        LlmopsError: ``clock_ahead``, but for ``clock_is_right``.
+    """
     workspace.refuse_if_read_only()
     planned = plan_retention(workspace, settings, now)
+    if planned and not clock_is_right:
+        refuse_implausible_clock(workspace, time.time() if now is None else now)
     done = []
     for number, due in enumerate(planned):
         tell(number / len(planned), due.what)
@@ -190,8 +202,13 @@ def _jobs(workspace: Workspace, rule: RetentionRule, now: float) -> Iterator[Due
         jobs = JobStore(event_log).all(100_000)
     finally:
         event_log.close()
+    # What went on with a job's work lies in its folder, and goes with it: the latest end counts.
+    ends: dict[str, float] = {}
     for job in jobs:
-        ended = job.finished_at or job.created_at
+        folder = job.resumes or job.id
+        ends[folder] = max(ends.get(folder, 0.0), job.finished_at or job.created_at)
+    for job in jobs:
+        ended = ends[job.id] if job.resumes is None else now
         first = job.resumes is None and job.state.final
         if first and fnmatch.fnmatchcase(job.kind, rule.terms.get("kind", "*")) and now - ended >= rule.days * _DAY:
             yield _work(workspace, rule, Work.JOB, job.id, now - ended)

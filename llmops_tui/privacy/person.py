@@ -40,6 +40,7 @@ _GAP = r"(?:[\s\u00a0._+-]|\\+[nrt]|\\+u00a0|%20|&nbsp;){1,4}"
 _SEPARATOR = r"(?:[\s\u00a0().\u2011/_-]|\\+u00a0|\\+[nrt]|%20){0,3}"
 # A letter before is none of the text's where it ends an escape of JSON.
 _ESCAPED = r"(?<=\\[nrtbf])|(?<=\\u[0-9a-fA-F]{4})"
+_BLANKS_WITH_DIGITS = re.compile(rb"u00a0|%20", re.IGNORECASE)
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _NO_BLANKS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
@@ -211,9 +212,13 @@ class Person:
         for core in map(_core, self.identifiers):
             if core is None or (not core.isdecimal() and core.encode() in lower):
                 return True
-            digits = digits or data.translate(None, _NO_DIGITS)
-            if core.isdecimal() and core.encode() in digits:
-                return True
+            if core.isdecimal():
+                # Digits of what stands for a blank are none of the number's.
+                digits = digits or b" ".join(
+                    said.translate(None, _NO_DIGITS) for said in (data, _BLANKS_WITH_DIGITS.sub(b"", data))
+                )
+                if core.encode() in digits:
+                    return True
         return False
 
     @property
@@ -235,8 +240,12 @@ class Person:
         found = []
         for core in dict.fromkeys(filter(None, wanted)):
             for column in columns:
-                said = f"regexp_replace({column}, '[^0-9]', '', 'g')" if core.isdecimal() else f"lower({column})"
-                found.append(f"contains({said}, '{core}')")
+                said = (
+                    [f"regexp_replace({column}, '{left_out}', '', 'gi')" for left_out in ("[^0-9]", "u00a0|%20|[^0-9]")]
+                    if core.isdecimal()
+                    else [f"lower({column})"]
+                )
+                found += [f"contains({one}, '{core}')" for one in said]
         return " OR ".join(found)
 
 
@@ -245,8 +254,8 @@ def _core(identifier: Identifier) -> str | None:
     if identifier.kind == "phone":
         return "".join(c for c in identifier.value if c.isascii() and c.isdigit())[-_FEWEST_DIGITS:] or None
     # A number in an id is written in one piece; what is searched for among digits alone is found there, too.
-    runs = re.findall(r"[a-z]{2,}|[0-9]{3,}", identifier.value.lower())
-    return max(runs, key=len, default=None)
+    runs = re.findall(r"[A-Za-z]{2,}|[0-9]{3,}", identifier.value)
+    return max(runs, key=len, default="").lower() or None
 
 
 class PerhapsPerson(Person):

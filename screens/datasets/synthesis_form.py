@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -13,11 +13,28 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.names import RULE, is_name
 from llmops_tui.safe_text import safe_line
 from screens.widgets.form import ModelForm
 from screens.widgets.modal import Modal
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+MOST_ROWS = 100_000
+
+
+def _checked(name: str) -> str:
+    if not is_name(name):
+        raise ValueError(RULE)
+    return name
+
+
+Name = Annotated[str, AfterValidator(_checked), Field(description="The dataset that the new rows go to.")]
+
+
+def name_of_made(dataset: str, ending: str) -> str:
+    """A name for rows that are made of a dataset's: its own with an ending, cut where that is too long for a name."""
+    while not is_name(f"{dataset}-{ending}"):
+        dataset = dataset[:-1]
+    return f"{dataset}-{ending}"
 
 
 class NoiseAsked(BaseModel):
@@ -25,7 +42,7 @@ class NoiseAsked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=_NAME, description="The dataset that the new rows go to.")]
+    name: Name
     noise: Annotated[
         tuple[str, ...], Field(description='Of typos, upper, lower, blanks; several as ["typos", "lower"].')
     ] = ("typos",)
@@ -44,8 +61,8 @@ class WordsAsked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=_NAME, description="The dataset that the new rows go to.")]
-    rows: Annotated[int, Field(ge=1, le=100_000, description="Rows to ask for; filters leave fewer.")]
+    name: Name
+    rows: Annotated[int, Field(ge=1, le=MOST_ROWS, description="Rows to ask for; filters leave fewer.")]
     column: Annotated[str, Field(description="Of a table: the column of texts.")] = ""
     language: Annotated[
         str, Field(pattern="^[a-z]{2}$", description="Of back-translation: the language between, such as fr.")
@@ -76,8 +93,8 @@ class RowsAsked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=_NAME, description="The dataset that the new rows go to.")]
-    rows: Annotated[int, Field(ge=1, le=100_000, description="Rows to ask for; filters leave fewer.")] = 100
+    name: Name
+    rows: Annotated[int, Field(ge=1, le=MOST_ROWS, description="Rows to ask for; filters leave fewer.")] = 100
     guidance: Annotated[str, Field(description="What the model is told about the rows, in your own words.")] = ""
     shots: Annotated[int, Field(ge=1, le=20, description="Number of rows that the model is shown.")] = 5
     schema_file: Annotated[str, Field(description="A file with a JSON Schema of a row; empty: as the columns are.")] = (

@@ -11,7 +11,14 @@ from llmops_tui.counts import counted
 from screens.datasets.apply_operation import apply_operation
 from screens.datasets.funnel_screen import FunnelScreen
 from screens.datasets.operation import Operation, Synthesis
-from screens.datasets.synthesis_form import NoiseAsked, RowsAsked, SynthesisDialog, WordsAsked
+from screens.datasets.synthesis_form import (
+    MOST_ROWS,
+    NoiseAsked,
+    RowsAsked,
+    SynthesisDialog,
+    WordsAsked,
+    name_of_made,
+)
 from screens.datasets.topics_screen import TopicsScreen
 from screens.shell.job_progress import follow_job
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
@@ -56,7 +63,9 @@ async def synthesise_rows(shell: Shell, progress: Panel, wanted: Synthesis) -> D
 
 
 async def _noise(shell: Shell, progress: Panel, version: DatasetVersion) -> DatasetVersion | None:
-    asked = await shell.ask(SynthesisDialog(f"Noise in {version.ref}", NoiseAsked(name=f"{version.dataset}-noise")))
+    asked = await shell.ask(
+        SynthesisDialog(f"Noise in {version.ref}", NoiseAsked(name=name_of_made(version.dataset, "noise")))
+    )
     if asked is None:
         return None
     return await apply_operation(shell, progress, Operation(version, "noise", asked.parameters(), (), asked.name))
@@ -67,7 +76,7 @@ async def _ask(
 ) -> tuple[JsonObject, str] | None:
     """The plan, and the name of the dataset."""
     title = f"{next(c.label for c in WAYS if c.value == way)}: {version.ref} by {model}"
-    name = f"{version.dataset}-{'synthetic' if way in {'rows', 'topics'} else way}"
+    name = name_of_made(version.dataset, "synthetic" if way in {"rows", "topics"} else way)
     if way in {"rows", "topics"}:
         topics: list[JsonObject] = []
         if way == "topics":
@@ -77,7 +86,8 @@ async def _ask(
             topics = found
         rows = await shell.ask(SynthesisDialog(title, RowsAsked(name=name), models))
         return (await asyncio.to_thread(rows.plan, model, version.ref, topics), rows.name) if rows is not None else None
-    words = await shell.ask(SynthesisDialog(title, WordsAsked(name=name, rows=max(1, version.rows)), models))
+    count = max(1, min(version.rows, MOST_ROWS))
+    words = await shell.ask(SynthesisDialog(title, WordsAsked(name=name, rows=count), models))
     return (words.plan(way, model, version.ref), words.name) if words is not None else None
 
 

@@ -14,7 +14,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
-from textual.worker import Worker
+from textual.worker import Worker, get_current_worker
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.inside import ALTERNATIVES, TokenSeen, begun_with, seen
@@ -119,9 +119,11 @@ class InsideScreen(Modal[bool]):
         except LlmopsError as error:
             self.app.report(error)
         finally:
-            self._asking = None
-            self._draw_due()
-            self._show()
+            # One that was cancelled for another one is not what is waited for.
+            if self._asking is get_current_worker():
+                self._asking = None
+                self._draw_due()
+                self._show()
 
     def _take(self, step: RunProgress) -> None:
         if step.version is not None:

@@ -55,7 +55,11 @@ async def forget(shell: Shell, plan: Plan, told: Callable[[str], object]) -> str
     if not await shell.ask(WordDialog(f"Erase {counted(plan.things, 'thing')}?", _consequence(plan), _WORD)):
         return ""
     job = await asyncio.to_thread(_start, shell, plan)
-    found: dict[str, Any] = await wait_for_job(shell.services, job, told)
+    try:
+        found: dict[str, Any] = await wait_for_job(shell.services, job, told)
+    finally:
+        # What the app knows of commands and filters would be written back with the name in it.
+        shell.services.memory.read_again()
     left = found.get("left") or []
     if left:
         shell.say(f"Still found in {', '.join(left[:3])}; see the receipt.", severity="warning", seconds=12.0)

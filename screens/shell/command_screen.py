@@ -198,6 +198,7 @@ class CommandScreen(Modal[None]):
             code = 1
         finally:
             self._child = None
+            shell.services.memory.read_again()
         took = units.duration(time.monotonic() - begun).strip()
         how = "cancelled" if child.cancelled else "done" if code == 0 else f"ended with {code}"
         self._draw()

@@ -52,6 +52,15 @@ class RowFilter(Generic[Row]):
         return "\n".join(column.part(row)[0] for column in self._columns).casefold()
 
 
+def is_filter(said: str) -> bool:
+    """Whether a text can be a filter: what was kept in a workspace from elsewhere may be anything."""
+    try:
+        RowFilter(said, ())
+    except re.error:
+        return False
+    return True
+
+
 def _says(column: Column[Row], word: str, row: Row) -> bool:
     return word in column.part(row)[0].casefold()
 

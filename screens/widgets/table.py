@@ -16,7 +16,7 @@ from textual.strip import Strip
 from screens.widgets.arrangement import Arrangement
 from screens.widgets.columns import Column, ColumnPlan, Part, Row, fit
 from screens.widgets.line_list import Line
-from screens.widgets.row_filter import arranged
+from screens.widgets.row_filter import arranged, is_filter
 from screens.widgets.selecting_list import SelectingList
 from screens.widgets.table_filter import Filtered, TableFilter
 
@@ -99,8 +99,8 @@ class Table(SelectingList, Filtered, Generic[Row]):
 
     @property
     def picked(self) -> list[Row]:
-        """The selected rows as they are shown, or else the one under the cursor: what an action is about."""
-        found = [row for row in self.rows if self._key(row) in self.selected]
+        """The selected rows that are shown, or else the one under the cursor: what an action is about."""
+        found = [row for row in self.shown if self._key(row) in self.selected]
         return found or ([self.current] if self.current is not None else [])
 
     @property
@@ -146,7 +146,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
         names = {column.name for column in self.columns}
         order = arrangement.order if arrangement.order in names else ""
         columns = tuple(name for name in arrangement.columns if name in names)
-        said = arrangement.said if self._may["filter"] else ""
+        said = arrangement.said if self._may["filter"] and is_filter(arrangement.said) else ""
         self.arrangement = Arrangement(columns, order, arrangement.falling, said)
         if said:
             TableFilter.of(self).show(said)

@@ -82,6 +82,14 @@ def test_a_column_of_others_is_no_mark(fill: Fill, store: DatasetStore, column: 
     assert not families_of([version]).synthetic
 
 
+@pytest.mark.parametrize("parents", [None, 7, ["x", {}, {"row": 1}]])
+def test_parents_that_a_file_from_elsewhere_says_oddly_are_none(fill: Fill, parents: Any) -> None:
+    origin = {"by": "model"} | ({"parents": parents} if parents is not None else {})
+    version = fill([{"text": "one", COLUMN: origin}, {"text": "two"}], "text")
+    assert families_of([version]).synthetic == {(0, 0)}
+    assert families_of([version]).kept_together == {(0, 0)}
+
+
 def test_a_suite_takes_synthetic_rows_only_where_it_says_so(mixed: DatasetVersion, store: DatasetStore) -> None:
     body = {"cases": "mixed", "metrics": [{"type": "exact"}]}
     with pytest.raises(InputRefusedError, match="6 of 47 rows written by a model") as caught:

@@ -192,6 +192,7 @@ def test_a_board_is_kept(event_log: EventLog) -> None:
         ("ann", TIE, True),
     ]
     assert boards.names() == ["mine"]
+    assert (boards.load_or_new("mine"), boards.load_or_new("other")) == (kept, Board("other"))
     with pytest.raises(InputRefusedError, match="no such answer"):
         board.voted(2, "ann", blind=False)
     with pytest.raises(InputRefusedError, match="board name"):
@@ -276,7 +277,8 @@ def test_commands_refuse_what_they_cannot_do(sample: Workspace) -> None:
     for wrong, code in (
         ((*ASKED, "--sweep", "warmth 1 2"), "bad_sweep"), ((*ASKED, "--column", "a=b"), "bad_option"),
         ((*ASKED, "--over", "triage"), "bad_option"), ((*ASKED, "--sweep", "seed 1..4"), "too_many_columns"),
-        (("prompt", "board", "other"), "board_not_found"),
+        (("prompt", "board", "other"), "board_not_found"), ((*ASKED, "--rows", "20"), "bad_option"),
+        (("prompt", "board", "--remove"), "bad_option"),
     ):  # fmt: skip
         assert llmops.run(*wrong, code=3)["error"]["code"] == code
     Boards(EventLog(sample)).save(Board("mine", (column("a"),)))

@@ -51,6 +51,17 @@ def test_people_grade_and_vote_by_commands(store: EvaluationStore, tmp_path: Pat
     assert (ranked["votes"], ranked["ties"]) == (5, 1)
 
 
+def test_what_would_be_left_undone_is_refused(store: EvaluationStore) -> None:
+    name, llmops = graded_run(store), Llmops(store.workspace)
+    for words in (
+        ("grade", name, "--list", "--to-dataset", "kept"),
+        ("grade", name, "--teach", "2", "--to-dataset", "kept"),
+        ("vote", name, name, "--list", "--export", "sheet.csv"),
+        ("redteam", "--each", "3"),
+    ):
+        assert llmops.run("eval", *words, code=3)["error"]["code"] == "bad_option"
+
+
 def test_before_a_run_and_after_it(store: EvaluationStore) -> None:
     name = graded_run(store)
     llmops = Llmops(store.workspace)

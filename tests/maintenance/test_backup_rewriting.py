@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance import backup_rewriting
 from llmops_tui.maintenance.archive import read_manifest, verify
 from llmops_tui.maintenance.backup_rewriting import rewrite_backups
+from llmops_tui.maintenance.erasure_ledger import ledger_folder
 from llmops_tui.maintenance.forgetting.erase import forget
 from llmops_tui.maintenance.series import backup_into, generations
 from llmops_tui.privacy.person import Person
@@ -76,3 +78,17 @@ def _bytes(path: Path) -> str:
     with tarfile.open(path) as archive:
         raw = b"".join(archive.extractfile(member).read() for member in archive if member.isfile())  # type: ignore[union-attr]
     return raw.decode("utf-8", "replace")
+
+
+def test_a_backup_is_as_it_was_where_somebody_cannot_be_taken_out_of_it(
+    workspace: Workspace, catalog: Catalog, tmp_path: Path
+) -> None:
+    PromptStore(catalog).save("about", template=f"know {NAME}")
+    made = backup_into(workspace, tmp_path).path
+    save_settings(Settings(backup_folder=str(tmp_path)))
+    forget(workspace, PERSON, "remove")
+    before = made.read_bytes()
+    (ledger_folder() / "key").unlink()
+    with pytest.raises(InputRefusedError, match="its key"):
+        rewrite_backups(workspace)
+    assert made.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -15,11 +16,12 @@ from llmops_tui.datasets.privacy.replacement import Key
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
 from llmops_tui.maintenance.forgetting import erase
-from llmops_tui.maintenance.forgetting.erase import forget, resume
+from llmops_tui.maintenance.forgetting.erase import forget, forget_again, resume
 from llmops_tui.maintenance.forgetting.plan import find_person
 from llmops_tui.maintenance.forgetting.pseudonyms import with_pseudonyms
 from llmops_tui.maintenance.forgetting.told import erasure_lines, plan_lines
@@ -270,6 +272,77 @@ def test_what_nothing_here_erases_is_told_and_no_erasure_is_begun_for_it(small: 
     assert plan.staying == ("models/README.md: it belongs to a model; change it yourself, or remove the model",)
     assert forget(small, person, "remove") is None
     assert Ledger(small).all() == []
+
+
+def test_what_a_killed_writer_left_and_files_that_are_compressed_are_no_end_of_an_erasure(small: Workspace) -> None:
+    half = small.datasets / ".staging-x" / "part-00000.parquet"
+    half.parent.mkdir()
+    half.write_bytes(b"PAR1\xff half a file")
+    said = f"by {SHORT}\n".encode()
+    old = small.logs / "app.log.1.gz"
+    old.write_bytes(gzip.compress(said))
+    folder = small.runs / "job"
+    folder.mkdir(parents=True)
+    (folder / "no-text.gz").write_bytes(gzip.compress(said + b"\xff"))
+    (folder / "cut.gz").write_bytes(gzip.compress(said + bytes(range(256)) * 90)[:-60])
+    done = forget(small, Person.read([SHORT]), "remove")
+    assert done is not None
+    assert done["receipt"] is not None
+    assert gzip.decompress(old.read_bytes()) == b"by [NAME]\n"
+    assert "runs/job/no-text.gz: it is no text; remove what it belongs to" in done["receipt"]["staying"]
+
+
+def test_a_suite_has_the_hash_afterwards_that_it_would_have(small: Workspace) -> None:
+    store = EvaluationStore(small)
+    cases = [{"vars": {"x": SHORT}, "expected": "a"}]
+    store.save_suite(check_suite({"cases": cases, "prompt": "about", "metrics": ["exact"], "synthetic": True}, "s"))
+    forget(small, Person.read([SHORT]), "redact")
+    [kept] = store.suites()
+    digests = Catalog(small).read(lambda db: db.execute("SELECT sha256 FROM evaluation_suites").fetchall())
+    assert digests == [(kept.suite.sha256,)]
+    assert SHORT not in str(kept.suite.cases)
+    assert check(small).errors == []
+
+
+def test_one_whose_key_is_gone_keeps_nobody_else_from_being_forgotten(
+    small: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(erase, "_change_catalog", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            forget(small, Person.read(["id:900100200", SHORT]), "remove")
+    (ledger_folder() / "key").unlink()
+    assert forget(small, Person.read([SHORT]), "remove") is not None
+    import_now(DatasetStore(Catalog(small)), [small.root.parent / "in.jsonl"], "back", "tabular")
+    with pytest.raises(InputRefusedError, match="its key"):
+        forget_again(small)
+    with pytest.raises(InputRefusedError, match="its key"):
+        resume(small)
+    assert DatasetStore(Catalog(small)).get("back").rows == 1
+
+
+def test_the_ledger_does_not_say_in_a_path_who_was_forgotten(small: Workspace) -> None:
+    (small.models / f"{SHORT}.md").write_text(f"by {SHORT}\n")
+    done = forget(small, Person.read([SHORT]), "remove")
+    assert done is not None
+    assert done["receipt"] is not None
+    assert done["receipt"]["searched"]["left"] == ["models/[NAME].md"]
+    assert SHORT not in (small.root / "erasures.json").read_text()
+
+
+def test_an_erasure_that_ended_in_a_restored_copy_is_still_begun_here(
+    small: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup(small, tmp_path / "old.tar")
+    with monkeypatch.context() as patch:
+        patch.setattr(erase, "_change_catalog", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            forget(small, Person.read([SHORT]), "remove")
+    restore(tmp_path / "old.tar", Workspace(tmp_path / "elsewhere"))
+    assert len(Ledger(small).begun()) == 1
+    resume(small)
+    assert Ledger(small).begun() == []
+    assert PromptStore(Catalog(small)).get("about").template == "know [NAME]"
 
 
 def test_a_backup_from_before_brings_nobody_back(small: Workspace, tmp_path: Path) -> None:

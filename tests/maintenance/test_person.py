@@ -6,6 +6,7 @@ import json
 import unicodedata
 from urllib.parse import quote
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +83,22 @@ def test_long_texts_are_searched_as_short_ones_are(spelling: str, before: str, a
 def test_the_filter_for_sql_and_bytes_leaves_nothing_out(text: str) -> None:
     if PERSON.named_in(text):
         assert PERSON.may_be_in(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("+49 30 1234567", json.dumps("030 123\u00a0456\u00a07")),
+        ("+49 30 1234567", "tel=%2B49%2030%201234%20567"),
+        ("AL\u0130 K\u0130RAZ", "Say\u0131n AL\u0130 K\u0130RAZ"),
+    ],
+)
+def test_quick_filters_know_blanks_with_digits_and_letters_with_two_small_forms(given: str, text: str) -> None:
+    person = Person.read([given])
+    assert person.named_in(text)
+    assert person.may_be_in(text.encode())
+    found = duckdb.execute(f"SELECT {person.sql_filter(['t'])} FROM (SELECT ? AS t)", [text]).fetchall()
+    assert found == [(True,)]
 
 
 def test_marks_say_what_was_there() -> None:

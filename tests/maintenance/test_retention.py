@@ -11,7 +11,7 @@ import pytest
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.filed.files import FileStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.retention import apply_retention, plan_retention
@@ -100,3 +100,25 @@ def test_what_is_old_goes_and_what_is_needed_stays_with_a_reason(
         store.get("made")
     # What stood in the way is gone now.
     assert [one.what for one in apply_retention(workspace, settings, later) if one.done] == ["dataset needed@1"]
+
+
+def test_a_job_that_somebody_went_on_with_is_as_old_as_its_latest_end(workspace: Workspace, catalog: Catalog) -> None:
+    jobs, now = JobStore(EventLog(workspace)), time.time()
+    first = jobs.add(kind="verify", title="v", spec={"entry": "", "arguments": {}})
+    jobs.update(first.id, state="cancelled", finished_at=now - 50 * DAY)
+    again = jobs.add_resumed(jobs.get(first.id))
+    jobs.update(again.id, state="done", finished_at=now - DAY)
+    settings = Settings(retention="jobs 30d")
+    assert plan_retention(workspace, settings, now) == []
+    assert [one.what for one in plan_retention(workspace, settings, now + 31 * DAY)] == [f"job {first.id}"]
+
+
+def test_nothing_goes_by_a_clock_that_is_years_ahead(workspace: Workspace, catalog: Catalog) -> None:
+    event_log = EventLog(workspace)
+    answered = {"started_at": time.time(), "model": "m", "output": "x", "finish_reason": "stop", "parameters": {}}
+    event_log.append_many([("request", "run_1", {**answered, "total_ms": 1.0})])
+    with pytest.raises(LlmopsError, match="the clock is"):
+        apply_retention(workspace, Settings(retention="traces 90d"), time.time() + 2000 * DAY)
+    assert TraceStore(catalog, event_log).page(TraceFilter(), 9)[1] == 1
+    [done] = apply_retention(workspace, Settings(retention="traces 90d"), time.time() + 2000 * DAY, clock_is_right=True)
+    assert done.done

@@ -130,6 +130,17 @@ def test_what_is_remembered_survives_and_moves_to_the_end(sample: Workspace) -> 
     assert ViewMemory(EventLog(sample)).get("tables", "job-list") is None
 
 
+def test_what_an_erasure_took_out_is_not_written_back(sample: Workspace) -> None:
+    from llmops_tui.workspace.event_log import EventLog
+
+    memory, other = ViewMemory(EventLog(sample)), ViewMemory(EventLog(sample))
+    memory.add_line("commands", "privacy forget Anna")
+    other.forget_lines("commands", ["privacy forget [NAME]"])
+    memory.read_again()
+    memory.add_line("commands", "data list")
+    assert ViewMemory(EventLog(sample)).lines("commands") == ["privacy forget [NAME]", "data list"]
+
+
 async def test_a_command_is_typed_completed_and_its_output_read(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

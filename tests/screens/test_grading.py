@@ -141,7 +141,7 @@ async def test_before_a_run_votes_and_attacks_on_the_screen(sample: Workspace, o
         assert "energy" in str(figures.content)
         await pilot.press("space", "j")
         await settle(pilot)
-        await pilot.press("V")
+        await pilot.press("v")
         await until(pilot, lambda: isinstance(pilot.app.screen, GradeScreen))
         screen = pilot.app.screen
         assert isinstance(screen, GradeScreen)

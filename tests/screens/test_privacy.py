@@ -47,7 +47,7 @@ async def test_a_person_is_found_and_forgotten(open_app: OpenApp, sample: Worksp
             started.update(given)
             return Done()
 
-        await pilot.press("f9", "V")
+        await pilot.press("f9", "Y")
         await until(pilot, lambda: bool(app.screen.query("#plan-text")))
         await settle(pilot)
         assert "traces 3285d" in str(app.screen.query_one("#retention-text", Static).content)

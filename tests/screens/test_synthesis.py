@@ -19,7 +19,7 @@ from llmops_tui.workspace.layout import Workspace
 from screens.datasets import synthesise_rows
 from screens.datasets.funnel_screen import FunnelScreen
 from screens.datasets.screen import DatasetsScreen
-from screens.datasets.synthesis_form import RowsAsked, SynthesisDialog
+from screens.datasets.synthesis_form import MOST_ROWS, NoiseAsked, RowsAsked, SynthesisDialog, WordsAsked, name_of_made
 from screens.datasets.topics_screen import TopicsScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog
 from screens.widgets.line_list import LineList
@@ -137,3 +137,12 @@ def test_the_form_makes_a_plan(tmp_path: Path) -> None:
     plan = asked.plan("small", "ask@1", [{"topic": "Cards"}])
     assert plan["schema"]["properties"] == {"text": {"type": "string"}}
     assert (plan["filters"]["judge"], plan["topics"]) == ("big", [{"topic": "Cards"}])
+
+
+@pytest.mark.parametrize("dataset", ["größe", "質問", "a" * 100, "ä" * 100, "й" * 99])
+def test_rows_of_a_dataset_with_any_name_get_one(dataset: str) -> None:
+    name = name_of_made(dataset, "back-translation")
+    assert name.endswith("-back-translation")
+    assert NoiseAsked(name=name).name == WordsAsked(name=name, rows=MOST_ROWS).name == name
+    with pytest.raises(ValueError, match="letters and digits"):
+        RowsAsked(name="two words")

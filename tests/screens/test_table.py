@@ -15,7 +15,7 @@ from screens.actions import ACTIONS
 from screens.theme import VARIABLE_DEFAULTS
 from screens.widgets.arrangement import Arrangement
 from screens.widgets.columns import GAP, Column, fit, fit_columns, sort_rows
-from screens.widgets.row_filter import RowFilter
+from screens.widgets.row_filter import RowFilter, is_filter
 from screens.widgets.table import TABLE_KEYS, Table
 from screens.widgets.table_filter import TableFilter
 
@@ -107,6 +107,10 @@ def test_what_was_kept_of_a_table_comes_back_and_nonsense_does_not() -> None:
     assert Arrangement.from_json(kept.as_json()) == kept
     for nonsense in (None, 7, [], {"columns": "took", "order": 3, "falling": "yes", "filter": None}):
         assert Arrangement.from_json(nonsense) == Arrangement()
+
+
+def test_a_kept_filter_may_be_none() -> None:
+    assert [said for said in ("", "~a+", "~(", "took>5", "~[") if not is_filter(said)] == ["~(", "~["]
 
 
 def test_no_action_takes_a_key_of_tables() -> None:

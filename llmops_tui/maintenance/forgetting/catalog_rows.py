@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.version import Recipe
+from llmops_tui.evaluation.suite import APART
 from llmops_tui.maintenance.forgetting.change import Change
 from llmops_tui.maintenance.forgetting.found import Findings
 from llmops_tui.privacy.person import Person
@@ -74,7 +75,7 @@ _HASHED = {
     "evaluation_suites": ("name", ("body",)),
 }
 # Which fields the hash of a body leaves out.
-_UNHASHED = {"training_recipes": {"name"}, "evaluation_suites": {"name", "description"}}
+_UNHASHED = {"training_recipes": {"name"}, "evaluation_suites": APART}
 # So many traces are deleted by one statement.
 _MANY = 5000
 
@@ -268,7 +269,7 @@ class CatalogErasure:
         # Two versions that differed in the person alone stay two.
         while (digest := _digest(table, of)) in taken:
             number += 1
-            of = {column: re.sub(r"\[([A-Z]+)\]", rf"[\1 {number}]", text) for column, text in first.items()}
+            of = {column: re.sub(r"\[([A-Z_]+)\]", rf"[\1 {number}]", text) for column, text in first.items()}
         return of | {"sha256": digest}
 
     def _rewrite_lineage(self) -> None:

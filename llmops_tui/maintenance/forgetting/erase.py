@@ -81,7 +81,7 @@ def forget(
     """
     with _alone(workspace):
         ledger = Ledger(workspace)
-        carry_on(workspace, ledger, tell, own_job)
+        carry_on(workspace, ledger, tell, own_job, leave_sealed=True)
         plan = find_person(workspace, person, how, tell=_part(tell, 0.0, 0.3), own_job=own_job)
         _refuse(plan)
         if not plan.things:
@@ -100,12 +100,17 @@ def resume(workspace: Workspace, *, tell: Tell = _nothing, own_job: str = "") ->
         return carry_on(workspace, Ledger(workspace), tell, own_job)
 
 
-def carry_on(workspace: Workspace, ledger: Ledger, tell: Tell = _nothing, own_job: str = "") -> list[ErasureRecord]:
-    """As :func:`resume`, for a caller that is alone with the workspace already."""
+def carry_on(
+    workspace: Workspace, ledger: Ledger, tell: Tell = _nothing, own_job: str = "", *, leave_sealed: bool = False
+) -> list[ErasureRecord]:
+    """As :func:`resume`, for a caller that is alone with the workspace already.
+
+    With ``leave_sealed`` one whose key is not here stays begun, so that it stands in nobody's way.
+    """
     key = ledger_key()
     done = []
-    for erasure in ledger.begun():
-        plan = find_person(workspace, person_of(erasure, key), erasure["how"], own_job=own_job)
+    for erasure, person in _readable(ledger.begun(), key, leave_sealed=leave_sealed):
+        plan = find_person(workspace, person, erasure["how"], own_job=own_job)
         _refuse(plan)
         assert key is not None
         done.append(_carry_out(workspace, ledger, erasure, plan, key, tell, {}))
@@ -120,7 +125,7 @@ def forget_again(workspace: Workspace, *, tell: Tell = _nothing, own_job: str = 
     """
     with _alone(workspace):
         ledger = Ledger(workspace)
-        carry_on(workspace, ledger, tell, own_job)
+        carry_on(workspace, ledger, tell, own_job, leave_sealed=True)
         return carry_out_ledger(workspace, ledger, tell, own_job)
 
 
@@ -130,13 +135,33 @@ def carry_out_ledger(
     """As :func:`forget_again`, for a caller that is alone with the workspace already, such as a restore."""
     key = ledger_key()
     done = []
-    for erasure in ledger.all():
-        plan = find_person(workspace, person_of(erasure, key), erasure["how"], own_job=own_job)
+    for erasure, person in _readable(ledger.all(), key):
+        plan = find_person(workspace, person, erasure["how"], own_job=own_job)
         if plan.things:
             _refuse(plan)
             assert key is not None
             done.append(_carry_out(workspace, ledger, erasure, plan, key, tell, plan.counts))
     return done
+
+
+def _readable(
+    erasures: list[ErasureRecord], key: Key | None, *, leave_sealed: bool = False
+) -> Iterator[tuple[ErasureRecord, Person]]:
+    """Erasures with whom they are about; one whose key is not here keeps nobody else from being forgotten.
+
+    Raises:
+        InputRefusedError: ``erasure_sealed``, after all others, unless ``leave_sealed``.
+    """
+    sealed: InputRefusedError | None = None
+    for erasure in erasures:
+        try:
+            person = person_of(erasure, key)
+        except InputRefusedError as error:
+            sealed = sealed or error
+        else:
+            yield erasure, person
+    if sealed is not None and not leave_sealed:
+        raise sealed
 
 
 @contextlib.contextmanager
@@ -204,6 +229,8 @@ def _carry_out(
     tell(0.6, "writing the databases anew")
     erase_deleted(workspace, [workspace.history])
     searched = search_all(workspace, plan.person, _part(tell, 0.7, 1.0))
+    # Where something stays is told to who asks; a path may name the person.
+    searched["left"] = [plan.person.redact(text)[0] for text in searched["left"]]
     body = {
         "finished_at": time.time(),
         "version": __version__,
@@ -211,7 +238,6 @@ def _carry_out(
         "remade": erasure["remade"],
         "trained": erasure["trained"],
         "searched": searched,
-        # Where something stays is told to who asks; a path may name the person.
         "staying": [plan.person.redact(text)[0] for text in (*plan.staying, *plan.backups)],
     }
     receipt: ReceiptRecord = {**body, "sha256": receipt_hash(body)}  # type: ignore[typeddict-item]

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def named_file(workspace: Workspace, name: str, person: Person) -> NamedFile | N
         kept = len(person.codes & _vault(path).keys())
         return NamedFile(name, "", kept, "redacted") if kept else None
     mentions, first = 0, ""
-    with contextlib.suppress(OSError, EOFError):
+    with contextlib.suppress(OSError, EOFError, zlib.error):
         for text in _texts(path, person):
             hits = list(person.find(text))
             mentions += len(hits)
@@ -101,30 +102,38 @@ def named_file(workspace: Workspace, name: str, person: Person) -> NamedFile | N
 def _fate(name: str, path: Path) -> tuple[str, str]:
     if _LEFT.search(name):
         return "removed", ""
-    if name.startswith("logs/") or _LOG.search(name):
+    if path.suffix != ".gz" and (name.startswith("logs/") or _LOG.search(name)):
         return "overwritten", ""
     if name.startswith("models/"):
         return "", "it belongs to a model; change it yourself, or remove the model"
     if name.startswith("backups/"):
         return "removed", ""
-    return (
-        ("redacted", "") if path.suffix == ".gz" or _is_text(path) else ("", "it is no text; remove what it belongs to")
-    )
+    return ("redacted", "") if _is_text(path) else ("", "it is no text; remove what it belongs to")
 
 
 def _is_text(path: Path) -> bool:
     try:
-        read_regular(path).decode("utf-8")
-    except (OSError, UnicodeDecodeError):
+        _content(path).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
         return False
     return True
 
 
+def _content(path: Path) -> bytes:
+    """What a file says: of one that is compressed what was compressed."""
+    raw = read_regular(path)
+    return gzip.decompress(raw) if path.suffix == ".gz" else raw
+
+
 def _texts(path: Path, person: Person) -> Iterator[str]:
     """The content of a file that may name a person, in pieces that overlap by what a mention may take."""
+    import duckdb
+
     if path.suffix == ".parquet":
-        yield from _cells(path)
-        return
+        # Half a file, as a killed writer leaves it, has no rows: its bytes are searched.
+        with contextlib.suppress(duckdb.Error):
+            yield from _cells(path)
+            return
     overlap = 4 * person.longest
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         tail = b""
@@ -163,8 +172,7 @@ def redacted(path: Path, person: Person) -> bytes:
         # Without its value a pseudonym is final.
         return json.dumps({code: value for code, value in _vault(path).items() if code not in person.codes}).encode()
     change = Change(person, "redact")
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else read_regular(path)
-    text = raw.decode("utf-8")
+    text = _content(path).decode("utf-8")
     if path.suffix == ".jsonl":
         fresh = "\n".join(change.json_text(line) for line in text.split("\n"))
     else:

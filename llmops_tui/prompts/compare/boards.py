@@ -143,8 +143,12 @@ class Boards:
         if body is None:
             if name == CURRENT:
                 return Board()
-            raise NotFoundError("board", name, "llmops prompt boards lists them.")
+            raise NotFoundError("board", name, "llmops prompt board lists them.")
         return _board(name, body)
+
+    def load_or_new(self, name: str) -> Board:
+        """A board by name, empty where there is none yet."""
+        return self.load(name) if self._event_log.load_draft(_PREFIX + name) is not None else Board(name)
 
     def names(self) -> list[str]:
         """The boards with a name of their own."""
@@ -158,7 +162,7 @@ class Boards:
             NotFoundError: there is none.
         """
         if not self._event_log.remove_draft(_PREFIX + name):
-            raise NotFoundError("board", name, "llmops prompt boards lists them.")
+            raise NotFoundError("board", name, "llmops prompt board lists them.")
 
 
 def _board(name: str, body: JsonObject) -> Board:
