@@ -223,11 +223,11 @@ def nearest_that_fits(
     changes: dict[str, Any] = {}
     for step in _steps(recipe):
         try:
-            other = changed(recipe, changes | step)
+            other = changed(recipe, {**changes, **step})
         except InputRefusedError:
-            # Not every recipe can be changed so: groups of answers have to fit into a batch, and some starts into 16 bits.
+            # Not every recipe can be changed so: a batch holds whole groups of answers, and some starts need 16 bits.
             continue
-        changes |= step
+        changes.update(step)
         needed = estimate(shape, other, longest, gpu=gpu, factor=factor)
         if needed.total <= available:
             return Fit(dict(changes), needed)
@@ -247,8 +247,10 @@ def _steps(recipe: Recipe) -> list[Changes]:
         steps.append({"optimizer.name": "paged_adamw_8bit"})
     if recipe.quantization.type == "none":
         # All weights cannot be trained in 4 bits: what fits then is an adapter, which does not go on from other weights.
-        adapter = {"tuning": "lora", **({"start": ""} if recipe.start else {})} if recipe.tuning == "full" else {}
-        steps.append({"quantization.type": "nf4", **adapter})
+        adapter = {"quantization.type": "nf4"}
+        if recipe.tuning == "full":
+            adapter |= {"tuning": "lora", **({"start": ""} if recipe.start else {})}
+        steps.append(adapter)
     length = recipe.batch.max_length
     while length > 256:
         length //= 2

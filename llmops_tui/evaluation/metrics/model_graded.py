@@ -92,7 +92,9 @@ def message_text(message: ChatMessage) -> str:
     """What a turn says, with the calls of tools that it makes."""
     content = message.get("content")
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
-    calls = [f"{c['function']['name']}({c['function']['arguments']})" for c in message.get("tool_calls") or ()]
+    # Messages of a dataset are whatever a file had.
+    made: list[Mapping[str, Any]] = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+    calls = [f"{call.get('name', '')}({call.get('arguments', '')})" for call in made]
     return "\n".join(part for part in (text, *calls) if part)
 
 
