@@ -14,6 +14,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmops_tui.evaluation.grading.records import GradeAgreement, Kappas, Ranking
     from llmops_tui.evaluation.grading.sheets import GradeSheet, VoteSheet
 
@@ -67,6 +69,7 @@ def grade(
     from llmops_tui.evaluation.grading.opening import grade_sheet, grader_name
 
     session = session_of(context)
+    _one_of({"--list": listed, "--export": export, "--to-dataset": to_dataset, "--teach": teach})
     who = grader_name(grader, session.settings.grader)
     store = store_of(session)
     sheet = grade_sheet(store, runs, who, criterion=criterion, scale=scale, question=question)
@@ -109,6 +112,7 @@ def vote(
     from llmops_tui.evaluation.grading.opening import grader_name, vote_sheet
 
     session = session_of(context)
+    _one_of({"--list": listed, "--export": export})
     who = grader_name(grader, session.settings.grader)
     sheet = vote_sheet(store_of(session), runs, who, criterion=criterion, question=question)
     if _worked_on(session, sheet, say, read, export, limit, listed=listed):
@@ -117,6 +121,17 @@ def vote(
     done, total = sheet.progress
     data = {"grader": who, "done": done, "of": total, **found}
     session.emit(data, lambda: f"{_done(done, total, who)}\n{ranking_text(session, found)}")
+
+
+def _one_of(options: Mapping[str, object]) -> None:
+    """Refuse options of which only the first would be followed.
+
+    Raises:
+        InputRefusedError: ``bad_option``.
+    """
+    given = [name for name, value in options.items() if value]
+    if len(given) > 1:
+        raise InputRefusedError("bad_option", f"{' and '.join(given)} are different commands", "Give one at a time.")
 
 
 def _worked_on(

@@ -15,6 +15,13 @@ from llmops_tui.foreign_text import JsonObject
 
 FUNCTION = "function"
 """The type of a reward that is a function in a file of the user's."""
+NO_SERVING = (
+    "no_serving",
+    "reinforcement.generator is engine, and no GGUF model of this base is registered",
+    "Name one in serving, or use generator: transformers.",
+)
+"""The code, message and hint where there is nothing to generate with."""
+_SPARE, _MOST_AT_ONCE = 8, 64
 
 
 class Reward(BaseModel):
@@ -172,3 +179,8 @@ def prompts_per_step(part: Reinforcement, batch: int) -> int:
 def steps_per_epoch(part: Reinforcement, batch: int, prompts: int) -> int:
     """Optimizer steps over so many prompts once: those of whole batches of them, each as often as ``iterations`` says."""
     return prompts // prompts_per_step(part, batch) * part.iterations
+
+
+def engine_size(part: Reinforcement, batch: int, longest: int) -> tuple[int, int]:
+    """Of an engine that generates: the tokens of a prompt, ``longest``, with its answer, and how many there are at once."""
+    return longest + part.max_tokens + _SPARE, min(_MOST_AT_ONCE, batch)
