@@ -15,6 +15,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmops_tui.evaluation.grading.records import GradeAgreement, Kappas, Ranking
     from llmops_tui.evaluation.grading.sheets import GradeSheet, VoteSheet
 

@@ -198,8 +198,10 @@ def sweep(
 
 
 def _sweep_text(session: Session, found: SweepResult) -> str:
+    from llmops_tui.training.search_methods import best_first
+
     names, objectives, best = list(found["best"]), found.get("objectives") or ["loss"], set(found.get("front") or [])
-    ordered: list[Any] = sorted(found["trials"], key=lambda row: (row["loss"] is None, row["loss"]))
+    ordered: list[Any] = list(best_first(found["trials"], objectives))
     rows = [
         (
             f"{row['trial']}{' *' if len(objectives) > 1 and row['trial'] in best else ''}",

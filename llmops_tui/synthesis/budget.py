@@ -1,6 +1,6 @@
 """What a synthesis will take, measured before it is started: a few of its rows are written, and the rest is projected.
 
-The rows that were written to measure are those that the job would ask for first, and it does not ask for them again.
+The rows that were written to measure are among those of the job, which does not ask for them again.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ _PARAPHRASE: BuiltIn = {
 }
 _TRANSLATION: BuiltIn = {
     "name": "synthesise-translation",
-    "system": "You are a translator. You reply with the translation and nothing else.",
+    "system": "You are a translator. You reply with the translation and nothing else."
+    "{% if guidance %} {{ guidance }}{% endif %}",
     "template": "Translate into {{ language }}:\n\n{{ text }}",
 }
 BUILT_IN: dict[Way, BuiltIn] = {"rows": _ROWS, "paraphrase": _PARAPHRASE, "back-translation": _TRANSLATION}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.safetensors import ModelFolder
 from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import MemoryFacts, MemoryParts
@@ -221,8 +222,13 @@ def nearest_that_fits(
     """The least change with which a run fits: what costs time first, then what changes the result; none where nothing helps."""
     changes: dict[str, Any] = {}
     for step in _steps(recipe):
-        changes |= step
-        needed = estimate(shape, changed(recipe, changes), longest, gpu=gpu, factor=factor)
+        try:
+            other = changed(recipe, {**changes, **step})
+        except InputRefusedError:
+            # Not every recipe can be changed so: a batch holds whole groups of answers, and some starts need 16 bits.
+            continue
+        changes.update(step)
+        needed = estimate(shape, other, longest, gpu=gpu, factor=factor)
         if needed.total <= available:
             return Fit(dict(changes), needed)
     return None
@@ -240,8 +246,11 @@ def _steps(recipe: Recipe) -> list[Changes]:
     if recipe.optimizer.name not in {"auto", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"}:
         steps.append({"optimizer.name": "paged_adamw_8bit"})
     if recipe.quantization.type == "none":
-        # All weights cannot be trained in 4 bits: what fits then is an adapter.
-        steps.append({"quantization.type": "nf4", **({"tuning": "lora"} if recipe.tuning == "full" else {})})
+        # All weights cannot be trained in 4 bits: what fits then is an adapter, which does not go on from other weights.
+        adapter = {"quantization.type": "nf4"}
+        if recipe.tuning == "full":
+            adapter |= {"tuning": "lora", **({"start": ""} if recipe.start else {})}
+        steps.append(adapter)
     length = recipe.batch.max_length
     while length > 256:
         length //= 2

@@ -19,6 +19,7 @@ from llmops_tui.training.example import Example, length_of
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import DataFacts, MixtureRecord
+from llmops_tui.training.reinforcement import prompts_per_step
 
 # As many rows are compared as for held-out rows: ten seconds of a processor.
 _MOST_COMPARED = 50_000
@@ -86,7 +87,11 @@ def times(repeat: float, chance: Random) -> int:
 
 def passes_of(recipe: Recipe, examples: int) -> float:
     """How often a run sees each of its examples: its epochs, or fewer where ``max_steps`` ends it before."""
-    return min(recipe.epochs, recipe.steps(examples) * recipe.effective_batch / examples)
+    rows: float = recipe.effective_batch
+    if recipe.facts.examples == "prompts":
+        # Each has several answers in a step, and several steps on them.
+        rows = prompts_per_step(recipe.reinforcement, recipe.effective_batch) / recipe.reinforcement.iterations
+    return min(recipe.epochs, recipe.steps(examples) * rows / examples)
 
 
 def mixture_of(sources: Sequence[SourceShare], passes: float) -> list[MixtureRecord]:

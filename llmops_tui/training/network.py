@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from llmops_tui.training.network_of_families import (
     extra_figures,
     key_heads_of,
     plain,
+    said,
     unlike_in_layers,
 )
 
@@ -37,6 +37,7 @@ _REAL = ("scale", "softcapping")
 _SCALING = "rope.scaling"
 _ORIGINAL = f"{_SCALING}.original_context_length"
 # Of YaRN the figures that are taken for granted, as config.json calls them; behind "yarn_" as GGUF does.
+_SCALES = "its rotary scaling needs"
 _YARN: Mapping[str, float] = {"beta_fast": 32, "beta_slow": 1, "mscale": 0, "mscale_all_dim": 0, "truncate": True}
 _BOUNDS = ("beta_fast", "beta_slow")
 _YARN_GGUF: Mapping[str, float] = {
@@ -259,33 +260,26 @@ def _rotary_of(meta: JsonObject, config: JsonObject, factors: Mapping[str, Array
     kind, factor = _kind_of(meta)
     if kind in {"linear", "yarn"}:
         if factor is None:
-            _said(meta, f"{_SCALING}.factor")
+            said(meta, f"{_SCALING}.factor", _SCALES)
         found |= {"rope_type": kind, "factor": plain(float(factor or 0))}
         if kind == "yarn":
             own = {"yarn_log_multiplier"} if name == "ministral3" else set()
             usual = {k: v for k, v in _YARN_GGUF.items() if k not in own}
             _refuse_other_yarn({k.removeprefix(f"{_SCALING}."): v for k, v in meta.items()}, usual)
-            found["original_max_position_embeddings"] = int(_said(meta, _ORIGINAL))
+            found["original_max_position_embeddings"] = int(said(meta, _ORIGINAL, _SCALES))
             bounds = {name: meta.get(f"{_SCALING}.yarn_{name}") for name in _BOUNDS}
             found |= {name: plain(value) for name, value in bounds.items() if value is not None}
     elif kind not in {"none", "longrope"}:
         raise InputRefusedError("unknown_rotary", f"rotary scaling of the kind {kind!r} cannot be trained")
     if "rope_factors_long.weight" in factors:
-        original = int(_said(meta, _ORIGINAL))
+        original = int(said(meta, _ORIGINAL, _SCALES))
         config["original_max_position_embeddings"] = original
         found |= {"rope_type": "longrope", "original_max_position_embeddings": original}
         for side in ("long", "short"):
-            found[f"{side}_factor"] = [plain(v) for v in _said(factors, f"rope_factors_{side}.weight")]
+            found[f"{side}_factor"] = [plain(v) for v in said(factors, f"rope_factors_{side}.weight", _SCALES)]
     if "rope_freqs.weight" in factors:
         found |= _llama3_of(factors["rope_freqs.weight"], base, dimensions)
     return found
-
-
-def _said(given: Mapping[str, Any], name: str) -> Any:
-    """A figure or a tensor that the file's rotary scaling needs."""
-    if name not in given:
-        raise InputRefusedError("gguf_damaged", f"the file lacks {name}, which its rotary scaling needs")
-    return given[name]
 
 
 def _llama3_of(factors: Array, base: float, head: int) -> JsonObject:

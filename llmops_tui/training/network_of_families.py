@@ -125,14 +125,14 @@ def add_family(config: JsonObject, name: str, meta: JsonObject) -> None:
         # Every layer is a mixture, so it is not used.
         config.setdefault("intermediate_size", config["moe_intermediate_size"])
     if name == "gpt_oss":
-        config["intermediate_size"] = int(_said(meta, "expert_feed_forward_length"))
+        config["intermediate_size"] = int(said(meta, "expert_feed_forward_length"))
     if name == "olmo3":
         config["layer_types"] = _by_layer(meta, PATTERN, layers, _SLIDING, 4)
     if name == "lfm2":
         config["norm_eps"] = config.pop("rms_norm_eps")
         config["block_auto_adjust_ff_dim"] = False
     if name == "qwen3_5_text":
-        inner, value_heads = int(_said(meta, "ssm.inner_size")), int(_said(meta, "ssm.time_step_rank"))
+        inner, value_heads = int(said(meta, "ssm.inner_size")), int(said(meta, "ssm.time_step_rank"))
         config["linear_value_head_dim"] = inner // value_heads
         config["layer_types"] = _by_layer(meta, _RECURRENT, layers, _LINEAR, int(meta.get(_INTERVAL) or 4))
 
@@ -145,25 +145,30 @@ def add_rotary(rotary: JsonObject, name: str, meta: JsonObject) -> JsonObject:
         return {_FULL: rotary, _SLIDING: local}
     if name == "ministral3":
         log = plain(meta.get("rope.scaling.yarn_log_multiplier") or 0.0)
-        beta = plain(_said(meta, "attention.temperature_scale"))
+        beta = plain(said(meta, "attention.temperature_scale"))
         return rotary | {"mscale": log, "mscale_all_dim": log, "llama_4_scaling_beta": beta}
     if name == "qwen3_5_text":
-        sections = list(_said(meta, "rope.dimension_sections"))
+        sections = list(said(meta, "rope.dimension_sections"))
         return rotary | {"mrope_interleaved": True, "mrope_section": sections[:3]}
     return rotary
 
 
 def _by_layer(meta: JsonObject, key: str, layers: int, kind: str, period: int) -> list[str]:
     """What each layer is: as the file says it, or every so many layers one of full attention."""
-    said = meta.get(key)
-    flags = said if isinstance(said, list) else [(i + 1) % period != 0 for i in range(layers)]
+    listed = meta.get(key)
+    flags = listed if isinstance(listed, list) else [(i + 1) % period != 0 for i in range(layers)]
     return [kind if flag else _FULL for flag in flags[:layers]]
 
 
-def _said(meta: Mapping[str, object], key: str) -> Any:
-    if key not in meta:
-        raise InputRefusedError("gguf_damaged", f"the file lacks {key}, which models of its family have")
-    return meta[key]
+def said(given: Mapping[str, object], key: str, why: str = "models of its family have") -> Any:
+    """A figure or a tensor of a file that has to be there; ``why`` says what for.
+
+    Raises:
+        InputRefusedError: ``gguf_damaged``.
+    """
+    if key not in given:
+        raise InputRefusedError("gguf_damaged", f"the file lacks {key}, which {why}")
+    return given[key]
 
 
 def plain(value: float) -> float:

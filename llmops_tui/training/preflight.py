@@ -28,6 +28,7 @@ from llmops_tui.training.preflight_base import check_base
 from llmops_tui.training.preflight_data import held_out_findings
 from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding
+from llmops_tui.training.preflight_generator import look_at_generator
 from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
 from llmops_tui.training.preflight_ranks import check_ranks
 from llmops_tui.training.preflight_rewards import check_rewards
@@ -173,8 +174,9 @@ def inspect(
             parity = compare_with_serving(ours, serving or base, template, rows)
     elif serving is not None:
         parity = compare_with_serving(text, serving, template, rows)
+    generator = look_at_generator(recipe, store.workspace, serving, examples)
     factor, tokens_per_s, measured = store.calibration(shape.key, device_queue.training_device())
-    room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured))
+    room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured), generator.sizes)
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     overlaps = overlaps_of([version for version, _ in sources(recipe, store.datasets)])
@@ -188,6 +190,7 @@ def inspect(
         *check_template(recipe, folder.chat_template, text.format_read, _vocabulary(folder)),
         *check_parity(parity),
         *check_rewards(recipe, store.workspace, examples, _context(folder)),
+        *generator.findings,
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]

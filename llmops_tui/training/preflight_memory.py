@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +35,19 @@ class Room:
         return self.needed.total <= self.available
 
 
-def check_memory(recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int]) -> Room:
-    """How much memory a run needs beside what there is."""
+def check_memory(
+    recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int], beside: Mapping[str, int]
+) -> Room:
+    """How much memory a run needs beside what there is; ``beside`` is what something else of the run takes, by device."""
     names = device_queue.training_devices(recipe.devices)
     # Each card holds the same; the fullest decides.
     total, available, device = min(
-        ((*ledger().inspect(name)[:2], name) for name in names), key=lambda found: (found[1], found[2])
+        (
+            (total, max(0, free - beside.get(name, 0)), name)
+            for name in names
+            for total, free in [ledger().inspect(name)[:2]]
+        ),
+        key=lambda found: (found[1], found[2]),
     )
     gpu = device != devices.HOST
     factor, runs = calibration

@@ -205,10 +205,8 @@ class Recipe(_Part):
         small = self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
         if small and self.lora.dora and self.quantization.type == "fp4":
             raise ValueError("dora cannot be combined with fp4: choose nf4 or none")
-        if problem := unfit(self.tuning, self.lora, self.quantization, self.optimizer):
+        if problem := unfit(self.tuning, self.lora, self.quantization, self.optimizer, self.tokens, self.serving):
             raise ValueError(problem)
-        if len(set(self.tokens)) < len(self.tokens) or any(token != token.strip() for token in self.tokens):
-            raise ValueError("tokens: each is named once, without blanks around it")
         return self
 
     @model_validator(mode="before")

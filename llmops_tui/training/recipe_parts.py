@@ -109,7 +109,9 @@ class Checkpoints(_Part):
     ] = 2
 
 
-def unfit(tuning: Tuning, lora: Lora, quantization: Quantization, optimizer: Optimizer) -> str:
+def unfit(
+    tuning: Tuning, lora: Lora, quantization: Quantization, optimizer: Optimizer, tokens: list[str], serving: str
+) -> str:
     """What of these cannot go together, in words; empty where all can."""
     if tuning == "full":
         if quantization.type != "none":
@@ -131,4 +133,10 @@ def unfit(tuning: Tuning, lora: Lora, quantization: Quantization, optimizer: Opt
         return f"lora.dora cannot be combined with lora.init: {lora.init}"
     if optimizer.name == "adafactor" and optimizer.lora_plus_ratio != 1:
         return "optimizer.lora_plus_ratio cannot be combined with adafactor, which has no learning rate by group"
+    if len(set(tokens)) < len(tokens) or any(token != token.strip() for token in tokens):
+        return "tokens: each is named once, without blanks around it"
+    if tokens and serving:
+        return (
+            "serving cannot be combined with tokens: the run ends as a model of its own, since no other file has them"
+        )
     return ""

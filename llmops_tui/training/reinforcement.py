@@ -6,6 +6,7 @@ answer of such a group is rewarded than the group's mean. A reward is a metric o
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,6 +15,13 @@ from llmops_tui.foreign_text import JsonObject
 
 FUNCTION = "function"
 """The type of a reward that is a function in a file of the user's."""
+NO_SERVING = (
+    "no_serving",
+    "reinforcement.generator is engine, and no GGUF model of this base is registered",
+    "Name one in serving, or use generator: transformers.",
+)
+"""The code, message and hint where there is nothing to generate with."""
+_SPARE, _MOST_AT_ONCE = 8, 64
 
 
 class Reward(BaseModel):
@@ -36,7 +44,7 @@ class Reward(BaseModel):
             description="What its scores count; below 0 less is better; 0: it is measured, and not learned from.",
         ),
     ] = 1.0
-    file: Annotated[str, Field(description="function: the Python file.")] = ""
+    file: Annotated[str, Field(description="function: the Python file, as a whole path.")] = ""
     call: Annotated[str, Field(description="function: the name of the function in it.")] = ""
 
     @model_validator(mode="after")
@@ -45,6 +53,9 @@ class Reward(BaseModel):
             raise ValueError("a reward of type function requires file and call")
         if not self.is_function and (self.file or self.call):
             raise ValueError(f"file and call are for type function, and {self.type} is a metric")
+        if self.is_function and not Path(self.file).is_absolute():
+            # Runs are at home in no folder: where it is sought must not depend on who looks.
+            raise ValueError(f"file is {self.file}, and has to be a whole path, such as {Path.home() / 'rewards.py'}")
         return self
 
     @property
@@ -151,6 +162,8 @@ def problem_of(part: Reinforcement, method: str, batch: int) -> str:
             f"batch.size × batch.accumulation is {batch} answers a step, which reinforcement.generations "
             f"{part.generations} does not divide"
         )
+    if part.generator != "engine" and part.sync != 1:
+        return "reinforcement.sync is for generator: engine, and the trainer's own model needs none"
     if part.generator == "engine" and part.temperature != 1:
         return (
             "reinforcement.generator: engine requires temperature 1: the engine tells log-probabilities of that alone"
@@ -166,3 +179,8 @@ def prompts_per_step(part: Reinforcement, batch: int) -> int:
 def steps_per_epoch(part: Reinforcement, batch: int, prompts: int) -> int:
     """Optimizer steps over so many prompts once: those of whole batches of them, each as often as ``iterations`` says."""
     return prompts // prompts_per_step(part, batch) * part.iterations
+
+
+def engine_size(part: Reinforcement, batch: int, longest: int) -> tuple[int, int]:
+    """Of an engine that generates: the tokens of a prompt, ``longest``, with its answer, and how many there are at once."""
+    return longest + part.max_tokens + _SPARE, min(_MOST_AT_ONCE, batch)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.history import History
+from llmops_tui.training.records import TrialRecord
 from llmops_tui.training.search_space import Space
 
 if TYPE_CHECKING:
@@ -116,6 +117,17 @@ def make_pruner(name: Pruner, first: int, last: int) -> Any:
 def directions(objectives: Sequence[str]) -> list[str]:
     """Which way each objective is better, as Optuna says it."""
     return [_DIRECTIONS[one] for one in objectives]
+
+
+def best_first(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """Trials by the first objective, the best first, and those without a value at the end."""
+    sign = 1.0 if directions(objectives)[0] == "minimize" else -1.0
+
+    def place(trial: TrialRecord) -> tuple[bool, float]:
+        value = trial["loss"]
+        return value is None, 0.0 if value is None else sign * value
+
+    return sorted(trials, key=place)
 
 
 def measured(objective: str, history: History, loss: float | None) -> float | None:

@@ -99,15 +99,24 @@ def checked_start(run: _Run, store: _Runs, base: Model) -> Start | None:
         InputRefusedError: ``start_changed``, and what :func:`start_of` raises.
     """
     found = start_of(run.recipe, store, base)
-    digest = "".join(digest for _, digest in run.start)
+    check_start(f"run {run.name}", found, run.start)
+    return found
+
+
+def check_start(who: str, found: Start | None, pins: Pins) -> None:
+    """Refuse a start that is another than what was noted, ``pins``.
+
+    Raises:
+        InputRefusedError: ``start_changed``.
+    """
+    digest = "".join(digest for _, digest in pins)
     if found is not None and found.sha256 != digest:
         raise InputRefusedError(
             "start_changed",
-            f"run {run.name} began from run {found.name}, whose tensors had SHA-256 {digest[:16]}…, and have "
+            f"{who} began from run {found.name}, whose tensors had SHA-256 {digest[:16]}…, and have "
             f"{found.sha256[:16]}… now",
-            "Restore its folder from a backup, or start a new run of the recipe: llmops train start.",
+            "Restore its folder from a backup, or begin anew: llmops train start, or llmops train sweep.",
         )
-    return found
 
 
 def _compare(recipe: Recipe, run: _Run, folder: Path) -> None:

@@ -42,6 +42,7 @@ from llmops_tui.training.search_methods import (
     measured,
 )
 from llmops_tui.training.search_space import Space, check_space, check_trials, settings_told
+from llmops_tui.training.starts import check_start, start_of, start_pins
 from llmops_tui.workspace.files import make_folder_within, write_atomic
 
 if TYPE_CHECKING:
@@ -131,14 +132,17 @@ def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
     noted = folder / _BEGUN
     if not noted.is_file():
         pinned, data, measured = pin(recipe, store.datasets)
-        digest = store.base_of(pinned).sha256
-        write_atomic(noted, json.dumps({"recipe": pinned.model_dump(), "data": [*data, *measured], "base": digest}))
+        base = store.base_of(pinned)
+        body = {"recipe": pinned.model_dump(), "data": [*data, *measured], "base": base.sha256}
+        write_atomic(noted, json.dumps(body | {"start": start_pins(pinned, store, base)}))
     begun = parse_json(read_regular(noted))
     who, wanted = f"the sweep of {recipe.name}", check(begun["recipe"])
     check_data(who, [(ref, digest) for ref, digest in begun["data"]], store.datasets)
-    # Searches of earlier versions did not note it.
+    # Searches of earlier versions did not note these.
     if "base" in begun:
         check_base(who, store.base_of(wanted), begun["base"])
+    if "start" in begun:
+        check_start(who, start_of(wanted, store, store.base_of(wanted)), begun["start"])
     return wanted
 
 

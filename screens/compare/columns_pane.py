@@ -81,11 +81,10 @@ class ColumnsPane(Pane):
     def show_titles(self) -> None:
         """What stands over the columns, and how many there are."""
         state = self._state
-        votes = state.board.rounds[-1].votes if state.board.rounds else ()
-        won = [vote["winner"] for vote in votes]
+        won = state.winners
         for place, view in enumerate(self._views[: len(state.columns)]):
             column = state.order[place]
-            marks = "" if state.blind else "★" * won.count(column) if len(votes) < 4 else f"★{won.count(column)}"
+            marks = "" if state.blind else "★" * won.count(column) if len(won) < 4 else f"★{won.count(column)}"
             hint = "compared with" if state.reference == column and len(state.columns) > 1 else ""
             view.takes_digits = state.blind and state.answered and not self.running
             view.show_title(state.name_of(place), marks=marks, hint=hint)
@@ -226,7 +225,10 @@ class ColumnsPane(Pane):
             # Whatever ends the app from here on, the board knows its runs.
             state.note_runs()
             self.post_message(self.Changed())
-        if step.step is None or step.step.stage != "thinking" or len(answer.thoughts) == 1:
+        if state.blind:
+            # Times, counts, and what it waits for may tell which model it is.
+            view.hide_figures()
+        elif step.step is None or step.step.stage != "thinking" or len(answer.thoughts) == 1:
             view.show_figures(answer, step.waits)
 
     def _flush(self) -> None:
@@ -278,8 +280,12 @@ class ColumnsPane(Pane):
         if not state.answered or self.running:
             self.shell.say("There are no two answers to choose between yet; F5 runs the columns.", severity="warning")
             return
-        blind, winner = state.blind, TIE if place is None else state.order[place]
-        state.board = state.board.voted(winner, getpass.getuser(), blind=blind)
+        winner = TIE if place is None else state.order[place]
+        try:
+            state.vote(winner, getpass.getuser())
+        except LlmopsError as error:
+            self.shell.report(error)
+            return
         # What was voted blind is shown then.
         state.hide(hidden=False)
         if winner != TIE:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.columns.over_dataset import ColumnTable, paths_for, start
+from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts.compare.boards import Board
+from llmops_tui.prompts.compare.columns import Column
 from screens.compare.rows_screen import RowsScreen
 from screens.compare.state import CompareState
 from screens.navigation import JobPlace
@@ -18,6 +20,8 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.run import EvalRun
+    from llmops_tui.prompts.store import PromptStore
     from screens.services import Services
 
 _ROWS = 20
@@ -44,7 +48,7 @@ async def compare_over(shell: Shell, state: CompareState) -> Board | None:
         if what is None:
             return None
         if what == _SEE:
-            await shell.ask(RowsScreen(services, table, board.columns))
+            await _show_rows(shell, table)
             return None
     if any(column.version is None for column in board.columns):
         raise InputRefusedError("draft_column", "a column is in no version yet", "F5 runs the columns and saves it.")
@@ -54,6 +58,21 @@ async def compare_over(shell: Shell, state: CompareState) -> Board | None:
 def _table(services: Services, runs: Sequence[str]) -> ColumnTable:
     store = services.evaluation
     return ColumnTable(store, [store.get(run) for run in runs])
+
+
+async def _show_rows(shell: Shell, table: ColumnTable) -> None:
+    """Show rows with the columns that were asked, whatever columns the board has by now."""
+    services = shell.services
+    columns = await asyncio.to_thread(lambda: [column_of_run(services.prompts, run) for run in table.runs])
+    await shell.ask(RowsScreen(services, table, columns))
+
+
+def column_of_run(prompts: PromptStore, run: EvalRun) -> Column:
+    """The column that an evaluation run is of."""
+    asked = run.asked
+    version = prompts.get(asked.prompt)
+    parameters = SamplingParameters.model_validate(asked.parameters)
+    return Column(version.prompt, version.number, version.system, version.template, asked.model, parameters)
 
 
 async def _ask(shell: Shell, board: Board) -> Board | None:
@@ -105,5 +124,5 @@ async def _ask(shell: Shell, board: Board) -> Board | None:
         shell.open_place(JobPlace(runs[0].job))
     else:
         table = await asyncio.to_thread(_table, services, made.over)
-        await shell.ask(RowsScreen(services, table, board.columns))
+        await _show_rows(shell, table)
     return made

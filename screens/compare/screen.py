@@ -200,12 +200,11 @@ class CompareScreen(BaseScreen):
         from screens.compare.keep_vote import Decided, keep_vote
 
         state = self.state
-        votes = state.board.rounds[-1].votes if state.board.rounds else ()
-        if not votes or votes[-1]["winner"] == TIE or not state.answered:
+        winner = next(iter(state.winners[-1:]), None)
+        if winner is None or winner == TIE or not state.answered:
             self.shell.say("Vote first: enter says that the column with the focus is the best.", severity="warning")
             return
         runs = await asyncio.to_thread(self.services.history.several, [answer.run for answer in state.answers])
-        winner = votes[-1]["winner"]
         run = runs.get(state.answers[winner].run)
         messages = run.messages if run is not None else []
         texts, sources = [answer.text for answer in state.answers], [answer.run for answer in state.answers]

@@ -6,9 +6,10 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.client import StreamEnd
 from llmops_tui.inference.wire import Timings
-from llmops_tui.prompts.compare.boards import Board
+from llmops_tui.prompts.compare.boards import TIE, Board
 from llmops_tui.prompts.compare.columns import Column, titles
 from llmops_tui.prompts.compare.records import Answering
 
@@ -46,6 +47,32 @@ class CompareState:
     def answered(self) -> bool:
         """Whether there are answers to choose between."""
         return len(self.columns) > 1 and sum(answer.end is not None for answer in self.answers) > 1
+
+    @property
+    def places(self) -> list[int | None]:
+        """Where each column stood in the last round, whose columns may have been others; none where it was not asked."""
+        asked = self.board.rounds[-1].columns if self.board.rounds else ()
+        if asked == self.columns:
+            return list(range(len(asked)))
+        return [asked.index(column) if column in asked else None for column in self.columns]
+
+    @property
+    def winners(self) -> list[int | None]:
+        """The column that each vote of the last round chose, ``TIE`` for none of them; none where it is not there any more."""
+        places = self.places
+        won = [vote["winner"] for vote in self.board.rounds[-1].votes] if self.board.rounds else []
+        return [one if one == TIE else places.index(one) if one in places else None for one in won]
+
+    def vote(self, column: int, voter: str) -> None:
+        """Keep that a column is the best of the last round, ``TIE`` for none of them.
+
+        Raises:
+            InputRefusedError: ``not_asked``: the column came after that round.
+        """
+        place = TIE if column == TIE else self.places[column]
+        if place is None:
+            raise InputRefusedError("not_asked", "this column has not answered yet", "F5 runs the columns.")
+        self.board = self.board.voted(place, voter, blind=self.blind)
 
     def take(self, board: Board, answers: list[Answering] | None = None) -> None:
         """Another board, or the board with other columns; answers stay with their columns."""

@@ -7,6 +7,7 @@ from typing import Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
+from llmops_tui.training.search_methods import best_first
 from screens.widgets.chart import short_number
 from screens.widgets.figures import figure
 
@@ -16,7 +17,7 @@ _WIDTH, _HEIGHT = 48, 10
 def sweep(found: dict[str, Any]) -> Content:
     """The trials of a search, the best first, with bars or with the front; and how much each field mattered."""
     objectives: list[str] = list(found.get("objectives") or ["loss"])
-    done = sorted((row for row in found["trials"] if row["loss"] is not None), key=lambda row: row["loss"])
+    done: list[Any] = [row for row in best_first(found["trials"], objectives) if row["loss"] is not None]
     parts: list[Any] = [("kept as ", "$muted"), (f"{found['recipe']}\n", "bold")]
     if len(objectives) > 1:
         parts += _front(found, objectives)
@@ -29,7 +30,7 @@ def sweep(found: dict[str, Any]) -> Content:
 def _trials(found: dict[str, Any], done: list[dict[str, Any]], objectives: list[str]) -> list[Any]:
     names, best = list(found["best"]), set(found.get("front") or [])
     several = len(objectives) > 1
-    heads = "".join(one.rjust(10) for one in objectives) if several else "  loss".ljust(34)
+    heads = "".join(one.rjust(10) for one in objectives) if several else f"  {objectives[0]}".ljust(34)
     parts: list[Any] = [(heads, "$muted")]
     parts += [(name.rpartition(".")[2].rjust(18), "$muted") for name in names] + ["\n"]
     worst = max((row["loss"] for row in done), key=abs, default=1.0) or 1.0

@@ -103,6 +103,17 @@ def test_votes_are_kept_between_each_two_and_ranked(table: ColumnTable) -> None:
     assert [one["wins"] for one in ranking["columns"]] == [2.5, 0.5, 0.5]
 
 
+def test_another_vote_leaves_what_was_said_beside_other_runs(table: ColumnTable) -> None:
+    row = table.rows()[0]
+    table.vote(row, 0, "ann")
+    two = ColumnTable(table.store, table.runs[:2])
+    two.vote(two.rows()[0], 1, "ann")
+    assert two.votes("ann") == {row.case.index: 1}
+    # Of the third nothing was said anew: the first still won over it.
+    apart = ColumnTable(table.store, [table.runs[0], table.runs[2]])
+    assert apart.votes("ann") == {row.case.index: 0}
+
+
 def test_a_run_at_work_is_not_voted_on(table: ColumnTable) -> None:
     row = table.rows()[0]
     table.runs[1] = replace(table.runs[1], results_sha256="")

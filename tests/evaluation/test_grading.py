@@ -193,6 +193,19 @@ def test_a_sheet_is_filled_in_elsewhere_all_of_it_or_nothing(
         read_sheet(sheet, strange)
 
 
+def test_runs_whose_judges_differ_are_not_graded_together_also_where_no_criterion_is_named(
+    store: EvaluationStore, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_model(catalog)
+    first = graded_run(store)
+    monkeypatch.setitem(JUDGE, "rubric", "Is it short?")
+    names = [first, graded_run(store)]
+    with pytest.raises(InputRefusedError, match="judge in different ways"):
+        grade_sheet(store, names, "anna")
+    assert grade_sheet(store, names, "anna", criterion="tone").criterion.name == "tone"
+    assert grade_sheet(store, names[:1], "anna").criterion.question == "Is it kind?"
+
+
 def test_criteria_are_those_of_the_runs_or_of_people() -> None:
     judge, exact, rouge = (make_metric(entry) for entry in (JUDGE, "exact", "rouge"))
     assert criterion_of([exact, judge]).name == "judge"

@@ -8,12 +8,18 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.run import Asked, EvalRun
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.prompts.compare.boards import CURRENT, Board, Boards
+from llmops_tui.prompts.compare.boards import CURRENT, TIE, Board, Boards
+from llmops_tui.prompts.compare.columns import Column
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.compare.column_view import ColumnView
+from screens.compare.over_dataset import column_of_run
 from screens.compare.screen import CompareScreen
+from screens.compare.state import CompareState
 from tests.fakes import FakeModelServer, hostile_strings
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -183,3 +189,30 @@ async def test_a_board_is_pinned_and_opened_again(open_app: OpenApp, server: Fak
         await until(pilot, lambda: len(screen.state.columns) == 2)
         await settle(pilot)
         assert shown(pilot) == ["Hello world.", "Hello world."]
+
+
+def test_a_vote_is_about_the_columns_that_were_asked_whatever_columns_there_are_now() -> None:
+    three = tuple(Column("p", 1, "", "x", "m", SamplingParameters(seed=n)) for n in (1, 2, 3))
+    state = CompareState()
+    state.take(Board(columns=three))
+    state.begin(three)
+    state.take(replace(state.board, columns=(three[2], three[1])))
+    state.vote(0, "ann")
+    assert state.board.rounds[-1].votes[-1]["winner"] == 2
+    assert state.winners == [0]
+    # A column that came later has said nothing, and one that is gone is nobody's place.
+    state.take(replace(state.board, columns=(three[0], replace(three[0], model="other"))))
+    assert (state.places, state.winners) == ([0, None], [None])
+    with pytest.raises(InputRefusedError, match="not answered"):
+        state.vote(1, "ann")
+    state.vote(TIE, "ann")
+    assert state.winners == [TIE]
+
+
+def test_rows_over_a_dataset_have_the_columns_that_were_asked(catalog: Catalog) -> None:
+    prompts = PromptStore(catalog)
+    saved, _ = prompts.save("p", template="{{ x }}", system="s")
+    column = Column("p", saved.number, "s", "{{ x }}", "m", SamplingParameters(seed=7, temperature=0.5))
+    asked = Asked(column.ref, column.model, column.as_dict()["parameters"])
+    run = EvalRun("r", "s", 1, "", asked, {}, {}, "", 0.0, 1.0, catalog.workspace.runs)
+    assert column_of_run(prompts, run) == column

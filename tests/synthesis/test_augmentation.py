@@ -18,11 +18,13 @@ from llmops_tui.datasets.origins import COLUMN
 from llmops_tui.datasets.rewording import rewording_of
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.synthesis.attempts import Attempt
 from llmops_tui.synthesis.budget import refuse_untranslated
 from llmops_tui.synthesis.job import run_synthesis, start_arguments
 from llmops_tui.synthesis.plan import check_plan
 from llmops_tui.synthesis.prepared import prepare
+from llmops_tui.synthesis.prompts import Conversations
 from llmops_tui.workspace.catalog import Catalog
 from tests.synthesis.conftest import Answer, Context, Fill, says
 from tests.synthesis.test_synthesis import rows_of
@@ -156,3 +158,16 @@ def test_what_a_model_wrote_cannot_be_made_again(
     run_synthesis(context, **start_arguments(prepared, "new"))  # type: ignore[arg-type]
     with pytest.raises(InputRefusedError, match="may write others"):
         remake(store, "new")
+
+
+@pytest.mark.parametrize("way", ["paraphrase", "back-translation"])
+def test_guidance_is_told_whichever_way_texts_are_said_otherwise(fill: Fill, catalog: Catalog, way: str) -> None:
+    seeds = fill([{"text": f"Where is my kettle with the number {n}, please tell me?"} for n in range(3)])
+    plan = {"way": way, "model": "small", "seeds": seeds.ref, "rows": 3, "guidance": "They are formal letters."}
+    prepared = prepare(catalog, check_plan(plan))
+    renderer = TemplateRenderer()
+    try:
+        talk = Conversations(prepared.plan, prepared.prompt, prepared.shape, renderer).for_text("Where is it?", "fr")
+    finally:
+        renderer.close()
+    assert "They are formal letters." in str(talk[0]["content"])

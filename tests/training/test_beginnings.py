@@ -79,6 +79,30 @@ def family_of(base: Path) -> Family:
 
 
 @pytest.mark.slow
+def test_a_start_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    class Adapter:
+        killed = True
+
+        def save_pretrained(self, folder: str, **_: object) -> None:
+            Path(folder).mkdir()
+            (Path(folder) / "adapter_model.safetensors").write_bytes(b"half")
+            if self.killed:
+                raise KeyboardInterrupt
+            (Path(folder) / "adapter_config.json").write_text("{}")
+
+    run = tmp_path / "run"
+    run.mkdir()
+    begin, adapter = beginning.Beginning(recipe(), tmp_path, None, run / "taken"), Adapter()
+    with pytest.raises(KeyboardInterrupt):
+        begin._keep(adapter)
+    assert not (run / "taken").exists()
+    adapter.killed = False
+    begin._keep(adapter)
+    found = [str(path.relative_to(run)) for path in sorted(run.rglob("*")) if path.is_file()]
+    assert found == ["taken/adapter_config.json", "taken/adapter_model.safetensors"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_a_start_taken_out_of_the_base_serves_on_the_file_as_it_was(init: str, tmp_path: Path) -> None:
     base = make_model("llama", tmp_path / "base")

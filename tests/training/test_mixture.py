@@ -101,6 +101,15 @@ def test_a_run_that_ends_early_sees_fewer_epochs() -> None:
     assert passes_of(check(body | {"max_steps": 5}), 80) == 0.5
 
 
+def test_of_rewards_a_step_sees_prompts_and_not_answers() -> None:
+    part = {"rewards": ["length"], "generations": 4, "iterations": 2}
+    body = {"name": "r", "base": "b", "data": ["d"], "batch": {"size": 4, "accumulation": 2}, "epochs": 3}
+    asked = body | {"method": "grpo", "reinforcement": part}
+    # Two prompts a step, and two steps on each: 80 prompts are 80 steps.
+    assert passes_of(check(asked), 80) == 3
+    assert passes_of(check(asked | {"max_steps": 40}), 80) == 0.5
+
+
 def test_one_dataset_is_no_mixture_and_too_much_is_told() -> None:
     assert overlaps_of([]) == []
     assert mixture_findings([]) == []

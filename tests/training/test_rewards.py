@@ -90,6 +90,8 @@ def few(store: RunStore, rows: int = 64) -> str:
         ({"method": "grpo", "reinforcement": {"rewards": [{"type": "function"}]}}, "requires file and call"),
         ({"method": "grpo", "reinforcement": {"rewards": [{"type": "exact", "file": "a.py"}]}}, "exact is a metric"),
         ({"method": "grpo", "reinforcement": {"rewards": ["exact"], "generator": "engine", "temperature": 0.7}}, "temperature 1"),
+        ({"method": "grpo", "reinforcement": {"rewards": ["exact"], "sync": 4}}, "sync is for generator: engine"),
+        ({"method": "grpo", "reinforcement": {"rewards": [{"type": "function", "file": "a.py", "call": "f"}]}}, "whole path"),
         ({"method": "grpo", "reinforcement": {"rewards": ["exact"]}, "batch": {"packing": True}}, "packing requires"),
         ({"method": "grpo", "reinforcement": {"rewards": ["exact"]}, "batch": {"group_by_length": True}}, "group_by_length"),
     ],

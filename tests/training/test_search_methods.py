@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +20,7 @@ from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.search_methods import (
     again,
+    best_first,
     check_method,
     directions,
     dominates,
@@ -28,6 +31,8 @@ from llmops_tui.training.search_methods import (
 )
 from llmops_tui.training.search_space import Space, check_space, check_trials, default_space, span_from_text, span_text
 from llmops_tui.training.sweeps import _Asked, _outcome, _poll, _suggest, check_search
+from llmops_tui.training.worker import trial as trial_process
+from screens.training import sweep_rendering
 from tests.training.conftest import Llmops
 from tests.waiting import wait_for
 
@@ -184,6 +189,58 @@ def test_each_objective_is_measured_where_the_run_says_it() -> None:
     history.series = {"tokens_per_s": {1: 1.0, 2: 30.0, 3: 50.0}, "memory_bytes": {1: 7.0, 2: 9.0}}
     assert [measured(one, history, 0.4) for one in ("loss", "size", "speed", "memory")] == [0.4, 4000.0, 40.0, 9.0]
     assert measured("size", History(), None) is None
+
+
+def test_the_best_trial_is_first_by_what_was_searched_for_in_a_shell_and_on_the_screen() -> None:
+    trials: list[Any] = [
+        {"trial": n, "state": "complete", "loss": value, "lora.rank": n} for n, value in enumerate([30.0, None, 50.0])
+    ]
+    assert [row["trial"] for row in best_first(trials, ["speed"])] == [2, 0, 1]
+    assert [row["trial"] for row in best_first(trials, ["loss"])] == [0, 2, 1]
+    found = {"best": {"lora.rank": 2}, "recipe": "r@1", "trials": trials, "objectives": ["speed"], "front": [2]}
+    drawn = sweep_rendering.sweep(found).plain
+    assert "speed" in drawn
+    assert "loss" not in drawn
+    assert drawn.index("50") < drawn.index("30")
+
+
+class _FakeText:
+    def __init__(self, model: Any, _template: Any) -> None:
+        self.model = model
+
+    def __enter__(self) -> Any:
+        return self.model
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_a_trial_goes_on_from_the_recipes_start_with_its_new_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = check({"name": "trial-0", "base": "b", "data": ["d"], "start": "r-1", "tokens": ["<a>"]})
+    (tmp_path / "recipe.json").write_text(json.dumps(wanted.model_dump()))
+    base = SimpleNamespace(header={})
+    store = SimpleNamespace(base_of=lambda _recipe: base, datasets=None)
+    asked: list[Any] = []
+
+    def train(_recipe: Any, weights: Any, examples: Any, _context: Any, _recorder: Any, start: Any = None) -> Any:
+        asked.append((weights, examples, start))
+        return SimpleNamespace(steps=2)
+
+    monkeypatch.setitem(sys.modules, "llmops_tui.training.worker.loop", SimpleNamespace(train=train))
+    unpack = SimpleNamespace(weights_of=lambda *_: tmp_path / "grown")
+    monkeypatch.setitem(sys.modules, "llmops_tui.training.worker.unpack", unpack)
+    monkeypatch.setattr(trial_process, "die_with_parent", lambda _pid: None)
+    monkeypatch.setattr(trial_process.surroundings, "prepare", lambda _devices: None)
+    monkeypatch.setattr(trial_process.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(trial_process, "RunStore", lambda _workspace: store)
+    monkeypatch.setattr(trial_process, "start_of", lambda *_: SimpleNamespace(folder=tmp_path / "learned"))
+    monkeypatch.setattr(trial_process, "ModelText", _FakeText)
+    monkeypatch.setattr(trial_process, "tokenized_by", lambda _recipe, _base, weights: ("tokens of", weights))
+    monkeypatch.setattr(trial_process, "build", lambda _recipe, _datasets, text: text)
+    monkeypatch.setattr(sys, "argv", ["trial", str(tmp_path), str(tmp_path), "1"])
+    assert trial_process.main() == 0
+    assert asked == [(tmp_path / "grown", ("tokens of", tmp_path / "grown"), tmp_path / "learned")]
 
 
 # ── trials that end early ──

@@ -13,7 +13,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.safetensors import ModelFolder, Tensor
 from llmops_tui.models.text_part import DEFAULTS, text_names, text_part
-from llmops_tui.training.memory import _steps, estimate, shape_of, trainable_parameters
+from llmops_tui.training.memory import _steps, estimate, nearest_that_fits, shape_of, trainable_parameters
 from llmops_tui.training.mixture import repeats, times
 from llmops_tui.training.network import _share
 from llmops_tui.training.preflight_ends import check_ends
@@ -59,6 +59,7 @@ def folder(**config: Any) -> ModelFolder:
         ({"optimizer": {"lora_plus_ratio": 2, "name": "adafactor"}}, "no learning rate by group"),
         ({"tokens": ["<a>", "<a>"]}, "each is named once"),
         ({"tokens": [" <a>"]}, "without blanks"),
+        ({"tokens": ["<a>"], "serving": "b-Q4"}, "serving cannot be combined with tokens"),
         ({"mixture_temperature": 0.5}, "mixture_temperature"),
     ],
 )
@@ -102,6 +103,35 @@ def test_all_weights_take_their_memory_and_their_disk() -> None:
     assert trainable_parameters(shape, saved) == 2 * 8 * 16 + 32 * 8 + 2 * 64
     # All weights cannot be trained in 4 bits: what is offered then is an adapter.
     assert {"quantization.type": "nf4", "tuning": "lora"} in _steps(full)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora": {"init": "pissa"}, "quantization": {"type": "none"}},
+        {"tuning": "full", "start": "r-1"},
+        {
+            "method": "grpo",
+            "reinforcement": {"rewards": ["length"], "generations": 6, "max_tokens": 8},
+            "batch": {"size": 6, "accumulation": 1},
+        },
+        {
+            "method": "grpo",
+            "reinforcement": {"rewards": ["length"], "generations": 5, "max_tokens": 8},
+            "batch": {"size": 5, "accumulation": 1},
+        },
+    ],
+)
+def test_where_nothing_fits_no_recipe_is_offered_that_there_cannot_be(changes: dict[str, Any]) -> None:
+    wanted, shape = recipe(**changes), shape_of(folder())
+    assert nearest_that_fits(shape, wanted, 2048, 1000, gpu=True) is None
+    # With room for what one row takes, what is offered is a recipe, and goes on from nothing that it cannot.
+    enough = estimate(shape, wanted, 2048, gpu=True).total - 1
+    fit = nearest_that_fits(shape, wanted, 2048, enough, gpu=True)
+    assert fit is not None
+    found = changed(wanted, fit.changes)
+    assert found.tuning == wanted.tuning or not found.start
+    assert found.batch.rows == wanted.batch.rows
 
 
 def test_what_a_run_ends_as_is_told_before() -> None:

@@ -193,10 +193,12 @@ class ColumnTable:
 
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             digests = [run.results_sha256 for run in self.runs]
+            # Between these runs alone: what was said of one of them beside another run stays.
             connection.execute(
                 "DELETE FROM annotations WHERE task = ? AND annotator = ? AND row = ? "
-                "AND list_contains(?::VARCHAR[], sha256)",
-                [TASK, voter, row.case.index, digests],
+                "AND list_contains(?::VARCHAR[], sha256) "
+                "AND list_contains(?::VARCHAR[], json_extract_string(value, '$.against'))",
+                [TASK, voter, row.case.index, digests, digests],
             )
             connection.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 

@@ -37,15 +37,18 @@ def grade_sheet(
     """
     runs = _runs(store, names)
     items = answers_of(runs)
-    metrics: dict[str, Metric] = {}
+    metrics: dict[str, list[Metric]] = {}
     for run in runs:
         for metric in metrics_of_run(store, run, results_of(run)):
-            known = metrics.setdefault(metric.called, metric)
-            if known.model_dump() != metric.model_dump() and metric.called == criterion:
-                raise InputRefusedError(
-                    "bad_criterion", f"the runs measure {criterion} in different ways", "Grade them apart."
-                )
-    return GradeSheet(store, items, criterion_of(list(metrics.values()), criterion, scale, question), grader)
+            metrics.setdefault(metric.called, []).append(metric)
+    asked = criterion_of([same[0] for same in metrics.values()], criterion, scale, question)
+    ways = [metric.model_dump() for metric in metrics.get(asked.metric, ())]
+    # Also of the judge that nobody named: its scores beside people's would be of two measures.
+    if any(way != ways[0] for way in ways):
+        raise InputRefusedError(
+            "bad_criterion", f"the runs measure {asked.metric} in different ways", "Grade them apart."
+        )
+    return GradeSheet(store, items, asked, grader)
 
 
 def vote_sheet(

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,7 @@ from llmops_tui.datasets.agreement import cohen_kappa, quadratic_kappa
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.records import Facts
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage, Reply
 
@@ -92,7 +93,9 @@ def message_text(message: ChatMessage) -> str:
     """What a turn says, with the calls of tools that it makes."""
     content = message.get("content")
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
-    calls = [f"{c['function']['name']}({c['function']['arguments']})" for c in message.get("tool_calls") or ()]
+    # Messages of a dataset are whatever a file had.
+    made = [call.get("function") or {} for call in cast("list[JsonObject]", message.get("tool_calls") or [])]
+    calls = [f"{call.get('name', '')}({call.get('arguments', '')})" for call in made]
     return "\n".join(part for part in (text, *calls) if part)
 
 

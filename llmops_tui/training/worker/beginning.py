@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training.families import tied
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.worker.base_model import adapter_config, load_base
+from llmops_tui.workspace.files import sync_file, sync_folder
 
 _ADAPTER = "default"
 # The folder of an adapter as it was made, in that of its run.
@@ -68,8 +70,19 @@ class Beginning:
         # As PEFT asks: loaded again, it is not to take anything out of the base once more.
         begun: Any = made.peft_config[_ADAPTER]
         begun.init_lora_weights = True
-        made.save_pretrained(str(self.taken), save_embedding_layers=False)
+        self._keep(made)
         return made, None
+
+    def _keep(self, made: Any) -> None:
+        """Keep an adapter as it was made, whole or not at all: without it a run that was killed could not go on."""
+        scratch = self.taken.with_name(f".{self.taken.name}.part")
+        shutil.rmtree(scratch, ignore_errors=True)
+        made.save_pretrained(str(scratch), save_embedding_layers=False)
+        for file in scratch.iterdir():
+            sync_file(file)
+        shutil.rmtree(self.taken, ignore_errors=True)
+        scratch.rename(self.taken)
+        sync_folder(self.taken.parent)
 
 
 def _take_out(model: Any) -> None:

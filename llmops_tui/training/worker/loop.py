@@ -120,7 +120,8 @@ def explain_out_of_memory(recipe: Recipe, error: BaseException) -> LlmopsError:
         ways.append(
             f"batch.size: {max(1, recipe.batch.size // 2)} with batch.accumulation: {recipe.batch.accumulation * 2}"
         )
-    if recipe.quantization.type == "none":
+    if recipe.quantization.type == "none" and recipe.tuning == "lora" and recipe.lora.init == "default":
+        # Nothing else can be trained on a base in 4 bits.
         ways.append("quantization.type: nf4")
     ways.append(f"batch.max_length: {recipe.batch.max_length // 2}")
     return LlmopsError(

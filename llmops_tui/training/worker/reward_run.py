@@ -20,7 +20,7 @@ from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.history import AnswerLine, Recorder
 from llmops_tui.training.preflight_findings import Finding, refuse
 from llmops_tui.training.recipe import Recipe
-from llmops_tui.training.reinforcement import steps_per_epoch
+from llmops_tui.training.reinforcement import NO_SERVING, engine_size, steps_per_epoch
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.worker.engine_generation import EngineGenerator
 
@@ -92,19 +92,16 @@ def _engine(
 ) -> EngineGenerator:
     model = serving_model(store, recipe.serving, store.base_of(recipe))
     if model is None:
-        raise InputRefusedError(
-            "no_serving",
-            "reinforcement.generator is engine, and no GGUF model of this base is registered",
-            "Name one in serving, or use generator: transformers.",
-        )
+        raise InputRefusedError(*NO_SERVING)
     longest = max(len(row["prompt_ids"]) for row in (*examples.train, *examples.held_out))
+    room, parallel = engine_size(recipe.reinforcement, recipe.effective_batch, longest)
     made = EngineGenerator(
         model.path,
         weights,
         folder,
         end=int(trainer.eos_token_ids[0]),
-        context=longest + recipe.reinforcement.max_tokens + 8,
-        parallel=min(64, recipe.effective_batch),
+        context=room,
+        parallel=parallel,
         sync=recipe.reinforcement.sync,
     )
     stack.callback(made.close)

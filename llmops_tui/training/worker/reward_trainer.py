@@ -267,6 +267,9 @@ class Rewarded(GRPOTrainer):
         for name, value in load_file(file).items():
             place, _, part = name.partition(".")
             batches.setdefault(int(place), {})[part] = value.to(self.accelerator.device)
+        if len(batches) != self.args.steps_per_generation:
+            # Memory ran out, and it goes on in smaller parts: answers of other parts are generated anew.
+            return
         self._buffered_inputs = [batches[place] for place in sorted(batches)]
         self._step = int(Path(checkpoint).name.rpartition("-")[2]) * self.args.gradient_accumulation_steps
 

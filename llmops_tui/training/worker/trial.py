@@ -12,10 +12,12 @@ from typing import Any
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.process import die_with_parent
+from llmops_tui.training.bases import tokenized_by
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import changed, check
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.starts import start_of
 from llmops_tui.training.worker import surroundings
 from llmops_tui.workspace.layout import Workspace
 
@@ -51,12 +53,13 @@ def main() -> int:
     recipe = changed(recipe, {"checkpoints.every": 1_000_000})
     store = RunStore(workspace)
     base = store.base_of(recipe)
-    with ModelText(base, recipe.template(base.header.get("chat_template"))) as text:
+    start = start_of(recipe, store, base)
+    weights = weights_of(workspace, base, recipe, lambda _share, _told: None)
+    with ModelText(tokenized_by(recipe, base, weights), recipe.template(base.header.get("chat_template"))) as text:
         examples = build(recipe, store.datasets, text)
     context: Any = _Context(workspace, folder)
     recorder = Recorder(folder)
-    weights = weights_of(workspace, base, recipe, lambda _share, _told: None)
-    outcome = train(recipe, weights, examples, context, recorder)
+    outcome = train(recipe, weights, examples, context, recorder, None if start is None else start.folder)
     recorder.write("end", outcome.steps, state="done")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return 0
