@@ -259,3 +259,14 @@ def test_fractions_of_a_split_add_up_to_one(store: DatasetStore, fill: Fill, sha
         split_into(store, "ten", shares, no_report)
     assert [part.rows for part in split_into(store, "ten", {"a": 8, "b": 2}, no_report)] == [8, 2]
     assert sum(part.rows for part in split_into(store, "ten", {"a": 0.33, "b": 0.33, "c": 0.33}, no_report)) == 10
+
+
+def test_a_condition_that_fails_is_told_the_columns(store: DatasetStore, fill: Fill) -> None:
+    fill([{"a": 1, "b": 2}])
+    for operation, parameters in (
+        ("filter", {"where": "nope = 1"}),
+        ("map", {"column": "a", "expression": "nope + 1"}),
+    ):
+        with pytest.raises(InputRefusedError, match="nope") as refused:
+            apply(store, operation, ["data"], parameters)
+        assert refused.value.hint == "Columns: a, b"
