@@ -271,6 +271,8 @@ def split(
         parts = {part: float(share) for part, _, share in (item.partition("=") for item in into)}
     except ValueError as error:
         raise LlmopsError("usage", f"a share is not a number: {error}", exit_code=ExitCode.USAGE) from error
+    if len(parts) < len(into):
+        raise LlmopsError("usage", "a part is given twice", exit_code=ExitCode.USAGE)
     made = split_into(
         DatasetStore(session.catalog),
         ref,

@@ -92,6 +92,8 @@ def _inspect(source: Source) -> Batch:
             for line in (line for lines in places for line in lines if 0 < line.length <= KEPT_RAW):
                 file.seek(line.offset)
                 data = file.read(line.length)
+                if data.isspace():
+                    continue
                 try:
                     batch.rows.append(parse_object(data.removeprefix(b"\xef\xbb\xbf")))
                 except ValueError as error:

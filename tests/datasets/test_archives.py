@@ -158,6 +158,7 @@ def test_a_folder_says_what_it_holds_and_what_is_not_read(store: DatasetStore, t
     told = " ".join(preview(store, [folder]).proposal.evidence)
     assert "3 kinds, all of which are read: csv, json, jsonl" in told
     assert "not imported: notes.pdf" in told
+    assert "'split', it gets one by its file: extra, test, train" in told
     assert import_now(store, [folder], "all", "tabular").rows == 3 * len(ROWS)
 
 

@@ -145,6 +145,16 @@ def test_json_is_known_by_what_it_is(store: DatasetStore, tmp_path: Path) -> Non
         assert rows_of(imported(name, "".join(json.dumps(row) + "\n" for row in rows))) == rows
     # One line is a line, where the name says lines.
     assert rows_of(imported("one.jsonl", json.dumps(rows[0]))) == rows[:1]
+    with pytest.raises(InputRefusedError) as refused:
+        imported("several.jsonl", "".join(json.dumps(row, indent=2) + "\n" for row in rows))
+    assert "follows its end" in refused.value.told
+    assert "one per line" in refused.value.told
+    assert ".jsonl." not in refused.value.told.partition("follows")[2]
+    (tmp_path / "blank.jsonl").write_bytes(b'{"a": 1}\r\n\r\n{"a": 2}\r\n \n')
+    assert (
+        len(preview(store, [tmp_path / "blank.jsonl"]).rows),
+        preview(store, [tmp_path / "blank.jsonl"]).rejects,
+    ) == (2, ())
     with pytest.raises(InputRefusedError, match=r"none of 2 records .* line 1: it is list"):
         imported("lists.jsonl", "[1]\n[2]\n")
 
@@ -156,7 +166,10 @@ def test_arrow_files_and_feather(store: DatasetStore, tmp_path: Path) -> None:
     with pa.ipc.new_file(tmp_path / "rows.arrow", table.schema) as file:
         file.write_table(table, max_chunksize=300)
     feather.write_feather(table, tmp_path / "rows.feather")
-    for name in ("rows.arrow", "rows.feather"):
+    for name in ("rows.arrows", "stream"):
+        with pa.ipc.new_stream(tmp_path / name, table.schema) as file:
+            file.write_table(table)
+    for name in ("rows.arrow", "rows.feather", "rows.arrows", "stream"):
         assert rows_of(import_now(store, [tmp_path / name], "f", "tabular")) == ROWS
     whole = (tmp_path / "rows.arrow").read_bytes()
     (tmp_path / "cut.arrow").write_bytes(whole[: len(whole) // 2])

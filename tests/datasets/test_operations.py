@@ -258,3 +258,32 @@ def test_rows_in_are_rows_out_and_rows_told_whatever_they_hold(
         ACCOUNTS[operation](store, version, folder)
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("names", [{"b": "a"}, {"a": "c", "b": "c"}])
+def test_two_columns_never_become_one(store: DatasetStore, fill: Fill, names: dict[str, str]) -> None:
+    fill([{"a": 1, "b": 2}], "two")
+    with pytest.raises(InputRefusedError, match=f"two columns would be named '{names['b']}'"):
+        apply(store, "select", ["two"], {"columns": ["a", "b"], "names": names})
+    swapped = apply(store, "select", ["two"], {"columns": ["a", "b"], "names": {"a": "b", "b": "a"}})
+    assert rows_of(swapped) == [{"b": 1, "a": 2}]
+
+
+@pytest.mark.parametrize("shares", [{"a": 0.9}, {"a": 0.9, "b": 0.2}, {"a": 0.5, "b": 0.25}])
+def test_fractions_of_a_split_add_up_to_one(store: DatasetStore, fill: Fill, shares: dict[str, float]) -> None:
+    fill([{"a": n} for n in range(10)], "ten")
+    with pytest.raises(InputRefusedError, match=f"add up to {sum(shares.values()):g}"):
+        split_into(store, "ten", shares, no_report)
+    assert [part.rows for part in split_into(store, "ten", {"a": 8, "b": 2}, no_report)] == [8, 2]
+    assert sum(part.rows for part in split_into(store, "ten", {"a": 0.33, "b": 0.33, "c": 0.33}, no_report)) == 10
+
+
+def test_a_condition_that_fails_is_told_the_columns(store: DatasetStore, fill: Fill) -> None:
+    fill([{"a": 1, "b": 2}])
+    for operation, parameters in (
+        ("filter", {"where": "nope = 1"}),
+        ("map", {"column": "a", "expression": "nope + 1"}),
+    ):
+        with pytest.raises(InputRefusedError, match="nope") as refused:
+            apply(store, operation, ["data"], parameters)
+        assert refused.value.hint == "Columns: a, b"

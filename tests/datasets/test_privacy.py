@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_tui.datasets.checks.registry import find_check
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms
 from llmops_tui.datasets.privacy.report import find_in_version
@@ -128,6 +129,17 @@ def test_a_report_counts_hides_and_says_what_it_did_not_search(store: DatasetSto
     assert "anna.long" not in json.dumps(found)
     assert any("names" in line for line in found["not_searched"])
     assert any("numbers: n" in line for line in found["not_searched"])
+
+
+def test_a_report_counts_all_that_redaction_replaces(store: DatasetStore, fill: Fill) -> None:
+    version = fill([{"card": 4539578763621486}, {"by": {"anna.long@example.com": [4539578763621486]}}, {"n": 4711}])
+    found = find_in_version(version)
+    assert (found["spans"], found["rows_with_any"]) == ({"card": 2, "email": 1}, 2)
+    check = find_check("personal-data")(version.kind, version.columns, {})
+    for number, row in enumerate(rows_of(version)):
+        check.inspect(number, row)
+    assert list(check.finish().rows) == [0, 1]
+    assert find_in_version(apply(store, "redact", [version.ref], {}))["spans"] == {}
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,9 @@ def test_pseudonymised_rows_are_found_with_the_key(workspace: Workspace, catalog
     key = Key.load(tmp_path / "key")
     person = with_pseudonyms(workspace, Person.read(["anna@kunde.example"]), key)
     assert [one.kind for one in person.identifiers] == ["email", "pseudonym"]
+    without = find_person(workspace, Person.read(["anna@kunde.example"])).staying
+    assert [text for text in without if f"pseudonymised with the key {key.id}" in text and "--key" in text]
+    assert not any("pseudonymised with" in text for text in find_person(workspace, person).staying)
     forget(workspace, person, "remove")
     assert store.get(made.ref).rows == 1
     [vault] = (workspace.datasets / "vaults" / key.id).glob("*.json")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from llmops_tui.datasets.checks.base import Check
-from llmops_tui.datasets.privacy.replacement import replace_in_row
+from llmops_tui.datasets.privacy.replacement import beside_texts, replace_in_row
 from llmops_tui.datasets.records import Row, map_texts, texts
 from llmops_tui.privacy.detection import find_personal
 from llmops_tui.privacy.replacement import mark
@@ -157,7 +158,7 @@ class PersonalData(Check):
     def inspect(self, number: int, row: Row) -> None:
         """Find the first."""
         found: list[str] = []
-        for _place, text in texts(self.kind, row):
+        for _place, text in chain(texts(self.kind, row), beside_texts(row)):
             found += [span.kind for span in find_personal(text)]
         if found:
             self.hit(number, ", ".join(dict.fromkeys(found)))

@@ -118,6 +118,12 @@ class Work:
                 ):
                     return Made(made[0], kind, note, made[1])
                 columns = write_select(connection, text, path, columns)
+        except InputRefusedError as error:
+            if error.code != "query_refused" or len(self.inputs) > 1:
+                raise
+            # What may be named is a row's columns; DuckDB names those of the view around it.
+            known = ", ".join(c.name for c in self.first.columns)
+            raise InputRefusedError(error.code, error.message, f"Columns: {known}") from error
         finally:
             connection.close()
         return Made(columns, kind, note)

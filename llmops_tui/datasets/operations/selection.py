@@ -73,10 +73,19 @@ def select(work: Work) -> Made:
             "unknown_column", f"there is no column {unknown[0]!r}", f"Columns: {', '.join(sorted(known))}"
         )
 
-    def change(_number: int, row: Row) -> Row:
-        return {names.get(name, name): row[name] for name in wanted if name in row}
+    becomes = [str(names.get(n, n)) for n in wanted]
+    twice = next((n for n in becomes if becomes.count(n) > 1), None)
+    if twice is not None:
+        raise InputRefusedError(
+            "same_name",
+            f"two columns would be named {twice!r}",
+            "A row keeps one value by a name: choose another name.",
+        )
 
-    made = work.rewrite(change, note=f"columns {', '.join(wanted)}")
+    def change(_number: int, row: Row) -> Row:
+        return {new: row[name] for name, new in zip(wanted, becomes, strict=True) if name in row}
+
+    made = work.rewrite(change, note=f"columns {', '.join(becomes)}")
     kept = {c.name for c in made.columns}
     from llmops_tui.datasets.records import KIND_COLUMNS
 

@@ -20,6 +20,8 @@ from llmops_tui.errors import InputRefusedError
 
 # Synthetic rows are as any others, and stay with those that they were made of.
 SPREAD = "spread"
+# A third three times is 0.99.
+_ROUNDED = 0.02
 _HINT = "Say where: synthetic={part} keeps them in that part, with the rows that they were made of; synthetic=spread in any."
 
 
@@ -40,7 +42,10 @@ def split(work: Work) -> Made:
 
 
 def assign(version: DatasetVersion, parameters: SplitParameters, report: Report) -> list[int]:
-    """The part of each row, by position in ``parts``."""
+    """The part of each row, by position in ``parts``.
+
+    Shares are of their sum: a recipe of an earlier release may have others than those that :func:`split_into` takes.
+    """
     shares = {str(k): float(v) for k, v in parameters["parts"].items()}
     if not shares or min(shares.values()) <= 0:
         raise InputRefusedError("bad_split", "each part requires a share above 0", "Such as train=0.9 eval=0.1.")
@@ -175,11 +180,27 @@ def _join(parent: list[int], left: int, right: int) -> None:
     parent[max(a, b)] = min(a, b)
 
 
+def _check_shares(parts: dict[str, float]) -> None:
+    """Refuse fractions that leave rows in no part, or give them twice: every row goes to one part. 8 and 2 are weights."""
+    total = sum(parts.values())
+    if all(0 < share < 1 for share in parts.values()) and abs(total - 1) > _ROUNDED:
+        raise InputRefusedError(
+            "bad_split",
+            f"the shares add up to {total:g}, not to 1, and every row goes to one part",
+            "Such as train=0.9 eval=0.1, or train=9 eval=1. llmops data sample takes a share of the rows.",
+        )
+
+
 def split_into(
     store: DatasetStore, ref: str, parts: dict[str, float], report: Report, **options: Any
 ) -> list[DatasetVersion]:
-    """Split a version into datasets named after it and the part, such as ``triage-train``."""
+    """Split a version into datasets named after it and the part, such as ``triage-train``.
+
+    Raises:
+        InputRefusedError: ``bad_split``: a share is not above 0, or fractions do not add up to 1.
+    """
     version = store.get(ref)
+    _check_shares(parts)
     for part in parts:
         check_name(f"{version.dataset}-{part}")
     if not options.get("synthetic") and not has_column(version):

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,24 @@ def _replaced(value: Any, change: Callable[[str], str], *, shortest: int = _SHOR
             made[key] = item if _skipped(name, item) else _replaced(item, change, shortest=shortest)
         return made
     return value
+
+
+def beside_texts(row: Row) -> Iterator[tuple[str, str]]:
+    """What redaction searches besides the texts of a row, with its place: long whole numbers, and keys of objects."""
+    for name, value in row.items():
+        yield from _beside(name, value)
+
+
+def _beside(place: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, int) and not isinstance(value, bool) and len(str(abs(value))) >= _SHORTEST_NUMBER:
+        yield place, str(value)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _beside(f"{place}[{index}]", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield f"{place}, a key", key
+            yield from _beside(f"{place}.{key}", item)
 
 
 class Key:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 from llmops_tui.counts import counted
+from llmops_tui.datasets.privacy.replacement import beside_texts
 from llmops_tui.datasets.progress import Report, no_report
 from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import PersonalData, PersonalExample
@@ -26,7 +28,7 @@ def find_in_version(
     for batch in version.read():
         for number, row in batch:
             seen = set()
-            for place, text in texts(version.kind, row):
+            for place, text in chain(texts(version.kind, row), beside_texts(row)):
                 for span in find_personal(text, kinds):
                     counts[span.kind] += 1
                     seen.add(span.kind)
@@ -40,7 +42,11 @@ def find_in_version(
             done / max(1, version.rows), f"{done:,} of {counted(version.rows, 'row')}, {touched:,} with personal data"
         )
     numbers = [c.name for c in version.columns if c.type in {"integer", "number"}]
-    left_out = not_searched(kinds) + ([f"columns of numbers: {', '.join(numbers)}"] if numbers else [])
+    left_out = not_searched(kinds) + (
+        [f"fractions and numbers of less than twelve digits in columns of numbers: {', '.join(numbers)}"]
+        if numbers
+        else []
+    )
     return {
         "rows": version.rows,
         "rows_with_any": touched,

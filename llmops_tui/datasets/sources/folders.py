@@ -67,6 +67,9 @@ def _told(path: Path, sources: list[Source], files: list[Path], read: list[Path]
         if len(kinds) > 1
         else ""
     )
+    if any(source.split for source in sources):
+        values = _names(list(dict.fromkeys(source.split for source in sources if source.split)))
+        told += ("; " if told else "") + f"where a row has no column 'split', it gets one by its file: {values}"
     if left:
         told += ("; " if told else "") + f"not imported: {_names(left)}"
     return [replace(sources[0], told=told), *sources[1:]]

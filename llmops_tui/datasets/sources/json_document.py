@@ -35,9 +35,12 @@ def read_json_document(source: Source, position: int, line: int) -> Iterator[Bat
     try:
         found = _found(records) if records is not None else _found_in_pieces(data)
     except ValueError as error:
-        raise InputRefusedError(
-            "file_damaged", f"{source.path}: {error}", "If it has one object per line, rename it to .jsonl."
-        ) from error
+        hint = (
+            "Its objects go over several lines: write one per line (jq -c . FILE), or put them into one list."
+            if "follows its end" in str(error)
+            else "If it has one object per line, rename it to .jsonl."
+        )
+        raise InputRefusedError("file_damaged", f"{source.path}: {error}", hint) from error
     for start in range(position, max(len(found.records), 1), BATCH_ROWS):
         batch = Batch(position=min(len(found.records), start + BATCH_ROWS), told=found.told)
         for number, record in enumerate(found.records[start : start + BATCH_ROWS], start + 1):

@@ -11,7 +11,8 @@ from llmops_tui.errors import InputRefusedError
 
 HEAD_BYTES = 1 << 20
 # What is read whatever the file is called.
-_READ = {b"PAR1": "parquet", b"ARROW1": "arrow", b"SQLite format 3\0": "sqlite"}
+# An Arrow stream begins with the mark of a message, which no text does.
+_READ = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"SQLite format 3\0": "sqlite"}
 
 
 class _Foreign(NamedTuple):

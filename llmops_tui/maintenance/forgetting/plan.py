@@ -23,6 +23,7 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
     versions_by_content,
 )
 from llmops_tui.maintenance.forgetting.found import Findings
+from llmops_tui.maintenance.forgetting.pseudonyms import keys_not_given
 from llmops_tui.maintenance.forgetting.search import names_person
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, named_file, searched_files
 from llmops_tui.maintenance.forgetting.trained import trained_on
@@ -122,6 +123,7 @@ def find_person(
     trained = trained_on(workspace, rows)
     staying = [f"{file.name}: {file.why}" for file in files if not file.fate]
     staying += [*_elsewhere(workspace, person), *_models(workspace, person), *_in_memory(workspace)]
+    staying += _pseudonymised(workspace, person)
     tell(1.0, "done")
     return Plan(
         person,
@@ -219,6 +221,14 @@ def _elsewhere(workspace: Workspace, person: Person) -> Iterator[str]:
                 seen.add(path)
                 if path.stat().st_size <= _LARGEST and names_person(path, person):
                     yield f"{path}, from which {version.ref} was imported: delete it, or take the person out of it"
+
+
+def _pseudonymised(workspace: Workspace, person: Person) -> Iterator[str]:
+    for key in keys_not_given(workspace, person):
+        yield (
+            f"values pseudonymised with the key {key}: none of them was found to be this person's, and without the key none "
+            "can be; give its file with --key, or delete the key"
+        )
 
 
 def _models(workspace: Workspace, person: Person) -> Iterator[str]:

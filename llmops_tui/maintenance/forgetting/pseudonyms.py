@@ -26,6 +26,14 @@ def with_pseudonyms(workspace: Workspace, person: Person, key: Key) -> Person:
     return Person([*person.identifiers, *_pseudonyms(folder.glob("*.json"), person, key)])
 
 
+def keys_not_given(workspace: Workspace, person: Person) -> Iterator[str]:
+    """The ids of keys whose pseudonyms nobody looked for: what they stand for can be read only with the key."""
+    for folder in sorted((workspace.datasets / "vaults").glob("*")):
+        codes = {code for path in folder.glob("*.json") for code in json.loads(read_regular(path))}
+        if codes and codes.isdisjoint(person.codes):
+            yield folder.name
+
+
 def _pseudonyms(paths: Iterable[Path], person: Person, key: Key) -> Iterator[Identifier]:
     for path in sorted(paths):
         for code, encrypted in json.loads(read_regular(path)).items():
