@@ -31,6 +31,8 @@ class CasesPane(Pane):
         super().__init__(title="Cases", jump_key="c", id="evaluation-cases", help_text=rendering.HELP_CASES)
         self._opened: Opened | None = None
         self._narrowed = 0
+        # Which run, and beside which, the list is of.
+        self._of: tuple[str, str] | None = None
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -83,7 +85,10 @@ class CasesPane(Pane):
         }[narrowed]
         self._list.set_columns(columns)
         self._list.empty = rendering.NONE_LEFT.get(what, rendering.NO_RESULTS) if total else rendering.NO_RESULTS
-        self._list.fill(cases)
+        of = (opened.run.name, opened.baseline.name if opened.pairs and opened.baseline is not None else "")
+        # What has no place in another list begins where that begins: with what got worse.
+        self._list.fill(cases, top=of != self._of)
+        self._of = of
         count = f"{len(cases):,} of {total:,}" + (f" {what}" if what else "")
         self.set_title("Cases", f"{count} · by {metric or 'place'}")
 

@@ -38,6 +38,7 @@ class RecipesPane(Pane):
     def __init__(self) -> None:
         super().__init__(title="Recipes", jump_key="e", id="training-recipes", help_text=rendering.HELP_RECIPES)
         self._plans: dict[str, dict[str, Any]] = {}
+        self._made = False
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -61,7 +62,10 @@ class RecipesPane(Pane):
     def show(self, recipes: list[KeptRecipe], plans: dict[str, dict[str, Any]]) -> None:
         """Show these recipes; ``plans`` is what preflights found, by the recipe's hash."""
         self._plans = plans
-        self._list.fill(recipes)
+        # What was just made here, the newest, is what the next key is about.
+        made = self._made and bool(recipes) and recipes[0].ref not in {kept.ref for kept in self._list.rows}
+        self._made = self._made and not made
+        self._list.fill(recipes, recipes[0].recipe.name if made else "")
 
     @on(Table.Moved)
     def _moved(self, event: Table.Moved) -> None:
@@ -81,6 +85,7 @@ class RecipesPane(Pane):
 
     async def _new(self) -> None:
         if await make_recipe(self.shell):
+            self._made = True
             self.post_message(Changed())
 
     def action_change(self) -> None:
@@ -90,6 +95,7 @@ class RecipesPane(Pane):
 
     async def _change(self, recipe: Recipe) -> None:
         if await change_recipe(self.shell, recipe):
+            self._made = True
             self.post_message(Changed())
 
     def action_edit(self) -> None:
@@ -100,6 +106,7 @@ class RecipesPane(Pane):
 
     async def _keep(self, recipe: Recipe) -> None:
         await keep_recipe(self.shell, recipe)
+        self._made = True
         self.post_message(Changed())
 
     def _asked(self) -> Recipe | None:

@@ -24,7 +24,6 @@ from llmops_tui.workspace.locks import locked
 from screens.evaluation.cases_pane import CasesPane
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
-from screens.widgets.line_list import LineList
 from screens.widgets.table import Table
 from tests.evaluation.conftest import MANIFEST, case
 from tests.fakes import end_processes, start_no_processes
@@ -126,7 +125,7 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
         # Those that got worse come first.
         assert "question 0" in text(pilot, "#case-text")
         assert "baseline" in text(pilot, "#case-text")
-        screen.query_one(LineList).focus()
+        screen.query_one("#case-list").focus()
         await pilot.press("down", "down")
         await until(pilot, lambda: "question 2" in text(pilot, "#case-text"))
         await pilot.press("w")
