@@ -310,6 +310,11 @@ def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
             "minus",
             "left_square_bracket",
             "right_square_bracket",
+            "left_curly_bracket",
+            "right_curly_bracket",
+            "underscore",
+            "equals_sign",
+            "colon",
         )
         assert any(len(k) == 1 or k in names or (k[0] == "f" and k[1:2].isdigit()) for k in keys), action.id
         assert action.help.endswith(".")

@@ -15,6 +15,7 @@ from llmops_tui.settings import Settings
 from llmops_tui.workspace.layout import Workspace
 from screens.evaluation.grade_screen import GradeScreen
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
+from screens.widgets.table import Table
 from tests.evaluation.test_grading import graded_run
 from tests.fakes import start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -162,7 +163,9 @@ async def test_before_a_run_votes_and_attacks_on_the_screen(sample: Workspace, o
         await until(pilot, lambda: "redteam@1 has the attacks" in notices(pilot))
         await pilot.press("K")
         await until(pilot, lambda: "no attack of" in notices(pilot))
-        pilot.app.screen.query_one("#suite-list").focus()
+        suites = pilot.app.screen.query_one("#suite-list", Table)
+        suites.focus()
+        suites.move_to(next(n for n, shown in enumerate(suites.shown) if "redteam" in str(shown)))
         await settle(pilot)
         await pilot.press("B")
         await settle(pilot)

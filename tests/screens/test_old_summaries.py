@@ -59,13 +59,13 @@ def drawn(summary: dict[str, Any]) -> str:
     run = EvalRun("r", "s", 1, "j", Asked("p", "m"), {}, read, "", 0.0, 1.0, Path("/none"))
     opened = Opened(run, None, "judged", [])
     state = EvalState(run, None, "done")
+    line = " ".join(column.part(state)[0] for column in rendering.RUN_COLUMNS)
     parts = [
-        rendering.run_line(state, baseline=False),
         rendering.figures(opened, utf8=True),
         views.classes(opened, utf8=True),
         views.variations(opened),
     ]
-    return "\n".join(part.plain for part in parts)
+    return "\n".join([line, *(part.plain for part in parts)])
 
 
 def test_a_summary_is_drawn_whatever_another_version_left_out() -> None:
