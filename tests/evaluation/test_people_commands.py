@@ -44,7 +44,7 @@ def test_people_grade_and_vote_by_commands(store: EvaluationStore, tmp_path: Pat
     taught = llmops.run("eval", "grade", old, new, "--grader", "anna", "--teach", "2")
     assert (taught["version"], taught["examples"]) == (2, 1)
     both_asked = llmops.run("eval", "grade", old, "--to-dataset", "other", "--teach", "2", code=3)
-    assert "--to-dataset and --teach are different commands" in json.dumps(both_asked)
+    assert "--to-dataset and --teach exclude each other" in json.dumps(both_asked)
     pairs = llmops.run("eval", "vote", old, new, "--grader", "anna", "--list")["items"]
     words = [f"{line['item']}={'1' if line['answer_1'].startswith('new') else '2'}" for line in pairs[:4]]
     words.append(f"{pairs[4]['item']}=tie")
