@@ -139,13 +139,11 @@ def finish_adapter(store: RunStore, run: Run, adapter: Path, weights: Path) -> R
     final = store.workspace.models / f"{run.name}.gguf"
     scratch.rename(final)
     model = store.registry.add(final, run.name)
+    # Read before the catalog is written: whoever reads it while it writes waits for itself.
+    inputs = [*parents(store, run, base), *(result.get("rewards") or {}).values()]
     store.catalog.write(
         lambda connection: record_edges(
-            connection,
-            output=model.sha256,
-            kind="train",
-            recipe=run.recipe.sha256,
-            inputs=[*parents(store, run, base), *(result.get("rewards") or {}).values()],
+            connection, output=model.sha256, kind="train", recipe=run.recipe.sha256, inputs=inputs
         )
     )
     return result | {"model": model.name, "sha256": model.sha256, "serving": serving.name if serving else None}

@@ -55,9 +55,11 @@ def finish_whole(context: JobContext, store: RunStore, run: Run, trained: Path, 
     finally:
         scratch.unlink(missing_ok=True)
     model = store.registry.add(final, run.name)
+    # Read before the catalog is written: whoever reads it while it writes waits for itself.
+    inputs = parents(store, run, base)
     store.catalog.write(
         lambda connection: record_edges(
-            connection, output=model.sha256, kind="train", recipe=run.recipe.sha256, inputs=parents(store, run, base)
+            connection, output=model.sha256, kind="train", recipe=run.recipe.sha256, inputs=inputs
         )
     )
     return result | {"model": model.name, "sha256": model.sha256, "serving": model.name}
