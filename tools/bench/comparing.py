@@ -8,8 +8,6 @@ import statistics
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from llmops_tui.inference.sampling import SamplingParameters  # noqa: E402
-from llmops_tui.models.registry import ModelRegistry  # noqa: E402
 from llmops_tui.prompts.compare.boards import Board, Boards  # noqa: E402
 from llmops_tui.prompts.compare.columns import Column  # noqa: E402
 from llmops_tui.prompts.store import PromptStore  # noqa: E402
@@ -26,29 +23,12 @@ from llmops_tui.workspace.catalog import Catalog  # noqa: E402
 from llmops_tui.workspace.event_log import EventLog  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from llmops_tui.workspace.marker import make_workspace  # noqa: E402
-from tests.e2e.terminal import Terminal, registered_state  # noqa: E402
+from tests.e2e.terminal import Terminal  # noqa: E402
 from tests.fakes import FakeModelServer  # noqa: E402
-from tools.bench.drawing import SSH, TOKENS_PER_SECOND, key_to_frame, processor_seconds  # noqa: E402
+from tools.bench.drawing import SSH, TOKENS_PER_SECOND, gated_server, key_to_frame, processor_seconds  # noqa: E402
 
 COLUMNS = 6
 SIZES = ((80, 24), (120, 40), (200, 50))
-
-
-@contextmanager
-def served(workspace: Workspace) -> Iterator[FakeModelServer]:
-    """A model that says words, one for each piece that is released."""
-    with tempfile.TemporaryDirectory(prefix="paced") as folder:
-        server = FakeModelServer(Path(folder) / "s", ["word " if n % 40 else "\n" for n in range(100_000)])
-        server.gated = True
-        handle = server.handle
-        sha256 = ModelRegistry(Catalog(workspace)).get("support-base").sha256
-        state = registered_state(workspace.root, "support-base")
-        state.parent.mkdir(parents=True, exist_ok=True)
-        options = {"model": "support-base", "sha256": sha256, "socket": handle.socket, "key": "key"}
-        state.write_text(json.dumps({"pid": handle.process.pid, "started": handle.process.started, "options": options}))
-        yield server
-        state.unlink()
-        server.close()
 
 
 def prepare(workspace: Workspace) -> None:
@@ -98,7 +78,7 @@ def streaming(
     workspace: Workspace, size: tuple[int, int], env: dict[str, str] | None, seconds: float
 ) -> dict[str, float]:
     """Bytes a second, the share of a core, and what a key costs while all columns stream."""
-    with served(workspace) as server:
+    with gated_server(workspace) as server:
         app = opened(workspace, size, env)
         app.press("f5")
         pace = Pace(server)

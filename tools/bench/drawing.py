@@ -91,8 +91,8 @@ def first_paint(command: list[str]) -> float:
 
 
 @contextmanager
-def paced_server(workspace: Workspace) -> Iterator[FakeModelServer]:
-    """A model that speaks at a steady rate, words of five letters, and breaks a line now and then."""
+def gated_server(workspace: Workspace) -> Iterator[FakeModelServer]:
+    """A model that says words of five letters, one for each piece that is released, and breaks a line now and then."""
     with tempfile.TemporaryDirectory(prefix="paced") as folder:
         server = FakeModelServer(Path(folder) / "s", ["word " if n % 40 else "\n" for n in range(100_000)])
         server.gated = True
@@ -102,6 +102,15 @@ def paced_server(workspace: Workspace) -> Iterator[FakeModelServer]:
         state.parent.mkdir(parents=True, exist_ok=True)
         options = {"model": "support-base", "sha256": sha256, "socket": handle.socket, "key": "key"}
         state.write_text(json.dumps({"pid": handle.process.pid, "started": handle.process.started, "options": options}))
+        yield server
+        state.unlink()
+        server.close()
+
+
+@contextmanager
+def paced_server(workspace: Workspace) -> Iterator[FakeModelServer]:
+    """The same, speaking at a steady rate."""
+    with gated_server(workspace) as server:
         stop = threading.Event()
 
         def pace() -> None:
@@ -111,8 +120,6 @@ def paced_server(workspace: Workspace) -> Iterator[FakeModelServer]:
         threading.Thread(target=pace, daemon=True).start()
         yield server
         stop.set()
-        state.unlink()
-        server.close()
 
 
 def key_to_frame(app: Terminal, presses: int) -> list[float]:

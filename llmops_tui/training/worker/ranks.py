@@ -258,6 +258,3 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else ""
     return ""
-
-
-__all__ = ["OUT_OF_MEMORY", "InStep", "Ranks", "beside", "meet", "read_examples", "read_spec"]
