@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,16 @@ LOCK_SECONDS = 10.0
 JOB_LOCK_SECONDS = 120.0
 _POLL_SECONDS = 0.01
 _usual_seconds = LOCK_SECONDS
+
+
+class _Inside(threading.local):
+    """The locks of catalogs that this thread is inside of."""
+
+    def __init__(self) -> None:
+        self.locks: set[Path] = set()
+
+
+_inside = _Inside()
 
 
 def wait_as_a_job() -> None:
@@ -196,8 +207,17 @@ class Catalog:
 
     @contextlib.contextmanager
     def _queue(self, deadline: float) -> Iterator[None]:
-        """Wait for our turn among our own processes."""
-        descriptor = os.open(catalog_lock(self.workspace), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        """Wait for our turn among our own processes.
+
+        Raises:
+            RuntimeError: work on the catalog asked the catalog again. It would wait for itself.
+        """
+        lock = catalog_lock(self.workspace)
+        if lock in _inside.locks:
+            raise RuntimeError(
+                f"work on {self.workspace.catalog} opens it again: read what is needed before, or by its connection"
+            )
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             while True:
                 try:
@@ -211,8 +231,10 @@ class Catalog:
             with contextlib.suppress(OSError):  # the name is a courtesy to whoever waits; a full disk must not stop us
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            _inside.locks.add(lock)
             yield
         finally:
+            _inside.locks.discard(lock)
             os.close(descriptor)
 
     def _id(self, connection: duckdb.DuckDBPyConnection, *, new: bool) -> str:

@@ -311,3 +311,14 @@ def test_the_users_sql_says_when_it_cut(catalog: Catalog) -> None:
     names, rows, more = answer.columns, answer.rows, answer.more
     assert (names, rows, more) == (["n"], [(0,), (1,), (2,)], True)
     assert json.dumps(rows)
+
+
+def test_work_that_asks_the_catalog_again_is_told_at_once_and_does_not_wait_for_itself(workspace: Workspace) -> None:
+    catalog = Catalog(workspace)
+    count = "SELECT count(*) FROM prompts"
+    with pytest.raises(RuntimeError, match="opens it again"):
+        catalog.write(lambda _: catalog.read(lambda c: c.execute(count).fetchone()))
+    # Another object for the same workspace is no other catalog, and nothing is held afterwards.
+    with pytest.raises(RuntimeError, match="opens it again"):
+        catalog.read(lambda _: Catalog(workspace).write(lambda c: c.execute(count).fetchone()))
+    assert catalog.read(lambda c: c.execute(count).fetchone()) == (0,)
