@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from llmops_tui.cli.commands import COMMANDS, loaded
 from llmops_tui.cli.main import run
@@ -56,14 +59,55 @@ def test_a_command_that_is_misspelt_is_answered_with_the_one_that_is_meant(capsy
     assert "Did you mean 'data'?" in capsys.readouterr().err
 
 
+_WHOLE_ENGINE = (
+    "import pkgutil, importlib, llmops_tui\n"
+    "worker = ('llmops_tui.inference.engine.', 'llmops_tui.training.worker.', 'llmops_tui.evaluation.tasks.worker.')\n"
+    "for m in pkgutil.walk_packages(llmops_tui.__path__, 'llmops_tui.'):\n"
+    "    if not m.name.startswith(worker) and not m.name.endswith('__main__'): importlib.import_module(m.name)"
+)
+_REFUSE = (
+    "import sys\n"
+    "class Refused:\n"
+    "    def find_spec(self, name, path=None, target=None):\n"
+    "        if name.partition('.')[0] in {refused!r}: raise ModuleNotFoundError(name + ' comes with an extra')\n"
+    "sys.meta_path.insert(0, Refused())\n"
+)
+
+
+def modules_of_extras() -> set[str]:
+    """Top-level modules that come with an extra of ours and with nothing that is always installed."""
+    always, asked = set[str](), ["llmops-tui"]
+    while asked:
+        name = asked.pop()
+        if name in always:
+            continue
+        always.add(name)
+        try:
+            wanted = [Requirement(text) for text in requires(name) or ()]
+        except PackageNotFoundError:
+            continue
+        asked += [
+            canonicalize_name(each.name)
+            for each in wanted
+            if each.marker is None or each.marker.evaluate({"extra": ""})
+        ]
+    extras = {canonicalize_name(Requirement(text).name) for text in requires("llmops-tui") or ()} - always
+    return {
+        module
+        for module, owners in packages_distributions().items()
+        if (names := {canonicalize_name(owner) for owner in owners}) <= extras and names
+    }
+
+
 def test_the_whole_engine_never_reaches_textual_or_native_libraries() -> None:
-    statement = (
-        "import pkgutil, importlib, llmops_tui\n"
-        "worker = ('llmops_tui.inference.engine.', 'llmops_tui.training.worker.')\n"
-        "for m in pkgutil.walk_packages(llmops_tui.__path__, 'llmops_tui.'):\n"
-        "    if not m.name.startswith(worker) and not m.name.endswith('__main__'): importlib.import_module(m.name)"
-    )
-    assert not modules_after(statement) & (HEAVY | {"textual", "screens"})
+    assert not modules_after(_WHOLE_ENGINE) & (HEAVY | {"textual", "screens"})
+
+
+def test_the_whole_engine_is_imported_without_any_extra() -> None:
+    refused = modules_of_extras()
+    assert {"torch", "pytest"} <= refused
+    assert not {"duckdb", "numpy", "scipy"} & refused
+    modules_after(_REFUSE.format(refused=refused) + _WHOLE_ENGINE)
 
 
 def test_the_process_that_draws_holds_no_native_library_and_no_database() -> None:

@@ -11,7 +11,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.runner.results import read_results
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.evaluation.tasks.lm_eval_task import load_task
+from llmops_tui.evaluation.tasks.worker.lm_eval_task import load_task
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace

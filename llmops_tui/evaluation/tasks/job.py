@@ -36,7 +36,7 @@ LM_EVAL, INSPECT = "lm-eval", "inspect"
 
 def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
     """Ask a task's documents, have the harness score them, and keep the run; answers that are known are not asked again."""
-    from llmops_tui.evaluation.tasks.lm_eval_task import stay_offline
+    from llmops_tui.evaluation.tasks.worker.lm_eval_task import stay_offline
 
     store = EvaluationStore(context.workspace)
     place = context.folder.name
@@ -46,7 +46,7 @@ def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
         return _inspect(context, store, arguments, place)
     stay_offline(context.folder)
     context.report(0.0, f"loading {arguments['task']}")
-    from llmops_tui.evaluation.tasks.lm_eval_task import evaluate, load_task, results_from
+    from llmops_tui.evaluation.tasks.worker.lm_eval_task import evaluate, load_task, results_from
 
     loaded = load_task(arguments, context.folder)
     version = store.save_suite(loaded.suite, f"the task {arguments['task']} of {arguments['harness']}")
@@ -115,7 +115,7 @@ def _found(entry: EvalRun) -> Evaluated:
 
 
 def _model(context: JobContext, store: EvaluationStore, entry: EvalRun, options: LoadOptions, *, chat: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from llmops_tui.evaluation.tasks.engine_model import EngineModel
+    from llmops_tui.evaluation.tasks.worker.engine_model import EngineModel
 
     supervisor = ServerSupervisor(context.workspace)
     asker = Asker(

@@ -24,7 +24,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.workspace.files import make_folder_within, write_atomic
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.tasks.engine_model import EngineModel
+    from llmops_tui.evaluation.tasks.worker.engine_model import EngineModel
 
 _LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 _NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
