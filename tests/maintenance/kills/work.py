@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.runner import job as evaluation_job
-from llmops_tui.evaluation.runner.model_calls import Asker
+from llmops_tui.evaluation.runner.model_calls import Asker, Request
 from llmops_tui.evaluation.runner.results import ResultLog, read_line
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs import supervisor, worker
@@ -41,7 +41,7 @@ CASES = 3
 STEPS = 4
 RECIPE = {"name": "run", "base": "weights", "data": ["base"], "trackers": []}
 # How those that are started tell, in the process that writes.
-_TELL: list[Ledger] = []
+TELL: list[Ledger] = []
 
 
 # ── stand-ins ──
@@ -91,7 +91,7 @@ def _spawn(launcher: JobLauncher, job: Job, lock: int) -> None:
     os._exit(code)
 
 
-def _at_once(launcher: JobLauncher, job: Job, lock: int) -> None:
+def at_once(launcher: JobLauncher, job: Job, lock: int) -> None:
     """Do the work in the process that starts it."""
     held = os.dup(lock)
     launcher.store.update(job.id, state="running", pid=os.getpid(), pid_started=0.0, started_at=time.time())
@@ -112,13 +112,13 @@ def _train(context: JobContext, run_name: str) -> dict[str, Any]:
     record = Recorder(context.folder)
     for step in range(1 if last is None else last.step + 1, STEPS + 1):
         record.write("step", step, loss=1.0 / step)
-        _TELL[0].noted("step", run=run_name, step=step)
+        TELL[0].noted("step", run=run_name, step=step)
         if step % 2 == 0:
             target = checkpoints.staging(folder) / f"checkpoint-{step}"
             target.mkdir()
             (target / "weights").write_text(f"{run_name} {step}" * 1000)
             checkpoints.commit(folder, step, None)
-            _TELL[0].noted("checkpoint", run=run_name, step=step)
+            TELL[0].noted("checkpoint", run=run_name, step=step)
         context.report(step / STEPS)
     record.close()
     store.keep_result(run, {"steps": STEPS})
@@ -133,12 +133,12 @@ class _Renderer:
 class _KeepingLog(ResultLog):
     def add(self, result: Any) -> None:
         super().add(result)
-        _TELL[0].noted("case", path=str(self.path), index=result.case.index)
+        TELL[0].noted("case", path=str(self.path), index=result.case.index)
 
 
-async def _answer(asker: Asker, name: str, key: str, request: Any) -> tuple[dict[str, Any], str]:
-    reply = {"choices": [{"message": {"content": f"{name} says yes"}, "finish_reason": "stop"}], "usage": {}}
-    asker.cache.keep(key, reply)
+async def _answer(asker: Asker, name: str, request: Request, sampled: Mapping[str, object]) -> tuple[Any, str]:
+    reply: Any = {"choices": [{"message": {"content": f"{name} says yes"}, "finish_reason": "stop"}], "usage": {}}
+    asker.cache.keep(asker.key(asker.identity(name), request.path, sampled), reply)
     return reply, "run_of_" + request.path[-4:]
 
 
@@ -158,8 +158,8 @@ def stand_in() -> None:
 
 
 @contextlib.contextmanager
-def _working(tell: Ledger, how: Any) -> Iterator[None]:
-    _TELL[:] = [tell]
+def working(tell: Ledger, how: Any) -> Iterator[None]:
+    TELL[:] = [tell]
     JobLauncher._spawn = how  # type: ignore[method-assign]
     yield
 
@@ -170,7 +170,7 @@ def _working(tell: Ledger, how: Any) -> Iterator[None]:
 def write_evaluations(place: Place, tell: Ledger, chance: Random) -> None:
     store = EvaluationStore(place.workspace)
     suite = store.suite("suite")
-    with _working(tell, _at_once):
+    with working(tell, at_once):
         while True:
             for name in _unfinished(store, store.all(), tell):
                 with tell.doing("evaluated", run=name):
@@ -184,7 +184,7 @@ def write_evaluations(place: Place, tell: Ledger, chance: Random) -> None:
 def write_training(place: Place, tell: Ledger, _chance: Random) -> None:
     store = RunStore(place.workspace)
     recipe = check(RECIPE | {"name": f"of-{tell.label[0]}"})
-    with _working(tell, _at_once):
+    with working(tell, at_once):
         while True:
             for run in _unfinished(store, store.all(), tell):
                 with tell.doing("trained", run=run):
@@ -255,7 +255,7 @@ def write_jobs(place: Place, tell: Ledger, chance: Random) -> None:
     """Jobs that are started, asked to stop, gone on with, and removed."""
     launcher = JobLauncher(place.workspace)
     entry = f"{tasks.__name__}:verify"
-    with _working(tell, _spawn):
+    with working(tell, _spawn):
         while True:
             with tell.doing("start") as done:
                 title = tell.fresh()
@@ -322,7 +322,7 @@ def write_removals(place: Place, tell: Ledger, chance: Random) -> None:
     """Runs that one starts and removes while another goes on with whatever there is."""
     store = RunStore(place.workspace)
     recipe = check(RECIPE | {"name": f"of-{tell.label[0]}"})
-    with _working(tell, _nothing):
+    with working(tell, _nothing):
         while True:
             with tell.doing("started") as done:
                 run = store.start(recipe)

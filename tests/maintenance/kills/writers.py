@@ -16,7 +16,7 @@ from llmops_tui.workspace.catalog import Catalog, wait_as_a_job
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
-from tests.maintenance.kills import maintenance, monitoring, records, work
+from tests.maintenance.kills import maintenance, monitoring, people, records, synthetic, work
 from tests.maintenance.kills.ledger import Kind, Known, Ledger, Place
 from tests.maintenance.kills.records import each_once, rows, trace
 
@@ -63,4 +63,7 @@ def all_kinds(*, stand_in: bool) -> dict[str, Kind]:
         encryption._COST = CHEAP
         wait_as_a_job()
         work.stand_in()
-    return records.KINDS | monitoring.KINDS | work.KINDS | maintenance.KINDS | {BESIDE: Kind(_look_on, _verify_beside)}
+        synthetic.stand_in()
+    made = (records, people, monitoring, work, synthetic, maintenance)
+    kinds = {name: kind for room in made for name, kind in room.KINDS.items()}
+    return kinds | {BESIDE: Kind(_look_on, _verify_beside)}
