@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.maintenance.full_workspace import Whole
+from tests.maintenance.full_workspace import CRITERION, PERSON, Whole
 
 Command = tuple[str, ...]
 # Stand for paths of the place where a workspace is spoilt.
@@ -23,6 +23,8 @@ def looks(whole: Whole) -> tuple[Command, ...]:
         ("data", "query", "SELECT count(*) FROM small"),
         ("data", "export", "small", "--to", f"{OUT}.jsonl"),
         ("data", "remove", "small"),
+        ("data", "origins", "made"),
+        ("data", "head", "people"),
         ("prompt", "list"),
         ("prompt", "show", "p"),
         ("prompt", "log", "p"),
@@ -31,6 +33,7 @@ def looks(whole: Whole) -> tuple[Command, ...]:
         ("prompt", "export", "p"),
         ("prompt", "runs", "p@1"),
         ("prompt", "remove", "p"),
+        ("prompt", "board", "tastes"),
         ("model", "list"),
         ("model", "show", "base"),
         ("model", "show", "base-hf"),
@@ -53,6 +56,10 @@ def looks(whole: Whole) -> tuple[Command, ...]:
         ("eval", "gate", "tiny-1", "--rule", "exact >= 0"),
         ("eval", "export", "tiny-1", "--to", f"{OUT}.csv"),
         ("eval", "remove", "tiny-1"),
+        ("eval", "grade", "tiny-1", *CRITERION, "--grader", "bob", "--list"),
+        ("privacy", "receipts"),
+        ("privacy", "find", PERSON),
+        ("retention", "show"),
         ("monitor", "alerts"),
         ("monitor", "alerts", "--rules"),
         ("monitor", "incident", "1"),
@@ -75,7 +82,7 @@ def looks(whole: Whole) -> tuple[Command, ...]:
 
 # Looks that start processes or read everything: for the workspace's own files, datasets and models.
 DEAR_LOOKS: tuple[Command, ...] = (
-    ("doctor",), ("data", "profile", "small"), ("data", "privacy", "small"),
+    ("doctor",), ("data", "profile", "small"), ("data", "privacy", "small"), ("privacy", "report"),
 )  # fmt: skip
 # Commands that write, if only that they looked.
 CHANGES: tuple[Command, ...] = (
@@ -86,7 +93,9 @@ CHANGES: tuple[Command, ...] = (
     ("prompt", "save", "p", "--text", "again {{ what }}"), ("prompt", "tag", "p@2", "production"),
     ("traces", "feedback", "run_000004", "--score", "down"), ("traces", "to-dataset", "praised"),
     ("train", "new", "mine", "--base", "base-hf", "--data", "more", "--preset", "tiny"), ("model", "stop", "base"),
-    ("train", "stop", "mine-1"), ("job", "cancel", "{job}"), ("gc", "--yes"), ("init",),
+    ("train", "stop", "mine-1"), ("job", "cancel", "{job}"), ("eval", "grade", "tiny-1", *CRITERION, "--grader", "bob"),
+    ("data", "mix", "small=2", "more=1", "--name", "mixed"), ("privacy", "forget", "nobody@example.org", "--yes"), ("privacy", "resume"),
+    ("gc", "--yes"), ("init",),
 )  # fmt: skip
 # With what loads the model: of files that a model is made of, and of the workspace's own.
 LOADS: tuple[Command, ...] = (

@@ -9,10 +9,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.history import History
 from llmops_tui.monitoring.rules import load_rules, save_rules
+from llmops_tui.prompts.compare.boards import Board, Boards
+from llmops_tui.prompts.compare.columns import Column
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.training.history import Recorder
 from llmops_tui.workspace.catalog import Catalog
@@ -21,6 +24,8 @@ from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.maintenance.conftest import fill_traces
 
+PERSON = "mallory.quux@example.com"
+CRITERION = ("--criterion", "taste", "--scale", "1-5")
 RULE = "- {name: errors, series: 'errors.*', above: 0.5, for_seconds: 2, severity: error}\n"
 
 
@@ -74,6 +79,7 @@ def make_whole(folder: Path) -> Whole:
     cli.run("traces", "feedback", "run_000003", "--score", "up", "--comment", "good")
     cli.run("traces", "list")
     _watched(workspace)
+    _said(workspace, cli, folder)
     (workspace.root / "api-key").write_text("a-key-of-forty-characters-to-be-let-in-00\n", encoding="utf-8")
     (workspace.root / "api-key").chmod(0o600)
     shutil.copy(workspace.catalog, workspace.backups / "workspace-schema6-20260101-000000.duckdb")
@@ -123,6 +129,22 @@ def _trained(workspace: Workspace) -> str:
     (folder / "adapter" / "adapter_config.json").write_text('{"r": 4}', encoding="utf-8")
     (folder / "output.log").write_text("what it printed\n" * 20, encoding="utf-8")
     return job.id
+
+
+def _said(workspace: Workspace, cli: Llmops, folder: Path) -> None:
+    """What people say and ask for: a board, grades, rows that a model wrote, a person who was forgotten."""
+    board = Boards(EventLog(workspace))
+    column = Column("p", 1, "", "say {{ what }}", "base", SamplingParameters())
+    board.save(Board("tastes", (column, column)).asked(["run_000003", "run_000004"]).voted(0, "ann", blind=True))
+    listed = cli.run("eval", "grade", "tiny-1", *CRITERION, "--grader", "ann", "--list")
+    cli.run("eval", "grade", "tiny-1", *CRITERION, "--grader", "ann", "--say", f"{listed['items'][0]['item']}=4")
+    people, made = folder / "people.jsonl", folder / "made.jsonl"
+    people.write_text(json.dumps({"text": f"Write to {PERSON}."}) + '\n{"text": "Nobody."}\n', encoding="utf-8")
+    written = {"text": "by a model", "synthetic": {"by": "model", "way": "rows", "model": "base", "parents": []}}
+    made.write_text(json.dumps(written) + "\n", encoding="utf-8")
+    for file in (people, made):
+        cli.run("data", "import", str(file), "--name", file.stem, "--yes")
+    cli.run("privacy", "forget", PERSON, "--yes")
 
 
 def _watched(workspace: Workspace) -> None:
