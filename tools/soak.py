@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -127,10 +128,18 @@ def restored(elsewhere: Llmops) -> None:
         ledger.find(f"check of the restored backup: {str(found)[:2000]}")
 
 
+# anyio sets a future twice where its reader fires again after a cancel; asyncio says so, and nothing comes of it.
+_HARMLESS = re.compile(
+    r"Exception in callback Future\.set_result\(None\)\n.*\nTraceback \(most recent call last\):\n"
+    r"(?:  .*asyncio/events\.py.*\n    .*\n)asyncio\.exceptions\.InvalidStateError: invalid state\n"
+)
+
+
 def inspect_logs(workspace: Workspace, ledger: Ledger) -> None:
     """No log of the workspace or of a job has a traceback."""
     for path in (*workspace.logs.rglob("*"), *(workspace.root / "runs").rglob("*.log")):
-        if path.is_file() and "Traceback (most recent call last)" in (text := path.read_text(errors="replace")):
+        text = _HARMLESS.sub("", path.read_text(errors="replace")) if path.is_file() else ""
+        if "Traceback (most recent call last)" in text:
             at = text.index("Traceback")
             ledger.find(f"{path.relative_to(workspace.root)} has a traceback: {text[at : at + 3000]}")
 
