@@ -77,6 +77,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.cancel", "escape,f12", "Cancel", "Stop the answer and keep the text so far; else leave the editor."),
     Action("playground.save", "ctrl+s,f2", "Save", "Save a version with a note.", show=True, priority=True, pane="versions"),
     Action("playground.diff", "d,f3", "Diff", "Compare the version with another, in words or tokens.", pane="versions"),
+    Action("playground.blame", "b,alt+b", "Blame", "Show for each line of the version which version brought it.", pane="versions"),
     Action("playground.model", "m,f4", "Model", "Choose the model.", show=True, pane="answer"),
     Action("playground.parameters", "p,f6", "Parameters", "Set temperature, seed and the other parameters.", pane="answer"),
     Action("playground.tools", "t,alt+m", "Tools", "Add tool servers and switch on the tools that runs offer to the model.", pane="answer"),

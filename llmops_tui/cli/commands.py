@@ -39,6 +39,8 @@ COMMANDS = {
             "remove": "llmops_tui.cli.record_remove:prompt",
             "compare": "llmops_tui.cli.prompt_compare:compare",
             "board": "llmops_tui.cli.prompt_compare:board",
+            "blame": "llmops_tui.cli.prompt_history:blame",
+            "bisect": "llmops_tui.cli.prompt_history:bisect",
         },
     ),
     "model": Entry(

@@ -73,8 +73,8 @@ def _add_remote(
 ) -> None:
     import os
 
-    from llmops_tui.inference.approved_keys import approve
-    from llmops_tui.inference.remote import check_url, key_variable, probe_remote
+    from llmops_tui.inference.approved_keys import approve, key_variable
+    from llmops_tui.inference.remote import check_url, probe_remote
     from llmops_tui.inference.remote import store_key as keep
 
     url = check_url(url)

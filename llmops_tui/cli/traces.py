@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, NotFoundError
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.request_code import RequestCode
+    from llmops_tui.traces.store import Trace
 
 app = typer.Typer(help="Requests with their answers, timings and feedback.")
 Filter = Annotated[
@@ -68,11 +72,22 @@ def list_traces(
 
 @app.command()
 def show(
-    context: typer.Context, trace: Annotated[str, typer.Argument(help="The trace id, or a prefix of it.")]
+    context: typer.Context,
+    trace: Annotated[str, typer.Argument(help="The trace id, or a prefix of it.")],
+    as_: Annotated[
+        str,
+        typer.Option(
+            "--as", metavar="curl|python|markdown", help="Print the request to make it elsewhere, or to read."
+        ),
+    ] = "",
 ) -> None:
     """Show one trace with its messages, figures and feedback."""
     session = session_of(context)
     found = _store(session).get(trace)
+    if as_:
+        text = _code_of(session, found).written(as_)
+        session.emit({"trace": found.line.id, "form": as_, "code": text}, lambda: text)
+        return
 
     def human() -> str:
         line = found.line
@@ -95,6 +110,17 @@ def show(
         return "\n".join(parts)
 
     session.emit(found.as_dict(), human)
+
+
+def _code_of(session: Session, found: Trace) -> RequestCode:
+    from llmops_tui.inference.request_code import code_of
+    from llmops_tui.models.registry import ModelRegistry
+
+    try:
+        model = ModelRegistry(session.catalog).get(found.line.model)
+    except NotFoundError:
+        model = None
+    return code_of(found.line.model, model, found.messages, found.parameters, found.output)
 
 
 @app.command()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.gates import Ruling, parse_rule
-from llmops_tui.evaluation.measures import ready, sources
-from llmops_tui.evaluation.metrics.custom import fingerprint
-from llmops_tui.evaluation.run_comparison import asks_the_same, gate
+from llmops_tui.evaluation.run_comparison import gate
+from llmops_tui.evaluation.run_search import RunSearch
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, SuiteVersion
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.engine_wire import SamplingRecord
     from llmops_tui.prompts.store import PromptVersion
-
-_TOLD = 3
 
 
 def promotion(store: EvaluationStore, ref: str, label: str, suite: str, models: Sequence[str] = ()) -> list[Ruling]:
@@ -42,7 +39,7 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str, models: 
     if not wanted.suite.rules:
         raise InputRefusedError("no_rules", f"suite {wanted.ref} has no rules", "Add rules to it, or leave out --gate.")
     before = next((v for v in store.prompts.versions(version.prompt) if label in v.labels), version)
-    seeking = _Search(store, wanted, store.all())
+    seeking = RunSearch(store, wanted, store.all())
     chosen: list[str] = [*(models or wanted.suite.models)]
     if not chosen:
         chosen = [seeking.newest(version, "", wanted.suite.parameter_sets()[0]).asked.model]
@@ -57,7 +54,7 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str, models: 
 
 
 def _baseline(
-    seeking: _Search, before: PromptVersion, version: PromptVersion, model: str, parameters: SamplingRecord
+    seeking: RunSearch, before: PromptVersion, version: PromptVersion, model: str, parameters: SamplingRecord
 ) -> EvalRun | None:
     return None if before.ref == version.ref else seeking.newest(before, model, parameters)
 
@@ -73,77 +70,3 @@ def _ruled(
     why = f"no other version is {label}: there is nothing to compare with"
     relative = [Ruling(rule, "pass", why) for rule in rules if rule not in absolute]
     return [*(gate(store, run.name, None, absolute) if absolute else []), *relative]
-
-
-@dataclass(frozen=True)
-class _Search:
-    """A search for runs that count for a suite version."""
-
-    store: EvaluationStore
-    wanted: SuiteVersion
-    runs: Sequence[EvalRun]
-
-    def newest(self, version: PromptVersion, model: str, parameters: SamplingRecord) -> EvalRun:
-        """The newest run of a prompt version that counts, on a model or, with an empty name, on any.
-
-        Raises:
-            InputRefusedError: ``not_evaluated``: there is none; says why others do not count, and what makes one.
-        """
-        reasons: list[str] = []
-        for run in self.runs:
-            if run.suite != self.wanted.suite.name or run.asked.prompt != version.ref:
-                continue
-            if (model and run.asked.model != model) or run.asked.parameters != parameters:
-                continue
-            why = self._why_not(run, version)
-            if not why:
-                return run
-            reasons.append(f"{run.name} {why}")
-        told = f" that counts: {'; '.join(reasons[:_TOLD])}" if reasons else ""
-        on = f" on {model}" if model else ""
-        raise InputRefusedError(
-            "not_evaluated",
-            f"{version.ref} has no run of suite {self.wanted.ref}{on}{told}",
-            f"llmops eval run {self.wanted.ref} --prompt {version.ref} --model {model or 'MODEL'} makes one.",
-        )
-
-    def _why_not(self, run: EvalRun, version: PromptVersion) -> str:
-        """Why a run does not say what its model and prompt are worth today, as a predicate; empty where it does."""
-        if run.summary is None:
-            return "is not finished"
-        if run.not_whole:
-            return run.not_whole
-        if not asks_the_same(self.store, run, self.wanted):
-            return f"was asked of {run.suite_ref}, which asks or measures otherwise"
-        made = run.manifest
-        if made.get("prompt_sha256") != [version.sha256]:
-            return f"was asked with another text of {version.ref}"
-        return self._changed_model(run) or self._changed_metrics(run)
-
-    def _changed_model(self, run: EvalRun) -> str:
-        try:
-            model = self.store.registry.get(run.asked.model)
-            adapter = self.store.registry.get(str(model.header["adapter"])).sha256 if model.origin is not None else None
-        except NotFoundError:
-            return f"was asked of {run.asked.model}, which is not here any more"
-        if run.manifest.get("model_sha256") != model.base.sha256:
-            return f"was asked of {run.asked.model} before its file changed"
-        if run.manifest.get("adapter_sha256") != adapter:
-            return f"was asked of {run.asked.model} before its adapter changed"
-        return ""
-
-    def _changed_metrics(self, run: EvalRun) -> str:
-        made = run.manifest
-        try:
-            now = [ready(metric, self.store.prompts) for metric in self.wanted.suite.all_metrics()]
-            behind = sources(now, self.store.registry)
-        except NotFoundError as error:
-            return f"was measured with something that is gone: {error.message}"
-        for metric in now[: len(self.wanted.suite.metrics)]:
-            if made.get("metrics", {}).get(metric.called) != fingerprint(metric):
-                return f"measured {metric.called} in another way"
-        known = made.get("metric_sources")
-        if known is None:
-            return "was made by an earlier version of llmops, which did not note all that decides a verdict"
-        other = next((name for name, value in behind.items() if known.get(name) != value), None)
-        return f"was measured with another {other}" if other else ""

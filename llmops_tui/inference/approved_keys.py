@@ -6,11 +6,15 @@ pair is approved here, when a model is added or a workspace is trusted.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmops_tui.user_files import approved_keys_path
 from llmops_tui.workspace.consent_file import change_own, read_own
+
+if TYPE_CHECKING:
+    from llmops_tui.models.registry import Model
 
 _NONE: dict[str, list[str]] = {}
 
@@ -19,6 +23,16 @@ def host_of(url: str) -> str:
     """Where a key goes: scheme, host and port, as an address begins with them."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def key_variable(name: str) -> str:
+    """The environment variable a model's key is looked for in where no other was named."""
+    return "LLMOPS_KEY_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+
+
+def variable_of(model: Model) -> str:
+    """The environment variable a registered model's key is looked for in."""
+    return str(model.header.get("key_env") or key_variable(model.name))
 
 
 def is_approved(variable: str, url: str) -> bool:

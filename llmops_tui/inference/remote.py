@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from llmops_tui.bounded_http import read_short
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject, parse_json
-from llmops_tui.inference.approved_keys import host_of, is_approved
+from llmops_tui.inference.approved_keys import host_of, is_approved, key_variable, variable_of
 from llmops_tui.models.records import Remote
 from llmops_tui.models.registry import Model
 from llmops_tui.workspace.layout import Workspace
@@ -57,16 +56,6 @@ def check_url(url: str) -> str:
             "url_with_secret", "the URL carries a name, password or query", "Give a key with --key-env instead."
         )
     return url.rstrip("/").removesuffix("/v1")
-
-
-def key_variable(name: str) -> str:
-    """The environment variable a model's key is looked for in where no other was named."""
-    return "LLMOPS_KEY_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
-
-
-def variable_of(model: Model) -> str:
-    """The environment variable a registered model's key is looked for in."""
-    return str(model.header.get("key_env") or key_variable(model.name))
 
 
 def find_key(model: Model) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.inference.approved_keys import approve, host_of, is_approved
-from llmops_tui.inference.remote import find_key, variable_of
+from llmops_tui.inference.approved_keys import approve, host_of, is_approved, variable_of
+from llmops_tui.inference.remote import find_key
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.maintenance.records import TrustRecord
 from llmops_tui.mcp_client.servers import tool_servers

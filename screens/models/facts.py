@@ -45,10 +45,10 @@ def size_text(size: int) -> str:
 
 def read_details(services: Services, model: Model, available: dict[str, int]) -> Details:
     """Read them; ``available`` is what can be taken of each device. Blocks; for a thread."""
-    from llmops_tui.inference.approved_keys import host_of, is_approved
+    from llmops_tui.inference.approved_keys import host_of, is_approved, variable_of
     from llmops_tui.inference.memory_reservation import plan
     from llmops_tui.inference.options import options_from
-    from llmops_tui.inference.remote import find_key, variable_of
+    from llmops_tui.inference.remote import find_key
     from llmops_tui.inference.supervisor import ALL_MODELS, health
     from llmops_tui.models.aliases import AliasBook
     from llmops_tui.workspace.trust import untrusted_reason

@@ -44,8 +44,8 @@ async def add_file(shell: Shell, path: Path, name: str) -> Begun:
 
 
 async def _add_remote(shell: Shell, url: str, name: str) -> None:
-    from llmops_tui.inference.approved_keys import approve
-    from llmops_tui.inference.remote import check_url, key_variable, probe_remote
+    from llmops_tui.inference.approved_keys import approve, key_variable
+    from llmops_tui.inference.remote import check_url, probe_remote
 
     if not name:
         raise InputRefusedError("no_name", "the URL is not followed by a name", f"Write: {url} NAME")

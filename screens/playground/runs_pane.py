@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -20,6 +20,7 @@ from screens.shell.pane import Pane
 from screens.widgets.motions import Options
 
 if TYPE_CHECKING:
+    from llmops_tui.models.registry import Model
     from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.store import PromptVersion
 
@@ -136,3 +137,14 @@ class RunsPane(Pane):
         """The run under the cursor as JSON, or nothing."""
         run = self._list.current
         return json.dumps(run.as_dict(), ensure_ascii=False, indent=2) if run is not None else ""
+
+    def as_code(self, models: Sequence[Model]) -> list[tuple[str, str]]:
+        """The run that is shown as other programs make it, by name; none where nothing was kept of it."""
+        from llmops_tui.inference.request_code import FORMS, code_of
+
+        run = self._shown_run()
+        if run is None or not run.messages:
+            return []
+        model = next((one for one in models if one.name == run.model), None)
+        code = code_of(run.model, model, run.messages, run.parameters, run.output or "")
+        return [(f"run as {form}", code.written(form)) for form in FORMS]

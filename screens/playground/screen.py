@@ -290,6 +290,7 @@ class PlaygroundScreen(BaseScreen):
         draft = self.state.draft
         texts = [("answer", self._answer.text), ("user template", draft.template), ("system template", draft.system)]
         texts += [("command", self.cli_command()), ("run as JSON", self._runs.as_json())]
+        texts += self._runs.as_code(self.state.models)
         return [(name, text) for name, text in texts if text]
 
     def cli_command(self) -> str:

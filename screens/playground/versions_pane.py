@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -192,6 +193,21 @@ class VersionsPane(Pane):
         from screens.playground.compare_versions import compare_versions
 
         self.act("diff", compare_versions, self.shell, self._state, self._list.current, self._marked)
+
+    def action_blame(self) -> None:
+        """Show which version brought each line."""
+        version = self._subject
+        if version is None:
+            self.shell.say("Text that is in no version yet is the draft's; choose a version.", severity="warning")
+            return
+        self.act("blame", self._blame, version)
+
+    async def _blame(self, version: PromptVersion) -> None:
+        from llmops_tui.prompts.blame import blame
+        from screens.playground.blame_screen import BlameScreen
+
+        lines = await asyncio.to_thread(blame, self._state.versions, version.number)
+        self.shell.push_screen(BlameScreen(version.ref, lines))
 
     def action_label(self) -> None:
         """Point a label at the version."""

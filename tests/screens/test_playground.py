@@ -15,6 +15,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.playground.answer_pane import AnswerPane
+from screens.playground.blame_screen import BlameScreen
 from screens.playground.diff_screen import DiffScreen
 from screens.playground.prompts_pane import PromptList
 from screens.playground.runs_pane import RunList
@@ -599,3 +600,32 @@ async def test_what_is_typed_while_another_prompt_is_read_stays_with_its_own(
         kept = Drafts(EventLog(sample)).load("support")
         assert kept is not None
         assert kept.template == "typed late {{ question }}"
+
+
+async def test_a_run_can_be_copied_as_other_programs_make_it(open_app: OpenApp, server: FakeModelServer) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f5")
+        await until(pilot, lambda: bool(answer(pilot)))
+        await settle(pilot)
+        choices = dict(playground(pilot).copy_choices())
+        assert "curl http://127.0.0.1:8080/v1/chat/completions" in choices["run as curl"]
+        assert "OpenAI(base_url=" in choices["run as python"]
+        assert "## Assistant\n\n```\nHello world.\n```" in choices["run as markdown"]
+
+
+async def test_the_lines_of_a_version_say_which_version_brought_them(open_app: OpenApp, sample: Workspace) -> None:
+    store = PromptStore(Catalog(sample))
+    first = store.get("support")
+    newest, _ = store.save("support", system=first.system, template=f"{first.template}\nAnswer [b]briefly[/b].")
+    async with open_app() as pilot:
+        await settle(pilot)
+        versions = playground(pilot).query_one(VersionList)
+        versions.select(newest.number)
+        versions.focus()
+        await pilot.press("b")
+        await until(pilot, lambda: isinstance(pilot.app.screen, BlameScreen))
+        shown = [str(line.content) for line in pilot.app.screen.query(Static)]
+        assert f"support@{newest.number}" in shown[0]
+        assert any(f"@{newest.number} " in one and "Answer [b]briefly[/b]." in one for one in shown)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))

@@ -1,0 +1,96 @@
+"""The version that broke a case, found by few runs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.evaluation.bisection import Bisection
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.prompts.store import PromptVersion
+from llmops_tui.workspace.layout import Workspace
+from tests.evaluation.test_what_decides import BODY, finished
+from tests.fakes import start_no_processes
+
+
+@pytest.fixture
+def store(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> EvaluationStore:
+    start_no_processes(monkeypatch)
+    found = EvaluationStore(sample)
+    for number in range(8):
+        found.prompts.save("long", template=f"version {number} {{{{ message }}}}")
+    return found
+
+
+def between(store: EvaluationStore, good: str = "long@1", bad: str = "long@8", **how: Any) -> Bisection:
+    return Bisection.between(store, store.suite("s"), good, bad, **{"case": 5, "metric": "", "model": ""} | how)
+
+
+@pytest.mark.parametrize("broke", [2, 5, 8])
+def test_a_planted_break_is_found_by_as_few_runs_as_were_told(store: EvaluationStore, broke: int) -> None:
+    suite = check_suite(BODY, "s")
+    store.save_suite(suite)
+    bisection = between(store)
+    most, runs = bisection.most_runs, 0
+    assert most == 2 + 3
+    while (version := bisection.next()) is not None:
+        assert runs + bisection.most_runs <= most
+        finished(store, suite, version.ref, right=5 if version.number >= broke else 6)
+        assert bisection.look(version)
+        runs += 1
+    found = bisection.found()
+    assert (found["last_good"], found["broke"], found["unclear"], found["caution"]) == (broke - 1, broke, [], "")
+    assert runs <= most
+    # What is known needs no run.
+    assert between(store).next() is None
+    assert between(store, metric="exact").found() == found
+
+
+def test_what_is_no_break_is_refused(store: EvaluationStore) -> None:
+    suite = check_suite(BODY, "s")
+    store.save_suite(suite)
+    for number in (1, 8):
+        finished(store, suite, f"long@{number}")
+    with pytest.raises(InputRefusedError, match=r"scores alike at both ends .*long@1: 1, long@8: 1") as alike:
+        between(store).next()
+    assert alike.value.hint == "llmops eval compare s-1 s-2 lists the cases that changed."
+    with pytest.raises(InputRefusedError, match="has no case 7"):
+        between(store, case=6)
+    with pytest.raises(InputRefusedError, match="is not newer"):
+        between(store, "long@8", "long@1")
+    with pytest.raises(InputRefusedError, match="of two prompts"):
+        between(store, "triage@1")
+    with pytest.raises(NotFoundError):
+        between(store, metric="bleu")
+
+
+class Told(Bisection):
+    """One whose versions are scored as a test says."""
+
+    def say(self, version: PromptVersion, value: float | None) -> None:
+        self._tried[version.number] = None, value  # type: ignore[assignment]
+
+
+@given(st.data())
+def test_the_break_lies_between_what_is_told_whatever_could_not_be_scored(data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, 40))
+    broke = data.draw(st.integers(2, count))
+    blank = data.draw(st.sets(st.integers(2, max(2, count - 1)), max_size=5)) - {1, count}
+    low, high = data.draw(st.sampled_from([(0.0, 1.0), (1.0, 0.0), (0.2, 0.3)]))
+    versions = [PromptVersion(f"i{n}", "p", n, "", n - 1 or None, "", "t", "", 0.0, ()) for n in range(1, count + 1)]
+    bisection = Told(None, None, versions, 0, "exact", "m")  # type: ignore[arg-type]
+    asked = 0
+    while (version := bisection.next()) is not None:
+        value = None if version.number in blank else high if version.number < broke else low
+        bisection.say(version, value)
+        asked += 1
+    last_good, first_bad = (bisection.versions[at].number for at in bisection._borders())
+    assert last_good < broke <= first_bad
+    assert set(range(last_good + 1, first_bad)) <= blank
+    assert asked <= 2 + math.ceil(math.log2(max(1, count - 1))) + len(blank)
