@@ -41,6 +41,7 @@ COMMANDS = {
             "board": "llmops_tui.cli.prompt_compare:board",
             "blame": "llmops_tui.cli.prompt_history:blame",
             "bisect": "llmops_tui.cli.prompt_history:bisect",
+            "sync": "llmops_tui.cli.prompt_sync:sync",
         },
     ),
     "model": Entry(

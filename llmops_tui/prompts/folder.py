@@ -1,0 +1,307 @@
+"""A folder with a file for each prompt, such as one that git holds: kept in step with the workspace, both ways.
+
+A file holds the text that one works on: the newest version, unless the file was put back to an older one. What both sides
+held when they were last in step is kept in the workspace, so that a change on one side alone is taken over, and a change on
+both is a conflict that a person decides. Neither side's text is ever lost: what a file says is a version before the file is
+written over, and nothing is deleted on either side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.names import RULE, is_name
+from llmops_tui.prompts.store import content_hash
+from llmops_tui.regular_files import read_regular
+from llmops_tui.workspace.files import reason, sha256_text, write_atomic
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.store import PromptStore, PromptVersion
+    from llmops_tui.workspace.event_log import EventLog
+
+ENDING = ".prompt.yaml"
+_PREFIX = "prompt-folder:"
+_MAX_FILE = 2_000_000
+_MAX_FILES = 10_000
+# No line is folded.
+_WIDE = 1_000_000
+# Not told: there is nothing of it any more.
+_FORGOTTEN = "gone on both sides"
+_NOT_TAKEN = "from a file that was written over"
+
+What = Literal["in step", "read", "written", "deleted there", "deleted here", "conflict", "refused"]
+Side = Literal["folder", "workspace"]
+
+
+class ChangeRecord(TypedDict):
+    """What happened to one prompt, as ``--json`` has it; ``version`` is the one that the file holds now, where it holds one."""
+
+    prompt: str
+    what: What
+    version: int | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to one prompt, or would."""
+
+    prompt: str
+    what: What
+    version: int | None = None
+    detail: str = ""
+
+    def as_dict(self) -> ChangeRecord:
+        """For JSON."""
+        return {"prompt": self.prompt, "what": self.what, "version": self.version, "detail": self.detail}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What both sides held: the version in the file, and the newest one that was there then."""
+
+    version: int
+    latest: int
+    content: str
+
+
+class _Text(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, which a diff shows line by line."""
+
+
+def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Text.add_representer(str, _block)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    system: str = ""
+    template: str = ""
+
+
+def file_text(system: str, template: str) -> str:
+    """The file of a prompt: in blocks where these say the very text, else with escapes."""
+    body = {"system": system, "template": template}
+    text = str(yaml.dump(body, Dumper=_Text, sort_keys=False, allow_unicode=True, width=_WIDE))
+    return text if yaml.safe_load(text) == body else str(yaml.safe_dump(body, sort_keys=False, width=_WIDE))
+
+
+def parse_file(raw: bytes) -> tuple[str, str]:
+    """The system and user templates of a file.
+
+    Raises:
+        InputRefusedError: ``bad_prompt_file``, with why.
+    """
+    try:
+        if len(raw) > _MAX_FILE:
+            raise ValueError(f"it is larger than {_MAX_FILE:,} bytes")
+        found = _File.model_validate(parse_yaml(raw.decode("utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise _bad(f"{place}: {first['msg']}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise _bad(" ".join(str(error).split())) from error
+    if not found.system.strip() and not found.template.strip():
+        raise _bad("it has no text: neither a system nor a user template")
+    return found.system, found.template
+
+
+def _bad(why: str) -> InputRefusedError:
+    return InputRefusedError("bad_prompt_file", why, "Its fields are system and template, both texts.")
+
+
+class PromptFolder:
+    """The files of a folder, and what they and the workspace's prompts held when they were last in step.
+
+    Raises:
+        NotFoundError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path, store: PromptStore, event_log: EventLog) -> None:
+        self.folder = folder.resolve()
+        if not self.folder.is_dir():
+            raise NotFoundError("folder", str(folder), "Make it first: mkdir.")
+        self._store, self._event_log = store, event_log
+        self._key = _PREFIX + sha256_text(str(self.folder))
+        kept = event_log.load_draft(self._key) or {}
+        self._steps = {name: _Step(**step) for name, step in dict(kept.get("prompts") or {}).items()}
+
+    def stamp(self) -> tuple[object, ...]:
+        """Something that changes with the files or the workspace's prompts; cheap."""
+        files = sorted((path.name, facts.st_mtime_ns, facts.st_size) for path, facts in self._files())
+        return (*files, *sorted((one.name, one.latest) for one in self._store.summaries()))
+
+    def sync(self, *, take: Side | None = None, only: Collection[str] = (), dry_run: bool = False) -> list[Change]:
+        """Bring both sides in step; what happened, by prompt, those that were in step included.
+
+        Args:
+            take: the side whose text counts where both changed, or where one side deleted what the other has.
+            only: the prompts that are looked at; all by default.
+            dry_run: say what would happen, and change nothing.
+
+        Raises:
+            InputRefusedError: ``too_many_files``. NotFoundError: one of ``only`` is on neither side.
+            LlmopsError: the folder or the workspace cannot be written; what was done so far is noted.
+        """
+        there, refused = self._read()
+        here = {summary.name for summary in self._store.summaries()}
+        names = sorted({*there, *here, *self._steps} - {change.prompt for change in refused})
+        if unknown := set(only) - {*names, *(change.prompt for change in refused)}:
+            raise NotFoundError("prompt", min(unknown), f"Neither {self.folder} nor the workspace has it.")
+        changes = [change for change in refused if not only or change.prompt in only]
+        try:
+            changes += [
+                self._one(name, there.get(name), name in here, take, dry_run=dry_run)
+                for name in names
+                if not only or name in only
+            ]
+        finally:
+            if not dry_run:
+                steps = {name: asdict(step) for name, step in self._steps.items()}
+                self._event_log.save_draft(self._key, {"folder": str(self.folder), "prompts": steps})
+        return sorted((change for change in changes if change.detail != _FORGOTTEN), key=lambda one: one.prompt)
+
+    # ── one prompt ──
+
+    def _one(self, name: str, file: tuple[str, str] | None, known: bool, take: Side | None, *, dry_run: bool) -> Change:
+        versions = self._store.versions(name) if known else []
+        step = self._steps.get(name)
+        if file is None and not versions:
+            if not dry_run:
+                self._steps.pop(name, None)
+            return Change(name, "in step", detail=_FORGOTTEN)
+        if file is None:
+            return self._without_file(name, versions, step, take, dry_run=dry_run)
+        if not versions:
+            return self._without_prompt(name, file, step, take, dry_run=dry_run)
+        return self._both(name, file, versions, step, take, dry_run=dry_run)
+
+    def _both(
+        self,
+        name: str,
+        file: tuple[str, str],
+        versions: Sequence[PromptVersion],
+        step: _Step | None,
+        take: Side | None,
+        *,
+        dry_run: bool,
+    ) -> Change:
+        latest, content = versions[0], content_hash(*file)
+        if content == latest.sha256:
+            return self._noted(name, "in step", latest, latest.number, dry_run=dry_run)
+        changed_there = step is None or content != step.content
+        changed_here = step is None or latest.number != step.latest
+        if not changed_there and not changed_here and step is not None:
+            return Change(name, "in step", step.version)
+        if changed_there and changed_here and take is None:
+            detail = f"the file and @{latest.number} differ, and both are new since they were last in step"
+            return Change(name, "conflict", step.version if step else None, detail)
+        if changed_there and (take == "folder" or not changed_here):
+            return self._taken(name, file, step, dry_run=dry_run)
+        if changed_there and not dry_run:
+            # The file's text becomes a version before it is written over.
+            parent = step.version if step is not None else None
+            self._store.save(name, template=file[1], system=file[0], note=_NOT_TAKEN, parent=parent)
+        return self._put(name, latest, file, dry_run=dry_run)
+
+    def _without_file(
+        self, name: str, versions: Sequence[PromptVersion], step: _Step | None, take: Side | None, *, dry_run: bool
+    ) -> Change:
+        latest = versions[0]
+        if step is None or take == "workspace":
+            return self._put(name, latest, None, dry_run=dry_run)
+        detail = "its file was deleted; --take workspace writes it again, llmops prompt remove deletes the prompt"
+        return Change(name, "deleted there", None, detail)
+
+    def _without_prompt(
+        self, name: str, file: tuple[str, str], step: _Step | None, take: Side | None, *, dry_run: bool
+    ) -> Change:
+        if step is None or take == "folder":
+            return self._taken(name, file, None, dry_run=dry_run)
+        return Change(
+            name, "deleted here", None, "it was deleted here; delete its file, or --take folder brings it back"
+        )
+
+    def _taken(self, name: str, file: tuple[str, str], step: _Step | None, *, dry_run: bool) -> Change:
+        if dry_run:
+            return Change(name, "read")
+        parent = step.version if step is not None else None
+        version, new = self._store.save(
+            name, template=file[1], system=file[0], note=f"from {name}{ENDING}", parent=parent
+        )
+        newest = self._store.versions(name)[0].number
+        return self._noted(name, "read", version, newest, detail="" if new else "a version that was there already")
+
+    def _put(self, name: str, version: PromptVersion, before: tuple[str, str] | None, *, dry_run: bool) -> Change:
+        """Write a version over what was read of its file, and over nothing else."""
+        if dry_run:
+            return Change(name, "written", version.number)
+        path = self.folder / f"{name}{ENDING}"
+        try:
+            now = parse_file(read_regular(path)) if path.exists() or path.is_symlink() else None
+        except (OSError, InputRefusedError):
+            now = ("", "")
+        if now != before:
+            return Change(name, "conflict", None, "its file changed while it was looked at; sync again")
+        try:
+            write_atomic(path, file_text(version.system, version.template), mode=0o644)
+        except OSError as error:
+            raise LlmopsError(
+                "folder_unwritable", f"{path} cannot be written: {reason(error)}", "What was done so far is noted."
+            ) from error
+        return self._noted(name, "written", version, self._store.versions(name)[0].number)
+
+    def _noted(
+        self, name: str, what: What, version: PromptVersion, latest: int, detail: str = "", *, dry_run: bool = False
+    ) -> Change:
+        if not dry_run:
+            self._steps[name] = _Step(version.number, latest, version.sha256)
+        return Change(name, what, version.number, detail)
+
+    # ── files ──
+
+    def _files(self) -> list[tuple[Path, os.stat_result]]:
+        found = []
+        for entry in os.scandir(self.folder):
+            if entry.name.endswith(ENDING) and not entry.name.startswith("."):
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((Path(entry.path), entry.stat(follow_symlinks=False)))
+        if len(found) > _MAX_FILES:
+            raise InputRefusedError(
+                "too_many_files", f"{self.folder} has more than {_MAX_FILES:,} prompts", "Choose a smaller folder."
+            )
+        return found
+
+    def _read(self) -> tuple[dict[str, tuple[str, str]], list[Change]]:
+        """The texts of the files by prompt, and the files that say none."""
+        found: dict[str, tuple[str, str]] = {}
+        refused: list[Change] = []
+        for path, _ in sorted(self._files()):
+            # Some file systems take names apart.
+            name = unicodedata.normalize("NFC", path.name.removesuffix(ENDING))
+            try:
+                if path.is_symlink():
+                    raise _bad("it is a link, which would be replaced and not followed")
+                if not is_name(name):
+                    raise _bad(f"{name!r} is not a valid prompt name: {RULE}")
+                found[name] = parse_file(read_regular(path))
+            except (OSError, LlmopsError) as error:
+                why = error.message if isinstance(error, LlmopsError) else reason(error)
+                refused.append(Change(name, "refused", None, f"{path.name}: {why}"))
+        return found, refused
