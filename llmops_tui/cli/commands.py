@@ -42,6 +42,8 @@ COMMANDS = {
             "blame": "llmops_tui.cli.prompt_history:blame",
             "bisect": "llmops_tui.cli.prompt_history:bisect",
             "sync": "llmops_tui.cli.prompt_sync:sync",
+            "export": "llmops_tui.cli.prompt_exchange:export",
+            "import": "llmops_tui.cli.prompt_exchange:import_",
         },
     ),
     "model": Entry(

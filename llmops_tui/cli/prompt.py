@@ -29,7 +29,8 @@ _Ref = Annotated[str, typer.Argument(help="name, name@number or name@label.")]
 _Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1)]
 
 
-def _read_text(file: Path | None, text: str | None, what: str) -> str:
+def read_given(file: Path | None, text: str | None, what: str) -> str:
+    """What is given as a file, - for standard input, or as a text; one of both."""
     if (file is None) == (text is None):
         raise LlmopsError("usage", f"give {what} with either --file or --text", exit_code=ExitCode.USAGE)
     if text is not None:
@@ -60,7 +61,7 @@ def save(
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    template = _read_text(file, text, "the template")
+    template = read_given(file, text, "the template")
     version, created = PromptStore(session.catalog).save(name, template=template, system=system, note=message)
     facts = {"prompt": name, "version": version.number, "sha256": version.sha256, "created": created}
     session.emit(facts, lambda: f"{version.ref}{'' if created else ' (unchanged)'}  sha256 {version.sha256[:16]}…")
@@ -196,63 +197,6 @@ def _pass_gate(session: Session, ref: str, label: str, suite: str, models: list[
         raise LlmopsError(
             "gate_closed", f"{label} stays where it is: {failed}", f"llmops eval show has the details of {suite}."
         )
-
-
-@app.command()
-def export(
-    context: typer.Context,
-    name: _Name,
-    to: Annotated[Path | None, typer.Option(help="The file to write; default: stdout.")] = None,
-) -> None:
-    """Export a prompt with all its versions as YAML."""
-    from llmops_tui.prompts import prompt_files
-    from llmops_tui.prompts.store import PromptStore
-    from llmops_tui.workspace.files import write_atomic
-
-    session = session_of(context)
-    versions = PromptStore(session.catalog).versions(name)
-    text = prompt_files.dump(versions)
-    if to is None:
-        session.emit({"prompt": name, "versions": [v.as_dict() for v in versions]}, lambda: text.rstrip("\n"))
-        return
-    write_atomic(to.resolve(), text, mode=0o644)
-    session.emit(
-        {"file": str(to), "versions": len(versions)}, lambda: f"{counted(len(versions), 'version')} written to {to}"
-    )
-
-
-@app.command("import")
-def import_(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A file written by llmops prompt export.")],
-    move_labels: Annotated[
-        bool, typer.Option("--move-labels", help="Also move labels that are on other versions here.")
-    ] = False,
-) -> None:
-    """Import versions from a YAML file; existing versions, and labels that are set here, are left unchanged."""
-    from llmops_tui.maintenance.undo import UndoHistory
-    from llmops_tui.prompts import prompt_files
-    from llmops_tui.prompts.store import PromptStore
-
-    session = session_of(context)
-    move = UndoHistory(session.catalog, session.event_log).move_label
-    parsed = prompt_files.parse(_read_text(file, None, "the file"), str(file))
-    loaded = prompt_files.load(PromptStore(session.catalog), parsed, move_labels=move_labels, move=move)
-    facts = {
-        "prompt": parsed.prompt,
-        "versions": [v.number for v in loaded.versions],
-        "created": loaded.created,
-        "labels": [change.as_dict() for change in loaded.labels],
-    }
-    lines = [f"{parsed.prompt}: {loaded.created} new of {counted(len(loaded.versions), 'version')}"]
-    for change in loaded.labels:
-        was = "" if change.before is None else f", was @{change.before}"
-        lines.append(
-            f"{change.label} is now @{change.number}{was}"
-            if change.moved
-            else f"{change.label} stays on @{change.before}; the file has it on @{change.number} (--move-labels moves it)"
-        )
-    session.emit(facts, lambda: "\n".join(lines))
 
 
 @app.command()

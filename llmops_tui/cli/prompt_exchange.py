@@ -1,0 +1,123 @@
+"""``llmops prompt export`` and ``import``: prompts as files of our own form and of other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.prompt import read_given
+from llmops_tui.counts import counted
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.names import as_name
+
+if TYPE_CHECKING:
+    from llmops_tui.prompts.foreign_files import Form
+
+_FORMS = "openai|llm|dotprompt"
+
+
+def export(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(help="The prompt's name; with --as name, name@number or name@label.")],
+    to: Annotated[Path | None, typer.Option(help="The file to write; default: stdout.")] = None,
+    as_: Annotated[str, typer.Option("--as", metavar=_FORMS, help="One version as another program keeps it.")] = "",
+) -> None:
+    """Export a prompt with all its versions as YAML, or one version as another program keeps it."""
+    from llmops_tui.prompts import foreign_files, prompt_files
+    from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.workspace.files import write_atomic
+
+    session = session_of(context)
+    store = PromptStore(session.catalog)
+    if form := _form(as_):
+        version = store.get(ref)
+        versions, text = [version], foreign_files.write_foreign(version.system, version.template, form)
+    else:
+        versions = store.versions(ref)
+        text = prompt_files.dump(versions)
+    if to is None:
+        data = {"prompt": versions[0].prompt, "versions": [v.as_dict() for v in versions]}
+        session.emit(data | ({"form": form, "text": text} if form else {}), lambda: text.rstrip("\n"))
+        return
+    write_atomic(to.resolve(), text, mode=0o644)
+    session.emit(
+        {"file": str(to), "versions": len(versions)}, lambda: f"{counted(len(versions), 'version')} written to {to}"
+    )
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(help="A file of llmops prompt export, OpenAI messages, an llm template, or a .prompt file."),
+    ],
+    move_labels: Annotated[
+        bool, typer.Option("--move-labels", help="Also move labels that are on other versions here.")
+    ] = False,
+    as_: Annotated[str, typer.Option("--as", metavar=_FORMS, help="Its form, where the file does not tell.")] = "",
+    name: Annotated[str, typer.Option(help="The prompt's name, for the other forms; default: that of the file.")] = "",
+) -> None:
+    """Import versions from a file; existing versions, and labels that are set here, are left unchanged."""
+    from llmops_tui.prompts.foreign_files import form_of
+
+    session = session_of(context)
+    text = read_given(file, None, "the file")
+    form = _form(as_) or form_of(file.name, text)
+    if form is not None:
+        if move_labels:
+            raise InputRefusedError("bad_option", f"a file of {form} has no labels", "Leave out --move-labels.")
+        _import_foreign(session, text, form, name or as_name(file.stem), str(file))
+        return
+    if name:
+        raise InputRefusedError("bad_option", "the file names its prompt", "Leave out --name.")
+    _import_own(session, text, str(file), move_labels=move_labels)
+
+
+def _form(given: str) -> Form | None:
+    from llmops_tui.prompts.foreign_files import FORMS
+
+    if given and given not in FORMS:
+        raise InputRefusedError("bad_option", f"--as {given}: none of {', '.join(FORMS)}", "Choose one of them.")
+    return next((form for form in FORMS if form == given), None)
+
+
+def _import_foreign(session: Session, text: str, form: Form, name: str, source: str) -> None:
+    from llmops_tui.prompts.foreign_files import read_foreign
+    from llmops_tui.prompts.store import PromptStore
+
+    found = read_foreign(text, form, source)
+    version, new = PromptStore(session.catalog).save(
+        name, template=found.template, system=found.system, note=f"from {form}"
+    )
+    facts = {"prompt": version.prompt, "versions": [version.number], "created": int(new), "left": list(found.left)}
+    lines = [f"{version.ref}: {'new' if new else 'was there already'}"]
+    lines += [f"not carried, since a version has texts alone: {', '.join(found.left)}"] if found.left else []
+    session.emit(facts, lambda: "\n".join(lines))
+
+
+def _import_own(session: Session, text: str, source: str, *, move_labels: bool) -> None:
+    from llmops_tui.maintenance.undo import UndoHistory
+    from llmops_tui.prompts import prompt_files
+    from llmops_tui.prompts.store import PromptStore
+
+    move = UndoHistory(session.catalog, session.event_log).move_label
+    parsed = prompt_files.parse(text, source)
+    loaded = prompt_files.load(PromptStore(session.catalog), parsed, move_labels=move_labels, move=move)
+    facts = {
+        "prompt": parsed.prompt,
+        "versions": [v.number for v in loaded.versions],
+        "created": loaded.created,
+        "labels": [change.as_dict() for change in loaded.labels],
+    }
+    lines = [f"{parsed.prompt}: {loaded.created} new of {counted(len(loaded.versions), 'version')}"]
+    for change in loaded.labels:
+        was = "" if change.before is None else f", was @{change.before}"
+        lines.append(
+            f"{change.label} is now @{change.number}{was}"
+            if change.moved
+            else f"{change.label} stays on @{change.before}; the file has it on @{change.number} (--move-labels moves it)"
+        )
+    session.emit(facts, lambda: "\n".join(lines))

@@ -1,0 +1,264 @@
+"""Prompts as other programs keep them: OpenAI's messages as JSON, templates of ``llm``, and ``.prompt`` files (dotprompt).
+
+A version here is a system and a user text with Jinja. What another form says beside these, such as a model or a schema, is
+named and not carried; what cannot be said in a form at all, such as a loop, is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import yaml
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import parse_json, parse_yaml
+
+Form = Literal["openai", "llm", "dotprompt"]
+FORMS: tuple[Form, ...] = get_args(Form)
+# Python's string.Template, by which llm fills in.
+_DOLLAR = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<named>[_a-zA-Z][_a-zA-Z0-9]*)|\{(?P<braced>[_a-zA-Z][_a-zA-Z0-9]*)\}|(?P<bad>))"
+)
+_MUSTACHE = re.compile(r"\{\{\{(?P<raw>.*?)\}\}\}|\{\{(?P<inner>.*?)\}\}", re.DOTALL)
+_JINJA = re.compile(r"\{\{(?P<inner>.*?)\}\}|(?P<other>\{%.*?%\}|\{#.*?#\})", re.DOTALL)
+_MARKS = re.compile(r"\{\{|\{%|\{#")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTED = re.compile(r"""(?P<sign>['"])(?P<text>[^'"\\]*)(?P=sign)""")
+_ROLE = re.compile(r"""role\s+['"](?P<role>[a-z]+)['"]""")
+_FRONT = re.compile(r"\A---[ \t]*\r?\n(?P<head>.*?)(?:\r?\n)?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_LLM_TEXTS = {"prompt", "system"}
+_LLM_OTHERS = {
+    "name", "model", "defaults", "options", "extract", "extract_last", "schema_object", "fragments", "system_fragments", "tools",
+    "functions", "attachments", "attachment_types",
+}  # fmt: skip
+_CHANGE_THE_TEXT = {"fragments", "system_fragments", "attachments", "attachment_types"}
+
+
+@dataclass(frozen=True)
+class ForeignPrompt:
+    """The texts of a file, and the names of what it says beside them."""
+
+    system: str
+    template: str
+    left: tuple[str, ...] = ()
+
+
+def form_of(name: str, text: str) -> Form | None:
+    """In which of the forms a file is, by its ending and its first keys; none: it is one of ours, or none at all."""
+    if name.endswith(".prompt"):
+        return "dotprompt"
+    if name.endswith(".json"):
+        return "openai"
+    try:
+        body = parse_yaml(text)
+    except (yaml.YAMLError, ValueError):
+        return None
+    if not isinstance(body, dict) or "versions" in body or not body.keys() & _LLM_TEXTS:
+        return None
+    return "llm" if body.keys() <= _LLM_TEXTS | _LLM_OTHERS else None
+
+
+def read_foreign(text: str, form: Form, source: str) -> ForeignPrompt:
+    """The prompt of a file.
+
+    Raises:
+        InputRefusedError: ``bad_prompt_file``: it is not of that form, or says what no version here can; with its place.
+    """
+    readers: dict[Form, Callable[[str], ForeignPrompt]] = {
+        "openai": _read_openai,
+        "llm": _read_llm,
+        "dotprompt": _read_dotprompt,
+    }
+    try:
+        found = readers[form](text)
+        if not found.system.strip() and not found.template.strip():
+            raise ValueError("it has no text")
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise InputRefusedError(
+            "bad_prompt_file",
+            f"{source} as {form}: {' '.join(str(error).split())}",
+            "A prompt here is a system and a user text.",
+        ) from error
+    return found
+
+
+def write_foreign(system: str, template: str, form: Form) -> str:
+    """A version as a file of a form.
+
+    Raises:
+        InputRefusedError: ``cannot_export``: the templates say what that form cannot, which is named.
+    """
+    try:
+        if form == "openai":
+            messages = [("system", system), ("user", template)]
+            body = {"messages": [{"role": role, "content": text} for role, text in messages if text]}
+            return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+        if form == "llm":
+            texts = {"system": _as_dollars(system), "prompt": _as_dollars(template)}
+            # A prompt that is not there is the input alone.
+            kept = {name: text for name, text in texts.items() if text or name == "prompt"}
+            return str(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100_000))
+        head = f'{{{{role "system"}}}}\n{_as_mustache(system)}\n{{{{role "user"}}}}\n' if system else ""
+        return f"---\n---\n{head}{_as_mustache(template)}"
+    except ValueError as error:
+        raise InputRefusedError(
+            "cannot_export", f"as {form}: {error}", "Export it as YAML, or simplify the template."
+        ) from error
+
+
+# ── OpenAI's messages ──
+
+
+def _read_openai(text: str) -> ForeignPrompt:
+    body = parse_json(text)
+    messages, left = body, tuple[str, ...]()
+    if isinstance(body, dict):
+        messages, left = body.get("messages"), tuple(sorted(body.keys() - {"messages"}))
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise ValueError("it has no list of messages")
+    system: list[str] = []
+    user: list[str] = []
+    for number, message in enumerate(messages, 1):
+        role, content = message.get("role"), _content(message.get("content"), number)
+        if other := message.keys() - {"role", "content"}:
+            raise ValueError(f"message {number} has {', '.join(sorted(map(str, other)))}")
+        if role in {"system", "developer"} and not system and not user:
+            system.append(content)
+        elif role == "user" and not user:
+            user.append(content)
+        else:
+            raise ValueError(f"message {number} is of role {role}: only one of system and then one of user are carried")
+    return ForeignPrompt("".join(system), "".join(user), left)
+
+
+def _content(content: object, number: int) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    if not parts or len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"message {number} has content that is no text")
+    return "".join(str(text) for text in texts)
+
+
+# ── llm ──
+
+
+def _read_llm(text: str) -> ForeignPrompt:
+    body = parse_yaml(text)
+    # A template may be a text alone.
+    given: Mapping[str, object] = {"prompt": body} if isinstance(body, str) else body
+    if not isinstance(given, dict):
+        raise TypeError("it is no template: prompt and system are its texts")
+    if unknown := given.keys() - _LLM_TEXTS - _LLM_OTHERS:
+        raise ValueError(f"{', '.join(sorted(map(str, unknown)))}: no field of a template")
+    if changing := sorted(name for name in given.keys() & _CHANGE_THE_TEXT if given[name]):
+        raise ValueError(f"{', '.join(changing)}: they put text of other files into the prompt")
+    texts = {name: given.get(name) or "" for name in _LLM_TEXTS}
+    for name, one in texts.items():
+        if not isinstance(one, str):
+            raise TypeError(f"{name} is no text")
+    return ForeignPrompt(
+        _from_dollars(str(texts["system"])),
+        _from_dollars(str(texts["prompt"]) or "$input"),
+        tuple(sorted(given.keys() & _LLM_OTHERS - _CHANGE_THE_TEXT - {"name"})),
+    )
+
+
+def _from_dollars(text: str) -> str:
+    def jinja(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "$"
+        name = match["named"] or match["braced"]
+        if name is None:
+            raise ValueError(f"a $ alone at character {match.start() + 1}; a literal one is written $$")
+        return f"\0{name}\0"
+
+    return _with_marks(_DOLLAR.sub(jinja, text.replace("\0", "")))
+
+
+def _as_dollars(text: str) -> str:
+    return _translated(text, lambda name: f"${{{name}}}", lambda literal: literal.replace("$", "$$"))
+
+
+# ── dotprompt ──
+
+
+def _read_dotprompt(text: str) -> ForeignPrompt:
+    front = _FRONT.match(text)
+    head = parse_yaml(front["head"]) if front is not None and front["head"].strip() else {}
+    if not isinstance(head, dict):
+        raise TypeError("what stands between --- and --- is no mapping")
+    body = text[front.end() :] if front is not None else text
+    texts = {"system": "", "user": ""}
+    role, at, piece = "user", 0, ""
+    for match in _MUSTACHE.finditer(body):
+        inner = (match["raw"] if match["raw"] is not None else match["inner"]).strip()
+        piece += body[at : match.start()].replace("\0", "")
+        at = match.end()
+        if (turn := _ROLE.fullmatch(inner)) is not None:
+            texts[role] += piece
+            role, piece = _turn(turn["role"], texts), ""
+        elif _NAME.fullmatch(inner) and inner not in {"history", "else"}:
+            piece += f"\0{inner}\0"
+        else:
+            raise ValueError(f"{match[0]} is no plain variable")
+    texts[role] += piece + body[at:].replace("\0", "")
+    # The line breaks beside a mark of a role belong to the mark.
+    marked = "{{role" in body.replace(" ", "")
+    system, user = (_with_marks(one.strip("\n") if marked else one) for one in (texts["system"], texts["user"]))
+    return ForeignPrompt(system, user, tuple(sorted(str(name) for name in head)))
+
+
+def _turn(role: str, texts: Mapping[str, str]) -> str:
+    if role not in texts:
+        raise ValueError(f"a turn of role {role}: only one of system and then one of user are carried")
+    if role == "system" and texts["user"].strip():
+        raise ValueError("the system's text comes behind the user's")
+    return role
+
+
+def _as_mustache(text: str) -> str:
+    def literal(plain: str) -> str:
+        if "{{" in plain:
+            raise ValueError("{{ as text cannot be written")
+        return plain
+
+    return _translated(text, lambda name: f"{{{{{name}}}}}", literal)
+
+
+# ── Jinja ──
+
+
+def _with_marks(text: str) -> str:
+    """A text whose variables stand between NULs as Jinja; what Jinja would take for its own is written as text."""
+    parts = text.split("\0")
+    plain = [_MARKS.sub(lambda match: "{{ '" + match[0] + "' }}", part) for part in parts[::2]]
+    made = plain[0]
+    for name, after in zip(parts[1::2], plain[1:], strict=True):
+        made += f"{{{{ {name} }}}}{after}"
+    return made
+
+
+def _translated(text: str, variable: Callable[[str], str], literal: Callable[[str], str]) -> str:
+    """A Jinja text in another form.
+
+    Raises:
+        ValueError: it has more than texts and plain variables.
+    """
+    made, at = "", 0
+    for match in _JINJA.finditer(text):
+        made += literal(text[at : match.start()])
+        at = match.end()
+        inner = (match["inner"] or "").strip()
+        if match["other"] is None and _NAME.fullmatch(inner):
+            made += variable(inner)
+        elif match["other"] is None and (quoted := _QUOTED.fullmatch(inner)) is not None:
+            made += literal(quoted["text"])
+        else:
+            raise ValueError(f"{match[0]} is more than a variable")
+    return made + literal(text[at:])
