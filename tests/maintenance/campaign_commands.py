@@ -82,7 +82,7 @@ def looks(whole: Whole) -> tuple[Command, ...]:
 
 # Looks that start processes or read everything: for the workspace's own files, datasets and models.
 DEAR_LOOKS: tuple[Command, ...] = (
-    ("doctor",), ("data", "profile", "small"), ("data", "privacy", "small"), ("privacy", "report"),
+    ("doctor",), ("data", "profile", "small"), ("data", "privacy", "small"),
 )  # fmt: skip
 # Commands that write, if only that they looked.
 CHANGES: tuple[Command, ...] = (
@@ -94,7 +94,7 @@ CHANGES: tuple[Command, ...] = (
     ("traces", "feedback", "run_000004", "--score", "down"), ("traces", "to-dataset", "praised"),
     ("train", "new", "mine", "--base", "base-hf", "--data", "more", "--preset", "tiny"), ("model", "stop", "base"),
     ("train", "stop", "mine-1"), ("job", "cancel", "{job}"), ("eval", "grade", "tiny-1", *CRITERION, "--grader", "bob"),
-    ("data", "mix", "small=2", "more=1", "--name", "mixed"), ("privacy", "forget", "nobody@example.org", "--yes"), ("privacy", "resume"),
+    ("data", "mix", "small=2", "more=1", "--name", "mixed"), ("privacy", "forget", "nobody@example.org", "--yes"), ("privacy", "resume"), ("privacy", "report"),
     ("gc", "--yes"), ("init",),
 )  # fmt: skip
 # With what loads the model: of files that a model is made of, and of the workspace's own.
