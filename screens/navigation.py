@@ -58,11 +58,15 @@ class ModelInPlayground(Destination):
 
 @dataclass(frozen=True)
 class ComparePlace(Destination):
-    """A comparison: a board by name, and what the playground brings to it, as ``column`` with its ``variables``."""
+    """A comparison: a board by name, and what the playground brings to it, as ``column`` with its ``variables``.
+
+    With ``others`` these columns are the whole comparison; else ``column`` comes to those of its prompt.
+    """
 
     mode = "compare"
     board: str = ""
     column: Column | None = None
+    others: tuple[Column, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
 
 

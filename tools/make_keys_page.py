@@ -32,8 +32,8 @@ opened waits for it.
 
 ## Lists
 
-Traces, jobs, models, processes, runs, recipes, suites and cases are tables with a head. These keys are the same in all of
-them, and no action takes one but those that do the same on their screen:
+All lists, such as prompts, versions, datasets, traces, jobs, models, runs, suites and cases, are tables with a head.
+These keys are the same in all of them, and no action takes one but those that do the same on their screen:
 
 | keys | does |
 |---|---|
@@ -62,8 +62,9 @@ There is one history of a workspace, for all screens and for the command line, a
 what was done last, on whichever screen you are, and names it; `Z` does it again; `U` shows the history, and takes back
 everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
 
-In the history are moves and removals of the labels of prompts and the tags of datasets, and every new version that was
-made of a dataset: fixes, edits, operations, labels, saved queries, restored versions. Versions are never changed, so
+In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts and
+datasets, and every new version that was made of a dataset: fixes, edits, operations, labels, saved queries, restored
+versions. Versions are never changed, so
 undoing rows makes a new version with the rows from before. If a label or a dataset was changed in another way
 meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the entry leaves the history.
 Deleting cannot be undone, and asks first. Verdicts on answers are changed with the same keys, and texts of prompts have

@@ -30,13 +30,19 @@ COMMANDS = {
     "data": Entry(
         "Datasets and their versions",
         "llmops_tui.cli.data:app",
-        {"remove": "llmops_tui.cli.record_remove:dataset"},
+        {
+            "remove": "llmops_tui.cli.record_remove:dataset",
+            "rename": "llmops_tui.cli.record_rename:rename_dataset",
+            "copy": "llmops_tui.cli.record_rename:copy_dataset",
+        },
     ),
     "prompt": Entry(
         "Prompts and their versions",
         "llmops_tui.cli.prompt:app",
         {
             "remove": "llmops_tui.cli.record_remove:prompt",
+            "rename": "llmops_tui.cli.record_rename:rename_prompt",
+            "copy": "llmops_tui.cli.record_rename:copy_prompt",
             "compare": "llmops_tui.cli.prompt_compare:compare",
             "board": "llmops_tui.cli.prompt_compare:board",
             "blame": "llmops_tui.cli.prompt_history:blame",

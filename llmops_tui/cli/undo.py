@@ -15,7 +15,7 @@ def undo(
     again: Annotated[bool, typer.Option("--redo", help="Do again what was taken back last.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List the history, newest first, and change nothing.")] = False,
 ) -> None:
-    """Take back the last move of a label or tag, or the last change of a dataset's rows. Exit 1 if there is none."""
+    """Take back the last move of a label or tag, the last new name, or the last change of rows. Exit 1 if there is none."""
     import time
 
     from llmops_tui.errors import InputRefusedError

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,28 @@ class DatasetStore:
             scheme=old.scheme,
         )
         return self._record(fresh)
+
+    def copy(self, ref: str, name: str) -> DatasetVersion:
+        """Make the rows of a version the next one of another dataset; its files serve both.
+
+        Raises:
+            InputRefusedError: ``bad_name``.
+        """
+        old = self.get(ref)
+        return self._record(
+            replace(
+                old,
+                id=new_id("dsv"),
+                dataset=check_name(name),
+                number=0,
+                parent=None,
+                # All rows of one: that is how it is made again.
+                recipe=Recipe("concat", {}, ((old.ref, old.sha256),)),
+                note=f"copy of {old.ref}",
+                created_at=time.time(),
+                tags=(),
+            )
+        )
 
     def tag(self, ref: str, tag: str) -> DatasetVersion:
         """Point a tag at a version."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,8 @@ from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.in_use import Thing, means, users_of
 from llmops_tui.maintenance.records import RecordRemovalRecord
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
@@ -188,20 +190,37 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
     return [f"{counted(count, _MADE_OF.get(kind, f'{kind} result'))} derived from it" for kind, count in rows]
 
 
+def named_by(workspace: Workspace, names: Collection[str]) -> list[str]:
+    """What names prompts or datasets, in words: suites, training recipes, and training runs that did not end well."""
+    newest: dict[str, tuple[int, Recipe]] = {}
+    for name, number, recipe, _, _ in RunStore(workspace).recipes():
+        newest.setdefault(name, (number, recipe))
+    told = [
+        f"training recipe {name}@{number} learns from it"
+        for name, (number, recipe) in newest.items()
+        if any(means(said, names) for said in (recipe.evaluation.dataset, *(one.dataset for one in recipe.data)))
+    ]
+    return [*_suites_of(workspace, *names), *told, *_unfinished(workspace, names)]
+
+
 def _waiting_for(workspace: Workspace, going: list[DatasetVersion]) -> list[str]:
     """The training runs that have not ended well, which cannot be gone on with without their rows, and suites."""
+    refs = {version.ref for version in going}
+    return _unfinished(workspace, refs) + _suites_of(workspace, *refs, *(version.dataset for version in going))
+
+
+def _unfinished(workspace: Workspace, refs: Collection[str]) -> list[str]:
     rows = Catalog(workspace).read(
         lambda connection: connection.execute(
             "SELECT name, data, options FROM training_runs WHERE result IS NULL ORDER BY created_at"
         ).fetchall()
     )
-    refs = {version.ref for version in going}
     found = []
     for name, data, options in rows:
         measured = (kept("training_runs", "options", name, options) or {}).get("measured", [])
-        if refs & {str(ref) for ref, _ in [*kept("training_runs", "data", name, data), *measured]}:
+        if set(refs) & {str(ref) for ref, _ in [*kept("training_runs", "data", name, data), *measured]}:
             found.append(f"training run {name} is not finished and learns from it")
-    return found + _suites_of(workspace, *refs, *(version.dataset for version in going))
+    return found
 
 
 def _suites_of(workspace: Workspace, *names: str) -> list[str]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.maintenance.record_removal import Kept
+from llmops_tui.maintenance.renaming import Renaming, rename_record
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -52,11 +54,11 @@ class Act:
 
     Attributes:
         at: seconds since 1970.
-        kind: ``label`` of a prompt, ``tag`` of a dataset, or ``rows`` of a dataset.
+        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, or another name of a ``prompt`` or ``dataset``.
         subject: the prompt or the dataset.
-        name: the label or the tag; of rows what was done, such as the note of the version.
-        before: the number of the version before; none where there was no label or tag.
-        after: the number of the version after.
+        name: the label or the tag; of rows what was done, such as the note of the version; the name that it got.
+        before: the number of the version before; none where there was no label or tag, and where it got another name.
+        after: the number of the version after; as ``before``.
         undone: whether it is taken back; those are the newest, and redo does them again.
     """
 
@@ -71,15 +73,22 @@ class Act:
     @property
     def title(self) -> str:
         """What was done, in a line."""
+        if self.kind in set(Kept):
+            return f"{self.kind} {self.subject} is called {self.name}"
         way = f"{_version(self.before)} → {_version(self.after)}"
         if self.kind == "rows":
             return f"{self.subject} {way}: {self.name}" if self.name else f"{self.subject} {way}"
         return f"{self.kind} {self.name} of {self.subject}: {way}"
 
     @property
+    def called(self) -> str:
+        """What something is called now that got another name."""
+        return self.subject if self.undone else self.name
+
+    @property
     def screen(self) -> str:
         """The screen that shows it."""
-        return "playground" if self.kind == "label" else "datasets"
+        return "playground" if self.kind in {"label", "prompt"} else "datasets"
 
 
 def _version(number: int | None) -> str:
@@ -91,6 +100,7 @@ class UndoHistory:
 
     def __init__(self, catalog: Catalog, event_log: EventLog) -> None:
         self._event_log = event_log
+        self._workspace = catalog.workspace
         self._prompts = PromptStore(catalog)
         self._datasets = DatasetStore(catalog)
 
@@ -142,6 +152,15 @@ class UndoHistory:
         if older and not noted:
             self._note("rows", made.dataset, made.note, max(older), made.number)
 
+    def rename(self, kind: Kept, name: str, new_name: str, *, force: bool = False) -> Renaming:
+        """Give a prompt or a dataset another name; as :func:`rename_record`. What was done with it before stays undoable."""
+        done = rename_record(self._workspace, kind, name, new_name, force=force)
+        act = Act(time.time(), kind.value, name, new_name, None, None)
+        self._change(
+            lambda now: [*(_called(other, kind, name, new_name) for other in now if not other.undone), act][-_MOST:]
+        )
+        return done
+
     # ── back and forth ──
 
     def undo(self) -> Act | None:
@@ -175,10 +194,22 @@ class UndoHistory:
                 self._change(lambda now: [other for other in now if _same(other) != _same(act)])
             raise
         done = replace(act, undone=undo)
-        self._change(lambda now: [done if _same(other) == _same(act) else other for other in now])
+
+        def changed(now: list[Act]) -> list[Act]:
+            if act.kind in set(Kept):
+                old, new = (act.name, act.subject) if undo else (act.subject, act.name)
+                now = [_called(other, Kept(act.kind), old, new) for other in now]
+            return [done if _same(other) == _same(act) else other for other in now]
+
+        self._change(changed)
         return done
 
     def _set(self, act: Act, *, undo: bool) -> None:
+        if act.kind in set(Kept):
+            # What names it by now was made since, and is told.
+            old, new = (act.name, act.subject) if undo else (act.subject, act.name)
+            rename_record(self._workspace, Kept(act.kind), old, new)
+            return
         held, wanted = (act.after, act.before) if undo else (act.before, act.after)
         if act.kind == "rows":
             self._set_rows(act, held, wanted)
@@ -258,6 +289,12 @@ class UndoHistory:
             )
 
 
+def _called(act: Act, kind: Kept, name: str, new_name: str) -> Act:
+    """An act on something that has another name now."""
+    kinds = {"label"} if kind is Kept.PROMPT else {"tag", "rows"}
+    return replace(act, subject=new_name) if act.kind in kinds and act.subject == name else act
+
+
 def _same(act: Act) -> tuple[float, str, str]:
     return act.at, act.subject, act.name
 
@@ -277,7 +314,7 @@ def _read(body: HistoryRecord | None) -> list[Act]:
 
 def _is_act(act: Act) -> bool:
     return (
-        act.kind in {"label", "tag", "rows"}
+        act.kind in {"label", "tag", "rows", *Kept}
         and isinstance(act.subject, str)
         and isinstance(act.name, str)
         and isinstance(act.at, float)

@@ -18,7 +18,7 @@ from llmops_tui.prompts.compare.columns import Column, check_count
 from screens.actions import bindings_of
 from screens.compare.columns_pane import ColumnsPane
 from screens.compare.input_pane import InputPane
-from screens.compare.state import CompareState, answers_of, with_first
+from screens.compare.state import CompareState, answers_of, with_columns
 from screens.navigation import ComparePlace, Destination, PromptPlace, ScreenPlace
 from screens.shell.base import BaseScreen
 
@@ -251,7 +251,9 @@ class CompareScreen(BaseScreen):
         with contextlib.suppress(LlmopsError):
             board = await asyncio.to_thread(boards.load, destination.board or CURRENT)
             if destination.column is not None:
-                made, other = with_first(board, destination.column, dict(destination.variables))
+                made, other = with_columns(
+                    board, (destination.column, *destination.others), dict(destination.variables)
+                )
                 if other and board.rounds:
                     from screens.compare.boards import PREVIOUS
 

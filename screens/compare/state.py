@@ -141,13 +141,16 @@ def _answer(run: RunRecord) -> Answering:
     return Answering(run.id, run.version, [run.output], thoughts, StreamEnd(run.finish_reason, timings))
 
 
-def with_first(board: Board, column: Column, variables: dict[str, str]) -> tuple[Board, bool]:
-    """The board with what the playground has: its column among the others, its input; and whether it is a new board.
+def with_columns(board: Board, columns: tuple[Column, ...], variables: dict[str, str]) -> tuple[Board, bool]:
+    """The board with what the playground brings: its input, and one column among the others or several alone.
 
-    A board of another prompt is left for a new one.
+    Also whether it is a new board: one of another prompt is left for it.
     """
+    column = columns[0]
     if all(one.prompt != column.prompt for one in board.columns):
-        return Board(columns=(column,), variables=variables), True
+        return Board(columns=columns, variables=variables), True
+    if len(columns) > 1:
+        return replace(board, columns=columns, variables=variables), False
     if column in board.columns:
         return replace(board, variables=variables), False
     kept = board.columns[: min(len(board.columns), 5)]

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from llmops_tui.counts import counted
 from screens.datasets import rendering
 from screens.datasets.operation import Operation, OperationWanted
 from screens.shell.pane import Pane
 from screens.widgets.dialogs import ConfirmDialog
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import CheckReport, Problem
@@ -43,7 +40,23 @@ class ChecksPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="check-list", markup=False, compact=True)
+        yield Table(
+            rendering.check_columns(0),
+            id="check-list",
+            key=lambda problem: problem["kind"],
+            empty=rendering.NO_CHECKS,
+            mark=lambda problem: rendering.check_mark(problem, self._of),
+            selects=False,
+        )
+
+    @property
+    def table(self) -> Table[Problem]:
+        """The problems."""
+        return self.query_one(Table)
+
+    @property
+    def _of(self) -> int:
+        return self.report["of"] if self.report is not None else 0
 
     def open(self, version: DatasetVersion | None) -> None:
         """Another version is open; what was found in it is not read yet."""
@@ -69,19 +82,12 @@ class ChecksPane(Pane):
 
     def _draw(self) -> None:
         """The report, or that there is none."""
-        options = self.query_one(OptionList)
-        former = options.highlighted or 0
-        options.clear_options()
         report, note = self.report, ""
-        if report is None:
-            options.add_option(Option(Content.styled(rendering.NO_CHECKS, "$muted"), disabled=True))
-        elif not report["problems"]:
-            options.add_option(Option(Content.styled("No problems were found.", "$success"), disabled=True))
-        else:
-            problems = report["problems"]
-            for problem in problems:
-                options.add_option(rendering.check_option(problem, report["of"]))
-            options.highlighted = min(former, len(problems) - 1)
+        problems = report["problems"] if report is not None else []
+        self.table.empty = rendering.NO_CHECKS if report is None else "No problems were found."
+        self.table.set_columns(rendering.check_columns(self._of))
+        self.table.fill(problems)
+        if report is not None and problems:
             found = counted(sum(bool(p["rows"]) for p in problems), "problem")
             note = f"{found}, {counted(len(report['clean']), 'check')} found nothing"
         self.set_note(note)
@@ -89,12 +95,10 @@ class ChecksPane(Pane):
     @property
     def _problem(self) -> Problem | None:
         """The problem under the cursor."""
-        index = self.query_one(OptionList).highlighted
-        problems = self.report["problems"] if self.report is not None else []
-        return problems[index] if index is not None and index < len(problems) else None
+        return self.table.current
 
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
         problem = self._problem
         if problem is not None and problem["rows"]:

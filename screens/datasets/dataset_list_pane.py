@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets import rendering
 from screens.shell.pane import Pane
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
+
+_ONE = "One at a time: esc takes the selection back."
 
 
 class DatasetListPane(Pane):
@@ -25,26 +27,91 @@ class DatasetListPane(Pane):
             super().__init__()
             self.dataset = dataset
 
+    class Changed(Message):
+        """Datasets were deleted, or have other names; ``opens`` is the one to go on with, where it is another."""
+
+        def __init__(self, opens: str = "") -> None:
+            super().__init__()
+            self.opens = opens
+
     def __init__(self) -> None:
         super().__init__(title="Datasets", jump_key="d", id="datasets-list", help_text=rendering.HELP_DATASETS)
+        self._current = ""
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="dataset-list", markup=False, compact=True)
+        yield Table(
+            rendering.DATASET_COLUMNS,
+            id="dataset-list",
+            key=lambda version: version.dataset,
+            empty=rendering.NO_DATASETS,
+            mark=lambda version: ("▸", "accent") if version.dataset == self._current else ("", "plain"),
+        )
+
+    @property
+    def table(self) -> Table[DatasetVersion]:
+        """The newest version of each dataset."""
+        return self.query_one(Table)
+
+    # ── what is done with datasets ──
+
+    @property
+    def _subjects(self) -> list[str]:
+        """The selected datasets or the one under the cursor while the list has the focus, else the open one."""
+        if self.table.has_focus:
+            return [version.dataset for version in self.table.picked]
+        return [self._current] if self._current else []
+
+    def action_rename(self) -> None:
+        """Another name for the dataset."""
+        self._with_one(self._rename)
+
+    async def _rename(self, name: str) -> None:
+        from llmops_tui.maintenance.record_removal import Kept
+        from screens.shell.renaming import rename
+
+        opened = name == self._current
+        if new := await rename(self.shell, Kept.DATASET, name):
+            self.post_message(self.Changed(new if opened else ""))
+
+    def action_duplicate(self) -> None:
+        """A dataset of its own that begins with this one's newest version."""
+        self._with_one(self._duplicate)
+
+    async def _duplicate(self, name: str) -> None:
+        from llmops_tui.maintenance.record_removal import Kept
+        from screens.shell.renaming import copy
+
+        if made := await copy(self.shell, Kept.DATASET, name):
+            self.post_message(self.Changed(made.partition("@")[0]))
+
+    def _with_one(self, do: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+        names = self._subjects
+        if len(names) == 1:
+            self.act("name", do, names[0])
+        else:
+            self.shell.say(_ONE if names else "No datasets yet: i imports one.", severity="warning")
+
+    def offer_removal(self) -> bool:
+        """Ask, then delete the datasets of the list, where it has the focus; whether that is so."""
+        if not self.table.has_focus or not self._subjects:
+            return False
+        from screens.shell.removal import offer_removal
+
+        self.act("removal", offer_removal, self.shell, "dataset", self._subjects, self._removed)
+        return True
+
+    async def _removed(self) -> None:
+        self.post_message(self.Changed())
 
     def show(self, logs: dict[str, list[DatasetVersion]], current: str) -> None:
         """Show datasets, with the cursor on the one that is open; ``current`` is empty where none is."""
-        options = self.query_one(OptionList)
-        options.clear_options()
-        for name, log in logs.items():
-            options.add_option(rendering.dataset_option(log[0], current=name == current))
-        if not logs:
-            options.add_option(Option(Content.styled(rendering.NO_DATASETS, "$muted"), disabled=True))
-        elif current in logs:
-            options.highlighted = list(logs).index(current)
+        moves = current != self._current
+        self._current = current
+        self.table.fill([log[0] for log in logs.values()], current if moves else "")
 
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
-        if event.option_id is not None:
-            self.post_message(self.Chosen(event.option_id))
+        if self.table.current is not None:
+            self.post_message(self.Chosen(self.table.current.dataset))

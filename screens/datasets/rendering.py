@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from textual.content import Content
-from textual.widgets.option_list import Option
+from dataclasses import dataclass
 
-from llmops_tui.counts import counted
+from textual.content import Content
+
 from llmops_tui.datasets.profile_record import ColumnStatistics
 from llmops_tui.datasets.reports import Problem
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.safe_text import safe_line
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
 
 HELP_DATASETS = "Enter opens a dataset. i imports files, after a preview."
 HELP_VERSIONS = "Each operation makes a version. Enter opens it, d compares it with its parent, t tags it."
@@ -40,35 +42,46 @@ def spark(counts: list[int], *, blocks: bool, width: int = 12) -> str:
     return "".join(marks[0 if c == 0 else max(1, round(c / top * 8))] for c in counts)
 
 
-def dataset_option(version: DatasetVersion, *, current: bool) -> Option:
-    """A dataset in the list."""
-    return Option(
-        Content.assemble(
-            (safe_line(version.dataset), "bold" if current else ""),
-            "  ",
-            (f"@{version.number}", "$muted"),
-            f"  {short_count(version.rows)}",
-            (f"  {version.kind}", "$muted"),
-        ),
-        id=version.dataset,
-    )
+DATASET_COLUMNS: list[Column[DatasetVersion]] = [
+    Column("dataset", lambda version: safe_line(version.dataset, 120), share=3, least=8),
+    Column("@", lambda version: str(version.number), lambda version: version.number, right=True, least=2),
+    Column("rows", lambda version: units.count(version.rows), lambda version: version.rows, right=True, falling=True, least=5),
+    Column("kind", lambda version: (version.kind, "muted"), rank=2),
+    Column("size", lambda version: units.size(version.size_bytes), lambda version: version.size_bytes,
+        right=True, falling=True, rank=4),
+    Column("changed", lambda version: units.moment(version.created_at), lambda version: version.created_at, falling=True, rank=3),
+]  # fmt: skip
 
 
-def version_option(version: DatasetVersion, parent: DatasetVersion | None, origins: str, *, current: bool) -> Option:
-    """A version in the list: what made it, how many rows that added or took away, and the share that nobody wrote."""
-    delta = version.rows - parent.rows if parent is not None else 0
-    change = f" {delta:+,}" if delta else ""
-    return Option(
-        Content.assemble(
-            (f"@{version.number}", "bold" if current else ""),
-            f" {version.recipe.operation}",
-            (change.replace("-", "−"), "$success" if delta > 0 else "$warning"),
-            (f" {origins}" if origins else "", "$warning"),
-            *((f" {tag}", "$success") for tag in version.tags),
-            (f"  {safe_line(version.note, 60)}", "$muted"),
-        ),
-        id=version.ref,
-    )
+@dataclass(frozen=True)
+class VersionRow:
+    """A version in its list: how many rows it added or took away, and the share that nobody wrote."""
+
+    version: DatasetVersion
+    change: int
+    origins: str
+
+
+def _change(row: VersionRow) -> Part:
+    return f"{row.change:+,}".replace("-", "−") if row.change else "", "good" if row.change > 0 else "warn"
+
+
+def version_columns() -> list[Column[VersionRow]]:
+    """The columns of the list of versions."""
+    return [
+        Column("@", lambda row: str(row.version.number), lambda row: row.version.number, right=True, falling=True, least=2),
+        Column("made by", lambda row: row.version.recipe.operation, share=1, least=7),
+        Column("change", _change,
+            lambda row: row.change, unit="rows", right=True, falling=True, most=9, spare=True),
+        Column("tags", lambda row: (" ".join(row.version.tags), "good"), share=1, least=4, rank=1, spare=True),
+        Column("written by", lambda row: (row.origins, "warn"), share=1, least=5, rank=2, spare=True),
+        Column("rows", lambda row: units.count(row.version.rows), lambda row: row.version.rows, right=True, falling=True, rank=4),
+        Column("note", lambda row: (safe_line(row.version.note, 120), "muted"), share=1, least=6, rank=3, spare=True),
+        Column("made", lambda row: units.moment(row.version.created_at), lambda row: row.version.created_at,
+            falling=True, rank=5),
+        Column("size", lambda row: units.size(row.version.size_bytes), lambda row: row.version.size_bytes,
+            right=True, falling=True, chosen=False, rank=6),
+    ]  # fmt: skip
 
 
 def short_count(count: int) -> str:
@@ -113,11 +126,24 @@ def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
     return parts
 
 
-def check_option(problem: Problem, of: int) -> Option:
-    """A problem in the list of checks."""
-    share = counted(problem["rows"], "row") if problem["rows"] else problem["note"]
-    level = "$error" if problem["rows"] > of / 20 else "$warning" if problem["rows"] else "$muted"
-    parts: list[str | tuple[str, str]] = [("● ", level), problem["title"], "  ", (safe_line(share, 90), level)]
-    if problem["fix"]:
-        parts += [("   f: " + problem["fix"], "$muted")]
-    return Option(Content.assemble(*parts), id=problem["kind"])
+def check_columns(of: int) -> list[Column[Problem]]:
+    """The columns of the problems of a version with ``of`` rows."""
+
+    def part(problem: Problem) -> Part:
+        return (f"{problem['rows'] / of * 100:.1f}", "muted") if problem["rows"] and of else ("–", "muted")
+
+    return [
+        Column("problem", lambda problem: safe_line(problem["title"], 120), share=2, least=12),
+        Column("rows", lambda problem: units.whole(problem["rows"] or None), lambda problem: problem["rows"] or None,
+            right=True, falling=True),
+        Column("share", part, lambda problem: problem["rows"], unit="%", right=True, falling=True, rank=1),
+        Column("f fixes it", lambda problem: (safe_line(problem["fix"] or "", 120), "muted"),
+            share=2, least=10, rank=2, spare=True),
+        Column("note", lambda problem: (safe_line("" if problem["rows"] else problem["note"], 120), "muted"),
+            share=2, least=8, rank=3, spare=True),
+    ]  # fmt: skip
+
+
+def check_mark(problem: Problem, of: int) -> Part:
+    """How grave a problem is."""
+    return "●", "bad" if problem["rows"] > of / 20 else "warn" if problem["rows"] else "muted"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -14,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 
 from screens.actions import bindings_of
 from screens.datasets.apply_operation import apply_operation
+from screens.datasets.as_text import command_of, copied
 from screens.datasets.check_version import check_version
 from screens.datasets.checks_pane import ChecksPane
 from screens.datasets.choose_operation import choose_operation
@@ -118,8 +117,7 @@ class DatasetsScreen(BaseScreen):
         self.query_one(DatasetListPane).show(self.logs, version.dataset if version is not None else "")
 
     def _list_versions(self, version: DatasetVersion | None) -> None:
-        log = self.logs.get(version.dataset, []) if version is not None else []
-        self.query_one(VersionsPane).show(log, version)
+        self.query_one(VersionsPane).show(self.logs.get(version.dataset, []) if version is not None else [], version)
 
     async def open_version(self, version: DatasetVersion | None) -> None:
         """Show a version's rows, or that there is none; what else there is to say of it follows."""
@@ -152,6 +150,13 @@ class DatasetsScreen(BaseScreen):
         self._list_datasets(version)
         self.remove_class("-sidebar")
         self.query_one("#row-table").focus()
+
+    @on(DatasetListPane.Changed)
+    def _datasets_changed(self, event: DatasetListPane.Changed) -> None:
+        self.act("load", self._open_named, event.opens)
+
+    async def _open_named(self, name: str) -> None:
+        await self.refresh_data((await asyncio.to_thread(self.services.datasets.get, name)).ref if name else "")
 
     @on(VersionsPane.Changed)
     def _changed(self) -> None:
@@ -215,8 +220,12 @@ class DatasetsScreen(BaseScreen):
 
     async def undone(self, act: Act) -> None:
         """Show the version that is the newest now."""
-        newest = await asyncio.to_thread(self.services.datasets.get, act.subject) if act.kind == "rows" else None
-        await self.refresh_data(newest.ref if newest is not None else "")
+        await self._open_named({"rows": act.subject, "dataset": act.called}.get(act.kind, ""))
+
+    def action_delete(self) -> None:
+        """Delete the datasets of the list where it has the focus, else versions."""
+        if not self.query_one(DatasetListPane).offer_removal():
+            self.query_one(VersionsPane).action_delete()
 
     def action_check(self) -> None:
         """Run all checks, as a job."""
@@ -280,11 +289,7 @@ class DatasetsScreen(BaseScreen):
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The record, the hash, the reference."""
-        if self.version is None:
-            return []
-        row = self._record.row
-        record = [("record", json.dumps(row, ensure_ascii=False))] if row is not None else []
-        return [*record, ("reference", self.version.ref), ("SHA-256", self.version.sha256)]
+        return copied(self.version, self._record.row)
 
     def lineage_subject(self) -> str:
         """The version."""
@@ -292,9 +297,4 @@ class DatasetsScreen(BaseScreen):
 
     def cli_command(self) -> str:
         """The command for what is shown."""
-        if self.version is None:
-            return "llmops data list"
-        shown = self._rows.filter
-        if shown.startswith("="):
-            return shlex.join(["llmops", "data", "filter", self.version.ref, "--where", shown[1:].strip()])
-        return shlex.join(["llmops", "data", "show", self.version.ref])
+        return command_of(self.version, self._rows.filter)

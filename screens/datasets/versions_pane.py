@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
-from textual.widgets import OptionList
 
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets import rendering
@@ -16,7 +15,7 @@ from screens.datasets.compare_versions import compare_versions
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.dialogs import LineDialog
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
@@ -51,12 +50,27 @@ class VersionsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="data-version-list", markup=False, compact=True)
+        yield Table(
+            rendering.version_columns(),
+            id="data-version-list",
+            key=lambda row: row.version.ref,
+            empty="",
+            mark=lambda row: ("▸", "accent") if self._is_open(row.version) else ("", "plain"),
+        )
+
+    @property
+    def table(self) -> Table[rendering.VersionRow]:
+        """The versions."""
+        return self.query_one(Table)
+
+    def _is_open(self, version: DatasetVersion) -> bool:
+        return self._version is not None and version.id == self._version.id
 
     def show(self, log: list[DatasetVersion], version: DatasetVersion | None) -> None:
         """Show the versions of a dataset, with the cursor on the one that is open."""
+        moves = version is not None and not self._is_open(version)
         self._log, self._version = log, version
-        self._fill()
+        self._fill(version.ref if version is not None and moves else "")
         if any(one.id not in self._origins for one in log):
             self.act("origins", self._read_origins, log)
 
@@ -65,27 +79,20 @@ class VersionsPane(Pane):
         self._origins |= await asyncio.to_thread(_origins_of, self.services.datasets, log)
         self._fill()
 
-    def _fill(self) -> None:
-        log, version = self._log, self._version
-        options = self.query_one(OptionList)
-        options.clear_options()
-        if version is None:
-            return
-        by_number = {v.number: v for v in log}
-        for one in log:
+    def _fill(self, select: str = "") -> None:
+        by_number = {v.number: v for v in self._log}
+        rows = []
+        for one in self._log if self._version is not None else []:
             parent = by_number.get(one.parent) if one.parent is not None else None
-            options.add_option(
-                rendering.version_option(one, parent, self._origins.get(one.id, ""), current=one.id == version.id)
-            )
-        ids = [v.id for v in log]
-        options.highlighted = ids.index(version.id) if version.id in ids else 0
+            change = one.rows - parent.rows if parent is not None else 0
+            rows.append(rendering.VersionRow(one, change, self._origins.get(one.id, "")))
+        self.table.fill(rows, select)
 
-    @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
-        found = next((v for v in self._log if v.ref == event.option_id), None)
-        if found is not None:
-            self.post_message(self.Chosen(found))
+        if self.table.current is not None:
+            self.post_message(self.Chosen(self.table.current.version))
 
     def action_tag(self) -> None:
         """Ask for a tag and point it at the open version."""
@@ -119,9 +126,11 @@ class VersionsPane(Pane):
         self.post_message(self.Restored(restored))
 
     def action_delete(self) -> None:
-        """Ask, then delete the open version."""
-        if self._version is not None:
-            self.act("removal", offer_removal, self.shell, "dataset", self._version.ref, self._removed)
+        """Ask, then delete the selected versions or the one under the cursor where the list has the focus, else the open one."""
+        rows = self.table.picked if self.table.has_focus else []
+        refs = [row.version.ref for row in rows] or ([self._version.ref] if self._version is not None else [])
+        if refs:
+            self.act("removal", offer_removal, self.shell, "dataset", refs, self._removed)
 
     async def _removed(self) -> None:
         self.post_message(self.Changed())

@@ -161,6 +161,14 @@ class HistoryPane(Pane):
         self.show_window(self._window + 1)
         self.draw_anew()
 
+    def action_save_chart(self) -> None:
+        """Save the chart as a picture or as figures."""
+        from screens.shell.save_chart import save_chart
+
+        title = self.group.title if self.group is not None else "History"
+        name = f"{title}-{WINDOWS[self._window][1]}".lower().replace(" ", "-")
+        self.act("chart-file", save_chart, self.shell, self._chart.as_file(title), name)
+
     def action_pause(self) -> None:
         """Hold the picture, or let it go on; recording goes on in any case."""
         self._frozen = time.time() if self._frozen is None else None

@@ -172,12 +172,6 @@ class AnswerPane(Pane):
         if not self._thinking.toggle():
             self.shell.say("Nothing was thought before this answer, or the model's thinking is not told apart.")
 
-    def action_compare(self) -> None:
-        """Bring the draft to the comparison, with the keys that were typed before this one."""
-        from screens.playground.begin_comparison import begin_comparison
-
-        (self.screen.focused or self).call_later(self.act, "compare", begin_comparison, self.shell, self._state)
-
     def action_inside(self) -> None:
         """Ask once more, and look at the answer token by token."""
         from screens.playground.look_inside import look_inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from screens.playground.diff_screen import DiffScreen
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptVersion
 
 _DRAFT = "draft"
+_TWO = 2
 
 
 async def compare_versions(
-    shell: Shell, state: PlaygroundState, current: PromptVersion | None, marked: str | None
+    shell: Shell, state: PlaygroundState, current: PromptVersion | None, marked: Sequence[PromptVersion]
 ) -> None:
-    """Ask what to compare ``current`` with, the draft or else the newest version where there is none, and show it."""
+    """Show how two marked versions differ; without two of them ask what to compare ``current`` with.
+
+    Without ``current`` it is the draft, or else the newest version.
+    """
     if not state.versions:
         shell.say("There is no version yet; F5 makes the first.", severity="warning")
         return
@@ -28,21 +33,24 @@ async def compare_versions(
         texts[_DRAFT] = (_DRAFT, state.draft.system, state.draft.template)
     newest = _DRAFT if state.dirty else state.versions[0].ref
     subject = current.ref if current is not None else newest
-    choices = _choices(state, subject, marked, list(texts))
-    other = await shell.ask(ChoiceDialog(f"Compare {subject} with …", choices))
-    if other is None:
-        return
+    if len(marked) == _TWO:
+        other, subject = (version.ref for version in sorted(marked, key=lambda version: version.number))
+    else:
+        choices = _choices(state, subject, [version.ref for version in marked], list(texts))
+        chosen = await shell.ask(ChoiceDialog(f"Compare {subject} with …", choices))
+        if chosen is None:
+            return
+        other = chosen
     name = state.model_name
     endpoint = await asyncio.to_thread(shell.services.find_endpoint, name) if name else None
     shell.push_screen(DiffScreen(texts[other], texts[subject], endpoint))
 
 
-def _choices(state: PlaygroundState, subject: str, marked: str | None, refs: list[str]) -> list[Choice]:
+def _choices(state: PlaygroundState, subject: str, marked: Sequence[str], refs: list[str]) -> list[Choice]:
     versions = {v.ref: v for v in state.versions}
     base = versions[subject].parent if subject in versions else state.draft.base
     reasons: dict[str, str] = {}
-    if marked:
-        reasons[marked] = "marked"
+    reasons.update(dict.fromkeys(marked, "marked"))
     if base is not None:
         reasons.setdefault(f"{state.prompt}@{base}", "parent")
     for version in state.versions:

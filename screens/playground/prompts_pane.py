@@ -3,61 +3,85 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Input
 
+from llmops_tui.safe_text import safe_line
 from screens.playground.state import PlaygroundState
 from screens.shell.pane import Pane
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
 from screens.widgets.fields import Field
-from screens.widgets.motions import Options
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
 
-_HELP = "All prompts, most recently changed first. Enter opens one; ● marks a production version, ✎ an unsaved draft."
+_HELP = (
+    "All prompts, most recently changed first. Enter opens one; ● marks a production version, ✎ an unsaved draft, "
+    "▸ the open one. Space selects several."
+)
+_ONE = "One at a time: esc takes the selection back."
+_NO_SUBJECT = "Choose a prompt; unsaved text is not a version yet."
 _EMPTY = "No prompts yet.\nn starts one."
 
 
-class PromptList(Options):
-    """The prompts, the last changed first."""
+@dataclass(frozen=True)
+class PromptRow:
+    """A prompt in the list; without a summary it has no version yet."""
+
+    name: str
+    summary: PromptSummary | None
+    opened: bool = False
+    draft: bool = False
+
+
+def _latest(row: PromptRow) -> Part:
+    if row.summary is None:
+        return "new", "warn"
+    production = "production" in row.summary.labels
+    return f"{'● ' if production else ''}@{row.summary.latest}", "good" if production else "plain"
+
+
+def _labels(row: PromptRow) -> Part:
+    labels = row.summary.labels if row.summary is not None else {}
+    return " ".join(f"{label}@{number}" for label, number in labels.items()), "good"
+
+
+COLUMNS: list[Column[PromptRow]] = [
+    Column("prompt", lambda row: safe_line(row.name, 120), share=3, least=10),
+    Column("latest", _latest, lambda row: row.summary.latest if row.summary else None, right=True, falling=True),
+    Column("changed", lambda row: units.moment(row.summary.changed_at) if row.summary else ("–", "muted"),
+        lambda row: row.summary.changed_at if row.summary else None, falling=True, rank=2),
+    Column("labels", _labels,
+        share=1, least=6, rank=3, spare=True),
+    Column("versions", lambda row: units.whole(row.summary.versions if row.summary else None),
+        lambda row: row.summary.versions if row.summary else None, right=True, falling=True, chosen=False, rank=4),
+]  # fmt: skip
+
+
+class PromptList(Table[PromptRow]):
+    """The prompts, the last changed first; what is found in their text is found by the field above it."""
 
     def __init__(self) -> None:
-        super().__init__(id="prompt-list", markup=False, compact=True)
-        self._names: list[str] = []
+        super().__init__(COLUMNS, id="prompt-list", key=lambda row: row.name, empty=_EMPTY, mark=_mark, filters=False)
 
-    def show(self, prompts: list[PromptSummary], current: str | None, drafts: set[str]) -> None:
+    def show_prompts(self, prompts: list[PromptSummary], current: str | None, drafts: set[str]) -> None:
         """Show these prompts; ``current`` is the open one."""
-        self.clear_options()
-        self._names = [p.name for p in prompts]
-        if current is not None and current not in self._names:
-            self._names.insert(0, current)
-        latest = {p.name: p for p in prompts}
-        for name in self._names:
-            summary = latest.get(name)
-            version = f"@{summary.latest}" if summary else "new"
-            production = " ●" if summary and "production" in summary.labels else ""
-            self.add_option(
-                Option(
-                    Content.assemble(
-                        (name, "bold" if name == current else ""),
-                        "  ",
-                        (version, "$muted"),
-                        (production, "$success"),
-                        (" ✎" if name in drafts else "", "$warning"),
-                    ),
-                    id=name,
-                )
-            )
-        if not self._names:
-            self.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
-        elif current in self._names:
-            self.highlighted = self._names.index(current)
+        rows = [PromptRow(one.name, one, one.name == current, one.name in drafts) for one in prompts]
+        if current is not None and all(row.name != current for row in rows):
+            rows.insert(0, PromptRow(current, None, opened=True, draft=current in drafts))
+        self.fill(rows, current or "")
+
+
+def _mark(row: PromptRow) -> Part:
+    return ("✎", "warn") if row.draft else ("▸", "accent") if row.opened else ("", "plain")
 
 
 class PromptsPane(Pane):
@@ -84,6 +108,9 @@ class PromptsPane(Pane):
             super().__init__()
             self.versions = versions
 
+    class Changed(Message):
+        """Prompts were deleted, or have other names."""
+
     def __init__(self, state: PlaygroundState) -> None:
         super().__init__(title="Prompts", jump_key="p", id="playground-prompts", help_text=_HELP)
         self._state = state
@@ -99,13 +126,13 @@ class PromptsPane(Pane):
         """Show all prompts."""
         state = self._state
         drafts = {state.prompt} if state.dirty and state.prompt else set()
-        self._list.show(state.prompts, state.prompt, drafts)
+        self._list.show_prompts(state.prompts, state.prompt, drafts)
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
-        if event.option_id is not None:
-            self.post_message(self.Opened(event.option_id))
+        if self._list.current is not None:
+            self.post_message(self.Opened(self._list.current.name))
 
     # ── the filter ──
 
@@ -141,8 +168,60 @@ class PromptsPane(Pane):
             return
         versions = await asyncio.to_thread(self.services.prompts.search, text)
         names = {version.prompt for version in versions}
-        self._list.show([p for p in self._state.prompts if p.name in names], None, set())
+        self._list.show_prompts([p for p in self._state.prompts if p.name in names], None, set())
         self.post_message(self.Found(versions))
+
+    # ── what is done with prompts ──
+
+    @property
+    def _subjects(self) -> list[str]:
+        """The selected prompts or the one under the cursor while the list has the focus, else the open one; saved ones."""
+        rows = [row.name for row in self._list.picked] if self._list.has_focus else [self._state.prompt or ""]
+        saved = {prompt.name for prompt in self._state.prompts}
+        return [name for name in rows if name in saved]
+
+    def action_delete(self) -> None:
+        """Delete the prompts, with all their versions."""
+        from screens.shell.removal import offer_removal
+
+        if names := self._subjects:
+            self.act("removal", offer_removal, self.shell, "prompt", names, self._deleted)
+        else:
+            self.shell.say(_NO_SUBJECT, severity="warning")
+
+    def action_rename(self) -> None:
+        """Another name for the prompt."""
+        self._with_one(self._rename)
+
+    async def _rename(self, name: str) -> None:
+        from llmops_tui.maintenance.record_removal import Kept
+        from screens.shell.renaming import rename
+
+        opened = name == self._state.prompt
+        if new := await rename(self.shell, Kept.PROMPT, name):
+            self.post_message(self.Opened(new) if opened else self.Changed())
+
+    def action_duplicate(self) -> None:
+        """A prompt of its own that begins with this one's newest version."""
+        self._with_one(self._duplicate)
+
+    async def _duplicate(self, name: str) -> None:
+        from llmops_tui.maintenance.record_removal import Kept
+        from screens.shell.renaming import copy
+
+        if made := await copy(self.shell, Kept.PROMPT, f"{name}@latest"):
+            self.post_message(self.Opened(made.partition("@")[0]))
+
+    def _with_one(self, do: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+        names = self._subjects
+        if len(names) == 1:
+            self.act("name", do, names[0])
+        else:
+            self.shell.say(_ONE if names else _NO_SUBJECT, severity="warning")
+
+    async def _deleted(self) -> None:
+        # What was written stays in the editor, as a draft.
+        self.post_message(self.Changed())
 
     # ── a new prompt ──
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
-from screens.widgets.motions import Options
+from screens.widgets import units
+from screens.widgets.columns import Column
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
@@ -28,41 +26,29 @@ _HELP = "Past runs of the version under the cursor, newest first. Enter shows on
 _EMPTY = "No runs yet. F5 runs the prompt."
 
 
-class RunList(Options):
-    """Past runs with their outputs in brief."""
+_BAD = {"error", "cancelled"}
+COLUMNS: list[Column[RunRecord]] = [
+    Column("time", lambda run: units.moment(run.started_at), lambda run: run.started_at, falling=True),
+    Column("@", lambda run: "–" if run.version is None else f"@{run.version}", lambda run: run.version, least=2, falling=True),
+    Column("answer", lambda run: safe_line(run.output, 300) or ("nothing", "muted"), share=3, least=10),
+    Column("end", lambda run: (run.finish_reason if run.finish_reason in _BAD else "", "bad"), rank=1, spare=True),
+    Column("speed", lambda run: units.whole(run.tokens_per_s), lambda run: run.tokens_per_s,
+        unit="tok/s", right=True, falling=True, rank=2, spare=True),
+    Column("model", lambda run: safe_line(run.model, 120), share=1, least=8, chosen=False, rank=3),
+    Column("tokens", lambda run: units.whole(run.completion_tokens), lambda run: run.completion_tokens,
+        right=True, falling=True, chosen=False, rank=4),
+    Column("first", lambda run: units.whole(run.ttft_ms), lambda run: run.ttft_ms, unit="ms",
+        right=True, falling=True, chosen=False, rank=5),
+    Column("took", lambda run: units.whole(run.total_ms), lambda run: run.total_ms, unit="ms",
+        right=True, falling=True, chosen=False, rank=6),
+]  # fmt: skip
+
+
+class RunList(Table["RunRecord"]):
+    """Past runs with their answers in brief."""
 
     def __init__(self) -> None:
-        super().__init__(id="run-list", markup=False, compact=True)
-        self.runs: list[RunRecord] = []
-
-    @property
-    def current(self) -> RunRecord | None:
-        """The run under the cursor."""
-        if self.highlighted is None or self.highlighted >= len(self.runs):
-            return None
-        return self.runs[self.highlighted]
-
-    def show(self, runs: list[RunRecord]) -> None:
-        """Show these runs."""
-        self.clear_options()
-        self.runs = runs
-        for run in runs:
-            bad = run.finish_reason in {"error", "cancelled"}
-            speed = f"{run.tokens_per_s:,.0f} tok/s" if run.tokens_per_s else ""
-            self.add_option(
-                Option(
-                    Content.assemble(
-                        (time.strftime("%H:%M", time.localtime(run.started_at)), "$muted"),
-                        f" @{run.version} ",
-                        (f"{run.finish_reason} ", "$error") if bad else "",
-                        safe_line(run.output, 120) or "(nothing)",
-                        ("  " + speed, "$muted"),
-                    ),
-                    id=run.id,
-                )
-            )
-        if not runs:
-            self.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
+        super().__init__(COLUMNS, id="run-list", key=lambda run: run.id, empty=_EMPTY)
 
 
 class RunsPane(Pane):
@@ -88,7 +74,7 @@ class RunsPane(Pane):
     def show(self, runs: list[RunRecord]) -> None:
         """Show these runs, whatever is still being read."""
         self._wanted = None
-        self._list.show(runs)
+        self._list.fill(runs)
 
     async def load(self, prompt: str, version: PromptVersion | None) -> list[RunRecord]:
         """Read and show the runs of a version, or of all; those that are shown, none where others are wanted by now."""
@@ -96,13 +82,13 @@ class RunsPane(Pane):
         runs = await asyncio.to_thread(self.services.history.of, *wanted)
         if self._wanted != wanted:
             return []
-        self._list.show(runs)
+        self._list.fill(runs)
         title = f"@{version.number}" if version is not None else ""
         self.set_title("Runs", f"{title} · {len(runs)}" if title else str(len(runs)))
         return runs
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
         if self._list.current is not None:
             self.post_message(self.Opened(self._list.current))
@@ -131,7 +117,7 @@ class RunsPane(Pane):
         if self._list.has_focus:
             return self._list.current
         text = self._answer()
-        return next((run for run in self._list.runs if run.output == text), None)
+        return next((run for run in self._list.rows if run.output == text), None)
 
     def as_json(self) -> str:
         """The run under the cursor as JSON, or nothing."""

@@ -90,7 +90,7 @@ class PlaygroundScreen(BaseScreen):
         """Open a prompt; the cursor goes to a version that is given."""
         await self._editors.written()
         loaded, early = await self._reader.open(prompt)
-        self._versions.forget_mark()
+        self._versions.forget_marks()
         self._editors.show(draft := loaded.draft)
         if early is not None:
             # Typed while the app was still starting: it goes where the cursor stood, before the text that came.
@@ -128,8 +128,6 @@ class PlaygroundScreen(BaseScreen):
     async def _keep_session(self) -> None:
         """Remember where the playground is."""
         await asyncio.to_thread(self.services.drafts.save_session, self.state.session)
-
-    # ── running ──
 
     def _busy(self) -> bool:
         """Whether an answer is being generated, which is told."""
@@ -171,6 +169,7 @@ class PlaygroundScreen(BaseScreen):
 
     @on(AnswerPane.Ended)
     @on(VersionsPane.Changed)
+    @on(PromptsPane.Changed)
     def _read_again(self) -> None:
         # A group of its own: it must not stop a prompt from being opened.
         self.act("refresh", self.refresh_versions)
@@ -248,9 +247,12 @@ class PlaygroundScreen(BaseScreen):
         """Open the template with the focus, or else the user's, in $EDITOR."""
         self._editors.edit_outside()
 
-    async def undone(self, act: Act) -> None:  # noqa: ARG002  any may concern it
-        """Labels of versions may be others now."""
-        self._read_again()
+    async def undone(self, act: Act) -> None:
+        """Labels of versions may be others now, and so may the name of the prompt."""
+        if act.kind == "prompt" and self.state.prompt in {act.subject, act.name}:
+            self.open_prompt(act.called)
+        else:
+            self._read_again()
 
     def open_prompt(self, name: str, model: str = "", version: int | None = None) -> None:
         """Open a prompt by name, for a model and at a version where they are given."""
@@ -287,11 +289,9 @@ class PlaygroundScreen(BaseScreen):
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""
-        draft = self.state.draft
-        texts = [("answer", self._answer.text), ("user template", draft.template), ("system template", draft.system)]
-        texts += [("command", self.cli_command()), ("run as JSON", self._runs.as_json())]
-        texts += self._runs.as_code(self.state.models)
-        return [(name, text) for name, text in texts if text]
+        texts = [("answer", self._answer.text), *self.state.texts, ("command", self.cli_command())]
+        texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models)]
+        return [one for one in texts if one[1]]
 
     def cli_command(self) -> str:
         """``llmops prompt run`` with the variables and parameters of the screen."""

@@ -114,6 +114,11 @@ class PlaygroundState:
         return self.next_number if self.dirty else None
 
     @property
+    def texts(self) -> list[tuple[str, str]]:
+        """The templates of the draft, by what they are called where they are copied."""
+        return [("user template", self.draft.template), ("system template", self.draft.system)]
+
+    @property
     def session(self) -> Session:
         """Where the playground is, to begin there again."""
         return Session(self.prompt, self.model_name, self.parameters)

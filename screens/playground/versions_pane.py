@@ -3,86 +3,109 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line
 from screens.playground.state import PlaygroundState
 from screens.playground.version_graph import lanes
 from screens.shell.pane import Pane
-from screens.widgets.motions import Options
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptVersion
 
 _HELP = (
     "Every version of the prompt as a tree, newest first. Enter brings a version's text back into the "
-    "editors; text that is in no version is saved as one first. Space marks a version, d compares."
+    "editors; text that is in no version is saved as one first. Space marks versions: d compares two, v asks several."
 )
+_DRAFT = "draft"
 _EMPTY = "No versions yet.\nF5 runs the draft and keeps it as @1."
 
 
-class VersionList(Options):
-    """The versions of one prompt, newest first, with their tree."""
+@dataclass(frozen=True)
+class VersionRow:
+    """A line of the tree; without a version it is the draft."""
 
-    def __init__(self) -> None:
-        super().__init__(id="version-list", markup=False, compact=True)
-        self._versions: list[PromptVersion] = []
-        self._at: tuple[int | None, int | None] = (None, None)
+    number: int
+    version: PromptVersion | None
+    lane: str = ""
+    held: bool = False
 
     @property
-    def current(self) -> PromptVersion | None:
+    def key(self) -> str:
+        """What names it in the list."""
+        return self.version.ref if self.version is not None else _DRAFT
+
+
+def _name(row: VersionRow) -> Part:
+    if row.version is None:
+        return f"✎ @{row.number} draft", "warn"
+    return f"{row.lane} @{row.number}", "accent" if row.held else "plain"
+
+
+def _note(row: VersionRow) -> Part:
+    return safe_line(row.version.note, 120) if row.version else "", "muted"
+
+
+COLUMNS: list[Column[VersionRow]] = [
+    Column("version", _name, lambda row: row.number, falling=True, least=7),
+    Column("labels", lambda row: (" ".join(row.version.labels) if row.version else "", "good"),
+        share=1, least=6, rank=1, spare=True),
+    Column("note", _note, share=2, least=6, rank=2, spare=True),
+    Column("made", lambda row: units.moment(row.version.created_at) if row.version else ("", "muted"),
+        lambda row: row.version.created_at if row.version else None, falling=True, rank=3),
+    Column("characters", lambda row: units.whole(_length(row)), lambda row: _length(row),
+        right=True, falling=True, chosen=False, rank=4),
+]  # fmt: skip
+
+
+def _length(row: VersionRow) -> int | None:
+    return len(row.version.system) + len(row.version.template) if row.version is not None else None
+
+
+class VersionList(Table[VersionRow]):
+    """The versions of one prompt, newest first, with their tree; what is found in their text is found above the prompts."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            COLUMNS, id="version-list", key=lambda row: row.key, empty=_EMPTY, mark=self._mark_of, filters=False
+        )
+        self._at: tuple[int | None, int | None] = (None, None)
+
+    def _mark_of(self, row: VersionRow) -> Part:
+        return ("◆", "accent") if row.key in self.selected else ("", "plain")
+
+    @property
+    def version(self) -> PromptVersion | None:
         """The version under the cursor; none on the draft."""
-        return self.version(self.get_option_at_index(self.highlighted).id) if self.highlighted is not None else None
+        return self.current.version if self.current is not None else None
 
-    def select(self, number: int) -> None:
+    def go_to(self, number: int) -> None:
         """Put the cursor on a version."""
-        wanted = next((version.id for version in self._versions if version.number == number), None)
-        ids = [option.id for option in self.options]
-        if wanted in ids:
-            self.highlighted = ids.index(wanted)
+        place = next((n for n, row in enumerate(self.shown) if row.version and row.number == number), None)
+        if place is not None:
+            self.move_to(place)
 
-    def version(self, option_id: str | None) -> PromptVersion | None:
-        """The version of a line; none for the draft's."""
-        return next((v for v in self._versions if v.id == option_id), None)
-
-    def show(
-        self, versions: list[PromptVersion], *, draft: int | None, matching: int | None, marked: str | None
-    ) -> None:
+    def show_versions(self, versions: list[PromptVersion], *, draft: int | None, matching: int | None) -> None:
         """Show these versions; ``draft`` is the number the unsaved text would get, where there is such text."""
-        kept = self.current
-        self.clear_options()
-        self._versions = versions
-        if draft is not None:
-            self.add_option(Option(Content.assemble(("✎ ", "$warning"), (f"@{draft} draft", "$warning")), id="draft"))
+        rows = [VersionRow(draft, None)] if draft is not None else []
         graph = lanes([(v.number, v.parent) for v in versions])
-        for version, lane in zip(versions, graph, strict=True):
-            here = version.number == matching
-            parts: list[tuple[str, str] | str] = [
-                (lane, "$accent" if here else "$muted"),
-                " ",
-                (f"@{version.number}", "bold" if here else ""),
-            ]
-            parts += [(" ◆", "$accent")] if version.ref == marked else []
-            parts += [(f" {label}", "$success") for label in version.labels]
-            parts += [(f" {safe_line(version.note, 60)}", "$muted")] if version.note else []
-            self.add_option(Option(Content.assemble(*parts), id=version.id))
-        if not self.option_count:
-            self.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
-            return
+        rows += [
+            VersionRow(version.number, version, lane, version.number == matching)
+            for version, lane in zip(versions, graph, strict=True)
+        ]
         # The cursor goes with the text: to the draft, or to the version the editors hold now.
         moved = self._at != (draft, matching)
         self._at = (draft, matching)
-        holding = next((v for v in versions if v.number == matching), None)
-        wanted = holding if moved else kept
-        ids = [self.get_option_at_index(i).id for i in range(self.option_count)]
-        self.highlighted = ids.index(wanted.id) if wanted is not None and wanted.id in ids else 0
+        holding = next((row.key for row in rows if row.held), _DRAFT)
+        self.fill(rows, holding if moved else "")
 
 
 class VersionsPane(Pane):
@@ -116,7 +139,6 @@ class VersionsPane(Pane):
         super().__init__(title="Versions", jump_key="v", id="playground-versions", help_text=_HELP)
         self._state = state
         self._list = VersionList()
-        self._marked: str | None = None
         self._shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -127,40 +149,48 @@ class VersionsPane(Pane):
 
     def select(self, number: int) -> None:
         """Put the cursor on a version, and the focus into the list."""
-        self._list.select(number)
+        self._list.go_to(number)
         self._list.focus()
 
     def show(self, *, again: bool = False) -> None:
         """Draw the versions where what they depend on changed, or ``again`` in any case."""
         state = self._state
         matching, draft = state.matching, state.draft_number
-        facts = (state.prompt, matching and matching.ref, draft, self._marked, len(state.versions))
+        facts = (state.prompt, matching and matching.ref, draft, len(state.versions))
         if facts == self._shown and not again:
             return
         self._shown = facts
         number = matching.number if matching else None
-        self._list.show(state.versions, draft=draft, matching=number, marked=self._marked)
+        # What stands beside the list is read again, too, wherever the cursor was before.
+        with self.prevent(Table.Moved):
+            self._list.show_versions(state.versions, draft=draft, matching=number)
+        self.post_message(self.CursorMoved(self._list.version))
 
     def show_only(self, numbers: set[int]) -> None:
         """Draw these versions alone."""
         found = [version for version in self._state.versions if version.number in numbers]
-        self._list.show(found, draft=None, matching=None, marked=self._marked)
+        self._list.show_versions(found, draft=None, matching=None)
 
-    def forget_mark(self) -> None:
-        """Mark no version any more; drawn with the next :meth:`show`."""
-        self._marked = None
+    def forget_marks(self) -> None:
+        """Mark no version any more."""
+        self._list.select(())
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
+    @property
+    def marked(self) -> list[PromptVersion]:
+        """The marked versions, in the order of marking."""
+        by_ref = {version.ref: version for version in self._state.versions}
+        return [by_ref[ref] for ref in self._list.selected if ref in by_ref]
+
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
         event.stop()
-        version = self._list.version(event.option_id)
-        if version is not None:
-            self.post_message(self.Chosen(version))
+        if self._list.version is not None:
+            self.post_message(self.Chosen(self._list.version))
 
-    @on(OptionList.OptionHighlighted)
-    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
-        self.post_message(self.CursorMoved(self._list.version(event.option_id)))
+        self.post_message(self.CursorMoved(self._list.version))
 
     # ── a version of the draft ──
 
@@ -179,20 +209,24 @@ class VersionsPane(Pane):
     @property
     def _subject(self) -> PromptVersion | None:
         """The version under the cursor, or the one that the editors hold."""
-        return self._list.current or self._state.matching
+        return self._list.version or self._state.matching
 
     def action_mark(self) -> None:
         """Mark the version under the cursor to compare with, or unmark it."""
-        version = self._list.current
-        if version is not None:
-            self._marked = None if self._marked == version.ref else version.ref
-            self.show()
+        self._list.action_select()
 
     def action_diff(self) -> None:
-        """Compare the version under the cursor with another."""
+        """Compare two marked versions, or the one under the cursor with another."""
         from screens.playground.compare_versions import compare_versions
 
-        self.act("diff", compare_versions, self.shell, self._state, self._list.current, self._marked)
+        self.act("diff", compare_versions, self.shell, self._state, self._list.version, self.marked)
+
+    def action_compare(self) -> None:
+        """Bring the draft, or the marked versions, to the comparison, with the keys that were typed before this one."""
+        from screens.playground.begin_comparison import begin_comparison
+
+        marked = self.marked
+        (self.screen.focused or self).call_later(self.act, "compare", begin_comparison, self.shell, self._state, marked)
 
     def action_blame(self) -> None:
         """Show which version brought each line."""
@@ -222,20 +256,6 @@ class VersionsPane(Pane):
 
         if await move_label(self.shell, version):
             self._tell_changed()
-
-    def action_delete(self) -> None:
-        """Delete the prompt that is open, with all its versions."""
-        from screens.shell.removal import offer_removal
-
-        version = self._subject
-        if version is None:
-            self.shell.say("Choose a prompt; unsaved text is not a version yet.", severity="warning")
-            return
-        self.act("removal", offer_removal, self.shell, "prompt", version.prompt, self._deleted)
-
-    async def _deleted(self) -> None:
-        # What was written stays in the editor, as a draft.
-        self._tell_changed()
 
     def _tell_changed(self) -> None:
         self.post_message(self.Changed())

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from llmops_tui.counts import counted
 from screens.shell.pane import Pane
-from screens.widgets.motions import Options
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.erasure_records import ErasureRecord
@@ -47,34 +45,29 @@ class ErasuresPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Options(id="erasure-list", markup=False, compact=True)
+        yield Table(_columns(), id="erasure-list", key=lambda one: one["id"], empty=_EMPTY, selects=False)
+
+    @property
+    def _table(self) -> Table[ErasureRecord]:
+        return self.query_one(Table)
 
     async def load(self, select: str = "") -> None:
         """Read the ledger; with ``select`` put the cursor on an erasure."""
         from llmops_tui.maintenance.erasure_ledger import Ledger
 
         found = await asyncio.to_thread(lambda: Ledger(self.services.workspace).all()[::-1])
-        options = self.query_one(OptionList)
-        if found != self.erasures or not found:
-            self.erasures = found
-            options.clear_options()
-            options.add_options([Option(_line(one), id=one["id"]) for one in found])
-            if not found:
-                options.add_option(Option(Content.styled(_EMPTY, "$muted"), disabled=True))
-        places = [n for n, one in enumerate(found) if one["id"] == select]
-        if places:
-            options.highlighted = places[0]
+        self.erasures = found
+        self._table.fill(found, select)
 
     @property
     def current(self) -> ErasureRecord | None:
         """The erasure under the cursor."""
-        index = self.query_one(OptionList).highlighted
-        return self.erasures[index] if index is not None and index < len(self.erasures) else None
+        return self._table.current
 
-    @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
         event.stop()
-        if self.current is not None and self.query_one(OptionList).has_focus:
+        if self.current is not None and self._table.has_focus:
             self.post_message(self.CursorMoved(self.current))
 
     def action_resume(self) -> None:
@@ -92,13 +85,18 @@ class ErasuresPane(Pane):
         self.post_message(self.Resumed())
 
 
-def _line(erasure: ErasureRecord) -> Content:
-    day = time.strftime("%d %b %Y %H:%M", time.localtime(erasure["begun_at"]))
+def _state(erasure: ErasureRecord) -> Part:
     receipt = erasure["receipt"]
-    state = ("interrupted", "$error") if receipt is None else ("done", "$success")
-    if receipt is not None and receipt["searched"]["left"]:
-        state = ("incomplete", "$warning")
-    things = counted(sum(erasure["planned"].values()), "thing")
-    return Content.assemble(
-        (f"{state[0]:12}", state[1]), (f"{day}  ", "$muted"), f"{things}  ", (erasure["id"], "$muted")
-    )
+    if receipt is None:
+        return "interrupted", "bad"
+    return ("incomplete", "warn") if receipt["searched"]["left"] else ("done", "good")
+
+
+def _columns() -> list[Column[ErasureRecord]]:
+    return [
+        Column("state", _state),
+        Column("begun", lambda one: units.moment(one["begun_at"]), lambda one: one["begun_at"], falling=True),
+        Column("things", lambda one: units.whole(sum(one["planned"].values())), lambda one: sum(one["planned"].values()),
+            right=True, falling=True),
+        Column("receipt", lambda one: (one["id"], "muted"), share=1, least=8, rank=1),
+    ]  # fmt: skip

@@ -58,7 +58,7 @@ def waterfall(trace: Trace, *, utf8: bool) -> Content:
 
 
 def in_one_line(trace: Trace, *, utf8: bool) -> Content:
-    """The stages as one short bar, with their times."""
+    """The stages as one short bar, and their times below it."""
     found = stages(trace)
     total = sum(ms for _, ms, _ in found)
     if total <= 0:
@@ -68,7 +68,7 @@ def in_one_line(trace: Trace, *, utf8: bool) -> Content:
     for place, (_, ms, _) in enumerate(found):
         last = place == len(found) - 1
         parts.append(
-            ((marks[0] if place == 0 else marks[2] if last else marks[1]) * max(1, round(ms / total * 16)), "$accent")
+            ((marks[0] if place == 0 else marks[2] if last else marks[1]) * max(1, round(ms / total * 32)), "$accent")
         )
     told = " · ".join(f"{name} {units.duration(ms / 1000).strip()}" for name, ms, _ in found)
-    return Content.assemble(*parts, (f" {told}\n\n", "$muted"))
+    return Content.assemble(*parts, (f"\n{told}\n\n", "$muted"))

@@ -48,6 +48,17 @@ class ChartPane(Pane):
         self._figure = (self._figure + 1) % len(rendering.figures_of(self._charted))
         self._draw()
 
+    def action_save_chart(self) -> None:
+        """Save the chart as a picture or as figures."""
+        from screens.shell.save_chart import save_chart
+        from screens.widgets.chart_file import ChartFile, ChartLine
+
+        figures = rendering.figures_of(self._charted)
+        title = figures[self._figure % len(figures)].title
+        chart = ChartFile(title, "step", [ChartLine(one.name, one.points) for one in self._chart.series])
+        names = "-".join(run.name for run in self._charted[:3]) or "chart"
+        self.act("chart-file", save_chart, self.shell, chart, f"{names}-{title}".replace(" ", "-").replace("/", "-"))
+
     def action_smooth(self) -> None:
         """The next smoothing."""
         weight = self._chart.cycle_smoothing()

@@ -121,6 +121,11 @@ class LineChart(Widget):
             self._series = series
             self.refresh()
 
+    @property
+    def series(self) -> list[Series]:
+        """What is drawn, before it is smoothed and zoomed."""
+        return self._series
+
     def cycle_smoothing(self) -> float:
         """The next of a few smoothings; returns its weight."""
         self.smoothing = (self.smoothing + 1) % len(_SMOOTHINGS)
@@ -225,15 +230,25 @@ def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False
     return labels
 
 
+def round_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers from ``low`` to ``high``, steps of 1, 2 or 5 of a power of ten, at most one more than ``most``."""
+    step = _step(low, high, most)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _step(low: float, high: float, most: int) -> float:
+    power = 10.0 ** math.floor(math.log10((high - low) / most or 1.0))
+    return next(times * power for times in (1, 2, 5, 10) if times * power * most >= (high - low) * (1 - 1e-9))
+
+
 def _ticks(ys: tuple[float, float], rows: int) -> list[tuple[float, str]]:
     """Round numbers between two, at most five and no more than every second row."""
     low, high = ys
     most = max(1, min(4, (rows - 1) // 2))
-    power = 10.0 ** math.floor(math.log10((high - low) / most or 1.0))
-    step = next(times * power for times in (1, 2, 5, 10) if times * power * most >= (high - low) * (1 - 1e-9))
+    step = _step(low, high, most)
     places = max(0, -math.floor(math.log10(step)))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    found = [number * step for number in range(first, last + 1)]
+    found = round_ticks(low, high, most)
     # Large and tiny numbers are short in another way, which keeps no places.
     short = step >= 1e-3 and max(abs(low), abs(high)) < 1e4
     return [(value, f"{value:,.{places}f}" if short else short_number(value)) for value in found]

@@ -102,9 +102,10 @@ class LineList(CursorScroll):
         """One line of what is seen."""
         # Without the scroll bar, which stands inside the size.
         width = self.scrollable_content_region.width
-        if y < self.head_lines:
+        head = self.head_lines if self.has_head else 0
+        if y < head:
             return self._fitted(self._head(width), width, self._style("plain"))
-        index = self.scroll_offset.y + y - self.head_lines
+        index = self.scroll_offset.y + y - head
         if not self.count:
             lines = [part for line in self.placeholder.splitlines() for part in wrap_line(line, width)]
             text = lines[index] if 0 <= index < len(lines) else ""
@@ -119,6 +120,11 @@ class LineList(CursorScroll):
             for text, style in self._line(index, width)
         ]
         return self._fitted(Strip(segments), width, base or self._style("plain"))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head is drawn now; without it what stands for no lines begins at the top."""
+        return True
 
     def _head(self, width: int) -> Strip:  # noqa: ARG002  what a head is drawn in
         """What stands above the lines and does not scroll, where ``head_lines`` is not 0."""

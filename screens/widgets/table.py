@@ -80,7 +80,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
         self.placeholder = self.empty = empty
         self.rows, self.shown = list[Row](), list[Row]()
         self.arrangement = Arrangement()
-        self._key, self._mark = key, mark or _no_mark
+        self._key, self._mark = key, mark or (lambda _row: ("", "plain"))
         self._may = {"filter": filters, "select": selects, "sort": sorts}
         self._plan: ColumnPlan[Row] | None = None
         self._drawn: dict[int, Line] = {}
@@ -200,9 +200,12 @@ class Table(SelectingList, Filtered, Generic[Row]):
         self._drawn[index] = [(fit(text, _GUTTER), style), *self._planned(width).line(row)]
         return self._drawn[index]
 
+    @property
+    def has_head(self) -> bool:
+        """Not above what says that there are no rows."""
+        return bool(self.rows)
+
     def _head(self, width: int) -> Strip:
-        if not self.rows:
-            return Strip([])
         names = self._planned(width).head(self.order, falling=self.falling)
         styles = {
             ordered: self.get_component_rich_style(f"table--{'order' if ordered else 'head'}")
@@ -294,7 +297,3 @@ class Table(SelectingList, Filtered, Generic[Row]):
         """Enter."""
         if self.current is not None:
             self.post_message(self.Chosen())
-
-
-def _no_mark(_row: object) -> Part:
-    return "", "plain"

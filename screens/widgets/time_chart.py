@@ -17,7 +17,16 @@ from screens.widgets.chart import LABEL, Canvas, axis, axis_labels, short_number
 
 if TYPE_CHECKING:
     from llmops_tui.monitoring.resolutions import Curve
+    from screens.widgets.chart_file import ChartFile
 
+_DAY = 86_400.0
+# Seconds between two labels of time.
+_STEPS = (
+    10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
+    _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY,
+)  # fmt: skip
+# Points of a line in a file.
+_MOST = 2000
 STYLES = ("$accent", "$warning", "$success", "$error", "$foreground")
 
 
@@ -57,6 +66,19 @@ class TimeChart(Widget, can_focus=True):
         """Show these series between two moments."""
         self._series, self._span = list(series), (begin, end)
         self.refresh()
+
+    def as_file(self, title: str) -> ChartFile:
+        """What is shown, to be saved: of each stretch of time the largest value, as it is drawn."""
+        from screens.widgets.chart_file import ChartFile, ChartLine
+
+        return ChartFile(
+            title,
+            "time",
+            [
+                ChartLine(f"{one.name} {one.unit}".strip(), _points(one.curve, self._span, _MOST))
+                for one in self._series
+            ],
+        )
 
     @property
     def columns(self) -> int:
@@ -123,18 +145,11 @@ class TimeChart(Widget, can_focus=True):
     def _times(self) -> Content:
         """The line of times below."""
         begin, end = self._span
-        form = "%H:%M:%S" if end - begin < 1200 else "%H:%M" if end - begin < 86_400 else "%b %d %H:%M"
-        width = len(time.strftime(form, time.localtime(begin)))
-        count = max(1, min(6, self.columns // (width + 6)))
         text = " " * (LABEL + 1 + self.columns)
-        for n in range(count + 1):
-            place = round(n * (self.columns - width) / count)
-            label = time.strftime(form, time.localtime(begin + (end - begin) * (place + width / 2) / self.columns))
-            if n in {0, count}:
-                label = time.strftime(form, time.localtime(begin if n == 0 else end))
+        for place, label in time_labels(begin, end, self.columns):
             at = LABEL + 1 + place
-            text = text[:at] + label + text[at + width :]
-        return Content.styled(text[: LABEL + 1 + self.columns], "$muted")
+            text = text[:at] + label + text[at + len(label) :]
+        return Content.styled(text, "$muted")
 
     def legend(self) -> Content:
         """What each line is, with its newest value."""
@@ -144,6 +159,40 @@ class TimeChart(Widget, can_focus=True):
             value = f" {short_number(float(known[-1]))} {one.unit}" if known.size else " –"
             parts += [("━ " if self._utf8 else "- ", STYLES[place % len(STYLES)]), one.name, (value, "$muted"), "   "]
         return Content.assemble(*parts)
+
+
+def time_labels(begin: float, end: float, columns: int) -> list[tuple[int, str]]:
+    """Round moments between two, each with the column in which its label begins, and the end itself at the right.
+
+    A label stands in the middle of its moment, and keeps away from the next one. The distance is the least that leaves room:
+    whole minutes and hours of the clock here, then days.
+    """
+    length = max(end - begin, 1.0)
+    widest = len(time.strftime(_form(length)))
+    step = next((one for one in _STEPS if one / length * columns >= widest + 4), _STEPS[-1])
+    form = _form(length, step)
+    last = time.strftime(_form(length), time.localtime(end))
+    found = []
+    free, most = 0, columns - len(last)
+    # Midnight and full hours are those of the clock on the wall.
+    here = time.localtime(begin)
+    moment = begin - (here.tm_hour * 3600 + here.tm_min * 60 + here.tm_sec + begin % 1) % step
+    while moment <= end:
+        label = time.strftime(form, time.localtime(moment))
+        place = round((moment - begin) / length * columns) - len(label) // 2
+        if moment >= begin and place >= free and place + len(label) + 2 <= most:
+            found.append((place, label))
+            free = place + len(label) + 2
+        moment += step
+    return [*found, (max(0, most), last[: max(0, columns)])]
+
+
+def _form(length: float, step: float = 1.0) -> str:
+    if length < 1200 and step % 60:
+        return "%H:%M:%S"
+    if length < _DAY or step < _DAY:
+        return "%H:%M" if length <= _DAY else "%b %d %H:%M"
+    return "%b %d"
 
 
 def _points(curve: Curve, span: tuple[float, float], most: int) -> list[tuple[float, float]]:

@@ -15,7 +15,7 @@ import pexpect
 import pyte
 
 KEYS = {
-    "f1": "\x1bOP", "f3": "\x1bOR", "f4": "\x1bOS", "f5": "\x1b[15~", "f6": "\x1b[17~", "f9": "\x1b[20~", "f10": "\x1b[21~",
+    "f1": "\x1bOP", "f3": "\x1bOR", "f4": "\x1bOS", "f5": "\x1b[15~", "f6": "\x1b[17~", "f7": "\x1b[18~", "f9": "\x1b[20~", "f10": "\x1b[21~",
     "enter": "\r", "escape": "\x1b", "down": "\x1b[B", "up": "\x1b[A", "end": "\x1b[F",
     "ctrl+q": "\x11", "ctrl+r": "\x12", "ctrl+s": "\x13", "tab": "\t",
 }  # fmt: skip

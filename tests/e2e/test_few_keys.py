@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
@@ -119,6 +122,74 @@ def test_a_file_is_imported_freed_of_duplicates_and_split(
     store = DatasetStore(Catalog(sample))
     wait_for(lambda: len(store.log("faq")) >= 3 or any(name.startswith("faq-") for name in store.logs()))
     assert fingers.keys <= 14
+
+
+def test_five_versions_are_made_and_compared(
+    terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer
+) -> None:
+    app = terminal()
+    app.wait("{{ question }}")
+    fingers = Fingers(app)
+    fingers.press("f7", sees="New prompt")
+    fingers.type("letters")
+    fingers.press("enter", sees="No versions yet")
+    for number in range(1, 6):
+        fingers.type("Once more. ")
+        fingers.press("f5", sees=f"Answer @{number} ")
+    fingers.press("f9", "v")
+    # All that are listed, since these are all there are.
+    fingers.press("\x01", sees="◆")
+    fingers.press("v", sees="5 columns")
+    fingers.press("f5", sees="1 asked")
+    assert len(PromptStore(Catalog(sample)).versions("letters")) == 5
+    assert len(found_server.requests) == 10
+    assert fingers.keys <= 12
+
+
+def test_two_models_answer_one_prompt(terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer) -> None:
+    app = terminal()
+    app.wait("support-base Q8_0")
+    app.wait("{{ question }}")
+    fingers = Fingers(app)
+    fingers.press("\x1bv", sees="1 column")
+    fingers.press("a", sees="Add a column with the model")
+    fingers.press("enter", sees="2 columns")
+    fingers.press("f5", sees="1 asked")
+    try:
+        # The second is a real model, which the app starts.
+        app.wait(lambda text: text.count("Hello world.") == 1 and text.count("tok/s") == 2)
+    finally:
+        supervisor = ServerSupervisor(sample)
+        for handle in supervisor.running():
+            if handle.model != "support-base":
+                supervisor.stop(handle.model)
+    assert fingers.keys <= 6
+
+
+@pytest.mark.timeout(300)
+def test_a_qlora_is_started_left_and_found_again(
+    terminal: OpenTerminal, store: RunStore, found_server: FakeModelServer
+) -> None:
+    app = terminal()
+    app.wait("{{ question }}")
+    fingers = Fingers(app)
+    fingers.press("f9", "3", sees="long@1")
+    fingers.press("f5", sees="Train long?")
+    fingers.press("y", sees="▶ long-1")
+    try:
+        app.wait("of 5000")
+        fingers.press("ctrl+q")
+        assert app.finish() == 0
+        app.close()
+        assert store.get("long-1").recipe.quantization.type == "nf4"
+        # No key: a restart returns to the place.
+        again = terminal()
+        again.wait("▶ long-1")
+        again.wait("of 5000")
+        assert fingers.keys <= 8
+    finally:
+        store.stop("long-1")
+        wait_for(lambda: store.state(store.get("long-1")).state != "running")
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -12,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.datasets.import_job import import_now
 from llmops_tui.jobs.store import JobState, JobStore
-from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -23,25 +20,7 @@ from tests.fakes import FakeModelServer
 from tests.hub import FakeHub, Repo
 from tests.waiting import wait_for
 
-_LONG = {
-    "base": "support-base-hf", "data": ["few"], "max_steps": 5000, "epochs": 1000, "gradient_checkpointing": False,
-    "lora": {"rank": 2}, "batch": {"size": 1, "accumulation": 1, "max_length": 64}, "trackers": [],
-    "evaluation": {"share": 0.0}, "checkpoints": {"every": 5000},
-}  # fmt: skip
-
-
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-
-
-@pytest.fixture
-def store(sample: Workspace) -> RunStore:
-    found = RunStore(sample)
-    rows = [row for batch in found.datasets.get("triage").read(limit=40) for _, row in batch]
-    file = sample.root / "few.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    import_now(found.datasets, [file], "few", "messages")
-    found.save_recipe(check({"name": "long"} | _LONG))
-    return found
 
 
 def step_of(store: RunStore, name: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Input, OptionList, Static
+from textual.widgets import DataTable, Input, Static
 
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
@@ -23,6 +23,7 @@ from screens.datasets.table import RowTable
 from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.panel import Panel
+from screens.widgets.table import Table
 from tests.fakes import hostile_strings
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -131,9 +132,8 @@ async def test_a_check_shows_its_rows_is_mended_with_one_key_and_taken_back(open
         await settle(pilot)
         assert checks.report is not None
         kinds = [p["kind"] for p in checks.report["problems"]]
-        options = screen.query_one("#check-list", OptionList)
-        options.focus()
-        options.highlighted = kinds.index("duplicate")
+        checks.table.focus()
+        checks.table.move_to(kinds.index("duplicate"))
         await pilot.press("enter")
         await settle(pilot)
         window = screen.query_one(RowsPane).window
@@ -341,7 +341,7 @@ async def test_an_empty_workspace_says_what_to_do(open_app: OpenApp, sample: Wor
         await pilot.press("f9", "2")
         await until(pilot, lambda: isinstance(pilot.app.screen, DatasetsScreen))
         await settle(pilot)
-        assert "i imports" in str(pilot.app.screen.query_one("#dataset-list", OptionList).get_option_at_index(0).prompt)
+        assert "i imports" in pilot.app.screen.query_one("#dataset-list", Table).placeholder
         for key in (
             "slash",
             "s",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from textual.color import Color
 from screens.frame_filter import FrameFilter
 from screens.widgets.chart import axis_labels
 from screens.widgets.figures import figure
+from screens.widgets.time_chart import time_labels
 
 
 @pytest.mark.parametrize(
@@ -73,3 +75,16 @@ def test_signs_and_borders_are_ascii_where_the_terminal_has_no_utf_8() -> None:
     drawn = [Segment("╭─ traces… ▾took ● “x” ─╮"), Segment("日本")]
     assert [part.text for part in plain.apply(drawn, ground)] == ['+- traces~ vtook * "x" -+', "日本"]
     assert full.apply(drawn, ground) == drawn
+
+
+@pytest.mark.parametrize("span", [60.0, 900.0, 3600.0, 86_400.0, 7 * 86_400.0, 90 * 86_400.0])
+@pytest.mark.parametrize("columns", [8, 20, 61, 190])
+def test_times_below_a_chart_are_round_apart_and_inside(span: float, columns: int) -> None:
+    end = 1_795_761_191.4
+    labels = time_labels(end - span, end, columns)
+    assert all(place >= 0 and place + len(label) <= columns for place, label in labels)
+    assert all(one + len(text) < two for (one, text), (two, _) in pairwise(labels))
+    if span == 3600 and columns == 61:
+        # The end is now; the others are what a clock on the wall has a mark for.
+        assert len(labels) > 4
+        assert all(label[-1] == "0" for _, label in labels[:-1])

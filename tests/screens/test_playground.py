@@ -81,7 +81,7 @@ async def test_a_run_streams_and_unchanged_text_makes_no_version(open_app: OpenA
         assert "4 tokens" in figures(pilot)
         assert len(playground(pilot).state.versions) == 2
         assert server.requests[0]["messages"][-1]["content"] == "When are you open?"
-        assert playground(pilot).query_one(RunList).option_count == 1
+        assert playground(pilot).query_one(RunList).count == 1
 
 
 async def test_what_is_thought_is_folded_until_a_key_unfolds_it(open_app: OpenApp, server: FakeModelServer) -> None:
@@ -375,7 +375,7 @@ async def test_going_back_to_a_version_keeps_unsaved_text_as_one(open_app: OpenA
         screen = playground(pilot)
         versions = screen.query_one(VersionList)
         versions.focus()
-        versions.highlighted = versions.option_count - 1
+        versions.move_to(versions.count - 1)
         await pilot.press("enter")
         await settle(pilot)
         assert screen.query_one("#system", TextArea).text == "You are the support assistant of Marlow & Finch."
@@ -407,7 +407,7 @@ async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Work
     async with open_app() as pilot:
         versions = playground(pilot).query_one(VersionList)
         versions.focus()
-        versions.highlighted = 1
+        versions.move_to(1)
         await pilot.press("l")
         assert isinstance(pilot.app.screen, LineDialog)
         await pilot.press("enter")
@@ -448,10 +448,10 @@ async def test_the_filter_finds_prompts_by_their_text(open_app: OpenApp) -> None
         await pilot.press("slash", *"triage the")
         await settle(pilot)
         shown = screen.query_one(PromptList)
-        assert [shown.get_option_at_index(i).id for i in range(shown.option_count)] == ["triage"]
+        assert [row.name for row in shown.shown] == ["triage"]
         await pilot.press("escape")
         await settle(pilot)
-        assert shown.option_count == 3
+        assert shown.count == 3
 
 
 async def test_the_parameters_are_checked_and_kept(open_app: OpenApp, sample: Workspace) -> None:

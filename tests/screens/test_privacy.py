@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
 from llmops_tui.maintenance.erasure_ledger import Ledger
 from llmops_tui.maintenance.tasks import forget_person
@@ -14,6 +14,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.privacy.word_dialog import WordDialog
 from screens.widgets.dialogs import LineDialog
+from screens.widgets.table import Table
 from tests.screens.conftest import OpenApp, settle, until
 
 NAME = "Zwiebelinde Turmuhr"
@@ -79,6 +80,6 @@ async def test_a_person_is_found_and_forgotten(open_app: OpenApp, sample: Worksp
         flow.wait_for_job = kept
         assert NAME not in str(started)
         assert "found nothing" in plan()
-        assert app.screen.query_one(OptionList).option_count == 1
+        assert app.screen.query_one("#erasure-list", Table).count == 1
         await settle(pilot)
     assert PromptStore(Catalog(sample)).get("about").template == "know [NAME]"

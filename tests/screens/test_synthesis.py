@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.origins import COLUMN
@@ -21,6 +21,7 @@ from screens.datasets.funnel_screen import FunnelScreen
 from screens.datasets.screen import DatasetsScreen
 from screens.datasets.synthesis_form import MOST_ROWS, NoiseAsked, RowsAsked, SynthesisDialog, WordsAsked, name_of_made
 from screens.datasets.topics_screen import TopicsScreen
+from screens.datasets.versions_pane import VersionsPane
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog
 from screens.widgets.line_list import LineList
 from tests.screens.conftest import OpenApp, settle, until
@@ -78,8 +79,8 @@ async def test_rows_are_written_once_the_budget_is_confirmed(
         await pilot.press("escape")
         await until(pilot, lambda: screen.version is not None and screen.version.ref == "written@1")
         await settle(pilot)
-        versions = pilot.app.screen.query_one("#data-version-list", OptionList)
-        assert "100% synthetic" in str(versions.get_option_at_index(0).prompt)
+        versions = screen.query_one(VersionsPane).table
+        await until(pilot, lambda: bool(versions.shown) and versions.shown[0].origins == "100% synthetic")
 
 
 async def test_noise_makes_a_dataset_of_its_own(open_app: OpenApp, store: DatasetStore) -> None:

@@ -8,9 +8,9 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
-from textual.widgets import OptionList
 
 from screens.actions import SCREEN_KEYS
+from screens.playground.prompts_pane import PromptList
 from screens.shell.base import BaseScreen
 from screens.shell.help import HelpScreen
 from tests.screens.conftest import OpenApp, settle
@@ -37,12 +37,12 @@ async def test_keys_after_a_jump_to_a_screen_are_for_that_screen(open_app: OpenA
 
 async def test_keys_after_a_jump_to_a_pane_go_to_that_pane(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        prompts = pilot.app.screen.query_one("#prompt-list", OptionList)
-        before = prompts.highlighted or 0
+        prompts = pilot.app.screen.query_one("#prompt-list", PromptList)
+        before = prompts.cursor
         type_at_once(pilot, "f9", "p", "home", "down", "down")
         await settle(pilot)
         assert pilot.app.focused is prompts
-        assert (before, prompts.highlighted) == (before, 2)
+        assert (before, prompts.cursor) == (before, 2)
 
 
 async def test_a_cursor_moves_in_rows_that_were_still_being_read(open_app: OpenApp) -> None:

@@ -1,0 +1,80 @@
+"""``llmops prompt rename`` and ``copy``, ``llmops data rename`` and ``copy``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.output import session_of
+
+if TYPE_CHECKING:
+    from llmops_tui.maintenance.record_removal import Kept
+
+_New = Annotated[str, typer.Argument(metavar="NEW", help="The new name.")]
+_Force = Annotated[
+    bool, typer.Option("--force", help="Rename it even if suites, recipes or runs name it and would not find it.")
+]
+
+
+def rename_prompt(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The prompt, with all its versions.")],
+    new: _New,
+    force: _Force = False,
+) -> None:
+    """Give a prompt another name; versions, labels, runs, drafts and boards go with it. llmops undo takes it back."""
+    from llmops_tui.maintenance.record_removal import Kept
+
+    _rename(context, Kept.PROMPT, name, new, force=force)
+
+
+def rename_dataset(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset, with all its versions.")],
+    new: _New,
+    force: _Force = False,
+) -> None:
+    """Give a dataset another name; versions, tags and views go with it. llmops undo takes it back."""
+    from llmops_tui.maintenance.record_removal import Kept
+
+    _rename(context, Kept.DATASET, name, new, force=force)
+
+
+def copy_prompt(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A version, such as triage@3.")],
+    new: _New,
+) -> None:
+    """Make a version the first of a new prompt."""
+    from llmops_tui.maintenance.record_removal import Kept
+
+    _copy(context, Kept.PROMPT, ref, new)
+
+
+def copy_dataset(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A version, such as triage@3.")],
+    new: _New,
+) -> None:
+    """Make a version the first of a new dataset; the rows take no more room."""
+    from llmops_tui.maintenance.record_removal import Kept
+
+    _copy(context, Kept.DATASET, ref, new)
+
+
+def _rename(context: typer.Context, kind: Kept, name: str, new: str, *, force: bool) -> None:
+    from llmops_tui.maintenance.undo import UndoHistory
+
+    session = session_of(context)
+    done = UndoHistory(session.catalog, session.event_log).rename(kind, name, new, force=force)
+    told = "".join(f"; {use}, and does not find it" for use in done.uses)
+    session.emit(done.as_dict(), lambda: f"{name} is called {new}{told}")
+
+
+def _copy(context: typer.Context, kind: Kept, ref: str, new: str) -> None:
+    from llmops_tui.maintenance.renaming import copy_record
+
+    session = session_of(context)
+    made = copy_record(session.workspace, kind, ref, new)
+    session.emit({"kind": kind.value, "from": ref, "made": made}, lambda: f"{made} is a copy of {ref}")

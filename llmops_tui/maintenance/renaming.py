@@ -1,0 +1,215 @@
+"""Other names of prompts and datasets, and copies of them under a name of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.store import check_name as check_dataset_name
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.maintenance.backup import exclusive_maintenance
+from llmops_tui.maintenance.in_use import Thing, users_of
+from llmops_tui.maintenance.record_removal import Kept, named_by
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.prompts.store import check_name as check_prompt_name
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.ingest import ingest
+from llmops_tui.workspace.layout import Workspace
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    import duckdb
+
+# The columns of the catalog that hold the name. What has a hash, such as a suite, keeps the name it was made with.
+_COLUMNS = {
+    Kept.PROMPT: (
+        ("prompts", "name"),
+        ("prompt_versions", "prompt"),
+        ("prompt_labels", "prompt"),
+        ("prompt_label_moves", "prompt"),
+        ("requests", "prompt"),
+    ),
+    Kept.DATASET: (
+        ("datasets", "name"),
+        ("dataset_versions", "dataset"),
+        ("dataset_tags", "dataset"),
+        ("dataset_views", "dataset"),
+    ),
+}
+_DRAFT = "draft:"
+# Records of the app beside the catalog: where the playground is, what is remembered of screens, comparisons.
+_RECORDS = ("session", "view", "board:")
+_PROMPT, _VERSION, _VARIABLES = "prompt", "version", "variables"
+
+
+class RenamingRecord(TypedDict):
+    """As :class:`Renaming`, for JSON."""
+
+    kind: str
+    name: str
+    new_name: str
+    uses: list[str]
+    in_the_way: list[str]
+    done: bool
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """What another name means.
+
+    Attributes:
+        uses: what names it by the name it has now and cannot be changed, in words.
+        in_the_way: who is at work with it, in words.
+        done: whether it has the name.
+    """
+
+    kind: Kept
+    name: str
+    new_name: str
+    uses: tuple[str, ...] = ()
+    in_the_way: tuple[str, ...] = ()
+    done: bool = False
+
+    def as_dict(self) -> RenamingRecord:
+        """For JSON."""
+        return {
+            "kind": self.kind.value,
+            "name": self.name,
+            "new_name": self.new_name,
+            "uses": list(self.uses),
+            "in_the_way": list(self.in_the_way),
+            "done": self.done,
+        }
+
+
+def plan_renaming(workspace: Workspace, kind: Kept, name: str, new_name: str) -> Renaming:
+    """What names it now, and who is at work with it; changes nothing.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        InputRefusedError: ``bad_name``, ``name_taken``.
+    """
+    versions = _versions(workspace, kind, name)
+    _check_free(workspace, kind, new_name)
+    names = {name, *versions}
+    return Renaming(
+        kind, name, new_name, tuple(named_by(workspace, names)), users_of(workspace, Thing(kind.value), names)
+    )
+
+
+def rename_record(workspace: Workspace, kind: Kept, name: str, new_name: str, *, force: bool = False) -> Renaming:
+    """Give a prompt or a dataset another name: its versions, labels, views, runs, drafts and boards go with it.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        InputRefusedError: ``bad_name``, ``name_taken``; ``in_the_way``: a job is at work with it; ``record_used``: suites,
+            recipes or unfinished runs name it as it is called now, and no ``force``.
+    """
+    workspace.refuse_if_read_only()
+    with exclusive_maintenance(workspace):
+        planned = plan_renaming(workspace, kind, name, new_name)
+        if planned.in_the_way:
+            raise InputRefusedError(
+                "in_the_way", f"{name} was not renamed: {'; '.join(planned.in_the_way)}", "End that first."
+            )
+        if planned.uses and not force:
+            raise InputRefusedError(
+                "record_used",
+                f"{name} was not renamed: {'; '.join(planned.uses)}, which would not find it any more",
+                "A copy leaves the name to them. To rename it anyway: --force",
+            )
+        catalog, event_log = Catalog(workspace), EventLog(workspace)
+        try:
+            ingest(catalog, event_log)  # what was run under the old name goes with it
+            catalog.write(lambda connection: _rename(connection, kind, name, new_name))
+            with event_log.transaction() as connection:
+                _rename_records(connection, kind, name, new_name)
+        finally:
+            event_log.close()
+    return replace(planned, done=True)
+
+
+def copy_record(workspace: Workspace, kind: Kept, ref: str, new_name: str) -> str:
+    """Make a version the first of a prompt or dataset of its own; how that version is named.
+
+    Raises:
+        NotFoundError: there is no such version.
+        InputRefusedError: ``bad_name``, ``name_taken``.
+    """
+    workspace.refuse_if_read_only()
+    catalog = Catalog(workspace)
+    if kind is Kept.DATASET:
+        DatasetStore(catalog).get(ref)
+        _check_free(workspace, kind, new_name)
+        return DatasetStore(catalog).copy(ref, new_name).ref
+    store = PromptStore(catalog)
+    found = store.get(ref)
+    _check_free(workspace, kind, new_name)
+    made, _ = store.save(
+        new_name, template=found.template, system=found.system, note=f"copy of {found.ref}", parent=None
+    )
+    return made.ref
+
+
+def _versions(workspace: Workspace, kind: Kept, name: str) -> list[str]:
+    if kind is Kept.PROMPT:
+        return [version.ref for version in PromptStore(Catalog(workspace)).versions(name)]
+    return [version.ref for version in DatasetStore(Catalog(workspace)).log(name)]
+
+
+def _check_free(workspace: Workspace, kind: Kept, name: str) -> None:
+    (check_prompt_name if kind is Kept.PROMPT else check_dataset_name)(name)
+    with suppress(NotFoundError):
+        _versions(workspace, kind, name)
+        raise InputRefusedError("name_taken", f"there is a {kind.value} {name} already", "Choose another name.")
+
+
+def _rename(connection: duckdb.DuckDBPyConnection, kind: Kept, name: str, new_name: str) -> None:
+    for table, column in _COLUMNS[kind]:
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [new_name, name])
+
+
+def _rename_records(connection: sqlite3.Connection, kind: Kept, name: str, new_name: str) -> None:
+    """The draft of a prompt, and what the app remembers of it by name."""
+    if kind is Kept.PROMPT:
+        connection.execute("DELETE FROM drafts WHERE key = ?", (_DRAFT + new_name,))
+        connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (_DRAFT + new_name, _DRAFT + name))
+    for key, text in connection.execute("SELECT key, body FROM drafts").fetchall():
+        if not key.startswith(_RECORDS):
+            continue
+        with suppress(ValueError):
+            body = json.loads(text)
+            changed = _renamed(body, _change_of(kind, name, new_name))
+            if changed != body:
+                connection.execute(
+                    "UPDATE drafts SET body = ? WHERE key = ?", (json.dumps(changed, ensure_ascii=True), key)
+                )
+
+
+def _change_of(kind: Kept, name: str, new_name: str) -> Callable[[str, object], object]:
+    """What a field is afterwards: the prompt of a column or place, the version of a dataset that a place shows."""
+
+    def changed(field: str, value: object) -> object:
+        if kind is Kept.PROMPT:
+            return new_name if (field, value) == (_PROMPT, name) else value
+        if field == _VERSION and isinstance(value, str) and value.rpartition("@")[0] == name:
+            return f"{new_name}@{value.rpartition('@')[2]}"
+        return value
+
+    return changed
+
+
+def _renamed(value: object, change: Callable[[str, object], object]) -> object:
+    if isinstance(value, Mapping):
+        # What somebody wrote into a variable is text, whatever the variable is called.
+        return {
+            field: item if field == _VARIABLES else _renamed(change(str(field), item), change)
+            for field, item in value.items()
+        }
+    return [_renamed(item, change) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,142 @@
+"""A chart as a file: a picture as SVG, or its figures as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.safe_text import safe_line
+from screens.widgets.chart import round_ticks, short_number
+
+SUFFIXES = (".svg", ".csv")
+_WIDTH, _HEIGHT = 960, 480
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 24, 48, 64
+# Told apart without colour, too: by their dashes.
+_COLOURS = ("#1f5fbf", "#a65e00", "#1d7a3a", "#b3261e", "#6a3fa0", "#00798c")
+_DASHES = ("", "8 4", "2 3", "10 3 2 3", "5 2", "1 4")
+_TICKS = 6
+
+
+@dataclass(frozen=True)
+class ChartLine:
+    """A series: what it is called with its unit, and its points in the order of x; a y that is no number is a gap."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class ChartFile:
+    """What is drawn: its title, what x is (``time`` in seconds since 1970, or such as ``step``), and the lines."""
+
+    title: str
+    x: str
+    lines: Sequence[ChartLine]
+
+    @property
+    def is_time(self) -> bool:
+        """Whether x is a moment."""
+        return self.x == "time"
+
+
+def write_chart(path: Path, chart: ChartFile, *, overwrite: bool = False) -> None:
+    """Write the picture or the figures, as the suffix says.
+
+    Raises:
+        InputRefusedError: ``bad_suffix``; ``no_data``: nothing is drawn; ``file_exists``: and no ``overwrite``.
+        OSError: it cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputRefusedError(
+            "bad_suffix", f"{path.name} ends with none of {', '.join(SUFFIXES)}", "A browser makes a PNG of an SVG."
+        )
+    if not any(line.points for line in chart.lines):
+        raise InputRefusedError("no_data", f"{chart.title} has no figures yet", "Wait for the first ones.")
+    if path.exists() and not overwrite:
+        raise InputRefusedError("file_exists", f"{path} already exists", "Choose another name.")
+    if path.suffix.lower() == ".svg":
+        path.write_text(as_svg(chart), encoding="utf-8")
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(as_table(chart))
+
+
+def as_table(chart: ChartFile) -> list[list[str]]:
+    """A head, and a row for each x: times as ISO 8601 with the zone; empty where a line has no value."""
+    by_line = [dict(line.points) for line in chart.lines]
+    rows = [[chart.x, *(line.name for line in chart.lines)]]
+    for x in sorted({x for points in by_line for x in points}):
+        values = [points.get(x, math.nan) for points in by_line]
+        at = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(x)) if chart.is_time else repr(x).removesuffix(".0")
+        rows.append([at, *("" if math.isnan(value) else repr(value) for value in values)])
+    return rows
+
+
+def as_svg(chart: ChartFile) -> str:
+    """The picture, 960 by 480, readable in black and white."""
+    known = [(x, y) for line in chart.lines for x, y in line.points if math.isfinite(y)]
+    xs = _ends([x for x, _ in known], flat=1.0)
+    ys = _ends([y for _, y in known], flat=abs(known[0][1]) * 0.05 if known and known[0][1] else 1.0)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = _LEFT + (x - xs[0]) / (xs[1] - xs[0]) * (_WIDTH - _LEFT - _RIGHT)
+        return across, _TOP + (ys[1] - y) / (ys[1] - ys[0]) * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
+        f'<text x="{_LEFT}" y="24" font-size="16" font-weight="bold">{_said(chart.title)}</text>',
+    ]
+    for value in round_ticks(*ys, _TICKS):
+        _, y = at(xs[0], value)
+        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{short_number(value)}</text>')
+    for value, text in _marks(chart, xs):
+        x, _ = at(value, ys[0])
+        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 20}" text-anchor="middle">{_said(text)}</text>')
+    place = _LEFT
+    for number, line in enumerate(chart.lines):
+        look = f'stroke="{_COLOURS[number % len(_COLOURS)]}" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+        for stretch in _stretches(line.points):
+            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in stretch))
+            parts.append(f'<polyline points="{corners}" fill="none" stroke-width="1.5" {look}/>')
+        parts.append(
+            f'<line x1="{place}" x2="{place + 28}" y1="{_HEIGHT - 18}" y2="{_HEIGHT - 18}" stroke-width="2" {look}/>'
+        )
+        parts.append(f'<text x="{place + 34}" y="{_HEIGHT - 14}">{_said(line.name)}</text>')
+        place += 58 + 8 * len(line.name)
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _said(text: str) -> str:
+    return escape(safe_line(text, 200))
+
+
+def _ends(values: list[float], flat: float) -> tuple[float, float]:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return (low, high) if low < high else (low - flat, high + flat)
+
+
+def _marks(chart: ChartFile, xs: tuple[float, float]) -> list[tuple[float, str]]:
+    if not chart.is_time:
+        return [(value, short_number(value)) for value in round_ticks(*xs, _TICKS)]
+    form = "%H:%M:%S" if xs[1] - xs[0] < 1200 else "%H:%M" if xs[1] - xs[0] < 86_400 else "%b %d %H:%M"
+    moments = [xs[0] + (xs[1] - xs[0]) * n / (_TICKS - 1) for n in range(_TICKS)]
+    return [(moment, time.strftime(form, time.localtime(moment))) for moment in moments]
+
+
+def _stretches(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """The parts of a line between its gaps."""
+    found: list[list[tuple[float, float]]] = [[]]
+    for point in points:
+        if math.isfinite(point[1]):
+            found[-1].append(point)
+        elif found[-1]:
+            found.append([])
+    return [stretch for stretch in found if stretch]

@@ -1,0 +1,98 @@
+"""Other names of prompts and datasets, and copies of them: what goes along, what stays, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmops_tui.datasets.operations.base import remake
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.maintenance.record_removal import Kept
+from llmops_tui.maintenance.renaming import copy_record, plan_renaming
+from llmops_tui.maintenance.undo import UndoHistory
+from llmops_tui.prompts.drafts import Draft, Drafts, Session
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+
+def test_a_prompt_takes_its_versions_labels_drafts_and_places_along(sample: Workspace) -> None:
+    catalog, event_log = Catalog(sample), EventLog(sample)
+    store, history = PromptStore(catalog), UndoHistory(catalog, event_log)
+    history.move_label("support@1", "staging")
+    before = [(v.number, v.sha256, v.labels) for v in store.versions("support")]
+    Drafts(event_log).save("support", Draft(template="not saved yet"))
+    Drafts(event_log).save_session(Session("support", "support-base"))
+    event_log.save_draft(
+        "board:current", {"columns": [{"prompt": "support"}], "variables": {"prompt": "support"}, "name": "support"}
+    )
+    done = history.rename(Kept.PROMPT, "support", "Stütze", force=True)
+    assert done.done
+    assert [(v.number, v.sha256, v.labels) for v in store.versions("Stütze")] == before
+    with pytest.raises(NotFoundError):
+        store.versions("support")
+    drafts = Drafts(event_log)
+    assert drafts.load("support") is None
+    assert (drafts.load("Stütze") or Draft()).template == "not saved yet"
+    assert drafts.load_session().prompt == "Stütze"
+    # What somebody wrote is text, whatever it says.
+    assert event_log.load_draft("board:current") == {
+        "columns": [{"prompt": "Stütze"}],
+        "variables": {"prompt": "support"},
+        "name": "support",
+    }
+    assert history.acts()[0].title == "prompt support is called Stütze"
+    undone = history.undo()
+    assert undone is not None
+    assert undone.called == "support"
+    # What was done before can still be taken back: the act is about the prompt, not about its name.
+    assert history.undo() is not None
+    assert all("staging" not in v.labels for v in store.versions("support"))
+
+
+def test_a_dataset_takes_its_tags_and_views_along_and_its_rows_stay(sample: Workspace) -> None:
+    catalog, event_log = Catalog(sample), EventLog(sample)
+    store, history = DatasetStore(catalog), UndoHistory(catalog, event_log)
+    history.move_tag("triage@1", "good")
+    store.save_view("triage", "urgent", {"filter": "urgent", "sort": "", "descending": False})
+    event_log.save_draft("view", {"place": {"last": {"kind": "DatasetPlace", "version": "triage@1"}}})
+    old = store.get("triage")
+    history.rename(Kept.DATASET, "triage", "requests", force=True)
+    new = store.get("requests@good")
+    assert (new.sha256, new.folder, new.number) == (old.sha256, old.folder, 1)
+    assert list(store.views("requests")) == ["urgent"]
+    assert json.dumps(event_log.load_draft("view")).count("requests@1") == 1
+    assert history.undo() is not None
+    assert store.get("triage@good").sha256 == old.sha256
+
+
+def test_what_names_it_is_told_and_keeps_it_from_being_renamed(sample: Workspace) -> None:
+    history = UndoHistory(Catalog(sample), EventLog(sample))
+    planned = plan_renaming(sample, Kept.DATASET, "triage-test", "other")
+    assert any("suite" in use for use in planned.uses)
+    with pytest.raises(InputRefusedError, match="would not find it"):
+        history.rename(Kept.DATASET, "triage-test", "other")
+    assert DatasetStore(Catalog(sample)).get("triage-test").number == 1
+
+
+@pytest.mark.parametrize(("name", "code"), [("triage", "name_taken"), ("no/name", "bad_name")])
+def test_a_name_that_is_taken_or_none_is_refused(sample: Workspace, name: str, code: str) -> None:
+    for kind, ref in ((Kept.PROMPT, "support"), (Kept.DATASET, "triage-test")):
+        for refuse in (plan_renaming, copy_record):
+            with pytest.raises(InputRefusedError) as refused:
+                refuse(sample, kind, ref, name)
+            assert refused.value.code == code
+
+
+def test_copies_begin_with_the_version_and_can_be_made_again(sample: Workspace) -> None:
+    assert copy_record(sample, Kept.PROMPT, "support@1", "second") == "second@1"
+    store = PromptStore(Catalog(sample))
+    assert store.get("second").template == store.get("support@1").template
+    datasets = DatasetStore(Catalog(sample))
+    assert copy_record(sample, Kept.DATASET, "triage-test@1", "held-out") == "held-out@1"
+    made, original = datasets.get("held-out"), datasets.get("triage-test")
+    assert (made.sha256, made.folder, made.note) == (original.sha256, original.folder, "copy of triage-test@1")
+    assert remake(datasets, "held-out")[1] == made.sha256

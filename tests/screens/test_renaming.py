@@ -1,0 +1,93 @@
+"""Prompts and datasets in their tables: other names, copies, and several deleted at once; notices over a dialog."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Input
+from textual.widgets._toast import Toast
+
+from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.layout import Workspace
+from screens.datasets.dataset_list_pane import DatasetListPane
+from screens.playground.prompts_pane import PromptList
+from screens.shell.command_screen import CommandScreen
+from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from tests.screens.conftest import OpenApp, settle, until
+
+
+async def test_prompts_are_renamed_copied_and_deleted_in_their_table(open_app: OpenApp, sample: Workspace) -> None:
+    store = PromptStore(Catalog(sample))
+
+    def names() -> set[str]:
+        return {prompt.name for prompt in store.summaries()}
+
+    async with open_app() as pilot:
+        screen = pilot.app.screen
+        prompts = screen.query_one(PromptList)
+        prompts.focus()
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        pilot.app.screen.query_one(Input).value = "hilfe für kunden"
+        await pilot.press("enter")
+        # A suite names it.
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog) or "hilfe-für-kunden" in names())
+        if isinstance(pilot.app.screen, ConfirmDialog):
+            await pilot.press("y")
+        await until(pilot, lambda: screen.state.prompt == "hilfe-für-kunden")
+        await settle(pilot)
+        assert [row.name for row in prompts.shown if row.opened] == ["hilfe-für-kunden"]
+        await pilot.press("z")
+        await until(pilot, lambda: screen.state.prompt == "support")
+        await settle(pilot)
+        prompts.focus()
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.state.prompt == "support-copy")
+        await settle(pilot)
+        prompts.focus()
+        prompts.select(["support-copy", "product"])
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: names() == {"support", "triage"})
+
+
+@pytest.mark.slow
+async def test_datasets_are_renamed_and_copied_in_their_table(open_app: OpenApp, sample: Workspace) -> None:
+    store = DatasetStore(Catalog(sample))
+    async with open_app() as pilot:
+        await pilot.press("f9", "2")
+        await until(pilot, lambda: bool(pilot.app.screen.query(DatasetListPane)))
+        screen = pilot.app.screen
+        await until(pilot, lambda: screen.version is not None)
+        screen.query_one(DatasetListPane).table.focus()
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.version.ref == "triage-copy@1")
+        await settle(pilot)
+        screen.query_one(DatasetListPane).table.focus()
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        pilot.app.screen.query_one(Input).value = "again"
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.version.ref == "again@1")
+        await settle(pilot)
+        await pilot.press("z")
+        await until(pilot, lambda: screen.version.ref == "triage-copy@1")
+    assert set(store.logs()) == {"triage", "triage-test", "triage-copy"}
+
+
+async def test_a_notice_covers_no_output_of_the_command_line(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        pilot.app.open_command_line("data list")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CommandScreen))
+        pilot.app.say("GPU 0 is 90 degrees hot", severity="warning")
+        await until(pilot, lambda: any(toast.region.area for toast in pilot.app.screen.query(Toast)))
+        toast = next(toast for toast in pilot.app.screen.query(Toast) if toast.region.area)
+        dialog = pilot.app.screen.query_one(".dialog-command")
+        assert not toast.region.overlaps(dialog.region)
+        assert toast.region.bottom <= 2
