@@ -181,6 +181,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluation.vote", "v,alt+v", "Vote", "Choose between the answers of the run and of its baseline, blind.", pane="figures"),
     Action("evaluation.keep_attacks", "K,alt+k", "Keep attacks", "Add the attacks that succeeded in the run to the suite redteam-found.", pane="figures"),
     Action("evaluation.redteam", "X,alt+x", "Red team", "Make a suite of attacks from seeds, which F5 runs.", pane="suites"),
+    Action("evaluation.task", "S,alt+m", "Standard task", "Run a task of lm-eval or Inspect on a model, scored by its own harness.", pane="suites"),
     Action("evaluation.new", "n,f7", "New", "Write a suite in $EDITOR, or start from a bundled one.", pane="suites"),
     Action("evaluation.edit", "e,ctrl+e", "Editor", "Change the suite in $EDITOR; makes a new version.", pane="suites"),
     Action("evaluation.use", "u,alt+u", "Use", "Open the prompt of the run in the playground, with its model.", pane="figures"),

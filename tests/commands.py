@@ -11,6 +11,7 @@ from typing import Any
 
 from llmops_tui.workspace.layout import Workspace
 from tests.maintenance.forked_cli import ForkedCommands
+from tests.processor_time import note_forked
 
 _started: list[ForkedCommands] = []
 
@@ -38,6 +39,7 @@ def llmops(
     done = _commands().run(
         *place, *arguments, seconds=seconds, stdin=stdin, environment=os.environ, folder=str(Path.cwd())
     )
+    note_forked(done.seconds)
     if done.code is None:
         raise subprocess.TimeoutExpired(["llmops", *arguments], seconds, done.output, done.errors)
     return subprocess.CompletedProcess(["llmops", *arguments], done.code, done.output, done.errors)

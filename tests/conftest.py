@@ -65,10 +65,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name != "training")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """What is imported and collected stays: the collector of garbage would look at it again and again, and find none."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What was imported stays for good: the collector need not look at all of it again and again."""
-    gc.collect()
+    """From here on it looks at what the tests make alone."""
     gc.freeze()
+    gc.enable()
+    # Ten times rarer than usual: an app makes many objects and few circles, and a tenth of its tests' time was looking.
+    gc.set_threshold(5000, 20, 20)
     # At the end all of it is to go, in whatever circles it is; else DuckDB tells it as leaked.
     atexit.register(gc.unfreeze)
 

@@ -1,7 +1,7 @@
 """What tests cost: the processor time of each, with that of the processes it waited for, told at the end of a run.
 
-A clock on the wall tells how busy the machine was; processor time tells what to look at. Servers that outlive their test are
-not in it, nor the process that command lines are forked from.
+A clock on the wall tells how busy the machine was; processor time tells what to look at. Commands that run in forks of
+another process are in it; servers and jobs that nobody waits for are not.
 """
 
 from __future__ import annotations
@@ -19,9 +19,18 @@ MOST_SECONDS = 5.0
 _SHOWN = 10
 
 
+# Of commands that another process forked: those are no children of this one.
+_forked = [0.0]
+
+
+def note_forked(seconds: float) -> None:
+    """Count what a command needed that ran in a fork of another process."""
+    _forked[0] += seconds
+
+
 def _seconds() -> float:
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return _forked[0] + sum(one.ru_utime + one.ru_stime for one in used)
 
 
 class ProcessorTime:

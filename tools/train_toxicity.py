@@ -15,7 +15,7 @@ import numpy as np
 
 from llmops_tui.evaluation.metrics.labelled_sets import labelled
 from llmops_tui.evaluation.metrics.toxicity_model import WEIGHTS, features
-from llmops_tui.evaluation.statistics.bootstrap import Floats
+from tools.logistic import trained
 
 INSULTS = """idiot moron fool loser imbecile cretin clown pig rat worm scumbag jerk dimwit halfwit dunce bastard bitch whore slut
 troll creep freak weirdo ape parasite leech maggot coward liar hag cow donkey buffoon simpleton dullard lout twit crybaby
@@ -83,22 +83,6 @@ def made(frames: tuple[str, ...], each: int, random_: random.Random) -> list[str
     return found
 
 
-def trained(texts: list[str], labels: Floats, weights: Floats) -> Floats:
-    """Logistic regression with a penalty, by Newton's steps over the sentences, which are fewer than the columns."""
-    rows = np.stack([features(text) for text in texts])
-    given = np.hstack([rows, np.ones((len(rows), 1))])
-    kernel = given @ given.T
-    scores = np.zeros(len(rows))
-    parts = scores
-    for _ in range(12):
-        chance = np.clip(1 / (1 + np.exp(-scores)), 1e-4, 1 - 1e-4)
-        curve = chance * (1 - chance)
-        wanted = scores + (labels - chance) / curve
-        parts = np.linalg.solve(kernel + np.diag(PENALTY / (weights * curve)), wanted)
-        scores = kernel @ parts
-    return np.asarray(given.T @ parts)
-
-
 def made_weights() -> list[float]:
     """The weights of the columns, and last the one that every text has."""
     random_ = random.Random(1)
@@ -108,7 +92,7 @@ def made_weights() -> list[float]:
     labels = np.array([1.0] * len(bad) + [0.0] * len(good) + [float(one["label"]) for one in tune])
     # A sentence that somebody wrote says more than one of a frame.
     weights = np.array([1.0] * (len(bad) + len(good)) + [4.0] * len(tune))
-    return [round(float(w), 3) for w in trained(texts, labels, weights)]
+    return [round(float(w), 3) for w in trained(texts, labels, weights, features, PENALTY)]
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import typer
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.names import as_name
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.folder import Change, PromptFolder, Side
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.5
 _QUIET = {"in step"}
 _OPEN = {"conflict", "refused"}
+# Somebody else is at work, and will have ended.
+_PASSING = {"workspace_locked", "sync_busy"}
+# What happened, which may happen again; the others are states.
+_DONE = {"read", "written"}
 
 
 def sync(
@@ -44,11 +49,11 @@ def sync(
             "bad_option", "--watch decides no conflict and changes what it says", "Leave out --take and --dry-run."
         )
     files = PromptFolder(folder, PromptStore(session.catalog), session.event_log)
-    changes = files.sync(take=_side(take), only=prompt or (), dry_run=dry_run)
+    only = [as_name(one) for one in prompt or ()]
     if watch:
-        _tell(session, changes)
-        _watch(session, files, prompt or ())
+        _watch(session, files, only)
         return
+    changes = files.sync(take=_side(take), only=only, dry_run=dry_run)
     data = {"folder": str(files.folder), "changes": [change.as_dict() for change in changes]}
     session.emit(data, lambda: _text(changes) or f"{counted(len(changes), 'prompt')} in step")
     if open_ := [change for change in changes if change.what in _OPEN]:
@@ -70,20 +75,29 @@ def _side(given: str) -> Side | None:
 
 
 def _watch(session: Session, files: PromptFolder, only: Sequence[str]) -> None:
-    session.say(f"watching {files.folder}; ctrl+c ends it")
+    """Bring both sides in step, at once and after each change; a state that stays as it was is told once."""
     told: set[Change] = set()
-    synced = last = files.stamp()
+    synced: tuple[object, ...] | None = None
+    last = files.stamp()
     while True:
-        time.sleep(_LOOK_SECONDS)
         now = files.stamp()
         # Somebody may still be writing: what stays the same for a moment is taken.
         settled, last = now == last, now
-        if now == synced or not settled:
-            continue
-        changes = files.sync(only=only)
-        _tell(session, [change for change in changes if change not in told])
-        told = {change for change in changes if change.what in _OPEN}
-        synced = last = files.stamp()
+        if settled and now != synced:
+            try:
+                changes = files.sync(only=only)
+            except LlmopsError as error:
+                if error.code not in _PASSING:
+                    raise
+                session.say(f"{error.message}; trying again")
+                continue
+            _tell(session, [change for change in changes if change not in told])
+            told = {change for change in changes if change.what not in _DONE}
+            if synced is None:
+                session.say(f"watching {files.folder}; ctrl+c ends it")
+            # What changed since is looked at again, and so is what was just written.
+            synced = now
+        time.sleep(_LOOK_SECONDS)
 
 
 def _tell(session: Session, changes: Sequence[Change]) -> None:

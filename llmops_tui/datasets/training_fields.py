@@ -18,6 +18,12 @@ from llmops_tui.inference.template_renderer import Variables
 _SWITCHES = ("weight", "loss_weight", "train", "training", "loss")
 # Columns beside a conversation that it is rendered with.
 ROW_FIELDS = ("system", "tools", "chat_template_kwargs", "mask_history", "train", "loss_weight", "weight")
+# Options of how a conversation is rendered, which are of all of it.
+_RENDERING = ("chat_template_kwargs", "enable_thinking", "reasoning_effort", "mask_history")
+# What is no text: parts of a turn are of such a type, as image_url, and columns are called so.
+_MEDIA = ("image", "video", "audio", "file")
+_MEDIA_COLUMNS = frozenset(name + many for name in _MEDIA[:3] for many in ("", "s"))
+UNSEEN = "is not seen in training: the model would learn an answer to something else"
 # Variables that are set from the row.
 OURS = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
 
@@ -58,6 +64,8 @@ def conversation_of(kind: str, row: Row) -> Conversation:
     answers = {n for n in range(first, len(messages)) if messages[n].get("role") == "assistant"}
     learned = _learned(row, messages, answers, problems)
     _tell_system(row, messages, problems)
+    _tell_options(row, messages, problems)
+    problems += [f"its {kind} {UNSEEN}" for kind in _media(row, messages)]
     system = system_beside(row, messages)
     added = len(system)
     return Conversation(
@@ -128,6 +136,29 @@ def _tell_system(row: Row, messages: list[Message], problems: list[str]) -> None
         problems.append(f"the column system is {kind_name(system)}, not a text, and is left out")
     elif system and own is not None and own.get("content") != system:
         problems.append("the column system is left out: the conversation has a system turn of its own")
+
+
+def _tell_options(row: Row, messages: list[Message], problems: list[str]) -> None:
+    """Name what a turn says of rendering: a template renders all turns of a conversation alike."""
+    # What the row says, too, holds for its turns.
+    problems += [
+        f"turn {n + 1}: {name} is not followed: it holds for a whole row, beside its messages"
+        for n, message in enumerate(messages)
+        for name in _RENDERING
+        if name in message and message[name] != row.get(name)
+    ]
+
+
+def _media(row: Row, messages: list[Message]) -> list[str]:
+    """What a conversation has beside its texts: image, video, audio or file, each once."""
+    parts = [part for message in messages for part in _list(message.get("content")) if isinstance(part, dict)]
+    named = [str(part.get("type") or "") for part in parts]
+    named += [name for holder in (row, *messages) for name, value in holder.items() if value and name in _MEDIA_COLUMNS]
+    return [kind for kind in _MEDIA if any(kind in name for name in named)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _tools(row: Row, messages: list[Message], problems: list[str]) -> list[Any] | None:

@@ -23,8 +23,9 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.names import RULE, is_name
 from llmops_tui.prompts.store import content_hash
-from llmops_tui.regular_files import read_regular
+from llmops_tui.regular_files import open_regular
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
+from llmops_tui.workspace.locks import locked
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -38,6 +39,8 @@ _MAX_FILES = 10_000
 _WIDE = 1_000_000
 # Not told: there is nothing of it any more.
 _FORGOTTEN = "gone on both sides"
+# How long one waits for another sync of this workspace.
+_LOCK_SECONDS = 30.0
 _NOT_TAKEN = "from a file that was written over"
 
 What = Literal["in step", "read", "written", "deleted there", "deleted here", "conflict", "refused"]
@@ -69,11 +72,14 @@ class Change:
 
 @dataclass(frozen=True)
 class _Step:
-    """What both sides held: the version in the file, and the newest one that was there then."""
+    """What both sides held: the version in the file, the hash of its text, and that of the newest one that was known then.
+
+    Numbers begin again where a prompt is deleted and made anew, hashes do not.
+    """
 
     version: int
-    latest: int
     content: str
+    newest: str
 
 
 class _Text(yaml.SafeDumper):
@@ -122,6 +128,12 @@ def parse_file(raw: bytes) -> tuple[str, str]:
     return found.system, found.template
 
 
+def _bytes_of(path: Path) -> bytes:
+    """What a file has, as far as it can be a prompt's."""
+    with open_regular(path) as file:
+        return file.read(_MAX_FILE + 1)
+
+
 def _bad(why: str) -> InputRefusedError:
     return InputRefusedError("bad_prompt_file", why, "Its fields are system and template, both texts.")
 
@@ -139,13 +151,19 @@ class PromptFolder:
             raise NotFoundError("folder", str(folder), "Make it first: mkdir.")
         self._store, self._event_log = store, event_log
         self._key = _PREFIX + sha256_text(str(self.folder))
-        kept = event_log.load_draft(self._key) or {}
-        self._steps = {name: _Step(**step) for name, step in dict(kept.get("prompts") or {}).items()}
+        self._steps: dict[str, _Step] = {}
+        self._paths: dict[str, Path] = {}
 
     def stamp(self) -> tuple[object, ...]:
-        """Something that changes with the files or the workspace's prompts; cheap."""
-        files = sorted((path.name, facts.st_mtime_ns, facts.st_size) for path, facts in self._files())
-        return (*files, *sorted((one.name, one.latest) for one in self._store.summaries()))
+        """Something that changes with the files or the workspace; it opens none of them, so it may be asked often.
+
+        A file that another one was put in the place of changes it, whatever times and sizes both have.
+        """
+        files = sorted(
+            (path.name, facts.st_ino, facts.st_ctime_ns, facts.st_mtime_ns, facts.st_size)
+            for path, facts in self._files()
+        )
+        return (*files, *self._store.stamp())
 
     def sync(self, *, take: Side | None = None, only: Collection[str] = (), dry_run: bool = False) -> list[Change]:
         """Bring both sides in step; what happened, by prompt, those that were in step included.
@@ -157,10 +175,32 @@ class PromptFolder:
 
         Raises:
             InputRefusedError: ``too_many_files``. NotFoundError: one of ``only`` is on neither side.
-            LlmopsError: the folder or the workspace cannot be written; what was done so far is noted.
+            LlmopsError: the folder or the workspace cannot be written; what was done so far is noted. ``sync_busy``: another
+                sync of this workspace does not come to its end.
         """
+        workspace = self._event_log.workspace
+        if dry_run:
+            return self._synced(take, only, dry_run=True)
+        workspace.refuse_if_read_only()
+        with locked(workspace.root / "prompt-sync.lock", _LOCK_SECONDS) as alone:
+            if not alone:
+                raise LlmopsError(
+                    "sync_busy", "another process syncs prompts of this workspace", "Try again when it has ended."
+                )
+            return self._synced(take, only, dry_run=False)
+
+    def _synced(self, take: Side | None, only: Collection[str], *, dry_run: bool) -> list[Change]:
+        # Another process may have brought this folder in step since the last time.
+        kept = self._event_log.load_draft(self._key) or {}
+        self._steps = {name: _Step(**step) for name, step in dict(kept.get("prompts") or {}).items()}
         there, refused = self._read()
         here = {summary.name for summary in self._store.summaries()}
+        # A workspace that somebody else made may have any name, and a name is a path here.
+        refused += [
+            Change(name, "refused", None, f"its name cannot be that of a file: {RULE}")
+            for name in here
+            if not is_name(name)
+        ]
         names = sorted({*there, *here, *self._steps} - {change.prompt for change in refused})
         if unknown := set(only) - {*names, *(change.prompt for change in refused)}:
             raise NotFoundError("prompt", min(unknown), f"Neither {self.folder} nor the workspace has it.")
@@ -204,28 +244,29 @@ class PromptFolder:
     ) -> Change:
         latest, content = versions[0], content_hash(*file)
         if content == latest.sha256:
-            return self._noted(name, "in step", latest, latest.number, dry_run=dry_run)
+            return self._noted(name, "in step", latest, latest, dry_run=dry_run)
         changed_there = step is None or content != step.content
-        changed_here = step is None or latest.number != step.latest
+        changed_here = step is None or latest.sha256 != step.newest
         if not changed_there and not changed_here and step is not None:
             return Change(name, "in step", step.version)
         if changed_there and changed_here and take is None:
             detail = f"the file and @{latest.number} differ, and both are new since they were last in step"
             return Change(name, "conflict", step.version if step else None, detail)
         if changed_there and (take == "folder" or not changed_here):
-            return self._taken(name, file, step, dry_run=dry_run)
+            return self._taken(name, file, versions, step, dry_run=dry_run)
+        newest = latest
         if changed_there and not dry_run:
             # The file's text becomes a version before it is written over.
-            parent = step.version if step is not None else None
-            self._store.save(name, template=file[1], system=file[0], note=_NOT_TAKEN, parent=parent)
-        return self._put(name, latest, file, dry_run=dry_run)
+            kept, new = self._kept(name, file, versions, step, _NOT_TAKEN)
+            newest = kept if new else latest
+        return self._put(name, latest, newest, file, dry_run=dry_run)
 
     def _without_file(
         self, name: str, versions: Sequence[PromptVersion], step: _Step | None, take: Side | None, *, dry_run: bool
     ) -> Change:
         latest = versions[0]
         if step is None or take == "workspace":
-            return self._put(name, latest, None, dry_run=dry_run)
+            return self._put(name, latest, latest, None, dry_run=dry_run)
         detail = "its file was deleted; --take workspace writes it again, llmops prompt remove deletes the prompt"
         return Change(name, "deleted there", None, detail)
 
@@ -233,28 +274,50 @@ class PromptFolder:
         self, name: str, file: tuple[str, str], step: _Step | None, take: Side | None, *, dry_run: bool
     ) -> Change:
         if step is None or take == "folder":
-            return self._taken(name, file, None, dry_run=dry_run)
+            return self._taken(name, file, (), None, dry_run=dry_run)
         return Change(
             name, "deleted here", None, "it was deleted here; delete its file, or --take folder brings it back"
         )
 
-    def _taken(self, name: str, file: tuple[str, str], step: _Step | None, *, dry_run: bool) -> Change:
+    def _taken(
+        self,
+        name: str,
+        file: tuple[str, str],
+        versions: Sequence[PromptVersion],
+        step: _Step | None,
+        *,
+        dry_run: bool,
+    ) -> Change:
         if dry_run:
             return Change(name, "read")
-        parent = step.version if step is not None else None
-        version, new = self._store.save(
-            name, template=file[1], system=file[0], note=f"from {name}{ENDING}", parent=parent
-        )
-        newest = self._store.versions(name)[0].number
-        return self._noted(name, "read", version, newest, detail="" if new else "a version that was there already")
+        version, new = self._kept(name, file, versions, step, f"from {name}{ENDING}")
+        newest = versions[0] if versions and not new else version
+        return self._noted(name, "read", version, newest, "" if new else "a version that was there already")
 
-    def _put(self, name: str, version: PromptVersion, before: tuple[str, str] | None, *, dry_run: bool) -> Change:
+    def _kept(
+        self, name: str, file: tuple[str, str], versions: Sequence[PromptVersion], step: _Step | None, note: str
+    ) -> tuple[PromptVersion, bool]:
+        """The version that has a file's text, and whether it is new; one that was there gets no note of where it came from."""
+        content = content_hash(*file)
+        for version in versions:
+            if version.sha256 == content:
+                return version, False
+        # Of a prompt that was deleted and made anew, no version is what the file was edited from.
+        known = step is not None and any(
+            version.number == step.version and version.sha256 == step.content for version in versions
+        )
+        parent = step.version if step is not None and known else None
+        return self._store.save(name, template=file[1], system=file[0], note=note, parent=parent)
+
+    def _put(
+        self, name: str, version: PromptVersion, newest: PromptVersion, before: tuple[str, str] | None, *, dry_run: bool
+    ) -> Change:
         """Write a version over what was read of its file, and over nothing else."""
         if dry_run:
             return Change(name, "written", version.number)
-        path = self.folder / f"{name}{ENDING}"
+        path = self._paths.get(name, self.folder / f"{name}{ENDING}")
         try:
-            now = parse_file(read_regular(path)) if path.exists() or path.is_symlink() else None
+            now = parse_file(_bytes_of(path)) if path.exists() or path.is_symlink() else None
         except (OSError, InputRefusedError):
             now = ("", "")
         if now != before:
@@ -265,20 +328,34 @@ class PromptFolder:
             raise LlmopsError(
                 "folder_unwritable", f"{path} cannot be written: {reason(error)}", "What was done so far is noted."
             ) from error
-        return self._noted(name, "written", version, self._store.versions(name)[0].number)
+        return self._noted(name, "written", version, newest)
 
     def _noted(
-        self, name: str, what: What, version: PromptVersion, latest: int, detail: str = "", *, dry_run: bool = False
+        self,
+        name: str,
+        what: What,
+        version: PromptVersion,
+        newest: PromptVersion,
+        detail: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Change:
+        """Note what both sides hold; ``newest`` is what was read, since somebody may have saved another meanwhile."""
         if not dry_run:
-            self._steps[name] = _Step(version.number, latest, version.sha256)
+            self._steps[name] = _Step(version.number, version.sha256, newest.sha256)
         return Change(name, what, version.number, detail)
 
     # ── files ──
 
     def _files(self) -> list[tuple[Path, os.stat_result]]:
         found = []
-        for entry in os.scandir(self.folder):
+        try:
+            entries = list(os.scandir(self.folder))
+        except OSError as error:
+            raise LlmopsError(
+                "folder_unreadable", f"{self.folder} cannot be read: {reason(error)}", "Nothing was changed."
+            ) from error
+        for entry in entries:
             if entry.name.endswith(ENDING) and not entry.name.startswith("."):
                 with contextlib.suppress(FileNotFoundError):
                     found.append((Path(entry.path), entry.stat(follow_symlinks=False)))
@@ -291,8 +368,9 @@ class PromptFolder:
     def _read(self) -> tuple[dict[str, tuple[str, str]], list[Change]]:
         """The texts of the files by prompt, and the files that say none."""
         found: dict[str, tuple[str, str]] = {}
-        refused: list[Change] = []
-        for path, _ in sorted(self._files()):
+        refused: dict[str, Change] = {}
+        self._paths = {}
+        for path in sorted(path for path, _ in self._files()):
             # Some file systems take names apart.
             name = unicodedata.normalize("NFC", path.name.removesuffix(ENDING))
             try:
@@ -300,8 +378,15 @@ class PromptFolder:
                     raise _bad("it is a link, which would be replaced and not followed")
                 if not is_name(name):
                     raise _bad(f"{name!r} is not a valid prompt name: {RULE}")
-                found[name] = parse_file(read_regular(path))
+                if name in found:
+                    raise _bad("another file has this name in another form of Unicode")
+                found[name] = parse_file(_bytes_of(path))
+                self._paths[name] = path
+            except FileNotFoundError:
+                # It went since the folder was listed.
+                continue
             except (OSError, LlmopsError) as error:
+                found.pop(name, None)
                 why = error.message if isinstance(error, LlmopsError) else reason(error)
-                refused.append(Change(name, "refused", None, f"{path.name}: {why}"))
-        return found, refused
+                refused[name] = Change(name, "refused", None, f"{path.name}: {why}")
+        return {name: texts for name, texts in found.items() if name not in refused}, list(refused.values())

@@ -153,6 +153,10 @@ class PromptStore:
         created = self._catalog.write(work)
         return next(v for v in self.versions(name) if v.sha256 == digest), created
 
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """What changes whenever a prompt does, and with anything else in the catalog; cheap."""
+        return self._catalog.stamp()
+
     def summaries(self) -> list[PromptSummary]:
         """All prompts, the last changed first."""
 

@@ -122,3 +122,16 @@ def stalled(seconds: list[float], silent_for: float) -> str:
     if silent_for <= limit:
         return ""
     return f"no step for {silent_for:.0f} s, where one takes {usual:.1f} s: check its log, the disk and the GPU"
+
+
+def beside_the_base(base: float | None, result: float | None, step: int) -> list[Event]:
+    """What is to be said where the base was measured before the first step, and is better than what the run ends with.
+
+    Both are evaluation losses; ``step`` is that of the result.
+    """
+    if base is None or result is None or not result > base:
+        return []
+    told = f"the base was better than the result: evaluation loss {base:.4g} before the first step, {result:.4g} at step {step}"
+    return [
+        Event(step, "warn", told, "Nothing was learned that the held-out rows show: lower optimizer.learning_rate.")
+    ]

@@ -45,9 +45,8 @@ class Shape:
     other: int
     # Inputs plus outputs of each linear module of all layers, by the module's name.
     widths: tuple[tuple[str, int], ...]
-    # The numbers of each linear module of all layers; and whether the output layer is the embedding again.
-    counts: tuple[tuple[str, int], ...] = ()
-    tied: bool = False
+    # The numbers of each module by its path, as modules that are trained whole are named.
+    modules: tuple[tuple[str, int], ...] = ()
 
     @property
     def key(self) -> str:
@@ -85,18 +84,19 @@ def shape_of(folder: ModelFolder) -> Shape:
     head = int(text.get("head_dim") or hidden // heads)
     linear, other = 0, 0
     widths: dict[str, int] = {}
-    counts: dict[str, int] = {}
+    modules: dict[str, int] = {}
     for name, tensor in folder.tensors.items():
         count = 1
         for n in tensor.shape:
             count *= n
+        path = name.rpartition(".")[0]
+        modules[path] = modules.get(path, 0) + count
         # Experts are matrices of all experts in torch: they have no adapter, and are not quantized.
         expert = ".experts." in name or ".block_sparse_moe." in name
         if len(tensor.shape) == 2 and ".layers." in name and name.endswith(".weight") and not expert:
             linear += count
             module = name.split(".")[-2]
             widths[module] = widths.get(module, 0) + sum(tensor.shape)
-            counts[module] = counts.get(module, 0) + count
         else:
             other += count
     return Shape(
@@ -110,8 +110,7 @@ def shape_of(folder: ModelFolder) -> Shape:
         linear,
         other,
         tuple(sorted(widths.items())),
-        tuple(sorted(counts.items())),
-        "lm_head.weight" not in folder.tensors,
+        tuple(sorted(modules.items())),
     )
 
 
@@ -184,14 +183,21 @@ def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
     """Numbers that are trained: rank × (inputs + outputs) of every module that gets an adapter, and what is trained whole."""
     if recipe.tuning == "full":
         return shape.linear + shape.other
-    ends = 1 if shape.tied else 2
     saved = (*recipe.lora.modules_to_save, *((EMBEDDINGS, OUTPUT) if recipe.tokens else ()))
-    whole = shape.vocabulary * shape.hidden * sum(end.endswith(saved) for end in (EMBEDDINGS, OUTPUT)[:ends] if saved)
-    whole += sum(count for name, count in shape.counts if saved and name.endswith(saved))
+    whole = sum(count for path, count in shape.modules if saved and _within(path, saved))
     targets = recipe.lora.targets
     names = {target.rpartition(".")[2] for target in targets}
     chosen = (width for name, width in shape.widths if targets == ["all-linear"] or name in names)
+    if saved and OUTPUT.endswith(saved) and not any(path.endswith((OUTPUT, *saved)) for path, _ in shape.modules):
+        # The output layer is the embedding again, which is then trained by its other name.
+        whole += shape.vocabulary * shape.hidden
     return whole + sum(recipe.lora.rank * width for width in chosen)
+
+
+def _within(path: str, saved: tuple[str, ...]) -> bool:
+    """Whether a module is one of those that are trained whole, or in one: PEFT takes all whose path ends so."""
+    names = path.split(".")
+    return any(".".join(names[: end + 1]).endswith(saved) for end in range(len(names)))
 
 
 def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
@@ -206,6 +212,15 @@ def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
     if recipe.lora.dropout and recipe.tuning == "lora":
         adapters += modules * shape.hidden * 3
     return tokens * (norms + attention + feed_forward + adapters)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What runs of a shape on a device tell: the factor of estimates, tokens a second, and how many runs there were."""
+
+    factor: float = 1.0
+    tokens_per_s: float | None = None
+    runs: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from llmops_tui.counts import counted
 from llmops_tui.datasets.reports import OverlapRecord
 from llmops_tui.datasets.tokens import TWICE, ModelText, TokenView
+from llmops_tui.datasets.training_fields import UNSEEN
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.models.registry import Model
 from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.regular_files import read_regular
-from llmops_tui.training import device_queue
 from llmops_tui.training.bases import unregistered
 from llmops_tui.training.examples import Examples, Report, sources
 from llmops_tui.training.export.serving_model import serving_model
@@ -70,7 +70,7 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             )
         )
     for problem, (count, where) in report.problems.items():
-        level = "error" if TWICE in problem else "warn"
+        level = "error" if TWICE in problem or UNSEEN in problem else "warn"
         found.append(
             Finding(
                 level, "row_problem", f"{count} of {counted(rows, 'row')}: {problem}", f"Such as {', '.join(where)}."
@@ -142,13 +142,9 @@ def check_settings(recipe: Recipe, folder: ModelFolder) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All that was looked at without training a step.
-
-    ``tokens_per_s`` is what runs of this shape were measured to do on the device; none where there were none.
-    """
+    """All that was looked at without training a step."""
 
     shape: Shape
-    tokens_per_s: float | None
     findings: list[Finding]
     parity: Parity | None
     room: Room
@@ -175,8 +171,7 @@ def inspect(
     elif serving is not None:
         parity = compare_with_serving(text, serving, template, rows)
     generator = look_at_generator(recipe, store.workspace, serving, examples)
-    factor, tokens_per_s, measured = store.calibration(shape.key, device_queue.training_device())
-    room = check_memory(recipe, shape, max(examples.report.lengths), (factor, measured), generator.sizes)
+    room = check_memory(recipe, shape, max(examples.report.lengths), store.calibration, generator.sizes)
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     overlaps = overlaps_of([version for version, _ in sources(recipe, store.datasets)])
@@ -194,7 +189,7 @@ def inspect(
         *room_findings(room),
         *disk_findings(disk, store.workspace.runs),
     ]
-    return Inspection(shape, tokens_per_s, findings, parity, room, steps, disk, overlaps)
+    return Inspection(shape, findings, parity, room, steps, disk, overlaps)
 
 
 def _context(folder: ModelFolder) -> int | None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.hardware import memory as devices
 from llmops_tui.inference.memory_reservation import ledger
 from llmops_tui.training import device_queue
-from llmops_tui.training.memory import Fit, Shape, TrainingMemory, estimate, nearest_that_fits, trainable_parameters
+from llmops_tui.training.memory import (
+    Calibration,
+    Fit,
+    Shape,
+    TrainingMemory,
+    estimate,
+    nearest_that_fits,
+    trainable_parameters,
+)
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
@@ -27,7 +35,7 @@ class Room:
     available: int
     total: int
     nearest: Fit | None
-    measured_runs: int
+    measured: Calibration
 
     @property
     def fits(self) -> bool:
@@ -36,9 +44,16 @@ class Room:
 
 
 def check_memory(
-    recipe: Recipe, shape: Shape, longest: int, calibration: tuple[float, int], beside: Mapping[str, int]
+    recipe: Recipe,
+    shape: Shape,
+    longest: int,
+    calibration: Callable[[str, str], Calibration],
+    beside: Mapping[str, int],
 ) -> Room:
-    """How much memory a run needs beside what there is; ``beside`` is what something else of the run takes, by device."""
+    """How much memory a run needs beside what there is; ``beside`` is what something else of the run takes, by device.
+
+    ``calibration`` tells what was measured of a shape, by its key, on a device: on another it was another.
+    """
     names = device_queue.training_devices(recipe.devices)
     # Each card holds the same; the fullest decides.
     total, available, device = min(
@@ -50,14 +65,15 @@ def check_memory(
         key=lambda found: (found[1], found[2]),
     )
     gpu = device != devices.HOST
-    factor, runs = calibration
+    measured = calibration(shape.key, device)
+    factor = measured.factor
     needed = estimate(shape, recipe, longest, gpu=gpu, factor=factor)
     nearest = (
         None
         if needed.total <= available
         else nearest_that_fits(shape, recipe, longest, available, gpu=gpu, factor=factor)
     )
-    return Room(device, tuple(names), needed, available, total, nearest, runs)
+    return Room(device, tuple(names), needed, available, total, nearest, measured)
 
 
 def room_findings(room: Room) -> list[Finding]:

@@ -18,6 +18,7 @@ from llmops_tui.training import control, pins
 from llmops_tui.training.bases import refuse_untrainable
 from llmops_tui.training.examples import sources
 from llmops_tui.training.history import read_history
+from llmops_tui.training.memory import Calibration
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.records import RunRecord, RunResult
 from llmops_tui.training.rewards import require_usable
@@ -343,8 +344,8 @@ class RunStore:
             )
         )
 
-    def calibration(self, shape: str, device: str) -> tuple[float, float | None, int]:
-        """What estimates of a shape on a device have to be multiplied by, tokens a second, and how many runs tell it."""
+    def calibration(self, shape: str, device: str) -> Calibration:
+        """What the newest runs of a shape on a device were measured to take."""
         rows = self.catalog.read(
             lambda connection: connection.execute(
                 "SELECT measured / estimated, tokens_per_s FROM training_measurements WHERE shape = ? AND device = ? "
@@ -353,8 +354,8 @@ class RunStore:
             ).fetchall()
         )
         if not rows:
-            return 1.0, None, 0
-        return sum(r[0] for r in rows) / len(rows), sum(r[1] for r in rows) / len(rows), len(rows)
+            return Calibration()
+        return Calibration(sum(r[0] for r in rows) / len(rows), sum(r[1] for r in rows) / len(rows), len(rows))
 
     def _run(self, row: tuple[Any, ...]) -> Run:
         name, recipe, job, base, data, options, result, created, finished = row

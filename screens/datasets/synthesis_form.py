@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.containers import Vertical
-from textual.content import Content
-from textual.widgets import Static
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.names import RULE, is_name
-from llmops_tui.safe_text import safe_line
-from screens.widgets.form import ModelForm
-from screens.widgets.modal import Modal
+from screens.widgets.form_dialog import FormDialog
 
 MOST_ROWS = 100_000
 
@@ -140,39 +133,8 @@ def _common(asked: WordsAsked | RowsAsked) -> JsonObject:
 Asked = TypeVar("Asked", NoiseAsked, WordsAsked, RowsAsked)
 
 
-class SynthesisDialog(Modal["Asked | None"], Generic[Asked]):
+class SynthesisDialog(FormDialog[Asked]):
     """Fill in the form; enter takes it, escape leaves."""
 
-    CSS_PATH = ["../dialog.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual
-    BINDINGS = [  # noqa: RUF012  declared so by Textual
-        Binding("escape", "give_up", "Cancel"),
-        Binding("f5,ctrl+s,f2,enter", "take", "Go on", priority=True),
-    ]
-
     def __init__(self, title: str, value: Asked, models: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self._title = title
-        self._form: ModelForm[Asked] = ModelForm(value, suggestions={"judge": models})
-
-    def compose(self) -> ComposeResult:
-        """The form and its keys."""
-        with Vertical(classes="dialog dialog-help"):
-            yield Static(Content(safe_line(self._title, 120)), classes="dialog-title")
-            yield self._form
-            yield Static(
-                Content.assemble(
-                    ("enter", "$accent"), " go on: what it takes is shown next   ", ("esc", "$accent"), " cancel"
-                ),
-                classes="dialog-keys",
-            )
-
-    def action_take(self) -> None:
-        """Close with what was filled in, where all is valid."""
-        if self._form.problems:
-            self.notify("Fix the fields that are marked first.", severity="warning", markup=False)
-            return
-        self.dismiss(self._form.value)
-
-    def action_give_up(self) -> None:
-        """Close without an answer."""
-        self.dismiss(None)
+        super().__init__(title, value, takes="go on: what it takes is shown next", suggestions={"judge": models})

@@ -30,7 +30,10 @@ NONE_LEFT = {
     "better": "No case got better.\nf shows all cases.", "right": "No case is right.\nf shows all cases.",
 }  # fmt: skip
 HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; t checks the run against its suite's rules."
-HELP_SUITES = "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it."
+HELP_SUITES = (
+    "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it. "
+    "S runs a task of lm-eval or Inspect on a model, which becomes a suite."
+)
 HELP_FIGURES = (
     "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "
     "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, manifest, card."

@@ -12,6 +12,7 @@ from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
 from screens.evaluation.model import KeptSuite
 from screens.evaluation.run_suite import make_attacks, plan_suite, run_suite
+from screens.evaluation.run_task import run_task
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
 from screens.widgets.table import Table
@@ -114,6 +115,16 @@ class SuitesPane(Pane):
         ref = await make_attacks(self.shell)
         self.shell.say(f"{ref} has the attacks: F5 runs them on a model.")
         self.post_message(Changed())
+
+    def action_task(self) -> None:
+        """Run a standard task."""
+        self.act("task", self._task)
+
+    async def _task(self) -> None:
+        name = await run_task(self.shell, self.set_note, lambda: self.post_message(Changed()))
+        if name is not None:
+            self.shell.say(f"{name} has the result.")
+            self.post_message(Changed(name))
 
     def action_new(self) -> None:
         """Write a suite."""

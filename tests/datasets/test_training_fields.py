@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.datasets.training_fields import conversation_of, spelled_marks
+from llmops_tui.datasets.training_fields import UNSEEN, conversation_of, spelled_marks
 
 USER, ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 TWO = [USER, ANSWER, USER, ANSWER]
@@ -83,6 +83,32 @@ def test_tools_and_variables_of_a_row_are_taken_or_named() -> None:
         {"x": 1},
         ("chat_template_kwargs.messages is left out: it is set from the row",),
     )
+
+
+def test_what_a_turn_says_of_rendering_is_named_with_its_turn() -> None:
+    told = read([USER | {"enable_thinking": False}, ANSWER | {"chat_template_kwargs": {"a": 1}}])[1]
+    assert told == (
+        "turn 1: enable_thinking is not followed: it holds for a whole row, beside its messages; "
+        "turn 2: chat_template_kwargs is not followed: it holds for a whole row, beside its messages"
+    )
+    assert read([USER | {"mask_history": True}, ANSWER], mask_history=True) == ([1], "")
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"type": "image_url", "image_url": {"url": "a.png"}}, "image"), ({"type": "image"}, "image"),
+        ({"type": "input_audio", "input_audio": {}}, "audio"), ({"type": "video"}, "video"), ({"type": "input_file"}, "file"),
+    ],
+)  # fmt: skip
+def test_what_is_no_text_is_named(part: dict[str, Any], kind: str) -> None:
+    text = {"type": "text", "text": "a"}
+    assert read([{"role": "user", "content": [part, text, part]}, ANSWER])[1] == f"its {kind} {UNSEEN}"
+    assert read(TWO, images=["a.png"])[1] == f"its image {UNSEEN}"
+    # A schema of a tool is none, nor are parts of a text and of thinking, nor an empty column.
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    thought = {"type": "thinking", "thinking": "hm"}
+    assert read([{"role": "user", "content": [text, thought]}, ANSWER], images=[], tools=tools)[1] == ""
 
 
 def test_of_a_prompt_with_turns_only_the_completion_is_learned() -> None:

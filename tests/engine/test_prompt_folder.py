@@ -11,12 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.cli.options import Globals
+from llmops_tui.cli.output import Session
+from llmops_tui.cli.prompt_sync import _watch
+from llmops_tui.errors import InputRefusedError, Interrupted, LlmopsError, NotFoundError
 from llmops_tui.prompts.folder import ENDING, PromptFolder, file_text, parse_file
 from llmops_tui.prompts.store import PromptStore, content_hash
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import write_atomic
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import make_workspace
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=80)
@@ -44,6 +49,13 @@ def told(changes: list) -> dict[str, tuple[str, int | None]]:  # type: ignore[ty
 
 def write(folder: Path, name: str, template: str, system: str = "") -> None:
     (folder / f"{name}{ENDING}").write_text(file_text(system, template), encoding="utf-8")
+
+
+def remove(catalog: Catalog, name: str) -> None:
+    for table, column in (("prompt_versions", "prompt"), ("prompts", "name")):
+        catalog.write(
+            lambda connection, sql=f"DELETE FROM {table} WHERE {column} = ?": connection.execute(sql, [name])  # type: ignore[misc]
+        )
 
 
 def text_of(folder: Path, name: str) -> str:
@@ -106,6 +118,177 @@ def test_a_conflict_is_shown_and_whoever_decides_it_loses_nothing(folder: Path, 
     assert told(opened(folder, store).sync()) == {"p": ("in step", change.version)}
 
 
+def test_a_prompt_that_was_deleted_and_made_anew_is_not_in_step_by_its_number(
+    folder: Path, store: PromptStore, catalog: Catalog
+) -> None:
+    store.save("p", template="a")
+    opened(folder, store).sync()
+    remove(catalog, "p")
+    store.save("p", template="another")
+    assert told(opened(folder, store).sync()) == {"p": ("written", 1)}
+    assert text_of(folder, "p") == "another"
+    remove(catalog, "p")
+    store.save("p", template="a third")
+    write(folder, "p", "edited")
+    assert told(opened(folder, store).sync(take="folder")) == {"p": ("read", 2)}
+    # The version that the file was edited from is gone; the one with its number is another.
+    store.save("q", template="1")
+    store.save("q", template="2")
+    opened(folder, store).sync()
+    remove(catalog, "q")
+    store.save("q", template="new")
+    write(folder, "q", "edited")
+    opened(folder, store).sync(take="folder", only=["q"])
+    assert store.versions("q")[0].parent == 1
+
+
+def test_a_version_saved_while_a_file_is_written_is_not_taken_for_one_that_was_seen(
+    folder: Path, store: PromptStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save("p", template="a")
+    write(folder, "q", "b")
+    beside = PromptStore(store._catalog)
+    saving = PromptStore.save
+
+    def also_by_another(self: PromptStore, name: str, **texts: object) -> object:
+        made = saving(self, name, **texts)  # type: ignore[arg-type]
+        if self is store:
+            saving(beside, name, template="late")
+        return made
+
+    def while_another_saves(path: Path, *rest: object, **named: object) -> None:
+        write_atomic(path, *rest, **named)  # type: ignore[arg-type]
+        saving(beside, "p", template="late")
+
+    monkeypatch.setattr(PromptStore, "save", also_by_another)
+    monkeypatch.setattr("llmops_tui.prompts.folder.write_atomic", while_another_saves)
+    assert told(opened(folder, store).sync()) == {"p": ("written", 1), "q": ("read", 1)}
+    monkeypatch.undo()
+    assert told(opened(folder, store).sync()) == {"p": ("written", 2), "q": ("written", 2)}
+    assert text_of(folder, "q") == "late"
+
+
+def test_a_conflict_that_another_process_decided_is_none_any_more(folder: Path, store: PromptStore) -> None:
+    store.save("p", template="a")
+    watching = opened(folder, store)
+    watching.sync()
+    store.save("p", template="mine")
+    write(folder, "p", "theirs")
+    assert told(watching.sync()) == {"p": ("conflict", 1)}
+    opened(folder, store).sync(take="workspace")
+    assert told(watching.sync()) == {"p": ("in step", 2)}
+    assert told(opened(folder, store).sync()) == {"p": ("in step", 2)}
+
+
+def test_a_version_that_was_there_gets_no_note_of_a_file(folder: Path, store: PromptStore) -> None:
+    store.save("p", template="a")
+    store.save("p", template="b")
+    opened(folder, store).sync()
+    write(folder, "p", "a")
+    opened(folder, store).sync()
+    assert [version.note for version in store.versions("p")] == ["", ""]
+
+
+def test_a_name_that_is_a_path_writes_nowhere(folder: Path, store: PromptStore, catalog: Catalog) -> None:
+    store.save("p", template="a")
+    catalog.write(lambda connection: connection.execute("UPDATE prompt_versions SET prompt = '../out'"))
+    (change,) = opened(folder, store).sync(take="workspace")
+    assert (change.what, change.prompt) == ("refused", "../out")
+    assert not list(folder.parent.glob(f"*{ENDING}"))
+
+
+def test_a_name_in_another_form_of_unicode_is_one_file(folder: Path, store: PromptStore) -> None:
+    apart, whole = "cafe\u0301", "caf\u00e9"
+    write(folder, apart, "a")
+    assert told(opened(folder, store).sync()) == {whole: ("read", 1)}
+    store.save(whole, template="b")
+    assert told(opened(folder, store).sync()) == {whole: ("written", 2)}
+    assert len(list(folder.iterdir())) == 1
+    write(folder, whole, "c")
+    if len(list(folder.iterdir())) == 2:
+        (change,) = opened(folder, store).sync()
+        assert change.what == "refused"
+        assert "another form of Unicode" in change.detail
+
+
+def test_line_ends_of_windows_are_no_change(folder: Path, store: PromptStore) -> None:
+    store.save("p", template="one\ntwo\n", system="be kind\nalways")
+    store.save("q", template="one\r\ntwo")
+    opened(folder, store).sync()
+    for path in folder.iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert told(opened(folder, store).sync()) == {"p": ("in step", 1), "q": ("in step", 1)}
+
+
+def test_a_folder_that_went_away_is_told(folder: Path, store: PromptStore) -> None:
+    files = opened(folder, store)
+    folder.rmdir()
+    for look in (files.stamp, files.sync):
+        with pytest.raises(LlmopsError, match="cannot be read: No such file"):
+            look()
+
+
+def test_two_do_not_sync_one_workspace_at_once(
+    folder: Path, store: PromptStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmops_tui.prompts.folder._LOCK_SECONDS", 0.0)
+    with (
+        locked(store._catalog.workspace.root / "prompt-sync.lock") as alone,
+        pytest.raises(LlmopsError, match="another process syncs"),
+    ):
+        assert alone
+        opened(folder, store).sync()
+    assert opened(folder, store).sync() == []
+
+
+def test_whoever_watches_takes_each_change_and_tells_a_state_once(
+    folder: Path, store: PromptStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    syncing = PromptFolder.sync
+
+    def edited_meanwhile(self: PromptFolder, **how: object) -> list:  # type: ignore[type-arg]
+        changes = syncing(self, **how)  # type: ignore[arg-type]
+        if not (folder / f"during{ENDING}").exists():
+            write(folder, "during", "written while the files were read")
+        return changes
+
+    def replaced() -> None:
+        # Of the same size and age.
+        before = (folder / f"p{ENDING}").stat()
+        (folder / "new").write_text(file_text("", "b"))
+        os.utime(folder / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+        (folder / "new").replace(folder / f"p{ENDING}")
+
+    def in_conflict() -> None:
+        store.save("p", template="mine")
+        write(folder, "p", "theirs")
+
+    def nothing() -> None:
+        pass
+
+    steps = iter(
+        [nothing, nothing, nothing, replaced, nothing, nothing, in_conflict, nothing, nothing,
+         lambda: store.save("r", template="x"), nothing, nothing, nothing]
+    )  # fmt: skip
+
+    def next_step(_seconds: float) -> None:
+        step = next(steps, None)
+        if step is None:
+            raise Interrupted
+        step()
+
+    monkeypatch.setattr(PromptFolder, "sync", edited_meanwhile)
+    monkeypatch.setattr("llmops_tui.cli.prompt_sync.time.sleep", next_step)
+    store.save("p", template="a")
+    session = Session(Globals(workspace=str(store._catalog.workspace.root)))
+    with pytest.raises(Interrupted):
+        _watch(session, opened(folder, store), [])
+    said = [line.split(":")[0].split() for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        ["written", "p@1"], ["read", "during@1"], ["read", "p@2"], ["conflict", "p@2"], ["written", "r@1"],
+    ]  # fmt: skip
+
+
 def test_what_was_never_in_step_and_differs_is_a_conflict(folder: Path, store: PromptStore) -> None:
     store.save("p", template="mine")
     write(folder, "p", "theirs")
@@ -119,8 +302,7 @@ def test_nothing_is_deleted_on_either_side(folder: Path, store: PromptStore, cat
         store.save(name, template=name)
     opened(folder, store).sync()
     (folder / f"p{ENDING}").unlink()
-    catalog.write(lambda connection: connection.execute("DELETE FROM prompt_versions WHERE prompt = 'q'"))
-    catalog.write(lambda connection: connection.execute("DELETE FROM prompts WHERE name = 'q'"))
+    remove(catalog, "q")
     assert told(opened(folder, store).sync()) == {"p": ("deleted there", None), "q": ("deleted here", None)}
     assert (store.get("p").template, text_of(folder, "q")) == ("p", "q")
     assert told(opened(folder, store).sync(take="workspace", only=["p"])) == {"p": ("written", 1)}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scipy import stats
-from statsmodels.stats.power import TTestPower
 
 from llmops_tui.evaluation.costs_told import card_text, plan_text
 from llmops_tui.evaluation.planning import plan
@@ -22,6 +20,9 @@ from llmops_tui.hardware.energy_counters import NOT_MEASURED, difference, read_c
 from llmops_tui.workspace.catalog import Catalog
 from tests.evaluation.test_grading import graded_run, made_model
 from tests.fakes import start_no_processes
+from tests.later import Later
+
+stats, references = Later("scipy.stats"), Later("statsmodels.stats.power")
 
 
 @pytest.mark.parametrize(("n", "effect", "differing"), [(20, 0.2, 0.4), (33, 0.1, 0.3), (12, 0.5, 0.5)])
@@ -58,7 +59,7 @@ def test_what_cannot_be_shown_is_none() -> None:
 
 @pytest.mark.parametrize(("effect", "spread"), [(0.5, 1.0), (0.05, 0.3), (2.0, 1.5)])
 def test_cases_for_scores_are_those_of_the_reference(effect: float, spread: float) -> None:
-    theirs = TTestPower().solve_power(effect_size=effect / spread, power=0.8, alpha=0.05)
+    theirs = references.TTestPower().solve_power(effect_size=effect / spread, power=0.8, alpha=0.05)
     ours = scores_needed(effect, spread)
     assert ours is not None
     # Theirs takes the noncentral distribution, ours the sum of two quantiles.

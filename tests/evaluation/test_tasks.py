@@ -18,9 +18,10 @@ from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.evaluation.tasks import asking
+from llmops_tui.evaluation.tasks.asking import TaskAsked, arguments_of, check_harness, installed
 from llmops_tui.evaluation.tasks.door import open_door
 from llmops_tui.evaluation.tasks.inspect_task import find_program, results_from, run_program, suite_from
-from llmops_tui.evaluation.tasks.job import check_harness
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.workspace.catalog import Catalog
 from tests.fakes import end_processes, start_no_processes
@@ -137,3 +138,44 @@ def test_a_door_passes_what_comes_to_the_socket_and_closes(tmp_path: Path) -> No
     server.close()
     with pytest.raises(ConnectionError):
         socket.create_connection(("127.0.0.1", port))
+
+
+def test_what_is_asked_of_a_harness_is_checked_before_a_job_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = program(tmp_path / "inspect", "exit 0")
+    data, train, task = tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "sums.py"
+    for path in (data, train, task):
+        path.write_text("{}\n")
+    monkeypatch.setattr(asking, "find_spec", lambda _name: object())
+    given = arguments_of(TaskAsked(task=" gsm8k ", model="m", files=(str(data), f"train={train}"), limit=3))
+    assert (given["task"], given["limit"], given["fewshot"]) == ("gsm8k", 3, None)
+    assert given["files"] == {"test": str(data), "train": str(train)}
+    theirs = arguments_of(TaskAsked(harness="inspect", task=f"{task}@adding", model="m", program=inspect))
+    assert theirs["task"] == f"{task}@adding"
+    for asked, why in (
+        (TaskAsked(model="m"), "no task"),
+        (TaskAsked(task="t"), "no model"),
+        (TaskAsked(task="t", model="m", program=inspect), "a program is not for lm-eval"),
+        (TaskAsked(task="t", model="m", harness="inspect", program=inspect, chat=True), "template is not for inspect"),
+        (
+            TaskAsked(task="t", model="m", harness="inspect", program=inspect, files=(str(data),)),
+            "data file is not for",
+        ),
+        (TaskAsked(task="t", model="m", harness="inspect", program=inspect, fewshot=0), "examples is not for"),
+        (TaskAsked(task="t", model="m", harness="inspect", program=inspect, fresh=True), "asking again is not for"),
+        (TaskAsked(task="t", model="m", files=("/nowhere/x.jsonl",)), "is no file"),
+        (TaskAsked(task="t", model="m", files=(f"train={train}",)), "no file is what is asked"),
+        (TaskAsked(task="t", model="m", files=(str(data), str(train))), "two files"),
+    ):
+        with pytest.raises(InputRefusedError, match=why):
+            arguments_of(asked)
+
+
+def test_what_is_installed_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(asking, "find_spec", lambda _name: None)
+    monkeypatch.setattr(asking.find_program.__globals__["shutil"], "which", lambda _name: None)
+    monkeypatch.setattr(asking.find_program.__globals__["sys"], "executable", str(tmp_path / "python"))
+    told = installed()
+    assert told["lm-eval"] == "not installed. Install it: pip install 'llmops-tui[tasks]'"
+    assert told["inspect"].startswith("not installed. Install it in an environment of its own")

@@ -114,17 +114,34 @@ def test_examples_are_not_taken_from_what_is_asked_and_names_are_suggested(tmp_p
         load_task(given | {"files": {}}, tmp_path)
 
 
-def test_a_task_of_inspect_is_kept_with_its_own_scores(sample: Workspace, tmp_path: Path, report: Report) -> None:
+# Tasks of Inspect: what is beside the data set, and the scorer that gives the figure.
+INSPECT = {
+    "includes": "scorer=includes(), solver=[system_message('Triage the message as JSON.'), generate()]",
+    "choice": "scorer=choice(), solver=[system_message('Triage the message as JSON.'), multiple_choice()]",
+    "match": "scorer=match(location='any'), solver=[system_message('Triage the message as JSON.'), generate()], epochs=2",
+}
+
+
+@pytest.mark.parametrize("scorer", INSPECT)
+def test_a_task_of_inspect_is_kept_with_its_own_scores(
+    sample: Workspace, tmp_path: Path, report: Report, scorer: str
+) -> None:
     found = beside("clients") / "bin" / "inspect"
     if not found.exists():
         pytest.skip(f"{found} is not there: make test-slow installs it")
-    rows = [{"input": f"Please refund lamp {n}.", "target": "refund" if n % 2 else "exchange"} for n in range(6)]
+    words = ["refund", "exchange"]
+    rows: list[dict[str, Any]] = [
+        {"input": f"Please refund lamp {n}.", "target": words[1 - n % 2]}
+        if scorer != "choice"
+        else {"input": f"What is asked: please refund lamp {n}?", "choices": words, "target": "AB"[n % 2]}
+        for n in range(6)
+    ]
     write(tmp_path / "rows.jsonl", rows)
     (tmp_path / "triage.py").write_text(
         "from inspect_ai import Task, task\nfrom inspect_ai.dataset import json_dataset\nfrom inspect_ai.model import GenerateConfig\n"
-        "from inspect_ai.scorer import includes\nfrom inspect_ai.solver import generate, system_message\n"
-        f"@task\ndef triage():\n    return Task(dataset=json_dataset({str(tmp_path / 'rows.jsonl')!r}), scorer=includes(),\n"
-        "        solver=[system_message('Triage the message as JSON.'), generate()], config=GenerateConfig(max_tokens=24, temperature=0))\n"
+        "from inspect_ai.scorer import choice, includes, match\nfrom inspect_ai.solver import generate, multiple_choice, system_message\n"
+        f"@task\ndef triage():\n    return Task(dataset=json_dataset({str(tmp_path / 'rows.jsonl')!r}), {INSPECT[scorer]},\n"
+        "        config=GenerateConfig(max_tokens=24, temperature=0))\n"
     )
     ours = Llmops(sample).run(
         "eval",
@@ -137,13 +154,15 @@ def test_a_task_of_inspect_is_kept_with_its_own_scores(sample: Workspace, tmp_pa
         "--model",
         "support-base",
     )
-    figure = ours["metrics"]["includes"]
+    figure = ours["metrics"][scorer]
     run = EvaluationStore(sample).get(ours["run"])
     (log,) = [json.loads(path.read_text()) for path in run.folder.parent.glob("inspect/*.json")]
     theirs = {m["name"]: m["value"] for m in log["results"]["scores"][0]["metrics"].values()}["accuracy"]
-    report(f"Inspect: accuracy {theirs} over {figure['n']} samples, kept as {figure['mean']}")
+    report(f"Inspect, {scorer}: accuracy {theirs} over {len(log['samples'])} samples, kept as {figure['mean']}")
     assert figure["mean"] == pytest.approx(theirs)
-    assert (figure["n"], ours["cases"]) == (6, 6)
+    assert ours["cases"] == 6
     kept = read_results(run.results)
-    assert [r.answer.text for r in kept] == [s["output"]["choices"][0]["message"]["content"] for s in log["samples"]]
+    said = {(s["id"], s["epoch"] - 1): s["output"]["choices"][0]["message"]["content"] for s in log["samples"]}
+    assert len(kept) == len(said) == (12 if scorer == "match" else 6)
+    assert sorted(r.answer.text for r in kept) == sorted(said.values())
     assert kept[0].answer.asked[0]["content"] == "Triage the message as JSON."

@@ -6,14 +6,19 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mcp import Client
 
 from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.mcp_server.server import WorkspaceServer
 from llmops_tui.mcp_server.workbench import Workbench
 from llmops_tui.workspace.layout import Workspace
+from tests.later import Later
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+mcp, server = Later("mcp"), Later("llmops_tui.mcp_server.server")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ async def connected(workspace: Workspace, *, allow_write: bool = False, mode: st
     """The protocol's own client, connected to a workspace's server in this process."""
     bench = Workbench(workspace, allow_write=allow_write)
     try:
-        async with Client(WorkspaceServer(bench).made(), mode=mode) as client:
+        async with mcp.Client(server.WorkspaceServer(bench).made(), mode=mode) as client:
             yield client
     finally:
         bench.close()

@@ -10,15 +10,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mcp import Client, StdioServerParameters
-from mcp.shared.exceptions import MCPError
-from mcp_types import JSONRPCError
 
 from llmops_tui.child_python import module_command
 from llmops_tui.evaluation.store import EvaluationStore
@@ -26,9 +23,6 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.mcp_server import acting, history, reading
 from llmops_tui.mcp_server.bounds import bounded
-from llmops_tui.mcp_server.messages import fault_of
-from llmops_tui.mcp_server.server import WorkspaceServer
-from llmops_tui.mcp_server.standard_input import InputLines
 from llmops_tui.mcp_server.workbench import Workbench
 from llmops_tui.prompts.runs import PromptRunner, RunProgress
 from llmops_tui.prompts.store import PromptStore
@@ -37,8 +31,16 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import llmops
+from tests.later import Later
 from tests.mcp.conftest import connected
 from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp_types import JSONRPCError
+
+mcp, exceptions, server = Later("mcp"), Later("mcp.shared.exceptions"), Later("llmops_tui.mcp_server.server")
+messages, standard_input = Later("llmops_tui.mcp_server.messages"), Later("llmops_tui.mcp_server.standard_input")
 
 ROOT = Path(__file__).parents[2]
 ALL = (*reading.TOOLS, *history.TOOLS, *acting.TOOLS)
@@ -228,7 +230,7 @@ async def test_a_run_that_is_cancelled_stops(shared: Workspace) -> None:
     bench = Workbench(shared, allow_write=False)
     endless = Endless(bench.runner)
     bench.__dict__["runner"] = endless
-    async with Client(WorkspaceServer(bench).made(), mode="legacy") as client:
+    async with mcp.Client(server.WorkspaceServer(bench).made(), mode="legacy") as client:
         call = asyncio.create_task(client.call_tool("run_prompt", SUPPORT, progress_callback=progress))
         await started.wait()
         call.cancel()
@@ -249,7 +251,7 @@ async def test_resources(shared: Workspace) -> None:
         dataset = next(uri for uri in uris if uri.startswith("llmops://dataset/triage@"))
         (content,) = (await client.read_resource(dataset)).contents
         assert len(json.loads(content.text)["first_rows"]) == 20
-        with pytest.raises(MCPError, match="llmops://prompt/REF"):
+        with pytest.raises(exceptions.MCPError, match="llmops://prompt/REF"):
             await client.read_resource("file:///etc/passwd")
 
 
@@ -334,7 +336,7 @@ def test_bare_lines_of_the_newer_era(shared: Workspace) -> None:
     ],
 )
 def test_what_is_no_message_is_answered(line: bytes, code: int, answered: str | int | None) -> None:
-    told = fault_of(line + b"\n")
+    told = messages.fault_of(line + b"\n")
     assert told is not None
     assert (told.error.code, told.id) == (code, answered)
     assert told.error.message
@@ -344,7 +346,7 @@ def test_what_is_no_message_is_answered(line: bytes, code: int, answered: str | 
     "message", [{"id": 1, "method": "ping"}, {"method": "x", "params": {}}, {"id": "a", "result": {}}]
 )
 def test_messages_are_not_refused(message: dict[str, Any]) -> None:
-    assert fault_of(json.dumps({"jsonrpc": "2.0", **message}).encode()) is None
+    assert messages.fault_of(json.dumps({"jsonrpc": "2.0", **message}).encode()) is None
 
 
 async def test_the_end_of_a_line_that_is_too_long_is_no_message() -> None:
@@ -355,7 +357,7 @@ async def test_the_end_of_a_line_that_is_too_long_is_no_message() -> None:
         refused.append(told)
 
     file = io.BytesIO(b"x" * 64 + ping + b"\n" + ping + b"y" * 200)
-    taken = [line async for line in InputLines(file, refuse, 64)]
+    taken = [line async for line in standard_input.InputLines(file, refuse, 64)]
     assert taken == [ping.decode()]
     assert [(told.id, told.error.code) for told in refused] == [(None, -32600)] * 2
 
@@ -380,6 +382,7 @@ async def test_a_query_that_is_cancelled_ends(shared: Workspace) -> None:
     await asyncio.to_thread(wait_for, lambda: not queries_of(shared))
 
 
+@pytest.mark.slow
 def test_a_query_ends_with_the_input(shared: Workspace) -> None:
     process = subprocess.Popen(
         [*module_command("llmops_tui"), "--workspace", str(shared.root), "mcp"],
@@ -463,8 +466,8 @@ def test_notes_are_few_whatever_a_result_holds() -> None:
 async def test_over_standard_input_and_output(shared: Workspace) -> None:
     command, *arguments = [*module_command("llmops_tui"), "--workspace", str(shared.root), "mcp", "--allow-write"]
     environment = {name: os.environ[name] for name in ("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")}
-    place = StdioServerParameters(command=command, args=arguments, env=environment | {"PYTHONPATH": str(ROOT)})
-    async with Client(place) as client:
+    place = mcp.StdioServerParameters(command=command, args=arguments, env=environment | {"PYTHONPATH": str(ROOT)})
+    async with mcp.Client(place) as client:
         assert client.protocol_version == "2026-07-28"
         assert (await ask(client, "query", sql="SELECT 42 AS answer"))["rows"] == [[42]]
         assert "save_prompt" in {tool.name for tool in (await client.list_tools()).tools}

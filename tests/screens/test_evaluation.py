@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
@@ -24,6 +24,7 @@ from llmops_tui.workspace.locks import locked
 from screens.evaluation.cases_pane import CasesPane
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
+from screens.widgets.form_dialog import FormDialog
 from screens.widgets.table import Table
 from tests.evaluation.conftest import MANIFEST, case
 from tests.fakes import end_processes, start_no_processes
@@ -367,3 +368,55 @@ async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Works
         await open_evaluation(pilot)
         await until(pilot, lambda: "refused: context_full" in text(pilot, "#case-text"))
         assert "not available" in text(pilot, "#figures-text")
+
+
+async def test_a_standard_task_is_filled_in_refused_by_name_and_started_as_a_job(
+    open_app: OpenApp, sample: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_no_processes(monkeypatch)
+    monkeypatch.setattr("llmops_tui.evaluation.tasks.asking.find_spec", lambda _name: object())
+    data = tmp_path / "test.jsonl"
+    data.write_text('{"question": "2 + 2?", "answer": "4"}\n')
+    jobs = JobStore(EventLog(sample))
+
+    async def form(pilot: Pilot[int]) -> FormDialog[Any]:
+        await until(pilot, lambda: isinstance(pilot.app.screen, FormDialog))
+        screen = pilot.app.screen
+        assert isinstance(screen, FormDialog)
+        await settle(pilot)
+        return screen
+
+    def fill(screen: FormDialog[Any], **values: str) -> None:
+        for name, value in values.items():
+            next(field for field in screen.query(Input) if field.name == name).value = value
+
+    async with open_app() as pilot:
+        await pilot.press("f9", "4")
+        await settle(pilot)
+        await pilot.press("S")
+        screen = await form(pilot)
+        # What is installed is told before anything is filled in.
+        told = str(screen.query_one(".dialog-told", Static).content)
+        assert "lm-eval: installed" in told
+        assert "inspect: " in told
+        fill(screen, task="gsm8k", model="support-base", files="/nowhere.jsonl")
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: "is no file" in notices(pilot))
+        # What was filled in is there again.
+        again = await form(pilot)
+        assert next(field for field in again.query(Input) if field.name == "task").value == "gsm8k"
+        assert not [job for job in jobs.all() if job.kind == "task"]
+        fill(again, files=str(data), limit="5", fewshot="0")
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: any(job.kind == "task" for job in jobs.all()))
+        (job,) = [job for job in jobs.all() if job.kind == "task"]
+        assert job.title == "gsm8k on support-base"
+        given = jobs.spec(job.id)["arguments"]["arguments"]
+        assert (given["harness"], given["task"], given["model"]) == ("lm-eval", "gsm8k", "support-base")
+        assert (given["files"], given["limit"], given["fewshot"]) == ({"test": str(data)}, 5, 0)
+        # Its end is told, too, by what ended it.
+        jobs.update(job.id, state=JobState.FAILED.value, cause="no_data: nothing to ask")
+        await until(pilot, lambda: "nothing to ask" in notices(pilot))
+    end_processes()

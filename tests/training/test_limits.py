@@ -239,7 +239,7 @@ def test_early_stopping_ends_with_the_best(base: Path, tmp_path: Path, monkeypat
     assert history.series["eval_loss"] == {step: losses[step] for step in range(1, 6)}
     messages = [event.message for event in history.events]
     assert "no better evaluation loss for 3 evaluations: stopped early" in messages
-    assert "the adapter is that of step 2, the best" in messages
+    assert "the adapter is that of step 2, the best of the checkpoints" in messages
     # Those weights are the ones of that step, and no others.
     best = load_file(outcome.adapter / "adapter_model.safetensors")
     kept = load_file(folder / "checkpoints" / "checkpoint-2" / "adapter_model.safetensors")

@@ -17,6 +17,7 @@ from llmops_tui.sample_files import sample_folder
 from llmops_tui.training import device_queue, preflight
 from llmops_tui.training.examples import EMPTY_ANSWER, SAME_ANSWERS, build
 from llmops_tui.training.memory import (
+    Calibration,
     Shape,
     TrainingMemory,
     estimate,
@@ -173,7 +174,7 @@ def test_another_template_than_the_base_s_is_told() -> None:
 def test_a_device_that_another_run_holds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_queue, "holder_of", lambda _device: "first (pid 7)")
     needed = TrainingMemory(1, 1, 1, 1, 1, 1)
-    (found,) = room_findings(Room("host", ("host",), needed, 10**9, 10**9, None, 0))
+    (found,) = room_findings(Room("host", ("host",), needed, 10**9, 10**9, None, Calibration()))
     assert (found.level, found.code) == ("warn", "queue")
     assert "first (pid 7)" in found.message
 

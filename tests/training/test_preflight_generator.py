@@ -11,7 +11,7 @@ from llmops_tui.inference import memory_reservation
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training import preflight_memory
 from llmops_tui.training.examples import Examples, Report
-from llmops_tui.training.memory import Shape
+from llmops_tui.training.memory import Calibration, Shape
 from llmops_tui.training.preflight_generator import look_at_generator
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.workspace.catalog import Catalog
@@ -43,8 +43,21 @@ def test_what_the_engine_takes_is_not_free_for_the_trainer(catalog: Catalog, mon
     ledger = SimpleNamespace(inspect=lambda _name: (8_000_000_000, 5_000_000_000, ()))
     monkeypatch.setattr(preflight_memory, "ledger", lambda: ledger)
     monkeypatch.setattr(preflight_memory.device_queue, "training_devices", lambda _numbers: ["host"])
-    room = preflight_memory.check_memory(recipe("engine"), SHAPE, 30, (1.0, 0), found.sizes)
+    room = preflight_memory.check_memory(recipe("engine"), SHAPE, 30, lambda *_: Calibration(), found.sizes)
     assert (room.total, room.available) == (8_000_000_000, 2_000_000_000)
+
+
+def test_an_estimate_is_corrected_by_what_was_measured_on_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"gpu1": 4_000_000_000, "gpu3": 3_000_000_000}
+    ledger = SimpleNamespace(inspect=lambda name: (8_000_000_000, free[name], ()))
+    monkeypatch.setattr(preflight_memory, "ledger", lambda: ledger)
+    monkeypatch.setattr(preflight_memory.device_queue, "training_devices", lambda _numbers: list(free))
+    measured = {"gpu0": Calibration(9.0, 1.0, 1), "gpu1": Calibration(8.0, 1.0, 1), "gpu3": Calibration(2.0, 7.0, 2)}
+    room = preflight_memory.check_memory(
+        recipe("engine"), SHAPE, 30, lambda shape, device: measured[device] if shape == SHAPE.key else Calibration(), {}
+    )
+    assert (room.device, room.measured) == ("gpu3", measured["gpu3"])
+    assert room.needed.factor == 2.0
 
 
 def test_an_engine_without_a_model_that_it_can_load_is_an_error_before_the_run(catalog: Catalog) -> None:

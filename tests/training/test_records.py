@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training import checkpoints
 from llmops_tui.training.foreign_runs import forget, read_foreign, watch, watched
-from llmops_tui.training.health import Watch, stalled
+from llmops_tui.training.health import Watch, beside_the_base, stalled
 from llmops_tui.training.history import HistoryReader, Recorder, read_history
 from llmops_tui.workspace.event_log import EventLog
 from screens.widgets.chart import Series, draw, short_number, smooth
@@ -212,3 +212,12 @@ def test_smoothing_keeps_a_constant_and_short_numbers_are_short() -> None:
     assert smooth([(0, 2.0), (1, float("nan")), (2, 2.0)], 0.9) == [(0, pytest.approx(2.0)), (2, pytest.approx(2.0))]
     for value in (0, 1234.5, 3.2e-5, -7e8, 12_345_678, 0.25, 1e12):
         assert len(short_number(value)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("base", "result", "told"),
+    [(None, 2.0, False), (1.0, None, False), (1.0, 0.5, False), (1.0, 1.0, False), (1.0, 2.0, True)],
+)
+def test_a_result_that_is_worse_than_the_base_is_told(base: float | None, result: float | None, told: bool) -> None:
+    found = beside_the_base(base, result, 7)
+    assert [(event.step, event.level) for event in found] == ([(7, "warn")] if told else [])

@@ -101,6 +101,11 @@ def test_all_weights_take_their_memory_and_their_disk() -> None:
     assert trainable_parameters(shape, changed(adapter, {"tokens": ["<a>", "<b>"]})) == 2 * 8 * 16 + 2 * 32 * 8
     saved = changed(adapter, {"lora.modules_to_save": ["lm_head", "q_proj"]})
     assert trainable_parameters(shape, saved) == 2 * 8 * 16 + 32 * 8 + 2 * 64
+    # Modules are found as PEFT finds them, by how their paths end, with all that is in them.
+    beside = {"layers.0.self_attn.q_proj": 64, "self_attn.q_proj": 2 * 64, "layers.0": 4 * 64,
+              "1.self_attn": 4 * 64, "norm": 8, "attn.q_proj": 2 * 64, "q_projection": 0}  # fmt: skip
+    found = {name: trainable_parameters(shape, changed(adapter, {"lora.modules_to_save": [name]})) for name in beside}
+    assert {name: count - 2 * 8 * 16 for name, count in found.items()} == beside
     # All weights cannot be trained in 4 bits: what is offered then is an adapter.
     assert {"quantization.type": "nf4", "tuning": "lora"} in _steps(full)
 

@@ -35,10 +35,12 @@ from llmops_tui.training.recipe import changed, check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
-from llmops_tui.training.worker import unpack as worker_unpack
-from llmops_tui.training.worker.unpack import unpack, weights_of
 from llmops_tui.workspace.layout import Workspace
+from tests.later import Later
+from tests.representatives import representatives
 from tests.training.models import FAMILIES, make_model
+
+unpacking = Later("llmops_tui.training.worker.unpack")
 
 # What ways to split differ in, and what tokenizers stumble over.
 _PIECES = (
@@ -84,7 +86,7 @@ def without_figures(config: dict[str, Any]) -> dict[str, Any]:
 def test_a_model_comes_back_as_it_was(family: str, tmp_path: Path) -> None:
     base = make_model(family, tmp_path / "base")
     convert(base, tmp_path / "base.gguf", "base", quiet)
-    unpack([tmp_path / "base.gguf"], tmp_path / "back", "F32", quiet)
+    unpacking.unpack([tmp_path / "base.gguf"], tmp_path / "back", "F32", quiet)
     first, second = dict(tensors.read_all(base)), dict(tensors.read_all(tmp_path / "back"))
     assert set(first) == set(second)
     for name, value in first.items():
@@ -140,8 +142,8 @@ def test_quantized_tensors_are_what_the_package_of_gguf_makes_of_them(kind: str,
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    unpack([tmp_path / "small.gguf"], tmp_path / "wide", "F32", quiet)
-    unpack([tmp_path / "small.gguf"], tmp_path / "half", "BF16", quiet)
+    unpacking.unpack([tmp_path / "small.gguf"], tmp_path / "wide", "F32", quiet)
+    unpacking.unpack([tmp_path / "small.gguf"], tmp_path / "half", "BF16", quiet)
     family = Family("llama", json.loads((base / "config.json").read_text("utf-8")))
     packed_tensors = {t.name: t for t in gguf.GGUFReader(tmp_path / "small.gguf").tensors}
     half = dict(tensors.read_all(tmp_path / "half"))
@@ -162,15 +164,15 @@ def test_a_file_is_unpacked_once_and_removed_when_it_is_not_needed(
     recipe = check({"name": "r", "base": "support-base", "data": ["triage"], "quantization": {"type": "none"}})
     told: list[str] = []
     assert f"{base.name} is a GGUF file" in announcement(sample, base, "auto")
-    first = weights_of(sample, base, recipe, lambda _share, text: told.append(text))
+    first = unpacking.weights_of(sample, base, recipe, lambda _share, text: told.append(text))
     assert read_folder(first).dtype == "BF16"
     assert told
     assert announcement(sample, base, "auto") == ""
     made = (first / "model.safetensors").stat().st_mtime_ns
-    assert weights_of(sample, base, recipe, lambda _share, text: pytest.fail(text)) == first
+    assert unpacking.weights_of(sample, base, recipe, lambda _share, text: pytest.fail(text)) == first
     assert (first / "model.safetensors").stat().st_mtime_ns == made
     wide = changed(recipe, {"quantization.compute": "float32"})
-    assert read_folder(weights_of(sample, base, wide, quiet)).dtype == "F32"
+    assert read_folder(unpacking.weights_of(sample, base, wide, quiet)).dtype == "F32"
     # What is used stays; what was not for long goes, and so does what is left of a model that is gone.
     here = {removal.path for removal in gc.plan(sample, Settings())}
     assert here.isdisjoint({first, first.with_name(f"{base.sha256}-F32")})
@@ -185,7 +187,7 @@ def test_a_file_is_unpacked_once_and_removed_when_it_is_not_needed(
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
     shutil.rmtree(first)
     with pytest.raises(LlmopsError, match=r"take \d+ MB, and 0 MB are free"):
-        weights_of(sample, base, recipe, quiet)
+        unpacking.weights_of(sample, base, recipe, quiet)
     assert list(first.parent.glob(".*.part")) == []
 
 
@@ -200,15 +202,15 @@ def test_what_another_process_unpacked_meanwhile_stays(tmp_path: Path, monkeypat
             folder.mkdir()
             (folder / "config.json").write_text(text)
 
-    monkeypatch.setattr(worker_unpack, "unpack", slow)
-    assert (weights_of(workspace, base, recipe, quiet) / "config.json").read_text() == "theirs"
+    monkeypatch.setattr("llmops_tui.training.worker.unpack.unpack", slow)
+    assert (unpacking.weights_of(workspace, base, recipe, quiet) / "config.json").read_text() == "theirs"
     assert [path.name for path in final.parent.iterdir()] == [final.name]
 
 
 def test_what_is_trained_of_a_gguf_file_is_told_before(sample: Workspace) -> None:
     base = RunStore(sample).registry.get("support-base")
     recipe = check({"name": "r", "base": "support-base", "data": ["triage"]})
-    folder = read_folder(weights_of(sample, base, recipe, quiet))
+    folder = read_folder(unpacking.weights_of(sample, base, recipe, quiet))
     assert [f.code for f in check_base(recipe, base, folder)] == ["gguf_base", "gguf_requantized"]
     (found,) = check_base(as_served(recipe, base), base, folder)
     assert "GGUF file in Q8_0" in found.message
@@ -311,7 +313,7 @@ def test_files_that_are_not_of_their_family_are_refused_by_name(tmp_path: Path) 
     raw = (tmp_path / "base.gguf").read_bytes()
     (tmp_path / "other.gguf").write_bytes(raw.replace(b"qwen3", b"qwen2"))
     with pytest.raises(InputRefusedError, match=r"lacks blk\.0\.attn_k\.bias"):
-        unpack([tmp_path / "other.gguf"], tmp_path / "back", "F32", quiet)
+        unpacking.unpack([tmp_path / "other.gguf"], tmp_path / "back", "F32", quiet)
     assert not (tmp_path / "back").exists()
 
 
@@ -360,7 +362,7 @@ def telling_vocabulary(texts: list[str]) -> dict[str, Any]:
     return {"tokens": tokens, "types": [1] * len(tokens), "merges": [f"{pair[0]} {pair[1]}" for pair in unique]}
 
 
-@pytest.mark.parametrize("way", pre_tokenizers.PRE_TOKENIZERS, ids=lambda way: way.names[0])
+@pytest.mark.parametrize("way", representatives(pre_tokenizers.PRE_TOKENIZERS, 0, 4, 8), ids=lambda way: way.names[0])
 def test_texts_are_split_as_llama_cpp_splits_them(way: pre_tokenizers.PreTokenizer, tmp_path: Path) -> None:
     texts = hard_strings()
     path = write_vocabulary(tmp_path / "v.gguf", model="gpt2", pre=way.names[0], **telling_vocabulary(texts))
@@ -399,6 +401,7 @@ def test_a_way_to_split_is_found_by_what_it_does() -> None:
         pre_tokenizers.named("kimi-k2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [True, False])
 def test_sentencepiece_vocabularies_make_the_same_tokens(prefix: bool, tmp_path: Path) -> None:
     """Tokens of the sample's words, best first, with bytes to fall back on, marks, and a run of blanks as one token."""

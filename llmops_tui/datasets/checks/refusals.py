@@ -6,6 +6,7 @@ import functools
 import re
 from pathlib import Path
 
+from llmops_tui.datasets.checks.refusal_model import THRESHOLD, probability
 from llmops_tui.datasets.checks.sentences import sentences, unquoted
 
 # What is looked at of an answer: who refuses does so at once.
@@ -70,4 +71,6 @@ def refusal(text: str) -> str:
         for pattern in _refusing():
             if match := pattern.search(sentence):
                 return match.group().strip()
+        if probability(sentence) >= THRESHOLD:
+            return sentence
     return ""

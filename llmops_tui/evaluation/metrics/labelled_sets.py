@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from llmops_tui.evaluation.statistics.intervals import Interval, wilson
 from llmops_tui.foreign_text import JsonObject
+
+
+class RatesRecord(TypedDict):
+    """Precision and recall, each with the ends of its 95 % interval, and on how many answers."""
+
+    precision: tuple[float, float, float]
+    recall: tuple[float, float, float]
+    n: int
 
 
 class QualityRecord(TypedDict):
@@ -20,9 +29,52 @@ class QualityRecord(TypedDict):
     recall: float
     n: int
     unseen: tuple[float, float, int]
+    held: RatesRecord
+    last: RatesRecord
+    languages: dict[str, RatesRecord]
 
 
 FOLDER = Path(__file__).parent / "labelled"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How often a metric was right.
+
+    Attributes:
+        hits: the answers that it found, and that are what is looked for.
+        found: those that it found.
+        sought: those that are.
+        n: all.
+    """
+
+    hits: int
+    found: int
+    sought: int
+    n: int
+
+    @property
+    def precision(self) -> Interval:
+        """Of what it finds, the share that is; Wilson's interval."""
+        return wilson(self.hits, self.found)
+
+    @property
+    def recall(self) -> Interval:
+        """Of what is, the share that it finds; Wilson's interval."""
+        return wilson(self.hits, self.sought)
+
+    def as_dict(self) -> RatesRecord:
+        """For JSON."""
+        precision, recall = self.precision, self.recall
+        return {
+            "precision": (precision.value, precision.low, precision.high),
+            "recall": (recall.value, recall.low, recall.high),
+            "n": self.n,
+        }
+
+    def __str__(self) -> str:
+        shares = (f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in (self.precision, self.recall))
+        return "precision {} and recall {}".format(*shares) + f" on {self.n}"
 
 
 @dataclass(frozen=True)
@@ -31,34 +83,31 @@ class Quality:
 
     Attributes:
         finds: what is looked for.
-        precision: of what it finds, the share that is.
-        recall: of what is, the share that it finds.
-        n: the cases of that half.
-        unseen: precision, recall and cases of those that were written when the metric was finished.
+        held: on the answers of that half.
+        unseen: on those of them that were written when the metric was finished.
+        languages: on the answers of that half by language, where the set has several.
     """
 
     finds: str
-    precision: float
-    recall: float
-    n: int
-    unseen: tuple[float, float, int]
+    held: Rates
+    unseen: Rates
+    languages: dict[str, Rates]
 
     def as_dict(self) -> QualityRecord:
         """For JSON."""
         return {
             "finds": self.finds,
-            "precision": self.precision,
-            "recall": self.recall,
-            "n": self.n,
-            "unseen": self.unseen,
+            "precision": self.held.precision.value,
+            "recall": self.held.recall.value,
+            "n": self.held.n,
+            "unseen": (self.unseen.precision.value, self.unseen.recall.value, self.unseen.n),
+            "held": self.held.as_dict(),
+            "last": self.unseen.as_dict(),
+            "languages": {name: rates.as_dict() for name, rates in self.languages.items()},
         }
 
     def __str__(self) -> str:
-        precision, recall, n = self.unseen
-        return (
-            f"{self.finds} with precision {self.precision:.2f} and recall {self.recall:.2f} on {self.n} labelled answers, "
-            f"{precision:.2f} and {recall:.2f} on the {n} of them that were written last"
-        )
+        return f"{self.finds} with {self.held} labelled answers, {self.unseen} of them that were written last"
 
 
 def labelled(name: str) -> list[JsonObject]:
@@ -72,15 +121,18 @@ def labelled(name: str) -> list[JsonObject]:
 
 def measured(name: str, finds: str, found: Callable[[JsonObject], bool], sought: int = 1) -> Quality:
     """How well ``found`` finds the cases of a set whose label is ``sought``, on the half that nothing was chosen on."""
-    said = [
-        (found(one), one["label"] == sought, bool(one.get("later"))) for one in labelled(name) if one["half"] == "held"
-    ]
-    return Quality(finds, *_rates(said), unseen=_rates([one for one in said if one[2]]))
+    held = [(one, found(one), one["label"] == sought) for one in labelled(name) if one["half"] == "held"]
+    languages = sorted({str(one["language"]) for one, *_ in held if "language" in one})
+    return Quality(
+        finds,
+        _rates([said for _, *said in held]),
+        _rates([said for one, *said in held if one.get("later")]),
+        {name: _rates([said for one, *said in held if one["language"] == name]) for name in languages},
+    )
 
 
-def _rates(said: list[tuple[bool, bool, bool]]) -> tuple[float, float, int]:
-    hits = sum(a and b for a, b, _ in said)
-    return hits / max(1, sum(a for a, *_ in said)), hits / max(1, sum(b for _, b, _ in said)), len(said)
+def _rates(said: list[list[bool]]) -> Rates:
+    return Rates(sum(a and b for a, b in said), sum(a for a, _ in said), sum(b for _, b in said), len(said))
 
 
 @functools.cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.measures import case_metrics_sha256, sources
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
@@ -18,6 +17,7 @@ from llmops_tui.evaluation.runner.results import Result, ResultLog
 from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.evaluation.tasks.asking import INSPECT
 from llmops_tui.evaluation.tasks.records import TaskArguments
 from llmops_tui.hardware.energy_counters import EnergyMeter
 from llmops_tui.inference.endpoints import open_endpoint
@@ -31,7 +31,6 @@ from llmops_tui.settings import load_settings
 from llmops_tui.workspace.files import sha256_file
 
 ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.tasks.job:run")
-LM_EVAL, INSPECT = "lm-eval", "inspect"
 
 
 def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
@@ -170,23 +169,3 @@ def _keep(
         "fingerprints": {},
     }
     store.finish(entry.name, manifest, summary, sha256_file(entry.results))
-
-
-def check_harness(name: str, program: str) -> None:
-    """Refuse a harness that is not known, or not installed.
-
-    Raises:
-        InputRefusedError: ``unknown_harness``, ``not_installed``.
-    """
-    from importlib.util import find_spec
-
-    if name == INSPECT:
-        from llmops_tui.evaluation.tasks.inspect_task import find_program
-
-        find_program(program)
-    elif name != LM_EVAL:
-        raise InputRefusedError("unknown_harness", f"{name!r} is no harness", f"Known: {LM_EVAL}, {INSPECT}.")
-    elif find_spec("lm_eval") is None:
-        raise InputRefusedError(
-            "not_installed", "lm-eval is not installed beside llmops", "Install it: pip install 'llmops-tui[tasks]'"
-        )

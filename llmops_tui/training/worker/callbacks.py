@@ -176,7 +176,9 @@ class RunCallback(TrainerCallback):
         if self.stopped_early:
             patience = self._recipe.evaluation.patience
             message = f"no better evaluation loss for {patience} evaluations: stopped early"
-            self._recorder.write("event", step, level="info", message=message, hint="The best checkpoint is used.")
+            self._recorder.write(
+                "event", step, level="info", message=message, hint="The best of the checkpoints is used."
+            )
             control.should_training_stop = True
 
     @property

@@ -19,6 +19,7 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import checkpoints, control
 from llmops_tui.training.examples import Examples
+from llmops_tui.training.health import beside_the_base
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, changed
 from llmops_tui.training.recipe_parts import FOLDERS, WEIGHTS_OF
@@ -218,7 +219,16 @@ def _keep(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: 
         _load(recipe, trainer, best.path)
         step = best.step
         what = "adapter is that" if recipe.tuning == "lora" else "weights are those"
-        recorder.write("event", best.step, level="info", message=f"the {what} of step {best.step}, the best", hint="")
+        recorder.write(
+            "event",
+            best.step,
+            level="info",
+            message=f"the {what} of step {best.step}, the best of the checkpoints",
+            hint="",
+        )
+    measured = [trainers.eval_loss_at(trainer.state.log_history, at) for at in (0, step)]
+    for event in beside_the_base(measured[0], measured[1], step):
+        recorder.write("event", step, level=event.level, message=event.message, hint=event.hint)
     target = folder / FOLDERS[recipe.tuning]
     if recipe.tuning == "full":
         # One file: what is exported of it is read by the names of its tensors.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.hardware.memory import HOST
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import device_queue, preflight
@@ -54,17 +55,19 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     )
     longest = max(examples.report.lengths)
     device = room.device
-    tokens_per_s, measured = inspected.tokens_per_s, room.measured_runs
+    tokens_per_s, measured = room.measured.tokens_per_s, room.measured.runs
     # What is measured is one process; cards work at the same time, and processes of one host share its processors.
     alone, together = changed(wanted, {"devices": wanted.devices[:1]}), len(room.devices)
     dry = None
     if dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
         dry = _dry_run(alone, weights, examples, context, None if start is None else start.folder)
-        dry["estimated_bytes"] = estimate(shape, alone, longest, gpu=device != "host").total
+        # The first of several trains them, which need not be the fullest.
+        tried = device_queue.training_devices(alone.devices)[0]
+        dry["estimated_bytes"] = estimate(shape, alone, longest, gpu=tried != HOST).total
         tokens_per_s = dry["tokens_per_s"]
         findings += [Finding(**one) for one in dry.pop("findings", [])]
-        store.measured(shape.key, device, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
+        store.measured(shape.key, tried, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
         measured += 1
     tokens = int(sum(examples.report.lengths) * passes_of(wanted, len(examples.train)))
     if wanted.facts.examples == "prompts":
