@@ -122,11 +122,9 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
     kind = kind_of(name)
     size, writes, wrong = _inspect(path, kind, checksum)
     if path == workspace.catalog and writes == checksum.writes and (wrong or size < checksum.size):
-        # Its pages change before its count of writes does: only while nobody has it open they belong together.
-        with locked(catalog_lock(workspace), LOCK_SECONDS) as alone:
-            size, writes, wrong = _inspect(path, kind, checksum)
-        if not alone and writes == checksum.writes:
-            report.note(name, "is in use all the time, so its pages were not compared; its rows are checked")
+        size, writes, wrong, why = _alone(workspace, checksum)
+        if why:
+            report.note(name, f"{why}, so its pages were not compared; its rows are checked")
             return
     if not wrong and size >= checksum.size:
         if kind == "sqlite" and writes != checksum.writes and size == checksum.size and not _log(path):
@@ -155,6 +153,24 @@ def _compare(workspace: Workspace, name: str, checksum: FileChecksum, report: Re
     report.error(name, f"was not changed by llmops: bytes {first:,} to {last:,}{more}", _DAMAGED)
 
 
+def _alone(workspace: Workspace, checksum: FileChecksum) -> tuple[int, int | None, list[int], str]:
+    """As :func:`_inspect`, of the catalog while nobody has it open, and why its pages can tell nothing now, if they cannot.
+
+    Its pages change before its count of writes does.
+    """
+    path = workspace.catalog
+    with locked(catalog_lock(workspace), LOCK_SECONDS) as alone:
+        found = _inspect(path, kind_of(path.name), checksum)
+        logged = _log(path, ".wal")
+    size, writes, _ = found
+    if writes != checksum.writes:
+        return *found, ""
+    if not alone:
+        return *found, "is in use all the time"
+    # Its writes are in the log still: whoever was killed while they were moved had written pages, and not the count.
+    return *found, "was being written when its writer was killed" if logged and size >= checksum.size else ""
+
+
 def _inspect(path: Path, kind: str, checksum: FileChecksum) -> tuple[int, int | None, list[int]]:
     """A file's size, its count of writes, and which of its checksummed parts are not as they were.
 
@@ -174,9 +190,9 @@ def _changed(path: Path, checksum: FileChecksum) -> bool:
     return size < checksum.size or checksums.chunks_of(path, checksum.size) != checksum.chunks
 
 
-def _log(path: Path) -> bool:
-    """Whether a SQLite file has writes that are not in it yet."""
-    log = path.with_name(path.name + "-wal")
+def _log(path: Path, ending: str = "-wal") -> bool:
+    """Whether a database has writes that are not in it yet; ``ending`` is that of SQLite's log, ``.wal`` that of DuckDB's."""
+    log = path.with_name(path.name + ending)
     with contextlib.suppress(FileNotFoundError):
         return log.stat().st_size > 0
     return False

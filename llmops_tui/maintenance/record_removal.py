@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -35,6 +36,8 @@ from llmops_tui.workspace.layout import Workspace
 if TYPE_CHECKING:
     import duckdb
 
+# How often a plan is made anew where something was made meanwhile.
+_TRIES = 3
 _MADE_OF = {"run": "run", "evaluation": "evaluation", "training": "training run"}
 
 
@@ -102,6 +105,10 @@ def _with_users(workspace: Workspace, planned: RecordRemoval, readers: tuple[str
     return replace(planned, in_the_way=(*users_of(workspace, Thing(planned.kind.value), names), *readers))
 
 
+class _OvertakenError(InputRefusedError):
+    """Something was made meanwhile that the plan does not know; another plan will."""
+
+
 def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = False) -> RecordRemoval:
     """Do it, thought through anew; ``force`` also where something was made of it.
 
@@ -110,6 +117,13 @@ def remove_record(workspace: Workspace, kind: Kept, name: str, *, force: bool = 
         LlmopsError: ``not_taken_away``: a file cannot be removed; all is as before.
     """
     workspace.refuse_if_read_only()
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(_OvertakenError):
+            return _remove(workspace, kind, name, force=force)
+    return _remove(workspace, kind, name, force=force)
+
+
+def _remove(workspace: Workspace, kind: Kept, name: str, *, force: bool) -> RecordRemoval:
     # Nobody starts a job from here on, and nobody takes the rows: what is seen now stays so.
     with exclusive_maintenance(workspace), JobStore(EventLog(workspace)).door():
         planned = _plan(workspace, kind, name)
@@ -281,7 +295,7 @@ def _refuse_if_needed(connection: duckdb.DuckDBPyConnection, removal: RecordRemo
             "SELECT dataset, number FROM dataset_versions WHERE sha256 = ?", [path.name]
         ).fetchone()
         if made is not None and not path.exists():
-            raise InputRefusedError(
+            raise _OvertakenError(
                 "in_the_way", f"{removal.name} stays: {made[0]}@{made[1]} was just made of the same rows", "Try again."
             )
 

@@ -7,12 +7,15 @@ import random
 import sqlite3
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from llmops_tui.cli.options import Globals
 from llmops_tui.cli.output import Session
 from llmops_tui.cli.serve_address import keys_of
 from llmops_tui.maintenance.check import check
+from llmops_tui.maintenance.check_files import against_checksums
+from llmops_tui.maintenance.findings import Report
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.rules import save_rules
 from llmops_tui.workspace import checksums
@@ -95,6 +98,30 @@ def test_a_flipped_bit_is_found_in_the_page_it_is_in(lived: Workspace) -> None:
     assert "bytes 0 to" in error.text
     # SQLite itself sees nothing of a bit in a row.
     assert sqlite3.connect(lived.event_log).execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_writer_that_was_killed_while_it_moved_its_writes_did_no_damage(lived: Workspace) -> None:
+    log = lived.catalog.with_name(lived.catalog.name + ".wal")
+    with duckdb.connect(str(lived.catalog)) as connection:
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        connection.execute("INSERT INTO prompts VALUES ('logged', 0)")
+    assert log.stat().st_size
+    # As it leaves a page of which nothing is known yet: only the count in the header tells of it.
+    flip(lived.catalog, 8 * (lived.catalog.stat().st_size - 10))
+
+    def found() -> list[tuple[str, str]]:
+        report = Report()
+        against_checksums(lived, report, lambda _share, _what: None)
+        return [(one.level, one.text) for one in report.findings if one.place == "workspace.duckdb"]
+
+    ((level, text),) = found()
+    assert level == "note"
+    assert "its writer was killed" in text
+    # Without the log there was no writer.
+    log.unlink()
+    ((level, text),) = found()
+    assert level == "error"
+    assert "was not changed by llmops" in text
 
 
 def test_the_count_of_writes_cannot_hide_a_flip(lived: Workspace) -> None:

@@ -620,7 +620,7 @@ async def test_the_lines_of_a_version_say_which_version_brought_them(open_app: O
     async with open_app() as pilot:
         await settle(pilot)
         versions = playground(pilot).query_one(VersionList)
-        versions.select(newest.number)
+        versions.go_to(newest.number)
         versions.focus()
         await pilot.press("b")
         await until(pilot, lambda: isinstance(pilot.app.screen, BlameScreen))
