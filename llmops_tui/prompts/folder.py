@@ -142,13 +142,13 @@ class PromptFolder:
     """The files of a folder, and what they and the workspace's prompts held when they were last in step.
 
     Raises:
-        NotFoundError: there is no such folder.
+        InputRefusedError: ``folder_not_found``.
     """
 
     def __init__(self, folder: Path, store: PromptStore, event_log: EventLog) -> None:
         self.folder = folder.resolve()
         if not self.folder.is_dir():
-            raise NotFoundError("folder", str(folder), "Make it first: mkdir.")
+            raise InputRefusedError("folder_not_found", f"there is no folder {folder}", "Make it, or name another.")
         self._store, self._event_log = store, event_log
         self._key = _PREFIX + sha256_text(str(self.folder))
         self._steps: dict[str, _Step] = {}

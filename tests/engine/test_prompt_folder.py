@@ -330,7 +330,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(folder: Path, store: P
     assert (folder / f"bad{ENDING}").read_text() == "system: [1]\n"
     with pytest.raises(NotFoundError):
         opened(folder, store).sync(only=["nobody"])
-    with pytest.raises(NotFoundError):
+    with pytest.raises(InputRefusedError, match="there is no folder .*none"):
         opened(folder / "none", store)
 
 

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import unicodedata
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -76,8 +77,11 @@ def test_whatever_is_said_is_quoted(text: str, parameters: dict[str, Any]) -> No
     assert sent_by_curl(shlex.split(one.curl().replace(" \\\n  ", " "))[1:]) == one.body
     with pytest.MonkeyPatch.context() as patch:
         assert sent_by_python(one.python(), patch) == one.body
-    for form in ("curl", "python", "markdown"):
-        assert all(each.isprintable() or each == "\n" for each in one.written(form))
+    for form, also in (("curl", "\n"), ("python", "\n"), ("markdown", "\n\t\u200c\u200d")):
+        assert all(
+            each.isprintable() or each in also or (form == "markdown" and unicodedata.category(each) == "Zs")
+            for each in one.written(form)
+        )
 
 
 def test_a_text_does_not_close_its_fence() -> None:
@@ -85,6 +89,18 @@ def test_a_text_does_not_close_its_fence() -> None:
     assert shown.count("\n````\n") == 2
     assert "an answer" in shown
     assert "touch" in code().markdown()
+
+
+def test_what_people_write_stays_as_it_is_to_read() -> None:
+    text = "if x:\r\n\treturn\u00a01\u3000 می\u200cخواهم \U0001f468\u200d\U0001f469"
+    assert f"\n{text.replace(chr(13), '')}\n" in code(text).markdown()
+    assert "\\u001b]52" in code().markdown()
+
+
+def test_an_address_is_harmless_too() -> None:
+    shown = RequestCode("m", [{"role": "user", "content": "hi"}], {}, "", "http://h/\x1b[31m';id").curl()
+    assert "\x1b" not in shown
+    assert shlex.split(shown.partition(" \\\n")[0])[1] == "http://h/\\u001b[31m';id/chat/completions"
 
 
 def test_what_decides_an_answer_is_said_and_the_rest_only_where_it_was_set() -> None:
