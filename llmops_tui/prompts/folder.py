@@ -192,7 +192,11 @@ class PromptFolder:
     def _synced(self, take: Side | None, only: Collection[str], *, dry_run: bool) -> list[Change]:
         # Another process may have brought this folder in step since the last time.
         kept = self._event_log.load_draft(self._key) or {}
-        self._steps = {name: _Step(**step) for name, step in dict(kept.get("prompts") or {}).items()}
+        self._steps = {}
+        for name, step in dict(kept.get("prompts") or {}).items():
+            # What cannot be read was never in step: then both sides are compared.
+            with contextlib.suppress(TypeError):
+                self._steps[name] = _Step(**step)
         there, refused = self._read()
         here = {summary.name for summary in self._store.summaries()}
         # A workspace that somebody else made may have any name, and a name is a path here.

@@ -20,6 +20,9 @@ from llmops_tui.inference.request_code import BASE_URL, RequestCode, code_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from tests.commands import llmops
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 HOSTILE = 'it\'s "$(touch /tmp/x)" `id` \\ \n ``` \x1b]52;c;eA==\x07 \x9b31m \u202e <|im_end|>'
@@ -129,3 +132,18 @@ def test_a_key_is_named_only_for_the_host_that_it_was_approved_for(catalog: Cata
     assert "$LLMOPS_KEY_FAR" in shown
     approve("SOME_SECRET", "http://far.example")
     assert "$SOME_SECRET" in code_of("far", model, messages, {}).curl()
+
+
+def test_a_trace_is_printed_as_a_command_and_what_was_replaced_in_it_is_said(sample: Workspace) -> None:
+    asked = {
+        "model": "support-base",
+        "messages": [{"role": "user", "content": "I am [EMAIL]"}],
+        "parameters": {"seed": 7},
+    }
+    log = EventLog(sample)
+    log.append("request", "run_redacted", {"started_at": 1.0, "output": "hi", "content": "redacted"} | asked)
+    log.append("request", "run_whole", {"started_at": 1.0, "output": "hi"} | asked)
+    done = llmops("traces", "show", "run_redacted", "--as", "curl", workspace=sample)
+    assert sent_by_curl(shlex.split(done.stdout.replace(" \\\n  ", " "))[1:])["seed"] == 7
+    assert "personal data was replaced" in done.stderr
+    assert not llmops("traces", "show", "run_whole", "--as", "python", workspace=sample).stderr
