@@ -57,6 +57,7 @@ class Bisection:
     Attributes:
         versions: from the good end to the bad one.
         case: the case's index, from 0.
+        better: 1 where more of the metric is better, -1 where less is, 0 where neither.
     """
 
     store: EvaluationStore
@@ -65,6 +66,7 @@ class Bisection:
     case: int
     metric: str
     model: str
+    better: int = 0
     _tried: dict[int, tuple[EvalRun, float | None]] = field(default_factory=dict)
 
     @classmethod
@@ -88,8 +90,8 @@ class Bisection:
                 f"{first.ref} is good and {last.ref}, which is bad, is not newer",
                 "The good version is the older one.",
             )
-        metrics = [one.called for one in suite.suite.made_metrics()]
-        chosen = metric or (metrics[0] if metrics else "")
+        metrics = {one.called: one.better for one in suite.suite.made_metrics()}
+        chosen = metric or next(iter(metrics), "")
         if chosen not in metrics:
             raise NotFoundError("metric", chosen, f"{suite.ref} has: {', '.join(metrics)}")
         (column, *_) = store.columns(suite.suite, [model] if model else None, [last.ref])
@@ -101,7 +103,8 @@ class Bisection:
                 f"{suite.ref} has no case {case + 1}",
                 f"It has {counted(len(known), 'case')}; llmops eval show RUN lists those that failed.",
             )
-        found = cls(store, suite, _way(store.prompts.versions(last.prompt), first, last), case, chosen, column.model)
+        way = _way(store.prompts.versions(last.prompt), first, last)
+        found = cls(store, suite, way, case, chosen, column.model, metrics[chosen])
         runs = store.all()
         for version in found.versions:
             try:
@@ -129,7 +132,7 @@ class Bisection:
         """The version to run next: first the ends, then the one that halves what is left; none where all is known.
 
         Raises:
-            InputRefusedError: ``not_broken``: both ends score alike, or one was not scored.
+            InputRefusedError: ``not_broken``: both ends score alike, one was not scored, or the bad one scores better.
         """
         for end in (self.versions[0], self.versions[-1]):
             if end.number not in self._tried:
@@ -175,6 +178,13 @@ class Bisection:
                 "not_broken",
                 f"case {self.case + 1} scores alike at both ends by {self.metric}, or was not scored ({told})",
                 f"llmops eval compare {good.name} {bad.name} lists the cases that changed.",
+            )
+        if (first - last) * self.better < 0:
+            raise InputRefusedError(
+                "not_broken",
+                f"case {self.case + 1} scores better at {self.versions[-1].ref} ({last:g}) than at "
+                f"{self.versions[0].ref} ({first:g}) by {self.metric}: between them it was mended",
+                "Name a version that was right with --good, or another --metric.",
             )
         return (first + last) / 2
 

@@ -120,7 +120,7 @@ def test_what_cannot_be_carried_is_refused_by_name(form: Form, text: str, why: s
 def test_more_than_variables_is_not_exported(text: str) -> None:
     for form in ("llm", "dotprompt"):
         with pytest.raises(InputRefusedError, match="is more than a variable"):
-            write_foreign("", text, form)  # type: ignore[arg-type]
+            write_foreign("", text, form)
     assert json.loads(write_foreign("s", text, "openai"))["messages"][1]["content"] == text
 
 

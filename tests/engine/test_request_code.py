@@ -26,7 +26,13 @@ from tests.commands import llmops
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 HOSTILE = 'it\'s "$(touch /tmp/x)" `id` \\ \n ``` \x1b]52;c;eA==\x07 \x9b31m \u202e <|im_end|>'
-SET = {"temperature": 0.7, "top_k": 40, "stop": ["'", "\n"], "enable_thinking": False, "logit_bias": {"5": -1.0}}
+SET: dict[str, Any] = {
+    "temperature": 0.7,
+    "top_k": 40,
+    "stop": ["'", "\n"],
+    "enable_thinking": False,
+    "logit_bias": {"5": -1.0},
+}
 
 
 def code(text: str = HOSTILE, **parameters: Any) -> RequestCode:
@@ -139,6 +145,7 @@ def test_a_trace_is_printed_as_a_command_and_what_was_replaced_in_it_is_said(sam
         "model": "support-base",
         "messages": [{"role": "user", "content": "I am [EMAIL]"}],
         "parameters": {"seed": 7},
+        "finish_reason": "stop",
     }
     log = EventLog(sample)
     log.append("request", "run_redacted", {"started_at": 1.0, "output": "hi", "content": "redacted"} | asked)

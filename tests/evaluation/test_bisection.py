@@ -29,7 +29,8 @@ def store(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> EvaluationStore
 
 
 def between(store: EvaluationStore, good: str = "long@1", bad: str = "long@8", **how: Any) -> Bisection:
-    return Bisection.between(store, store.suite("s"), good, bad, **{"case": 5, "metric": "", "model": ""} | how)
+    given: dict[str, Any] = {"case": 5, "metric": "", "model": ""} | how
+    return Bisection.between(store, store.suite("s"), good, bad, **given)
 
 
 @pytest.mark.parametrize("broke", [2, 5, 8])
@@ -87,6 +88,15 @@ def test_a_run_that_does_not_count_says_why(store: EvaluationStore) -> None:
     later = between(store, case=0)
     with pytest.raises(InputRefusedError, match=r"that counts: s-1 was asked of s@1, which asks or measures otherwise"):
         later.look(version)
+
+
+def test_what_was_mended_is_not_told_as_broken(store: EvaluationStore) -> None:
+    suite = check_suite(BODY, "s")
+    store.save_suite(suite)
+    for number, right in ((1, 5), (8, 6)):
+        finished(store, suite, f"long@{number}", right=right)
+    with pytest.raises(InputRefusedError, match=r"scores better at long@8 \(1\) than at long@1 \(0\) by exact"):
+        between(store).next()
 
 
 class Told(Bisection):
