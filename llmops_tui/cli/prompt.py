@@ -36,10 +36,11 @@ def read_given(file: Path | None, text: str | None, what: str) -> str:
     if text is not None:
         return text
     assert file is not None
+    # Editors of Windows put a mark of the byte order first, which is no text.
     if str(file) == "-":
-        return sys.stdin.read()
+        return sys.stdin.read().removeprefix("\ufeff")
     try:
-        return text_of(file)
+        return text_of(file).removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_unreadable", f"cannot read {file}: {error}") from error
 

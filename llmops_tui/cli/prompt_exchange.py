@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +42,11 @@ def export(
         text = prompt_files.dump(versions)
     if to is None:
         data = {"prompt": versions[0].prompt, "versions": [v.as_dict() for v in versions]}
-        session.emit(data | ({"form": form, "text": text} if form else {}), lambda: text.rstrip("\n"))
+        if session.options.json:
+            session.emit(data | ({"form": form, "text": text} if form else {}), str)
+        else:
+            # In a pipe or a file each character stays as it is.
+            session.stream(text if text.endswith("\n") or not sys.stdout.isatty() else f"{text}\n")
         return
     write_atomic(to.resolve(), text, mode=0o644)
     session.emit(
@@ -65,15 +71,42 @@ def import_(
 
     session = session_of(context)
     text = read_given(file, None, "the file")
-    form = _form(as_) or form_of(file.name, text)
+    form = _form(as_)
+    if form is None:
+        _refuse_synced(file, text)
+        form = form_of(file.name, text)
     if form is not None:
         if move_labels:
             raise InputRefusedError("bad_option", f"a file of {form} has no labels", "Leave out --move-labels.")
-        _import_foreign(session, text, form, name or as_name(file.stem), str(file))
+        _import_foreign(session, text, form, name or _name_of(file), str(file))
         return
     if name:
         raise InputRefusedError("bad_option", "the file names its prompt", "Leave out --name.")
     _import_own(session, text, str(file), move_labels=move_labels)
+
+
+def _name_of(file: Path) -> str:
+    if str(file) == "-":
+        raise InputRefusedError("no_name", "standard input does not name a prompt", "Give --name.")
+    return as_name(file.stem)
+
+
+def _refuse_synced(file: Path, text: str) -> None:
+    """A file of a folder that is kept in step is read there, so that what both sides hold is known."""
+    from llmops_tui.prompts.folder import ENDING, parse_file
+
+    if not file.name.endswith(ENDING):
+        return
+    try:
+        parse_file(text.encode())
+    except InputRefusedError:
+        return
+    folder, name = shlex.quote(str(file.parent)), file.name.removesuffix(ENDING)
+    raise InputRefusedError(
+        "bad_prompt_file",
+        f"{file} is a file of llmops prompt sync",
+        f"llmops prompt sync {folder} --prompt {shlex.quote(name)} reads it.",
+    )
 
 
 def _form(given: str) -> Form | None:

@@ -38,7 +38,9 @@ def _when(at: float) -> str:
 
 def bisect(
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="The suite; its whole is run, so its other cases are known, too.")],
+    suite: Annotated[
+        str, typer.Argument(help="The suite's name or file; it is run whole, so its other cases are known, too.")
+    ],
     case: Annotated[int, typer.Option(min=1, help="The case that broke, counted from 1.")],
     good: Annotated[str, typer.Option(help="A version that was right: name@number or name@label.")],
     bad: Annotated[str, typer.Option(help="A later version that is wrong.")],
@@ -49,14 +51,15 @@ def bisect(
 ) -> None:
     """Find the version of a prompt that broke a case, by as few evaluations as possible; runs that are there count."""
     from llmops_tui.cli.evaluate import follow
+    from llmops_tui.cli.evaluate_options import suite_of
     from llmops_tui.evaluation.bisection import Bisection
     from llmops_tui.evaluation.store import EvaluationStore
 
     session = session_of(context)
     store = EvaluationStore(session.workspace)
     bisection = Bisection.between(
-        store, store.suite(suite), good, bad, case=case - 1, metric=metric, model=model
-    )  # fmt: skip
+        store, suite_of(session, store, suite), good, bad, case=case - 1, metric=metric, model=model
+    )
     most = bisection.most_runs
     plan = _plan_text(bisection, most)
     if dry_run:
@@ -68,10 +71,7 @@ def bisect(
         session.say(f"{wanted.ref} …")
         (run,) = store.start(bisection.suite, [bisection.column(wanted)])
         follow(session, store, [run.name])
-        if not bisection.look(wanted):
-            raise InputRefusedError(
-                "not_evaluated", f"the run {run.name} of {wanted.ref} does not count", "llmops eval show says why."
-            )
+        bisection.look(wanted)
     found = bisection.found()
     session.emit(found, lambda: _found_text(found))
 

@@ -86,6 +86,8 @@ def show(
     found = _store(session).get(trace)
     if as_:
         text = _code_of(session, found).written(as_)
+        if found.line.content == "redacted":
+            session.say("personal data was replaced when this was kept: the request that was made had other words")
         session.emit({"trace": found.line.id, "form": as_, "code": text}, lambda: text)
         return
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
+from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.evaluation.cases import build_cases
 from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.run_search import RunSearch
 
@@ -55,6 +57,7 @@ class Bisection:
     Attributes:
         versions: from the good end to the bad one.
         case: the case's index, from 0.
+        better: 1 where more of the metric is better, -1 where less is, 0 where neither.
     """
 
     store: EvaluationStore
@@ -63,6 +66,7 @@ class Bisection:
     case: int
     metric: str
     model: str
+    better: int = 0
     _tried: dict[int, tuple[EvalRun, float | None]] = field(default_factory=dict)
 
     @classmethod
@@ -86,14 +90,28 @@ class Bisection:
                 f"{first.ref} is good and {last.ref}, which is bad, is not newer",
                 "The good version is the older one.",
             )
-        metrics = [one.called for one in suite.suite.made_metrics()]
-        chosen = metric or (metrics[0] if metrics else "")
+        metrics = {one.called: one.better for one in suite.suite.made_metrics()}
+        chosen = metric or next(iter(metrics), "")
         if chosen not in metrics:
             raise NotFoundError("metric", chosen, f"{suite.ref} has: {', '.join(metrics)}")
         (column, *_) = store.columns(suite.suite, [model] if model else None, [last.ref])
-        found = cls(store, suite, _way(store.prompts.versions(last.prompt), first, last), case, chosen, column.model)
+        # Before anything is run, which may take hours.
+        known = {one.index for one in build_cases(suite.suite, store.datasets).cases if not one.variation}
+        if case not in known:
+            raise InputRefusedError(
+                "bad_bisection",
+                f"{suite.ref} has no case {case + 1}",
+                f"It has {counted(len(known), 'case')}; llmops eval show RUN lists those that failed.",
+            )
+        way = _way(store.prompts.versions(last.prompt), first, last)
+        found = cls(store, suite, way, case, chosen, column.model, metrics[chosen])
+        runs = store.all()
         for version in found.versions:
-            found.look(version)
+            try:
+                found._take(version, runs)
+            except InputRefusedError as error:
+                if error.code != "not_evaluated":
+                    raise
         return found
 
     # ── what is asked ──
@@ -114,7 +132,7 @@ class Bisection:
         """The version to run next: first the ends, then the one that halves what is left; none where all is known.
 
         Raises:
-            InputRefusedError: ``not_broken``: both ends score alike, or one was not scored.
+            InputRefusedError: ``not_broken``: both ends score alike, one was not scored, or the bad one scores better.
         """
         for end in (self.versions[0], self.versions[-1]):
             if end.number not in self._tried:
@@ -124,24 +142,22 @@ class Bisection:
         middle = (low + high) / 2
         return self.versions[min(left, key=lambda at: (abs(at - middle), at))] if left else None
 
-    def look(self, version: PromptVersion) -> bool:
-        """Take in the newest run of a version that counts today; whether there is one."""
+    def look(self, version: PromptVersion) -> None:
+        """Take in the newest run of a version that counts today.
+
+        Raises:
+            InputRefusedError: ``not_evaluated``: there is none; says why others do not count.
+        """
+        self._take(version, self.store.all())
+
+    def _take(self, version: PromptVersion, runs: Sequence[EvalRun]) -> None:
         column = self.column(version)
-        try:
-            run = RunSearch(self.store, self.suite, self.store.all()).newest(version, self.model, column.parameters)
-        except InputRefusedError as error:
-            if error.code != "not_evaluated":
-                raise
-            return False
+        run = RunSearch(self.store, self.suite, runs).newest(version, self.model, column.parameters)
         self._tried[version.number] = run, self._value(run)
-        return True
 
     def _value(self, run: EvalRun) -> float | None:
+        """The case's mean score; none where the run did not come to it, or could not score it."""
         of_case = [one for one in results_of(run) if one.case.index == self.case and not one.case.variation]
-        if not of_case:
-            raise InputRefusedError(
-                "bad_bisection", f"{self.suite.ref} has no case {self.case + 1}", "llmops eval show lists cases."
-            )
         values = [score.value for one in of_case if (score := one.scores.get(self.metric)) is not None]
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if known else None
@@ -162,6 +178,13 @@ class Bisection:
                 "not_broken",
                 f"case {self.case + 1} scores alike at both ends by {self.metric}, or was not scored ({told})",
                 f"llmops eval compare {good.name} {bad.name} lists the cases that changed.",
+            )
+        if (first - last) * self.better < 0:
+            raise InputRefusedError(
+                "not_broken",
+                f"case {self.case + 1} scores better at {self.versions[-1].ref} ({last:g}) than at "
+                f"{self.versions[0].ref} ({first:g}) by {self.metric}: between them it was mended",
+                "Name a version that was right with --good, or another --metric.",
             )
         return (first + last) / 2
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ _OPENAI = {
 _ALWAYS = ("temperature", "max_tokens", "seed")
 _FENCE = re.compile(r"`{3,}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WRITTEN = frozenset("\t\n\u200c\u200d")
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
@@ -81,7 +83,7 @@ class RequestCode:
 
     def curl(self) -> str:
         """A command for a POSIX shell; the key is read from the environment and stands nowhere."""
-        parts = [f"curl {shlex.quote(self.base_url + '/chat/completions')}"]
+        parts = [f"curl {shlex.quote(_escaped(self.base_url) + '/chat/completions')}"]
         if self.key_variable:
             parts.append(f'-H "Authorization: Bearer ${self.key_variable}"')
         parts.append("-H 'Content-Type: application/json'")
@@ -146,7 +148,15 @@ def _escaped(text: str) -> str:
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
+def _readable(text: str) -> str:
+    """As :func:`_escaped`, but with what people write: tabs, spaces of any width, joiners of Persian, Hindi and emoji."""
+    return "".join(
+        one if one in _WRITTEN or unicodedata.category(one) == "Zs" else _escaped(one)
+        for one in text.replace("\r\n", "\n")
+    )
+
+
 def _fenced(text: str, language: str = "") -> str:
     longest = max((len(found) for found in _FENCE.findall(text)), default=2)
     fence = "`" * (longest + 1)
-    return f"{fence}{language}\n{_escaped(text)}\n{fence}"
+    return f"{fence}{language}\n{_readable(text)}\n{fence}"

@@ -65,12 +65,18 @@ def blame(versions: Sequence[PromptVersion], number: int) -> list[BlamedLine]:
     for version in reversed(way):
         texts: dict[Section, str] = {"system": version.system, "user": version.template}
         for section, text in texts.items():
-            lines[section] = _followed(lines[section], text.splitlines(), version)
+            lines[section] = _followed(lines[section], _lines_of(text), version)
     return [
         BlamedLine(section, at, text, version)
         for section, found in lines.items()
         for at, (text, version) in enumerate(found, 1)
     ]
+
+
+def _lines_of(text: str) -> list[str]:
+    """The lines as editors count them, whatever their ends; no other character ends one."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _followed(

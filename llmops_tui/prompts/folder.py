@@ -142,13 +142,13 @@ class PromptFolder:
     """The files of a folder, and what they and the workspace's prompts held when they were last in step.
 
     Raises:
-        NotFoundError: there is no such folder.
+        InputRefusedError: ``folder_not_found``.
     """
 
     def __init__(self, folder: Path, store: PromptStore, event_log: EventLog) -> None:
         self.folder = folder.resolve()
         if not self.folder.is_dir():
-            raise NotFoundError("folder", str(folder), "Make it first: mkdir.")
+            raise InputRefusedError("folder_not_found", f"there is no folder {folder}", "Make it, or name another.")
         self._store, self._event_log = store, event_log
         self._key = _PREFIX + sha256_text(str(self.folder))
         self._steps: dict[str, _Step] = {}
@@ -192,7 +192,11 @@ class PromptFolder:
     def _synced(self, take: Side | None, only: Collection[str], *, dry_run: bool) -> list[Change]:
         # Another process may have brought this folder in step since the last time.
         kept = self._event_log.load_draft(self._key) or {}
-        self._steps = {name: _Step(**step) for name, step in dict(kept.get("prompts") or {}).items()}
+        self._steps = {}
+        for name, step in dict(kept.get("prompts") or {}).items():
+            # What cannot be read was never in step: then both sides are compared.
+            with contextlib.suppress(TypeError):
+                self._steps[name] = _Step(**step)
         there, refused = self._read()
         here = {summary.name for summary in self._store.summaries()}
         # A workspace that somebody else made may have any name, and a name is a path here.

@@ -23,13 +23,23 @@ FORMS: tuple[Form, ...] = get_args(Form)
 _DOLLAR = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<named>[_a-zA-Z][_a-zA-Z0-9]*)|\{(?P<braced>[_a-zA-Z][_a-zA-Z0-9]*)\}|(?P<bad>))"
 )
-_MUSTACHE = re.compile(r"\{\{\{(?P<raw>.*?)\}\}\}|\{\{(?P<inner>.*?)\}\}", re.DOTALL)
+# Handlebars: one backslash before it makes text of it, of several one goes. Neither inside: it is not closed.
+_MUSTACHE = re.compile(r"(?P<slashes>\\*)\{\{(?:\{(?P<raw>.*?)\}\}\}|(?P<inner>.*?)\}\})?", re.DOTALL)
 _JINJA = re.compile(r"\{\{(?P<inner>.*?)\}\}|(?P<other>\{%.*?%\}|\{#.*?#\})", re.DOTALL)
-_MARKS = re.compile(r"\{\{|\{%|\{#")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# At the end of a text comes what begins a variable.
+_MARKS = re.compile(r"\{\{|\{%|\{#|\{\Z")
+# What is a value or an operator of a form where it stands alone, and no variable.
+_WORDS_OF_JINJA = frozenset({"true", "false", "none", "True", "False", "None", "not", "self"})
+_WORDS_OF_HANDLEBARS = frozenset({
+    "this", "true", "false", "null", "undefined", "else", "history", "if", "unless", "each", "with", "lookup", "log", "json",
+    "role", "section", "media", "ifEquals", "unlessEquals",
+})  # fmt: skip
 _QUOTED = re.compile(r"""(?P<sign>['"])(?P<text>[^'"\\]*)(?P=sign)""")
 _ROLE = re.compile(r"""role\s+['"](?P<role>[a-z]+)['"]""")
-_FRONT = re.compile(r"\A---[ \t]*\r?\n(?P<head>.*?)(?:\r?\n)?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+# Blank lines and a license's lines may come before it.
+_FRONT = re.compile(
+    r"\A(?:(?:#[^\n]*|[ \t]*)\n)*---[ \t]*\n(?P<head>.*?)\n?^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
 _LLM_TEXTS = {"prompt", "system"}
 _LLM_OTHERS = {
     "name", "model", "defaults", "options", "extract", "extract_last", "schema_object", "fragments", "system_fragments", "tools",
@@ -52,7 +62,7 @@ def form_of(name: str, text: str) -> Form | None:
     if name.endswith(".prompt"):
         return "dotprompt"
     if name.endswith(".json"):
-        return "openai"
+        return None if _is_ours(text) else "openai"
     try:
         body = parse_yaml(text)
     except (yaml.YAMLError, ValueError):
@@ -60,6 +70,14 @@ def form_of(name: str, text: str) -> Form | None:
     if not isinstance(body, dict) or "versions" in body or not body.keys() & _LLM_TEXTS:
         return None
     return "llm" if body.keys() <= _LLM_TEXTS | _LLM_OTHERS else None
+
+
+def _is_ours(text: str) -> bool:
+    try:
+        body = parse_json(text)
+    except ValueError:
+        return False
+    return isinstance(body, dict) and "versions" in body and "messages" not in body
 
 
 def read_foreign(text: str, form: Form, source: str) -> ForeignPrompt:
@@ -103,7 +121,7 @@ def write_foreign(system: str, template: str, form: Form) -> str:
             kept = {name: text for name, text in texts.items() if text or name == "prompt"}
             return str(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100_000))
         head = f'{{{{role "system"}}}}\n{_as_mustache(system)}\n{{{{role "user"}}}}\n' if system else ""
-        return f"---\n---\n{head}{_as_mustache(template)}"
+        return _without_front(head + _as_mustache(template))
     except ValueError as error:
         raise InputRefusedError(
             "cannot_export", f"as {form}: {error}", "Export it as YAML, or simplify the template."
@@ -170,46 +188,58 @@ def _read_llm(text: str) -> ForeignPrompt:
 
 
 def _from_dollars(text: str) -> str:
-    def jinja(match: re.Match[str]) -> str:
+    def variable(match: re.Match[str]) -> str:
         if match["escaped"]:
             return "$"
         name = match["named"] or match["braced"]
         if name is None:
             raise ValueError(f"a $ alone at character {match.start() + 1}; a literal one is written $$")
-        return f"\0{name}\0"
+        return f"\0{_for_jinja(name)}\0"
 
-    return _with_marks(_DOLLAR.sub(jinja, text.replace("\0", "")))
+    return _with_marks(_DOLLAR.sub(variable, text.replace("\0", "")))
 
 
 def _as_dollars(text: str) -> str:
-    return _translated(text, lambda name: f"${{{name}}}", lambda literal: literal.replace("$", "$$"))
+    made = ""
+    for part, is_variable in _parts(text):
+        if is_variable and not part.isascii():
+            raise ValueError(f"{part}: a variable's name has only the letters a to z there")
+        made += f"${{{part}}}" if is_variable else part.replace("$", "$$")
+    return made
 
 
 # ── dotprompt ──
 
 
 def _read_dotprompt(text: str) -> ForeignPrompt:
+    # The line ends are the file's, not the prompt's.
+    text = text.replace("\r\n", "\n").replace("\0", "")
     front = _FRONT.match(text)
     head = parse_yaml(front["head"]) if front is not None and front["head"].strip() else {}
     if not isinstance(head, dict):
         raise TypeError("what stands between --- and --- is no mapping")
-    body = text[front.end() :] if front is not None else text
+    body = text[front.end() :].strip() if front is not None else text
     texts = {"system": "", "user": ""}
-    role, at, piece = "user", 0, ""
-    for match in _MUSTACHE.finditer(body):
-        inner = (match["raw"] if match["raw"] is not None else match["inner"]).strip()
-        piece += body[at : match.start()].replace("\0", "")
+    role, at, piece, marked = "user", 0, "", False
+    while (match := _MUSTACHE.search(body, at)) is not None:
+        piece += body[at : match.start()] + match["slashes"][1:]
         at = match.end()
+        if match["slashes"] == "\\":
+            piece, at = piece + "{{", match.start() + len("\\{{")
+            continue
+        given = match["raw"] if match["raw"] is not None else match["inner"]
+        if given is None:
+            raise ValueError(f"the {{{{ at character {match.start() + 1} of the text is not closed")
+        inner = given.strip()
         if (turn := _ROLE.fullmatch(inner)) is not None:
             texts[role] += piece
-            role, piece = _turn(turn["role"], texts), ""
-        elif _NAME.fullmatch(inner) and inner not in {"history", "else"}:
-            piece += f"\0{inner}\0"
+            role, piece, marked = _turn(turn["role"], texts), "", True
+        elif inner.isidentifier() and inner not in _WORDS_OF_HANDLEBARS:
+            piece += f"\0{_for_jinja(inner)}\0"
         else:
             raise ValueError(f"{match[0]} is no plain variable")
-    texts[role] += piece + body[at:].replace("\0", "")
+    texts[role] += piece + body[at:]
     # The line breaks beside a mark of a role belong to the mark.
-    marked = "{{role" in body.replace(" ", "")
     system, user = (_with_marks(one.strip("\n") if marked else one) for one in (texts["system"], texts["user"]))
     return ForeignPrompt(system, user, tuple(sorted(str(name) for name in head)))
 
@@ -223,42 +253,76 @@ def _turn(role: str, texts: Mapping[str, str]) -> str:
 
 
 def _as_mustache(text: str) -> str:
-    def literal(plain: str) -> str:
-        if "{{" in plain:
-            raise ValueError("{{ as text cannot be written")
-        return plain
+    made = ""
+    parts = _parts(text)
+    for (part, is_variable), (after, variable_follows) in zip(parts, [*parts[1:], ("", False)], strict=True):
+        if not is_variable:
+            if "{{" in part or (variable_follows and part.endswith("{")):
+                raise ValueError("a {{ as text, or a { right before a variable, cannot be written")
+            # A backslash before a variable would make text of it.
+            made += part + ("\\" if variable_follows and part.endswith("\\") else "")
+        elif part in _WORDS_OF_HANDLEBARS:
+            raise ValueError(f"{part} is a word of Handlebars, and cannot be a variable there")
+        else:
+            # Three braces say the same where nothing is escaped, and do not take a brace that follows for their own.
+            made += f"{{{{{{{part}}}}}}}" if after.startswith("}") else f"{{{{{part}}}}}"
+    return made
 
-    return _translated(text, lambda name: f"{{{{{name}}}}}", literal)
+
+def _without_front(body: str) -> str:
+    """A file without front matter; text that would be taken for one stands behind one that says nothing."""
+    if _FRONT.match(body) is None:
+        return body
+    if body != body.strip():
+        raise ValueError("a text with --- at its beginning keeps no blanks at its ends there")
+    return f"---\n{{}}\n---\n{body}"
 
 
 # ── Jinja ──
 
 
+def _for_jinja(name: str) -> str:
+    if name in _WORDS_OF_JINJA:
+        raise ValueError(f"{name} is a word of Jinja, and cannot be a variable here")
+    return name
+
+
 def _with_marks(text: str) -> str:
     """A text whose variables stand between NULs as Jinja; what Jinja would take for its own is written as text."""
     parts = text.split("\0")
-    plain = [_MARKS.sub(lambda match: "{{ '" + match[0] + "' }}", part) for part in parts[::2]]
-    made = plain[0]
-    for name, after in zip(parts[1::2], plain[1:], strict=True):
-        made += f"{{{{ {name} }}}}{after}"
+    made = ""
+    for plain, name in zip(parts[::2], [*parts[1::2], ""], strict=True):
+        # The end of the whole text begins nothing.
+        whole = plain if name else f"{plain}\0"
+        made += _MARKS.sub(lambda match: "{{ '" + match[0] + "' }}", whole).rstrip("\0")
+        made += f"{{{{ {name} }}}}" if name else ""
     return made
 
 
-def _translated(text: str, variable: Callable[[str], str], literal: Callable[[str], str]) -> str:
-    """A Jinja text in another form.
+def _parts(text: str) -> list[tuple[str, bool]]:
+    """A Jinja text as texts and names of variables, one after the other; no text stands beside another.
 
     Raises:
         ValueError: it has more than texts and plain variables.
     """
-    made, at = "", 0
+    made: list[tuple[str, bool]] = []
+
+    def add(plain: str) -> None:
+        if made and not made[-1][1]:
+            plain = made.pop()[0] + plain
+        if plain:
+            made.append((plain, False))
+
+    at = 0
     for match in _JINJA.finditer(text):
-        made += literal(text[at : match.start()])
+        add(text[at : match.start()])
         at = match.end()
         inner = (match["inner"] or "").strip()
-        if match["other"] is None and _NAME.fullmatch(inner):
-            made += variable(inner)
+        if match["other"] is None and inner.isidentifier() and inner not in _WORDS_OF_JINJA:
+            made.append((inner, True))
         elif match["other"] is None and (quoted := _QUOTED.fullmatch(inner)) is not None:
-            made += literal(quoted["text"])
+            add(quoted["text"])
         else:
             raise ValueError(f"{match[0]} is more than a variable")
-    return made + literal(text[at:])
+    add(text[at:])
+    return made

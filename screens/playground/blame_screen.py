@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
@@ -37,7 +38,11 @@ class BlameScreen(Modal[None]):
         """A head line, the lines, the keys."""
         brought = len({line.version.number for line in self._lines})
         head = Content.assemble(
-            (self._ref, "bold"), (f"   {len(self._lines)} lines from {brought} versions: since, saved, line", "$muted")
+            (self._ref, "bold"),
+            (
+                f"   {counted(len(self._lines), 'line')} from {counted(brought, 'version')}: since, saved, line",
+                "$muted",
+            ),
         )
         with Vertical(classes="dialog dialog-wide"):
             yield Static(head, id="diff-head", markup=False)

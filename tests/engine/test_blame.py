@@ -31,6 +31,11 @@ def test_each_line_has_the_version_that_brought_it_along_its_own_branch(catalog:
     assert [one[3] for one in since(store.versions("p"), 4)] == [1, 4, 1, 1, 1]
 
 
+def test_lines_end_where_editors_end_them() -> None:
+    versions = [version(1, None, "a\r\nb\fc\u2028d\r\n\r\n"), version(2, 1, "a\nb\fc\u2028d\n\n")]
+    assert since(versions, 2) == [("user", 1, "a", 1), ("user", 2, "b\fc\u2028d", 1), ("user", 3, "", 1)]
+
+
 def test_a_parent_that_is_gone_ends_the_way() -> None:
     assert since([version(2, 1, "a\nb"), version(3, 2, "a\nc")], 3) == [("user", 1, "a", 2), ("user", 2, "c", 3)]
 

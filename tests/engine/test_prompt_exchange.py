@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,30 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.prompts.foreign_files import FORMS, Form, form_of, read_foreign, write_foreign
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
-from tests.commands import Llmops
+from tests.commands import Llmops, llmops
 
-PIECES = st.sampled_from(["hello ", "$5 ", "$$", "a\n", "é", "{ x } ", "} ", "# %", "'q' ", '"d"', "\\"])
+PIECES = st.sampled_from(
+    [
+        "hello ",
+        "$5 ",
+        "$$",
+        "a\n",
+        "é",
+        "{ x } ",
+        "} ",
+        "}",
+        "# %",
+        "'q' ",
+        '"d"',
+        "\\",
+        "{{ '{' }}",
+        "{{ '{%' }}",
+        "---\n",
+    ]
+)
 VARIABLES = st.sampled_from(["{{ name }}", "{{name}}", "{{ _x1 }}"])
 TEMPLATES = st.lists(PIECES | VARIABLES, min_size=1, max_size=8).map("".join)
 
@@ -32,7 +53,13 @@ def rendered(texts: list[str], values: dict[str, str]) -> list[str]:
 def test_what_is_written_is_read_again_and_says_the_same(form: Form, system: str, template: str) -> None:
     assume(template.strip() and (not system or system.strip()))
     values = {"name": "{{ Ann }} $1", "_x1": "<b>"}
-    found = read_foreign(write_foreign(system, template, form), form, "f")
+    try:
+        written = write_foreign(system, template, form)
+    except InputRefusedError as error:
+        assert form == "dotprompt"
+        assert error.code == "cannot_export"  # noqa: PT017
+        return
+    found = read_foreign(written, form, "f")
     expected, got = rendered([system, template], values), rendered([found.system, found.template], values)
     if form == "dotprompt" and system:
         expected, got = [one.strip("\n") for one in expected], [one.strip("\n") for one in got]
@@ -49,6 +76,10 @@ def test_what_is_written_is_read_again_and_says_the_same(form: Form, system: str
         ("llm", "system: You like ${animal}.\nmodel: m\noptions: {temperature: 1}\n", "You like {{ animal }}.", "{{ input }}", ("model", "options")),
         ("llm", "prompt: 'costs $$5 {% raw %} {{ x }}'\n", "", "costs $5 {{ '{%' }} raw %} {{ '{{' }} x }}", ()),
         ("dotprompt", "---\nmodel: googleai/x\ninput: {schema: {name: string}}\n---\nHi {{name}}{{{name}}}!", "", "Hi {{ name }}{{ name }}!", ("input", "model")),
+        ("llm", "prompt: '{$x} {{$x}} {%$x'\n", "", "{{ '{' }}{{ x }}} {{ '{{' }}{{ x }}}} {{ '{%' }}{{ x }}", ()),
+        ("dotprompt", "\n# A license\n---\nmodel: m\n---\n\n Hi {{имя}} \n", "", "Hi {{ имя }}", ("model",)),
+        ("dotprompt", '{{role "system"}}\r\nBe kind.\r\n{{role "user"}}\r\nHi\r\nyou', "Be kind.", "Hi\nyou", ()),
+        ("dotprompt", r"\{{x}} \\{{x}} \\\{{x}}", "", "{{ '{{' }}x}} \\{{ x }} \\\\{{ x }}", ()),
         ("dotprompt", '{{role "system"}}\nBe kind.\n{{ role "user" }}\nHi {{name}}\n', "Be kind.", "Hi {{ name }}", ()),
     ],
 )  # fmt: skip
@@ -74,6 +105,10 @@ def test_texts_are_read(form: Form, text: str, system: str, template: str, left:
         ("dotprompt", '{{role "model"}}hi', "a turn of role model"),
         ("dotprompt", 'hi {{role "system"}} s', "behind the user's"),
         ("dotprompt", "---\n- a\n---\nhi", "no mapping"),
+        ("dotprompt", "a {{this}}", r"\{\{this\}\} is no plain variable"),
+        ("dotprompt", "a {{name", "at character 3 of the text is not closed"),
+        ("dotprompt", "a {{not}}", "not is a word of Jinja"),
+        ("llm", "prompt: a $True\n", "True is a word of Jinja"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_carried_is_refused_by_name(form: Form, text: str, why: str) -> None:
@@ -85,31 +120,80 @@ def test_what_cannot_be_carried_is_refused_by_name(form: Form, text: str, why: s
 def test_more_than_variables_is_not_exported(text: str) -> None:
     for form in ("llm", "dotprompt"):
         with pytest.raises(InputRefusedError, match="is more than a variable"):
-            write_foreign("", text, form)  # type: ignore[arg-type]
+            write_foreign("", text, form)
     assert json.loads(write_foreign("s", text, "openai"))["messages"][1]["content"] == text
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        # Without front matter a file is the text alone; an empty one would be text itself.
+        ("Hi {{ name }}\n", "Hi {{name}}\n"),
+        ("---\nx\n---\ny", "---\n{}\n---\n---\nx\n---\ny"),
+        # Handlebars takes a backslash before a variable and a brace behind one for its own.
+        ("a\\{{ name }}", "a\\\\{{name}}"),
+        ("{{ name }}}", "{{{name}}}}"),
+    ],
+)
+def test_a_prompt_file_says_to_handlebars_what_it_says_here(template: str, written: str) -> None:
+    assert write_foreign("", template, "dotprompt") == written
+
+
+@pytest.mark.parametrize(
+    ("form", "template", "why"),
+    [
+        ("dotprompt", "{{ '{' }}{{ name }}", "right before a variable"),
+        ("dotprompt", "{{ '{' }}{{ '{' }}", "as text"),
+        ("dotprompt", "{{ log }}", "log is a word of Handlebars"),
+        ("llm", "{{ имя }}", "only the letters a to z"),
+        ("llm", "{{ true }}", "is more than a variable"),
+    ],
+)
+def test_what_a_form_would_take_for_its_own_is_not_exported(form: Form, template: str, why: str) -> None:
+    with pytest.raises(InputRefusedError, match=why):
+        write_foreign("", template, form)
 
 
 def test_a_form_is_known_by_the_file() -> None:
     assert form_of("a.prompt", "x") == "dotprompt"
     assert form_of("a.json", "[]") == "openai"
+    assert form_of("a.json", '{"prompt": "p", "versions": [{"template": "a"}]}') is None
     assert form_of("a.yaml", "prompt: hi $input\nmodel: m\n") == "llm"
     assert form_of("a.yaml", "prompt: hi\nversions: []\n") is None
     assert form_of("a.yaml", "prompt: hi\nother: 1\n") is None
 
 
 def test_through_the_command_line(sample: Workspace, tmp_path: Any) -> None:
-    llmops = Llmops(sample)
+    cli = Llmops(sample)
     file = tmp_path / "greeting.prompt"
     file.write_text('---\nmodel: m\n---\n{{role "system"}}Be kind.\n{{role "user"}}Hi {{name}}')
-    told = llmops.run("prompt", "import", str(file))
+    told = cli.run("prompt", "import", str(file))
     assert (told["prompt"], told["created"], told["left"]) == ("greeting", 1, ["model"])
     out = tmp_path / "out.yaml"
-    llmops.run("prompt", "export", "greeting", "--as", "llm", "--to", str(out))
+    cli.run("prompt", "export", "greeting", "--as", "llm", "--to", str(out))
     assert yaml.safe_load(out.read_text()) == {"system": "Be kind.", "prompt": "Hi ${name}"}
-    again = llmops.run("prompt", "import", str(out), "--name", "greeting")
+    again = cli.run("prompt", "import", str(out), "--name", "greeting")
     assert again["created"] == 0
-    llmops.run("prompt", "import", str(file), "--move-labels", code=3)
-    llmops.run("prompt", "export", "greeting", "--as", "pickle", code=3)
+    cli.run("prompt", "import", str(file), "--move-labels", code=3)
+    cli.run("prompt", "export", "greeting", "--as", "pickle", code=3)
+
+
+def test_an_export_to_a_pipe_has_each_character(sample: Workspace) -> None:
+    text = "می\u200cخواهم \U0001f468\u200d\U0001f469 \t{{ x }}"
+    PromptStore(Catalog(sample)).save("persian", template=text)
+    done = llmops("prompt", "export", "persian", "--as", "dotprompt", workspace=sample)
+    assert done.stdout == text.replace("{{ x }}", "{{x}}")
+
+
+def test_files_are_read_or_it_is_said_what_reads_them(sample: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "greeting.prompt.yaml"
+    file.write_text("system: be kind\n")
+    refused = llmops("prompt", "import", str(file), workspace=sample)
+    assert f"llmops prompt sync {tmp_path} --prompt greeting reads it" in refused.stderr
+    assert "Give --name" in llmops("prompt", "import", "-", "--as", "llm", workspace=sample, stdin="hi").stderr
+    marked = tmp_path / "marked.json"
+    marked.write_bytes(b'\xef\xbb\xbf[{"role": "user", "content": "hi"}]')
+    assert Llmops(sample).run("prompt", "import", str(marked))["prompt"] == "marked"
 
 
 def test_what_was_read_renders_here(sample: Workspace) -> None:

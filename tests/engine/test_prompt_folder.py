@@ -180,6 +180,15 @@ def test_a_conflict_that_another_process_decided_is_none_any_more(folder: Path, 
     assert told(opened(folder, store).sync()) == {"p": ("in step", 2)}
 
 
+def test_what_was_noted_otherwise_is_compared_anew(folder: Path, store: PromptStore) -> None:
+    store.save("p", template="a")
+    files = opened(folder, store)
+    files.sync()
+    log = EventLog(store._catalog.workspace)
+    log.save_draft(files._key, {"folder": str(folder), "prompts": {"p": {"version": 1, "latest": 1}, "q": 3}})
+    assert told(opened(folder, store).sync()) == {"p": ("in step", 1)}
+
+
 def test_a_version_that_was_there_gets_no_note_of_a_file(folder: Path, store: PromptStore) -> None:
     store.save("p", template="a")
     store.save("p", template="b")
@@ -330,7 +339,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(folder: Path, store: P
     assert (folder / f"bad{ENDING}").read_text() == "system: [1]\n"
     with pytest.raises(NotFoundError):
         opened(folder, store).sync(only=["nobody"])
-    with pytest.raises(NotFoundError):
+    with pytest.raises(InputRefusedError, match=r"there is no folder .*none"):
         opened(folder / "none", store)
 
 

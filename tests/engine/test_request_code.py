@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import unicodedata
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -19,10 +20,19 @@ from llmops_tui.inference.request_code import BASE_URL, RequestCode, code_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from tests.commands import llmops
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 HOSTILE = 'it\'s "$(touch /tmp/x)" `id` \\ \n ``` \x1b]52;c;eA==\x07 \x9b31m \u202e <|im_end|>'
-SET = {"temperature": 0.7, "top_k": 40, "stop": ["'", "\n"], "enable_thinking": False, "logit_bias": {"5": -1.0}}
+SET: dict[str, Any] = {
+    "temperature": 0.7,
+    "top_k": 40,
+    "stop": ["'", "\n"],
+    "enable_thinking": False,
+    "logit_bias": {"5": -1.0},
+}
 
 
 def code(text: str = HOSTILE, **parameters: Any) -> RequestCode:
@@ -76,8 +86,11 @@ def test_whatever_is_said_is_quoted(text: str, parameters: dict[str, Any]) -> No
     assert sent_by_curl(shlex.split(one.curl().replace(" \\\n  ", " "))[1:]) == one.body
     with pytest.MonkeyPatch.context() as patch:
         assert sent_by_python(one.python(), patch) == one.body
-    for form in ("curl", "python", "markdown"):
-        assert all(each.isprintable() or each == "\n" for each in one.written(form))
+    for form, also in (("curl", "\n"), ("python", "\n"), ("markdown", "\n\t\u200c\u200d")):
+        assert all(
+            each.isprintable() or each in also or (form == "markdown" and unicodedata.category(each) == "Zs")
+            for each in one.written(form)
+        )
 
 
 def test_a_text_does_not_close_its_fence() -> None:
@@ -85,6 +98,18 @@ def test_a_text_does_not_close_its_fence() -> None:
     assert shown.count("\n````\n") == 2
     assert "an answer" in shown
     assert "touch" in code().markdown()
+
+
+def test_what_people_write_stays_as_it_is_to_read() -> None:
+    text = "if x:\r\n\treturn\u00a01\u3000 می\u200cخواهم \U0001f468\u200d\U0001f469"
+    assert f"\n{text.replace(chr(13), '')}\n" in code(text).markdown()
+    assert "\\u001b]52" in code().markdown()
+
+
+def test_an_address_is_harmless_too() -> None:
+    shown = RequestCode("m", [{"role": "user", "content": "hi"}], {}, "", "http://h/\x1b[31m';id").curl()
+    assert "\x1b" not in shown
+    assert shlex.split(shown.partition(" \\\n")[0])[1] == "http://h/\\u001b[31m';id/chat/completions"
 
 
 def test_what_decides_an_answer_is_said_and_the_rest_only_where_it_was_set() -> None:
@@ -113,3 +138,19 @@ def test_a_key_is_named_only_for_the_host_that_it_was_approved_for(catalog: Cata
     assert "$LLMOPS_KEY_FAR" in shown
     approve("SOME_SECRET", "http://far.example")
     assert "$SOME_SECRET" in code_of("far", model, messages, {}).curl()
+
+
+def test_a_trace_is_printed_as_a_command_and_what_was_replaced_in_it_is_said(sample: Workspace) -> None:
+    asked = {
+        "model": "support-base",
+        "messages": [{"role": "user", "content": "I am [EMAIL]"}],
+        "parameters": {"seed": 7},
+        "finish_reason": "stop",
+    }
+    log = EventLog(sample)
+    log.append("request", "run_redacted", {"started_at": 1.0, "output": "hi", "content": "redacted"} | asked)
+    log.append("request", "run_whole", {"started_at": 1.0, "output": "hi"} | asked)
+    done = llmops("traces", "show", "run_redacted", "--as", "curl", workspace=sample)
+    assert sent_by_curl(shlex.split(done.stdout.replace(" \\\n  ", " "))[1:])["seed"] == 7
+    assert "personal data was replaced" in done.stderr
+    assert not llmops("traces", "show", "run_whole", "--as", "python", workspace=sample).stderr

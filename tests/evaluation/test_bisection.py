@@ -29,7 +29,8 @@ def store(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> EvaluationStore
 
 
 def between(store: EvaluationStore, good: str = "long@1", bad: str = "long@8", **how: Any) -> Bisection:
-    return Bisection.between(store, store.suite("s"), good, bad, **{"case": 5, "metric": "", "model": ""} | how)
+    given: dict[str, Any] = {"case": 5, "metric": "", "model": ""} | how
+    return Bisection.between(store, store.suite("s"), good, bad, **given)
 
 
 @pytest.mark.parametrize("broke", [2, 5, 8])
@@ -42,7 +43,7 @@ def test_a_planted_break_is_found_by_as_few_runs_as_were_told(store: EvaluationS
     while (version := bisection.next()) is not None:
         assert runs + bisection.most_runs <= most
         finished(store, suite, version.ref, right=5 if version.number >= broke else 6)
-        assert bisection.look(version)
+        bisection.look(version)
         runs += 1
     found = bisection.found()
     assert (found["last_good"], found["broke"], found["unclear"], found["caution"]) == (broke - 1, broke, [], "")
@@ -60,14 +61,42 @@ def test_what_is_no_break_is_refused(store: EvaluationStore) -> None:
     with pytest.raises(InputRefusedError, match=r"scores alike at both ends .*long@1: 1, long@8: 1") as alike:
         between(store).next()
     assert alike.value.hint == "llmops eval compare s-1 s-2 lists the cases that changed."
-    with pytest.raises(InputRefusedError, match="has no case 7"):
-        between(store, case=6)
+    assert alike.value.code == "not_broken"
     with pytest.raises(InputRefusedError, match="is not newer"):
         between(store, "long@8", "long@1")
     with pytest.raises(InputRefusedError, match="of two prompts"):
         between(store, "triage@1")
     with pytest.raises(NotFoundError):
         between(store, metric="bleu")
+
+
+def test_a_case_that_is_not_there_is_refused_before_anything_is_run(store: EvaluationStore) -> None:
+    store.save_suite(check_suite(BODY, "s"))
+    with pytest.raises(InputRefusedError, match="has no case 7") as refused:
+        between(store, case=6)
+    assert refused.value.hint.startswith("It has 6 cases")
+
+
+def test_a_run_that_does_not_count_says_why(store: EvaluationStore) -> None:
+    suite = check_suite(BODY, "s")
+    store.save_suite(suite)
+    bisection = between(store)
+    version = bisection.next()
+    assert version is not None
+    finished(store, suite, version.ref)
+    store.save_suite(check_suite(BODY | {"cases": BODY["cases"][1:]}, "s"))
+    later = between(store, case=0)
+    with pytest.raises(InputRefusedError, match=r"that counts: s-1 was asked of s@1, which asks or measures otherwise"):
+        later.look(version)
+
+
+def test_what_was_mended_is_not_told_as_broken(store: EvaluationStore) -> None:
+    suite = check_suite(BODY, "s")
+    store.save_suite(suite)
+    for number, right in ((1, 5), (8, 6)):
+        finished(store, suite, f"long@{number}", right=right)
+    with pytest.raises(InputRefusedError, match=r"scores better at long@8 \(1\) than at long@1 \(0\) by exact"):
+        between(store).next()
 
 
 class Told(Bisection):
