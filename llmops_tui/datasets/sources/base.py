@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # A line longer than this is rejected; a batch is about so many bytes of input.
 MAX_LINE = 64 << 20
-BATCH_BYTES = 24 << 20
+BATCH_BYTES = 8 << 20
 BATCH_ROWS = 100_000
 MAX_DOCUMENT = 1 << 30
 KEPT_RAW = 1 << 20

@@ -16,6 +16,7 @@ from llmops_tui.datasets.sources.arrow_values import (
     json_values,
     refused_in,
     told_of,
+    told_renamed,
     unique,
     values_of,
 )
@@ -45,10 +46,8 @@ class _Table:
 
     def __post_init__(self) -> None:
         self.names = unique(self.schema.names)
-        renamed = [new for new, old in zip(self.names, self.schema.names, strict=True) if new != old]
-        told = [f"columns without a name of their own: {', '.join(renamed)}"] if renamed else []
-        told += filter(None, (told_of(f.name, f.type) for f in self.schema))
-        self.told = "; ".join(told)
+        told = (told_renamed(self.schema.names, self.names), *(told_of(f.name, f.type) for f in self.schema))
+        self.told = "; ".join(filter(None, told))
 
     def batch(self, chunk: pa.RecordBatch, position: int) -> Batch | None:
         """The rows of a chunk that stand behind a position; none where all were read before."""
@@ -73,7 +72,8 @@ class _Table:
                 if packed:
                     # What had no column of its own when we wrote the file.
                     fields |= fields.pop(REST, {})
-                made.rows.append(fields)
+                # The first row names all columns: one may have no value anywhere.
+                made.rows.append(fields if made.rows else dict.fromkeys(self.names) | fields)
                 made.lines.append(number)
         return made
 

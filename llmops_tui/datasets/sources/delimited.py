@@ -12,7 +12,7 @@ from itertools import islice
 from typing import IO
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.sources.arrow_values import unique
+from llmops_tui.datasets.sources.arrow_values import told_renamed, unique
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -104,7 +104,8 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
         if reason:
             raise InputRefusedError("file_damaged", f"{source.path}, line 1: {reason}", "Fix its header.")
         header = unique(names)
-        batch, done, size = Batch(), 0, 0
+        told = told_renamed(names, header)
+        batch, done, size = Batch(told=told), 0, 0
         for done, (at, values, reason) in enumerate(records, 1):
             if done <= position:
                 continue
@@ -117,12 +118,14 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
             elif not values:
                 batch.blank += 1
             else:
-                batch.rows.append({n: v for n, v in zip(header, values, strict=True) if v != ""})
+                # The first row names all columns: one may have no value anywhere.
+                cells = {n: v or None for n, v in zip(header, values, strict=True)}
+                batch.rows.append({n: v for n, v in cells.items() if v is not None} if batch.rows else cells)
                 batch.lines.append(at)
             if size > BATCH_BYTES or len(batch.rows) >= BATCH_ROWS:
                 batch.position, batch.share = done, share_of(source, stream.tell())
                 yield batch
-                batch, size = Batch(), 0
+                batch, size = Batch(told=told), 0
         batch.position, batch.share = done, 1.0
         yield batch
 
