@@ -21,7 +21,7 @@ from llmops_tui.datasets.formats.tables import canonical_table, takes_tables, tu
 from llmops_tui.datasets.input_hashes import InputHashes
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.pending_rows import PendingRows
-from llmops_tui.datasets.records import Column, Row, dump_json
+from llmops_tui.datasets.records import REST, Column, Row, dump_json
 from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
@@ -237,6 +237,7 @@ class _Import:
             self.state = _State([])
         self.source_columns: dict[str, None] = {}
         self._form = form
+        self._named: dict[str, None] = {}
         self._pending = PendingRows()
         untyped = all(source.untyped for source in sources)
         self._writer = PartWriter(self.folder, list(self.state.parts), read_texts=untyped)
@@ -290,6 +291,7 @@ class _Import:
             batch = by_row()
         rejects = batch.rejects
         if self._plain:
+            self._named |= dict.fromkeys(batch.columns)
             self._pending.add_rows(batch.rows)
         else:
             self._pending.add_rows(self._canonical(source, batch))
@@ -340,7 +342,10 @@ class _Import:
 
     def unkept(self, columns: list[Column]) -> list[str]:
         """The columns that the files have and no row has a value of, so that they are none here."""
-        return self._writer.without_values(columns)
+        found = self._writer.without_values(columns)
+        kept = {column.name for column in columns}
+        # Where fields are packed, those may be among them.
+        return found if REST in kept else [*found, *(n for n in self._named if n not in kept and n not in found)]
 
     @property
     def rows(self) -> int:

@@ -57,7 +57,7 @@ class _Table:
         if skip == chunk.num_rows:
             return None
         columns = [self._values(index, chunk.column(index).slice(skip)) for index in range(chunk.num_columns)]
-        made = Batch(position=self.done, size=TYPED_BYTES, told=self.told)
+        made = Batch(position=self.done, size=TYPED_BYTES, told=self.told, columns=tuple(self.names))
         rows = zip(*columns, strict=True) if columns else iter([()] * (chunk.num_rows - skip))
         packed = any(self.names[index] == REST for index in self.encoded)
         nested = [
@@ -72,8 +72,7 @@ class _Table:
                 if packed:
                     # What had no column of its own when we wrote the file.
                     fields |= fields.pop(REST, {})
-                # The first row names all columns: one may have no value anywhere.
-                made.rows.append(fields if made.rows else dict.fromkeys(self.names) | fields)
+                made.rows.append(fields)
                 made.lines.append(number)
         return made
 

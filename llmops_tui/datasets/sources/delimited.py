@@ -105,7 +105,8 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
             raise InputRefusedError("file_damaged", f"{source.path}, line 1: {reason}", "Fix its header.")
         header = unique(names)
         told = told_renamed(names, header)
-        batch, done, size = Batch(told=told), 0, 0
+        fresh = partial(Batch, told=told, columns=tuple(header))
+        batch, done, size = fresh(), 0, 0
         for done, (at, values, reason) in enumerate(records, 1):
             if done <= position:
                 continue
@@ -118,14 +119,12 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
             elif not values:
                 batch.blank += 1
             else:
-                # The first row names all columns: one may have no value anywhere.
-                cells = {n: v or None for n, v in zip(header, values, strict=True)}
-                batch.rows.append({n: v for n, v in cells.items() if v is not None} if batch.rows else cells)
+                batch.rows.append({n: v for n, v in zip(header, values, strict=True) if v != ""})
                 batch.lines.append(at)
             if size > BATCH_BYTES or len(batch.rows) >= BATCH_ROWS:
                 batch.position, batch.share = done, share_of(source, stream.tell())
                 yield batch
-                batch, size = Batch(told=told), 0
+                batch, size = fresh(), 0
         batch.position, batch.share = done, 1.0
         yield batch
 
