@@ -148,9 +148,9 @@ def _evidence(seen: Preview, chosen: str, *, asked: bool) -> list[str]:
 
 def _imported(made: ImportedRecord) -> str:
     rejected = f", {made['rejected']:,} rejected (llmops data rejects {made['dataset']})" if made["rejected"] else ""
-    return (
-        f"{made['dataset']}@{made['version']}: {counted(made['rows'], 'row')}{rejected}, sha256 {made['sha256'][:16]}…"
-    )
+    unkept = f"; no row has a value of: {', '.join(made['without_values'])}" if made["without_values"] else ""
+    rows = counted(made["rows"], "row")
+    return f"{made['dataset']}@{made['version']}: {rows}{rejected}, sha256 {made['sha256'][:16]}…{unkept}"
 
 
 @app.command("list")
@@ -211,12 +211,16 @@ def head(
     count: Annotated[int, typer.Option("-n", help="Number of rows.", min=1)] = 5,
 ) -> None:
     """Print the first rows as JSON Lines."""
+    from llmops_tui.datasets.json_text import odd_as_texts
     from llmops_tui.datasets.records import dump_json
 
     session = session_of(context)
-    for batch in store_of(session).get(ref).read(limit=count):
-        for _, row in batch:
-            session.stream(dump_json(row) + "\n")
+    odd: dict[str, str] = {}
+    for _, row in (one for batch in store_of(session).get(ref).read(limit=count) for one in batch):
+        odd |= (texts := odd_as_texts(row))
+        session.stream(dump_json(row | texts) + "\n")
+    if odd:
+        session.say(f"nan and inf, which JSON does not have, are shown as texts: {', '.join(odd)}")
 
 
 @app.command()

@@ -208,11 +208,16 @@ def mix(
 ) -> None:
     """Mix datasets by weight."""
     pairs = [r.partition("=") for r in refs]
-    try:
-        weights = [float(w or 1) for _, _, w in pairs]
-    except ValueError as error:
-        raise LlmopsError("usage", f"a weight is not a number: {error}", exit_code=ExitCode.USAGE) from error
+    weights = [_weight(ref, given) for ref, _, given in pairs]
     _make(session_of(context), "mix", [r for r, _, _ in pairs], {"weights": weights, "rows": rows, "seed": seed}, name)
+
+
+def _weight(ref: str, given: str) -> float:
+    try:
+        return float(given or 1)
+    except ValueError:
+        told = f"the weight of {ref} is not a number: {given!r}"
+        raise LlmopsError("usage", told, f"Write it so: {ref}=2.", exit_code=ExitCode.USAGE) from None
 
 
 def fix(

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from llmops_tui.datasets.arrow_arrays import filled, joined, text_array
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -38,15 +40,13 @@ def escaped(values: pa.Array) -> pa.Array:
     if controls < np.count_nonzero(data < ord(" ")):
         return _each_escaped(values)
     fresh = _of_bytes(text, places + moved, values.type)
-    return pc.if_else(values.is_valid(), fresh, pa.scalar(None, values.type)) if values.null_count else fresh
+    return pc.if_else(values.is_valid(), fresh, pa.nulls(1, values.type)[0]) if values.null_count else fresh
 
 
 def _each_escaped(values: pa.Array) -> pa.Array:
     """The same, of texts with control characters that have no short sign."""
-    import pyarrow as pa
-
     made = [None if text is None else orjson.dumps(text)[1:-1].decode() for text in values.to_pylist()]
-    return pa.array(made, values.type)
+    return text_array(made).cast(values.type)
 
 
 def has_escaped(values: pa.Array) -> bool:
@@ -70,12 +70,10 @@ def _of_bytes(text: bytes, places: npt.NDArray[np.int64], kind: pa.DataType) -> 
 
 def list_texts(values: pa.Array) -> pa.Array | None:
     """Lists of texts as JSON; none where one of the texts is missing."""
-    import pyarrow.compute as pc
-
     inner = values.flatten()
     if inner.null_count:
         return None
-    return _listed(values, pc.binary_join_element_wise('"', escaped(inner), '"', ""))
+    return _listed(values, joined('"', escaped(inner), '"'))
 
 
 def conversation_texts(
@@ -86,9 +84,6 @@ def conversation_texts(
     ``who`` and ``what`` are the fields of a turn that become role and content, and ``roles`` what the first becomes. None
     where a list, a turn, a role or a content is missing, or the order of further fields is not known.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     turns = values.flatten()
     names = [field.name for field in turns.type]
     more = [name for name in names if name not in {who, what}]
@@ -100,13 +95,13 @@ def conversation_texts(
     if roles is not None:
         told = by.dictionary_encode()
         known: list[Any] = [roles.get(name, name) for name in told.dictionary.to_pylist()]
-        by = pa.array(known, pa.string()).take(told.indices)
+        by = text_array(known).take(told.indices)
     pieces: list[Any] = ['{"role":"', escaped(by), '","content":"', escaped(content)]
     for name in more:
         extra = turns.field(name)
         begin = '","' + orjson.dumps(name).decode()[1:-1] + '":"'
-        pieces.append(pc.fill_null(pc.binary_join_element_wise(begin, escaped(extra), ""), ""))
-    return _listed(values, pc.binary_join_element_wise(*pieces, '"}', ""))
+        pieces.append(filled(joined(begin, escaped(extra))))
+    return _listed(values, joined(*pieces, '"}'))
 
 
 def _listed(values: pa.Array, items: pa.Array) -> pa.Array:
@@ -116,9 +111,9 @@ def _listed(values: pa.Array, items: pa.Array) -> pa.Array:
 
     ends = values.offsets
     places = pc.subtract(ends, ends[0])
-    joined = pc.binary_join(pa.ListArray.from_arrays(places, items), ",")
-    made = pc.binary_join_element_wise("[", joined, "]", "")
-    return pc.if_else(values.is_valid(), made, None) if values.null_count else made
+    comma: Any = text_array([","])[0]
+    made = joined("[", pc.binary_join(pa.ListArray.from_arrays(places, items), comma), "]")
+    return pc.if_else(values.is_valid(), made, pa.nulls(1, pa.string())[0]) if values.null_count else made
 
 
 def codes(values: pa.Array) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmops_tui.datasets.arrow_arrays import number_array, text_array
 from llmops_tui.datasets.records import ROW, Type
 
 if TYPE_CHECKING:
@@ -38,12 +39,7 @@ def as_table(columns: Mapping[str, object], types: Mapping[str, Type]) -> pa.Tab
     arrays, fields = [], []
     for name, given in columns.items():
         kind, values = types.get(name, "integer"), np.asanyarray(given)
-        if kind in {"text", "json"}:
-            arrays.append(pa.array(values.tolist(), pa.string()))
-        else:
-            # A number that is none is a value, too.
-            mask = np.ma.getmaskarray(values) if np.ma.is_masked(values) else None
-            arrays.append(pa.array(np.ma.getdata(values), mask=mask, from_pandas=False))
+        arrays.append(text_array(values.tolist()) if kind in {"text", "json"} else number_array(values))
         fields.append(pa.field(name, arrays[-1].type, metadata=JSON_TEXT if kind == "json" else None))
     return pa.table(arrays, pa.schema(fields))
 
@@ -63,9 +59,7 @@ def largest_of(table: pa.Table, types: Mapping[str, Type]) -> dict[str, int]:
 
 def numbered(table: pa.Table, first: int) -> pa.Table:
     """A table with the numbers of its rows as its first column."""
-    import pyarrow as pa
-
-    return table.add_column(0, ROW, pa.array(np.arange(first, first + table.num_rows)))
+    return table.add_column(0, ROW, number_array(np.arange(first, first + table.num_rows)))
 
 
 class TableFile:

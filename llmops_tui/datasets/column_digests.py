@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui.datasets.arrow_arrays import filled
 from llmops_tui.datasets.records import Column, Type
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ColumnDigest:
         missing = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
         if missing is not None:
             # What stands in the place of a text that is none is nobody's business.
-            values = values.fill_null("")
+            values = filled(values)
         _, ends, texts = values.buffers()
         size = np.dtype("<i8" if str(values.type) == "large_string" else "<i4")
         places = np.frombuffer(ends, size, len(values) + 1, values.offset * size.itemsize)
@@ -136,6 +137,5 @@ class RunningHash:
 
 def _masked(values: pa.Array) -> npt.NDArray[Any]:
     missing = values.is_null().to_numpy(zero_copy_only=False)
-    filler = False if str(values.type) == "bool" else 0
-    data = values.fill_null(filler).to_numpy(zero_copy_only=False)
+    data = filled(values).to_numpy(zero_copy_only=False)
     return np.ma.masked_array(data, mask=missing)

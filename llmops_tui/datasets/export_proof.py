@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from llmops_tui.datasets.arrow_arrays import filled
 from llmops_tui.datasets.arrow_json import has_escaped
 from llmops_tui.datasets.arrow_tables import types_of
 from llmops_tui.datasets.column_digests import RunningHash
@@ -190,7 +191,7 @@ def _texts(written: pa.Array) -> list[str | None]:
 
 
 def _bits(values: pa.Array) -> Any:
-    return values.fill_null(0.0).to_numpy(zero_copy_only=False).view(np.int64)
+    return filled(values).to_numpy(zero_copy_only=False).view(np.int64)
 
 
 def _same_json(values: Sequence[Any], stored: Sequence[str | None]) -> bool:

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import math
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from llmops_tui.datasets.columnar_files import write_arrow, write_hugging_face, write_parquet
 from llmops_tui.datasets.json_text import odd_number
-from llmops_tui.datasets.parts import PartWriter, typed_projection
-from llmops_tui.datasets.records import REST, ROW, Row, content_text, dump_json
-from llmops_tui.datasets.sources.arrow_values import storage_of
-from llmops_tui.datasets.sources.columnar import json_columns
+from llmops_tui.datasets.records import REST, Row, content_text, dump_json
 from llmops_tui.datasets.sources.databases import JSON_TYPE
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.plugins import Plugins, made_of, only_one
-from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text
+from llmops_tui.workspace.sandbox import quote_name
 
 Writer = Callable[[DatasetVersion, Iterator[Row], Path], None]
+# What a suffix of compression can follow.
+_COMPRESSED = frozenset({"jsonl", "json", "csv", "tsv", "text"})
 _BY_SUFFIX = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
-    ".txt": "text", ".db": "sqlite", ".sqlite": "sqlite",
+    ".arrow": "arrow", ".feather": "arrow", ".txt": "text", ".db": "sqlite", ".sqlite": "sqlite",
 }  # fmt: skip
 
 
@@ -133,34 +132,6 @@ def _cells(row: Row) -> dict[str, Any]:
     }
 
 
-def _parquet(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
-    """As one file with nested types; a version in its own shape is copied by DuckDB."""
-    folder = path.with_name(path.name + ".rows")
-    try:
-        out = PartWriter(folder)
-        batch: list[Row] = []
-        for row in rows:
-            batch.append(row)
-            if len(batch) >= 20_000:
-                out.add(batch)
-                batch = []
-        out.add(batch)
-        columns = out.finish()
-        files = sorted(folder.glob("part-*.parquet"))
-        connection = open_sandbox(files, folder=path.parent)
-        try:
-            names = typed_projection(columns)
-            listed = ", ".join(quote_text(str(f)) for f in files)
-            connection.execute(
-                f"COPY (SELECT {names} FROM read_parquet([{listed}]) ORDER BY {ROW}) TO {quote_text(str(path))} (FORMAT parquet)"
-            )
-        finally:
-            connection.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    del version
-
-
 def _text(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     _need_text(version)
     with open_target(path) as file:
@@ -199,7 +170,8 @@ def _sqlite(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     database = sqlite_utils.Database(path)
     kinds = {"integer": "INTEGER", "number": "REAL", "boolean": "BOOLEAN", "json": JSON_TYPE}
     own = {c.name: kinds.get(c.type, "TEXT") for c in version.columns if c.name != REST}
-    rows = _fit_for_sqlite(rows, list(own))
+    numbers = [c.name for c in version.columns if c.type == "number"]
+    rows = _fit_for_sqlite(rows, list(own), numbers)
     first = next(rows, None)
     # Rows of another shape have further fields, which may be anything.
     names = own if first is None or set(first) <= set(own) else dict.fromkeys(first, JSON_TYPE) | own
@@ -215,10 +187,14 @@ def _sqlite(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     database.close()
 
 
-def _fit_for_sqlite(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
-    """The rows, whose fields all can be columns: SQLite ends names at NUL, and knows no case in them."""
+def _fit_for_sqlite(rows: Iterator[Row], names: Sequence[str], numbers: Sequence[str]) -> Iterator[Row]:
+    """The rows, whose fields all can be columns: SQLite ends names at NUL, and knows no case in them; nor has it NaN."""
     known = {name.lower(): name for name in names}
     for number, row in enumerate(rows):
+        nan = next((name for name in numbers if isinstance(v := row.get(name), float) and math.isnan(v)), None)
+        if nan is not None:
+            told = f"row {number:,}: {nan} is nan, which SQLite keeps as no value"
+            raise InputRefusedError("row_refused", told, "Export it as Parquet.")
         for name in row:
             other = known.setdefault(name.lower(), name)
             if other != name or not name or "\0" in name:
@@ -282,49 +258,9 @@ def _llm_log(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
     database.close()
 
 
-def _hugging_face(version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
-    """A folder as ``datasets.load_from_disk`` reads it; lists and objects are its JSON feature."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path.mkdir(mode=0o700)
-    parquet = path / "rows.parquet"
-    _parquet(version, rows, parquet)
-    name = "data-00000-of-00001.arrow"
-    with pq.ParquetFile(parquet) as file:
-        nested = json_columns(file)
-        schema = pa.schema(
-            [pa.field(f.name, pa.json_() if i in nested else f.type) for i, f in enumerate(file.schema_arrow)]
-        )
-        with pa.OSFile(str(path / name), "wb") as out, pa.ipc.new_stream(out, schema) as stream:
-            for batch in file.iter_batches(batch_size=10_000):
-                columns = [
-                    pa.ExtensionArray.from_storage(pa.json_(), storage_of(column)) if i in nested else column
-                    for i, column in enumerate(batch.columns)
-                ]
-                stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-    parquet.unlink()
-    kinds = {"int64": "int64", "double": "float64", "bool": "bool"}
-    features = {
-        f.name: {"_type": "Json"} if i in nested else {"dtype": kinds.get(str(f.type), "string"), "_type": "Value"}
-        for i, f in enumerate(schema)
-    }
-    state: dict[str, object] = {
-        "_data_files": [{"filename": name}],
-        "_fingerprint": version.sha256[:16],
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": None,
-    }
-    (path / "dataset_info.json").write_text(json.dumps({"features": features}), encoding="utf-8")
-    (path / "state.json").write_text(json.dumps(state), encoding="utf-8")
-
-
 WRITERS: dict[str, Writer] = {
-    "jsonl": _json_lines, "json": _json_document, "csv": _delimited(","), "tsv": _delimited("\t"), "parquet": _parquet,
-    "text": _text, "markdown": _markdown, "sqlite": _sqlite, "llm-log": _llm_log, "hf": _hugging_face,
+    "jsonl": _json_lines, "json": _json_document, "csv": _delimited(","), "tsv": _delimited("\t"), "parquet": write_parquet,
+    "arrow": write_arrow, "text": _text, "markdown": _markdown, "sqlite": _sqlite, "llm-log": _llm_log, "hf": write_hugging_face,
 }  # fmt: skip
 
 
@@ -363,7 +299,7 @@ def find_writer(kind: str) -> Writer:
         InputRefusedError: ``unknown_type``, with what is wrong with it where a package brings it.
     """
     if kind in WRITERS:
-        return WRITERS[kind]
+        return WRITERS[kind] if kind in _COMPRESSED else partial(_uncompressed, kind)
     exporter = PLUGINS.get(kind)
     if exporter is None:
         problem = PLUGINS.problem(kind) or f"{kind!r} is not a file type"
@@ -378,6 +314,12 @@ def find_writer(kind: str) -> Writer:
                 raise ValueError("it wrote no file")
 
     return write
+
+
+def _uncompressed(kind: str, version: DatasetVersion, rows: Iterator[Row], path: Path) -> None:
+    if path.suffix in {".gz", ".zst"}:
+        raise InputRefusedError("unknown_type", f"{kind} cannot be compressed", "Omit the last suffix.")
+    WRITERS[kind](version, rows, path)
 
 
 def not_read_back(kind: str) -> str:

@@ -18,9 +18,10 @@ from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import kind_of, reader
 from llmops_tui.datasets.formats.registry import find_format
 from llmops_tui.datasets.formats.tables import canonical_table, takes_tables, turns_of
+from llmops_tui.datasets.input_hashes import InputHashes
 from llmops_tui.datasets.parts import Part, PartWriter, part_path
 from llmops_tui.datasets.pending_rows import PendingRows
-from llmops_tui.datasets.records import Column, Row, dump_json
+from llmops_tui.datasets.records import REST, Column, Row, dump_json
 from llmops_tui.datasets.rejects import rejects_path, write_rejects
 from llmops_tui.datasets.reports import ImportArguments, ImportedRecord, ReadSettings
 from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
@@ -33,7 +34,7 @@ from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.catalog import Catalog
-from llmops_tui.workspace.files import make_folder_within, sha256_file, sha256_text, write_atomic
+from llmops_tui.workspace.files import make_folder_within, write_atomic
 
 if TYPE_CHECKING:
     from llmops_tui.workspace.layout import Workspace
@@ -42,6 +43,7 @@ ENTRY: JobEntry[ImportedRecord] = JobEntry("llmops_tui.datasets.import_job:run_i
 # A part is so many rows, or what so many bytes of input gave.
 _PART_ROWS = 500_000
 _PART_BYTES = 20 << 20
+_NAMED = 5
 
 
 @dataclass
@@ -121,11 +123,12 @@ def run_import(
     store = DatasetStore(Catalog(context.workspace))
     sources = find_all([Path(path) for path in paths], table=table, unit=unit, encoding=encoding)
     done = _Import(context, sources, form, mapping)
-    columns = done.read()
-    if done.state.rejected and not done.rows:
-        raise _nothing_read(done)
-    context.report(0.9, "hashing the files")
-    inputs = [(str(s.path), digest_of(s.path)) for s in dict.fromkeys(Source(s.path, "") for s in sources)]
+    with InputHashes(source.path for source in sources) as hashes:
+        columns = done.read()
+        if not done.rows:
+            raise _nothing_read(done, sources)
+        context.report(0.9, "hashing the files")
+        inputs = hashes.all()
     kind = kind_of(form, mapping)
     settings: ReadSettings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     if encoding:
@@ -154,10 +157,20 @@ def run_import(
         rejects_path(context.workspace, made[0]).unlink(missing_ok=True)
     if form == "tabular" and mapping:
         store.keep_mapping(tuple(done.source_columns), mapping)
-    return {**version.as_dict(), "blank_lines": done.state.blank}
+    told: ImportedRecord = {
+        **version.as_dict(),
+        "blank_lines": done.state.blank,
+        "without_values": done.unkept(columns),
+    }
+    return told
 
 
-def _nothing_read(done: _Import) -> InputRefusedError:
+def _nothing_read(done: _Import, sources: Sequence[Source]) -> InputRefusedError:
+    if not done.state.rejected:
+        paths = list(dict.fromkeys(str(source.path) for source in sources))
+        named = ", ".join(paths[:_NAMED]) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
+        hint = "Check that it is the right file, and that the program that writes it has ended."
+        return InputRefusedError("nothing_imported", f"there is no record in {named}", hint)
     rejects = done.first_rejects()
     told = "; ".join(f"line {reject.line:,}: {reject.reason}" for reject in rejects)
     utf8 = any("UTF-8" in reject.reason for reject in rejects)
@@ -166,14 +179,6 @@ def _nothing_read(done: _Import) -> InputRefusedError:
         f"none of {counted(done.state.rejected, 'record')} could be read as {done.form}: {told}",
         "If the file is not UTF-8, give --encoding, for example latin-1." if utf8 else "Choose another --format.",
     )
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, or of the names and hashes of all files in a folder."""
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        return sha256_text("\n".join(f"{p.relative_to(path)} {sha256_file(p)}" for p in files))
-    return sha256_file(path)
 
 
 class _Folder:
@@ -232,6 +237,7 @@ class _Import:
             self.state = _State([])
         self.source_columns: dict[str, None] = {}
         self._form = form
+        self._named: dict[str, None] = {}
         self._pending = PendingRows()
         untyped = all(source.untyped for source in sources)
         self._writer = PartWriter(self.folder, list(self.state.parts), read_texts=untyped)
@@ -285,6 +291,7 @@ class _Import:
             batch = by_row()
         rejects = batch.rejects
         if self._plain:
+            self._named |= dict.fromkeys(batch.columns)
             self._pending.add_rows(batch.rows)
         else:
             self._pending.add_rows(self._canonical(source, batch))
@@ -323,15 +330,22 @@ class _Import:
             kept.parts = self._writer.parts[: number + 1]
             kept.save(self._state_path)
 
-        given = self._pending.take()
+        size, given = self._pending.size, self._pending.take()
         if isinstance(given, list):
-            self._writer.add(given, written)
+            self._writer.add(given, written, size)
         else:
             self._writer.add_table(given, written)
 
     def digest(self, columns: list[Column]) -> str | None:
         """The content hash of what was read, where it was taken meanwhile."""
         return self._writer.digest(columns)
+
+    def unkept(self, columns: list[Column]) -> list[str]:
+        """The columns that the files have and no row has a value of, so that they are none here."""
+        found = self._writer.without_values(columns)
+        kept = {column.name for column in columns}
+        # Where fields are packed, those may be among them.
+        return found if REST in kept else [*found, *(n for n in self._named if n not in kept and n not in found)]
 
     @property
     def rows(self) -> int:

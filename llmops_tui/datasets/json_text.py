@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from llmops_tui.datasets.arrow_arrays import filled, joined
 from llmops_tui.datasets.arrow_json import bytes_of, codes, escaped
-from llmops_tui.datasets.records import Column
+from llmops_tui.datasets.records import Column, Row
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name
@@ -81,14 +83,14 @@ def _lines(columns: Sequence[Column], written: Sequence[pa.Array]) -> pa.Array:
     for column, texts in zip(columns, written, strict=True):
         name, sign = "," + orjson.dumps(column.name).decode() + ":", '"' if column.type == "text" else ""
         if texts.null_count:
-            pieces.append(pc.fill_null(pc.binary_join_element_wise(name + sign, texts, sign, ""), ""))
+            pieces.append(filled(joined(name + sign, texts, sign)))
         else:
             pieces += [name + sign, texts, sign]
     if isinstance(pieces[0], str):
-        return pc.binary_join_element_wise(*_merged(["{" + pieces[0][1:], *pieces[1:], "}\n"]), "")
-    joined = pc.binary_join_element_wise(*_merged(pieces), "") if len(pieces) > 1 else pieces[0]
-    fields = pc.binary_slice(joined.cast(pa.binary()), 1).cast(pa.string())
-    return pc.binary_join_element_wise("{", fields, "}\n", "")
+        return joined(*_merged(["{" + pieces[0][1:], *pieces[1:], "}\n"]))
+    whole = joined(*_merged(pieces)) if len(pieces) > 1 else pieces[0]
+    fields = pc.binary_slice(whole.cast(pa.binary()), 1).cast(pa.string())
+    return joined("{", fields, "}\n")
 
 
 def _merged(pieces: Sequence[Any]) -> list[Any]:
@@ -117,7 +119,7 @@ def _written(column: Column, values: pa.Array) -> pa.Array:
     texts = values.cast(pa.string())
     if column.type == "number":
         whole = pc.invert(pc.match_substring_regex(texts, "[.e]"))
-        return pc.if_else(whole, pc.binary_join_element_wise(texts, ".0", ""), texts)
+        return pc.if_else(whole, joined(texts, ".0"), texts)
     return texts
 
 
@@ -134,6 +136,11 @@ def _refuse_odd_numbers(columns: Sequence[Column], batch: pa.RecordBatch, first:
     if found:
         number, name, value = min(found, key=lambda one: one[0])
         raise odd_number(number, name, value)
+
+
+def odd_as_texts(row: Row) -> dict[str, str]:
+    """The numbers of a row that JSON does not have, by column, as texts."""
+    return {name: str(v) for name, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
 
 
 def odd_number(number: int, name: str, value: float) -> InputRefusedError:

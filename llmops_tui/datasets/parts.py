@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 200
 GROUP_ROWS = 10_000
-# From so many rows on pyarrow is worth the time to load it.
-_MANY_ROWS = 5000
+# From so many rows, or so many bytes that they were read from, pyarrow is worth the time to load it.
+_MANY_ROWS, _MANY_BYTES = 5000, 16 << 20
 Columns = dict[str, object]
 """The columns of some rows by name, as arrays or lists of as many values each."""
 COPY_OPTIONS = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {GROUP_ROWS})"
@@ -57,6 +57,7 @@ class PartWriter:
         self.rows = sum(part.rows for part in self.parts)
         self._read_texts = read_texts
         self._hash = RunningHash()
+        self._tables = False
         self._names: dict[str, None] = dict.fromkeys(chain.from_iterable(p.types for p in self.parts))
         self._lower = {name.lower() for name in self._names}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parquet")
@@ -65,12 +66,17 @@ class PartWriter:
         # Columns of Python objects are texts, whatever a sample of them looks like.
         self._connection.execute("SET pandas_analyze_sample = 0")
 
-    def add(self, rows: list[Row], written: Callable[[int], None] | None = None) -> None:
-        """Write rows as the next part; ``written`` is called with its number once it is on disk. May wait for an earlier part."""
+    def add(self, rows: list[Row], written: Callable[[int], None] | None = None, size: int = 0) -> None:
+        """Write rows, of about ``size`` bytes, as the next part; ``written`` is called with its number once it is on disk.
+
+        May wait for an earlier part.
+        """
         if not rows:
             return
         part, data = self._columns(rows)
-        if len(rows) >= _MANY_ROWS:
+        # Where there was a table before, pyarrow is loaded, and the hash of all is known if all are tables.
+        self._tables = self._tables or len(rows) >= _MANY_ROWS or size >= _MANY_BYTES
+        if self._tables:
             table = as_table(data, part.types)
             self._submit(part, lambda number: self._write_table(number, table, part.types), written)
             return
@@ -94,6 +100,7 @@ class PartWriter:
         for name in table.column_names:
             if name not in self._names:
                 self._take(name)
+        self._tables = True
         types = types_of(table)
         part = Part(table.num_rows, types, largest_of(table, types))
         kept = numbered(table.select(list(types)), self.rows)
@@ -127,6 +134,11 @@ class PartWriter:
     def digest(self, columns: Sequence[Column]) -> str | None:
         """The content hash of what was written, where all of it came by tables; it is the one of the files then."""
         return self._hash.digest(self.rows, columns)
+
+    def without_values(self, columns: Iterable[Column]) -> list[str]:
+        """Fields that rows came with, and none of them with a value: of those columns are made."""
+        kept = {column.name for column in columns}
+        return [name for name in self._names if name not in kept and name != REST]
 
     def _columns(self, rows: list[Row]) -> tuple[Part, Columns]:
         names = dict.fromkeys(chain.from_iterable(rows))

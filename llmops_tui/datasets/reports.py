@@ -51,9 +51,10 @@ class VersionRecord(TypedDict):
 
 
 class ImportedRecord(VersionRecord):
-    """A version that was just imported, and how many lines of its files were blank."""
+    """A version that was just imported, how many lines of its files were blank, and which columns had no value at all."""
 
     blank_lines: int
+    without_values: list[str]
 
 
 class ImportArguments(TypedDict):

@@ -41,6 +41,8 @@ _GREETED = re.compile(
     rf"\b(?:Dear|Hi|Hello|Hey|Hallo|Liebe|Lieber|Bonjour|Hola|Ciao|Beste|Thanks|Thank you)[ ,]+({_FULL})"
 )
 _ANY = re.compile(rf"(?<![^\W_])({_FULL})")
+# As lists have it: Novak, Anna. What follows the comma may be part of the next such name.
+_LISTED = re.compile(rf"(?<![^\W_])({_WORD}),[ ](?=({_FULL}))")
 # Typed without capitals: who says a name so, says nothing else; elsewhere both words must be known.
 _SMALL = r"[^\W\d_A-Z]{2,}(?:['’-][^\W\d_A-Z]{2,})?"
 _SAID_SMALL = re.compile(
@@ -85,6 +87,8 @@ def find_names(text: str) -> Iterator[tuple[int, int]]:
         yield from _greeted(text, match.start(1), match.end(1))
     for match in _ANY.finditer(text):
         yield from _known(text, match.start(1), match.end(1))
+    for match in _LISTED.finditer(text):
+        yield from _surname_first(text, match)
     yield from _small(text)
     for match in _CYRILLIC_RUN.finditer(text):
         yield from _cyrillic(match)
@@ -111,6 +115,14 @@ def _greeted(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     first = _parts(text[start:end])[0]
     if is_given(first.group()) and (found := _trim(text, start, end)):
         yield found
+
+
+def _surname_first(text: str, match: re.Match[str]) -> Iterator[tuple[int, int]]:
+    """A known surname before a known given name; in other words than names a comma stands between such two seldom."""
+    surname, given = match.group(1), _parts(match.group(2))[0].group()
+    known = is_surname(surname) and len(surname) > _SMALL_MINIMUM and is_given(given)
+    if known and (found := _trim(text, match.start(2), match.end(2))):
+        yield match.start(1), found[1]
 
 
 def _parts(run: str) -> list[re.Match[str]]:

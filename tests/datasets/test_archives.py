@@ -56,8 +56,11 @@ def test_files_in_an_archive_are_read_where_it_is_clear_which(store: DatasetStor
     version = import_now(store, [path], "one", "tabular")
     assert rows_of(version) == ROWS
     assert remake(store, version.ref)[1] == version.sha256
-    several = packed(tmp_path, kind, {"a.csv": TABLE, "b.csv": TABLE})
-    assert rows_of(import_now(store, [several], "two", "tabular")) == ROWS + ROWS
+    several = packed(tmp_path, kind, {"data/train.csv": TABLE, "test.csv": TABLE})
+    told = "'split', it gets one by its file: train, test"
+    assert told in " ".join(preview(store, [several]).proposal.evidence)
+    parts = [row | {"split": part} for part in ("train", "test") for row in ROWS]
+    assert rows_of(import_now(store, [several], "two", "tabular")) == parts
     mixed = packed(tmp_path, kind, {"a.csv": TABLE, "b.csv": "x,y\n1,2\n", "c.jsonl": LINES})
     with pytest.raises(InputRefusedError, match=r"3 files that are not alike: a\.csv, b\.csv, c\.jsonl"):
         find_sources(mixed)

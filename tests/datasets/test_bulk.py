@@ -99,6 +99,21 @@ def test_a_block_is_read_at_once_only_where_each_line_reads_so(line: bytes) -> N
         read_both(b"\n".join(lines) + b"\n")
 
 
+def test_a_quote_written_as_its_number_hides_no_repeated_key() -> None:
+    hidden = rb'{"t":"\u0022\u0022","k":1,"k":2}'
+    plain, batch = read_both(hidden + b"\n" + FINE + b"\n")
+    assert (plain, [reject.reason for reject in batch.rejects]) == (False, ["the key 'k' occurs twice in one object"])
+    lines = rb'{"t":"\u0022 \u0041"}' + b"\n"
+    assert read_both(lines * 2)[1].rows == [{"t": '" A'}] * 2
+
+
+@pytest.mark.parametrize("place", range(10))
+def test_a_long_number_keeps_its_digits_wherever_it_stands(place: int) -> None:
+    line = b'{"t":"' + b"x" * place + b'","n":%d,"more":"12345678"}\n' % 10**19
+    _, batch = read_both(line * 3 + b'{"n":1}\n')
+    assert [row["n"] for row in batch.rows] == [10**19] * 3 + [1]
+
+
 def test_plain_blocks_are_read_at_once() -> None:
     assert read_both((FINE + b"\n") * 100)[0]
     assert read_both((FINE + b"\r\n") * 3)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 import math
 import sqlite3
 from pathlib import Path
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 
 from llmops_tui.datasets.export_job import export
 from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.sources.base import Batch, Source
 from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from tests.commands import llmops
 from tests.datasets.conftest import rows_of
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -182,6 +185,25 @@ def test_json_in_columns_keeps_its_digits_or_its_row_is_refused(store: DatasetSt
         database.executemany("INSERT INTO rows VALUES (?)", [(text,) for text in texts])
     made = import_now(store, [tmp_path / "x.db"], "x", "tabular")
     assert (rows_of(made), made.rejected) == (kept, 3)
+
+
+def test_a_column_without_a_value_is_told(store: DatasetStore, tmp_path: Path) -> None:
+    nothing = pa.nulls(3, pa.string())
+    pq.write_table(pa.table({"a": [1, 2, 3], "never": nothing, "late": [None, None, 5]}), tmp_path / "x.parquet")
+    (tmp_path / "x.csv").write_text("a,never,late\n1,,\n2,,\n3,,5\n")
+    (tmp_path / "x.jsonl").write_text('{"a": 1, "never": null}\n{"a": 2}\n{"a": 3, "late": 5}\n')
+    for path in sorted(tmp_path.glob("x.*")):
+        made = llmops("--json", "data", "import", str(path), "--name", "x", "--yes", workspace=store.workspace)
+        assert json.loads(made.stdout)["without_values"] == ["never"], path
+        assert rows_of(store.get("x")) == [{"a": 1}, {"a": 2}, {"a": 3, "late": 5}]
+
+
+def test_a_table_says_which_columns_it_renames(store: DatasetStore, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,a,\n1,2,3\n2,3,4\n")
+    told = preview(store, [tmp_path / "x.csv"]).proposal.evidence
+    assert any("columns without a name of their own: a_2, column_3" in line for line in told)
+    # Of two rows each column has two values at most.
+    assert not any("label" in line for line in told)
 
 
 def test_columns_of_one_name_stay_apart_and_what_is_read_otherwise_is_told(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from llmops_tui.datasets.export_job import export
@@ -10,6 +13,7 @@ from llmops_tui.datasets.formats.writers import formats_for
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from tests.commands import llmops
 from tests.datasets.conftest import Fill, chat, rows_of
 
 TOOLS = {
@@ -53,7 +57,7 @@ WAYS = [
     for kind in SETS
     for name, first in (
         ("x.jsonl", ""), ("x.parquet", "messages"), ("x.db", "tabular"), ("x.csv", "kto"), ("x.json", "tabular"), ("x.jsonl.gz", "text"),
-        ("x.jsonl.zst", "kto"), ("x.tsv", "preference"), ("xhf", "prompt-completion"),
+        ("x.jsonl.zst", "kto"), ("x.tsv", "preference"), ("xhf", "prompt-completion"), ("x.arrow", "preference"), ("x.feather", ""),
     )
 ]  # fmt: skip
 
@@ -81,6 +85,23 @@ def test_importing_what_was_exported_gives_the_same_version(
             # Tables of texts have no types: the messages themselves stay the same all the same.
             column = {"messages": "messages", "text": "text", "preference": "chosen"}.get(kind, "completion")
             assert [r.get(column) for r in rows_of(back)] == [r.get(column) for r in rows_of(version)]
+
+
+def test_numbers_that_a_file_does_not_have_are_named(store: DatasetStore, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": [1.5, float("nan"), float("inf")]}), tmp_path / "n.parquet")
+    version = import_now(store, [tmp_path / "n.parquet"], "odd", "tabular")
+    with pytest.raises(InputRefusedError, match="row 1: n is nan, which SQLite keeps as no value"):
+        export(version, tmp_path / "n.db")
+    assert export(version, tmp_path / "n.arrow")["reads_back"]
+    head = llmops("data", "head", "odd", workspace=store.workspace)
+    assert [json.loads(line) for line in head.stdout.splitlines()] == [{"n": 1.5}, {"n": "nan"}, {"n": "inf"}]
+    assert "shown as texts: n" in head.stderr
+
+
+def test_a_file_of_columns_is_not_compressed_again(fill: Fill, tmp_path: Path) -> None:
+    for name in ("x.parquet.gz", "x.arrow.zst", "x.db.gz"):
+        with pytest.raises(InputRefusedError, match="cannot be compressed"):
+            export(fill([{"a": 1}]), tmp_path / name)
 
 
 def test_alpaca_and_sharegpt_hold_plain_conversations(store: DatasetStore, fill: Fill, tmp_path: Path) -> None:

@@ -63,6 +63,18 @@ def test_a_cut_compressed_file_is_refused(store: DatasetStore, tmp_path: Path, k
     assert store.logs() == {}
 
 
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_what_stands_behind_compressed_data_is_not_passed_over(store: DatasetStore, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"rows.jsonl.{kind}"
+    path.write_bytes(COMPRESSED[kind](LINES) + b"and more")
+    with pytest.raises(InputRefusedError, match="damaged"):
+        import_now(store, [path], "more", "tabular")
+    if kind != "zst":
+        # What fills the last block of a tape.
+        path.write_bytes(COMPRESSED[kind](LINES) + bytes(5000))
+        assert rows_of(import_now(store, [path], "zeros", "tabular")) == ROWS
+
+
 def test_encodings_are_read_or_named(store: DatasetStore, tmp_path: Path) -> None:
     rows = [{"text": "Grüße, 日本語, 😀"}, {"text": "zweite Zeile"}]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

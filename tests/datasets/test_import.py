@@ -7,6 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -167,15 +169,22 @@ def test_names_that_cannot_be_columns_are_kept(fill: Fill) -> None:
     assert rows_of(fill(rows)) == rows
 
 
-def test_empty_files_and_a_path_with_quotes_are_fine(store: DatasetStore, tmp_path: Path) -> None:
+def test_a_path_with_quotes_is_fine_and_files_without_a_record_are_refused(store: DatasetStore, tmp_path: Path) -> None:
     folder = tmp_path / 'it\'s; drop table "x"'
     folder.mkdir()
     (folder / "a'b;.jsonl").write_bytes(lines(ROWS))
-    (folder / "empty.jsonl").write_bytes(b"")
     assert rows_of(import_now(store, [folder / "a'b;.jsonl"], "q", "tabular")) == ROWS
-    empty = import_now(store, [folder / "empty.jsonl"], "empty", "tabular")
-    assert empty.rows == 0
-    assert rows_of(empty) == []
+    pq.write_table(pa.table({"a": pa.nulls(0, pa.string())}), folder / "zero.parquet")
+    empty = {"empty.jsonl": b"", "blank.jsonl": b"\n \n", "head.csv": b"a,b\n", "list.json": b"[]"}
+    for name, data in empty.items():
+        (folder / name).write_bytes(data)
+    for name in (*empty, "zero.parquet"):
+        with pytest.raises(InputRefusedError, match=rf"there is no record in .*{name}") as refused:
+            import_now(store, [folder / name], "empty", "tabular")
+        assert (refused.value.code, bool(refused.value.hint)) == ("nothing_imported", True)
+    assert list(store.logs()) == ["q"]
+    # Beside one that has some it is no more than an empty one.
+    assert rows_of(import_now(store, [folder / "a'b;.jsonl", folder / "empty.jsonl"], "both", "tabular")) == ROWS
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.db", "a.json", "a.arrow"])

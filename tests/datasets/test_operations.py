@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import quote_name
+from tests.commands import llmops
 from tests.datasets.conftest import Fill, rows_of
 from tests.datasets.row_strategies import KINDS, rows_of_kind
 from tests.datasets.test_meaning import embedded
@@ -276,6 +278,22 @@ def test_fractions_of_a_split_add_up_to_one(store: DatasetStore, fill: Fill, sha
         split_into(store, "ten", shares, no_report)
     assert [part.rows for part in split_into(store, "ten", {"a": 8, "b": 2}, no_report)] == [8, 2]
     assert sum(part.rows for part in split_into(store, "ten", {"a": 0.33, "b": 0.33, "c": 0.33}, no_report)) == 10
+
+
+def test_a_mixture_that_cannot_be_names_the_dataset(store: DatasetStore, fill: Fill) -> None:
+    fill([{"a": 1}], "one")
+    fill([{"a": 1}], "two")
+    apply(store, "filter", ["two"], {"where": "a > 1"}, name="none")
+    for refs, weights, told in (
+        (["one", "two"], [1, 0], "weight of two@1 is 0"),
+        (["one", "two"], [math.nan, 1], "weight of one@1 is nan"),
+        (["one", "none"], [1, 1], "none@1 has no rows"),
+        (["one", "two"], [1], "2 inputs require as many weights, and there is 1"),
+    ):
+        with pytest.raises(InputRefusedError, match=told):
+            apply(store, "mix", refs, {"weights": weights}, name="mixed")
+    refused = llmops("data", "mix", "one=1", "two=x", workspace=store.workspace)
+    assert (refused.returncode, "weight of two is not a number: 'x'" in refused.stderr) == (2, True)
 
 
 def test_a_condition_that_fails_is_told_the_columns(store: DatasetStore, fill: Fill) -> None:

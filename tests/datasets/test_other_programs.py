@@ -117,10 +117,11 @@ def test_polars_and_pandas_read_the_same_values(fill: Fill, tmp_path: Path) -> N
         {"n": 0, "f": 1e300, "yes": False, "t": "x\ny"},
     ]
     version = fill(rows, "table", "tabular")
-    for name in ("x.parquet", "x.jsonl", "x.csv"):
+    for name in ("x.parquet", "x.feather", "x.jsonl", "x.csv"):
         export(version, tmp_path / name)
     read = {
         "x.parquet": [polars.read_parquet, pandas.read_parquet],
+        "x.feather": [polars.read_ipc, pandas.read_feather],
         "x.jsonl": [polars.read_ndjson, lambda path: pandas.read_json(path, lines=True, dtype=False)],
         "x.csv": [polars.read_csv, pandas.read_csv],
     }

@@ -208,6 +208,7 @@ def test_what_is_json_is_json_afterwards(store: DatasetStore, fill: Fill, tmp_pa
         ("an die Ringstraße 4, 80331 München liefern", "address", "Ringstraße 4, 80331 München"),
         ("電話番号は090-1234-5678です", "phone", "090-1234-5678"),
         ("my name is tom and i need help", "name", "tom"),
+        ("Attendees: Novak, Anna; chair to be found", "name", "Novak, Anna"),
         ("Передайте Анне Кузнецовой", "name", "Анне Кузнецовой"),
         ("请联系张伟先生", "name", "张伟"),
         ("担当の田中さんです", "name", "田中"),

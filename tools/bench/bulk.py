@@ -2,8 +2,9 @@
 
 ``python tools/bench/bulk.py [--rows N] [--chats BYTES] [--rounds N] [--only WORK] [--to FILE]``. With ``--chats`` there are
 import and export of long conversations too, in a file of so many bytes. In each round every program does each work
-once, one after another, so that other load on the machine meets all alike; what is told is the median of processor seconds,
-of all threads, and the ratio to DuckDB's as the median of the rounds' ratios. Programs are loaded before.
+once, one after another, so that other load on the machine meets all alike; what is told are the medians of processor seconds,
+of all threads, and of seconds by the clock, and the ratios to DuckDB's as the medians of the rounds' ratios. DuckDB has two
+threads; for conversations there is one of a single thread, too. Programs are loaded before.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def chat_works(source: Path, store: DatasetStore, kept: Path) -> Works:
     import polars as pl
 
     made = works(source, store, kept)
+    for work, programs in works(source, store, kept, threads=1).items():
+        made[work]["duckdb, one thread"] = programs["duckdb"]
     version = store.get("chats@1")
     made["import"]["llmops"] = lambda _folder: import_now(store, [source], _name(), "messages")
     made["export to JSONL"] |= {
@@ -95,7 +98,7 @@ def chat_works(source: Path, store: DatasetStore, kept: Path) -> Works:
     return {f"{work} of chats": made[work] for work in ("import", "export to JSONL")}
 
 
-def works(source: Path, store: DatasetStore, kept: Path) -> Works:
+def works(source: Path, store: DatasetStore, kept: Path, threads: int = 2) -> Works:
     """Each work of each program; ``kept`` is the file as Parquet, as each program would have it."""
     import datasets
     import polars as pl
@@ -106,6 +109,7 @@ def works(source: Path, store: DatasetStore, kept: Path) -> Works:
     def sql(text: str) -> Any:
         connection = connect_memory()
         try:
+            connection.execute(f"SET threads = {threads}")
             return connection.execute(text).fetchall()
         finally:
             connection.close()
@@ -183,7 +187,7 @@ def measured(source: Path, chats: Path | None, folder: Path, rounds: int, only: 
     if chats is not None:
         import_now(store, [chats], "chats", "messages")
         _as_parquet(chats, told_in)
-    spent: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    spent: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for number in range(rounds):
         found = works(source, store, kept) | (chat_works(chats, store, told_in) if chats is not None else {})
         for work, programs in found.items():
@@ -192,24 +196,30 @@ def measured(source: Path, chats: Path | None, folder: Path, rounds: int, only: 
             order = list(programs)
             for program in order if number % 2 == 0 else order[::-1]:
                 scratch = Path(tempfile.mkdtemp(dir=folder))
-                begun = time.process_time()
+                begun, clock = time.process_time(), time.perf_counter()
                 programs[program](scratch)
-                spent[work][program].append(time.process_time() - begun)
+                spent[work][program].append((time.process_time() - begun, time.perf_counter() - clock))
                 shutil.rmtree(scratch)
             print(
-                f"round {number + 1}: {work}: { ({p: round(t[-1], 2) for p, t in spent[work].items()}) }",
+                f"round {number + 1}: {work}: { ({p: [round(s, 2) for s in t[-1]] for p, t in spent[work].items()}) }",
                 file=sys.stderr,
             )
     return {
         work: {
             program: {
-                "cpu_s": statistics.median(times),
-                "over_duckdb": statistics.median(t / d for t, d in zip(times, programs["duckdb"], strict=True)),
+                "cpu_s": statistics.median(cpu for cpu, _ in times),
+                "clock_s": statistics.median(clock for _, clock in times),
+                "over_duckdb": _ratio([cpu for cpu, _ in times], [cpu for cpu, _ in programs["duckdb"]]),
+                "clock_over_duckdb": _ratio([clock for _, clock in times], [clock for _, clock in programs["duckdb"]]),
             }
             for program, times in programs.items()
         }
         for work, programs in spent.items()
     }
+
+
+def _ratio(times: list[float], others: list[float]) -> float:
+    return statistics.median(t / d for t, d in zip(times, others, strict=True))
 
 
 def _as_parquet(source: Path, kept: Path) -> Path:

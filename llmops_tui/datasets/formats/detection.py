@@ -14,6 +14,8 @@ from llmops_tui.datasets.formats.tabular import label_values
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.reports import Proposed
 
+# Of fewer rows nearly every column has few values.
+_ENOUGH_ROWS = 10
 _QUESTION = ("question", "query", "instruction", "prompt", "user", "problem", "input")
 _ANSWER = ("answer", "response", "output", "completion", "assistant", "solution", "target", "reply")
 
@@ -133,6 +135,6 @@ def _table(rows: Sequence[Row], columns: tuple[str, ...], broken: Sequence[str])
         )
     for name in columns:
         count = label_values(rows, name)
-        if count and not mapping:
+        if count and not mapping and len(rows) >= _ENOUGH_ROWS:
             evidence.append(f"{name!r} has {count} different values: it may be a label")
     return Proposal("tabular", 1.0, (*evidence, *broken), mapping, columns=columns)

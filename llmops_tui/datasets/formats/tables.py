@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.datasets.arrow_arrays import text_array
 from llmops_tui.datasets.arrow_json import conversation_texts, list_texts
 from llmops_tui.datasets.arrow_tables import JSON_TEXT
 from llmops_tui.datasets.formats.sharegpt import ROLE_OF
@@ -83,7 +84,9 @@ def _conversations(form: str, table: pa.Table) -> pa.Table | None:
 def _says(turns: pa.ChunkedArray, who: str, role: str) -> bool:
     import pyarrow.compute as pc
 
-    found: list[Any] = [pc.any(pc.equal(chunk.flatten().field(who), role)).as_py() for chunk in turns.chunks]
+    found: list[Any] = [
+        pc.any(pc.equal(chunk.flatten().field(who), text_array([role])[0])).as_py() for chunk in turns.chunks
+    ]
     return any(found)
 
 

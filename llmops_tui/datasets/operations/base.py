@@ -274,7 +274,8 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
 def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Report) -> str:
     if version.recipe.operation == "restore":
         return remake(store, f"{version.dataset}@{version.recipe.parameters['from']}", report)[1]
-    from llmops_tui.datasets.import_job import digest_of, read_files
+    from llmops_tui.datasets.import_job import read_files
+    from llmops_tui.datasets.input_hashes import digest_of
 
     for path, digest in version.recipe.inputs:
         if not Path(path).exists() or digest_of(Path(path)) != digest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from llmops_tui.counts import agree, counted
 from llmops_tui.datasets.column_types import EXACT
 from llmops_tui.datasets.operations.base import Made, Work
@@ -28,11 +30,19 @@ def mix(work: Work) -> Made:
     """
     weights = [float(w) for w in work.parameter("weights")]
     seed = int(work.parameter("seed", 0))
-    if len(weights) != len(work.inputs) or min(weights) <= 0:
+    if len(weights) != len(work.inputs):
         raise InputRefusedError(
             "bad_weights",
-            f"{counted(len(work.inputs), 'input')} {agree(len(work.inputs), 'requires', 'require')} as many weights above 0",
+            f"{counted(len(work.inputs), 'input')} {agree(len(work.inputs), 'requires', 'require')} as many weights,"
+            f" and there {agree(len(weights), 'is', 'are')} {len(weights)}",
+            "Give each dataset a weight.",
         )
+    for version, weight in zip(work.inputs, weights, strict=True):
+        if not 0 < weight < math.inf:
+            told = f"the weight of {version.ref} is {weight:g}, and has to be a number above 0"
+            raise InputRefusedError("bad_weights", told, "Leave out a dataset of which no row is wanted.")
+        if not version.rows:
+            raise InputRefusedError("empty_input", f"{version.ref} has no rows to mix in", "Leave it out.")
     shares = [w / sum(weights) for w in weights]
     whole = min(int(v.rows / s) for v, s in zip(work.inputs, shares, strict=True))
     total = int(work.parameters.get("rows") or whole)
@@ -40,9 +50,7 @@ def mix(work: Work) -> Made:
     counts = _apportioned(total, shares)
     parts = []
     for index, (chosen, count, version) in enumerate(zip(selects, counts, work.inputs, strict=True)):
-        if count and not version.rows:
-            raise InputRefusedError("empty_input", f"{version.ref} has no rows")
-        times = -(-count // max(1, version.rows))
+        times = -(-count // version.rows)
         order = f"md5({quote_text(f'{seed}:{index}:')} || {ROW} || ':' || turn)"
         parts.append(
             f"(SELECT {chosen}, {order} AS place FROM {_stored(index)}, range({times}) AS turns(turn)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -277,6 +277,12 @@ _READERS: tuple[tuple[Callable[[Any], Callable[[pa.DataType], bool]], Callable[[
     (_any_of("dictionary"), _dictionary),
     (_any_of("run_end_encoded"), _run_ends),
 )
+
+
+def told_renamed(given: Sequence[str], made: Sequence[str]) -> str:
+    """What is told of columns that :func:`unique` gave another name; nothing where there is none."""
+    renamed = [new for new, old in zip(made, given, strict=True) if new != old]
+    return f"columns without a name of their own: {', '.join(renamed)}" if renamed else ""
 
 
 def unique(names: Iterator[str] | list[str]) -> list[str]:

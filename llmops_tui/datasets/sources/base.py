@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # A line longer than this is rejected; a batch is about so many bytes of input.
 MAX_LINE = 64 << 20
-BATCH_BYTES = 24 << 20
+BATCH_BYTES = 8 << 20
 BATCH_ROWS = 100_000
 MAX_DOCUMENT = 1 << 30
 KEPT_RAW = 1 << 20
@@ -41,7 +41,8 @@ class Batch:
 
     ``position`` is a byte offset, or a number of records, as the source understands it; ``share`` how much of the
     source is done; ``size`` about how many bytes of it the batch was; ``told`` what a person should know of how it is read.
-    Where a ``table`` was asked for there may be one in the place of rows; ``by_row`` gives the same as rows then.
+    ``columns`` are those that a table has, whether or not a row has a value of them. Where a ``table`` was asked for there may
+    be one in the place of rows; ``by_row`` gives the same as rows then.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -53,6 +54,7 @@ class Batch:
     share: float = 0.0
     size: int = BATCH_BYTES
     told: str = ""
+    columns: tuple[str, ...] = ()
     table: pa.Table | None = None
     by_row: Callable[[], Batch] | None = None
 

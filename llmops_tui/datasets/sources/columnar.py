@@ -16,6 +16,7 @@ from llmops_tui.datasets.sources.arrow_values import (
     json_values,
     refused_in,
     told_of,
+    told_renamed,
     unique,
     values_of,
 )
@@ -45,10 +46,8 @@ class _Table:
 
     def __post_init__(self) -> None:
         self.names = unique(self.schema.names)
-        renamed = [new for new, old in zip(self.names, self.schema.names, strict=True) if new != old]
-        told = [f"columns without a name of their own: {', '.join(renamed)}"] if renamed else []
-        told += filter(None, (told_of(f.name, f.type) for f in self.schema))
-        self.told = "; ".join(told)
+        told = (told_renamed(self.schema.names, self.names), *(told_of(f.name, f.type) for f in self.schema))
+        self.told = "; ".join(filter(None, told))
 
     def batch(self, chunk: pa.RecordBatch, position: int) -> Batch | None:
         """The rows of a chunk that stand behind a position; none where all were read before."""
@@ -58,7 +57,7 @@ class _Table:
         if skip == chunk.num_rows:
             return None
         columns = [self._values(index, chunk.column(index).slice(skip)) for index in range(chunk.num_columns)]
-        made = Batch(position=self.done, size=TYPED_BYTES, told=self.told)
+        made = Batch(position=self.done, size=TYPED_BYTES, told=self.told, columns=tuple(self.names))
         rows = zip(*columns, strict=True) if columns else iter([()] * (chunk.num_rows - skip))
         packed = any(self.names[index] == REST for index in self.encoded)
         nested = [

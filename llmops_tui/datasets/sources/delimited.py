@@ -12,7 +12,7 @@ from itertools import islice
 from typing import IO
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.sources.arrow_values import unique
+from llmops_tui.datasets.sources.arrow_values import told_renamed, unique
 from llmops_tui.datasets.sources.base import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -104,7 +104,9 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
         if reason:
             raise InputRefusedError("file_damaged", f"{source.path}, line 1: {reason}", "Fix its header.")
         header = unique(names)
-        batch, done, size = Batch(), 0, 0
+        told = told_renamed(names, header)
+        fresh = partial(Batch, told=told, columns=tuple(header))
+        batch, done, size = fresh(), 0, 0
         for done, (at, values, reason) in enumerate(records, 1):
             if done <= position:
                 continue
@@ -122,7 +124,7 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
             if size > BATCH_BYTES or len(batch.rows) >= BATCH_ROWS:
                 batch.position, batch.share = done, share_of(source, stream.tell())
                 yield batch
-                batch, size = Batch(), 0
+                batch, size = fresh(), 0
         batch.position, batch.share = done, 1.0
         yield batch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from llmops_tui.datasets.sources.base import Batch, Source
 from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
 from llmops_tui.datasets.sources.databases import open_sqlite, read_llm_log, read_sqlite
 from llmops_tui.datasets.sources.delimited import is_table, read_delimited
-from llmops_tui.datasets.sources.folders import BY_SUFFIX, chosen_members, folder_sources, head_of, suffix_of
+from llmops_tui.datasets.sources.folders import (
+    BY_SUFFIX,
+    chosen_members,
+    folder_sources,
+    head_of,
+    suffix_of,
+    told_splits,
+    with_splits,
+)
 from llmops_tui.datasets.sources.json_document import read_json_document
 from llmops_tui.datasets.sources.json_lines import read_json_lines
 from llmops_tui.datasets.sources.signatures import HEAD_BYTES, read_type, refuse_binary, refuse_foreign
@@ -61,7 +70,9 @@ def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: s
             )
         if is_archive(head):
             chosen, told = chosen_members(path, table)
-            return [_file(path, head_of(path, name), unit, check_encoding(encoding), name, told) for name in chosen]
+            read = partial(_file, path, unit=unit, encoding=check_encoding(encoding))
+            members = with_splits([read(head_of(path, name), member=name) for name in chosen])
+            return [replace(m, told="; ".join(filter(None, (told, told_splits(members), m.told)))) for m in members]
         source = _file(path, head, unit, check_encoding(encoding))
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -81,7 +92,7 @@ def _matches(path: Path) -> list[Path]:
     return found
 
 
-def _file(path: Path, head: bytes, unit: str, encoding: str, member: str = "", told: str = "") -> Source:
+def _file(path: Path, head: bytes, unit: str, encoding: str, member: str = "") -> Source:
     """The source that a file is: by its first bytes, where they tell, and else by its name."""
     named = Path(member) if member else path
     kind = read_type(head) or BY_SUFFIX.get(suffix_of(named), "")
@@ -104,6 +115,7 @@ def _file(path: Path, head: bytes, unit: str, encoding: str, member: str = "", t
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if kind in {"jsonl", "json", ""}:
         kind = _json_kind(start, kind)
+    told = ""
     if kind == "text" and not suffix_of(named) and is_table(start):
         kind, told = "csv", "its name has no suffix; its lines are those of a table"
     return Source(path, kind, unit=unit, encoding=encoding, member=member, told=told)

@@ -44,9 +44,7 @@ def folder_sources(path: Path, unit: str, encoding: str, find: Callable[..., lis
     data = [p for p in files if BY_SUFFIX.get(suffix_of(p)) in _ROWS and p.name not in _BESIDE]
     if data:
         found = [source for p in data for source in find(p, encoding=encoding)]
-        splits = {s.path: _split_of(s.path) for s in found}
-        made = [replace(s, split=splits[s.path] if len(set(splits.values())) > 1 else "") for s in found]
-        return _told(path, made, files)
+        return _told(path, with_splits(found), files)
     texts = [p for p in files if p.suffix in {".md", ".markdown", ".txt"}]
     if texts:
         return _told(path, [Source(path, "document", unit=unit, encoding=check_encoding(encoding))], files, texts)
@@ -55,6 +53,19 @@ def folder_sources(path: Path, unit: str, encoding: str, find: Callable[..., lis
         f"{path} contains no file that can be imported",
         "llmops data import -h lists the file types.",
     )
+
+
+def with_splits(sources: list[Source]) -> list[Source]:
+    """The files of a folder or an archive, each of the split that its name says, where these differ."""
+    splits = [_split_of(Path(s.member) if s.member else s.path) for s in sources]
+    alike = len(set(splits)) < 2
+    return [replace(s, split="" if alike else split) for s, split in zip(sources, splits, strict=True)]
+
+
+def told_splits(sources: list[Source]) -> str:
+    """What is told of rows that get a split by their file; nothing where none does."""
+    values = list(dict.fromkeys(source.split for source in sources if source.split))
+    return f"where a row has no column 'split', it gets one by its file: {_names(values)}" if values else ""
 
 
 def _told(path: Path, sources: list[Source], files: list[Path], read: list[Path] | None = None) -> list[Source]:
@@ -67,12 +78,8 @@ def _told(path: Path, sources: list[Source], files: list[Path], read: list[Path]
         if len(kinds) > 1
         else ""
     )
-    if any(source.split for source in sources):
-        values = _names(list(dict.fromkeys(source.split for source in sources if source.split)))
-        told += ("; " if told else "") + f"where a row has no column 'split', it gets one by its file: {values}"
-    if left:
-        told += ("; " if told else "") + f"not imported: {_names(left)}"
-    return [replace(sources[0], told=told), *sources[1:]]
+    beside = f"not imported: {_names(left)}" if left else ""
+    return [replace(sources[0], told="; ".join(filter(None, (told, told_splits(sources), beside)))), *sources[1:]]
 
 
 def chosen_members(path: Path, name: str) -> tuple[list[str], str]:

@@ -85,16 +85,18 @@ def open_stream(path: Path, encoding: str = "", member: str = "") -> IO[bytes]:
     return io.BufferedReader(inner, _BUFFER_BYTES)
 
 
-class _Zstd:
-    """Reads zstd frames one after another; unlike the package's own reader, it knows a frame that has no end."""
+class _Streams:
+    """Reads compressed streams one after another to the end of the file; a last one without an end is an error.
 
-    def __init__(self, path: Path) -> None:
-        import zstandard
+    What stands behind a stream has to be another one, or zeros, which programs fill blocks with: Python's own readers of
+    bzip2 and xz pass over anything, and zstandard's does not miss the end of a frame.
+    """
 
-        self._begin: Callable[[], Any] = zstandard.ZstdDecompressor().decompressobj
-        self._failure = zstandard.ZstdError
+    def __init__(self, path: Path, begin: Callable[[], Any], failure: type[Exception]) -> None:
+        self._begin = begin
+        self._failure = failure
         self._file = path.open("rb")
-        self._frame: Any = None
+        self._stream: Any = None
         self._behind = b""
 
     def read(self, _size: int = -1, /) -> bytes:
@@ -104,17 +106,20 @@ class _Zstd:
             data = self._behind or self._file.read(_COMPRESSED_BYTES)
             self._behind = b""
             if not data:
-                if self._frame is not None:
+                if self._stream is not None:
                     raise EOFError
                 return b""
-            if self._frame is None:
-                self._frame = self._begin()
+            if self._stream is None:
+                data = data.lstrip(b"\0")
+                if not data:
+                    continue
+                self._stream = self._begin()
             try:
-                made = self._frame.decompress(data)
+                made = self._stream.decompress(data)
             except self._failure as error:
                 raise OSError(str(error)) from None
-            if self._frame.eof:
-                self._behind, self._frame = self._frame.unused_data, None
+            if self._stream.eof:
+                self._behind, self._stream = self._stream.unused_data, None
         return made
 
     def close(self) -> None:
@@ -122,11 +127,17 @@ class _Zstd:
         self._file.close()
 
 
+def _zstd(path: Path) -> _Streams:
+    import zstandard
+
+    return _Streams(path, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError)
+
+
 _OPENED: dict[str, Callable[[Path], Any]] = {
     "gzip": gzip.GzipFile,
-    "zstd": _Zstd,
-    "xz": lzma.LZMAFile,
-    "bzip2": bz2.BZ2File,
+    "zstd": _zstd,
+    "xz": lambda path: _Streams(path, lzma.LZMADecompressor, lzma.LZMAError),
+    "bzip2": lambda path: _Streams(path, bz2.BZ2Decompressor, OSError),
 }
 
 

@@ -1,0 +1,60 @@
+"""Arrays of Arrow made of texts and numbers, and texts joined: without what pyarrow does with values of Python.
+
+It asks of each of those whether it is one of pandas, and loads pandas for that wherever it is installed, which takes as
+long as an import of some megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KINDS = {"int64": np.int64, "double": np.float64, "bool": np.bool_}
+
+
+def text_array(values: Iterable[str | None]) -> pa.Array:
+    """Texts as an array."""
+    import pyarrow as pa
+
+    made = pa.lib.StringBuilder()
+    made.append_values(values)
+    return made.finish()
+
+
+def number_array(values: npt.NDArray[Any]) -> pa.Array:
+    """Integers, numbers or truth values as an array, without those that are masked; NaN is a number."""
+    import pyarrow as pa
+
+    data = np.ascontiguousarray(np.ma.getdata(values))
+    kind = {"i": pa.int64(), "f": pa.float64(), "b": pa.bool_()}[data.dtype.kind]
+    there = _bits(~np.ma.getmaskarray(values)) if np.ma.is_masked(values) else None
+    buffer = _bits(data) if data.dtype.kind == "b" else pa.py_buffer(data)
+    return pa.Array.from_buffers(kind, len(data), [there, buffer])
+
+
+def filled(values: pa.Array) -> pa.Array:
+    """An array with an empty text, zero or false where there is no value."""
+    if not values.null_count:
+        return values
+    kind = str(values.type)
+    return values.fill_null((number_array(np.zeros(1, _KINDS[kind])) if kind in _KINDS else text_array([""]))[0])
+
+
+def joined(*pieces: pa.Array | str) -> pa.Array:
+    """Texts one behind another, of which some are the same in each row; none where one of them is none."""
+    import pyarrow.compute as pc
+
+    made: list[Any] = [text_array([piece])[0] if isinstance(piece, str) else piece for piece in pieces]
+    return pc.binary_join_element_wise(*made, text_array([""])[0])
+
+
+def _bits(values: npt.NDArray[Any]) -> pa.Buffer:
+    import pyarrow as pa
+
+    return pa.py_buffer(np.packbits(values, bitorder="little"))
