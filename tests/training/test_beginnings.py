@@ -110,7 +110,8 @@ def test_a_start_of_what_quantization_loses_is_nearer_to_the_base_and_serves_on_
 
     loss = Later("llmops_tui.training.worker.quantization_loss")
     base = make_model("llama", tmp_path / "base")
-    given = {"quantization": {"type": "nf4", "compute": "float32"}, "lora": {"rank": 8, "alpha": 32, "init": "loftq"}}
+    lora = {"rank": 8, "alpha": 32, "init": "loftq"}
+    given: dict[str, Any] = {"quantization": {"type": "nf4", "compute": "float32"}, "lora": lora}
     wanted = recipe(**given)
     begin = beginning.Beginning(wanted, base, None, tmp_path / "first")
     model, left = begin.with_adapter(begin.model())
@@ -129,7 +130,7 @@ def test_a_start_of_what_quantization_loses_is_nearer_to_the_base_and_serves_on_
     apart = {}
     for init in ("default", "loftq"):
         folder = tmp_path / init
-        trainer = train(recipe(**given | {"lora": given["lora"] | {"init": init}}), base, folder)
+        trainer = train(recipe(**given | {"lora": lora | {"init": init}}), base, folder)
         trainer.model.eval()
         with torch.no_grad():
             ids = torch.tensor([CASE.prompt + CASE.answer[:-1]])

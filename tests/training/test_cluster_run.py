@@ -22,7 +22,7 @@ from llmops_tui.training.preflight_memory import Place, disk_findings
 from llmops_tui.training.recipe import check
 from llmops_tui.training.targets import refuse_local_options, target_of
 from llmops_tui.training.worker import node as nodes
-from llmops_tui.training.worker.blobs import Blobs, within
+from llmops_tui.training.worker.blobs import Blobs, place_within, within
 from llmops_tui.training.worker.cluster_look import place_of
 from llmops_tui.training.worker.cluster_run import Cargo, differences, train_on
 from llmops_tui.training.worker.node import OUTCOME, Node
@@ -192,7 +192,8 @@ def test_a_run_ships_what_it_needs_and_leaves_its_result_here(place: Path, tmp_p
     assert cluster.given[0].dropped
     # What lies there is not sent again.
     again = FakeCluster(trains(STEPS))
-    run(again, tmp_path / "again") if (tmp_path / "again").mkdir() is None else None
+    (tmp_path / "again").mkdir()
+    run(again, tmp_path / "again")
     assert "take" not in again.given[0].asked
 
 
@@ -316,6 +317,7 @@ def test_files_by_hash(tmp_path: Path) -> None:
     assert blobs.keep("one", digest)
     assert blobs.keep("one", digest)
     assert blobs.missing({digest: 6}) == []
+    (tmp_path / "run").mkdir()
     blobs.lay(tmp_path / "run", {"a/b": digest})
     assert (tmp_path / "run/a/b").read_bytes() == b"abcdef"
     blobs.take("one", "0" * 64, 0, b"no such")
@@ -323,6 +325,8 @@ def test_files_by_hash(tmp_path: Path) -> None:
     (tmp_path / "files" / digest).write_bytes(b"abcdeX")
     assert blobs.missing({digest: 6}) == [digest]
     assert not (tmp_path / "files" / digest).exists()
+    with pytest.raises(FileNotFoundError):
+        place_within(tmp_path / "moved away", "a/b")
     for name in ("../x", "/etc/passwd", "a/../../x"):
         with pytest.raises(InputRefusedError):
             within(tmp_path / "run", name)

@@ -60,8 +60,7 @@ class Blobs:
     def lay(self, target: Path, files: Mapping[str, str]) -> None:
         """Make a folder of files by name, each with its hash."""
         for name, digest in files.items():
-            place = within(target, name)
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place = place_within(target, name)
             place.unlink(missing_ok=True)
             try:
                 os.link(self._path(digest), place)
@@ -92,6 +91,14 @@ def within(folder: Path, name: str) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts or not path.resolve().is_relative_to(folder.resolve()):
         raise InputRefusedError("outside", f"{name[:200]!r} is no file of the run's folder")
+    return path
+
+
+def place_within(folder: Path, name: str) -> Path:
+    """Where a file of a folder is to be written, with the folders between made; the folder itself has to be there."""
+    path = within(folder, name)
+    for parent in list(reversed(Path(name).parents))[1:]:
+        (folder / parent).mkdir(mode=0o700, exist_ok=True)
     return path
 
 

@@ -24,7 +24,7 @@ from llmops_tui.training.examples import Examples
 from llmops_tui.training.history import Recorder
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.recipe_parts import FOLDERS
-from llmops_tui.training.worker.blobs import within
+from llmops_tui.training.worker.blobs import place_within, within
 from llmops_tui.training.worker.node import OUTCOME, News
 from llmops_tui.training.worker.node_facts import NodeFacts, code_sha256, versions
 from llmops_tui.training.worker.node_process import BASE, GENERATED, HELD_OUT, START, TRAIN
@@ -83,7 +83,11 @@ class Cargo:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        rows = {TRAIN: examples.train, HELD_OUT: examples.held_out, GENERATED: list(map(asdict, examples.generated))}
+        rows: dict[str, list[Any]] = {
+            TRAIN: examples.train,
+            HELD_OUT: examples.held_out,
+            GENERATED: list(map(asdict, examples.generated)),
+        }
         own = {name: b"".join(json.dumps(row).encode() + b"\n" for row in found) for name, found in rows.items()}
         return cls(recipe, kept, own, start is not None, force)
 
@@ -261,9 +265,9 @@ class _Attempt:
     def _copy(self, name: str, target: Path) -> bool:
         """Copy a folder of the node; false where not all of it is there."""
         files: dict[str, int] = self._node.ask("listing", name)
+        target.mkdir(mode=0o700, exist_ok=True)
         for part, size in files.items():
-            path = within(target, part)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = place_within(target, part)
             with path.open("wb") as file:
                 path.chmod(0o600)
                 while file.tell() < size:
@@ -308,8 +312,8 @@ class _Attempt:
             control.clear(self._folder)
             raise StoppedAfterSaveError(str(found["stopped"]))
         if "failed" in found:
-            code, message, hint = (safe_line(str(one), limit=2000) for one in found["failed"])
-            raise LlmopsError(code, f"{message} (on {self._name})", hint)
+            failure, message, hint = (safe_line(str(one), limit=2000) for one in found["failed"])
+            raise LlmopsError(failure, f"{message} (on {self._name})", hint)
         for name in (FOLDERS[self._cargo.recipe.tuning], _TENSORBOARD):
             self._replace(name)
         figures = [None if found[name] is None else float(found[name]) for name in ("loss", "eval_loss")]

@@ -21,7 +21,7 @@ from llmops_tui.child_python import module_command
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.training import checkpoints, control
 from llmops_tui.training.history import FILE
-from llmops_tui.training.worker.blobs import Blobs, within
+from llmops_tui.training.worker.blobs import Blobs, place_within, within
 from llmops_tui.training.worker.node_facts import NodeFacts, node_facts
 from llmops_tui.workspace.files import make_private_folder, write_atomic
 
@@ -89,8 +89,7 @@ class Node:
 
     def write(self, name: str, offset: int, data: bytes) -> None:
         """Write a piece of a file that is of this run alone, such as its rows: nothing of it stays when the run ends."""
-        path = within(self.folder, name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = place_within(self.folder, name)
         with path.open("r+b" if path.exists() and offset else "wb") as file:
             path.chmod(0o600)
             file.seek(offset)

@@ -17,8 +17,9 @@ _ADAPTER, _PREFIX = "default", "base_model.model."
 _MORE, _ITERATIONS = 16, 4
 
 
-def losses(model: Any, folder: ModelFolder) -> Iterator[tuple[LoraLayer, torch.Tensor]]:
+def losses(model: Any, folder: ModelFolder) -> Iterator[tuple[Any, torch.Tensor]]:
     """Each quantized module with an adapter, and what its weight lost: that of the folder less the one that is computed with."""
+    module: Any
     for name, module in model.named_modules():
         if not isinstance(module, LoraLayer) or _ADAPTER not in module.lora_A:
             continue
