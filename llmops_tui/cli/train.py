@@ -15,7 +15,9 @@ from llmops_tui.cli.train_options import (
     Changes,
     RecipeName,
     RunName,
+    Target,
     announce,
+    at,
     of_base,
     recipe_of,
     store_of,
@@ -121,6 +123,7 @@ def start(
     given: RecipeName,
     changes: Changes = None,
     accept: Accept = None,
+    target: Target = None,
     follow: Annotated[
         bool,
         typer.Option("--follow/--detach", help="Follow the run until it ends; interrupting does not stop the run."),
@@ -136,8 +139,8 @@ def start(
 
     session = session_of(context)
     store = store_of(session)
-    recipe = recipe_of(session, given, changes, accept)
-    devices = [] if beside else device_queue.training_devices(recipe.devices)
+    recipe = at(recipe_of(session, given, changes, accept), target)
+    devices = [] if beside or recipe.target else device_queue.training_devices(recipe.devices)
     holders = [(device, holder) for device in devices if (holder := device_queue.holder_of(device))]
     announce(session, store, recipe)
     run = store.start(recipe, beside=beside, make_room=make_room, force=force)

@@ -9,7 +9,7 @@ import typer
 
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, announce, recipe_of, store_of
+from llmops_tui.cli.train_options import Accept, Changes, RecipeName, RunName, Target, announce, at, recipe_of, store_of
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.training.example import examples_told
@@ -31,6 +31,7 @@ def plan(
     given: RecipeName,
     changes: Changes = None,
     accept: Accept = None,
+    target: Target = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run/--no-dry-run", help="Run and measure two real steps on the longest rows.")
     ] = True,
@@ -39,7 +40,7 @@ def plan(
     from llmops_tui.training.worker import PLAN_ENTRY
 
     session = session_of(context)
-    recipe = recipe_of(session, given, changes, accept)
+    recipe = at(recipe_of(session, given, changes, accept), target)
     announce(session, store_of(session), recipe)
     arguments = {"recipe": recipe.model_dump(), "dry_run": dry_run}
     found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments)

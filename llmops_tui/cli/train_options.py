@@ -22,6 +22,14 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as lora.rank=32; repeatable."),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="ray:ADDRESS",
+        help="Train on a Ray cluster: ray:auto, ray:HOST:6379; here: on this machine, whatever the recipe says.",
+    ),
+]
 Accept = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,6 +63,13 @@ def recipe_of(session: Session, given: str, changes: list[str] | None, accepted:
             raise LlmopsError("usage", f"--accept is for files; {given} is none", exit_code=ExitCode.USAGE)
         found = store_of(session).recipe(given)
     return with_changes(found, changes)
+
+
+def at(recipe: Recipe, target: str | None) -> Recipe:
+    """A recipe that trains where ``--target`` says."""
+    from llmops_tui.training.recipe import changed
+
+    return recipe if target is None else changed(recipe, {"target": "" if target == "here" else target})
 
 
 def with_changes(recipe: Recipe, changes: list[str] | None) -> Recipe:

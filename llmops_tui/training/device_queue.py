@@ -51,6 +51,10 @@ def training_devices(numbers: Sequence[int]) -> list[str]:
 def turn(context: JobContext, recipe: Recipe, *, beside: bool) -> Iterator[None]:
     """Wait until no other run trains on the recipe's devices, unless this one may train beside it."""
     with contextlib.ExitStack() as held:
+        if recipe.target:
+            # A cluster has a queue of its own.
+            yield
+            return
         # Always in one order: of two runs none waits for what the other holds.
         for device in sorted(set(training_devices(recipe.devices))):
             held.enter_context(_turn(context, recipe, device, beside=beside))

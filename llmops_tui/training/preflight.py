@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from llmops_tui.training.preflight_data import held_out_findings
 from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.preflight_generator import look_at_generator
-from llmops_tui.training.preflight_memory import Room, check_memory, disk_findings, disk_needed, room_findings
+from llmops_tui.training.preflight_memory import Place, Room, check_memory, disk_findings, disk_needed, room_findings
 from llmops_tui.training.preflight_ranks import check_ranks
 from llmops_tui.training.preflight_rewards import check_rewards
 from llmops_tui.training.preflight_template import check_template
@@ -154,9 +155,18 @@ class Inspection:
 
 
 def inspect(
-    recipe: Recipe, store: RunStore, base: Model, weights: Path, examples: Examples, text: ModelText
+    recipe: Recipe,
+    store: RunStore,
+    base: Model,
+    weights: Path,
+    examples: Examples,
+    text: ModelText,
+    places: Sequence[Place] | None = None,
 ) -> Inspection:
-    """Look at a recipe from all sides but that of a real step; ``weights`` is the folder that is trained on."""
+    """Look at a recipe from all sides but that of a real step.
+
+    ``weights`` is the folder that is trained on, ``places`` the devices where they are those of other machines.
+    """
     folder = read_folder(weights)
     shape = shape_of(folder)
     # With new tokens the result serves by itself: no file has them yet.
@@ -171,7 +181,7 @@ def inspect(
     elif serving is not None:
         parity = compare_with_serving(text, serving, template, rows)
     generator = look_at_generator(recipe, store.workspace, serving, examples)
-    room = check_memory(recipe, shape, max(examples.report.lengths), store.calibration, generator.sizes)
+    room = check_memory(recipe, shape, max(examples.report.lengths), store.calibration, generator.sizes, places)
     steps = recipe.steps(len(examples.train))
     disk = disk_needed(recipe, shape, steps)
     overlaps = overlaps_of([version for version, _ in sources(recipe, store.datasets)])
@@ -187,9 +197,13 @@ def inspect(
         *check_rewards(recipe, store.workspace, examples, _context(folder)),
         *generator.findings,
         *room_findings(room),
-        *disk_findings(disk, store.workspace.runs),
+        *disk_findings(disk, store.workspace.runs, places, _size(weights) if places else 0),
     ]
     return Inspection(shape, findings, parity, room, steps, disk, overlaps)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _context(folder: ModelFolder) -> int | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from llmops_tui.hardware import memory as devices
 from llmops_tui.inference.memory_reservation import ledger
@@ -23,6 +23,17 @@ from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
 
 QUEUE = "queue"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device that a run may train on: its name, its memory in bytes, and of another machine the free bytes of its disk."""
+
+    name: str
+    total: int
+    free: int
+    gpu: bool
+    disk: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,22 +60,20 @@ def check_memory(
     longest: int,
     calibration: Callable[[str, str], Calibration],
     beside: Mapping[str, int],
+    places: Sequence[Place] | None = None,
 ) -> Room:
     """How much memory a run needs beside what there is; ``beside`` is what something else of the run takes, by device.
 
-    ``calibration`` tells what was measured of a shape, by its key, on a device: on another it was another.
+    ``calibration`` tells what was measured of a shape, by its key, on a device: on another it was another. ``places`` are
+    the devices where they are those of other machines.
     """
-    names = device_queue.training_devices(recipe.devices)
-    # Each card holds the same; the fullest decides.
-    total, available, device = min(
-        (
-            (total, max(0, free - beside.get(name, 0)), name)
-            for name in names
-            for total, free in [ledger().inspect(name)[:2]]
-        ),
-        key=lambda found: (found[1], found[2]),
-    )
-    gpu = device != devices.HOST
+    if places is None:
+        names = device_queue.training_devices(recipe.devices)
+        places = [Place(name, *ledger().inspect(name)[:2], gpu=name != devices.HOST) for name in names]
+    # Each card holds the same, and any node may be the one; the fullest decides.
+    free = {place.name: max(0, place.free - beside.get(place.name, 0)) for place in places}
+    fullest = min(places, key=lambda place: (free[place.name], place.name))
+    device, available, total, gpu = fullest.name, free[fullest.name], fullest.total, fullest.gpu
     measured = calibration(shape.key, device)
     factor = measured.factor
     needed = estimate(shape, recipe, longest, gpu=gpu, factor=factor)
@@ -73,7 +82,7 @@ def check_memory(
         if needed.total <= available
         else nearest_that_fits(shape, recipe, longest, available, gpu=gpu, factor=factor)
     )
-    return Room(device, tuple(names), needed, available, total, nearest, measured)
+    return Room(device, tuple(place.name for place in places), needed, available, total, nearest, measured)
 
 
 def room_findings(room: Room) -> list[Finding]:
@@ -117,16 +126,17 @@ def disk_needed(recipe: Recipe, shape: Shape, steps: int) -> int:
     return kept * checkpoint + trainable * 8 + whole
 
 
-def disk_findings(needed: int, folder: Any) -> list[Finding]:
-    """What is to be said about the disk."""
-    free = shutil.disk_usage(folder).free
-    if needed < free:
-        return []
+def disk_findings(needed: int, folder: Path, places: Sequence[Place] | None = None, shipped: int = 0) -> list[Finding]:
+    """What is to be said about the disk here, and on other machines, where the base takes ``shipped`` bytes more."""
+    spaces = [(needed, shutil.disk_usage(folder).free, f"in {folder}")]
+    spaces += [(needed + shipped, place.disk, f"on {place.name}") for place in places or () if place.disk is not None]
     return [
         Finding(
             "error",
             "disk",
-            f"checkpoints need about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}",
+            f"checkpoints need about {wanted / 1e9:.1f} GB and {free / 1e9:.1f} GB are free {where}",
             "Free some space, or lower checkpoints.keep.",
         )
+        for wanted, free, where in spaces
+        if wanted >= free
     ]

@@ -14,8 +14,18 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.training.field_names import meant
 from llmops_tui.training.methods import METHODS, Method, MethodFacts
-from llmops_tui.training.recipe_parts import STRICT, Checkpoints, Lora, Optimizer, Quantization, Tuning, unfit
+from llmops_tui.training.recipe_parts import (
+    STRICT,
+    Checkpoints,
+    Evaluation,
+    Lora,
+    Optimizer,
+    Quantization,
+    Tuning,
+    unfit,
+)
 from llmops_tui.training.reinforcement import Reinforcement, problem_of, steps_per_epoch
+from llmops_tui.training.targets import unfit_for_target
 from llmops_tui.training.template_variables import TemplateVariables, with_defaults
 from llmops_tui.workspace.files import sha256_text
 
@@ -30,6 +40,7 @@ class _Part(BaseModel):
 _LATER: dict[str, object] = {
     "attention": "auto", "devices": [], "tuning": "lora", "start": "", "tokens": [], "mixture_temperature": 1.0,
     "lora.init": "default", "lora.modules_to_save": [], "optimizer.lora_plus_ratio": 1.0,
+    "target": "",
 }  # fmt: skip
 
 
@@ -70,28 +81,6 @@ class Batch(_Part):
     def rows(self) -> int:
         """Rows that one process learns from in a step."""
         return self.size * self.accumulation
-
-
-class Evaluation(_Part):
-    """What is measured while it trains."""
-
-    dataset: Annotated[
-        str, Field(description="A dataset version to measure the loss on; empty: a share of the data.")
-    ] = ""
-    share: Annotated[float, Field(ge=0, lt=0.9, description="Share of the data held out for evaluation; 0: none.")] = (
-        0.05
-    )
-    max_rows: Annotated[
-        int, Field(ge=1, description="Maximum number of rows, so that evaluation does not cost more than training.")
-    ] = 500
-    every: Annotated[int, Field(ge=0, description="Steps between two evaluations; 0: ten of them in the run.")] = 0
-    patience: Annotated[
-        int, Field(ge=0, description="Stop after this many evaluations without a better loss; 0: never.")
-    ] = 0
-    samples: Annotated[
-        int, Field(ge=0, le=20, description="Number of sample answers generated at each evaluation.")
-    ] = 2
-    sample_tokens: Annotated[int, Field(ge=1, le=2048, description="Maximum tokens of a sample answer.")] = 48
 
 
 class Recipe(_Part):
@@ -183,6 +172,9 @@ class Recipe(_Part):
         list[Annotated[int, Field(ge=0, le=63)]],
         Field(description="GPUs to train on together, such as 0,1; empty: the first. On a host: so many processes."),
     ] = []
+    target: Annotated[
+        str, Field(description="Where it trains: a Ray cluster, such as ray:auto or ray:HOST:6379; empty: here.")
+    ] = ""
     seed: Annotated[int, Field(ge=0, le=2**31, description="Seed of all random numbers.")] = 1
 
     @model_validator(mode="after")
@@ -196,6 +188,9 @@ class Recipe(_Part):
             raise ValueError(
                 f"devices trains a new adapter in several processes, and not {self.special or self.method}"
             )
+        local = {"devices": bool(self.devices), f"method: {self.method}": self.facts.examples == "prompts"}
+        if problem := unfit_for_target(self.target, local, list(self.trackers)):
+            raise ValueError(problem)
         if self.facts.examples == "prompts" and self.special:
             raise ValueError(f"{self.method} trains a new adapter on the base, and not {self.special}")
         if problem := problem_of(self.reinforcement, self.method, self.effective_batch):

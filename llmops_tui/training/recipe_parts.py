@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Tuning = Literal["lora", "full"]
 # The file of what is learned, by the way of tuning, in the run's folder that is named so in FOLDERS.
@@ -22,6 +22,18 @@ STRICT = ConfigDict(extra="forbid", validate_assignment=True, validate_default=T
 
 class _Part(BaseModel):
     model_config = STRICT
+
+
+# Starts that PEFT has beside ours, and why a recipe cannot name them.
+_OTHER_STARTS = {
+    "eva": "it is computed from the data by a pass through the base, which neither plan nor estimate counts; "
+    "pissa and loftq begin from weights",
+    "corda": "it is computed from the data by a pass through the base, which neither plan nor estimate counts; "
+    "pissa and loftq begin from weights",
+    "gaussian": "default begins from random numbers, too",
+    "orthogonal": "olora begins from an orthogonal part of the base's weights",
+    "lora_ga": "it is computed from gradients of the whole base, which take as much memory as training all of it",
+}
 
 
 class Lora(_Part):
@@ -46,9 +58,19 @@ class Lora(_Part):
     ] = False
     rslora: Annotated[bool, Field(description="Scale by alpha/√rank instead of alpha/rank: for high ranks.")] = False
     init: Annotated[
-        Literal["default", "pissa", "olora"],
-        Field(description="What the adapter begins as; pissa, olora: the main part of the base's weights."),
+        Literal["default", "pissa", "olora", "loftq"],
+        Field(
+            description="What the adapter begins as; pissa, olora: main part of the base's weights; loftq: what 4 bits lose."
+        ),
     ] = "default"
+
+    @field_validator("init", mode="before")
+    @classmethod
+    def _known_start(cls, given: object) -> object:
+        if isinstance(given, str) and given in _OTHER_STARTS:
+            raise ValueError(f"{given} is a start of PEFT that is not offered: {_OTHER_STARTS[given]}")
+        return given
+
     modules_to_save: Annotated[
         list[str],
         Field(description="Modules trained whole beside the adapter, such as embed_tokens; the run ends merged."),
@@ -100,6 +122,28 @@ class Optimizer(_Part):
         return int(self.warmup if self.warmup >= 1 else self.warmup * steps)
 
 
+class Evaluation(_Part):
+    """What is measured while it trains."""
+
+    dataset: Annotated[
+        str, Field(description="A dataset version to measure the loss on; empty: a share of the data.")
+    ] = ""
+    share: Annotated[float, Field(ge=0, lt=0.9, description="Share of the data held out for evaluation; 0: none.")] = (
+        0.05
+    )
+    max_rows: Annotated[
+        int, Field(ge=1, description="Maximum number of rows, so that evaluation does not cost more than training.")
+    ] = 500
+    every: Annotated[int, Field(ge=0, description="Steps between two evaluations; 0: ten of them in the run.")] = 0
+    patience: Annotated[
+        int, Field(ge=0, description="Stop after this many evaluations without a better loss; 0: never.")
+    ] = 0
+    samples: Annotated[
+        int, Field(ge=0, le=20, description="Number of sample answers generated at each evaluation.")
+    ] = 2
+    sample_tokens: Annotated[int, Field(ge=1, le=2048, description="Maximum tokens of a sample answer.")] = 48
+
+
 class Checkpoints(_Part):
     """What is kept on the way."""
 
@@ -127,8 +171,12 @@ def unfit(
         }
         if named := [name for name, there in given.items() if there]:
             return f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} of an adapter, and tuning: full has none"
-    if lora.init != "default" and quantization.type != "none":
-        return f"lora.init: {lora.init} takes its start out of the base's weights: set quantization.type to none"
+    if lora.init != "default" and (lora.init == "loftq") == (quantization.type == "none"):
+        if lora.init == "loftq":
+            why, wanted = "begins with what quantization of the base loses", "nf4"
+        else:
+            why, wanted = "takes its start out of the base's weights", "none"
+        return f"lora.init: {lora.init} {why}: set quantization.type to {wanted}"
     if lora.init != "default" and lora.dora:
         return f"lora.dora cannot be combined with lora.init: {lora.init}"
     if optimizer.name == "adafactor" and optimizer.lora_plus_ratio != 1:

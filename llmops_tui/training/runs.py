@@ -23,6 +23,7 @@ from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.records import RunRecord, RunResult
 from llmops_tui.training.rewards import require_usable
 from llmops_tui.training.starts import checked_start, start_pins
+from llmops_tui.training.targets import refuse_local_options
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.json_columns import kept, made_of
@@ -208,6 +209,7 @@ class RunStore:
         Raises:
             InputRefusedError: the base or the data do not go with the recipe.
         """
+        refuse_local_options(recipe.target, beside=beside, make_room=make_room)
         base = self.base_of(recipe)
         sources(recipe, self.datasets)
         if recipe.facts.examples == "prompts":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.child_python import module_command
 from llmops_tui.counts import counted
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.output import NAME as OUTPUT
@@ -106,6 +106,10 @@ def check_search(
         InputRefusedError: ``bad_search``, ``bad_space`` or ``bad_recipe``.
     """
     wanted, space = check(recipe), check_space(space)
+    if wanted.target or "target" in space:
+        raise InputRefusedError(
+            "bad_search", "target: the trials of a sweep are trained on this machine", "Leave it out: --set target= ."
+        )
     check_method(sampler, pruner, objectives, space)
     check_trials(wanted, space)
     return wanted, space, cast("Pruner", pruner)

@@ -103,6 +103,49 @@ def test_a_start_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_start_of_what_quantization_loses_is_nearer_to_the_base_and_serves_on_it(tmp_path: Path) -> None:
+    import torch
+    from peft.utils.integrations import dequantize_bnb_weight
+
+    loss = Later("llmops_tui.training.worker.quantization_loss")
+    base = make_model("llama", tmp_path / "base")
+    lora = {"rank": 8, "alpha": 32, "init": "loftq"}
+    given: dict[str, Any] = {"quantization": {"type": "nf4", "compute": "float32"}, "lora": lora}
+    wanted = recipe(**given)
+    begin = beginning.Beginning(wanted, base, None, tmp_path / "first")
+    model, left = begin.with_adapter(begin.model())
+    assert left is None
+    count = 0
+    for module, lost in loss.losses(model, read_folder(base)):
+        made = module.scaling["default"] * module.lora_B["default"].weight @ module.lora_A["default"].weight
+        # As near as a matrix of this rank comes: what is left are the singular values behind it.
+        behind = torch.linalg.svdvals(lost)[8:].square().sum().sqrt()
+        assert float((lost - made).norm()) == pytest.approx(float(behind), rel=1e-2)
+        assert float((lost - made).norm()) < 0.9 * float(lost.norm())
+        assert dequantize_bnb_weight(module.get_base_layer().weight).shape == lost.shape
+        count += 1
+    assert count == 14
+    # What is served is the difference from the beginning, on the base as it is: nearer to what was trained than without.
+    apart = {}
+    for init in ("default", "loftq"):
+        folder = tmp_path / init
+        trainer = train(recipe(**given | {"lora": lora | {"init": init}}), base, folder)
+        trainer.model.eval()
+        with torch.no_grad():
+            ids = torch.tensor([CASE.prompt + CASE.answer[:-1]])
+            logits = trainer.model(input_ids=ids).logits[0, len(CASE.prompt) - 1 :]
+        trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).numpy()])
+        apart[init] = kl(trained, ask(base, folder / "adapter"))
+    assert json.loads((tmp_path / "loftq" / "adapter" / "adapter_config.json").read_text("utf-8"))["r"] == 16
+    assert 0 <= apart["loftq"] < apart["default"]
+    again = beginning.Beginning(wanted, base, None, tmp_path / "first")
+    same, _ = again.with_adapter(again.model())
+    state, first = same.state_dict(), model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in first.items() if "lora_" in name)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_a_start_taken_out_of_the_base_serves_on_the_file_as_it_was(init: str, tmp_path: Path) -> None:
     base = make_model("llama", tmp_path / "base")

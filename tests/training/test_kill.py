@@ -179,6 +179,28 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(store: RunStore) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("inside", [False, True], ids=["at a step", "inside a checkpoint"])
+def test_a_killed_run_of_all_weights_goes_on_as_if_nothing_had_happened(store: RunStore, inside: bool) -> None:
+    whole_weights = {
+        "tuning": "full", "quantization": {"type": "none", "compute": "float32"}, "lora": {}, "evaluation": {"share": 0.0},
+        "optimizer": {"learning_rate": 1e-4}, "max_steps": 6,
+    }  # fmt: skip
+    whole = store.start(small_recipe("whole", **whole_weights), beside=True)
+    run = store.start(small_recipe("killed", **whole_weights), beside=True)
+    chance = random.Random(3)
+    assert kill_when(store, run, in_a_checkpoint(run, chance) if inside else at_step(run, 3, 0))
+    assert wait(store, run) == "killed"
+    store.resume(run.name)
+    assert [wait(store, each) for each in (run, whole)] == ["done", "done"]
+    found, expected = losses(run.folder), losses(whole.folder)
+    assert sorted(found) == sorted(expected)
+    assert max(abs(found[step] - expected[step]) for step in expected) <= 1e-6
+    weights = [(each.folder / "model" / "model.safetensors").read_bytes() for each in (run, whole)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
 def test_thirty_kills_ten_of_them_inside_a_checkpoint(store: RunStore) -> None:
     check_kills(store, moments=30, inside=10, seed=2)
 

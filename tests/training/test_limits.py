@@ -181,7 +181,8 @@ def test_a_checkpoint_can_be_asked_for_and_a_damaged_one_is_told(
 def test_a_pause_writes_a_checkpoint_and_the_run_goes_on_from_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmops_tui.training.worker.callbacks import RunCallback, StoppedAfterSaveError
+    from llmops_tui.training.worker.callbacks import RunCallback
+    from llmops_tui.training.worker.outcome import StoppedAfterSaveError
 
     whole = small(checkpoints={"every": 100, "keep": 5})
     run(whole, base, tmp_path / "whole")

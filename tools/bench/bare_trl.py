@@ -4,7 +4,7 @@ The settings say what is trained: an adapter, one with two learning rates (``lor
 
 ``at`` is when each step ended, ``loss`` its losses, and ``peak_bytes`` the most memory it held, with CUDA's own. With
 ``method`` grpo in the settings rows have a ``prompt``, the reward is the words of an answer times ``weight``, and ``reward``
-has the mean of each step.
+has the mean of each step. With ``method`` dpo, orpo or kto rows are texts, as TRL's documentation has them, and TRL tokenizes.
 """
 
 from __future__ import annotations
@@ -94,6 +94,45 @@ def grpo_trainer(model: Any, base: str, rows: list[Any], given: dict[str, Any], 
     )
 
 
+def preference_trainer(model: Any, base: str, rows: list[Any], given: dict[str, Any], folder: str) -> Any:
+    """TRL's own trainer of preferences, on texts."""
+    from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+    kinds: dict[str, tuple[Any, Any]] = {
+        "dpo": (DPOTrainer, DPOConfig), "orpo": (ORPOTrainer, ORPOConfig), "kto": (KTOTrainer, KTOConfig),
+    }  # fmt: skip
+    trainer, config = kinds[given["method"]]
+    return trainer(
+        model=model,
+        args=config(
+            output_dir=folder,
+            max_steps=given["steps"],
+            per_device_train_batch_size=given["batch"],
+            gradient_accumulation_steps=given["accumulation"],
+            learning_rate=given["learning_rate"],
+            beta=given["beta"],
+            lr_scheduler_type="cosine",
+            warmup_steps=given["warmup"],
+            optim="adamw_torch",
+            gradient_checkpointing=False,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+            bf16=False,
+            seed=1,
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=AutoTokenizer.from_pretrained(base),
+        peft_config=LoraConfig(
+            r=given["rank"], lora_alpha=2 * given["rank"], target_modules="all-linear", task_type="CAUSAL_LM"
+        ),
+    )
+
+
 def main() -> None:
     base, rows, given = (
         sys.argv[1],
@@ -120,6 +159,12 @@ def main() -> None:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     times = Times()
+    if given.get("method") in {"dpo", "orpo", "kto"}:
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = preference_trainer(model, base, rows, given, folder)
+            trainer.train()
+        print(json.dumps({"loss": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]}))
+        return
     if given.get("method") == "grpo":
         with tempfile.TemporaryDirectory() as folder:
             trainer = grpo_trainer(model, base, rows, given, folder, times)

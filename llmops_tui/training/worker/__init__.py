@@ -1,4 +1,4 @@
-"""Modules of training processes, the only ones that import torch, transformers, peft and trl."""
+"""Modules of training processes, the only ones that import torch, transformers, peft, trl and ray."""
 
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.training.records import PlanRecord

@@ -154,7 +154,8 @@ def adapter_config(recipe: Recipe, family: str, *, apart: bool = False) -> LoraC
         use_rslora=recipe.lora.rslora,
         task_type="CAUSAL_LM",
         bias="none",
-        init_lora_weights=True if recipe.lora.init == "default" else recipe.lora.init,
+        # LoftQ: what quantization loses is known where the base is loaded: it is put in then.
+        init_lora_weights=True if recipe.lora.init == "default" or recipe.lora.init == "loftq" else recipe.lora.init,  # noqa: PLR1714
         modules_to_save=whole or None,
         # One matrix that is two modules is learned as one.
         ensure_weight_tying=bool(whole) and not apart,

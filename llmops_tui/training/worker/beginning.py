@@ -16,6 +16,7 @@ from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training.families import tied
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.worker.base_model import adapter_config, load_base
+from llmops_tui.training.worker.quantization_loss import make_up
 from llmops_tui.workspace.files import sync_file, sync_folder
 
 _ADAPTER = "default"
@@ -64,9 +65,12 @@ class Beginning:
             config.init_lora_weights = True
             made = get_peft_model(model, config)
             set_peft_model_state_dict(made, load_file(known))
-            _take_out(made)
+            if self.recipe.lora.init != "loftq":
+                _take_out(made)
             return made, None
         made = get_peft_model(model, config)
+        if self.recipe.lora.init == "loftq":
+            make_up(made, folder)
         # As PEFT asks: loaded again, it is not to take anything out of the base once more.
         begun: Any = made.peft_config[_ADAPTER]
         begun.init_lora_weights = True

@@ -25,19 +25,12 @@ from llmops_tui.training.memory import GPU_OVERHEAD
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.reward_signs import FIGURES, RewardWatch
+from llmops_tui.training.worker.outcome import StoppedAfterSaveError
 
 _NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens", *FIGURES}
 _PREFERENCE = "rewards/"
 _MEASURED = ("eval_loss", "eval_runtime", "eval_reward", "eval_length")
 _REPORT_SECONDS = 2.0
-
-
-class StoppedAfterSaveError(Exception):
-    """The run was asked to stop at a checkpoint, and has written it; ``state`` is stopped or paused."""
-
-    def __init__(self, state: str) -> None:
-        super().__init__(state)
-        self.state = state
 
 
 def memory_bytes() -> int:

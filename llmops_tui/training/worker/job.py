@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
@@ -19,6 +19,8 @@ from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import HeldOutRecord, RunResult
 from llmops_tui.training.starts import checked_start
 from llmops_tui.training.worker import surroundings
+from llmops_tui.training.worker.cluster_look import cluster_of, places_of
+from llmops_tui.training.worker.outcome import Outcome, StoppedAfterSaveError
 from llmops_tui.workspace.files import write_atomic
 
 
@@ -34,8 +36,6 @@ def run(context: JobContext, run_name: str) -> RunResult:
             context.report(0, "loading the training libraries")
             from llmops_tui.training.export.adapter import finish_adapter
             from llmops_tui.training.worker.attention import attention_findings
-            from llmops_tui.training.worker.callbacks import StoppedAfterSaveError
-            from llmops_tui.training.worker.loop import train
             from llmops_tui.training.worker.unpack import weights_of
             from llmops_tui.training.worker.whole import finish_whole
 
@@ -52,13 +52,13 @@ def run(context: JobContext, run_name: str) -> RunResult:
                 )
                 context.report(0, "preflight")
                 _keep_held_out(context, found.recipe, examples)
-                inspected = preflight.inspect(found.recipe, store, base, weights, examples, text)
-                _preflight(
-                    found, [*attention_findings(found.recipe, inspected.shape.family), *inspected.findings], recorder
-                )
+                places, cluster_told = places_of(found.recipe)
+                inspected = preflight.inspect(found.recipe, store, base, weights, examples, text, places)
+                looks = [*attention_findings(found.recipe, inspected.shape.family), *inspected.findings, *cluster_told]
+                _preflight(found, looks, recorder)
             try:
                 begin = None if start is None else start.folder
-                outcome = train(found.recipe, weights, examples, context, recorder, begin, force=found.force)
+                outcome = _trained(found, weights, examples, context, recorder, begin)
             except StoppedAfterSaveError as stopped:
                 state = stopped.state
                 return {"run": run_name, "state": state}
@@ -77,6 +77,22 @@ def run(context: JobContext, run_name: str) -> RunResult:
         with contextlib.suppress(OSError):
             recorder.write("end", 0, state=state)
         recorder.close()
+
+
+def _trained(
+    found: runs.Run, weights: Path, examples: Examples, context: JobContext, recorder: Recorder, begin: Path | None
+) -> Outcome:
+    """Train where the recipe says: here, or on a cluster."""
+    with cluster_of(found.recipe) as cluster:
+        if cluster is not None:
+            from llmops_tui.training.worker.cluster_run import Cargo, train_on
+
+            context.report(0, "hashes what is shipped")
+            cargo = Cargo.of(found.recipe, weights, begin, examples, force=found.force)
+            return train_on(cluster, cargo, context, recorder)
+    from llmops_tui.training.worker.loop import train
+
+    return train(found.recipe, weights, examples, context, recorder, begin, force=found.force)
 
 
 def _keep_held_out(context: JobContext, recipe: Recipe, examples: Examples) -> None:
@@ -108,7 +124,7 @@ def _preflight(found: runs.Run, findings: list[Finding], recorder: Recorder) -> 
         refuse(findings)
 
 
-def _facts(outcome: Any) -> RunResult:
+def _facts(outcome: Outcome) -> RunResult:
     return {
         "steps": outcome.steps,
         "loss": outcome.loss,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +27,10 @@ from llmops_tui.training.worker import ranks, trainers
 from llmops_tui.training.worker.base_model import load_tokenizer
 from llmops_tui.training.worker.beginning import TAKEN, Beginning
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
+from llmops_tui.training.worker.outcome import Outcome
 from llmops_tui.training.worker.reward_run import rewarded
 
 _STATE_FILE = "trainer_state.json"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to: steps done, the adapter's folder, the losses, and the recipe as it was run at last.
-
-    ``loss`` is that of the last step; ``eval_loss`` that of the adapter, none where it was not measured.
-    """
-
-    steps: int
-    adapter: Path
-    loss: float | None
-    eval_loss: float | None
-    recipe: Recipe
-    peak_bytes: int
 
 
 def train(

@@ -25,6 +25,7 @@ from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.starts import start_of
 from llmops_tui.training.worker import surroundings
+from llmops_tui.training.worker.cluster_look import places_of
 
 _DRY_STEPS = 2
 
@@ -45,9 +46,10 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
             wanted, store.datasets, text, lambda share: context.report(0.2 + 0.4 * share, f"tokenizing {share:.0%}")
         )
         context.report(0.6, "comparing with serving")
-        inspected = preflight.inspect(wanted, store, base, weights, examples, text)
+        places, cluster_told = places_of(wanted)
+        inspected = preflight.inspect(wanted, store, base, weights, examples, text, places)
     findings, room, steps, disk, shape = (
-        [*attention_findings(wanted, inspected.shape.family), *inspected.findings],
+        [*attention_findings(wanted, inspected.shape.family), *inspected.findings, *cluster_told],
         inspected.room,
         inspected.steps,
         inspected.disk,
@@ -59,7 +61,9 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     # What is measured is one process; cards work at the same time, and processes of one host share its processors.
     alone, together = changed(wanted, {"devices": wanted.devices[:1]}), len(room.devices)
     dry = None
-    if dry_run and not any(f.level == "error" for f in findings):
+    if dry_run and wanted.target:
+        findings.append(Finding("info", "target", f"two real steps were not taken: {wanted.target} is another machine"))
+    elif dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
         dry = _dry_run(alone, weights, examples, context, None if start is None else start.folder)
         # The first of several trains them, which need not be the fullest.

@@ -1,0 +1,37 @@
+"""A Ray cluster on this machine for tests: ``FOLDER COUNT``; a head that lends nothing, and nodes with a processor each.
+
+Prints a line of JSON with the address and, by node, the folder of its caches and the pid of its raylet. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+_STORE_BYTES = 80 * 2**20
+
+
+def main() -> None:
+    """Start it, and wait."""
+    folder, count = Path(sys.argv[1]), int(sys.argv[2])
+    small = {"object_store_memory": _STORE_BYTES, "include_dashboard": False, "include_log_monitor": False}
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "no_monitor": True, "temp_dir": str(folder / "ray"), **small},
+    )
+    nodes = []
+    for number in range(count):
+        caches = folder / f"node{number}"
+        made = cluster.add_node(num_cpus=1, env_vars={"XDG_CACHE_HOME": str(caches)}, **small)
+        nodes.append({"caches": str(caches), "pid": made.all_processes["raylet"][0].process.pid})
+    sys.stdout.write(json.dumps({"address": cluster.address, "nodes": nodes}) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
