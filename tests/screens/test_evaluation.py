@@ -393,7 +393,7 @@ async def test_a_standard_task_is_filled_in_refused_by_name_and_started_as_a_job
     async with open_app() as pilot:
         await pilot.press("f9", "4")
         await settle(pilot)
-        await pilot.press("S")
+        await pilot.press("O")
         screen = await form(pilot)
         # What is installed is told before anything is filled in.
         told = str(screen.query_one(".dialog-told", Static).content)
@@ -413,7 +413,7 @@ async def test_a_standard_task_is_filled_in_refused_by_name_and_started_as_a_job
         await until(pilot, lambda: any(job.kind == "task" for job in jobs.all()))
         (job,) = [job for job in jobs.all() if job.kind == "task"]
         assert job.title == "gsm8k on support-base"
-        given = jobs.spec(job.id)["arguments"]["arguments"]
+        given = job.spec["arguments"]["arguments"]
         assert (given["harness"], given["task"], given["model"]) == ("lm-eval", "gsm8k", "support-base")
         assert (given["files"], given["limit"], given["fewshot"]) == ({"test": str(data)}, 5, 0)
         # Its end is told, too, by what ended it.
