@@ -32,7 +32,7 @@ NONE_LEFT = {
 HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; t checks the run against its suite's rules."
 HELP_SUITES = (
     "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it. "
-    "S runs a task of lm-eval or Inspect on a model, which becomes a suite."
+    "O runs a task of lm-eval or Inspect on a model, which becomes a suite."
 )
 HELP_FIGURES = (
     "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "

@@ -21,6 +21,8 @@ from llmops_tui.evaluation.scripted.mock_tools import World, differences
 from llmops_tui.evaluation.scripted.script import Script, as_schema, read_script
 from llmops_tui.evaluation.suite import check_suite
 from tests.commands import Llmops
+from tests.engine.engines import write_with_template
+from tests.engine.test_endpoint import TOOL_TEMPLATE
 
 BOOKING: dict[str, Any] = {
     "name": "book",
@@ -225,12 +227,15 @@ def test_a_suite_of_conversations_runs_on_a_model_and_is_kept(llmops: Llmops, tm
         "prompt": "triage", "parameters": {"temperature": 0, "max_tokens": 24}, "tools": [BOOKING], "steps": 4,
         "metrics": ["tool-calls", "end-state", "exact"],
     }  # fmt: skip
+    # The sample's own template knows no tools.
+    with_tools = write_with_template(tmp_path / "tools.gguf", TOOL_TEMPLATE)
+    llmops.run("model", "add", str(with_tools), "--name", "caller")
     path = tmp_path / "talk.yaml"
     path.write_text(json.dumps(body))
-    first = llmops.run("eval", "run", str(path), "--model", "support-base")
+    first = llmops.run("eval", "run", str(path), "--model", "caller")
     assert first["metrics"]["end-state"]["mean"] == 1
     assert first["metrics"]["tool-calls"]["n"] == 3
-    again = llmops.run("eval", "run", "talk", "--model", "support-base")
+    again = llmops.run("eval", "run", "talk", "--model", "caller")
     assert again["cached"] == 3
     shown = llmops.run("eval", "show", "talk-1", "--case", "0")
     assert "And the hill room?" in json.dumps(shown)

@@ -393,7 +393,7 @@ async def test_a_standard_task_is_filled_in_refused_by_name_and_started_as_a_job
     async with open_app() as pilot:
         await pilot.press("f9", "4")
         await settle(pilot)
-        await pilot.press("I")
+        await pilot.press("O")
         screen = await form(pilot)
         # What is installed is told before anything is filled in.
         told = str(screen.query_one(".dialog-told", Static).content)
