@@ -247,6 +247,10 @@ class CompareScreen(BaseScreen):
         if self._columns.running:
             self.shell.say("The columns are running; esc stops them.", severity="warning")
             return
+        # In place of the board that is still being read: that would be shown over this one.
+        self.act("load", self._bring, destination)
+
+    async def _bring(self, destination: ComparePlace) -> None:
         boards = Boards(self.services.event_log)
         with contextlib.suppress(LlmopsError):
             board = await asyncio.to_thread(boards.load, destination.board or CURRENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,28 @@ async def test_two_models_on_one_prompt_in_four_keys(
         kept = Boards(pilot.app.services.event_log).load(CURRENT)  # type: ignore[attr-defined]
         assert [bool(run) for run in kept.rounds[-1].runs] == [True, True]
         assert all(column.version is not None for column in kept.columns)
+
+
+async def test_the_board_one_goes_to_is_not_replaced_by_the_one_that_was_still_being_read(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, late, asked = Boards.load, threading.Event(), []
+
+    def slow_at_first(boards: Boards, name: str) -> Board:
+        asked.append(name)
+        slow, board = len(asked) == 1, load(boards, name)
+        if slow:
+            late.wait(60)
+        return board
+
+    monkeypatch.setattr(Boards, "load", slow_at_first)
+    async with open_app(size=(160, 40)) as pilot:
+        await pilot.press("alt+v")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen) and bool(pilot.app.screen.state.columns))
+        late.set()
+        await settle(pilot)
+        assert len(asked) == 2
+        assert len(screen_of(pilot).state.columns) == 1
 
 
 @pytest.mark.slow
