@@ -107,6 +107,7 @@ def test_without_room_for_kept_windows_the_prompt_is_evaluated_anew_and_right(mo
     assert_same(again, ask(fresh, tokens))
 
 
+@pytest.mark.slow
 def test_many_streams_and_their_common_beginning_are_answered_right(model: Path) -> None:
     bench, fresh = Bench(model, **SMALL, parallel=4), Bench(model, **SMALL, parallel=1, cache_bytes=0)
     system = prompt(6, 200)

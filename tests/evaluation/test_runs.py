@@ -367,6 +367,7 @@ def test_training_data_among_the_cases_is_shown(sample: Workspace, tmp_path: Pat
     assert overlap["clean"] == 0
 
 
+@pytest.mark.slow
 def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path: Path) -> None:
     rules = ["edit-similarity better than baseline", "edit-similarity >= 0.01"]
     suite = write(tmp_path, "gated", rules=rules)
@@ -390,6 +391,7 @@ def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path:
     llmops.run("eval", "gate", "gated-1", "--rule", "exact is fine", code=3)
 
 
+@pytest.mark.slow
 def test_exports_are_read_again(shared: Llmops, tmp_path: Path) -> None:
     shared.run("eval", "run", write(tmp_path, "exported", limit=6), "--model", "support-base")
     for suffix in ("json", "jsonl", "csv", "parquet", "md", "xml"):
@@ -475,6 +477,7 @@ def test_the_ladder_of_quantizations(shared: Llmops, tmp_path: Path) -> None:
     assert found["steps"][1]["ratio_low"] <= found["steps"][1]["ratio"] <= found["steps"][1]["ratio_high"]
 
 
+@pytest.mark.slow
 def test_what_was_asked_belongs_to_the_run_and_what_a_judge_was_sent_can_be_read(
     shared: Llmops, tmp_path: Path
 ) -> None:

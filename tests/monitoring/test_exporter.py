@@ -200,6 +200,7 @@ def test_the_address_asks_for_a_key_and_answers_prometheus(workspace: Workspace)
         assert process.wait(120) == 0
 
 
+@pytest.mark.slow
 def test_the_address_is_encrypted_where_a_certificate_is_given(workspace: Workspace, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     port = free_port()

@@ -43,6 +43,7 @@ class WatchedServers(FakeServers):
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "most", "memory"), [(1, 1, 100), (2, 2, 100), (3, 0, 2), (4, 2, 1), (5, 3, 100)])
 async def test_requests_in_any_order_are_all_answered(folder: Path, seed: int, most: int, memory: int) -> None:
     rng = random.Random(seed)

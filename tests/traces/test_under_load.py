@@ -120,6 +120,7 @@ class Load:
         return int(row[0]), int(row[1])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_killed_server_loses_no_request(sample: Workspace) -> None:
     load = Load(sample)

@@ -240,6 +240,7 @@ def test_training_and_serving_are_compared_token_for_token(sample: Workspace) ->
     assert codes(check_parity(other)) == {("error", "parity")}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_plan_tells_everything(llmops: Llmops) -> None:
     llmops.run("train", "new", "small", "--base", "support-base-hf", "--data", "triage", "--preset", "tiny")
