@@ -104,7 +104,7 @@ async def launched(tmp_path: Path, **options: Any) -> Launched:
     ("part", "how", "rung", "said"),
     [
         pytest.param("nothing", "memory", "full", "", marks=pytest.mark.slow),
-        ("extra buffers", "memory", "no-extra-buffers", "SIGSEGV"),
+        pytest.param("extra buffers", "memory", "no-extra-buffers", "SIGSEGV", marks=pytest.mark.slow),
         pytest.param("flash attention", "4", "no-flash-attention", "SIGILL", marks=pytest.mark.slow),
         pytest.param("gpu", "assert", "no-gpu", "GGML_ASSERT(kernels)", marks=pytest.mark.slow),
         pytest.param("gpu,flash attention", "assert", "plain", "GGML_ASSERT(kernels)", marks=pytest.mark.slow),
