@@ -28,8 +28,10 @@ endif
 run: $(VENV)/.run
 	@$(BIN)/llmops demo --fetch
 
+# One more than two cores: while a test waits for a server or a process, another runs.
+WORKERS ?= 3
 test: $(VENV)/.dev lint
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 10 --durations-min 5
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --durations 10 --durations-min 5
 
 test-slow: $(VENV)/.slow $(VENV)/.clients
 	@$(BIN)/python -m pytest -m slow -q --timeout 1800

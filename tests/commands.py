@@ -25,7 +25,7 @@ def _commands() -> ForkedCommands:
 
 
 def llmops(
-    *arguments: str, workspace: Workspace | None = None, stdin: str = "", seconds: float = 300.0
+    *arguments: str, workspace: Workspace | None = None, stdin: str = "", seconds: float = 800.0
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line in a process of its own, with the environment and the folder that this process has now.
 

@@ -173,6 +173,7 @@ def test_calls_that_a_template_never_writes_are_read_by_how_it_shows_tools(rende
     )
 
 
+@pytest.mark.slow
 def test_a_long_call_is_not_read_again_with_each_piece(
     formats: dict[str, ChatFormat], monkeypatch: pytest.MonkeyPatch
 ) -> None:

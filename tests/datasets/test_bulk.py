@@ -337,7 +337,10 @@ def test_rows_in_another_order_are_left_to_the_sorting_query(odd: DatasetVersion
     connection.close()
 
 
-@pytest.mark.parametrize("kind", ["tabular", "text", "prompt-completion", "kto", "preference", "messages"])
+@pytest.mark.parametrize(
+    "kind",
+    representatives(["tabular", "text", "prompt-completion", "kto", "preference", "messages"], "tabular", "messages"),
+)
 @pytest.mark.parametrize("name", ["x.jsonl", pytest.param("x.jsonl.gz", marks=pytest.mark.slow)])
 def test_exports_read_back_either_way(
     store: DatasetStore, fill: Fill, tmp_path: Path, way: str, kind: str, name: str

@@ -30,6 +30,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.datasets.conftest import Fill, chat, rows_of
+from tests.representatives import representatives
 
 GOOD = [
     chat(f"Where can I find thing number {n} in the large shop?", f"Thing {n} lies on shelf {n % 7}.")
@@ -61,7 +62,7 @@ PLANTED: dict[str, tuple[list[dict[str, Any]], int]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(PLANTED))
+@pytest.mark.parametrize("name", representatives(PLANTED, *list(PLANTED)[::3]))
 def test_a_check_finds_what_was_planted_and_its_fix_leaves_nothing(store: DatasetStore, fill: Fill, name: str) -> None:
     planted, left = PLANTED[name]
     version = fill([*GOOD, *planted], "data", "messages")
@@ -320,6 +321,7 @@ def test_completions_and_texts_end_with_the_end_token(text: ModelText) -> None:
     assert all(t.state == "trained" for t in whole.tokens)
 
 
+@pytest.mark.slow
 def test_a_profile_of_a_sample_holds_what_all_rows_have(sample: Workspace, text: ModelText) -> None:
     version = DatasetStore(Catalog(sample)).get("triage")
     whole, part = profile(version, text, sample=None), profile(version, text, sample=400)

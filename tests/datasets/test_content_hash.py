@@ -30,6 +30,7 @@ ALIKE: list[Any] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_values_that_differ_have_other_hashes_and_diff_says_so(tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
     for number, value in enumerate(ALIKE):

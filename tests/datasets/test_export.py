@@ -53,7 +53,7 @@ SETS: dict[str, list[dict[str, Any]]] = {
 
 # Every kind and every container; among the slow tests every kind in every container.
 WAYS = [
-    pytest.param(kind, name, marks=() if name == "x.jsonl" or kind == first else pytest.mark.slow)
+    pytest.param(kind, name, marks=() if kind == first else pytest.mark.slow)
     for kind in SETS
     for name, first in (
         ("x.jsonl", ""), ("x.parquet", "messages"), ("x.db", "tabular"), ("x.csv", "kto"), ("x.json", "tabular"), ("x.jsonl.gz", "text"),

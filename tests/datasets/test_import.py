@@ -157,6 +157,7 @@ def test_a_type_that_changes_in_a_later_part_is_told_the_same(
     assert cut.sha256 == whole.sha256
 
 
+@pytest.mark.slow
 def test_five_thousand_different_keys_are_all_kept(fill: Fill) -> None:
     rows = [{f"key{n}": n, "id": n} for n in range(5000)]
     version = fill(rows)

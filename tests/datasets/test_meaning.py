@@ -397,6 +397,7 @@ def test_semantic_duplicates_differ_in_text(store: DatasetStore, tmp_path: Path)
     assert longest.rows == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0, 0.01, 1.5, -1, float("nan")])
 def test_what_is_no_cosine_of_duplicates_is_refused(
     store: DatasetStore, version: DatasetVersion, threshold: float

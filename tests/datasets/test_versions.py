@@ -140,6 +140,7 @@ def test_a_diff_by_id_tells_added_removed_and_changed(store: DatasetStore, fill:
 EDITS = st.lists(st.tuples(st.sampled_from("xci"), st.integers(0, 29)), max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=EDITS)
 def test_a_diff_by_order_accounts_for_every_row(store: DatasetStore, edits: list[tuple[str, int]]) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import pexpect
 import pyte
 
+from tests.waiting import may_wait
+
 KEYS = {
     "f1": "\x1bOP", "f3": "\x1bOR", "f4": "\x1bOS", "f5": "\x1b[15~", "f6": "\x1b[17~", "f7": "\x1b[18~", "f9": "\x1b[20~", "f10": "\x1b[21~",
     "enter": "\r", "escape": "\x1b", "down": "\x1b[B", "up": "\x1b[A", "end": "\x1b[F",
@@ -72,9 +74,9 @@ class Terminal:
     def wait(self, what: str | Callable[[str], bool], seconds: float = 120) -> None:
         """Wait until the screen shows a text, or a condition on it holds."""
         holds = what if callable(what) else lambda text: what in text
-        deadline = time.monotonic() + seconds
+        begun = time.monotonic()
         while not holds(self.text):
-            assert time.monotonic() < deadline, f"never saw {what!r}; the screen:\n{self.text}"
+            assert may_wait(begun, seconds), f"never saw {what!r}; the screen:\n{self.text}"
             assert self.pump() or holds(self.text), f"the app ended; the screen:\n{self.text}"
 
     def jump(self, key: str, title: str) -> None:
@@ -112,9 +114,9 @@ class Terminal:
 
     def finish(self) -> int:
         """Read to the end and return the exit code."""
-        deadline = time.monotonic() + 120
+        begun = time.monotonic()
         while self.pump(0.2):
-            assert time.monotonic() < deadline, f"the app did not end; the screen:\n{self.text}"
+            assert may_wait(begun, 120), f"the app did not end; the screen:\n{self.text}"
         self.child.wait()
         return int(self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus)
 

@@ -186,7 +186,6 @@ def evaluate(workspace: Workspace, texts: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("each", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_foreign_sequence_reaches_the_terminal(
     terminal: OpenTerminal, sample: Workspace, found_server: FakeModelServer, each: int

@@ -19,6 +19,7 @@ from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
 from tests.e2e.terminal import Terminal
 from tests.fakes import FakeModelServer
+from tests.waiting import may_wait, wait_for
 
 
 def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTerminal, tmp_path: Path) -> None:
@@ -152,10 +153,7 @@ def test_the_terminal_that_goes_away_ends_the_app_and_keeps_the_draft(
     app.press("typed")
     app.wait("typed{{ question }}")
     app.vanish()
-    deadline = time.monotonic() + 120
-    while app.child.isalive():
-        assert time.monotonic() < deadline, "the app lives on without a terminal"
-        time.sleep(0.05)
+    wait_for(lambda: not app.child.isalive())
     draft = Drafts(EventLog(sample)).load("support")
     assert draft is not None
     assert draft.template == "typed{{ question }}"
@@ -203,9 +201,9 @@ def test_the_app_works_inside_tmux(sample: Workspace, found_server: FakeModelSer
         return subprocess.run([*socket, *arguments], capture_output=True, text=True, check=True).stdout
 
     def wait(text: str) -> None:
-        deadline = time.monotonic() + 120
+        begun = time.monotonic()
         while text not in tmux("capture-pane", "-p"):
-            assert time.monotonic() < deadline, tmux("capture-pane", "-p")
+            assert may_wait(begun, 120), tmux("capture-pane", "-p")
             time.sleep(0.05)
 
     tmux("new-session", "-d", "-x", "120", "-y", "40", "env PS1=ready: sh")

@@ -67,7 +67,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("rounds", [FEW, pytest.param(ROUNDS, marks=pytest.mark.slow)])
 def test_kills_lose_nothing_that_was_acknowledged(
     sample: Workspace, found_server: FakeModelServer, rounds: int

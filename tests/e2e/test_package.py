@@ -15,7 +15,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_wheel_and_sdist_hold_all_and_the_wheel_runs_in_a_new_environment(tmp_path: Path) -> None:
     source = tmp_path / "source"

@@ -20,6 +20,7 @@ from llmops_tui.cli.main import app, run
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from tests.representatives import representatives
 
 # What stays, asks the machine for long, or opens the app.
 ENDLESS = {("monitor",), ("demo",), ("serve",), ("doctor",), ("mcp",)}
@@ -154,6 +155,7 @@ def test_a_real_process_with_its_streams_closed_or_full(sample: Workspace, line:
     assert told in done.stderr
 
 
+@pytest.mark.slow
 def test_no_file_of_the_workspace_takes_the_place_of_a_closed_stream(sample: Workspace, tmp_path: Path) -> None:
     """Where standard output is closed, the next file that is opened would get its number, and what is printed with it."""
     target = tmp_path / "b.tar"
@@ -215,10 +217,10 @@ def test_a_notice_that_is_none_keeps_nobody_from_working(
     assert [line.startswith("notice: ") for line in said] == [True]
 
 
-@pytest.mark.parametrize("damage", [
+@pytest.mark.parametrize("damage", representatives([
     "pid = 'abc', pid_started = 'x', state = 'running'", "created_at = 'noon'", "progress = 'half'", "started_at = 'x'",
     "finished_at = x'ff'", "spec = '{'", "spec = '5'", "result = '['", "state = 'dancing'",
-])  # fmt: skip
+], 0, 5))  # fmt: skip
 def test_a_job_whose_record_is_odd_is_shown_as_that_and_hides_no_other(
     sample: Workspace, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

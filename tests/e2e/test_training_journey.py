@@ -45,7 +45,6 @@ def stop(store: RunStore, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
     terminal: OpenTerminal, store: RunStore, found_server: FakeModelServer
 ) -> None:
@@ -113,7 +112,6 @@ def test_a_job_outlives_tmux(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @needs_tmux
 def test_a_run_outlives_tmux(store: RunStore, tmp_path: Path) -> None:
     tmux = Tmux(tmp_path, store.workspace, "train start long --beside --follow")

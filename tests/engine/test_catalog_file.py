@@ -17,6 +17,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.notices import read_notices
+from tests.representatives import representatives
 
 # Leaves a log behind: what it holds was committed, and is in no checkpoint.
 WRITER = """
@@ -65,7 +66,7 @@ def test_a_healthy_log_stays_where_memory_lacks(tmp_path: Path, monkeypatch: pyt
     assert read_notices(Workspace(tmp_path / "ws")) == []
 
 
-@pytest.mark.parametrize("name", ["WAL", "Failure while replaying WAL file"])
+@pytest.mark.parametrize("name", representatives(["WAL", "Failure while replaying WAL file"], 1))
 def test_a_path_is_no_message(tmp_path: Path, name: str) -> None:
     wal = leave_log(tmp_path / name / "ws", 3)
     workspace = Workspace(tmp_path / name / "ws")

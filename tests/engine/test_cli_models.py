@@ -117,6 +117,7 @@ def test_serving_lasts_until_it_is_interrupted_and_its_address_is_a_model(
     assert ServerSupervisor(sample).running() == []
 
 
+@pytest.mark.slow
 def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Workspace) -> None:
     port, other = free_port(), free_port()
     same = ("serve", "support-base", "--threads", "1", "--port", str(port), "--detach")
@@ -148,6 +149,7 @@ def test_a_server_that_runs_is_kept_or_replaced_where_that_is_said(sample: Works
     assert data("model", "stop", "support-base", workspace=sample)["stopped"]
 
 
+@pytest.mark.slow
 def test_a_context_beyond_what_a_model_was_made_for_is_told(sample: Workspace) -> None:
     made_for = ModelRegistry(Catalog(sample)).get("support-base").header["context_length"]
     told = data("model", "estimate", "support-base", "--context", str(made_for + 1), workspace=sample)

@@ -201,6 +201,7 @@ def test_the_output_layer_is_left_out_where_it_makes_no_difference(sample: Setup
     assert encoder.embedder._rows is None
 
 
+@pytest.mark.slow
 def test_streams_go_on_beside_a_long_text_and_say_what_they_say_without_it(sample: Setup) -> None:
     bench, parameters = sample.bench, {"max_tokens": 400}
     prompts = questions(3)
@@ -220,6 +221,7 @@ def test_streams_go_on_beside_a_long_text_and_say_what_they_say_without_it(sampl
     assert [bench.answers()[name].text for name in names] == expected
 
 
+@pytest.mark.slow
 def test_a_short_text_does_not_wait_for_a_long_one_nor_a_long_one_for_ever(sample: Setup) -> None:
     """One thread chooses the steps; what it chose is read off the order in which texts end."""
     first, second = token_lists((1000, 5), sample.bench.native.n_vocab)

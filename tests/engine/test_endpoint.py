@@ -86,6 +86,7 @@ def events(client: httpx.Client, body: dict[str, Any], path: str = CHAT) -> list
     return [json.loads(line) for line in lines[:-1]]
 
 
+@pytest.mark.slow
 def test_several_choices_come_whole_and_streamed(served: httpx.Client) -> None:
     body = {"messages": OPEN, "n": 3, "temperature": 2.0, "seed": 5, "max_tokens": 12}
     whole = ask(served, body)
@@ -348,6 +349,7 @@ def test_adapters_are_chosen_by_request_and_by_name(sample: Workspace, tmp_path:
         ask(client, {"messages": OPEN, "adapter": "two"}, status=400)
 
 
+@pytest.mark.slow
 def test_an_adapter_is_asked_by_the_template_that_it_carries(sample: Workspace, tmp_path: Path) -> None:
     own = (
         "{% for m in messages %}<|im_start|>{{ m.role }}!\n{{ m.content }}<|endoftext|>\n{% endfor %}"

@@ -104,7 +104,7 @@ async def launched(tmp_path: Path, **options: Any) -> Launched:
     ("part", "how", "rung", "said"),
     [
         pytest.param("nothing", "memory", "full", "", marks=pytest.mark.slow),
-        ("extra buffers", "memory", "no-extra-buffers", "SIGSEGV"),
+        pytest.param("extra buffers", "memory", "no-extra-buffers", "SIGSEGV", marks=pytest.mark.slow),
         pytest.param("flash attention", "4", "no-flash-attention", "SIGILL", marks=pytest.mark.slow),
         pytest.param("gpu", "assert", "no-gpu", "GGML_ASSERT(kernels)", marks=pytest.mark.slow),
         pytest.param("gpu,flash attention", "assert", "plain", "GGML_ASSERT(kernels)", marks=pytest.mark.slow),
@@ -139,6 +139,7 @@ async def test_a_rung_that_leaves_out_nothing_that_is_asked_for_is_not_tried(tra
     assert fallback.remembered() is None
 
 
+@pytest.mark.slow
 async def test_what_crashes_with_one_model_alone_is_left_out_for_that_model(
     trap: Trap, tmp_path: Path, sample: Workspace
 ) -> None:
@@ -277,6 +278,7 @@ async def test_a_server_runs_on_the_rung_that_works_and_tells_it_once(trap: Trap
     assert len(read_notices(sample)) == 1
 
 
+@pytest.mark.slow
 def test_doctor_evaluates_tokens_and_names_the_crash(trap: Trap, workspace: Workspace) -> None:
     def engine(*options: str, code: int = 0) -> dict[str, str]:
         found: dict[str, list[dict[str, str]]] = Llmops(workspace).run("doctor", *options, code=code)
@@ -336,6 +338,7 @@ async def test_an_engine_that_is_dead_is_started_again_without_being_asked(tmp_p
         await engine.stop()
 
 
+@pytest.mark.slow
 async def test_an_engine_that_keeps_dying_is_left_alone_for_a_while_and_says_so(tmp_path: Path) -> None:
     engine = EngineProcess(
         {"path": str(MODEL), "context": 256, "parallel": 1, "threads": 1}, tmp_path / "log", pauses=(600.0,)

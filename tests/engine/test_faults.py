@@ -159,6 +159,7 @@ class Stage:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [

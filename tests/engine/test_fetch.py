@@ -228,6 +228,7 @@ def test_options_that_do_not_fit_are_refused(there: FakeHub, workspace: Workspac
     assert there.asked == []
 
 
+@pytest.mark.slow
 def test_an_address_has_nobody_to_vouch_for_it_but_the_user(
     there: FakeHub, workspace: Workspace, model_file: Path
 ) -> None:
@@ -338,6 +339,7 @@ def test_a_file_that_is_no_model_leaves_nothing_behind(there: FakeHub, workspace
     assert list(workspace.models.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_cancels_keeps_what_came_and_exits_with_130(there: FakeHub, workspace: Workspace) -> None:
     data = there.repos[NAME].files["small-Q4_K_M.gguf"]
     there.hold_after = 1_000_000 // 16_384 * 16_384
@@ -430,6 +432,7 @@ def test_what_was_hashed_as_it_came_is_not_hashed_again(
     assert made["sha256"] == hashlib.sha256(there.repos[NAME].files["small-Q4_K_M.gguf"]).hexdigest()
 
 
+@pytest.mark.slow
 def test_an_address_that_nothing_vouches_for_is_gone_on_with_where_the_server_says_it_is_the_same(
     there: FakeHub, workspace: Workspace, model_file: Path
 ) -> None:

@@ -324,6 +324,7 @@ async def acts(server: Server, path: str, name: str, schema: dict[str, Any]) -> 
     return len(set(seen)) > 1
 
 
+@pytest.mark.slow
 async def test_each_field_that_is_taken_makes_a_difference(server: Server) -> None:
     ignored = []
     for path, schema in doors().items():

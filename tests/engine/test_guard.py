@@ -469,6 +469,7 @@ async def fuzz(served: tuple[ServerHandle, int], count: int, seed: int) -> None:
     assert health["last_failure"] == ""
 
 
+@pytest.mark.slow
 async def test_requests_that_are_none_neither_crash_nor_enter(served: tuple[ServerHandle, int]) -> None:
     await fuzz(served, 100, 1)
 

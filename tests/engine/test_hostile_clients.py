@@ -31,6 +31,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.certificates import make_certificate
+from tests.representatives import representatives
 from tests.waiting import wait_for
 
 KEY = "a-key-of-at-least-sixteen-characters"
@@ -83,7 +84,9 @@ async def stream(handle: ServerHandle, begun: asyncio.Event, tokens: int = 300) 
     raise AssertionError("the stream did not end")
 
 
-@pytest.mark.parametrize("sent", [b"", HEAD, KEYLESS_BODY], ids=["nothing", "half a head", "no key and no body"])
+@pytest.mark.parametrize(
+    "sent", representatives([b"", HEAD, KEYLESS_BODY], 2), ids=["nothing", "half a head", "no key and no body"]
+)
 async def test_half_open_connections_keep_nobody_out_and_end_no_stream(
     sent: bytes, served: tuple[Workspace, ServerHandle, int]
 ) -> None:
@@ -352,6 +355,7 @@ def test_an_empty_key_is_no_key() -> None:
     assert not caller.own
 
 
+@pytest.mark.slow
 def test_a_server_makes_its_socket_again(served: tuple[Workspace, ServerHandle, int]) -> None:
     workspace, handle, _ = served
     Path(handle.socket).unlink()

@@ -21,7 +21,7 @@ def modules_after(statement: str) -> set[str]:
     return {line.partition(".")[0] for line in done.stdout.splitlines()}
 
 
-@pytest.mark.parametrize("argument", ["--version", "--help"])
+@pytest.mark.parametrize("argument", ["--version", pytest.param("--help", marks=pytest.mark.slow)])
 def test_version_and_help_load_neither_face_nor_native_libraries(argument: str) -> None:
     statement = (
         f"import sys; sys.argv = ['llmops', '{argument}']\n"

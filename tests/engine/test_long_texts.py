@@ -114,6 +114,7 @@ def test_what_nobody_waits_for_is_given_up_wherever_it_is(bench: Bench, monkeypa
     assert not desk.told
 
 
+@pytest.mark.slow
 def test_streams_go_on_while_a_long_text_is_tokenized(bench: Bench) -> None:
     parameters = {"max_tokens": 300}
     prompts = questions(2)

@@ -25,6 +25,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 from tests.engine.tiny_models import FAMILIES, write_tiny
+from tests.representatives import representatives
 from tests.waiting import wait_for
 
 
@@ -177,7 +178,7 @@ def allocated(path: Path, loaded: list[dict[str, Any]]) -> list[dict[str, float]
     return [{name: told(log, word) for name, word in words.items()} for log in logs[: len(loaded)]]
 
 
-@pytest.mark.parametrize("family", ["sample", *FAMILIES])
+@pytest.mark.parametrize("family", representatives(["sample", *FAMILIES], 0, 1, 3))
 def test_the_estimate_is_what_llama_cpp_allocates(tmp_path: Path, family: str) -> None:
     path = MODEL if family == "sample" else write_tiny(tmp_path / "m.gguf", family)
     loaded = LOADED
@@ -268,6 +269,7 @@ def test_a_model_that_does_not_fit_is_not_started_and_a_freed_one_is_seen_to_be_
     assert supervisor.ensure(second, options).process.alive()
 
 
+@pytest.mark.slow
 def test_waiting_for_memory_ends_when_it_is_freed(sample: Workspace, small_machine: list[int]) -> None:
     import threading
 

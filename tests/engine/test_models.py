@@ -407,6 +407,7 @@ async def test_another_engine_is_a_model_like_any_other(remote: tuple[Workspace,
     assert kept.ttft_ms is not None
 
 
+@pytest.mark.slow
 def test_what_an_endpoint_refuses_or_lacks_is_said(
     remote: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
 from tests.engine.test_models import write_header
+from tests.representatives import representatives
 
 DEBUG, INFO, WARNING, ERROR, GOES_ON = 1, 2, 3, 4, 5
 
@@ -86,7 +87,8 @@ def test_the_first_error_is_why_and_is_told_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "told"), [("imaginary9", "unknown model architecture: 'imaginary9'"), ("llama", "key not found")]
+    ("architecture", "told"),
+    representatives([("imaginary9", "unknown model architecture: 'imaginary9'"), ("llama", "key not found")], 0),
 )
 def test_a_model_that_does_not_load_says_in_llama_cpps_words_why_and_names_the_engines_log(
     workspace: Workspace, architecture: str, told: str

@@ -59,6 +59,7 @@ def _with_parents(call: ast.Call) -> bool:
     return name in {"makedirs", "make_private_folder", "copytree"} or (name == "mkdir" and parents)
 
 
+@pytest.mark.slow
 def test_whoever_makes_the_folders_above_is_named_with_the_reason() -> None:
     assert set(makers()) == ALLOWED.keys()
 

@@ -101,6 +101,7 @@ async def test_conversations_are_rendered_and_answered_as_by_llama_server(smollm
             assert reference["text"].startswith(text)
 
 
+@pytest.mark.slow
 async def test_perplexity_of_a_first_chunk_is_that_of_llama_perplexity(smollm2: Path, workspace: Workspace) -> None:
     """llama-perplexity cuts a text into chunks and counts the second half of each; the first chunk of a text is the beginning of ours."""
     text, _, _ = (DATA / "texts" / "prose.txt").read_text(encoding="utf-8").partition(" Then he had asked")

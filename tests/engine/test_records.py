@@ -67,6 +67,7 @@ def test_a_name_for_any_json_is_counted_by_itself(tmp_path: Path) -> None:
     assert named(tmp_path) == {"Row": 1, "Line": 1}
 
 
+@pytest.mark.slow
 def test_any_json_goes_by_few_names() -> None:
     assert set(named(ROOT / "llmops_tui")) == NAMES_OF_ANY_JSON
 

@@ -20,6 +20,7 @@ from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
+from tests.representatives import representatives
 
 CHAT, TEXT, RESPONSES, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"
 TOKENIZE, FEEDBACK, MESSAGES, COUNT = "/tokenize", "/v1/feedback", "/v1/messages", "/v1/messages/count_tokens"
@@ -500,7 +501,14 @@ NEUTRAL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "name"), [(path, name) for path, given in NEUTRAL.items() for name in given])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        pytest.param(path, name, marks=() if number % 6 == 0 else pytest.mark.slow)
+        for path, given in NEUTRAL.items()
+        for number, name in enumerate(given)
+    ],
+)
 async def test_what_clients_always_send_changes_nothing(path: str, name: str, plain: Server) -> None:
     def told(call: dict[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in call.items() if key not in {"id", "parameters"}}
@@ -654,7 +662,9 @@ async def test_an_object_with_its_schema_beside_is_held_to_it(plain: Server) -> 
     assert "integer" in held.pop()
 
 
-@pytest.mark.parametrize(("word", "count"), [("kettle ", 300_000), ("é", 1_100_000), ("日本", 550_000)])
+@pytest.mark.parametrize(
+    ("word", "count"), representatives([("kettle ", 300_000), ("é", 1_100_000), ("日本", 550_000)], 2)
+)
 @pytest.mark.parametrize("more", [{}, {"truncate": "left"}, {"truncate": "oldest"}])
 async def test_a_text_of_more_than_a_million_characters_reaches_the_engine_whole(
     word: str, count: int, more: dict[str, Any], plain: Server

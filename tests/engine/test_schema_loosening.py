@@ -206,6 +206,7 @@ def test_a_document_within_may_have_an_address(checker: ConstraintChecker) -> No
     assert held(checker, schema).told == ()
 
 
+@pytest.mark.slow
 def test_the_check_of_an_answer_is_bounded_and_says_so(checker: ConstraintChecker) -> None:
     endless = {"type": "string", "pattern": "^(a+)+$", "not": {"const": ""}}
     with pytest.raises(LlmopsError, match="too much CPU time"):
@@ -359,6 +360,7 @@ def test_a_reference_to_what_is_there_or_that_is_none_is_no_fault(schema: dict[s
     assert reference_to_nothing(schema) is None
 
 
+@pytest.mark.slow
 def test_references_are_followed_to_one_that_leads_to_nothing() -> None:
     schema = {
         "not": {"$ref": "#/$defs/a"},

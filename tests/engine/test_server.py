@@ -186,6 +186,7 @@ async def test_health_is_not_ok_from_the_moment_the_engine_is_killed(
     assert text.startswith("We are open")
 
 
+@pytest.mark.slow
 async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes_on(
     sample: Workspace, supervisor: ServerSupervisor
 ) -> None:
@@ -353,6 +354,7 @@ def test_a_damaged_file_is_refused_before_native_code_sees_it(sample: Workspace,
         supervisor.ensure(model)
 
 
+@pytest.mark.slow
 def test_a_model_llama_cpp_cannot_load_is_told_with_the_reason(sample: Workspace, supervisor: ServerSupervisor) -> None:
     registry = ModelRegistry(Catalog(sample))
     model = registry.get("support-base")

@@ -68,6 +68,7 @@ def test_a_server_whose_starter_was_killed_is_found_and_used(sample: Workspace) 
     assert supervisor.running() == []
 
 
+@pytest.mark.slow
 def test_a_starter_killed_before_there_is_a_process_leaves_nothing_that_counts(sample: Workspace) -> None:
     folder = sample.runs / "servers"
     folder.mkdir(parents=True)
@@ -82,6 +83,7 @@ def test_a_starter_killed_before_there_is_a_process_leaves_nothing_that_counts(s
     assert handle.process.alive()
 
 
+@pytest.mark.slow
 def test_a_server_whose_process_cannot_be_seen_is_used_and_never_doubled(
     sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,6 +226,7 @@ def test_a_record_in_which_nobody_will_name_a_process_is_not_waited_for(
         os.close(lock)
 
 
+@pytest.mark.slow
 def test_a_detached_server_without_a_socket_is_not_replaced_unasked(
     sample: Workspace, supervisor: ServerSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ def model(tmp_path: Path) -> Path:
 
 
 # A family with windows in each other layer, one with sinks, and one that computes as fast as it may; all ways are slow.
-_FEW = {("gemma3", False, "exact", 9), ("gpt-oss", False, "exact", 9), ("gemma3", False, "fast", 9)}
+_FEW = {("gemma3", False, "exact", 9), ("gpt-oss", False, "exact", 9)}
 
 
 def ask(bench: Bench, tokens: list[int], count: int = 6, **more: Any) -> Answer:
@@ -107,6 +107,7 @@ def test_without_room_for_kept_windows_the_prompt_is_evaluated_anew_and_right(mo
     assert_same(again, ask(fresh, tokens))
 
 
+@pytest.mark.slow
 def test_many_streams_and_their_common_beginning_are_answered_right(model: Path) -> None:
     bench, fresh = Bench(model, **SMALL, parallel=4), Bench(model, **SMALL, parallel=1, cache_bytes=0)
     system = prompt(6, 200)

@@ -210,6 +210,7 @@ def save_many(root: str, writer: int) -> None:
         store.save("shared", template=f"{writer} {number}")
 
 
+@pytest.mark.slow
 def test_two_apps_on_one_workspace_work_at_once(workspace: Workspace, catalog: Catalog) -> None:
     from llmops_tui.prompts.store import PromptStore
 

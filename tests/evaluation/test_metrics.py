@@ -114,6 +114,7 @@ def sacrebleu_cli(tmp_path: Path, references: list[str], answers: list[str], *ar
     return found
 
 
+@pytest.mark.slow
 def test_bleu_and_chrf_are_those_of_sacrebleus_command(tmp_path: Path) -> None:
     references, answers = sample_texts()
     theirs = sacrebleu_cli(tmp_path, references, answers, "-m", "bleu")

@@ -31,7 +31,7 @@ from llmops_tui.workspace.lineage import record_edges
 from llmops_tui.workspace.trust import trust
 from tests.commands import Llmops
 from tests.evaluation.conftest import results
-from tests.waiting import wait_for
+from tests.waiting import may_wait, wait_for
 
 TRIAGE: dict[str, Any] = {
     "cases": "triage-test", "variables": {"message": "messages[1].content"}, "expected": "messages[2].content",
@@ -174,9 +174,9 @@ def test_repeats_chains_choices_variations_and_early_stops(shared: Llmops, tmp_p
 def kill_job(store: EvaluationStore, name: str, after: int) -> bool:
     """Kill the run's process once so many answers are in its file; false where it ended before."""
     run = store.get(name)
-    deadline = time.monotonic() + 120
-    look_again = 0.0
-    while (now := time.monotonic()) < deadline:
+    begun, look_again = time.monotonic(), 0.0
+    while may_wait(begun, 120):
+        now = time.monotonic()
         there = run.results.read_bytes().count(b"\n") if run.results.is_file() else 0
         # Whether it has begun or ended costs a query: asked each time, it would take a core that the run needs.
         if there >= after or now >= look_again:
@@ -242,7 +242,6 @@ def check_kills(workspace: Workspace, points: list[int], cases: int) -> None:
     assert killed >= len(points) * 3 // 4, killed
 
 
-@pytest.mark.timeout(180)
 def test_a_killed_run_goes_on_with_every_case_once(sample: Workspace) -> None:
     check_kills(sample, [10], 30)
 
@@ -271,7 +270,6 @@ def test_a_torn_line_is_cut_off_and_asked_again(tmp_path: Path, cut: int) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_model_that_goes_halfway_leaves_what_was_answered(sample: Workspace) -> None:
     store = EvaluationStore(sample)
     suite = check_suite(TRIAGE | {"limit": 200}, "gone")
@@ -367,6 +365,7 @@ def test_training_data_among_the_cases_is_shown(sample: Workspace, tmp_path: Pat
     assert overlap["clean"] == 0
 
 
+@pytest.mark.slow
 def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path: Path) -> None:
     rules = ["edit-similarity better than baseline", "edit-similarity >= 0.01"]
     suite = write(tmp_path, "gated", rules=rules)
@@ -390,6 +389,7 @@ def test_a_gate_for_the_shell_and_before_a_label_moves(llmops: Llmops, tmp_path:
     llmops.run("eval", "gate", "gated-1", "--rule", "exact is fine", code=3)
 
 
+@pytest.mark.slow
 def test_exports_are_read_again(shared: Llmops, tmp_path: Path) -> None:
     shared.run("eval", "run", write(tmp_path, "exported", limit=6), "--model", "support-base")
     for suffix in ("json", "jsonl", "csv", "parquet", "md", "xml"):
@@ -462,7 +462,6 @@ def test_perplexity_of_a_text(shared: Llmops, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_the_ladder_of_quantizations(shared: Llmops, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("We open at nine and close at six. Parcels arrive within three days. " * 20)
@@ -475,6 +474,7 @@ def test_the_ladder_of_quantizations(shared: Llmops, tmp_path: Path) -> None:
     assert found["steps"][1]["ratio_low"] <= found["steps"][1]["ratio"] <= found["steps"][1]["ratio_high"]
 
 
+@pytest.mark.slow
 def test_what_was_asked_belongs_to_the_run_and_what_a_judge_was_sent_can_be_read(
     shared: Llmops, tmp_path: Path
 ) -> None:

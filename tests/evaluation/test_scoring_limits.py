@@ -44,6 +44,7 @@ def test_a_pattern_that_never_ends_leaves_its_answer_without_a_score_and_no_othe
     assert "it cannot be scored: it took longer than 3 s of CPU time" in found[1]["regex"].reason
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_stopped_again_and_again_is_given_up(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmops_tui.evaluation.runner.scoring._GIVEN_UP", 1)
     found = scored(scorer, ["exact", CATASTROPHIC | {"name": "again"}], [SLOW, SLOW, "aaa"])
@@ -107,6 +108,7 @@ def test_a_reference_never_goes_to_the_network(monkeypatch: pytest.MonkeyPatch, 
         EvaluationStore(sample).save_suite(check_suite(body, "s"))
 
 
+@pytest.mark.slow
 def test_references_within_a_schema_and_to_the_published_drafts_are_found() -> None:
     assert unresolved({"$defs": {"a": {"type": "string"}}, "items": {"$ref": "#/$defs/a"}}) == ""
     assert unresolved({"$ref": "https://json-schema.org/draft/2020-12/schema"}) == ""

@@ -332,6 +332,7 @@ def test_a_key_that_is_made_anew_is_ours(lived: Workspace) -> None:
     assert check(lived).errors == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", representatives([0, 10, 4_100, 8_200], 10))
 def test_a_database_that_was_put_aside_and_cut_is_named_and_stops_nothing(lived: Workspace, size: int) -> None:
     name = "backups/workspace-schema6-20260101-000000.duckdb"

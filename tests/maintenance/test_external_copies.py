@@ -182,6 +182,7 @@ def test_the_log_of_a_job_at_work_is_left_and_told(lived: Workspace) -> None:
         assert log.exists()
 
 
+@pytest.mark.slow
 def test_traces_that_grew_too_old_go_from_everywhere_too(lived: Workspace) -> None:
     ask(lived, 3, LONG_AGO)
     scatter(lived)

@@ -307,6 +307,7 @@ def test_a_suite_has_the_hash_afterwards_that_it_would_have(small: Workspace) ->
     assert check(small).errors == []
 
 
+@pytest.mark.slow
 def test_one_whose_key_is_gone_keeps_nobody_else_from_being_forgotten(
     small: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,6 +334,7 @@ def test_the_ledger_does_not_say_in_a_path_who_was_forgotten(small: Workspace) -
     assert SHORT not in (small.root / "erasures.json").read_text()
 
 
+@pytest.mark.slow
 def test_an_erasure_that_ended_in_a_restored_copy_is_still_begun_here(
     small: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,9 +94,9 @@ def importing(workspace: Workspace) -> str:
     [
         (evaluation, {"dataset": ["triage-test", "triage-test@1"], "prompt": ["triage"], "model": ["support-base"]}),
         (training, {"dataset": ["triage", "triage@1"], "model": ["support-base-hf"]}),
-        (export, {"dataset": ["triage"], "model": ["support-base-hf"]}),
+        pytest.param(export, {"dataset": ["triage"], "model": ["support-base-hf"]}, marks=pytest.mark.slow),
         (plan, {"dataset": ["triage", "triage@1"], "model": ["support-base-hf"]}),
-        (importing, {"dataset": ["triage", "triage@1"]}),
+        pytest.param(importing, {"dataset": ["triage", "triage@1"]}, marks=pytest.mark.slow),
     ],
     ids=lambda given: given.__name__ if callable(given) else "",
 )

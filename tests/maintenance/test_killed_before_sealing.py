@@ -97,6 +97,7 @@ def test_a_note_of_a_writer_at_work_is_not_settled(ruled: Workspace, monkeypatch
     assert not check(ruled).errors
 
 
+@pytest.mark.slow
 def test_a_key_that_is_made_anew_and_not_checksummed_is_no_damage(lived: Workspace) -> None:
     session = Session(Globals(workspace=str(lived.root)))
     key = keys_of(session, None, no_key=False, host=None)[1]
@@ -120,6 +121,7 @@ def test_a_key_that_trust_puts_aside_is_not_missed(lived: Workspace) -> None:
     assert key.name not in load(lived).files
 
 
+@pytest.mark.slow
 def test_a_model_that_is_registered_anew_and_not_checksummed_is_no_damage(lived: Workspace) -> None:
     registry = ModelRegistry(Catalog(lived))
     path = registry.get("support-base-q4").path

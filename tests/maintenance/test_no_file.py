@@ -31,6 +31,7 @@ from llmops_tui.workspace.files import append_bytes
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.sqlite_files import open_sqlite
 from tests.maintenance.corruption import fifo, flipped, folder, gone
+from tests.representatives import representatives
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
@@ -50,6 +51,7 @@ def test_every_way_to_open_a_file_refuses_what_is_none(tmp_path: Path, make: Cal
         open_sqlite(tmp_path / "link")
 
 
+@pytest.mark.slow
 def test_a_pipe_that_somebody_writes_to_may_be_given_as_a_file() -> None:
     script = "cat <(printf 'a: 1'; sleep 0.05; printf 'b') >/dev/null; exec \"$0\" -c \"$1\" <(printf 'begin '; sleep 0.05; printf end)"
     code = "import sys; from pathlib import Path; from llmops_tui.foreign_text import text_of; print(text_of(Path(sys.argv[1])))"
@@ -66,7 +68,7 @@ def test_a_pipe_nobody_writes_to_is_refused(tmp_path: Path) -> None:
     assert not may_run(tmp_path / "rules.yaml")
 
 
-@pytest.mark.parametrize("spoil", [fifo, folder], ids=["pipe", "folder"])
+@pytest.mark.parametrize("spoil", representatives([fifo, folder], 0), ids=["pipe", "folder"])
 @pytest.mark.parametrize("name", ["history.db", "runs/job_old/output.log", "models/support-base-hf/config.json"])
 def test_a_check_says_what_lies_there_now(lived: Workspace, name: str, spoil: Callable[[Path], None]) -> None:
     spoil(lived.root / name)

@@ -67,6 +67,7 @@ def look_at(workspace: Workspace, commands: ForkedCommands, *arguments: str) -> 
     return done.code, done.errors
 
 
+@pytest.mark.slow
 def test_root_looks_and_leaves_nothing(theirs: Workspace, root_commands: ForkedCommands) -> None:
     commands = root_commands
     before = contents(theirs.root)

@@ -118,6 +118,7 @@ def test_a_series_copies_what_is_new_and_any_of_it_restores(
         assert check(other).errors == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_links_generations_and_encryption_go_together(lived: Workspace, folder: Path, tmp_path: Path) -> None:
     """Rows and models on another disk, three generations of which one goes, all encrypted: the newest restores whole."""
@@ -140,6 +141,7 @@ def test_links_generations_and_encryption_go_together(lived: Workspace, folder: 
     assert check(other).errors == []
 
 
+@pytest.mark.slow
 def test_of_the_earlier_ones_the_newest_stay_and_what_they_need(lived: Workspace, folder: Path, tmp_path: Path) -> None:
     theirs = folder / "holiday.tar"
     theirs.write_bytes(b"pictures")

@@ -71,6 +71,7 @@ def test_a_folder_without_a_series_is_no_whole_series(tmp_path: Path) -> None:
     assert refused.value.code == "no_backups"
 
 
+@pytest.mark.slow
 def test_encrypted_ones_are_read_back_and_what_is_gone_or_cut_is_told(
     lived: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,6 +314,7 @@ def test_nobody_goes_on_with_a_run_that_is_being_removed(
     assert strays(sample) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_just_gone_on_with_is_not_removed(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(sample)
     RunStore(sample).catalog.write(lambda connection: connection.execute("UPDATE training_runs SET result = NULL"))

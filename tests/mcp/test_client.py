@@ -77,6 +77,7 @@ async def test_a_server_of_the_newer_era(workspace: Workspace, monkeypatch: pyte
     assert not family()
 
 
+@pytest.mark.slow
 async def test_a_server_of_the_older_era_without_the_package(workspace: Workspace) -> None:
     async with ToolConnection(workspace, added(workspace, "bare")) as connection:
         assert connection.facts is not None
@@ -147,7 +148,7 @@ def test_servers_are_kept_switched_and_removed(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("garbage", "no messages of the protocol"),
+        pytest.param("garbage", "no messages of the protocol", marks=pytest.mark.slow),
         ("exits", r"ended with exit code 4; its last words: .*no key was given"),
     ],
 )
@@ -166,6 +167,7 @@ async def test_a_program_that_is_not_there(workspace: Workspace) -> None:
     assert no.value.code == "tool_server_not_started"
 
 
+@pytest.mark.slow
 async def test_a_server_that_never_answers_is_left_when_its_user_goes(workspace: Workspace) -> None:
     async def connect() -> None:
         async with ToolConnection(workspace, added(workspace, "hostile", "mute")):
@@ -180,6 +182,7 @@ async def test_a_server_that_never_answers_is_left_when_its_user_goes(workspace:
     assert not family()
 
 
+@pytest.mark.slow
 async def test_lists_and_schemas_that_are_too_much_are_cut_and_told(workspace: Workspace) -> None:
     async with ToolConnection(workspace, added(workspace, "hostile", "many")) as connection:
         assert connection.facts is not None
@@ -203,7 +206,7 @@ async def test_lists_and_schemas_that_are_too_much_are_cut_and_told(workspace: W
         pytest.param("escapes", False, "done", marks=pytest.mark.slow),
         pytest.param("line", True, "sent a line of more than 8 MB", marks=pytest.mark.slow),
         ("dies", True, "ended with exit code 3; its last words"),
-        ("wrong", True, "The result cannot be used"),
+        pytest.param("wrong", True, "The result cannot be used", marks=pytest.mark.slow),
     ],
 )
 async def test_results_that_do_harm_are_bounded_and_told(
@@ -226,6 +229,7 @@ async def test_a_call_that_never_ends_is_given_up(workspace: Workspace, kind: st
     assert not family()
 
 
+@pytest.mark.slow
 async def test_what_a_server_leaves_behind_ends_with_it(workspace: Workspace) -> None:
     async with ToolConnection(workspace, added(workspace, "hostile", "stays")) as connection:
         assert connection.tools

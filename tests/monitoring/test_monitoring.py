@@ -507,6 +507,7 @@ def simulate(requests: int, seed: int) -> None:
     assert 61_200 <= begins[3] <= 61_900
 
 
+@pytest.mark.slow
 def test_a_simulated_day() -> None:
     simulate(40_000, 1)
 

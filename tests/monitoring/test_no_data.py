@@ -363,6 +363,7 @@ def test_what_could_not_be_kept_is_kept_with_what_comes_later(
 # ── events as values ──
 
 
+@pytest.mark.slow
 def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Workspace, event_log: EventLog) -> None:
     jobs = JobStore(event_log)
     watch = Watch(workspace)
@@ -384,6 +385,7 @@ def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Works
     watch.recorder.stop()
 
 
+@pytest.mark.slow
 def test_a_job_that_was_seen_at_work_and_is_lost_is_news_however_long_ago_it_wrote(
     workspace: Workspace, event_log: EventLog
 ) -> None:

@@ -95,6 +95,7 @@ def test_two_models_at_one_address(sample: Workspace, supervisor: ServerSupervis
     assert supervisor.running() == []
 
 
+@pytest.mark.slow
 def test_a_router_that_is_killed_leaves_its_models_to_the_next(sample: Workspace, supervisor: ServerSupervisor) -> None:
     router = start(supervisor)
     with client_of(router) as client:

@@ -24,8 +24,10 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
 from screens.services import Services
+from screens.shell import key_queue
 from screens.terminal import TerminalProfile
 from tests.fakes import FakeModelServer
+from tests.waiting import slowed
 
 # Each app parses the same style sheets anew, which takes longer than most tests: here the process keeps what they mean.
 _meanings: dict[tuple[Any, ...], list[RuleSet]] = {}
@@ -81,6 +83,12 @@ def drawn_where_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are drawn where a test waits and may look, not sixty times a second in between: half of all its time."""
     monkeypatch.setattr(Screen, "_compositor_refresh", _draw_later)
     monkeypatch.setattr(Pilot, "pause", _pause_and_draw)
+
+
+@pytest.fixture(autouse=True)
+def keys_wait_as_long_as_the_machine_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen that takes long to come has its keys delivered all the same; where the machine is busy, that is later."""
+    monkeypatch.setattr(key_queue, "_LONGEST", key_queue._LONGEST * slowed())
 
 
 PROFILE = TerminalProfile(remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000)

@@ -94,6 +94,7 @@ async def test_help_explains_each_screen(open_app: OpenApp) -> None:
             assert isinstance(pilot.app.screen, BaseScreen), name
 
 
+@pytest.mark.slow
 async def test_the_palette_finds_actions_prompts_and_models(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await pilot.press("ctrl+p", *"prompt: triage")
@@ -198,6 +199,7 @@ async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, mode
         assert pilot.app.screen.query_one("#model-list", Table).count == 4
 
 
+@pytest.mark.slow
 async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: OpenApp, sample: Workspace) -> None:
     write_notice(sample, "the log was quarantined [/")
     async with open_app() as pilot:
@@ -320,6 +322,7 @@ def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
         assert action.help.endswith(".")
 
 
+@pytest.mark.slow
 async def test_alt_and_a_letter_is_a_key_while_text_is_written(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         editor = pilot.app.screen.query_one("#user", TextArea)
@@ -410,6 +413,7 @@ def test_wrapping_keeps_the_text_and_only_the_last_line_may_change(text: str, wi
     assert [line.rstrip() for line in grown] == [line.rstrip() for line in whole]
 
 
+@pytest.mark.slow
 async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ async def test_it_shows_data_versions_columns_rows_and_the_record(open_app: Open
         assert "3 rejected" in str(screen.query_one("#datasets-rows", Panel).border_title)
 
 
+@pytest.mark.slow
 async def test_tokens_that_are_trained_are_told_apart(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
@@ -123,6 +124,7 @@ async def test_filters_of_all_kinds_sorting_and_saved_views(open_app: OpenApp) -
         assert rows.window.count == 2000
 
 
+@pytest.mark.slow
 async def test_a_check_shows_its_rows_is_mended_with_one_key_and_taken_back(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
@@ -191,6 +193,7 @@ async def test_an_import_is_looked_at_mapped_and_confirmed(open_app: OpenApp, tm
         assert (screen.version.rows, screen.version.rejected, screen.version.kind) == (30, 1, "messages")
 
 
+@pytest.mark.slow
 async def test_an_import_that_is_given_up_leaves_nothing(open_app: OpenApp, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     async with open_app() as pilot:
@@ -208,6 +211,7 @@ async def test_an_import_that_is_given_up_leaves_nothing(open_app: OpenApp, tmp_
         assert set(screen.logs) == {"triage", "triage-test"}
 
 
+@pytest.mark.slow
 async def test_rows_are_flagged_and_taken_out(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
@@ -305,6 +309,7 @@ async def test_one_key_labels_a_row_and_the_next_one_comes(open_app: OpenApp) ->
         assert [a.value for a in said.annotations()] == ["good", "good"]
 
 
+@pytest.mark.slow
 async def test_the_console_answers_refuses_and_keeps(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
@@ -324,6 +329,7 @@ async def test_the_console_answers_refuses_and_keeps(open_app: OpenApp) -> None:
         await until(pilot, lambda: screen.version is not None and screen.version.ref == "three@1")
 
 
+@pytest.mark.slow
 async def test_the_profile_is_drawn(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await go(pilot)
@@ -335,6 +341,7 @@ async def test_the_profile_is_drawn(open_app: OpenApp) -> None:
         assert "1,000 of 2,000 rows" in shown(pilot, "#profile-head")
 
 
+@pytest.mark.slow
 async def test_an_empty_workspace_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
     Catalog(sample).write(lambda db: db.execute("DELETE FROM dataset_versions"))
     async with open_app() as pilot:
@@ -410,7 +417,9 @@ async def test_hostile_texts_stay_in_their_cells(open_app: OpenApp, sample: Work
                 assert not any(ord(c) < 32 or c == "\x7f" for segment in strip for c in segment.text), shape
 
 
-@pytest.mark.parametrize("size", [(60, 16), (200, 50), pytest.param((80, 24), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "size", [(60, 16), *(pytest.param(size, marks=pytest.mark.slow) for size in ((200, 50), (80, 24)))]
+)
 async def test_it_fits_every_terminal(open_app: OpenApp, size: tuple[int, int]) -> None:
     async with open_app(size=size) as pilot:
         screen = await go(pilot)
@@ -423,6 +432,7 @@ async def test_it_fits_every_terminal(open_app: OpenApp, size: tuple[int, int]) 
         assert screen.query_one("#data-side").display
 
 
+@pytest.mark.slow
 async def test_rows_without_end_are_a_window(open_app: OpenApp, sample: Workspace) -> None:
     from llmops_tui.datasets.records import Column
     from llmops_tui.datasets.version import Recipe

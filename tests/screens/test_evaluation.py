@@ -81,6 +81,7 @@ async def open_evaluation(pilot: Pilot[int]) -> EvaluationScreen:
     return screen
 
 
+@pytest.mark.slow
 async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
@@ -143,6 +144,7 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
         assert dict(screen.copy_choices())["verdict"].startswith("The candidate is better")
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_compared_has_no_verdict(open_app: OpenApp, sample: Workspace) -> None:
     pretend(sample, [1.0] * 10)
     pretend(sample, [0.0] * 10, engine="another")
@@ -165,6 +167,7 @@ async def test_damaged_results_are_told(open_app: OpenApp, sample: Workspace) ->
         await until(pilot, lambda: "are missing or were changed" in text(pilot, "#figures-text"))
 
 
+@pytest.mark.slow
 async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspace) -> None:
     name = pretend(sample, [1.0, 0.0, 1.0], done=False)
     async with open_app() as pilot:
@@ -182,6 +185,7 @@ async def test_a_run_that_ended_early_goes_on(open_app: OpenApp, sample: Workspa
         await until(pilot, lambda: JobStore(EventLog(sample)).cancel_requested(jobs[0].id))
 
 
+@pytest.mark.slow
 async def test_a_running_run_tells_its_figures_so_far(open_app: OpenApp, sample: Workspace) -> None:
     name = pretend(sample, [1.0, 0.0], done=False)
     jobs = JobStore(EventLog(sample))
@@ -205,6 +209,7 @@ async def see_figures(open_app: OpenApp, jobs: JobStore, job: str) -> None:
         await until(pilot, lambda: "No slices" in text(pilot, "#figures-text"))
 
 
+@pytest.mark.slow
 async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show(
     open_app: OpenApp, sample: Workspace
 ) -> None:
@@ -221,6 +226,7 @@ async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show
         assert screen.query_one(CasesPane).shown == []
 
 
+@pytest.mark.slow
 async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Workspace) -> None:
     pretend(sample, [1.0, 0.0])
     pretend(sample, [0.0, 1.0], model_sha256="other")
@@ -274,6 +280,7 @@ async def test_a_suite_is_run(open_app: OpenApp, sample: Workspace) -> None:
         await until(pilot, lambda: any(state.run.asked.fresh for state in screen.model.runs))
 
 
+@pytest.mark.slow
 async def test_a_suite_is_written_and_changed_in_the_editor(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:
@@ -326,6 +333,7 @@ async def test_an_export_is_written(open_app: OpenApp, sample: Workspace, tmp_pa
         assert json.loads((tmp_path / "polite-1.json").read_text())["results"]["polite"]["exact,none"] == 0.5
 
 
+@pytest.mark.slow
 async def test_what_was_asked_in_the_playground_becomes_a_case(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         await settle(pilot)

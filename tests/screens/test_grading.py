@@ -128,6 +128,7 @@ async def test_two_people_grade_fifty_cases_on_two_screens_at_once(sample: Works
     )
 
 
+@pytest.mark.slow
 async def test_before_a_run_votes_and_attacks_on_the_screen(sample: Workspace, open_app: OpenApp) -> None:
     store = EvaluationStore(sample)
     names = [graded_run(store, [1.0, 5.0, 3.0], said) for said in ("old", "new")]

@@ -22,6 +22,7 @@ async def test_keys_are_whole_and_help_is_always_among_them(open_app: OpenApp, w
         assert ("^p Palette" in shown(line)) == (width >= 80)
 
 
+@pytest.mark.slow
 async def test_a_click_on_a_key_presses_it(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         line = pilot.app.screen.query_one(KeyLine)

@@ -42,7 +42,7 @@ def bank(sample: Workspace, tmp_path: Path) -> DatasetStore:
     return store
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+@pytest.mark.parametrize("size", [(120, 40), pytest.param((80, 24), marks=pytest.mark.slow)])
 async def test_clusters_of_the_map_are_shown_as_rows(
     open_app: OpenApp, bank: DatasetStore, size: tuple[int, int]
 ) -> None:
@@ -65,6 +65,7 @@ async def test_clusters_of_the_map_are_shown_as_rows(
         assert rows.window.count == 12
 
 
+@pytest.mark.slow
 async def test_walking_on_the_map_goes_to_the_cluster_on_that_side(open_app: OpenApp, bank: DatasetStore) -> None:
     async with open_app() as pilot:
         await go(pilot)
@@ -78,6 +79,7 @@ async def test_walking_on_the_map_goes_to_the_cluster_on_that_side(open_app: Ope
         assert topic_map.record["topics"][lines.cursor]["cluster"] == leftmost
 
 
+@pytest.mark.slow
 async def test_enter_takes_the_proposed_label(open_app: OpenApp, bank: DatasetStore) -> None:
     version = bank.get("bank")
     work = Labelling(bank, version, Task.make("topic", "classify", tuple(TOPICS)), "ann")

@@ -37,6 +37,7 @@ def text_of(screen: ModelsScreen, selector: str) -> str:
     return str(screen.query_one(selector, Static).render())
 
 
+@pytest.mark.slow
 async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
     state = {
         "running": 1,
@@ -143,6 +144,7 @@ async def test_what_other_programs_keep_is_offered(
         await until(pilot, lambda: any(m.name == "llama-8b" for m in screen.query_one(ModelsPane).models))
 
 
+@pytest.mark.slow
 async def test_a_model_is_quantized_from_the_screen_after_a_warning(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await opened(pilot)
@@ -157,6 +159,7 @@ async def test_a_model_is_quantized_from_the_screen_after_a_warning(open_app: Op
         await until(pilot, lambda: any(m.name == "support-base-Q4_0" for m in screen.query_one(ModelsPane).models))
 
 
+@pytest.mark.slow
 async def test_where_memory_is_short_one_chooses_and_the_run_goes_on(
     open_app: OpenApp, server: FakeModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +199,7 @@ async def test_where_a_model_cannot_be_unloaded_that_is_told_and_nothing_is_trie
     shell.report.assert_called_once_with(stuck)
 
 
+@pytest.mark.slow
 async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
     open_app: OpenApp, sample: Workspace, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

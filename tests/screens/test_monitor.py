@@ -145,6 +145,7 @@ async def test_the_machine_its_engines_and_its_past_are_seen_together(
         assert any("\u2800" < c <= "\u28ff" for c in drawn)
 
 
+@pytest.mark.slow
 async def test_a_spike_gets_its_name(open_app: OpenApp, sample: Workspace, recorder: Recorder) -> None:
     begin = time.time() - 500
     jobs = JobStore(EventLog(sample))
@@ -182,6 +183,7 @@ async def test_a_spike_gets_its_name(open_app: OpenApp, sample: Workspace, recor
         assert opened.trace.line.id == "run_00000001"
 
 
+@pytest.mark.slow
 async def test_zoom_hold_and_the_next_series(open_app: OpenApp, recorder: Recorder) -> None:
     recorder.inspect()
     async with open_app() as pilot:
@@ -213,6 +215,7 @@ async def test_zoom_hold_and_the_next_series(open_app: OpenApp, recorder: Record
         assert isinstance(pilot.app.screen, ChoiceDialog)
 
 
+@pytest.mark.slow
 async def test_nothing_is_drawn_or_looked_for_while_it_is_hidden(open_app: OpenApp, recorder: Recorder) -> None:
     recorder.inspect()
     async with open_app() as pilot:
@@ -284,6 +287,7 @@ async def test_a_gpu_in_trouble_is_a_line_with_a_remedy_and_the_rest_lives(
         assert "cores" in machine
 
 
+@pytest.mark.slow
 async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
     open_app: OpenApp, sample: Workspace, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -370,6 +374,7 @@ async def test_an_old_picture_is_not_shown_as_a_new_one(open_app: OpenApp, recor
         assert "no sample for 6" in str(screen.query_one("#monitor-machine").border_subtitle)
 
 
+@pytest.mark.slow
 async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: Recorder) -> None:
     rule = Rule(name="failing requests", series="errors.*", above=0.05, severity="error")
     alerts = [Alert(rule, f"errors.model-{number}", 1.0, 0.5) for number in range(41)]
@@ -409,6 +414,7 @@ async def test_no_traces_say_where_they_come_from(open_app: OpenApp) -> None:
         assert "No requests yet" in shown(pilot, "#trace-list")
 
 
+@pytest.mark.slow
 async def test_one_key_says_what_one_thinks(
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +457,7 @@ async def test_one_key_says_what_one_thinks(
         assert '"trace"' in shown(pilot, "#trace-text")
 
 
+@pytest.mark.slow
 async def test_praised_answers_become_a_dataset(open_app: OpenApp, sample: Workspace) -> None:
     store = TraceStore(Catalog(sample), EventLog(sample))
     give(store, ask(sample, 1, "good"), score="up")
@@ -512,6 +519,7 @@ async def test_a_trace_is_opened_in_the_playground_and_nothing_is_lost(open_app:
         assert services.renderer.render(services.prompts.get(name).template, {}) == "literal {{ braces }}"
 
 
+@pytest.mark.slow
 async def test_an_answer_gets_its_thumb_in_the_playground(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         await pilot.press("f5")
@@ -562,6 +570,7 @@ async def test_the_lifecycle_is_seen_at_a_glance_and_each_tile_goes_where_it_poi
     assert 0.0 < looks[0] < looks[1] < (last_look(EventLog(sample)) or 0.0)
 
 
+@pytest.mark.slow
 async def test_the_next_sensible_step_goes_where_it_is_done(open_app: OpenApp, sample: Workspace) -> None:
     store = TraceStore(Catalog(sample), EventLog(sample))
     give(store, ask(sample, 1), score="down")
@@ -594,6 +603,7 @@ def test_steps_are_in_the_order_of_their_urgency() -> None:
     assert [step.screen for step in next_steps(full, None)] == ["traces", "datasets", "traces", "evaluation"]
 
 
+@pytest.mark.slow
 async def test_the_slowest_request_of_the_last_hour_is_three_keys_away(open_app: OpenApp, sample: Workspace) -> None:
     def fill(connection: Any) -> None:
         for number, (ago, total) in enumerate(((10, 200.0), (20, 900.0), (7300, 5000.0))):

@@ -23,6 +23,7 @@ def test_no_action_takes_a_motion(key: str) -> None:
     assert not [action.id for action in ACTIONS if key in action.keys.split(",")]
 
 
+@pytest.mark.slow
 async def test_every_list_of_every_screen_has_the_motions(open_app: OpenApp) -> None:
     async with open_app(size=(80, 24)) as pilot:
         found = 0

@@ -109,6 +109,7 @@ async def test_one_comes_back_to_where_one_was_and_goes_forward_again(open_app: 
         await until(pilot, lambda: "no next place" in notices(pilot))
 
 
+@pytest.mark.slow
 async def test_a_model_is_used_in_the_playground_and_a_job_that_is_gone_is_no_trouble(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         shell = pilot.app
@@ -121,6 +122,7 @@ async def test_a_model_is_used_in_the_playground_and_a_job_that_is_gone_is_no_tr
         assert shell.screen.place().model == "support-base-q4"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 async def test_what_one_goes_to_gets_the_cursor_on_a_screen_that_was_seen_before(
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +219,7 @@ async def test_back_pressed_before_a_screen_shows_what_it_was_asked_for_forgets_
     assert screen.asked[-1] == JobPlace("moved")
 
 
+@pytest.mark.slow
 async def test_back_pressed_twice_at_once_goes_back_twice(open_app: OpenApp, sample: Workspace) -> None:
     jobs = JobStore(EventLog(sample))
     first, second, third = (JobPlace(jobs.add(kind="verify", title=f"verify {n}", spec={}).id) for n in range(3))
@@ -258,6 +261,7 @@ async def test_what_goes_wrong_in_a_pane_is_told(open_app: OpenApp) -> None:
         await until(pilot, lambda: "KeyError: 'x'" in notices(pilot))
 
 
+@pytest.mark.slow
 async def test_what_ends_behind_a_dialog_still_leads_somewhere(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         shell = pilot.app
@@ -275,6 +279,7 @@ async def test_what_ends_behind_a_dialog_still_leads_somewhere(open_app: OpenApp
         assert first.screen == "playground"
 
 
+@pytest.mark.slow
 async def test_a_version_of_a_dataset_is_a_place(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         shell = pilot.app

@@ -10,6 +10,7 @@ from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
 from screens.shell.status_feed import StatusFeed
 from tests.fakes import FakeModelServer
+from tests.representatives import representatives
 from tests.screens.conftest import PROFILE, FakeServices, settle
 
 
@@ -64,6 +65,7 @@ def test_help_looks_as_it_did(snap_compare, app_for) -> None:
     assert snap_compare(app_for("llmops-dark"), terminal_size=(120, 40), run_before=press)
 
 
+@pytest.mark.slow
 def test_jump_mode_looks_as_it_did(snap_compare, app_for) -> None:
     async def press(pilot: Pilot[int]) -> None:
         await ready(pilot)
@@ -72,7 +74,9 @@ def test_jump_mode_looks_as_it_did(snap_compare, app_for) -> None:
     assert snap_compare(app_for("colour-blind-dark"), terminal_size=(120, 40), run_before=press)
 
 
-@pytest.mark.parametrize(("size", "theme"), [((80, 24), "llmops-light"), ((120, 40), "llmops-dark")])
+@pytest.mark.parametrize(
+    ("size", "theme"), representatives([((80, 24), "llmops-light"), ((120, 40), "llmops-dark")], 0)
+)
 def test_home_looks_as_it_did(snap_compare, app_for, size: tuple[int, int], theme: str) -> None:
     async def press(pilot: Pilot[int]) -> None:
         await ready(pilot)

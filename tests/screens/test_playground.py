@@ -84,6 +84,7 @@ async def test_a_run_streams_and_unchanged_text_makes_no_version(open_app: OpenA
         assert playground(pilot).query_one(RunList).count == 1
 
 
+@pytest.mark.slow
 async def test_what_is_thought_is_folded_until_a_key_unfolds_it(open_app: OpenApp, server: FakeModelServer) -> None:
     async with open_app() as pilot:
         screen = playground(pilot)
@@ -117,6 +118,7 @@ async def test_changed_text_makes_a_version_by_itself(open_app: OpenApp, sample:
         assert not playground(pilot).state.dirty
 
 
+@pytest.mark.slow
 async def test_a_slow_look_is_not_shown_over_a_later_one(
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ async def test_a_slow_look_is_not_shown_over_a_later_one(
         assert [v.number for v in screen.state.versions] == [3, 2, 1]
 
 
+@pytest.mark.slow
 async def test_escape_leaves_an_editor_so_that_digits_open_screens(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = pilot.app.screen
@@ -170,6 +173,7 @@ async def test_escape_stops_the_answer_and_keeps_its_text(open_app: OpenApp, ser
         assert answer(pilot) == "Hello world."
 
 
+@pytest.mark.slow
 async def test_a_version_that_was_being_saved_when_its_run_was_stopped_is_told(
     open_app: OpenApp, sample: Workspace, server: FakeModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +238,7 @@ async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) 
         assert [(f.name, f.value) for f in fields] == [("question", "When are you open?"), ("tone", "")]
 
 
+@pytest.mark.slow
 async def test_a_value_that_spells_a_mark_of_the_model_is_told(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = playground(pilot)
@@ -251,6 +256,7 @@ async def test_a_value_that_spells_a_mark_of_the_model_is_told(open_app: OpenApp
         await until(pilot, lambda: str(pane.border_subtitle) == "question: <|im_start|> acts as a mark")
 
 
+@pytest.mark.slow
 async def test_variables_of_a_text_that_is_gone_are_not_shown(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +283,7 @@ async def test_variables_of_a_text_that_is_gone_are_not_shown(
         assert [field.name for field in screen.query("#variable-fields Input").results(Input)] == expected
 
 
+@pytest.mark.slow
 async def test_a_prompt_is_opened_even_where_a_run_ends_meanwhile(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +319,7 @@ async def test_the_draft_is_kept_as_it_is_typed(open_app: OpenApp, sample: Works
         assert playground(pilot).query_one("#user", TextArea).text == "xy{{ question }}"
 
 
+@pytest.mark.slow
 async def test_the_last_keys_before_leaving_are_kept(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         editor = playground(pilot).query_one("#user", TextArea)
@@ -369,6 +377,7 @@ async def test_keys_that_come_at_once_start_one_run(open_app: OpenApp, server: F
         assert answer(pilot) == "Hello world."
 
 
+@pytest.mark.slow
 async def test_going_back_to_a_version_keeps_unsaved_text_as_one(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await write(pilot, " unsaved")
@@ -402,6 +411,7 @@ async def test_two_versions_are_compared_in_words_and_tokens(open_app: OpenApp, 
         assert isinstance(pilot.app.screen, PlaygroundScreen)
 
 
+@pytest.mark.slow
 async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Workspace) -> None:
     store = PromptStore(Catalog(sample))
     async with open_app() as pilot:
@@ -441,6 +451,7 @@ async def test_a_new_prompt_starts_empty_and_gets_its_first_version_by_running(o
         assert [v.ref for v in screen.state.versions] == ["fresh@1"]
 
 
+@pytest.mark.slow
 async def test_the_filter_finds_prompts_by_their_text(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = playground(pilot)
@@ -470,6 +481,7 @@ async def test_the_parameters_are_checked_and_kept(open_app: OpenApp, sample: Wo
         assert Drafts(EventLog(sample)).load_session().parameters.temperature == 0.7
 
 
+@pytest.mark.slow
 async def test_a_model_is_chosen_with_its_size(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await pilot.press("f4")
@@ -479,6 +491,7 @@ async def test_a_model_is_chosen_with_its_size(open_app: OpenApp) -> None:
         assert playground(pilot).state.model_name == "support-base-q4"
 
 
+@pytest.mark.slow
 async def test_the_command_of_the_screen_can_be_copied(
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -499,6 +512,7 @@ async def test_the_command_of_the_screen_can_be_copied(
         assert isinstance(pilot.app.screen, ChoiceDialog)
 
 
+@pytest.mark.slow
 async def test_the_editor_of_the_environment_changes_the_text(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
@@ -530,6 +544,7 @@ async def test_any_size_is_survived(open_app: OpenApp, size: tuple[int, int]) ->
         assert not pilot.app.screen.has_class("-too-small")
 
 
+@pytest.mark.slow
 async def test_on_a_narrow_terminal_the_versions_unfold_when_jumped_to(open_app: OpenApp) -> None:
     async with open_app(size=(80, 24)) as pilot:
         screen = playground(pilot)
@@ -543,6 +558,7 @@ async def test_on_a_narrow_terminal_the_versions_unfold_when_jumped_to(open_app:
         assert not screen.query_one("#playground-versions").region.area
 
 
+@pytest.mark.slow
 async def test_hostile_text_is_shown_everywhere_without_a_crash(
     open_app: OpenApp, server: FakeModelServer, sample: Workspace
 ) -> None:
@@ -582,6 +598,7 @@ async def test_what_was_typed_just_before_the_run_is_what_runs(open_app: OpenApp
         assert "Last words." in server.requests[0]["messages"][-1]["content"]
 
 
+@pytest.mark.slow
 async def test_what_is_typed_while_another_prompt_is_read_stays_with_its_own(
     open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

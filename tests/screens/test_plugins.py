@@ -19,6 +19,7 @@ def test_the_names_that_are_taken_are_those_of_the_app_and_of_what_draws_it() ->
     assert {theme.name for theme in THEMES} | set(BUILTIN_THEMES) == themes.BUILT_IN
 
 
+@pytest.mark.slow
 async def test_a_theme_of_a_package_is_chosen_in_the_settings_and_drawn(
     open_app: OpenApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -31,6 +32,7 @@ async def test_a_theme_of_a_package_is_chosen_in_the_settings_and_drawn(
         assert pilot.app.get_css_variables()["muted"] == "#8a9a84"
 
 
+@pytest.mark.slow
 async def test_the_palette_offers_it_and_choosing_it_keeps_it(
     open_app: OpenApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ async def test_a_prompt_whose_text_stays_in_the_editor(open_app: OpenApp, sample
     assert name not in [prompt.name for prompt in store.summaries()]
 
 
+@pytest.mark.slow
 async def test_a_trace(open_app: OpenApp, sample: Workspace) -> None:
     fill_traces(sample, 3)
     async with open_app() as pilot:

@@ -30,6 +30,7 @@ def test_each_rule_of_a_screen_holds_below_a_screen_alone(name: str) -> None:
             assert first.name.endswith(("Screen", "Form")), rule.css
 
 
+@pytest.mark.slow
 async def test_a_screen_looks_the_same_whichever_were_visited_before(open_app: OpenApp) -> None:
     def regions(app: LlmopsApp) -> dict[str, tuple[int, ...]]:
         return {panel.id or "": tuple(panel.region) for panel in app.screen.query(Panel)}

@@ -9,6 +9,7 @@ from llmops_tui.jobs.store import Job, JobState
 from screens.actions import SCREEN_KEYS
 from screens.shell.tab_badges import Badge, BadgeCounts, screens_of
 from screens.shell.tab_line import TabLine
+from tests.representatives import representatives
 from tests.screens.conftest import OpenApp, settle
 
 
@@ -53,7 +54,9 @@ def test_a_job_that_failed_between_two_looks_is_told_and_one_of_before_is_not() 
         assert counts.look([], [failed, before], 0) == {"models": Badge(failed=1), "jobs": Badge(failed=1)}
 
 
-@pytest.mark.parametrize(("width", "names"), [(60, ("Play",)), (80, ("Home", "Play", "Set")), (120, ("Playground",))])
+@pytest.mark.parametrize(
+    ("width", "names"), representatives([(60, ("Play",)), (80, ("Home", "Play", "Set")), (120, ("Playground",))], 1)
+)
 async def test_all_screens_are_seen_and_the_one_in_front_is_marked(
     open_app: OpenApp, width: int, names: tuple[str, ...]
 ) -> None:
@@ -69,6 +72,7 @@ async def test_all_screens_are_seen_and_the_one_in_front_is_marked(
         assert " 1 Play" in told.plain
 
 
+@pytest.mark.slow
 async def test_a_click_on_a_tab_goes_there(open_app: OpenApp) -> None:
     async with open_app(size=(80, 24)) as pilot:
         line = pilot.app.screen.query_one(TabLine)

@@ -23,6 +23,7 @@ from screens.shell.notices import Notice
 from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.stream_view import StreamView
 from tests.fakes import FakeModelServer
+from tests.representatives import representatives
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 SERVERS = Path(__file__).parents[1] / "mcp" / "servers"
@@ -106,7 +107,7 @@ async def test_a_server_is_added_and_its_tools_are_switched_on(open_app: OpenApp
 
 @pytest.mark.parametrize(
     ("key", "told", "state"),
-    [("a", ["haha"], "✓ echo"), ("d", ["Not called: the user denied this call."], "✗ echo")],
+    representatives([("a", ["haha"], "✓ echo"), ("d", ["Not called: the user denied this call."], "✗ echo")], "d"),
 )
 async def test_a_call_waits_for_a_key(
     open_app: OpenApp, sample: Workspace, server: FakeModelServer, key: str, told: list[str], state: str
@@ -128,6 +129,7 @@ async def test_a_call_waits_for_a_key(
     assert not bare()
 
 
+@pytest.mark.slow
 async def test_a_word_for_the_run_and_the_next_run_asks_again(
     open_app: OpenApp, sample: Workspace, server: FakeModelServer
 ) -> None:
@@ -167,6 +169,7 @@ async def test_what_is_not_approved_is_not_started_and_the_run_goes_on(
         assert "never approved on this machine" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_a_server_that_does_not_start_is_told(open_app: OpenApp, sample: Workspace) -> None:
     add_server(sample, "hostile", (sys.executable, str(SERVERS / "hostile.py"), "exits"))
     switch_tools(sample, "hostile", {"act": "x"})
@@ -177,6 +180,7 @@ async def test_a_server_that_does_not_start_is_told(open_app: OpenApp, sample: W
         assert "error: tool_server_failed" in shown(pilot, "#figures")
 
 
+@pytest.mark.slow
 async def test_what_a_tool_writes_does_not_reach_the_terminal(
     open_app: OpenApp, sample: Workspace, server: FakeModelServer
 ) -> None:

@@ -97,6 +97,7 @@ def run_of(screen: TrainingScreen) -> str:
     return run.name if run is not None else ""
 
 
+@pytest.mark.slow
 async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:
     RunStore(sample).catalog.write(lambda connection: connection.execute("DELETE FROM training_recipes"))
     async with open_app() as pilot:
@@ -112,6 +113,7 @@ def titles(pilot: Pilot[Any]) -> str:
     return " ".join(str(title.content) for title in pilot.app.screen.query(".dialog-title").results(Static))
 
 
+@pytest.mark.slow
 async def test_a_gguf_file_is_chosen_as_the_base_and_is_not_quantized_again(
     open_app: OpenApp, sample: Workspace
 ) -> None:
@@ -239,6 +241,7 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         assert JobStore(EventLog(sample)).cancel_requested(run.job)
 
 
+@pytest.mark.slow
 async def test_a_run_is_deleted_after_its_consequence_was_shown(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:
@@ -343,6 +346,7 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             assert part in shown, part
 
 
+@pytest.mark.slow
 async def test_a_sweep_is_drawn_with_its_trials_and_what_mattered(open_app: OpenApp, sample: Workspace) -> None:
     store = RunStore(sample)
     store.save_recipe(recipe())
@@ -369,6 +373,7 @@ async def test_a_sweep_is_drawn_with_its_trials_and_what_mattered(open_app: Open
         assert "90%" in shown
 
 
+@pytest.mark.slow
 async def test_several_objectives_are_drawn_with_their_front(open_app: OpenApp, sample: Workspace) -> None:
     store = RunStore(sample)
     store.save_recipe(recipe())
@@ -461,6 +466,7 @@ def test_a_run_by_rewards_shows_its_reward_and_its_answers(tmp_path: Path) -> No
     assert "held out 0.8" in str(rendering.figures(shown, [shown]))
 
 
+@pytest.mark.slow
 async def test_a_sweep_is_waited_for_while_another_is_asked_about(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:

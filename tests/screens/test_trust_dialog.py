@@ -23,6 +23,7 @@ from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import Status, StatusLine, StatusPart
 from screens.shell.trust_dialog import TrustDialog
 from screens.shell.workspace_status import workspace_status
+from tests.representatives import representatives
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
@@ -107,6 +108,7 @@ async def test_escape_and_a_key_of_a_trusted_workspace_change_nothing(open_app: 
         assert untrusted_reason(sample) == ""
 
 
+@pytest.mark.slow
 async def test_it_is_trusted_elsewhere_and_seen_here(open_app: OpenApp, foreign: Workspace) -> None:
     async with open_app() as pilot:
         assert shown(pilot, "trust") == "⚠ untrusted"
@@ -134,7 +136,7 @@ FULL = Status(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.slow), 200])
+@pytest.mark.parametrize("width", representatives([80, 120, 200], 80))
 async def test_what_matters_is_not_pushed_out(open_app: OpenApp, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(_self: StatusFeed) -> None:
         """This machine's own status does not come between."""

@@ -15,6 +15,7 @@ from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from tests.representatives import representatives
 
 
 def post(handle: ServerHandle, path: str, body: object) -> httpx.Response:
@@ -32,7 +33,7 @@ def ask(handle: ServerHandle) -> str:
     return str(post(handle, "/v1/chat/completions", body).json()["id"])
 
 
-@pytest.mark.parametrize("policy", ["keep", "redact", "off"])
+@pytest.mark.parametrize("policy", representatives(["keep", "redact", "off"], "redact"))
 def test_a_client_says_what_it_thinks_by_the_id_of_the_answer(sample: Workspace, policy: str) -> None:
     model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, trace_content=policy))

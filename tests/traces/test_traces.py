@@ -274,6 +274,7 @@ def test_comments_and_errors_go_to_a_collector_only_with_content(store: TraceSto
         assert ("between us" in sent) is ("quotes the question" in sent) is content
 
 
+@pytest.mark.slow
 def test_what_sixty_say_at_once_is_there_once_each_and_nothing_else(store: TraceStore, event_log: EventLog) -> None:
     trace = ask(event_log, 1)
     store.page(TraceFilter(), 1)

@@ -120,7 +120,7 @@ class Load:
         return int(row[0]), int(row[1])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_a_killed_server_loses_no_request(sample: Workspace) -> None:
     load = Load(sample)
     asyncio.run(load.go(clients=10, seconds=5))
@@ -128,7 +128,6 @@ def test_a_killed_server_loses_no_request(sample: Workspace) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_hundred_clients_for_a_minute_and_a_killed_server(sample: Workspace) -> None:
     load = Load(sample)
     asyncio.run(load.go(clients=100, seconds=60))

@@ -19,6 +19,7 @@ from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests import commands
+from tests.waiting import may_wait
 
 
 class Llmops(commands.Llmops):
@@ -28,13 +29,13 @@ class Llmops(commands.Llmops):
         """Wait until a run is in one of these states."""
         # Not through the command line: starting it twice a second would take half of what the trainer has.
         store = RunStore(self.workspace)
-        deadline = time.monotonic() + seconds
+        begun = time.monotonic()
         while True:
             state = store.state(store.get(run))
             if state.state in states:
                 shown: dict[str, Any] = self.run("train", "show", run)
                 return shown
-            assert time.monotonic() < deadline, state
+            assert may_wait(begun, seconds), state
             assert state.state not in {"failed", "killed", "lost"}, state
             time.sleep(0.1)
 

@@ -236,6 +236,7 @@ def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
         assert abs(kl) < 2e-4, (model, kl)
 
 
+@pytest.mark.slow
 @asked_families
 def test_a_merged_folder_loads_in_transformers(made: dict[str, Any]) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(made["folder"] / "merged", dtype=torch.float32)
@@ -281,6 +282,7 @@ def check_merged(base: Path, adapter: Path, folder: Path) -> Family:
     return family
 
 
+@pytest.mark.slow
 def test_dora_is_merged_and_is_no_gguf_beside_its_base(tmp_path: Path) -> None:
     base = make_model("llama", tmp_path / "base")
     adapter = make_adapter(base, tmp_path / "adapter", use_dora=True)

@@ -173,7 +173,6 @@ def check_kills(store: RunStore, moments: int, inside: int, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(store: RunStore) -> None:
     check_kills(store, moments=1, inside=1, seed=1)
 
@@ -206,7 +205,6 @@ def test_thirty_kills_ten_of_them_inside_a_checkpoint(store: RunStore) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_stop_a_pause_and_a_resume(store: RunStore) -> None:
     run = store.start(small_recipe("steered", max_steps=200, epochs=50, checkpoints={"every": 50}), beside=True)
     assert kill_free(store, run, 3)

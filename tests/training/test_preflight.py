@@ -241,7 +241,7 @@ def test_training_and_serving_are_compared_token_for_token(sample: Workspace) ->
     assert codes(check_parity(other)) == {("error", "parity")}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_plan_tells_everything(llmops: Llmops) -> None:
     llmops.run("train", "new", "small", "--base", "support-base-hf", "--data", "triage", "--preset", "tiny")
     plan = llmops.run("train", "plan", "small", "--no-dry-run", "--set", "batch.size=4")
@@ -253,7 +253,6 @@ def test_plan_tells_everything(llmops: Llmops) -> None:
     assert states == {"trained", "masked"}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_plan_measures_two_steps_and_learns_from_them(llmops: Llmops) -> None:
     llmops.run("train", "new", "small", "--base", "support-base-hf", "--data", "triage", "--preset", "tiny")
@@ -266,7 +265,6 @@ def test_plan_measures_two_steps_and_learns_from_them(llmops: Llmops) -> None:
     assert again["memory"]["total"] == pytest.approx(plan["dry_run"]["peak_bytes"], rel=0.05)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_plan_says_no_with_exit_code_one(llmops: Llmops) -> None:
     llmops.run("train", "new", "bad", "--base", "support-base-hf", "--data", "triage", "--set", "lora.targets=nothing")
@@ -275,7 +273,6 @@ def test_plan_says_no_with_exit_code_one(llmops: Llmops) -> None:
     assert plan["problems"][0]["code"] == "no_targets"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_a_run_whose_preflight_finds_an_error_does_not_train(sample: Workspace) -> None:
     from tests.training.test_kill import wait
