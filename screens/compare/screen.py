@@ -246,7 +246,11 @@ class CompareScreen(BaseScreen):
         assert isinstance(destination, ComparePlace)
         if self._columns.running:
             self.shell.say("The columns are running; esc stops them.", severity="warning")
-            return
+        else:
+            # In place of the board that is being read for a screen that was just made.
+            self.act("load", self._bring, destination)
+
+    async def _bring(self, destination: ComparePlace) -> None:
         boards = Boards(self.services.event_log)
         with contextlib.suppress(LlmopsError):
             board = await asyncio.to_thread(boards.load, destination.board or CURRENT)
