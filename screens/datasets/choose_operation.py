@@ -52,6 +52,10 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+# What is asked for is a path.
+_PATHS = {"export", "pseudonymise", "reveal"}
+
+
 async def choose_operation(shell: Shell, version: DatasetVersion) -> Chosen | None:
     """What is to be made of the version; none where that was left.
 
@@ -64,7 +68,7 @@ async def choose_operation(shell: Shell, version: DatasetVersion) -> Chosen | No
     if operation is None:
         return None
     name, title, _, hint = operation
-    text = await shell.ask(LineDialog(f"{title}: {version.ref}", hint)) if hint else ""
+    text = await shell.ask(LineDialog(f"{title}: {version.ref}", hint, path=name in _PATHS)) if hint else ""
     if hint and not text:
         return None
     try:

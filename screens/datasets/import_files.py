@@ -30,7 +30,7 @@ async def ask_for_import(shell: Shell) -> ImportArguments | None:
     """
     from llmops_tui.datasets.import_job import start_arguments
 
-    text = await shell.ask(LineDialog("Path of a file or folder", _HINT))
+    text = await shell.ask(LineDialog("Path of a file or folder", _HINT, path=True))
     if not text:
         return None
     paths = _paths(text)

@@ -24,7 +24,7 @@ async def export_run(shell: Shell, run: EvalRun) -> None:
     """
     from llmops_tui.evaluation.reports import export
 
-    text = await shell.ask(LineDialog(f"Write {run.name} to", _HINT, f"{run.name}.json"))
+    text = await shell.ask(LineDialog(f"Write {run.name} to", _HINT, f"{run.name}.json", path=True))
     if not text:
         return
     target = await asyncio.to_thread(Path(text).expanduser)

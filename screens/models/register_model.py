@@ -18,7 +18,7 @@ _HINT = "Path of a GGUF file, which is not moved; or a URL, such as http://127.0
 
 async def register_model(shell: Shell) -> Begun | None:
     """Ask for a file, or an address and a name behind it, and register it; the job that registers a file."""
-    text = await shell.ask(LineDialog("Add a model", _HINT))
+    text = await shell.ask(LineDialog("Add a model", _HINT, path=True))
     if not text:
         return None
     if "://" in text:

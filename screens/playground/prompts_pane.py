@@ -57,12 +57,11 @@ def _labels(row: PromptRow) -> Part:
 COLUMNS: list[Column[PromptRow]] = [
     Column("prompt", lambda row: safe_line(row.name, 120), share=3, least=10),
     Column("latest", _latest, lambda row: row.summary.latest if row.summary else None, right=True, falling=True),
-    Column("changed", lambda row: units.moment(row.summary.changed_at) if row.summary else ("–", "muted"),
-        lambda row: row.summary.changed_at if row.summary else None, falling=True, rank=2),
-    Column("labels", _labels,
-        share=1, least=6, rank=3, spare=True),
+    Column("labels", _labels, share=1, least=6, rank=2, spare=True),
     Column("versions", lambda row: units.whole(row.summary.versions if row.summary else None),
         lambda row: row.summary.versions if row.summary else None, right=True, falling=True, chosen=False, rank=4),
+    Column("changed", lambda row: units.moment(row.summary.changed_at) if row.summary else ("–", "muted"),
+        lambda row: row.summary.changed_at if row.summary else None, falling=True, chosen=False, rank=3),
 ]  # fmt: skip
 
 

@@ -55,12 +55,11 @@ def _note(row: VersionRow) -> Part:
 
 
 COLUMNS: list[Column[VersionRow]] = [
-    Column("version", _name, lambda row: row.number, falling=True, least=7),
-    Column("labels", lambda row: (" ".join(row.version.labels) if row.version else "", "good"),
-        share=1, least=6, rank=1, spare=True),
-    Column("note", _note, share=2, least=6, rank=2, spare=True),
+    Column("@", _name, lambda row: row.number, falling=True, least=4),
+    Column("labels", lambda row: (" ".join(row.version.labels) if row.version else "", "good"), most=16, rank=1, spare=True),
+    Column("note", _note, share=1, least=5, rank=2, spare=True),
     Column("made", lambda row: units.moment(row.version.created_at) if row.version else ("", "muted"),
-        lambda row: row.version.created_at if row.version else None, falling=True, rank=3),
+        lambda row: row.version.created_at if row.version else None, falling=True, chosen=False, rank=3),
     Column("characters", lambda row: units.whole(_length(row)), lambda row: _length(row),
         right=True, falling=True, chosen=False, rank=4),
 ]  # fmt: skip

@@ -88,7 +88,9 @@ class PrivacyScreen(BaseScreen):
 
     async def _report(self) -> None:
         name = time.strftime("personal-data-%Y%m%d.md")
-        given = await self.shell.ask(LineDialog("Write the report on personal data to", "A new Markdown file.", name))
+        given = await self.shell.ask(
+            LineDialog("Write the report on personal data to", "A new Markdown file.", name, path=True)
+        )
         if given:
             path = await asyncio.to_thread(_write, self.services, given)
             self.shell.say(f"The report is in {safe_line(str(path))}.")

@@ -18,7 +18,9 @@ async def save_chart(shell: Shell, chart: ChartFile, name: str) -> None:
     Raises:
         LlmopsError: nothing is drawn yet, or the file cannot be written.
     """
-    text = await shell.ask(LineDialog(f"Save the chart of {chart.title}", _HINT, f"{name}.svg", check=_problem))
+    text = await shell.ask(
+        LineDialog(f"Save the chart of {chart.title}", _HINT, f"{name}.svg", check=_problem, path=True)
+    )
     if not text:
         return
     path, there = await asyncio.to_thread(_found, text)

@@ -191,7 +191,7 @@ class RunsPane(Pane):
         from llmops_tui.training.foreign_runs import watch
 
         hint = "Output folder of a run of Hugging Face's Trainer, LLaMA-Factory, axolotl or unsloth"
-        text = await self.shell.ask(LineDialog("Watch a run", hint))
+        text = await self.shell.ask(LineDialog("Watch a run", hint, path=True))
         if text:
             folder = Path(text)
             await asyncio.to_thread(watch, self.services.event_log, folder)

@@ -104,8 +104,10 @@ def as_svg(chart: ChartFile) -> str:
     for number, line in enumerate(chart.lines):
         look = f'stroke="{_COLOURS[number % len(_COLOURS)]}" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
         for stretch in _stretches(line.points):
-            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in stretch))
-            parts.append(f'<polyline points="{corners}" fill="none" stroke-width="1.5" {look}/>')
+            # A point alone is a dot: a line of no length, with round ends.
+            ends = stretch if len(stretch) > 1 else stretch * 2
+            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in ends))
+            parts.append(f'<polyline points="{corners}" fill="none" stroke-width="1.5" stroke-linecap="round" {look}/>')
         parts.append(
             f'<line x1="{place}" x2="{place + 28}" y1="{_HEIGHT - 18}" y2="{_HEIGHT - 18}" stroke-width="2" {look}/>'
         )

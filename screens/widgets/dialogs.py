@@ -17,6 +17,7 @@ from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options
+from screens.widgets.path_suggester import PathSuggester
 
 
 class ConfirmDialog(Modal[bool]):
@@ -50,13 +51,20 @@ class LineDialog(Modal[str | None]):
     """Ask for one line of text; escape gives none.
 
     ``check`` says what is wrong with a text, or nothing: what is refused stays in the field, with the reason below it.
+    With ``path`` it is completed as a path, which ``tab`` takes.
     """
 
     CSS_PATH = "../dialog.tcss"
-    BINDINGS = [Binding("escape", "give_up", "Cancel")]  # noqa: RUF012  declared so by Textual
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("escape", "give_up", "Cancel"),
+        Binding("tab", "take", "Complete", priority=True),
+    ]
 
-    def __init__(self, title: str, hint: str, value: str = "", *, check: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self, title: str, hint: str, value: str = "", *, check: Callable[[str], str] | None = None, path: bool = False
+    ) -> None:
         super().__init__()
+        self._path = path
         self._title = title
         self._hint = hint
         self._value = value
@@ -66,8 +74,9 @@ class LineDialog(Modal[str | None]):
         """The title, the field, and what to write."""
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
-            yield Field(self._value, id="line", compact=True)
-            yield Static(Content(safe_text(self._hint)), classes="dialog-text")
+            yield Field(self._value, id="line", compact=True, suggester=PathSuggester() if self._path else None)
+            hint = f"{self._hint}\ntab completes the path." if self._path else self._hint
+            yield Static(Content(safe_text(hint)), classes="dialog-text")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -79,6 +88,12 @@ class LineDialog(Modal[str | None]):
             self.query_one(".dialog-text", Static).update(told)
         else:
             self.dismiss(text)
+
+    def action_take(self) -> None:
+        """Take what completes the path."""
+        field = self.query_one(Field)
+        field.cursor_position = len(field.value)
+        field.action_cursor_right()
 
     def action_give_up(self) -> None:
         """Close without an answer."""

@@ -135,7 +135,7 @@ def test_five_versions_are_made_and_compared(
     fingers.press("enter", sees="No versions yet")
     for number in range(1, 6):
         fingers.type("Once more. ")
-        fingers.press("f5", sees=f"Answer @{number} ")
+        fingers.press("f5", sees=f"@{number} · 1")
     fingers.press("f9", "v")
     # All that are listed, since these are all there are.
     fingers.press("\x01", sees="◆")
@@ -157,7 +157,7 @@ def test_two_models_answer_one_prompt(terminal: OpenTerminal, sample: Workspace,
     fingers.press("f5", sees="1 asked")
     try:
         # The second is a real model, which the app starts.
-        app.wait(lambda text: text.count("Hello world.") == 1 and text.count("tok/s") == 2)
+        app.wait(lambda text: text.count("Hello world.") == 1 and text.count("/s · stop") == 2)
     finally:
         supervisor = ServerSupervisor(sample)
         for handle in supervisor.running():
@@ -175,8 +175,9 @@ def test_a_qlora_is_started_left_and_found_again(
     fingers = Fingers(app)
     fingers.press("f9", "3", sees="long@1")
     fingers.press("f5", sees="Train long?")
-    fingers.press("y", sees="▶ long-1")
+    fingers.press("y")
     try:
+        app.wait("▶ running")
         app.wait("of 5000")
         fingers.press("ctrl+q")
         assert app.finish() == 0
@@ -184,12 +185,13 @@ def test_a_qlora_is_started_left_and_found_again(
         assert store.get("long-1").recipe.quantization.type == "nf4"
         # No key: a restart returns to the place.
         again = terminal()
-        again.wait("▶ long-1")
+        again.wait("▶ running")
         again.wait("of 5000")
         assert fingers.keys <= 8
     finally:
-        store.stop("long-1")
-        wait_for(lambda: store.state(store.get("long-1")).state != "running")
+        for run in store.all():
+            store.stop(run.name)
+            wait_for(lambda name=run.name: store.state(store.get(name)).state != "running")  # type: ignore[misc]
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")

@@ -54,7 +54,7 @@ def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
     app.press("f5")
     app.wait("Train long?")
     app.press("y")
-    app.wait("▶ long-1", seconds=60)
+    app.wait("▶ running", seconds=60)
     app.wait("of 5000", seconds=60)
     try:
         app.child.kill(signal.SIGKILL)
@@ -67,7 +67,7 @@ def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
         started = time.monotonic() - began
         again.go("3", "Recipes")
         # Two seconds after the app can be used, however long it took to start on this machine.
-        again.wait("▶ long-1", seconds=2 + started)
+        again.wait("▶ running", seconds=2 + started)
         again.jump("r", "Runs")
         again.press("x")
         again.wait("Stop long-1 now?")

@@ -26,8 +26,9 @@ CHART = ChartFile(
 def test_the_picture_is_well_formed_with_a_line_for_each_stretch() -> None:
     root = ET.fromstring(as_svg(CHART))
     lines = [one.attrib["points"].split() for one in root.iter(f"{_SVG}polyline")]
-    # A gap breaks the first line, and a point alone is one.
-    assert [len(points) for points in lines] == [1, 2, 2]
+    # A gap breaks the first line, and a point alone is a dot.
+    assert [len(points) for points in lines] == [2, 2, 2]
+    assert len(set(lines[0])) == 1
     texts = [one.text for one in root.iter(f"{_SVG}text")]
     assert "loss & <more>" in texts
     assert {"0.5", "1", "1.5", "2", "2.5"} <= set(texts)
