@@ -28,10 +28,13 @@ _DRIVER = """
 import runpy, sys
 root, folder, out = sys.argv[1:4]
 sys.path[:0] = [root, root + "/gguf-py"]
-import conversion.base as base, conversion.llama as llama, conversion.gemma as gemma, conversion.phi as phi
-base.TextModel.get_vocab_base_pre = lambda self, tokenizer: "gpt-2"
-for kind in (llama.LlamaModel, gemma.GemmaModel, gemma.Gemma2Model, gemma.Gemma3Model, phi.Phi3MiniModel):
-    kind.set_vocab = base.TextModel._set_vocab_gpt2
+import conversion.base as base
+text, whole = base.TextModel, base.TextModel.prepare_metadata
+text.get_vocab_base_pre = lambda self, tokenizer: "gpt-2"
+def prepare(self, vocab_only):
+    self.set_vocab = self._set_vocab_gpt2
+    return whole(self, vocab_only)
+text.prepare_metadata = prepare
 sys.argv = ["convert", folder, "--outfile", out, "--outtype", "f16", *sys.argv[4:]]
 runpy.run_path(root + "/convert_hf_to_gguf.py", run_name="__main__")
 """
