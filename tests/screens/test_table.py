@@ -142,7 +142,7 @@ async def test_keys_of_a_table() -> None:
     async with app.run_test(size=(40, 10)) as pilot:
         table = app.table
         table.fill([])
-        assert lines(table)[1] == "None yet."
+        assert lines(table)[0] == "None yet."
         table.fill(THINGS)
         await pilot.pause()
         table.focus()
