@@ -52,6 +52,7 @@ class CompareScreen(BaseScreen):
         self._input = InputPane(self.state)
         self._columns = ColumnsPane(self.state, profile)
         self._saving = asyncio.Lock()
+        self._brought = False
 
     def compose_body(self) -> ComposeResult:
         """Two panes."""
@@ -59,8 +60,9 @@ class CompareScreen(BaseScreen):
         yield self._columns
 
     def on_mount(self) -> None:
-        """Show the board that was worked on last."""
-        self.act("load", self._load, CURRENT)
+        """Show the board that was worked on last, where nobody brings another."""
+        if not self._brought:
+            self.act("load", self._load, CURRENT)
 
     # ── the board ──
 
@@ -246,9 +248,10 @@ class CompareScreen(BaseScreen):
         assert isinstance(destination, ComparePlace)
         if self._columns.running:
             self.shell.say("The columns are running; esc stops them.", severity="warning")
-            return
-        # In place of the board that is still being read: that would be shown over this one.
-        self.act("load", self._bring, destination)
+        else:
+            # In place of the board that is being read for a screen that was just made, whichever comes first.
+            self._brought = True
+            self.act("load", self._bring, destination)
 
     async def _bring(self, destination: ComparePlace) -> None:
         boards = Boards(self.services.event_log)

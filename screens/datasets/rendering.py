@@ -43,9 +43,9 @@ def spark(counts: list[int], *, blocks: bool, width: int = 12) -> str:
 
 
 DATASET_COLUMNS: list[Column[DatasetVersion]] = [
-    Column("dataset", lambda version: safe_line(version.dataset, 120), share=3, least=8),
+    Column("dataset", lambda version: safe_line(version.dataset, 120), share=3, least=12),
     Column("@", lambda version: str(version.number), lambda version: version.number, right=True, least=2),
-    Column("rows", lambda version: units.count(version.rows), lambda version: version.rows, right=True, falling=True, least=5),
+    Column("rows", lambda version: short_count(version.rows), lambda version: version.rows, right=True, falling=True, least=5),
     Column("kind", lambda version: (version.kind, "muted"), rank=2),
     Column("size", lambda version: units.size(version.size_bytes), lambda version: version.size_bytes,
         right=True, falling=True, rank=4),
@@ -75,7 +75,7 @@ def version_columns() -> list[Column[VersionRow]]:
             lambda row: row.change, unit="rows", right=True, falling=True, most=9, spare=True),
         Column("tags", lambda row: (" ".join(row.version.tags), "good"), share=1, least=4, rank=1, spare=True),
         Column("written by", lambda row: (row.origins, "warn"), share=1, least=5, rank=2, spare=True),
-        Column("rows", lambda row: units.count(row.version.rows), lambda row: row.version.rows, right=True, falling=True, rank=4),
+        Column("rows", lambda row: short_count(row.version.rows), lambda row: row.version.rows, right=True, falling=True, rank=4),
         Column("note", lambda row: (safe_line(row.version.note, 120), "muted"), share=1, least=6, rank=3, spare=True),
         Column("made", lambda row: units.moment(row.version.created_at), lambda row: row.version.created_at,
             falling=True, rank=5),

@@ -65,7 +65,7 @@ class LineList(CursorScroll):
         """Show so many lines from now on; ``line`` makes one by its place and the width there is."""
         self.count, self._line, self._lines = count, line, None
         self.cursor = max(0, min(cursor, count - 1))
-        self.virtual_size = Size(self.size.width, count + self.head_lines)
+        self.virtual_size = self._needed()
         self.keep_in_sight()
         self.refresh()
 
@@ -84,9 +84,18 @@ class LineList(CursorScroll):
 
     def on_resize(self) -> None:
         """The width has changed."""
-        self.virtual_size = Size(self.size.width, self.count + self.head_lines)
+        self.virtual_size = self._needed()
         if self._marks:
             self.keep_in_sight()
+
+    def _needed(self) -> Size:
+        """The room for all lines with the head, or for what stands for none."""
+        width = self.size.width
+        if self.count or not self.placeholder or not width:
+            return Size(width, self.count + self.head_lines)
+        # With the scroll bar that it may come to have.
+        lines = sum(len(wrap_line(line, max(1, width - 1))) for line in self.placeholder.splitlines())
+        return Size(width, lines + (self.head_lines if self.has_head else 0))
 
     def notify_style_update(self) -> None:
         """Colours changed."""

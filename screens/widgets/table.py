@@ -170,7 +170,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
         )
         place = next((n for n, row in enumerate(found) if self._key(row) == kept), min(cursor, max(0, len(found) - 1)))
         self._plan, self._drawn = None, {}
-        if count == len(found) and place == cursor and plan is not None and self._planned(plan.width) == plan:
+        if found and count == len(found) and place == cursor and plan is not None and self._planned(plan.width) == plan:
             self.count, self._line = len(found), self._line_of
             self._draw_changed(drawn)
         else:

@@ -142,7 +142,7 @@ def test_five_versions_are_made_and_compared(
     fingers.press("v", sees="5 columns")
     fingers.press("f5", sees="1 asked")
     assert len(PromptStore(Catalog(sample)).versions("letters")) == 5
-    assert len(found_server.requests) == 10
+    wait_for(lambda: len(found_server.requests) == 10)
     assert fingers.keys <= 12
 
 

@@ -18,6 +18,7 @@ from screens.widgets.columns import GAP, Column, fit, fit_columns, sort_rows
 from screens.widgets.row_filter import RowFilter, is_filter
 from screens.widgets.table import TABLE_KEYS, Table
 from screens.widgets.table_filter import TableFilter
+from tests.screens.conftest import OpenApp, settle, until
 
 FAMILY = "👩‍👩‍👧‍👦"
 
@@ -215,3 +216,16 @@ async def _choose_columns(pilot: Pilot[None], table: Table[Thing]) -> None:
     assert [column.name for column in table.chosen_columns] == ["thing", "took", "empty"]
     await asyncio.sleep(0)
     assert lines(table)[0] == "  thing  took ms"
+
+
+async def test_a_pane_has_room_for_all_that_its_empty_table_says(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        await pilot.press("f9", "2")
+        await until(pilot, lambda: bool(pilot.app.screen.query("#check-list")))
+        await settle(pilot)
+        pane = pilot.app.screen.query_one("#datasets-checks")
+        table = pilot.app.screen.query_one("#check-list", Table)
+        pane.open(None)  # type: ignore[attr-defined]
+        await settle(pilot)
+        said = "".join(table.render_line(y).text.strip() + " " for y in range(table.size.height))
+        assert "personal data and more." in said
