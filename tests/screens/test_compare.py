@@ -67,7 +67,8 @@ async def test_two_models_on_one_prompt_in_four_keys(
 async def test_the_board_one_goes_to_is_not_replaced_by_the_one_that_was_still_being_read(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, late, asked = Boards.load, threading.Event(), []
+    load, late = Boards.load, threading.Event()
+    asked: list[str] = []
 
     def slow_at_first(boards: Boards, name: str) -> Board:
         asked.append(name)
