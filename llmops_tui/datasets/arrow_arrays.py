@@ -6,7 +6,7 @@ long as an import of some megabytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +15,22 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LARGEST = 2**31 - 1
 _KINDS = {"int64": np.int64, "double": np.float64, "bool": np.bool_}
 
 
-def text_array(values: Iterable[str | None]) -> pa.Array:
-    """Texts as an array."""
+def text_array(values: Sequence[str | None]) -> pa.Array:
+    """Texts as an array, or as several where they are more than two gigabytes."""
     import pyarrow as pa
 
-    made = pa.lib.StringBuilder()
-    made.append_values(values)
-    return made.finish()
+    texts = [b"" if text is None else text.encode() for text in values]
+    places = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=places[1:])
+    if places[-1] > _LARGEST:
+        return pa.array(values, pa.string())
+    there = _bits(np.array([text is not None for text in values])) if None in values else None
+    buffers = [there, pa.py_buffer(places.astype(np.int32)), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 
 def number_array(values: npt.NDArray[Any]) -> pa.Array:
