@@ -118,9 +118,9 @@ class SuitesPane(Pane):
 
     def action_task(self) -> None:
         """Run a standard task."""
-        self.act("task", self._task)
+        self.act("task", self._run_task)
 
-    async def _task(self) -> None:
+    async def _run_task(self) -> None:
         name = await run_task(self.shell, self.set_note, lambda: self.post_message(Changed()))
         if name is not None:
             self.shell.say(f"{name} has the result.")
