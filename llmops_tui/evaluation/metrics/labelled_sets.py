@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from llmops_tui.evaluation.statistics.intervals import Interval, wilson
+from llmops_tui.evaluation.statistics.bootstrap import Interval
+from llmops_tui.evaluation.statistics.intervals import wilson
 from llmops_tui.foreign_text import JsonObject
 
 
