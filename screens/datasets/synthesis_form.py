@@ -130,7 +130,7 @@ def _common(asked: WordsAsked | RowsAsked) -> JsonObject:
     }
 
 
-Asked = TypeVar("Asked", bound="NoiseAsked | WordsAsked | RowsAsked")
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
 class SynthesisDialog(FormDialog[Asked]):
