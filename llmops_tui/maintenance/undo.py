@@ -206,9 +206,7 @@ class UndoHistory:
 
     def _set(self, act: Act, *, undo: bool) -> None:
         if act.kind in set(Kept):
-            # What names it by now was made since, and is told.
-            old, new = (act.name, act.subject) if undo else (act.subject, act.name)
-            rename_record(self._workspace, Kept(act.kind), old, new)
+            self._set_name(act, *((act.name, act.subject) if undo else (act.subject, act.name)))
             return
         held, wanted = (act.after, act.before) if undo else (act.before, act.after)
         if act.kind == "rows":
@@ -231,6 +229,20 @@ class UndoHistory:
             self._datasets.untag(act.subject, act.name)
         else:
             self._datasets.tag(ref, act.name)
+
+    def _set_name(self, act: Act, old: str, new: str) -> None:
+        try:
+            rename_record(self._workspace, Kept(act.kind), old, new)
+        except InputRefusedError as error:
+            # What names it, or has the name, was made since: that does not pass, and acts before this one wait behind it.
+            if error.code not in {"record_used", "name_taken"}:
+                raise
+            command = "data" if act.kind == Kept.DATASET else "prompt"
+            raise InputRefusedError(
+                _STALE,
+                f"{act.title}: {error.message}",
+                f"The next undo takes back the act before it. llmops {command} rename gives it any other name.",
+            ) from error
 
     def _set_rows(self, act: Act, held: int | None, wanted: int | None) -> None:
         newest = self._datasets.get(act.subject)

@@ -110,9 +110,9 @@ class PromptsPane(Pane):
     class Changed(Message):
         """Prompts were deleted, or have other names."""
 
-    def __init__(self, state: PlaygroundState) -> None:
+    def __init__(self, state: PlaygroundState, busy: Callable[[], bool]) -> None:
         super().__init__(title="Prompts", jump_key="p", id="playground-prompts", help_text=_HELP)
-        self._state = state
+        self._state, self._busy = state, busy
         self._field = Field(placeholder="find in names, notes and text", id="find", compact=True)
         self._list = PromptList()
 
@@ -197,6 +197,8 @@ class PromptsPane(Pane):
         from screens.shell.renaming import rename
 
         opened = name == self._state.prompt
+        if opened and self._busy():
+            return  # its answer would be kept under the old name
         if new := await rename(self.shell, Kept.PROMPT, name):
             self.post_message(self.Opened(new) if opened else self.Changed())
 

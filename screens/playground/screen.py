@@ -52,7 +52,7 @@ class PlaygroundScreen(BaseScreen):
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__(services, profile)
         self.state = PlaygroundState()
-        self._prompts = PromptsPane(self.state)
+        self._prompts = PromptsPane(self.state, self._busy)
         self._versions = VersionsPane(self.state)
         self._editors = Editors(self.state, services)
         self._reader = Reader(self.state, services, self._editors.edit_what_stands)

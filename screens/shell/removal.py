@@ -63,14 +63,21 @@ async def offer_removal(
     else:
         question = f"Delete {counted(len(ready), kind)}?"
         told = "\n".join(f"{safe_line(one.name)}: {consequence(one)}" for one, _ in ready[:_SHOWN])
-        told += f"\nand {len(ready) - _SHOWN:,} more" if len(ready) > _SHOWN else ""
+        if more := [safe_line(one.name) for one, _ in ready[_SHOWN:]]:
+            told += f"\nand {len(more):,} more, with what depends on them: {', '.join(more)}"
     if not await shell.ask(ConfirmDialog(question, told)):
         return
     # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
-    done = [await asyncio.to_thread(remove, bool(one.uses)) for one, remove in ready]
-    what = f"{safe_line(done[0].name)} is" if len(done) == 1 else f"{counted(len(done), kind)} are"
-    shell.say(f"{what} deleted, {sum(one.size for one in done) / 1e6:,.1f} MB freed.")
-    await then()
+    done: list[Removal] = []
+    try:
+        for one, remove in ready:
+            done.append(await asyncio.to_thread(remove, bool(one.uses)))
+    finally:
+        # Where one of several is refused, those before it are gone nevertheless.
+        if done:
+            what = f"{safe_line(done[0].name)} is" if len(done) == 1 else f"{counted(len(done), kind)} are"
+            shell.say(f"{what} deleted, {sum(one.size for one in done) / 1e6:,.1f} MB freed.")
+            await then()
 
 
 def consequence(planned: Removal) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.workspace.files import write_atomic
 from screens.widgets.chart import round_ticks, short_number
 
 SUFFIXES = (".svg", ".csv")
@@ -60,11 +62,13 @@ def write_chart(path: Path, chart: ChartFile, *, overwrite: bool = False) -> Non
         raise InputRefusedError("no_data", f"{chart.title} has no figures yet", "Wait for the first ones.")
     if path.exists() and not overwrite:
         raise InputRefusedError("file_exists", f"{path} already exists", "Choose another name.")
+    text = io.StringIO(newline="")
     if path.suffix.lower() == ".svg":
-        path.write_text(as_svg(chart), encoding="utf-8")
-        return
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(as_table(chart))
+        text.write(as_svg(chart))
+    else:
+        csv.writer(text).writerows(as_table(chart))
+    # A file that is overwritten stays whole where the disk is full.
+    write_atomic(path, text.getvalue())
 
 
 def as_table(chart: ChartFile) -> list[list[str]]:

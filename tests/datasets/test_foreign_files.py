@@ -21,6 +21,7 @@ import zstandard
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.sources.discovery import find_sources
+from llmops_tui.datasets.sources.streams import open_stream
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -47,6 +48,17 @@ def test_compressed_files_are_read_whatever_they_are_called(store: DatasetStore,
             version = import_now(store, [path], f"from-{kind}", "tabular")
             assert rows_of(version) == ROWS
             assert version.rejected == 0
+
+
+@pytest.mark.parametrize("kind", ["xz", "bz2"])
+def test_few_bytes_that_stand_for_many_are_read_in_pieces(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"rows.{kind}"
+    path.write_bytes(COMPRESSED[kind](bytes(3 << 20) + b"x\n") + COMPRESSED[kind](b"y\n"))
+    with open_stream(path) as stream:
+        raw = stream.raw  # type: ignore[attr-defined]
+        pieces = list(iter(raw._inner.read, b""))
+    assert max(map(len, pieces)) <= 1 << 18
+    assert b"".join(pieces) == bytes(3 << 20) + b"x\ny\n"
 
 
 @pytest.mark.parametrize("kind", COMPRESSED)

@@ -78,6 +78,20 @@ def test_what_names_it_is_told_and_keeps_it_from_being_renamed(sample: Workspace
     assert DatasetStore(Catalog(sample)).get("triage-test").number == 1
 
 
+def test_a_name_that_cannot_be_taken_back_does_not_keep_what_was_done_before_it(sample: Workspace) -> None:
+    store, history = PromptStore(Catalog(sample)), UndoHistory(Catalog(sample), EventLog(sample))
+    history.move_label("support@1", "staging")
+    history.rename(Kept.PROMPT, "support", "help", force=True)
+    copy_record(sample, Kept.PROMPT, "help@1", "support")
+    with pytest.raises(InputRefusedError, match="there is a prompt support already") as refused:
+        history.undo()
+    assert refused.value.code == "undo_stale"
+    assert store.get("help").prompt == "help"
+    undone = history.undo()
+    assert undone is not None
+    assert (undone.kind, undone.subject) == ("label", "help")
+
+
 @pytest.mark.parametrize(("name", "code"), [("triage", "name_taken"), ("no/name", "bad_name")])
 def test_a_name_that_is_taken_or_none_is_refused(sample: Workspace, name: str, code: str) -> None:
     for kind, ref in ((Kept.PROMPT, "support"), (Kept.DATASET, "triage-test")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import math
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -47,6 +48,23 @@ def test_the_figures_are_exact_and_gaps_are_empty(tmp_path: Path) -> None:
             ["3", "0.5", ""],
             ["4", "0.25", "0.125"],
         ]
+
+
+@pytest.mark.parametrize("name", ["loss.csv", "loss.svg"])
+def test_a_file_that_is_overwritten_stays_whole_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("kept")
+
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("llmops_tui.workspace.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_chart(path, CHART, overwrite=True)
+    assert path.read_text() == "kept"
+    assert [one.name for one in tmp_path.iterdir() if "loss" in one.name] == [name]
 
 
 @pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [-1e12, 1e12], [1e-9, 2e-9], [math.nan, 5.0]])

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.maintenance import record_removal
+from llmops_tui.maintenance.record_removal import Kept, RecordRemoval
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.store import TraceFilter, TraceStore
@@ -16,6 +21,8 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.models.models_pane import ModelsPane
+from screens.shell.removal import offer_removal
+from screens.shell.shell import Shell
 from screens.traces.list_pane import TraceListPane
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.table import Table
@@ -35,6 +42,47 @@ async def delete(pilot: Pilot[int]) -> str:
     await pilot.press("y")
     await until(pilot, lambda: "is deleted" in notices(pilot))
     return told
+
+
+class Asked:
+    """A shell that agrees to everything, and keeps what it was told."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.services = SimpleNamespace(workspace=workspace)
+        self.told: list[str] = []
+        self.read_again = 0
+
+    async def ask(self, dialog: ConfirmDialog) -> bool:
+        self.told += [dialog._question, dialog._consequence]
+        return True
+
+    def say(self, text: str, **_: str) -> None:
+        self.told.append(text)
+
+    async def then(self) -> None:
+        self.read_again += 1
+
+
+async def test_of_several_each_is_named_and_what_went_before_a_failure_is_told(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, shell = PromptStore(Catalog(sample)), Asked(sample)
+    names = [prompts.save(f"going-{n}", template="t", system="", note="", parent=None)[0].prompt for n in range(6)]
+    remove = record_removal.remove_record
+
+    def one_stays(workspace: Workspace, kind: Kept, name: str, *, force: bool = False) -> RecordRemoval:
+        if name == names[2]:
+            raise InputRefusedError("in_the_way", "a job is at work with it", "End that first.")
+        return remove(workspace, kind, name, force=force)
+
+    monkeypatch.setattr(record_removal, "remove_record", one_stays)
+    with pytest.raises(InputRefusedError):
+        await offer_removal(cast("Shell", shell), "prompt", names, shell.then)
+    assert shell.told[0] == "Delete 6 prompts?"
+    assert all(name in shell.told[1] for name in names)
+    assert shell.told[2].startswith("2 prompts are deleted")
+    assert shell.read_again == 1
+    assert {name for name in names if name in {p.name for p in prompts.summaries()}} == set(names[2:])
 
 
 async def test_a_dataset_version(open_app: OpenApp, sample: Workspace) -> None:

@@ -11,7 +11,8 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets.dataset_list_pane import DatasetListPane
-from screens.playground.prompts_pane import PromptList
+from screens.playground.prompts_pane import PromptList, PromptsPane
+from screens.playground.state import PlaygroundState
 from screens.shell.command_screen import CommandScreen
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 from tests.screens.conftest import OpenApp, settle, until
@@ -53,6 +54,19 @@ async def test_prompts_are_renamed_copied_and_deleted_in_their_table(open_app: O
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: names() == {"support", "triage"})
+
+
+async def test_the_open_prompt_keeps_its_name_while_it_is_answered() -> None:
+    state, asked = PlaygroundState(), list[str]()
+    state.prompt = "support"
+
+    def busy() -> bool:
+        asked.append("busy")
+        return True
+
+    # Nothing is asked: without an app there is nobody to ask.
+    await PromptsPane(state, busy)._rename("support")
+    assert asked == ["busy"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 from llmops_tui.datasets.sources.archives import open_member
 from llmops_tui.errors import InputRefusedError
 
-# So little at a time: a kilobyte of zstd can stand for 32 MB.
+# So little at a time: a kilobyte of zstd can stand for 32 MB, and one of bzip2 for a gigabyte.
 _COMPRESSED_BYTES = 2048
 _ENCODED_BYTES = 1 << 18
 _BUFFER_BYTES = 1 << 18
@@ -92,9 +92,13 @@ class _Streams:
     bzip2 and xz pass over anything, and zstandard's does not miss the end of a frame.
     """
 
-    def __init__(self, path: Path, begin: Callable[[], Any], failure: type[Exception]) -> None:
+    def __init__(
+        self, path: Path, begin: Callable[[], Any], failure: type[Exception], limit: int | None = None
+    ) -> None:
         self._begin = begin
         self._failure = failure
+        # So much is made at a time, where the package lets one say so.
+        self._limit = () if limit is None else (limit,)
         self._file = path.open("rb")
         self._stream: Any = None
         self._behind = b""
@@ -103,9 +107,10 @@ class _Streams:
         """What the next bytes stand for; none at the end."""
         made = b""
         while not made:
-            data = self._behind or self._file.read(_COMPRESSED_BYTES)
+            more = bool(self._limit) and self._stream is not None and not self._stream.needs_input
+            data = b"" if more else self._behind or self._file.read(_COMPRESSED_BYTES)
             self._behind = b""
-            if not data:
+            if not data and not more:
                 if self._stream is not None:
                     raise EOFError
                 return b""
@@ -115,7 +120,7 @@ class _Streams:
                     continue
                 self._stream = self._begin()
             try:
-                made = self._stream.decompress(data)
+                made = self._stream.decompress(data, *self._limit)
             except self._failure as error:
                 raise OSError(str(error)) from None
             if self._stream.eof:
@@ -136,8 +141,8 @@ def _zstd(path: Path) -> _Streams:
 _OPENED: dict[str, Callable[[Path], Any]] = {
     "gzip": gzip.GzipFile,
     "zstd": _zstd,
-    "xz": lambda path: _Streams(path, lzma.LZMADecompressor, lzma.LZMAError),
-    "bzip2": lambda path: _Streams(path, bz2.BZ2Decompressor, OSError),
+    "xz": lambda path: _Streams(path, lzma.LZMADecompressor, lzma.LZMAError, _BUFFER_BYTES),
+    "bzip2": lambda path: _Streams(path, bz2.BZ2Decompressor, OSError, _BUFFER_BYTES),
 }
 
 
