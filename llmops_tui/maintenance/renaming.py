@@ -14,6 +14,7 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.in_use import Thing, users_of
 from llmops_tui.maintenance.record_removal import Kept, named_by
+from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.prompts.store import check_name as check_prompt_name
 from llmops_tui.workspace.catalog import Catalog
@@ -97,6 +98,8 @@ def plan_renaming(workspace: Workspace, kind: Kept, name: str, new_name: str) ->
     """
     versions = _versions(workspace, kind, name)
     _check_free(workspace, kind, new_name)
+    if kind is Kept.PROMPT:
+        _refuse_over_draft(workspace, name, new_name)
     names = {name, *versions}
     return Renaming(
         kind, name, new_name, tuple(named_by(workspace, names)), users_of(workspace, Thing(kind.value), names)
@@ -168,6 +171,24 @@ def _check_free(workspace: Workspace, kind: Kept, name: str) -> None:
     with suppress(NotFoundError):
         _versions(workspace, kind, name)
         raise InputRefusedError("name_taken", f"there is a {kind.value} {name} already", "Choose another name.")
+
+
+def _refuse_over_draft(workspace: Workspace, name: str, new_name: str) -> None:
+    """Refuse a name under which somebody writes a prompt that has no version yet: its text is nowhere else."""
+    event_log = EventLog(workspace)
+    try:
+        draft = Drafts(event_log).load(new_name)
+    finally:
+        event_log.close()
+    if draft is None or not (draft.system.strip() or draft.template.strip()):
+        return
+    versions = PromptStore(Catalog(workspace)).versions(name)
+    if all((one.system, one.template) != (draft.system, draft.template) for one in versions):
+        raise InputRefusedError(
+            "name_taken",
+            f"the playground has unsaved text for a prompt {new_name}",
+            "Save it there as a version, or choose another name.",
+        )
 
 
 def _rename(connection: duckdb.DuckDBPyConnection, kind: Kept, name: str, new_name: str) -> None:

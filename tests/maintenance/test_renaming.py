@@ -101,6 +101,20 @@ def test_a_name_that_is_taken_or_none_is_refused(sample: Workspace, name: str, c
             assert refused.value.code == code
 
 
+def test_a_text_that_is_not_saved_yet_keeps_its_name(sample: Workspace) -> None:
+    event_log = EventLog(sample)
+    history, drafts = UndoHistory(Catalog(sample), event_log), Drafts(event_log)
+    drafts.save("begun", Draft(template="written for an hour"))
+    with pytest.raises(InputRefusedError, match="unsaved text") as refused:
+        history.rename(Kept.PROMPT, "support", "begun", force=True)
+    assert refused.value.code == "name_taken"
+    assert (drafts.load("begun") or Draft()).template == "written for an hour"
+    # What a version says is not lost.
+    saved = PromptStore(Catalog(sample)).get("support")
+    drafts.save("begun", Draft(system=saved.system, template=saved.template))
+    assert history.rename(Kept.PROMPT, "support", "begun", force=True).done
+
+
 def test_copies_begin_with_the_version_and_can_be_made_again(sample: Workspace) -> None:
     assert copy_record(sample, Kept.PROMPT, "support@1", "second") == "second@1"
     store = PromptStore(Catalog(sample))
