@@ -185,7 +185,7 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
         tuple(f"{name}@{v.number}" for v in versions),
         uses=(
             *_made_of(workspace, [version.sha256 for version in versions]),
-            *_suites_of(workspace, name, *(f"{name}@{v.number}" for v in versions)),
+            *_suites_of(workspace, Kept.PROMPT, name, *(f"{name}@{v.number}" for v in versions)),
         ),
     )
 
@@ -204,8 +204,10 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
     return [f"{counted(count, _MADE_OF.get(kind, f'{kind} result'))} derived from it" for kind, count in rows]
 
 
-def named_by(workspace: Workspace, names: Collection[str]) -> list[str]:
-    """What names prompts or datasets, in words: suites, training recipes, and training runs that did not end well."""
+def named_by(workspace: Workspace, kind: Kept, names: Collection[str]) -> list[str]:
+    """What names a prompt or a dataset, in words: suites, and of a dataset training recipes and runs that did not end well."""
+    if kind is Kept.PROMPT:
+        return _suites_of(workspace, kind, *names)
     newest: dict[str, tuple[int, Recipe]] = {}
     for name, number, recipe, _, _ in RunStore(workspace).recipes():
         newest.setdefault(name, (number, recipe))
@@ -214,13 +216,14 @@ def named_by(workspace: Workspace, names: Collection[str]) -> list[str]:
         for name, (number, recipe) in newest.items()
         if any(means(said, names) for said in (recipe.evaluation.dataset, *(one.dataset for one in recipe.data)))
     ]
-    return [*_suites_of(workspace, *names), *told, *_unfinished(workspace, names)]
+    return [*_suites_of(workspace, kind, *names), *told, *_unfinished(workspace, names)]
 
 
 def _waiting_for(workspace: Workspace, going: list[DatasetVersion]) -> list[str]:
     """The training runs that have not ended well, which cannot be gone on with without their rows, and suites."""
     refs = {version.ref for version in going}
-    return _unfinished(workspace, refs) + _suites_of(workspace, *refs, *(version.dataset for version in going))
+    names = (*refs, *(version.dataset for version in going))
+    return _unfinished(workspace, refs) + _suites_of(workspace, Kept.DATASET, *names)
 
 
 def _unfinished(workspace: Workspace, refs: Collection[str]) -> list[str]:
@@ -237,23 +240,24 @@ def _unfinished(workspace: Workspace, refs: Collection[str]) -> list[str]:
     return found
 
 
-def _suites_of(workspace: Workspace, *names: str) -> list[str]:
-    """The suites whose newest version names one of these datasets or prompts."""
+def _suites_of(workspace: Workspace, kind: Kept, *names: str) -> list[str]:
+    """The suites whose newest version names one of these datasets, or prompts: both may be called the same."""
     newest: dict[str, SuiteVersion] = {}
     for version in EvaluationStore(workspace).suites():
         newest.setdefault(version.suite.name, version)
     return [
         f"suite {version.ref} asks it"
         for version in newest.values()
-        if any(means(said, names) for said in _asked(version.suite))
+        if any(means(said, names) for said in _asked(version.suite, kind))
     ]
 
 
-def _asked(suite: Suite) -> Iterator[str]:
-    """The dataset and the prompts that a suite names, those of judges too; its name and other words are none of them."""
+def _asked(suite: Suite, kind: Kept) -> Iterator[str]:
+    """The dataset, or the prompts, that a suite names, those of judges too; its name and other words are none of them."""
+    if kind is Kept.DATASET:
+        yield from [suite.cases] if isinstance(suite.cases, str) else []
+        return
     written = [] if isinstance(suite.cases, str) else suite.cases
-    if isinstance(suite.cases, str):
-        yield suite.cases
     yield from [suite.prompt] if isinstance(suite.prompt, str) else suite.prompt
     yield from (step.prompt for step in suite.chain)
     own = [metric for case in written if isinstance(case.get("metrics"), list) for metric in case["metrics"]]

@@ -102,7 +102,7 @@ def plan_renaming(workspace: Workspace, kind: Kept, name: str, new_name: str) ->
         _refuse_over_draft(workspace, name, new_name)
     names = {name, *versions}
     return Renaming(
-        kind, name, new_name, tuple(named_by(workspace, names)), users_of(workspace, Thing(kind.value), names)
+        kind, name, new_name, tuple(named_by(workspace, kind, names)), users_of(workspace, Thing(kind.value), names)
     )
 
 

@@ -92,6 +92,12 @@ def test_a_name_that_cannot_be_taken_back_does_not_keep_what_was_done_before_it(
     assert (undone.kind, undone.subject) == ("label", "help")
 
 
+def test_what_names_a_dataset_does_not_keep_a_prompt_of_that_name(sample: Workspace) -> None:
+    assert copy_record(sample, Kept.PROMPT, "support", "triage-test") == "triage-test@1"
+    assert plan_renaming(sample, Kept.PROMPT, "triage-test", "other").uses == ()
+    assert plan_renaming(sample, Kept.DATASET, "triage-test", "other").uses
+
+
 @pytest.mark.parametrize(("name", "code"), [("triage", "name_taken"), ("no/name", "bad_name")])
 def test_a_name_that_is_taken_or_none_is_refused(sample: Workspace, name: str, code: str) -> None:
     for kind, ref in ((Kept.PROMPT, "support"), (Kept.DATASET, "triage-test")):
