@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     Removal = ModelRemoval | RecordRemoval | WorkRemoval
 
-_SHOWN = 4
+# Of so many it is said what each means, and so many are named.
+_SHOWN, _NAMED = 4, 40
 
 
 def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Removal], Callable[[bool], Removal]]:
@@ -63,8 +64,11 @@ async def offer_removal(
     else:
         question = f"Delete {counted(len(ready), kind)}?"
         told = "\n".join(f"{safe_line(one.name)}: {consequence(one)}" for one, _ in ready[:_SHOWN])
-        if more := [safe_line(one.name) for one, _ in ready[_SHOWN:]]:
-            told += f"\nand {len(more):,} more, with what depends on them: {', '.join(more)}"
+        if len(ready) > _SHOWN:
+            # The names first: of many consequences a small terminal shows the beginning.
+            names = [safe_line(one.name) for one, _ in ready[:_NAMED]]
+            rest = f" and {len(ready) - _NAMED:,} more" if len(ready) > _NAMED else ""
+            told = f"{', '.join(names)}{rest}\n\n{told}\nand {len(ready) - _SHOWN:,} more, with what depends on them"
     if not await shell.ask(ConfirmDialog(question, told)):
         return
     # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
