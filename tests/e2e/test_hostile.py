@@ -76,7 +76,7 @@ def visit_everything(app: Terminal) -> None:
     app.leave("type to filter")
     for digit, sign in (
         ("3", "Recipes"),
-        ("4", "g Gate"),
+        ("4", "t Gate"),
         ("5", "Chat template"),
         ("6", "of a core"),
         ("7", "Thumb up"),
