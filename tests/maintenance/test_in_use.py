@@ -153,10 +153,16 @@ def test_a_suite_that_asks_it_is_told(sample: Workspace) -> None:
 def test_a_suite_asks_what_it_names_and_not_what_is_called_as_it_is() -> None:
     judge = {"type": "judge", "model": "m", "rubric": "Is it right?", "prompt": "grade@1"}
     given = {"name": "faq", "cases": "rows@gold", "prompt": ["faq-short@2"], "metrics": [judge], "description": "other"}
-    asked = set(record_removal._asked(Suite.model_validate(given)))
-    for name, told in (("rows", True), ("rows@1", True), ("faq-short@2", True), ("grade@1", True)):
-        assert any(means(said, {name}) for said in asked) is told
-    assert not any(means(said, {"faq", "other", "judge", "faq-short@1"}) for said in asked)
+    rows, prompts = (
+        set(record_removal._asked(Suite.model_validate(given), kind)) for kind in (Kept.DATASET, Kept.PROMPT)
+    )
+    for name in ("rows", "rows@1"):
+        assert any(means(said, {name}) for said in rows)
+        assert not any(means(said, {name}) for said in prompts)
+    for name in ("faq-short@2", "grade@1"):
+        assert any(means(said, {name}) for said in prompts)
+        assert not any(means(said, {name}) for said in rows)
+    assert not any(means(said, {"faq", "other", "judge", "faq-short@1"}) for said in rows | prompts)
 
 
 def test_rows_that_are_labelled_or_worked_on_stay(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
