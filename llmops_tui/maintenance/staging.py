@@ -21,20 +21,21 @@ _OLD_SECONDS = 3600.0
 @contextlib.contextmanager
 def made_beside(target: Path) -> Iterator[Path]:
     """A folder beside a backup's target that goes at the end; others know by its lock that it is in use."""
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=target.parent) as name:
-        folder = Path(name)
-        descriptor = None
-        # Some disks of other machines know no locks; what cannot be locked is never cleared away either.
-        with contextlib.suppress(OSError):
-            descriptor = try_lock(folder / _OURS)
-        try:
-            # After the lock: whoever reads a number finds it locked.
-            (folder / _OURS).write_text(str(os.getpid()))
-            yield folder
-        finally:
-            # Before the folder goes: some file systems keep the name of an open file.
-            if descriptor is not None:
-                os.close(descriptor)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))
+    descriptor = None
+    # Some disks of other machines know no locks; what cannot be locked is never cleared away either.
+    with contextlib.suppress(OSError):
+        descriptor = try_lock(folder / _OURS)
+    try:
+        # After the lock: whoever reads a number finds it locked.
+        (folder / _OURS).write_text(str(os.getpid()))
+        yield folder
+    finally:
+        _empty(folder)
+        # Before the folder goes: some file systems keep the name of an open file.
+        if descriptor is not None:
+            os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_leftovers(target: Path) -> None:
@@ -46,7 +47,20 @@ def clear_leftovers(target: Path) -> None:
     for path in target.parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if _is_ours(path) and (_ended(path / _OURS) or _age(path) > _OLD_SECONDS) and _is_free(path / _OURS):
+                _empty(path)
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """Take away all but the mark: who is killed meanwhile leaves a folder that the next one knows to be ours."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name == _OURS:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _is_ours(path: Path) -> bool:
