@@ -54,32 +54,39 @@ def words(weight: float) -> Any:
     return length
 
 
+def _common(given: dict[str, Any], folder: str) -> dict[str, Any]:
+    """What trainers of all kinds are told alike."""
+    return {
+        "output_dir": folder,
+        "max_steps": given["steps"],
+        "per_device_train_batch_size": given["batch"],
+        "gradient_accumulation_steps": given["accumulation"],
+        "learning_rate": given["learning_rate"],
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": given["warmup"],
+        "optim": "adamw_torch",
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "bf16": False,
+        "seed": 1,
+        "dataloader_pin_memory": False,
+    }
+
+
 def grpo_trainer(model: Any, base: str, rows: list[Any], given: dict[str, Any], folder: str, times: Times) -> Any:
     """TRL's own trainer of rewards, on prompts as texts."""
     from trl import GRPOConfig, GRPOTrainer
 
     config = GRPOConfig(
-        output_dir=folder,
-        max_steps=given["steps"],
-        per_device_train_batch_size=given["batch"],
-        gradient_accumulation_steps=given["accumulation"],
+        **_common(given, folder),
         num_generations=given["generations"],
         max_completion_length=given["max_tokens"],
         temperature=1.0,
         beta=given["beta"],
-        learning_rate=given["learning_rate"],
-        lr_scheduler_type="cosine",
-        warmup_steps=given["warmup"],
-        optim="adamw_torch",
-        gradient_checkpointing=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=True,
-        bf16=False,
-        seed=1,
-        dataloader_pin_memory=False,
     )
     return GRPOTrainer(
         model=model,
@@ -106,24 +113,8 @@ def preference_trainer(model: Any, base: str, rows: list[Any], given: dict[str, 
     return trainer(
         model=model,
         args=config(
-            output_dir=folder,
-            max_steps=given["steps"],
-            per_device_train_batch_size=given["batch"],
-            gradient_accumulation_steps=given["accumulation"],
-            learning_rate=given["learning_rate"],
+            **_common(given, folder),
             beta=given["beta"],
-            lr_scheduler_type="cosine",
-            warmup_steps=given["warmup"],
-            optim="adamw_torch",
-            gradient_checkpointing=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=True,
-            bf16=False,
-            seed=1,
-            dataloader_pin_memory=False,
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(base),
