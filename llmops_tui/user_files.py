@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from llmops_tui.foreign_text import JsonObject, parse_toml
+
+
+def with_home(path: str | Path) -> Path:
+    """A path with a leading ``~`` or ``~user`` replaced, as a shell does it: a user who is not known stays as typed.
+
+    ``Path.expanduser`` raises instead, in words that name no file.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def settings_folder() -> Path:

@@ -9,6 +9,7 @@ import typer
 from llmops_tui.cli.output import Session
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.user_files import with_home
 
 
 def verify_backups(session: Session, place: Path | None, passphrase: str) -> None:
@@ -20,12 +21,12 @@ def verify_backups(session: Session, place: Path | None, passphrase: str) -> Non
     if place is None:
         place = Path(session.settings.backup_folder) if session.settings.backup_folder else None
         file = session.settings.backup_passphrase_file
-        passphrase = passphrase or (read_passphrase(Path(file).expanduser()) if file and place else "")
+        passphrase = passphrase or (read_passphrase(with_home(file)) if file and place else "")
     if place is None:
         raise LlmopsError(
             "usage", "no backup is named", "llmops backup FILE --verify, or a FOLDER", exit_code=ExitCode.USAGE
         )
-    place = place.expanduser()
+    place = with_home(place)
     if place.is_dir():
         found = verify_series(place, passphrase, session.progress("reading"))
     else:

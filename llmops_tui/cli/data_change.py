@@ -13,6 +13,7 @@ from llmops_tui.cli.data_meaning import propose_labels
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
+from llmops_tui.user_files import with_home
 
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
 _To = Annotated[
@@ -120,18 +121,18 @@ def pseudonymise(
     """Replace personal data by pseudonyms: the same value gets the same one, and the key reverses them."""
     session = session_of(context)
     _check_key(session, key)
-    if not key.expanduser().exists():
+    if not with_home(key).exists():
         session.say(f"a new key is written to {key}; without it, the pseudonyms cannot be reversed")
-    _make(session, "pseudonymise", [ref], {"key": str(key.expanduser().resolve()), "kinds": kind}, name)
+    _make(session, "pseudonymise", [ref], {"key": str(with_home(key).resolve()), "kinds": kind}, name)
 
 
 def reveal(context: typer.Context, ref: _Ref, key: _Key, name: _To = None) -> None:
     """Reverse pseudonyms with the key that made them."""
-    _make(session_of(context), "reveal", [ref], {"key": str(key.expanduser().resolve())}, name)
+    _make(session_of(context), "reveal", [ref], {"key": str(with_home(key).resolve())}, name)
 
 
 def _check_key(session: Session, key: Path) -> None:
-    if session.workspace.root in key.expanduser().resolve().parents:
+    if session.workspace.root in with_home(key).resolve().parents:
         raise InputRefusedError(
             "key_in_workspace", f"{key} is inside the workspace", "Keep the key separate from the data."
         )

@@ -15,6 +15,7 @@ from llmops_tui.cli.output import session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.regular_files import read_regular_text
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.model_records import Rung
@@ -50,7 +51,7 @@ def perplexity(
 
     session = session_of(context)
     try:
-        text = read_regular_text(file.expanduser())
+        text = read_regular_text(with_home(file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputRefusedError("file_missing", f"{file} cannot be read: {error}", "Give a UTF-8 text file.") from error
     entry = ModelRegistry(session.catalog).get(model)
@@ -91,7 +92,7 @@ def ladder(
 
     session = session_of(context)
     chosen = kinds or list(STEPS)
-    path = file.expanduser().resolve()
+    path = with_home(file).resolve()
     check_ladder(ModelRegistry(session.catalog), model, chosen, path)
     arguments = {"model": model, "kinds": chosen, "file": str(path)}
     found = run_job(session, kind="ladder", title=f"ladder of {model}", entry=ENTRY, arguments=arguments, detach=detach)

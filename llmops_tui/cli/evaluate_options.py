@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_tui.cli.output import Session
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import SuiteVersion
@@ -38,7 +38,7 @@ def suite_of(session: Session, store: EvaluationStore, given: str) -> SuiteVersi
     from llmops_tui.evaluation.bundled_suites import suite_named
     from llmops_tui.evaluation.suite_file import read_suite
 
-    path = Path(given).expanduser()
+    path = with_home(given)
     if path.is_file():
         return store.save_suite(read_suite(path, session.say), f"from {path.name}")
     return suite_named(store, given)

@@ -13,6 +13,7 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,10 +149,10 @@ def _worked_on(
     if say:
         sheet.say_all(read_words(sheet, say))
     if read is not None:
-        known, empty = read_sheet(sheet, read.expanduser())
+        known, empty = read_sheet(sheet, with_home(read))
         session.say(f"{counted(known, 'line')} read, {empty:,} without a value")
     if export is not None:
-        count = write_sheet(sheet, export.expanduser())
+        count = write_sheet(sheet, with_home(export))
         session.emit({"file": str(export), "items": count}, lambda: f"{export}: {counted(count, 'item')}")
         return True
     if listed:

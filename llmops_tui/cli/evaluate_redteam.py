@@ -12,6 +12,7 @@ from llmops_tui.cli.evaluate_options import RunName, store_of
 from llmops_tui.cli.output import Session, is_given, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.redteam.by_model import Written
@@ -44,7 +45,7 @@ def redteam(
     if not writer and is_given(context, "each"):
         raise InputRefusedError("bad_option", "--each goes with --with", "Add --with MODEL, or leave it out.")
     store = store_of(session)
-    found = read_seeds(seeds.expanduser() if seeds is not None else OWN)
+    found = read_seeds(with_home(seeds) if seeds is not None else OWN)
     attacks = choose(found, kinds or [])
     unusable: list[str] = []
     if writer:

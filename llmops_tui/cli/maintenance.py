@@ -13,6 +13,7 @@ from llmops_tui.cli.backup_verify import verify_backups
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError, sentences
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.records import RestoreRecord
@@ -64,7 +65,7 @@ def backup(
 
     session = session_of(context)
     passphrase = read_passphrase(passphrase_file) if passphrase_file is not None else ""
-    folder = place is not None and place.expanduser().is_dir()
+    folder = place is not None and with_home(place).is_dir()
     of_series: dict[str, object] = {
         "--keep": keep_last,
         "--incremental": incremental,

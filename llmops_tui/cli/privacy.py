@@ -12,6 +12,7 @@ import typer
 from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.erasure_records import ErasureRecord, How
@@ -157,7 +158,7 @@ def _person(session: Session, who: list[str] | None, source: Path | None, key: P
 
     given = list(who or [])
     if source is not None:
-        text = sys.stdin.read() if source == Path("-") else source.expanduser().read_text(encoding="utf-8")
+        text = sys.stdin.read() if source == Path("-") else with_home(source).read_text(encoding="utf-8")
         given += text.splitlines()
     person = Person.read(given)
     if key is None:
@@ -165,7 +166,7 @@ def _person(session: Session, who: list[str] | None, source: Path | None, key: P
     from llmops_tui.datasets.privacy.replacement import Key
     from llmops_tui.maintenance.forgetting.pseudonyms import with_pseudonyms
 
-    return with_pseudonyms(session.workspace, person, Key.load(key.expanduser()))
+    return with_pseudonyms(session.workspace, person, Key.load(with_home(key)))
 
 
 def _ask() -> None:

@@ -14,6 +14,7 @@ from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.training.example import examples_told
 from llmops_tui.training.memory import devices_told
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.training.records import ExportResult, MemoryPart, PlanRecord, SweepResult
@@ -128,7 +129,7 @@ def export(
         "run_name": name,
         "merge": merge,
         "quantize": quantize,
-        "safetensors": None if safetensors is None else str(safetensors.expanduser().resolve()),
+        "safetensors": None if safetensors is None else str(with_home(safetensors).resolve()),
     }
     found = run_job(session, kind="export", title=f"export {name}", entry=ENTRY, arguments=arguments, detach=detach)
     if found is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmops_tui.cli.output import Session
 from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
@@ -52,7 +52,7 @@ def recipe_of(session: Session, given: str, changes: list[str] | None, accepted:
     """A recipe by path or name, with fields changed; of another program's file some keys may have to be confirmed."""
     from llmops_tui.training.foreign_recipes import read_recipe
 
-    path = Path(given).expanduser()
+    path = with_home(given)
     if path.is_file():
         keys = [key.strip() for one in accepted or [] for key in one.split(",") if key.strip()]
         found, notes = read_recipe(path, keys)

@@ -33,6 +33,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.regular_files import read_regular
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import make_folder_within, write_atomic
 
@@ -99,7 +100,7 @@ def start_arguments(
     if mapping and form != "tabular":
         raise InputRefusedError("mapping_refused", f"a mapping is for tables, not for {form}", "Use --format tabular.")
     return {
-        "paths": [str(path.expanduser().resolve()) for path in paths],
+        "paths": [str(with_home(path).resolve()) for path in paths],
         "name": name,
         "form": form,
         "mapping": mapping or {},

@@ -17,6 +17,7 @@ from llmops_tui.datasets.sources.base import KEPT_RAW, Batch, Reject, Source
 from llmops_tui.datasets.sources.discovery import find_all, is_plain, read_batches
 from llmops_tui.datasets.sources.json_lines import parse_object
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.user_files import with_home
 
 _LOOK_ROWS = 200
 
@@ -59,7 +60,7 @@ def preview(
     Raises:
         InputRefusedError: nothing there can be imported.
     """
-    sources = find_all([path.expanduser() for path in paths], table=table, unit=unit, encoding=encoding)
+    sources = find_all([with_home(path) for path in paths], table=table, unit=unit, encoding=encoding)
     rows: list[Row] = []
     rejects: list[Reject] = []
     told: list[str] = []

@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from llmops_tui.datasets.import_job import import_now, suggested_name
@@ -24,6 +23,7 @@ from llmops_tui.evaluation.suite import Suite
 from llmops_tui.evaluation.variations import vary
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.template_renderer import Variables
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.files import sha256_text
 
 # What a case written in a suite may have besides its variables.
@@ -56,7 +56,7 @@ def with_dataset(suite: Suite, datasets: DatasetStore) -> Suite:
     """
     if not isinstance(suite.cases, str):
         return suite
-    path = Path(suite.cases).expanduser()
+    path = with_home(suite.cases)
     if path.is_file():
         form = preview(datasets, [path]).proposal.format
         version = import_now(datasets, [path], suggested_name(path), form)

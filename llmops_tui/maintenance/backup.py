@@ -27,6 +27,7 @@ from llmops_tui.maintenance.records import OutsideModel
 from llmops_tui.maintenance.staging import clear_leftovers, made_beside
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.regular_files import kind_of_place
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksum_scope import checksummed_files, links_in
 from llmops_tui.workspace.checksums import maintenance_lock
@@ -73,7 +74,7 @@ def backup(
     """
     tell = progress or (lambda _share, _what: None)
     existing(workspace)
-    target = target.expanduser().resolve()
+    target = with_home(target).resolve()
     if workspace.place_of(target) is not None:
         raise InputRefusedError(
             "backup_inside", f"{target} is inside the workspace", "Give a file outside the workspace."

@@ -19,6 +19,7 @@ from llmops_tui.maintenance.erasure_ledger import Ledger
 from llmops_tui.maintenance.restore import unpack
 from llmops_tui.maintenance.series import read_passphrase, series_of_settings
 from llmops_tui.settings import load_settings
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.layout import Workspace
 
 Tell = Callable[[float, str], None]
@@ -41,7 +42,7 @@ def rewrite_backups(workspace: Workspace, tell: Tell = lambda _share, _what: Non
         )
     settings, _ = load_settings()
     file = settings.backup_passphrase_file
-    passphrase = read_passphrase(Path(file).expanduser()) if file else ""
+    passphrase = read_passphrase(with_home(file)) if file else ""
     done: list[Path] = []
     for folder, files, trouble in series_of_settings(workspace):
         if trouble:

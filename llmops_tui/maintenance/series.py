@@ -15,6 +15,7 @@ from llmops_tui.maintenance.archive import Manifest, read_manifest
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.encryption import SHORTEST
 from llmops_tui.settings import Settings, load_settings
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import read_marker
 
@@ -62,7 +63,7 @@ def series_of_settings(workspace: Workspace) -> list[tuple[Path, list[Path], str
     settings, _ = load_settings()
     if not settings.backup_folder:
         return []
-    folder = Path(settings.backup_folder).expanduser()
+    folder = with_home(settings.backup_folder)
     try:
         return [(folder, generations(workspace, folder), "")]
     except OSError as error:
@@ -88,7 +89,7 @@ def backup_into(
     Raises:
         InputRefusedError, LlmopsError: as :func:`~llmops_tui.maintenance.backup.backup`; the earlier ones are as they were.
     """
-    folder = folder.expanduser().resolve()
+    folder = with_home(folder).resolve()
     if not folder.is_dir():
         raise InputRefusedError("no_such_folder", f"{folder} is not a folder", "Create it, or give another folder.")
     end = ".tar.enc" if passphrase else ".tar"
@@ -165,7 +166,7 @@ def is_due(workspace: Workspace, settings: Settings, now: float) -> bool:
     """
     if not settings.backup_folder:
         return False
-    folder = Path(settings.backup_folder).expanduser()
+    folder = with_home(settings.backup_folder)
     if not folder.is_dir():
         raise InputRefusedError(
             "no_such_folder",
@@ -196,7 +197,7 @@ def backup_as_set(workspace: Workspace, progress: Progress | None = None) -> Mad
         keep=settings.backup_keep,
         incremental=True,
         full_every=settings.backup_full_every,
-        passphrase=read_passphrase(Path(file).expanduser()) if file else "",
+        passphrase=read_passphrase(with_home(file)) if file else "",
         progress=progress,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 from llmops_tui.workspace.locks import try_lock
 
 _PREFIX = ".llmops-backup-"
-# Says that the folder is ours: it has the process's number, and is locked as long as that is at work.
+# The name has the process's number from its first moment: there is none in which a folder does not say whose it is.
+_NAME = re.compile(re.escape(_PREFIX) + r"(\d+)-[a-z0-9_]{8}")
+# Says that what lies in the folder is ours, and is locked as long as its process is at work.
 _OURS = "made-by-llmops"
 _OLD_SECONDS = 3600.0
 
@@ -21,14 +24,8 @@ _OLD_SECONDS = 3600.0
 @contextlib.contextmanager
 def made_beside(target: Path) -> Iterator[Path]:
     """A folder beside a backup's target that goes at the end; others know by its lock that it is in use."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))
-    descriptor = None
-    # Some disks of other machines know no locks; what cannot be locked is never cleared away either.
-    with contextlib.suppress(OSError):
-        descriptor = try_lock(folder / _OURS)
+    folder, descriptor = _make(target.parent)
     try:
-        # After the lock: whoever reads a number finds it locked.
-        (folder / _OURS).write_text(str(os.getpid()))
         yield folder
     finally:
         _empty(folder)
@@ -38,17 +35,35 @@ def made_beside(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _make(parent: Path) -> tuple[Path, int | None]:
+    """A new folder with its mark, and the descriptor that holds the mark's lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+        try:
+            return folder, try_lock(folder / _OURS)
+        except FileNotFoundError:
+            # Another backup, to which our number says nothing, cleared it away before the mark was in it.
+            continue
+        except OSError:
+            # Some disks of other machines know no locks; what cannot be locked is never cleared away either.
+            return folder, None
+
+
 def clear_leftovers(target: Path) -> None:
     """Take away what backups that were killed left beside the target.
 
     A process's number says little of one in another container or on another machine, and a lock does not reach everywhere:
-    it takes both, no lock, and no such process or an hour without a write.
+    it takes both, no lock, and no such process or an hour without a write. Without a mark only an empty folder goes.
     """
     for path in target.parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if _is_ours(path) and (_ended(path / _OURS) or _age(path) > _OLD_SECONDS) and _is_free(path / _OURS):
+            if path.is_symlink() or not (_ended(path) or _age(path) > _OLD_SECONDS):
+                continue
+            if _is_ours(path) and _is_free(path / _OURS):
                 _empty(path)
                 shutil.rmtree(path, ignore_errors=True)
+            elif _NAME.fullmatch(path.name):
+                path.rmdir()
 
 
 def _empty(folder: Path) -> None:
@@ -65,13 +80,13 @@ def _empty(folder: Path) -> None:
 
 def _is_ours(path: Path) -> bool:
     mark = path / _OURS
-    return not path.is_symlink() and not mark.is_symlink() and mark.is_file()
+    return not mark.is_symlink() and mark.is_file()
 
 
-def _ended(mark: Path) -> bool:
-    """Whether the process that wrote it is surely not one of this machine's; false where none is named yet."""
-    text = mark.read_text(errors="replace").strip()
-    return text.isdecimal() and not Path(f"/proc/{int(text)}").exists()
+def _ended(folder: Path) -> bool:
+    """Whether the process that made it is surely not one of this machine's; false where its name has no number."""
+    found = _NAME.fullmatch(folder.name)
+    return found is not None and not Path(f"/proc/{int(found[1])}").exists()
 
 
 def _age(folder: Path) -> float:

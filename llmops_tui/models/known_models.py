@@ -18,6 +18,7 @@ from pathlib import Path
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.models.packaged import PackagedFile, take_out
 from llmops_tui.models.records import ModelHeader
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.files import make_private_folder, sha256_file, sync_folder
 from llmops_tui.workspace.locks import try_lock
 
@@ -156,7 +157,7 @@ def cache_folder() -> Path:
     """Where known models are kept for all workspaces: the user's cache folder, or ``LLMOPS_MODEL_CACHE``."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
-        return Path(given).expanduser().absolute()
+        return with_home(given).absolute()
     from platformdirs import user_cache_path
 
     return user_cache_path("llmops") / "models"

@@ -9,6 +9,7 @@ from pathlib import Path
 from llmops_tui.models.records import AddedRecord
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.support import doubts
+from llmops_tui.user_files import with_home
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def _place(before: Model | None, model: Model, given: Path) -> list[str]:
         return []
     if before.path.resolve() != model.path.resolve():
         return [f"{model.name} was registered at {before.path}; it is now registered at {model.path}"]
-    if model.path.resolve() != given.expanduser().resolve():
+    if model.path.resolve() != with_home(given).resolve():
         told = f"{model.name} is registered already and stays at {model.path}; {given} has the same bytes"
         return [f"{told} (llmops model add --move registers it there)"]
     return []

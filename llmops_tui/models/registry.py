@@ -17,6 +17,7 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
 from llmops_tui.models.records import ModelHeader, ModelRecord, Remote
 from llmops_tui.models.safetensors import read_folder
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.json_columns import kept
@@ -154,7 +155,7 @@ class ModelRegistry:
         """
         check_name(name)
         try:
-            path = path.expanduser().resolve()
+            path = with_home(path).resolve()
             folder = path.is_dir()
         except (OSError, RuntimeError) as error:
             raise InputRefusedError(

@@ -8,12 +8,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from llmops_tui.child_python import module_command
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json, text_of
 from llmops_tui.inference.schema_keywords import Schema, escaped
+from llmops_tui.user_files import with_home
 
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _SECONDS = 10.0
@@ -50,7 +50,7 @@ def read_schema(path: str) -> Schema:
         InputRefusedError: ``bad_schema``.
     """
     try:
-        found = parse_json(text_of(Path(path).expanduser()))
+        found = parse_json(text_of(with_home(path)))
     except (OSError, ValueError) as error:
         raise InputRefusedError("bad_schema", f"{path} is not a JSON Schema: {error}") from error
     if not isinstance(found, dict):

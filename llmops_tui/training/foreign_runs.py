@@ -9,6 +9,7 @@ from pathlib import Path
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.training.history import History
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.event_log import EventLog
 
 _KEY = "training:foreign"
@@ -154,7 +155,7 @@ def watch(event_log: EventLog, folder: Path) -> None:
     Raises:
         InputRefusedError: it has no training log.
     """
-    folder = folder.expanduser().resolve()
+    folder = with_home(folder).resolve()
     read_foreign(folder)
     event_log.save_draft(_KEY, {"folders": [str(p) for p in dict.fromkeys([*watched(event_log), folder])]})
 

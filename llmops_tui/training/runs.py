@@ -24,6 +24,7 @@ from llmops_tui.training.records import RunRecord, RunResult
 from llmops_tui.training.rewards import require_usable
 from llmops_tui.training.starts import checked_start, start_pins
 from llmops_tui.training.targets import refuse_local_options
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.json_columns import kept, made_of
@@ -172,7 +173,7 @@ class RunStore:
             InputRefusedError: it is none that can be trained.
             NotFoundError: there is no such model.
         """
-        path = Path(recipe.base).expanduser()
+        path = with_home(recipe.base)
         if "/" in recipe.base and path.is_dir():
             folders = (m for m in self.registry.all() if m.kind == "safetensors")
             known = next((m for m in folders if m.path.resolve() == path.resolve()), None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.files import make_private_folder
 
 FOLDER_NAME = ".llmops"
@@ -175,7 +176,7 @@ def find_workspace(given: str | Path | None = None, start: Path | None = None) -
     """
     chosen = given or os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:
-        named = Path(chosen).expanduser().resolve()
+        named = with_home(chosen).resolve()
         return Workspace(named) if _is_one(named) else _within(named) or Workspace(named)
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):

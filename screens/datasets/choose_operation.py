@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError
+from llmops_tui.user_files import with_home
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets.operation import Export, Operation, Rejects, Split, Synthesis
 from screens.shell.shell import Shell
@@ -80,7 +80,7 @@ async def choose_operation(shell: Shell, version: DatasetVersion) -> Chosen | No
 def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -> Chosen:
     """What was chosen, with what was written for it."""
     if name in {"pseudonymise", "reveal"}:
-        key = Path(text).expanduser().resolve()
+        key = with_home(text).resolve()
         if workspace.root in key.parents:
             raise LlmopsError(
                 "key_in_workspace", f"{key} is inside the workspace", "Keep the key separate from the data."
@@ -89,7 +89,7 @@ def _read(workspace: Workspace, version: DatasetVersion, name: str, text: str) -
     if name == "split":
         return _split(version, text.split())
     if name == "export":
-        return Export(version, Path(text).expanduser().resolve())
+        return Export(version, with_home(text).resolve())
     if name in {"rejects", "synthesise"}:
         return Rejects(version) if name == "rejects" else Synthesis(version)
     operation, parameters, others = _plain(name, text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.user_files import with_home
 from screens.datasets.import_screen import ImportScreen
 from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
@@ -44,11 +45,11 @@ async def ask_for_import(shell: Shell) -> ImportArguments | None:
 
 def _paths(text: str) -> list[Path]:
     """One path as it is, or several as a shell reads them."""
-    whole = Path(text).expanduser()
+    whole = with_home(text)
     if whole.exists():
         return [whole]
     try:
-        return [Path(word).expanduser() for word in shlex.split(text)]
+        return [with_home(word) for word in shlex.split(text)]
     except ValueError:
         return [whole]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.names import RULE, is_name
+from llmops_tui.user_files import with_home
 from screens.widgets.form_dialog import FormDialog
 
 MOST_ROWS = 100_000
@@ -108,7 +108,7 @@ class RowsAsked(BaseModel):
         """
         from llmops_tui.synthesis.plan import read_schema
 
-        schema = read_schema(Path(self.schema_file).expanduser()) if self.schema_file else None
+        schema = read_schema(with_home(self.schema_file)) if self.schema_file else None
         return {
             "way": "rows",
             "model": model,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.user_files import with_home
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 
@@ -27,7 +27,7 @@ async def export_run(shell: Shell, run: EvalRun) -> None:
     text = await shell.ask(LineDialog(f"Write {run.name} to", _HINT, f"{run.name}.json", path=True))
     if not text:
         return
-    target = await asyncio.to_thread(Path(text).expanduser)
+    target = await asyncio.to_thread(with_home, text)
     if await asyncio.to_thread(target.exists):
         raise InputRefusedError("file_exists", f"{target} already exists", "Choose another name.")
     await asyncio.to_thread(export, run, target)

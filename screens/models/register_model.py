@@ -9,6 +9,7 @@ from pathlib import Path
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.files import check_model_file
 from llmops_tui.models.names import name_of_file
+from llmops_tui.user_files import with_home
 from screens.models.job_end import Begun
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
@@ -25,7 +26,7 @@ async def register_model(shell: Shell) -> Begun | None:
         url, _, name = text.partition(" ")
         await _add_remote(shell, url, name.strip())
         return None
-    path = await asyncio.to_thread(Path(text).expanduser)
+    path = await asyncio.to_thread(with_home, text)
     return await add_file(shell, path, name_of_file(path.name))
 
 

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.user_files import with_home
 from screens.actions import bindings_of
 from screens.privacy.erasures_pane import ErasuresPane
 from screens.privacy.plan_pane import PlanPane
@@ -104,7 +105,7 @@ def _write(services: Services, given: str) -> Path:
     from llmops_tui.maintenance.privacy_report import as_markdown, make_report
     from llmops_tui.workspace.files import write_atomic
 
-    path = Path(given).expanduser()
+    path = with_home(given)
     if path.exists():
         raise InputRefusedError("file_exists", f"{path} exists", "Give another file.")
     write_atomic(path, as_markdown(make_report(services.workspace, services.settings)))

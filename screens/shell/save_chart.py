@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from llmops_tui.user_files import with_home
 from screens.shell.shell import Shell
 from screens.widgets.chart_file import SUFFIXES, ChartFile, write_chart
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
@@ -32,7 +33,7 @@ async def save_chart(shell: Shell, chart: ChartFile, name: str) -> None:
 
 def _found(text: str) -> tuple[Path, bool]:
     """The file that is meant, and whether it is there."""
-    path = Path(text).expanduser().resolve()
+    path = with_home(text).resolve()
     return path, path.exists()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 
 from textual.suggester import Suggester
+
+from llmops_tui.user_files import with_home
 
 # Of a folder with more entries not all are looked at.
 _MOST = 5000
@@ -33,7 +34,7 @@ def completed(text: str) -> str | None:
         return None
     folder = text[: len(text) - len(begun)]
     try:
-        with os.scandir(Path(folder or ".").expanduser()) as entries:
+        with os.scandir(with_home(folder or ".")) as entries:
             found = [
                 entry.name + "/" * entry.is_dir()
                 for _, entry in zip(range(_MOST), entries, strict=False)

@@ -396,9 +396,9 @@ def test_what_lies_beside_a_backup_and_is_not_ours_stays(lived: Workspace, tmp_p
         (tmp_path / name / "precious").write_text("x")
         os.utime(tmp_path / name, (0, 0))
     (tmp_path / ".b.tar.1.tmp").write_text("x")
-    killed = tmp_path / ".llmops-backup-killed"
+    killed = tmp_path / f".llmops-backup-{2**22 + 1}-killedit"
     killed.mkdir()
-    (killed / "made-by-llmops").write_text(str(2**22 + 1))
+    (killed / "made-by-llmops").touch()
     backup(lived, tmp_path / "b.tar")
     assert not killed.exists()
     restore(tmp_path / "b.tar", lived)

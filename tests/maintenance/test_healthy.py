@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance import backup as backing
-from llmops_tui.maintenance import check_catalog, check_files
+from llmops_tui.maintenance import check_catalog, check_files, staging
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.findings import Report
@@ -156,10 +158,10 @@ def test_a_file_that_cannot_be_read_is_named(lived: Workspace, monkeypatch: pyte
 # ── what lies beside a backup ──
 
 
-def left(folder: Path, number: int | None) -> Path:
+def left(folder: Path) -> Path:
     folder.mkdir()
     (folder / "backup.tar").write_text("x")
-    (folder / "made-by-llmops").write_text("" if number is None else str(number))
+    (folder / "made-by-llmops").touch()
     return folder
 
 
@@ -170,11 +172,14 @@ def aged(folder: Path) -> Path:
     return folder
 
 
-def test_a_backup_of_another_machine_into_the_same_folder_goes_on(tmp_path: Path) -> None:
+def test_a_backup_of_another_machine_into_the_same_folder_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "b.tar"
+    # Its number is of another container: nobody here has it.
+    monkeypatch.setattr(staging.os, "getpid", lambda: NOBODY)
     with made_beside(target) as folder:
-        # Its number is of another container: nobody here has it.
-        (folder / "made-by-llmops").write_text(str(NOBODY))
+        assert f"-{NOBODY}-" in folder.name
         clear_leftovers(target)
         assert folder.exists()
         aged(folder)
@@ -183,21 +188,54 @@ def test_a_backup_of_another_machine_into_the_same_folder_goes_on(tmp_path: Path
     assert list(tmp_path.glob(".llmops-backup-*")) == []
 
 
+def test_a_folder_cleared_away_before_its_mark_was_in_it_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, made = tmp_path / "b.tar", []
+
+    def make(**place: Any) -> str:
+        folder = tempfile.mkdtemp(**place)
+        made.append(Path(folder))
+        if len(made) == 1:
+            clear_leftovers(target)
+        return folder
+
+    monkeypatch.setattr(staging.os, "getpid", lambda: NOBODY)
+    monkeypatch.setattr(staging, "tempfile", SimpleNamespace(mkdtemp=make))
+    with made_beside(target) as folder:
+        assert (folder, len(made), made[0].exists()) == (made[1], 2, False)
+        (folder / "backup.tar").write_text("x")
+    assert list(tmp_path.glob(".llmops-backup-*")) == []
+
+
 def test_leftovers_are_free_and_of_nobody_here_or_old(tmp_path: Path) -> None:
     target = tmp_path / "b.tar"
-    dead = left(tmp_path / ".llmops-backup-dead", NOBODY)
-    old = aged(left(tmp_path / ".llmops-backup-old", os.getpid()))
-    nameless = aged(left(tmp_path / ".llmops-backup-nameless", None))
-    alive = left(tmp_path / ".llmops-backup-alive", os.getpid())
-    begun = left(tmp_path / ".llmops-backup-begun", None)
-    written = aged(left(tmp_path / ".llmops-backup-written", os.getpid()))
+
+    def named(number: int, name: str) -> Path:
+        return tmp_path / f".llmops-backup-{number}-{name}"
+
+    dead = left(named(NOBODY, "deadmark"))
+    old = aged(left(named(os.getpid(), "oldmarks")))
+    # Of a version whose folders had no number in their names.
+    nameless = aged(left(tmp_path / ".llmops-backup-nameless"))
+    empty = named(NOBODY, "emptydir")
+    gone = {dead, old, nameless, empty}
+    alive = left(named(os.getpid(), "livemark"))
+    begun = named(os.getpid(), "begunnow")
+    written = aged(left(named(os.getpid(), "written_")))
     (written / "backup.tar").write_text("more")
-    others = tmp_path / "others"
-    left(others, NOBODY)
-    (tmp_path / ".llmops-backup-link").symlink_to(others)
-    marked = tmp_path / ".llmops-backup-marked"
+    unmarked = named(NOBODY, "unmarked")
+    mine = tmp_path / ".llmops-backup-mine"
+    for path in (empty, begun, unmarked, mine):
+        path.mkdir()
+    (unmarked / "file").write_text("not ours")
+    others = left(tmp_path / "others")
+    link = tmp_path / ".llmops-backup-link"
+    link.symlink_to(others)
+    marked = named(NOBODY, "linkmark")
     marked.mkdir()
     (marked / "made-by-llmops").symlink_to(others / "made-by-llmops")
     clear_leftovers(target)
-    assert [path.exists() for path in (dead, old, nameless)] == [False, False, False]
-    assert all(path.exists() for path in (alive, begun, written, marked, others / "backup.tar"))
+    assert not [path for path in gone if path.exists()]
+    kept = (alive, begun, written, mine, link, marked / "made-by-llmops", unmarked / "file", others / "backup.tar")
+    assert all(path.exists() for path in kept)

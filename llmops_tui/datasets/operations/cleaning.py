@@ -21,6 +21,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.privacy.detection import KINDS
 from llmops_tui.privacy.replacement import mark
+from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.meaning.index import MeaningIndex
@@ -133,7 +134,7 @@ def redact(work: Work) -> Made:
 
 def pseudonymise(work: Work) -> Made:
     """Put stand-ins in the place of personal data, with the key in the file ``key``, which is made where there is none."""
-    key = Key.load(Path(str(work.parameter("key"))).expanduser(), make=True)
+    key = Key.load(with_home(str(work.parameter("key"))), make=True)
     pseudonyms = Pseudonyms(key)
     kinds = _kinds(work)
     counts: Counter[str] = Counter()
@@ -150,7 +151,7 @@ def pseudonymise(work: Work) -> Made:
 
 def reveal(work: Work) -> Made:
     """Put the values back for stand-ins, with the key they were made with."""
-    key = Key.load(Path(str(work.parameter("key"))).expanduser())
+    key = Key.load(with_home(str(work.parameter("key"))))
     put_back = reveal_texts(_vaults(work), key)
     made = work.rewrite(lambda _number, row: put_back(row))
     return Made(made.columns, made.kind, f"pseudonyms reversed, key {key.id}")

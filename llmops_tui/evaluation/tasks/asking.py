@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.tasks.inspect_task import find_program
 from llmops_tui.evaluation.tasks.records import TaskArguments
+from llmops_tui.user_files import with_home
 
 LM_EVAL, INSPECT = "lm-eval", "inspect"
 
@@ -104,7 +105,7 @@ def _version(package: str) -> str:
 def _task(name: str, harness: str) -> str:
     """The task as the job finds it, which is at work in a folder of its own; a file may name one of its tasks: FILE.py@TASK."""
     file, at, one = name.partition("@")
-    path = Path(file).expanduser()
+    path = with_home(file)
     return f"{path.resolve()}{at}{one}" if harness == INSPECT and path.is_file() else name
 
 
@@ -142,8 +143,8 @@ def _files(given: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         split, equals, rest = text.partition("=")
-        path, name = (Path(rest), split) if equals and not Path(text).expanduser().exists() else (Path(text), "test")
-        path = path.expanduser().resolve()
+        path, name = (Path(rest), split) if equals and not with_home(text).exists() else (Path(text), "test")
+        path = with_home(path).resolve()
         if not path.is_file():
             raise InputRefusedError("file_missing", f"{path} is no file")
         if name in found:
