@@ -36,14 +36,6 @@ COMMANDS = {
 }
 # What the app does half a minute after its start is no idling.
 KEYS, IDLE_SECONDS, SETTLE_SECONDS = 20, 25.0, 40.0
-_MAKE = """
-import sys
-from pathlib import Path
-from llmops_tui.sample import fill
-from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.marker import make_workspace
-fill(make_workspace(Workspace(Path(sys.argv[1]))))
-"""
 
 
 class Tree:
@@ -62,7 +54,8 @@ class Tree:
             "XDG_CACHE_HOME": str(folder / "cache"),
         }
         self.workspace = folder / "ws"
-        self.run(["-c", _MAKE, str(self.workspace)])
+        # By its own command, which has outlived the names of what does it.
+        self.run(["-m", "llmops_tui", "--workspace", str(self.workspace), "init", "--sample"])
 
     def run(self, arguments: list[str]) -> tuple[bytes, dict[str, float]]:
         """What a process of this tree prints, and what it cost with all that it waited for."""
