@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -131,11 +132,12 @@ class LlmopsApp(TourActions):
 
     def action_help(self) -> None:
         """Help about where the focus is."""
-        from screens.shell.help import HelpScreen
+        from screens.shell.help import HelpScreen, Topic
 
         screen = self._current()
         if screen is not None:
-            self.push_screen(HelpScreen(screen, self.user_keymap))
+            topic = Topic(screen.scope, screen.about, screen.focused_panel(), screen.cli_command())
+            self.push_screen(HelpScreen(topic, self.user_keymap))
 
     def action_jump(self) -> None:
         """Jump mode."""
@@ -161,7 +163,7 @@ class LlmopsApp(TourActions):
             # Behind what gives the focus.
             self.call_later(self.keys.release)
 
-        self.push_screen(JumpScreen(screen, SCREEN_KEYS), land)
+        self.push_screen(JumpScreen([*screen.query(Panel)], SCREEN_KEYS), land)
 
     def action_palette(self) -> None:
         """The palette."""
@@ -173,8 +175,11 @@ class LlmopsApp(TourActions):
 
         screen = self._current()
         if screen is not None:
+            here = partial(self.run_action, default_namespace=screen)
             # At once, so that what is typed behind the key is typed into it.
-            self.push_screen(Palette(self, screen, said), lambda entry: screen.act("palette", follow, self, entry))
+            self.push_screen(
+                Palette(self, screen.scope, here, said), lambda entry: screen.act("palette", follow, self, entry)
+            )
 
     def action_command_line(self) -> None:
         """The command line."""

@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from llmops_tui.names import RULE, as_name, is_name
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.datasets.record import record_content
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ImportChoice:
     mapping: dict[str, str]
 
 
-class ImportScreen(ModalScreen[ImportChoice | None]):
+class ImportScreen(Modal[ImportChoice | None]):
     """What files seem to hold. Gives how they are to be read, or nothing."""
 
     CSS_PATH = "../dialog.tcss"

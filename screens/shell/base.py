@@ -104,8 +104,12 @@ class BaseScreen(PlaceScreen, ShellNode):
     async def _restore_panes(self) -> None:
         name = self._panes_name
         kept = await asyncio.to_thread(lambda: self.services.memory.get("panes", name))
-        if name == self._panes_name and (kept is not None or pane_layout.layout_of(self)):
-            pane_layout.restore(self, kept)
+        if name == self._panes_name and (kept is not None or pane_layout.layout_of(self._body)):
+            pane_layout.restore(self._body, kept)
+
+    @property
+    def _body(self) -> Container:
+        return self.query_one("#body", Container)
 
     @property
     def _panes_name(self) -> str:
@@ -133,13 +137,11 @@ class BaseScreen(PlaceScreen, ShellNode):
 
     def action_fold(self) -> None:
         """Fold the pane that has the focus."""
-        self._change_panes(
-            lambda panel: pane_layout.fold(self, panel), "It is the only pane here; F fills the terminal with one."
-        )
+        self._change_panes(pane_layout.fold, "It is the only pane here; F fills the terminal with one.")
 
     def action_reset_panes(self) -> None:
         """The panes as they are at first."""
-        pane_layout.restore(self, None)
+        pane_layout.restore(self._body, None)
         self._keep_panes()
 
     def _change_panes(self, change: Callable[[Panel], bool], otherwise: str) -> None:
@@ -150,7 +152,7 @@ class BaseScreen(PlaceScreen, ShellNode):
             self.shell.say(otherwise, severity="warning")
 
     def _keep_panes(self) -> None:
-        self.act("remember-panes", self._remember, "panes", self._panes_name, pane_layout.layout_of(self) or None)
+        self.act("remember-panes", self._remember, "panes", self._panes_name, pane_layout.layout_of(self._body) or None)
 
     def focused_panel(self) -> Panel | None:
         """The pane that has the focus."""

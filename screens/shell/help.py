@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,9 +13,9 @@ from textual.widgets import Static
 from llmops_tui.safe_text import safe_text
 from screens.action import Action
 from screens.actions import actions_of
-from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
+from screens.widgets.panel import Panel
 from screens.widgets.table import Table
 
 # Columns of the keys, before what they do.
@@ -55,15 +56,25 @@ def _table_keys() -> list[tuple[str, str] | str]:
     return parts
 
 
+@dataclass(frozen=True)
+class Topic:
+    """What help is about: a screen by its scope and its text, the pane with the focus, and the same as a command."""
+
+    scope: str
+    about: str
+    panel: Panel | None
+    command: str
+
+
 class HelpScreen(Modal[None]):
     """Help about one screen and the pane that had the focus."""
 
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [Binding("escape,f1,q,question_mark", "close", "Close")]  # noqa: RUF012  declared so by Textual
 
-    def __init__(self, about: BaseScreen, keymap: dict[str, str]) -> None:
+    def __init__(self, topic: Topic, keymap: dict[str, str]) -> None:
         super().__init__()
-        self._about = about
+        self._topic = topic
         self._keymap = keymap
 
     def compose(self) -> ComposeResult:
@@ -77,21 +88,20 @@ class HelpScreen(Modal[None]):
         self.dismiss(None)
 
     def _content(self, width: int = 92) -> Content:
-        screen = self._about
-        parts: list[Content | str | tuple[str, str]] = [(screen.scope.capitalize(), "bold $accent"), "\n", screen.about]
-        panel = screen.focused_panel()
+        topic = self._topic
+        parts: list[Content | str | tuple[str, str]] = [(topic.scope.capitalize(), "bold $accent"), "\n", topic.about]
+        panel = topic.panel
         if panel is not None:
             parts += ["\n\n", (f"{panel.title} ({panel.jump_key} after jump)", "bold"), "\n", panel.help_text]
             if panel.query(Table):
                 parts += ["\n", ("In this table: ", "$muted"), *_table_keys()]
-        for title, scope in (("Keys of this screen", screen.scope), ("Keys everywhere", "app")):
+        for title, scope in (("Keys of this screen", topic.scope), ("Keys everywhere", "app")):
             parts += ["\n\n", (title, "bold"), "\n"]
             for action in actions_of(scope):
                 keys = show_keys(action, self._keymap)
                 told = textwrap.wrap(action.help, max(20, width - _KEYS - 1), break_on_hyphens=False)
                 parts += [(f"{keys:{_KEYS}}", "$accent"), " ", f"\n{' ' * (_KEYS + 1)}".join(told), "\n"]
-        command = screen.cli_command()
-        if command:
-            parts += ["\n", ("The same from a shell", "bold"), "\n", safe_text(command), "\n"]
+        if topic.command:
+            parts += ["\n", ("The same from a shell", "bold"), "\n", safe_text(topic.command), "\n"]
         parts += ["\n", ("esc closes this help.", "$muted")]
         return Content.assemble(*parts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from screens.shell.base import BaseScreen
 from screens.widgets.modal import Modal
 from screens.widgets.panel import Panel
 
@@ -18,21 +19,21 @@ class JumpScreen(Modal[str | None]):
 
     CSS_PATH = "jump.tcss"
 
-    def __init__(self, under: BaseScreen, screens: dict[str, str]) -> None:
+    def __init__(self, panels: Sequence[Panel], screens: dict[str, str]) -> None:
         super().__init__()
-        self._under = under
+        self._panels = panels
         self._screens = screens
 
     def compose(self) -> ComposeResult:
         """One badge a pane, drawn over it, and a line with the screens."""
-        for panel in self._under.query(Panel):
+        for panel in self._panels:
             region = panel.region
             if region.area:
                 badge = Static(Content(f" {panel.jump_key} "), classes="jump-badge")
                 badge.styles.offset = (region.x + 1, region.y)
                 yield badge
         keys = [(key, name, "reverse $accent") for key, name in self._screens.items()]
-        keys += [(p.jump_key, p.title, "reverse") for p in self._under.query(Panel) if not p.region.area]
+        keys += [(p.jump_key, p.title, "reverse") for p in self._panels if not p.region.area]
         names: list[tuple[str, str] | str] = []
         at = 0
         for key, name, style in keys:
@@ -49,5 +50,5 @@ class JumpScreen(Modal[str | None]):
         """Any key closes; a known one is the answer."""
         event.stop()
         key = event.character or event.key
-        known = {panel.jump_key for panel in self._under.query(Panel)} | set(self._screens)
+        known = {panel.jump_key for panel in self._panels} | set(self._screens)
         self.dismiss(key if key in known else None)

@@ -6,7 +6,6 @@ from typing import ClassVar, NamedTuple
 
 from textual import events
 from textual.content import Content
-from textual.screen import Screen
 from textual.widget import Widget
 
 _HELP = "f1"
@@ -41,9 +40,9 @@ class KeyLine(Widget):
         """Follow what is active."""
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
 
-    def _follow(self, screen: Screen[object]) -> None:
+    def _follow(self, _changed: object) -> None:
         first: dict[str, _Key] = {}
-        for _, binding, enabled, _ in screen.active_bindings.values():
+        for _, binding, enabled, _ in self.screen.active_bindings.values():
             if binding.show:
                 shown = self.app.get_key_display(binding)
                 first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled))

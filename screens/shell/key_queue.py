@@ -16,7 +16,6 @@ from typing import Any
 from textual import events
 from textual.app import App
 from textual.dom import DOMNode
-from textual.screen import Screen
 
 from screens.actions import actions_of
 
@@ -46,7 +45,7 @@ class KeyQueue:
         # Whether the last key is still on its way from the focus up to the app; the screen it was for; and how many
         # jumps and changes of screen are on their way.
         self._on_its_way = False
-        self._screen: Screen[Any] | None = None
+        self._screen: DOMNode | None = None
         self._held = 0
         # As the user has them.
         found = [(keymap or {}).get(action.id, action.keys) for action in actions_of("app")]
@@ -135,9 +134,9 @@ class KeyQueue:
                 return
         self._held, self._on_its_way = 0, False
 
-    async def _answered(self, screen: Screen[Any], end: float) -> None:
+    async def _answered(self, place: DOMNode, end: float) -> None:
         """The screen did what it was told so far, and the app what the screen told it; or the time is over."""
-        for node in (screen, self._app):
+        for node in (place, self._app):
             done = asyncio.Event()
             if node.call_later(done.set):
                 with contextlib.suppress(TimeoutError):
@@ -146,9 +145,9 @@ class KeyQueue:
     def _for_all_screens(self, event: Typed) -> bool:
         return isinstance(event, events.Key) and event.key in self._everywhere
 
-    def _filling(self, screen: Screen[Any]) -> bool:
+    def _filling(self, place: DOMNode) -> bool:
         """Whether what the screen shows is still being read."""
         return any(
-            worker.group in _FILLING and worker.is_running and screen in worker.node.ancestors_with_self
+            worker.group in _FILLING and worker.is_running and place in worker.node.ancestors_with_self
             for worker in self._app.workers
         )

@@ -18,7 +18,6 @@ from llmops_tui.safe_text import safe_line
 from screens.action import Action
 from screens.actions import ACTIONS, SCREEN_KEYS
 from screens.navigation import ScreenPlace
-from screens.shell.base import BaseScreen
 from screens.shell.help import show_keys
 from screens.shell.ranking import ranked
 from screens.shell.shell import Shell
@@ -36,6 +35,8 @@ _TEXTS = frozenset({"trace", "case"})
 # Letters from which texts of traces and cases are searched, and the seconds without a key before.
 _LEAST, _QUIET = 3, 0.25
 Run = Callable[[], Awaitable[object] | object]
+# How an action is done where the palette was opened, by its name.
+Here = Callable[[str], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ class Palette(Modal[Entry | None]):
         Binding("pageup", "page(-1)", show=False, priority=True),
     ]
 
-    def __init__(self, shell: Shell, under: BaseScreen, said: str = "") -> None:
+    def __init__(self, shell: Shell, scope: str, here: Here, said: str = "") -> None:
         super().__init__()
         self._said, self._theme = said, shell.theme
-        self._shell, self._under = shell, under
-        self._actions = _actions(shell, under)
+        self._shell = shell
+        self._actions = _actions(shell, scope, here)
         self._things: list[Entry] = []
         self._texts: list[Entry] = []
         self._recent: list[str] = []
@@ -203,14 +204,14 @@ def _line(entry: Entry, width: int) -> Line:
     ]
 
 
-def _actions(shell: Shell, under: BaseScreen) -> list[Entry]:
+def _actions(shell: Shell, scope: str, here: Here) -> list[Entry]:
     """What can be done here, and on other screens, to which the choice leads."""
     found = []
-    for action in sorted(ACTIONS, key=lambda action: action.scope != under.scope):
+    for action in sorted(ACTIONS, key=lambda action: action.scope != scope):
         keys = "  ".join(show_keys(action, shell.user_keymap).split("  ")[:2])
-        if action.scope in {under.scope, "app"}:
+        if action.scope in {scope, "app"}:
             kind = "go" if action.call.startswith("app.go") else "do"
-            run: Run = partial(shell.run_action, action.target, default_namespace=under)
+            run: Run = partial(here, action.target)
             found.append(Entry(kind, action.title, action.help, run, keys))
         else:
             found.append(_elsewhere(shell, action, keys))

@@ -80,11 +80,11 @@ def _give(widget: Widget, axis: int, share: int) -> None:
         widget.styles.height, widget.styles.min_height, widget.styles.max_height = f"{share}fr", 3, None
 
 
-def fold(screen: Screen[None], panel: Panel) -> bool:
+def fold(panel: Panel) -> bool:
     """Fold a pane to its title; whether another is left to look at."""
     others = [
         other
-        for other in screen.query(Panel)
+        for other in panel.screen.query(Panel)
         if other is not panel and other.region.area and not other.has_class(FOLDED)
     ]
     if not others:
@@ -99,10 +99,10 @@ def unfold(panel: Panel) -> None:
     panel.remove_class(FOLDED)
 
 
-def layout_of(screen: Screen[None]) -> Kept:
-    """How the panes of a screen are, for as far as somebody changed it."""
+def layout_of(body: Widget) -> Kept:
+    """How the panes in the body of a screen are, for as far as somebody changed it."""
     kept: Kept = {}
-    for widget in _all(screen):
+    for widget in _all(body):
         assert widget.id is not None
         found = [_given(widget, "width"), _given(widget, "height"), int(widget.has_class(FOLDED))]
         if any(found):
@@ -110,10 +110,10 @@ def layout_of(screen: Screen[None]) -> Kept:
     return kept
 
 
-def restore(screen: Screen[None], kept: object) -> None:
+def restore(body: Widget, kept: object) -> None:
     """Lay the panes out as they were kept; what is not known, or no layout, is left out."""
     found = kept if isinstance(kept, dict) else {}
-    for widget in _all(screen):
+    for widget in _all(body):
         entry = found.get(widget.id)
         if not (isinstance(entry, list) and len(entry) == 3 and all(isinstance(value, int) for value in entry)):
             entry = [0, 0, 0]
@@ -122,7 +122,7 @@ def restore(screen: Screen[None], kept: object) -> None:
             if entry[axis] > 0:
                 _give(widget, axis, entry[axis])
         widget.set_class(bool(entry[2]), FOLDED)
-    panels = list(screen.query(Panel))
+    panels = list(body.query(Panel))
     if panels and all(panel.has_class(FOLDED) for panel in panels):
         unfold(panels[0])
 
@@ -142,5 +142,5 @@ def _reset(widget: Widget) -> None:
             widget.refresh(layout=True)
 
 
-def _all(screen: Screen[None]) -> Iterable[Widget]:
-    return [widget for widget in screen.query("#body *") if _is_pane(widget) and widget.id]
+def _all(body: Widget) -> Iterable[Widget]:
+    return [widget for widget in body.query("*") if _is_pane(widget) and widget.id]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 from textual import events, on
 from textual.app import App
 from textual.notifications import Notify, SeverityLevel
-from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError
@@ -22,6 +21,7 @@ from screens.shell.notices import Notice
 from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
 from screens.shell.workspace_status import workspace_status
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
@@ -117,7 +117,7 @@ class Shell(App[int]):
 
     # ── what is asked ──
 
-    async def ask(self, dialog: Screen[Answer]) -> Answer | None:
+    async def ask(self, dialog: Modal[Answer]) -> Answer | None:
         """A dialog's answer, none where it was left. For flows: what waits must run as a worker."""
         return await self.push_screen_wait(dialog)
 

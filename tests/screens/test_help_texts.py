@@ -10,7 +10,7 @@ import pytest
 
 from screens.actions import SCREEN_KEYS, actions_of
 from screens.shell.base import BaseScreen
-from screens.shell.help import HelpScreen, show_keys
+from screens.shell.help import HelpScreen, Topic, show_keys
 
 
 def class_of(name: str) -> type[BaseScreen]:
@@ -21,11 +21,8 @@ def class_of(name: str) -> type[BaseScreen]:
 @pytest.mark.parametrize("name", SCREEN_KEYS.values())
 def test_help_explains_each_screen_its_panes_and_all_keys(name: str) -> None:
     kind = class_of(name)
-    panel = SimpleNamespace(title="Pane [b]", jump_key="p", help_text="What it is.", query=lambda _kind: [])
-    about: Any = SimpleNamespace(
-        scope=kind.scope, about=kind.about, focused_panel=lambda: panel, cli_command=lambda: "llmops \x1b[2J list"
-    )
-    text = HelpScreen(about, {})._content().plain
+    panel: Any = SimpleNamespace(title="Pane [b]", jump_key="p", help_text="What it is.", query=lambda _kind: [])
+    text = HelpScreen(Topic(kind.scope, kind.about, panel, "llmops \x1b[2J list"), {})._content().plain
     assert kind.about
     assert text.startswith(f"{name.capitalize()}\n{kind.about}\n")
     assert "Pane [b] (p after jump)\nWhat it is." in text
