@@ -167,9 +167,7 @@ class FakeModelServer:
         record = {
             "started_at": 1.0,
             "model": "fake",
-            "prompt": known["prompt"],
-            "prompt_version": known["prompt_version"],
-            "variables": known["variables"],
+            **{name: known[name] for name in ("prompt", "prompt_version", "variables") if name in known},
             "messages": body["messages"],
             "output": "".join(sent),
             "finish_reason": reason,

@@ -73,6 +73,7 @@ COMMANDS = {
     "batch": Entry("Files of requests, answered as jobs", "llmops_tui.cli.batch:app"),
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
     "tools": Entry("Tool servers whose tools models may call, once you approve", "llmops_tui.cli.tools:app"),
+    "chat": Entry("Chats with a model: many turns, with branches", "llmops_tui.cli.chat:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model, or all of them, behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
     "mcp": Entry("Serve the workspace to an agent, as an MCP server", "llmops_tui.cli.mcp:mcp"),

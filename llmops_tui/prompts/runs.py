@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.client import ModelClient, StreamEnd, Thought, TokensTold
@@ -83,7 +83,8 @@ class RunRequest:
 class RunProgress:
     """One step of a run.
 
-    Its ``stage`` is ``saved``, ``loading``, ``thinking``, ``text``, ``tokens``, ``call`` of a tool, or ``finished``.
+    Its ``stage`` is ``saved``, ``loading``, ``thinking``, ``text``, ``tokens``, ``call`` of a tool, ``round`` of calls that
+    was answered, with its ``turns``, or ``finished``.
     """
 
     stage: str
@@ -94,6 +95,7 @@ class RunProgress:
     run_id: str = ""
     call: CallStep | None = None
     tokens: list[TokenProbability] = field(default_factory=list)
+    turns: list[Mapping[str, object]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -204,35 +206,56 @@ class PromptRunner:
         yield RunProgress("saved", version=version, created=created, run_id=run_id)
         if stopped is not None:
             raise stopped
-        handle = await asyncio.to_thread(self._ensure, model)
-        yield RunProgress("loading", run_id=run_id)
-        conversation: list[Mapping[str, object]] = [*messages]
+        known = {"prompt": request.prompt, "prompt_version": version.number, "variables": request.variables}
+        asked = _Asked(run_id, model, request.parameters, request.as_fields(), known, [*messages])
+        async with contextlib.aclosing(self._rounds(asked, tools)) as steps:
+            async for step in steps:
+                yield step
+
+    async def converse(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        parameters: SamplingParameters,
+        model: Model,
+        tools: ToolRounds | None = None,
+    ) -> AsyncGenerator[RunProgress, None]:
+        """Have a model answer a conversation, of which no prompt is the source; as :meth:`run`.
+
+        An assistant's text at the end is the beginning of the answer, and what comes is told behind it.
+        """
+        asked = _Asked(new_id("run"), model, parameters, {}, {}, [*messages])
+        async with contextlib.aclosing(self._rounds(asked, tools)) as steps:
+            async for step in steps:
+                yield step
+
+    async def _rounds(self, asked: _Asked, tools: ToolRounds | None) -> AsyncGenerator[RunProgress, None]:
+        """The requests of one run: another for each round of calls."""
+        handle = await asyncio.to_thread(self._ensure, asked.model)
+        yield RunProgress("loading", run_id=asked.run_id)
         for _ in range(MOST_ROUNDS):
-            asked = _Asked(run_id, model, request, version.number, conversation)
             async for step in self._ask(handle, asked, tools):
                 yield step
             if tools is None or not asked.calls:
                 return
-            conversation.append(asked.as_turn())
+            turn = asked.as_turn()
             async for call in tools.answer(asked.calls):
-                yield RunProgress("call", call=call, run_id=run_id)
-            conversation += tools.replies
-            run_id = new_id("run")
+                yield RunProgress("call", call=call, run_id=asked.run_id)
+            yield RunProgress("round", run_id=asked.run_id, turns=[turn, *tools.replies])
+            asked = asked.again([turn, *tools.replies])
         raise LlmopsError(
             "too_many_rounds",
-            f"{model.name} called tools in {MOST_ROUNDS} rounds and gave no answer",
+            f"{asked.model.name} called tools in {MOST_ROUNDS} rounds and gave no answer",
             "Ask for less, or switch off the tools that it goes back to.",
         )
 
     async def _ask(self, handle: Endpoint, asked: _Asked, tools: ToolRounds | None) -> AsyncIterator[RunProgress]:
         """One request: its text, and its end where it is the last one."""
         body = asked.as_record()
-        extra = {**(tools.as_request() if tools is not None else {}), **asked.request.as_fields()}
+        extra = {**(tools.as_request() if tools is not None else {}), **asked.fields}
         clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:
-                parameters = asked.request.parameters
-                answered = client.stream_chat(asked.messages, parameters, asked.metadata, extra)
+                answered = client.stream_chat(asked.messages, asked.parameters, asked.metadata, extra)
                 async with contextlib.aclosing(answered) as events:
                     async for event in events:
                         if isinstance(event, str):
@@ -284,12 +307,18 @@ class PromptRunner:
 
 @dataclass
 class _Asked:
-    """A request of a run, with what came of it so far."""
+    """A request of a run, with what came of it so far.
+
+    Attributes:
+        fields: further fields of the request.
+        known: the prompt, its version and variables, where a prompt is the source.
+    """
 
     run_id: str
     model: Model
-    request: RunRequest
-    version: int
+    parameters: SamplingParameters
+    fields: Mapping[str, object]
+    known: Mapping[str, object]
     messages: Sequence[Mapping[str, object]]
     text: str = ""
     thinking: str = ""
@@ -300,25 +329,26 @@ class _Asked:
         thought = {"reasoning_content": self.thinking} if self.thinking else {}
         return {"role": "assistant", "content": self.text, **thought, "tool_calls": self.calls}
 
+    def again(self, turns: Sequence[Mapping[str, object]]) -> _Asked:
+        """The request that goes on behind these turns, a run of its own."""
+        messages = [*self.messages, *turns]
+        return _Asked(new_id("run"), self.model, self.parameters, self.fields, self.known, messages)
+
     @property
     def metadata(self) -> dict[str, object]:
         """What the server keeps with the record."""
-        request = self.request
-        known = {"prompt": request.prompt, "prompt_version": self.version, "variables": request.variables}
-        return {"run_id": self.run_id, **known}
+        return {"run_id": self.run_id, **self.known}
 
     def as_record(self) -> RequestRecord:
         """The record of the request, before anything came."""
-        return {
+        record: RequestRecord = {
             "started_at": time.time(),
             "model": self.model.name,
             "model_sha256": self.model.sha256,
             "messages": list(self.messages),
-            "parameters": self.request.parameters.model_dump(exclude_none=True),
-            "prompt": self.request.prompt,
-            "prompt_version": self.version,
-            "variables": self.request.variables,
+            "parameters": self.parameters.model_dump(exclude_none=True),
         }
+        return record | cast("RequestRecord", dict(self.known))
 
 
 def _call_text(call: ToolCall) -> str:

@@ -72,7 +72,8 @@ class Tree:
 
     def open(self) -> Terminal:
         """The app on a terminal."""
-        return Terminal("--workspace", str(self.workspace), env=self.env)
+        # Without the folder that this was started in, which -m would import before the tree.
+        return Terminal("--workspace", str(self.workspace), env={**self.env, "PYTHONSAFEPATH": "1"})
 
 
 def commands(tree: Tree) -> Measured:
