@@ -83,7 +83,8 @@ class LlmopsApp(TourActions):
             self._problems.append(f"{missing_theme(theme)}; {DEFAULT_THEME} is used.")
         for name in SCREEN_KEYS.values():
             self.add_mode(name, self._factory(name))
-        self.add_mode("compare", self._factory("compare"))  # without a tab
+        for name in ("compare", "chat"):  # without a tab
+            self.add_mode(name, self._factory(name))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Variables of our own that themes from elsewhere do not know."""
@@ -260,12 +261,8 @@ class LlmopsApp(TourActions):
         if not (self.unfinished and self.services.settings.confirm_quit):
             self._leave()
             return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._leave()
-
-        self.push_screen(ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept."), answered)
+        asked = ConfirmDialog(self.unfinished, "Quit and stop it? Its text so far is kept.")
+        self.push_screen(asked, lambda yes: self._leave() if yes else None)
 
     def _leave(self) -> None:
         self.note_place()

@@ -71,6 +71,14 @@ class ComparePlace(Destination):
 
 
 @dataclass(frozen=True)
+class ChatPlace(Destination):
+    """A chat by name; without one that which was changed last."""
+
+    mode = "chat"
+    chat: str = ""
+
+
+@dataclass(frozen=True)
 class TracePlace(Destination):
     """A trace."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,7 +234,12 @@ def _in_the_event_log(workspace: Workspace, search: TextSearch) -> Iterator[str]
         connection = event_log.connection()
         for key, body in connection.execute("SELECT key, body FROM drafts").fetchall():
             if search.finds(str(body).encode()):
-                yield f"a draft or open text in the app ({key}): change it there"
+                kind, _, name = key.partition(":")
+                yield (
+                    f"the chat {name} (llmops chat remove {shlex.quote(name)}, or a turn of it)"
+                    if kind == "chat"
+                    else f"a draft or open text in the app ({key}): change it there"
+                )
         for job, *texts in connection.execute("SELECT id, spec, cause, message, result FROM jobs").fetchall():
             if search.finds("\n".join(str(text) for text in texts if text).encode()):
                 yield f"the record of {job} (llmops job remove {job})"

@@ -178,6 +178,12 @@ class AnswerPane(Pane):
 
         self.act("inside", look_inside, self.shell, self._state)
 
+    def action_chat(self) -> None:
+        """Go to the chats."""
+        from screens.navigation import ChatPlace
+
+        self.shell.open_place(ChatPlace())
+
     # ── a case of a suite ──
 
     def action_catch(self) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.event_log import EventLog
 
 _PREFIX = "chat:"
+_UNSENT = "chat-unsent:"
 _ADVICE = "llmops chat list shows all chats."
 
 
@@ -114,8 +115,20 @@ class Chats:
                 raise NotFoundError("chat", name, _ADVICE)
             if new_name != name and _body(connection, new_name) is not None:
                 raise InputRefusedError("name_taken", f"there is a chat {new_name}", "Choose another name.")
-            connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (_PREFIX + new_name, _PREFIX + name))
+            for prefix in (_PREFIX, _UNSENT):
+                connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (prefix + new_name, prefix + name))
             return chat_of(new_name, json.loads(body))
+
+    def unsent(self, name: str) -> str:
+        """What was written and not sent yet."""
+        return str((self._event_log.load_draft(_UNSENT + name) or {}).get("text", ""))
+
+    def keep_unsent(self, name: str, text: str) -> None:
+        """Keep what is being written; durable when this returns."""
+        if text:
+            self._event_log.save_draft(_UNSENT + name, {"text": text})
+        else:
+            self._event_log.remove_draft(_UNSENT + name)
 
     def remove(self, name: str) -> Chat:
         """Delete a chat and give it back; the traces of its answers stay.
@@ -124,6 +137,7 @@ class Chats:
             NotFoundError: there is none.
         """
         chat = self.load(name)
+        self._event_log.remove_draft(_UNSENT + name)
         if not self._event_log.remove_draft(_PREFIX + name):
             raise NotFoundError("chat", name, _ADVICE)
         return chat
