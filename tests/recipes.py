@@ -141,6 +141,23 @@ assert "as quiz in jsonl; reading it again" in command("data", "export", "quiz",
 """,
     ),
     Recipe(
+        "A file type",
+        {},
+        (
+            ("llmops_tui/datasets/sources/base.py", '"csv": "", "tsv": "\\t"', ', "psv": "|"'),
+            ("llmops_tui/datasets/sources/folders.py", '".tsv": "tsv", ".tab": "tsv",', ' ".psv": "psv",'),
+            ("llmops_tui/datasets/file_types.py", '".csv": "csv", ".tsv": "tsv",', ' ".psv": "psv",'),
+            ("llmops_tui/datasets/file_types.py", '"csv": _delimited(","),', '\n    "psv": _delimited("|"),'),
+        ),
+        """
+from pathlib import Path
+Path("bars.psv").write_text('n|a, b\\n1|"two|bars"\\n2|x, y\\n')
+command("data", "import", "bars.psv", "--name", "bars", "--yes")
+assert '{"n":1,"a, b":"two|bars"}' in command("data", "head", "bars")
+assert "as tabular in psv; reading it again gives the same rows" in command("data", "export", "bars", "--to", "out.psv.gz")
+""",
+    ),
+    Recipe(
         "A check of datasets",
         {"llmops_tui/datasets/checks/questions.py": '''
 """A check of answers that ask."""
@@ -240,10 +257,10 @@ import asyncio
 from collections import Counter
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from screens.shell.pane import Pane
+from screens.widgets.motions import TextScroll
 
 
 class CountsPane(Pane):
@@ -254,7 +271,7 @@ class CountsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The text."""
-        with VerticalScroll():
+        with TextScroll():
             yield Static("not counted yet", markup=False)
 
     def action_count(self) -> None:

@@ -15,6 +15,7 @@ from typing import IO, Any, ClassVar
 from llmops_tui.datasets.columnar_files import write_arrow, write_hugging_face, write_parquet
 from llmops_tui.datasets.json_text import odd_number
 from llmops_tui.datasets.records import REST, Row, content_text, dump_json
+from llmops_tui.datasets.sources.base import TABLES
 from llmops_tui.datasets.sources.databases import JSON_TYPE
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
@@ -24,7 +25,7 @@ from llmops_tui.workspace.sandbox import quote_name
 
 Writer = Callable[[DatasetVersion, Iterator[Row], Path], None]
 # What a suffix of compression can follow.
-_COMPRESSED = frozenset({"jsonl", "json", "csv", "tsv", "text"})
+_COMPRESSED = frozenset({"jsonl", "json", "text", *TABLES})
 _BY_SUFFIX = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
     ".arrow": "arrow", ".feather": "arrow", ".txt": "text", ".db": "sqlite", ".sqlite": "sqlite",

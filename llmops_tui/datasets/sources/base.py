@@ -59,6 +59,10 @@ class Batch:
     by_row: Callable[[], Batch] | None = None
 
 
+# Tables of texts by their type: the sign between their cells, or none where their lines tell it.
+TABLES: dict[str, str] = {"csv": "", "tsv": "\t"}
+
+
 @dataclass(frozen=True)
 class Source:
     """One file, folder or table to read.
@@ -86,7 +90,7 @@ class Source:
     @property
     def untyped(self) -> bool:
         """Whether its values are texts that may stand for numbers."""
-        return self.type in {"csv", "tsv"}
+        return self.type in TABLES
 
 
 def share_of(source: Source, position: int) -> float:

@@ -18,6 +18,7 @@ from llmops_tui.datasets.sources.base import (
     BATCH_ROWS,
     KEPT_RAW,
     MAX_LINE,
+    TABLES,
     Batch,
     Reject,
     Source,
@@ -91,7 +92,7 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
     with open_stream(source.path, source.encoding, source.member) as stream:
         sample = stream.read(_SAMPLE)
     named = _NAMED.match(sample)
-    delimiter = named[1].decode() if named else "\t" if source.type == "tsv" else _delimiter(sample)
+    delimiter = named[1].decode() if named else TABLES[source.type] or _delimiter(sample)
     with open_stream(source.path, source.encoding, source.member) as stream:
         lines = _Lines(stream)
         if named:

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from llmops_tui.datasets.sources.archives import is_archive, members_of
-from llmops_tui.datasets.sources.base import Batch, Source
+from llmops_tui.datasets.sources.base import TABLES, Batch, Source
 from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
 from llmops_tui.datasets.sources.databases import open_sqlite, read_llm_log, read_sqlite
 from llmops_tui.datasets.sources.delimited import is_table, read_delimited
@@ -192,14 +192,13 @@ def read_batches(
     readers: dict[str, Callable[[Source, int, int], Iterator[Batch]]] = {
         "jsonl": partial(read_json_lines, tables=None if source.split else tables),
         "json": read_json_document,
-        "csv": read_delimited,
-        "tsv": read_delimited,
         "parquet": read_parquet,
         "arrow": read_arrow,
         "text": read_text,
         "document": read_document,
         "sqlite": read_sqlite,
         "llm-log": read_llm_log,
+        **dict.fromkeys(TABLES, read_delimited),
     }
     try:
         for batch in readers[source.type](source, position, line):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmops_tui.datasets.sources.archives import members_of
-from llmops_tui.datasets.sources.base import Source
+from llmops_tui.datasets.sources.base import TABLES, Source
 from llmops_tui.datasets.sources.signatures import HEAD_BYTES
 from llmops_tui.datasets.sources.streams import SUFFIXES, check_encoding, open_stream
 from llmops_tui.errors import InputRefusedError
@@ -17,7 +17,7 @@ BY_SUFFIX = {
     ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".txt": "text", ".text": "text", ".md": "document",
     ".markdown": "document", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
 }  # fmt: skip
-_ROWS = frozenset({"jsonl", "json", "csv", "tsv", "parquet"})
+_ROWS = frozenset({"jsonl", "json", "parquet", *TABLES})
 # What programs write beside the data.
 _BESIDE = frozenset({"dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json"})
 _SHOWN = 12
@@ -119,7 +119,7 @@ def head_of(path: Path, member: str) -> bytes:
 def _look(path: Path, member: str) -> tuple[str, bytes]:
     """What files that are alike have in common: their kind, and of tables the header."""
     kind = BY_SUFFIX[suffix_of(Path(member))]
-    if kind not in {"csv", "tsv"}:
+    if kind not in TABLES:
         return kind, b""
     with open_stream(path, member=member) as stream:
         return kind, stream.readline(HEAD_BYTES).strip()
