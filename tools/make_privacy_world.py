@@ -3,7 +3,7 @@
 The sentences, names, addresses and dates are written by hand (``privacy_world/``), without a look at the lists that the
 recognisers use; numbers with check digits are computed. The recognisers were developed with every second sentence that has spans,
 and with most of those that hold nothing ("seen"); the figures of the others ("unseen") are told. Lines without spans hold
-nothing personal and look as if they did.
+nothing personal and look as if they did. Secrets have their own sentences, with the form of each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stdnum.nl import bsn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from make_privacy_cases import card, digits, iban, ip, secret
-from privacy_world import technical, unseen
+from privacy_world import secrets_seen, secrets_unseen, technical, unseen
 from privacy_world.eastern import CN, JP, RU
 from privacy_world.western import DE, ES, FR, GB, IT, NL, US
 
@@ -36,6 +36,12 @@ COUNTRIES: dict[str, dict[str, Any]] = {
     "us": US, "gb": GB, "de": DE, "fr": FR, "es": ES, "it": IT, "nl": NL, "ru": RU, "cn": CN, "jp": JP,
 }  # fmt: skip
 FILLS = 6
+SECRET_FILLS = 2
+DRAWN = {
+    "a": string.ascii_letters + string.digits, "l": string.ascii_lowercase + string.digits,
+    "u": string.ascii_uppercase + string.digits, "h": "0123456789abcdef", "d": string.digits,
+    "b": string.ascii_letters + string.digits + "+/", "w": string.ascii_letters + string.digits + "-_",
+}  # fmt: skip
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -129,6 +135,43 @@ def fill(country: str, text: str, turn: int) -> tuple[str, list[dict[str, Any]]]
     return out, spans
 
 
+def drawn(pattern: str) -> str:
+    """A value with each ``%32a`` in it drawn; a letter, a capital and a digit are in what is drawn of all three."""
+
+    def draw(match: re.Match[str]) -> str:
+        length, alphabet = int(match[1]), DRAWN[match[2]]
+        while True:
+            text = "".join(random.choices(alphabet, k=length))
+            if match[2] not in "abw" or all(re.search(c, text) for c in ("[a-z]", "[A-Z]", "[0-9]")):
+                return text
+
+    return re.sub(r"%(\d+)([alhudbw])", draw, pattern)
+
+
+def marked(text: str) -> tuple[str, list[dict[str, Any]]]:
+    """A sentence of the secrets with its places filled, and where what was put."""
+    made = {"mac": mac, "wallet": wallet, "card": card, "ip": ip}
+    out, spans, at = "", [], 0
+    for match in re.finditer(r"⟪(?:(\w+)\|)?(.+?)⟫|\{(mac|wallet|card|ip)\}", text, re.DOTALL):
+        kind = match[3] or match[1] or "secret"
+        value = made[kind]() if match[3] else drawn(match[2])
+        out += text[at : match.start()]
+        spans.append({"kind": kind, "start": len(out), "end": len(out) + len(value)})
+        out, at = out + value, match.end()
+    return out + text[at:], spans
+
+
+def secret_lines(half: str, texts: dict[str, list[str]], nothing: list[str]) -> list[dict[str, Any]]:
+    """The lines of one half of the secrets; what has no drawn part is there once."""
+    lines = []
+    for form, sentences in texts.items():
+        for sentence in sentences:
+            for _ in range(SECRET_FILLS if re.search(r"%\d+[alhudbw]|\{", sentence) else 1):
+                text, spans = marked(sentence)
+                lines.append({"country": "", "half": half, "form": form, "text": text, "spans": spans})
+    return lines + [{"country": "", "half": half, "form": "", "text": text, "spans": []} for text in nothing]
+
+
 def main() -> None:
     """Write the file."""
     random.seed(41)
@@ -144,6 +187,9 @@ def main() -> None:
         lines += [{"country": country, "half": "seen", "text": text, "spans": []} for text in pools["nothing"]]
     for half, nothing in (("seen", technical.NOTHING), ("unseen", unseen.NOTHING)):
         lines += [{"country": "", "half": half, "text": text, "spans": []} for text in nothing]
+    lines += secret_lines("seen", secrets_seen.TEXTS, secrets_seen.NOTHING)
+    others = {"": secrets_unseen.OTHERS}
+    lines += secret_lines("unseen", secrets_unseen.TEXTS | others, secrets_unseen.NOTHING)
     TARGET.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     spans = sum(len(line["spans"]) for line in lines)
     print(f"{len(lines)} texts, {spans} spans, {sum(not line['spans'] for line in lines)} texts without")

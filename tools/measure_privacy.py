@@ -67,6 +67,19 @@ def measure(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
+def measure_forms(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Of each form of secrets: how many spans there are, and how many were found."""
+    there: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    for case in cases:
+        spans = [s for s in find_personal(case["text"]) if s.kind == "secret"]
+        for span in case["spans"]:
+            if case.get("form"):
+                there[case["form"]] += 1
+                right[case["form"]] += any(s.start <= span["start"] and s.end >= span["end"] for s in spans)
+    return {form: (count, right[form]) for form, count in there.items()}
+
+
 def main() -> None:
     """Print the tables in Markdown."""
     for path, half in ((CASES, ""), (WORLD, "seen"), (WORLD, "unseen")):
@@ -80,6 +93,10 @@ def main() -> None:
             print(
                 f"| {kind} | {row['spans']} | {row['found']} | {row['precision']:.3f} | {row['recall']:.3f} | {row['left']} |"
             )
+        if forms := measure_forms(cases):
+            print("\n| form of secret | spans | recall |\n|---|---|---|")
+            for form, (count, right) in forms.items():
+                print(f"| {form} | {count} | {right / count:.3f} |")
 
 
 if __name__ == "__main__":

@@ -395,6 +395,11 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
     version, digest = again(store_of(session), ref)
     same = digest == version.sha256
     data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
-    session.emit(data, lambda: f"{version.ref}: the rows are the same" if same else f"{version.ref}: the rows differ")
+    # That the inputs are what they were has been checked.
+    differ = (
+        f"{version.ref}: the rows differ. What they were made of is the same, so {version.recipe.operation} works "
+        "differently now."
+    )
+    session.emit(data, lambda: f"{version.ref}: the rows are the same" if same else differ)
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))

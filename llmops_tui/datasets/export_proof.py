@@ -2,16 +2,17 @@
 
 Each value is read again from the text that stands for it, all of a column at once, and has to be the one that is stored;
 what a format makes of rows has to be these rows; some lines are read whole; and the file on disk, which is read again,
-has to be what was made. Nothing is taken for proven that the reading by line may see in another way: then that decides.
+has to have the CRC-32 of what was made. Nothing is taken for proven that the reading by line may see in another way: then
+that decides.
 """
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -39,6 +40,8 @@ _BLOCK = 1 << 20
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[-+]?[0-9]+)?$"
 # Lines of each batch that are read whole.
 _WHOLE = 32
+# Lines of so many bytes are read faster one by one than all at once.
+_LONG_LINE = 2000
 
 
 class ExportProof:
@@ -49,7 +52,7 @@ class ExportProof:
         self._columns = version.columns
         self._form = form
         self._hash = RunningHash()
-        self._bytes = hashlib.sha256()
+        self._check = 0
         self._good = len(version.columns) <= MAX_COLUMNS
         # The types of columns in the lines so far.
         self._known: dict[str, Type] = {}
@@ -59,13 +62,13 @@ class ExportProof:
         """Take the next rows."""
         import pyarrow as pa
 
-        self._bytes.update(rows.data)
+        self._check = zlib.crc32(rows.data, self._check)
         if not self._good:
             return
         types = {c.name: c.type for c, v in zip(self._columns, rows.stored, strict=True) if v.null_count < len(v)}
         table = pa.table(rows.stored, names=[column.name for column in self._columns])
         self._hash.take(table, types)
-        if self._nested and self._read_block(rows, types):
+        if self._nested and len(rows.data) < _LONG_LINE * len(table) and self._read_block(rows, types):
             return
         values = [
             _read_again(column, text, stored)
@@ -73,7 +76,7 @@ class ExportProof:
         ]
         self._good = (
             all(found is not None for found in values)
-            and self._as_rows(table, rows.stored, values)
+            and self._as_rows(table, rows, values)
             and _longest(rows.lines) <= MAX_LINE
             and self._whole(rows)
         )
@@ -82,11 +85,11 @@ class ExportProof:
         """Whether reading the file gives the version; where not, it may be so all the same."""
         if not self._good or self._hash.digest(self._hash.rows, self._columns) != self._version.present_hash:
             return False
-        again = hashlib.sha256()
+        again = 0
         with open_stream(path) as file:
             while data := file.read(_BLOCK):
-                again.update(data)
-        return again.digest() == self._bytes.digest()
+                again = zlib.crc32(data, again)
+        return again == self._check
 
     def _read_block(self, rows: WrittenRows, types: dict[str, Type]) -> bool:
         """Whether an import reads the lines at once as what is stored; it knows no lists and objects but those of texts."""
@@ -103,33 +106,36 @@ class ExportProof:
             )
         )
 
-    def _as_rows(self, table: pa.Table, arrays: Sequence[pa.Array], values: Sequence[Any]) -> bool:
+    def _as_rows(self, table: pa.Table, rows: WrittenRows, values: Sequence[Any]) -> bool:
         """Whether the format makes the same rows of them."""
         plain_table = not self._nested and takes_tables(self._form)
         if plain_table and canonical_table(self._form, table) is not None:
             return True
         names = [column.name for column in self._columns]
+        given = [
+            stored.to_pylist() if column.type != "json" else again.texts if texts is stored else _bytes(stored)
+            for column, again, texts, stored in zip(self._columns, values, rows.texts, rows.stored, strict=True)
+        ]
         plain = [
-            stored.to_pylist() if column.type != "json" else again
-            for column, again, stored in zip(self._columns, values, arrays, strict=True)
+            again.values if column.type == "json" else stored
+            for column, again, stored in zip(self._columns, values, given, strict=True)
         ]
         read = reader(self._form)
         try:
-            rows = [
+            made = [
                 read({name: value for name, value in zip(names, row, strict=True) if value is not None})
                 for row in zip(*plain, strict=True)
             ]
-            for column, stored in zip(self._columns, arrays, strict=True):
-                found = list(map(dict.pop, rows, repeat(column.name), repeat(None)))
-                given = stored.to_pylist()
-                if column.type != "json":
-                    if found != given:
-                        return False
-                elif not _same_json(found, given):
+            for column, stored in zip(self._columns, given, strict=True):
+                found = list(map(dict.pop, made, repeat(column.name), repeat(None)))
+                if column.type == "json":
+                    # What is none here was none before: a list or an object is not written as null.
+                    found = [None if value is None else orjson.dumps(value) for value in found]
+                if found != stored:
                     return False
         except (RowRefusedError, orjson.JSONEncodeError):
             return False
-        return not any(rows)
+        return not any(made)
 
     def _whole(self, rows: WrittenRows) -> bool:
         """Whether some lines are read as their rows."""
@@ -148,10 +154,17 @@ class ExportProof:
         return True
 
 
+class _Json(NamedTuple):
+    """The texts of a column of JSON as they are written, and their values."""
+
+    texts: list[bytes | None]
+    values: list[Any]
+
+
 def _read_again(column: Column, written: pa.Array, stored: pa.Array) -> Any:
     """What a column's texts are read as, where that is what is stored; none where it is not, or not known.
 
-    Of a column of JSON these are its values, which are lists and objects.
+    Of a column of JSON these are its values, which are lists and objects; what they are is not compared.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -162,12 +175,10 @@ def _read_again(column: Column, written: pa.Array, stored: pa.Array) -> Any:
             itself = written.equals(stored) and not has_escaped(stored)
             return True if itself or _texts(written) == stored.to_pylist() else None
         if column.type == "json":
-            given = stored.to_pylist()
-            if pc.all(pc.match_substring_regex(written, r"^[\[{]")).as_py() is False:
-                return None
-            found = iter(orjson.loads("[" + ",".join(text for text in written.to_pylist() if text is not None) + "]"))
-            values = [None if text is None else next(found) for text in given]
-            return values if _same_json(values, given) and next(found, None) is None else None
+            # That each is written as it is stored is seen when the format has read it.
+            texts = _bytes(written)
+            found = [None if text is None else orjson.loads(text) for text in texts]
+            return _Json(texts, found) if {type(value) for value in found} <= {list, dict, type(None)} else None
         again = written.cast(stored.type)
         same = again.equals(stored)
         if column.type == "number":
@@ -194,12 +205,11 @@ def _bits(values: pa.Array) -> Any:
     return filled(values).to_numpy(zero_copy_only=False).view(np.int64)
 
 
-def _same_json(values: Sequence[Any], stored: Sequence[str | None]) -> bool:
-    """Whether values are written as they are stored."""
-    if any((value is None) != (text is None) for value, text in zip(values, stored, strict=True)):
-        return False
-    texts = ",".join(text for text in stored if text is not None)
-    return orjson.dumps([value for value in values if value is not None]) == b"[" + texts.encode() + b"]"
+def _bytes(texts: pa.Array) -> list[bytes | None]:
+    import pyarrow as pa
+
+    made: list[bytes | None] = texts.cast(pa.binary()).to_pylist()
+    return made
 
 
 def _longest(lines: pa.Array) -> int:

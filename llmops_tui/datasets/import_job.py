@@ -134,6 +134,8 @@ def run_import(
     settings: ReadSettings = {"format": form, "mapping": mapping, "table": table, "unit": unit}
     if encoding:
         settings["encoding"] = encoding
+    if has_member_splits(sources):
+        settings["member_splits"] = True
     parent = next(iter(store.logs().get(name, [])), None)
     context.report(0.95, "hashing the rows")
     made: list[DatasetVersion] = []
@@ -208,11 +210,32 @@ def import_now(store: DatasetStore, paths: Sequence[Path], name: str, form: str,
     return store.get(f"{made['dataset']}@{made['version']}")
 
 
+def _sources_again(paths: Sequence[Path], settings: ReadSettings) -> tuple[Source, ...]:
+    return find_all(paths, table=settings["table"], unit=settings["unit"], encoding=settings.get("encoding", ""))
+
+
+def ways_to_read(paths: Sequence[Path], settings: ReadSettings) -> list[ReadSettings]:
+    """The settings with which these files may have been read: as noted, and as may have been without a note of it.
+
+    Rows got a split by the file of an archive that they are in before that was noted.
+    """
+    if "member_splits" in settings or not has_member_splits(_sources_again(paths, settings)):
+        return [settings]
+    return [settings, {**settings, "member_splits": True}]
+
+
+def has_member_splits(sources: Sequence[Source]) -> bool:
+    """Whether rows of files in an archive get a split by their file."""
+    return any(source.member and source.split for source in sources)
+
+
 def read_files(
     folder: Path, paths: Sequence[Path], settings: ReadSettings, tell: Callable[[float, str], None]
 ) -> list[Column]:
-    """Read files as an import with these settings does, into ``rows`` in a folder; returns the columns."""
-    sources = find_all(paths, table=settings["table"], unit=settings["unit"], encoding=settings.get("encoding", ""))
+    """Read files as an import with these settings did, into ``rows`` in a folder; returns the columns."""
+    sources: Sequence[Source] = _sources_again(paths, settings)
+    if not settings.get("member_splits"):
+        sources = [replace(source, split="") if source.member else source for source in sources]
     return _Import(_Folder(None, folder, tell), sources, settings["format"], settings["mapping"]).read()
 
 

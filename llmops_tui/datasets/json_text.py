@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # A batch is so many rows, or fewer that are of so many bytes.
 _ROWS = 50_000
 _BYTES = 8 << 20
+_LONGEST = 2**31 - 1
 
 
 class WrittenRows(NamedTuple):
@@ -89,7 +90,8 @@ def _lines(columns: Sequence[Column], written: Sequence[pa.Array]) -> pa.Array:
     if isinstance(pieces[0], str):
         return joined(*_merged(["{" + pieces[0][1:], *pieces[1:], "}\n"]))
     whole = joined(*_merged(pieces)) if len(pieces) > 1 else pieces[0]
-    fields = pc.binary_slice(whole.cast(pa.binary()), 1).cast(pa.string())
+    # pyarrow 26 multiplies the place where to stop with the number of texts, and without one that is beyond 64 bits.
+    fields = pc.binary_slice(whole.cast(pa.binary()), 1, _LONGEST).cast(pa.string())
     return joined("{", fields, "}\n")
 
 
@@ -114,7 +116,7 @@ def _written(column: Column, values: pa.Array) -> pa.Array:
     if column.type == "json":
         # It is stored as it is written, on one line as we write it.
         data = codes(values)
-        broken = bool(((data == 10) | (data == 13)).any())
+        broken = bool(len(data)) and data.min() < ord(" ") and bool(((data == 10) | (data == 13)).any())
         return pc.replace_substring_regex(values, r"[\r\n]+", " ") if broken else values
     texts = values.cast(pa.string())
     if column.type == "number":

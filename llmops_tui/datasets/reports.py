@@ -72,7 +72,8 @@ class ImportArguments(TypedDict):
 class ReadSettings(TypedDict):
     """How the rows of files are read: which table or unit of a file, as which format, and which columns as which.
 
-    ``encoding`` is there where the texts were said to be in another one than UTF-8.
+    ``encoding`` is there where the texts were said to be in another one than UTF-8, ``member_splits`` where rows got a
+    ``split`` by the file of an archive that they are in. Imports that did not know of those have none.
     """
 
     table: str
@@ -80,6 +81,7 @@ class ReadSettings(TypedDict):
     format: str
     mapping: dict[str, str]
     encoding: NotRequired[str]
+    member_splits: NotRequired[bool]
 
 
 class ExportedRecord(TypedDict):

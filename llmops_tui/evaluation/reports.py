@@ -20,6 +20,7 @@ from llmops_tui.evaluation.run_comparison import results_so_far
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.plugins import Plugins, made_of, only_one
 from llmops_tui.safe_text import safe_line
+from llmops_tui.spreadsheet_text import inert
 from llmops_tui.workspace.bulk import insert_rows
 from llmops_tui.workspace.catalog_file import connect_memory
 from llmops_tui.workspace.files import sha256_text, write_atomic
@@ -216,8 +217,8 @@ def _csv(run: EvalRun, results: Sequence[Result]) -> str:
     headers, rows = _flat(results)
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(headers)
-    writer.writerows(rows)
+    writer.writerow([inert(header) for header in headers])
+    writer.writerows([inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return out.getvalue()
 
 

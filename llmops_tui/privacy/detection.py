@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import ipaddress
-import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +15,7 @@ from llmops_tui.privacy.name_lists import known_names
 from llmops_tui.privacy.names import find_names
 from llmops_tui.privacy.phone_numbers import PHONE_REGIONS, find_phones
 from llmops_tui.privacy.postal_addresses import find_addresses
+from llmops_tui.privacy.secrets import find_secrets
 
 # In the order in which they win where two overlap.
 KINDS = (
@@ -181,52 +180,8 @@ def _ids(text: str) -> Iterator[tuple[int, int]]:
                 yield match.span()
 
 
-# ── secrets ──
-
-_TOKENS = re.compile(
-    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[0-9A-Za-z]{36,255}\b|\bgithub_pat_[0-9A-Za-z_]{22,255}\b"
-    r"|\bglpat-[0-9A-Za-z_-]{20,}|\bsk-(?:ant-|proj-|or-)?[0-9A-Za-z_-]{20,}|\bxox[abeoprs]-[0-9A-Za-z-]{10,}"
-    r"|\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20,}|\bnpm_[0-9A-Za-z]{36}\b|\bhf_[0-9A-Za-z]{30,}\b"
-    r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|\b[sr]k_(?:live|test)_[0-9A-Za-z]{16,}|\bpypi-[\w-]{50,}|\bdop_v1_[0-9a-f]{64}\b"
-    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{1,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
-)
-# The word may be a part of a longer name, such as DB_PASSWORD, clientSecret or API_KEY_PROD, and stand in quotes.
-_ASSIGNED = re.compile(
-    r"(?i)(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:api[_ -]?key|access[_ -]?key|private[_ -]?key"
-    r"|secret(?:[_ -]?(?:access[_ -]?)?key)?|auth[_ -]?token|access[_ -]?token|token|passw(?:or)?d|passphrase|pwd)"
-    r"(?![a-z])(?:_[a-z0-9]{1,20}){0,2}(?![a-z0-9_])[\"']?(?:\s+is)?\s*(?:=>|[:=])?\s*[\"'`]?([^\s\"'`,;<>\[\]]{8,200})"
-)
-_BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+([a-z0-9._~+/-]{16,2000}=*)")
-_IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@]+:([^\s:/@]{3,100})@")
-
-
-def _secrets(text: str) -> Iterator[tuple[int, int]]:
-    for match in _TOKENS.finditer(text):
-        yield match.span()
-    for match in _ASSIGNED.finditer(text):
-        value = match.group(1).rstrip(".!?)")
-        # A word that merely follows "password" is none: secrets mix kinds of characters, or look drawn by lot.
-        mixed = sum(bool(re.search(p, value)) for p in (r"[a-z]", r"[A-Z]", r"\d", r"[^\w]")) >= 2 and re.search(
-            r"\d", value
-        )
-        if mixed and entropy(value) > 2.5:
-            yield match.start(1), match.start(1) + len(value)
-    for match in _BEARER.finditer(text):
-        if re.search(r"\d", match.group(1)) and entropy(match.group(1)) > 2.5:
-            yield match.span(1)
-    for match in _IN_URL.finditer(text):
-        yield match.span(1)
-
-
-def entropy(text: str) -> float:
-    """Shannon entropy of a text's characters, in bits a character."""
-    counts = Counter(text)
-    return -sum(n / len(text) * math.log2(n / len(text)) for n in counts.values())
-
-
 _FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
-    "secret": _secrets, "email": _emails, "iban": _ibans, "card": _cards, "national_id": _ids, "wallet": find_wallets,
+    "secret": find_secrets, "email": _emails, "iban": _ibans, "card": _cards, "national_id": _ids, "wallet": find_wallets,
     "mac": find_macs, "ip": _ips, "birth_date": find_birth_dates, "address": find_addresses, "phone": find_phones,
     "name": find_names,
 }  # fmt: skip

@@ -15,14 +15,14 @@ class Measured(NamedTuple):
 
 TEXTS = "sentences of ten countries, written for it: an upper bound for real texts"
 MEASURED: dict[str, Measured] = {
-    "secret": Measured(6, 1.0, 0.667),
-    "email": Measured(30, 1.0, 1.0),
+    "secret": Measured(334, 0.994, 0.955),
+    "email": Measured(30, 0.968, 1.0),
     "iban": Measured(24, 1.0, 1.0),
-    "card": Measured(6, 1.0, 1.0),
+    "card": Measured(14, 1.0, 1.0),
     "national_id": Measured(36, 1.0, 1.0),
-    "wallet": Measured(6, 1.0, 1.0),
-    "mac": Measured(6, 1.0, 1.0),
-    "ip": Measured(0, None, None),
+    "wallet": Measured(14, 1.0, 1.0),
+    "mac": Measured(14, 1.0, 1.0),
+    "ip": Measured(23, 1.0, 1.0),
     "birth_date": Measured(66, 1.0, 1.0),
     "address": Measured(78, 1.0, 1.0),
     "phone": Measured(84, 1.0, 0.905),

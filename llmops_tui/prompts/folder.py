@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.event_log import EventLog
 
 ENDING = ".prompt.yaml"
-_PREFIX = "prompt-folder:"
+PREFIX = "prompt-folder:"
 _MAX_FILE = 2_000_000
 _MAX_FILES = 10_000
 # No line is folded.
@@ -150,7 +150,7 @@ class PromptFolder:
         if not self.folder.is_dir():
             raise InputRefusedError("folder_not_found", f"there is no folder {folder}", "Make it, or name another.")
         self._store, self._event_log = store, event_log
-        self._key = _PREFIX + sha256_text(str(self.folder))
+        self._key = PREFIX + sha256_text(str(self.folder))
         self._steps: dict[str, _Step] = {}
         self._paths: dict[str, Path] = {}
 

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
+from llmops_tui.spreadsheet_text import inert
 from llmops_tui.workspace.files import write_atomic
 from screens.widgets.chart import round_ticks, short_number
 
@@ -72,9 +73,12 @@ def write_chart(path: Path, chart: ChartFile, *, overwrite: bool = False) -> Non
 
 
 def as_table(chart: ChartFile) -> list[list[str]]:
-    """A head, and a row for each x: times as ISO 8601 with the zone; empty where a line has no value."""
+    """A head, and a row for each x: times as ISO 8601 with the zone; empty where a line has no value.
+
+    A name that a spreadsheet would compute has an apostrophe before it.
+    """
     by_line = [dict(line.points) for line in chart.lines]
-    rows = [[chart.x, *(line.name for line in chart.lines)]]
+    rows = [[inert(chart.x), *(inert(line.name) for line in chart.lines)]]
     for x in sorted({x for points in by_line for x in points}):
         values = [points.get(x, math.nan) for points in by_line]
         at = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(x)) if chart.is_time else repr(x).removesuffix(".0")

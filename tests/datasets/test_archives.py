@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.datasets import import_job
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.operations.base import remake
-from llmops_tui.datasets.sources import archives
+from llmops_tui.datasets.sources import archives, discovery
 from llmops_tui.datasets.sources.discovery import find_sources, read_batches, tables_of
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
@@ -60,7 +61,9 @@ def test_files_in_an_archive_are_read_where_it_is_clear_which(store: DatasetStor
     told = "'split', it gets one by its file: train, test"
     assert told in " ".join(preview(store, [several]).proposal.evidence)
     parts = [row | {"split": part} for part in ("train", "test") for row in ROWS]
-    assert rows_of(import_now(store, [several], "two", "tabular")) == parts
+    two = import_now(store, [several], "two", "tabular")
+    assert rows_of(two) == parts
+    assert remake(store, two.ref)[1] == two.sha256
     mixed = packed(tmp_path, kind, {"a.csv": TABLE, "b.csv": "x,y\n1,2\n", "c.jsonl": LINES})
     with pytest.raises(InputRefusedError, match=r"3 files that are not alike: a\.csv, b\.csv, c\.jsonl"):
         find_sources(mixed)
@@ -68,6 +71,22 @@ def test_files_in_an_archive_are_read_where_it_is_clear_which(store: DatasetStor
     assert rows_of(import_now(store, [mixed], "named", "tabular", table="c.jsonl")) == ROWS
     with pytest.raises(InputRefusedError, match=r"no file 'd\.csv'"):
         find_sources(mixed, table="d.csv")
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_an_archive_that_was_imported_before_splits_were_noted_is_made_again(
+    store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: bool
+) -> None:
+    """Such a recipe says nothing of splits, whether the rows got one or, in older imports, did not."""
+    path = packed(tmp_path, "zip", {"data/train.csv": TABLE, "test.csv": TABLE})
+    with monkeypatch.context() as before:
+        before.setattr(import_job, "has_member_splits", lambda _sources: False)
+        if not split:
+            before.setattr(discovery, "with_splits", lambda sources: sources)
+        old = import_now(store, [path], "old", "tabular")
+    assert "member_splits" not in old.recipe.parameters
+    assert ("split" in rows_of(old)[0]) is split
+    assert remake(store, old.ref)[1] == old.sha256
 
 
 def test_archives_that_are_cut_or_made_to_fill_a_disk_are_refused(

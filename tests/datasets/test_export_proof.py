@@ -59,6 +59,16 @@ def test_what_is_usual_is_proven_by_columns(fill: Fill, tmp_path: Path, kind: st
     assert export_job._read_back(version, path, kind, "jsonl") == ""
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_rows_without_a_value_in_the_first_column_are_written_however_many_they_are(
+    fill: Fill, tmp_path: Path, count: int
+) -> None:
+    version = fill([{"a": 1, "b": "x"}] + [{"b": "y"}] * count)
+    path = tmp_path / "x.jsonl"
+    assert proven(version, path, "tabular")
+    assert path.read_text() == '{"a":1,"b":"x"}\n' + '{"b":"y"}\n' * count
+
+
 FAULTS = [
     ("n", "01"),
     ("n", "2"),
@@ -92,6 +102,31 @@ def test_rows_that_their_format_reads_in_another_way_are_not_proven(fill: Fill, 
     assert proven(version, path, "tabular")
     assert not proven(version, path, "prompt-completion")
     assert export_job._read_back(version, path, "prompt-completion", "jsonl")
+
+
+@pytest.mark.parametrize("said", ["x", "x" * 3000])
+def test_conversations_are_proven_where_their_format_leaves_them_as_they_are(
+    fill: Fill, tmp_path: Path, said: str
+) -> None:
+    """Of short lines and of long ones, which are read in different ways."""
+    path = tmp_path / "x.jsonl"
+    turns = [{"role": "user", "content": said, "name": "ä"}, {"role": "assistant", "content": f'{said} "so"\n'}]
+    version = fill([{"id": 1, "messages": turns}, {"messages": turns[:1], "tags": ["a"]}], "right", "messages")
+    assert proven(version, path, "messages")
+    assert export_job._read_back(version, path, "messages", "jsonl") == ""
+    odd = fill([{"messages": [{"content": said, "role": "user"}]}], "odd")
+    assert proven(odd, path, "tabular")
+    assert not proven(odd, path, "messages")
+    assert export_job._read_back(odd, path, "messages", "jsonl")
+    (rows,) = json_lines(version)
+    at = [column.name for column in version.columns].index("messages")
+    for old, new in (('"role":"user",', '"role":"user","role":"user",'), ('"name":"ä"', '"name":"a"'), ("[", "[ ")):
+        texts = list(rows.texts)
+        texts[at] = pa.array([text.replace(old, new, 1) for text in texts[at].to_pylist()])
+        lines = pa.array([line.replace(old, new, 1) for line in rows.lines.to_pylist()])
+        proof = ExportProof(version, "messages")
+        proof.take(rows._replace(texts=texts, lines=lines, data=memoryview("".join(lines.to_pylist()).encode())))
+        assert proof._good is (new == "[ ")
 
 
 def test_a_file_that_differs_on_disk_is_not_proven(fill: Fill, tmp_path: Path) -> None:

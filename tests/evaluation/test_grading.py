@@ -23,6 +23,7 @@ from llmops_tui.evaluation.grading.words import read_words
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.reports import export
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.runner.results import Result, ResultLog
 from llmops_tui.evaluation.runner.summary import summarise
@@ -191,6 +192,19 @@ def test_a_sheet_is_filled_in_elsewhere_all_of_it_or_nothing(
     strange.write_text('{"item": "x", "grade": 1}' if suffix == ".jsonl" else "item,grade\nx,1\n")
     with pytest.raises(InputRefusedError, match="row 1: 'x' is not an item"):
         read_sheet(sheet, strange)
+
+
+def test_no_answer_is_computed_by_a_spreadsheet(store: EvaluationStore, tmp_path: Path) -> None:
+    name = graded_run(store, said="=1+1")
+    sheet = grade_sheet(store, [name], "anna")
+    for suffix, mark in ((".csv", "'"), (".jsonl", "")):
+        path = tmp_path / f"sheet{suffix}"
+        write_sheet(sheet, path)
+        text = path.read_text()
+        rows = list(csv.DictReader(path.open())) if mark else [json.loads(line) for line in text.splitlines()]
+        assert all(row["answer"].startswith(f"{mark}=1+1 ") for row in rows)
+    export(store.get(name), tmp_path / "run.csv")
+    assert all(row["output"].startswith("'=1+1 ") for row in csv.DictReader((tmp_path / "run.csv").open()))
 
 
 def test_runs_whose_judges_differ_are_not_graded_together_also_where_no_criterion_is_named(

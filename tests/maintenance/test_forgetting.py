@@ -29,6 +29,7 @@ from llmops_tui.maintenance.lineage import trace_lineage
 from llmops_tui.maintenance.privacy_report import as_markdown, make_report
 from llmops_tui.maintenance.restore import restore
 from llmops_tui.privacy.person import Person
+from llmops_tui.prompts.folder import PromptFolder
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceFilter, TraceStore
@@ -275,6 +276,41 @@ def test_what_nothing_here_erases_is_told_and_no_erasure_is_begun_for_it(small: 
     assert plan.staying == ("models/README.md: it belongs to a model; change it yourself, or remove the model",)
     assert forget(small, person, "remove") is None
     assert Ledger(small).all() == []
+
+
+def test_files_that_prompts_are_kept_in_step_with_are_told_and_follow_at_the_next_sync(
+    small: Workspace, tmp_path: Path
+) -> None:
+    person, prompts = Person.read(["Somebody Elsewhere"]), PromptStore(Catalog(small))
+    prompts.save("hello", template="Dear Somebody Elsewhere", system="")
+    prompts.save("bye", template="Bye", system="")
+    there, gone = tmp_path / "in step", tmp_path / "gone"
+    there.mkdir()
+    gone.mkdir()
+    event_log = EventLog(small)
+    for folder in (there, gone):
+        PromptFolder(folder, prompts, event_log).sync()
+    shutil.rmtree(gone)
+    (there / "bye.prompt.yaml").write_text('template: "Bye, Somebody \\x45lsewhere"\n')
+    (there / "new.prompt.yaml").write_text("by Somebody Elsewhere: {")
+    (there / "notes.md").write_text("Somebody Elsewhere")
+    told = find_person(small, person).staying
+    assert sorted(text.partition(":")[0] for text in told) == sorted(
+        [
+            f"{gone}, which prompts were kept in step with, cannot be searched (No such file or directory)",
+            f"{there / 'bye.prompt.yaml'}, in a folder that prompts are kept in step with",
+            f"{there / 'hello.prompt.yaml'}, kept in step with the prompt hello",
+            f"{there / 'new.prompt.yaml'}, in a folder that prompts are kept in step with",
+        ]
+    )
+    assert f"llmops prompt sync '{there}' afterwards" in " ".join(told)
+    forget(small, person, "remove")
+    for name in ("bye", "new"):
+        (there / f"{name}.prompt.yaml").unlink()
+    PromptFolder(there, prompts, event_log).sync()
+    event_log.close()
+    assert "Dear [NAME]" in (there / "hello.prompt.yaml").read_text()
+    assert not any("prompt.yaml" in text for text in find_person(small, person).staying)
 
 
 def test_what_a_killed_writer_left_and_files_that_are_compressed_are_no_end_of_an_erasure(small: Workspace) -> None:

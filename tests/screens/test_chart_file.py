@@ -50,6 +50,14 @@ def test_the_figures_are_exact_and_gaps_are_empty(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("name", ["=1+2", "+cmd|x", "-x", "@sum", "\tx", "\rx"])
+def test_no_name_is_computed_by_a_spreadsheet(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "loss.csv"
+    write_chart(path, ChartFile("loss", name, [ChartLine(name, [(1.0, -2.5)])]))
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == [[f"'{name}", f"'{name}"], ["1", "-2.5"]]
+
+
 @pytest.mark.parametrize("name", ["loss.csv", "loss.svg"])
 def test_a_file_that_is_overwritten_stays_whole_where_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

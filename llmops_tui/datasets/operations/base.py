@@ -274,7 +274,7 @@ def remake(store: DatasetStore, ref: str, report: Report = no_report) -> tuple[D
 def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Report) -> str:
     if version.recipe.operation == "restore":
         return remake(store, f"{version.dataset}@{version.recipe.parameters['from']}", report)[1]
-    from llmops_tui.datasets.import_job import read_files
+    from llmops_tui.datasets.import_job import read_files, ways_to_read
     from llmops_tui.datasets.input_hashes import digest_of
 
     for path, digest in version.recipe.inputs:
@@ -282,14 +282,18 @@ def _again_from_files(store: DatasetStore, version: DatasetVersion, report: Repo
             raise InputRefusedError(
                 "input_changed", f"{path} is missing, or differs from the file that {version.ref} was imported from"
             )
-    folder = store.staging()
-    try:
-        columns = read_files(
-            folder, [Path(p) for p, _ in version.recipe.inputs], cast("ReadSettings", version.recipe.parameters), report
-        )
-        return hash_of(folder / "rows", columns, version.scheme)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    paths = [Path(path) for path, _ in version.recipe.inputs]
+    digest = ""
+    for settings in ways_to_read(paths, cast("ReadSettings", version.recipe.parameters)):
+        folder = store.staging()
+        try:
+            columns = read_files(folder, paths, settings, report)
+            digest = hash_of(folder / "rows", columns, version.scheme)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if digest == version.sha256:
+            break
+    return digest
 
 
 def _function(operation: str) -> Callable[[Work], Made]:

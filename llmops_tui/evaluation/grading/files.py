@@ -15,6 +15,7 @@ from llmops_tui.evaluation.grading.words import value_of
 from llmops_tui.evaluation.metrics.model_graded import conversation_of, conversation_text
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.regular_files import read_regular_text
+from llmops_tui.spreadsheet_text import inert
 from llmops_tui.workspace.files import write_atomic
 
 _SUFFIXES = (".csv", ".jsonl")
@@ -90,7 +91,8 @@ def write_sheet(sheet: GradeSheet | VoteSheet, path: Path) -> int:
         names = list(lines[0]) if lines else ["item"]
         writer = csv.DictWriter(buffer, names)
         writer.writeheader()
-        writer.writerows(lines)
+        # The item is what a line is known by when it comes back.
+        writer.writerows({k: v if k == "item" else inert(str(v)) for k, v in line.items()} for line in lines)
         text = buffer.getvalue()
     write_atomic(path, text.encode())
     return len(lines)

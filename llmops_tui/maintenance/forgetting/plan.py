@@ -25,6 +25,7 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
 from llmops_tui.maintenance.forgetting.found import Findings
 from llmops_tui.maintenance.forgetting.pseudonyms import keys_not_given
 from llmops_tui.maintenance.forgetting.search import names_person
+from llmops_tui.maintenance.forgetting.synced_prompts import named_in_folders
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, named_file, searched_files
 from llmops_tui.maintenance.forgetting.trained import trained_on
 from llmops_tui.maintenance.series import series_of_settings
@@ -124,6 +125,8 @@ def find_person(
     staying = [f"{file.name}: {file.why}" for file in files if not file.fate]
     staying += [*_elsewhere(workspace, person), *_models(workspace, person), *_in_memory(workspace)]
     staying += _pseudonymised(workspace, person)
+    in_prompts = any(one["place"] == catalog_rows.PLACES["prompts"] for one in findings.records())
+    staying += named_in_folders(workspace, person, prompts_name_them=in_prompts)
     tell(1.0, "done")
     return Plan(
         person,
