@@ -192,6 +192,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluation.detail", "w,f12", "Next view", "The next kind of figures.", show=True, pane="figures"),
     Action("evaluation.narrow", "f,f6", "Cases", "All cases, those that got worse, or those that got better.", show=True, pane="cases"),
     Action("evaluation.metric", "s,f3", "Metric", "Order the cases by the next metric."),
+    Action("evaluation.columns", "C,alt+w", "Columns", "Show the marked runs of a suite side by side, or all its columns, cases on which they disagree first.", pane="runs"),
+    Action("evaluation.try_case", "o,f4", "Playground", "Open the case under the cursor in the playground, with the prompt, values and model of the run.", pane="cases"),
     Action("evaluation.gate", "t,alt+g", "Gate", "Check the run against the rules of its suite.", show=True, pane="figures"),
     Action("evaluation.judge", "p,alt+p", "Judge", "Have a judge compare the run with its baseline, in both orders.", pane="figures"),
     Action("evaluation.judge_fresh", "J,alt+j", "Judge fresh", "The same, and take no judgement from the cache.", pane="figures"),

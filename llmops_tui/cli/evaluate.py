@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmops_tui.cli import (
+    evaluate_columns,
     evaluate_models,
     evaluate_people,
     evaluate_plan,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=None)
 evaluate_report.add_to(app)
+evaluate_columns.add_to(app)
 evaluate_models.add_to(app)
 evaluate_people.add_to(app)
 evaluate_plan.add_to(app)

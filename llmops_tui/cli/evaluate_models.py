@@ -41,7 +41,7 @@ def perplexity(
     ] = 0,
     tokens: Annotated[bool, typer.Option("--tokens", help="Also print each token with its log-probability.")] = False,
 ) -> None:
-    """Compute the perplexity of a text, and its bits per byte."""
+    """Compute the perplexity of a text by token, word and byte, and its bits per byte."""
     from llmops_tui.cli.serve import own_options
     from llmops_tui.evaluation.perplexity import perplexity as measure
     from llmops_tui.inference.client import ModelClient
@@ -67,11 +67,14 @@ def perplexity(
 
     found = asyncio.run(work())
     data = {"model": model, "file": str(file), **found.as_dict(tokens=tokens)}
+    word = "beyond numbers" if found.by_word is None else f"{found.by_word:.4f}"
     session.emit(
         data,
         lambda: (
-            f"perplexity {data['perplexity']:.4f} [{data['low']:.4f}, {data['high']:.4f}] over {data['tokens']:,} tokens\n"
-            f"{data['bits_per_byte']:.4f} bits per byte · window {data['window']}, stride {data['stride']}"
+            f"perplexity {data['perplexity']:.4f} [{data['low']:.4f}, {data['high']:.4f}] over {data['tokens']:,} tokens"
+            f"{', too few to say' if data['too_few'] else ''}\n"
+            f"by word {word} · by byte {data['byte_perplexity']:.4f}, {data['bits_per_byte']:.4f} bits\n"
+            f"window {data['window']}, stride {data['stride']}"
         ),
     )
 

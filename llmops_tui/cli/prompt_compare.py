@@ -50,6 +50,7 @@ def compare(
         list[str] | None,
         typer.Option(metavar="VARIABLE=PATH", help="With --over: where a variable's value is in a row."),
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --over: take no answer that was kept before.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="With --over: run the job in the background.")] = False,
 ) -> None:
     """Compare up to six columns: versions × models × the values of a sweep, on one input or over a dataset."""
@@ -70,15 +71,17 @@ def compare(
             raise InputRefusedError(
                 "bad_option", "--var gives one input, and --over the rows of a dataset", "Leave one out."
             )
-        table = _over(session, columns, over, rows, column or [], board, detach=detach)
+        table = _over(session, columns, over, rows, column or [], board, fresh=fresh, detach=detach)
         if table is None:
             return
         compared = _table_shown(columns, table)
         session.emit(compared, lambda: _table_text(session, compared))
         return
-    if column or detach or is_given(context, "rows"):
+    if column or fresh or detach or is_given(context, "rows"):
         raise InputRefusedError(
-            "bad_option", "--column, --rows and --detach go with --over", "Add --over DATASET, or leave them out."
+            "bad_option",
+            "--column, --rows, --fresh and --detach go with --over",
+            "Add --over DATASET, or leave them out.",
         )
     compared = asyncio.run(_live(session, columns, _variables(var or []), board))
     session.emit(compared, lambda: _live_text(compared))
@@ -190,7 +193,15 @@ def _shown(columns: Sequence[Column]) -> list[ColumnShown]:
 
 
 def _over(
-    session: Session, columns: list[Column], dataset: str, rows: int, given: Sequence[str], board: str, *, detach: bool
+    session: Session,
+    columns: list[Column],
+    dataset: str,
+    rows: int,
+    given: Sequence[str],
+    board: str,
+    *,
+    fresh: bool,
+    detach: bool,
 ) -> ColumnTable | None:
     """Ask the rows; none where the job goes on by itself."""
     from llmops_tui.cli.evaluate import follow
@@ -208,7 +219,7 @@ def _over(
     finally:
         renderer.close()
     paths = paths_for(variables, version, _variables(given))
-    runs = start(store, columns, dataset, rows, paths)
+    runs = start(store, columns, dataset, rows, paths, fresh=fresh)
     names = [run.name for run in runs]
     if board:
         boards = Boards(session.event_log)

@@ -46,6 +46,7 @@ def bisect(
     bad: Annotated[str, typer.Option(help="A later version that is wrong.")],
     model: Annotated[str, typer.Option("--model", help="The model; default: the suite's first.")] = "",
     metric: Annotated[str, typer.Option(help="What it is judged by; default: the suite's first metric.")] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Use no run and no answer that was kept before.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before running; for scripts.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how many runs it takes, and run none.")] = False,
 ) -> None:
@@ -58,7 +59,7 @@ def bisect(
     session = session_of(context)
     store = EvaluationStore(session.workspace)
     bisection = Bisection.between(
-        store, suite_of(session, store, suite), good, bad, case=case - 1, metric=metric, model=model
+        store, suite_of(session, store, suite), good, bad, case=case - 1, metric=metric, model=model, fresh=fresh
     )
     most = bisection.most_runs
     plan = _plan_text(bisection, most)

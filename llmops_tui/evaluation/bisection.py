@@ -58,6 +58,7 @@ class Bisection:
         versions: from the good end to the bad one.
         case: the case's index, from 0.
         better: 1 where more of the metric is better, -1 where less is, 0 where neither.
+        fresh: whether runs take no answer that was kept before.
     """
 
     store: EvaluationStore
@@ -67,13 +68,23 @@ class Bisection:
     metric: str
     model: str
     better: int = 0
+    fresh: bool = False
     _tried: dict[int, tuple[EvalRun, float | None]] = field(default_factory=dict)
 
     @classmethod
     def between(
-        cls, store: EvaluationStore, suite: SuiteVersion, good: str, bad: str, *, case: int, metric: str, model: str
+        cls,
+        store: EvaluationStore,
+        suite: SuiteVersion,
+        good: str,
+        bad: str,
+        *,
+        case: int,
+        metric: str,
+        model: str,
+        fresh: bool = False,
     ) -> Bisection:
-        """A bisection between two versions of one prompt, with what runs say already.
+        """A bisection between two versions of one prompt, with what runs say already; with ``fresh`` those do not count.
 
         Raises:
             InputRefusedError: ``bad_bisection``, ``no_model``, ``prompt_of_chain``.
@@ -104,9 +115,9 @@ class Bisection:
                 f"It has {counted(len(known), 'case')}; llmops eval show RUN lists those that failed.",
             )
         way = _way(store.prompts.versions(last.prompt), first, last)
-        found = cls(store, suite, way, case, chosen, column.model, metrics[chosen])
+        found = cls(store, suite, way, case, chosen, column.model, metrics[chosen], fresh)
         runs = store.all()
-        for version in found.versions:
+        for version in () if fresh else found.versions:
             try:
                 found._take(version, runs)
             except InputRefusedError as error:
@@ -118,7 +129,7 @@ class Bisection:
 
     def column(self, version: PromptVersion) -> Asked:
         """What a run of a version asks: the whole suite, with the suite's first set of parameters."""
-        return self.store.columns(self.suite.suite, [self.model], [version.ref])[0]
+        return self.store.columns(self.suite.suite, [self.model], [version.ref], fresh=self.fresh)[0]
 
     @property
     def most_runs(self) -> int:

@@ -53,9 +53,13 @@ class _PerplexityRecord(TypedDict):
     perplexity: float
     low: float
     high: float
+    too_few: bool
+    word_perplexity: float | None
+    byte_perplexity: float
     bits_per_byte: float
     log_likelihood: float
     tokens: int
+    words: int
     bytes: int
     window: int
     stride: int

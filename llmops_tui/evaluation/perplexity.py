@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,13 @@ import numpy as np
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.model_records import PerplexityRecord
-from llmops_tui.evaluation.statistics.bootstrap import Interval, bca
+from llmops_tui.evaluation.statistics.bootstrap import Interval
+from llmops_tui.evaluation.statistics.intervals import figure_interval
 from llmops_tui.inference.client import ModelClient
 
 _AT_ONCE = 4
+# Exp of more is no number that a double can be.
+_MOST_NATS = 700.0
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,13 @@ class Perplexity:
             where the model begins with no token of its own.
         scored: how many of them have a log-probability.
         bytes: the length in UTF-8 of what was predicted: a first token without a log-probability does not count.
+        words: what blanks part of it, counted as the LM Evaluation Harness does: a blank at an end has an empty word beyond.
     """
 
     tokens: list[tuple[str, float | None]]
     scored: int
     bytes: int
+    words: int
     window: int
     stride: int
 
@@ -49,12 +55,26 @@ class Perplexity:
         """The log-likelihood in bits over the bytes that were predicted: comparable between tokenizers."""
         return -self.total / math.log(2) / self.bytes
 
+    @property
+    def by_word(self) -> float | None:
+        """Exp of the negative log-likelihood by word; none where it is beyond all numbers, as of a text without blanks."""
+        nats = -self.total / self.words
+        return math.exp(nats) if nats < _MOST_NATS else None
+
+    @property
+    def by_byte(self) -> float:
+        """Exp of the negative log-likelihood by byte: 2 to the power of the bits per byte."""
+        return math.exp(-self.total / self.bytes)
+
     def interval(self, block: int = 64) -> Interval:
-        """An interval by the bootstrap over blocks of neighbouring tokens, which depend on each other (Künsch 1989)."""
+        """An interval over blocks of neighbouring tokens, which depend on each other (Künsch 1989).
+
+        It is that of figures of a whole set: of fewer than ten blocks it is too few to say.
+        """
         values = np.array([p for _, p in self.tokens if p is not None])
         parts = np.array_split(values, max(2, len(values) // block))
         rows = np.array([[part.sum(), len(part)] for part in parts])
-        return bca(rows, lambda sums: np.exp(-sums[:, 0] / sums[:, 1]), resamples=2000)
+        return figure_interval(rows, lambda sums: np.exp(-sums[:, 0] / sums[:, 1]), resamples=2000)
 
     def as_dict(self, *, tokens: bool = False) -> PerplexityRecord:
         """For JSON; with the tokens on request."""
@@ -63,9 +83,13 @@ class Perplexity:
             "perplexity": self.value,
             "low": i.low,
             "high": i.high,
+            "too_few": i.too_few,
+            "word_perplexity": self.by_word,
+            "byte_perplexity": self.by_byte,
             "bits_per_byte": self.bits_per_byte,
             "log_likelihood": self.total,
             "tokens": self.scored,
+            "words": self.words,
             "bytes": self.bytes,
             "window": self.window,
             "stride": self.stride,
@@ -117,14 +141,15 @@ async def perplexity(
         if told is not None:
             told(min(1.0, spans[min(start + _AT_ONCE, len(spans)) - 1][2] / len(ids)))
     scored = sum(p is not None for _, p in found)
-    return Perplexity(found, scored, predicted_bytes(text, found), size, step)
+    rest = predicted_part(text, found)
+    return Perplexity(found, scored, len(rest.encode()), len(re.split(r"\s+", rest)), size, step)
 
 
-def predicted_bytes(text: str, tokens: Sequence[tuple[str, float | None]]) -> int:
-    """The bytes of a text whose first tokens may have no log-probability, without theirs."""
+def predicted_part(text: str, tokens: Sequence[tuple[str, float | None]]) -> str:
+    """What is predicted of a text: all of it but the tokens at its beginning that have no log-probability."""
     given = "".join(token for token, _ in itertools.takewhile(lambda one: one[1] is None, tokens))
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(text, given, strict=False))
-    return len(text.encode()) - sum(len(character.encode()) for character, _ in same)
+    return text[sum(1 for _ in same) :]
 
 
 async def _span(

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptVersion
 
 
+def suites_for(store: EvaluationStore, prompt: str) -> list[SuiteVersion]:
+    """The newest version of each suite that asks a prompt and has rules: those that may decide about its labels."""
+    newest: dict[str, SuiteVersion] = {}
+    for version in store.suites():
+        newest.setdefault(version.suite.name, version)
+    return [
+        version
+        for version in newest.values()
+        if version.suite.rules and prompt in {ref.partition("@")[0] for ref in version.suite.prompts()}
+    ]
+
+
 def promotion(store: EvaluationStore, ref: str, label: str, suite: str, models: Sequence[str] = ()) -> list[Ruling]:
     """What the rules of a suite say of moving a label to a prompt version.
 

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 _TOLD = 3
 
 
+class NotEvaluatedError(InputRefusedError):
+    """No run says what a prompt version is worth today. ``prompt`` and ``model`` are those of the run that is missing.
+
+    ``model`` is empty where any would do.
+    """
+
+    def __init__(self, message: str, hint: str, *, prompt: str, model: str) -> None:
+        super().__init__("not_evaluated", message, hint)
+        self.prompt = prompt
+        self.model = model
+
+
 @dataclass(frozen=True)
 class RunSearch:
     """A search among ``runs`` for those that count for a suite version: those that still say what they say today."""
@@ -32,7 +44,7 @@ class RunSearch:
         """The newest run of a prompt version that counts, on a model or, with an empty name, on any.
 
         Raises:
-            InputRefusedError: ``not_evaluated``: there is none; says why others do not count, and what makes one.
+            NotEvaluatedError: there is none; says why others do not count, and what makes one.
         """
         reasons: list[str] = []
         for run in self.runs:
@@ -46,10 +58,11 @@ class RunSearch:
             reasons.append(f"{run.name} {why}")
         told = f" that counts: {'; '.join(reasons[:_TOLD])}" if reasons else ""
         on = f" on {model}" if model else ""
-        raise InputRefusedError(
-            "not_evaluated",
+        raise NotEvaluatedError(
             f"{version.ref} has no run of suite {self.wanted.ref}{on}{told}",
             f"llmops eval run {self.wanted.ref} --prompt {version.ref} --model {model or 'MODEL'} makes one.",
+            prompt=version.ref,
+            model=model,
         )
 
     def _why_not(self, run: EvalRun, version: PromptVersion) -> str:

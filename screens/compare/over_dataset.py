@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from screens.services import Services
 
 _ROWS = 20
-_SEE, _ASK = "see", "ask"
+_SEE, _ASK, _FRESH = "see", "ask", "fresh"
 
 
 async def compare_over(shell: Shell, state: CompareState) -> Board | None:
@@ -35,6 +35,7 @@ async def compare_over(shell: Shell, state: CompareState) -> Board | None:
         shell.say("There is no column yet: a adds one.", severity="warning")
         return None
     services = shell.services
+    fresh = False
     if board.over:
         table = await asyncio.to_thread(_table, services, board.over)
         done = sum(run.summary is not None for run in table.runs)
@@ -43,6 +44,7 @@ async def compare_over(shell: Shell, state: CompareState) -> Board | None:
                 _SEE, "Look at the rows", f"{table.suite.cases}, {done} of {counted(len(table.runs), 'column')} done"
             ),
             Choice(_ASK, "Ask the rows of a dataset again", "as another job"),
+            Choice(_FRESH, "Ask them and take no answer from the cache", "as another job"),
         ]
         what = await shell.ask(ChoiceDialog("Over a dataset", choices))
         if what is None:
@@ -50,9 +52,10 @@ async def compare_over(shell: Shell, state: CompareState) -> Board | None:
         if what == _SEE:
             await _show_rows(shell, table)
             return None
+        fresh = what == _FRESH
     if any(column.version is None for column in board.columns):
         raise InputRefusedError("draft_column", "a column is in no version yet", "F5 runs the columns and saves it.")
-    return await _ask(shell, board)
+    return await _ask(shell, board, fresh=fresh)
 
 
 def _table(services: Services, runs: Sequence[str]) -> ColumnTable:
@@ -75,7 +78,7 @@ def column_of_run(prompts: PromptStore, run: EvalRun) -> Column:
     return Column(version.prompt, version.number, version.system, version.template, asked.model, parameters)
 
 
-async def _ask(shell: Shell, board: Board) -> Board | None:
+async def _ask(shell: Shell, board: Board, *, fresh: bool) -> Board | None:
     services = shell.services
     summaries = await asyncio.to_thread(lambda: [log[0] for log in services.datasets.logs().values() if log])
     choices = [Choice(v.ref, v.ref, f"{counted(v.rows, 'row')} of {v.kind}") for v in summaries]
@@ -110,7 +113,7 @@ async def _ask(shell: Shell, board: Board) -> Board | None:
             if not path:
                 return None
             given[name] = path
-    runs = await asyncio.to_thread(start, services.evaluation, board.columns, ref, int(count), paths)
+    runs = await asyncio.to_thread(start, services.evaluation, board.columns, ref, int(count), paths, fresh=fresh)
     shell.say(f"{counted(len(runs), 'column')} over {count} rows of {ref}: a job; o shows the rows as they come.")
     made = replace(board, over=tuple(run.name for run in runs))
     if (

@@ -42,8 +42,8 @@ def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
         ),
         Column("change", change, _change),
         _expected(),
-        Column("candidate", lambda row: safe_line(_said(_candidate(row)), _SHOWN), share=3, least=12),
-        Column("baseline", lambda row: (safe_line(_said(_baseline(row)), _SHOWN), "muted"), share=3, least=12),
+        Column("candidate", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=12),
+        Column("baseline", lambda row: (safe_line(said(_baseline(row)), _SHOWN), "muted"), share=3, least=12),
         _why(metric),
         *_slices(),
     ]
@@ -68,7 +68,7 @@ def result_columns(metric: str) -> list[Column[Pair | Result]]:
         Column("case", place, lambda row: _candidate(row).case.index, right=True),
         Column(metric or "score", shown, value, right=True, most=16),
         _expected(),
-        Column("answer", lambda row: safe_line(_said(_candidate(row)), _SHOWN), share=3, least=14),
+        Column("answer", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=14),
         _why(metric),
         Column("took", lambda row: units.whole(_candidate(row).answer.total_ms), lambda row: _candidate(row).answer.total_ms,
             unit="ms", right=True, falling=True, spare=True, rank=5),
@@ -113,7 +113,8 @@ def _slices() -> list[Column[Pair | Result]]:
     return [Column("slices", shown, rank=6, chosen=False, most=30)]
 
 
-def _said(result: Result) -> str:
+def said(result: Result) -> str:
+    """The answer, or the choice that was the likeliest, or why there is none."""
     if result.answer.choice_logprobs:
         score = next((s for s in result.scores.values() if "chosen" in s.detail), None)
         return result.case.choices[score.detail["chosen"]] if score is not None else ""
@@ -144,10 +145,10 @@ def case_content(result: Result, before: Result | None) -> Content:
     if case.expected is not None:
         parts += [("expected ", "$success"), safe_text(case.expected_text)[:4000], "\n"]
     if before is not None:
-        parts += [("baseline ", "$accent"), safe_text(_said(before))[:4000], "\n", ("candidate ", "$accent")]
-        parts += [*diff_parts(diff_words(_said(before)[:4000], _said(result)[:4000])), "\n"]
+        parts += [("baseline ", "$accent"), safe_text(said(before))[:4000], "\n", ("candidate ", "$accent")]
+        parts += [*diff_parts(diff_words(said(before)[:4000], said(result)[:4000])), "\n"]
     else:
-        parts += [("answer ", "$accent"), safe_text(_said(result))[:4000], "\n"]
+        parts += [("answer ", "$accent"), safe_text(said(result))[:4000], "\n"]
     for call in result.answer.calls:
         arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
         parts += [("called ", "$accent"), f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}\n"]

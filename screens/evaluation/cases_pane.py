@@ -10,6 +10,7 @@ from llmops_tui.evaluation.comparison import Pair
 from llmops_tui.evaluation.runner.results import Result
 from screens.evaluation import case_rendering, rendering
 from screens.evaluation.model import Opened, is_among
+from screens.evaluation.try_case import try_case
 from screens.shell.pane import Pane
 from screens.widgets.table import Table
 
@@ -103,6 +104,14 @@ class CasesPane(Pane):
             self.post_message(self.CursorMoved(shown.candidate, shown.baseline))
         else:
             self.post_message(self.CursorMoved(shown, None))
+
+    def action_try_case(self) -> None:
+        """Open the case under the cursor in the playground."""
+        row, opened = self._list.current, self._opened
+        if row is None or opened is None:
+            self.shell.say("Choose a case first.", severity="warning")
+        else:
+            self.act("case", try_case, self.shell, opened.run, row if isinstance(row, Result) else row.candidate)
 
     def action_narrow(self) -> None:
         """All cases, or only some."""

@@ -29,7 +29,10 @@ NONE_LEFT = {
     "worse": "No case got worse.\nf shows those that got better.", "wrong": "No case is wrong.\nf shows those that are right.",
     "better": "No case got better.\nf shows all cases.", "right": "No case is right.\nf shows all cases.",
 }  # fmt: skip
-HELP_RUNS = "Newest first. space makes a run the baseline of comparisons; t checks the run against its suite's rules."
+HELP_RUNS = (
+    "Newest first. space makes a run the baseline of comparisons; t checks the run against its suite's rules. "
+    "C shows the marked runs, or all columns of the suite, side by side."
+)
 HELP_SUITES = (
     "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it. "
     "O runs a task of lm-eval or Inspect on a model, which becomes a suite."
@@ -38,7 +41,7 @@ HELP_FIGURES = (
     "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "
     "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, manifest, card."
 )
-HELP_CASES = "Regressions first. f filters, s orders by another metric."
+HELP_CASES = "Regressions first. f filters, s orders by another metric, o opens the case in the playground."
 HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
 
 VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "Manifest", "Card")

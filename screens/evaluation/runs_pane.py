@@ -11,6 +11,7 @@ from textual.message import Message
 
 from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
+from screens.evaluation.show_columns import show_columns
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets.columns import Part
@@ -93,6 +94,14 @@ class RunsPane(Pane):
     def action_mark(self) -> None:
         """Make the run the baseline, or take that back."""
         self._list.action_select()
+
+    def action_columns(self) -> None:
+        """Show the marked runs with the one under the cursor side by side; with none marked all columns of its suite."""
+        if self.state is None:
+            self.shell.say("There is no run yet.", severity="warning")
+        else:
+            marked = [state.run for state in self.states if state.run.name in self._list.selected]
+            self.act("columns", show_columns, self.shell, self.state.run, marked, [s.run for s in self.states])
 
     def action_stop(self) -> None:
         """Ask, then stop the run."""

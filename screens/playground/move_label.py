@@ -1,4 +1,4 @@
-"""Point a label at a version."""
+"""Point a label at a version, at once or where a suite's rules allow it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,83 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from screens.shell.shell import Shell
-from screens.widgets.dialogs import LineDialog
+from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.run_search import NotEvaluatedError
     from llmops_tui.prompts.store import PromptVersion
+
+_AT_ONCE = "."
 
 
 async def move_label(shell: Shell, version: PromptVersion) -> bool:
-    """Ask for a label and point it at the version; whether one was given."""
+    """Ask for a label and point it at the version; whether it was moved. Where suites have rules for the prompt, one may decide.
+
+    Raises:
+        LlmopsError: ``gate_closed``: the rules of the chosen suite do not allow it.
+    """
+    from llmops_tui.evaluation.promotion import suites_for
+
     hint = "The label moves from its current version to this one; z undoes."
     name = await shell.ask(LineDialog(f"Label for {version.ref}", hint, "production"))
     if not name:
         return False
+    suites = await asyncio.to_thread(suites_for, shell.services.evaluation, version.prompt)
+    told = ""
+    if suites:
+        choices = [
+            *(Choice(kept.ref, f"If {kept.ref} allows it", "; ".join(kept.suite.rules)) for kept in suites),
+            Choice(_AT_ONCE, "At once", "whatever was measured"),
+        ]
+        chosen = await shell.ask(ChoiceDialog(f"{name} moves to {version.ref} …", choices))
+        if chosen is None:
+            return False
+        if chosen != _AT_ONCE:
+            found = await _allowed(shell, version, name, chosen)
+            if found is None:
+                return False
+            told = f": {found}"
     await asyncio.to_thread(shell.services.undo.move_label, version.ref, name)
-    shell.say(f"{name} is now {version.ref}; z undoes.")
+    shell.say(f"{name} is now {version.ref}{told}; z undoes.")
     return True
+
+
+async def _allowed(shell: Shell, version: PromptVersion, label: str, suite: str) -> str | None:
+    """What the rules of a suite say, where they allow it; none where a run is missing, which may be started then."""
+    from llmops_tui.errors import LlmopsError
+    from llmops_tui.evaluation.gates import passes
+    from llmops_tui.evaluation.promotion import promotion
+    from llmops_tui.evaluation.run_search import NotEvaluatedError
+
+    try:
+        rulings = await asyncio.to_thread(promotion, shell.services.evaluation, version.ref, label, suite)
+    except NotEvaluatedError as error:
+        await _offer_run(shell, suite, error)
+        return None
+    if not passes(rulings):
+        failed = "; ".join(ruling.why for ruling in rulings if ruling.outcome == "fail")
+        raise LlmopsError("gate_closed", f"{label} stays where it is: {failed}", "The evaluation screen has the cases.")
+    return ", ".join(f"{ruling.rule} {ruling.outcome}" for ruling in rulings)
+
+
+async def _offer_run(shell: Shell, suite: str, missing: NotEvaluatedError) -> None:
+    """Say which run is missing, and start it where that is wanted."""
+    if not await shell.ask(
+        ConfirmDialog(f"{missing.message}. Run it now?", f"It is the suite {suite} on {missing.prompt}.")
+    ):
+        return
+    model = missing.model
+    if not model:
+        models = await asyncio.to_thread(lambda: shell.services.models.runnable())
+        choices = [Choice(one.name, one.name, one.quantization) for one in models]
+        model = await shell.ask(ChoiceDialog(f"Run {suite} on …", choices, "No models yet.")) or ""
+    if not model:
+        return
+    store = shell.services.evaluation
+
+    def start() -> str:
+        kept = store.suite(suite)
+        return ", ".join(run.name for run in store.start(kept, store.columns(kept.suite, [model], [missing.prompt])))
+
+    names = await asyncio.to_thread(start)
+    shell.say(f"{names}: started. When it has ended, l moves the label.")

@@ -51,6 +51,10 @@ def test_a_planted_break_is_found_by_as_few_runs_as_were_told(store: EvaluationS
     # What is known needs no run.
     assert between(store).next() is None
     assert between(store, metric="exact").found() == found
+    # Unless what was kept before is not to count.
+    again = between(store, fresh=True)
+    assert again.next() == again.versions[0]
+    assert again.column(again.versions[0]).fresh
 
 
 def test_what_is_no_break_is_refused(store: EvaluationStore) -> None:

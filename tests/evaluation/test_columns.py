@@ -22,6 +22,8 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts.compare.boards import TIE
 from llmops_tui.prompts.compare.columns import Column
 from llmops_tui.workspace.catalog import Catalog
+from tests.evaluation.test_grading import made_model
+from tests.fakes import start_no_processes
 
 TEXTS = [["Yes.", "Yes.", "Yes."], ["Red shoes", "Blue shoes", "None of these at all"], ["a b", "a b!", "a b"]]
 
@@ -53,6 +55,18 @@ def test_a_draft_is_not_asked_over_a_dataset(catalog: Catalog) -> None:
     draft = Column("p", None, "", "x", "m", SamplingParameters())
     with pytest.raises(InputRefusedError, match="in no version"):
         start(EvaluationStore(catalog.workspace), [draft], "t", 5, {})
+
+
+def test_rows_are_asked_afresh_where_that_is_wanted(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_no_processes(monkeypatch)
+    made_model(catalog)
+    store = EvaluationStore(catalog.workspace)
+    version, _ = store.prompts.save("p", template="{{ message }}")
+    rows = dataset(catalog, "t", [{"message": "a"}, {"message": "b"}], "tabular")
+    column = Column("p", version.number, "", "{{ message }}", "m", SamplingParameters())
+    for fresh in (False, True):
+        (run,) = start(store, [column], rows.ref, 2, {"message": "message"}, fresh=fresh)
+        assert run.asked.fresh is fresh
 
 
 @pytest.fixture

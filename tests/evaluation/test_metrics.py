@@ -22,7 +22,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.metrics.registry import METRICS, make_metric
 from llmops_tui.evaluation.metrics.texts import number_in
-from llmops_tui.evaluation.perplexity import predicted_bytes
+from llmops_tui.evaluation.perplexity import Perplexity, predicted_part
 from llmops_tui.evaluation.runner.model_calls import read_answer
 from tests.later import Later
 
@@ -272,7 +272,16 @@ def test_metrics_see_an_answer_without_what_was_thought_before_it() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "predicted"), [
-    ([("Ä", None), ("b", -1.0), ("c", -2.0)], 2), ([("Ä", -1.0), ("bc", -1.0)], 4), ([("\ufffd", None), ("\ufffdbc", -1.0)], 4),
+    ([("Ä", None), ("b", -1.0), ("c", -2.0)], "bc"), ([("Ä", -1.0), ("bc", -1.0)], "Äbc"), ([("\ufffd", None), ("\ufffdbc", -1.0)], "Äbc"),
 ])  # fmt: skip
-def test_bytes_of_a_first_token_that_nothing_predicts_do_not_count(tokens: Any, predicted: int) -> None:
-    assert predicted_bytes("Äbc", tokens) == predicted
+def test_a_first_token_that_nothing_predicts_does_not_count(tokens: Any, predicted: str) -> None:
+    assert predicted_part("Äbc", tokens) == predicted
+
+
+def test_a_text_without_blanks_has_no_perplexity_by_word_that_is_a_number() -> None:
+    found = Perplexity([("字", -4.0)] * 500, 500, 1500, 1, 64, 64)
+    assert found.by_word is None
+    assert found.as_dict()["word_perplexity"] is None
+    # Blocks of 64 tokens: seven are too few to say, as ten cases are of other figures.
+    assert found.as_dict()["too_few"]
+    assert Perplexity([("a ", -1.0), ("b", -2.0)], 2, 3, 2, 64, 64).by_word == pytest.approx(math.exp(1.5))

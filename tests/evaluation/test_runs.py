@@ -458,6 +458,10 @@ def test_perplexity_of_a_text(shared: Llmops, tmp_path: Path) -> None:
     assert len({found["log_likelihood"] for found in (whole, strided, blunt)}) == 3
     assert sum(p for _, p in whole["each"] if p is not None) == pytest.approx(whole["log_likelihood"])
     assert whole["bits_per_byte"] == pytest.approx(-whole["log_likelihood"] / math.log(2) / whole["bytes"])
+    assert whole["byte_perplexity"] == pytest.approx(2 ** whole["bits_per_byte"])
+    # Thirteen words each time, and an empty one behind the last blank.
+    assert whole["words"] == 20 * 13 + 1
+    assert whole["word_perplexity"] == pytest.approx(math.exp(-whole["log_likelihood"] / whole["words"]))
     shared.run("eval", "perplexity", "--model", "support-base", "--file", str(tmp_path / "none"), code=3)
 
 

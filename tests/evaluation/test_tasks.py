@@ -13,17 +13,23 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.cases import build_cases
+from llmops_tui.evaluation.metrics.base import Answer, Score
+from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.external import External
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.run import Asked
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.evaluation.tasks import asking
 from llmops_tui.evaluation.tasks.asking import TaskAsked, arguments_of, check_harness, installed
 from llmops_tui.evaluation.tasks.door import open_door
-from llmops_tui.evaluation.tasks.inspect_task import find_program, results_from, run_program, suite_from
+from llmops_tui.evaluation.tasks.inspect_task import figures_of, find_program, results_from, run_program, suite_from
+from llmops_tui.evaluation.tasks.job import take_figures
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.workspace.catalog import Catalog
+from tests.evaluation.conftest import case
 from tests.fakes import end_processes, start_no_processes
 
 EXTERNAL = {"type": "external", "name": "acc", "harness": "lm-eval 1", "task": "gsm8k", "metric": "acc", "fewshot": 5}
@@ -48,6 +54,27 @@ def test_a_metric_of_a_harness_keeps_what_decides_it_and_is_not_asked_here(
     assert store.reserve(version, Asked("", "m"), "job_x").name == first.name
     assert store.reserve(version, Asked("", "m"), "job_y").name != first.name
     end_processes()
+
+
+def test_figures_that_are_no_means_are_those_of_the_harness() -> None:
+    scores = [Score(value) for value in (2.0, 8.0)]
+    perplexity = make_metric({**EXTERNAL, "metric": "perplexity", "more_is_better": False, "aggregation": "perplexity"})
+    # Of the log-likelihoods -ln 2 and -ln 8 the mean is -ln 4.
+    assert perplexity.summarise(scores).interval.value == pytest.approx(4.0)
+    assert make_metric(EXTERNAL).summarise(scores).interval.value == 5.0
+    # One whose figure is a mean is what it was before there were others.
+    assert fingerprint(make_metric({**EXTERNAL, "aggregation": "mean"})) == fingerprint(make_metric(EXTERNAL))
+    assert fingerprint(perplexity) != fingerprint(
+        make_metric({**EXTERNAL, "metric": "perplexity", "more_is_better": False})
+    )
+    metrics = [make_metric({**EXTERNAL, "name": name}) for name in ("acc", "f1")]
+    kept = [Result(case(i), 0, Answer("a"), {"acc": Score(float(i)), "f1": Score(None, "no number")}) for i in range(2)]
+    summary = summarise(kept, metrics, 1.0)
+    take_figures(summary, {"acc": 0.5, "f1": 0.75})
+    acc, f1 = summary["metrics"]["acc"], summary["metrics"]["f1"]
+    assert (acc["mean"], acc["method"]) == (0.5, "Wilson")
+    assert (f1["mean"], f1["low"], f1["n"], f1["unusable"]) == (0.75, None, 2, 0)
+    assert f1["method"] == "none: the harness's own figure"
 
 
 def sample(number: int, score: Any, **more: Any) -> dict[str, Any]:
@@ -97,6 +124,18 @@ def program(path: Path, text: str) -> str:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o700)
     return str(path)
+
+
+def test_what_inspect_prints_is_taken_where_it_is_no_mean_of_scores() -> None:
+    def entry(scorer: str, name: str, **metrics: float) -> dict[str, Any]:
+        return {"scorer": scorer, "name": name, "metrics": {k: {"name": k, "value": v} for k, v in metrics.items()}}
+
+    scores = [
+        entry("match", "match", stderr=0.1, accuracy=0.5), entry("match", "match", accuracy=0.9),
+        entry("judge", "tone", std=2.0, mean=3.5), entry("own", "own", stderr=0.1, f1=0.7), entry("odd", "odd", stderr=0.1),
+    ]  # fmt: skip
+    assert figures_of({"results": {"scores": scores}}) == {"match": 0.5, "judge-tone": 3.5, "own": 0.7}
+    assert figures_of({}) == {}
 
 
 def test_a_program_that_fails_is_told_in_its_own_words(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.pairwise import decide
-from llmops_tui.evaluation.promotion import promotion
+from llmops_tui.evaluation.promotion import promotion, suites_for
 from llmops_tui.evaluation.run_comparison import gate
+from llmops_tui.evaluation.run_search import NotEvaluatedError
 from llmops_tui.evaluation.runner.cache import FILE, AnswerCache
 from llmops_tui.evaluation.runner.model_calls import Asker, Request
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_line
@@ -103,6 +104,8 @@ def test_a_promotion_takes_a_whole_run_of_the_versions_of_now(store: EvaluationS
             promotion(store, "triage@1", "live", "s")
         assert found.value.code == "not_evaluated"
         assert found.value.hint == "llmops eval run s@1 --prompt triage@1 --model support-base makes one."
+        assert isinstance(found.value, NotEvaluatedError)
+        assert (found.value.prompt, found.value.model) == ("triage@1", "support-base")
         return found.value
 
     assert "triage@1 has no run of suite s@1 on support-base" in refused().message
@@ -155,6 +158,15 @@ def test_every_column_of_a_suite_has_to_pass_and_the_baseline_is_whole(store: Ev
     assert ruling.rule == "exact not worse than baseline"
     with pytest.raises(InputRefusedError, match="support-base-q4"):
         promotion(store, "triage@2", "live", "s", ["support-base", "support-base-q4"])
+
+
+def test_suites_with_rules_for_a_prompt_may_decide_about_its_labels(store: EvaluationStore) -> None:
+    store.save_suite(check_suite(BODY | {"rules": []}, "bare"))
+    store.save_suite(check_suite(BODY | {"prompt": "other"}, "other"))
+    store.save_suite(check_suite(BODY, "s"))
+    both = store.save_suite(check_suite(BODY | {"prompt": ["triage@1", "other"]}, "s"))
+    assert [kept.ref for kept in suites_for(store, "triage")] == [both.ref]
+    assert suites_for(store, "nothing") == []
 
 
 def test_a_promotion_without_rules_or_by_a_chain_is_refused(store: EvaluationStore) -> None:

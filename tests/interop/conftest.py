@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import socket
 import sys
@@ -9,15 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.tasks.records import TaskArguments
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import rewrite_gguf
 
@@ -47,6 +53,62 @@ def report(request: pytest.FixtureRequest) -> Report:
             sys.stdout.write(f"\n{text}\n")
 
     return tell
+
+
+@functools.cache
+def listed() -> Any:
+    """The harness's list of its tasks."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
+
+
+@pytest.fixture(scope="module")
+def listed_once() -> Iterator[None]:
+    """The harness's list of its tasks made once in this process: it reads fourteen thousand files, each time in ten seconds."""
+    import lm_eval.evaluator
+
+    made = listed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lm_eval.tasks.TaskManager", lambda: made)
+        # What is installed on this machine decides no figure, and asking for it starts a dozen programs.
+        patch.setattr(lm_eval.evaluator, "add_env_info", lambda storage: None)
+        yield
+
+
+@dataclass(frozen=True)
+class InThisProcess:
+    """What a job is given, for one that runs here: the harness is loaded already."""
+
+    workspace: Workspace
+    folder: Path
+
+    def report(self, share: float, message: str = "") -> None:
+        """Nobody looks."""
+        assert 0 <= share <= 1, message
+
+    def check(self) -> None:
+        """Nobody cancels."""
+
+
+def arguments_for(
+    task: str, files: dict[str, str], fewshot: int, model: str, limit: int | None = None
+) -> TaskArguments:
+    """A task of the harness as the job takes it."""
+    return {
+        "harness": "lm-eval", "task": task, "model": model, "files": files, "limit": limit, "fewshot": fewshot, "chat": False,
+        "fresh": False, "program": "",
+    }  # fmt: skip
+
+
+def run_here(workspace: Workspace, arguments: TaskArguments) -> EvalRun:
+    """The job of a task in this process, in a folder of its own; the run that it keeps."""
+    from llmops_tui.evaluation.tasks.job import run
+
+    folder = workspace.runs / new_id("job")
+    folder.mkdir(parents=True)
+    found = run(cast("JobContext", InThisProcess(workspace, folder)), arguments)
+    return EvaluationStore(workspace).get(found["runs"][0]["run"])
 
 
 @contextmanager

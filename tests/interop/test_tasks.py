@@ -17,9 +17,9 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.clients.running import beside
 from tests.commands import Llmops
-from tests.interop.conftest import Report, make_twin, serve
+from tests.interop.conftest import Report, arguments_for, make_twin, run_here, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 GSM8K = [
     {
@@ -42,10 +42,13 @@ def write(path: Path, rows: list[Any]) -> str:
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # All that the job sets, so that it is set back.
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+        monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.usefixtures("listed_once")
 @pytest.mark.parametrize(("task", "rows", "fewshot"), [("gsm8k", GSM8K, 2), ("arc_easy", ARC, 0)])
 def test_a_task_scores_as_the_harness_does(
     workspace: Workspace,
@@ -66,14 +69,12 @@ def test_a_task_scores_as_the_harness_does(
     with serve(workspace, "tiny", context=512, precision="exact") as served:
         monkeypatch.setenv("OPENAI_API_KEY", served.key)
         ours = llmops.run("eval", "task", task, "--model", "tiny", *files, "--fewshot", str(fewshot))
-        loaded = load_task(
-            {"harness": "lm-eval", "task": task, "model": "tiny", "files": {"test": asked, "train": train}, "limit": None,
-             "fewshot": fewshot, "chat": False, "fresh": False, "program": ""}, tmp_path / "task",
-        )  # fmt: skip
+        arguments = arguments_for(task, {"test": asked, "train": train}, fewshot, "tiny")
+        loaded = load_task(arguments, tmp_path / "task")
         theirs = simple_evaluate(
             model="local-completions",
             model_args=f"model=tiny,base_url={served.url}/v1/completions,tokenizer={twin.folder},tokenizer_backend=huggingface",
-            tasks=[loaded.task], num_fewshot=fewshot, bootstrap_iters=0,
+            tasks=[loaded.task], task_manager=loaded.manager, num_fewshot=fewshot, bootstrap_iters=0,
         )  # fmt: skip
     assert theirs is not None
     found = theirs["results"][task]
@@ -89,23 +90,24 @@ def test_a_task_scores_as_the_harness_does(
     )  # fmt: skip
     report(f"{task}: {same} of {len(rows)} answers and prompts as through lm-eval's own client; figures equal")
     assert same == len(rows)
-    # It is a run like any other: compared, and asked again from the cache.
-    again = llmops.run("eval", "task", task, "--model", "tiny", *files, "--fewshot", str(fewshot))
-    assert (again["suite"], again["cached"]) == (ours["suite"], len(rows))
-    compared = llmops.run("eval", "compare", ours["run"], again["run"])
-    assert compared["comparable"]
-    few = llmops.run("eval", "task", task, "--model", "tiny", *files, "--fewshot", str(fewshot), "--limit", "3")
-    assert (few["suite"], few["cases"]) == (ours["suite"], 3)
+    # It is a run like any other: asked again from the cache, compared, asked in part.
+    again = run_here(workspace, arguments)
+    assert again.summary is not None
+    first = EvaluationStore(workspace).get(ours["run"])
+    assert (again.suite, again.suite_number) == (first.suite, first.suite_number)
+    assert again.summary["cached"] == len(rows)
+    assert llmops.run("eval", "compare", ours["run"], again.name)["comparable"]
+    few = run_here(workspace, arguments | {"limit": 3})
+    assert few.summary is not None
+    assert (few.suite, few.suite_number, few.summary["cases"]) == (again.suite, again.suite_number, 3)
     refused = llmops.run("eval", "run", ours["suite"], "--model", "tiny", code=3)
     assert f"llmops eval task {task}" in json.dumps(refused)
 
 
+@pytest.mark.usefixtures("listed_once")
 def test_examples_are_not_taken_from_what_is_asked_and_names_are_suggested(tmp_path: Path) -> None:
     asked = write(tmp_path / "asked.jsonl", GSM8K)
-    given: Any = {
-        "harness": "lm-eval", "task": "gsm8k", "model": "m", "files": {"test": asked}, "limit": None, "fewshot": None,
-        "chat": False, "fresh": False, "program": "",
-    }  # fmt: skip
+    given: Any = {**arguments_for("gsm8k", {"test": asked}, 0, "m"), "fewshot": None}
     with pytest.raises(InputRefusedError, match="shows 5 examples from its split train"):
         load_task(given, tmp_path)
     with pytest.raises(InputRefusedError, match="no task 'gsm9k'"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,28 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.evaluation.model_records import PerplexityRecord
+from llmops_tui.evaluation.perplexity import perplexity
 from llmops_tui.evaluation.tasks.worker.lm_eval_task import load_task
+from llmops_tui.inference.client import ModelClient
+from llmops_tui.inference.endpoints import open_endpoint
+from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.gguf import read_contents
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.unpacking.vocabulary import Vocabulary
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
-from tests.commands import Llmops
-from tests.interop.conftest import Report, Served, serve
+from tests.interop.conftest import Report, Served, arguments_for, listed, run_here, serve
 from tests.interop.test_tasks import write
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 FACTS = [
     ("What do bees make?", "honey", "steel"), ("What color is the sky on a clear day?", "blue", "green and red"),
     ("What is frozen water called?", "ice", "sand"), ("Which animal barks?", "dog", "goldfish"),
     ("Where does the sun rise?", "in the east", "under the sea"), ("What do you read in a library?", "books", "soup"),
+    ("What do you put on your feet?", "shoes", "a roof"), ("What follows Monday?", "Tuesday", "a bucket"),
 ]  # fmt: skip
 SENTENCES = [
     "The children went to the beach and swam in the sea", "He opened the door with a key",
@@ -46,10 +51,10 @@ TASKS: dict[str, tuple[list[Any], int]] = {
     "boolq": (
         [{"passage": f"Somebody asks: {q} The answer is {a}.", "question": f"is it {a if n % 2 else b}", "label": n % 2}
          for n, (q, a, b) in enumerate(FACTS)], 0),
-    # A scoring of its own: the probability that all true answers share.
+    # A scoring of its own: the probability that all true answers share. Its prompt is long, so that few questions do.
     "truthfulqa_mc2": (
         [{"question": q, "mc1_targets": {"choices": [a, b], "labels": [1, 0]},
-          "mc2_targets": {"choices": [f"It is {a}.", a, f"It is {b}."], "labels": [1, 1, 0]}} for q, a, b in FACTS], 0),
+          "mc2_targets": {"choices": [f"It is {a}.", a, f"It is {b}."], "labels": [1, 1, 0]}} for q, a, b in FACTS[:4]], 0),
     # The log-likelihood of a last word: whether it is the likeliest, and its perplexity by token.
     "lambada_openai": ([{"text": text} for text in SENTENCES], 0),
     # Generation, compared without case, articles and signs.
@@ -57,7 +62,7 @@ TASKS: dict[str, tuple[list[Any], int]] = {
     # Generation with examples, read by two filters.
     "gsm8k": (
         [{"question": f"Anna has {n} apples and buys {n + 2} more. How many has she?", "answer": f"{n} + {n + 2}\n#### {2 * n + 2}"}
-         for n in range(3, 6)], 2),
+         for n in range(3, 7)], 2),
 }  # fmt: skip
 
 
@@ -69,10 +74,19 @@ class Real:
     workspace: Workspace
     tokenizer: Path
 
-    @property
-    def arguments(self) -> str:
-        """As the harness's client of endpoints takes them."""
-        return f"model=real,base_url={self.served.url}/v1/completions,tokenizer={self.tokenizer},tokenizer_backend=huggingface"
+    async def perplexity(self, text: str) -> PerplexityRecord:
+        """What ``llmops eval perplexity`` prints."""
+        model = ModelRegistry(Catalog(self.workspace)).get("real")
+        async with ModelClient(open_endpoint(ServerSupervisor(self.workspace), model)) as client:
+            return (await perplexity(client, text)).as_dict()
+
+    def client(self, further: str = "") -> Any:
+        """The harness's own client of endpoints."""
+        from lm_eval.api.registry import get_model
+
+        return get_model("local-completions").create_from_arg_string(
+            f"model=real,base_url={self.served.url}/v1/completions,tokenizer={self.tokenizer},tokenizer_backend=huggingface{further}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -89,41 +103,45 @@ def real(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Re
         yield Real(served, workspace, tokenizer)
 
 
+@pytest.fixture(scope="module")
+def client(real: Real) -> Any:
+    """One for all tasks: its tokenizer takes longer to load than a task to answer."""
+    return real.client()
+
+
 @pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, real: Real) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, real: Real, listed_once: None) -> None:
+    # All that the job sets, so that it is set back.
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+        monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OPENAI_API_KEY", real.served.key)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_has_the_figures_that_the_harness_prints(real: Real, task: str, tmp_path: Path, report: Report) -> None:
+def test_a_task_has_the_figures_that_the_harness_prints(
+    real: Real, client: Any, task: str, tmp_path: Path, report: Report
+) -> None:
     from lm_eval import simple_evaluate
 
     rows, fewshot = TASKS[task]
-    asked, train = write(tmp_path / "asked.jsonl", rows), write(tmp_path / "train.jsonl", rows[::-1])
-    ours = Llmops(real.workspace).run(
-        "eval", "task", task, "--model", "real", "--file", asked, "--file", f"train={train}", "--fewshot", str(fewshot)
-    )
-    loaded = load_task(
-        {"harness": "lm-eval", "task": task, "model": "real", "files": {"test": asked, "train": train}, "limit": None,
-         "fewshot": fewshot, "chat": False, "fresh": False, "program": ""}, tmp_path / "task",
-    )  # fmt: skip
+    files = {"test": write(tmp_path / "asked.jsonl", rows), "train": write(tmp_path / "train.jsonl", rows[::-1])}
+    arguments = arguments_for(task, files, fewshot, "real")
+    ours = run_here(real.workspace, arguments)
+    assert ours.summary is not None
+    loaded = load_task(arguments, tmp_path / "theirs")
     theirs = simple_evaluate(
-        model="local-completions",
-        model_args=real.arguments,
-        tasks=[loaded.task],
-        num_fewshot=fewshot,
-        bootstrap_iters=0,
+        model=client, tasks=[loaded.task], task_manager=loaded.manager, num_fewshot=fewshot, bootstrap_iters=0
     )
     assert theirs is not None
     figures = {
         f"{name.partition('-')[0]},{name.partition('-')[2] or 'none'}": figure["mean"]
-        for name, figure in ours["metrics"].items()
+        for name, figure in ours.summary["metrics"].items()
         if figure["type"] == "external"
     }
-    assert figures
     found = theirs["results"][task]
+    # Each figure that the harness prints, and no other.
+    assert figures.keys() == {name for name in found if "," in name and "_stderr" not in name}
     told = []
     for name, value in figures.items():
         # The harness prints four decimals.
@@ -133,24 +151,33 @@ def test_a_task_has_the_figures_that_the_harness_prints(real: Real, task: str, t
 
 
 def test_perplexity_by_word_byte_and_token_is_that_of_the_harness(real: Real, tmp_path: Path, report: Report) -> None:
-    """The model has no token before every text, so what the first word is predicted from is given to both."""
-    from lm_eval.api.instance import Instance
-    from lm_eval.api.registry import get_model
+    """The model has no token before every text: what the first word is predicted from is given to the harness, too."""
+    from lm_eval import simple_evaluate
 
     text = ". ".join(SENTENCES) + "."
-    (tmp_path / "text.txt").write_text(text)
-    ours = Llmops(real.workspace).run("eval", "perplexity", "--model", "real", "--file", str(tmp_path / "text.txt"))
-    client = get_model("local-completions").create_from_arg_string(real.arguments)
+    ours = asyncio.run(real.perplexity(text))
     first, rest = text[:3], text[3:]
-    request = Instance("loglikelihood", {}, (first, rest), 0, ("t", 0, 1))
-    total = client.loglikelihood([request])[0][0]
-    words, size = len(re.split(r"\s+", text)), len(rest.encode())
+    write(tmp_path / "page.jsonl", [{"page": rest}])
+    (tmp_path / "pages.yaml").write_text(
+        f"task: pages\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {tmp_path}/page.jsonl}}}}\ntest_split: test\n"
+        'output_type: loglikelihood_rolling\ndoc_to_text: ""\ndoc_to_target: "{{page}}"\n'
+        "metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]\n"
+    )
+    (given,) = real.client().tok_encode(first)
+    client = real.client(f",custom_prefix_token_id={given}")
+    manager = listed()
+    (task,) = manager.load([str(tmp_path / "pages.yaml")])["tasks"].values()
+    theirs = simple_evaluate(model=client, tasks=[task], task_manager=manager, bootstrap_iters=0)
+    assert theirs is not None
+    found = theirs["results"]["pages"]
+    ((total,),) = theirs["samples"]["pages"][0]["resps"]
     by = {
-        "word": (math.exp(-ours["log_likelihood"] / words), math.exp(-total / words)),
-        "byte": (2 ** ours["bits_per_byte"], math.exp(-total / size)),
-        "token": (ours["perplexity"], math.exp(-total / ours["tokens"])),
+        "word": (ours["word_perplexity"], found["word_perplexity,none"]),
+        "byte": (ours["byte_perplexity"], found["byte_perplexity,none"]),
+        "bits by byte": (ours["bits_per_byte"], found["bits_per_byte,none"]),
+        # Its tasks have no figure by token.
+        "token": (ours["perplexity"], math.exp(-float(total) / len(client.tok_encode(rest)))),
     }
-    assert ours["bytes"] == size
     for name, (own, their) in by.items():
         assert f"{own:.4f}" == f"{their:.4f}", name
     report("perplexity on SmolLM2-135M: " + ", ".join(f"by {n} {a:.4f}" for n, (a, _) in by.items()) + ", as lm-eval's")

@@ -9,6 +9,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static, TextArea
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
@@ -24,9 +26,10 @@ from screens.playground.state import Loaded, read
 from screens.playground.thinking_view import ThinkingView
 from screens.playground.versions_pane import VersionList
 from screens.services import Services
-from screens.widgets.dialogs import ChoiceDialog, LineDialog
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.stream_view import StreamView
-from tests.fakes import FailingEnsure, FakeModelServer, hostile_strings
+from tests.evaluation.test_what_decides import BODY, finished
+from tests.fakes import FailingEnsure, FakeModelServer, end_processes, hostile_strings, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
@@ -426,6 +429,47 @@ async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Work
         await pilot.press("z")
         await settle(pilot)
         assert store.get("support@production").number == 2
+
+
+@pytest.mark.slow
+async def test_a_label_moves_where_a_suite_allows_it_and_a_missing_run_is_offered(
+    open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_no_processes(monkeypatch)
+    evaluation = EvaluationStore(sample)
+    store = evaluation.prompts
+    ref = store.versions("support")[1].ref
+    suite = check_suite(BODY | {"prompt": "support", "rules": ["exact >= 0.9"]}, "s")
+    evaluation.save_suite(suite)
+
+    async def ask_the_suite(pilot: Pilot[int]) -> None:
+        versions = playground(pilot).query_one(VersionList)
+        versions.focus()
+        versions.move_to(1)
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await settle(pilot)
+
+    async with open_app() as pilot:
+        await ask_the_suite(pilot)
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: "s-1: started" in notices(pilot))
+        assert evaluation.get("s-1").asked.prompt == ref
+        assert store.get("support@production").number == 2
+        end_processes()
+        # Too few are right, then all of them.
+        finished(evaluation, suite, ref, right=5)
+        await ask_the_suite(pilot)
+        await until(pilot, lambda: "production stays where it is" in notices(pilot))
+        assert store.get("support@production").number == 2
+        finished(evaluation, suite, ref)
+        await ask_the_suite(pilot)
+        await until(pilot, lambda: "production is now support@1: exact >= 0.9 pass" in notices(pilot))
+        assert store.get("support@production").number == 1
 
 
 async def test_saving_asks_for_a_note(open_app: OpenApp, sample: Workspace) -> None:

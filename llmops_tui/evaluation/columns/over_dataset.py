@@ -58,9 +58,11 @@ def start(
     paths: Mapping[str, str],
     *,
     seed: int = 0,
+    fresh: bool = False,
 ) -> list[EvalRun]:
     """Ask all columns the same rows, a sample of so many, in one job; it is resumed like every evaluation.
 
+    With ``fresh`` no answer is taken from the cache.
     ``paths`` name the column of the dataset for each variable of the prompts; by default a variable is the column of its
     name.
 
@@ -86,7 +88,7 @@ def start(
         name,
     )
     kept_suite = store.save_suite(suite, "columns compared over a dataset")
-    asked = [Asked(column.ref, column.model, column.as_dict()["parameters"]) for column in columns]
+    asked = [Asked(column.ref, column.model, column.as_dict()["parameters"], fresh=fresh) for column in columns]
     return store.start(kept_suite, asked)
 
 
@@ -160,7 +162,7 @@ class ColumnTable:
         found = []
         for key, case in cases.items():
             said = tuple(one.get(key) for one in answers)
-            found.append(Row(case, said, _apart([text for text in said if text is not None])))
+            found.append(Row(case, said, words_apart([text for text in said if text is not None])))
         return sorted(found, key=lambda row: (-row.apart, row.case.index))
 
     # ── votes ──
@@ -249,7 +251,7 @@ def _choice(pairs: Mapping[tuple[int, int], str], about: str) -> Choice:
     return {"winner": best if wins[best] else TIE, "among": among, "about": about}
 
 
-def _apart(texts: Sequence[str]) -> float:
+def words_apart(texts: Sequence[str]) -> float:
     """How far texts are apart: the mean share of words that two of them do not have in common, and more if all differ."""
     if len(texts) < 2 or len(set(texts)) == 1:
         return 0.0

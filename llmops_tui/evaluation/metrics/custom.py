@@ -68,6 +68,8 @@ def fingerprint(metric: Metric) -> str:
     unset = {"settings"} if isinstance(metric, Custom) and not metric.settings else set()
     # So does a judge without examples.
     unset |= {"examples"} if getattr(metric, "examples", None) == () else set()
+    # And a harness's metric whose figure is a mean, as all were before others were known.
+    unset |= {"aggregation"} if getattr(metric, "aggregation", "") == "mean" else set()
     return sha256_text(metric.model_dump_json(exclude={"prompt", *unset}) + code)
 
 

@@ -6,6 +6,7 @@ with the places of the metrics that it is scored by. One answer a line: for each
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -27,13 +28,19 @@ def score_or_reason(metric: Metric, case: Case, answer: Answer) -> Score:
     """The score of an answer; one without a value, and with the reason, where the metric fails over it."""
     try:
         with at_work(metric):
-            return metric.score(case, answer)
+            found = metric.score(case, answer)
     except LlmopsError as error:
         return Score(None, error.message)
     except (MemoryError, RecursionError):
         return Score(None, "it cannot be scored: it needs too much memory or nests too deep")
     except Exception as error:  # noqa: BLE001  whatever an answer does to a metric, the other answers are scored
         return Score(None, f"it cannot be scored: {type(error).__name__}: {error}"[:400])
+    if found.value is not None and not math.isfinite(found.value):
+        # No mean is made of it, and JSON has no such number.
+        return Score(
+            None, f"it cannot be scored: the metric gave {found.value}; {found.reason}".rstrip("; "), found.detail
+        )
+    return found
 
 
 def _answered(known: dict[bytes, Metric], line: bytes) -> bytes:

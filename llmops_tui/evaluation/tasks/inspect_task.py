@@ -26,6 +26,7 @@ from llmops_tui.regular_files import read_regular_text
 from llmops_tui.workspace.files import make_folder_within
 
 PROVIDER = "llmops"
+_HEADLINES, _SPREADS = ("accuracy", "mean"), frozenset({"stderr", "bootstrap_stderr", "std", "var"})
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 10.0
 _NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -165,6 +166,20 @@ def results_from(log: JsonObject, suite: Suite, cases: Sequence[Any]) -> list[Re
         flat = _flat(sample)
         scores = {name[:60]: _score(flat.get(name)) for name in names}
         found.append(Result(case, int(sample.get("epoch") or 1) - 1, _answer(sample), scores))
+    return found
+
+
+def figures_of(log: JsonObject) -> dict[str, float]:
+    """What Inspect itself prints of each scorer: its accuracy, its mean, or else its first metric that is no spread."""
+    found: dict[str, float] = {}
+    for score in (log.get("results") or {}).get("scores") or ():
+        metrics = score.get("metrics") or {}
+        names = [*(name for name in _HEADLINES if name in metrics), *(name for name in metrics if name not in _SPREADS)]
+        value = metrics[names[0]].get("value") if names else None
+        scorer, name = str(score.get("scorer") or ""), str(score.get("name") or "")
+        if isinstance(value, int | float):
+            # Of several ways to make one of epochs the first stands.
+            found.setdefault((name if name == scorer or not scorer else f"{scorer}-{name}")[:60], float(value))
     return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 
 from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.measures import case_metrics_sha256, sources
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
-from llmops_tui.evaluation.records import Costs, Evaluated
+from llmops_tui.evaluation.records import Costs, Evaluated, RunSummary
 from llmops_tui.evaluation.run import Asked, EvalRun
 from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
@@ -30,6 +32,8 @@ from llmops_tui.jobs.worker import JobContext
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.files import sha256_file
 
+_OWN_FIGURE = "none: the harness's own figure"
+
 ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.tasks.job:run")
 
 
@@ -45,7 +49,7 @@ def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
         return _inspect(context, store, arguments, place)
     stay_offline(context.folder)
     context.report(0.0, f"loading {arguments['task']}")
-    from llmops_tui.evaluation.tasks.worker.lm_eval_task import evaluate, load_task, results_from
+    from llmops_tui.evaluation.tasks.worker.lm_eval_task import evaluate, figures_of, load_task, results_from
 
     loaded = load_task(arguments, context.folder)
     version = store.save_suite(loaded.suite, f"the task {arguments['task']} of {arguments['harness']}")
@@ -60,14 +64,14 @@ def run(context: JobContext, arguments: TaskArguments) -> Evaluated:
     finally:
         model.close()
     results = results_from(found, cases.cases, version.suite, model.answers)
-    _keep(store, entry, version.suite, cases, results, options, took)
+    _keep(store, entry, version.suite, cases, results, options, took, figures_of(found, version.suite))
     return _found(store.get(entry.name))
 
 
 def _inspect(context: JobContext, store: EvaluationStore, arguments: TaskArguments, place: str) -> Evaluated:
     """A task of Inspect: its program asks the model's server, and its log becomes the suite and the run."""
     from llmops_tui.evaluation.tasks.door import open_door
-    from llmops_tui.evaluation.tasks.inspect_task import find_program, results_from, run_program, suite_from
+    from llmops_tui.evaluation.tasks.inspect_task import figures_of, find_program, results_from, run_program, suite_from
 
     task, limit = arguments["task"], arguments["limit"]
     options = options_from(load_settings()[0])
@@ -87,8 +91,25 @@ def _inspect(context: JobContext, store: EvaluationStore, arguments: TaskArgumen
     version = store.save_suite(suite_from(log, task, limit), f"the task {task} of inspect")
     cases = build_cases(version.suite, store.datasets)
     entry = store.reserve(version, Asked("", arguments["model"], {}, 0, None, fresh=True), place)
-    _keep(store, entry, version.suite, cases, results_from(log, version.suite, cases.cases), options, took)
+    results = results_from(log, version.suite, cases.cases)
+    _keep(store, entry, version.suite, cases, results, options, took, figures_of(log))
     return _found(store.get(entry.name))
+
+
+def take_figures(summary: RunSummary, told: Mapping[str, float]) -> None:
+    """Where a figure does not follow from the scores of cases, the harness's own stands, without an interval."""
+    for name, value in told.items():
+        figure = summary["metrics"].get(name)
+        if figure is None or (figure["mean"] is not None and math.isclose(figure["mean"], value, rel_tol=1e-6)):
+            continue
+        figure |= {
+            "mean": value,
+            "low": None,
+            "high": None,
+            "n": summary["cases"],
+            "unusable": 0,
+            "method": _OWN_FIGURE,
+        }
 
 
 class _Took:
@@ -141,8 +162,9 @@ def _keep(
     results: list[Result],
     options: LoadOptions,
     took: _Took,
+    told: Mapping[str, float] | None = None,
 ) -> None:
-    """Write results and summary as a run of a suite has them."""
+    """Write results and summary as a run of a suite has them; ``told`` are the figures as the harness prints them."""
     seconds, costs = took.costs(results)
     # What a killed try left is of the same documents, and is written anew.
     entry.results.unlink(missing_ok=True)
@@ -157,6 +179,7 @@ def _keep(
     kept = list(log.done.values())
     summary = summarise(kept, metrics, seconds)
     summary |= {"of": len(kept), "stopped_early": False}
+    take_figures(summary, told or {})
     summary["costs"] |= {"asked": costs["asked"], "joules": costs["joules"], "energy": costs["energy"]}
     firsts = [result for result in results if result.repeat == 0]
     asked = CaseSet(tuple(r.case for r in firsts), cases.dataset, cases.of)

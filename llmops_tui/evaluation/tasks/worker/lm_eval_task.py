@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import yaml
 from llmops_tui.datasets.records import dump_json
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
-from llmops_tui.evaluation.metrics.external import External
+from llmops_tui.evaluation.metrics.external import Aggregation, External
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.evaluation.tasks.records import TaskArguments
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.tasks.worker.engine_model import EngineModel
 
 _LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+# Exp of more is no number that a double can be.
+_MOST_NATS = 700.0
 _NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -40,11 +43,12 @@ def stay_offline(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A task with the suite that its documents make."""
+    """A task with the suite that its documents make, and the harness's list of all tasks, which takes ten seconds to make."""
 
     task: Any
     suite: Suite
     fewshot: int
+    manager: Any
 
 
 def load_task(arguments: TaskArguments, folder: Path) -> Loaded:
@@ -98,7 +102,7 @@ def load_task(arguments: TaskArguments, folder: Path) -> Loaded:
             f"{name} shows {fewshot} examples from its split {config.fewshot_split or 'train'}, and no file has it",
             "Give --file train=FILE, or --fewshot 0.",
         )
-    return Loaded(task, _suite_of(arguments, task, fewshot), fewshot)
+    return Loaded(task, _suite_of(arguments, task, fewshot), fewshot, manager)
 
 
 def _with_files(name: str, files: Mapping[str, str]) -> JsonObject:
@@ -125,6 +129,7 @@ def _suite_of(arguments: TaskArguments, task: Any, fewshot: int) -> Suite:
     higher = task.higher_is_better()
     filters = [found.name for found in task._filters] or ["none"]  # noqa: SLF001  the harness has no other name for them
     told = str((config.metadata or {}).get("version", "")) if isinstance(config.metadata, Mapping) else ""
+    aggregations = task.aggregation()
     metrics = [
         External(
             name=_called(metric, found),
@@ -136,13 +141,21 @@ def _suite_of(arguments: TaskArguments, task: Any, fewshot: int) -> Suite:
             fewshot=fewshot,
             chat=arguments["chat"],
             more_is_better=bool(higher.get(metric, True)),
-        ).model_dump()
+            aggregation=_aggregation(aggregations[metric]),
+        ).model_dump(exclude={"aggregation"} if _aggregation(aggregations[metric]) == "mean" else None)
         for found in filters
-        for metric in task.aggregation()
+        for metric in aggregations
     ]
     name = _NOT_OF_NAMES.sub("-", arguments["task"]).strip("-.")[:90]
     body = {"cases": cases, "metrics": metrics, "description": f"lm-eval's task {arguments['task']}"}
     return check_suite(body, name or "task")
+
+
+def _aggregation(function: Any) -> Aggregation:
+    """How a figure is made of what the harness has of each document."""
+    from lm_eval.api.metrics import mean, perplexity
+
+    return "mean" if function is mean else "perplexity" if function is perplexity else "harness"
 
 
 def _called(metric: str, found: str) -> str:
@@ -166,6 +179,7 @@ def evaluate(loaded: Loaded, model: EngineModel, arguments: TaskArguments) -> Js
         found = simple_evaluate(
             model=model,
             tasks=[loaded.task],
+            task_manager=loaded.manager,
             num_fewshot=arguments["fewshot"],
             limit=arguments["limit"],
             # Intervals are computed here.
@@ -207,14 +221,30 @@ def results_from(
         scores = {}
         for metric in metrics:
             sample = of.get(metric.filter or "none", {})
-            scores[metric.called] = _score(sample.get(metric.metric), sample.get("filtered_resps"))
+            scores[metric.called] = _score(sample.get(metric.metric), sample.get("filtered_resps"), metric.aggregation)
         results.append(Result(cases[number], 0, _answer(first, answers.get(number, [])), scores))
     return results
 
 
-def _score(value: Any, read: Any) -> Score:
-    if isinstance(value, Real):
-        return Score(float(value), f"read as {str(read)[:200]}")
+def figures_of(found: JsonObject, suite: Suite) -> dict[str, float]:
+    """The figures as the harness prints them, by the names of the suite's metrics."""
+    ((_, told),) = found["results"].items()
+    names = {
+        metric.called: f"{metric.metric},{metric.filter or 'none'}"
+        for metric in suite.made_metrics()
+        if isinstance(metric, External)
+    }
+    return {called: float(told[name]) for called, name in names.items() if isinstance(told.get(name), Real)}
+
+
+def _score(value: Any, read: Any, aggregation: Aggregation) -> Score:
+    if isinstance(value, Real) and aggregation != "harness":
+        if aggregation == "mean":
+            return Score(float(value), f"read as {str(read)[:200]}")
+        # The harness keeps the log-likelihood.
+        if -float(value) < _MOST_NATS:
+            return Score(math.exp(-float(value)), f"a log-likelihood of {float(value):.4f}")
+        return Score(None, f"a log-likelihood of {float(value):.4f}, whose perplexity is beyond numbers")
     return Score(None, "the harness has no number for a single case here")
 
 
