@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from llmops_tui.inference.server.admission import AHEAD, MAX_WAITING, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import key_name
-from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record

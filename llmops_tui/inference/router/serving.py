@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.inference.access.gate import AccessGate
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingSettings
 from llmops_tui.inference.router.app import Router
@@ -40,7 +41,8 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     pool = ModelPool(servers, max_loaded=asked["max_loaded"], wait=asked["wait"], counts=metrics)
     feedback = Feedback(EventLog(workspace), options.trace_content)
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
-    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics, batches)
+    gate = AccessGate(EventLog(workspace))
+    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics, batches, gate)
     http = make_http(router.app(), options)
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
@@ -52,6 +54,7 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
         going_on.cancel()
         servers.end()
         await pool.close()
+        await gate.close()
         clean_up(options, state)
         record_checksums_at_end(workspace)
 
