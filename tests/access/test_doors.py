@@ -30,9 +30,10 @@ BODIES: dict[str, Any] = {
     "/api/embed": {"model": "m", "input": "Hi"},
     "/api/embeddings": {"model": "m", "prompt": "Hi"},
     "/api/show": {"model": "m"},
-    **dict.fromkeys(("/v1/rerank", "/v1/reranking", "/rerank", "/reranking"), {"query": "a", "documents": ["b"]}),
+    **{path: {"query": "a", "documents": ["b"]} for path in ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")},
     "/tokenize": {"content": "Hi"},
     "/detokenize": {"tokens": [1]},
+    "/v1/keys": {"name": "another"},
     "/v1/feedback": {"id": "run_1", "score": "up"},
 }
 # Doors that make the engine evaluate something, and how many tokens.

@@ -52,8 +52,8 @@ class ScopeRecord(TypedDict):
 class Scope:
     """What a key may ask for, and how much; ``None`` is no limit.
 
-    ``models`` are registered names, or aliases as the server of all models knows them; with ``adapters`` only these may be
-    used beside them, none where there are none. ``max_context`` is the most tokens of a prompt and its answer together.
+    ``models`` and ``adapters`` are registered names. Where ``adapters`` are given, no other may be used beside a model.
+    ``max_context`` is the most tokens of a prompt and its answer together.
     """
 
     models: tuple[str, ...] | None = None

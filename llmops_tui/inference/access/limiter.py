@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llmops_tui.errors import LlmopsError
@@ -213,19 +213,6 @@ def use_of(connection: sqlite3.Connection, since: float = 0.0) -> list[DayOfUse]
         (int(since // _DAY),),
     )
     return [DayOfUse(*row) for row in rows]
-
-
-def total_use(days: Iterable[DayOfUse]) -> Mapping[str, Used]:
-    """All that each key used, by its id."""
-    found: dict[str, Used] = {}
-    for one in days:
-        before = found.get(one.key, Used())
-        found[one.key] = Used(
-            before.prompt_tokens + one.prompt_tokens,
-            before.completion_tokens + one.completion_tokens,
-            before.seconds + one.seconds,
-        )
-    return found
 
 
 def _standing(unit: str, span: str, limit: Limit, account: Account, now: int) -> Standing:

@@ -26,6 +26,7 @@ from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.apis.batches import BatchesApi
+from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import modelless_routes
 from llmops_tui.inference.server.apis.ollama_request import OllamaShow
 from llmops_tui.inference.server.apis.ollama_teller import silence
@@ -74,7 +75,7 @@ class Router:
         self._feedback = feedback
         self._metrics = metrics
         self._batches = batches
-        self._access = Access(gate) if gate is not None else None
+        self._gate = gate
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
@@ -92,6 +93,7 @@ class Router:
             Route("/api/ps", self._loaded_tags),
             *modelless_routes(),
             *self._batches.routes(),
+            *(KeysApi(self._gate.store).routes() if self._gate is not None else ()),
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),
@@ -104,7 +106,8 @@ class Router:
             405: plain_error,
             Exception: unexpected,
         }
-        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._options, self._access)
+        access = Access(self._gate) if self._gate is not None else None
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._options, access)
 
     # ── passing on ──
 

@@ -23,6 +23,7 @@ from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.anthropic import AnthropicApi
 from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.apis.infill import InfillApi
+from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import OllamaApi
 from llmops_tui.inference.server.apis.ollama_models import ServedModel
 from llmops_tui.inference.server.apis.response_store import ResponseStore
@@ -120,6 +121,7 @@ class ModelServer:
             Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
             *self._ollama.routes(),
             *self._batches.routes(),
+            *KeysApi(self.gate.store).routes(),
             Route("/v1/messages", self._anthropic.create, methods=post),
             Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback.take, methods=post),
