@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Access keys for clients of llmops serve: scopes, limits, expiry, use.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A key, by its name or id.")]
 Number = Annotated[int | None, typer.Option(min=1)]
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @app.command()
@@ -58,18 +56,13 @@ def create(
     ] = "",
 ) -> None:
     """Make a key. Its secret is shown this once, and is kept nowhere."""
+    from llmops_tui.inference.access.asked import check_known, moment_of
     from llmops_tui.inference.access.keys import Scope
     from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
     if adapter and no_adapters:
         raise InputRefusedError("usage", "--adapter and --no-adapters exclude each other")
-    known = {one.name: one.kind for one in ModelRegistry(session.catalog).all()} if model or adapter else {}
-    for kind, names in (("model", model or []), ("adapter", adapter or [])):
-        for one in names:
-            if (known.get(one) == "adapter") != (kind == "adapter") or one not in known:
-                hint = "llmops model list shows the registered ones."
-                raise InputRefusedError(f"{kind}_not_found", f"no {kind} {one[:100]!r} is registered here", hint)
     scope = Scope(
         tuple(model) if model else None,
         () if no_adapters else tuple(adapter) if adapter else None,
@@ -81,6 +74,8 @@ def create(
         tokens_per_minute,
         tokens_per_day,
     )
+    if scope.models or scope.adapters:
+        check_known(scope, {one.name: one.kind for one in ModelRegistry(session.catalog).all()})
     store = _store(session)
     parent = store.get(within) if within else None
     ends = moment_of(expires, time.time()) if expires else None
@@ -150,22 +145,6 @@ def rotate(context: typer.Context, name: Name) -> None:
     session = session_of(context)
     store = _store(session)
     _tell(session, store.rotate(store.get(name)))
-
-
-def moment_of(said: str, now: float) -> float:
-    """A moment to come, in seconds since 1970: ``30d`` from now, or the end of a day.
-
-    Raises:
-        InputRefusedError: ``bad_moment``.
-    """
-    if (found := re.fullmatch(r"(\d{1,6})([mhdw])", said.strip())) and int(found[1]):
-        return now + int(found[1]) * _SECONDS[found[2]]
-    try:
-        day = time.strptime(said.strip(), "%Y-%m-%d")
-        return time.mktime((*day[:3], 23, 59, 59, 0, 0, -1))
-    except (ValueError, OverflowError) as error:
-        hint = "Such as 30m, 12h, 30d, 8w, or a date: 2027-01-31."
-        raise InputRefusedError("bad_moment", f"{said[:40]!r} is no time that a key could end", hint) from error
 
 
 def _store(session: Session) -> KeyStore:

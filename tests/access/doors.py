@@ -46,6 +46,7 @@ class Counting:
         }
         self.pid, self.state, self.fallback, self.last_failure = 1, "ok", {}, ""
         self.lost: Callable[[], None] = lambda: None
+        self.works, self.silent_for, self.hang_seconds = False, 0.0, 300.0
         self.hold: asyncio.Event | None = None
         self.held = asyncio.Event()
         self.evaluated = 0

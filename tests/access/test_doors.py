@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from llmops_tui.inference.access.endpoints import MODELS, endpoint_of
+from llmops_tui.inference.access.endpoints import ENDPOINTS, MODELS, endpoint_of
 from llmops_tui.inference.server import reranking
 from llmops_tui.inference.server.openapi import posted_paths
 from llmops_tui.workspace.layout import Workspace
@@ -73,7 +73,7 @@ async def test_every_door_asks_the_gate(workspace: Workspace) -> None:
         doors.store.revoke(revoked.key)
         expired = doors.store.create("short", expired.key.scope, expires_at=doors.time.now + 1)
         doors.time.now += 2
-        spent = doors.key("spent", requests_per_day=1)
+        spent = doors.key("spent", requests_per_day=1, endpoints=tuple(ENDPOINTS))
         assert (await doors.ask(spent.secret, "/v1/models", None, "GET")).status_code == 200
         # Each is for one thing, and refused by the doors that are for another.
         scoped = [doors.key(f"only {name}", endpoints=(name,)) for name in ("feedback", "tokenize")]
