@@ -75,6 +75,7 @@ COMMANDS = {
     "tools": Entry("Tool servers whose tools models may call, once you approve", "llmops_tui.cli.tools:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model, or all of them, behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
+    "audit": Entry("Who changed what others rely on; what served when", "llmops_tui.cli.audit:app"),
     "key": Entry("Access keys for clients of the served models", "llmops_tui.cli.key:app"),
     "mcp": Entry("Serve the workspace to an agent, as an MCP server", "llmops_tui.cli.mcp:mcp"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),

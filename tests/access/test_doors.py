@@ -174,8 +174,10 @@ async def test_the_owners_keys_go_on_as_before(workspace: Workspace) -> None:
             assert not [name for name in answer.headers if "ratelimit" in name]
         for secret in ("llmops-" + "x" * 43, "nobody", ""):
             assert (await doors.chat(secret)).status_code == 401
-        health = await doors.ask(doors.key().secret, "/health", None, "GET")
-        assert "engine_pid" not in health.json()
+        # Over an address only the owner learns how the server is.
+        for secret, told in ((doors.key().secret, False), ("a-key-of-the-owner-file", True)):
+            health = await doors.ask(secret, "http://localhost:8081/health", None, "GET")
+            assert ("engine_pid" in health.json()) == told
         # Who it was stands with the trace by the key's name.
         await doors.chat(doors.key("by name").secret)
         rows = doors.event_log.connection().execute("SELECT body FROM events").fetchall()

@@ -23,6 +23,7 @@ from llmops_tui.inference.access.keys import (
     within,
 )
 from llmops_tui.inference.access.known import KnownKeys
+from llmops_tui.workspace.audit import add_entry
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ids import new_id
 
@@ -117,6 +118,7 @@ class KeyStore:
                 (key.id, key.name, key.hash, _body(key)),
             )
             self._know(add=[key.digest])
+            add_entry(connection, "key.created", key.id, {"digest": key.digest, "within": key.parent or None})
         return NewKey(key, secret)
 
     def _within(
@@ -158,6 +160,7 @@ class KeyStore:
             connection.execute(
                 "UPDATE access_keys SET hash = ?, body = ? WHERE id = ?", (fresh.hash, _body(fresh), fresh.id)
             )
+            add_entry(connection, "key.rotated", fresh.id, {"digest": fresh.digest})
         return NewKey(fresh, secret)
 
     def revoke(self, key: AccessKey) -> list[AccessKey]:
@@ -175,6 +178,8 @@ class KeyStore:
             connection.executemany(
                 "UPDATE access_keys SET revoked_at = ? WHERE id = ?", [(now, one.id) for one in revoked]
             )
+            for one in revoked:
+                add_entry(connection, "key.revoked", one.id, {"with": key.id if one.id != key.id else None})
         return [replace(one, revoked_at=now) for one in revoked]
 
     def all(self) -> list[AccessKey]:

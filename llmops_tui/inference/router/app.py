@@ -117,6 +117,8 @@ class Router:
         field, asked = model_named(given, request.url.path)
         caller: Caller = request.scope["caller"]
         meant = await self._meant(field, asked, given, caller)
+        # Before anything is loaded for a key that is not for it.
+        caller.check_model(meant.model.name, meant.name.partition("+")[2])
         if request.url.path == "/v1/responses":
             await self._check_before(meant, given.get("previous_response_id"))
         if asked and asked != meant.name:
@@ -139,14 +141,11 @@ class Router:
         return passed
 
     async def _meant(self, field: str, asked: str, given: JsonObject, caller: Caller) -> Meant:
-        """The model that is meant, before anything is loaded for a key that is not for it."""
         before = given.get("previous_response_id")
         if not asked and isinstance(before, str) and before in self._made_by:
             asked = self._made_by[before].model
         if asked:
-            meant = await self._known.meant(asked)
-            caller.check_model(meant.model.name, meant.name.partition("+")[2])
-            return meant
+            return await self._known.meant(asked)
         served = [model for model in (await self._known.listing()).served if caller.sees(model.name)]
         if len(served) == 1:
             return Meant(served[0], served[0].name)

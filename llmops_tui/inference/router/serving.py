@@ -20,6 +20,7 @@ from llmops_tui.inference.server.listener import BoundedServer
 from llmops_tui.inference.server.openapi import request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import clean_up, listen, make_http, stay_reachable
+from llmops_tui.inference.server.serving_note import ServingNote
 from llmops_tui.inference.server.shutdown import Ending
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.workspace.catalog import Catalog
@@ -47,6 +48,8 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
     going_on = asyncio.create_task(batches.go_on())
+    note = ServingNote(EventLog(workspace), options)
+    await asyncio.to_thread(note.began)
     try:
         await http.serve(listen(options))
     finally:
@@ -55,6 +58,7 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
         servers.end()
         await pool.close()
         await gate.close()
+        await asyncio.to_thread(note.ended)
         clean_up(options, state)
         record_checksums_at_end(workspace)
 
