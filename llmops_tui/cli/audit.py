@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -145,7 +145,7 @@ def _anchor_of(path: Path, passphrase: str) -> AnchorRecord:
     return found
 
 
-def _record(entry: AuditEntry) -> dict[str, Any]:
+def _record(entry: AuditEntry) -> dict[str, object]:
     return {**vars(entry), "facts": dict(entry.facts)}
 
 

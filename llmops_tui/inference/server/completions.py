@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-import pydantic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -18,7 +17,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import JSON_FORMS, Form, FormRefusedError, ToolRecord, schema_of
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
-from llmops_tui.inference.sampling import LONGEST, SamplingParameters
+from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answer_forms import AnswerForm, as_header
@@ -26,7 +25,7 @@ from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
 from llmops_tui.inference.server.begun_answers import begun_with
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
-from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
+from llmops_tui.inference.server.connection import chain, read_body, while_connected
 from llmops_tui.inference.server.conversation import (
     AnswerReader,
     ChatTemplate,
@@ -42,6 +41,7 @@ from llmops_tui.inference.server.generation import Generator, warnings_of
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
+from llmops_tui.inference.server.sampling_asked import sampling_of
 from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.template_features import turns_of
 from llmops_tui.inference.server.thinking import thinking_held, variables_asked
@@ -111,10 +111,9 @@ class Completions:
         """Answer what is a chat completion, in whichever form it was asked for."""
         try:
             choices = await self._chat_choices(asked, request.scope["caller"])
+            return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
-        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
-        return await self._respond(request, choices, teller, stream=asked.stream)
 
     async def count(self, request: Request, body: schemas.ChatRequest) -> int:
         """How many tokens a chat completion's prompt has, exactly as its answer would count them."""
@@ -167,7 +166,7 @@ class Completions:
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(chat.render, turns, tools or None, given.extra, given.begun)
-            prompt, dropped = await self._drop_oldest(turns, prompt, again, _sampling(body).max_tokens)
+            prompt, dropped = await self._drop_oldest(turns, prompt, again, sampling_of(body).max_tokens)
         said = [*turns, given.begun] if given.begun is not None else turns
         choices = []
         thinking = thinking_held(chat.format, prompt, body.thinking_budget)
@@ -216,10 +215,9 @@ class Completions:
         """Answer what is a text completion, in whichever form it was asked for."""
         try:
             choices = await self._text_choices(asked, request.scope["caller"])
+            return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
-        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
-        return await self._respond(request, choices, teller, stream=asked.stream)
 
     async def _text_choices(self, asked: AskedText, caller: Caller) -> list[Choice]:
         body, gap = asked.text, asked.gap
@@ -281,7 +279,7 @@ class Completions:
         logprobs: int | None,
         caller: Caller,
     ) -> Choice:
-        parameters = cast("SamplingRecord", _sampling(body, index).model_dump(exclude_none=True))
+        parameters = cast("SamplingRecord", sampling_of(body, index).model_dump(exclude_none=True))
         asked = parameters["max_tokens"]
         parameters["max_tokens"] = caller.longest_answer(asked)
         check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias", named=True)
@@ -314,9 +312,10 @@ class Completions:
         }
         return Choice(index, record, call, form=form, warned=form.warnings(), unbounded=asked >= LONGEST)
 
-    async def _respond(self, request: Request, choices: list[Choice], teller: Teller, *, stream: bool) -> Response:
+    async def _respond(self, request: Request, choices: list[Choice], asked: Asked | AskedText) -> Response:
         caller = request.scope["caller"]
-        if stream:
+        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
+        if asked.stream:
             events = self._stream(teller, choices, caller)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
             first = await while_connected(request, anext(events))
@@ -394,11 +393,3 @@ def _teller(
 ) -> events.Teller:
     """Tells answers in the form of OpenAI's completions."""
     return events.Teller(kind, choices[0].record.id, model, body.n, usage=body.include_usage)
-
-
-def _sampling(body: schemas.ChatRequest | schemas.CompletionRequest, index: int = 0) -> SamplingParameters:
-    """How a choice is sampled; what is out of bounds is refused by its name."""
-    try:
-        return body.sampling(index)
-    except pydantic.ValidationError as error:
-        raise invalid(error) from error

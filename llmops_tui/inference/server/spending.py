@@ -99,7 +99,7 @@ class Spending:
             parameters = choice.call["parameters"]
             if longest is not None:
                 if prompt + min(1, parameters["max_tokens"]) > longest:
-                    raise _too_long(grant, prompt, longest)
+                    raise _too_long(grant, "prompt" if choice.reader is None else "messages", prompt, longest)
                 parameters["max_tokens"] = min(parameters["max_tokens"], longest - prompt)
             # One that is too long for the model is cut there, or refused.
             room = context if choice.call.get("truncate") else max(0, context - prompt)
@@ -128,13 +128,15 @@ class Spending:
         most, longest = grant.most_tokens, grant.key.scope.max_context
         if most is None and longest is None:
             return 0
-        told = await ask(self._engine, {**call, "op": "count", "of": "rank" if call["op"] == "rank" else "embed"})
+        ranks = call["op"] == "rank"
+        told = await ask(self._engine, {**call, "op": "count", "of": "rank" if ranks else "embed"})
+        param = "documents" if ranks else "input"
         if longest is not None and int(told["longest"]) > longest:
-            raise _too_long(grant, int(told["longest"]), longest)
+            raise _too_long(grant, param, int(told["longest"]), longest)
         count = int(told["count"])
         if most is not None and count > most:
             said = f"has {count:,} tokens, and the key {grant.key.name!r} has {most:,} at once"
-            raise FieldRefusedError("input", said, "Send it in parts.", "request_over_limit")
+            raise FieldRefusedError(param, said, "Send it in parts.", "request_over_limit")
         return count
 
     # ── after ──
@@ -186,6 +188,6 @@ async def _over(choice: Choice) -> Generated | None:
     return None if choice.over is None else await choice.over
 
 
-def _too_long(grant: Grant, tokens: int, longest: int) -> FieldRefusedError:
+def _too_long(grant: Grant, param: str, tokens: int, longest: int) -> FieldRefusedError:
     told = f"has {tokens:,} tokens, and the key {grant.key.name!r} is for contexts of {longest:,}"
-    return FieldRefusedError("", told, "Shorten it.", "context_length_exceeded")
+    return FieldRefusedError(param, told, "Shorten it.", "context_length_exceeded")
