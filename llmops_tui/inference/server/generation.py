@@ -161,7 +161,7 @@ class Generator:
                 async for messages in run:
                     yield messages
         finally:
-            if not choice.kept and choice.begun:
+            if not choice.kept and choice.begun and choice.metered:
                 choice.over = self._told_of(choice.call["id"])
             if not choice.kept and choice.ticket.refused is None:
                 # Nobody waits for this answer any more; whoever left is not kept for the disk either.

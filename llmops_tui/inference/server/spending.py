@@ -60,6 +60,8 @@ class Spending:
             planned = _Planned({0: await self._counted(grant, work)})
         else:
             planned = await self._plan(grant, work)
+            for choice in work:
+                choice.metered = True
         reservation = await grant.reserve(planned.tokens) if grant.limits_tokens else ""
         begun = time.monotonic()
         whole = False
