@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from starlette.routing import Route
 
 from llmops_tui.inference.access.endpoints import ENDPOINTS, MODELS, endpoint_of
+from llmops_tui.inference.access.gate import Grant
 from llmops_tui.inference.server import reranking
 from llmops_tui.inference.server.openapi import posted_paths
 from llmops_tui.workspace.layout import Workspace
@@ -184,10 +186,32 @@ async def test_the_owners_keys_go_on_as_before(workspace: Workspace) -> None:
         assert [(json.loads(body)["client"] or {}).get("key") for (body,) in rows][-1] == "by name"
 
 
+async def test_who_leaves_while_it_is_reserved_for_costs_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    reserve = Grant.reserve
+
+    async def slowly(self: Grant, tokens: int) -> str:
+        asked.set()
+        await go_on.wait()
+        return await reserve(self, tokens)
+
+    monkeypatch.setattr(Grant, "reserve", slowly)
+    async with opened(workspace) as doors:
+        key = doors.key(tokens_per_day=200)
+        task = asyncio.create_task(doors.chat(key.secret))
+        await asyncio.wait_for(asked.wait(), 30)
+        task.cancel()
+        await asyncio.wait({task})
+        go_on.set()
+        await doors.server.generator.close()
+        assert doors.left(key) == {"tokens a day": 200}
+        assert [call["op"] for call in doors.engine.calls] == ["count"]
+
+
 @pytest.mark.parametrize("how", ["a stream", "a whole answer"])
 async def test_what_a_client_leaves_costs_what_was_used(workspace: Workspace, how: str) -> None:
-    import asyncio
-
     async with opened(workspace) as doors:
         key = doors.key(tokens_per_day=200)
         doors.engine.hold = asyncio.Event()

@@ -48,7 +48,8 @@ class Choice:
     # Which of its request's prompts it answers, and whether it may be as long as there is room for.
     prompt: int = 0
     unbounded: bool = False
-    # Whether the engine was asked for it, and what it uses is settled with a key; why it has no answer, and what it came to where nobody waited for its end.
+    # Whether the engine was asked for it, and what it uses is settled with a key; why it has no answer; what it came to where
+    # nobody waited for its end.
     begun: bool = False
     metered: bool = False
     failure: LlmopsError | None = None

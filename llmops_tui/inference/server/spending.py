@@ -62,7 +62,7 @@ class Spending:
             planned = await self._plan(grant, work)
             for choice in work:
                 choice.metered = True
-        reservation = await grant.reserve(planned.tokens) if grant.limits_tokens else ""
+        reservation = await self._reserved(grant, planned.tokens) if grant.limits_tokens else ""
         begun = time.monotonic()
         whole = False
         try:
@@ -78,6 +78,19 @@ class Spending:
         """Settle what is due."""
         if self._settling:
             await asyncio.wait(self._settling, timeout=5)
+
+    async def _reserved(self, grant: Grant, tokens: int) -> str:
+        """Reserve; where the client leaves meanwhile, what is reserved for it is given back."""
+        reserving = asyncio.ensure_future(grant.reserve(tokens))
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            self._start(self._give_back(grant, reserving))
+            raise
+
+    async def _give_back(self, grant: Grant, reserving: asyncio.Future[str]) -> None:
+        with contextlib.suppress(LlmopsError):
+            await grant.settle(await reserving, self._model, Used())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
