@@ -75,10 +75,12 @@ class AccessKeysScreen(Modal[None]):
         self._look()
 
     def _look(self) -> None:
-        self._do(self._read)
+        if self.is_current:
+            self._do(self._read, "look")
 
-    def _do(self, work: Callable[[], Awaitable[None]]) -> None:
-        self.run_worker(self._told(work), group="keys", exclusive=True, exit_on_error=False)
+    def _do(self, work: Callable[[], Awaitable[None]], group: str = "act") -> None:
+        # A look must not end what waits for an answer.
+        self.run_worker(self._told(work), group=group, exclusive=True, exit_on_error=False)
 
     async def _told(self, work: Callable[[], Awaitable[None]]) -> None:
         try:

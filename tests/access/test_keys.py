@@ -133,8 +133,15 @@ async def test_a_key_makes_others_over_http_whose_use_is_its_own(workspace: Work
         assert made.status_code == 200, made.text
         beyond = await doors.ask(team.secret, "/v1/keys", {"name": "two", "tokens_per_day": 21})
         assert (beyond.status_code, "21 (it has 20)" in beyond.text) == (403, True)
-        for secret in (OWN, made.json()["key"]):
-            assert (await doors.ask(secret, "/v1/keys", {"name": "two"})).status_code == 403
+        # What makes no others, and the owner, who makes any.
+        assert (await doors.ask(made.json()["key"], "/v1/keys", {"name": "two"})).status_code == 403
+        everything = {
+            "name": "all", "owner": "Ada", "models": ["m"], "adapters": ["a"], "endpoints": ["chat"], "max_context": 1,
+            "max_output": 2, "requests_per_minute": 3, "requests_per_day": 4, "tokens_per_minute": 5, "tokens_per_day": 6,
+            "expires_at": 2_000_000_000,
+        }  # fmt: skip
+        whole = (await doors.ask(OWN, "/v1/keys", everything)).json()
+        assert everything.items() <= whole.items()
         assert (await doors.chat(made.json()["key"])).status_code == 200
         # Both together have what the first one had.
         assert doors.left(team) == {"tokens a day": 20 - PROMPT - SAID}

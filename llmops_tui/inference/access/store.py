@@ -198,9 +198,9 @@ class KeyStore:
             raise NotFoundError("key", name[:100], "llmops key list shows those that there are.")
         return found
 
-    def children(self, key: AccessKey) -> list[AccessKey]:
-        """Those that were made with a key or within it, and are its own."""
-        return [one for one in self.all() if one.parent == key.id]
+    def children(self, key: AccessKey | None) -> list[AccessKey]:
+        """Those that were made with a key or within it; all without one."""
+        return [one for one in self.all() if key is None or one.parent == key.id]
 
     def by_hash(self, connection: sqlite3.Connection, digest: str) -> AccessKey | None:
         """The key with this hash of its secret, revoked or not."""

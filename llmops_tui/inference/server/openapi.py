@@ -55,7 +55,7 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/v1/batches": ("post", "Have a file of requests answered; GET lists the batches of the key", BatchRequest),
     "/v1/batches/{id}": ("get", "Where a batch stands", None),
     "/v1/batches/{id}/cancel": ("post", "Stop a batch; what is answered stays", None),
-    "/v1/keys": ("post", "Make a key within the access key that this is asked with; GET lists those", KeyRequest),
+    "/v1/keys": ("post", "Make a key, within the access key that this is asked with; GET lists those", KeyRequest),
     "/v1/keys/{id}": ("delete", "Revoke a key that was made with this one", None),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),

@@ -1,4 +1,4 @@
-"""``/v1/keys``: keys that an access key makes within itself, lists and revokes."""
+"""``/v1/keys``: keys that an access key makes within itself, lists and revokes; the owner's key makes any."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from starlette.routing import Route
 
 from llmops_tui.errors import NotFoundError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.access.gate import Grant, KeyRefusedError
+from llmops_tui.inference.access.gate import KeyRefusedError
 from llmops_tui.inference.access.keys import AccessKey, Scope
 from llmops_tui.inference.access.store import KeyStore
+from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import read_body
 from llmops_tui.inference.server.fields import Checked, Rules
 
@@ -25,7 +26,7 @@ _Number = Annotated[int, Field(ge=1, le=10**12)]
 
 
 class KeyRequest(Checked):
-    """Body of ``POST /v1/keys``. What it does not say is as the key has it that it is asked with."""
+    """Body of ``POST /v1/keys``. What it does not say is as the access key has it that it is asked with."""
 
     rules: ClassVar[Rules] = Rules()
 
@@ -75,7 +76,7 @@ class KeysApi:
 
     async def create(self, request: Request) -> Response:
         """``POST /v1/keys``."""
-        mine = _grant(request).key
+        mine = _parent(request)
         body = await read_body(request, KeyRequest)
         ends = None if body.expires_at is None else float(body.expires_at)
         made = await asyncio.to_thread(
@@ -84,13 +85,13 @@ class KeysApi:
         return JSONResponse({**_told(made.key), "key": made.secret})
 
     async def keys(self, request: Request) -> Response:
-        """``GET /v1/keys``: those that were made with this one."""
-        found = await asyncio.to_thread(self._store.children, _grant(request).key)
+        """``GET /v1/keys``: those that were made with this one; all for the owner."""
+        found = await asyncio.to_thread(self._store.children, _parent(request))
         return JSONResponse({"object": "list", "data": [_told(one) for one in found]})
 
     async def revoke(self, request: Request) -> Response:
         """``DELETE /v1/keys/{id}``."""
-        mine, wanted = _grant(request).key, request.path_params["id"]
+        mine, wanted = _parent(request), request.path_params["id"]
         children = await asyncio.to_thread(self._store.children, mine)
         found = next((one for one in children if one.id == wanted), None)
         if found is None:
@@ -99,15 +100,15 @@ class KeysApi:
         return JSONResponse({"id": found.id, "object": "key", "deleted": True})
 
 
-def _grant(request: Request) -> Grant:
-    grant: Grant | None = request.scope["caller"].grant
-    if grant is None:
-        # Such a key would outlive the file that this one stands in.
-        told = "keys of a key file, and those who need none, make no others"
-        raise KeyRefusedError(
-            "key_scope", told, "llmops key create makes one, with --endpoint keys one that makes others."
-        )
-    return grant
+def _parent(request: Request) -> AccessKey | None:
+    """The key that others are made within; none for the owner, whose key may do all."""
+    caller: Caller = request.scope["caller"]
+    if caller.grant is not None:
+        return caller.grant.key
+    if not (caller.own or caller.key):
+        hint = "llmops key create makes one, with --endpoint keys one that makes others."
+        raise KeyRefusedError("key_scope", "who needs no key makes none", hint)
+    return None
 
 
 def _told(key: AccessKey) -> JsonObject:
