@@ -155,6 +155,16 @@ async def test_a_key_makes_others_over_http_whose_use_is_its_own(workspace: Work
         assert (await doors.ask(team.secret, f"/v1/keys/{team.key.id}", None, "DELETE")).status_code == 404
 
 
+async def test_all_servers_of_a_workspace_count_together(workspace: Workspace) -> None:
+    async with opened(workspace) as one, opened(workspace) as two:
+        key = one.key(tokens_per_day=2 * (PROMPT + SAID), requests_per_day=5)
+        assert [(await doors.chat(key.secret)).status_code for doors in (one, two, one, two)] == [200, 200, 429, 429]
+        assert one.left(key) == two.left(key) == {"requests a day": 1, "tokens a day": 0}
+        # At once, in the other process too.
+        one.store.revoke(key.key)
+        assert (await two.chat(key.secret)).status_code == 401
+
+
 async def test_a_program_of_ours_passes_a_key_on(workspace: Workspace) -> None:
     async with opened(workspace) as doors:
         key = doors.key(requests_per_day=2, tokens_per_day=100)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,8 @@ class Limiter:
     def __init__(self, clock: LimitClock | None = None) -> None:
         self.clock = clock or LimitClock()
         me = identify(os.getpid())
-        self._me = f"{os.getpid()}:{me.started if me is not None else 0}"
+        # One process may have several, as for tests.
+        self._me = f"{os.getpid()}:{me.started if me is not None else 0}:{secrets.token_hex(4)}"
         self._count = itertools.count(1)
 
     def now(self, connection: sqlite3.Connection, *, write: bool = True) -> int:
@@ -109,7 +111,7 @@ class Limiter:
         Raises:
             LimitReachedError: as :meth:`count_request`.
         """
-        name = f"{self._me}:{next(self._count)}"
+        name = f"{self._me}-{next(self._count)}"
         return name, self._take(connection, line, "tokens", tokens, now, name)
 
     def settle(self, connection: sqlite3.Connection, line: Sequence[AccessKey], request: str, used: int) -> None:
