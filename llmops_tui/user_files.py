@@ -60,6 +60,11 @@ def approved_keys_path() -> Path:
     return settings_folder() / "approved-keys.json"
 
 
+def known_access_keys_path() -> Path:
+    """The access keys that this user made, by hashes of what each may do."""
+    return settings_folder() / "known-access-keys.json"
+
+
 def peek_settings() -> JsonObject:
     """The file as it is, unchecked, or nothing: for the little that is needed before the first frame."""
     try:

@@ -76,6 +76,8 @@ COMMANDS = {
     "chat": Entry("Chats with a model: many turns, with branches", "llmops_tui.cli.chat:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),
     "serve": Entry("Serve a model, or all of them, behind an OpenAI-compatible address", "llmops_tui.cli.serve:serve"),
+    "audit": Entry("Who changed what others rely on; what served when", "llmops_tui.cli.audit:app"),
+    "key": Entry("Access keys for clients of the served models", "llmops_tui.cli.key:app"),
     "mcp": Entry("Serve the workspace to an agent, as an MCP server", "llmops_tui.cli.mcp:mcp"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),
     "rerank": Entry("Rank texts by how well they answer a query", "llmops_tui.cli.rerank:rerank"),

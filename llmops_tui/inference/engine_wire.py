@@ -135,13 +135,15 @@ class Call(TypedDict, total=False):
     with the token that begins one where the vocabulary wants that. With ``sizes`` the bytes of each token of the answer are
     told. ``begun`` are the tokens that the answer begins with. ``inputs`` are the texts or tokens to embed, or to rank for
     a ``query``, ``name`` and ``path`` an adapter, which is let go of where the path is empty, and whose chat template may
-    have further ``visible`` marks and ``ends`` of answers, ``texts`` the control tokens that are part of answers. A message
+    have further ``visible`` marks and ``ends`` of answers, ``texts`` the control tokens that are part of answers. What is to be
+    counted is a message ``of`` another operation, with all its fields. A message
     that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
     """
 
     op: Required[
-        Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel", "visible"]
+        Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel", "visible", "count"]
     ]
+    of: Literal["generate", "embed", "rank"]
     id: str
     text: str
     add_special: bool
@@ -202,6 +204,7 @@ class Told(EngineState, total=False):
     tokens: list[int]
     pieces: list[str]
     count: int
+    longest: int
     index: int
     embedding: str
     adapter: str

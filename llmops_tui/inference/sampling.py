@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LONGEST = 1_000_000
+"""So many tokens of an answer, or more, are as many as there is room for."""
+
 
 class SamplingParameters(BaseModel):
     """Parameters of one generation; the field descriptions are what forms and help show."""

@@ -138,6 +138,7 @@ class _Worker:
             "generate": self._generate,
             "tokenize": self._spell,
             "detokenize": self._spell,
+            "count": self._spell,
             "embed": self._embed,
             "rank": self._embed,
             "adapter": self._adapter,

@@ -10,11 +10,12 @@ import time
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
 from llmops_tui.inference.engine_launch import Launched, launch
-from llmops_tui.inference.engine_wire import Call, EngineInfo, EngineStart, Event
+from llmops_tui.inference.engine_wire import Call, EngineInfo, EngineStart, Event, Generated
 from llmops_tui.inference.fallback import RUNGS
 from llmops_tui.jobs.process import child_ends
 
@@ -60,6 +61,8 @@ class EngineProcess:
         self._waiting: dict[str, asyncio.Queue[Event]] = {}
         # What the engine still has to end, whether anybody waits for it or not.
         self._owed: dict[str, str] = {}
+        # Who wants to know of what was left before its end what it came to.
+        self._left: dict[str, Callable[[Generated | None], None]] = {}
         self._start_lock = asyncio.Lock()
         self._failures = 0
         self._started_at = 0.0
@@ -212,6 +215,13 @@ class EngineProcess:
             if not ended:
                 self._send({"op": "cancel", "id": request_id})
 
+    def when_over(self, request_id: str, tell: Callable[[Generated | None], None]) -> None:
+        """Have it told what a generation that was left early came to; none where that is not known any more."""
+        if request_id in self._owed:
+            self._left[request_id] = tell
+        else:
+            tell(None)
+
     def _send(self, message: Call) -> None:
         stdin = self._engine.process.stdin if self._engine is not None else None
         if stdin is not None and not stdin.is_closing():
@@ -250,6 +260,8 @@ class EngineProcess:
                 work = self._owed.pop(message["id"], "")
                 if message["event"] == "done" and work in _WORK:
                     self._failures = 0
+                if (tell := self._left.pop(message["id"], None)) is not None:
+                    tell(_result_of(message))
             queue = self._waiting.get(message["id"])
             if queue is not None:
                 queue.put_nowait(message)
@@ -270,6 +282,9 @@ class EngineProcess:
         error = LlmopsError(name, told, "It is started again; retry the request.")
         for name, queue in self._waiting.items():
             queue.put_nowait({"id": name, "event": "error", "error": error.as_dict()})
+        for tell in self._left.values():
+            tell(None)
+        self._left.clear()
         self._owed.clear()
         self._revive()
 
@@ -291,6 +306,17 @@ class EngineProcess:
 
         if self._revival is None or self._revival.done():
             self._revival = asyncio.create_task(again())
+
+
+def _result_of(message: Event) -> Generated | None:
+    """What a generation came to by its last message; what was dropped before it began used nothing."""
+    if message["event"] == "done":
+        return cast("Generated", message["result"])
+    return (
+        {"finish_reason": "cancelled", "prompt_tokens": 0, "completion_tokens": 0}
+        if message["event"] == "dropped"
+        else None
+    )
 
 
 async def _end(engine: Launched) -> None:

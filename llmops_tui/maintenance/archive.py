@@ -10,12 +10,13 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.maintenance.encryption import EncryptedReader, is_encrypted
 from llmops_tui.maintenance.records import ManifestRecord, OutsideModel
+from llmops_tui.workspace.audit import AnchorRecord
 from llmops_tui.workspace.migrations import LATEST
 
 MANIFEST = "manifest.json"
@@ -44,6 +45,8 @@ class Manifest:
     increments: int = 0
     # What was noticed when it was made; not kept in it.
     notes: list[str] = field(default_factory=list)
+    # The newest entry of the audit that it holds; none where there was none.
+    audit: AnchorRecord | None = None
 
     @property
     def size(self) -> int:
@@ -64,6 +67,7 @@ class Manifest:
             "id": self.id,
             "elsewhere": self.elsewhere,
             "increments": self.increments,
+            "audit": self.audit,
         }
 
 
@@ -115,6 +119,7 @@ def read_manifest(path: Path, passphrase: str = "") -> Manifest:
             str(raw.get("id", "")),
             elsewhere,
             int(raw.get("increments", bool(elsewhere))),
+            audit=_anchor(raw.get("audit")),
         )
     except FileNotFoundError as error:
         raise InputRefusedError("no_such_file", f"{path} does not exist", "Check the path.") from error
@@ -122,6 +127,10 @@ def read_manifest(path: Path, passphrase: str = "") -> Manifest:
         raise InputRefusedError(
             "not_a_backup", f"{path} is not a complete backup: {error}", "Use another backup."
         ) from error
+
+
+def _anchor(raw: Any) -> AnchorRecord | None:
+    return None if raw is None else {"seq": int(raw["seq"]), "sha256": str(raw["sha256"])}
 
 
 def verify(

@@ -28,6 +28,7 @@ from llmops_tui.maintenance.staging import clear_leftovers, made_beside
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.regular_files import kind_of_place
 from llmops_tui.user_files import with_home
+from llmops_tui.workspace.audit import AnchorRecord, anchor
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksum_scope import checksummed_files, links_in
 from llmops_tui.workspace.checksums import maintenance_lock
@@ -229,6 +230,7 @@ def _write(
                 own_id,
                 elsewhere,
                 known.increments if elsewhere else 0,
+                audit=_anchor_in(folder / workspace.event_log.name),
             )
             if as_of is not None:
                 manifest = replace(
@@ -247,6 +249,14 @@ def _write(
         raw.flush()
         os.fsync(raw.fileno())
     return manifest
+
+
+def _anchor_in(event_log: Path) -> AnchorRecord | None:
+    """The newest entry of the audit in the copy of an event log; none where there is none."""
+    if not event_log.exists():
+        return None
+    with contextlib.closing(sqlite3.connect(event_log)) as connection:
+        return anchor(connection)
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> tuple[str, int]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from llmops_tui.workspace.audit import AnchorRecord
+
 
 class OutsideModel(TypedDict):
     """A model whose file lies outside the workspace: named, not copied."""
@@ -31,6 +33,7 @@ class ManifestRecord(TypedDict):
     id: str
     elsewhere: dict[str, str]
     increments: int
+    audit: AnchorRecord | None
 
 
 class FindingRecord(TypedDict):

@@ -189,6 +189,15 @@ class ModelsPane(Pane):
         self.shell.say(f"{name} is unloaded.")
         await self.load()
 
+    def action_access_keys(self) -> None:
+        """Show the keys of clients."""
+        self.act("keys", self._show_keys)
+
+    async def _show_keys(self) -> None:
+        from screens.models.access_keys_screen import AccessKeysScreen
+
+        await self.shell.ask(AccessKeysScreen(self.services))
+
     def action_remove(self) -> None:
         """Ask, then forget the models and delete what the workspace has of it."""
         if self._table.picked:

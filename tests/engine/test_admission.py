@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_tui.inference.server.admission import AHEAD, MAX_WAITING, Admission, QueueFullError, Ticket, Turns
-from llmops_tui.inference.server.callers import key_name
-from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.callers import Caller, key_name
+from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
@@ -208,7 +209,7 @@ async def test_each_request_is_recorded_once_answered_turned_away_or_given_up() 
 
     async def ask(name: str, client: str, answers: int = 1) -> None:
         choices = [Choice(n, Record(f"{name}.{n}", {}), {"id": f"{name}.{n}"}) for n in range(answers)]
-        with generator.admitted(client, choices):
+        async with generator.admitted(Caller(own=False, client=client), choices):
             await generator.run_all(choices)
 
     many = [asyncio.create_task(ask(f"many{n}", "many", 2)) for n in range(1 + MAX_WAITING)]

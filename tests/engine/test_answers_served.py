@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from llmops_tui.inference.engine_wire import Call
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.inference.server.events import Teller
-from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server.served_format import format_of
 from llmops_tui.inference.template_renderer import TemplateRenderer

@@ -39,6 +39,7 @@ ODD: list[Any] = [
 NEEDED: dict[str, dict[str, Any]] = LEAST | {
     "/infill": {"input_prefix": "a", "input_suffix": "b", "seed": 1}, "/v1/rerank": {"query": "a", "documents": ["b", "c"]},
     "/api/chat": {"model": "m", "messages": HI, "stream": False}, "/api/generate": {"model": "m", "prompt": "Hi", "stream": False},
+    "/v1/keys": {"name": "a key"},
     "/v1/batches": {"input_file_id": "file_none", "endpoint": CHAT, "completion_window": "24h"},
     "/api/embed": {"model": "m", "input": "Hi"}, "/api/embeddings": {"model": "m", "prompt": "Hi"}, "/api/show": {"model": "m"},
 }  # fmt: skip
@@ -107,6 +108,8 @@ HINTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "/v1/responses parallel_tool_calls": ({"tools": [FLAT]}, True, False),
     "/tokenize continue_final_message": ({"content": None, "messages": HI}, True, False),
     "/tokenize add_generation_prompt": ({"content": None, "messages": HI}, True, False),
+    **{f"/v1/keys {name}": ({}, ["a"], ["b"]) for name in ("models", "adapters")},
+    "/v1/keys endpoints": ({}, ["chat"], ["rerank"]),
     "/v1/batches completion_window": ({}, "24h", "1h"),
     "/v1/batches metadata": ({}, {"a": "b"}, {"a": 5}),
     "/v1/batches output_expires_after": ({}, {"anchor": "created_at", "seconds": 3600}, {"anchor": "created_at", "seconds": 1}),

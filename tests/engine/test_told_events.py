@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.events import Teller
-from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.records import Record
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.access.gate import AccessGate
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.router.app import Router
 from llmops_tui.inference.router.catalogue import Listing
@@ -232,7 +233,8 @@ async def running(
     )
     feedback = Feedback(EventLog(workspace), "keep")
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
-    router = Router(options, pool, models, feedback, metrics, batches)  # type: ignore[arg-type]
+    gate = AccessGate(EventLog(workspace))
+    router = Router(options, pool, models, feedback, metrics, batches, gate)  # type: ignore[arg-type]
     http = make_http(router.app(), options)
     serving = asyncio.create_task(http.serve([listening]))
     found = Running(f"http://127.0.0.1:{port}", servers, pool)

@@ -33,6 +33,8 @@ _LOOK_SECONDS = 0.2
 # A server that died under a request is loaded again; one that does so every time is not to blame on chance.
 _TRIES = 3
 _BUSY_SECONDS = 1.0
+# Whoever revoked a key, or gave it other limits, is not to wait for a day.
+_LONGEST_PAUSE = 60.0
 _RESTART_SECONDS = 2.0
 _USUAL_PARALLEL = 4
 # Of the lines that cannot be asked, so many are kept for whoever asks for them.
@@ -56,8 +58,13 @@ def refusal(checked: CheckedFile, path: Path) -> InputRefusedError:
     return InputRefusedError("batch_refused", told[:1000], f"llmops batch run {path} --check lists them.")
 
 
-def run(context: JobContext, requests: str, output: str, model: str, endpoint: str = "", only: str = "") -> BatchDone:
-    """Answer the lines of ``requests`` that ``output`` has no answer to; for the others see :class:`.RequestFile`."""
+def run(
+    context: JobContext, requests: str, output: str, model: str, endpoint: str = "", only: str = "", key: str = ""
+) -> BatchDone:
+    """Answer the lines of ``requests`` that ``output`` has no answer to; for the others see :class:`.RequestFile`.
+
+    ``key`` is the id of the access key within whose scope and limits they are asked.
+    """
     path = Path(requests)
     context.report(0, "checking the requests")
     # What an earlier try found is looked for anew.
@@ -85,14 +92,14 @@ def run(context: JobContext, requests: str, output: str, model: str, endpoint: s
             raise InputRefusedError(
                 "output_exists", f"{output} answers {min(strange)[:100]!r}, which was not asked", "Restore the file."
             )
-        asyncio.run(_answer_all(context, file, checked, log))
+        asyncio.run(_answer_all(context, file, checked, log, key))
     finally:
         log.close()
     bad = sum(log.done.values())
     return {"output": output, "total": len(log.done), "completed": len(log.done) - bad, "failed": bad}
 
 
-async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFile, log: OutputLog) -> None:
+async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFile, log: OutputLog, key: str) -> None:
     """Ask until all is answered, or the job is asked to stop.
 
     Raises:
@@ -101,7 +108,7 @@ async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFi
     options = replace(options_from(load_settings()[0]), needed_by=os.getpid())
     servers = SupervisedServers(context.workspace, options)
     pool = ModelPool(servers)
-    work = asyncio.create_task(_Batch(pool, file, log, context.job_id).run(checked))
+    work = asyncio.create_task(_Batch(pool, file, log, context.job_id, key).run(checked))
     try:
         while not work.done():
             context.report(min(0.99, len(log.done) / len(checked.lines)), _told(checked, log))
@@ -122,11 +129,11 @@ def _told(checked: CheckedFile, log: OutputLog) -> str:
 class _Batch:
     """Asks what is left of a file, one model after the other, as many requests at once as the model's server runs."""
 
-    def __init__(self, pool: ModelPool, file: RequestFile, log: OutputLog, job_id: str) -> None:
+    def __init__(self, pool: ModelPool, file: RequestFile, log: OutputLog, job_id: str, key: str = "") -> None:
         self._pool = pool
         self._file = file
         self._log = log
-        self._headers = {ON_BEHALF.decode(): of_batch(job_id).passed_on().decode()}
+        self._headers = {ON_BEHALF.decode(): of_batch(job_id, key).passed_on().decode()}
         self._writing = asyncio.Lock()
 
     async def run(self, checked: CheckedFile) -> None:
@@ -168,8 +175,8 @@ class _Batch:
                     # It may be gone, or going; the next look finds it, or starts one.
                     self._pool.lost(upstream)
             if answered is not None and (answered["status_code"] == 429 or _is_ending(answered, reply)):
-                # Others wait there, too, or it is stopped, which is not this request's doing; our turn comes.
-                await asyncio.sleep(_BUSY_SECONDS)
+                # Others wait there, too, its key's limit is reached, or it is stopped: our turn comes.
+                await asyncio.sleep(_pause(reply))
                 continue
             if answered is not None and answered["status_code"] != 503:
                 return answered, None
@@ -183,6 +190,12 @@ class _Batch:
 def _is_ending(answered: Answered, reply: httpx.Response | None) -> bool:
     """Whether a server says that it has no time for anybody, whatever was asked; one that failed names no time."""
     return reply is not None and answered["status_code"] == 503 and "retry-after" in reply.headers
+
+
+def _pause(reply: httpx.Response | None) -> float:
+    """How long to wait before a request is asked again, in seconds: as long as a limit says, but not for ever."""
+    told = reply.headers.get("retry-after", "") if reply is not None else ""
+    return min(_LONGEST_PAUSE, float(told)) if told.isdigit() else _BUSY_SECONDS
 
 
 def _answered(reply: httpx.Response) -> Answered | None:

@@ -28,7 +28,7 @@ def size_of(message: Call) -> int:
     """How many characters are to be tokenized, or tokens to be spelled."""
     if message["op"] == "detokenize":
         return len(message["tokens"])
-    if message["op"] in {"embed", "rank"}:
+    if "inputs" in message:
         # Each document is tokenized anew with the query.
         return len(message.get("query", "")) * len(message["inputs"]) + sum(
             len(given) for given in message["inputs"] if isinstance(given, str)
@@ -80,7 +80,7 @@ class LongTexts:
                 self._taken[request_id] = False
 
     def answer(self, message: Call) -> Iterator[Event]:
-        """The events of a message that is answered with tokens or with text: parts, then ``done``.
+        """The events of a message that is answered with tokens, their number or a text: parts, then ``done``.
 
         Raises:
             InputRefusedError: ``bad_token``.
@@ -94,6 +94,12 @@ class LongTexts:
                 yield {"id": name, "event": "part", "text": decoder.decode(raw)}
             yield {"id": name, "event": "part", "text": decoder.decode(b"", final=True)}
             yield {"id": name, "event": "done", "result": {}}
+            return
+        if message["op"] == "count":
+            whole = tokenized(self._native, {**message, "op": message["of"]})
+            inputs = whole["inputs"] if "inputs" in whole else [[*whole["tokens"], *whole.get("begun", ())]]
+            lengths = [len(tokens) for tokens in inputs]
+            yield {"id": name, "event": "done", "result": {"count": sum(lengths), "longest": max(lengths)}}
             return
         tokens = tokens_of(self._native, message)
         for part in _parts(tokens):

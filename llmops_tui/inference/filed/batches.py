@@ -15,6 +15,7 @@ import orjson
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_json
+from llmops_tui.inference.access.keys import is_access_key
 from llmops_tui.inference.filed.batch_records import (
     BATCH_ID,
     BatchRecord,
@@ -199,6 +200,7 @@ class BatchStore:
             "model": "",
             "endpoint": record["endpoint"],
             "only": record["model"],
+            "key": record["owner"] if is_access_key(record["owner"]) else "",
         }
         title = f"answer the batch {record['id']} of a client"
         return self._launcher.start(kind="batch", title=title, entry=ENTRY, arguments=arguments, place=place)

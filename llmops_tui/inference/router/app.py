@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,6 +15,7 @@ from starlette.types import ASGIApp
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.access.gate import AccessGate, KeyRefusedError
 from llmops_tui.inference.router.body import model_named, with_name
 from llmops_tui.inference.router.catalogue import RegisteredModels
 from llmops_tui.inference.router.listings import model_entries, tag_entries
@@ -21,10 +24,13 @@ from llmops_tui.inference.router.names import Meant
 from llmops_tui.inference.router.ollama import shown, unloading
 from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.apis.batches import BatchesApi
+from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import modelless_routes
 from llmops_tui.inference.server.apis.ollama_request import OllamaShow
 from llmops_tui.inference.server.apis.ollama_teller import silence
+from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import (
     error_answer,
     plain_error,
@@ -35,9 +41,10 @@ from llmops_tui.inference.server.connection import (
 )
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.guard import Guard, RefusedError
+from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.openapi import api_page, describe_api, posted_paths
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.refusals import RefusedError
 from llmops_tui.inference.server_record import ServerHandle
 
 # A body of more bytes is searched in a thread, so that no stream waits for it.
@@ -60,6 +67,7 @@ class Router:
         feedback: Feedback,
         metrics: RouterMetrics,
         batches: BatchesApi,
+        gate: AccessGate | None = None,
     ) -> None:
         self._options = options
         self._pool = pool
@@ -67,6 +75,7 @@ class Router:
         self._feedback = feedback
         self._metrics = metrics
         self._batches = batches
+        self._gate = gate
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
@@ -84,6 +93,7 @@ class Router:
             Route("/api/ps", self._loaded_tags),
             *modelless_routes(),
             *self._batches.routes(),
+            *(KeysApi(self._gate.store).routes() if self._gate is not None else ()),
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),
@@ -96,7 +106,8 @@ class Router:
             405: plain_error,
             Exception: unexpected,
         }
-        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._options)
+        access = Access(self._gate) if self._gate is not None else None
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._options, access)
 
     # ── passing on ──
 
@@ -104,7 +115,10 @@ class Router:
         """Any request whose body names a model."""
         raw, given = await read_object(request) if request.method == "POST" else (b"", {})
         field, asked = model_named(given, request.url.path)
-        meant = await self._meant(field, asked, given)
+        caller: Caller = request.scope["caller"]
+        meant = await self._meant(field, asked, given, caller)
+        # Before anything is loaded for a key that is not for it.
+        caller.check_model(meant.model.name, meant.name.partition("+")[2])
         if request.url.path == "/v1/responses":
             await self._check_before(meant, given.get("previous_response_id"))
         if asked and asked != meant.name:
@@ -117,6 +131,8 @@ class Router:
             await read_body(request, OllamaShow)
             return JSONResponse(await shown(meant.model))
         if (asks := await unloading(request, given)) is not None:
+            if caller.grant is not None:
+                raise KeyRefusedError("key_scope", "access keys unload no models, which others may be using")
             await self._pool.unload(meant.model.name)
             return JSONResponse(silence(asks, "unload"))
         told = self._remember if request.url.path == "/v1/responses" else None
@@ -124,13 +140,13 @@ class Router:
         self._metrics.passed(meant.model.name, passed.status_code)
         return passed
 
-    async def _meant(self, field: str, asked: str, given: JsonObject) -> Meant:
+    async def _meant(self, field: str, asked: str, given: JsonObject, caller: Caller) -> Meant:
+        before = given.get("previous_response_id")
+        if not asked and isinstance(before, str) and before in self._made_by:
+            asked = self._made_by[before].model
         if asked:
             return await self._known.meant(asked)
-        before = given.get("previous_response_id")
-        if isinstance(before, str) and before in self._made_by:
-            return await self._known.meant(self._made_by[before].model)
-        served = (await self._known.listing()).served
+        served = [model for model in (await self._known.listing()).served if caller.sees(model.name)]
         if len(served) == 1:
             return Meant(served[0], served[0].name)
         if not served:
@@ -216,23 +232,32 @@ class Router:
     async def _docs(self, _request: Request) -> Response:
         return HTMLResponse(api_page())
 
-    async def _models(self, _request: Request) -> Response:
+    async def _models(self, request: Request) -> Response:
         entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
-        return JSONResponse({"object": "list", "data": entries})
+        return JSONResponse({"object": "list", "data": [one for one in entries if _seen(request, one)]})
 
     async def _model(self, request: Request) -> Response:
         meant = await self._known.meant(request.path_params["name"])
+        request.scope["caller"].check_model(meant.model.name, meant.name.partition("+")[2])
         entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
         return JSONResponse(next(entry for entry in entries if entry["id"] == meant.name))
 
-    async def _tags(self, _request: Request) -> Response:
-        return JSONResponse({"models": tag_entries(await self._known.listing())})
+    async def _tags(self, request: Request) -> Response:
+        found = [one for one in tag_entries(await self._known.listing()) if _seen(request, one)]
+        return JSONResponse({"models": found})
 
-    async def _loaded_tags(self, _request: Request) -> Response:
-        found = tag_entries(await self._known.listing(), await self._loaded())
+    async def _loaded_tags(self, request: Request) -> Response:
+        entries = tag_entries(await self._known.listing(), await self._loaded())
+        found = [one for one in entries if _seen(request, one)]
         return JSONResponse({"models": [{**entry, "expires_at": None} for entry in found]})
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
         return error_answer(error, request.url.path, 503 if isinstance(error, LoadFailedError) else None)
+
+
+def _seen(request: Request, entry: Mapping[str, Any]) -> bool:
+    """Whether the caller's key is for a model of a list: itself, or what it is an alias of."""
+    caller: Caller = request.scope["caller"]
+    return caller.sees(str(entry.get("alias_of") or entry.get("id") or entry["name"]))

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.inference.access.gate import AccessGate
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingSettings
 from llmops_tui.inference.router.app import Router
@@ -19,6 +20,7 @@ from llmops_tui.inference.server.listener import BoundedServer
 from llmops_tui.inference.server.openapi import request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import clean_up, listen, make_http, stay_reachable
+from llmops_tui.inference.server.serving_note import ServingNote
 from llmops_tui.inference.server.shutdown import Ending
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.workspace.catalog import Catalog
@@ -40,11 +42,14 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     pool = ModelPool(servers, max_loaded=asked["max_loaded"], wait=asked["wait"], counts=metrics)
     feedback = Feedback(EventLog(workspace), options.trace_content)
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
-    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics, batches)
+    gate = AccessGate(EventLog(workspace))
+    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics, batches, gate)
     http = make_http(router.app(), options)
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
     going_on = asyncio.create_task(batches.go_on())
+    note = ServingNote(EventLog(workspace), options)
+    await asyncio.to_thread(note.began)
     try:
         await http.serve(listen(options))
     finally:
@@ -52,6 +57,8 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
         going_on.cancel()
         servers.end()
         await pool.close()
+        await gate.close()
+        await asyncio.to_thread(note.ended)
         clean_up(options, state)
         record_checksums_at_end(workspace)
 

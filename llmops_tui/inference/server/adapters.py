@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.engine_wire import Call
+from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.worker_client import EngineProcess
@@ -52,10 +53,11 @@ class AdapterShelf:
         for chat in self._chats.values():
             chat.close()
 
-    async def of(self, model: str, adapter: str) -> str:
-        """The adapter a request means, loaded; empty for the base alone.
+    async def of(self, caller: Caller, model: str, adapter: str = "") -> str:
+        """The adapter a request means, loaded; empty for the base alone. All doors that use the model come by here.
 
         Raises:
+            KeyRefusedError: the caller's key is not for this model, or not for the adapter.
             FieldRefusedError: ``adapter_not_found``.
             LlmopsError: ``model_not_found``, or the adapter cannot be loaded.
         """
@@ -67,6 +69,7 @@ class AdapterShelf:
         if named and adapter and named != adapter:
             raise InputRefusedError("adapter_unclear", f"the request names two adapters: {named!r} and {adapter!r}")
         name = named or adapter
+        caller.check_model(self._base, name)
         if not name or (self._engine.pid, name) in self._loaded:
             return name
         async with self._lock:

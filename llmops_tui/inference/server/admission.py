@@ -25,6 +25,8 @@ class Ticket:
     def __init__(self, client: str) -> None:
         self.client = client
         self.begun = False
+        # Tokens that embedding or ranking came to.
+        self.used: int | None = None
         self.refused: QueueFullError | None = None
         self.turns: set[asyncio.Future[None]] = set()
 

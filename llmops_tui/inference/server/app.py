@@ -14,13 +14,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.access.gate import AccessGate
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.filed.batches import BatchStore
+from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.anthropic import AnthropicApi
 from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.apis.infill import InfillApi
+from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import OllamaApi
 from llmops_tui.inference.server.apis.ollama_models import ServedModel
 from llmops_tui.inference.server.apis.response_store import ResponseStore
@@ -35,12 +38,13 @@ from llmops_tui.inference.server.connection import (
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.generation import Generator
-from llmops_tui.inference.server.guard import Guard, RefusedError
+from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api, request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import EventWriter
+from llmops_tui.inference.server.refusals import RefusedError
 from llmops_tui.inference.server.reranking import RERANK, Reranking
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
@@ -64,10 +68,11 @@ class ModelServer:
         )
         self._event_log = EventLog(workspace)
         self._writer = EventWriter(self._event_log, options.trace_content)
+        self.gate = AccessGate(self._event_log)
         self._feedback = Feedback(self._event_log, options.trace_content)
         self._metrics = ServerMetrics(options.model)
         engine.lost = self._metrics.engine_lost
-        self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel)
+        self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel, model=options.model)
         self._adapters = AdapterShelf(
             workspace, options.model, self.engine, special_in_content=options.special_in_content
         )
@@ -116,6 +121,7 @@ class ModelServer:
             Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),
             *self._ollama.routes(),
             *self._batches.routes(),
+            *KeysApi(self.gate.store).routes(),
             Route("/v1/messages", self._anthropic.create, methods=post),
             Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback.take, methods=post),
@@ -131,7 +137,8 @@ class ModelServer:
             405: plain_error,
             Exception: unexpected,
         }
-        return Guard(Starlette(routes=routes, exception_handlers=handlers), self.options)
+        access = Access(self.gate, self.options.model)
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), self.options, access)
 
     async def load(self, starting: Awaitable[None]) -> None:
         """Wait for the engine's start; a failure is kept for ``/health`` to tell."""
@@ -148,6 +155,8 @@ class ModelServer:
     async def close(self) -> None:
         """End all processes; what is recorded is written."""
         await self._heartbeat.close()
+        await self.generator.close()
+        await self.gate.close()
         await self._writer.close()
         await self.engine.stop()
         self._chat.close()
@@ -197,16 +206,17 @@ class ModelServer:
     async def _docs(self, _request: Request) -> Response:
         return HTMLResponse(api_page())
 
-    async def _models(self, _request: Request) -> Response:
+    async def _models(self, request: Request) -> Response:
         names = [self.options.model, *(f"{self.options.model}+{a}" for a in await self._adapters.names())]
-        return JSONResponse({"object": "list", "data": [_model_entry(name) for name in names]})
+        seen = [name for name in names if request.scope["caller"].sees(name)]
+        return JSONResponse({"object": "list", "data": [_model_entry(name) for name in seen]})
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
         if not name:
             # Elsewhere an empty one means the model that is served.
             raise HTTPException(404)
-        await self._adapters.of(name, "")
+        await self._adapters.of(request.scope["caller"], name)
         return JSONResponse(_model_entry(name))
 
     async def _tokenizer_info(self, _request: Request) -> Response:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.access.gate import Grant
+from llmops_tui.inference.sampling import LONGEST
+from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.workspace.events import ClientRecord, RequestRecord
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
@@ -23,11 +26,46 @@ class Caller:
 
     ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for. ``client`` is who takes
     its turn among others: a program of ours, a key where there are several, else an address.
+
+    With an access key, ``key`` is its name, ``access`` its id, and ``grant`` what it may do; without one all is allowed.
     """
 
     own: bool
     key: str = ""
     client: str = ""
+    access: str = ""
+    grant: Grant | None = field(default=None, compare=False)
+
+    def check_model(self, model: str, adapter: str = "") -> None:
+        """Refuse a model or adapter that is not in the scope of the caller's key.
+
+        Raises:
+            KeyRefusedError: ``key_scope``.
+        """
+        if self.grant is not None:
+            self.grant.check_model(model, adapter)
+
+    def sees(self, name: str) -> bool:
+        """Whether a name, of a model or ``model+adapter``, is in the scope of the caller's key."""
+        if self.grant is None:
+            return True
+        model, _, adapter = name.partition("+")
+        scope = self.grant.key.scope
+        return scope.allows_model(model) and scope.allows_adapter(adapter)
+
+    def longest_answer(self, asked: int) -> int:
+        """How many tokens an answer may have where so many were asked for.
+
+        Raises:
+            FieldRefusedError: ``key_scope``: more than the caller's key allows; as many as possible are as many as it does.
+        """
+        most = self.grant.key.scope.max_output if self.grant is not None else None
+        if most is None or asked <= most:
+            return asked
+        if asked >= LONGEST:
+            return most
+        told = f"asks for {asked:,} tokens, and the key {self.key!r} is for answers of up to {most:,}"
+        raise FieldRefusedError("max_tokens", told, f"Ask for up to {most:,}.", "key_scope")
 
     def facts(self, metadata: JsonObject | None) -> RequestRecord:
         """What a record knows of where its request came from.
@@ -48,7 +86,7 @@ class Caller:
     @property
     def owner(self) -> str:
         """Whose files and batches these are: a key's, by its name; those of all who need no key are one's."""
-        return self.key or (OWNER if self.own else "open")
+        return self.access or self.key or (OWNER if self.own else "open")
 
     def run_id(self, metadata: JsonObject | None) -> str | None:
         """The id that our own program has given the run already; a client's are its own affair."""
@@ -64,12 +102,16 @@ class Caller:
 
     def passed_on(self) -> bytes:
         """The value of :data:`ON_BEHALF` that makes another server of the workspace see the same caller."""
-        return json.dumps([self.key, self.client]).encode()
+        told = [self.key, self.client]
+        return json.dumps([*told, self.access] if self.access else told).encode()
 
 
-def of_batch(job: str) -> Caller:
-    """The caller of a file of requests, which a job asks: what its lines say of runs is their own statement."""
-    return Caller(own=False, client=f"{_BATCH}{job}")
+def of_batch(job: str, access: str = "") -> Caller:
+    """The caller of a file of requests, which a job asks: what its lines say of runs is their own statement.
+
+    ``access`` is the id of the access key that the file was sent with, whose limits it is answered within.
+    """
+    return Caller(own=False, client=f"{_BATCH}{job}", access=access)
 
 
 def is_batch(client: str) -> bool:
@@ -84,9 +126,9 @@ def on_behalf(value: bytes) -> Caller:
         ValueError: the program did not write it as :meth:`Caller.passed_on` does.
     """
     told = json.loads(value)
-    if not isinstance(told, list) or [type(part) for part in told] != [str, str]:
-        raise ValueError("it is no list of a key's name and a client")
-    return Caller(own=False, key=told[0], client=told[1])
+    if not isinstance(told, list) or [type(part) for part in told] not in ([str, str], [str, str, str]):
+        raise ValueError("it is no list of a key's name, a client and a key's id")
+    return Caller(False, *told)
 
 
 def key_name(key: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-import pydantic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -18,14 +17,15 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import JSON_FORMS, Form, FormRefusedError, ToolRecord, schema_of
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
-from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answer_forms import AnswerForm, as_header
 from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
 from llmops_tui.inference.server.begun_answers import begun_with
 from llmops_tui.inference.server.callers import Caller
-from llmops_tui.inference.server.connection import chain, invalid, read_body, while_connected
+from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.connection import chain, read_body, while_connected
 from llmops_tui.inference.server.conversation import (
     AnswerReader,
     ChatTemplate,
@@ -37,10 +37,11 @@ from llmops_tui.inference.server.conversation import (
     tool_constraint,
 )
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.generation import Choice, Generator, warnings_of
+from llmops_tui.inference.server.generation import Generator, warnings_of
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
+from llmops_tui.inference.server.sampling_asked import sampling_of
 from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.template_features import turns_of
 from llmops_tui.inference.server.thinking import thinking_held, variables_asked
@@ -93,13 +94,13 @@ class Completions:
         """What the model is called with an adapter beside it."""
         return f"{self._model}+{adapter}" if adapter else self._model
 
-    async def format_of(self, model: str) -> ServedFormat:
+    async def format_of(self, request: Request, model: str) -> ServedFormat:
         """The format of a model's answers by its name: that of its adapter, where that has one of its own.
 
         Raises:
             LlmopsError: as :meth:`.AdapterShelf.of`.
         """
-        return (self._adapters.chat(await self._adapters.of(model, "")) or self._chat).format
+        return (self._adapters.chat(await self._adapters.of(request.scope["caller"], model)) or self._chat).format
 
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
@@ -110,21 +111,20 @@ class Completions:
         """Answer what is a chat completion, in whichever form it was asked for."""
         try:
             choices = await self._chat_choices(asked, request.scope["caller"])
+            return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
-        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
-        return await self._respond(request, choices, teller, stream=asked.stream)
 
-    async def count(self, body: schemas.ChatRequest) -> int:
+    async def count(self, request: Request, body: schemas.ChatRequest) -> int:
         """How many tokens a chat completion's prompt has, exactly as its answer would count them."""
-        return await self._tokens_of((await self._rendered(body)).prompt)
+        return await self._tokens_of((await self._rendered(body, request.scope["caller"])).prompt)
 
     async def _tokens_of(self, prompt: Prompt) -> int:
         call: Call = {**prompt.source(), "op": "tokenize", "pieces": False}
         return int((await self._ask(call))["count"]) + len(prompt.begun_tokens)
 
-    async def _rendered(self, body: schemas.ChatRequest) -> _Conversation:
-        adapter = await self._adapters.of(body.model, body.adapter)
+    async def _rendered(self, body: schemas.ChatRequest, caller: Caller) -> _Conversation:
+        adapter = await self._adapters.of(caller, body.model, body.adapter)
         chat = self._adapters.chat(adapter) or self._chat
         tools = [t.as_shown() for t in body.offered]
         if tools:
@@ -147,7 +147,7 @@ class Completions:
 
     async def _chat_choices(self, asked: Asked, caller: Caller) -> list[Choice]:
         body = asked.chat
-        given = await self._rendered(body)
+        given = await self._rendered(body, caller)
         chat, tools, turns, prompt = given.chat, given.tools, given.turns, given.prompt
         answer = form = answer_constraint(chat.format, body.constraint(), prompt.before_answer)
         if tools:
@@ -166,7 +166,7 @@ class Completions:
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(chat.render, turns, tools or None, given.extra, given.begun)
-            prompt, dropped = await self._drop_oldest(turns, prompt, again, _sampling(body).max_tokens)
+            prompt, dropped = await self._drop_oldest(turns, prompt, again, sampling_of(body).max_tokens)
         said = [*turns, given.begun] if given.begun is not None else turns
         choices = []
         thinking = thinking_held(chat.format, prompt, body.thinking_budget)
@@ -215,14 +215,13 @@ class Completions:
         """Answer what is a text completion, in whichever form it was asked for."""
         try:
             choices = await self._text_choices(asked, request.scope["caller"])
+            return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
-        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
-        return await self._respond(request, choices, teller, stream=asked.stream)
 
     async def _text_choices(self, asked: AskedText, caller: Caller) -> list[Choice]:
         body, gap = asked.text, asked.gap
-        adapter = await self._adapters.of(body.model, body.adapter)
+        adapter = await self._adapters.of(caller, body.model, body.adapter)
         form = body.constraint()
         held = await self._form(body, form, caller, asked.called)
         if form is not None and form["type"] in JSON_FORMS:
@@ -244,6 +243,7 @@ class Completions:
                     *(gap.turns() if gap is not None else ()),
                 ]
                 choice = self._choice(body, len(choices), source, turns, adapter, held, body.logprobs, caller)
+                choice.prompt = place
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
@@ -279,7 +279,9 @@ class Completions:
         logprobs: int | None,
         caller: Caller,
     ) -> Choice:
-        parameters = cast("SamplingRecord", _sampling(body, index).model_dump(exclude_none=True))
+        parameters = cast("SamplingRecord", sampling_of(body, index).model_dump(exclude_none=True))
+        asked = parameters["max_tokens"]
+        parameters["max_tokens"] = caller.longest_answer(asked)
         check_vocabulary(list(parameters["logit_bias"]), self._engine.info.get("n_vocab", 0), "logit_bias", named=True)
         # A program of ours names the first choice alone.
         named = caller.run_id(body.metadata) if index == 0 else None
@@ -308,11 +310,12 @@ class Completions:
             "reuse": body.cache_prompt,
             "ignore_eos": body.ignore_eos,
         }
-        return Choice(index, record, call, form=form, warned=form.warnings())
+        return Choice(index, record, call, form=form, warned=form.warnings(), unbounded=asked >= LONGEST)
 
-    async def _respond(self, request: Request, choices: list[Choice], teller: Teller, *, stream: bool) -> Response:
+    async def _respond(self, request: Request, choices: list[Choice], asked: Asked | AskedText) -> Response:
         caller = request.scope["caller"]
-        if stream:
+        teller = asked.teller(choices, self.named(choices[0].call["adapter"]))
+        if asked.stream:
             events = self._stream(teller, choices, caller)
             # The first event is awaited here, so that a refusal is still an HTTP error and not a broken stream.
             first = await while_connected(request, anext(events))
@@ -322,7 +325,7 @@ class Completions:
         return JSONResponse(teller.whole(choices), headers=as_header(warnings_of(choices)))
 
     async def _run_all(self, choices: list[Choice], caller: Caller) -> None:
-        with self._generator.admitted(caller.client, choices):
+        async with self._generator.admitted(caller, choices):
             await self._generator.run_all(choices)
         for choice in choices:
             if (reader := choice.reader) is not None:
@@ -345,7 +348,7 @@ class Completions:
         """A stream; all that is there is written at once, so a slow reader costs few writes."""
         begun = False
         try:
-            with self._generator.admitted(caller.client, choices):
+            async with self._generator.admitted(caller, choices):
                 async with contextlib.aclosing(self._generator.stream_all(choices)) as run:
                     async for choice, messages in run:
                         if messages[-1]["event"] == "done":
@@ -390,11 +393,3 @@ def _teller(
 ) -> events.Teller:
     """Tells answers in the form of OpenAI's completions."""
     return events.Teller(kind, choices[0].record.id, model, body.n, usage=body.include_usage)
-
-
-def _sampling(body: schemas.ChatRequest | schemas.CompletionRequest, index: int = 0) -> SamplingParameters:
-    """How a choice is sampled; what is out of bounds is refused by its name."""
-    try:
-        return body.sampling(index)
-    except pydantic.ValidationError as error:
-        raise invalid(error) from error

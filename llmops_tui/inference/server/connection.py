@@ -15,11 +15,13 @@ from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.access.gate import KEY_STATUS, whole_seconds
+from llmops_tui.inference.access.limiter import LimitReachedError
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.guard import RefusedError
+from llmops_tui.inference.server.refusals import RefusedError
 
 # What may be read as a number that is not finite; most bodies have neither and need not be searched for it.
 _ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")
@@ -41,7 +43,9 @@ _Result = TypeVar("_Result")
 STATUS = {
     "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
     "trace_not_found": 404, "file_not_found": 404,
-    "batch_not_found": 404, "file_too_large": 413, "batch_over": 409, "file_in_use": 409,
+    **KEY_STATUS, "rate_limit_exceeded": 429,
+    "batch_not_found": 404, "key_not_found": 404, "key_beyond": 403, "key_parent": 403,
+    "file_too_large": 413, "batch_over": 409, "file_in_use": 409,
     # Of all models at one address.
     "model_ambiguous": 404, "model_not_served": 404, "server_died": 502,
     # There is no engine to ask, now or with these options.
@@ -60,7 +64,7 @@ STATUS = {
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
             "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed",
             "tokenize_failed", "no_embeddings", "no_rank", "no_generation", "bad_dimensions",
-            "infill_unsupported", "answer_ended",
+            "infill_unsupported", "answer_ended", "request_over_limit",
         ),
         400,
     ),
@@ -69,7 +73,10 @@ STATUS = {
 _FIELDS = dict.fromkeys(("model_not_found", "model_ambiguous", "model_not_served"), "model") | {
     "bad_dimensions": "dimensions"
 }
-_KINDS = {429: "rate_limit_error", 500: "server_error", 502: "server_error", 503: "server_error"}
+_KINDS = {
+    401: "authentication_error", 403: "permission_error", 429: "rate_limit_error",
+    500: "server_error", 502: "server_error", 503: "server_error",
+}  # fmt: skip
 
 
 async def read_object(request: Request) -> tuple[bytes, JsonObject]:
@@ -218,7 +225,8 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
 def error_answer(error: LlmopsError, path: str = "", status: int | None = None) -> JSONResponse:
     """A failure as the API of an address tells it; its status follows from its code, unless another is given."""
     status = status or STATUS.get(error.code, 400 if isinstance(error, InputRefusedError) else 500)
-    headers = {"Retry-After": "1"} if status == 429 else None
+    after = whole_seconds(error.retry_after) if isinstance(error, LimitReachedError) else 1
+    headers = {"Retry-After": str(after)} if status == 429 else None
     kind = _KINDS.get(status, "invalid_request_error")
     param = error.param if isinstance(error, FieldRefusedError) else _FIELDS.get(error.code)
     body = error_body(error.code, error.message, error.hint, kind, param)

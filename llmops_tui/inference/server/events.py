@@ -9,8 +9,9 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference import wire
 from llmops_tui.inference.engine_wire import Generated, ScoredEvent, TextEvent
 from llmops_tui.inference.server import answers
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.conversation import Delta
-from llmops_tui.inference.server.generation import Choice, warnings_of
+from llmops_tui.inference.server.generation import warnings_of
 from llmops_tui.inference.server.telling import Telling
 
 _END = b"data: [DONE]\n\n"

@@ -3,62 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
 from typing import cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine_wire import Call, Event, Generated, TokenRecord
+from llmops_tui.inference.engine_wire import Call, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
-from llmops_tui.inference.server.answer_forms import AnswerForm
-from llmops_tui.inference.server.conversation import AnswerReader, Delta
+from llmops_tui.inference.server.callers import Caller
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
-from llmops_tui.inference.wire import ToolCall, Warned
+from llmops_tui.inference.server.spending import Spending
+from llmops_tui.inference.wire import Warned
 from llmops_tui.inference.worker_client import EngineProcess
 
 _EMBEDDING = 32
 Messages = list[Event]
-
-
-@dataclass
-class Choice:
-    """One answer that is asked for: the engine's call, and what came of it."""
-
-    index: int
-    record: Record
-    call: Call
-    reader: AnswerReader | None = None
-    echo: str = ""
-    # Characters of the answer that the client of a stream was told.
-    told: int = 0
-    # A character of the given text may lie across two parts of its tokens.
-    echoing: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
-    given: list[TokenRecord] = field(default_factory=list)
-    tokens: list[TokenRecord] = field(default_factory=list)
-    # Bytes of each token of an answer that may have thinking.
-    sizes: list[int] = field(default_factory=list)
-    result: Generated = field(default_factory=lambda: Generated(finish_reason=""))
-    calls: list[ToolCall] = field(default_factory=list)
-    # The whole answer, read, where it was not told while it came.
-    answer: Delta = field(default_factory=Delta)
-    # What it is held to, what is told of that and of the request before the answer, and what of it the answer does not keep.
-    form: AnswerForm = field(default_factory=AnswerForm)
-    warned: list[Warned] = field(default_factory=list)
-    problems: list[Warned] = field(default_factory=list)
-    # Tokens of the answer that are reasoning; counted when it is done.
-    reasoning_tokens: int = 0
-    ticket: Ticket | None = None
-    # Whether what became of it is in the event log.
-    kept: bool = False
-
-    @property
-    def warnings(self) -> list[Warned]:
-        """All that is told beside the answer, once it is done."""
-        return self.warned + self.problems
 
 
 def warnings_of(choices: Sequence[Choice]) -> list[Warned]:
@@ -72,7 +34,9 @@ def warnings_of(choices: Sequence[Choice]) -> list[Warned]:
 class Generator:
     """Passes choices to the engine, at most as many requests at a time as run and may wait."""
 
-    def __init__(self, engine: EngineProcess, writer: EventWriter, metrics: ServerMetrics, parallel: int) -> None:
+    def __init__(
+        self, engine: EngineProcess, writer: EventWriter, metrics: ServerMetrics, parallel: int, *, model: str = ""
+    ) -> None:
         self._engine = engine
         self._writer = writer
         self._metrics = metrics
@@ -81,6 +45,7 @@ class Generator:
         self._turns = Turns(parallel * AHEAD)
         # Texts of many requests share the steps of embedding, which is done beside all generating.
         self._embedding = Turns(_EMBEDDING)
+        self._spending = Spending(engine, model)
         self.last_used = time.monotonic()
 
     @property
@@ -98,18 +63,23 @@ class Generator:
         """How many requests wait, as far as can be told from outside the engine."""
         return self._admission.queued
 
-    @contextlib.contextmanager
-    def admitted(self, client: str, choices: Sequence[Choice] = ()) -> Iterator[Ticket]:
-        """Hold a place for one request; one that is turned away, now or before it began, is recorded as such.
+    @contextlib.asynccontextmanager
+    async def admitted(self, caller: Caller, work: Sequence[Choice] | Call) -> AsyncGenerator[Ticket]:
+        """Hold a place for one request, and what it could use of its key's limits; all that the engine evaluates comes by here.
+
+        One that is turned away from its place, now or before it began, is recorded as such.
 
         Raises:
             QueueFullError: too many requests wait already.
+            LimitReachedError: as :meth:`.Spending.held`.
         """
+        choices: Sequence[Choice] = () if isinstance(work, dict) else work
         try:
-            with self._admission.let_in(client) as ticket:
-                for choice in choices:
-                    choice.ticket = ticket
-                yield ticket
+            with self._admission.let_in(caller.client) as ticket:
+                async with self._spending.held(caller.grant, work, ticket):
+                    for choice in choices:
+                        choice.ticket = ticket
+                    yield ticket
         except QueueFullError as error:
             for choice in choices:
                 ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {error.message}"})
@@ -117,6 +87,10 @@ class Generator:
             raise
         finally:
             self.last_used = time.monotonic()
+
+    async def close(self) -> None:
+        """Settle what requests that were left used."""
+        await self._spending.close()
 
     def embedding_turn(self, ticket: Ticket) -> contextlib.AbstractAsyncContextManager[None]:
         """Hold one of the places for embedding, when it is the request's turn; see :meth:`Turns.turn`."""
@@ -183,14 +157,23 @@ class Generator:
         assert choice.ticket is not None
         try:
             async with self._turns.turn(choice.ticket), contextlib.aclosing(self._run(choice)) as run:
+                choice.begun = True
                 async for messages in run:
                     yield messages
         finally:
+            if not choice.kept and choice.begun and choice.metered:
+                choice.over = self._told_of(choice.call["id"])
             if not choice.kept and choice.ticket.refused is None:
                 # Nobody waits for this answer any more; whoever left is not kept for the disk either.
                 ended = choice.record.ended({"finish_reason": "cancelled"})
                 self._metrics.ended(ended)
                 self._writer.enqueue(choice.record.id, ended)
+
+    def _told_of(self, request_id: str) -> asyncio.Future[Generated | None]:
+        """What comes of a generation that was left before its end."""
+        over: asyncio.Future[Generated | None] = asyncio.get_running_loop().create_future()
+        self._engine.when_over(request_id, lambda result: None if over.done() else over.set_result(result))
+        return over
 
     async def _run(self, choice: Choice) -> AsyncGenerator[Messages]:
         record = choice.record
@@ -200,7 +183,7 @@ class Generator:
                 last = messages[-1]
                 self._take(choice, messages)
                 if last["event"] == "error":
-                    error = LlmopsError(**last["error"])
+                    error = choice.failure = LlmopsError(**last["error"])
                     choice.kept = True
                     await self._keep(record, {"finish_reason": "error", "error": error.message})
                     if len(messages) > 1:

@@ -15,12 +15,15 @@ from collections.abc import Iterable, Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.server.answers import error_body
+from llmops_tui.inference.access.gate import whole_seconds
+from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.callers import ON_BEHALF, OWNER, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
 from llmops_tui.inference.server.last_words import ENDING, Watched
+from llmops_tui.inference.server.limits_told import telling_limits
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.origins import AllowedOrigins, Headers, readable
+from llmops_tui.inference.server.refusals import RefusedError
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
@@ -44,31 +47,22 @@ MAX_UPLOAD = 101_000_000
 UPLOAD_SECONDS = 600.0
 
 
-class RefusedError(Exception):
-    """A request that is turned away; becomes an error in OpenAI's form."""
-
-    def __init__(
-        self, status: int, code: str, message: str, kind: str = "invalid_request_error", param: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = error_body(code, message, kind=kind, param=param)
-
-
 class Guard:
     """ASGI middleware around the application.
 
     - A Host that is not ours is refused, so that a name which was rebound to this address reaches nothing.
     - An Origin is refused unless it was allowed: no web page may talk to a model behind its visitor's back. One that was
       allowed gets what its browser asks for, and reads every answer; see :mod:`.origins`.
-    - Keys are compared in constant time, by their hashes, all of them every time.
+    - Keys are compared in constant time, by their hashes, all of them every time. Access keys, where there are any, are let
+      in by ``access``, which knows their scopes and counts their requests, whatever they ask.
     - Bodies are bounded, must be JSON, not compressed, and must come within :data:`BODY_SECONDS`; files are sent as forms.
     - Parameters in the address are refused but for lists: none has a meaning here, and only ``beta=true`` is known to have
       none.
     """
 
-    def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
+    def __init__(self, app: ASGIApp, options: ServerOptions, access: Access | None = None) -> None:
         self._app = app
+        self._access = access
         # Where there is none, an empty one is no key.
         self._has_own, self._own = bool(options.key), _digest(options.key.encode())
         self._keys = [(_digest(k.encode()), key_name(k)) for k in options.keys]
@@ -91,16 +85,19 @@ class Guard:
             headers.setdefault(name.lower(), []).append(value)
         bounded = _Bounded(receive, *_bounds(scope))
         watched = Watched(readable(_paced(send), scope, self._origins.of(headers.get(b"origin", []))), scope["path"])
-        send = _heard_out(scope, watched, bounded) if _body_comes(scope) else watched
+        limited = telling_limits(watched, scope)
+        send = _heard_out(scope, limited, bounded) if _body_comes(scope) else limited
         try:
             self._check_place(scope, headers)
             if (told := self._origins.preflight(scope["method"], headers)) is not None:
                 await _answer_preflight(send, told)
                 return
+            await self._let_in(scope, headers)
             body = self._check(scope, headers)
             await self._app(scope, bounded if body else receive, send)
         except RefusedError as refused:
-            await answer(send, refused.status, shaped(scope["path"], refused.body, refused.status))
+            shown = shaped(scope["path"], refused.body, refused.status)
+            await answer(send, refused.status, shown, retry_after=refused.retry_after)
         except asyncio.CancelledError:
             # The server is ending, and waits no longer for this answer.
             if watched.begun:
@@ -117,18 +114,22 @@ class Guard:
         if not self._origins.allow(headers.get(b"origin", [])):
             raise RefusedError(403, "origin_refused", "requests from web pages of this origin are not allowed")
 
-    def _check(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> bool:
-        """Refuse or not; returns whether a body is to come."""
+    async def _let_in(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
+        """Find whose request it is, and refuse it where it is nobody's, or beyond what its key is for."""
         over_tcp = _over_tcp(scope)
         address = (scope.get("client") or ("",))[0] or ""
-        caller = self._caller(
-            headers.get(b"authorization", []), address, over_tcp=over_tcp, named=headers.get(b"x-api-key", [])
-        )
+        given, named = headers.get(b"authorization", []), headers.get(b"x-api-key", [])
+        caller = self._caller(given, address, over_tcp=over_tcp, named=named)
         caller = _sender(caller, headers)
+        if self._access is not None and scope["path"] not in _OPEN_PATHS:
+            caller = await self._access.caller(caller, _keys_of(given, named), scope)
         scope["caller"] = caller
-        scope["trusted"] = caller is not None or not over_tcp
+        scope["trusted"] = (caller is not None and caller.grant is None) or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:
             raise RefusedError(401, "invalid_api_key", "the API key is missing or wrong", "authentication_error")
+
+    def _check(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> bool:
+        """Refuse or not; returns whether a body is to come."""
         asks = scope["method"] == "GET" and scope["path"] in _LISTS
         if not asks and scope.get("query_string", b"") not in _PARAMETERS.get(scope["path"], {b""}):
             raise RefusedError(
@@ -309,8 +310,8 @@ def _paced(send: Send) -> Send:
     return paced
 
 
-async def answer(send: Send, status: int, body: JsonObject) -> None:
-    """Send a JSON answer and close the connection."""
+async def answer(send: Send, status: int, body: JsonObject, *, retry_after: float | None = None) -> None:
+    """Send a JSON answer and close the connection; ``retry_after`` is in seconds."""
     raw = json.dumps(body).encode()
     headers = [
         (b"content-type", b"application/json"),
@@ -321,7 +322,9 @@ async def answer(send: Send, status: int, body: JsonObject) -> None:
         headers.append((b"www-authenticate", b"Bearer"))
     if status == 415:
         headers.append((b"accept-encoding", b"identity"))
-    if status == 503:
+    if retry_after is not None:
+        headers.append((b"retry-after", str(whole_seconds(retry_after)).encode()))
+    elif status == 503:
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": raw})

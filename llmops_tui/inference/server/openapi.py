@@ -15,6 +15,7 @@ from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
 from llmops_tui.inference.server.apis.batch_request import BatchRequest
 from llmops_tui.inference.server.apis.infill import InfillRequest
+from llmops_tui.inference.server.apis.keys import KeyRequest
 from llmops_tui.inference.server.apis.ollama_request import (
     OllamaChat,
     OllamaEmbed,
@@ -54,6 +55,8 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/v1/batches": ("post", "Have a file of requests answered; GET lists the batches of the key", BatchRequest),
     "/v1/batches/{id}": ("get", "Where a batch stands", None),
     "/v1/batches/{id}/cancel": ("post", "Stop a batch; what is answered stays", None),
+    "/v1/keys": ("post", "Make a key, within the access key that this is asked with; GET lists those", KeyRequest),
+    "/v1/keys/{id}": ("delete", "Revoke a key that was made with this one", None),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
     "/tokenize": ("post", "Count and show the tokens of a text or of a rendered conversation", schemas.TokenizeRequest),

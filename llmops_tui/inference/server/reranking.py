@@ -106,7 +106,7 @@ class Reranking:
     async def rank(self, request: Request) -> Response:
         """``POST /v1/rerank`` and its other names."""
         body = await read_body(request, RerankRequest)
-        adapter = await self._adapters.of(body.model, "")
+        adapter = await self._adapters.of(request.scope["caller"], body.model)
         if not (await self._engine.facts()).get("ranks"):
             raise FieldRefusedError("model", *NO_RANK, "no_rank")
         if not (await asyncio.to_thread(read_header, self._path)).has_classifier:
@@ -117,7 +117,7 @@ class Reranking:
                 "no_rank",
             )
         call: Call = {"op": "rank", "query": body.query, "inputs": body.documents, "adapter": adapter}
-        with self._generator.admitted(request.scope["caller"].client) as ticket:
+        async with self._generator.admitted(request.scope["caller"], call) as ticket:
             packed, result = await while_connected(request, self._texts.vectors(call, ticket))
         # Of several scores, such as those of yes and no, the first is the document's.
         scores = [struct.unpack_from("<f", base64.b64decode(one))[0] for one in packed]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from llmops_tui.inference.constraints import Form
-from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.sampling import LONGEST, SamplingParameters
 from llmops_tui.inference.server import fields
 from llmops_tui.inference.server.fields import Checked, Rules, refuse
 from llmops_tui.inference.server.inputs import Texts, TokenIds
@@ -17,8 +17,6 @@ from llmops_tui.inference.server.messages import NAMED, Message, Tool, ToolChoic
 from llmops_tui.workspace.events import FeedbackRecord
 
 MAX_CHOICES = 64
-# Integers of JSON may be of any size; more than this is a slip.
-_LONGEST = 1_000_000
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -113,7 +111,7 @@ class _GenerationRequest(Checked):
     @property
     def default_max_tokens(self) -> int:
         """How long an answer gets where nothing is said: as long as the context has room."""
-        return _LONGEST
+        return LONGEST
 
     @property
     def include_usage(self) -> bool:
@@ -147,7 +145,7 @@ class _GenerationRequest(Checked):
         # As llama-server has it: -1 tokens are as many as there is room for, a negative number of tokens to keep keeps all,
         # and the seed -1 is any.
         if given["max_tokens"] == -1:
-            given["max_tokens"] = _LONGEST
+            given["max_tokens"] = LONGEST
         given["top_k"] = max(0, given.get("top_k", 0))
         seed = given.get("seed", -1)
         # OpenAI allows any integer of 64 bits as a seed; ours have 32.
@@ -161,7 +159,7 @@ class ChatRequest(_GenerationRequest):
     rules: ClassVar[Rules] = fields.CHAT
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
-    max_completion_tokens: Annotated[int, Field(ge=-1, le=_LONGEST)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=-1, le=LONGEST)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
@@ -169,7 +167,7 @@ class ChatRequest(_GenerationRequest):
     parallel_tool_calls: bool = True
     reasoning_effort: Effort | None = None
     enable_thinking: bool | None = None
-    thinking_budget: Annotated[int, Field(ge=0, le=_LONGEST)] | None = None
+    thinking_budget: Annotated[int, Field(ge=0, le=LONGEST)] | None = None
     answer_token_ids: TokenIds | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     continue_final_message: bool | None = None

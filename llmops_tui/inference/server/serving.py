@@ -26,10 +26,12 @@ from llmops_tui.inference.server.listener import (
     places,
 )
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.serving_note import ServingNote
 from llmops_tui.inference.server.shutdown import Ending
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.checksums import record_checksums_at_end
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -41,16 +43,26 @@ async def serve(
     http = make_http(server.app(), options)
     ending.tell(http.ask_to_end)
     loading = asyncio.create_task(server.load(starting))
+    note = ServingNote(EventLog(Workspace(Path(options.workspace))), options)
+    noting = asyncio.create_task(_note_when_loaded(note, loading, server))
     idle = asyncio.create_task(_stop_when_idle(server, http))
     sockets = listen(options)
     try:
         await http.serve(sockets)
     finally:
         idle.cancel()
+        noting.cancel()
         loading.cancel()
         await server.close()
+        await asyncio.to_thread(note.ended)
         clean_up(options, state)
         record_checksums_at_end(Workspace(Path(options.workspace)))
+
+
+async def _note_when_loaded(note: ServingNote, loading: asyncio.Task[None], server: ModelServer) -> None:
+    await asyncio.shield(loading)
+    if server.failure is None:
+        await asyncio.to_thread(note.began)
 
 
 def make_http(app: ASGIApp, options: ServerOptions) -> BoundedServer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from llmops_tui.inference.engine_wire import Generated, ScoredEvent, TextEvent
-from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.generation import Messages
 
 
 class Telling:

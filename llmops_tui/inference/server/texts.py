@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, TypedDict, cast
 
@@ -26,10 +26,10 @@ from llmops_tui.inference.server.connection import chain, read_body, while_conne
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.inputs import check_vocabulary
+from llmops_tui.inference.server.short_calls import ask, parts_of
 from llmops_tui.inference.server.template_features import turns_of
 from llmops_tui.inference.server.thinking import template_variables
 from llmops_tui.inference.worker_client import EngineProcess
-from llmops_tui.workspace.ids import new_id
 
 _CHUNK = 64 * 1024
 _JSON = "application/json"
@@ -56,16 +56,12 @@ class Texts:
 
     async def ask(self, call: Call) -> Told:
         """One short operation of the engine; parts of its answer are put together."""
-        whole: dict[str, Any] = {}
-        async for part in self._parts(call):
-            for name, value in part.items():
-                whole[name] = whole[name] + value if name in whole else value
-        return cast("Told", whole)
+        return await ask(self._engine, call)
 
     async def tokenize(self, request: Request) -> Response:
         """``POST /tokenize``."""
         body = await read_body(request, schemas.TokenizeRequest)
-        adapter = await self._adapters.of(body.model, "")
+        adapter = await self._adapters.of(request.scope["caller"], body.model)
         text = body.content if body.content is not None else body.prompt or ""
         call: Call = {"op": "tokenize", "text": text}
         if body.messages is not None:
@@ -83,7 +79,7 @@ class Texts:
     async def detokenize(self, request: Request) -> Response:
         """``POST /detokenize``. The text is told under our name for it, and under those of llama.cpp and vLLM."""
         body = await read_body(request, schemas.DetokenizeRequest)
-        await self._adapters.of(body.model, "")
+        await self._adapters.of(request.scope["caller"], body.model)
         check_vocabulary(body.tokens, self._engine.info.get("n_vocab", 0), "tokens")
         call: Call = {"op": "detokenize", "tokens": body.tokens}
         text = str((await while_connected(request, self.ask(call)))["text"])
@@ -93,13 +89,13 @@ class Texts:
     async def embeddings(self, request: Request) -> Response:
         """``POST /v1/embeddings``: all texts in one call, so that they share the engine's steps."""
         body = await read_body(request, schemas.EmbeddingRequest)
-        adapter = await self._adapters.of(body.model, "")
+        adapter = await self._adapters.of(request.scope["caller"], body.model)
         for place, given in enumerate(body.input):
             if not isinstance(given, str):
                 at = f"input[{place}]" if len(body.input) > 1 else "input"
                 check_vocabulary(given, self._engine.info.get("n_vocab", 0), at)
         call: Call = {"op": "embed", "inputs": body.input, "adapter": adapter, "dimensions": body.dimensions}
-        with self._generator.admitted(request.scope["caller"].client) as ticket:
+        async with self._generator.admitted(request.scope["caller"], call) as ticket:
             vectors, result = await while_connected(request, self.vectors(call, ticket))
         named = f"{self._model}+{adapter}" if adapter else self._model
         return StreamingResponse(_vectors(vectors, result, named, body.encoding_format), media_type=_JSON)
@@ -107,9 +103,10 @@ class Texts:
     async def vectors(self, call: Call, ticket: Ticket) -> tuple[list[str], Embedded]:
         """What the engine makes of each of a call's inputs, as the base64 of 32-bit values, and the figures of all."""
         found: dict[int, str] = {}
-        async with self._generator.embedding_turn(ticket), aclosing(self._parts(call)) as parts:
+        async with self._generator.embedding_turn(ticket), aclosing(parts_of(self._engine, call)) as parts:
             async for part in parts:
                 if "embedding" not in part:
+                    ticket.used = cast("Embedded", part)["tokens"]
                     return [found[n] for n in range(len(found))], cast("Embedded", part)
                 found[part["index"]] = part["embedding"]
         raise LlmopsError("engine_died", "the engine gave no answer")
@@ -117,7 +114,7 @@ class Texts:
     async def _tokens(self, call: Call, facts: _Said) -> AsyncIterator[bytes]:
         """One object of JSON: the tokens, then the pieces, then what there is once."""
         name, begun = "", b"{"
-        async with aclosing(self._parts(call)) as parts:
+        async with aclosing(parts_of(self._engine, call)) as parts:
             async for part in parts:
                 if "count" in part:
                     # An empty text has neither tokens nor pieces.
@@ -128,19 +125,6 @@ class Texts:
                 head = b"," if key == name else (b"]," if name else begun) + f'"{key}":['.encode()
                 name = key
                 yield head + orjson.dumps(values)[1:-1]
-
-    async def _parts(self, call: Call) -> AsyncGenerator[Told]:
-        """What the engine tells of one operation, the last being its result."""
-        async with aclosing(self._engine.call({**call, "id": new_id("ask")})) as batches:
-            async for batch in batches:
-                for message in batch:
-                    if message["event"] == "error":
-                        raise LlmopsError(**message["error"])
-                    if message["event"] == "done":
-                        yield cast("Told", message["result"])
-                        return
-                    yield cast("Told", {n: value for n, value in message.items() if n not in {"id", "event"}})
-        raise LlmopsError("engine_died", "the engine gave no answer")
 
 
 async def _in_parts(request: Request, parts: AsyncIterator[bytes]) -> Response:

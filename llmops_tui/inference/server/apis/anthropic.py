@@ -10,16 +10,18 @@ from starlette.responses import JSONResponse, Response
 from llmops_tui.inference.server.apis.anthropic_request import CountRequest, MessagesRequest
 from llmops_tui.inference.server.apis.anthropic_teller import MessageTeller
 from llmops_tui.inference.server.apis.base import Answer, Asked, FormatOf
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import read_body, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.schemas import ChatRequest
 
 
 class AnthropicApi:
     """The endpoints; ``answer`` answers what is a chat completion, ``count`` counts the tokens of its prompt."""
 
-    def __init__(self, answer: Answer, count: Callable[[ChatRequest], Awaitable[int]], format_of: FormatOf) -> None:
+    def __init__(
+        self, answer: Answer, count: Callable[[Request, ChatRequest], Awaitable[int]], format_of: FormatOf
+    ) -> None:
         self._answer = answer
         self._count = count
         self._format_of = format_of
@@ -27,7 +29,7 @@ class AnthropicApi:
     async def create(self, request: Request) -> Response:
         """``POST /v1/messages``."""
         body = await read_body(request, MessagesRequest)
-        chat = body.as_chat(await self._format_of(body.model))
+        chat = body.as_chat(await self._format_of(request, body.model))
         shows = body.thinking is None or body.thinking.display != "omitted"
 
         def teller(choices: list[Choice], model: str) -> MessageTeller:
@@ -39,9 +41,9 @@ class AnthropicApi:
     async def count_tokens(self, request: Request) -> Response:
         """``POST /v1/messages/count_tokens``."""
         body = await read_body(request, CountRequest)
-        chat = body.as_chat(await self._format_of(body.model))
+        chat = body.as_chat(await self._format_of(request, body.model))
         try:
-            found = await while_connected(request, self._count(chat.request))
+            found = await while_connected(request, self._count(request, chat.request))
         except FieldRefusedError as error:
             raise error.renamed(chat.called(error.param)) from error
         return JSONResponse({"input_tokens": found})

@@ -13,9 +13,10 @@ from llmops_tui.inference.engine_wire import Generated
 from llmops_tui.inference.server.answers import count, error_body
 from llmops_tui.inference.server.apis.block_teller import BlockTeller
 from llmops_tui.inference.server.apis.blocks import Block, Step
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.error_shapes import as_anthropic
 from llmops_tui.inference.server.events import reason_of, was_cut
-from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.generation import Messages
 from llmops_tui.inference.wire import Warned
 
 

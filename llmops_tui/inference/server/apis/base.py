@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import FileRecord
-from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.generation import Messages
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.wire import ChatMessage, Warned
@@ -84,8 +85,8 @@ class AskedText:
     gap: Gap | None = None
 
 
-FormatOf = Callable[[str], Awaitable[ServedFormat]]
-"""The format of the answers of a model by its name, which may name an adapter."""
+FormatOf = Callable[[Request, str], Awaitable[ServedFormat]]
+"""The format of the answers of the model that a request asks for by its name, which may name an adapter."""
 Complete = Callable[[Request, AskedText], Awaitable[Response]]
 """Answers a text completion, as :data:`Answer` a chat's."""
 Answer = Callable[[Request, Asked], Awaitable[Response]]

@@ -7,9 +7,9 @@ from typing import ClassVar, Generic, TypeVar
 from llmops_tui.inference.engine_wire import Generated, TextEvent
 from llmops_tui.inference.server.apis.base import EVENTS
 from llmops_tui.inference.server.apis.blocks import Block, Blocks, Step
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.conversation import Piece
 from llmops_tui.inference.server.events import was_cut
-from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.telling import Telling
 
 Whole = TypeVar("Whole")

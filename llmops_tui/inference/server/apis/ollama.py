@@ -28,9 +28,10 @@ from llmops_tui.inference.server.apis.ollama_request import (
     Options,
 )
 from llmops_tui.inference.server.apis.ollama_teller import OllamaTeller, silence
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import read_body, translated, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.generation import Choice, Generator
+from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.worker_client import EngineProcess
@@ -93,17 +94,17 @@ class OllamaApi:
     async def chat(self, request: Request) -> Response:
         """``POST /api/chat``."""
         body = await read_body(request, OllamaChat)
-        await self._check(body.model, body.options)
+        await self._check(request, body.model, body.options)
         if body.silent:
             return self._loaded(body)
-        given = body.as_chat() | await self._thinking(body)
+        given = body.as_chat() | await self._thinking(request, body)
         chat = translated(ChatRequest, given, _called)
         return await self._answer(request, Asked(chat, body.stream, _teller(body.model, chat=True), _called))
 
     async def generate(self, request: Request) -> Response:
         """``POST /api/generate``."""
         body = await read_body(request, OllamaGenerate)
-        await self._check(body.model, body.options)
+        await self._check(request, body.model, body.options)
         if body.silent:
             return self._loaded(body)
         teller = _teller(body.model, chat=False)
@@ -111,7 +112,7 @@ class OllamaApi:
             text = translated(CompletionRequest, body.as_text(), _of_prompt)
             gap = Gap(body.suffix) if body.suffix else None
             return await self._complete(request, AskedText(text, body.stream, teller, _of_prompt, gap))
-        chat = translated(ChatRequest, body.as_chat() | await self._thinking(body), _of_prompt)
+        chat = translated(ChatRequest, body.as_chat() | await self._thinking(request, body), _of_prompt)
         return await self._answer(request, Asked(chat, body.stream, teller, _of_prompt))
 
     async def embed(self, request: Request) -> Response:
@@ -129,14 +130,17 @@ class OllamaApi:
         vectors, _ = await self._vectors(request, body.model, [body.prompt], None, body.options)
         return JSONResponse({"embedding": vectors[0]})
 
-    async def tags(self, _request: Request) -> Response:
+    async def tags(self, request: Request) -> Response:
         """``GET /api/tags``: the model, and each adapter with it."""
         names = [self._model.name, *(f"{self._model.name}+{name}" for name in await self._adapters.names())]
         facts = await self._model.facts()
-        return JSONResponse({"models": [{"name": name, "model": name, **facts} for name in names]})
+        seen = [name for name in names if request.scope["caller"].sees(name)]
+        return JSONResponse({"models": [{"name": name, "model": name, **facts} for name in seen]})
 
-    async def running(self, _request: Request) -> Response:
+    async def running(self, request: Request) -> Response:
         """``GET /api/ps``: the model, which is loaded as long as its server runs."""
+        if not request.scope["caller"].sees(self._model.name):
+            return JSONResponse({"models": []})
         facts = await self._model.facts()
         facts.pop("modified_at")
         context = (await self._engine.facts())["n_ctx"]
@@ -148,16 +152,16 @@ class OllamaApi:
         body = await read_body(request, OllamaShow)
         info = await self._engine.facts()
         able = capabilities(
-            await self._format_of(body.model),
+            await self._format_of(request, body.model),
             generates=info.get("generates", True),
             ranks=bool(info.get("ranks")),
             fills=bool(info.get("fills")),
         )
         return JSONResponse({**await self._model.shown(), "capabilities": able})
 
-    async def _check(self, model: str, options: Options) -> None:
+    async def _check(self, request: Request, model: str, options: Options) -> None:
         """Refuse another model, and a context that is not there."""
-        await self._adapters.of(model, "")
+        await self._adapters.of(request.scope["caller"], model)
         context = (await self._engine.facts())["n_ctx"]
         if options.num_ctx is not None and options.num_ctx > context:
             raise FieldRefusedError(
@@ -166,9 +170,9 @@ class OllamaApi:
                 f"Serve it with --context {options.num_ctx}.",
             )
 
-    async def _thinking(self, body: OllamaChat | OllamaGenerate) -> JsonObject:
+    async def _thinking(self, request: Request, body: OllamaChat | OllamaGenerate) -> JsonObject:
         """What makes the template think as much as wanted."""
-        think, chat = body.think, await self._format_of(body.model)
+        think, chat = body.think, await self._format_of(request, body.model)
         if think is None:
             return {}
         if think is False:
@@ -194,10 +198,10 @@ class OllamaApi:
         self, request: Request, model: str, texts: list[str], dimensions: int | None, options: Options
     ) -> tuple[list[list[float]], int]:
         """The vectors of texts, and how many tokens these have."""
-        await self._check(model, options)
-        adapter = await self._adapters.of(model, "")
+        await self._check(request, model, options)
+        adapter = await self._adapters.of(request.scope["caller"], model)
         call: Call = {"op": "embed", "inputs": texts, "adapter": adapter, "dimensions": dimensions}
-        with self._generator.admitted(request.scope["caller"].client) as ticket:
+        async with self._generator.admitted(request.scope["caller"], call) as ticket:
             packed, result = await while_connected(request, self._texts.vectors(call, ticket))
         width = result["dimensions"]
         return [list(struct.unpack(f"<{width}f", base64.b64decode(one))) for one in packed], result["tokens"]

@@ -12,9 +12,9 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Generated, TextEvent, TokenRecord
 from llmops_tui.inference.server.answers import chat_logprobs, count
 from llmops_tui.inference.server.apis.ollama_request import OllamaChat, OllamaGenerate
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.conversation import Delta
 from llmops_tui.inference.server.events import was_cut
-from llmops_tui.inference.server.generation import Choice
 from llmops_tui.inference.server.telling import Telling
 from llmops_tui.inference.wire import ToolCall
 

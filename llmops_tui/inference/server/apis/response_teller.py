@@ -13,8 +13,9 @@ from llmops_tui.inference.engine_wire import Generated
 from llmops_tui.inference.server.answers import count
 from llmops_tui.inference.server.apis.block_teller import BlockTeller
 from llmops_tui.inference.server.apis.blocks import Block, Step
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.events import reason_of
-from llmops_tui.inference.server.generation import Choice, Messages
+from llmops_tui.inference.server.generation import Messages
 from llmops_tui.inference.wire import Warned
 
 

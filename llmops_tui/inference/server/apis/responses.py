@@ -12,9 +12,9 @@ from llmops_tui.inference.server.apis.response_items import Item, ReferenceItem,
 from llmops_tui.inference.server.apis.response_request import ResponsesRequest
 from llmops_tui.inference.server.apis.response_store import Kept, ResponseStore, size_of
 from llmops_tui.inference.server.apis.response_teller import ResponseTeller
+from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import read_body
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.generation import Choice
 
 
 class ResponsesApi:

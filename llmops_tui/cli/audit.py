@@ -1,0 +1,182 @@
+"""``llmops audit``: who changed what others rely on, whether that is still as it was written, and what served when."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.counts import counted
+from llmops_tui.errors import InputRefusedError, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops_tui.workspace.audit import AnchorRecord, AuditEntry
+
+app = typer.Typer(
+    help="The audit: keys made and revoked, servers begun and ended; verified, exported, asked for a moment."
+)
+Since = Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, such as 2027-03-01.")]
+Until = Annotated[str, typer.Option("--to", metavar="DAY", help="The last day.")]
+
+
+@app.command("list")
+def list_entries(
+    context: typer.Context,
+    since: Since = "",
+    until: Until = "",
+    limit: Annotated[int, typer.Option(help="Maximum number of entries.", min=1)] = LIMIT,
+) -> None:
+    """List the entries, newest first; they name things by ids and hashes."""
+    session = session_of(context)
+    found = _entries(session, since, until)[::-1]
+    shown = found[:limit]
+    rows = [
+        [one.seq, _moment(one.at), one.kind, one.subject[:20], _facts(one), one.by]
+        for one in shown
+    ]  # fmt: skip
+    told = {"entries": [_record(one) for one in shown], "total": len(found), "truncated": len(found) > len(shown)}
+    session.emit(told, lambda: session.rows(["no", "when", "what", "of", "facts", "by"], rows, len(found)))
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="BACKUP", help="A backup that keeps an anchor of it; repeatable."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="The file with the passphrase of encrypted backups.")
+    ] = None,
+) -> None:
+    """Check that no entry was changed or taken out. Exit 1 if one was."""
+    from llmops_tui.regular_files import read_regular_text
+    from llmops_tui.workspace.audit import anchor, problems
+
+    session = session_of(context)
+    connection = session.event_log.connection()
+    passphrase = read_regular_text(passphrase_file).strip() if passphrase_file is not None else ""
+    anchors = {str(path): _anchor_of(path, passphrase) for path in against or ()}
+    wrong = problems(connection, anchors)
+    newest = anchor(connection)
+    data = {"entries": newest["seq"] if newest else 0, "anchors": len(anchors), "problems": wrong, "newest": newest}
+
+    def human() -> str:
+        if wrong:
+            return "\n".join(wrong)
+        told = "" if anchors else "; --against BACKUP also finds a rewritten end"
+        return f"{counted(newest['seq'] if newest else 0, 'entry', 'entries')}, all as they were written{told}"
+
+    session.emit(data, human)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="A new file of JSON Lines.")],
+    since: Since = "",
+    until: Until = "",
+) -> None:
+    """Write entries with their hashes into a file, one a line; whoever has it can check the chain."""
+    import json
+
+    from llmops_tui.user_files import with_home
+    from llmops_tui.workspace.files import write_atomic
+
+    session = session_of(context)
+    path = with_home(to)
+    if path.exists():
+        raise InputRefusedError("file_exists", f"{path} exists", "Give another file.")
+    found = _entries(session, since, until)
+    write_atomic(path, "".join(json.dumps(_record(one), sort_keys=True) + "\n" for one in found))
+    session.emit(
+        {"file": str(path), "entries": len(found)}, lambda: f"{counted(len(found), 'entry', 'entries')}: {path}"
+    )
+
+
+@app.command()
+def at(
+    context: typer.Context,
+    moment: Annotated[str, typer.Argument(metavar="TIME", help="Such as '2027-03-03 14:05', 14:05 of today, or now.")],
+) -> None:
+    """Show what answered at a moment: the servers that ran, and what the answers around it came from."""
+    from llmops_tui.traces.served import served_at
+
+    session = session_of(context)
+    when = _parsed(moment)
+    found = served_at(session.catalog, session.event_log, when)
+    rows = [
+        [
+            one.model,
+            (one.sha256 or "")[:12],
+            one.source,
+            _moment(one.since),
+            _moment(one.until) if one.until is not None else one.end,
+            one.requests,
+        ]
+        for one in found
+    ]
+    headers = ["model", "sha256", "how it is known", "from", "to", "answers"]
+    data = {"at": when, "served": [one.as_record() for one in found]}
+    session.emit(data, lambda: session.rows(headers, rows) if rows else f"nothing answered at {_moment(when)}")
+
+
+def _entries(session: Session, since: str, until: str) -> list[AuditEntry]:
+    from llmops_tui.workspace.audit import entries
+
+    begin = _day(since) if since else 0.0
+    end = _day(until) + 86_400 if until else float("inf")
+    return list(entries(session.event_log.connection(), begin, end))
+
+
+def _anchor_of(path: Path, passphrase: str) -> AnchorRecord:
+    from llmops_tui.maintenance.archive import read_manifest
+
+    found = read_manifest(path, passphrase).audit
+    if found is None:
+        raise LlmopsError(
+            "no_anchor", f"{path} keeps no anchor: there was no audit when it was made", "Use a newer one."
+        )
+    return found
+
+
+def _record(entry: AuditEntry) -> dict[str, object]:
+    return {**vars(entry), "facts": dict(entry.facts)}
+
+
+def _facts(entry: AuditEntry) -> str:
+    return " ".join(f"{name}={str(value)[:16]}" for name, value in entry.facts.items())
+
+
+def _day(said: str) -> float:
+    try:
+        return time.mktime(time.strptime(said.strip(), "%Y-%m-%d"))
+    except (ValueError, OverflowError) as error:
+        raise InputRefusedError("bad_moment", f"{said[:40]!r} is no day", "Such as 2027-03-01.") from error
+
+
+def _parsed(said: str) -> float:
+    text = said.strip()
+    if text == "now":
+        return time.time()
+    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"):
+        try:
+            return time.mktime(time.strptime(text, form))
+        except (ValueError, OverflowError):
+            continue
+    try:
+        hour = time.strptime(text, "%H:%M")
+    except ValueError as error:
+        hint = "Such as '2027-03-03 14:05', 14:05, or now."
+        raise InputRefusedError("bad_moment", f"{said[:40]!r} is no moment", hint) from error
+    today = time.localtime()
+    return time.mktime((*today[:3], hour.tm_hour, hour.tm_min, 0, 0, 0, -1))
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -1,0 +1,1 @@
+"""Access keys: who may ask the served models for what, how much, and until when."""

@@ -1,0 +1,108 @@
+"""The audit: what is in it, that it only grows, and that a changed, missing or rewritten entry is found."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from llmops_tui.cli.audit import _parsed
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.access.keys import Scope
+from llmops_tui.inference.access.store import KeyStore
+from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.serving_note import ServingNote
+from llmops_tui.maintenance.archive import read_manifest
+from llmops_tui.maintenance.backup import backup
+from llmops_tui.traces.served import served_at
+from llmops_tui.workspace.audit import anchor, audit, entries, problems
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+
+def test_what_is_done_with_keys_is_in_it(workspace: Workspace) -> None:
+    event_log = EventLog(workspace)
+    store = KeyStore(event_log)
+    made = store.create("Ada's", Scope(), owner="Ada")
+    store.create("one", Scope(), parent=made.key)
+    store.rotate(made.key)
+    store.revoke(store.get("Ada's"))
+    found = list(entries(event_log.connection()))
+    assert [one.kind for one in found] == ["key.created", "key.created", "key.rotated", "key.revoked", "key.revoked"]
+    assert {one.subject for one in found} == {key.id for key in store.all()}
+    # No name, and nothing of a secret.
+    kept = json.dumps([vars(one) | {"facts": dict(one.facts)} for one in found])
+    assert "Ada" not in kept
+    assert made.secret not in kept
+    assert problems(event_log.connection(), {}) == []
+
+
+def test_a_change_is_found(workspace: Workspace) -> None:
+    event_log = EventLog(workspace)
+    for number in range(4):
+        audit(event_log, "key.created", f"key_{number}", digest="d")
+    connection = event_log.connection()
+    kept = {"a backup": anchor(connection)}
+    assert kept["a backup"] is not None
+    for statement in ("UPDATE audit SET subject = 'x'", "DELETE FROM audit"):
+        with pytest.raises(sqlite3.IntegrityError, match="only grows"):
+            connection.execute(statement)
+    for what in ("UPDATE", "DELETE"):
+        connection.execute(f"DROP TRIGGER audit_keeps_{what}")
+    connection.execute('UPDATE audit SET facts = \'{"digest": "e"}\' WHERE seq = 2')
+    assert problems(connection, {}) == ["entry 2 was changed: it does not have its hash"]
+    connection.execute("DELETE FROM audit WHERE seq = 2")
+    assert problems(connection, {}) == ["entries 2 to 2 are missing", "entry 3 does not follow the one before it"]
+    # Whoever writes the whole end anew is found by what a backup knows.
+    connection.execute("DELETE FROM audit WHERE seq > 1")
+    assert "is missing" in problems(connection, kept)[0]  # type: ignore[arg-type]
+    for number in range(3):
+        audit(event_log, "key.created", f"another {number}", digest="d")
+    assert problems(connection, {}) == []
+    assert "is another one than a backup knows" in problems(connection, kept)[0]  # type: ignore[arg-type]
+
+
+def test_a_backup_keeps_an_anchor(workspace: Workspace) -> None:
+    event_log = EventLog(workspace)
+    Catalog(workspace).read(lambda connection: connection.execute("SELECT 1").fetchone())
+    entry = audit(event_log, "key.created", "key_1", digest="d")
+    place = workspace.root.parent / "backup.tar"
+    backup(workspace, place)
+    audit(event_log, "key.revoked", "key_1")
+    kept = read_manifest(place).audit
+    assert kept == {"seq": 1, "sha256": entry.sha256}
+    assert problems(event_log.connection(), {str(place): kept}) == []
+
+
+def test_what_served_at_a_moment(workspace: Workspace) -> None:
+    event_log, catalog = EventLog(workspace), Catalog(workspace)
+    options = ServerOptions(str(workspace.root), "m", "", "a" * 64, "", "", "template")
+    killed, second = ServingNote(event_log, options), ServingNote(event_log, options)
+    killed.began()
+    second.began()
+    second.ended()
+    first, last, end = list(entries(event_log.connection()))
+    during = served_at(catalog, event_log, (first.at + last.at) / 2)
+    assert [(one.sha256, one.end) for one in during] == [("a" * 64, "killed before the next one began")]
+    assert [one.until for one in served_at(catalog, event_log, last.at)][-1] == end.at
+    assert served_at(catalog, event_log, first.at - 1) == served_at(catalog, event_log, end.at + 1) == []
+    request = {
+        "model": "m",
+        "model_sha256": "b",
+        "started_at": first.at,
+        "total_ms": 10.0,
+        "output": "",
+        "finish_reason": "stop",
+    }
+    event_log.append("request", "run_1", request)
+    answers = [one for one in served_at(catalog, event_log, end.at + 1) if one.source == "traces"]
+    assert [(one.model, one.sha256, one.requests) for one in answers] == [("m", "b", 1)]
+
+
+def test_moments_as_they_are_given() -> None:
+    assert _parsed("2027-03-03 14:05") == _parsed("2027-03-03T14:05") == _parsed("2027-03-03") + 14 * 3600 + 300
+    assert _parsed("now") > _parsed("2020-01-01")
+    with pytest.raises(InputRefusedError):
+        _parsed("yesterday")

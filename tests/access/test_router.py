@@ -1,0 +1,40 @@
+"""Access keys before the server of all models: what it refuses, what it counts, and what it passes on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.inference.access.keys import Scope
+from llmops_tui.inference.access.store import KeyStore
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from tests.router.fakes import FakeServers, FixedModels, running
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Paths of sockets are short.
+    with tempfile.TemporaryDirectory(prefix="llmops-r") as made:
+        yield Path(made)
+
+
+async def test_a_model_that_a_key_is_not_for_is_not_loaded(workspace: Workspace, folder: Path) -> None:
+    made = KeyStore(EventLog(workspace)).create("app", Scope(models=("one",), requests_per_day=3))
+    async with running(workspace, FixedModels("one", "two"), FakeServers(folder)) as router:
+        router.http.headers["Authorization"] = f"Bearer {made.secret}"
+        listed = await router.http.get("/v1/models")
+        assert [one["id"] for one in listed.json()["data"]] == ["one"]
+        refused = await router.ask("two")
+        assert (refused.status_code, "the model 'two'" in refused.text, list(router.servers.live)) == (403, True, [])
+        passed = await router.ask("one")
+        assert passed.status_code == 200
+        ((_, _, headers, _),) = router.server("one").requests
+        assert json.loads(headers["x-llmops-on-behalf"]) == ["app", made.key.id, made.key.id]
+        assert passed.headers["x-ratelimit-remaining-requests"] == "0"
+        assert (await router.ask("one")).status_code == 429
+        assert len(router.server("one").requests) == 1
