@@ -15,6 +15,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.router.body import model_named, with_name
 from llmops_tui.inference.router.catalogue import RegisteredModels
+from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.listings import model_entries, tag_entries
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant
@@ -60,6 +61,7 @@ class Router:
         feedback: Feedback,
         metrics: RouterMetrics,
         batches: BatchesApi,
+        experiments: RoutedExperiments,
     ) -> None:
         self._options = options
         self._pool = pool
@@ -67,6 +69,7 @@ class Router:
         self._feedback = feedback
         self._metrics = metrics
         self._batches = batches
+        self._experiments = experiments
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
@@ -104,7 +107,8 @@ class Router:
         """Any request whose body names a model."""
         raw, given = await read_object(request) if request.method == "POST" else (b"", {})
         field, asked = model_named(given, request.url.path)
-        meant = await self._meant(field, asked, given)
+        assigned = await self._experiments.assigned(request, asked, given) if asked else None
+        meant = await (self._meant(field, asked, given) if assigned is None else self._experiments.meant(assigned))
         if request.url.path == "/v1/responses":
             await self._check_before(meant, given.get("previous_response_id"))
         if asked and asked != meant.name:
@@ -120,7 +124,10 @@ class Router:
             await self._pool.unload(meant.model.name)
             return JSONResponse(silence(asks, "unload"))
         told = self._remember if request.url.path == "/v1/responses" else None
-        passed = await pass_on(self._pool, request, meant.model, raw, told)
+        if assigned is not None:
+            passed = await self._experiments.pass_on(request, assigned, meant, field, raw, told)
+        else:
+            passed = await pass_on(self._pool, request, meant.model, raw, told)
         self._metrics.passed(meant.model.name, passed.status_code)
         return passed
 

@@ -6,10 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingSettings
 from llmops_tui.inference.router.app import Router
 from llmops_tui.inference.router.catalogue import RegisteredModels
+from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
@@ -40,16 +42,20 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     pool = ModelPool(servers, max_loaded=asked["max_loaded"], wait=asked["wait"], counts=metrics)
     feedback = Feedback(EventLog(workspace), options.trace_content)
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
-    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics, batches)
+    models = RegisteredModels(Catalog(workspace))
+    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)
+    router = Router(options, pool, models, feedback, metrics, batches, experiments)
     http = make_http(router.app(), options)
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
     going_on = asyncio.create_task(batches.go_on())
+    shadowing = asyncio.create_task(experiments.shadows.run())
     try:
         await http.serve(listen(options))
     finally:
         reachable.cancel()
         going_on.cancel()
+        shadowing.cancel()
         servers.end()
         await pool.close()
         clean_up(options, state)

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.workspace.events import ClientRecord, RequestRecord
+from llmops_tui.workspace.events import ClientRecord, RequestRecord, TracedExperiment
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
 ON_BEHALF = b"x-llmops-on-behalf"
@@ -22,12 +22,14 @@ class Caller:
     """The sender of one request. ``own``: it has the workspace's own key, and came over its socket.
 
     ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for. ``client`` is who takes
-    its turn among others: a program of ours, a key where there are several, else an address.
+    its turn among others: a program of ours, a key where there are several, else an address. ``experiment`` is what the
+    request is part of.
     """
 
     own: bool
     key: str = ""
     client: str = ""
+    experiment: TracedExperiment | None = None
 
     def facts(self, metadata: JsonObject | None) -> RequestRecord:
         """What a record knows of where its request came from.
@@ -40,9 +42,11 @@ class Caller:
                 "prompt": known.get("prompt"),
                 "prompt_version": known.get("prompt_version"),
                 "variables": known.get("variables"),
-                "client": None,
+                "client": None if self.experiment is None else {"experiment": self.experiment},
             }
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
+        if self.experiment is not None:
+            client["experiment"] = self.experiment
         return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
 
     @property
