@@ -69,6 +69,7 @@ COMMANDS = {
         "llmops_tui.cli.traces:app",
         {"remove": "llmops_tui.cli.record_remove:traces"},
     ),
+    "experiment": Entry("Which of two models is better on served traffic", "llmops_tui.cli.experiment:app"),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
     "batch": Entry("Files of requests, answered as jobs", "llmops_tui.cli.batch:app"),
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),

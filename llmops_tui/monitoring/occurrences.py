@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from llmops_tui.hardware.gpus import Gpu
+from llmops_tui.inference.experiments.records import Experiment
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.monitoring.engines import EngineLoad
 
@@ -82,7 +83,21 @@ def of_jobs(jobs: Iterable[Job], failed: Iterable[Job]) -> dict[str, float | Non
     return {f"job.{kind}.failed": float(bad.count(kind)) for kind in {job.kind for job in jobs}}
 
 
-def notes_of(gpus: Iterable[Gpu], engines: Iterable[EngineLoad], failed: Iterable[Job]) -> dict[str, str]:
+def of_experiments(experiments: Iterable[Experiment]) -> dict[str, float | None]:
+    """Which experiments went back by themselves, until somebody ends them."""
+    return {_series_of(one): float(one.state == "rolled back") for one in experiments}
+
+
+def _series_of(experiment: Experiment) -> str:
+    return f"experiment.{experiment.name}.rolled_back"
+
+
+def notes_of(
+    gpus: Iterable[Gpu],
+    engines: Iterable[EngineLoad],
+    failed: Iterable[Job],
+    experiments: Iterable[Experiment] = (),
+) -> dict[str, str]:
     """By series, what the values stand for that an alert may be about."""
     found: dict[str, str] = {}
     for gpu in gpus:
@@ -93,6 +108,10 @@ def notes_of(gpus: Iterable[Gpu], engines: Iterable[EngineLoad], failed: Iterabl
         found[f"gpu{gpu.index}.ecc_uncorrected"] = card
     for engine in engines:
         found[f"engine.{engine.model}.up"] = f"{engine.model}: {engine.why_down}"
+    for experiment in experiments:
+        found[_series_of(experiment)] = (
+            f"{experiment.name} is answered by {experiment.model_of('a')} again: {experiment.why}"
+        )
     for job in failed:
         name = f"job.{job.kind}.failed"
         told = f"{job.title} {job.state.value}" + (f": {job.cause}" if job.cause else "")

@@ -20,6 +20,7 @@ from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.gpus import GpuView
 from llmops_tui.hardware.host import HostLoad, HostSampler
 from llmops_tui.hardware.processes import ProcessLoad, ProcessSampler
+from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.monitoring import occurrences, series
@@ -138,6 +139,7 @@ class Recorder:
         self._engines = EngineSampler(ServerSupervisor(workspace))
         self._event_log = EventLog(workspace)
         self._jobs = JobStore(self._event_log)
+        self._experiments = ExperimentStore(self._event_log)
         self._runs = RunSeries()
         self._recent = occurrences.Recent()
         self._failures = occurrences.Failures()
@@ -219,6 +221,7 @@ class Recorder:
         known = self._jobs.lately(50, self._failures.watched)
         jobs = tuple(job for job in known if job.state == JobState.RUNNING)
         failed = self._failures.lately(known, ticks, now)
+        experiments = self._experiments.in_force()
         processes: tuple[ProcessLoad, ...] = ()
         if showing:
             self._processes = self._processes or ProcessSampler()
@@ -232,11 +235,12 @@ class Recorder:
             | series.of_engines(engines)
             | series.of_latencies(self._latencies, ticks)
             | occurrences.of_jobs(known, failed)
+            | occurrences.of_experiments(experiments)
             | self._runs.of(jobs, self._jobs)
         )
         if self.recording:
             # Told before anything is written: a disk that takes nothing is when alerts are needed.
-            self._warn(now, ticks, values, occurrences.notes_of(view.gpus, engines, failed))
+            self._warn(now, ticks, values, occurrences.notes_of(view.gpus, engines, failed, experiments))
             self._writer.measured(now, values)
             self._note_changes(now, engines)
             if ticks - self._flushed >= FLUSH_SECONDS:

@@ -74,6 +74,7 @@ DEFAULT_RULES = (
     Rule(name="no space left", series="host.disk_free", below=1e9, clear=2e9, for_seconds=0, severity="error"),
     Rule(name="engine down", series="engine.*.up", below=1, for_seconds=5, severity="error"),
     Rule(name="failed job", series="job.*.failed", above=0, for_seconds=0, severity="error"),
+    Rule(name="stopped canary", series="experiment.*.rolled_back", above=0, for_seconds=0, severity="error"),
     Rule(name="lost GPU", series="gpu*.lost", above=0, for_seconds=5, severity="error"),
     Rule(name="GPU fault", series="gpu*.xid", above=0, for_seconds=0, severity="error"),
     Rule(name="damaged GPU memory", series="gpu*.ecc_uncorrected", above=0, for_seconds=0, severity="error"),

@@ -47,6 +47,7 @@ def why_silent(series: str) -> str:
     return {
         "training": "no data: the run has ended",
         "job": "no data: no such job recently",
+        "experiment": "no data: the experiment was ended",
     }.get(what, "no data: this value is no longer reported")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue")
 # What a filter may say beside words: ``model:name prompt:triage@3 is:down slow:2000 since:24h``.
-_TERM = re.compile(r"^(model|prompt|is|slow|since):(\S+)$")
+_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment):(\S+)$")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 _COLUMNS = 19
@@ -50,7 +50,10 @@ _STATE_SQL = {
 
 @dataclass(frozen=True)
 class TraceFilter:
-    """Which traces are meant. ``slow``: those that took at least so many ms; ``since``: a moment in seconds."""
+    """Which traces are meant. ``slow``: those that took at least so many ms; ``since``: a moment in seconds.
+
+    ``experiment``: those of an experiment, by its id; with ``@a`` or ``@b`` those of one of its models.
+    """
 
     text: str = ""
     model: str = ""
@@ -59,6 +62,7 @@ class TraceFilter:
     state: str = ""
     slow: float | None = None
     since: float | None = None
+    experiment: str = ""
 
     @classmethod
     def parse(cls, said: str, now: float) -> TraceFilter:
@@ -76,6 +80,12 @@ class TraceFilter:
             name, value = match.groups()
             if name == "model":
                 fields["model"] = value
+            elif name == "experiment":
+                if value.partition("@")[2] not in {"", "a", "b"}:
+                    raise InputRefusedError(
+                        "bad_filter", f"{part}: an experiment has a and b", "Write experiment:ID@b."
+                    )
+                fields["experiment"] = value
             elif name == "prompt":
                 prompt, _, version = value.partition("@")
                 fields["prompt"] = prompt
@@ -114,9 +124,15 @@ class TraceFilter:
             parts.append((_STATE_SQL[self.state], []))
         if self.slow is not None:
             parts.append(("r.total_ms >= ?", [self.slow]))
+        parts += self._of_experiment()
         if self.since is not None:
             parts.append(("r.started_at >= ?", [self.since]))
         return " AND ".join(sql for sql, _ in parts) or "true", [value for _, values in parts for value in values]
+
+    def _of_experiment(self) -> list[tuple[str, list[Any]]]:
+        key, _, arm = self.experiment.partition("@")
+        told = (("id", key), ("arm", arm))
+        return [(f"json_extract_string(r.client, '$.experiment.{name}') = ?", [value]) for name, value in told if value]
 
 
 @dataclass(frozen=True)
@@ -194,8 +210,13 @@ class Trace:
         """Who sent it from outside, and what was said with it, in one line; empty for a run of this workspace."""
         if self.client is None:
             return ""
-        said, key = self.client.get("metadata"), self.client.get("key")
-        return (f"key {key}" if key else "no key") + (f", says {json.dumps(said, ensure_ascii=False)}" if said else "")
+        said, key, part = self.client.get("metadata"), self.client.get("key"), self.client.get("experiment")
+        of = f", {str(part.get('arm')).upper()} of {part.get('id')}" if isinstance(part, dict) else ""
+        return (
+            (f"key {key}" if key else "no key")
+            + of
+            + (f", says {json.dumps(said, ensure_ascii=False)}" if said else "")
+        )
 
     def as_dict(self) -> TraceRecord:
         """For JSON."""

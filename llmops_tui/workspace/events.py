@@ -11,11 +11,24 @@ from typing import TypedDict
 from llmops_tui.foreign_text import JsonObject
 
 
+class TracedExperiment(TypedDict, total=False):
+    """Of which experiment a request was part: its id, ``a`` or ``b``, and the conversation as the experiment names it.
+
+    ``pair`` joins the answers of both models to the same request.
+    """
+
+    id: str
+    arm: str
+    unit: str
+    pair: str
+
+
 class ClientRecord(TypedDict, total=False):
-    """What a client of the endpoint said beside its request, and the name of the key it had."""
+    """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of."""
 
     key: str | None
     metadata: JsonObject
+    experiment: TracedExperiment
 
 
 class RequestRecord(TypedDict, total=False):

@@ -14,9 +14,12 @@ import httpx
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.access.gate import AccessGate
+from llmops_tui.inference.experiments.shadows import ShadowQueue
+from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.router.app import Router
 from llmops_tui.inference.router.catalogue import Listing
+from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.inference.router.pool import ModelPool
@@ -205,10 +208,11 @@ class FixedModels:
 class Running:
     """A router at an address, and a client of it."""
 
-    def __init__(self, url: str, servers: FakeServers, pool: ModelPool) -> None:
+    def __init__(self, url: str, servers: FakeServers, pool: ModelPool, shadows: ShadowQueue) -> None:
         self.url = url
         self.servers = servers
         self.pool = pool
+        self.shadows = shadows
         self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=120)
 
     async def ask(self, model: str | None, path: str = "/v1/chat/completions", **more: Any) -> httpx.Response:
@@ -234,13 +238,16 @@ async def running(
     feedback = Feedback(EventLog(workspace), "keep")
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
     gate = AccessGate(EventLog(workspace))
-    router = Router(options, pool, models, feedback, metrics, batches, gate)  # type: ignore[arg-type]
+    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)  # type: ignore[arg-type]
+    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate)  # type: ignore[arg-type]
+    shadowing = asyncio.create_task(experiments.shadows.run())
     http = make_http(router.app(), options)
     serving = asyncio.create_task(http.serve([listening]))
-    found = Running(f"http://127.0.0.1:{port}", servers, pool)
+    found = Running(f"http://127.0.0.1:{port}", servers, pool, experiments.shadows)
     try:
         yield found
     finally:
+        shadowing.cancel()
         await found.http.aclose()
         http.ask_to_end()
         await serving

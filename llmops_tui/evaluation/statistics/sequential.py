@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmops_tui.decisions.means import half_width
 from llmops_tui.evaluation.statistics.bootstrap import Interval
 
 _LEVEL = 0.95
@@ -57,8 +58,7 @@ def mean_sequence(
     """The interval of a mean at every look.
 
     Where scores have bounds it is exact. Where they have none it is right for many scores, from ``first`` on, at which it is
-    the narrowest: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic
-    confidence sequences", Annals of Statistics 52, 2024, eq. 4 with its appendix on the choice of rho.
+    the narrowest: see :func:`llmops_tui.decisions.means.half_width`.
     """
     n = len(values)
     if bounds is not None and n and bounds[0] <= min(values) and max(values) <= bounds[1]:
@@ -70,11 +70,6 @@ def mean_sequence(
     if n < 2:
         return Interval(math.nan, -math.inf, math.inf, level, name)
     numbers = np.array(values, np.float64)
-    twice = -2 * math.log(1 - level)
-    rho = (twice + math.log(twice + 1)) / first
-    spread = n * rho + 1
-    half = float(numbers.std(ddof=1)) * math.sqrt(
-        2 * spread / (n * n * rho) * math.log(math.sqrt(spread) / (1 - level))
-    )
+    half = float(half_width(n, numbers.std(ddof=1), 1 - level, first))
     mean = float(numbers.mean())
     return Interval(mean, mean - half, mean + half, level, name)

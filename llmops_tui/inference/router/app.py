@@ -18,6 +18,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import AccessGate, KeyRefusedError
 from llmops_tui.inference.router.body import model_named, with_name
 from llmops_tui.inference.router.catalogue import RegisteredModels
+from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.listings import model_entries, tag_entries
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant
@@ -67,6 +68,7 @@ class Router:
         feedback: Feedback,
         metrics: RouterMetrics,
         batches: BatchesApi,
+        experiments: RoutedExperiments,
         gate: AccessGate | None = None,
     ) -> None:
         self._options = options
@@ -75,6 +77,7 @@ class Router:
         self._feedback = feedback
         self._metrics = metrics
         self._batches = batches
+        self._experiments = experiments
         self._gate = gate
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
@@ -116,7 +119,11 @@ class Router:
         raw, given = await read_object(request) if request.method == "POST" else (b"", {})
         field, asked = model_named(given, request.url.path)
         caller: Caller = request.scope["caller"]
-        meant = await self._meant(field, asked, given, caller)
+        assigned = await self._experiments.assigned(request, asked, given) if asked else None
+        if assigned is None:
+            meant = await self._meant(field, asked, given, caller)
+        else:
+            meant = await self._experiments.meant(assigned)
         # Before anything is loaded for a key that is not for it.
         caller.check_model(meant.model.name, meant.name.partition("+")[2])
         if request.url.path == "/v1/responses":
@@ -136,7 +143,10 @@ class Router:
             await self._pool.unload(meant.model.name)
             return JSONResponse(silence(asks, "unload"))
         told = self._remember if request.url.path == "/v1/responses" else None
-        passed = await pass_on(self._pool, request, meant.model, raw, told)
+        if assigned is not None:
+            passed = await self._experiments.pass_on(request, assigned, meant, field, raw, told)
+        else:
+            passed = await pass_on(self._pool, request, meant.model, raw, told)
         self._metrics.passed(meant.model.name, passed.status_code)
         return passed
 

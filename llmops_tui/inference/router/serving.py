@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.inference.access.gate import AccessGate
+from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.options import AskedRecord, LoadOptions, ServingSettings
 from llmops_tui.inference.router.app import Router
 from llmops_tui.inference.router.catalogue import RegisteredModels
+from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
@@ -43,11 +45,14 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     feedback = Feedback(EventLog(workspace), options.trace_content)
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
     gate = AccessGate(EventLog(workspace))
-    router = Router(options, pool, RegisteredModels(Catalog(workspace)), feedback, metrics, batches, gate)
+    models = RegisteredModels(Catalog(workspace))
+    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)
+    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate)
     http = make_http(router.app(), options)
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
     going_on = asyncio.create_task(batches.go_on())
+    shadowing = asyncio.create_task(experiments.shadows.run())
     note = ServingNote(EventLog(workspace), options)
     await asyncio.to_thread(note.began)
     try:
@@ -55,6 +60,7 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     finally:
         reachable.cancel()
         going_on.cancel()
+        shadowing.cancel()
         servers.end()
         await pool.close()
         await gate.close()

@@ -10,7 +10,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import Grant
 from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.workspace.events import ClientRecord, RequestRecord
+from llmops_tui.workspace.events import ClientRecord, RequestRecord, TracedExperiment
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
 ON_BEHALF = b"x-llmops-on-behalf"
@@ -25,7 +25,8 @@ class Caller:
     """The sender of one request. ``own``: it has the workspace's own key, and came over its socket.
 
     ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for. ``client`` is who takes
-    its turn among others: a program of ours, a key where there are several, else an address.
+    its turn among others: a program of ours, a key where there are several, else an address. ``experiment`` is what the
+    request is part of.
 
     With an access key, ``key`` is its name, ``access`` its id, and ``grant`` what it may do; without one all is allowed.
     """
@@ -35,6 +36,7 @@ class Caller:
     client: str = ""
     access: str = ""
     grant: Grant | None = field(default=None, compare=False)
+    experiment: TracedExperiment | None = None
 
     def check_model(self, model: str, adapter: str = "") -> None:
         """Refuse a model or adapter that is not in the scope of the caller's key.
@@ -78,9 +80,11 @@ class Caller:
                 "prompt": known.get("prompt"),
                 "prompt_version": known.get("prompt_version"),
                 "variables": known.get("variables"),
-                "client": None,
+                "client": None if self.experiment is None else {"experiment": self.experiment},
             }
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
+        if self.experiment is not None:
+            client["experiment"] = self.experiment
         return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
 
     @property

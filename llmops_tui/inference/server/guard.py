@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import ipaddress
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import whole_seconds
+from llmops_tui.inference.experiments.traced import EXPERIMENT, traced
 from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.callers import ON_BEHALF, OWNER, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
@@ -203,12 +205,19 @@ def _keys_of(given: Sequence[bytes], named: Sequence[bytes]) -> list[bytes]:
 
 def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller | None:
     """Whose request it is: the caller's, or of whom a program of ours says so that passes it on."""
-    if caller is None or not caller.own or ON_BEHALF not in headers:
+    if caller is None or not caller.own:
         return caller
-    try:
-        return on_behalf(headers[ON_BEHALF][0])
-    except ValueError as error:
-        raise RefusedError(400, "bad_caller", f"{ON_BEHALF.decode()}: {error}") from error
+    if ON_BEHALF in headers:
+        try:
+            caller = on_behalf(headers[ON_BEHALF][0])
+        except ValueError as error:
+            raise RefusedError(400, "bad_caller", f"{ON_BEHALF.decode()}: {error}") from error
+    if EXPERIMENT in headers:
+        try:
+            caller = dataclasses.replace(caller, experiment=traced(headers[EXPERIMENT][0]))
+        except ValueError as error:
+            raise RefusedError(400, "bad_caller", f"{EXPERIMENT.decode()}: {error}") from error
+    return caller
 
 
 class _Bounded:

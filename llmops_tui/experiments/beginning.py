@@ -1,0 +1,101 @@
+"""What an experiment is begun with, checked before anything is kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmops_tui.decisions.canaries import LARGEST_BUDGET
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.experiments.metrics import decider
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.experiments.records import ANSWERED, BY_OPENING, HEADER, RATING, Experiment, Settings
+from llmops_tui.inference.experiments.store import ExperimentStore
+from llmops_tui.inference.router.names import resolve
+from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalog import Catalog
+
+_ALPHA = {"ab": 0.05, "canary": 0.01, "shadow": 0.05}
+_SHARE = {"ab": 0.5, "canary": 0.05, "shadow": 0.5}
+_BUDGET = 0.02
+
+
+class NewExperiment(BaseModel):
+    """An experiment as it is asked for; what is left out follows from its kind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Annotated[str, Field(description="The model or alias whose requests are part of it.")] = ""
+    a: Annotated[str, Field(description="What answers now; empty: what the name means.")] = ""
+    b: Annotated[str, Field(description="The candidate.")] = ""
+    kind: Annotated[Literal["ab", "canary", "shadow"], Field(description="ab, canary or shadow.")] = "ab"
+    split: Annotated[float | None, Field(ge=0.01, le=0.99, description="B's share; ab 0.5, canary 0.05.")] = None
+    by: Annotated[str, Field(description="conversation, user, key or header:NAME.")] = BY_OPENING
+    metric: Annotated[str, Field(description="rating, answered, or a metric: its type, or JSON.")] = ""
+    budget: Annotated[
+        float | None, Field(gt=0, le=LARGEST_BUDGET, description="Failed conversations that B may have; canary 0.02.")
+    ] = None
+    alpha: Annotated[float | None, Field(ge=0.0001, le=0.2, description="How often it may be wrong; canary 0.01.")] = (
+        None
+    )
+    slower: Annotated[float, Field(ge=1, le=100, description="How many times as long B may take.")] = 1.2
+
+    def settings(self) -> Settings:
+        """What is kept of it.
+
+        Raises:
+            InputRefusedError: ``bad_experiment`` or ``bad_metric``: parts of it do not fit each other.
+        """
+        if self.kind == "shadow" and self.split is not None:
+            raise _wrong("split: a shadow has none: A answers everything, and B is asked the same")
+        if self.kind == "shadow" and self.budget is not None:
+            raise _wrong("budget: a shadow answers nobody, and nothing stops it")
+        header = self.by.startswith(HEADER) and self.by.removeprefix(HEADER).strip()
+        if self.by not in {BY_OPENING, "user", "key"} and not header:
+            raise _wrong(f"by: {self.by!r} is not conversation, user, key or header:NAME")
+        made: Settings = {
+            "a": self.a or self.name,
+            "b": self.b,
+            "share": _SHARE[self.kind] if self.split is None else self.split,
+            "by": self.by,
+            "metric": _entry(self.metric) if self.metric else ANSWERED if self.kind == "shadow" else RATING,
+            "budget": _BUDGET if self.kind == "canary" and self.budget is None else self.budget,
+            "alpha": _ALPHA[self.kind] if self.alpha is None else self.alpha,
+            "slower": self.slower,
+        }
+        decider(made["metric"], self.kind)
+        return made
+
+
+def begin(catalog: Catalog, store: ExperimentStore, asked: NewExperiment) -> Experiment:
+    """Begin an experiment on a name that is served.
+
+    Raises:
+        LlmopsError: none or several models go by one of its names.
+        InputRefusedError: ``bad_experiment``, ``bad_metric``, ``experiment_running``.
+    """
+    settings = asked.settings()
+    models, aliases = ModelRegistry(catalog).all(), AliasBook(catalog).all()
+    _, first, second = (resolve(one, models, aliases) for one in (asked.name, settings["a"], settings["b"]))
+    if first.name == second.name:
+        raise _wrong(f"A and B are both {first.name!r}")
+    # What its names stand for now: an alias that is given another model meanwhile does not change it.
+    return store.start(asked.name, asked.kind, {**settings, "a": first.name, "b": second.name})
+
+
+def _entry(given: str) -> JsonObject:
+    """A metric as it was given: its type, or a suite's entry as JSON."""
+    if not given.lstrip().startswith("{"):
+        return {"type": given}
+    try:
+        found: JsonObject = json.loads(given)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(f"metric: it is no JSON: {error}") from error
+    return found
+
+
+def _wrong(told: str) -> InputRefusedError:
+    return InputRefusedError("bad_experiment", told, "llmops experiment start --help says what there is.")
