@@ -22,14 +22,13 @@ from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
-from llmops_tui.datasets.meaning import active_learning, known_vectors, topics
+from llmops_tui.datasets.meaning import active_learning, topics
 from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
 from llmops_tui.datasets.meaning.duplicates import find_outliers, find_semantic_duplicates
 from llmops_tui.datasets.meaning.embedding_job import embed_version
 from llmops_tui.datasets.meaning.index import MeaningIndex, find_index, require_index, vectors_folder
-from llmops_tui.datasets.meaning.known_vectors import KnownVectors
 from llmops_tui.datasets.meaning.row_text import RowText
 from llmops_tui.datasets.meaning.rows_filter import rows_for
 from llmops_tui.datasets.meaning.search import MeaningSearch, fuse
@@ -41,7 +40,9 @@ from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.datasets.window import RowWindow, View
+from llmops_tui.embeddings import known_vectors
 from llmops_tui.embeddings.embedder import EmbedderSpec, TextEmbedder, unit
+from llmops_tui.embeddings.known_vectors import KnownVectors
 from llmops_tui.embeddings.nearest import Nearest, close_pairs, mean_nearest
 from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError

@@ -8,10 +8,10 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from llmops_tui.datasets.meaning.embedding_job import embed_query
 from llmops_tui.datasets.meaning.index import MeaningIndex
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.embeddings.embedder import Vectors
+from llmops_tui.embeddings.opened import embed_query
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.catalog import Catalog
 
