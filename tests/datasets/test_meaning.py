@@ -8,7 +8,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -47,38 +46,13 @@ from llmops_tui.embeddings.nearest import Nearest, close_pairs, mean_nearest
 from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.jobs.worker import JobCancelledError
+from tests.word_embedder import SPEC, Words, vector
 
-SPEC = EmbedderSpec("words", "0" * 64)
 TOPICS = {
     "card": ["where is my card", "my card did not arrive", "the card is late", "card still missing"],
     "rate": ["exchange rate is wrong", "wrong rate of exchange", "the exchange rate looks odd", "bad exchange rate"],
     "pin": ["change the pin", "new pin please", "pin is blocked", "unblock the pin"],
 }
-
-
-def vector(text: str) -> npt.NDArray[np.float32]:
-    """A text's words, each in a direction of its own: the same for texts with the same words in another order."""
-    found = np.zeros(64, np.float32)
-    for word in text.lower().split():
-        seed = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
-        found += np.random.default_rng(seed).standard_normal(64).astype(np.float32)
-    return unit(found)
-
-
-class Words(TextEmbedder):
-    """An embedder without a model, which counts what it is asked."""
-
-    def __init__(self, spec: EmbedderSpec = SPEC, fail_after: int | None = None) -> None:
-        self.spec = spec
-        self.cut = 0
-        self.asked: Counter[str] = Counter()
-        self._fail_after = fail_after
-
-    async def rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        if self._fail_after is not None and sum(self.asked.values()) >= self._fail_after:
-            raise JobCancelledError
-        self.asked.update(text for text in texts if text != ".")
-        return np.stack([vector(text) for text in texts])
 
 
 def imported(store: DatasetStore, folder: Path, name: str, rows: Sequence[dict[str, Any]]) -> DatasetVersion:
@@ -381,7 +355,7 @@ def test_search_by_meaning_by_both_and_like(version: DatasetVersion) -> None:
 
 
 def test_ranks_are_fused_by_their_reciprocals() -> None:
-    assert fuse([[1, 2, 3], [3, 4]]) == [3, 1, 2, 4]
+    assert list(fuse([[1, 2, 3], [3, 4]])) == [3, 1, 2, 4]
 
 
 def test_semantic_duplicates_differ_in_text(store: DatasetStore, tmp_path: Path) -> None:
