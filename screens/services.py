@@ -131,8 +131,9 @@ class Services:
     def renderer(self) -> TemplateRenderer:
         """The template process."""
         from llmops_tui.inference.template_renderer import TemplateRenderer
+        from llmops_tui.retrieval.in_prompts import PromptRetrieval
 
-        return TemplateRenderer()
+        return TemplateRenderer(retrieve=PromptRetrieval(self.catalog))
 
     @cached_property
     def runner(self) -> PromptRunner:

@@ -52,6 +52,11 @@ COMMANDS = {
             "import": "llmops_tui.cli.prompt_exchange:import_",
         },
     ),
+    "index": Entry(
+        "Indexes of documents: build, search, explain, measure",
+        "llmops_tui.cli.index:app",
+        {"measure": "llmops_tui.cli.index_measure:measure"},
+    ),
     "model": Entry(
         "Models: register, fetch, verify, quantize, unload",
         "llmops_tui.cli.model:app",

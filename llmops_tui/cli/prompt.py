@@ -252,6 +252,7 @@ def run(
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
     from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.retrieval.in_prompts import PromptRetrieval
 
     session = session_of(context)
     parameters = parameters_from(
@@ -272,7 +273,7 @@ def run(
     version = PromptStore(catalog).get(ref)
     request = RunRequest(version.prompt, version.system, version.template, read_variables(var or []), parameters)
     chosen = ModelRegistry(catalog).get(model)
-    renderer = TemplateRenderer()
+    renderer = TemplateRenderer(retrieve=PromptRetrieval(catalog))
     try:
         runner = PromptRunner(catalog, event_log, renderer, opener(session))
         tools = offering(session, mcp or [], approve=approve_tools, first=tool_choice)

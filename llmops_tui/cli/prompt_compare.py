@@ -151,10 +151,11 @@ async def _live(session: Session, columns: list[Column], variables: dict[str, st
     from llmops_tui.prompts.compare.running import ColumnRunner, unload_idle
     from llmops_tui.prompts.runs import PromptRunner
     from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.retrieval.in_prompts import PromptRetrieval
 
     registry, supervisor = ModelRegistry(session.catalog), ServerSupervisor(session.workspace)
     models = {column.model: registry.get(column.model) for column in columns}
-    renderer = TemplateRenderer()
+    renderer = TemplateRenderer(retrieve=PromptRetrieval(session.catalog))
     answers = [Answering() for _ in columns]
     try:
         runner = ColumnRunner(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -22,6 +23,8 @@ Vectors = npt.NDArray[np.float32]
 # What is offered where no model that embeds is registered; small, and made for it.
 DEFAULT_MODEL = "all-minilm-l6-v2"
 MAX_TOKENS = 512
+# Texts of a request, and requests that are on their way at once.
+_TEXTS, _REQUESTS = 64, 2
 # Families that were trained with words before what is searched and before what is searched for, by a part of the model's
 # name, as their makers' model cards have them.
 _PREFIXES = (
@@ -146,6 +149,27 @@ class TextEmbedder:
             LlmopsError: the model does not embed, or what it answers are no vectors.
         """
         return await self._embed([self.spec.row_prefix + text for text in texts])
+
+    async def many(self, texts: Sequence[str], dimensions: int) -> Vectors:
+        """As :meth:`rows` of as many texts as there are, in requests of bounded size, of which two are on their way.
+
+        Raises:
+            LlmopsError: as there; also where a vector has not so many ``dimensions``.
+        """
+        made = np.zeros((len(texts), dimensions), np.float32)
+        # Texts of like length share a step of the engine without waiting for each other.
+        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+        gate = asyncio.Semaphore(_REQUESTS)
+
+        async def ask(part: list[int]) -> None:
+            async with gate:
+                vectors = await self.rows([texts[at] for at in part])
+            if vectors.shape[1] != dimensions:
+                raise LlmopsError("no_vectors", f"{self.spec.model} answers with vectors of changing length")
+            made[part] = vectors
+
+        await asyncio.gather(*(ask(order[i : i + _TEXTS]) for i in range(0, len(order), _TEXTS)))
+        return made
 
     async def query(self, text: str) -> Vectors:
         """The vector of a text that is searched for."""

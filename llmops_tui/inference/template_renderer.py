@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
+from llmops_tui.inference.retrieval_asked import RETRIEVED, RetrievalAsked, retrieval_key
 
 # Of the processor, so that a template is not blamed for a busy machine.
 RENDER_SECONDS = 1.0
@@ -18,17 +19,27 @@ _MAX_REQUEST = 24_000_000
 # What is rendered at once of a dataset.
 _MAX_PART = 1_000_000
 _MANY = 500
+# Of one prompt; what it asks for may depend on what it was given.
+MOST_RETRIEVALS = 20
 
 Kind = Literal["chat", "prompt", "nunjucks"]
 Variables = dict[str, Any]
 """What a template is rendered with: the names are its author's, and a value may be any JSON."""
 
 
-class TemplateRenderer:
-    """One template process, started on first use and replaced after it had to be killed. Thread-safe."""
+Retrieve = Callable[[RetrievalAsked], list[dict[str, object]]]
+"""Gives the passages that a prompt asks for."""
 
-    def __init__(self, seconds: float = RENDER_SECONDS) -> None:
+
+class TemplateRenderer:
+    """One template process, started on first use and replaced after it had to be killed. Thread-safe.
+
+    ``retrieve`` gives prompts the passages that they ask for by ``{{ retrieve(…) }}``.
+    """
+
+    def __init__(self, seconds: float = RENDER_SECONDS, retrieve: Retrieve | None = None) -> None:
         self._seconds = seconds
+        self._retrieve = retrieve
         # Importing Jinja on a busy machine is not a template's fault.
         self._process = HelperProcess(
             "llmops_tui.inference.template_worker",
@@ -43,7 +54,24 @@ class TemplateRenderer:
             InputRefusedError: ``template_failed``: wrong syntax, too slow, too large; ``variable_missing``.
             LlmopsError: ``helper_unusable``: the process cannot be started, stands still or is killed.
         """
-        return str(self._ask({"op": "render", "source": source, "context": context, "kind": kind}))
+        found: dict[str, list[dict[str, object]]] = {}
+        while len(found) <= MOST_RETRIEVALS:
+            values = {**context, RETRIEVED: found} if found else context
+            try:
+                return str(self._ask({"op": "render", "source": source, "context": values, "kind": kind}))
+            except _WantedError as error:
+                # Rendered again with it: what a template does next may depend on what was found.
+                found[retrieval_key(error.asked)] = self._retrieved(error.asked)
+        raise _failed(f"it retrieves more than {MOST_RETRIEVALS} times")
+
+    def _retrieved(self, asked: RetrievalAsked) -> list[dict[str, object]]:
+        if self._retrieve is None:
+            raise InputRefusedError(
+                "no_retrieval",
+                "retrieve() finds no indexes here",
+                "Run the prompt in the playground, or llmops prompt run.",
+            )
+        return self._retrieve(asked)
 
     def render_many(self, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind = "prompt") -> list[str]:
         """One template with many sets of values; much faster than one by one.
@@ -51,6 +79,8 @@ class TemplateRenderer:
         Raises:
             InputRefusedError: as :meth:`render`, for the first set that fails.
         """
+        if kind == "prompt" and "retrieve" in source:
+            return [self.render(source, context, kind) for context in contexts]
         return [str(one) for one in self._in_parts("render_many", source, contexts, kind)]
 
     def render_each(
@@ -103,9 +133,19 @@ class TemplateRenderer:
             reply = json.loads(self._process.ask(line, allowed, of_processor=True))
         except HelperLostError as error:
             raise _failed(str(error)) from error
+        if "wanted" in reply:
+            raise _WantedError(reply["wanted"])
         if "result" not in reply:
             raise _refused(reply)
         return reply["result"]
+
+
+class _WantedError(Exception):
+    """A template needs passages first."""
+
+    def __init__(self, asked: RetrievalAsked) -> None:
+        super().__init__()
+        self.asked = asked
 
 
 def _refused(reply: Mapping[str, str]) -> InputRefusedError:

@@ -1,8 +1,8 @@
 """The process in which untrusted templates are parsed and rendered: sandboxed, limited in memory, and killable.
 
 One request a line, ``{"op", "source", "context", "kind"}``; one answer a line: ``{"result"}``,
-``{"missing"}`` with the variable that has no value, or ``{"error"}``. ``render_each`` has such an answer for each of its
-contexts in its result.
+``{"missing"}`` with the variable that has no value, ``{"wanted"}`` with what has to be retrieved first, or ``{"error"}``.
+``render_each`` has such an answer for each of its contexts in its result.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import jinja2.ext
 import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
+import jinja2.runtime
 import jinja2.sandbox
 
+from llmops_tui.inference.retrieval_asked import RETRIEVED, RetrievalAsked, retrieval_key
 from llmops_tui.jobs.process import end_when_orphaned
 
 if TYPE_CHECKING:
@@ -50,6 +52,28 @@ class _Generation(jinja2.ext.Extension):
 
 class _Overlong(Exception):  # noqa: N818  a signal between two functions here
     """The output grew past its limit, which is the first argument."""
+
+
+class _Wanted(Exception):  # noqa: N818  a signal between two functions here
+    """The template needs what is not retrieved yet, which is the first argument."""
+
+
+class _Passages(list[dict[str, Any]]):
+    """What was retrieved: as a text all of it, numbered, and to go through one by one."""
+
+    def __str__(self) -> str:
+        return "\n\n".join(f"[{one['number']}] {one['source']}\n{one['text']}" for one in self)
+
+
+@jinja2.pass_context
+def _retrieve(
+    context: jinja2.runtime.Context, query: Any, k: int = 5, index: str = "", by: str = "", check: bool = True
+) -> _Passages:
+    asked: RetrievalAsked = {"query": str(query), "k": int(k), "index": str(index), "by": str(by), "check": bool(check)}
+    found = (context.get(RETRIEVED) or {}).get(retrieval_key(asked))
+    if found is None:
+        raise _Wanted(asked)
+    return _Passages(found)
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -89,6 +113,7 @@ def prompt_environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     environment.filters["tojson"] = _to_json
+    environment.globals["retrieve"] = _retrieve
     return environment
 
 
@@ -125,10 +150,11 @@ class Request(TypedDict):
 
 
 class Reply(TypedDict, total=False):
-    """What came of it: a result, the variable that has no value, or why there is none."""
+    """What came of it: a result, the variable that has no value, what is to be retrieved first, or why there is none."""
 
     result: Any
     missing: str
+    wanted: RetrievalAsked
     error: str
 
 
@@ -138,6 +164,8 @@ def _failure(error: Exception) -> Reply:
         return {"error": f"line {error.lineno}: {error.message}"}
     if isinstance(error, jinja2.UndefinedError):
         return {"missing": str(error).removesuffix(" is undefined")}
+    if isinstance(error, _Wanted):
+        return {"wanted": error.args[0]}
     if isinstance(error, _Overlong):
         return {"error": f"the result is longer than {error.args[0]:,} characters"}
     if isinstance(error, (MemoryError, RecursionError)):

@@ -26,6 +26,7 @@ from llmops_tui.maintenance.records import TrashRecord
 from llmops_tui.maintenance.trace_removal import erase_traces
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.models.staged_download import unfinished
+from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.training.unpacking.cache import half_unpacked
@@ -89,6 +90,7 @@ def plan(
     found += _unpacked(workspace, moment, moment - days * _DAY)
     found += _job_folders(workspace, moment - days * _DAY)
     found += _old_files(workspace, moment - days * _DAY)
+    found += _builds(workspace, moment, moment - days * _DAY)
     if settings.trace_days:
         going = {removal.path for removal in found}
         old = _traces(workspace, moment - settings.trace_days * _DAY, settings.trace_days)
@@ -352,6 +354,13 @@ def _old_traces(workspace: Workspace, before: float) -> list[str]:
         return TraceStore(Catalog(workspace), event_log).before(before)
     finally:
         event_log.close()
+
+
+def _builds(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
+    """What builds of indexes left that were killed, and that nobody went on with."""
+    for path in IndexStore(Catalog(workspace)).left_over():
+        if _age(path, now) > now - before:
+            yield Removal(_name(workspace, path), "an abandoned build of an index", _size(path), path)
 
 
 def _inside(folder: Path, pattern: str = "*") -> list[Path]:

@@ -10,6 +10,7 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.maintenance.erasure_ledger import Ledger
 from llmops_tui.maintenance.erasure_records import ErasureRecord
 from llmops_tui.maintenance.records import LineageRecord, NodeRecord
+from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _DEEPEST = 50
-_KINDS = {"dataset", "model", "prompt", "evaluation", "file"}
+_KINDS = {"dataset", "model", "prompt", "evaluation", "index", "file"}
 # A model may have answered a million requests: of things of one kind so many are named, and the others counted.
 MANY = 20
 
@@ -85,9 +86,10 @@ def trace_lineage(catalog: Catalog, event_log: EventLog, given: str) -> Lineage:
     """
     ingest(catalog, event_log)
     erasures = Ledger(catalog.workspace).all()
+    indexes = [(index.record["sha256"], index.ref) for index in IndexStore(catalog).readable()]
 
     def work(connection: duckdb.DuckDBPyConnection) -> Lineage:
-        names = _Names(connection, erasures)
+        names = _Names(connection, erasures, indexes)
         start = names.find(given)
         return Lineage(_tree(connection, names, start, up=True), _tree(connection, names, start, up=False))
 
@@ -97,9 +99,14 @@ def trace_lineage(catalog: Catalog, event_log: EventLog, given: str) -> Lineage:
 class _Names:
     """What the catalog calls the things that lineage knows by hash or id."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, erasures: Iterable[ErasureRecord]) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        erasures: Iterable[ErasureRecord],
+        indexes: Iterable[tuple[str, str]],
+    ) -> None:
         self._connection = connection
-        self._known: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, tuple[str, str]] = {digest: ("index", ref) for digest, ref in indexes}
         for kind, sql in _NAMES:
             for digest, name in connection.execute(sql).fetchall():
                 self._known.setdefault(str(digest), (kind, str(name)))

@@ -17,6 +17,7 @@ from llmops_tui.maintenance.records import ModelRemovalRecord
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.staged_download import OWN_FILES
+from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksum_scope import NOTE
 from llmops_tui.workspace.checksums import forget as forget_checksums
@@ -144,7 +145,7 @@ def _with_folders(workspace: Workspace, paths: list[Path]) -> tuple[Path, ...]:
 
 
 def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
-    """Training runs from it, evaluations of it, and models that were made of it and are registered."""
+    """Training runs from it, evaluations of it, models that were made of it and are registered, and indexes it embedded."""
     asked = (
         ("training run", "SELECT name FROM training_runs WHERE base_sha256 = ? ORDER BY name", model.sha256),
         (
@@ -165,8 +166,13 @@ def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
             for kind, sql, value in asked
         ]
 
+    embedded = [
+        index.ref
+        for index in IndexStore(catalog).readable()
+        if (embedder := index.record["embedder"]) is not None and embedder["sha256"] == model.sha256
+    ]
     found = []
-    for kind, names in catalog.read(work):
+    for kind, names in [*catalog.read(work), ("index embedded by it:", embedded)]:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             found.append(f"{kind} {', '.join(names[:3])}{more}")

@@ -25,6 +25,7 @@ from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.in_use import Thing, means, users_of
 from llmops_tui.maintenance.records import RecordRemovalRecord
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
@@ -163,6 +164,7 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
     hashes = {version.sha256 for version in going}
     uses = [f"{v.ref} was made of it" for v in staying if hashes & {digest for _, digest in v.recipe.inputs}]
     uses += _made_of(workspace, freed)
+    uses += [f"{told} was built from it" for told in _indexes_of(workspace, {v.dataset for v in going}, hashes)]
     uses += _labels_on(workspace, freed)
     uses += _waiting_for(workspace, going)
     return RecordRemoval(
@@ -216,7 +218,19 @@ def named_by(workspace: Workspace, kind: Kept, names: Collection[str]) -> list[s
         for name, (number, recipe) in newest.items()
         if any(means(said, names) for said in (recipe.evaluation.dataset, *(one.dataset for one in recipe.data)))
     ]
+    told += [f"{one} is built from it" for one in _indexes_of(workspace, names)]
     return [*_suites_of(workspace, kind, *names), *told, *_unfinished(workspace, names)]
+
+
+def _indexes_of(workspace: Workspace, datasets: Collection[str], hashes: Collection[str] = ()) -> list[str]:
+    """The versions of indexes that were built from datasets; with ``hashes`` only from this content."""
+    return [
+        f"index {index.ref}"
+        for index in IndexStore(Catalog(workspace)).readable()
+        if (source := index.record["source"])["kind"] == "dataset"
+        and source["place"] in datasets
+        and (not hashes or source["sha256"] in hashes)
+    ]
 
 
 def _waiting_for(workspace: Workspace, going: list[DatasetVersion]) -> list[str]:

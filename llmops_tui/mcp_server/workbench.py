@@ -18,6 +18,7 @@ from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
 from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.settings import load_settings
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalog import Catalog
@@ -38,7 +39,7 @@ class Workbench:
         self.datasets = DatasetStore(self.catalog)
         self.traces = TraceStore(self.catalog, self.event_log)
         self.history = RunHistory(self.catalog, self.event_log)
-        self.renderer = TemplateRenderer()
+        self.renderer = TemplateRenderer(retrieve=PromptRetrieval(self.catalog))
 
     @cached_property
     def evaluations(self) -> EvaluationStore:

@@ -1,4 +1,4 @@
-"""Which models rank pairs of texts: their files name the pooling ``rank``, and they make no embeddings."""
+"""How models make one vector, or one score, of the vectors of all tokens; those that rank pairs of texts make no embeddings."""
 
 from __future__ import annotations
 
@@ -22,3 +22,18 @@ def is_ranker(model: Model) -> bool:
         return ranks(read_header(model.base.path))
     except LlmopsError:
         return False
+
+
+# By llama.cpp's number; where a file names none, the engine takes the mean.
+_POOLINGS = {0: "none", 1: "mean", 2: "cls", 3: "last", RANK: "rank"}
+
+
+def pooling_of(model: Model) -> str:
+    """How a registered model pools, as its file says; empty of one elsewhere, and of a file that cannot be read."""
+    if model.base.kind != "gguf":
+        return ""
+    try:
+        header = read_header(model.base.path)
+    except LlmopsError:
+        return ""
+    return _POOLINGS.get(int(header.metadata.get(f"{header.architecture}.pooling_type", 1)), "mean")

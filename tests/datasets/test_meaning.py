@@ -8,7 +8,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,13 @@ from llmops_tui.datasets.assisted_labelling import LabelAssistant
 from llmops_tui.datasets.checks.runner import run_checks
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
-from llmops_tui.datasets.meaning import active_learning, known_vectors, topics
+from llmops_tui.datasets.meaning import active_learning, topics
 from llmops_tui.datasets.meaning.active_learning import Proposer, first_rows, learning_curve, may_stop, next_rows
 from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters, place_centres, place_rows
 from llmops_tui.datasets.meaning.coverage import measure_coverage
 from llmops_tui.datasets.meaning.duplicates import find_outliers, find_semantic_duplicates
 from llmops_tui.datasets.meaning.embedding_job import embed_version
 from llmops_tui.datasets.meaning.index import MeaningIndex, find_index, require_index, vectors_folder
-from llmops_tui.datasets.meaning.known_vectors import KnownVectors
 from llmops_tui.datasets.meaning.row_text import RowText
 from llmops_tui.datasets.meaning.rows_filter import rows_for
 from llmops_tui.datasets.meaning.search import MeaningSearch, fuse
@@ -41,43 +39,20 @@ from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.datasets.window import RowWindow, View
+from llmops_tui.embeddings import known_vectors
 from llmops_tui.embeddings.embedder import EmbedderSpec, TextEmbedder, unit
+from llmops_tui.embeddings.known_vectors import KnownVectors
 from llmops_tui.embeddings.nearest import Nearest, close_pairs, mean_nearest
 from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.jobs.worker import JobCancelledError
+from tests.word_embedder import SPEC, Words, vector
 
-SPEC = EmbedderSpec("words", "0" * 64)
 TOPICS = {
     "card": ["where is my card", "my card did not arrive", "the card is late", "card still missing"],
     "rate": ["exchange rate is wrong", "wrong rate of exchange", "the exchange rate looks odd", "bad exchange rate"],
     "pin": ["change the pin", "new pin please", "pin is blocked", "unblock the pin"],
 }
-
-
-def vector(text: str) -> npt.NDArray[np.float32]:
-    """A text's words, each in a direction of its own: the same for texts with the same words in another order."""
-    found = np.zeros(64, np.float32)
-    for word in text.lower().split():
-        seed = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
-        found += np.random.default_rng(seed).standard_normal(64).astype(np.float32)
-    return unit(found)
-
-
-class Words(TextEmbedder):
-    """An embedder without a model, which counts what it is asked."""
-
-    def __init__(self, spec: EmbedderSpec = SPEC, fail_after: int | None = None) -> None:
-        self.spec = spec
-        self.cut = 0
-        self.asked: Counter[str] = Counter()
-        self._fail_after = fail_after
-
-    async def rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        if self._fail_after is not None and sum(self.asked.values()) >= self._fail_after:
-            raise JobCancelledError
-        self.asked.update(text for text in texts if text != ".")
-        return np.stack([vector(text) for text in texts])
 
 
 def imported(store: DatasetStore, folder: Path, name: str, rows: Sequence[dict[str, Any]]) -> DatasetVersion:
@@ -380,7 +355,7 @@ def test_search_by_meaning_by_both_and_like(version: DatasetVersion) -> None:
 
 
 def test_ranks_are_fused_by_their_reciprocals() -> None:
-    assert fuse([[1, 2, 3], [3, 4]]) == [3, 1, 2, 4]
+    assert list(fuse([[1, 2, 3], [3, 4]])) == [3, 1, 2, 4]
 
 
 def test_semantic_duplicates_differ_in_text(store: DatasetStore, tmp_path: Path) -> None:

@@ -32,6 +32,12 @@ _INJECTION = re.compile(
 )
 
 
+def command_in(text: str) -> str:
+    """Words of a text that try to command a model; empty where it has none."""
+    match = _INJECTION.search(text)
+    return match.group()[:80] if match else ""
+
+
 class Mojibake(Check):
     """Texts that were decoded wrongly."""
 
@@ -112,9 +118,8 @@ class Injections(Check):
     def inspect(self, number: int, row: Row) -> None:
         """Search for the usual words."""
         for place, text in texts(self.kind, row):
-            match = _INJECTION.search(text)
-            if match:
-                self.hit(number, f"{place}: {match.group()[:80]!r}")
+            if said := command_in(text):
+                self.hit(number, f"{place}: {said!r}")
                 return
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,62 +14,25 @@ import numpy.typing as npt
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.meaning.index import MeaningIndex, VectorsRecord
-from llmops_tui.datasets.meaning.known_vectors import KnownVectors
 from llmops_tui.datasets.progress import Report
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec, TextEmbedder
+from llmops_tui.embeddings.known_vectors import KnownVectors
+from llmops_tui.embeddings.opened import opened_embedder
 from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile, text_key
-from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.client import ModelClient
-from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.options import options_from
-from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
-from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.locks import try_lock
 
 ENTRY: JobEntry[VectorsRecord] = JobEntry("llmops_tui.datasets.meaning.embedding_job:run_embedding_job")
 KIND = "embed"
-# Rows that are written at once, and texts that are asked for at once.
+# Rows that are written at once.
 _ROWS = 512
-_TEXTS = 64
-_REQUESTS = 2
 
 Half = npt.NDArray[np.float16]
-
-
-@asynccontextmanager
-async def opened_embedder(catalog: Catalog, spec: EmbedderSpec) -> AsyncIterator[TextEmbedder]:
-    """An embedder that is ready, its model's server started where it has to be.
-
-    Raises:
-        LlmopsError: ``embedder_changed``: the model of that name is another one now; or it cannot be started.
-    """
-    model = ModelRegistry(catalog).get(spec.model)
-    if model.sha256 != spec.sha256:
-        raise LlmopsError(
-            "embedder_changed",
-            f"{spec.model} is another model now than the one that made the embeddings",
-            "Embed the dataset again: llmops data embed.",
-        )
-    supervisor = ServerSupervisor(catalog.workspace)
-    endpoint = await asyncio.to_thread(open_endpoint, supervisor, model, options_from(load_settings()[0]))
-    async with ModelClient(endpoint) as client:
-        yield TextEmbedder(client, spec, remote=model.kind == "remote")
-
-
-def embed_query(catalog: Catalog, spec: EmbedderSpec, text: str) -> npt.NDArray[np.float32]:
-    """The vector of a text that is searched for."""
-
-    async def ask() -> npt.NDArray[np.float32]:
-        async with opened_embedder(catalog, spec) as embedder:
-            return await embedder.query(text)
-
-    return asyncio.run(ask())
 
 
 @dataclass
@@ -162,19 +125,10 @@ async def _vectors_of(
             counts.reused += 1
         else:
             places.setdefault(key, []).append(place)
-    # Texts of like length share a step of the engine without waiting for each other.
-    wanted = sorted(places.values(), key=lambda at: len(texts[at[0]]))
-    gate = asyncio.Semaphore(_REQUESTS)
-
-    async def ask(part: list[list[int]]) -> None:
-        async with gate:
-            vectors = await embedder.rows([texts[at[0]] for at in part])
-        if vectors.shape[1] != dimensions:
-            raise LlmopsError("no_vectors", f"{embedder.spec.model} answers with vectors of changing length")
-        for at, vector in zip(part, vectors, strict=True):
-            made[at] = vector
-
-    await asyncio.gather(*(ask(wanted[i : i + _TEXTS]) for i in range(0, len(wanted), _TEXTS)))
+    wanted = list(places.values())
+    vectors = await embedder.many([texts[at[0]] for at in wanted], dimensions)
+    for at, vector in zip(wanted, vectors, strict=True):
+        made[at] = vector
     counts.computed += len(wanted)
     counts.reused += sum(len(at) - 1 for at in wanted)
     return made

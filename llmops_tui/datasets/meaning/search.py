@@ -8,10 +8,10 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from llmops_tui.datasets.meaning.embedding_job import embed_query
 from llmops_tui.datasets.meaning.index import MeaningIndex
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.embeddings.embedder import Vectors
+from llmops_tui.embeddings.opened import embed_query
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.catalog import Catalog
 
@@ -69,7 +69,7 @@ class MeaningSearch:
             hits = [_hit(row, cosine, place, None) for place, (row, cosine) in enumerate(cosines.items(), 1)]
             return Found(tuple(hits), near.compared)
         worded = self._words().best(text, max(count, _FUSED))
-        fused = fuse([list(cosines), worded])[:count]
+        fused = list(fuse([list(cosines), worded]))[:count]
         by_meaning = {row: place for place, row in enumerate(cosines, 1)}
         by_words = {row: place for place, row in enumerate(worded, 1)}
         return Found(
@@ -102,13 +102,13 @@ def open_search(catalog: Catalog, index: MeaningIndex) -> MeaningSearch:
     )
 
 
-def fuse(rankings: Sequence[Sequence[int]]) -> list[int]:
-    """Rankings as one, by Σ 1 / (60 + rank)."""
+def fuse(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
+    """Rankings as one, the best first, each with its score: Σ 1 / (60 + rank)."""
     scores: dict[int, float] = {}
     for ranking in rankings:
         for place, row in enumerate(ranking, 1):
             scores[row] = scores.get(row, 0.0) + 1 / (RRF_K + place)
-    return sorted(scores, key=lambda row: (-scores[row], row))
+    return dict(sorted(scores.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _hit(row: int, cosine: float | None, meaning: int | None, words: int | None) -> HitRecord:

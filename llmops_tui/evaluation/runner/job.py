@@ -42,6 +42,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.files import sha256_file
 
@@ -54,7 +55,7 @@ def run(context: JobContext, runs: list[str]) -> Evaluated:
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
-    renderer = TemplateRenderer()
+    renderer = TemplateRenderer(retrieve=PromptRetrieval(store.catalog))
     try:
         found: list[RunFigures] = []
         known = {entry.name for entry in store.all()}

@@ -49,6 +49,7 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
     versions_by_content,
 )
 from llmops_tui.maintenance.forgetting.found import Findings
+from llmops_tui.maintenance.forgetting.indexes import forget_in_indexes
 from llmops_tui.maintenance.forgetting.plan import Plan, Tell, find_person
 from llmops_tui.maintenance.forgetting.search import search_all
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, erase_file, redacted
@@ -225,6 +226,7 @@ def _carry_out(
             sqlite_rows.erase_rows(path, work.change)
         tell(0.5, "changing files")
         _change_files(work, plan.files)
+        forget_in_indexes(workspace, work.change)
         _clear(work)
     tell(0.6, "writing the databases anew")
     erase_deleted(workspace, [workspace.history])

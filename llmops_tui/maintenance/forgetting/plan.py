@@ -23,6 +23,7 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
     versions_by_content,
 )
 from llmops_tui.maintenance.forgetting.found import Findings
+from llmops_tui.maintenance.forgetting.indexes import files_of_documents, indexes_in_the_way, named_documents
 from llmops_tui.maintenance.forgetting.pseudonyms import keys_not_given
 from llmops_tui.maintenance.forgetting.search import names_person
 from llmops_tui.maintenance.forgetting.synced_prompts import named_in_folders
@@ -119,12 +120,16 @@ def find_person(
         for row in sqlite_rows.named_rows(path, person):
             place, fate = sqlite_rows.place_of(path, row.table), sqlite_rows.fate_of(row.table)
             findings.take(place, "", row.texts.values(), fate)
+    documents = list(named_documents(workspace, person))
+    for one in documents:
+        for text in one.texts.values():
+            findings.take("documents of indexes", one.index.ref, [text], "removed")
     files = list(_files(workspace, person, findings, tell))
     rows = {one.version.sha256: (len(one.rows), one.version.rows) for one in contents}
     trained = trained_on(workspace, rows)
     staying = [f"{file.name}: {file.why}" for file in files if not file.fate]
     staying += [*_elsewhere(workspace, person), *_models(workspace, person), *_in_memory(workspace)]
-    staying += _pseudonymised(workspace, person)
+    staying += [*_pseudonymised(workspace, person), *files_of_documents(documents, person)]
     in_prompts = any(one["place"] == catalog_rows.PLACES["prompts"] for one in findings.records())
     staying += named_in_folders(workspace, person, prompts_name_them=in_prompts)
     tell(1.0, "done")
@@ -135,7 +140,13 @@ def find_person(
         tuple(contents),
         tuple(files),
         tuple(trained),
-        (*named, *_at_work(workspace, own_job), *_readers(contents), *_being_made(workspace, person)),
+        (
+            *named,
+            *indexes_in_the_way(workspace, person),
+            *_at_work(workspace, own_job),
+            *_readers(contents),
+            *_being_made(workspace, person),
+        ),
         tuple(staying),
         tuple(_backups(workspace)),
     )

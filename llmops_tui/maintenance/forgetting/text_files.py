@@ -30,6 +30,8 @@ _DATABASES = re.compile(r"\.(db|duckdb)(-wal|-shm|\.wal)?$")
 _LOG = re.compile(r"\.log(\.\d+|\.head)?$")
 # What could not be replayed or ingested, what a lost database left, and what a killed process did.
 _LEFT = re.compile(r"(^|/)(refused-[^/]*|[^/]*\.(corrupt|lost)-[^/]*|\.[^/]*\.(tmp|part|anew)|[^/]*\.part)$")
+# The files of a version of an index, whose documents are searched as such.
+_INDEX = re.compile(r"indexes/[^/]+/\d+-[0-9a-f]+")
 # Encrypted values of pseudonyms, by code.
 _VAULTS = "datasets/vaults/"
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".npy", ".f16", ".u64")
@@ -55,7 +57,9 @@ def searched_files(workspace: Workspace) -> list[str]:
     for folder, folders, names in os.walk(workspace.root):
         below = Path(folder).relative_to(workspace.root).as_posix()
         prefix = "" if below == "." else below + "/"
-        folders[:] = sorted(f for f in folders if not (prefix == "datasets/" and _is_rows(f)))
+        folders[:] = sorted(
+            f for f in folders if not (prefix == "datasets/" and _is_rows(f)) and not _INDEX.fullmatch(prefix + f)
+        )
         for name in sorted(names):
             path = prefix + name
             apart = name.endswith((".lock", *_WEIGHTS)) or path in _APART or _is_database(path)

@@ -1,0 +1,150 @@
+"""Queries with what should come: documents, with grades where some matter more, or spans of their text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject, parse_json, text_of
+from llmops_tui.retrieval.chunk_file import ChunkFile
+
+_MOST = 256 << 20
+_KEYS = frozenset({"id", "query", "documents", "spans"})
+_SPAN_KEYS = frozenset({"document", "start", "end", "text"})
+_FORM = (
+    'Such as {"query": "…", "documents": ["a.md"]}, {"query": "…", "documents": {"a.md": 2, "b.md": 1}} or '
+    '{"query": "…", "spans": [{"document": "a.md", "start": 10, "end": 90}]}, a line each.'
+)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters of a document's text."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class GoldQuery:
+    """A query, with the documents that should come and their grades, or the spans; one of both is empty."""
+
+    id: str
+    text: str
+    documents: dict[str, float]
+    spans: tuple[Span, ...]
+
+
+class _Reader:
+    def __init__(self, path: Path, file: ChunkFile, index: str) -> None:
+        self._path = path
+        self._file = file
+        self._index = index
+        self._names = set(file.names())
+
+    def refuse(self, line: int, why: str, hint: str = _FORM) -> InputRefusedError:
+        return InputRefusedError("bad_queries", f"{self._path}, line {line}: {why}", hint)
+
+    def query(self, line: int, value: Any) -> GoldQuery:
+        if not isinstance(value, dict):
+            raise self.refuse(line, "it is no object")
+        if unknown := sorted(set(value) - _KEYS):
+            raise self.refuse(line, f"{unknown[0]!r} is none of {', '.join(sorted(_KEYS))}")
+        text = value.get("query")
+        if not isinstance(text, str) or not text.strip():
+            raise self.refuse(line, "it has no query")
+        if ("documents" in value) == ("spans" in value):
+            raise self.refuse(line, "it needs either documents or spans that should come")
+        documents = self._documents(line, value["documents"]) if "documents" in value else {}
+        spans = tuple(self._spans(line, value["spans"])) if "spans" in value else ()
+        if not documents and not spans:
+            raise self.refuse(line, "nothing should come: what has no answer cannot be found")
+        return GoldQuery(str(value.get("id", line)), text, documents, spans)
+
+    def _documents(self, line: int, value: Any) -> dict[str, float]:
+        if isinstance(value, list):
+            given: dict[Any, Any] = (
+                dict.fromkeys(value, 1.0) if all(isinstance(name, str) for name in value) else {0: 0}
+            )
+        else:
+            given = value if isinstance(value, dict) else {0: 0}
+        for name, grade in given.items():
+            if not isinstance(name, str):
+                raise self.refuse(line, "documents is a list of names, or an object of names and grades")
+            if isinstance(grade, bool) or not isinstance(grade, int | float) or not 0 < grade < math.inf:
+                raise self.refuse(line, f"the grade of {name} is no number above 0")
+            self._require(line, name)
+        return {name: float(grade) for name, grade in given.items()}
+
+    def _require(self, line: int, name: str) -> None:
+        if name not in self._names:
+            hint = "llmops index show NAME --documents lists them; documents of a dataset are named by row or by --id."
+            raise self.refuse(line, f"{self._index} has no document {name!r}", hint)
+
+    def _spans(self, line: int, value: Any) -> Iterator[Span]:
+        if not isinstance(value, list):
+            raise self.refuse(line, "spans is no list")
+        for one in value:
+            if not isinstance(one, dict) or not isinstance(one.get("document"), str) or set(one) - _SPAN_KEYS:
+                raise self.refuse(line, "a span has a document, and start and end or text")
+            self._require(line, one["document"])
+            yield self._by_text(line, one) if "text" in one else self._by_place(line, one)
+
+    def _by_text(self, line: int, one: JsonObject) -> Span:
+        text = self._file.text(one["document"]) or ""
+        wanted = one["text"]
+        if not isinstance(wanted, str) or not wanted.strip() or "start" in one or "end" in one:
+            raise self.refuse(line, "a span has either a text or start and end")
+        count = text.count(wanted)
+        if count != 1:
+            told = (
+                "does not have the span's text"
+                if not count
+                else f"has the span's text {count} times: give start and end"
+            )
+            raise self.refuse(line, f"{one['document']} {told}")
+        start = text.index(wanted)
+        return Span(one["document"], start, start + len(wanted))
+
+    def _by_place(self, line: int, one: JsonObject) -> Span:
+        start, end = one.get("start"), one.get("end")
+        size = len(self._file.text(one["document"]) or "")
+        whole = all(isinstance(at, int) and not isinstance(at, bool) for at in (start, end))
+        if not whole or not 0 <= start < end <= size:  # type: ignore[operator]  # they are numbers
+            raise self.refuse(line, f"{one['document']} has no characters from {start} to {end}: it has {size:,}")
+        return Span(one["document"], start, end)  # type: ignore[arg-type]  # they are numbers
+
+
+def read_queries(path: Path, file: ChunkFile, index: str) -> list[GoldQuery]:
+    """The queries of a file of JSON Lines, held against the documents of an index.
+
+    Raises:
+        InputRefusedError: ``bad_queries``: which line, and why.
+    """
+    try:
+        text = text_of(path, _MOST)
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or str(error)
+        raise InputRefusedError("bad_queries", f"{path} cannot be read: {told}", _FORM) from error
+    reader = _Reader(path, file, index)
+    found: list[GoldQuery] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = parse_json(line)
+        except ValueError as error:
+            raise reader.refuse(number, f"it is no JSON: {error}") from error
+        found.append(reader.query(number, value))
+    if not found:
+        raise InputRefusedError("bad_queries", f"{path} has no queries", _FORM)
+    if len({bool(query.spans) for query in found}) > 1:
+        raise InputRefusedError(
+            "bad_queries", f"{path} has documents and spans: one measure is made of one kind", _FORM
+        )
+    return found

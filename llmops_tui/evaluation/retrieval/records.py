@@ -1,0 +1,77 @@
+"""What a measurement of retrieval comes to, as JSON has it. Intervals are of 95 %, their ends none where they are not known."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class RankFigure(TypedDict):
+    """The mean of a metric over the queries, with its interval."""
+
+    metric: str
+    mean: float
+    low: float | None
+    high: float | None
+    method: str
+    too_few: bool
+
+
+class RetrieverRecord(TypedDict):
+    """A retriever as it was measured: the figures, and the mean tokens of what it found."""
+
+    index: str
+    by: str
+    figures: list[RankFigure]
+    tokens: float
+
+
+class RankDifference(TypedDict):
+    """A metric of a retriever less that of the first, query by query.
+
+    ``needed``: how many queries would show a difference as large as this with a power of 80 %, none where no number would;
+    ``smallest``: the smallest difference that so many queries show with that power. ``p_holm`` is corrected for all metrics and
+    retrievers that are compared.
+    """
+
+    metric: str
+    baseline: float
+    candidate: float
+    difference: float
+    low: float | None
+    high: float | None
+    method: str
+    p: float
+    p_holm: float
+    wins: int
+    ties: int
+    losses: int
+    smallest: float | None
+    needed: int | None
+    verdict: str
+
+
+class RetrieverComparison(TypedDict):
+    """A retriever compared with the first."""
+
+    baseline: str
+    candidate: str
+    differences: list[RankDifference]
+
+
+class QueryScores(TypedDict):
+    """A query with the scores of each retriever, by metric, in the order of the retrievers."""
+
+    id: str
+    query: str
+    scores: list[dict[str, float]]
+
+
+class MeasurementRecord(TypedDict):
+    """A measurement on some queries: each retriever, and how the others differ from the first; ``gold``: documents or spans."""
+
+    queries: int
+    gold: str
+    k: list[int]
+    retrievers: list[RetrieverRecord]
+    comparisons: list[RetrieverComparison]
+    by_query: list[QueryScores]

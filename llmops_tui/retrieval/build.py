@@ -1,0 +1,240 @@
+"""Building an index: documents are read and cut, words are indexed, and chunks that are new are embedded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from llmops_tui.counts import counted
+from llmops_tui.embeddings.embedder import EmbedderRecord, EmbedderSpec, TextEmbedder
+from llmops_tui.embeddings.known_vectors import KnownVectors
+from llmops_tui.embeddings.opened import opened_embedder
+from llmops_tui.embeddings.vector_file import NO_TEXT, VectorFile
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.jobs.entries import JobEntry
+from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.ranking import pooling_of
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.retrieval.chunk_file import NAME, ChunkFile, ChunkWriter
+from llmops_tui.retrieval.chunking import REVISION
+from llmops_tui.retrieval.documents import Readers
+from llmops_tui.retrieval.records import BuildRecord, BuiltRecord, IndexRecord, RefusedRecord, SourceRecord
+from llmops_tui.retrieval.sources import Corpus, read_corpus, told_source
+from llmops_tui.retrieval.store import BUILDING, EMBEDDED, VECTORS, Index, IndexStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.files import make_folder_within, sha256_text, sync_file
+from llmops_tui.workspace.lineage import record_edges
+
+ENTRY: JobEntry[BuiltRecord] = JobEntry("llmops_tui.retrieval.build:run_build_job")
+KIND = "index"
+Report = Callable[[float, str], None]
+_AT_ONCE = 512
+# Reading documents is a small part of the work where their chunks are embedded.
+_READING = 0.1
+
+
+@dataclass
+class _Counts:
+    dimensions: int = 0
+    computed: int = 0
+    reused: int = 0
+    cut: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
+async def build_index(
+    store: IndexStore, name: str, asked: BuildRecord, embedder: TextEmbedder | None, report: Report, pooling: str = ""
+) -> BuiltRecord:
+    """Make the next version of an index; where that would be the one that is there, it is returned.
+
+    Raises:
+        InputRefusedError: ``no_documents``: there is nothing to index; ``job_running``: another process is at it.
+    """
+    with store.building(name) as home, ExitStack() as stack:
+        before = store.newest(name)
+        counts = _Counts()
+        staged = home / BUILDING
+        make_folder_within(staged)
+        left = stack.enter_context(ChunkFile.opened(before.folder)) if before is not None else None
+        excluded = [] if asked["take_back"] or before is None else before.record["excluded"]
+        written = _write_chunks(store.catalog, asked, excluded, staged, left, report)
+        digest = index_digest(written.digest, asked["tokens"], asked["embedder"], asked["source"])
+        if before is not None and before.record["sha256"] == digest:
+            shutil.rmtree(staged)
+            # The same documents may have come from a later version of their dataset.
+            same = store.note_source(before, asked["source"], excluded)
+            return {"index": same.record, "unchanged": True}
+        if embedder is not None:
+            await _embed(store, name, staged, written.chunks, embedder, counts, report)
+        number = 1 if before is None else before.record["number"] + 1
+        record: IndexRecord = {
+            "name": name,
+            "number": number,
+            "sha256": digest,
+            "folder": f"{number}-{digest[:12]}",
+            "source": asked["source"],
+            "chunker": {"revision": REVISION, "tokens": asked["tokens"]},
+            "embedder": asked["embedder"],
+            "pooling": pooling,
+            "excluded": excluded,
+            "refused": written.refused,
+            "other_files": dict(written.others),
+            "documents": written.documents,
+            "chunks": written.chunks,
+            "tokens": written.tokens,
+            "dimensions": counts.dimensions,
+            "computed": counts.computed,
+            "reused": counts.reused,
+            "cut": counts.cut,
+            "bytes": folder_size(staged, apart=EMBEDDED),
+            "seconds": round(time.monotonic() - counts.began, 1),
+            "made_at": time.time(),
+        }
+        shutil.rmtree(staged / EMBEDDED, ignore_errors=True)
+        made = store.keep(staged, record)
+    _note_lineage(store, made)
+    report(1.0, "done")
+    return {"index": made.record, "unchanged": False}
+
+
+@dataclass
+class _Written:
+    digest: str
+    documents: int
+    chunks: int
+    tokens: int
+    refused: list[RefusedRecord]
+    others: Counter[str]
+
+
+def _write_chunks(
+    catalog: Catalog, asked: BuildRecord, excluded: list[str], staged: Path, before: ChunkFile | None, report: Report
+) -> _Written:
+    """Read and cut all documents into the staged folder."""
+    path = staged / NAME
+    path.unlink(missing_ok=True)
+    writer = ChunkWriter(path, asked["tokens"])
+    share = _READING if asked["embedder"] is not None else 1.0
+    with Readers() as readers:
+        corpus = read_corpus(catalog, asked["source"], readers, before.text_of_file if before else lambda _digest: None)
+        try:
+            _add_all(corpus, writer, frozenset(excluded), lambda part, told: report(share * part, told))
+        except BaseException:
+            writer.abandon()
+            raise
+    if not writer.chunks:
+        writer.abandon()
+        why = f"; {corpus.refused[0]['document']}: {corpus.refused[0]['why']}" if corpus.refused else ""
+        raise InputRefusedError(
+            "no_documents", f"{told_source(asked['source'])} has no document that can be indexed{why}", _TAKEN
+        )
+    digest = writer.finish()
+    sync_file(path)
+    return _Written(digest, writer.documents, writer.chunks, writer.tokens, corpus.refused, corpus.other_files)
+
+
+_TAKEN = "Markdown, text, HTML and PDF files are read, and the rows of a dataset that have a text."
+
+
+def _add_all(corpus: Corpus, writer: ChunkWriter, excluded: frozenset[str], report: Report) -> None:
+    for number, document in enumerate(corpus.documents, 1):
+        if document.name not in excluded:
+            writer.add(document)
+        report(number / max(1, corpus.count), f"{counted(number, 'document')} read, {counted(writer.chunks, 'chunk')}")
+
+
+async def _embed(
+    store: IndexStore, name: str, staged: Path, chunks: int, embedder: TextEmbedder, counts: _Counts, report: Report
+) -> None:
+    """Make the vectors of all chunks: those of the index's other versions are taken, others computed.
+
+    What is computed is kept beside, by the hash of its text, until all is there: a build that was killed goes on with it,
+    whatever changed meanwhile.
+    """
+    counts.dimensions = int((await embedder.rows(["."])).shape[1])
+    # Under the embedder's key: what another one left is of no use.
+    place = staged / EMBEDDED
+    make_folder_within(place)
+    fresh = VectorFile(place / f"{embedder.spec.key}-{counts.dimensions}", counts.dimensions)
+    known = KnownVectors([*_others(store, name, embedder.spec, counts.dimensions)], fresh)
+    shutil.rmtree(staged / VECTORS, ignore_errors=True)
+    final = VectorFile(staged / VECTORS, counts.dimensions)
+    done = 0
+    with ChunkFile.opened(staged) as file:
+        for batch in _batches(file.embedded_texts()):
+            missing = {key: text for _, key, text in batch if key != NO_TEXT and known.get(key) is None}
+            if missing:
+                vectors = await embedder.many(list(missing.values()), counts.dimensions)
+                first = fresh.rows
+                fresh.append(list(missing), vectors)
+                known.note(list(missing), first)
+            found = [known.get(key) for _, key, _ in batch]
+            zeros = np.zeros(counts.dimensions, np.float16)
+            final.append([key for _, key, _ in batch], np.stack([zeros if one is None else one for one in found]))
+            done += len(batch)
+            counts.computed += len(missing)
+            counts.reused += len(batch) - len(missing)
+            told = f"{done:,} of {counted(chunks, 'chunk')}, {counts.reused:,} known"
+            report(_READING + (1 - _READING) * done / chunks, told)
+    final.finish()
+    counts.cut = embedder.cut
+
+
+def _others(store: IndexStore, name: str, spec: EmbedderSpec, dimensions: int) -> Iterator[VectorFile]:
+    for index in store.log(name) if store.newest(name) is not None else []:
+        if index.spec is not None and index.spec.key == spec.key and index.record["dimensions"] == dimensions:
+            yield index.vectors
+
+
+def _batches(texts: Iterator[tuple[int, bytes, str]]) -> Iterator[list[tuple[int, bytes, str]]]:
+    while batch := list(islice(texts, _AT_ONCE)):
+        yield batch
+
+
+def folder_size(folder: Path, apart: str = "") -> int:
+    """The bytes of all files in a folder, but for those in a folder of it."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and apart not in p.parts)
+
+
+def index_digest(documents: str, tokens: int, embedder: EmbedderRecord | None, source: SourceRecord) -> str:
+    """The hash of all that decides what an index finds: documents with their chunks, and the embedder."""
+    spec = None if embedder is None else [EmbedderSpec(**embedder).key, embedder["query_prefix"]]
+    # The same documents from another place are another index only by their names.
+    return sha256_text(json.dumps([documents, REVISION, tokens, spec, source["kind"], source["of"]]))
+
+
+def _note_lineage(store: IndexStore, index: Index) -> None:
+    record = index.record
+    inputs = [one for one in (record["source"]["sha256"], (record["embedder"] or {"sha256": ""})["sha256"]) if one]
+    recipe = json.dumps(
+        {"index": index.ref, "chunker": record["chunker"], "of": record["source"]["of"]}, sort_keys=True
+    )
+    store.catalog.write(
+        lambda db: record_edges(db, output=record["sha256"], kind="index", recipe=recipe, inputs=inputs)
+    )
+
+
+def run_build_job(context: JobContext, name: str, asked: BuildRecord) -> BuiltRecord:
+    """The job: build an index. Killed, it goes on with the vectors that it has."""
+    store = IndexStore(Catalog(context.workspace))
+
+    async def work() -> BuiltRecord:
+        if asked["embedder"] is None:
+            return await build_index(store, name, asked, None, context.report)
+        spec = EmbedderSpec(**asked["embedder"])
+        context.report(0.0, f"starting {spec.model}")
+        pooling = pooling_of(ModelRegistry(store.catalog).get(spec.model))
+        async with opened_embedder(store.catalog, spec) as embedder:
+            return await build_index(store, name, asked, embedder, context.report, pooling)
+
+    return asyncio.run(work())

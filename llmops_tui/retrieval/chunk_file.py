@@ -1,0 +1,309 @@
+"""The documents, chunks and words of an index in one SQLite file, which is written once and then only read.
+
+``words`` is an FTS5 table without content: its terms are stemmed by Porter's algorithm, without accents, and ranked by BM25
+(Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; k1 1.2, b 0.75 as SQLite has them).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from llmops_tui.embeddings.vector_file import text_key
+from llmops_tui.errors import LlmopsError
+from llmops_tui.retrieval.chunking import Chunk, cut
+from llmops_tui.retrieval.documents import Document
+from llmops_tui.retrieval.records import PassageRecord
+from llmops_tui.retrieval.sources import FileFacts
+from llmops_tui.retrieval.terms import Term, coded_terms
+
+NAME = "chunks.db"
+_TABLES = (
+    """CREATE TABLE documents (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
+    paged INTEGER NOT NULL, file_sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL)""",
+    """CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
+    heading TEXT NOT NULL, above TEXT NOT NULL, tokens INTEGER NOT NULL, sha256 TEXT NOT NULL, key BLOB NOT NULL)""",
+    "CREATE INDEX chunks_of ON chunks (document, start)",
+    """CREATE VIRTUAL TABLE words USING fts5(text, codes, content='', tokenize='porter unicode61 remove_diacritics 2')""",
+)
+_PASSAGE = """SELECT c.id, d.name, c.start, c."end", c.heading, c.sha256, c.tokens, d.paged,
+    substr(d.text, c.start + 1, c."end" - c.start), CASE WHEN d.paged THEN substr(d.text, 1, c.start) ELSE '' END
+    FROM chunks c JOIN documents d ON d.id = c.document"""
+_MANY = 500
+_UNSTORED = re.compile("[\0\ud800-\udfff]")
+
+
+class ChunkWriter:
+    """Writes the file of an index, document by document."""
+
+    def __init__(self, path: Path, tokens: int) -> None:
+        self._tokens = tokens
+        self.documents = self.chunks = self.tokens = 0
+        # Of what is written, so that whoever makes the same again knows it.
+        self._digest = sha256()
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = OFF")
+        self._connection.execute("PRAGMA synchronous = OFF")
+        self._connection.execute("BEGIN")
+        for statement in _TABLES:
+            self._connection.execute(statement)
+
+    def add(self, document: Document, chunks: Sequence[Chunk] | None = None) -> None:
+        """Add a document, cut anew unless it comes with its chunks.
+
+        Raises:
+            LlmopsError: ``document_twice``: one of its name is there.
+        """
+        # SQLite ends a text at a zero and has no lone surrogates; another sign in their place moves no offset.
+        text = _UNSTORED.sub("\ufffd", document.text)
+        if chunks is None:
+            chunks = cut(text, structured=document.structured, tokens=self._tokens)
+        try:
+            number = self._connection.execute(
+                "INSERT INTO documents (name, title, text, paged, file_sha256, size, mtime_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    document.name,
+                    document.title,
+                    text,
+                    document.paged,
+                    document.file_sha256,
+                    document.size,
+                    document.mtime_ns,
+                ),
+            ).lastrowid
+        except sqlite3.IntegrityError as error:
+            raise LlmopsError("document_twice", f"two documents are called {document.name}") from error
+        assert number is not None
+        self._digest.update(f"{document.name}\0{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}\0".encode())
+        self._add_chunks(number, text, chunks)
+        self.documents += 1
+
+    def _add_chunks(self, number: int, text: str, chunks: Sequence[Chunk]) -> None:
+        rows, words = [], []
+        for at, chunk in enumerate(chunks, self.chunks + 1):
+            said = text[chunk.start : chunk.end]
+            meant = searched_text(chunk.above, said)
+            digest = sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+            rows.append(
+                (at, number, chunk.start, chunk.end, chunk.heading, chunk.above, chunk.tokens, digest, text_key(meant))
+            )
+            words.append((at, meant, coded_terms(meant)))
+            self._digest.update(f"{chunk.start}-{chunk.end}\0".encode())
+            self.tokens += chunk.tokens
+        self._connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._connection.executemany("INSERT INTO words (rowid, text, codes) VALUES (?, ?, ?)", words)
+        self.chunks += len(chunks)
+
+    def finish(self) -> str:
+        """All is there: make it durable, and return the hash of the documents with their chunks."""
+        self._connection.execute("COMMIT")
+        self._connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        # The next to open it waits for nothing that is still in memory alone.
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA user_version = 1")
+        self._connection.close()
+        return self._digest.hexdigest()
+
+    def abandon(self) -> None:
+        """Let it go."""
+        self._connection.close()
+
+
+def searched_text(above: str, text: str) -> str:
+    """What is embedded and searched of a chunk: the headings that it stands under, and its text."""
+    return f"{above}\n{text}" if above else text
+
+
+class ChunkFile:
+    """Reads the file of an index."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path) -> Iterator[ChunkFile]:
+        """The file in the folder of an index; what reads it may be another thread, one at a time.
+
+        Raises:
+            LlmopsError: ``index_damaged``: it is not there, or cannot be read.
+        """
+        path = folder / NAME
+        try:
+            connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise _damaged(path, error) from error
+        with closing(connection):
+            try:
+                yield cls(connection)
+            except sqlite3.DatabaseError as error:
+                raise _damaged(path, error) from error
+
+    # ── words ──
+
+    def best(self, terms: Sequence[Term], count: int) -> list[tuple[int, float]]:
+        """The chunks that have any of these terms, with their BM25, the best first; of equal ones the first in the text."""
+        if not terms:
+            return []
+        found = self._connection.execute(
+            "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?", (_any(terms), count)
+        )
+        return [(int(chunk), float(score)) for chunk, score in found]
+
+    def word_rank(self, terms: Sequence[Term], chunk: int) -> tuple[int, float] | None:
+        """The rank of a chunk among all that have any of these terms, and its BM25; none where it has none of them."""
+        if not terms:
+            return None
+        scores = self._connection.execute(
+            "SELECT rowid, rank FROM words WHERE words MATCH ?", (_any(terms),)
+        ).fetchall()
+        own = next((rank for row, rank in scores if row == chunk), None)
+        if own is None:
+            return None
+        return 1 + sum((rank, row) < (own, chunk) for row, rank in scores), -float(own)
+
+    def having(self, term: Term, chunks: Sequence[int]) -> set[int]:
+        """Which of some chunks have a term."""
+        marks = ", ".join("?" for _ in chunks)
+        found = self._connection.execute(
+            f"SELECT rowid FROM words WHERE words MATCH ? AND rowid IN ({marks})", (term.expression, *chunks)
+        )
+        return {int(row) for (row,) in found}
+
+    def frequency(self, term: Term) -> int:
+        """How many chunks have a term."""
+        found = self._connection.execute(
+            "SELECT count(*) FROM words WHERE words MATCH ?", (term.expression,)
+        ).fetchone()
+        return int(found[0])
+
+    # ── chunks and documents ──
+
+    def passages(self, chunks: Sequence[int]) -> dict[int, PassageRecord]:
+        """Some chunks by their number."""
+        found = {}
+        for at in range(0, len(chunks), _MANY):
+            some = chunks[at : at + _MANY]
+            rows = self._connection.execute(f"{_PASSAGE} WHERE c.id IN ({', '.join('?' for _ in some)})", list(some))
+            found |= {int(row[0]): _passage(row) for row in rows}
+        return found
+
+    def all_passages(self) -> Iterator[PassageRecord]:
+        """All chunks, in the order of the documents."""
+        for row in self._connection.execute(f"{_PASSAGE} ORDER BY c.id"):
+            yield _passage(row)
+
+    def embedded_texts(self) -> Iterator[tuple[int, bytes, str]]:
+        """Of each chunk its number, the hash of what is embedded of it, and that."""
+        rows = self._connection.execute(
+            """SELECT c.id, c.key, c.above, substr(d.text, c.start + 1, c."end" - c.start)
+            FROM chunks c JOIN documents d ON d.id = c.document ORDER BY c.id"""
+        )
+        for chunk, key, above, text in rows:
+            yield int(chunk), bytes(key), searched_text(str(above), str(text))
+
+    def overlapping(self, document: str, start: int, end: int) -> list[PassageRecord]:
+        """The chunks of a document that have any of these characters, in their order."""
+        rows = self._connection.execute(
+            f'{_PASSAGE} WHERE d.name = ? AND c.start < ? AND c."end" > ? ORDER BY c.start', (document, end, start)
+        )
+        return [_passage(row) for row in rows]
+
+    def document_of(self) -> dict[int, str]:
+        """The document of each chunk, by the chunk's number."""
+        rows = self._connection.execute("SELECT c.id, d.name FROM chunks c JOIN documents d ON d.id = c.document")
+        return {int(chunk): str(name) for chunk, name in rows}
+
+    def names(self) -> list[str]:
+        """The names of all documents, in their order."""
+        return [str(name) for (name,) in self._connection.execute("SELECT name FROM documents ORDER BY id")]
+
+    def chunk_counts(self) -> dict[str, int]:
+        """How many chunks each document has."""
+        rows = self._connection.execute(
+            "SELECT d.name, count(c.id) FROM documents d LEFT JOIN chunks c ON c.document = d.id GROUP BY d.id ORDER BY d.id"
+        )
+        return {str(name): int(count) for name, count in rows}
+
+    def text(self, document: str) -> str | None:
+        """The text of a document; none where there is no such document."""
+        row = self._connection.execute("SELECT text FROM documents WHERE name = ?", (document,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def text_of_file(self, file_sha256: str) -> str | None:
+        """The text that was read from a file with this hash."""
+        row = self._connection.execute("SELECT text FROM documents WHERE file_sha256 = ?", (file_sha256,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """The names and texts of all documents."""
+        for name, text in self._connection.execute("SELECT name, text FROM documents ORDER BY id"):
+            yield str(name), str(text)
+
+    def files(self) -> dict[str, FileFacts]:
+        """The files that documents were read from, as they were, by name."""
+        rows = self._connection.execute("SELECT name, file_sha256, size, mtime_ns FROM documents")
+        return {str(name): FileFacts(str(digest), int(size), int(mtime)) for name, digest, size, mtime in rows}
+
+    def copy_without(self, path: Path, names: Iterable[str], tokens: int) -> ChunkWriter:
+        """Write the same again without some documents, as if they had never been; the caller finishes it."""
+        going = frozenset(names)
+        writer = ChunkWriter(path, tokens)
+        rows = self._connection.execute(
+            "SELECT id, name, title, text, paged, file_sha256, size, mtime_ns FROM documents ORDER BY id"
+        )
+        for number, name, *rest in rows:
+            if name in going:
+                continue
+            title, text, paged, digest, size, mtime = rest
+            chunks = [
+                Chunk(int(start), int(end), str(heading), str(above), int(count))
+                for start, end, heading, above, count in self._connection.execute(
+                    'SELECT start, "end", heading, above, tokens FROM chunks WHERE document = ? ORDER BY id', (number,)
+                )
+            ]
+            document = Document(
+                str(name),
+                str(text),
+                paged=bool(paged),
+                title=str(title),
+                file_sha256=str(digest),
+                size=int(size),
+                mtime_ns=int(mtime),
+            )
+            writer.add(document, chunks)
+        return writer
+
+
+def _any(terms: Sequence[Term]) -> str:
+    return " OR ".join(term.expression for term in terms)
+
+
+def _passage(row: Sequence[object]) -> PassageRecord:
+    chunk, name, start, end, heading, digest, tokens, paged, text, before = row
+    return {
+        "chunk": int(str(chunk)),
+        "document": str(name),
+        "start": int(str(start)),
+        "end": int(str(end)),
+        "page": str(before).count("\f") + 1 if paged else None,
+        "heading": str(heading),
+        "sha256": str(digest),
+        "tokens": int(str(tokens)),
+        "text": str(text),
+    }
+
+
+def _damaged(path: Path, error: Exception) -> LlmopsError:
+    return LlmopsError(
+        "index_damaged",
+        f"the index in {path} cannot be read: {error}",
+        "Build it again: llmops index build NAME --again.",
+    )

@@ -1,0 +1,93 @@
+"""What prompts retrieve: ``{{ retrieve(question, 5) }}`` in a template gives passages of an index, numbered, with their source.
+
+Passages are data. They are values of the template, so no template in them is rendered; in messages no text is a control token;
+and one that tries to command the model is left out and said to be, unless the prompt asks for it as it is.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from llmops_tui.errors import InputRefusedError
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.retrieval_asked import RetrievalAsked
+    from llmops_tui.retrieval.records import PassageRecord
+    from llmops_tui.retrieval.retriever import By, Embed
+    from llmops_tui.retrieval.store import Index, IndexStore
+    from llmops_tui.workspace.catalog import Catalog
+
+MOST = 100
+
+
+class PromptRetrieval:
+    """Answers what templates ask for, from the indexes of a workspace.
+
+    Few prompts ask for anything, and what searches is loaded for them alone.
+    """
+
+    def __init__(self, catalog: Catalog, embed: Embed | None = None) -> None:
+        self._catalog = catalog
+        self._embed = embed
+
+    def __call__(self, asked: RetrievalAsked) -> list[dict[str, object]]:
+        """The passages, each with ``number``, ``source``, ``text`` and where it is.
+
+        Raises:
+            InputRefusedError: ``which_index``: there is none, or several and none is named; ``bad_retrieval``.
+            NotFoundError: there is no such index.
+        """
+        if not 0 < asked["k"] <= MOST:
+            raise InputRefusedError("bad_retrieval", f"retrieve() takes 1 to {MOST} passages, not {asked['k']}")
+        # In a thread of its own: whoever renders may be in an event loop, and a query is embedded in one.
+        with ThreadPoolExecutor(1) as alone:
+            return alone.submit(self._found, asked).result()
+
+    def _found(self, asked: RetrievalAsked) -> list[dict[str, object]]:
+        from llmops_tui.retrieval.retriever import opened_retriever
+        from llmops_tui.retrieval.store import IndexStore
+
+        store = IndexStore(self._catalog)
+        index = _index(store, asked["index"])
+        with opened_retriever(store, index, self._embed) as retriever:
+            hits, _ = retriever.search(asked["query"], _way(asked["by"], retriever.best_way), asked["k"])
+        return [_given(number, hit["passage"], check=asked["check"]) for number, hit in enumerate(hits, 1)]
+
+
+def _index(store: IndexStore, ref: str) -> Index:
+    if ref:
+        return store.get(ref)
+    names = store.names()
+    if len(names) == 1:
+        return store.get(names[0])
+    told = f"there are several indexes: {', '.join(names)}" if names else "there is no index"
+    hint = f'Name it: retrieve(question, 5, "{names[0]}").' if names else "llmops index build NAME --from SOURCE."
+    raise InputRefusedError("which_index", f"retrieve() does not know where to look: {told}", hint)
+
+
+def _way(given: str, usual: By) -> By:
+    from llmops_tui.retrieval.retriever import WAYS
+
+    found: By | None = next((way for way in WAYS if way == given), None) if given else usual
+    if found is None:
+        raise InputRefusedError("bad_retrieval", f"retrieve() searches by {', '.join(WAYS)}, not by {given!r}")
+    return found
+
+
+def _given(number: int, passage: PassageRecord, *, check: bool) -> dict[str, object]:
+    from llmops_tui.datasets.checks.texts import command_in
+
+    page = f", p. {passage['page']}" if passage["page"] is not None else ""
+    said = command_in(passage["text"]) if check else ""
+    return {
+        "number": number,
+        "source": f"{passage['document']}{page}, characters {passage['start']} to {passage['end']}",
+        "text": f"(left out: it tries to command the model: {said!r})" if said else passage["text"],
+        "document": passage["document"],
+        "start": passage["start"],
+        "end": passage["end"],
+        "page": passage["page"],
+        "heading": passage["heading"],
+        "sha256": passage["sha256"],
+    }

@@ -1,0 +1,173 @@
+"""What is kept and told of indexes, as JSON has it."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from llmops_tui.embeddings.embedder import EmbedderRecord
+
+SourceKind = Literal["dataset", "folder"]
+
+
+class SourceRecord(TypedDict):
+    """Where the documents of an index come from.
+
+    Of a dataset: ``place`` is its name, ``version`` the number, ``sha256`` the hash of its rows, ``of`` what of each row is
+    the text, ``id_column`` the column that names the documents; empty: by their row. Of a folder: ``place`` is its path.
+    """
+
+    kind: SourceKind
+    place: str
+    version: int
+    sha256: str
+    of: str
+    id_column: str
+
+
+class ChunkerRecord(TypedDict):
+    """How documents were cut: by which revision of the chunker, into about how many tokens."""
+
+    revision: int
+    tokens: int
+
+
+class RefusedRecord(TypedDict):
+    """A document that could not be taken, and why."""
+
+    document: str
+    why: str
+
+
+class IndexRecord(TypedDict):
+    """A version of an index.
+
+    ``sha256`` is the hash of all that decides what it finds. ``folder`` has its files. ``excluded`` are documents that
+    somebody took out, which stay out when it is built again. ``other_files`` counts the files of the folder by ending that no
+    reader is for. Without ``embedder`` it is searched by words alone; ``pooling`` is how its model makes one vector of those of
+    all tokens. ``computed`` vectors were made for this version, ``reused`` were there; ``cut`` chunks were too long for the
+    model. ``tokens`` is an estimate.
+    """
+
+    name: str
+    number: int
+    sha256: str
+    folder: str
+    source: SourceRecord
+    chunker: ChunkerRecord
+    embedder: EmbedderRecord | None
+    pooling: str
+    excluded: list[str]
+    refused: list[RefusedRecord]
+    other_files: dict[str, int]
+    documents: int
+    chunks: int
+    tokens: int
+    dimensions: int
+    computed: int
+    reused: int
+    cut: int
+    bytes: int
+    seconds: float
+    made_at: float
+
+
+class BuildRecord(TypedDict):
+    """What a build is asked for. ``take_back``: documents that were taken out before are in it again."""
+
+    source: SourceRecord
+    tokens: int
+    embedder: EmbedderRecord | None
+    take_back: bool
+
+
+class BuiltRecord(TypedDict):
+    """What a build came to; ``unchanged``: the version that was there is as it would be made now."""
+
+    index: IndexRecord
+    unchanged: bool
+
+
+class PassageRecord(TypedDict):
+    """A chunk: a part of a document's text, from the character ``start`` up to ``end``.
+
+    ``page`` is its page in a PDF, ``heading`` the headings above it, ``sha256`` the hash of its text.
+    """
+
+    chunk: int
+    document: str
+    start: int
+    end: int
+    page: int | None
+    heading: str
+    sha256: str
+    tokens: int
+    text: str
+
+
+class HitRecord(TypedDict):
+    """A chunk that was found: its rank in each ranker, none where that did not rank it among its first.
+
+    ``score`` is that of the ranking it was found by; ``terms`` are those of the query that it has.
+    """
+
+    rank: int
+    passage: PassageRecord
+    score: float | None
+    bm25_rank: int | None
+    bm25: float | None
+    vectors_rank: int | None
+    cosine: float | None
+    terms: list[str]
+
+
+class FoundRecord(TypedDict):
+    """What a search found; ``compared`` of how many chunks the cosine was taken, ``stale`` what differs from the source now."""
+
+    index: str
+    query: str
+    by: str
+    hits: list[HitRecord]
+    compared: int
+    stale: list[str]
+
+
+class TermRecord(TypedDict):
+    """A term of a query: whether the passage has it, and in how many chunks it is."""
+
+    term: str
+    matched: bool
+    chunks: int
+
+
+class PieceRecord(TypedDict):
+    """A chunk that has a part of the passage: its ranks and scores, none where a ranker does not rank it at all."""
+
+    passage: PassageRecord
+    share: float
+    bm25_rank: int | None
+    bm25: float | None
+    vectors_rank: int | None
+    cosine: float | None
+    hybrid_rank: int | None
+
+
+class WhyRecord(TypedDict):
+    """Why a passage was found where it was, or not at all.
+
+    ``pieces`` are the chunks that have parts of it, the largest first: several where a border of chunks cuts it. ``places`` is
+    how often its text is in the index. ``beaten_by`` are the best that came instead. ``reasons`` say it in words.
+    """
+
+    index: str
+    query: str
+    by: str
+    k: int
+    document: str
+    start: int
+    end: int
+    places: int
+    pieces: list[PieceRecord]
+    terms: list[TermRecord]
+    beaten_by: list[HitRecord]
+    found: bool
+    reasons: list[str]

@@ -1,0 +1,148 @@
+"""Retrievers of an index: by BM25, by vectors, by both, and everything where that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llmops_tui.datasets.meaning.search import fuse
+from llmops_tui.embeddings.embedder import Vectors
+from llmops_tui.embeddings.opened import embed_query
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.retrieval.chunk_file import ChunkFile
+from llmops_tui.retrieval.records import HitRecord
+from llmops_tui.retrieval.store import Index, IndexStore
+from llmops_tui.retrieval.terms import query_terms
+
+By = Literal["bm25", "vectors", "hybrid", "everything"]
+WAYS: tuple[By, ...] = ("bm25", "vectors", "hybrid", "everything")
+# So many of each ranking are fused.
+FUSED = 200
+# What of a context "everything" may take, in estimated tokens.
+CONTEXT = 8192
+_TERMS_OF = 50
+Embed = Callable[[str], Vectors]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Chunks by what they were found by, the best first: ``(chunk, score)``; and of each ranker the rank and score of each.
+
+    ``compared`` of how many chunks the cosine was taken.
+    """
+
+    order: list[tuple[int, float | None]]
+    words: dict[int, tuple[int, float]] = field(default_factory=dict)
+    vectors: dict[int, tuple[int, float]] = field(default_factory=dict)
+    compared: int = 0
+
+
+class Retriever:
+    """Searches one version of an index; for one thread at a time."""
+
+    def __init__(self, index: Index, file: ChunkFile, embed: Embed) -> None:
+        self.index = index
+        self.file = file
+        self._embed = embed
+        self._asked: tuple[str, Vectors] | None = None
+
+    def vector(self, query: str) -> Vectors:
+        """The vector of a query; that of the last one is known."""
+        if self._asked is None or self._asked[0] != query:
+            self._asked = query, self._embed(query)
+        return self._asked[1]
+
+    @property
+    def best_way(self) -> By:
+        """Both where there are vectors, else words."""
+        return "hybrid" if self.index.spec is not None else "bm25"
+
+    def rank(self, query: str, by: By, count: int, *, context: int = CONTEXT) -> Ranking:
+        """The chunks for a query, the best ``count``; with ``everything`` all, in the order of the documents.
+
+        Raises:
+            InputRefusedError: ``bad_search``: the query is empty; ``no_vectors``: the index has none; ``too_much``: everything
+                does not fit into ``context`` tokens.
+        """
+        if not query.strip():
+            raise InputRefusedError("bad_search", "there is nothing to search for", "Say it in your own words.")
+        if by == "everything":
+            return self._everything(context)
+        deep = max(count, FUSED) if by == "hybrid" else count
+        words, vectors, compared = {}, {}, 0
+        if by != "vectors":
+            found = self.file.best(query_terms(query), deep)
+            words = {chunk: (rank, score) for rank, (chunk, score) in enumerate(found, 1)}
+        if by != "bm25":
+            self._require_vectors()
+            near = self.index.nearest.find(self.vector(query), deep)
+            pairs = zip(near.rows.tolist(), near.cosines.tolist(), strict=True)
+            vectors = {row + 1: (rank, float(cosine)) for rank, (row, cosine) in enumerate(pairs, 1)}
+            compared = near.compared
+        if by == "hybrid":
+            order: list[tuple[int, float | None]] = list(fuse([list(words), list(vectors)]).items())[:count]
+        else:
+            order = [(chunk, score) for chunk, (_, score) in (words or vectors).items()]
+        return Ranking(order, words, vectors, compared)
+
+    def _everything(self, context: int) -> Ranking:
+        tokens = self.index.record["tokens"]
+        if tokens > context:
+            raise InputRefusedError(
+                "too_much",
+                f"{self.index.ref} has about {tokens:,} tokens, more than the {context:,} that everything may take",
+                "Allow more with --context where the model's context has room, or search by hybrid.",
+            )
+        return Ranking([(chunk, None) for chunk in range(1, self.index.record["chunks"] + 1)])
+
+    def _require_vectors(self) -> None:
+        if self.index.spec is None:
+            name = self.index.record["name"]
+            raise InputRefusedError(
+                "no_vectors",
+                f"{self.index.ref} was built without an embedder",
+                f"Search by bm25, or build it with one: llmops index build {name} --embedder MODEL.",
+            )
+
+    def search(self, query: str, by: By, count: int, *, context: int = CONTEXT) -> tuple[list[HitRecord], int]:
+        """As :meth:`rank`, with all that is to be shown of each chunk; and of how many the cosine was taken."""
+        ranking = self.rank(query, by, count, context=context)
+        return self._hits(query, ranking), ranking.compared
+
+    def _hits(self, query: str, ranking: Ranking) -> list[HitRecord]:
+        chunks = [chunk for chunk, _ in ranking.order]
+        passages = self.file.passages(chunks)
+        terms = query_terms(query)
+        # Terms are told of those that somebody may look at.
+        having = {term: self.file.having(term, chunks[:_TERMS_OF]) for term in terms} if chunks else {}
+        found: list[HitRecord] = []
+        for rank, (chunk, score) in enumerate(ranking.order, 1):
+            by_words, by_vectors = ranking.words.get(chunk), ranking.vectors.get(chunk)
+            found.append(
+                {
+                    "rank": rank,
+                    "passage": passages[chunk],
+                    "score": score,
+                    "bm25_rank": None if by_words is None else by_words[0],
+                    "bm25": None if by_words is None else by_words[1],
+                    "vectors_rank": None if by_vectors is None else by_vectors[0],
+                    "cosine": None if by_vectors is None else round(by_vectors[1], 4),
+                    "terms": [term.said for term in terms if chunk in having.get(term, ())],
+                }
+            )
+        return found
+
+
+@contextmanager
+def opened_retriever(store: IndexStore, index: Index, embed: Embed | None = None) -> Iterator[Retriever]:
+    """A retriever of an index; the model is started when a query needs it, unless ``embed`` makes the vectors."""
+
+    def ask(query: str) -> Vectors:
+        spec = index.spec
+        assert spec is not None
+        return embed_query(store.catalog, spec, query)
+
+    with ChunkFile.opened(index.folder) as file:
+        yield Retriever(index, file, embed or ask)

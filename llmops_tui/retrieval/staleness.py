@@ -1,0 +1,40 @@
+"""What differs between an index and what it would be made of now."""
+
+from __future__ import annotations
+
+from llmops_tui.errors import NotFoundError
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.retrieval.chunk_file import ChunkFile
+from llmops_tui.retrieval.chunking import REVISION
+from llmops_tui.retrieval.sources import FileFacts, source_differs
+from llmops_tui.retrieval.store import Index, IndexStore
+
+
+def stale_because(store: IndexStore, index: Index) -> list[str]:
+    """What differs, in words; empty where the index is as it would be made now.
+
+    Of a folder the times and sizes of files are looked at, and the content of those where these differ.
+    """
+    record = index.record
+
+    def files() -> dict[str, FileFacts]:
+        with ChunkFile.opened(index.folder) as file:
+            return file.files()
+
+    apart = frozenset(record["excluded"]) | {one["document"] for one in record["refused"]}
+    told = source_differs(store.catalog, record["source"], files, apart)
+    if record["chunker"]["revision"] != REVISION:
+        told.append("documents are cut otherwise by this release")
+    if record["embedder"] is not None:
+        told += _embedder_differs(
+            ModelRegistry(store.catalog), record["embedder"]["model"], record["embedder"]["sha256"]
+        )
+    return told
+
+
+def _embedder_differs(registry: ModelRegistry, model: str, sha256: str) -> list[str]:
+    try:
+        now = registry.get(model).sha256
+    except NotFoundError:
+        return [f"the model {model}, which embedded it, is gone"]
+    return [] if now == sha256 else [f"{model} is another model now than the one that embedded it"]

@@ -1,0 +1,60 @@
+"""What is said of indexes, of what is found in them, and of why: the same on the command line and on the screen."""
+
+from __future__ import annotations
+
+from llmops_tui.counts import counted
+from llmops_tui.retrieval.records import HitRecord, IndexRecord, WhyRecord
+from llmops_tui.retrieval.sources import told_source
+
+_SHOWN = 160
+
+
+def index_text(record: IndexRecord, stale: list[str]) -> str:
+    """What is said of a version."""
+    count = f"{counted(record['documents'], 'document')}, {counted(record['chunks'], 'chunk')}"
+    lines = [
+        f"{record['name']}@{record['number']}: {count}, about {record['tokens']:,} tokens, {record['bytes'] / 1e6:,.1f} MB",
+        f"from: {told_source(record['source'])}" + (f", {record['source']['of']}" if record["source"]["of"] else ""),
+    ]
+    embedder = record["embedder"]
+    if embedder is None:
+        lines.append("searched by words alone")
+    else:
+        made = f"{record['computed']:,} computed, {record['reused']:,} reused"
+        pooled = f", pooling {record['pooling']}" if record["pooling"] else ""
+        lines.append(f"embedded by {embedder['model']} in {record['dimensions']} dimensions{pooled}: {made}")
+        if embedder["row_prefix"] or embedder["query_prefix"]:
+            lines.append(f"before chunks: {embedder['row_prefix']!r}, before queries: {embedder['query_prefix']!r}")
+    if record["cut"]:
+        lines.append(f"{counted(record['cut'], 'chunk')} were cut: too long for the model; --tokens makes them shorter")
+    lines += [f"not taken: {one['document']}: {one['why']}" for one in record["refused"]]
+    others = ", ".join(f"{number:,} {ending}" for ending, number in sorted(record["other_files"].items()))
+    lines += [f"other files in the folder, which are not read: {others}"] if others else []
+    lines += [f"taken out: {name}" for name in record["excluded"]]
+    lines += [f"stale: {why}" for why in stale]
+    return "\n".join(lines)
+
+
+def hit_text(hit: HitRecord) -> str:
+    """What is printed of a chunk that was found."""
+    passage = hit["passage"]
+    page = f" p. {passage['page']}" if passage["page"] is not None else ""
+    place = f"{passage['document']}{page} [{passage['start']}:{passage['end']}] chunk {passage['chunk']}"
+    ranks = [f"bm25 {hit['bm25_rank']}"] if hit["bm25_rank"] is not None else []
+    ranks += [f"vectors {hit['vectors_rank']}"] if hit["vectors_rank"] is not None else []
+    ranks += [f"cosine {hit['cosine']:.3f}"] if hit["cosine"] is not None else []
+    ranks += [f"has: {', '.join(hit['terms'])}"] if hit["terms"] else []
+    text = " ".join(passage["text"].split())
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return f"{hit['rank']:>3}  {place}  {'  '.join(ranks)}\n     {shown}"
+
+
+def why_text(found: WhyRecord) -> str:
+    """What is printed of an explanation."""
+    head = f"{found['document']} [{found['start']}:{found['end']}] by {found['by']}, k {found['k']}: "
+    lines = [head + ("found" if found["found"] else "not found"), *(f"- {reason}" for reason in found["reasons"])]
+    terms = [f"{t['term']} {'✓' if t['matched'] else '✗'} in {t['chunks']:,}" for t in found["terms"]]
+    lines += [f"words of the query, and the chunks that have them: {', '.join(terms)}"] if terms else []
+    if found["beaten_by"]:
+        lines += ["", "instead came:", *(hit_text(hit) for hit in found["beaten_by"])]
+    return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""Files as texts: what a reader of them sees, and each that cannot be taken refused with a reason."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmops_tui.retrieval.documents import Readers, UnreadableDocumentError
+from llmops_tui.retrieval.html_text import html_text
+from llmops_tui.retrieval.pdf_worker import UnreadablePdfError, pdf_text
+
+PAGE = """\
+<!doctype html><html><head><title>Returns &amp; refunds</title><style>p { color: red }</style>
+<script>var a = "<p>not shown</p>";</script></head>
+<body><nav><a href="/">Home</a></nav>
+<h1>Returns</h1><p>Send it   back
+within <b>30</b> days.</p>
+<ul><li>new</li><li>in its box</li></ul>
+<table><tr><th>item</th><th>days</th></tr><tr><td>lamp</td><td>30</td></tr></table>
+<pre>a = 1
+  b = 2</pre><img alt="a box"><noscript>no</noscript><p>1 &lt; 2</p></body></html>"""
+
+
+def test_of_html_the_text_is_taken_that_is_seen() -> None:
+    text, title = html_text(PAGE)
+    assert title == "Returns & refunds"
+    assert text == (
+        "Home\n\n# Returns\n\nSend it back within 30 days.\n\n- new\n- in its box\n\n| item | days\n| lamp | 30\n\n"
+        "```\na = 1\n  b = 2\n```\n\na box\n\n1 < 2"
+    )
+
+
+@given(st.text(alphabet="<>/aphtdrscriple!-\"'= \n&;", max_size=200))
+def test_any_page_is_read_to_its_end(page: str) -> None:
+    text, _ = html_text(f"<p>first</p>{page}")
+    assert text.startswith("first")
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"\xef\xbb\xbfcaf\xc3\xa9", "café"),
+        ("café".encode("utf-16"), "café"),
+        (b'<meta charset="latin-1"><p>caf\xe9', "café"),
+        (b'<meta content="text/html; charset=windows-1252"><p>caf\xe9', "café"),
+    ],
+)
+def test_texts_come_in_the_encoding_that_they_name(tmp_path: Path, raw: bytes, text: str) -> None:
+    path = tmp_path / ("page.html" if raw.startswith(b"<") else "text.txt")
+    path.write_bytes(raw)
+    with Readers() as readers:
+        assert readers.read(path)[0] == text
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "told"),
+    [
+        ("a.txt", b"caf\xe9", "it is not UTF-8: byte 3"),
+        ("a.md", b" \n", "it has no text"),
+        ("a.txt", b"a\0b", "zero bytes"),
+        ("a.html", b"<script>x</script>", "it has no text"),
+        ("a.html", b'<meta charset="klingon">x', "klingon, which is unknown"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(tmp_path: Path, name: str, raw: bytes, told: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(raw)
+    with Readers() as readers, pytest.raises(UnreadableDocumentError, match=told):
+        readers.read(path)
+
+
+def pdf(*pages: str, encrypt: bool = False) -> bytes:
+    """A small PDF whose pages have one line of text each."""
+    from io import BytesIO
+
+    from pypdf import PdfReader, PdfWriter
+
+    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b""]
+    kids = []
+    for page in pages:
+        stream = zlib.compress(f"BT /F1 12 Tf 72 700 Td ({page}) Tj ET".encode())
+        kids.append(f"{len(objects) + 1} 0 R")
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents {len(objects) + 2} 0 R "
+            "/Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>".encode()
+        )
+        objects.append(f"<< /Length {len(stream)} /Filter /FlateDecode >>\nstream\n".encode() + stream + b"\nendstream")
+    objects[1] = f"<< /Type /Pages /Count {len(pages)} /Kids [{' '.join(kids)}] >>".encode()
+    found, places = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        places.append(len(found))
+        found += f"{number} 0 obj\n".encode() + body + b"\nendobj\n"
+    table = "".join(f"{place:010d} 00000 n \n" for place in places)
+    start = len(found)
+    found += (
+        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\n"
+        f"startxref\n{start}\n%%EOF\n"
+    ).encode()
+    if not encrypt:
+        return found
+    writer = PdfWriter(PdfReader(BytesIO(found)))
+    writer.encrypt("secret", algorithm="RC4-128")
+    made = BytesIO()
+    writer.write(made)
+    return made.getvalue()
+
+
+def test_the_pages_of_a_pdf_are_separated() -> None:
+    assert pdf_text(pdf("First page", "Second page")) == "First page\fSecond page"
+
+
+def test_a_pdf_without_text_that_can_be_read_says_why() -> None:
+    whole = pdf("First page")
+    for raw, told in (
+        (pdf("Secret", encrypt=True), "encrypted"),
+        (pdf(""), "it has no text"),
+        (b"nothing of the kind", "cannot be read as a PDF"),
+        (whole[: len(whole) // 3], "cannot be read as a PDF|it has no text|damaged"),
+    ):
+        with pytest.raises(UnreadablePdfError, match=told):
+            pdf_text(raw)
+
+
+@pytest.mark.slow
+def test_pdfs_are_read_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "two.pdf").write_bytes(pdf("First page", "Second page"))
+    (tmp_path / "none.pdf").write_bytes(b"nothing")
+    with Readers() as readers:
+        assert readers.read(tmp_path / "two.pdf") == ("First page\fSecond page", "")
+        with pytest.raises(UnreadableDocumentError, match="cannot be read as a PDF"):
+            readers.read(tmp_path / "none.pdf")
+        assert readers.read(tmp_path / "two.pdf")[0]
