@@ -75,7 +75,8 @@ async def _offer_run(shell: Shell, suite: str, missing: NotEvaluatedError) -> No
     if not model:
         models = await asyncio.to_thread(lambda: shell.services.models.runnable())
         choices = [Choice(one.name, one.name, one.quantization) for one in models]
-        model = await shell.ask(ChoiceDialog(f"Run {suite} on …", choices, "No models yet.")) or ""
+        chosen = await shell.ask(ChoiceDialog(f"Run {suite} on …", choices, "No models yet."))
+        model = chosen or ""
     if not model:
         return
     store = shell.services.evaluation

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.access.keys import Scope
+from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.experiments.outcomes import AnswerOutcome
 from llmops_tui.inference.experiments.records import RATING, Counts, Experiment, Kind, Settings
 from llmops_tui.inference.experiments.routing import Assigned
@@ -175,6 +177,33 @@ async def test_requests_without_a_unit_go_to_a_and_are_counted(workspace: Worksp
         assert len(told(router.server("two"))) == 1
     store = ExperimentStore(EventLog(workspace))
     assert store.without(experiment.id) == 3
+
+
+async def test_an_access_key_that_is_not_for_both_models_is_no_part_of_it(workspace: Workspace, folder: Path) -> None:
+    experiment = begun(workspace, share=0.9)
+    store, keys = ExperimentStore(EventLog(workspace)), KeyStore(EventLog(workspace))
+    made = {
+        name: keys.create(name, Scope(models=models))
+        for name, models in (("a", ("one",)), ("ab", ("one", "two")), ("b", ("two",)))
+    }
+    async with running(workspace, MODELS, FakeServers(folder)) as router:
+
+        async def codes(key: str) -> set[int]:
+            headers = {"Authorization": f"Bearer {made[key].secret}"}
+            asked = [{"model": "support", "messages": said(f"Question {k}")} for k in range(12)]
+            return {
+                (await router.http.post("/v1/chat/completions", json=one, headers=headers)).status_code for one in asked
+            }
+
+        # A answers all of them, and none is counted: whether it is part of it does not depend on the arm.
+        assert await codes("a") == {200}
+        assert await codes("b") == {403}
+        counts = store.counts(experiment.id)
+        assert counts["a"].conversations == counts["b"].conversations == 0
+        assert "two" not in router.servers.live
+        assert await codes("ab") == {200}
+        counts = store.counts(experiment.id)
+        assert counts["a"].conversations + counts["b"].conversations == 12
 
 
 async def test_clients_say_nothing_of_experiments(workspace: Workspace, folder: Path) -> None:
