@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="The audit: keys made and revoked, servers begun and ended; verified, exported, asked for a moment."
 )
-Since = Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, such as 2027-03-01.")]
-Until = Annotated[str, typer.Option("--to", metavar="DAY", help="The last day.")]
+Since = Annotated[str, typer.Option("--since", metavar="DAY", help="The first day, such as 2027-03-01.")]
+Until = Annotated[str, typer.Option("--until", metavar="DAY", help="The last day.")]
 
 
 @app.command("list")

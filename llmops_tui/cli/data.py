@@ -393,13 +393,13 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
 
     session = session_of(context)
     version, digest = again(store_of(session), ref)
-    same = digest == version.sha256
-    data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
-    # That the inputs are what they were has been checked.
-    differ = (
-        f"{version.ref}: the rows differ. What they were made of is the same, so {version.recipe.operation} works "
-        "differently now."
-    )
-    session.emit(data, lambda: f"{version.ref}: the rows are the same" if same else differ)
+    data = {
+        "version": version.ref,
+        "sha256": version.sha256,
+        "remade": digest,
+        "same": (same := digest == version.sha256),
+    }
+    how = "" if same else f", not their inputs: {version.recipe.operation} works otherwise now"
+    session.emit(data, lambda: f"{version.ref}: the rows {'are the same' if same else 'differ'}{how}")
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.prompts.drafts import Draft
 
@@ -11,9 +13,11 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.drafts import Drafts
     from llmops_tui.prompts.store import PromptStore, PromptVersion
 
+_END = re.compile(r"(\{%[-+]?\s*endraw\s*[-+]?%\})")
+
 
 def draft_of_version(
-    store: PromptStore, drafts: Drafts, version: PromptVersion, variables: Mapping[str, Any], note: str
+    store: PromptStore, drafts: Drafts, version: PromptVersion, variables: Mapping[str, object], note: str
 ) -> str:
     """Make the draft of a version with values of its variables; the prompt's name.
 
@@ -28,7 +32,7 @@ def draft_of_version(
 
 
 def draft_of_messages(
-    store: PromptStore, drafts: Drafts, name: str, messages: Sequence[Mapping[str, Any]], note: str
+    store: PromptStore, drafts: Drafts, name: str, messages: Sequence[Mapping[str, object]], note: str
 ) -> str:
     """Make a prompt of this name that asks what the last message did, behind the same system text; the prompt's name."""
     system = next((str(m.get("content") or "") for m in messages if m.get("role") == "system"), "")
@@ -42,4 +46,10 @@ def _plain(text: str) -> str:
     """A text as a template that renders to itself."""
     if not any(mark in text for mark in ("{{", "{%", "{#")):
         return text
-    return "{% raw %}" + text.replace("{% endraw %}", "") + "{% endraw %}"
+    # The mark that ends raw text is said by an expression; its blanks and signs may be any that Jinja takes.
+    parts = _END.split(text)
+    return "".join(
+        "{{ " + json.dumps(part) + " }}" if n % 2 else "{% raw %}" + part + "{% endraw %}"
+        for n, part in enumerate(parts)
+        if part
+    )
