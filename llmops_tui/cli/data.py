@@ -393,13 +393,9 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
 
     session = session_of(context)
     version, digest = again(store_of(session), ref)
-    data = {
-        "version": version.ref,
-        "sha256": version.sha256,
-        "remade": digest,
-        "same": (same := digest == version.sha256),
-    }
-    how = "" if same else f", not their inputs: {version.recipe.operation} works otherwise now"
-    session.emit(data, lambda: f"{version.ref}: the rows {'are the same' if same else 'differ'}{how}")
+    same = digest == version.sha256
+    data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
+    told = "are the same" if same else f"differ: {version.recipe.operation} works otherwise now on the same inputs"
+    session.emit(data, lambda: f"{version.ref}: the rows {told}")
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))
