@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
 
 app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True, rich_markup_mode=None)
-data_inspect.add_to(app)
-data_change.add_to(app)
-data_meaning.add_to(app)
-data_synthesis.add_to(app)
+for more in (data_inspect, data_change, data_meaning, data_synthesis):
+    more.add_to(app)
 
 _Name = Annotated[str, typer.Argument(help="The dataset's name.")]
 _Ref = Annotated[str, typer.Argument(help="name, name@number or name@tag.")]
@@ -395,7 +393,7 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
     version, digest = again(store_of(session), ref)
     same = digest == version.sha256
     data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
-    told = "are the same" if same else f"differ: {version.recipe.operation} works otherwise now on the same inputs"
+    told = "are the same" if same else f"differ: {version.recipe.operation} works otherwise now"
     session.emit(data, lambda: f"{version.ref}: the rows {told}")
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))
