@@ -23,6 +23,7 @@ from llmops_tui.workspace.files import make_folder_within, sync_file, sync_folde
 from llmops_tui.workspace.sandbox import open_sandbox, quote_name, quote_text, reading
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 MAX_COLUMNS = 200
@@ -62,9 +63,7 @@ class PartWriter:
         self._lower = {name.lower() for name in self._names}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parquet")
         self._pending: list[Future[None]] = []
-        self._connection = open_sandbox(folder=folder, memory="1GB")
-        # Columns of Python objects are texts, whatever a sample of them looks like.
-        self._connection.execute("SET pandas_analyze_sample = 0")
+        self._opened: duckdb.DuckDBPyConnection | None = None
 
     def add(self, rows: list[Row], written: Callable[[int], None] | None = None, size: int = 0) -> None:
         """Write rows, of about ``size`` bytes, as the next part; ``written`` is called with its number once it is on disk.
@@ -179,6 +178,19 @@ class PartWriter:
             self._lower.add(name.lower())
         return fits
 
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB, which is started by the first part that is no table."""
+        if self._opened is None:
+            self._opened = open_sandbox(folder=self.folder, memory="1GB")
+            # Columns of Python objects are texts, whatever a sample of them looks like.
+            self._opened.execute("SET pandas_analyze_sample = 0")
+        return self._opened
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
     def _write(self, number: int, data: Columns) -> None:
         import duckdb
 
@@ -219,7 +231,7 @@ class PartWriter:
         for number, part in enumerate(self.parts):
             if list(part.types.items()) != list(wanted.items()):
                 self._rewrite(number, part, columns)
-        self._connection.close()
+        self._close()
         shutil.rmtree(self.folder / "spill", ignore_errors=True)
         sync_folder(self.folder)
         return columns
@@ -227,7 +239,7 @@ class PartWriter:
     def give_up(self) -> None:
         """Stop writing; what was written stays for a later try."""
         self._pool.shutdown(cancel_futures=True)
-        self._connection.close()
+        self._close()
 
     def _unified(self) -> dict[str, Type]:
         types: dict[str, Type] = {}

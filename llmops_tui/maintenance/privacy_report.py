@@ -19,6 +19,7 @@ from llmops_tui.maintenance.erasure_records import ErasureRecord
 from llmops_tui.maintenance.series import made_at, series_of_settings
 from llmops_tui.privacy.detection import find_personal, not_searched
 from llmops_tui.privacy.measured import MEASURED, TEXTS
+from llmops_tui.privacy.replacement import readable
 from llmops_tui.retention_rules import read_rules
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.catalog import Catalog
@@ -188,7 +189,7 @@ def _searched(texts: Iterable[str]) -> tuple[int, int, Counter[str]]:
     searched = having = 0
     kinds: Counter[str] = Counter()
     for text in texts:
-        spans = find_personal(text)
+        spans = find_personal(readable(text))
         searched += 1
         having += bool(spans)
         kinds.update(span.kind for span in spans)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.datasets.checks.registry import find_check
 from llmops_tui.datasets.operations.base import apply
-from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms
+from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms, replace_in_row
 from llmops_tui.datasets.privacy.report import find_in_version
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
@@ -236,6 +236,72 @@ def test_what_is_json_is_json_afterwards(store: DatasetStore, fill: Fill, tmp_pa
     (back,) = rows_of(apply(store, "reveal", [made.ref], {"key": key}))
     assert back["seen"] == row["seen"]
     assert json.loads(back["messages"][-1]["tool_calls"][0]["function"]["arguments"])["to"] == "ann@example.com"
+
+
+def test_text_that_is_json_is_searched_without_its_escapes(store: DatasetStore, fill: Fill) -> None:
+    """As Python and many programs write it; JSON in JSON, too. What has nothing personal stays as it is written."""
+    said = {
+        "to": "Anna Müller",
+        "note": 'née le 3 mai 1990\nRegards,\n"Bob"',
+        "deep": json.dumps(["née le 4 mai 1991", "é"]),
+    }
+    row = {
+        "messages": [*chat("pay", None)["messages"], {"role": "assistant", "content": json.dumps(said)}],
+        "plain": '{"a": "\\u00fc"}',
+    }
+    version = fill([row], "data", "messages")
+    assert set(find_in_version(version)["spans"]) == {"birth_date", "name"}
+    made = apply(store, "redact", [version.ref], {})
+    (redacted,) = rows_of(made)
+    answer = json.loads(redacted["messages"][-1]["content"])
+    assert answer["to"] == "[NAME]"
+    assert answer["note"].startswith("née le [BIRTH_DATE]\nRegards,")
+    assert json.loads(answer["deep"]) == ["née le [BIRTH_DATE]", "é"]
+    assert redacted["plain"] == row["plain"]
+    assert find_in_version(made)["spans"] == {}
+    # Two addresses that were keys stay two.
+    twice, _ = replace_in_row({"x": '{"ann@example.com": 1, "bob@example.com": 2}'}, mark)
+    assert json.loads(twice["x"]) == {"[EMAIL]": 1, "[EMAIL] 2": 2}
+    # Where a key is repeated already, nothing of it is lost.
+    kept, _ = replace_in_row({"x": '{"a": "ann@example.com", "a": 2}'}, mark)
+    assert kept["x"] == '{"a": "[EMAIL]", "a": 2}'
+
+
+PERSONAL = [
+    "ann@example.com",
+    4539578763621486,
+    "4539 5787 6362 1486",
+    "DB_PASSWORD=hunter2Xy9",
+    "née le 3 mai 1990",
+    4711,
+    None,
+    0.5,
+    "plain",
+    True,
+]
+
+
+@given(
+    st.recursive(
+        st.sampled_from(PERSONAL),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["a", "to", "password", "ann@example.com", "bob@example.com"]), inner, max_size=3
+            )
+        ),
+        max_leaves=8,
+    ).filter(lambda value: isinstance(value, (list, dict)))
+)
+def test_text_that_is_json_is_json_afterwards_whatever_is_in_it(value: object) -> None:
+    """As a text, as in the arguments of a call, and as it is; nothing personal is left, and the rest is what it was."""
+    row = {"arguments": json.dumps(value), "value": value}
+    redacted, _ = replace_in_row(row, mark)
+    for made in (json.loads(redacted["arguments"]), redacted["value"]):
+        assert len(made) == len(value)  # type: ignore[arg-type]
+        assert find_personal(json.dumps(made, ensure_ascii=False)) == []
+    again, counts = replace_in_row(redacted, mark)
+    assert (again, counts) == (redacted, {})
 
 
 @pytest.mark.parametrize(

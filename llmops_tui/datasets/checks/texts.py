@@ -11,7 +11,7 @@ from llmops_tui.datasets.checks.base import Check
 from llmops_tui.datasets.privacy.replacement import beside_texts, replace_in_row
 from llmops_tui.datasets.records import Row, map_texts, texts
 from llmops_tui.privacy.detection import find_personal
-from llmops_tui.privacy.replacement import mark
+from llmops_tui.privacy.replacement import mark, readable
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ufffe\uffff]")
 # Characters without width that hide text; the joiners that scripts and emoji need are left alone between letters.
@@ -164,7 +164,7 @@ class PersonalData(Check):
         """Find the first."""
         found: list[str] = []
         for _place, text in chain(texts(self.kind, row), beside_texts(row)):
-            found += [span.kind for span in find_personal(text)]
+            found += [span.kind for span in find_personal(readable(text))]
         if found:
             self.hit(number, ", ".join(dict.fromkeys(found)))
 

@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from llmops_tui.datasets.records import Row, dump_json, load_json
+from llmops_tui.datasets.records import Row, dump_json, load_whole_json
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.detection import KINDS, find_personal
-from llmops_tui.privacy.replacement import replace_in_text
+from llmops_tui.privacy.replacement import readable, replace_in_text
 from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.files import make_folder_within, make_private_folder, write_atomic
 from llmops_tui.workspace.ids import ALPHABET
@@ -28,6 +26,7 @@ from llmops_tui.workspace.written import write_noted
 _SKIP = frozenset({"role", "type"})
 # Cards have so many digits at the least; shorter numbers are amounts, years and counts.
 _SHORTEST_NUMBER = 12
+_PASSES = 4
 _STAND_IN = re.compile(r"\[([A-Z_]+)-([0-9a-z]{10,20})\]")
 
 
@@ -39,45 +38,68 @@ def replace_in_row(
     Long whole numbers and the keys of objects are searched too. A text that is JSON, such as the arguments of a call, is
     JSON afterwards: what was a number in it becomes a text.
     """
-    counts: Counter[str] = Counter()
+    taken = _Taken(stand_in, kinds)
+    made = {n: value if _skipped(n, value) else _replaced(value, taken.replaced) for n, value in row.items()}
+    return made, taken.counts
 
-    def change(text: str) -> str:
-        fresh, found = replace_in_text(text, stand_in, kinds)
-        if (
-            found
-            and text[:1] in {"[", "{"}
-            and (inside := _json_of(text)) is not _NO_JSON
-            and _json_of(fresh) is _NO_JSON
-        ):
-            return dump_json(_replaced(_marked(inside, text), change))
-        counts.update(found)
+
+class _Taken:
+    """Takes what is personal out of texts, and counts it."""
+
+    def __init__(self, stand_in: Callable[[str, str], str], kinds: tuple[str, ...]) -> None:
+        self._stand_in, self._kinds = stand_in, kinds
+        self.counts: Counter[str] = Counter()
+
+    def replaced(self, text: str) -> str:
+        """A text without it; JSON is JSON afterwards."""
+        said = readable(text)
+        fresh, found = replace_in_text(said, self._stand_in, self._kinds)
+        if not found:
+            return text
+        inside = _json_of(text)
+        if inside is not _NO_JSON and (said is not text or _json_of(fresh) is _NO_JSON):
+            return self._within(inside, said)
+        if said is not text:
+            fresh, found = replace_in_text(text, self._stand_in, self._kinds)
+        self.counts.update(found)
         return fresh
 
-    def _marked(inside: Any, text: str) -> Any:
+    def _within(self, value: Any, said: str) -> str:
+        """JSON with what is personal taken out of its values; ``said`` is how it reads."""
+        for _ in range(_PASSES):
+            value = _replaced(self._marked(value, said), self.replaced)
+            said = readable(text := dump_json(value))
+            if not find_personal(said, self._kinds):
+                break
+        return text
+
+    def _marked(self, value: Any, said: str) -> Any:
         """What was found in the text as a whole, in the values that it stands in."""
-        known = {text[span.start : span.end]: span.kind for span in find_personal(text, kinds)}
+        # The longest first: a part of it may be found elsewhere.
+        spans = sorted(find_personal(said, self._kinds), key=lambda span: span.start - span.end)
+        known = {said[span.start : span.end]: span.kind for span in spans}
 
-        def marked(value: str) -> str:
+        def marked(text: str) -> str:
             for given, kind in known.items():
-                if given in value:
-                    counts[kind] += value.count(given)
-                    value = value.replace(given, stand_in(kind, given))
-            return value
+                if given in text:
+                    self.counts[kind] += text.count(given)
+                    text = text.replace(given, self._stand_in(kind, given))
+            return text
 
-        return _replaced(inside, marked, shortest=1)
-
-    return {name: value if _skipped(name, value) else _replaced(value, change) for name, value in row.items()}, counts
+        return _replaced(value, marked, shortest=1)
 
 
 _NO_JSON = object()
 
 
 def _json_of(text: str) -> Any:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
+    """A list or an object; of a text in which a key is repeated none, since one of its values would be lost."""
+    if text[:1] not in {"[", "{"}:
         return _NO_JSON
-    return load_json(text)
+    try:
+        return load_whole_json(text)
+    except ValueError:
+        return _NO_JSON
 
 
 def _skipped(name: str, value: Any) -> bool:

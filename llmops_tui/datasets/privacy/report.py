@@ -12,6 +12,7 @@ from llmops_tui.datasets.records import texts
 from llmops_tui.datasets.reports import PersonalData, PersonalExample
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.privacy.detection import KINDS, find_personal, not_searched
+from llmops_tui.privacy.replacement import readable
 
 _EXAMPLES = 5
 
@@ -29,12 +30,13 @@ def find_in_version(
         for number, row in batch:
             seen = set()
             for place, text in chain(texts(version.kind, row), beside_texts(row)):
-                for span in find_personal(text, kinds):
+                said = readable(text)
+                for span in find_personal(said, kinds):
                     counts[span.kind] += 1
                     seen.add(span.kind)
                     shown = examples.setdefault(span.kind, [])
                     if len(shown) < _EXAMPLES:
-                        shown.append({"row": number, "place": place, "text": half_hidden(text[span.start : span.end])})
+                        shown.append({"row": number, "place": place, "text": half_hidden(said[span.start : span.end])})
             rows_with.update(seen)
             touched += bool(seen)
         done += len(batch)

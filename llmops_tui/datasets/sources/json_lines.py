@@ -33,7 +33,7 @@ _WRITTEN_QUOTE = rb"\u0022"
 # Eight signs of which each is a digit, or one of the six behind 9, in the bits that these have in common.
 _TENS, _ZEROS = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x3030303030303030)
 _PIECE = 1 << 20
-_LONG_LINE = 2000
+_LONG_LINE, _LOOKED_AT = 2000, 1 << 18
 
 
 def read_json_lines(
@@ -82,9 +82,15 @@ def read_json_lines(
 def _table(data: bytes, known: dict[str, Type], turns: frozenset[str] | None) -> pa.Table | None:
     # Where a block of the file was a table, its last lines are one too.
     enough = known or len(data) >= json_tables.BULK_BYTES
-    if turns is None or not enough or len(data) > MAX_LINE or (data.count(b"\n") * _LONG_LINE < len(data)):
+    if turns is None or not enough or len(data) > MAX_LINE or _has_long_lines(data):
         return None
     return read_table(data, known, parse_object, turns)
+
+
+def _has_long_lines(data: bytes) -> bool:
+    """Whether lines are of so many bytes that they are read faster one by one; by the first of a block."""
+    head = min(len(data), _LOOKED_AT)
+    return data.count(b"\n", 0, head) * _LONG_LINE < head
 
 
 def _skip(stream: IO[bytes], position: int) -> None:
