@@ -20,4 +20,5 @@ def top_logprobs(row: npt.NDArray[np.float32], normalizer: float, count: int) ->
         return []
     best = np.argpartition(row, len(row) - count)[len(row) - count :]
     best = best[np.lexsort((best, -row[best]))]
-    return [(int(token), float(row[token] - normalizer)) for token in best]
+    # In double precision, as that of a chosen token: NumPy takes a Python number from a single in single precision.
+    return [(int(token), float(row[token]) - normalizer) for token in best]
