@@ -259,7 +259,9 @@ class KeyStore:
                 last_used=last_used,
                 **told,
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # Whoever planted it may have written anything.
+            key.scope.check()
+        except (ValueError, TypeError, KeyError, AttributeError, InputRefusedError) as error:
             raise LlmopsError(
                 "key_damaged", f"the record of the key {str(name)[:60]!r} cannot be read: {error}", "llmops check"
             ) from error
