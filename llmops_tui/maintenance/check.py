@@ -24,6 +24,8 @@ def check(workspace: Workspace, *, accept: bool = False, progress: Progress | No
     check_files.against_checksums(workspace, report, tell)
     for name, inspect in (
         ("the event log", check_catalog.event_log),
+        ("the audit", check_catalog.audit),
+        ("access keys", check_catalog.access_keys),
         ("the catalog", check_catalog.catalog),
         ("datasets", check_catalog.datasets),
         ("models", check_catalog.models),

@@ -12,10 +12,12 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import APART
+from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.maintenance.findings import Report
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import content_hash as prompt_hash
 from llmops_tui.system_errors import explain_system_error
+from llmops_tui.workspace.audit import anchor, problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_file, sha256_text
@@ -38,6 +40,21 @@ def event_log(workspace: Workspace, report: Report) -> None:
         report.count("events")
         if sha256_text(body) != digest:
             report.error(f"journal.db: event {key}", "its body differs from what was written", _BACKUP)
+
+
+def audit(workspace: Workspace, report: Report) -> None:
+    """Every entry of the audit against its hash, and against the one before."""
+    connection = EventLog(workspace).connection()
+    for problem in problems(connection, {}):
+        report.error("journal.db: audit", problem, "llmops audit verify --against BACKUP tells since when.")
+    if (newest := anchor(connection)) is not None:
+        report.count("entries of the audit", newest["seq"])
+
+
+def access_keys(workspace: Workspace, report: Report) -> None:
+    """Every access key, read whole."""
+    if found := KeyStore(EventLog(workspace)).all():
+        report.count("access keys", len(found))
 
 
 def catalog(workspace: Workspace, report: Report) -> None:

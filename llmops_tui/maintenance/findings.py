@@ -30,6 +30,7 @@ _ONE = {
     "kinds of references": "kind of references",
     "columns of JSON": "column of JSON",
     "recipes and suites": "recipe or suite",
+    "entries of the audit": "entry of the audit",
 }
 # What JSON has called some counts since the first version.
 _COUNTS = {"rows of the catalog": "rows of the book", "checksums recorded": "files sealed"}

@@ -121,7 +121,7 @@ class AccessKeysScreen(Modal[None]):
         return Content.assemble(
             (f"{safe_line(key.name, 40):24} ", "bold"),
             (f"{report.state:8} ", _STATES[report.state]),
-            (f"{key.begins}  ", "$muted"),
+            (f"{safe_line(key.begins, 20)}  ", "$muted"),
             f"{used}  ",
             (safe_line(key.owner, 40), "$muted"),
         )

@@ -13,8 +13,10 @@ from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving_note import ServingNote
+from llmops_tui.maintenance import check_catalog
 from llmops_tui.maintenance.archive import read_manifest
 from llmops_tui.maintenance.backup import backup
+from llmops_tui.maintenance.findings import Report
 from llmops_tui.traces.served import served_at
 from llmops_tui.workspace.audit import anchor, audit, entries, problems
 from llmops_tui.workspace.catalog import Catalog
@@ -53,6 +55,9 @@ def test_a_change_is_found(workspace: Workspace) -> None:
         connection.execute(f"DROP TRIGGER audit_keeps_{what}")
     connection.execute('UPDATE audit SET facts = \'{"digest": "e"}\' WHERE seq = 2')
     assert problems(connection, {}) == ["entry 2 was changed: it does not have its hash"]
+    report = Report()
+    check_catalog.audit(workspace, report)
+    assert [finding.text for finding in report.errors] == problems(connection, {})
     connection.execute("DELETE FROM audit WHERE seq = 2")
     assert problems(connection, {}) == ["entries 2 to 2 are missing", "entry 3 does not follow the one before it"]
     # Whoever writes the whole end anew is found by what a backup knows.

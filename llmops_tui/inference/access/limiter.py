@@ -224,7 +224,11 @@ def _standing(unit: str, span: str, limit: Limit, account: Account, now: int) ->
 
 def _account(connection: sqlite3.Connection, key: str, name: str) -> Account:
     row = connection.execute("SELECT state FROM access_accounts WHERE key = ? AND name = ?", (key, name)).fetchone()
-    return Account() if row is None else Account.of_record(json.loads(row[0]))
+    try:
+        return Account() if row is None else Account.of_record(json.loads(row[0]))
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        told = f"what was used of a limit of the key {key!r} cannot be read: {error}"
+        raise LlmopsError("limits_damaged", told, "llmops key revoke ends the key; make another one.") from error
 
 
 def _write(connection: sqlite3.Connection, key: str, name: str, account: Account) -> None:

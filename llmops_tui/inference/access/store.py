@@ -259,9 +259,13 @@ class KeyStore:
                 last_used=last_used,
                 **told,
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # Whoever planted it may have written anything.
+            key.scope.check()
+        except (ValueError, TypeError, KeyError, AttributeError, InputRefusedError) as error:
             raise LlmopsError(
-                "key_damaged", f"the record of the key {str(name)[:60]!r} cannot be read: {error}", "llmops check"
+                "key_damaged",
+                f"the record of the key {str(name)[:60]!r} cannot be read: {error}",
+                "Restore a backup of the workspace.",
             ) from error
         return replace(key, foreign=key.revoked_at is None and key.digest not in self._known)
 
