@@ -114,6 +114,8 @@ class LlmopsApp(TourActions):
 
             screen: BaseScreen = import_module(f"screens.{name}.screen").make(self.services, self.profile)
             screen.expect_width(self.size.width)
+            # It is styled with the variables of now when it is mounted: no reason to parse all sheets for it once more.
+            screen._css_update_count = self._css_update_count  # noqa: SLF001  as Textual does behind that
             return screen
 
         return make
