@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.store import check_name as check_dataset_name
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.maintenance.archiving import Archivable, Archive
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.in_use import Thing, users_of
 from llmops_tui.maintenance.record_removal import Kept, named_by
@@ -130,9 +131,11 @@ def rename_record(workspace: Workspace, kind: Kept, name: str, new_name: str, *,
         catalog, event_log = Catalog(workspace), EventLog(workspace)
         try:
             ingest(catalog, event_log)  # what was run under the old name goes with it
-            catalog.write(lambda connection: _rename(connection, kind, name, new_name))
+            # One for both: where the catalog cannot be written, what the app remembers keeps the old name, too.
             with event_log.transaction() as connection:
                 _rename_records(connection, kind, name, new_name)
+                catalog.write(lambda catalog_connection: _rename(catalog_connection, kind, name, new_name))
+            Archive(event_log).rename(Archivable(kind.value), name, new_name)
         finally:
             event_log.close()
     return replace(planned, done=True)

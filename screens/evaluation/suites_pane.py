@@ -15,6 +15,7 @@ from screens.evaluation.run_suite import make_attacks, plan_suite, run_suite
 from screens.evaluation.run_task import run_task
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class SuitesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(
+        yield ArchiveTable(
             rendering.SUITE_COLUMNS,
+            kind="suite",
             id="suite-list",
             key=lambda kept: kept.suite.name,
             empty=rendering.NO_SUITES,

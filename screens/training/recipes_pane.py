@@ -14,6 +14,7 @@ from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import KeptRecipe
 from screens.training.start_run import allowed, choose_sweep, plan_run, start_run, sweep
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ class RecipesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(
+        yield ArchiveTable(
             rendering.RECIPE_COLUMNS,
+            kind="recipe",
             id="recipe-list",
             key=lambda kept: kept.recipe.name,
             empty=rendering.NO_RECIPES,
