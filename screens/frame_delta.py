@@ -76,6 +76,11 @@ class FrameDelta:
         self._forgotten = False
         self._looks: dict[Style, tuple[Look, Look]] = {}
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a frame was written."""
+        return bool(self._rows)
+
     def forget(self) -> None:
         """Others wrote to the terminal, or it changed its size: all is written with the next frame."""
         self._forgotten = True

@@ -75,12 +75,11 @@ what was done last, on whichever screen you are, and names it; `Z` does it again
 everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
 
 In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts and
-datasets, what was archived, and every new version that was made of a dataset: fixes, edits, operations, labels, saved queries, restored
-versions. Versions are never changed, so
-undoing rows makes a new version with the rows from before. If a label or a dataset was changed in another way
-meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the entry leaves the history.
-Deleting cannot be undone, and asks first. Verdicts on answers are changed with the same keys, and texts of prompts have
-their versions. """
+datasets, what was archived, and every new version that was made of a dataset: fixes, edits, operations, labels, saved queries,
+restored versions. Versions are never changed, so undoing rows makes a new version with the rows from before. If a label or a
+dataset was changed in another way meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the
+entry leaves the history. Deleting cannot be undone, and asks first. Verdicts on answers are changed with the same keys, and
+texts of prompts have their versions. """
 
 
 def render() -> str:

@@ -61,8 +61,16 @@ COMMANDS = {
             "alias": "llmops_tui.cli.model_alias:alias",
         },
     ),
-    "train": Entry("Fine-tuning", "llmops_tui.cli.train:app", {"remove": "llmops_tui.cli.work_remove:training"}),
-    "eval": Entry("Evaluation", "llmops_tui.cli.evaluate:app", {"remove": "llmops_tui.cli.work_remove:evaluation"}),
+    "train": Entry(
+        "Fine-tuning",
+        "llmops_tui.cli.train:app",
+        {"remove": "llmops_tui.cli.work_remove:training", "copy": "llmops_tui.cli.record_rename:copy_recipe"},
+    ),
+    "eval": Entry(
+        "Evaluation",
+        "llmops_tui.cli.evaluate:app",
+        {"remove": "llmops_tui.cli.work_remove:evaluation", "copy": "llmops_tui.cli.record_rename:copy_suite"},
+    ),
     "monitor": Entry("The machine, GPUs and engines; alerts; Prometheus metrics", "llmops_tui.cli.monitor:app"),
     "traces": Entry(
         "Requests with their answers, and feedback",

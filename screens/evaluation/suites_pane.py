@@ -136,6 +136,20 @@ class SuitesPane(Pane):
         if await write_suite(self.shell):
             self.post_message(Changed())
 
+    def action_duplicate(self) -> None:
+        """A suite of its own that begins with this one."""
+        if self.suite is not None:
+            self.act("name", self._duplicate, self.suite)
+
+    async def _duplicate(self, kept: KeptSuite) -> None:
+        from llmops_tui.maintenance.archiving import Archivable
+        from screens.shell.renaming import copy_definition
+
+        if not kept.kept:
+            self.shell.say("This suite comes with llmops: n makes one of your own of it.", severity="warning")
+        elif await copy_definition(self.shell, Archivable.SUITE, kept.ref):
+            self.post_message(Changed())
+
     def action_edit(self) -> None:
         """Change the suite."""
         if self.suite is not None:

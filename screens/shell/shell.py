@@ -78,8 +78,9 @@ class Shell(App[int]):
 
     def redraw(self) -> None:
         """Write the whole frame: the terminal may show something else than what was written to it."""
-        self._delta.forget()
-        self.screen.refresh()
+        if self._delta.has_begun:
+            self._delta.forget()
+            self.screen.refresh()
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """As Textual's, but that what the terminal shows already is not written again."""

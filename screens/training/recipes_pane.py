@@ -111,6 +111,19 @@ class RecipesPane(Pane):
         self._made = True
         self.post_message(Changed())
 
+    def action_duplicate(self) -> None:
+        """A recipe of its own that begins with this one."""
+        if self._asked() is not None and self._list.current is not None:
+            self.act("name", self._duplicate, self._list.current.ref)
+
+    async def _duplicate(self, ref: str) -> None:
+        from llmops_tui.maintenance.archiving import Archivable
+        from screens.shell.renaming import copy_definition
+
+        if await copy_definition(self.shell, Archivable.RECIPE, ref):
+            self._made = True
+            self.post_message(Changed())
+
     def _asked(self) -> Recipe | None:
         """The recipe under the cursor; where there is none, what makes one is told."""
         if self.recipe is None:

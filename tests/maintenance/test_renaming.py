@@ -9,12 +9,15 @@ import pytest
 from llmops_tui.datasets.operations.base import remake
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.maintenance import renaming
+from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.maintenance.record_removal import Kept
-from llmops_tui.maintenance.renaming import copy_record, plan_renaming
+from llmops_tui.maintenance.renaming import copy_definition, copy_record, plan_renaming
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -161,3 +164,19 @@ def test_where_the_catalog_cannot_be_written_nothing_has_the_new_name(
     assert ((drafts.load("support") or Draft()).template, drafts.load("help")) == ("not saved yet", None)
     assert drafts.load_session().prompt == "support"
     assert history.acts() == []
+
+
+@pytest.mark.parametrize("kind", [Archivable.SUITE, Archivable.RECIPE])
+def test_suites_and_recipes_are_copied_under_a_name_of_their_own(sample: Workspace, kind: Archivable) -> None:
+    suites, recipes = EvaluationStore(sample), RunStore(sample)
+    name = suites.suites()[0].suite.name if kind is Archivable.SUITE else recipes.recipes()[0][0]
+
+    def body(of: str) -> dict[str, object]:
+        return dict((suites.suite(of).suite if kind is Archivable.SUITE else recipes.recipe(of)).body)
+
+    assert copy_definition(sample, kind, name, "second") == "second@1"
+    assert {**body("second"), "name": name} == {**body(name), "name": name}
+    with pytest.raises(InputRefusedError, match=f"there is a {kind} second already"):
+        copy_definition(sample, kind, name, "second")
+    with pytest.raises(NotFoundError):
+        copy_definition(sample, kind, "nowhere", "third")
