@@ -58,9 +58,9 @@ _YES_NO = {True: "yes", False: "no"}
 _ROW_LINES = 3
 
 
-def _typed(value: BaseModel) -> dict[str, Any]:
+def _typed(value: BaseModel) -> dict[str, object]:
     """What a form of this value has in its fields, as pydantic takes it."""
-    out: dict[str, Any] = {}
+    out: dict[str, object] = {}
     for name, info in type(value).model_fields.items():
         current = getattr(value, name)
         out[name] = bool(current) if info.annotation is bool else from_text(info, to_text(current))
