@@ -17,7 +17,6 @@ from llmops_tui.workspace.layout import Workspace
 from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
-from screens.keymap import textual_keymap
 from screens.navigation import Destination, ScreenPlace
 from screens.services import Services
 from screens.shell import pane_layout
@@ -97,7 +96,7 @@ class LlmopsApp(TourActions):
 
     def on_mount(self) -> None:
         """Keys, and what has to be told at once."""
-        self.set_keymap(textual_keymap(self.user_keymap))
+        self.use_keymap(self.user_keymap)
         for problem in self._problems:
             self.say(problem, severity="warning")
         from screens.shell.background_tasks import begin
@@ -116,6 +115,8 @@ class LlmopsApp(TourActions):
 
             screen: BaseScreen = import_module(f"screens.{name}.screen").make(self.services, self.profile)
             screen.expect_width(self.size.width)
+            # It is styled with the variables of now when it is mounted: no reason to parse all sheets for it once more.
+            screen._css_update_count = self._css_update_count  # noqa: SLF001  as Textual does behind that
             return screen
 
         return make

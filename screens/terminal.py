@@ -21,6 +21,7 @@ class TerminalProfile:
         utf8: whether block and braille glyphs can be written.
         stream_interval: seconds between two updates of a streaming text.
         cells_per_second: cells a streaming text may repaint in a second; bounds the bytes that travel.
+        erases_in_colour: whether what is erased takes the colour behind it; screen leaves its own.
     """
 
     remote: bool
@@ -28,6 +29,7 @@ class TerminalProfile:
     utf8: bool
     stream_interval: float
     cells_per_second: int
+    erases_in_colour: bool = True
 
     @property
     def calm(self) -> bool:
@@ -54,6 +56,7 @@ def detect(environment: Mapping[str, str] | None = None) -> TerminalProfile:
         utf8=utf8,
         stream_interval=1 / 10 if remote else 1 / 30,
         cells_per_second=9_000 if remote else 200_000,
+        erases_in_colour=not env.get("STY"),
     )
 
 

@@ -1,18 +1,24 @@
-"""Background tasks of the app: the status feed and scheduled backups."""
+"""Background tasks of the app: the status feed, scheduled backups, and what other screens need."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
+from screens.actions import SCREEN_KEYS
 
 if TYPE_CHECKING:
     from screens.services import Services
     from screens.shell.shell import Shell
 
+# The first screen reads what it shows in its first second.
+_QUIET_SECONDS = 2.0
+_PAUSE_SECONDS = 0.05
 _KIND = "backup"
 _ENTRY = "llmops_tui.maintenance.tasks:back_up"
 _FIRST_SECONDS = 30.0
@@ -22,11 +28,27 @@ _AGAIN_SECONDS = 3600.0
 
 
 def begin(app: Shell) -> None:
-    """Begin both, until the app ends."""
+    """Begin them, until the app ends."""
     from screens.shell.status_feed import StatusFeed
 
     app.run_worker(StatusFeed(app).run(), group="status", exit_on_error=False)
     app.run_worker(make_backups(app), group="scheduled", exit_on_error=False)
+    app.run_worker(load_screens(), group="scheduled", exit_on_error=False)
+
+
+async def load_screens(*, first: float = _QUIET_SECONDS) -> None:
+    """Import the screens one by one, in a thread, once the first one is at rest: who goes there need not wait for that."""
+    await asyncio.sleep(first)
+    for name in SCREEN_KEYS.values():
+        await asyncio.to_thread(import_module, f"screens.{name}.screen")
+        # Keys that were pressed meanwhile come first.
+        await asyncio.sleep(_PAUSE_SECONDS)
+    # The settings offer the themes of packages; finding those reads the metadata of all that is installed.
+    from llmops_tui.themes import PLUGINS
+
+    await asyncio.to_thread(PLUGINS.all)
+    # What was imported stays until the end: it need not be searched for garbage again and again.
+    gc.freeze()
 
 
 async def make_backups(app: Shell, *, first: float = _FIRST_SECONDS) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from rich.console import RenderableType
 from textual import events, on
 from textual.app import App
 from textual.notifications import Notify, SeverityLevel
@@ -14,6 +15,8 @@ from textual.worker import Worker, WorkerState
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.system_errors import explain_system_error
+from screens.frame_delta import FrameDelta
+from screens.keymap import textual_keymap
 from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
@@ -21,6 +24,7 @@ from screens.shell.notices import Notice
 from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
 from screens.shell.workspace_status import workspace_status
+from screens.textual_caches import keep_parsed
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -46,6 +50,8 @@ class Shell(App[int]):
 
     def __init__(self, services: Services, profile: TerminalProfile, keymap: dict[str, str]) -> None:
         super().__init__()
+        keep_parsed(self.stylesheet)
+        self._delta = FrameDelta(erases=profile.erases_in_colour)
         self.services = services
         self.profile = profile
         self.user_keymap = keymap
@@ -65,9 +71,43 @@ class Shell(App[int]):
             await self.keys.take(event)
         else:
             await super().on_event(event)
+            if isinstance(event, events.Resize):
+                # Also one to the size that we know: it had another one between, or somebody else's program was on it.
+                self.redraw()
+
+    def redraw(self) -> None:
+        """Write the whole frame: the terminal may show something else than what was written to it."""
+        if self._delta.has_begun:
+            self._delta.forget()
+            self.screen.refresh()
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """As Textual's, but that what the terminal shows already is not written again."""
+        super()._display(screen, self._delta.of(renderable))
+
+    def _load_screen_css(self, screen: Screen[Any]) -> None:
+        """As Textual's, but that nothing is parsed again, and nothing styled but this screen.
+
+        A sheet of a screen holds below it alone, and that of dialogs in dialogs alone.
+        """
+        new = [path for path in screen.css_path if not self.stylesheet.has_source(str(path), "")]
+        if screen.CSS or self.css_monitor is not None:
+            super()._load_screen_css(screen)
+        elif new:
+            self.stylesheet.read_all(new)
+            self.stylesheet.parse()
+            self.stylesheet.update(screen)
 
     async def _deliver_typed(self, event: Typed) -> None:
-        await super().on_event(event)
+        taken = isinstance(event, events.Key) and isinstance(self.screen, Modal) and self.screen.take_key(event)
+        if not taken:
+            await super().on_event(event)
+
+    def use_keymap(self, keymap: dict[str, str]) -> None:
+        """Other keys from now on: footer, help, palette and the actions themselves."""
+        self.user_keymap = keymap
+        self.keys.learn(keymap)
+        self.set_keymap(textual_keymap(keymap))
 
     # ── what is told ──
 

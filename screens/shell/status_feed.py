@@ -43,6 +43,8 @@ class StatusFeed:
     async def run(self) -> None:
         """Look, tell the app, wait; until the app ends."""
         await asyncio.sleep(_FIRST_SECONDS)
+        # What is there by now stays until the end; searching it for garbage takes as long as a change of screen.
+        gc.freeze()
         gc.enable()
         # The file was only glanced at before the first frame; what is wrong in it is told now.
         await asyncio.to_thread(lambda: self._app.services.settings)

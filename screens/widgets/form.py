@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Static
 
 from llmops_tui.safe_text import safe_line
@@ -53,6 +54,17 @@ def from_text(info: FieldInfo, text: str) -> Any:
 
 
 _YES_NO = {True: "yes", False: "no"}
+# A row is a line or two of text, and the space below it.
+_ROW_LINES = 3
+
+
+def _typed(value: BaseModel) -> dict[str, object]:
+    """What a form of this value has in its fields, as pydantic takes it."""
+    out: dict[str, object] = {}
+    for name, info in type(value).model_fields.items():
+        current = getattr(value, name)
+        out[name] = bool(current) if info.annotation is bool else from_text(info, to_text(current))
+    return out
 
 
 class ModelForm(VerticalScroll, Generic[Model]):
@@ -66,50 +78,78 @@ class ModelForm(VerticalScroll, Generic[Model]):
         self.value = value
         self._suggestions = suggestions or {}
         self.problems: dict[str, str] = {}
+        self._typed = _typed(value)
+        self._notes: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
-        """One row a field."""
-        for name, info in type(self.value).model_fields.items():
-            current = getattr(self.value, name)
-            with Horizontal(classes="form-row"):
-                yield Static(name.replace("_", " "), classes="form-name", markup=False)
-                if info.annotation is bool:
-                    yield Checkbox(_YES_NO[current], current, name=name, compact=True)
-                else:
-                    known = self._suggestions.get(name)
-                    suggester = SuggestFromList(known) if known else None
-                    yield Field(to_text(current), name=name, compact=True, suggester=suggester)
-                yield Static(self._note(name, info), classes="form-note", id=f"note-{name}", markup=False)
+        """One row a field: as many as there is room for; the others follow the first frame."""
+        names = list(type(self.value).model_fields)
+        seen = self.app.size.height // _ROW_LINES + 1
+        for name in names[:seen]:
+            yield self._row(name)
+        if names[seen:]:
+            self.call_after_refresh(lambda: self.mount_all([self._row(name) for name in names[seen:]]))
+
+    def _row(self, name: str) -> Horizontal:
+        info, current = type(self.value).model_fields[name], getattr(self.value, name)
+        field: Widget
+        if info.annotation is bool:
+            field = Checkbox(_YES_NO[current], current, name=name, compact=True)
+        else:
+            known = self._suggestions.get(name)
+            suggester = SuggestFromList(known) if known else None
+            field = Field(to_text(current), name=name, compact=True, suggester=suggester)
+        note = self._notes[name] = self._note(name, info)
+        return Horizontal(
+            Static(name.replace("_", " "), classes="form-name", markup=False),
+            field,
+            Static(note, classes="form-note", id=f"note-{name}", markup=False),
+            classes="form-row",
+        )
 
     def fill(self, value: Model) -> None:
         """Show another value."""
-        self.value = value
+        typed = _typed(value)
+        if typed == self._typed and not self.problems:
+            return
+        self.value, self._typed = value, typed
         for field in self.query(Input):
             field.value = to_text(getattr(value, field.name or ""))
         for box in self.query(Checkbox):
             box.value = bool(getattr(value, box.name or ""))
+            box.label = _YES_NO[box.value]
+        self._check()
 
     @on(Input.Changed)
     @on(Checkbox.Changed)
     def _field_changed(self, event: Input.Changed | Checkbox.Changed) -> None:
         event.stop()
-        fields = type(self.value).model_fields
-        raw: dict[str, Any] = {f.name or "": from_text(fields[f.name or ""], f.value) for f in self.query(Input)}
-        for box in self.query(Checkbox):
+        name = event.control.name or ""
+        if isinstance(event, Checkbox.Changed):
             # A box without its tick beside "yes" could be read either way.
-            box.label = _YES_NO[box.value]
-            raw[box.name or ""] = box.value
+            event.control.label = _YES_NO[event.control.value]
+            typed: Any = event.control.value
+        else:
+            typed = from_text(type(self.value).model_fields[name], event.control.value)
+        # Each field tells of its first text, too.
+        if typed != self._typed[name]:
+            self._typed[name] = typed
+            self._check()
+
+    def _check(self) -> None:
         try:
-            value = type(self.value).model_validate(raw)
+            self.value = type(self.value).model_validate(self._typed)
             self.problems = {}
-            self.value = value
         except ValidationError as error:
             self.problems = {str(e["loc"][0]): e["msg"] for e in error.errors(include_url=False)}
-        for name, info in fields.items():
-            note = self.query_one(f"#note-{name}", Static)
+        for name, info in type(self.value).model_fields.items():
             problem = self.problems.get(name)
-            note.update(safe_line(problem) if problem else self._note(name, info))
-            note.set_class(problem is not None, "-wrong")
+            told = safe_line(problem) if problem else self._note(name, info)
+            if self._notes.get(name, told) != told:
+                self._notes[name] = told
+                note = self.query_one(f"#note-{name}", Static)
+                note.update(told)
+                note.set_class(problem is not None, "-wrong")
         if not self.problems:
             self.post_message(self.Changed())
 

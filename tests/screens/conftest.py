@@ -24,14 +24,14 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
 from screens.services import Services
-from screens.shell import key_queue
+from screens.shell import background_tasks, key_queue
 from screens.terminal import TerminalProfile
 from tests.fakes import FakeModelServer
 from tests.waiting import slowed
 
 # Each app parses the same style sheets anew, which takes longer than most tests: here the process keeps what they mean.
 _meanings: dict[tuple[Any, ...], list[RuleSet]] = {}
-_parse_rules = Stylesheet._parse_rules
+PARSE_RULES = Stylesheet._parse_rules
 
 
 def _parse_once(
@@ -45,7 +45,7 @@ def _parse_once(
     variables = frozenset(sheet._variables.items())
     asked = (css, read_from, is_default_rules, tie_breaker, scope)
     if (variables, asked) not in _meanings:
-        _meanings[variables, asked] = _parse_rules(sheet, *asked)
+        _meanings[variables, asked] = PARSE_RULES(sheet, *asked)
     return _meanings[variables, asked]
 
 
@@ -83,6 +83,16 @@ def drawn_where_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are drawn where a test waits and may look, not sixty times a second in between: half of all its time."""
     monkeypatch.setattr(Screen, "_compositor_refresh", _draw_later)
     monkeypatch.setattr(Pilot, "pause", _pause_and_draw)
+
+
+@pytest.fixture(autouse=True)
+def no_screen_is_loaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds after its start the app imports all screens, of which most tests see one."""
+
+    async def nothing() -> None:
+        pass
+
+    monkeypatch.setattr(background_tasks, "load_screens", nothing)
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,7 @@ from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import gauge
 from screens.shell.trust_dialog import TrustDialog
 from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.form import ModelForm, to_text
 from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
 from screens.widgets.table import Table
@@ -211,6 +212,25 @@ async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: Open
         await pilot.press("d")
         await settle(pilot)
         assert not shown.display
+
+
+async def test_a_form_begins_with_what_is_seen_and_the_rest_follows(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        await pilot.press("f9", "9")
+        await settle(pilot)
+        form = pilot.app.screen.query_one(ModelForm)
+        names = [field.name for field in form.query("Input, Checkbox")]
+        assert names == list(Settings.model_fields)
+        assert len(names) > 24 // 2
+        # One that followed is checked and filled as the others are.
+        late = next(field for field in form.query(Input) if field.name == "backup_keep")
+        assert form.problems == {}
+        late.value = "{"
+        await settle(pilot)
+        assert list(form.problems) == ["backup_keep"]
+        form.fill(Settings())
+        await settle(pilot)
+        assert (form.problems, late.value) == ({}, to_text(Settings().backup_keep))
 
 
 async def test_settings_are_checked_saved_and_used_again(open_app: OpenApp) -> None:

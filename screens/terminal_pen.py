@@ -1,0 +1,147 @@
+"""Writes cells to a terminal in few bytes: the shortest way to each, and the shortest change of colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+# What switches an attribute on, by its bit in a style, and off. 51 and 52 are off with 54.
+ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53")
+_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "27", "8": "28", "9": "29", "21": "24",
+        "51": "54", "52": "54", "53": "55"}  # fmt: skip
+# These are seen on a cell without a sign, too.
+SEEN_ON_BLANKS = frozenset({"4", "5", "6", "7", "9", "21", "51", "52", "53"})
+# Cells to erase with one sequence instead of with as many spaces: to the end of a line, and within it.
+FEW_BLANKS, MANY_BLANKS = 4, 12
+# Further down, a whole place takes fewer bytes.
+_FEW_LINES = 10
+
+
+class Look(NamedTuple):
+    """How a cell is drawn.
+
+    Attributes:
+        attributes: those that are on, as the terminal's numbers.
+        ink: the colour of the sign, as the terminal takes it; empty for its own, none where there is no sign to colour.
+        paper: the colour behind it.
+        link: the sequence that begins a link, or nothing.
+    """
+
+    attributes: frozenset[str]
+    ink: str | None
+    paper: str
+    link: str = ""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether a cell without a sign shows nothing but the colour behind it."""
+        return not self.link and not self.attributes & SEEN_ON_BLANKS
+
+
+PLAIN = Look(frozenset(), "", "")
+# What was on the terminal before: it equals nothing, and is never written.
+UNKNOWN = Look(frozenset({"unknown"}), "", "")
+
+
+class Run(NamedTuple):
+    """Cells of one look, side by side.
+
+    Attributes:
+        signs: the sign of each, empty where a wide one goes on.
+        sure: whether all terminals draw them as wide as we think.
+    """
+
+    look: Look
+    y: int
+    x: int
+    signs: list[str]
+    sure: bool
+
+    @property
+    def end(self) -> int:
+        """The column behind them."""
+        return self.x + len(self.signs)
+
+    @property
+    def order(self) -> tuple[str, list[str], str]:
+        """By colours: to go to a cell takes fewer bytes than to change them."""
+        return self.look.paper, sorted(self.look.attributes), self.look.ink or ""
+
+
+class Pen:
+    """Writes cells, and knows where the cursor is and which colours are set."""
+
+    def __init__(self, width: int, *, erases: bool) -> None:
+        self._width = width
+        self._erases = erases
+        self._out: list[str] = []
+        # Where the cursor is; -1 where nobody knows.
+        self._x = self._y = -1
+        self._look = PLAIN
+
+    def text(self) -> str:
+        """All that was written; the colours are the terminal's own behind it."""
+        if self._look != PLAIN:
+            self._out.append("\x1b]8;;\x1b\\\x1b[0m" if self._look.link else "\x1b[0m")
+            self._look = PLAIN
+        return "".join(self._out)
+
+    def move(self, x: int, y: int) -> None:
+        """Go to a cell, the shortest way."""
+        if (x, y) == (self._x, self._y):
+            return
+        ways = [f"\x1b[{y + 1}H" if x == 0 else f"\x1b[{y + 1};{x + 1}H"]
+        if self._y >= 0 and x == 0 and y == self._y + 1:
+            ways.append("\r\n")
+        if self._x >= 0 and 0 <= y - self._y < _FEW_LINES:
+            down = "" if y == self._y else "\x1b[B" if y == self._y + 1 else f"\x1b[{y - self._y}B"
+            over = x - self._x
+            ways.append(down + ("\b" * -over if over <= 0 else "\x1b[C" if over == 1 else f"\x1b[{over}C"))
+        self._out.append(min(ways, key=len))
+        self._x, self._y = x, y
+
+    def draw(self, runs: Iterable[Run]) -> None:
+        """Write runs of cells where they stand, each in its look."""
+        for run in runs:
+            self.move(run.x, run.y)
+            self.wear(run.look)
+            self.write(run.signs, sure=run.sure)
+
+    def wear(self, look: Look) -> None:
+        """Set what of a look is not set."""
+        now = self._look
+        if look is now:
+            return
+        attributes, ink = look.attributes, look.ink
+        if ink is None:
+            # Nothing is there to be coloured, or bold.
+            attributes, ink = now.attributes - SEEN_ON_BLANKS, now.ink
+        off = {_OFF[number] for number in now.attributes - attributes}
+        # One sequence switches two of them off.
+        again = {number for number in attributes if number not in now.attributes or _OFF[number] in off}
+        codes = [*sorted(off), *sorted(again)]
+        if ink != now.ink:
+            codes.append(ink or "39")
+        if look.paper != now.paper:
+            codes.append(look.paper or "49")
+        if look.link != now.link:
+            self._out.append(look.link or "\x1b]8;;\x1b\\")
+        if codes:
+            self._out.append(f"\x1b[{';'.join(codes)}m")
+        self._look = look if look.ink is not None else Look(attributes, ink, look.paper, look.link)
+
+    def write(self, signs: list[str], *, sure: bool) -> None:
+        """Write cells at the cursor. Behind what is not ``sure`` to be so wide, nobody knows in which column it is."""
+        end = self._x + len(signs)
+        text = "".join(signs)
+        if self._erases and len(signs) >= FEW_BLANKS and text.isspace() and self._look.is_bare:
+            # What is erased takes the colour behind it; the cursor stays.
+            if end == self._width:
+                self._out.append("\x1b[K")
+                return
+            if len(signs) >= MANY_BLANKS:
+                self._out.append(f"\x1b[{len(signs)}X")
+                return
+        self._out.append(text)
+        # Lines do not wrap: behind the last cell it stays on that.
+        self._x = min(end, self._width - 1) if sure else -1
