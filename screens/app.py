@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import ClassVar
 
 from textual import on
@@ -111,11 +112,9 @@ class LlmopsApp(TourActions):
         """A screen is imported when it is first shown."""
 
         def make() -> Screen[None]:
-            from importlib import import_module
-
             screen: BaseScreen = import_module(f"screens.{name}.screen").make(self.services, self.profile)
             screen.expect_width(self.size.width)
-            # It is styled with the variables of now when it is mounted: no reason to parse all sheets for it once more.
+            # It is styled with the variables of now when it is mounted: no reason to parse all sheets once more.
             screen._css_update_count = self._css_update_count  # noqa: SLF001  as Textual does behind that
             return screen
 

@@ -21,6 +21,7 @@ from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
 from screens.shell.status_line import StatusLine
 from screens.shell.tab_line import TabLine
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.arrangement import Arrangement
 from screens.widgets.panel import Panel
 from screens.widgets.table import Table
@@ -87,16 +88,24 @@ class BaseScreen(PlaceScreen, ShellNode):
     def on_screen_resume(self) -> None:
         """What the status became while another screen was in front."""
         self.shell.show_status(self.shell.status)
-        self.act("archive", show_archive, self)
+        self.act("archive", self.show_archive)
 
     def action_archive(self) -> None:
         """Put away what is under the cursor, or selected; or take it back."""
-        self.act("archive", archive, self)
+        self.act("archive", self._archive)
+
+    async def _archive(self) -> None:
+        if await archive(self.shell, self.focused):
+            await self.show_archive()
+
+    async def show_archive(self) -> None:
+        """Have the lists leave out what is put away, or show it."""
+        await show_archive(self.services, list(self.query(ArchiveTable)), shows=self.shows_archived)
 
     def action_show_archived(self) -> None:
         """Show what is put away in the lists of this screen, or leave it out again."""
         self.shows_archived = not self.shows_archived
-        self.act("archive", show_archive, self)
+        self.act("archive", self.show_archive)
         self.shell.say(f"What is archived is {'shown, pale' if self.shows_archived else 'left out'}.")
 
     # ── as somebody left it ──

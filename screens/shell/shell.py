@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from textual import events, on
 from textual.app import App
 from textual.notifications import Notify, SeverityLevel
+from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from llmops_tui.errors import LlmopsError

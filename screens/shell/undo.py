@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
-from screens.shell.archive import show_archive
 from screens.shell.base import BaseScreen
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
@@ -35,7 +34,7 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     )
     if isinstance(screen, BaseScreen):
         await screen.undone(act)
-        await show_archive(screen)
+        await screen.show_archive()
     return act
 
 

@@ -13,11 +13,17 @@ FACE = Path(str(screens.__file__)).parent
 # ``Screen[None]``, ``BaseScreen``, ``TraceScreen | None``; a dialog is asked for an answer and is no place to reach into.
 SCREEN = re.compile(r"\b\w*Screen\b")
 
+# Textual's own, which it calls with one; what they are is said again here.
+TEXTUALS = {"_display", "_load_screen_css"}
+
 
 def screens_taken(text: str) -> Iterator[str]:
     """Functions of a module that take a screen, by the types or the names of their arguments."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            and getattr(node, "name", "") not in TEXTUALS
+        ):
             named = node.args
             for argument in (*named.posonlyargs, *named.args, *named.kwonlyargs):
                 said = ast.unparse(argument.annotation) if argument.annotation is not None else ""
