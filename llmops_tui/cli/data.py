@@ -395,11 +395,9 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
     version, digest = again(store_of(session), ref)
     same = digest == version.sha256
     data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
-    # That the inputs are what they were has been checked.
-    differ = (
-        f"{version.ref}: the rows differ. What they were made of is the same, so {version.recipe.operation} works "
-        "differently now."
+    told = (
+        "the rows are the same" if same else f"the rows differ, since {version.recipe.operation} works differently now"
     )
-    session.emit(data, lambda: f"{version.ref}: the rows are the same" if same else differ)
+    session.emit(data, lambda: f"{version.ref}: {told}")
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))
