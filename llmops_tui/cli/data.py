@@ -326,9 +326,8 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
 
     def human() -> str:
         how = f"by {found.key}" if found.key else "by content and order"
-        lines = [
-            f"+{len(found.added):,} −{len(found.removed):,} ~{len(found.changed):,}, {found.same:,} unchanged ({how})"
-        ]
+        counts = f"+{len(found.added):,} −{len(found.removed):,} ~{len(found.changed):,}"
+        lines = [f"{counts}, {found.same:,} unchanged ({how})"]
         marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
         for a, b in found.changed[:limit]:
             before, after = left.rows_at([a])[0], right.rows_at([b])[0]
@@ -393,7 +392,7 @@ def rebuild(context: typer.Context, ref: _Ref) -> None:
     version, digest = again(store_of(session), ref)
     same = digest == version.sha256
     data = {"version": version.ref, "sha256": version.sha256, "remade": digest, "same": same}
-    told = "are the same" if same else f"differ: {version.recipe.operation} works otherwise now"
+    told = "are the same" if same else f"differ, since {version.recipe.operation} works differently now"
     session.emit(data, lambda: f"{version.ref}: the rows {told}")
     if not same:
         raise typer.Exit(int(ExitCode.FAILED))
