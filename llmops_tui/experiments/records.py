@@ -56,7 +56,9 @@ class GuardrailRecord(TypedDict):
 class VerdictRecord(TypedDict):
     """What is known of an experiment.
 
-    ``better`` is the arm, where that is decided; ``effect`` is B less A with its interval, which holds at every look;
+    ``better`` is the arm, where that is decided, and ``decided_after`` the number of conversations at which it first was;
+    ``effect`` is B less A with its interval, which holds at every look; of shadows that are right or wrong, the share of
+    conversations in which B is better less that in which A is;
     ``evidence`` and ``threshold`` are e-values. ``scored`` are conversations with a score by arm, of pairs by ``pairs`` alone;
     ``unpaired`` requests whose shadow was not asked. ``remaining`` is about how many conversations more will decide.
     """
@@ -65,6 +67,7 @@ class VerdictRecord(TypedDict):
     looked_at: list[str]
     metric: str
     better: Arm | None
+    decided_after: int | None
     effect: float | None
     low: float | None
     high: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.experiments.metrics import decider
 from llmops_tui.experiments.records import VerdictRecord
 from llmops_tui.inference.experiments.records import RATING, Experiment
 
@@ -26,7 +27,7 @@ def _split(experiment: Experiment, made: VerdictRecord) -> str:
     a, b = made["conversations"]["a"], made["conversations"]["b"]
     return (
         f"The traffic was not split as it should be: {b} of {a + b} conversations went to B, and "
-        f"{experiment.settings['share']:.0%} of them should. No difference between A and B can be told from this; look for "
+        f"{_percent(experiment.settings['share'])} of them should. No difference between A and B can be told from this; look for "
         "what keeps some conversations away."
     )
 
@@ -41,17 +42,30 @@ def _decision(experiment: Experiment, made: VerdictRecord) -> str:
         n = f"{made['scored']['a']} conversations with {a} and {made['scored']['b']} with {b}"
     if made["effect"] is None or made["low"] is None or made["high"] is None:
         return f"Nothing is known of {made['metric']} yet, from {n}."
+    differs = f"{made['metric']} differs by"
+    if experiment.kind == "shadow" and decider(experiment.settings["metric"], experiment.kind).two_valued:
+        differs = f"by {made['metric']}, the share of conversations with the better answer differs by"
     effect = (
-        f"{made['metric']} differs by {made['effect']:+.3f} ({made['low']:+.3f} to {made['high']:+.3f}, "
-        f"{made['level']:.0%} at all looks together)"
+        f"{differs} {made['effect']:+.3f} ({made['low']:+.3f} to {made['high']:+.3f}, "
+        f"{_percent(made['level'])} at all looks together)"
     )
     if made["better"] is not None and not made["split_broken"]:
         first, second = (b, a) if made["better"] == "b" else (a, b)
+        if made["low"] <= 0 <= made["high"]:
+            return (
+                f"{first} is better than {second}: that was decided after {made['decided_after']} conversations. Now {effect}, "
+                f"from {n}, which includes no difference: it is small, or what users ask has changed."
+            )
         return f"{first} is better than {second}: {effect}, from {n}."
     told = f"Undecided: {effect}, from {n}; evidence {made['evidence']:.3g} of {made['threshold']:.3g}."
     if made["remaining"] is not None:
         told += f" At this rate about {made['remaining']} more conversations decide it."
     return told
+
+
+def _percent(share: float) -> str:
+    """A share in percent, with as many digits as it has: 99.99 % is not 100."""
+    return f"{100 * share:.4g}%"
 
 
 def _ratings(experiment: Experiment, made: VerdictRecord) -> str:

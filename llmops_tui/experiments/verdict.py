@@ -29,9 +29,10 @@ _ARMS: tuple[Arm, Arm] = ("a", "b")
 
 @dataclass(frozen=True)
 class Course:
-    """Evidence after 1, 2, … conversations, as logarithms, and the effect with its interval."""
+    """Evidence after 1, 2, … conversations, as logarithms, how far B is ahead after each, and the effect with its interval."""
 
     evidence: Floats
+    ahead: Floats
     effect: float | None
     low: float | None
     high: float | None
@@ -39,6 +40,23 @@ class Course:
     def e_value(self) -> float:
         """The evidence now."""
         return math.exp(min(_LARGEST, float(self.evidence[-1]))) if self.evidence.size else 1.0
+
+    def decided(self, alpha: float) -> tuple[int, Arm] | None:
+        """After how many conversations the evidence first reached ``1 / alpha``, and for which arm it spoke then."""
+        beyond = self.evidence >= -math.log(alpha)
+        if not beyond.any():
+            return None
+        first = int(beyond.argmax())
+        return first + 1, "b" if self.ahead[first] > 0 else "a"
+
+    def excludes(self, arm: Arm) -> bool:
+        """Whether what is known now is that this arm is the worse one."""
+        if self.low is None or self.high is None:
+            return False
+        return self.high < 0 if arm == "b" else self.low > 0
+
+
+_NOTHING = Course(np.zeros(0), np.zeros(0), None, None, None)
 
 
 def verdict(
@@ -58,15 +76,17 @@ def verdict(
     split = None if paired else float(share_evidence([counts[a].conversations for a in _ARMS], _shares(experiment)))
     broken = split is not None and split >= -math.log(SPLIT_ALPHA)
     e_value = course.e_value()
-    decided = bool(course.evidence.size) and float(course.evidence.max()) >= -math.log(alpha) and not broken
-    better: Arm | None = None
-    if decided and course.effect:
-        better = "b" if course.effect > 0 else "a"
+    decided = None if broken else course.decided(alpha)
+    if decided is not None and course.excludes(decided[1]):
+        # What conversations say has turned since: neither is the better one of all of them.
+        decided = None
+    better = None if decided is None else decided[1]
     made: VerdictRecord = {
         "sentence": "",
         "looked_at": [],
         "metric": metric.name,
         "better": better,
+        "decided_after": None if decided is None else decided[0],
         "effect": course.effect,
         "low": course.low,
         "high": course.high,
@@ -109,24 +129,27 @@ def _shares(experiment: Experiment) -> tuple[float, float]:
 
 def _of_split(scored: list[Conversation], share: float, alpha: float) -> Course:
     if not scored:
-        return Course(np.zeros(0), None, None, None)
+        return _NOTHING
     given = effects([one.value for one in scored], [one.arm == "b" for one in scored], share)
     bounds = effect_bounds((0.0, 1.0), share)
     low, high = bounded_mean_sequence(given, bounds, 1 - alpha)
-    return Course(mean_evidence(given, 0.0, bounds), float(given.mean()), max(-1.0, low), min(1.0, high))
+    evidence = mean_evidence(given, 0.0, bounds)
+    return Course(evidence, np.cumsum(given), float(given.mean()), max(-1.0, low), min(1.0, high))
 
 
 def _of_pairs(scored: list[Conversation], metric: Decider, alpha: float) -> Course:
     if not scored:
-        return Course(np.zeros(0), None, None, None)
+        return _NOTHING
     apart = np.array([one.value for one in scored])
-    low, high = bounded_mean_sequence(apart, (-1.0, 1.0), 1 - alpha)
     if metric.two_valued:
-        # One sign a conversation: its turns depend on each other.
+        # One sign a conversation: its turns depend on each other. The effect is of the signs, too: of the turns it may have
+        # another one, where one model wins often by little and the other seldom by much.
+        apart = np.sign(apart)
         evidence = discordant_evidence(np.cumsum(apart > 0), np.cumsum(apart < 0))
     else:
         evidence = mean_evidence(apart, 0.0, (-1.0, 1.0))
-    return Course(evidence, float(apart.mean()), low, high)
+    low, high = bounded_mean_sequence(apart, (-1.0, 1.0), 1 - alpha)
+    return Course(evidence, np.cumsum(apart), float(apart.mean()), low, high)
 
 
 def _remaining(course: Course, alpha: float) -> int | None:

@@ -15,7 +15,7 @@ from llmops_tui.experiments.metrics import decider
 from llmops_tui.experiments.outcomes import by_conversation, by_pairs, exchanges, unpaired
 from llmops_tui.experiments.records import Exchange, ShownRecord
 from llmops_tui.experiments.reports import shown
-from llmops_tui.experiments.verdict import canary_course
+from llmops_tui.experiments.verdict import Course, canary_course
 from llmops_tui.inference.experiments.records import Arm, Experiment, Kind
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.monitoring.recorder import Recorder
@@ -139,6 +139,43 @@ def test_pairs_are_joined_and_decided_by_the_sign_of_each_conversation(workspace
     assert "from 40 conversations, each answered by both (1 requests have no answer of two)" in found["sentence"]
     assert [g["metric"] for g in found["guardrails"]] == ["failures"]
     assert found["split_evidence"] is None
+
+
+def test_pairs_are_decided_for_whom_the_signs_speak_whatever_the_turns_come_to(workspace: Workspace) -> None:
+    """B wins in most conversations by one turn of four, and A in few by all of them: the evidence is of conversations."""
+    traffic = Traffic(workspace, "shadow", metric='{"type": "contains", "value": "open"}', alpha=0.005)
+    for k in range(80):
+        for turn in range(4):
+            better: Arm | None = "a" if k % 4 == 3 else "b" if turn == 0 else None
+            for arm in ("a", "b"):
+                output = "open" if arm == better else "closed"
+                traffic.ask(f"u{k}", arm, pair=f"pair_{k}_{turn}", output=output)  # type: ignore[arg-type]
+    traffic.keep(assign=False)
+    found = traffic.shown()["verdict"]
+    assert (found["values"]["a"] or 0) > (found["values"]["b"] or 0)
+    assert (found["better"], found["effect"]) == ("b", pytest.approx((60 - 20) / 80))
+    assert "two is better than one: by contains, the share of conversations with the better answer" in found["sentence"]
+    assert "99.5% at all looks together" in found["sentence"]
+
+
+def test_what_was_decided_is_told_for_whom_and_not_beyond_its_interval(workspace: Workspace) -> None:
+    traffic = Traffic(workspace, "shadow", metric='{"type": "contains", "value": "open"}')
+    for k in range(44):
+        for arm in ("a", "b"):
+            better = "b" if k < 21 else "a"
+            traffic.ask(f"u{k}", arm, pair=f"pair_{k}", output="open" if arm == better else "")  # type: ignore[arg-type]
+    traffic.keep(assign=False)
+    found = traffic.shown()["verdict"]
+    # The sign of the effect is A's by now; what was decided was for B.
+    assert found["effect"] == pytest.approx(-2 / 44)
+    assert (found["better"], found["decided_after"]) == ("b", 15)
+    assert "decided after 15 conversations" in found["sentence"]
+    assert "includes no difference" in found["sentence"]
+    # Where the interval says the opposite, neither is.
+    turned = Course(np.array([0.0, 9.0, 0.0]), np.array([1.0, 2.0, -9.0]), -0.5, -0.7, -0.3)
+    assert turned.decided(0.05) == (2, "b")
+    assert turned.excludes("b")
+    assert not turned.excludes("a")
 
 
 def test_a_shadow_that_failed_pairs_with_an_answer_that_did_not() -> None:
