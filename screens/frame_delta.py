@@ -7,7 +7,7 @@ frame those cells are written that differ, with the shortest way to them and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.cells import cell_len, split_graphemes
 from rich.color import ColorSystem
@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 
-from screens.terminal_pen import ATTRIBUTES, PLAIN, UNKNOWN, Look, Pen
+from screens.terminal_pen import ATTRIBUTES, FEW_BLANKS, MANY_BLANKS, PLAIN, UNKNOWN, Look, Pen, Run
 
 # So few cells between two changes are written again: to step over them takes as many bytes.
 _SHORT_GAP = 4
@@ -76,6 +76,11 @@ class FrameDelta:
         self._forgotten = False
         self._looks: dict[Style, tuple[Look, Look]] = {}
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a frame was written."""
+        return bool(self._rows)
+
     def forget(self) -> None:
         """Others wrote to the terminal, or it changed its size: all is written with the next frame."""
         self._forgotten = True
@@ -104,14 +109,18 @@ class FrameDelta:
                     row.put(at, signs, looks)
                     at += len(signs)
         pen = Pen(width, erases=self._erases)
+        runs: list[Run] = []
         for y in range(height) if self._forgotten else sorted(changed):
-            shown, row = self._rows[y], changed.get(y, self._rows[y])
-            if self._forgotten:
-                shown = _Row(width)
-            if row.signs != shown.signs or row.looks != shown.looks:
-                _write_row(pen, y, shown, row)
+            row = changed.get(y, self._rows[y])
+            shown = _Row(width) if self._forgotten else self._rows[y]
+            if shown.is_simple and row.is_simple:
+                runs += _differing(y, shown, row)
+            elif row.signs != shown.signs or row.looks != shown.looks:
+                # Terminals differ in how wide they draw such signs: the line is written whole, from its beginning.
+                pen.draw(_runs(y, row, 0, width))
             self._rows[y] = row
         self._forgotten = False
+        pen.draw(sorted(runs, key=lambda run: run.order))
         return pen.text()
 
     def _cells(self, segment: Segment, colours: ColorSystem) -> tuple[list[str], list[Look]]:
@@ -181,31 +190,29 @@ def _pieces(update: CompositorUpdate) -> tuple[int, int, list[tuple[int, int, It
     return None
 
 
-def _write_row(pen: Pen, y: int, shown: _Row, row: _Row) -> None:
-    if not (shown.is_simple and row.is_simple):
-        # Terminals differ in how wide they draw such signs: the line is written whole.
-        _write_cells(pen, y, row, 0, len(row.signs))
-        return
+def _differing(y: int, shown: _Row, row: _Row) -> list[Run]:
+    """The runs of a line that the terminal does not show yet."""
     spans: list[tuple[int, int]] = []
     for x, (sign, was, look, worn) in enumerate(zip(row.signs, shown.signs, row.looks, shown.looks, strict=True)):
         if sign != was or (look is not worn and look != worn):
             begin = spans.pop()[0] if spans and _is_short_gap(row, spans[-1][1], x) else x
             spans.append((begin, x + 1))
-    for begin, end in spans:
-        _write_cells(pen, y, row, begin, end)
+    return [run for begin, end in spans for run in _joined(_runs(y, row, begin, end), len(row.signs))]
 
 
 def _is_short_gap(row: _Row, begin: int, end: int) -> bool:
     """Whether to step over cells that are right takes more bytes than to write them again."""
-    if end - begin > _SHORT_GAP:
+    if end - begin > _SHORT_GAP or not "".join(row.signs[begin:end]).isascii():
         return False
     before, behind = row.looks[begin - 1], row.looks[end]
-    same = all(look is before or look is behind for look in row.looks[begin:end])
-    return same and "".join(row.signs[begin:end]).isascii()
+    return all(
+        look is before or look is behind or (look.ink is None and look.paper == before.paper and before.is_bare)
+        for look in row.looks[begin:end]
+    )
 
 
-def _write_cells(pen: Pen, y: int, row: _Row, begin: int, end: int) -> None:
-    """Write cells in runs of one look; a run ends behind a sign that terminals may draw wider or narrower."""
+def _runs(y: int, row: _Row, begin: int, end: int) -> Iterator[Run]:
+    """Cells of a line in runs of one look, of which each ends behind a sign that is not sure."""
     x = begin
     while x < end:
         look, stop, sure = row.looks[x], x + 1, _is_sure(row.signs[x])
@@ -213,10 +220,30 @@ def _write_cells(pen: Pen, y: int, row: _Row, begin: int, end: int) -> None:
             sure = sure and _is_sure(row.signs[stop])
             stop += 1
         if look is not UNKNOWN:
-            pen.move(x, y)
-            pen.wear(look)
-            pen.write(row.signs[x:stop], sure=sure)
+            yield Run(look, y, x, row.signs[x:stop], sure)
         x = stop
+
+
+def _joined(runs: Iterable[Run], width: int) -> list[Run]:
+    """Runs with the few blanks between them, which need no colours of their own."""
+    out: list[Run] = []
+    for run in runs:
+        before = out[-1] if out else None
+        near = before is not None and before.sure and before.end == run.x
+        if before is not None and near and before.look.paper == run.look.paper:
+            if run.look.ink is None and before.look.is_bare and not _erased(run, width):
+                out[-1] = before._replace(signs=[*before.signs, *run.signs])
+                continue
+            if before.look.ink is None and run.look.is_bare and not _erased(before, width):
+                out[-1] = run._replace(x=before.x, signs=[*before.signs, *run.signs])
+                continue
+        out.append(run)
+    return out
+
+
+def _erased(run: Run, width: int) -> bool:
+    """Whether it is better erased than written."""
+    return len(run.signs) >= (FEW_BLANKS if run.end == width else MANY_BLANKS)
 
 
 def _is_sure(sign: str) -> bool:

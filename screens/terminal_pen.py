@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # What switches an attribute on, by its bit in a style, and off. 51 and 52 are off with 54.
@@ -11,7 +12,9 @@ _OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "
 # These are seen on a cell without a sign, too.
 SEEN_ON_BLANKS = frozenset({"4", "5", "6", "7", "9", "21", "51", "52", "53"})
 # Cells to erase with one sequence instead of with as many spaces: to the end of a line, and within it.
-_FEW_BLANKS, _MANY_BLANKS = 4, 12
+FEW_BLANKS, MANY_BLANKS = 4, 12
+# Further down, a whole place takes fewer bytes.
+_FEW_LINES = 10
 
 
 class Look(NamedTuple):
@@ -40,6 +43,31 @@ PLAIN = Look(frozenset(), "", "")
 UNKNOWN = Look(frozenset({"unknown"}), "", "")
 
 
+class Run(NamedTuple):
+    """Cells of one look, side by side.
+
+    Attributes:
+        signs: the sign of each, empty where a wide one goes on.
+        sure: whether all terminals draw them as wide as we think.
+    """
+
+    look: Look
+    y: int
+    x: int
+    signs: list[str]
+    sure: bool
+
+    @property
+    def end(self) -> int:
+        """The column behind them."""
+        return self.x + len(self.signs)
+
+    @property
+    def order(self) -> tuple[str, list[str], str]:
+        """By colours: to go to a cell takes fewer bytes than to change them."""
+        return self.look.paper, sorted(self.look.attributes), self.look.ink or ""
+
+
 class Pen:
     """Writes cells, and knows where the cursor is and which colours are set."""
 
@@ -62,13 +90,22 @@ class Pen:
         """Go to a cell, the shortest way."""
         if (x, y) == (self._x, self._y):
             return
-        way = f"\x1b[{y + 1}H" if x == 0 else f"\x1b[{y + 1};{x + 1}H"
-        if y == self._y and x > self._x >= 0:
-            way = min(way, f"\x1b[{x - self._x}C" if x - self._x > 1 else "\x1b[C", key=len)
-        elif x == 0 and y == self._y + 1 and self._y >= 0:
-            way = "\r\n"
-        self._out.append(way)
+        ways = [f"\x1b[{y + 1}H" if x == 0 else f"\x1b[{y + 1};{x + 1}H"]
+        if self._y >= 0 and x == 0 and y == self._y + 1:
+            ways.append("\r\n")
+        if self._x >= 0 and 0 <= y - self._y < _FEW_LINES:
+            down = "" if y == self._y else "\x1b[B" if y == self._y + 1 else f"\x1b[{y - self._y}B"
+            over = x - self._x
+            ways.append(down + ("\b" * -over if over <= 0 else "\x1b[C" if over == 1 else f"\x1b[{over}C"))
+        self._out.append(min(ways, key=len))
         self._x, self._y = x, y
+
+    def draw(self, runs: Iterable[Run]) -> None:
+        """Write runs of cells where they stand, each in its look."""
+        for run in runs:
+            self.move(run.x, run.y)
+            self.wear(run.look)
+            self.write(run.signs, sure=run.sure)
 
     def wear(self, look: Look) -> None:
         """Set what of a look is not set."""
@@ -97,14 +134,14 @@ class Pen:
         """Write cells at the cursor. Behind what is not ``sure`` to be so wide, nobody knows in which column it is."""
         end = self._x + len(signs)
         text = "".join(signs)
-        if self._erases and len(signs) >= _FEW_BLANKS and text.isspace() and self._look.is_bare:
+        if self._erases and len(signs) >= FEW_BLANKS and text.isspace() and self._look.is_bare:
             # What is erased takes the colour behind it; the cursor stays.
             if end == self._width:
                 self._out.append("\x1b[K")
                 return
-            if len(signs) >= _MANY_BLANKS:
+            if len(signs) >= MANY_BLANKS:
                 self._out.append(f"\x1b[{len(signs)}X")
                 return
         self._out.append(text)
-        # At the edge it stands on the last cell, or behind it.
-        self._x = end if sure and end < self._width else -1
+        # Lines do not wrap: behind the last cell it stays on that.
+        self._x = min(end, self._width - 1) if sure else -1

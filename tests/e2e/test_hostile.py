@@ -40,7 +40,7 @@ def kinds(raw: bytes) -> set[bytes]:
     found = set()
     for match in _SEQUENCE.finditer(raw):
         sequence = match.group()
-        if sequence.endswith((b"m", b"H")) and sequence.startswith(b"\x1b["):
+        if sequence.endswith((b"m", b"H", b"C", b"X")) and sequence.startswith(b"\x1b["):
             sequence = re.sub(rb"[\d;]+", b"n", sequence)
         found.add(sequence)
     return found

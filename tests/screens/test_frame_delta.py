@@ -23,7 +23,7 @@ CUT = 11
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
 STYLES = [
     Style.parse(said)
-    for said in ("#c0caf5 on #1a1b26", "bold #7aa2f7 on #1a1b26", "italic #c0caf5 on #24283b", "underline red on black", "reverse", "")
+    for said in ("#c0caf5 on #1a1b26", "bold #7aa2f7 on #1a1b26", "italic #c0caf5 on #24283b", "underline red on black", "reverse", "reverse red on blue", "")
 ]  # fmt: skip
 SIGNS = ["abc", "   ", "───", "x  y", "é", "한글", "│", "⣿⣷", "        ", "✓", "日"]
 
@@ -46,9 +46,12 @@ class Screen:
             line: list[tuple[object, ...]] = []
             for x in range(WIDTH):
                 char = self.screen.buffer[y][x]
-                seen = char.underscore, char.reverse, char.strikethrough
-                ink = (char.fg, char.bold, char.italics) if char.data.strip() or any(seen) else ()
-                line.append((char.data, char.bg, seen, ink))
+                front, back, turned = char.fg, char.bg, char.reverse
+                if turned and "default" not in {front, back}:
+                    front, back, turned = back, front, False
+                seen = char.underscore, turned, char.strikethrough
+                ink = (front, char.bold, char.italics) if char.data.strip() or any(seen) else ()
+                line.append((char.data, back, seen, ink))
             out.append(line)
         return out
 
