@@ -6,6 +6,18 @@ from textual.theme import Theme
 
 DEFAULT_THEME = "llmops-dark"
 
+
+def _bars(thumb: str, track: str, accent: str) -> dict[str, str]:
+    """Scroll bars as quiet as the lines around panes; the accent where one is held."""
+    tracks = dict.fromkeys(("scrollbar-background", "scrollbar-background-hover", "scrollbar-background-active"), track)
+    return tracks | {
+        "scrollbar": thumb,
+        "scrollbar-hover": accent,
+        "scrollbar-active": accent,
+        "scrollbar-corner-color": track,
+    }
+
+
 DARK = Theme(
     name="llmops-dark",
     primary="#7aa2f7",
@@ -24,6 +36,7 @@ DARK = Theme(
         "muted": "#969faf",
         "footer-background": "#181c24",
         "input-selection-background": "#7aa2f7 35%",
+        **_bars("#333b4b", "#12151b", "#7aa2f7"),
     },
 )
 
@@ -45,6 +58,7 @@ LIGHT = Theme(
         "muted": "#545962",
         "footer-background": "#f1f1ee",
         "input-selection-background": "#2755b0 25%",
+        **_bars("#c3c5c9", "#fbfbf9", "#2755b0"),
     },
 )
 
@@ -62,7 +76,12 @@ SAFE_DARK = Theme(
     surface="#1a1a1a",
     panel="#262626",
     dark=True,
-    variables={"line": "#444444", "muted": "#9e9e9e", "footer-background": "#1a1a1a"},
+    variables={
+        "line": "#444444",
+        "muted": "#9e9e9e",
+        "footer-background": "#1a1a1a",
+        **_bars("#444444", "#111111", "#56b4e9"),
+    },
 )
 
 SAFE_LIGHT = Theme(
@@ -78,7 +97,12 @@ SAFE_LIGHT = Theme(
     surface="#f2f2f2",
     panel="#e3e3e3",
     dark=False,
-    variables={"line": "#bbbbbb", "muted": "#595959", "footer-background": "#f2f2f2"},
+    variables={
+        "line": "#bbbbbb",
+        "muted": "#595959",
+        "footer-background": "#f2f2f2",
+        **_bars("#bbbbbb", "#ffffff", "#005e93"),
+    },
 )
 
 THEMES = (DARK, LIGHT, SAFE_DARK, SAFE_LIGHT)

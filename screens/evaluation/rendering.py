@@ -89,7 +89,7 @@ def _metrics(kept: KeptSuite) -> Part:
 
 
 SUITE_COLUMNS: list[Column[KeptSuite]] = [
-    Column("suite", lambda kept: (safe_line(kept.ref, 80), "plain" if kept.kept else "muted"), share=4, least=14),
+    Column("suite", lambda kept: (safe_line(kept.ref, 80), "plain" if kept.kept else "muted"), share=4, least=16),
     Column("cases", lambda kept: (safe_line(_cases(kept), 40), "muted"), rank=1),
     Column("metrics", _metrics, share=1, least=8, rank=2),
 ]  # fmt: skip

@@ -96,9 +96,13 @@ def _engine(engine: EngineLoad, width: int, view: GpuView) -> list[Line]:
         (f"  {engine.state}", "good" if good else "bad"),
         (f"  {engine.running} of {engine.slots} slots", "plain"),
         (f" · queue {engine.waiting}", "warn" if engine.waiting else "plain"),
-        (f" · cache {number(None if engine.cache is None else 100 * engine.cache, '%')}", "plain"),
     ]
     parts = []
+    cache = f"cache {number(None if engine.cache is None else 100 * engine.cache, '%')}"
+    if sum(len(text) for text, _ in head) + len(cache) + 3 <= width:
+        head.append((f" · {cache}", "plain"))
+    else:
+        parts.append(cache)
     if engine.decode_rate is not None:
         parts.append(f"{engine.decode_rate:,.0f} tok/s")
     if engine.prompt_rate is not None:
@@ -142,7 +146,8 @@ def _latency(window: Latency, width: int, model: str, *, utf8: bool) -> list[Lin
         shown = histogram([count for _, _, count in sketch.histogram(bars)], utf8=utf8) if bars else ""
         shares = (50, 95, 99) if width >= 54 else (50, 95)
         figures = "  ".join(f"p{p} {_milliseconds(window.percentile(kind, p / 100)):>7}" for p in shares)
-        lines.append([(f"  {title:14} ", "muted"), (f"{shown:{bars}}", "accent"), (f"  {figures}", "plain")])
+        bar = f"{shown:{bars}}  " if bars else ""
+        lines.append([(f"  {title:14} ", "muted"), (bar, "accent"), (figures, "plain")])
     return lines
 
 

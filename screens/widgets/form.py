@@ -54,13 +54,13 @@ def from_text(info: FieldInfo, text: str) -> Any:
 
 
 _YES_NO = {True: "yes", False: "no"}
-# A row is a line of text and the space below it, at least.
-_ROW_LINES = 2
+# A row is a line or two of text, and the space below it.
+_ROW_LINES = 3
 
 
-def _typed(value: BaseModel) -> dict[str, Any]:
+def _typed(value: BaseModel) -> dict[str, object]:
     """What a form of this value has in its fields, as pydantic takes it."""
-    out: dict[str, Any] = {}
+    out: dict[str, object] = {}
     for name, info in type(value).model_fields.items():
         current = getattr(value, name)
         out[name] = bool(current) if info.annotation is bool else from_text(info, to_text(current))
@@ -84,7 +84,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
     def compose(self) -> ComposeResult:
         """One row a field: as many as there is room for; the others follow the first frame."""
         names = list(type(self.value).model_fields)
-        seen = max(1, self.app.size.height // _ROW_LINES)
+        seen = self.app.size.height // _ROW_LINES + 1
         for name in names[:seen]:
             yield self._row(name)
         if names[seen:]:
