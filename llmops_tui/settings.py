@@ -242,7 +242,7 @@ def _meant(name: str) -> str | None:
     return near[0] if near else None
 
 
-def _keep_beside(path: Path) -> Path:
+def keep_beside(path: Path) -> Path:
     """Give a file a second name. It keeps its own until another takes its place: where there is none, traces keep all."""
     stamp = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
     names = (stamp if number == 1 else stamp.with_name(f"{stamp.name}-{number}") for number in itertools.count(1))
@@ -267,6 +267,6 @@ def save_settings(settings: Settings, path: Path | None = None) -> Path | None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = None
     if load_settings(path)[1]:
-        kept = _keep_beside(path)
+        kept = keep_beside(path)
     write_atomic(path, tomli_w.dumps(settings.model_dump(exclude_defaults=True)))
     return kept

@@ -16,7 +16,6 @@ from llmops_tui.workspace.layout import Workspace
 from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
-from screens.keymap import textual_keymap
 from screens.navigation import Destination, ScreenPlace
 from screens.services import Services
 from screens.shell import pane_layout
@@ -95,7 +94,7 @@ class LlmopsApp(TourActions):
 
     def on_mount(self) -> None:
         """Keys, and what has to be told at once."""
-        self.set_keymap(textual_keymap(self.user_keymap))
+        self.use_keymap(self.user_keymap)
         for problem in self._problems:
             self.say(problem, severity="warning")
         from screens.shell.background_tasks import begin

@@ -1,4 +1,4 @@
-"""The user's keymap: a TOML table of action ids and keys, checked before it is used."""
+"""The user's keymap: a TOML table of action ids and keys, checked before it is used, and written by the settings screen."""
 
 from __future__ import annotations
 
@@ -39,6 +39,26 @@ def load_keymap(path: Path | None = None) -> tuple[dict[str, str], list[str]]:
     return good, [f"{path}: {problem}" for problem in problems]
 
 
+def save_keymap(keymap: dict[str, str], path: Path | None = None) -> Path | None:
+    """Write a keymap.
+
+    Returns:
+        Where the former file was put, if it held what would be lost: comments, or something that cannot be used. Else None.
+    """
+    import tomli_w
+
+    from llmops_tui.settings import keep_beside
+    from llmops_tui.workspace.files import write_atomic
+
+    path = path or keymap_path()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = None
+    if path.exists() and (load_keymap(path)[1] or "#" in path.read_text(encoding="utf-8", errors="replace")):
+        kept = keep_beside(path)
+    write_atomic(path, tomli_w.dumps({"keys": keymap}))
+    return kept
+
+
 def textual_keymap(keymap: dict[str, str]) -> dict[str, str]:
     """A checked keymap in the form Textual takes, which knows each action by up to two bindings."""
     out = {}
@@ -72,6 +92,20 @@ def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) ->
             continue
         good[action_id] = keys
     return good, problems
+
+
+def taken_by(action: Action, key: str, keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) -> Action | None:
+    """Another action of the same screen, or of the whole app, that has a key; none where it is free for this one."""
+    for other in actions:
+        shared = other.scope == action.scope or "app" in {other.scope, action.scope}
+        if other.id != action.id and shared and key in keys_of(other, keymap):
+            return other
+    return None
+
+
+def keys_of(action: Action, keymap: dict[str, str]) -> list[str]:
+    """The keys of an action: the user's, or those it has by itself."""
+    return [key.strip() for key in keymap.get(action.id, action.keys).split(",") if key.strip()]
 
 
 def _clash(action: Action, keys: str, current: dict[str, str], known: dict[str, Action]) -> str:

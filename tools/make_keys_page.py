@@ -16,14 +16,19 @@ This page lists every key, for everyone who wants to look one up or change it. I
 also feeds the footer, the palette and F1; `make docs` generates it again. Every action has at least two keys, one of
 which every terminal sends. Letters and digits work unless you are writing text; F-keys work everywhere.
 
-To change keys, write `keymap.toml` next to the settings (the settings screen shows where), for example:
+To change keys, press `K` on the settings screen. It lists all actions by screen: `enter` waits for the new key of the one
+under the cursor, `a` adds a key, `x` removes the last one, `r` gives the action back the keys it has here. A key that another
+action of the same screen, or of the whole app, has is refused with the name of that action, and so is one that means the same in
+all lists. What you change holds at once, and is written to `keymap.toml` next to the settings (the screen shows where):
 
 ```toml
 [keys]
 "playground.run" = "f5,ctrl+j"
 ```
 
-The app reports a name that does not exist, or a key that is taken, when it starts, and uses the rest.
+You can write that file yourself, too. The app reads it when it starts, and when you open the settings screen; it reports a
+name that does not exist, or a key that is taken, and uses the rest. Before it overwrites a file with comments, or with something
+it could not use, it moves that file out of the way, and says so.
 
 In every list, table and text that is only read, `j` and `k` go a line down and up, `g` and `G` to the first and the
 last line, `ctrl+d` and `ctrl+u` half a page, beside the arrows and `pgup`, `pgdn`, `home`, `end`. No action takes one of
@@ -49,6 +54,13 @@ These keys are the same in all of them, and no action takes one but those that d
 An action is about the selected lines, or else the one under the cursor. Order, filter and columns are kept for each
 workspace, and so are the sizes of panes and the place where you left.
 
+## Archive
+
+`&` puts what is selected in a list away, or the line under the cursor: prompts, datasets, models, recipes, training runs,
+suites and evaluation runs. It stays where it is, whole, and can be used by its name; lists leave it out. `%` shows what is
+archived, pale, and leaves it out again; `&` on something archived takes it back, and so does `z`. What gets another name stays
+archived; what is deleted does not, so that something else may have its name. `llmops archive` does the same.
+
 ## The command line
 
 `:` (`alt+c` while you write text) opens the command line of llmops in the app: what you type in a shell behind `llmops`.
@@ -63,12 +75,11 @@ what was done last, on whichever screen you are, and names it; `Z` does it again
 everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
 
 In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts and
-datasets, and every new version that was made of a dataset: fixes, edits, operations, labels, saved queries, restored
-versions. Versions are never changed, so
-undoing rows makes a new version with the rows from before. If a label or a dataset was changed in another way
-meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the entry leaves the history.
-Deleting cannot be undone, and asks first. Verdicts on answers are changed with the same keys, and texts of prompts have
-their versions. """
+datasets, what was archived, and every new version that was made of a dataset: fixes, edits, operations, labels, saved queries,
+restored versions. Versions are never changed, so undoing rows makes a new version with the rows from before. If a label or a
+dataset was changed in another way meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the
+entry leaves the history. Deleting cannot be undone, and asks first. Verdicts on answers are changed with the same keys, and
+texts of prompts have their versions. """
 
 
 def render() -> str:

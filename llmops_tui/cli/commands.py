@@ -61,8 +61,16 @@ COMMANDS = {
             "alias": "llmops_tui.cli.model_alias:alias",
         },
     ),
-    "train": Entry("Fine-tuning", "llmops_tui.cli.train:app", {"remove": "llmops_tui.cli.work_remove:training"}),
-    "eval": Entry("Evaluation", "llmops_tui.cli.evaluate:app", {"remove": "llmops_tui.cli.work_remove:evaluation"}),
+    "train": Entry(
+        "Fine-tuning",
+        "llmops_tui.cli.train:app",
+        {"remove": "llmops_tui.cli.work_remove:training", "copy": "llmops_tui.cli.record_rename:copy_recipe"},
+    ),
+    "eval": Entry(
+        "Evaluation",
+        "llmops_tui.cli.evaluate:app",
+        {"remove": "llmops_tui.cli.work_remove:evaluation", "copy": "llmops_tui.cli.record_rename:copy_suite"},
+    ),
     "monitor": Entry("The machine, GPUs and engines; alerts; Prometheus metrics", "llmops_tui.cli.monitor:app"),
     "traces": Entry(
         "Requests with their answers, and feedback",
@@ -71,6 +79,7 @@ COMMANDS = {
     ),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
     "batch": Entry("Files of requests, answered as jobs", "llmops_tui.cli.batch:app"),
+    "archive": Entry("Put things away, so that lists leave them out", "llmops_tui.cli.archive:app"),
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
     "tools": Entry("Tool servers whose tools models may call, once you approve", "llmops_tui.cli.tools:app"),
     "generate": Entry("Get one answer from a model", "llmops_tui.cli.generate:generate"),

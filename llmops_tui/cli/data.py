@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli import data_change, data_inspect, data_meaning, data_synthesis
+from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
@@ -154,15 +155,14 @@ def _imported(made: ImportedRecord) -> str:
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
+def list_(context: typer.Context, limit: _Limit = LIMIT, archived: AlsoArchived = False) -> None:
     """List the datasets."""
     session = session_of(context)
-    found = store_of(session).all()
+    found = left(session, "dataset", store_of(session).all(), lambda v: v.dataset, also=archived)
     rows = [(v.ref, v.kind, v.rows, len(v.columns), v.note, " ".join(v.tags)) for v in found[:limit]]
     data = {"datasets": [v.as_dict() for v in found[:limit]], "total": len(found)}
-    session.emit(
-        data, lambda: session.rows(("dataset", "format", "rows", "columns", "last change", "tags"), rows, len(found))
-    )
+    heads = ("dataset", "format", "rows", "columns", "last change", "tags")
+    session.emit(data, lambda: session.rows(heads, rows, len(found)))
 
 
 @app.command()

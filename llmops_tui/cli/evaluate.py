@@ -16,6 +16,7 @@ from llmops_tui.cli import (
     evaluate_report,
     evaluate_task,
 )
+from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.evaluate_options import Fresh, RunName, SuiteName, store_of, suite_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, Interrupted, LlmopsError
@@ -113,11 +114,13 @@ def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+def list_(
+    context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT, archived: AlsoArchived = False
+) -> None:
     """List runs, newest first."""
     session = session_of(context)
     store = store_of(session)
-    runs = store.all()
+    runs = left(session, "evaluation", store.all(), lambda run: run.name, also=archived)
     states = store.states(runs[:limit])
     rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, evaluate_report.first_figure(s)) for s in states]
     session.emit(
@@ -127,13 +130,16 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
 
 @app.command()
-def suites(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+def suites(
+    context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT, archived: AlsoArchived = False
+) -> None:
     """List the saved suites and the bundled ones."""
     from llmops_tui.evaluation.bundled_suites import shipped
 
     session = session_of(context)
-    found = store_of(session).suites()
-    kept = {v.suite.name for v in found}
+    every = store_of(session).suites()
+    kept = {v.suite.name for v in every}
+    found = left(session, "suite", every, lambda v: v.suite.name, also=archived)
     rows: list[tuple[Any, ...]] = [
         (
             v.ref,

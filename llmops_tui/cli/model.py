@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.engine_flags import Engine, engine_flags
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
@@ -226,12 +227,14 @@ def merge(
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+def list_(
+    context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT, archived: AlsoArchived = False
+) -> None:
     """List the models."""
     from llmops_tui.inference.supervisor import ServerSupervisor
 
     session = session_of(context)
-    found = _registry(session).all()
+    found = left(session, "model", _registry(session).all(), lambda m: m.name, also=archived)
     loaded = {handle.model for handle in ServerSupervisor(session.workspace).running()}
     rows = [
         (

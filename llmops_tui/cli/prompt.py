@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.serve import opener
 from llmops_tui.counts import counted
@@ -69,12 +70,12 @@ def save(
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
+def list_(context: typer.Context, limit: _Limit = LIMIT, archived: AlsoArchived = False) -> None:
     """List the prompts."""
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    found = PromptStore(session.catalog).summaries()
+    found = left(session, "prompt", PromptStore(session.catalog).summaries(), lambda p: p.name, also=archived)
     rows = [
         (p.name, p.latest, " ".join(f"{k}@{v}" for k, v in p.labels.items()), _when(p.changed_at))
         for p in found[:limit]

@@ -1,4 +1,4 @@
-"""``llmops prompt rename`` and ``copy``, ``llmops data rename`` and ``copy``."""
+"""``llmops prompt rename`` and ``copy``, ``llmops data rename`` and ``copy``, ``llmops eval copy``, ``llmops train copy``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from llmops_tui.cli.output import session_of
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.archiving import Archivable
     from llmops_tui.maintenance.record_removal import Kept
 
 _New = Annotated[str, typer.Argument(metavar="NEW", help="The new name.")]
@@ -61,6 +62,36 @@ def copy_dataset(
     from llmops_tui.maintenance.record_removal import Kept
 
     _copy(context, Kept.DATASET, ref, new)
+
+
+def copy_suite(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="SUITE", help="A suite, or a version of it, such as triage@3.")],
+    new: _New,
+) -> None:
+    """Make a version of a suite the first of a suite of its own."""
+    from llmops_tui.maintenance.archiving import Archivable
+
+    _copy_definition(context, Archivable.SUITE, ref, new)
+
+
+def copy_recipe(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, or a version of it, such as triage-qlora@3.")],
+    new: _New,
+) -> None:
+    """Make a version of a recipe the first of a recipe of its own."""
+    from llmops_tui.maintenance.archiving import Archivable
+
+    _copy_definition(context, Archivable.RECIPE, ref, new)
+
+
+def _copy_definition(context: typer.Context, kind: Archivable, ref: str, new: str) -> None:
+    from llmops_tui.maintenance.renaming import copy_definition
+
+    session = session_of(context)
+    made = copy_definition(session.workspace, kind, ref, new)
+    session.emit({"kind": kind.value, "from": ref, "made": made}, lambda: f"{made} is a copy of {ref}")
 
 
 def _rename(context: typer.Context, kind: Kept, name: str, new: str, *, force: bool) -> None:

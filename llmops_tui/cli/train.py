@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmops_tui.cli import train_export, train_rewards
+from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.train_options import (
     Accept,
@@ -76,10 +77,12 @@ def new(
 
 
 @app.command()
-def recipes(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+def recipes(
+    context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT, archived: AlsoArchived = False
+) -> None:
     """List the saved recipes, newest first."""
     session = session_of(context)
-    found = store_of(session).recipes()
+    found = left(session, "recipe", store_of(session).recipes(), lambda one: one[0], also=archived)
     data = [
         {"recipe": n, "version": v, "sha256": r.sha256, "note": note, "created_at": at}
         for n, v, r, note, at in found[:limit]
@@ -154,11 +157,13 @@ def start(
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
+def list_(
+    context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT, archived: AlsoArchived = False
+) -> None:
     """List runs, newest first."""
     session = session_of(context)
     store = store_of(session)
-    runs = store.all()
+    runs = left(session, "training", store.all(), lambda run: run.name, also=archived)
     states = [state.as_dict() for state in store.states(runs[:limit])]
     rows = [
         (

@@ -10,6 +10,7 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.maintenance.archiving import Archivable, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.in_use import Thing, users_of
@@ -107,6 +108,7 @@ def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> Mod
         forget_checksums(workspace, [*planned.paths, *(file for file in planned.model.files if not file.exists())])
         with renamed_away(planned.paths):
             ModelRegistry(Catalog(workspace)).remove(name)
+        forget_archived(workspace, Archivable.MODEL, planned.name)
     return replace(planned, done=True)
 
 

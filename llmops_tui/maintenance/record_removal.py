@@ -20,6 +20,7 @@ from llmops_tui.evaluation.run import SuiteVersion
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.maintenance.archiving import Archivable, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.in_use import Thing, means, users_of
@@ -141,6 +142,7 @@ def _remove(workspace: Workspace, kind: Kept, name: str, *, force: bool) -> Reco
             forget_checksums(workspace, planned.paths)
             with renamed_away(planned.paths):
                 Catalog(workspace).write(lambda connection: forget(connection, planned))
+            forget_archived(workspace, Archivable(kind.value), planned.name)
     return replace(planned, done=True)
 
 

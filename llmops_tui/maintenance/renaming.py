@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, TypedDict
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.store import check_name as check_dataset_name
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.in_use import Thing, users_of
 from llmops_tui.maintenance.record_removal import Kept, named_by
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.prompts.store import check_name as check_prompt_name
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -130,9 +133,11 @@ def rename_record(workspace: Workspace, kind: Kept, name: str, new_name: str, *,
         catalog, event_log = Catalog(workspace), EventLog(workspace)
         try:
             ingest(catalog, event_log)  # what was run under the old name goes with it
-            catalog.write(lambda connection: _rename(connection, kind, name, new_name))
+            # One for both: where the catalog cannot be written, what the app remembers keeps the old name, too.
             with event_log.transaction() as connection:
                 _rename_records(connection, kind, name, new_name)
+                catalog.write(lambda catalog_connection: _rename(catalog_connection, kind, name, new_name))
+            Archive(event_log).rename(Archivable(kind.value), name, new_name)
         finally:
             event_log.close()
     return replace(planned, done=True)
@@ -158,6 +163,31 @@ def copy_record(workspace: Workspace, kind: Kept, ref: str, new_name: str) -> st
         new_name, template=found.template, system=found.system, note=f"copy of {found.ref}", parent=None
     )
     return made.ref
+
+
+def copy_definition(workspace: Workspace, kind: Archivable, ref: str, new_name: str) -> str:
+    """Make a version of a suite or of a recipe the first of one of its own; how that version is named.
+
+    They have no other name than the one they were made with, which is part of their hash: runs name them by it. A copy, and
+    the old one archived, is another name.
+
+    Raises:
+        NotFoundError: there is no such version.
+        InputRefusedError: ``bad_name``, ``name_taken``.
+    """
+    workspace.refuse_if_read_only()
+    check_dataset_name(new_name)
+    with suppress(NotFoundError):
+        find(workspace, kind, new_name)
+        raise InputRefusedError("name_taken", f"there is a {kind.value} {new_name} already", "Choose another name.")
+    renamed = {"name": new_name}
+    if kind is Archivable.SUITE:
+        suites = EvaluationStore(workspace)
+        old = suites.suite(ref)
+        return suites.save_suite(old.suite.model_copy(update=renamed), f"copy of {old.ref}").ref
+    recipes = RunStore(workspace)
+    number = recipes.save_recipe(recipes.recipe(ref).model_copy(update=renamed), f"copy of {ref}")
+    return f"{new_name}@{number}"
 
 
 def _versions(workspace: Workspace, kind: Kept, name: str) -> list[str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.record_removal import Kept
 from llmops_tui.maintenance.renaming import Renaming, rename_record
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -28,6 +29,11 @@ _KEY = "undo"
 _MOST = 200
 _STALE = "undo_stale"
 _YEAR_3000 = 32_503_680_000.0
+# Where acts on these are seen, and what is of these kinds.
+_SCREENS = {
+    "label": "playground", "prompt": "playground", "model": "models", "recipe": "training", "training": "training",
+    "suite": "evaluation", "evaluation": "evaluation",
+}  # fmt: skip
 
 
 class ActRecord(TypedDict):
@@ -40,6 +46,7 @@ class ActRecord(TypedDict):
     before: int | None
     after: int | None
     undone: bool
+    forced: bool
 
 
 class HistoryRecord(TypedDict, total=False):
@@ -54,12 +61,16 @@ class Act:
 
     Attributes:
         at: seconds since 1970.
-        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, or another name of a ``prompt`` or ``dataset``.
-        subject: the prompt or the dataset.
-        name: the label or the tag; of rows what was done, such as the note of the version; the name that it got.
-        before: the number of the version before; none where there was no label or tag, and where it got another name.
+        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt`` or ``dataset``,
+            or ``archive``.
+        subject: the prompt or the dataset; what was put away or taken back.
+        name: the label or the tag; of rows what was done, such as the note of the version; the name that it got; the kind of
+            what was put away.
+        before: the number of the version before; none where there was no label or tag, and where it got another name; 1 where
+            it was put away.
         after: the number of the version after; as ``before``.
         undone: whether it is taken back; those are the newest, and redo does them again.
+        forced: whether it got its name although something names it as it was called before; doing it again is meant so, too.
     """
 
     at: float
@@ -69,12 +80,15 @@ class Act:
     before: int | None
     after: int | None
     undone: bool = False
+    forced: bool = False
 
     @property
     def title(self) -> str:
         """What was done, in a line."""
         if self.kind in set(Kept):
             return f"{self.kind} {self.subject} is called {self.name}"
+        if self.kind == "archive":
+            return f"{self.name} {self.subject} is {'archived' if self.after else 'no longer archived'}"
         way = f"{_version(self.before)} → {_version(self.after)}"
         if self.kind == "rows":
             return f"{self.subject} {way}: {self.name}" if self.name else f"{self.subject} {way}"
@@ -88,7 +102,7 @@ class Act:
     @property
     def screen(self) -> str:
         """The screen that shows it."""
-        return "playground" if self.kind in {"label", "prompt"} else "datasets"
+        return _SCREENS.get(self.name, "datasets") if self.kind == "archive" else _SCREENS.get(self.kind, "datasets")
 
 
 def _version(number: int | None) -> str:
@@ -103,6 +117,7 @@ class UndoHistory:
         self._workspace = catalog.workspace
         self._prompts = PromptStore(catalog)
         self._datasets = DatasetStore(catalog)
+        self._archive = Archive(event_log)
 
     def acts(self) -> list[Act]:
         """All that are known, the newest first."""
@@ -155,11 +170,25 @@ class UndoHistory:
     def rename(self, kind: Kept, name: str, new_name: str, *, force: bool = False) -> Renaming:
         """Give a prompt or a dataset another name; as :func:`rename_record`. What was done with it before stays undoable."""
         done = rename_record(self._workspace, kind, name, new_name, force=force)
-        act = Act(time.time(), kind.value, name, new_name, None, None)
+        act = Act(time.time(), kind.value, name, new_name, None, None, forced=force)
         self._change(
             lambda now: [*(_called(other, kind, name, new_name) for other in now if not other.undone), act][-_MOST:]
         )
         return done
+
+    def archive(self, kind: Archivable, names: Collection[str], *, away: bool = True) -> None:
+        """Put things away, or with ``away`` false have lists show them again; each is an act.
+
+        Raises:
+            NotFoundError: there is no such thing; nothing is put away then.
+        """
+        for name in names if away else ():
+            find(self._workspace, kind, name)
+        held = self._archive.names(kind)
+        changing = [name for name in names if (name in held) is not away]
+        (self._archive.add if away else self._archive.remove)(kind, changing)
+        for name in changing:
+            self._note("archive", name, kind.value, None if away else 1, 1 if away else None)
 
     # ── back and forth ──
 
@@ -206,11 +235,14 @@ class UndoHistory:
 
     def _set(self, act: Act, *, undo: bool) -> None:
         if act.kind in set(Kept):
-            self._set_name(act, *((act.name, act.subject) if undo else (act.subject, act.name)))
+            self._set_name(act, *((act.name, act.subject) if undo else (act.subject, act.name)), undo=undo)
             return
         held, wanted = (act.after, act.before) if undo else (act.before, act.after)
         if act.kind == "rows":
             self._set_rows(act, held, wanted)
+            return
+        if act.kind == "archive":
+            (self._archive.add if wanted else self._archive.remove)(Archivable(act.name), [act.subject])
             return
         now = self._label(act.subject, act.name) if act.kind == "label" else self._tag(act.subject, act.name)
         if now != held:
@@ -230,9 +262,9 @@ class UndoHistory:
         else:
             self._datasets.tag(ref, act.name)
 
-    def _set_name(self, act: Act, old: str, new: str) -> None:
+    def _set_name(self, act: Act, old: str, new: str, *, undo: bool) -> None:
         try:
-            rename_record(self._workspace, Kept(act.kind), old, new)
+            rename_record(self._workspace, Kept(act.kind), old, new, force=act.forced and not undo)
         except InputRefusedError as error:
             # What names it, or has the name, was made since: that does not pass, and acts before this one wait behind it.
             if error.code not in {"record_used", "name_taken"}:
@@ -304,7 +336,8 @@ class UndoHistory:
 def _called(act: Act, kind: Kept, name: str, new_name: str) -> Act:
     """An act on something that has another name now."""
     kinds = {"label"} if kind is Kept.PROMPT else {"tag", "rows"}
-    return replace(act, subject=new_name) if act.kind in kinds and act.subject == name else act
+    about = act.kind in kinds or (act.kind, act.name) == ("archive", kind.value)
+    return replace(act, subject=new_name) if about and act.subject == name else act
 
 
 def _same(act: Act) -> tuple[float, str, str]:
@@ -326,11 +359,12 @@ def _read(body: HistoryRecord | None) -> list[Act]:
 
 def _is_act(act: Act) -> bool:
     return (
-        act.kind in {"label", "tag", "rows", *Kept}
+        (act.kind in {"label", "tag", "rows", *Kept} or (act.kind == "archive" and act.name in set(Archivable)))
         and isinstance(act.subject, str)
         and isinstance(act.name, str)
         and isinstance(act.at, float)
         and 0 <= act.at < _YEAR_3000
         and all(isinstance(number, int | None) for number in (act.before, act.after))
         and isinstance(act.undone, bool)
+        and isinstance(act.forced, bool)
     )

@@ -14,6 +14,7 @@ from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import Job, JobStore
+from llmops_tui.maintenance.archiving import Archivable, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.erasure import erase_answers
@@ -141,6 +142,10 @@ def remove_work(workspace: Workspace, kind: Work, name: str, *, force: bool = Fa
                 forget_checksums(workspace, planned.paths)
                 with renamed_away(planned.paths):
                     _forget(workspace, planned)
+    if kind is not Work.JOB:
+        forget_archived(
+            workspace, Archivable.TRAINING if kind is Work.TRAINING else Archivable.EVALUATION, planned.name
+        )
     return replace(planned, answers=answers, done=True)
 
 

@@ -12,6 +12,7 @@ from textual.message import Message
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets import rendering
 from screens.shell.pane import Pane
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.table import Table
 
 _ONE = "One at a time: esc takes the selection back."
@@ -40,8 +41,9 @@ class DatasetListPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(
+        yield ArchiveTable(
             rendering.DATASET_COLUMNS,
+            kind="dataset",
             id="dataset-list",
             key=lambda version: version.dataset,
             empty=rendering.NO_DATASETS,

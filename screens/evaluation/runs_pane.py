@@ -13,6 +13,7 @@ from screens.evaluation import rendering
 from screens.evaluation.messages import Changed
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.columns import Part
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.table import Table
@@ -35,8 +36,9 @@ class RunsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(
+        yield ArchiveTable(
             rendering.RUN_COLUMNS,
+            kind="evaluation",
             id="eval-run-list",
             key=lambda state: state.run.name,
             empty=rendering.NO_RUNS,

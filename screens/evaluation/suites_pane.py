@@ -15,6 +15,7 @@ from screens.evaluation.run_suite import make_attacks, plan_suite, run_suite
 from screens.evaluation.run_task import run_task
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class SuitesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(
+        yield ArchiveTable(
             rendering.SUITE_COLUMNS,
+            kind="suite",
             id="suite-list",
             key=lambda kept: kept.suite.name,
             empty=rendering.NO_SUITES,
@@ -132,6 +134,20 @@ class SuitesPane(Pane):
 
     async def _new(self) -> None:
         if await write_suite(self.shell):
+            self.post_message(Changed())
+
+    def action_duplicate(self) -> None:
+        """A suite of its own that begins with this one."""
+        if self.suite is not None:
+            self.act("name", self._duplicate, self.suite)
+
+    async def _duplicate(self, kept: KeptSuite) -> None:
+        from llmops_tui.maintenance.archiving import Archivable
+        from screens.shell.renaming import copy_definition
+
+        if not kept.kept:
+            self.shell.say("This suite comes with llmops: n makes one of your own of it.", severity="warning")
+        elif await copy_definition(self.shell, Archivable.SUITE, kept.ref):
             self.post_message(Changed())
 
     def action_edit(self) -> None:

@@ -21,6 +21,7 @@ from screens.navigation import ModelInPlayground
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets import units
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.columns import Column, Part
 from screens.widgets.table import Table
 
@@ -76,7 +77,9 @@ class ModelsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(COLUMNS, id="model-list", key=lambda model: model.name, empty=_EMPTY, mark=self._mark)
+        yield ArchiveTable(
+            COLUMNS, kind="model", id="model-list", key=lambda model: model.name, empty=_EMPTY, mark=self._mark
+        )
 
     @property
     def _table(self) -> Table[Model]:

@@ -16,6 +16,7 @@ from llmops_tui.safe_text import safe_line
 from screens.playground.state import PlaygroundState
 from screens.shell.pane import Pane
 from screens.widgets import units
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.columns import Column, Part
 from screens.widgets.fields import Field
 from screens.widgets.table import Table
@@ -65,11 +66,13 @@ COLUMNS: list[Column[PromptRow]] = [
 ]  # fmt: skip
 
 
-class PromptList(Table[PromptRow]):
+class PromptList(ArchiveTable[PromptRow]):
     """The prompts, the last changed first; what is found in their text is found by the field above it."""
 
     def __init__(self) -> None:
-        super().__init__(COLUMNS, id="prompt-list", key=lambda row: row.name, empty=_EMPTY, mark=_mark, filters=False)
+        super().__init__(
+            COLUMNS, kind="prompt", id="prompt-list", key=lambda row: row.name, empty=_EMPTY, mark=_mark, filters=False
+        )
 
     def show_prompts(self, prompts: list[PromptSummary], current: str | None, drafts: set[str]) -> None:
         """Show these prompts; ``current`` is the open one."""

@@ -17,6 +17,7 @@ from llmops_tui.user_files import settings_path
 from screens.actions import bindings_of
 from screens.keymap import keymap_path
 from screens.plugin_themes import missing_theme, register_plugin_themes
+from screens.settings.keys_screen import KeysScreen, read_again
 from screens.shell.base import BaseScreen
 from screens.widgets.form import ModelForm
 from screens.widgets.panel import Panel
@@ -51,7 +52,8 @@ class SettingsScreen(BaseScreen):
             yield Static(self._places(), id="places", markup=False)
 
     def on_screen_resume(self) -> None:
-        """Show what is in force: the theme may have been chosen elsewhere."""
+        """Show what is in force: the theme may have been chosen elsewhere, and the keys changed in their file."""
+        self.act("keymap", read_again, self.shell)
         for form in self.query(ModelForm):
             form.fill(self.services.settings)
 
@@ -96,6 +98,10 @@ class SettingsScreen(BaseScreen):
     def action_theme(self) -> None:
         """Choose a theme, each seen while one is on it."""
         self.shell.open_palette("theme: ")
+
+    def action_keys(self) -> None:
+        """Change keys."""
+        self.app.push_screen(KeysScreen())
 
     def action_reset(self) -> None:
         """Fill in the defaults."""

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from screens.navigation import PlaceScreen
 from screens.services import Services
 from screens.shell import pane_layout
+from screens.shell.archive import archive, show_archive
 from screens.shell.key_line import KeyLine
 from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
@@ -48,6 +49,7 @@ class BaseScreen(PlaceScreen, ShellNode):
         self.profile = profile
         # For which width the panes are laid out.
         self._laid_out = ""
+        self.shows_archived = False
 
     @property
     def services(self) -> Services:
@@ -85,6 +87,17 @@ class BaseScreen(PlaceScreen, ShellNode):
     def on_screen_resume(self) -> None:
         """What the status became while another screen was in front."""
         self.shell.show_status(self.shell.status)
+        self.act("archive", show_archive, self)
+
+    def action_archive(self) -> None:
+        """Put away what is under the cursor, or selected; or take it back."""
+        self.act("archive", archive, self)
+
+    def action_show_archived(self) -> None:
+        """Show what is put away in the lists of this screen, or leave it out again."""
+        self.shows_archived = not self.shows_archived
+        self.act("archive", show_archive, self)
+        self.shell.say(f"What is archived is {'shown, pale' if self.shows_archived else 'left out'}.")
 
     # ── as somebody left it ──
 

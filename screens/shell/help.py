@@ -21,27 +21,36 @@ from screens.widgets.table import Table
 _KEYS = 24
 
 
+_NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "escape": "esc",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "underscore": "_",
+    "equals_sign": "=",
+    "alt+equals_sign": "alt+=",
+    "colon": ":",
+    "comma": ",",
+    "full_stop": ".",
+    "plus": "+",
+    "minus": "-",
+    "asterisk": "*",
+    "ampersand": "&",
+    "percent_sign": "%",
+}
+
+
+def show_key(key: str) -> str:
+    """A key as people read it."""
+    return _NAMES.get(key, key)
+
+
 def show_keys(action: Action, keymap: dict[str, str]) -> str:
     """The keys of an action as people read them, the user's where they differ."""
-    names = {
-        "question_mark": "?",
-        "slash": "/",
-        "escape": "esc",
-        "left_square_bracket": "[",
-        "right_square_bracket": "]",
-        "left_curly_bracket": "{",
-        "right_curly_bracket": "}",
-        "underscore": "_",
-        "equals_sign": "=",
-        "alt+equals_sign": "alt+=",
-        "colon": ":",
-        "comma": ",",
-        "full_stop": ".",
-        "plus": "+",
-        "minus": "-",
-        "asterisk": "*",
-    }
-    return "  ".join(names.get(key, key) for key in keymap.get(action.id, action.keys).split(","))
+    return "  ".join(show_key(key) for key in keymap.get(action.id, action.keys).split(","))
 
 
 def _table_keys() -> list[tuple[str, str] | str]:

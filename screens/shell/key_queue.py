@@ -48,8 +48,12 @@ class KeyQueue:
         self._on_its_way = False
         self._screen: Screen[Any] | None = None
         self._held = 0
-        # As the user has them.
-        found = [(keymap or {}).get(action.id, action.keys) for action in actions_of("app")]
+        self._everywhere: set[str] = set()
+        self.learn(keymap or {})
+
+    def learn(self, keymap: Mapping[str, str]) -> None:
+        """The keys that act on all screens, as the user has them."""
+        found = [keymap.get(action.id, action.keys) for action in actions_of("app")]
         self._everywhere = {key.strip() for keys in found for key in keys.split(",") if " " not in key.strip()}
 
     def hold(self) -> None:

@@ -11,6 +11,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.archiving import Archivable
     from llmops_tui.maintenance.record_removal import Kept
 
 
@@ -50,6 +51,22 @@ async def copy(shell: Shell, kind: Kept, ref: str) -> str:
         return ""
     made = await asyncio.to_thread(copy_record, shell.services.workspace, kind, ref, new)
     shell.say(f"{made} is a copy of {ref}.")
+    return made
+
+
+async def copy_definition(shell: Shell, kind: Archivable, ref: str) -> str:
+    """The version that was made of a suite or a recipe, the first of its name; empty where none was.
+
+    Raises:
+        LlmopsError: the name is taken.
+    """
+    from llmops_tui.maintenance.renaming import copy_definition
+
+    new = await _ask_name(shell, f"The name of the copy of {safe_line(ref)}", f"{ref.partition('@')[0]}-copy")
+    if not new:
+        return ""
+    made = await asyncio.to_thread(copy_definition, shell.services.workspace, kind, ref, new)
+    shell.say(f"{made} is a copy of {ref}. & archives the old one.")
     return made
 
 

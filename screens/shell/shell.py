@@ -17,6 +17,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.system_errors import explain_system_error
 from screens.frame_delta import FrameDelta
+from screens.keymap import textual_keymap
 from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
@@ -25,6 +26,7 @@ from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
 from screens.shell.workspace_status import workspace_status
 from screens.textual_caches import keep_parsed
+from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
@@ -76,8 +78,9 @@ class Shell(App[int]):
 
     def redraw(self) -> None:
         """Write the whole frame: the terminal may show something else than what was written to it."""
-        self._delta.forget()
-        self.screen.refresh()
+        if self._delta.has_begun:
+            self._delta.forget()
+            self.screen.refresh()
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """As Textual's, but that what the terminal shows already is not written again."""
@@ -97,7 +100,15 @@ class Shell(App[int]):
             self.stylesheet.update(screen)
 
     async def _deliver_typed(self, event: Typed) -> None:
-        await super().on_event(event)
+        taken = isinstance(event, events.Key) and isinstance(self.screen, Modal) and self.screen.take_key(event)
+        if not taken:
+            await super().on_event(event)
+
+    def use_keymap(self, keymap: dict[str, str]) -> None:
+        """Other keys from now on: footer, help, palette and the actions themselves."""
+        self.user_keymap = keymap
+        self.keys.learn(keymap)
+        self.set_keymap(textual_keymap(keymap))
 
     # ── what is told ──
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
+from screens.shell.archive import show_archive
 from screens.shell.base import BaseScreen
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
@@ -34,6 +35,7 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     )
     if isinstance(screen, BaseScreen):
         await screen.undone(act)
+        await show_archive(screen)
     return act
 
 

@@ -14,6 +14,7 @@ from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import KeptRecipe
 from screens.training.start_run import allowed, choose_sweep, plan_run, start_run, sweep
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ class RecipesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(
+        yield ArchiveTable(
             rendering.RECIPE_COLUMNS,
+            kind="recipe",
             id="recipe-list",
             key=lambda kept: kept.recipe.name,
             empty=rendering.NO_RECIPES,
@@ -108,6 +110,19 @@ class RecipesPane(Pane):
         await keep_recipe(self.shell, recipe)
         self._made = True
         self.post_message(Changed())
+
+    def action_duplicate(self) -> None:
+        """A recipe of its own that begins with this one."""
+        if self._asked() is not None and self._list.current is not None:
+            self.act("name", self._duplicate, self._list.current.ref)
+
+    async def _duplicate(self, ref: str) -> None:
+        from llmops_tui.maintenance.archiving import Archivable
+        from screens.shell.renaming import copy_definition
+
+        if await copy_definition(self.shell, Archivable.RECIPE, ref):
+            self._made = True
+            self.post_message(Changed())
 
     def _asked(self) -> Recipe | None:
         """The recipe under the cursor; where there is none, what makes one is told."""

@@ -19,6 +19,7 @@ from screens.training import rendering
 from screens.training.export_run import choose_constraint, export_run
 from screens.training.messages import Changed, CursorMoved, Progress
 from screens.training.model import Shown
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 from screens.widgets.table import Table
 
@@ -42,7 +43,9 @@ class RunsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(rendering.RUN_COLUMNS, id="run-rows", key=lambda shown: shown.name, empty=rendering.NO_RUNS)
+        yield ArchiveTable(
+            rendering.RUN_COLUMNS, kind="training", id="run-rows", key=lambda shown: shown.name, empty=rendering.NO_RUNS
+        )
 
     @property
     def _rows(self) -> Table[Shown]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
 
@@ -13,6 +14,10 @@ class Modal(ModalScreen[ScreenResultType]):
     """
 
     _answered = False
+
+    def take_key(self, event: events.Key) -> bool:  # noqa: ARG002  for dialogs that ask for a key
+        """Take a key before anything that is bound to it, the keys of the whole app among them; whether it was taken."""
+        return False
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close with a result; what comes after the first has no effect."""

@@ -8,12 +8,16 @@ import pytest
 
 from llmops_tui.datasets.operations.base import remake
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.maintenance import renaming
+from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.maintenance.record_removal import Kept
-from llmops_tui.maintenance.renaming import copy_record, plan_renaming
+from llmops_tui.maintenance.renaming import copy_definition, copy_record, plan_renaming
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -130,3 +134,49 @@ def test_copies_begin_with_the_version_and_can_be_made_again(sample: Workspace) 
     made, original = datasets.get("held-out"), datasets.get("triage-test")
     assert (made.sha256, made.folder, made.note) == (original.sha256, original.folder, "copy of triage-test@1")
     assert remake(datasets, "held-out")[1] == made.sha256
+
+
+def test_a_name_that_was_given_although_something_names_it_is_given_again(sample: Workspace) -> None:
+    store, history = DatasetStore(Catalog(sample)), UndoHistory(Catalog(sample), EventLog(sample))
+    history.rename(Kept.DATASET, "triage-test", "other", force=True)
+    assert history.undo() is not None
+    assert store.get("triage-test").number == 1
+    done = history.redo()
+    assert done is not None
+    assert (done.called, store.get("other").number) == ("other", 1)
+    assert history.undo() is not None
+
+
+def test_where_the_catalog_cannot_be_written_nothing_has_the_new_name(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_log = EventLog(sample)
+    history, drafts = UndoHistory(Catalog(sample), event_log), Drafts(event_log)
+    drafts.save("support", Draft(template="not saved yet"))
+    drafts.save_session(Session("support", "support-base"))
+
+    def full(*_: object) -> None:
+        raise LlmopsError("disk_full", "no room")
+
+    monkeypatch.setattr(renaming, "_rename", full)
+    with pytest.raises(LlmopsError, match="no room"):
+        history.rename(Kept.PROMPT, "support", "help", force=True)
+    assert ((drafts.load("support") or Draft()).template, drafts.load("help")) == ("not saved yet", None)
+    assert drafts.load_session().prompt == "support"
+    assert history.acts() == []
+
+
+@pytest.mark.parametrize("kind", [Archivable.SUITE, Archivable.RECIPE])
+def test_suites_and_recipes_are_copied_under_a_name_of_their_own(sample: Workspace, kind: Archivable) -> None:
+    suites, recipes = EvaluationStore(sample), RunStore(sample)
+    name = suites.suites()[0].suite.name if kind is Archivable.SUITE else recipes.recipes()[0][0]
+
+    def body(of: str) -> dict[str, object]:
+        return dict((suites.suite(of).suite if kind is Archivable.SUITE else recipes.recipe(of)).body)
+
+    assert copy_definition(sample, kind, name, "second") == "second@1"
+    assert {**body("second"), "name": name} == {**body(name), "name": name}
+    with pytest.raises(InputRefusedError, match=f"there is a {kind} second already"):
+        copy_definition(sample, kind, name, "second")
+    with pytest.raises(NotFoundError):
+        copy_definition(sample, kind, "nowhere", "third")

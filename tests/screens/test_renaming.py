@@ -105,3 +105,23 @@ async def test_a_notice_covers_no_output_of_the_command_line(open_app: OpenApp) 
         dialog = pilot.app.screen.query_one(".dialog-command")
         assert not toast.region.overlaps(dialog.region)
         assert toast.region.bottom <= 2
+
+
+async def test_what_is_archived_is_left_out_shown_when_asked_for_and_taken_back(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        prompts = pilot.app.screen.query_one(PromptList)
+        prompts.focus()
+        prompts.select(["product", "triage"])
+        await pilot.press("ampersand")
+        await until(pilot, lambda: prompts.away == {"product", "triage"})
+        assert prompts.keys() == ["support"]
+        await pilot.press("percent_sign")
+        await until(pilot, lambda: set(prompts.keys()) == {"support", "product", "triage"})
+        await pilot.press("z")
+        await until(pilot, lambda: len(prompts.away) == 1)
+        await pilot.press("percent_sign")
+        await until(pilot, lambda: len(prompts.keys()) == 2)
+        prompts.select(prompts.keys())
+        await pilot.press("ampersand")
+        await until(pilot, lambda: prompts.keys() == [])
+        assert prompts.placeholder == "All 3 are archived.\n% shows what is archived."
