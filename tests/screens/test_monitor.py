@@ -678,6 +678,10 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
     for width in (30, 60, 120):
         text = "\n".join("".join(part for part, _ in line) for line in rendering.engines(moment, width, utf8=True))
         assert "queue 9" in text
+        assert "cache 50%" in text
+    # What has no room beside the rest goes to the next line.
+    for width, first in ((41, "m  ok  3 of 4 slots · queue 9"), (42, "m  ok  3 of 4 slots · queue 9 · cache 50%")):
+        assert "".join(part for part, _ in rendering.engines(moment, width, utf8=True)[0]) == first
     # A hundred steps a second over ten gigabytes, of 4.9 TB/s.
     assert rendering.bandwidth_share(engine, one) == pytest.approx(0.2034, rel=0.01)
     assert rendering.bandwidth_share(engine, view) is None
