@@ -73,8 +73,8 @@ def _ratings(experiment: Experiment, made: VerdictRecord) -> str:
         return ""
     parts = []
     for arm in ("a", "b"):
-        every = made["conversations"][arm]  # type: ignore[index]
-        rated = made["scored"][arm]  # type: ignore[index]
+        every = made["conversations"][arm]
+        rated = made["scored"][arm]
         parts.append(f"{rated / every:.1%} of {arm.upper()}'s" if every else f"none of {arm.upper()}'s")
     return f"Rated are {parts[0]} and {parts[1]} conversations: who rates is not who does not."
 

@@ -81,10 +81,9 @@ class Retriever:
             pairs = zip(near.rows.tolist(), near.cosines.tolist(), strict=True)
             vectors = {row + 1: (rank, float(cosine)) for rank, (row, cosine) in enumerate(pairs, 1)}
             compared = near.compared
+        order: list[tuple[int, float | None]] = [(chunk, score) for chunk, (_, score) in (words or vectors).items()]
         if by == "hybrid":
-            order: list[tuple[int, float | None]] = list(fuse([list(words), list(vectors)]).items())[:count]
-        else:
-            order = [(chunk, score) for chunk, (_, score) in (words or vectors).items()]
+            order = list(fuse([list(words), list(vectors)]).items())[:count]
         return Ranking(order, words, vectors, compared)
 
     def _everything(self, context: int) -> Ranking:

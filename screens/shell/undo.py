@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
-from screens.shell.archive import show_archive
 from screens.shell.base import BaseScreen
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
