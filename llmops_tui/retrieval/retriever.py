@@ -83,7 +83,7 @@ class Retriever:
             compared = near.compared
         order: list[tuple[int, float | None]] = [(chunk, score) for chunk, (_, score) in (words or vectors).items()]
         if by == "hybrid":
-            order = list(fuse([list(words), list(vectors)]).items())[:count]
+            order = [(chunk, score) for chunk, score in fuse([list(words), list(vectors)]).items()][:count]
         return Ranking(order, words, vectors, compared)
 
     def _everything(self, context: int) -> Ranking:

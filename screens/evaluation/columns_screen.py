@@ -24,7 +24,7 @@ from screens.widgets.table_filter import TableFilter
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun
-    from llmops_tui.evaluation.runner.results import Result
+    from llmops_tui.evaluation.runner.results import Result  # noqa: F401  in the text that says what the screen answers
 
 _TOLD = {"all": "", "differ": " on which they disagree", "wrong": " that some run has wrong"}
 
