@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from llmops_tui.datasets.meaning.search import fuse
@@ -83,7 +84,7 @@ class Retriever:
             compared = near.compared
         order: list[tuple[int, float | None]] = [(chunk, score) for chunk, (_, score) in (words or vectors).items()]
         if by == "hybrid":
-            order = [(chunk, score) for chunk, score in fuse([list(words), list(vectors)]).items()][:count]
+            order = [(chunk, score) for chunk, score in islice(fuse([list(words), list(vectors)]).items(), count)]
         return Ranking(order, words, vectors, compared)
 
     def _everything(self, context: int) -> Ranking:
