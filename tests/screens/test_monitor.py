@@ -680,7 +680,7 @@ def test_engines_and_alerts_are_drawn_whatever_their_state() -> None:
         assert "queue 9" in text
         assert "cache 50%" in text
     # What has no room beside the rest goes to the next line.
-    for width, first in ((41, "m  ok  3 of 4 slots · queue 9"), (42, "m  ok  3 of 4 slots · queue 9 · cache 50%")):
+    for width, first in ((40, "m  ok  3 of 4 slots · queue 9"), (41, "m  ok  3 of 4 slots · queue 9 · cache 50%")):
         assert "".join(part for part, _ in rendering.engines(moment, width, utf8=True)[0]) == first
     # A hundred steps a second over ten gigabytes, of 4.9 TB/s.
     assert rendering.bandwidth_share(engine, one) == pytest.approx(0.2034, rel=0.01)
