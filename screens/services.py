@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.endpoints import Endpoint
+    from llmops_tui.inference.experiments.store import ExperimentStore
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
@@ -169,6 +170,13 @@ class Services:
         from llmops_tui.traces.store import TraceStore
 
         return TraceStore(self.catalog, self.event_log)
+
+    @cached_property
+    def experiments(self) -> ExperimentStore:
+        """Experiments on served traffic."""
+        from llmops_tui.inference.experiments.store import ExperimentStore
+
+        return ExperimentStore(self.event_log)
 
     @cached_property
     def recorder(self) -> Recorder:

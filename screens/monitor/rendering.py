@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from llmops_tui.counts import counted
 from llmops_tui.hardware.gpus import GpuView
 from llmops_tui.hardware.processes import ProcessLoad
+from llmops_tui.inference.experiments.records import ExperimentRecord
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.latency import KINDS, Latency
@@ -32,6 +33,11 @@ HELP_ALERTS = (
     "Raised alerts, then past ones. enter shows the activity around an alert: jobs, requests and changes. "
     "e edits the rules, d shows the alerts they would have raised in the last day."
 )
+HELP_EXPERIMENTS = (
+    "Experiments on the traffic of llmops serve --all: conversations with each model, and the evidence for a difference over "
+    "their number, of a canary that too many fail. At the dotted line it is decided. b begins one, X ends one."
+)
+NO_EXPERIMENTS = "No experiments.\nb begins one."
 NO_ENGINES = f"No model is loaded.\nModels are loaded at first use: u on {screen_place('models')}."
 NO_ALERTS = "No alerts.\ne edits the rules."
 NO_PROCESSES = "Loading …"
@@ -40,6 +46,21 @@ _ASCII = "_.:-=+*#"
 _MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}
 _ASCII_MARKS = {"server": "S", "run": "R", "job": "J", "app": "A", "elsewhere": "?"}
 _LEAST_TEXT = 16
+
+
+def experiment(record: ExperimentRecord) -> Line:
+    """An experiment in a line."""
+    with_a, with_b = record["conversations"]["a"], record["conversations"]["b"]
+    running = record["state"] == "running"
+    told = f"{record['settings']['a']} {with_a}  {record['settings']['b']} {with_b}"
+    failed = record["failed"]["b"]
+    return [
+        (f"{safe_line(record['name'])}  ", "plain"),
+        (f"{record['kind']} ", "muted"),
+        (f"{record['state']}  ", "good" if running else "bad"),
+        (safe_line(told), "plain"),
+        (f"  {failed} failed" if failed else "", "warn"),
+    ]
 
 
 def bytes_text(value: float | None) -> str:

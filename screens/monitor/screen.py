@@ -1,4 +1,4 @@
-"""The monitor screen: the machine and its history, processes, engines, alerts; live, and not rendered while it is hidden."""
+"""The monitor screen: the machine and its history, experiments, processes, engines, alerts; not rendered while hidden."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from screens.actions import bindings_of
 from screens.monitor.activity import show_activity, show_incident
 from screens.monitor.alerts_pane import AlertsPane
 from screens.monitor.engines_pane import EnginesPane
+from screens.monitor.experiments_pane import ExperimentsPane
 from screens.monitor.history_pane import HistoryPane
 from screens.monitor.machine_pane import MachinePane
 from screens.monitor.machine_rendering import machine
@@ -50,10 +51,11 @@ class MonitorScreen(LiveScreen):
         self.moment: Moment | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Five panes."""
+        """Six panes; that of experiments is seen where there are any."""
         with Vertical(id="monitor-rows"):
             yield MachinePane()
             yield HistoryPane(utf8=self.profile.utf8)
+            yield ExperimentsPane(utf8=self.profile.utf8)
             with Horizontal(id="monitor-below"):
                 yield ProcessesPane()
                 with Vertical(id="monitor-side", classes="column"):
@@ -71,7 +73,9 @@ class MonitorScreen(LiveScreen):
         self.services.shows_processes = False
 
     def reveal(self, panel: Panel) -> None:
-        """On small terminals engines and alerts share their place."""
+        """On small terminals engines and alerts share their place, and history and experiments do."""
+        if panel.id in {"monitor-experiments", "monitor-history"}:
+            self.set_class(panel.id == "monitor-experiments", "-experiments")
         if panel.id in {"monitor-engines", "monitor-alerts"}:
             self.set_class(panel.id == "monitor-alerts", "-alerts")
 
@@ -86,6 +90,7 @@ class MonitorScreen(LiveScreen):
         self.query_one(EnginesPane).show(moment)
         await self.query_one(AlertsPane).show(moment)
         await self._history.draw()
+        self.set_class(await self.query_one(ExperimentsPane).show(), "-with-experiments")
 
     @property
     def _history(self) -> HistoryPane:
