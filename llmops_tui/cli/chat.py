@@ -38,7 +38,9 @@ _SHOWN = 60
 def list_(context: typer.Context) -> None:
     """List the chats, the last changed first."""
     session = session_of(context)
-    found = _chats(session).summaries()
+    found, unreadable = _chats(session).listed()
+    for error in unreadable:
+        session.say(error.message)
     rows = [(c.name, c.model, c.turns, c.branches, _when(c.changed_at), safe_line(c.first, _SHOWN)) for c in found]
     data = {
         "chats": [
@@ -75,8 +77,10 @@ def say(
     seed: _Seed = None,
 ) -> None:
     """Say something, and have the model answer."""
-    from llmops_tui.prompts.chats.answers import said
+    from llmops_tui.cli.generate import parameters_from
+    from llmops_tui.prompts.chats.answers import check_said, said
 
+    check_said(text)
     session = session_of(context)
     chats = _chats(session)
     try:
@@ -91,6 +95,8 @@ def say(
         if at:
             raise
         _check_model(session, model)
+        # What is refused begins no chat.
+        parameters_from({"temperature": temperature, "max_tokens": max_tokens, "seed": seed})
         chat = chats.begin(name, system=system)
     chat = _set(session, chat, model, temperature, max_tokens, seed)
     chat = said(chats, chat, chat.turn(at).id if at else chat.head, text)
@@ -222,9 +228,17 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")] = False,
 ) -> None:
     """Delete a chat, or a branch of it; the traces of its answers stay."""
+    from llmops_tui.prompts.chats.tree import Chat
+
     session = session_of(context)
     chats = _chats(session)
-    chat = chats.load(name)
+    try:
+        chat = chats.load(name)
+    except LlmopsError as error:
+        if error.code != "chat_unreadable" or turn:
+            raise
+        session.say(error.message)
+        chat = Chat(name)
     found = chat.turn(turn) if turn else None
     count = len(chat.below(found)) if found is not None else len(chat.turns)
     data = {"chat": name, "turns": count, "removed": yes}
@@ -347,8 +361,9 @@ def _who(turn: Turn) -> str:
 
 def _branch_text(chat: Chat) -> str:
     parts = [f"system\n{safe_text(chat.system)}"] if chat.system.strip() else []
+    answers = chat.answers()
     for number, turn in enumerate(chat.branch(), 1):
-        ways = chat.beside(turn)
+        ways = answers[turn.parent]
         way = f"  {ways.index(turn) + 1}/{len(ways)}" if len(ways) > 1 else ""
         ended = f"  {turn.ended}" if turn.ended not in {"", "stop"} else ""
         parts.append(f"{number}  {_who(turn)}{way}{ended}\n{safe_text(turn.text)}")
@@ -358,9 +373,7 @@ def _branch_text(chat: Chat) -> str:
 def _tree_text(chat: Chat) -> str:
     """A line for each turn, indented where ways part; the shown branch has stars."""
     shown = {turn.id for turn in chat.branch()}
-    answers: dict[str, list[Turn]] = {}
-    for turn in chat.turns:
-        answers.setdefault(turn.parent, []).append(turn)
+    answers = chat.answers()
     lines: list[str] = []
     # A list of what is to be told yet, and no recursion: a chat may have thousands of turns in a row.
     left = [(turn, 0) for turn in reversed(answers.get("", []))]

@@ -108,7 +108,8 @@ def _built_text(built: BuiltRecord) -> str:
 
     record = built["index"]
     if built["unchanged"]:
-        return f"{record['name']}@{record['number']} is as it would be made now"
+        told = [f"not taken: {one['document']}: {one['why']}" for one in record["refused"]]
+        return "\n".join([f"{record['name']}@{record['number']} is as it would be made now", *told])
     return index_text(record, [])
 
 
@@ -121,6 +122,8 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
     session = session_of(context)
     store = store_of(session)
     found = store.all()
+    for error in store.damaged():
+        session.say(f"{error.message} ({error.hint})")
     stale = {index.ref: stale_because(store, index) for index in found[:limit]}
     rows = [
         (
@@ -245,12 +248,13 @@ def remove(
             )
         _remove_documents(session, store, name, document, yes=yes)
         return
-    going = [store.get(ref)] if number else store.log(name)
+    going = [store.get(ref)] if number else store.versions(name)
     if yes:
         going = store.remove(name, [index.record["number"] for index in going] if number else None)
     verb = "deleted" if yes else "would be deleted"
     data = {"removed": [index.ref for index in going], "done": yes}
     lines = [f"{verb}: {index.ref}, {index.record['bytes'] / 1e6:,.1f} MB" for index in going]
+    lines = lines or [f"{verb}: {name}, no version of which can be read"]
     session.emit(data, lambda: "\n".join([*lines, *([] if yes else ["--yes deletes them"])]))
 
 

@@ -55,11 +55,16 @@ SELF_EVIDENT = (
     # Whoever else names keys as these do: a word, the stage, and a long drawn end.
     _form("_live_ _test_ _prod_ _dev_ _api_ _secret_ _token_ _pat_",
         r"\b[a-z]{2,12}_(?:live|test|prod|dev|api|secret|token|pat)_(?=[0-9A-Za-z]{0,60}\d)(?=[0-9A-Za-z]{0,60}[A-Z])[0-9A-Za-z]{24,120}\b"),
-    _form("-----begin", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----[\s\S]{1,8000}?(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:\\n)?|$)"),
     # Hashes of passwords, as crypt(3), Django and LDAP write them.
     _form("$ {", r"(?<![\w$])\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|sha1|argon2(?:id|i|d)|scrypt|pbkdf2(?:-sha\d{1,3})?)\$[\w./+=,$-]{22,400}[\w./+=]"
         r"|\b(?:pbkdf2_sha\d{1,3}|scrypt|bcrypt_sha256|argon2)\$[\w.$/+=-]{30,400}|\{(?:S?SHA\d{0,3}|SMD5|CRYPT)\}[\w+/$.=]{16,200}"),
 )  # fmt: skip
+
+# A private key, which ends with its end, or with a text that was cut. By an expression for both the way from each beginning
+# would be looked through again.
+PRIVATE_KEY = _form("-----begin", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
+PRIVATE_KEY_END = re.compile(r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:\\n)?")
+PRIVATE_KEY_MOST = 8000
 
 _QUOTES = "\"'`"
 BEARER = _form("bearer basic", r"(?i)\b(?:bearer|basic)\s+([a-z0-9._~+/-]{16,2000}=*)")
@@ -70,7 +75,7 @@ HEADERS = (
     ),
     _form(
         "cookie",
-        r"(?i)\bcookie\\?[\"']?:\s?(?:[^\n;]{1,200};\s?){0,10}?[\w.-]{0,30}(?:sess|sid|auth|token|jwt|login)[\w.-]{0,30}=([^\s;,\"'<>\[\]]{16,2000})",
+        r"(?i)\bcookie\\?[\"']?:\s?(?:[^\n;]{1,200};){0,10}?\s?[\w.-]{0,30}(?:sess|sid|auth|token|jwt|login)[\w.-]{0,30}=([^\s;,\"'<>\[\]]{16,2000})",
     ),
 )
 URLS = (
@@ -109,7 +114,7 @@ COMMANDS = (
     ),
 )
 
-_IS = r"(?:\s(?:code|number|nummer|numéro))?(?:\s(?:for|für|pour|of|to)\s(?:[^\W\d_]{1,12}\s?){1,3})?\s{0,2}(?:(?:is|was|lautet|ist|est|es|è|:|：|=|#|は|是|为)\s{0,2}){1,2}"
+_IS = r"(?:\s(?:code|number|nummer|numéro))?(?:\s(?:for|für|pour|of|to)\s[^\W\d_]{1,36}(?:\s[^\W\d_]{1,12}){0,2}\s?)?\s{0,2}(?:(?:is|was|lautet|ist|est|es|è|:|：|=|#|は|是|为)\s{0,2}){1,2}"
 _DIGITS = r"(\d{4,8})(?![\w.,]*\d)"
 PINS = (
     _form("pin puk tan otp geheimzahl пин", rf"(?i)\b(?:pin|puk|m?tan|otp|geheimzahl|código pin|code pin|пин-?код|pincode)(?![\w]){_IS}{_DIGITS}"),

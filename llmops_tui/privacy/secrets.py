@@ -9,7 +9,19 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from llmops_tui.privacy.name_lists import words
-from llmops_tui.privacy.secret_forms import BEARER, COMMANDS, HEADERS, PHRASES, PINS, SELF_EVIDENT, URLS, Form
+from llmops_tui.privacy.secret_forms import (
+    BEARER,
+    COMMANDS,
+    HEADERS,
+    PHRASES,
+    PINS,
+    PRIVATE_KEY,
+    PRIVATE_KEY_END,
+    PRIVATE_KEY_MOST,
+    SELF_EVIDENT,
+    URLS,
+    Form,
+)
 from llmops_tui.privacy.secret_names import Introduced, judge_name
 
 _HEADER_PATTERNS = frozenset(form.pattern for form in HEADERS)
@@ -20,6 +32,8 @@ def find_secrets(text: str) -> Iterator[tuple[int, int]]:
     lowered = text.lower()
     for match in _matches(SELF_EVIDENT, text, lowered):
         yield match.span()
+    if PRIVATE_KEY.may_be_in(lowered):
+        yield from _private_keys(text)
     for match in _matches((*HEADERS, *URLS, *COMMANDS), text, lowered):
         value = _trimmed(match.group(1))
         if not is_placeholder(value) and (match.re not in _HEADER_PATTERNS or _has_digits(value)):
@@ -38,6 +52,25 @@ def _matches(forms: tuple[Form, ...], text: str, lowered: str) -> Iterator[re.Ma
     for form in forms:
         if form.may_be_in(lowered):
             yield from form.pattern.finditer(text)
+
+
+def _private_keys(text: str) -> Iterator[tuple[int, int]]:
+    end: re.Match[str] | None = None
+    done = 0
+    more = True
+    for begin in PRIVATE_KEY.pattern.finditer(text):
+        if begin.start() < done:
+            continue
+        if more and (end is None or end.start() <= begin.end()):
+            end = PRIVATE_KEY_END.search(text, begin.end() + 1)
+            more = end is not None
+        if end is not None and end.start() - begin.end() <= PRIVATE_KEY_MOST:
+            done = end.end()
+        elif 0 < len(text) - begin.end() <= PRIVATE_KEY_MOST:
+            done = len(text)
+        else:
+            continue
+        yield begin.start(), done
 
 
 # ── values ──

@@ -71,8 +71,17 @@ async def build_index(
         digest = index_digest(written.digest, asked["tokens"], asked["embedder"], asked["source"])
         if before is not None and before.record["sha256"] == digest:
             shutil.rmtree(staged)
-            # The same documents may have come from a later version of their dataset.
-            same = store.note_source(before, asked["source"], excluded)
+            # The same documents may have come from a later version of their dataset, or beside others that are refused.
+            same = store.note(
+                before,
+                {
+                    **before.record,
+                    "source": asked["source"],
+                    "excluded": excluded,
+                    "refused": written.refused,
+                    "other_files": dict(written.others),
+                },
+            )
             return {"index": same.record, "unchanged": True}
         if embedder is not None:
             await _embed(store, name, staged, written.chunks, embedder, counts, report)

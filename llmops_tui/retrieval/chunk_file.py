@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from llmops_tui.embeddings.vector_file import text_key
@@ -126,6 +127,8 @@ class ChunkFile:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        # The document of each file by its hash, for which there is no index.
+        self._by_file: dict[str, int] | None = None
 
     @classmethod
     @contextmanager
@@ -197,17 +200,37 @@ class ChunkFile:
 
     def all_passages(self) -> Iterator[PassageRecord]:
         """All chunks, in the order of the documents."""
-        for row in self._connection.execute(f"{_PASSAGE} ORDER BY c.id"):
-            yield _passage(row)
+        for name, text, paged, rows in self._by_document('id, start, "end", heading, sha256, tokens'):
+            page, counted = 1, 0
+            for chunk, start, end, heading, digest, tokens in rows:
+                page, counted = page + text.count("\f", counted, start), start
+                yield {
+                    "chunk": chunk,
+                    "document": name,
+                    "start": start,
+                    "end": end,
+                    "page": page if paged else None,
+                    "heading": heading,
+                    "sha256": digest,
+                    "tokens": tokens,
+                    "text": text[start:end],
+                }
 
     def embedded_texts(self) -> Iterator[tuple[int, bytes, str]]:
         """Of each chunk its number, the hash of what is embedded of it, and that."""
-        rows = self._connection.execute(
-            """SELECT c.id, c.key, c.above, substr(d.text, c.start + 1, c."end" - c.start)
-            FROM chunks c JOIN documents d ON d.id = c.document ORDER BY c.id"""
-        )
-        for chunk, key, above, text in rows:
-            yield int(chunk), bytes(key), searched_text(str(above), str(text))
+        for _, text, _, rows in self._by_document('id, start, "end", above, key'):
+            for chunk, start, end, above, key in rows:
+                yield chunk, bytes(key), searched_text(above, text[start:end])
+
+    def _by_document(self, columns: str) -> Iterator[tuple[str, str, bool, Iterator[Any]]]:
+        """Each document's name, text and whether it has pages, with these columns of its chunks.
+
+        SQLite counts the characters of a text from its beginning for each part of it: a long one is read once and cut here.
+        """
+        documents = self._connection.execute("SELECT id, name, text, paged FROM documents ORDER BY id")
+        for number, name, text, paged in documents:
+            chunks = self._connection.execute(f"SELECT {columns} FROM chunks WHERE document = ? ORDER BY id", (number,))
+            yield str(name), str(text), bool(paged), chunks
 
     def overlapping(self, document: str, start: int, end: int) -> list[PassageRecord]:
         """The chunks of a document that have any of these characters, in their order."""
@@ -239,7 +262,12 @@ class ChunkFile:
 
     def text_of_file(self, file_sha256: str) -> str | None:
         """The text that was read from a file with this hash."""
-        row = self._connection.execute("SELECT text FROM documents WHERE file_sha256 = ?", (file_sha256,)).fetchone()
+        if self._by_file is None:
+            rows = self._connection.execute("SELECT file_sha256, id FROM documents")
+            self._by_file = {str(digest): int(number) for digest, number in rows}
+        row = self._connection.execute(
+            "SELECT text FROM documents WHERE id = ?", (self._by_file.get(file_sha256),)
+        ).fetchone()
         return None if row is None else str(row[0])
 
     def documents(self) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ UNSPACED = (
 )
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _LINE = re.compile(r"[^\n\f]*[\n\f]|[^\n\f]+")
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?![^ \t])")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _LISTED = re.compile(r"[ \t]*(?:[|>]|[-*+][ \t]|\d{1,9}[.)][ \t])")
@@ -230,7 +230,7 @@ class _BlockReader:
         elif heading := _HEADING.match(line):
             yield from self.ended()
             self._begin, self._end = match.start(), match.end()
-            yield from self.ended(len(heading.group(1)), heading.group(2) or "")
+            yield from self.ended(len(heading.group(1)), _heading_text(line[heading.end() :]))
         elif self._begin is not None and self._lines == 1 and (rule := _UNDERLINE.match(line)):
             title = self._text[self._begin : self._end]
             self._end = match.end()
@@ -255,6 +255,13 @@ class _BlockReader:
         tokens = estimate_tokens(self._text[self._begin : self._end])
         yield _Block(self._begin, self._end, _CODE if self._fence else level, said, tokens)
         self._begin, self._fence = None, ""
+
+
+def _heading_text(rest: str) -> str:
+    """What stands behind the signs of a heading, without those that close it."""
+    said = rest.strip(" \t")
+    bare = said.rstrip("#")
+    return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else said
 
 
 def _closes(line: str, fence: str) -> bool:

@@ -25,6 +25,7 @@ _MOST = 64 << 20
 _PDF_SECONDS = 120.0
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)")
 _FIRST = 2048
+_NOT_OF_PAGES = ("utf-16", "utf-32", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -57,6 +58,17 @@ class Document:
     mtime_ns: int = 0
 
 
+def check_size(path: Path, size: int) -> None:
+    """Refuse a file that is larger than its reader takes, before anything of it is read.
+
+    Raises:
+        UnreadableDocumentError: it is.
+    """
+    most = MOST_BYTES if ENDINGS[path.suffix.lower()] == PDF else _MOST
+    if size > most:
+        raise UnreadableDocumentError(f"it has {size / 1e6:,.0f} MB, more than {most / 1e6:,.0f}")
+
+
 class Readers:
     """Reads files by their endings. The process that reads PDFs is started by the first, and ends with the block."""
 
@@ -81,9 +93,7 @@ class Readers:
         """
         kind = ENDINGS[path.suffix.lower()]
         try:
-            size = path.lstat().st_size
-            if size > (most := MOST_BYTES if kind == PDF else _MOST):
-                raise UnreadableDocumentError(f"it has {size / 1e6:,.0f} MB, more than {most / 1e6:,.0f}")
+            check_size(path, path.lstat().st_size)
             text, title = (self._of_pdf(path), "") if kind == PDF else _READ[kind](read_regular(path))
         except OSError as error:
             raise UnreadableDocumentError(error.strerror or str(error)) from error
@@ -133,8 +143,9 @@ def _of_html(raw: bytes) -> tuple[str, str]:
             found = codecs.lookup(said.group(1).decode("ascii"))
         except LookupError as error:
             raise UnreadableDocumentError(f"it says that it is {said.group(1).decode()}, which is unknown") from error
-        # Codecs of Python's own, such as rot13, are none of texts.
-        usual = found.name if found._is_text_encoding else usual  # noqa: SLF001  there is no public way to ask
+        # Codecs of Python's own, such as rot13, are none of pages; one whose first letters are read like this is no UTF-16.
+        if found._is_text_encoding and not found.name.startswith(_NOT_OF_PAGES):  # noqa: SLF001  there is no public way to ask
+            usual = found.name
     return html_text(_decoded(raw, usual))
 
 

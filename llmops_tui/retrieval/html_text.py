@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
-_HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "math", "iframe", "object", "canvas", "head"})
+_HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "math", "iframe", "object", "canvas"})
 _BLOCKS = frozenset({
     "address", "article", "aside", "blockquote", "body", "dd", "details", "dialog", "div", "dl", "dt", "fieldset", "figcaption",
     "figure", "footer", "form", "header", "hr", "html", "li", "main", "nav", "ol", "p", "pre", "section", "summary", "table",
@@ -25,30 +26,34 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self.title = ""
+        self._title: list[str] = []
         self._hidden: list[str] = []
+        self._open: Counter[str] = Counter()
         self._pre = 0
         self._in_title = False
-        self._line = ""
+        # In parts: a page of many megabytes may be one line.
+        self._line: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "title" and not self.title:
-            self._in_title = True
         if self._hidden or tag in _HIDDEN:
             # What is hidden ends where its own element does.
             if tag in _HIDDEN:
                 self._hidden.append(tag)
+                self._open[tag] += 1
             return
+        # The one element of a head that has text of its own, whether or not the head is said to end.
+        self._in_title = tag == "title"
         if tag == "img" and (told := dict(attrs).get("alt")):
-            self._line += f" {told} "
+            self._line.append(f" {told} ")
         if tag == "br":
             self._end_line()
         elif tag in {"td", "th"}:
-            self._line = f"{self._line.rstrip()} | " if self._line.strip() else "| "
+            self._line.append(" | " if any(part.strip() for part in self._line) else "| ")
         elif tag in _BLOCKS or tag in _HEADINGS:
             self._end_line()
             if tag not in _IN_LINES:
                 self._end_block()
-            self._line = "- " if tag == "li" else "#" * _HEADINGS[tag] + " " if tag in _HEADINGS else ""
+            self._line = ["- " if tag == "li" else "#" * _HEADINGS[tag] + " " if tag in _HEADINGS else ""]
             if tag == "pre":
                 self._pre += 1
                 self.parts.append("```")
@@ -60,12 +65,17 @@ class _Reader(HTMLParser):
             self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        if self._hidden:
+            while self._open[tag]:
+                ended = self._hidden.pop()
+                self._open[ended] -= 1
+                if ended == tag:
+                    break
+            return
         if tag == "title":
             self._in_title = False
-        if self._hidden:
-            if tag in self._hidden:
-                del self._hidden[self._hidden.index(tag) :]
-            return
+            self.title = self.title or " ".join("".join(self._title).split())
+            self._title = []
         if tag in _VOID:
             return
         if tag == "pre" and self._pre:
@@ -78,24 +88,25 @@ class _Reader(HTMLParser):
                 self._end_block()
 
     def handle_data(self, data: str) -> None:
-        if self._in_title:
-            self.title += data
-        elif self._hidden:
+        if self._hidden:
             return
+        if self._in_title:
+            self._title.append(data)
         elif self._pre:
             first, *rest = data.split("\n")
-            self._line += first
+            self._line.append(first)
             for line in rest:
                 self._end_line()
-                self._line = line
+                self._line.append(line)
         else:
-            self._line += _SPACE.sub(" ", data)
+            self._line.append(_SPACE.sub(" ", data))
 
     def _end_line(self) -> None:
-        line = self._line.rstrip() if self._pre else " ".join(self._line.split())
+        said = "".join(self._line)
+        line = said.rstrip() if self._pre else " ".join(said.split())
         if line.strip(" -#|") or (self._pre and self.parts):
             self.parts.append(line)
-        self._line = ""
+        self._line = []
 
     def _end_block(self) -> None:
         if self.parts and self.parts[-1]:
@@ -117,4 +128,4 @@ def html_text(page: str) -> tuple[str, str]:
     reader = _Reader()
     reader.feed(page)
     reader.close()
-    return reader.text(), " ".join(reader.title.split())
+    return reader.text(), reader.title

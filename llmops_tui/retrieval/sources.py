@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,17 @@ from llmops_tui.datasets.meaning.row_text import RowText
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.retrieval.documents import ENDINGS, HTML, MARKDOWN, PDF, Document, Readers, UnreadableDocumentError
+from llmops_tui.regular_files import kind_of_place
+from llmops_tui.retrieval.documents import (
+    ENDINGS,
+    HTML,
+    MARKDOWN,
+    PDF,
+    Document,
+    Readers,
+    UnreadableDocumentError,
+    check_size,
+)
 from llmops_tui.retrieval.records import RefusedRecord, SourceRecord
 from llmops_tui.user_files import with_home
 from llmops_tui.workspace.catalog import Catalog
@@ -151,11 +160,16 @@ def _files(workspace: Workspace, folder: Path) -> tuple[dict[str, Path], Counter
     found: dict[str, Path] = {}
     others: Counter[str] = Counter()
     refused: list[RefusedRecord] = []
-    for place, folders, names in os.walk(folder):
-        # What is hidden is meant for programs; the workspace holds copies of texts, also of this index.
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and (Path(place) / f).resolve() != workspace.root.resolve()
-        )
+
+    def refuse(path: Path, why: str) -> None:
+        called = path.relative_to(folder).as_posix()
+        refused.append({"document": called.encode(errors="replace").decode(), "why": why})
+
+    def unreadable(error: OSError) -> None:
+        refuse(Path(str(error.filename)), f"its files cannot be listed: {error.strerror}")
+
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = _entered(workspace, Path(place), folders, refuse)
         for name in sorted(names):
             path = Path(place) / name
             if name.startswith("."):
@@ -165,12 +179,22 @@ def _files(workspace: Workspace, folder: Path) -> tuple[dict[str, Path], Counter
                 continue
             called = path.relative_to(folder).as_posix()
             if not called.isprintable():
-                refused.append({"document": called.encode(errors="replace").decode(), "why": "its name is no text"})
-            elif not stat.S_ISREG(path.lstat().st_mode):
-                refused.append({"document": called, "why": "it is a link or no file"})
+                refuse(path, "its name is no text")
+            elif kind := kind_of_place(path):
+                refuse(path, f"it is {kind}, and no file")
             else:
                 found[called] = path
     return found, others, refused
+
+
+def _entered(workspace: Workspace, place: Path, folders: list[str], refuse: Callable[[Path, str], None]) -> list[str]:
+    """What is hidden is meant for programs; the workspace holds copies of texts, also of this index."""
+    own = workspace.root.resolve()
+    found = sorted(name for name in folders if not name.startswith(".") and (place / name).resolve() != own)
+    for path in (place / name for name in found):
+        if path.is_symlink():
+            refuse(path, "it is a link to a folder")
+    return found
 
 
 def _documents(files: Mapping[str, Path], readers: Readers, known: KnownText, corpus: Corpus) -> Iterator[Document]:
@@ -178,6 +202,7 @@ def _documents(files: Mapping[str, Path], readers: Readers, known: KnownText, co
         kind = ENDINGS[path.suffix.lower()]
         try:
             facts = path.stat()
+            check_size(path, facts.st_size)
             digest = sha256_file(path)
             # Reading a PDF takes long, and what it says depends on its bytes alone.
             before = known(digest) if kind == PDF else None

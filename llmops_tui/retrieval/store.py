@@ -37,6 +37,7 @@ VECTORS = "vectors"
 BUILDING, EMBEDDED = ".building", "embedded"
 _LOCK = "build.lock"
 _WAIT_SECONDS = 10.0
+_ADVICE = "llmops index list shows them; llmops index build makes one."
 
 
 class Index:
@@ -102,8 +103,8 @@ class IndexStore:
         return sorted(path.name for path in self.root.iterdir() if is_name(path.name) and self._numbers(path.name))
 
     def all(self) -> list[Index]:
-        """The newest version of each index, by name."""
-        return [self.get(name) for name in self.names()]
+        """The newest version of each index, by name, but for those whose record is damaged."""
+        return [index for name in self.names() for index in self._if_readable(name, self._numbers(name)[-1])]
 
     def log(self, name: str) -> list[Index]:
         """The versions of one index, the newest first.
@@ -113,15 +114,46 @@ class IndexStore:
         """
         numbers = self._numbers(name)
         if not numbers:
-            raise NotFoundError("index", name, "llmops index list shows them; llmops index build makes one.")
+            raise NotFoundError("index", name, _ADVICE)
         return [self._read(name, number) for number in reversed(numbers)]
+
+    def versions(self, name: str) -> list[Index]:
+        """As :meth:`log`, but for those whose record is damaged.
+
+        Raises:
+            NotFoundError: there is no index of this name.
+        """
+        numbers = self._numbers(name)
+        if not numbers:
+            raise NotFoundError("index", name, _ADVICE)
+        return [index for number in reversed(numbers) for index in self._if_readable(name, number)]
 
     def readable(self) -> Iterator[Index]:
         """All versions of all indexes, but for those whose record is damaged."""
         for name in self.names():
             for number in self._numbers(name):
-                with suppress(LlmopsError):
-                    yield self._read(name, number)
+                yield from self._if_readable(name, number)
+
+    def damaged(self) -> list[LlmopsError]:
+        """What is wrong with the newest versions that cannot be read."""
+        found = []
+        for name in self.names():
+            try:
+                self.get(name)
+            except LlmopsError as error:
+                found.append(error)
+        return found
+
+    def _if_readable(self, name: str, number: int) -> list[Index]:
+        with suppress(LlmopsError):
+            return [self._read(name, number)]
+        return []
+
+    def _folders_of(self, name: str, number: int) -> list[Path]:
+        """The folder of a version; where its record is damaged, all that may be."""
+        if index := self._if_readable(name, number):
+            return [index[0].folder]
+        return sorted(self.home(name).glob(f"{number}-*"))
 
     def get(self, ref: str) -> Index:
         """A version by ``name``, the newest, or ``name@3``.
@@ -132,7 +164,7 @@ class IndexStore:
         name, _, wanted = ref.partition("@")
         numbers = self._numbers(name)
         if not numbers:
-            raise NotFoundError("index", name, "llmops index list shows them; llmops index build makes one.")
+            raise NotFoundError("index", name, _ADVICE)
         if not wanted:
             return self._read(name, numbers[-1])
         if not wanted.isascii() or not wanted.isdecimal() or int(wanted) not in numbers:
@@ -207,12 +239,14 @@ class IndexStore:
 
     def note_source(self, index: Index, source: SourceRecord, excluded: list[str]) -> Index:
         """Let a version say that its documents come from there, where that is elsewhere than before."""
-        record = index.record
-        if (record["source"], record["excluded"]) == (source, excluded):
+        return self.note(index, {**index.record, "source": source, "excluded": excluded})
+
+    def note(self, index: Index, changed: IndexRecord) -> Index:
+        """Let a version say something else of where it comes from; what it finds stays as it is."""
+        if changed == index.record:
             return index
-        changed: IndexRecord = {**record, "source": source, "excluded": excluded}
         self._write(changed)
-        return Index(self.home(record["name"]), changed)
+        return Index(self.home(changed["name"]), changed)
 
     def replace(self, staged: Path, record: IndexRecord, before: Index) -> Index:
         """As :meth:`keep`, in the place of a version that is there, whose folder goes."""
@@ -225,15 +259,17 @@ class IndexStore:
         write_noted(self.home(record["name"]) / f"{record['number']}.json", json.dumps(record))
 
     def remove(self, name: str, numbers: list[int] | None = None) -> list[Index]:
-        """Delete versions of an index, or all of it; returns those that are gone.
+        """Delete versions of an index, or all of it; returns those that are gone, but for those whose record is damaged.
 
         Raises:
-            NotFoundError: there is no such version. InputRefusedError: ``job_running``.
+            NotFoundError: there is no such index. InputRefusedError: ``job_running``.
         """
-        going = [index for index in self.log(name) if numbers is None or index.record["number"] in numbers]
+        versions = self.versions(name)
+        gone = [number for number in self._numbers(name) if numbers is None or number in numbers]
+        going = [index for index in versions if index.record["number"] in gone]
         with self.building(name) as home:
-            records = [home / f"{index.record['number']}.json" for index in going]
-            self._delete([*records, *(index.folder for index in going)])
+            folders = [path for number in gone for path in self._folders_of(name, number)]
+            self._delete([*(home / f"{number}.json" for number in gone), *folders])
             if not self._numbers(name):
                 self._delete([home])
         return going
@@ -248,13 +284,11 @@ class IndexStore:
         homes = sorted(self.root.iterdir()) if self.root.is_dir() else []
         for home in homes:
             if is_name(home.name) and home.is_dir() and not is_held(home / _LOCK):
-                # Of one whose record is damaged nothing is known to be left over.
-                with suppress(LlmopsError):
-                    yield from self._unnamed(home) if self._numbers(home.name) else [home]
+                yield from self._unnamed(home) if self._numbers(home.name) else [home]
 
     def _unnamed(self, home: Path) -> list[Path]:
         """The folders of an index that no version has."""
-        kept = {self._read(home.name, number).folder.name for number in self._numbers(home.name)}
+        kept = {folder.name for number in self._numbers(home.name) for folder in self._folders_of(home.name, number)}
         return sorted(p for p in home.iterdir() if p.is_dir() and p.name not in kept)
 
     def _clear(self, name: str) -> None:
@@ -313,5 +347,5 @@ def _damaged(path: Path, why: str) -> LlmopsError:
     return LlmopsError(
         "index_damaged",
         f"the index in {path} cannot be used: {why}",
-        "Remove it, and build it again: llmops index build.",
+        "Remove it, and build it again: llmops index remove NAME, llmops index build.",
     )

@@ -14,7 +14,7 @@ from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.prompts.chats.tree import ASSISTANT, Chat, Turn
-from screens.chat.rendering import Live, live_lines, system_lines, turn_lines
+from screens.chat.rendering import DrawnTurns, Live, live_lines, system_lines
 from screens.chat.state import ChatState
 from screens.shell.pane import Pane
 from screens.terminal import TerminalProfile
@@ -69,6 +69,7 @@ class ConversationPane(Pane):
         self._unfolded = False
         # Which turn each line is of, and where the turns of the branch begin.
         self._owners: list[Turn | None] = []
+        self._drawn_turns = DrawnTurns()
         self._timer: Timer | None = None
         self._worker: Worker[None] | None = None
 
@@ -108,15 +109,14 @@ class ConversationPane(Pane):
         utf8 = self._profile.utf8
         lines = system_lines(chat, width)
         owners: list[Turn | None] = [None] * len(lines)
-        number = 0
-        for number, turn in enumerate(chat.branch(), 1):
-            made = turn_lines(turn, number, chat.beside(turn), width, unfolded=self._unfolded, utf8=utf8)
+        drawn = self._drawn_turns.of(chat, width, unfolded=self._unfolded, utf8=utf8)
+        for turn, made in drawn:
             lines += made
             owners += [turn] * len(made)
         if self._live is None:
             # A turn ends with a blank line, and the conversation with its last word.
             return lines[:-1], owners[:-1]
-        made = live_lines(self._live, number + 1, width, unfolded=self._unfolded, utf8=utf8)
+        made = live_lines(self._live, len(drawn) + 1, width, unfolded=self._unfolded, utf8=utf8)
         return [*lines, *made], [*owners, *[None] * len(made)]
 
     def on_resize(self) -> None:

@@ -44,6 +44,30 @@ def turn_lines(turn: Turn, number: int, ways: list[Turn], width: int, *, unfolde
     return [*lines, *_wrapped(safe_text(turn.text), width, "plain"), []]
 
 
+class DrawnTurns:
+    """The turns of a branch with their lines, as they were drawn last: an answer comes in many pieces below many turns."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int, int, int], tuple[Turn, list[Line]]] = {}
+        self._kept_for = (0, False)
+
+    def of(self, chat: Chat, width: int, *, unfolded: bool, utf8: bool) -> list[tuple[Turn, list[Line]]]:
+        """Each turn of the branch that is shown, with its lines."""
+        answers = chat.answers()
+        before = self._kept if self._kept_for == (width, unfolded) else {}
+        self._kept, self._kept_for = {}, (width, unfolded)
+        found = []
+        for number, turn in enumerate(chat.branch(), 1):
+            ways = answers[turn.parent]
+            key = (turn.id, number, ways.index(turn), len(ways))
+            drawn, made = before.get(key, (None, []))
+            if drawn != turn:
+                made = turn_lines(turn, number, ways, width, unfolded=unfolded, utf8=utf8)
+            self._kept[key] = turn, made
+            found.append((turn, made))
+        return found
+
+
 def live_lines(live: Live, number: int, width: int, *, unfolded: bool, utf8: bool) -> list[Line]:
     """The lines of an answer that is on its way."""
     head: Line = [(f"{number} ", "muted"), (safe_line(live.model, 60), "good"), (f"  {live.doing}", "muted")]

@@ -17,6 +17,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.detection import KINDS, find_personal
 from llmops_tui.privacy.postal_addresses import find_addresses
 from llmops_tui.privacy.replacement import mark, replace_in_text
+from llmops_tui.privacy.secrets import find_secrets
 from tests.datasets.conftest import Fill, chat, rows_of
 from tools.measure_privacy import CASES, WORLD, false_alarms, measure, measure_forms, read_cases
 
@@ -181,6 +182,27 @@ def test_a_report_counts_all_that_redaction_replaces(store: DatasetStore, fill: 
         check.inspect(number, row)
     assert list(check.finish().rows) == [0, 1]
     assert find_in_version(apply(store, "redact", [version.ref], {}))["spans"] == {}
+
+
+def test_private_keys_end_where_they_end_and_many_beginnings_are_looked_through_once() -> None:
+    def found(text: str) -> list[str]:
+        return [text[start:end] for start, end in find_secrets(text) if text[start:].startswith("-----BEGIN")]
+
+    begin, end = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    key = f"{begin}\nMIIE\n{end}"
+    assert found(f"{key} and {key}") == [key, key]
+    assert found(f"a cut one: {begin}\nMIIE") == [f"{begin}\nMIIE"]
+    assert found(f"{begin}{'x' * 9000} {key}") == [key]
+    assert found(begin) == []
+    text = f"{begin}\n" * 5000
+    assert len(found(text)) == 1
+
+
+def test_a_session_is_found_behind_the_cookies_of_many_lines() -> None:
+    # Each cookie may or may not have its blank: an expression that tries both takes hours over these.
+    text = "cookie: " + "a; " * 12 + "\n"
+    text = text * 3000 + "cookie: theme=dark; lang=en; sessionid=8f3kQz71LmPx02Rt; b=1"
+    assert [text[start:end] for start, end in find_secrets(text)] == ["8f3kQz71LmPx02Rt"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def test_a_turn_goes_by_its_number_on_the_branch_or_its_id() -> None:
         lambda body: body["turns"][0].update(role="narrator"),
         lambda body: body["turns"][0].update(text=None),
         lambda body: body["turns"].append(dict(body["turns"][0])),
+        lambda body: body["turns"].append("a"),
         lambda body: body["turns"][0].update(parent="turn_gone"),
         lambda body: body.update(head="turn_gone"),
         lambda body: body.pop("parameters"),
@@ -159,6 +160,7 @@ def test_chats_are_named_listed_renamed_and_removed(chats: Chats) -> None:
     removed = chats.remove("z")
     with pytest.raises(NotFoundError):
         chats.load("z")
+    assert removed is not None
     assert texts(chats.put(removed)) == [(USER, "hello\nthere")]
 
 
@@ -249,3 +251,54 @@ async def test_what_cannot_be_said_is_refused(chats: Chats, runner: PromptRunner
     chat = said(chats, chat, chat.head, "two")
     assert texts(chat) == [(USER, "two")]
     assert [turn.text for turn in chat.beside(chat.branch()[0])] == ["one", "two"]
+
+
+async def test_an_answer_is_kept_in_a_chat_that_was_renamed_meanwhile(chats: Chats, runner: PromptRunner) -> None:
+    chat = said(chats, chats.begin("c"), "", "one")
+    chats.rename("c", "d")
+    chats.begin("c")  # another one of the name
+    kept = await ask(chats, runner, chat)
+    assert (kept.name, texts(kept)) == ("d", [(USER, "one"), (ASSISTANT, "Hello.")])
+    assert chats.load("c").turns == ()
+    # Where what is answered is gone, that is said with the trace that has the answer.
+    for gone in (lambda: chats.change("d", lambda now: now.without(now.turns[0])), lambda: chats.remove("d")):
+        gone()
+        with pytest.raises(InputRefusedError, match="was deleted from c meanwhile") as refused:
+            await ask(chats, runner, chat)
+        assert "run_" in refused.value.hint
+
+
+async def test_a_chat_without_room_for_an_answer_says_so_before_it_is_asked_for(
+    chats: Chats, runner: PromptRunner, server: FakeModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmops_tui.prompts.chats.tree.MOST_TURNS", 3)
+    chat = await ask(chats, runner, said(chats, chats.begin("c"), "", "one"))
+    with pytest.raises(InputRefusedError, match="no room"):
+        said(chats, chat, chat.head, "two")
+    chat = rewritten(chats, chat, chat.turns[0], "uno")
+    with pytest.raises(InputRefusedError, match="no room"):
+        await ask(chats, runner, chat)
+    assert (len(chats.load("c").turns), len(server.requests)) == (3, 1)
+
+
+def test_what_is_typed_goes_with_its_chat_and_to_no_other_of_its_name(chats: Chats) -> None:
+    chats.begin("a")
+    chats.begin("b")
+    chats.keep_unsent("b", "of b")
+    chats.remove("a")
+    chats.keep_unsent("a", "from a window that has it open still")
+    assert chats.unsent("a") == ""
+    assert chats.rename("b", "a").name == "a"
+    assert (chats.unsent("a"), chats.unsent("b")) == ("of b", "")
+    chats.keep_unsent("a", "")
+    assert chats.unsent("a") == ""
+
+
+def test_a_chat_that_cannot_be_read_hides_no_other_and_can_be_removed(chats: Chats, event_log: EventLog) -> None:
+    chats.begin("b")
+    event_log.save_draft("chat:c", {"turns": [7]})
+    found, unreadable = chats.listed()
+    assert [one.name for one in found] == ["b"]
+    assert ["the chat c cannot be read" in one.message for one in unreadable] == [True]
+    assert chats.remove("c") is None
+    assert chats.listed()[1] == []

@@ -63,6 +63,7 @@ def test_a_branch_and_a_chat_are_deleted_when_told_so(workspace: Workspace, chat
         (("say", "new", "hi"), "a new chat needs a model"),
         (("say", "new", "hi", "--model", "none"), "none"),
         (("say", "new", "hi", "--model", "none", "--at", "2"), "no chat 'new'"),
+        (("say", "trip", " ", "--temperature", "0.5"), "the message is empty"),
         (("say", "trip", "hi", "--system", "Be long."), "another system text"),
         (("say", "trip", "hi", "--temperature", "9"), "--temperature"),
         (("edit", "trip", "1", "x", "--go-on"), "--go-on is for an answer"),

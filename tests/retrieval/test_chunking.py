@@ -83,6 +83,23 @@ def test_sections_are_cut_at_headings_and_say_where_they_stand() -> None:
     assert "# no heading" in GUIDE[chunks[2].start : chunks[2].end]
 
 
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("# Orders ##", "Orders"),
+        ("#\tC#", "C#"),
+        ("## ##", ""),
+        ("#", ""),
+        # Of so many spaces an expression that tries all ways takes minutes.
+        ("# a" + " " * 200_000 + "b #", "a b"),
+        ("# " + "# " * 100_000 + "b", ("# " * 100_000)[:200]),
+    ],
+)
+def test_the_text_of_a_heading_is_what_is_between_its_signs(line: str, title: str) -> None:
+    (chunk,) = cut(f"{line}\ntext", structured=True, tokens=10**6)
+    assert chunk.heading == title
+
+
 def test_what_is_cut_within_a_section_stands_under_its_heading() -> None:
     text = "# Terms\n\n" + "One sentence more. " * 60
     first, *rest = cut(text, structured=True, tokens=50)

@@ -34,6 +34,19 @@ def test_of_html_the_text_is_taken_that_is_seen() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("page", "text", "title"),
+    [
+        ("<html><head><title>T<meta charset=utf-8></title><body><h1>A</h1>b", "# A\n\nb", "T"),
+        ("<head><title>T</title><p>a", "a", "T"),
+        ("<svg><title>icon</title></svg><title>T</title>a<title>U</title>", "a", "T"),
+        ("<svg><g></g><svg></svg>hidden</svg>a<template></svg>b</template>c", "ac", ""),
+    ],
+)
+def test_a_head_need_not_end_and_what_is_hidden_ends_where_it_does(page: str, text: str, title: str) -> None:
+    assert html_text(page) == (text, title)
+
+
 @given(st.text(alphabet="<>/aphtdrscriple!-\"'= \n&;", max_size=200))
 def test_any_page_is_read_to_its_end(page: str) -> None:
     text, _ = html_text(f"<p>first</p>{page}")
@@ -47,6 +60,10 @@ def test_any_page_is_read_to_its_end(page: str) -> None:
         ("café".encode("utf-16"), "café"),
         (b'<meta charset="latin-1"><p>caf\xe9', "café"),
         (b'<meta content="text/html; charset=windows-1252"><p>caf\xe9', "café"),
+        # None of these can be: what says it is ASCII.
+        (b'<meta charset="utf-16"><p>caf\xc3\xa9', "café"),
+        (b'<meta charset="idna"><p>caf\xc3\xa9..' + b"x" * 99, "café.." + "x" * 99),
+        (b'<meta charset="unicode_escape"><p>a\\n', "a\\n"),
     ],
 )
 def test_texts_come_in_the_encoding_that_they_name(tmp_path: Path, raw: bytes, text: str) -> None:

@@ -44,6 +44,11 @@ def test_an_index_says_what_it_is_of(store: IndexStore, shop: Path, build: Build
     (shop / "empty.md").write_text("  \n")
     (shop / "old.txt").write_bytes("caf\xe9".encode("latin-1"))
     (shop / "link.md").symlink_to(shop / "orders.md")
+    (shop / "elsewhere").symlink_to(shop.parent)
+    os.mkfifo(shop / "pipe.md")
+    # Nothing of it is read, or this would take as long as a terabyte does.
+    with (shop / "huge.txt").open("w") as huge:
+        huge.truncate(1 << 40)
     (shop / ".hidden.md").write_text("hidden")
     built = build(shop)
     record = built["index"]
@@ -52,7 +57,10 @@ def test_an_index_says_what_it_is_of(store: IndexStore, shop: Path, build: Build
     assert record["other_files"] == {".png": 1}
     assert {one["document"]: one["why"] for one in record["refused"]} == {
         "empty.md": "it has no text",
-        "link.md": "it is a link or no file",
+        "elsewhere": "it is a link to a folder",
+        "huge.txt": "it has 1,099,512 MB, more than 67",
+        "link.md": "it is a link, and no file",
+        "pipe.md": "it is a pipe, and no file",
         "old.txt": "it is not UTF-8: byte 3 is none of it; save it as UTF-8",
     }
     index = store.get("shop@1")
@@ -74,6 +82,20 @@ def test_the_same_again_is_no_other_version(store: IndexStore, shop: Path, build
     assert build(shop, words)["unchanged"]
     assert not words.asked
     assert [index.ref for index in store.log("shop")] == ["shop@1"]
+
+
+def test_what_is_refused_beside_the_same_documents_is_told_and_not_stale(
+    store: IndexStore, shop: Path, build: Build
+) -> None:
+    build(shop)
+    (shop / "empty.md").touch()
+    (shop / "picture.png").touch()
+    assert stale(store) == ["1 file new: empty.md"]
+    built = build(shop)
+    assert built["unchanged"]
+    assert built["index"]["refused"] == [{"document": "empty.md", "why": "it has no text"}]
+    assert store.get("shop@1").record["other_files"] == {".png": 1}
+    assert stale(store) == []
 
 
 def test_only_chunks_that_changed_are_embedded_again(store: IndexStore, shop: Path, build: Build) -> None:
@@ -269,6 +291,13 @@ def test_a_record_that_is_damaged_is_named(store: IndexStore, shop: Path, build:
     path.write_text(json.dumps(whole | json.loads(damage)) if ":" in damage else damage)
     with pytest.raises(LlmopsError, match=r"cannot be used|not a valid name"):
         store.get("shop")
+    # The others are listed, and it can be removed as its error says.
+    build(shop, name="other")
+    assert [index.ref for index in store.all()] == ["other@1"]
+    assert len(store.damaged()) == 1
+    assert list(store.left_over()) == []
+    assert store.remove("shop") == []
+    assert not store.home("shop").exists()
 
 
 def test_files_that_are_damaged_are_named(store: IndexStore, shop: Path, build: Build, opened: Open) -> None:

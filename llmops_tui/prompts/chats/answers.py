@@ -80,13 +80,15 @@ async def answer(
     is kept, as it is where it fails.
 
     Raises:
-        InputRefusedError: ``nothing_to_answer``: the turn is none of a person. LlmopsError: whatever went wrong.
+        InputRefusedError: ``nothing_to_answer``: the turn is none of a person; ``chat_full``; ``answer_unkept``: what is
+            answered was deleted meanwhile. LlmopsError: whatever went wrong.
     """
     branch = chat.branch(parent)
     if not branch or branch[-1].role != USER:
         raise InputRefusedError(
             "nothing_to_answer", "there is nothing here that a model could answer", "Say something first."
         )
+    chat.check_room()  # before it is asked for, and not when it came
     messages = chat.as_messages(parent)
     if begun:
         messages.append({"role": ASSISTANT, "content": begun})
@@ -104,7 +106,7 @@ async def answer(
         if made.ended not in {"", FAILED} or made.more_than(begun):
             turn = replace(made.as_turn(parent, model.name), ended=made.ended or STOPPED)
             # It is kept also where whoever asked has gone.
-            work = asyncio.to_thread(chats.change, chat.name, lambda now: now.with_turn(turn))
+            work = asyncio.to_thread(chats.add_answer, chat.name, turn)
             kept = await asyncio.shield(asyncio.ensure_future(work))
     yield ChatStep(chat=kept)
 
@@ -115,14 +117,29 @@ def said(chats: Chats, chat: Chat, parent: str, text: str) -> Chat:
     What was said before and has no answer yet is not answered by it: it is another way of saying that.
 
     Raises:
+        InputRefusedError: ``nothing_said``; ``chat_full``: there is no room for it and an answer.
+    """
+    check_said(text)
+    if (branch := chat.branch(parent)) and branch[-1].role == USER:
+        parent = branch[-1].parent
+    turn = new_turn(parent, USER, text)
+
+    def work(now: Chat) -> Chat:
+        made = now.with_turn(turn)
+        made.check_room()
+        return made
+
+    return chats.change(chat.name, work)
+
+
+def check_said(text: str) -> None:
+    """Refuse a message without words.
+
+    Raises:
         InputRefusedError: ``nothing_said``.
     """
     if not text.strip():
         raise InputRefusedError("nothing_said", "the message is empty", "Write something.")
-    if (branch := chat.branch(parent)) and branch[-1].role == USER:
-        parent = branch[-1].parent
-    turn = new_turn(parent, USER, text)
-    return chats.change(chat.name, lambda now: now.with_turn(turn))
 
 
 def rewritten(chats: Chats, chat: Chat, turn: Turn, text: str) -> Chat:
@@ -131,8 +148,7 @@ def rewritten(chats: Chats, chat: Chat, turn: Turn, text: str) -> Chat:
     Raises:
         InputRefusedError: ``nothing_said``, or ``same_text``.
     """
-    if not text.strip():
-        raise InputRefusedError("nothing_said", "the message is empty", "Write something.")
+    check_said(text)
     if text == turn.text:
         raise InputRefusedError("same_text", "the text is the same", "Change it, or ask for another answer.")
     # What a person wrote in the model's place is no answer of the model: it has no run and no thinking.

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.names import RULE, is_name
-from llmops_tui.prompts.chats.tree import Chat, chat_of
+from llmops_tui.prompts.chats.tree import Chat, Turn, chat_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,16 +42,22 @@ class Chats:
         self._event_log = event_log
 
     def summaries(self) -> list[ChatSummary]:
-        """All chats, the last changed first.
+        """All chats that can be read, the last changed first."""
+        return self.listed()[0]
 
-        Raises:
-            LlmopsError: ``chat_unreadable``.
-        """
-        rows = self._event_log.connection().execute(
-            "SELECT key, body FROM drafts WHERE key >= ? AND key < ?", (_PREFIX, _PREFIX[:-1] + ";")
-        )
-        found = [_summary(chat_of(key.removeprefix(_PREFIX), json.loads(body))) for key, body in rows]
-        return sorted(found, key=lambda one: (-one.changed_at, one.name))
+    def listed(self) -> tuple[list[ChatSummary], list[LlmopsError]]:
+        """As :meth:`summaries`, and why others cannot be read (``chat_unreadable``)."""
+        found: list[ChatSummary] = []
+        unreadable: list[LlmopsError] = []
+        for name, body in self._event_log.connection().execute(
+            "SELECT substr(key, ?), body FROM drafts WHERE key >= ? AND key < ?",
+            (len(_PREFIX) + 1, _PREFIX, _PREFIX[:-1] + ";"),
+        ):
+            try:
+                found.append(_summary(chat_of(name, json.loads(body))))
+            except LlmopsError as error:
+                unreadable.append(error)
+        return sorted(found, key=lambda one: (-one.changed_at, one.name)), unreadable
 
     def load(self, name: str) -> Chat:
         """A chat by name.
@@ -86,6 +92,7 @@ class Chats:
         with self._event_log.transaction() as connection:
             if _body(connection, chat.name) is not None:
                 raise InputRefusedError("name_taken", f"there is a chat {chat.name}", "Choose another name.")
+            _forget_unsent(connection, chat.name)
             return _write(connection, chat)
 
     def change(self, name: str, work: Callable[[Chat], Chat]) -> Chat:
@@ -115,6 +122,8 @@ class Chats:
                 raise NotFoundError("chat", name, _ADVICE)
             if new_name != name and _body(connection, new_name) is not None:
                 raise InputRefusedError("name_taken", f"there is a chat {new_name}", "Choose another name.")
+            if new_name != name:
+                _forget_unsent(connection, new_name)
             for prefix in (_PREFIX, _UNSENT):
                 connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (prefix + new_name, prefix + name))
             return chat_of(new_name, json.loads(body))
@@ -124,23 +133,61 @@ class Chats:
         return str((self._event_log.load_draft(_UNSENT + name) or {}).get("text", ""))
 
     def keep_unsent(self, name: str, text: str) -> None:
-        """Keep what is being written; durable when this returns."""
-        if text:
-            self._event_log.save_draft(_UNSENT + name, {"text": text})
-        else:
-            self._event_log.remove_draft(_UNSENT + name)
+        """Keep what is being written, where the chat is still there; durable when this returns."""
+        with self._event_log.transaction() as connection:
+            _forget_unsent(connection, name)
+            if text and _body(connection, name) is not None:
+                connection.execute(
+                    "INSERT INTO drafts (key, body, at) VALUES (?, ?, ?)",
+                    (_UNSENT + name, json.dumps({"text": text}), time.time()),
+                )
 
-    def remove(self, name: str) -> Chat:
-        """Delete a chat and give it back; the traces of its answers stay.
+    def add_answer(self, name: str, turn: Turn) -> Chat:
+        """Add an answer to what it answers, also where the chat was renamed meanwhile; durable when this returns.
+
+        Raises:
+            InputRefusedError: ``answer_unkept``: what it answers was deleted; ``chat_full``.
+        """
+        try:
+            return self.change(name, lambda now: now.with_turn(turn))
+        except LlmopsError as error:
+            now = self._with_turn_of(turn.parent)
+            if now is None and error.code in {"chat_not_found", "bad_turn"}:
+                raise InputRefusedError(
+                    "answer_unkept",
+                    f"what {turn.model} answered was deleted from {name} meanwhile, and the answer is not kept there",
+                    f"Its trace may have it: llmops traces show {turn.run}",
+                ) from error
+            if now is None or now == name:
+                raise
+            return self.change(now, lambda chat: chat.with_turn(turn))
+
+    def _with_turn_of(self, turn: str) -> str | None:
+        """The chat that has a turn."""
+        rows = self._event_log.connection().execute(
+            "SELECT substr(key, ?), body FROM drafts WHERE key >= ? AND key < ? AND instr(body, ?)",
+            (len(_PREFIX) + 1, _PREFIX, _PREFIX[:-1] + ";", f'"id": {json.dumps(turn)}'),
+        )
+        return next(
+            (str(name) for name, body in rows if any(one["id"] == turn for one in json.loads(body)["turns"])), None
+        )
+
+    def remove(self, name: str) -> Chat | None:
+        """Delete a chat and give it back, unless it cannot be read; the traces of its answers stay.
 
         Raises:
             NotFoundError: there is none.
         """
-        chat = self.load(name)
-        self._event_log.remove_draft(_UNSENT + name)
-        if not self._event_log.remove_draft(_PREFIX + name):
-            raise NotFoundError("chat", name, _ADVICE)
-        return chat
+        with self._event_log.transaction() as connection:
+            body = _body(connection, name)
+            if body is None:
+                raise NotFoundError("chat", name, _ADVICE)
+            _forget_unsent(connection, name)
+            connection.execute("DELETE FROM drafts WHERE key = ?", (_PREFIX + name,))
+        try:
+            return chat_of(name, json.loads(body))
+        except LlmopsError:
+            return None
 
 
 def _check_name(name: str) -> None:
@@ -151,6 +198,11 @@ def _check_name(name: str) -> None:
 def _body(connection: sqlite3.Connection, name: str) -> str | None:
     row = connection.execute("SELECT body FROM drafts WHERE key = ?", (_PREFIX + name,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def _forget_unsent(connection: sqlite3.Connection, name: str) -> None:
+    """Of a chat that is gone, what was being written in another window may be left."""
+    connection.execute("DELETE FROM drafts WHERE key = ?", (_UNSENT + name,))
 
 
 def _write(connection: sqlite3.Connection, chat: Chat) -> Chat:

@@ -154,6 +154,13 @@ class Chat:
         """The ways in which this was said, itself among them, in the order of saying."""
         return [one for one in self.turns if one.parent == turn.parent]
 
+    def answers(self) -> dict[str, list[Turn]]:
+        """All turns by what they answer, in the order of saying: of each the ways in which it was said."""
+        found: dict[str, list[Turn]] = {}
+        for turn in self.turns:
+            found.setdefault(turn.parent, []).append(turn)
+        return found
+
     def below(self, turn: Turn) -> list[Turn]:
         """What was said on it, itself first."""
         found, ids = [turn], {turn.id}
@@ -183,13 +190,21 @@ class Chat:
         """
         if turn.parent and turn.parent not in {one.id for one in self.turns}:
             raise InputRefusedError("bad_turn", f"there is no turn {turn.parent} to answer", "Say it elsewhere.")
+        self.check_room()
+        return replace(self, turns=(*self.turns, turn), head=turn.id)
+
+    def check_room(self) -> None:
+        """Refuse where no further turn fits.
+
+        Raises:
+            InputRefusedError: ``chat_full``.
+        """
         if len(self.turns) >= MOST_TURNS:
             raise InputRefusedError(
                 "chat_full",
-                f"{self.name} has {MOST_TURNS:,} turns",
+                f"{self.name} has {len(self.turns):,} turns, and no room for another",
                 "Begin another chat, or remove branches of this one.",
             )
-        return replace(self, turns=(*self.turns, turn), head=turn.id)
 
     def shown_at(self, turn: Turn) -> Chat:
         """The chat at the newest end of what was said on a turn."""
@@ -241,8 +256,12 @@ def chat_of(name: str, body: JsonObject) -> Chat:
 
 
 def _turn(body: JsonObject) -> Turn:
-    if set(body) != set(TurnRecord.__annotations__) or body["role"] not in {USER, ASSISTANT}:
-        raise ValueError(f"a turn has the fields {sorted(body)} and the role {body.get('role')!r}")
+    if (
+        not isinstance(body, dict)
+        or set(body) != set(TurnRecord.__annotations__)
+        or body["role"] not in {USER, ASSISTANT}
+    ):
+        raise ValueError(f"a turn is {str(body)[:200]}")
     texts = {name: body[name] for name in ("id", "parent", "role", "text", "thinking", "model", "run", "ended")}
     if not all(isinstance(text, str) for text in texts.values()) or not body["id"]:
         raise ValueError("a field of a turn that is a text has another kind")
