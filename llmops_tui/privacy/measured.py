@@ -15,7 +15,7 @@ class Measured(NamedTuple):
 
 TEXTS = "sentences of ten countries, written for it: an upper bound for real texts"
 MEASURED: dict[str, Measured] = {
-    "secret": Measured(334, 0.994, 0.955),
+    "secret": Measured(334, 0.994, 0.961),
     "email": Measured(30, 0.968, 1.0),
     "iban": Measured(24, 1.0, 1.0),
     "card": Measured(14, 1.0, 1.0),

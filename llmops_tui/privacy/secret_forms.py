@@ -117,6 +117,7 @@ COMMANDS = (
 _IS = r"(?:\s(?:code|number|nummer|numéro))?(?:\s(?:for|für|pour|of|to)\s[^\W\d_]{1,36}(?:\s[^\W\d_]{1,12}){0,2}\s?)?\s{0,2}(?:(?:is|was|lautet|ist|est|es|è|:|：|=|#|は|是|为)\s{0,2}){1,2}"
 _DIGITS = r"(\d{4,8})(?![\w.,]*\d)"
 PINS = (
+    _form("key serial", r"(?i)\b(?:licen[cs]e|product|activation|serial|registration)[ -](?:key|code|number|no)\W{1,4}(?-i:([A-Z0-9]{4,6}(?:-[A-Z0-9]{4,6}){3,7}))\b"),
     _form("pin puk tan otp geheimzahl пин", rf"(?i)\b(?:pin|puk|m?tan|otp|geheimzahl|código pin|code pin|пин-?код|pincode)(?![\w]){_IS}{_DIGITS}"),
     _form("puk otp tan geheimzahl pin", rf"\b(?:PUK|OTP|m?TAN|Geheimzahl|PIN[- ]?[Cc]ode)\s{_DIGITS}"),
     _form("code pass pin", r"(?i)\b(?:security|verification|confirmation|one[- ]time|login|sign-?in|2fa|two-factor|sms|auth(?:entication)?)[- ](?:code|password|passcode|pin)(?:\s(?:is|was)|:|\s=)?\s{1,2}(\d{3,8})(?![\w.,]*\d)"),

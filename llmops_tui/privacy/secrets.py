@@ -87,6 +87,9 @@ _DOTTED_WORD = re.compile(r"[a-z_]+\d?(?:\.[a-z_]+\d?)+")
 _COMMON = words("common_passwords")
 
 
+_LONG_PIECE = 10
+
+
 def entropy(text: str) -> float:
     """Shannon entropy of a text's characters, in bits a character."""
     counts = Counter(text)
@@ -118,6 +121,9 @@ def is_mixed(value: str, least: int = 6) -> bool:
 def looks_drawn(value: str, least: int = 16) -> bool:
     """Whether characters follow each other as if drawn by lot, and not as in words, versions and counted numbers."""
     if len(value) < least or not re.search(r"[0-9]", value) or not re.search(r"[A-Za-z]", value):
+        return False
+    # Names of models and packages are made of short pieces.
+    if max(map(len, re.findall(r"[A-Za-z0-9]+", value))) < _LONG_PIECE:
         return False
     body = re.sub(r"[^A-Za-z0-9]", "", value)
     kinds = ["d" if c.isdigit() else "u" if c.isupper() else "l" for c in body]
@@ -250,6 +256,7 @@ _LOGIN = re.compile(
     r"acceso|accesso|inloggen|admin|root|account|acct|accès|user(?:name)?|логин|учётка)\b"
 )
 _LOGIN_VALUE = re.compile(r"(?<![^\s/:|,=(\"'`])([!#-&(-+\--.0-9;?-Z^_a-~]{8,100})(?![^\s,;.)\"'`<\[\]])")
+_SIGN = re.compile(r"[!#$%&*+=?@^~|]")
 _NEAR = 48
 
 
@@ -259,6 +266,7 @@ def _logins(text: str) -> Iterator[tuple[int, int]]:
             if match.start() > hit.end() + _NEAR:
                 break
             value = match.group(1).rstrip(".,;:)?")
-            strong = _classes(value) >= 4 or (_classes(value) == 3 and looks_drawn(value, 10))
+            # What has full stops and hyphens alone may be a version.
+            strong = (_classes(value) >= 3 and _SIGN.search(value) and _has_digits(value)) or looks_drawn(value, 10)
             if strong and not is_placeholder(value) and not re.search(r"[/\\@]|://", value):
                 yield match.start(1), match.start(1) + len(value)

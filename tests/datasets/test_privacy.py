@@ -85,7 +85,8 @@ def test_secrets_are_found_whole_and_alone(text: str, secret: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["password: str", "connect(password=password)", "token: ${{ secrets.TOKEN }}", "password: access denied", "max_tokens=4096", "cache_key = 'user:17:v2'",
-     "call_8KfTz3QmXw1LrPvNcYbHdJgA", "passed 128 tests", "Bearer $TOKEN", "GPIO pin 27 is high", "tan 4321 hides", "podman run -p 127.0.0.1:8080:80 web", "The passphrase is long and hard to guess."],
+     "call_8KfTz3QmXw1LrPvNcYbHdJgA", "passed 128 tests", "Bearer $TOKEN", "GPIO pin 27 is high", "tan 4321 hides", "podman run -p 127.0.0.1:8080:80 web", "The passphrase is long and hard to guess.",
+     "admin uses Python-3.11.2", "user asked Qwen2.5-Coder-32B-Instruct", "model_key: Qwen2.5-Coder-32B-Instruct", "the account INV-2024-a1"],
 )  # fmt: skip
 def test_what_stands_for_a_secret_is_none(text: str) -> None:
     assert find_personal(text, ("secret",)) == []
