@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.experiments.records import Arm
+from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.archiving import Archivable, forget_archived
@@ -24,6 +26,8 @@ from llmops_tui.workspace.checksum_scope import NOTE
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+
+_ARMS: tuple[Arm, Arm] = ("a", "b")
 
 
 @dataclass(frozen=True)
@@ -182,11 +186,17 @@ def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
 
 
 def _busy(workspace: Workspace, model: Model) -> tuple[str, ...]:
-    """Servers of it, of another with it beside or guessing for it, and jobs and runs that are at work with it."""
+    """Servers of it, of another with it beside or guessing for it, experiments, and jobs and runs at work with it."""
     name, found = model.name, []
     for handle in ServerSupervisor(workspace).running():
         if name in handle.model.split("+"):
             found.append(f"it is loaded (llmops model stop {handle.model})")
         elif name in str(handle.asked.get("draft") or "").split("+"):
             found.append(f"it is the draft model of {handle.model} (llmops model stop {handle.model})")
+    found += [
+        f"it is {arm.upper()} of an experiment on {one.name} (llmops experiment stop {one.id})"
+        for one in ExperimentStore(EventLog(workspace)).in_force()
+        for arm in _ARMS
+        if name in one.model_of(arm).split("+")
+    ]
     return (*found, *users_of(workspace, Thing.MODEL, {name, str(model.path), *AliasBook(Catalog(workspace)).of(name)}))

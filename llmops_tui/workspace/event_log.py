@@ -137,6 +137,19 @@ class EventLog:
         )
         return bool(row[0])
 
+    def key_of_request(self, key: str) -> str | None:
+        """What the key was called that a request of this id was asked with; none without one, or where it waits here no more."""
+        row = (
+            self.connection()
+            .execute(
+                "SELECT json_extract(body, '$.client.key') FROM events WHERE key = ? AND kind = 'request' "
+                "ORDER BY seq DESC LIMIT 1",
+                (key,),
+            )
+            .fetchone()
+        )
+        return None if row is None or row[0] is None else str(row[0])
+
     def forget_ids(self, keys: Iterable[str]) -> None:
         """Keep of requests that are deleted only how long they took."""
         with self.transaction() as connection:

@@ -168,6 +168,16 @@ async def test_lengths_and_adapters_are_held_to_a_scope(workspace: Workspace) ->
         assert (await doors.ask(nothing.secret, "/v1/models", None, "GET")).json()["data"] == []
 
 
+async def test_a_prompt_that_is_cut_is_counted_whole(workspace: Workspace) -> None:
+    """How much is cut follows from the length of the answer, which the key's limits shorten only after counting."""
+    async with opened(workspace) as doors:
+        key = doors.key(tokens_per_day=100)
+        answer = await doors.ask(key.secret, "/infill", BODIES["/infill"] | {"truncate": "left"})
+        assert answer.status_code == 200
+        count, asked = doors.engine.calls
+        assert (count["op"], count["truncate"], asked["truncate"]) == ("count", "", "left")
+
+
 async def test_the_owners_keys_go_on_as_before(workspace: Workspace) -> None:
     async with opened(workspace) as doors:
         for secret in (OWN, "a-key-of-the-owner-file"):

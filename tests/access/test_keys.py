@@ -13,15 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.inference.access import store as store_module
 from llmops_tui.inference.access.asked import moment_of
 from llmops_tui.inference.access.keys import LIMITS, Scope, hash_of, wider, within
 from llmops_tui.inference.access.report import reports, scope_in_words
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.server.callers import of_batch, on_behalf
 from llmops_tui.inference.server.limits_told import duration
+from llmops_tui.maintenance.forgetting.change import Change
+from llmops_tui.maintenance.forgetting.sqlite_rows import erase_rows
+from llmops_tui.privacy.person import Person
 from llmops_tui.user_files import known_access_keys_path
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.layout import Workspace
 from tests.access.doors import HI, OWN, PROMPT, SAID, opened
 
@@ -155,6 +161,72 @@ async def test_a_key_makes_others_over_http_whose_use_is_its_own(workspace: Work
         assert (await doors.ask(team.secret, f"/v1/keys/{team.key.id}", None, "DELETE")).status_code == 404
 
 
+async def test_nobody_says_anything_of_the_answers_of_others(workspace: Workspace) -> None:
+    async with opened(workspace) as doors:
+        team, other = doors.key("team"), doors.key("other")
+        page = doors.store.create("page", Scope(endpoints=("feedback",)), parent=team.key)
+        answered = (await doors.chat(team.secret)).json()["id"]
+
+        async def said(secret: str, of: str) -> int:
+            return (await doors.ask(secret, "/v1/feedback", {"id": of, "score": "up"})).status_code
+
+        assert [await said(secret, answered) for secret in (team.secret, page.secret, OWN)] == [200] * 3
+        assert await said(other.secret, answered) == 404
+        inner = doors.store.create("inner", Scope(), parent=team.key)
+        of_inner = (await doors.chat(inner.secret)).json()["id"]
+        # Keys beside one another are of different people.
+        assert [await said(secret, of_inner) for secret in (team.secret, inner.secret, page.secret)] == [200, 200, 404]
+        # Those that moved on to the catalog, too, and those that no key asked.
+        of_nobody = (await doors.chat(OWN)).json()["id"]
+        ingest(Catalog(workspace), doors.event_log)
+        assert [await said(secret, of_inner) for secret in (team.secret, other.secret)] == [200, 404]
+        assert await said(team.secret, of_nobody) == 404
+
+
+def test_keys_that_open_nothing_take_no_place(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_MOST", 2)
+    now = [1000.0]
+    store = KeyStore(EventLog(workspace), clock=lambda: now[0])
+    first = store.create("first", Scope()).key
+    store.create("second", Scope(), expires_at=2000.0)
+    with pytest.raises(InputRefusedError, match="2 active keys"):
+        store.create("third", Scope())
+    now[0] = 2001.0
+    store.create("third", Scope())
+    with pytest.raises(InputRefusedError):
+        store.create("fourth", Scope())
+    store.revoke(first)
+    store.create("fourth", Scope())
+
+
+def test_a_damaged_record_keeps_nobody_from_revoking(workspace: Workspace) -> None:
+    store = store_of(workspace)
+    first, _ = (store.create(name, Scope()).key for name in ("first", "second"))
+    with store.writing() as connection:
+        connection.execute("UPDATE access_keys SET body = '{' WHERE id = ?", (first.id,))
+    assert [(key.name, key.state(time.time())) for key in store.all()] == [("first", "foreign"), ("second", "active")]
+    assert [one.as_record()["scope"]["endpoints"] for one in reports(store)] == [[], None]
+    store.create("third", Scope())
+    assert [key.name for key in store.revoke(store.get("second"))] == ["second"]
+    with pytest.raises(LlmopsError, match="cannot be read") as refused:
+        store.rotate(store.get("first"))
+    assert "llmops key revoke first" in refused.value.hint
+    assert [key.name for key in store.revoke(store.get("first"))] == ["first"]
+
+
+def test_keys_that_are_called_after_a_person_are_forgotten_one_by_one(workspace: Workspace) -> None:
+    store = store_of(workspace)
+    made = [store.create(name, Scope(), owner="ada@bank.example") for name in ("ada@bank.example", "ADA@bank.example")]
+    person = Person.read(["ada@bank.example"])
+    assert erase_rows(workspace.event_log, Change(person, "remove")) == 2
+    left = store_of(workspace).all()
+    assert len({key.name for key in left}) == 2
+    assert not [key for key in left if person.named_in(f"{key.name} {key.owner}")]
+    # What they open is as it was.
+    assert [(key.id, key.state(time.time())) for key in left] == [(one.key.id, "active") for one in made]
+    assert store.get(left[1].name).id == made[1].key.id
+
+
 async def test_all_servers_of_a_workspace_count_together(workspace: Workspace) -> None:
     async with opened(workspace) as one, opened(workspace) as two:
         key = one.key(tokens_per_day=2 * (PROMPT + SAID), requests_per_day=5)
@@ -167,17 +239,25 @@ async def test_all_servers_of_a_workspace_count_together(workspace: Workspace) -
 
 async def test_a_program_of_ours_passes_a_key_on(workspace: Workspace) -> None:
     async with opened(workspace) as doors:
-        key = doors.key(requests_per_day=2, tokens_per_day=100)
+        key = doors.key(requests_per_day=2, tokens_per_day=200)
 
-        async def passed(client: str) -> int:
+        async def passed(client: str, **experiment: str) -> int:
             told = json.dumps(["whatever", client, key.key.id])
             headers = {"Authorization": f"Bearer {OWN}", "x-llmops-on-behalf": told}
+            if experiment:
+                headers["x-llmops-experiment"] = json.dumps({"id": "exp_1", "unit": "u", **experiment})
             body = {"messages": HI, "max_tokens": SAID}
             return (await doors.http.post("/v1/chat/completions", json=body, headers=headers)).status_code
 
         # What the server of all models passes on it has counted; what it evaluates nobody has.
         assert [await passed(key.key.id) for _ in range(3)] == [200] * 3
-        assert doors.left(key) == {"requests a day": 2, "tokens a day": 100 - 3 * (PROMPT + SAID)}
+        assert doors.left(key) == {"requests a day": 2, "tokens a day": 200 - 3 * (PROMPT + SAID)}
+        # What B is asked beside, nobody with the key has asked for; its answer is as long as A's may be.
+        assert await passed(key.key.id, arm="b", pair="p") == 200
+        assert doors.left(key)["tokens a day"] == 200 - 3 * (PROMPT + SAID)
+        assert await passed(key.key.id, arm="a", pair="p") == 200
+        assert await passed(key.key.id, arm="b") == 200
+        assert doors.left(key)["tokens a day"] == 200 - 5 * (PROMPT + SAID)
         # The lines of a file nobody has counted.
         assert [await passed("batch job_1") for _ in range(3)] == [200, 200, 429]
         doors.store.revoke(key.key)
@@ -226,8 +306,6 @@ async def test_a_disk_that_takes_nothing_lets_nobody_in(workspace: Workspace, mo
         key = doors.key(requests_per_day=5)
 
         def full(*_args: Any) -> Any:
-            from llmops_tui.errors import LlmopsError
-
             raise LlmopsError("disk_full", "no space left")
 
         monkeypatch.setattr(doors.event_log, "transaction", full)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from llmops_tui.inference.access.endpoints import MODELS, endpoint_of
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from tests.access.test_doors import OPEN
 from tests.router.fakes import FakeServers, FixedModels, running
 
 
@@ -38,3 +41,25 @@ async def test_a_model_that_a_key_is_not_for_is_not_loaded(workspace: Workspace,
         assert passed.headers["x-ratelimit-remaining-requests"] == "0"
         assert (await router.ask("one")).status_code == 429
         assert len(router.server("one").requests) == 1
+
+
+async def test_every_door_of_all_models_asks_the_gate(workspace: Workspace, folder: Path) -> None:
+    store = KeyStore(EventLog(workspace))
+    revoked, scoped = store.create("revoked", Scope()), store.create("other", Scope(endpoints=("rerank",)))
+    store.revoke(revoked.key)
+    async with running(workspace, FixedModels("one", "two"), FakeServers(folder)) as router:
+        asked = 0
+        for methods, route in router.doors:
+            path = re.sub(r"\{[^}]*\}", "x", route)
+            for method in sorted(methods - {"HEAD"}) if path not in OPEN else ():
+                endpoint = endpoint_of(path)
+                assert endpoint, f"{path} is for nothing that a key's scope names"
+                for made, status in ((revoked, 401), (scoped, 403)):
+                    if status == 403 and endpoint in {MODELS, "rerank"}:
+                        continue
+                    headers = {"Authorization": f"Bearer {made.secret}"}
+                    answer = await router.http.request(method, path, headers=headers)
+                    assert answer.status_code == status, (method, path, answer.text)
+                    asked += 1
+        assert asked > 50
+        assert router.servers.live == {}

@@ -17,6 +17,8 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.experiments.records import RATING, Settings
+from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.maintenance import record_removal
 from llmops_tui.maintenance.in_use import means
@@ -27,6 +29,7 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.fakes import end_processes, start_no_processes
@@ -207,3 +210,17 @@ def test_what_is_being_removed_or_is_gone_takes_no_labels(sample: Workspace, mon
     remove_record(sample, Kept.DATASET, "triage", force=True)
     with pytest.raises(NotFoundError, match="no dataset version"):
         work.say(1, "good")
+
+
+def test_a_model_that_an_experiment_sends_requests_to_stays(sample: Workspace) -> None:
+    store = ExperimentStore(EventLog(sample))
+    settings: Settings = {
+        "a": "support-base", "b": "support-base-q4", "share": 0.5, "by": "key", "metric": RATING, "budget": None,
+        "alpha": 0.05, "slower": 1.2,
+    }  # fmt: skip
+    begun = store.start("support-base", "ab", settings)
+    (told,) = in_the_way(sample, "model", "support-base-q4")
+    assert told == f"it is B of an experiment on support-base (llmops experiment stop {begun.id})"
+    assert in_the_way(sample, "model", "support-base")[0].startswith("it is A of")
+    store.stop(begun.id, "enough")
+    assert in_the_way(sample, "model", "support-base-q4") == ()

@@ -213,6 +213,8 @@ class Running:
         self.servers = servers
         self.pool = pool
         self.shadows = shadows
+        # Its doors, as methods and an address.
+        self.doors: list[tuple[set[str], str]] = []
         self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=120)
 
     async def ask(self, model: str | None, path: str = "/v1/chat/completions", **more: Any) -> httpx.Response:
@@ -241,9 +243,11 @@ async def running(
     experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)  # type: ignore[arg-type]
     router = Router(options, pool, models, feedback, metrics, batches, experiments, gate)  # type: ignore[arg-type]
     shadowing = asyncio.create_task(experiments.shadows.run())
-    http = make_http(router.app(), options)
+    app: Any = router.app()
+    http = make_http(app, options)
     serving = asyncio.create_task(http.serve([listening]))
     found = Running(f"http://127.0.0.1:{port}", servers, pool, experiments.shadows)
+    found.doors = [(route.methods, route.path) for route in app._app.routes]
     try:
         yield found
     finally:

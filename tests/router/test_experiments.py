@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.experiments.outcomes import AnswerOutcome
 from llmops_tui.inference.experiments.records import RATING, Counts, Experiment, Kind, Settings
-from llmops_tui.inference.experiments.routing import Assigned
+from llmops_tui.inference.experiments.routing import Assigned, ExperimentRouting
 from llmops_tui.inference.experiments.shadows import Shadow, ShadowQueue
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.experiments.traced import traced
@@ -244,6 +244,47 @@ async def test_a_canary_that_fails_rolls_itself_back(workspace: Workspace, folde
     assert store.get("support").why == found.why
 
 
+async def test_b_is_not_asked_while_its_failures_cannot_be_kept(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that takes nothing more would leave a canary running that nothing can stop."""
+    experiment = begun(workspace, "canary", share=0.99, budget=0.02)
+    store = ExperimentStore(EventLog(workspace))
+    routing = ExperimentRouting(store)
+    units = [said(f"Question {k}") for k in range(8)]
+
+    async def arm(messages: list[dict[str, str]]) -> tuple[str, bool]:
+        found = await routing.assigned("support", "/v1/chat/completions", {}, "k", {"messages": messages})
+        assert found is not None
+        return found.arm, bool(found.unit)
+
+    found = [await routing.assigned("support", "/v1/chat/completions", {}, "k", {"messages": one}) for one in units]
+    b = next(one for one in found if one is not None and one.arm == "b")
+
+    def full(*_args: Any) -> str:
+        raise LlmopsError("disk_full", "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "fail", full)
+        await routing.failed(b)
+        # Those that are B's already, too, and they are no part of it.
+        assert [await arm(one) for one in units] == [("a", False)] * 8
+    routing._read_at = -1.0
+    await arm(units[0])
+    assert store.counts(experiment.id)["b"].failed == 1
+    assert {one for one, _ in [await arm(one) for one in units]} >= {"b"}
+
+
+def test_a_shadow_that_fails_is_no_failure_of_a(workspace: Workspace) -> None:
+    experiment = begun(workspace, "shadow")
+    store = ExperimentStore(EventLog(workspace))
+    store.assign(experiment.id, "u", "a")
+    store.fail(experiment, "u", "b")
+    assert store.counts(experiment.id)["a"] == Counts(1, 0)
+    store.fail(experiment, "u", "a")
+    assert store.counts(experiment.id)["a"] == Counts(1, 1)
+
+
 async def test_a_conversation_that_fails_at_every_turn_fails_once(workspace: Workspace, folder: Path) -> None:
     experiment = begun(workspace, "canary", share=0.99, budget=0.2)
     servers = FakeServers(folder)
@@ -260,8 +301,6 @@ async def test_a_conversation_that_fails_at_every_turn_fails_once(workspace: Wor
 
 
 async def test_a_candidate_that_cannot_be_loaded_or_is_gone_fails(workspace: Workspace, folder: Path) -> None:
-    from llmops_tui.errors import LlmopsError
-
     experiment = begun(workspace, "canary", share=0.5, budget=0.02, b="three")
     servers = FakeServers(folder)
     servers.errors["three"] = LlmopsError("model_load_failed", "it is no model")

@@ -62,6 +62,12 @@ class Grant:
         limits = [one for key in self.line for unit, _, one in key.scope.limits().values() if unit == "tokens"]
         return min((limit.amount for limit in limits), default=None)
 
+    def is_family(self, name: str) -> bool:
+        """Whether the key of this name is this one, one that it is made within, or one made within it."""
+        if any(key.name == name for key in self.line):
+            return True
+        return self.gate.is_within(name, self.key.id)
+
     def check_model(self, model: str, adapter: str = "") -> None:
         """Refuse a model or adapter that is not in the key's scope.
 
@@ -202,6 +208,12 @@ class AccessGate:
             return grant
 
         return await self.do(work)
+
+    def is_within(self, name: str, identifier: str) -> bool:
+        """Whether the key of a name is made within the one of an id."""
+        connection = self._event_log.connection()
+        key = self.store.by_name(connection, name)
+        return key is not None and any(one.id == identifier for one in self.store.line_of(connection, key)[1:])
 
     async def do(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Do this in a transaction, with what else waits for one; what it raises is its own alone.

@@ -27,6 +27,7 @@ from llmops_tui.workspace.audit import add_entry
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ids import new_id
 
+# Of those that open something.
 _MOST = 10_000
 # A key that a key made may make others in turn; so deep.
 _DEEPEST = 5
@@ -111,8 +112,14 @@ class KeyStore:
             if connection.execute("SELECT 1 FROM access_keys WHERE name = ?", (name,)).fetchone():
                 hint = f"Give another name; llmops key rotate {name} makes a new secret for this one."
                 raise InputRefusedError("key_exists", f"there is a key {name!r} already", hint)
-            if connection.execute("SELECT count(*) FROM access_keys").fetchone()[0] >= _MOST:
-                raise InputRefusedError("keys_full", f"there are {_MOST:,} keys already", "Use one of them.")
+            # Those that open nothing any more keep nobody from making one.
+            opening = (
+                "SELECT count(*) FROM access_keys WHERE revoked_at IS NULL "
+                "AND coalesce(CASE WHEN json_valid(body) THEN json_extract(body, '$.expires_at') END, ?) >= ?"
+            )
+            if connection.execute(opening, (now, now)).fetchone()[0] >= _MOST:
+                hint = "Use one of them, or revoke those that nobody needs: llmops key revoke NAME."
+                raise InputRefusedError("keys_full", f"there are {_MOST:,} active keys already", hint)
             connection.execute(
                 "INSERT INTO access_keys (id, name, hash, body) VALUES (?, ?, ?, ?)",
                 (key.id, key.name, key.hash, _body(key)),
@@ -212,6 +219,11 @@ class KeyStore:
         row = connection.execute(f"SELECT {_COLUMNS} FROM access_keys WHERE id = ?", (identifier,)).fetchone()
         return None if row is None else self._read(row)
 
+    def by_name(self, connection: sqlite3.Connection, name: str) -> AccessKey | None:
+        """The key of this name, revoked or not."""
+        row = connection.execute(f"SELECT {_COLUMNS} FROM access_keys WHERE name = ?", (name,)).fetchone()
+        return None if row is None else self._read(row)
+
     def line_of(self, connection: sqlite3.Connection, key: AccessKey) -> list[AccessKey]:
         """A key and those that it is made within, itself first."""
         line = [key]
@@ -243,7 +255,18 @@ class KeyStore:
 
     def _all(self, connection: sqlite3.Connection) -> list[AccessKey]:
         rows = connection.execute(f"SELECT {_COLUMNS} FROM access_keys ORDER BY id").fetchall()
-        return [self._read(row) for row in rows]
+        return [self._listed(row) for row in rows]
+
+    def _listed(self, row: tuple[Any, ...]) -> AccessKey:
+        """A key of a list: one whose record cannot be read opens nothing, and the others are seen and revoked all the same."""
+        try:
+            return self._read(row)
+        except LlmopsError:
+            identifier, name, digest, _, revoked_at, last_used = row
+            nothing = Scope(endpoints=())
+            return AccessKey(
+                identifier, name, digest, "?", nothing, 0.0, revoked_at=revoked_at, last_used=last_used, foreign=True
+            )
 
     def _read(self, row: tuple[Any, ...]) -> AccessKey:
         identifier, name, digest, body, revoked_at, last_used = row
@@ -262,11 +285,9 @@ class KeyStore:
             # Whoever planted it may have written anything.
             key.scope.check()
         except (ValueError, TypeError, KeyError, AttributeError, InputRefusedError) as error:
-            raise LlmopsError(
-                "key_damaged",
-                f"the record of the key {str(name)[:60]!r} cannot be read: {error}",
-                "Restore a backup of the workspace.",
-            ) from error
+            told, called = f"the record of the key {str(name)[:60]!r} cannot be read: {error}", str(name)[:60]
+            hint = f"llmops key revoke {called}, and create another one."
+            raise LlmopsError("key_damaged", told, hint) from error
         return replace(key, foreign=key.revoked_at is None and key.digest not in self._known)
 
     def _know(self, add: list[str] | None = None, remove: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,6 +71,10 @@ class ExperimentRouting:
         self._kept: OrderedDict[tuple[str, str], Arm] = OrderedDict()
         # Whose response it is that a client may go on from by its id alone.
         self._made: OrderedDict[str, Assigned] = OrderedDict()
+        # Failures that are not kept yet. Where they cannot be, their B is not asked until they are: nothing would stop it.
+        self._unkept: deque[Assigned] = deque()
+        self._stuck = False
+        self._keeping = asyncio.Lock()
 
     async def assigned(
         self, asked: str, path: str, headers: Mapping[str, str], key: str, given: JsonObject
@@ -98,7 +102,8 @@ class ExperimentRouting:
     async def _placed(
         self, found: Experiment, path: str, headers: Mapping[str, str], key: str, given: JsonObject
     ) -> Assigned:
-        if found.state != "running":
+        stuck = self._stuck and any(one.experiment.id == found.id for one in self._unkept)
+        if found.state != "running" or stuck:
             return Assigned(found, "a")
         before = given.get("previous_response_id")
         if isinstance(before, str) and (earlier := self._made.get(before)) and earlier.experiment.id == found.id:
@@ -132,22 +137,45 @@ class ExperimentRouting:
 
     async def failed(self, assigned: Assigned) -> None:
         """Keep that an answer failed; B is stopped here where that is one too many."""
-        if not assigned.unit:
-            return
+        if assigned.unit:
+            self._unkept.append(assigned)
+            await self._keep_failures()
+
+    async def _keep_failures(self) -> None:
+        async with self._keeping:
+            while self._unkept:
+                assigned = self._unkept[0]
+                try:
+                    why = await asyncio.to_thread(self._store.fail, assigned.experiment, assigned.unit, assigned.arm)
+                except (LlmopsError, sqlite3.Error) as error:
+                    _log.warning("a failure in %s is not kept yet: %s", assigned.experiment.id, error)
+                    # Of A only the measure suffers.
+                    self._unkept = deque(one for one in self._unkept if one.arm == "b")
+                    self._stuck = True
+                    return
+                self._unkept.popleft()
+                if why:
+                    await self._went_back(assigned.experiment, why)
+            self._stuck = False
+
+    async def _went_back(self, found: Experiment, why: str) -> None:
         try:
-            why = await asyncio.to_thread(self._store.fail, assigned.experiment, assigned.unit)
-            if why:
-                # At once, and not when the experiments are read again.
-                await self._read(anew=True)
-                found = assigned.experiment
-                told = f"The experiment on {found.name!r} went back to {found.model_of('a')!r}: {why}."
-                await asyncio.to_thread(write_notice, self._store.event_log.workspace, told)
-        except (LlmopsError, OSError, sqlite3.Error) as error:
-            _log.warning("a failure in %s is not kept: %s", assigned.experiment.id, error)
+            # At once, and not when the experiments are read again.
+            await self._read(anew=True)
+        except (LlmopsError, sqlite3.Error) as error:
+            _log.warning("%s went back, and is read again at the next request: %s", found.id, error)
+            self._read_at = -_FRESH_SECONDS
+        told = f"The experiment on {found.name!r} went back to {found.model_of('a')!r}: {why}."
+        try:
+            await asyncio.to_thread(write_notice, self._store.event_log.workspace, told)
+        except (LlmopsError, OSError) as error:
+            _log.warning("a notice of %s is not written: %s", found.id, error)
 
     async def _experiments(self) -> dict[str, Experiment]:
         if time.monotonic() - self._read_at >= _FRESH_SECONDS:
             await self._read()
+            if self._unkept:
+                await self._keep_failures()
         return self._in_force
 
     async def _read(self, *, anew: bool = False) -> None:

@@ -110,8 +110,10 @@ class ExperimentStore:
                 (experiment,),
             )
 
-    def fail(self, experiment: Experiment, unit: str) -> str:
+    def fail(self, experiment: Experiment, unit: str, arm: Arm = "b") -> str:
         """Keep that a unit's conversation failed, and roll an experiment back whose B fails more than it may.
+
+        Of a unit that was assigned to the other arm nothing is kept: a shadow that fails is no failure of A's.
 
         Returns why it was rolled back just now, else nothing. Both are in one transaction: whoever is killed between them
         has done neither.
@@ -119,8 +121,8 @@ class ExperimentStore:
         with self.event_log.transaction() as connection:
             _create(connection)
             connection.execute(
-                "UPDATE assignments SET failed_at = ? WHERE experiment = ? AND unit = ? AND failed_at IS NULL",
-                (time.time(), experiment.id, unit),
+                "UPDATE assignments SET failed_at = ? WHERE experiment = ? AND unit = ? AND arm = ? AND failed_at IS NULL",
+                (time.time(), experiment.id, unit, arm),
             )
             why = _too_many(_counts(connection, experiment.id)["b"], experiment.settings)
             if not why:

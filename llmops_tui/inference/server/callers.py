@@ -38,6 +38,11 @@ class Caller:
     grant: Grant | None = field(default=None, compare=False)
     experiment: TracedExperiment | None = None
 
+    @property
+    def shadow(self) -> bool:
+        """Whether it is a program of ours that asks B what was asked of A: the client never sees the answer."""
+        return self.experiment is not None and self.experiment["arm"] == "b" and "pair" in self.experiment
+
     def check_model(self, model: str, adapter: str = "") -> None:
         """Refuse a model or adapter that is not in the scope of the caller's key.
 

@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.access.gate import Grant
 from llmops_tui.inference.content import SAID, feedback_as_kept
 from llmops_tui.inference.server import schemas
+from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import read_body
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.workspace.catalog import Catalog
@@ -36,10 +38,17 @@ class Feedback:
         body = await read_body(request, schemas.FeedbackRequest)
         # An answer's id is its trace's, by the name that an API has for it.
         trace = re.sub("^(resp|msg)_", "run_", body.id)
+        caller: Caller = request.scope["caller"]
         if not await asyncio.to_thread(self._knows, trace):
             told, hint = f"no answer {body.id!r} is kept here", "Give the id of a finished answer, as it came with it."
             raise FieldRefusedError("id", told, hint, "trace_not_found")
-        said = body.as_entry(trace, request.scope["caller"].source(body.user))
+        if caller.grant is not None and not await asyncio.to_thread(self._is_of, trace, caller.grant):
+            told = f"no answer {body.id!r} to this key is kept here"
+            hint = (
+                "A key rates what it asked, or a key within it; llmops key create --within makes one that rates for it."
+            )
+            raise FieldRefusedError("id", told, hint, "trace_not_found")
+        said = body.as_entry(trace, caller.source(body.user))
         entry = await asyncio.to_thread(feedback_as_kept, said, self._trace_content)
         left_out = [name for name in SAID if said[name] and not entry[name]]
         if left_out and entry["score"] is None:
@@ -58,3 +67,12 @@ class Feedback:
             return True
         asked = "SELECT 1 FROM requests WHERE id = ?"
         return self._catalog.read(lambda catalog: catalog.execute(asked, [trace]).fetchone()) is not None
+
+    def _is_of(self, trace: str, grant: Grant) -> bool:
+        """Whether an answer was made with a key, with one that it is within, or with one within it."""
+        asked_with = self._event_log.key_of_request(trace)
+        if asked_with is None:
+            query = "SELECT client->>'key' FROM requests WHERE id = ?"
+            row = self._catalog.read(lambda catalog: catalog.execute(query, [trace]).fetchone())
+            asked_with = row[0] if row is not None else None
+        return bool(asked_with) and grant.is_family(str(asked_with))

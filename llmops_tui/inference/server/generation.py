@@ -76,7 +76,7 @@ class Generator:
         choices: Sequence[Choice] = () if isinstance(work, dict) else work
         try:
             with self._admission.let_in(caller.client) as ticket:
-                async with self._spending.held(caller.grant, work, ticket):
+                async with self._spending.held(caller.grant, work, ticket, free=caller.shadow):
                     for choice in choices:
                         choice.ticket = ticket
                     yield ticket

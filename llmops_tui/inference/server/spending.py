@@ -44,10 +44,13 @@ class Spending:
         self._settling: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def held(self, grant: Grant | None, work: Sequence[Choice] | Call, ticket: Ticket) -> AsyncGenerator[None]:
+    async def held(
+        self, grant: Grant | None, work: Sequence[Choice] | Call, ticket: Ticket, *, free: bool = False
+    ) -> AsyncGenerator[None]:
         """Reserve what the work could use at most, and give back what it did not; a client that left pays what was used.
 
-        Answers are made no longer than the key's scope and limits have room for.
+        Answers are made no longer than the key's scope and limits have room for. What is ``free`` is held to that, too, and
+        takes nothing of the limits: nobody with the key asked for it.
 
         Raises:
             LimitReachedError: not now.
@@ -61,7 +64,10 @@ class Spending:
         else:
             planned = await self._plan(grant, work)
             for choice in work:
-                choice.metered = True
+                choice.metered = not free
+        if free:
+            yield
+            return
         reservation = await self._reserved(grant, planned.tokens) if grant.limits_tokens else ""
         begun = time.monotonic()
         whole = False
@@ -108,7 +114,8 @@ class Spending:
         context = (await self._engine.facts())["n_ctx"]
         for choice in choices:
             if choice.prompt not in planned.prompts:
-                told = await ask(self._engine, {**choice.call, "op": "count", "of": "generate"})
+                # All of it: how much is cut away follows from how long the answer may be, which is not known before.
+                told = await ask(self._engine, {**choice.call, "op": "count", "of": "generate", "truncate": ""})
                 planned.prompts[choice.prompt] = int(told["count"])
             prompt = planned.prompts[choice.prompt]
             parameters = choice.call["parameters"]
