@@ -40,13 +40,16 @@ def _make(parent: Path) -> tuple[Path, int | None]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
         try:
-            return folder, try_lock(folder / _OURS)
+            descriptor = try_lock(folder / _OURS)
         except FileNotFoundError:
             # Another backup, to which our number says nothing, cleared it away before the mark was in it.
             continue
         except OSError:
             # Some disks of other machines know no locks; what cannot be locked is never cleared away either.
             return folder, None
+        # Where such a one looks at this moment whether the mark is free, it clears the folder away.
+        if descriptor is not None:
+            return folder, descriptor
 
 
 def clear_leftovers(target: Path) -> None:

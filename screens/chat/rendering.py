@@ -60,8 +60,10 @@ class DrawnTurns:
         for number, turn in enumerate(chat.branch(), 1):
             ways = answers[turn.parent]
             key = (turn.id, number, ways.index(turn), len(ways))
-            drawn, made = before.get(key, (None, []))
-            if drawn != turn:
+            kept = before.get(key)
+            if kept is not None and kept[0] == turn:
+                made = kept[1]
+            else:
                 made = turn_lines(turn, number, ways, width, unfolded=unfolded, utf8=utf8)
             self._kept[key] = turn, made
             found.append((turn, made))

@@ -26,7 +26,7 @@ from llmops_tui.workspace.catalog import Catalog, catalog_lock
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-from llmops_tui.workspace.locks import locked
+from llmops_tui.workspace.locks import is_held, locked
 from tests.commands import Llmops
 
 NOBODY = 2**22 + 1
@@ -206,6 +206,21 @@ def test_a_folder_cleared_away_before_its_mark_was_in_it_is_made_again(
         assert (folder, len(made), made[0].exists()) == (made[1], 2, False)
         (folder / "backup.tar").write_text("x")
     assert list(tmp_path.glob(".llmops-backup-*")) == []
+
+
+def test_a_folder_whose_mark_another_backup_looks_at_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looked = staging.try_lock, []
+
+    def held_at_first(mark: Path) -> int | None:
+        looked.append(mark)
+        return None if len(looked) == 1 else real(mark)
+
+    monkeypatch.setattr(staging, "try_lock", held_at_first)
+    with made_beside(tmp_path / "b.tar") as folder:
+        assert folder == looked[1].parent != looked[0].parent
+        assert is_held(looked[1])
 
 
 def test_leftovers_are_free_and_of_nobody_here_or_old(tmp_path: Path) -> None:

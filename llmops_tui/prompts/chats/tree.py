@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.sampling import SamplingParameters
@@ -255,7 +255,7 @@ def chat_of(name: str, body: JsonObject) -> Chat:
     return chat
 
 
-def _turn(body: JsonObject) -> Turn:
+def _turn(body: Any) -> Turn:
     if (
         not isinstance(body, dict)
         or set(body) != set(TurnRecord.__annotations__)
