@@ -27,7 +27,7 @@ from llmops_tui.evaluation.reports import export
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.runner.results import Result, ResultLog
 from llmops_tui.evaluation.runner.summary import summarise
-from llmops_tui.evaluation.statistics.bradley_terry import Contest, bradley_terry
+from llmops_tui.evaluation.statistics.bradley_terry import Contest, Strengths, bradley_terry
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.maintenance.work_removal import Work, remove_work
@@ -281,6 +281,12 @@ def test_strengths_of_two_are_those_of_the_closed_form() -> None:
     c = found.covariance
     error = math.sqrt(c[0, 0] + c[1, 1] - 2 * c[0, 1])
     assert error == pytest.approx(math.sqrt((1 / 30 + 1 / 12) * 42 / 41))
+
+
+def test_a_chance_with_a_wide_interval_is_none_or_all() -> None:
+    wide = Strengths(np.array([1.0, -1.0]), np.array([[4e6, 0.0], [0.0, 4e6]]), 1)
+    assert wide.chance(0, 1) == (pytest.approx(1 / (1 + math.exp(-2))), 0.0, 1.0)
+    assert math.isnan(Strengths(np.array([math.nan, math.nan]), np.zeros((2, 2)), 0).chance(0, 1)[0])
 
 
 def test_strengths_of_many_solve_the_likelihood_and_say_where_there_are_none() -> None:

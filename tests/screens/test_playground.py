@@ -440,7 +440,8 @@ async def test_a_label_moves_where_a_suite_allows_it_and_a_missing_run_is_offere
     store = evaluation.prompts
     ref = store.versions("support")[1].ref
     suite = check_suite(BODY | {"prompt": "support", "rules": ["exact >= 0.9"]}, "s")
-    evaluation.save_suite(suite)
+    # What has the label now is known; what is to have it is not.
+    finished(evaluation, suite, "support@2")
 
     async def ask_the_suite(pilot: Pilot[int]) -> None:
         versions = playground(pilot).query_one(VersionList)
@@ -457,8 +458,8 @@ async def test_a_label_moves_where_a_suite_allows_it_and_a_missing_run_is_offere
         await ask_the_suite(pilot)
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await pilot.press("y")
-        await until(pilot, lambda: "s-1: started" in notices(pilot))
-        assert evaluation.get("s-1").asked.prompt == ref
+        await until(pilot, lambda: "s-2: started" in notices(pilot))
+        assert evaluation.get("s-2").asked.prompt == ref
         assert store.get("support@production").number == 2
         end_processes()
         # Too few are right, then all of them.

@@ -59,7 +59,8 @@ class Strengths:
 
 
 def _chance(odds: float) -> float:
-    return math.nan if math.isnan(odds) else 1 / (1 + math.exp(-odds))
+    # As 1 / (1 + exp(-odds)), which overflows where the interval of few votes is wide.
+    return (1 + math.tanh(odds / 2)) / 2
 
 
 def bradley_terry(contests: Sequence[Contest], players: int) -> Strengths:
