@@ -87,16 +87,22 @@ class BaseScreen(PlaceScreen, ShellNode):
     def on_screen_resume(self) -> None:
         """What the status became while another screen was in front."""
         self.shell.show_status(self.shell.status)
-        self.act("archive", show_archive, self)
+        self.act("archive", self._show_archive)
 
     def action_archive(self) -> None:
         """Put away what is under the cursor, or selected; or take it back."""
-        self.act("archive", archive, self)
+        self.act("archive", self._archive)
+
+    async def _archive(self) -> None:
+        await archive(self.shell, self, shows=self.shows_archived)
+
+    async def _show_archive(self) -> None:
+        await show_archive(self.shell, self, shows=self.shows_archived)
 
     def action_show_archived(self) -> None:
         """Show what is put away in the lists of this screen, or leave it out again."""
         self.shows_archived = not self.shows_archived
-        self.act("archive", show_archive, self)
+        self.act("archive", self._show_archive)
         self.shell.say(f"What is archived is {'shown, pale' if self.shows_archived else 'left out'}.")
 
     # ── as somebody left it ──

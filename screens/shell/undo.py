@@ -35,7 +35,7 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     )
     if isinstance(screen, BaseScreen):
         await screen.undone(act)
-        await show_archive(screen)
+        await show_archive(shell, screen, shows=screen.shows_archived)
     return act
 
 
