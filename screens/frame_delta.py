@@ -87,7 +87,7 @@ class FrameDelta:
 
     def of(self, frame: RenderableType | None) -> RenderableType | None:
         """What differs in a frame of the compositor; all else as it is."""
-        return _Difference(self, frame) if isinstance(frame, CompositorUpdate) else frame  # type: ignore[return-value]
+        return _Difference(self, frame) if isinstance(frame, CompositorUpdate) else frame
 
     def render(self, update: CompositorUpdate, console: Console) -> str:
         """What to write so that the terminal shows a frame."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 from textual.screen import Screen
 
 from screens.shell.shell import Shell
