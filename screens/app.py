@@ -82,7 +82,8 @@ class LlmopsApp(TourActions):
             self._problems.append(f"{missing_theme(theme)}; {DEFAULT_THEME} is used.")
         for name in SCREEN_KEYS.values():
             self.add_mode(name, self._factory(name))
-        self.add_mode("compare", self._factory("compare"))  # without a tab
+        for name in ("compare", "retrieval"):
+            self.add_mode(name, self._factory(name))  # without a tab
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Variables of our own that themes from elsewhere do not know."""
