@@ -11,6 +11,7 @@ from textual.message import Message
 
 from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets import rendering
+from screens.navigation import ScreenPlace
 from screens.shell.pane import Pane
 from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.table import Table
@@ -63,6 +64,10 @@ class DatasetListPane(Pane):
         if self.table.has_focus:
             return [version.dataset for version in self.table.picked]
         return [self._current] if self._current else []
+
+    def action_indexes(self) -> None:
+        """Go to the indexes."""
+        self.shell.open_place(ScreenPlace("retrieval"))
 
     def action_rename(self) -> None:
         """Another name for the dataset."""

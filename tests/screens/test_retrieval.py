@@ -1,0 +1,124 @@
+"""The indexes on their screen: listed, searched by each ranker, explained, built and removed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from llmops_tui.retrieval.build import build_index
+from llmops_tui.retrieval.records import BuildRecord
+from llmops_tui.retrieval.sources import source_of
+from llmops_tui.retrieval.store import IndexStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.layout import Workspace
+from screens.retrieval import build_index as build_flow
+from screens.retrieval.found_pane import FoundPane
+from screens.retrieval.list_pane import ListPane
+from screens.retrieval.screen import RetrievalScreen
+from screens.retrieval.source_pane import SourcePane
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
+from tests.retrieval.conftest import SHOP
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+@pytest.fixture
+def shop(sample: Workspace, tmp_path: Path) -> IndexStore:
+    """An index of four documents, by words alone: no model is started."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for name, text in SHOP.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    store = IndexStore(Catalog(sample))
+    asked: BuildRecord = {
+        "source": source_of(store.catalog, str(folder)),
+        "tokens": 20,
+        "embedder": None,
+        "take_back": False,
+    }
+    asyncio.run(build_index(store, "shop", asked, None, lambda _share, _told: None))
+    return store
+
+
+async def test_chunks_are_found_shown_and_explained(open_app: OpenApp, shop: IndexStore, tmp_path: Path) -> None:
+    async with open_app() as pilot:
+        app = pilot.app
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        await pilot.press("K")
+        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
+        await settle(pilot)
+        source = app.screen.query_one(SourcePane)
+        assert "shop@1: 4 documents" in source.told
+        await pilot.press("f5")
+        await until(pilot, lambda: isinstance(app.screen, LineDialog))
+        app.screen.query_one(Input).value = "refunds"
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query_one(FoundPane).current is not None)
+        await settle(pilot)
+        hit = app.screen.query_one(FoundPane).current
+        assert hit is not None
+        assert (hit["passage"]["document"], hit["terms"]) == ("orders.md", ["refunds"])
+        assert "The money comes back within five days." in source.told
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, LineDialog))
+        app.screen.query_one(Input).value = "my card did not arrive"
+        await pilot.press("enter")
+        await until(pilot, lambda: "it has none of the words of the query" in source.told)
+        # What is stale is told in the list.
+        (tmp_path / "shop" / "card.txt").write_text("changed")
+        await pilot.press("r")
+        await settle(pilot)
+        listed = app.screen.query_one(ListPane).current
+        assert listed is not None
+        assert listed.stale == ("1 file changed: card.txt",)
+
+
+async def test_without_an_index_the_screen_says_what_to_do(
+    open_app: OpenApp, sample: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "one.md").write_text("# One\n\nA note.")
+    built: list[BuildRecord] = []
+
+    async def build(_shell: object, _progress: object, name: str, asked: BuildRecord) -> None:
+        built.append(asked)
+        await build_index(IndexStore(Catalog(sample)), name, asked, None, lambda _share, _told: None)
+
+    monkeypatch.setattr(build_flow, "_build", build)
+    async with open_app() as pilot:
+        app = pilot.app
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        await pilot.press("K")
+        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
+        await settle(pilot)
+        screen = app.screen
+        await pilot.press("f5")
+        await settle(pilot)
+        assert "n makes one" in notices(pilot)
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        await pilot.press(*"folder", "enter")
+        await until(pilot, lambda: isinstance(app.screen, LineDialog))
+        app.screen.query_one(Input).value = str(folder)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        await pilot.press(*"words alone", "enter")
+        await until(pilot, lambda: isinstance(app.screen, LineDialog))
+        assert app.screen.query_one(Input).value == "notes"
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.query_one(ListPane).current is not None)
+        assert built[0]["embedder"] is None
+        await settle(pilot)
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        await pilot.press(*"whole", "enter")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: screen.query_one(ListPane).current is None)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, RetrievalScreen))
