@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.access import store as store_module
 from llmops_tui.inference.access.asked import moment_of
+from llmops_tui.inference.access.clock import LimitClock
 from llmops_tui.inference.access.keys import LIMITS, Scope, hash_of, wider, within
+from llmops_tui.inference.access.limiter import Limiter
 from llmops_tui.inference.access.report import reports, scope_in_words
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.server.callers import of_batch, on_behalf
@@ -197,6 +199,16 @@ def test_keys_that_open_nothing_take_no_place(workspace: Workspace, monkeypatch:
         store.create("fourth", Scope())
     store.revoke(first)
     store.create("fourth", Scope())
+
+
+async def test_a_key_that_ended_stays_so_in_lists_too_when_the_clock_is_set_back(workspace: Workspace) -> None:
+    async with opened(workspace) as doors:
+        made = doors.store.create("short", Scope(requests_per_day=5), expires_at=doors.time.now + 10)
+        assert (await doors.chat(made.secret)).status_code == 200
+        # The system goes on by a minute; its time of day is set back by an hour.
+        clock = LimitClock(lambda: doors.time.now + 60, lambda: doors.time.now - 3600, lambda: "boot")
+        assert made.key.state(clock.wall) == "active"
+        assert [one.state for one in reports(doors.store, Limiter(clock))] == ["expired"]
 
 
 def test_a_damaged_record_keeps_nobody_from_revoking(workspace: Workspace) -> None:
