@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.access import store as store_module
 from llmops_tui.inference.access.asked import moment_of
+from llmops_tui.inference.access.clock import LimitClock
 from llmops_tui.inference.access.keys import LIMITS, Scope, hash_of, wider, within
+from llmops_tui.inference.access.limiter import Limiter
 from llmops_tui.inference.access.report import reports, scope_in_words
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.server.callers import of_batch, on_behalf
@@ -161,7 +163,7 @@ async def test_a_key_makes_others_over_http_whose_use_is_its_own(workspace: Work
         assert (await doors.ask(team.secret, f"/v1/keys/{team.key.id}", None, "DELETE")).status_code == 404
 
 
-async def test_nobody_says_anything_of_the_answers_of_others(workspace: Workspace) -> None:
+async def test_nobody_says_anything_of_the_answers_of_others(workspace: Workspace, catalog: Catalog) -> None:
     async with opened(workspace) as doors:
         team, other = doors.key("team"), doors.key("other")
         page = doors.store.create("page", Scope(endpoints=("feedback",)), parent=team.key)
@@ -178,7 +180,7 @@ async def test_nobody_says_anything_of_the_answers_of_others(workspace: Workspac
         assert [await said(secret, of_inner) for secret in (team.secret, inner.secret, page.secret)] == [200, 200, 404]
         # Those that moved on to the catalog, too, and those that no key asked.
         of_nobody = (await doors.chat(OWN)).json()["id"]
-        ingest(Catalog(workspace), doors.event_log)
+        ingest(catalog, doors.event_log)
         assert [await said(secret, of_inner) for secret in (team.secret, other.secret)] == [200, 404]
         assert await said(team.secret, of_nobody) == 404
 
@@ -199,13 +201,26 @@ def test_keys_that_open_nothing_take_no_place(workspace: Workspace, monkeypatch:
     store.create("fourth", Scope())
 
 
+async def test_a_key_that_ended_stays_so_in_lists_too_when_the_clock_is_set_back(workspace: Workspace) -> None:
+    async with opened(workspace) as doors:
+        made = doors.store.create("short", Scope(requests_per_day=5), expires_at=doors.time.now + 10)
+        assert (await doors.chat(made.secret)).status_code == 200
+        # The system goes on by a minute; its time of day is set back by an hour.
+        clock = LimitClock(lambda: doors.time.now + 60, lambda: doors.time.now - 3600, lambda: "boot")
+        assert made.key.state(clock.wall) == "active"
+        assert [one.state for one in reports(doors.store, Limiter(clock))] == ["expired"]
+
+
 def test_a_damaged_record_keeps_nobody_from_revoking(workspace: Workspace) -> None:
     store = store_of(workspace)
     first, _ = (store.create(name, Scope()).key for name in ("first", "second"))
     with store.writing() as connection:
         connection.execute("UPDATE access_keys SET body = '{' WHERE id = ?", (first.id,))
-    assert [(key.name, key.state(time.time())) for key in store.all()] == [("first", "foreign"), ("second", "active")]
-    assert [one.as_record()["scope"]["endpoints"] for one in reports(store)] == [[], None]
+    assert {key.name: key.state(time.time()) for key in store.all()} == {"first": "foreign", "second": "active"}
+    assert {one.key.name: one.as_record()["scope"]["endpoints"] for one in reports(store)} == {
+        "first": [],
+        "second": None,
+    }
     store.create("third", Scope())
     assert [key.name for key in store.revoke(store.get("second"))] == ["second"]
     with pytest.raises(LlmopsError, match="cannot be read") as refused:
@@ -223,8 +238,8 @@ def test_keys_that_are_called_after_a_person_are_forgotten_one_by_one(workspace:
     assert len({key.name for key in left}) == 2
     assert not [key for key in left if person.named_in(f"{key.name} {key.owner}")]
     # What they open is as it was.
-    assert [(key.id, key.state(time.time())) for key in left] == [(one.key.id, "active") for one in made]
-    assert store.get(left[1].name).id == made[1].key.id
+    assert {key.id: key.state(time.time()) for key in left} == {one.key.id: "active" for one in made}
+    assert all(store.get(key.name).id == key.id for key in left)
 
 
 async def test_all_servers_of_a_workspace_count_together(workspace: Workspace) -> None:

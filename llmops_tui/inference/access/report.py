@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
+from llmops_tui.inference.access.gcra import MICROSECONDS
 from llmops_tui.inference.access.keys import AccessKey, LimitRecord, ScopeRecord
 from llmops_tui.inference.access.limiter import DayOfUse, Limiter, Standing, use_of
 from llmops_tui.inference.access.store import KeyStore, has_tables
@@ -101,12 +102,14 @@ def reports(store: KeyStore, limiter: Limiter | None = None) -> list[KeyReport]:
     if not keys or not has_tables(connection):
         return []
     names = {key.id: key.name for key in keys}
-    now, wall = limiter.now(connection, write=False), limiter.clock.wall
+    now = limiter.now(connection, write=False)
+    # By both clocks, as the gate has it: a time of day that was set back makes no key active again.
+    latest = max(limiter.clock.wall, now / MICROSECONDS)
     use = use_of(connection)
     return [
         KeyReport(
             key,
-            key.state(wall),
+            key.state(latest),
             names.get(key.parent, key.parent),
             tuple(limiter.standings(connection, key, now)),
             tuple(one for one in use if one.key == key.id),

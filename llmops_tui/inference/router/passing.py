@@ -78,6 +78,7 @@ class Passed(Response):
         self._told = told
         self._watching = watching
         self._outcome = AnswerOutcome(answer.status_code) if watching is not None else None
+        self._noted = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  as responses are called
         """Send it; a client that leaves ends the work on it."""
@@ -88,14 +89,20 @@ class Passed(Response):
                 raise
         finally:
             await self._release.aclose()
-            if self._watching is not None and self._outcome is not None and self._outcome.failed:
-                await self._watching.failed()
+            await self._note_failure()
+
+    async def _note_failure(self) -> None:
+        """Have it kept that the answer failed, before its client has the end of it and asks again."""
+        if self._watching is not None and self._outcome is not None and self._outcome.failed and not self._noted:
+            self._noted = True
+            await self._watching.failed()
 
     async def drop(self) -> None:
         """Leave the answer unread."""
         await self._release.aclose()
 
     async def _send_all(self, send: Send) -> None:
+        await self._note_failure()
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         end = StreamEnd(self._request.url.path)
         seen = b"" if self._told is not None else None
@@ -121,6 +128,7 @@ class Passed(Response):
             await send({"type": "http.response.body", "body": last, "more_body": True})
         if self._outcome is not None:
             self._outcome.end()
+        await self._note_failure()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
