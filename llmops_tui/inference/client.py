@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from llmops_tui.bounded_http import SHORT, lines, read_whole
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.engine_wire import Health
@@ -192,6 +192,11 @@ class ModelClient:
             raise LlmopsError("server_silent", f"{self._who} sent nothing for {_SILENT_SECONDS:g} s") from error
         except self._transport_error as error:
             raise _died(self.model) from error
+        except UnicodeEncodeError as error:
+            half = error.object[error.start : error.start + 1]
+            raise InputRefusedError(
+                "bad_text", f"the request has half of a character, {half!a}", "Write UTF-8."
+            ) from error
 
     def _until(self) -> float:
         """When an answer that begins now has to be whole, by ``time.monotonic``; our own server's may take any time."""

@@ -76,18 +76,24 @@ def _way(given: str, usual: By) -> By:
 
 
 def _given(number: int, passage: PassageRecord, *, check: bool) -> dict[str, object]:
-    from llmops_tui.datasets.checks.texts import command_in
-
     page = f", p. {passage['page']}" if passage["page"] is not None else ""
-    said = command_in(passage["text"]) if check else ""
+    # Its name and its headings are as foreign as its text.
+    document = _checked(passage["document"], check=check)
     return {
         "number": number,
-        "source": f"{passage['document']}{page}, characters {passage['start']} to {passage['end']}",
-        "text": f"(left out: it tries to command the model: {said!r})" if said else passage["text"],
-        "document": passage["document"],
+        "source": f"{document}{page}, characters {passage['start']} to {passage['end']}",
+        "text": _checked(passage["text"], check=check),
+        "document": document,
         "start": passage["start"],
         "end": passage["end"],
         "page": passage["page"],
-        "heading": passage["heading"],
+        "heading": _checked(passage["heading"], check=check),
         "sha256": passage["sha256"],
     }
+
+
+def _checked(text: str, *, check: bool) -> str:
+    from llmops_tui.datasets.checks.texts import command_in
+
+    said = command_in(text) if check else ""
+    return f"(left out: it tries to command the model: {said!r})" if said else text

@@ -80,7 +80,7 @@ class ChatScreen(BaseScreen):
 
     async def _open(self, name: str) -> None:
         """Show a chat; the last changed one where none is named, and none where there is none."""
-        await self._read_lists()
+        await self._read_lists(tell=True)
         chats = self.state.chats
         if name and all(one.name != name for one in chats):
             raise InputRefusedError("no_chat", f"there is no chat {name} any more", "Choose another one.")
@@ -93,10 +93,12 @@ class ChatScreen(BaseScreen):
         self.remove_class("-sidebar")
         self.call_after_refresh(self._message.focus_editor if chat is not None else self._conversation.focus_inside)
 
-    async def _read_lists(self) -> None:
+    async def _read_lists(self, *, tell: bool = False) -> None:
         services = self.services
         self.state.models = await asyncio.to_thread(lambda: services.models.runnable())
-        self.state.chats = await asyncio.to_thread(self._store.summaries)
+        self.state.chats, unreadable = await asyncio.to_thread(self._store.listed)
+        for error in unreadable if tell else []:
+            self.shell.say(error.message, severity="warning")
 
     def _show(self, chat: Chat | None, *, end: bool = False) -> None:
         self.state.chat = chat

@@ -240,6 +240,10 @@ async def test_a_cancelled_answer_is_kept(chats: Chats, runner: PromptRunner, se
 
 async def test_what_cannot_be_said_is_refused(chats: Chats, runner: PromptRunner) -> None:
     chat = chats.begin("c")
+    with pytest.raises(InputRefusedError, match=r"half of a character, .*udcff"):
+        said(chats, chat, "", "caf\udcff")
+    with pytest.raises(InputRefusedError, match="the request has half of a character"):
+        await ask(chats, runner, chats.put(Chat("half").with_turn(new_turn("", USER, "caf\udcff"))))
     with pytest.raises(InputRefusedError, match="nothing here that a model could answer"):
         await ask(chats, runner, chat)
     with pytest.raises(InputRefusedError, match="the message is empty"):

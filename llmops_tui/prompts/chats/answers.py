@@ -117,7 +117,7 @@ def said(chats: Chats, chat: Chat, parent: str, text: str) -> Chat:
     What was said before and has no answer yet is not answered by it: it is another way of saying that.
 
     Raises:
-        InputRefusedError: ``nothing_said``; ``chat_full``: there is no room for it and an answer.
+        InputRefusedError: ``nothing_said``; ``bad_text``; ``chat_full``: there is no room for it and an answer.
     """
     check_said(text)
     if (branch := chat.branch(parent)) and branch[-1].role == USER:
@@ -133,11 +133,17 @@ def said(chats: Chats, chat: Chat, parent: str, text: str) -> Chat:
 
 
 def check_said(text: str) -> None:
-    """Refuse a message without words.
+    """Refuse a message without words, and one that no model could be sent.
 
     Raises:
-        InputRefusedError: ``nothing_said``.
+        InputRefusedError: ``nothing_said``, or ``bad_text``.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # As of an argument on the command line whose bytes are no UTF-8.
+        told = f"the message has half of a character, {text[error.start]!a}, behind {error.start:,} others"
+        raise InputRefusedError("bad_text", told, "Write it in UTF-8.") from error
     if not text.strip():
         raise InputRefusedError("nothing_said", "the message is empty", "Write something.")
 
@@ -146,7 +152,7 @@ def rewritten(chats: Chats, chat: Chat, turn: Turn, text: str) -> Chat:
     """Say a turn in another way, beside the first; what was said on the first stays with it.
 
     Raises:
-        InputRefusedError: ``nothing_said``, or ``same_text``.
+        InputRefusedError: ``nothing_said``, ``bad_text``, or ``same_text``.
     """
     check_said(text)
     if text == turn.text:
