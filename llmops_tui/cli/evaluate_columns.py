@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from llmops_tui.cli.evaluate_options import store_of
 from llmops_tui.cli.output import LIMIT, session_of
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from llmops_tui.evaluation.columns.side_by_side import Narrowed
 
 _SHOWN = 40
 
@@ -47,7 +50,7 @@ def columns(
         )
     metric = metric or (known[0] if known else "")
     rows = by_disagreement(read_side_by_side(chosen, _slices(slices or [])), metric)
-    narrowed = "differ" if differ else "wrong" if wrong else "all"
+    narrowed: Narrowed = "differ" if differ else "wrong" if wrong else "all"
     found = [row for row in rows if row.is_among(metric, narrowed)]
     data = {
         "runs": [run.name for run in chosen],

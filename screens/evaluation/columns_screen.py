@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from textual import events, getters, on
 from textual.app import ComposeResult
@@ -24,11 +24,13 @@ from screens.widgets.table_filter import TableFilter
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun
+    from llmops_tui.evaluation.runner.results import Result
 
+Wanted: TypeAlias = "tuple[EvalRun, Result] | None"
 _TOLD = {"all": "", "differ": " on which they disagree", "wrong": " that some run has wrong"}
 
 
-class ColumnsScreen(Modal["tuple[EvalRun, Result] | None"]):
+class ColumnsScreen(Modal[Wanted]):
     """The table filters by words and slices as every table does; below it is the case under the cursor in full.
 
     It ends with the run and the answer whose case is wanted in the playground.

@@ -71,11 +71,11 @@ async def _offer_run(shell: Shell, suite: str, missing: NotEvaluatedError) -> No
         ConfirmDialog(f"{missing.message}. Run it now?", f"It is the suite {suite} on {missing.prompt}.")
     ):
         return
-    model = missing.model
+    model: str | None = missing.model
     if not model:
         models = await asyncio.to_thread(lambda: shell.services.models.runnable())
         choices = [Choice(one.name, one.name, one.quantization) for one in models]
-        model = await shell.ask(ChoiceDialog(f"Run {suite} on …", choices, "No models yet.")) or ""
+        model = await shell.ask(ChoiceDialog(f"Run {suite} on …", choices, "No models yet."))
     if not model:
         return
     store = shell.services.evaluation

@@ -103,9 +103,9 @@ def side_by_side(runs: Sequence[tuple[EvalRun, Sequence[Result]]]) -> list[CaseA
         raise InputRefusedError("other_suites", "these runs have no case in common", "Choose runs of one suite.")
     found = []
     for key, case in cases.items():
-        results = tuple(firsts.get(key) for firsts in answers)
-        texts = [result.answer.text for result in results if result is not None]
-        found.append(CaseAcross(case, results, words_apart(texts)))
+        across = tuple(firsts.get(key) for firsts in answers)
+        texts = [result.answer.text for result in across if result is not None]
+        found.append(CaseAcross(case, across, words_apart(texts)))
     return found
 
 
