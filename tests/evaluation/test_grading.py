@@ -283,6 +283,24 @@ def test_strengths_of_two_are_those_of_the_closed_form() -> None:
     assert error == pytest.approx(math.sqrt((1 / 30 + 1 / 12) * 42 / 41))
 
 
+def test_the_error_of_many_strengths_is_that_of_one_held_fixed() -> None:
+    random = np.random.default_rng(3)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    votes = [Contest(*pairs[k], float(random.random() < 0.6), case) for case in range(100) for k in range(3)]
+    found = bradley_terry(votes, 3)
+    design = np.array([[float(c.first == i) - float(c.second == i) for i in range(3)] for c in votes])
+    chance = 1 / (1 + np.exp(-design @ found.values))
+    # With the last at 0 the information has an inverse.
+    free = design[:, :2]
+    inverse = np.linalg.inv(free.T @ (free * (chance * (1 - chance))[:, None]))
+    scores = (free * (np.array([c.share for c in votes]) - chance)[:, None]).reshape(100, 3, 2).sum(axis=1)
+    theirs = inverse @ scores.T @ scores @ inverse * 100 / 99
+    ours = found.covariance
+    for i in range(2):
+        assert ours[i, i] + ours[2, 2] - 2 * ours[i, 2] == pytest.approx(theirs[i, i], rel=1e-9)
+    assert ours.sum() == pytest.approx(0, abs=1e-12)
+
+
 def test_a_chance_with_a_wide_interval_is_none_or_all() -> None:
     wide = Strengths(np.array([1.0, -1.0]), np.array([[4e6, 0.0], [0.0, 4e6]]), 1)
     assert wide.chance(0, 1) == (pytest.approx(1 / (1 + math.exp(-2))), 0.0, 1.0)

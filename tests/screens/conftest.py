@@ -14,6 +14,7 @@ import pytest
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.css.types import CSSLocation
+from textual.notifications import SeverityLevel
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import TextArea
@@ -24,7 +25,8 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
 from screens.services import Services
-from screens.shell import background_tasks, key_queue
+from screens.shell import background_tasks, key_queue, shell
+from screens.shell.notices import Notice
 from screens.terminal import TerminalProfile
 from tests.fakes import FakeModelServer
 from tests.waiting import slowed
@@ -99,6 +101,16 @@ def no_screen_is_loaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
 def keys_wait_as_long_as_the_machine_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A screen that takes long to come has its keys delivered all the same; where the machine is busy, that is later."""
     monkeypatch.setattr(key_queue, "_LONGEST", key_queue._LONGEST * slowed())
+
+
+def _lasting(message: str, title: str, severity: SeverityLevel, seconds: float, markup: bool) -> Notice:
+    return Notice(message, title, severity, 100 * seconds, markup)
+
+
+@pytest.fixture(autouse=True)
+def notices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was told is found however long the machine takes to come to where the test looks."""
+    monkeypatch.setattr(shell, "Notice", _lasting)
 
 
 PROFILE = TerminalProfile(remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000)

@@ -84,19 +84,27 @@ def bradley_terry(contests: Sequence[Contest], players: int) -> Strengths:
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-design @ values))
         information = design.T @ (design * (chance * (1 - chance))[:, None])
-        step = np.linalg.pinv(information) @ (design.T @ (share - chance))
+        step = _inverse(information) @ (design.T @ (share - chance))
         # Whole steps may leap too far while chances are near 0 or 1.
         values = values + step / max(1.0, float(np.abs(step).max()))
         if float(np.abs(step).max()) < 1e-12:
             break
     chance = 1 / (1 + np.exp(-design @ values))
-    bread = np.linalg.pinv(design.T @ (design * (chance * (1 - chance))[:, None]))
+    bread = _inverse(design.T @ (design * (chance * (1 - chance))[:, None]))
     known = {name: i for i, name in enumerate(sorted(clusters))}
     scores = np.zeros((len(known), players))
     np.add.at(scores, [known[c.cluster] for c in contests], design * (share - chance)[:, None])
     count = len(known)
     factor = count / (count - 1) if count > 1 else math.nan
     return Strengths(values - values.mean(), bread @ (scores.T @ scores) @ bread * factor, count - 1)
+
+
+def _inverse(information: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The inverse beside the direction in which all strengths move together, which no vote says anything about.
+
+    Rounding leaves a little there, which must not be taken for information: its inverse would drown the rest.
+    """
+    return np.asarray(np.linalg.pinv(information, rcond=1e-10, hermitian=True))
 
 
 def _undetermined(contests: Sequence[Contest], players: int) -> str:
