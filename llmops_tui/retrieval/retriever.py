@@ -82,7 +82,8 @@ class Retriever:
             vectors = {row + 1: (rank, float(cosine)) for rank, (row, cosine) in enumerate(pairs, 1)}
             compared = near.compared
         if by == "hybrid":
-            order: list[tuple[int, float | None]] = list(fuse([list(words), list(vectors)]).items())[:count]
+            fused = fuse([list(words), list(vectors)])
+            order: list[tuple[int, float | None]] = [(chunk, fused[chunk]) for chunk in list(fused)[:count]]
         else:
             order = [(chunk, score) for chunk, (_, score) in (words or vectors).items()]
         return Ranking(order, words, vectors, compared)
