@@ -81,6 +81,8 @@ def measure(
     by_contender: list[list[dict[str, float]]] = []
     tokens: list[float] = []
     queries: list[GoldQuery] = []
+    # By embedder: two ways to search one index ask for the same vectors.
+    known: dict[EmbedderSpec, Mapping[str, Vectors]] = {}
     for number, contender in enumerate(contenders):
         with ExitStack() as stack:
             vectors: Mapping[str, Vectors] = {}
@@ -89,7 +91,9 @@ def measure(
             spec = contender.index.spec
             if contender.by in {"vectors", "hybrid"} and spec is not None:
                 told(number / len(contenders), f"embedding {len(queries):,} queries")
-                vectors = (embed_all or _embedder_of(store))(spec, [query.text for query in queries])
+                if spec not in known:
+                    known[spec] = (embed_all or _embedder_of(store))(spec, [query.text for query in queries])
+                vectors = known[spec]
             found, size = _measured(
                 retriever,
                 contender.by,
