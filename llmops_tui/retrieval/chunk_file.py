@@ -191,7 +191,7 @@ class ChunkFile:
 
     def passages(self, chunks: Sequence[int]) -> dict[int, PassageRecord]:
         """Some chunks by their number."""
-        found = {}
+        found: dict[int, PassageRecord] = {}
         for at in range(0, len(chunks), _MANY):
             some = chunks[at : at + _MANY]
             rows = self._connection.execute(f"{_PASSAGE} WHERE c.id IN ({', '.join('?' for _ in some)})", list(some))
