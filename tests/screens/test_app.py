@@ -337,6 +337,8 @@ def test_each_action_has_two_keys_and_one_that_every_terminal_sends() -> None:
             "underscore",
             "equals_sign",
             "colon",
+            "ampersand",
+            "percent_sign",
         )
         assert any(len(k) == 1 or k in names or (k[0] == "f" and k[1:2].isdigit()) for k in keys), action.id
         assert action.help.endswith(".")
