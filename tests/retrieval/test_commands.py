@@ -23,7 +23,7 @@ def test_an_index_is_inspected_searched_explained_measured_and_removed(
     assert command.run("index", "show", "shop", "--documents")["listed"][0] == {"document": "card.txt", "chunks": 1}
     found = command.run("index", "search", "shop", "where is my card", "-k", "2")
     assert (found["by"], found["hits"][0]["passage"]["document"]) == ("bm25", "card.txt")
-    why = command.run("index", "why", "shop", "where is my card", "--text", "five days")
+    why = command.run("index", "why", "shop", "where is my card", "--text", "five days", "-k", "1")
     assert why["document"] == "orders.md"
     assert not why["found"]
     queries = tmp_path / "queries.jsonl"
