@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.prompts.drafts import Draft
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def draft_of_version(
-    store: PromptStore, drafts: Drafts, version: PromptVersion, variables: Mapping[str, Any], note: str
+    store: PromptStore, drafts: Drafts, version: PromptVersion, variables: Mapping[str, object], note: str
 ) -> str:
     """Make the draft of a version with values of its variables; the prompt's name.
 
@@ -28,7 +28,7 @@ def draft_of_version(
 
 
 def draft_of_messages(
-    store: PromptStore, drafts: Drafts, name: str, messages: Sequence[Mapping[str, Any]], note: str
+    store: PromptStore, drafts: Drafts, name: str, messages: Sequence[Mapping[str, object]], note: str
 ) -> str:
     """Make a prompt of this name that asks what the last message did, behind the same system text; the prompt's name."""
     system = next((str(m.get("content") or "") for m in messages if m.get("role") == "system"), "")
