@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmops_tui.decisions.canaries import LARGEST_BUDGET
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.experiments.metrics import decider
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.experiments.records import ANSWERED, BY_OPENING, HEADER, RATING, Experiment, Settings
 from llmops_tui.inference.experiments.store import ExperimentStore
-from llmops_tui.inference.router.names import resolve
+from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -74,12 +74,20 @@ def begin(catalog: Catalog, store: ExperimentStore, asked: NewExperiment) -> Exp
     """Begin an experiment on a name that is served.
 
     Raises:
-        LlmopsError: none or several models go by one of its names.
-        InputRefusedError: ``bad_experiment``, ``bad_metric``, ``experiment_running``.
+        InputRefusedError: ``model_not_found`` and others: none or several models go by one of its names; ``bad_experiment``,
+            ``bad_metric``, ``experiment_running``.
     """
     settings = asked.settings()
     models, aliases = ModelRegistry(catalog).all(), AliasBook(catalog).all()
-    _, first, second = (resolve(one, models, aliases) for one in (asked.name, settings["a"], settings["b"]))
+
+    def meant(which: str, name: str) -> Meant:
+        try:
+            return resolve(name, models, aliases)
+        except LlmopsError as error:
+            raise InputRefusedError(error.code, f"{which}: {error.message}", error.hint) from error
+
+    meant("name", asked.name)
+    first, second = meant("a", settings["a"]), meant("b", settings["b"])
     if first.name == second.name:
         raise _wrong(f"A and B are both {first.name!r}")
     # What its names stand for now: an alias that is given another model meanwhile does not change it.

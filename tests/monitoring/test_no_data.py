@@ -526,11 +526,15 @@ def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspa
     import fnmatch
     from dataclasses import replace
 
+    from llmops_tui.experiments.beginning import NewExperiment
+    from llmops_tui.inference.experiments.store import ExperimentStore
     from llmops_tui.monitoring import occurrences, series
     from llmops_tui.monitoring.latency import Latencies
 
     JobStore(event_log).add(kind="train", title="t", spec={})
     request(event_log, "run_1", NOON)
+    asked = NewExperiment(name="one", a="one", b="two", kind="canary")
+    canary = ExperimentStore(event_log).start("one", "canary", asked.settings())
     watch = Watch(workspace)
     moment = watch.go(2)
     watch.recorder.inspect_slowly()
@@ -544,6 +548,7 @@ def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspa
         | occurrences.Recent().of_gpus(moment.gpus.gpus, 0.0)
         | series.of_latencies(latencies, 5.0)
         | occurrences.of_jobs(JobStore(event_log).all(), [])
+        | occurrences.of_experiments([canary])
     )
     for rule in DEFAULT_RULES:
         assert fnmatch.filter(known, rule.series), rule
