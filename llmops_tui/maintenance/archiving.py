@@ -9,12 +9,6 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import TypedDict
 
-from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.prompts.store import PromptStore
-from llmops_tui.training.runs import RunStore
-from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
@@ -96,6 +90,14 @@ def find(workspace: Workspace, kind: Archivable, name: str) -> None:
     Raises:
         NotFoundError: there is none.
     """
+    # Lists ask what is put away as soon as the app is open, and need none of these for that.
+    from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.evaluation.store import EvaluationStore
+    from llmops_tui.models.registry import ModelRegistry
+    from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.training.runs import RunStore
+    from llmops_tui.workspace.catalog import Catalog
+
     catalog = Catalog(workspace)
     finders: dict[Archivable, Callable[[str], object]] = {
         Archivable.PROMPT: PromptStore(catalog).versions,
