@@ -126,6 +126,9 @@ def _train(context: JobContext, run_name: str) -> dict[str, Any]:
 
 
 class _Renderer:
+    def __init__(self, **_options: object) -> None:
+        """As the real one; nothing is rendered here."""
+
     def close(self) -> None:
         return
 
