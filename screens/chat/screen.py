@@ -108,9 +108,14 @@ class ChatScreen(BaseScreen):
 
     async def _changed(self, work: Callable[[Chat], Chat]) -> None:
         """Change the open chat, and show it."""
-        chat = await asyncio.to_thread(self._store.change, self._chat.name, work)
-        await self._read_lists()
-        self._show(chat)
+        await self._show_changed(await asyncio.to_thread(self._store.change, self._chat.name, work))
+
+    async def _show_changed(self, chat: Chat, *, end: bool = False) -> None:
+        """Show a chat as it is now, in the list, too; the other chats are not read for that, nor models that are known."""
+        self.state.note(chat)
+        if self.state.model is None:
+            self.state.models = await asyncio.to_thread(lambda: self.services.models.runnable())
+        self._show(chat, end=end)
 
     @property
     def _chat(self) -> Chat:
@@ -162,9 +167,8 @@ class ChatScreen(BaseScreen):
     async def _show_again(self, name: str) -> None:
         """Show what was kept of an answer, where its chat is still the open one."""
         chat = await asyncio.to_thread(self._store.load, name)
-        await self._read_lists()
         if self.state.chat is not None and self.state.chat.name == name:
-            self._show(chat, end=True)
+            await self._show_changed(chat, end=True)
 
     def action_cancel(self) -> None:
         """Stop the answer; else leave a filled pane, the other way of a turn, the editor, the screen."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from llmops_tui.prompts.chats.store import ChatSummary, summary_of
 from llmops_tui.prompts.chats.tree import Chat
 
 if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
-    from llmops_tui.prompts.chats.store import ChatSummary
 
 
 @dataclass
@@ -25,6 +25,11 @@ class ChatState:
     models: list[Model] = field(default_factory=list)
     chat: Chat | None = None
     editing: str = ""
+
+    def note(self, chat: Chat) -> None:
+        """The open chat is another one now; it is the last changed of the list."""
+        self.chat = chat
+        self.chats = [summary_of(chat), *(one for one in self.chats if one.name != chat.name)]
 
     @property
     def model(self) -> Model | None:

@@ -54,7 +54,7 @@ class Chats:
             (len(_PREFIX) + 1, _PREFIX, _PREFIX[:-1] + ";"),
         ):
             try:
-                found.append(_summary(chat_of(name, json.loads(body))))
+                found.append(summary_of(chat_of(name, json.loads(body))))
             except LlmopsError as error:
                 unreadable.append(error)
         return sorted(found, key=lambda one: (-one.changed_at, one.name)), unreadable
@@ -214,6 +214,7 @@ def _write(connection: sqlite3.Connection, chat: Chat) -> Chat:
     return kept
 
 
-def _summary(chat: Chat) -> ChatSummary:
+def summary_of(chat: Chat) -> ChatSummary:
+    """A chat as a list has it."""
     first = next((turn.text for turn in chat.turns if turn.role == "user"), "")
     return ChatSummary(chat.name, chat.model, len(chat.turns), chat.branches(), first[:200], chat.changed_at)
