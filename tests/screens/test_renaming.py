@@ -107,6 +107,7 @@ async def test_a_notice_covers_no_output_of_the_command_line(open_app: OpenApp) 
         assert toast.region.bottom <= 2
 
 
+@pytest.mark.slow
 async def test_what_is_archived_is_left_out_shown_when_asked_for_and_taken_back(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         prompts = pilot.app.screen.query_one(PromptList)

@@ -401,6 +401,7 @@ async def test_several_objectives_are_drawn_with_their_front(open_app: OpenApp, 
         assert "behind the median at step 4" in shown
 
 
+@pytest.mark.slow
 async def test_a_sweep_is_only_started_where_each_trial_could_be_run(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:
