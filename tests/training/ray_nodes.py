@@ -7,16 +7,38 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+from ray._private import services
 from ray.cluster_utils import Cluster
 
 _STORE_BYTES = 80 * 2**20
+_PATIENCE_SECONDS = 1500.0
+
+
+def _be_patient() -> None:
+    """Ray gives a node 30 seconds to tell of itself, which a busy machine may not have for it."""
+    ask = services.get_node
+
+    def get_node(*arguments: Any) -> Any:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1)
+
+    services.get_node = get_node
 
 
 def main() -> None:
     """Start it, and wait."""
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
+    _be_patient()
     small = {"object_store_memory": _STORE_BYTES, "include_dashboard": False, "include_log_monitor": False}
     cluster = Cluster(
         initialize_head=True,
