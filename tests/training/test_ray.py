@@ -64,6 +64,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
         # A busy machine is not one that is lost.
         "RAY_worker_register_timeout_seconds": "1200", "RAY_gcs_server_port_wait_time_s": "600",
         "RAY_health_check_failure_threshold": "100", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
+        "RAY_agent_register_timeout_ms": "1200000",
     }  # fmt: skip
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
