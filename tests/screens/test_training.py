@@ -431,6 +431,9 @@ async def test_a_sweep_is_only_started_where_each_trial_could_be_run(
         await until(pilot, lambda: "Use the pruner none" in str(form.query_one("#sweep-verdict", Static).content))
         fields["pruner"].value = "none"
         fields["sampler"].value = "nsga2"
+        fields["at once"].value = "3"
+        await until(pilot, lambda: "one after another" in str(form.query_one("#sweep-verdict", Static).content))
+        fields["at once"].value = ""
         await until(pilot, lambda: "✓ 8 trials" in str(form.query_one("#sweep-verdict", Static).content))
         await pilot.press("ctrl+s")
         await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["sweep"])

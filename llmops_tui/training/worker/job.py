@@ -85,10 +85,11 @@ def _trained(
     """Train where the recipe says: here, or on a cluster."""
     with cluster_of(found.recipe) as cluster:
         if cluster is not None:
-            from llmops_tui.training.worker.cluster_run import Cargo, train_on
+            from llmops_tui.training.worker.cluster_run import Cargo, kept_files, train_on
 
             context.report(0, "hashes what is shipped")
-            cargo = Cargo.of(found.recipe, weights, begin, examples, force=found.force)
+            kept = kept_files(weights, begin)
+            cargo = Cargo.of(found.recipe, kept, examples, start=begin is not None, force=found.force)
             return train_on(cluster, cargo, context, recorder)
     from llmops_tui.training.worker.loop import train
 
