@@ -40,7 +40,7 @@ class _Part(BaseModel):
 _LATER: dict[str, object] = {
     "attention": "auto", "devices": [], "tuning": "lora", "start": "", "tokens": [], "mixture_temperature": 1.0,
     "lora.init": "default", "lora.modules_to_save": [], "optimizer.lora_plus_ratio": 1.0,
-    "target": "",
+    "target": "", "kernels": "torch", "compile": False,
 }  # fmt: skip
 
 
@@ -158,6 +158,13 @@ class Recipe(_Part):
         Literal["auto", "sdpa", "eager", "flash_attention_2", "flex"],
         Field(description="How attention is computed; auto: sdpa, or eager where the model's family has no other."),
     ] = "auto"
+    kernels: Annotated[
+        Literal["torch", "liger"],
+        Field(description="liger: fused norms, rotation and feed-forward of liger-kernel; needs a GPU, less memory."),
+    ] = "torch"
+    compile: Annotated[
+        bool, Field(description="Compile the layers with torch.compile: the first steps take longer, the others less.")
+    ] = False
     evaluation: Evaluation = Evaluation()
     checkpoints: Checkpoints = Checkpoints()
     on_out_of_memory: Annotated[

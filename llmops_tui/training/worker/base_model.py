@@ -15,6 +15,7 @@ from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.models.text_part import KEY_MAPPING, WRAPPERS
 from llmops_tui.training.families import EMBEDDINGS, OUTPUT, linear_targets
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.worker import kernels
 from llmops_tui.training.worker.attention import attention_of, refuse_unknown
 
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -103,7 +104,7 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     """The base model on its device, its weights frozen as they are.
 
     Raises:
-        LlmopsError: ``model_load_failed``, and what :func:`attention_of` raises.
+        LlmopsError: ``model_load_failed``, and what :func:`attention_of` and :func:`kernels.put_on` raise.
     """
     attention = attention_of(recipe, check_folder(path).family)
     # All weights are trained in 32 bits, as an adapter's are: in 16 small updates of AdamW are rounded away.
@@ -133,6 +134,7 @@ def load_base(recipe: Recipe, path: Path) -> Any:
             # On some processors bitsandbytes packs the weights anew at the first evaluation and computes otherwise, and
             # less exactly, from then on: a run that goes on from a checkpoint would part from one never stopped.
             module.support_avx512bf16_for_cpu = False
+    kernels.put_on(recipe, model)
     return model
 
 

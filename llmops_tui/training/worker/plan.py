@@ -35,6 +35,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     wanted = check(recipe)
     surroundings.prepare(wanted.devices)
     from llmops_tui.training.worker.attention import attention_findings
+    from llmops_tui.training.worker.kernels import kernel_findings
     from llmops_tui.training.worker.unpack import weights_of
 
     store = RunStore(context.workspace)
@@ -49,7 +50,12 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         places, cluster_told = places_of(wanted)
         inspected = preflight.inspect(wanted, store, base, weights, examples, text, places)
     findings, room, steps, disk, shape = (
-        [*attention_findings(wanted, inspected.shape.family), *inspected.findings, *cluster_told],
+        [
+            *attention_findings(wanted, inspected.shape.family),
+            *kernel_findings(wanted, inspected.shape.family),
+            *inspected.findings,
+            *cluster_told,
+        ],
         inspected.room,
         inspected.steps,
         inspected.disk,
