@@ -150,6 +150,7 @@ class LlmopsApp(TourActions):
 
         def land(key: str | None) -> None:
             if key in SCREEN_KEYS:
+                self.delay_update()  # the frame without letters
                 self.go_to_screen(SCREEN_KEYS[key])
                 return
             for panel in screen.query(Panel):

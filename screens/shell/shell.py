@@ -72,6 +72,8 @@ class Shell(App[int]):
             await self.keys.take(event)
         else:
             await super().on_event(event)
+            if isinstance(event, events.CursorPosition):
+                self._delta.answered(event.x, event.y)
             if isinstance(event, events.Resize):
                 # Also one to the size that we know: it had another one between, or somebody else's program was on it.
                 self.redraw()
