@@ -20,11 +20,10 @@ from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, Figure, RunFigures
 from llmops_tui.evaluation.run import EvalRun
-from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.manifest import manifest_of
-from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
+from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
 from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
@@ -36,6 +35,8 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, Until
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.hardware.energy_counters import EnergyMeter
+from llmops_tui.inference.asking.asker import Asker, Request
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor

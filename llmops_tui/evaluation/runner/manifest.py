@@ -11,9 +11,9 @@ from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric, Judge
 from llmops_tui.evaluation.records import JudgeFacts, Manifest
 from llmops_tui.evaluation.run import EvalRun
-from llmops_tui.evaluation.runner.model_calls import engine_name
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.asking.asker import engine_name
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import ChatMessage

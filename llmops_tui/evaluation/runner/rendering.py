@@ -7,8 +7,8 @@ from typing import Any
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Case
-from llmops_tui.evaluation.runner.model_calls import Request
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.asking.asker import Request
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage
