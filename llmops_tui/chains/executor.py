@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from llmops_tui.chains.asking import StepAnswer, StepModels, StepRequest, Told, step_key
@@ -24,6 +24,7 @@ from llmops_tui.chains.definition import (
     misfit,
 )
 from llmops_tui.chains.expressions import Values
+from llmops_tui.chains.leaf import Leaf, span_of
 from llmops_tui.chains.records import SpanRecord
 from llmops_tui.chains.resolution import Resolved, ResolvedStep, part_of
 from llmops_tui.chains.spans import Journal
@@ -68,23 +69,11 @@ class Counts:
     completion_tokens: int = 0
 
 
-@dataclass
-class _Leaf:
-    """A step that is done in one piece, before it is."""
-
-    found: ResolvedStep
-    path: str
-    key: str
-    given: Any
-    began: float = field(default_factory=time.time)
-    clock: float = field(default_factory=time.monotonic)
-
-
 class ChainRun:
     """One run of a chain, or several rows of it with the same journal.
 
-    ``looked`` is called after each step, and may raise to end the run. The text of the step at the path ``streamed`` is told
-    to ``told`` as it comes.
+    ``looked`` is called after each step, and may raise to end the run. The text of a step at one of the
+    paths ``streamed`` is told to ``told`` as it comes.
     """
 
     def __init__(
@@ -95,7 +84,7 @@ class ChainRun:
         journal: Journal,
         *,
         looked: Callable[[], None] = lambda: None,
-        streamed: str = "",
+        streamed: frozenset[str] = frozenset(),
         told: Told | None = None,
         most: int = MOST_DONE,
     ) -> None:
@@ -103,7 +92,8 @@ class ChainRun:
         self._looked, self._streamed, self._told, self._most = looked, streamed, told, most
         self.counts = Counts()
         self.last: StepAnswer | None = None
-        self._rows = asyncio.Semaphore(max(1, models.parallel * _AHEAD))
+        # Of the requests, one after the other.
+        self.model_seconds = 0.0
 
     async def run(self, inputs: Mapping[str, object], path: str = "") -> Any:
         """The output for these inputs; ``path`` is what the places of its steps begin with.
@@ -143,10 +133,6 @@ class ChainRun:
         step = part_of(self._resolved.chain, name)
         return await self._step(step, {**self._resolved.chain.defaults(), **values}, "")
 
-    async def run_rows(self, rows: Mapping[str, Awaitable[Any]]) -> None:
-        """Wait for several rows, as many at once as keep the engine busy."""
-        await asyncio.gather(*rows.values())
-
     # ── bodies ──
 
     async def _body(self, body: Body, values: Values, path: str) -> tuple[Any, Values]:
@@ -177,18 +163,18 @@ class ChainRun:
         except StepFailedError:
             raise
         except LlmopsError as error:
-            self._journal.add(_span(_Leaf(ResolvedStep(step), here, "", None), error=error))
+            self._journal.add(span_of(Leaf(ResolvedStep(step), here, "", None), error=error))
             self._looked()
             raise StepFailedError(here, error) from error
 
     async def _branch(self, step: Step, fields: BranchStep, values: Values, here: str) -> Any:
-        leaf = _Leaf(ResolvedStep(step), here, "", None)
+        leaf = Leaf(ResolvedStep(step), here, "", None)
         chosen = await self._value(fields.branch, values)
         told = chosen.strip() if isinstance(chosen, str) else json.dumps(chosen)
         part = ("then" if chosen else "else") if "then" in step.bodies else f"case {told}"
         if part not in step.bodies:
             part = "else"
-        self._journal.add(_span(leaf, given=chosen, output=part if part in step.bodies else None))
+        self._journal.add(span_of(leaf, given=chosen, output=part if part in step.bodies else None))
         if part not in step.bodies:
             if "then" in step.bodies:
                 return None
@@ -200,7 +186,7 @@ class ChainRun:
         return value
 
     async def _map(self, step: Step, fields: MapStep, values: Values, here: str) -> list[Any]:
-        leaf = _Leaf(ResolvedStep(step), here, "", None)
+        leaf = Leaf(ResolvedStep(step), here, "", None)
         items = await self._items(step, fields, values)
         body = step.bodies["each"]
         results: list[Any] = [None] * len(items)
@@ -224,10 +210,10 @@ class ChainRun:
                     failed += 1
                     self.counts.failed += 1
                     row = f"{here}[{number}]"
-                    self._journal.add(_span(_Leaf(ResolvedStep(step), row, "", None), error=error))
+                    self._journal.add(span_of(Leaf(ResolvedStep(step), row, "", None), error=error))
 
         await _all(work, min(len(items), max(1, self._models.parallel * _AHEAD)))
-        self._journal.add(_span(leaf, given=fields.map or fields.dataset, rows=len(items), failed=failed))
+        self._journal.add(span_of(leaf, given=fields.map or fields.dataset, rows=len(items), failed=failed))
         return results
 
     async def _items(self, step: Step, fields: MapStep, values: Values) -> list[Any]:
@@ -248,7 +234,7 @@ class ChainRun:
         return value
 
     async def _repeat(self, step: Step, fields: RepeatStep, values: Values, here: str) -> Any:
-        leaf = _Leaf(ResolvedStep(step), here, "", None)
+        leaf = Leaf(ResolvedStep(step), here, "", None)
         value: Any = None
         number, met = 0, False
         for number in range(1, fields.repeat + 1):
@@ -258,7 +244,7 @@ class ChainRun:
                 met = True
                 break
         told = "until" if met else "most rounds"
-        self._journal.add({**_span(leaf, given=fields.until, rows=number), "stopped": told})
+        self._journal.add({**span_of(leaf, given=fields.until, rows=number), "stopped": told})
         return value
 
     # ── steps that are done in one piece ──
@@ -308,15 +294,15 @@ class ChainRun:
         self, found: ResolvedStep, here: str, given: Any, decided_by: Mapping[str, object], work: Callable[[], Any]
     ) -> Any:
         """The result of a step that asks no model, from the journal where it is there."""
-        leaf = _Leaf(found, here, step_key(found.step.kind, decided_by), given)
+        leaf = Leaf(found, here, step_key(found.step.kind, decided_by), given)
         if (known := self._journal.find(here, leaf.key)) is not None:
             return known["output"]
         try:
             value = await asyncio.to_thread(work)
         except LlmopsError as error:
-            self._note(_span(leaf, error=error))
+            self._note(span_of(leaf, error=error))
             raise StepFailedError(here, error) from error
-        self._note(_span(leaf, output=value))
+        self._note(span_of(leaf, output=value))
         return value
 
     async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Values, here: str) -> str:
@@ -324,8 +310,8 @@ class ChainRun:
         variables = {name: await self._value(text, values) for name, text in found.values.items()}
         messages = await asyncio.to_thread(self._rendered, found, variables)
         asked = StepRequest(found.model, messages, fields.sampling, fields.schema_)
-        leaf = _Leaf(found, here, self._models.key(asked), messages)
-        told = self._told if here == self._streamed else None
+        leaf = Leaf(found, here, self._models.key(asked), messages)
+        told = self._told if here in self._streamed else None
         if (known := self._journal.find(here, leaf.key)) is not None:
             text = str(known["output"])
             if told is not None:
@@ -334,15 +320,16 @@ class ChainRun:
         try:
             answer = await self._models.answer(asked, told)
         except LlmopsError as error:
-            self._note(_span(leaf, error=error))
+            self._note(span_of(leaf, error=error))
             raise StepFailedError(here, error) from error
         self.last = answer
+        self.model_seconds += time.monotonic() - leaf.clock
         counts = self.counts
         counts.requests += 1
         counts.cached += answer.cached
         counts.prompt_tokens += answer.prompt_tokens or 0
         counts.completion_tokens += answer.completion_tokens or 0
-        self._note(_span(leaf, output=answer.text, answer=answer))
+        self._note(span_of(leaf, output=answer.text, answer=answer))
         return answer.text
 
     def _rendered(self, found: ResolvedStep, variables: Values) -> list[ChatMessage]:
@@ -376,40 +363,6 @@ async def _all(work: Callable[[], Awaitable[None]], count: int) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _span(
-    leaf: _Leaf,
-    *,
-    given: Any = None,
-    output: Any = None,
-    answer: StepAnswer | None = None,
-    error: LlmopsError | None = None,
-    rows: int | None = None,
-    failed: int | None = None,
-) -> SpanRecord:
-    found = leaf.found
-    return {
-        "path": leaf.path,
-        "step": found.step.name,
-        "kind": found.step.kind,
-        "key": leaf.key,
-        "state": "done" if error is None else "failed",
-        "error": "" if error is None else f"{error.code}: {error.message}",
-        "input": leaf.given if given is None else given,
-        "output": output,
-        "started_at": leaf.began,
-        "seconds": time.monotonic() - leaf.clock,
-        "model": found.model,
-        "prompt": found.prompt.ref if found.prompt is not None else "",
-        "prompt_tokens": answer.prompt_tokens if answer is not None else None,
-        "completion_tokens": answer.completion_tokens if answer is not None else None,
-        "stopped": answer.stopped if answer is not None else "",
-        "trace": answer.trace if answer is not None else "",
-        "cached": answer.cached if answer is not None else False,
-        "rows": rows,
-        "failed": failed,
-    }
 
 
 def as_text(value: Any) -> str:

@@ -10,8 +10,8 @@ from itertools import islice
 import orjson
 
 from llmops_tui.chains.asking import AskedModels
-from llmops_tui.chains.definition import parse_chain
 from llmops_tui.chains.executor import FATAL, ChainRun
+from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import RanRecord, RunAsked, SpanRecord
 from llmops_tui.chains.resolution import Resolved, resolve
 from llmops_tui.chains.runs import RESULTS, get_run, pinned_spans, row_inputs

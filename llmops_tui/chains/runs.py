@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import yaml
 
-from llmops_tui.chains.definition import Chain, misfit, parse_chain
+from llmops_tui.chains.definition import Chain, misfit
+from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import RanRecord, RunAsked, RunRecord, SpanRecord
 from llmops_tui.chains.resolution import Resolved, part_of, resolve
 from llmops_tui.chains.spans import read_spans

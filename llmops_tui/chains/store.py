@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_tui.chains.definition import Chain, parse_chain
+from llmops_tui.chains.definition import Chain
+from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import SummaryRecord, VersionRecord
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -104,6 +105,10 @@ class ChainStore:
             }
             for one in self._texts.summaries()
         ]
+
+    def served_names(self) -> list[str]:
+        """How each is named among models: ``chain/triage``."""
+        return [PREFIX + one["chain"] for one in self.summaries()]
 
     def versions(self, name: str) -> list[ChainVersion]:
         """All versions of one chain, the newest first.

@@ -63,7 +63,8 @@ def check(
     model: Model = "",
 ) -> None:
     """Look for all that is wrong with a chain before it runs, each with its line. Exit 3 if there is anything."""
-    from llmops_tui.chains.definition import ChainRefusedError, parse_chain
+    from llmops_tui.chains.definition import ChainRefusedError
+    from llmops_tui.chains.reading import parse_chain
     from llmops_tui.chains.resolution import problems_in
     from llmops_tui.chains.tools import ChainTools
 

@@ -58,7 +58,6 @@ def create(
     """Make a key. Its secret is shown this once, and is kept nowhere."""
     from llmops_tui.inference.access.asked import check_known, moment_of
     from llmops_tui.inference.access.keys import Scope
-    from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
     if adapter and no_adapters:
@@ -75,7 +74,8 @@ def create(
         tokens_per_day,
     )
     if scope.models or scope.adapters:
-        check_known(scope, {one.name: one.kind for one in ModelRegistry(session.catalog).all()})
+        kinds = {one.name: one.kind for one in ModelRegistry(session.catalog).all()}
+        check_known(scope, kinds | dict.fromkeys(ChainStore(session.catalog).served_names(), "chain"))
     store = _store(session)
     parent = store.get(within) if within else None
     ends = moment_of(expires, time.time()) if expires else None
