@@ -56,8 +56,10 @@ def create(
     ] = "",
 ) -> None:
     """Make a key. Its secret is shown this once, and is kept nowhere."""
+    from llmops_tui.chains.store import ChainStore
     from llmops_tui.inference.access.asked import check_known, moment_of
     from llmops_tui.inference.access.keys import Scope
+    from llmops_tui.models.registry import ModelRegistry
 
     session = session_of(context)
     if adapter and no_adapters:

@@ -170,7 +170,7 @@ class EvaluationStore:
         """A prompt by its version; or a chain, or one step of it."""
         if not is_chain(ref):
             return self.prompts.get(ref).ref
-        from llmops_tui.evaluation.runner.chained import chain_column
+        from llmops_tui.evaluation.chain_columns import chain_column
 
         return chain_column(self.catalog, suite, ref, models)
 
