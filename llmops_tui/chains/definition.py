@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmops_tui.chains.yaml_lines import Lines, Place, line_of
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.workspace.files import sha256_text
@@ -81,20 +80,10 @@ class PromptStep(_Given):
 
     prompt: Annotated[str, Field(min_length=1, description="name, name@number or name@label.")]
     model: str = ""
-    parameters: JsonObject = {}
+    parameters: SamplingParameters = SamplingParameters()
     schema_: Annotated[
         Schema | None, Field(alias="schema", description="A JSON Schema that the answer is held to.")
     ] = None
-
-    @model_validator(mode="after")
-    def _samples(self) -> PromptStep:
-        SamplingParameters.model_validate(self.parameters)
-        return self
-
-    @property
-    def sampling(self) -> SamplingParameters:
-        """Its parameters."""
-        return SamplingParameters.model_validate(self.parameters)
 
 
 class RetrieveStep(Fields):

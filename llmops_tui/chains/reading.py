@@ -27,6 +27,7 @@ from llmops_tui.chains.definition import (
     told_place,
 )
 from llmops_tui.chains.yaml_lines import Lines, Place, line_of, parse_with_lines
+from llmops_tui.inference.sampling import SamplingParameters
 
 MOST_BYTES = 200_000
 MOST_STEPS = 200
@@ -200,12 +201,14 @@ class _Reader:
                 self._bad((*place, str(key)), told, _meant(near) or f"Known: {', '.join(sorted(known))}.")
 
     def _invalid(self, made: type[Fields], error: Any, place: Place) -> None:
-        names = [info.alias or name for name, info in made.model_fields.items()]
+        inner = error["loc"][0] == "parameters" if len(error["loc"]) > 1 else False
+        fields = SamplingParameters.model_fields if inner else made.model_fields
+        names = [info.alias or name for name, info in fields.items()]
         at = (*place, *(one for one in error["loc"] if isinstance(one, (str, int))))
         if error["type"] == "extra_forbidden":
             near = get_close_matches(str(error["loc"][-1]), names, 1)
-            told = f"{str(error['loc'][-1])[:60]!r} is no key of this kind of step"
-            self._bad(at, told, _meant(near) or f"Known: {', '.join([*names, *made.inside])}.")
+            told = f"{str(error['loc'][-1])[:60]!r} is no {'parameter' if inner else 'key of this kind of step'}"
+            self._bad(at, told, _meant(near) or f"Known: {', '.join([*names, *(() if inner else made.inside)])}.")
         else:
             self._bad(at, str(error["msg"]).removeprefix("Value error, "))
 
