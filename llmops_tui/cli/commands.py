@@ -52,6 +52,16 @@ COMMANDS = {
             "import": "llmops_tui.cli.prompt_exchange:import_",
         },
     ),
+    "chain": Entry(
+        "Chains of steps: prompts, searches, branches, maps",
+        "llmops_tui.cli.chain:app",
+        {
+            "run": "llmops_tui.cli.chain_run:run",
+            "again": "llmops_tui.cli.chain_run:again",
+            "runs": "llmops_tui.cli.chain_run:runs",
+            "steps": "llmops_tui.cli.chain_run:steps",
+        },
+    ),
     "index": Entry(
         "Indexes of documents: build, search, explain, measure",
         "llmops_tui.cli.index:app",

@@ -56,6 +56,7 @@ def create(
     ] = "",
 ) -> None:
     """Make a key. Its secret is shown this once, and is kept nowhere."""
+    from llmops_tui.chains.store import ChainStore
     from llmops_tui.inference.access.asked import check_known, moment_of
     from llmops_tui.inference.access.keys import Scope
     from llmops_tui.models.registry import ModelRegistry
@@ -75,7 +76,8 @@ def create(
         tokens_per_day,
     )
     if scope.models or scope.adapters:
-        check_known(scope, {one.name: one.kind for one in ModelRegistry(session.catalog).all()})
+        kinds = {one.name: one.kind for one in ModelRegistry(session.catalog).all()}
+        check_known(scope, kinds | dict.fromkeys(ChainStore(session.catalog).served_names(), "chain"))
     store = _store(session)
     parent = store.get(within) if within else None
     ends = moment_of(expires, time.time()) if expires else None

@@ -12,7 +12,7 @@ from llmops_tui.evaluation.run import EvalRun
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
 _AXES = {
-    "prompt": ("prompt_sha256",), "model": ("model_sha256", "adapter_sha256"), "parameters": ("parameters",),
+    "prompt": ("prompt_sha256", "chain_parts"), "model": ("model_sha256", "adapter_sha256"), "parameters": ("parameters",),
 }  # fmt: skip
 _MUST = {
     "judges": "the judge or its prompt", "repeats": "the number of answers a case",

@@ -24,13 +24,13 @@ from llmops_tui.evaluation.metrics.model_graded import (
 from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_of
-from llmops_tui.evaluation.runner.cache import AnswerCache
-from llmops_tui.evaluation.runner.model_calls import Asker
 from llmops_tui.evaluation.runner.rendering import render_all
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.inference.asking.asker import Asker
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor

@@ -17,10 +17,10 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, MetricEntry
 from llmops_tui.evaluation.metrics.custom import fingerprint, source_of
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.metrics.registry import make_metric
-from llmops_tui.evaluation.runner.cache import AnswerCache
-from llmops_tui.evaluation.runner.model_calls import Asker
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.asking.asker import Asker
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor

@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from llmops_tui.chains.store import is_chain
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
@@ -161,9 +162,17 @@ class EvaluationStore:
             self.registry.get(name)
         for step in suite.chain:
             self.prompts.get(step.prompt)
-        refs = [self.prompts.get(ref).ref if ref else "" for ref in (prompts or suite.prompts())]
+        refs = [self._asked(suite, ref, chosen) if ref else "" for ref in (prompts or suite.prompts())]
         sets = suite.parameter_sets()
         return [Asked(ref, model, given, parallel, limit, fresh) for ref in refs for model in chosen for given in sets]
+
+    def _asked(self, suite: Suite, ref: str, models: list[str]) -> str:
+        """A prompt by its version; or a chain, or one step of it."""
+        if not is_chain(ref):
+            return self.prompts.get(ref).ref
+        from llmops_tui.evaluation.chain_columns import chain_column
+
+        return chain_column(self.catalog, suite, ref, models)
 
     def start(self, version: SuiteVersion, columns: list[Asked]) -> list[EvalRun]:
         """Start a run for each column, one after another in one job."""

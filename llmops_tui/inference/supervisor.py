@@ -37,7 +37,8 @@ from llmops_tui.workspace.locks import is_held
 
 # The name of the one server of all models, which no model can have; as commands take it.
 ALL_MODELS = "--all"
-_SERVER, _ROUTER = "llmops_tui.inference.server", "llmops_tui.inference.router"
+# The one of all models has chains beside them, which are above this package.
+_SERVER, _ROUTER = "llmops_tui.inference.server", "llmops_tui.chains.served"
 _START_SECONDS = 600.0
 _POLL_SECONDS = 0.02
 _LONG_POLL_SECONDS = 0.25

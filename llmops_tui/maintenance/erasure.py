@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.runner.cache import FILE as ANSWERS
+from llmops_tui.inference.asking.cache import FILE as ANSWERS
 from llmops_tui.maintenance.deletion import delete_paths
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llmops_tui.counts import agree, counted
-from llmops_tui.evaluation.runner.cache import FILE as ANSWERS
-from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.results import answer_texts
+from llmops_tui.inference.asking.cache import FILE as ANSWERS
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.series import made_at, series_of_settings
 from llmops_tui.maintenance.text_search import TextSearch, has_words

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.runner.cache import FILE as ANSWERS
+from llmops_tui.inference.asking.cache import FILE as ANSWERS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.clock import refuse_implausible_clock

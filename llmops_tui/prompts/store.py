@@ -1,4 +1,8 @@
-"""Prompts and their versions: immutable, content-addressed, with parents, notes, and labels that move."""
+"""Prompts and their versions: immutable, content-addressed, with parents, notes, and labels that move.
+
+Chains are texts with versions and labels, too. They are kept in the same tables, under ``chain/NAME``, which no prompt can be
+called; see :class:`llmops_tui.chains.store.ChainStore`.
+"""
 
 from __future__ import annotations
 
@@ -83,14 +87,14 @@ class PromptSummary:
         }
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, kind: str = "prompt") -> None:
     """Refuse a name that cannot be a prompt's.
 
     Raises:
         InputRefusedError: ``bad_name``.
     """
     if not is_name(name):
-        raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not a valid prompt name", RULE)
+        raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not a valid {kind} name", RULE)
 
 
 def content_hash(system: str, template: str) -> str:
@@ -99,10 +103,13 @@ def content_hash(system: str, template: str) -> str:
 
 
 class PromptStore:
-    """Save, find and label the prompts of a workspace."""
+    """Save, find and label the prompts of a workspace, or of another kind of text whose names begin with a ``prefix``."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, prefix: str = "") -> None:
         self._catalog = catalog
+        self._prefix = prefix
+        self._kind = prefix.rstrip("/") or "prompt"
+        self._hint = f"llmops {self._kind} list shows them."
 
     def save(
         self, name: str, *, template: str, system: str = "", note: str = "", parent: int | None = None
@@ -115,7 +122,7 @@ class PromptStore:
         Raises:
             InputRefusedError: the name is unfit, or there is no text.
         """
-        check_name(name)
+        self._check_name(name)
         if not template.strip() and not system.strip():
             raise InputRefusedError(
                 "empty_prompt", f"{name} has no text: neither a system nor a user template", "Write one first."
@@ -167,8 +174,8 @@ class PromptStore:
             ).fetchall():
                 labels.setdefault(prompt, {})[label] = int(number)
             rows = connection.execute(
-                "SELECT prompt, max(number), count(*), max(created_at) FROM prompt_versions "
-                "GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
+                "SELECT prompt, max(number), count(*), max(created_at) FROM prompt_versions v "
+                f"WHERE {self._own} GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
             ).fetchall()
             return [PromptSummary(r[0], int(r[1]), int(r[2]), labels.get(r[0], {}), float(r[3])) for r in rows]
 
@@ -182,7 +189,7 @@ class PromptStore:
         """
         found = self._select("v.prompt = ?", [name])
         if not found:
-            raise NotFoundError("prompt", name, "llmops prompt list shows them.")
+            raise NotFoundError(self._kind, name, self._hint)
         return found
 
     def search(self, text: str) -> list[PromptVersion]:
@@ -199,14 +206,14 @@ class PromptStore:
             NotFoundError: it stands for nothing.
         """
         name, _, which = ref.partition("@")
-        if not which and not is_name(name):
-            raise NotFoundError("prompt", ref)
+        if not which and not is_name(name.removeprefix(self._prefix)):
+            raise NotFoundError(self._kind, ref)
         found = self._select("v.prompt = ?", [name])
         if not found:
             found = self._select("starts_with(v.id, ?) OR starts_with(v.sha256, ?)", [ref, ref]) if len(ref) > 5 else []
             if len(found) == 1:
                 return found[0]
-            raise NotFoundError("prompt", ref, "llmops prompt list shows them.")
+            raise NotFoundError(self._kind, ref, self._hint)
         if which == "latest":
             return found[0]
         if not which:
@@ -218,7 +225,7 @@ class PromptStore:
         for version in found:
             if which in version.labels:
                 return version
-        raise NotFoundError("prompt version", ref, f"{name} has versions 1 to {found[0].number}.")
+        raise NotFoundError(f"{self._kind} version", ref, f"{name} has versions 1 to {found[0].number}.")
 
     def move_label(self, ref: str, label: str) -> PromptVersion:
         """Point a label at a version; the move is kept."""
@@ -265,6 +272,16 @@ class PromptStore:
 
         self._catalog.write(work)
 
+    def _check_name(self, name: str) -> None:
+        if not name.startswith(self._prefix):
+            raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not the name of a {self._kind}", RULE)
+        check_name(name.removeprefix(self._prefix), self._kind)
+
+    @property
+    def _own(self) -> str:
+        """The condition of rows ``v`` that are of this kind; a prefix is ours, and no text of a user's."""
+        return f"starts_with(v.prompt, '{self._prefix}')" if self._prefix else "NOT contains(v.prompt, '/')"
+
     def _select(self, condition: str, values: list[Any]) -> list[PromptVersion]:
         columns = ", ".join(f"v.{c.strip()}" for c in _COLUMNS.split(","))
 
@@ -272,7 +289,7 @@ class PromptStore:
             return connection.execute(
                 f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL) FROM prompt_versions v "
                 "LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
-                f"WHERE {condition} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
+                f"WHERE ({condition}) AND {self._own} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
                 values,
             ).fetchall()
 

@@ -20,8 +20,8 @@ from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.metrics.model_graded import Judge
-from llmops_tui.evaluation.runner.model_calls import Asker
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.asking.asker import Asker
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext

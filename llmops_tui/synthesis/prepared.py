@@ -15,8 +15,8 @@ from llmops_tui.datasets.rewording import Rewording, rewording_of
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.evaluation.runner.cache import AnswerCache
-from llmops_tui.evaluation.runner.model_calls import Asker
+from llmops_tui.inference.asking.asker import Asker
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor

@@ -10,7 +10,8 @@ from typing import cast
 from llmops_tui.datasets.rewording import Rewording
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer
+from llmops_tui.evaluation.runner.model_calls import read_answer
+from llmops_tui.inference.asking.asker import Asker, Request
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.synthesis.attempts import Attempt
 from llmops_tui.synthesis.plan import SynthesisPlan

@@ -71,11 +71,13 @@ async def make_access_key(shell: Shell, store: KeyStore) -> NewKey | None:
 
     The form comes again with what was filled in as long as something in it is refused.
     """
+    from llmops_tui.chains.store import ChainStore
     from llmops_tui.inference.access.asked import KeyAsked, check_known, moment_of
     from llmops_tui.inference.access.endpoints import ENDPOINTS
 
     models = await asyncio.to_thread(shell.services.models.all)
-    kinds = {one.name: one.kind for one in models}
+    chains = await asyncio.to_thread(ChainStore(shell.services.catalog).served_names)
+    kinds = {one.name: one.kind for one in models} | dict.fromkeys(chains, "chain")
     asked = KeyAsked()
 
     def make(given: KeyAsked) -> NewKey:
@@ -91,7 +93,7 @@ async def make_access_key(shell: Shell, store: KeyStore) -> NewKey | None:
                 told="For a client of llmops serve. Its secret is shown once.",
                 takes="make",
                 suggestions={
-                    "models": tuple(name for name, kind in kinds.items() if kind == "gguf"),
+                    "models": tuple(name for name, kind in kinds.items() if kind in {"gguf", "chain"}),
                     "adapters": tuple(name for name, kind in kinds.items() if kind == "adapter"),
                     "endpoints": tuple(ENDPOINTS),
                 },

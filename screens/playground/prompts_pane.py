@@ -229,6 +229,12 @@ class PromptsPane(Pane):
 
     # ── a new prompt ──
 
+    def action_chains(self) -> None:
+        """Go to the chains."""
+        from screens.navigation import ScreenPlace
+
+        self.shell.open_place(ScreenPlace("chains"))
+
     def action_new(self) -> None:
         """Start a new prompt."""
         self.act("new", self._new)

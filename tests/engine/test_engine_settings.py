@@ -195,7 +195,7 @@ def test_a_cache_in_blocks_answers_nearly_as_a_whole_one_and_needs_heads_that_fi
 
 
 def test_figures_of_other_caches_are_not_taken_for_the_same() -> None:
-    from llmops_tui.evaluation.runner.model_calls import engine_name
+    from llmops_tui.inference.asking.asker import engine_name
 
     told = [
         engine_name(LoadOptions(**given), SMALL_MODEL)

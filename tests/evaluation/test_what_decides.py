@@ -22,12 +22,12 @@ from llmops_tui.evaluation.pairwise import decide
 from llmops_tui.evaluation.promotion import promotion, suites_for
 from llmops_tui.evaluation.run_comparison import gate
 from llmops_tui.evaluation.run_search import NotEvaluatedError
-from llmops_tui.evaluation.runner.cache import FILE, AnswerCache
-from llmops_tui.evaluation.runner.model_calls import Asker, Request
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_line
 from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.inference.asking.asker import Asker, Request
+from llmops_tui.inference.asking.cache import FILE, AnswerCache
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_file

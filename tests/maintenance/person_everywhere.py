@@ -14,9 +14,9 @@ from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.search import SearchIndex
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.filed.files import FileStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.history import History

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError, NotFoundError
-from llmops_tui.evaluation.runner.cache import AnswerCache
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.gc import collect, plan

@@ -14,9 +14,9 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.run import Asked
-from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.maintenance import gc

@@ -25,9 +25,9 @@ from llmops_tui.evaluation.comparison import compare
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.run_comparison import metrics_of_run, results_of
 from llmops_tui.evaluation.runner import job
-from llmops_tui.evaluation.runner.model_calls import Asker
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.asking.asker import Asker
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor

@@ -121,8 +121,8 @@ def evaluating(folder: Path) -> Measured:
 
     from llmops_tui.evaluation.run import Asked
     from llmops_tui.evaluation.runner import job
-    from llmops_tui.evaluation.runner.model_calls import Asker
     from llmops_tui.evaluation.store import EvaluationStore
+    from llmops_tui.inference.asking.asker import Asker
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.layout import Workspace
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer
+from llmops_tui.evaluation.runner.model_calls import read_answer
 from llmops_tui.evaluation.runner.rendering import CHAT
 from llmops_tui.evaluation.scripted.mock_tools import World
 from llmops_tui.evaluation.scripted.script import ModelUser, Script
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.asking.asker import Asker, Request
 from llmops_tui.inference.wire import ChatMessage, Reply
 
 # Given the conversation and what else a request has: the reply, and the answer that it is read as.

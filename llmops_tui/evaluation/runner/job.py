@@ -20,12 +20,12 @@ from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, Figure, RunFigures
 from llmops_tui.evaluation.run import EvalRun
-from llmops_tui.evaluation.runner.cache import AnswerCache
+from llmops_tui.evaluation.runner.chained import chain_answers
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.manifest import manifest_of
-from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
-from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling
+from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
+from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling, with_asked
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
 from llmops_tui.evaluation.runner.summary import case_scores, running_mean, summarise
@@ -36,6 +36,8 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, Until
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.hardware.energy_counters import EnergyMeter
+from llmops_tui.inference.asking.asker import Asker, Request
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -101,6 +103,7 @@ class _Runner:
         self._before: set[tuple[int, int]] = set()
         # Of a chain; the catalog is asked once, not for every case.
         self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
+        self._chained = chain_answers(store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel)
         self._flushed = 0.0
         self._enough = False
 
@@ -139,6 +142,8 @@ class _Runner:
         finally:
             self._scorer.close()
             await asker.close()
+            if self._chained is not None:
+                self._chained.close()
             try:
                 cache.close()
             finally:
@@ -146,7 +151,9 @@ class _Runner:
         await asyncio.to_thread(self._finish, cases, rendered, asker.fingerprints)
 
     async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
-        """The messages of each case; of a chain, those of its first step."""
+        """The messages of each case; of prompts one after the other, those of the first; of a chain its inputs."""
+        if self._chained is not None:
+            return self._chained.asked(list(cases.cases))
         first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
         prompt = self._store.prompts.get(first) if first else None
         return await asyncio.to_thread(render_all, list(cases.cases), prompt, self._renderer)
@@ -164,7 +171,8 @@ class _Runner:
         if left and asker.unknown(self._entry.asked.model):
             # What a remote model is, its first answer tells; only then is it known which answers are its own.
             await self._ask_one(*left.pop(0), asker, log, total)
-        simple = not self._choosing and not self._suite.chain and not any(case.script for case in cases.cases)
+        plain = not self._choosing and not self._suite.chain and self._chained is None
+        simple = plain and not any(case.script for case in cases.cases)
         if simple:
             left = await self._from_cache(left, asker, log, total)
         waiting = iter(left)
@@ -193,8 +201,7 @@ class _Runner:
     async def _ask_one(
         self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker, log: ResultLog, total: int
     ) -> None:
-        answer = await self._answer(case, messages, repeat, asker)
-        await self._score([(case, repeat, answer)], asker, log, total)
+        await self._score([(case, repeat, await self._answer(case, messages, repeat, asker))], asker, log, total)
 
     async def _from_cache(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
@@ -208,7 +215,7 @@ class _Runner:
             part = []
             for (case, messages, repeat), kept in there[start : start + BATCH]:
                 answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
-                part.append((case, repeat, _with_asked(answer, case, messages)))
+                part.append((case, repeat, with_asked(answer, case, messages)))
             parts.append(part)
         if not parts:
             return rest
@@ -246,6 +253,8 @@ class _Runner:
             LlmopsError: the model is gone, or the results cannot be kept.
         """
         try:
+            if self._chained is not None:
+                return await self._chained.answer(case, repeat, asker)
             if self._choosing:
                 return await self._choose(case, messages, asker)
             if case.script:
@@ -254,7 +263,7 @@ class _Runner:
         except LlmopsError as error:
             if error.code in {"model_gone", "results_failed", "cache_failed"}:
                 raise
-            return _with_asked(Answer(error=f"{error.code}: {error.message}"), case, messages)
+            return with_asked(Answer(error=f"{error.code}: {error.message}"), case, messages)
 
     async def _chained(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer, or of a chain the last one, each step given the answers before it."""
@@ -265,7 +274,7 @@ class _Runner:
             given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
             messages = given[0]
             answer = await self._generate(messages, repeat, asker)
-        return _with_asked(answer, case, messages)
+        return with_asked(answer, case, messages)
 
     async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         name = self._entry.asked.model
@@ -301,7 +310,7 @@ class _Runner:
         else:
             reply, trace = await asker.answer(name, request, request.body)
             answer = read_choices(reply, sizes, trace=trace)
-        return _with_asked(answer, case, messages)
+        return with_asked(answer, case, messages)
 
     # ── scoring ──
 
@@ -328,8 +337,7 @@ class _Runner:
     # ── progress ──
 
     def _share(self, share: float) -> float:
-        number, count = self._place
-        return (number + share) / count
+        return (self._place[0] + share) / self._place[1]
 
     def _tell(self, log: ResultLog, total: int, cache: AnswerCache) -> None:
         """Progress, and now and then the running figures; keeps what waits in the cache."""
@@ -382,16 +390,11 @@ class _Runner:
                 summary["metrics"][self._suite.until.metric] |= cast("Figure", known)
         self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
-        manifest = manifest_of(self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options)
+        known = (self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options, self._chained)
+        manifest = manifest_of(*known)
         manifest |= {
             "case_metrics_sha256": case_metrics_sha256(cases.cases, self._of_case),
             "metric_sources": sources([*self._metrics, *self._of_case.made], self._store.registry),
             "fingerprints": {name: found for name, found in fingerprints.items() if found},
         }
         self._store.finish(self._entry.name, manifest, summary, sha256_file(self._results))
-
-
-def _with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answer:
-    """An answer with the conversation that it answers, where the case does not have it itself."""
-    given = tuple(messages)
-    return answer if given == case.messages else replace(answer, asked=given)

@@ -11,15 +11,16 @@ from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric, Judge
 from llmops_tui.evaluation.records import JudgeFacts, Manifest
 from llmops_tui.evaluation.run import EvalRun
-from llmops_tui.evaluation.runner.model_calls import engine_name
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.asking.asker import engine_name
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.runner.chained import ChainAnswers
     from llmops_tui.inference.engine_wire import SamplingRecord
 
 
@@ -31,13 +32,14 @@ def manifest_of(
     rendered: list[list[ChatMessage]],
     metrics: list[Metric],
     options: LoadOptions,
+    chained: ChainAnswers | None = None,
 ) -> Manifest:
-    """The manifest of a run."""
+    """The manifest of a run; ``chained`` where a chain was asked."""
     model = store.registry.get(entry.asked.model)
     remote = model.kind == "remote"
     adapter = store.registry.get(str(model.header["adapter"])) if model.origin is not None else None
     refs = [step.prompt for step in suite.chain] or [entry.asked.prompt]
-    versions = [store.prompts.get(ref) for ref in refs if ref]
+    prompts = chained.prompts() if chained is not None else _prompts(store, refs)
     judges: dict[str, JudgeFacts] = {}
     for metric in metrics:
         if isinstance(metric, AskingMetric):
@@ -56,8 +58,8 @@ def manifest_of(
         "dataset": None if cases.dataset is None else cases.dataset.ref,
         "dataset_sha256": None if cases.dataset is None else cases.dataset.sha256,
         "rendered_sha256": sha256_text(json.dumps(rendered, sort_keys=True, default=str)),
-        "prompt": [v.ref for v in versions],
-        "prompt_sha256": [v.sha256 for v in versions],
+        "prompt": [ref for ref, _ in prompts],
+        "prompt_sha256": [digest for _, digest in prompts],
         "template_sha256": sha256_text(str(model.header.get("chat_template") or "")) if not remote else None,
         "model": model.name,
         "model_sha256": model.base.sha256,
@@ -75,4 +77,9 @@ def manifest_of(
         "raw": suite.raw,
         "metrics": {m.called: fingerprint(m) for m in metrics},
         "judges": judges,
+        **({"chain_parts": chained.parts()} if chained is not None else {}),
     }
+
+
+def _prompts(store: EvaluationStore, refs: list[str]) -> list[tuple[str, str]]:
+    return [(version.ref, version.sha256) for version in (store.prompts.get(ref) for ref in refs if ref)]

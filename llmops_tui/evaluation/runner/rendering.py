@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.metrics.base import Case
-from llmops_tui.evaluation.runner.model_calls import Request
+from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.asking.asker import Request
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage
@@ -67,3 +68,9 @@ def choices_request(whole: list[list[int]], sizes: list[int]) -> Request:
     first = min(len(ids) - size for ids, size in zip(whole, sizes, strict=True))
     body = {"prompt": whole, "echo": True, "logprobs": 0, "logprob_start_len": first}
     return Request(TEXT, body, SamplingParameters(max_tokens=0))
+
+
+def with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answer:
+    """An answer with the conversation that it answers, where the case does not have it itself."""
+    given = tuple(messages)
+    return answer if given == case.messages else replace(answer, asked=given)

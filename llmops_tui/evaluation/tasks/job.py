@@ -11,10 +11,8 @@ from llmops_tui.evaluation.measures import case_metrics_sha256, sources
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import Costs, Evaluated, RunSummary
 from llmops_tui.evaluation.run import Asked, EvalRun
-from llmops_tui.evaluation.runner.cache import AnswerCache
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.manifest import manifest_of
-from llmops_tui.evaluation.runner.model_calls import Asker
 from llmops_tui.evaluation.runner.results import Result, ResultLog
 from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
@@ -22,6 +20,8 @@ from llmops_tui.evaluation.suite import Suite
 from llmops_tui.evaluation.tasks.asking import INSPECT
 from llmops_tui.evaluation.tasks.records import TaskArguments
 from llmops_tui.hardware.energy_counters import EnergyMeter
+from llmops_tui.inference.asking.asker import Asker
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import LoadOptions, options_from
 from llmops_tui.inference.supervisor import ServerSupervisor

@@ -23,6 +23,7 @@ from llmops_tui.inference.router.listings import model_entries, tag_entries
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant
 from llmops_tui.inference.router.ollama import shown, unloading
+from llmops_tui.inference.router.others import NoOthers, Others
 from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.server.access import Access
@@ -70,6 +71,7 @@ class Router:
         batches: BatchesApi,
         experiments: RoutedExperiments,
         gate: AccessGate | None = None,
+        others: Others | None = None,
     ) -> None:
         self._options = options
         self._pool = pool
@@ -79,6 +81,7 @@ class Router:
         self._batches = batches
         self._experiments = experiments
         self._gate = gate
+        self._others = others or NoOthers()
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
@@ -119,6 +122,10 @@ class Router:
         raw, given = await read_object(request) if request.method == "POST" else (b"", {})
         field, asked = model_named(given, request.url.path)
         caller: Caller = request.scope["caller"]
+        if self._others.owns(asked):
+            answered = await self._others.answer(request, given)
+            self._metrics.passed(asked.partition("@")[0], answered.status_code)
+            return answered
         assigned = await self._experiments.assigned(request, asked, given) if asked else None
         if assigned is None:
             meant = await self._meant(field, asked, given, caller)
@@ -244,10 +251,16 @@ class Router:
 
     async def _models(self, request: Request) -> Response:
         entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
-        return JSONResponse({"object": "list", "data": [one for one in entries if _seen(request, one)]})
+        others = await self._others.entries(request.scope["caller"])
+        return JSONResponse({"object": "list", "data": [*(one for one in entries if _seen(request, one)), *others]})
 
     async def _model(self, request: Request) -> Response:
-        meant = await self._known.meant(request.path_params["name"])
+        if self._others.owns(name := request.path_params["name"]):
+            found = [one for one in await self._others.entries(request.scope["caller"]) if one["id"] == name]
+            if not found:
+                raise LlmopsError("model_not_found", f"no {name[:100]!r} is served here for this key")
+            return JSONResponse(found[0])
+        meant = await self._known.meant(name)
         request.scope["caller"].check_model(meant.model.name, meant.name.partition("+")[2])
         entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
         return JSONResponse(next(entry for entry in entries if entry["id"] == meant.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from llmops_tui.inference.router.app import Router
 from llmops_tui.inference.router.catalogue import RegisteredModels
 from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.metrics import RouterMetrics
+from llmops_tui.inference.router.others import Others
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
 from llmops_tui.inference.server.apis.batches import BatchesApi
@@ -36,7 +38,13 @@ _ADDRESS = {
 }  # fmt: skip
 
 
-async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, ending: Ending) -> None:
+MakeOthers = Callable[[Catalog, ModelPool, RegisteredModels], Others]
+"""Makes what is served beside the models, and asks them itself."""
+
+
+async def serve_all(
+    options: ServerOptions, asked: AskedRecord, state: Path, ending: Ending, made_of: MakeOthers
+) -> None:
     """Serve until ``ending`` hears of it; models that were loaded for it are unloaded then, and ``state`` is removed."""
     workspace = Workspace(Path(options.workspace))
     metrics = RouterMetrics()
@@ -45,9 +53,11 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
     feedback = Feedback(EventLog(workspace), options.trace_content)
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
     gate = AccessGate(EventLog(workspace))
-    models = RegisteredModels(Catalog(workspace))
+    catalog = Catalog(workspace)
+    models = RegisteredModels(catalog)
+    others = made_of(catalog, pool, models)
     experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)
-    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate)
+    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, others)
     http = make_http(router.app(), options)
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
@@ -61,6 +71,7 @@ async def serve_all(options: ServerOptions, asked: AskedRecord, state: Path, end
         reachable.cancel()
         going_on.cancel()
         shadowing.cancel()
+        await others.close()
         servers.end()
         await pool.close()
         await gate.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_tui.evaluation.runner.cache import FILE as ANSWERS
+from llmops_tui.inference.asking.cache import FILE as ANSWERS
 from llmops_tui.maintenance.forgetting.change import Change, is_json
 from llmops_tui.privacy.person import Person
 from llmops_tui.workspace.files import sha256_text

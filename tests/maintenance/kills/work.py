@@ -19,9 +19,9 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.run import Asked
 from llmops_tui.evaluation.runner import job as evaluation_job
-from llmops_tui.evaluation.runner.model_calls import Asker, Request
 from llmops_tui.evaluation.runner.results import ResultLog, read_line
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.inference.asking.asker import Asker, Request
 from llmops_tui.jobs import supervisor, worker
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import die_with_parent

@@ -15,9 +15,10 @@ from lm_eval.api.model import LM
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
+from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
 from llmops_tui.evaluation.runner.rendering import CHAT, TEXT, choices_request
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.asking.asker import Asker, Request
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import Reply
 

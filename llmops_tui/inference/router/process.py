@@ -1,4 +1,4 @@
-"""The process of all models at one address: ``python -m llmops_tui.inference.router STATE``."""
+"""The process of all models at one address, and of what else goes by a model's name there; :mod:`llmops_tui.chains.served`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from llmops_tui.inference.options import AskedRecord
-from llmops_tui.inference.router.serving import serve_all
+from llmops_tui.inference.router.serving import MakeOthers, serve_all
 from llmops_tui.inference.server.__main__ import noted
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.shutdown import Ending
@@ -18,12 +18,12 @@ from llmops_tui.models.engine_settings import from_json
 from llmops_tui.rotating_log import RotatingLog
 
 
-async def _run(options: ServerOptions, asked: AskedRecord, state: Path) -> None:
-    await serve_all(options, asked, state, Ending())
+async def _run(options: ServerOptions, asked: AskedRecord, state: Path, made_of: MakeOthers) -> None:
+    await serve_all(options, asked, state, Ending(), made_of)
 
 
-def main() -> None:
-    """Serve with the options of the state file."""
+def main(made_of: MakeOthers) -> None:
+    """Serve with the options of the state file; ``made_of`` makes what is served beside the models."""
     os.umask(0o077)
     with endings_put_off():
         state = Path(sys.argv[1])
@@ -33,8 +33,4 @@ def main() -> None:
             # Asked to, it ends what it does and unloads what it loaded, as when it is stopped.
             die_with_parent(options.starter, signal.SIGTERM)
         with RotatingLog():
-            asyncio.run(_run(options, record["asked"], state))
-
-
-if __name__ == "__main__":
-    main()
+            asyncio.run(_run(options, record["asked"], state, made_of))

@@ -1,0 +1,72 @@
+"""Python functions that installed packages declare as steps of chains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.plugins import Plugins
+
+_MOST = 4_000_000
+
+
+@dataclass(frozen=True)
+class StepFunction:
+    """A function of a package: called with what ``with`` gives, by name; it returns what JSON can hold."""
+
+    call: Callable[..., Any]
+
+
+def _accept(_name: str, given: object) -> StepFunction:
+    if isinstance(given, type) or not callable(given):
+        raise TypeError("it is not a function")
+    return StepFunction(given)
+
+
+PLUGINS: Plugins[StepFunction] = Plugins("steps", _accept, tuple)
+
+
+def source_of(name: str) -> str:
+    """What a function's code comes from: its package and the version.
+
+    Raises:
+        LlmopsError: ``step_not_found``: no installed package declares it, or it does not work.
+    """
+    plugin = PLUGINS.find(name)
+    if plugin is None:
+        known = ", ".join(PLUGINS.all()) or "none is installed"
+        raise LlmopsError(
+            "step_not_found",
+            f"no installed package declares a step {name!r}",
+            f"Declared: {known}. llmops plugin list shows all.",
+        )
+    if plugin.problem:
+        raise LlmopsError("step_not_found", plugin.told, "Report it to the author, or install another version.")
+    return f"{plugin.package} {plugin.version}"
+
+
+def call_step(name: str, given: JsonObject) -> Any:
+    """What a function returns, as JSON has it.
+
+    Raises:
+        LlmopsError: ``step_not_found``; ``plugin_failed``: it raised something. InputRefusedError: ``bad_result``: it returned
+            what JSON cannot hold, or too much.
+    """
+    found = PLUGINS.get(name)
+    if found is None:
+        source_of(name)
+        raise AssertionError("a plugin that works is known")
+    with PLUGINS.at_work(name):
+        value = found.call(**given)
+    try:
+        made = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        told = f"{name} returned what JSON cannot hold: {error}"
+        raise InputRefusedError("bad_result", told[:300], "Return texts, numbers, lists and objects.") from error
+    if len(made) > _MOST:
+        raise InputRefusedError("bad_result", f"{name} returned more than {_MOST:,} characters")
+    return json.loads(made)

@@ -1,0 +1,9 @@
+"""The process of all models and chains at one address: ``python -m llmops_tui.chains.served STATE``."""
+
+from __future__ import annotations
+
+from llmops_tui.chains.served.answers import ServedChains
+from llmops_tui.inference.router.process import main
+
+if __name__ == "__main__":
+    main(ServedChains)
