@@ -114,7 +114,7 @@ class Bisection:
                 f"{suite.ref} has no case {case + 1}",
                 f"It has {counted(len(known), 'case')}; llmops eval show RUN lists those that failed.",
             )
-        way = _way(store.prompts.versions(last.prompt), first, last)
+        way = _way(store.prompts.versions(last.prompt, candidates=True), first, last)
         found = cls(store, suite, way, case, chosen, column.model, metrics[chosen], fresh)
         runs = store.all()
         for version in () if fresh else found.versions:
