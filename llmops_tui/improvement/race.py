@@ -73,8 +73,8 @@ async def race(
 ) -> Race:
     """Race candidates over rows, given by their keys in an order that says nothing.
 
-    ``may`` is asked before each stage with its number and its calls, and says why the race has to stop, if it has to. Equal means: the
-    shorter one goes on.
+    ``may`` is asked before each stage with its number and its calls, and says why the race has to stop, if it has to. Of equal
+    means the shorter one goes on.
     """
     found = Race(Runner(seed), [Runner(candidate) for candidate in candidates])
     alive, before, ends = list(found.runners), 0, stages(len(rows))

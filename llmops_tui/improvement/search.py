@@ -296,9 +296,7 @@ class Search:
             elif runner is not found.winner and found.winner is not None:
                 one.fate = "second in the race"
         if found.winner is not None:
-            pairs = paired(
-                found.seed.scores, found.winner.scores, self._rows.groups_of(rows), self._settings.better
-            )
+            pairs = paired(found.seed.scores, found.winner.scores, self._rows.groups_of(rows), self._settings.better)
             self.found.p_select = worth_a_look(pairs, len(found.runners))
         self._listener.changed(self.found)
 
