@@ -46,11 +46,12 @@ class Parts:
 
     def shuffled(self, seed: int) -> Parts:
         """The same, each part in an order that the seed decides."""
-        return Parts(
-            *(_shuffled(part, seed + n) for n, part in enumerate((self.reflect, self.select, self.sealed))),
-            self.groups,
-            self.told,
-        )
+        reflect, select, sealed = (_shuffled(part, seed + n) for n, part in enumerate(self._parts))
+        return Parts(reflect, select, sealed, self.groups, self.told)
+
+    @property
+    def _parts(self) -> tuple[tuple[str, ...], ...]:
+        return self.reflect, self.select, self.sealed
 
 
 def _shuffled(keys: Sequence[str], seed: int) -> tuple[str, ...]:

@@ -159,7 +159,8 @@ def _columns() -> list[Column[Listed]]:
     return [
         Column("seed", lambda one: safe_line(f"{one.record['prompt']}@{one.record['seed']}")),
         Column("state", _state, rank=1),
-        Column("began", lambda one: units.moment(one.record["started_at"]), lambda one: one.record["started_at"], falling=True, rank=3),
+        Column("began", lambda one: units.moment(one.record["started_at"]), lambda one: one.record["started_at"],
+            falling=True, rank=3),
         Column("sealed", _sealed, rank=1),
         Column("verdict", lambda one: safe_line(one.record["verdict"], 300), share=1, least=10, rank=2),
     ]  # fmt: skip
