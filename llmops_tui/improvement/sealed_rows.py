@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.improvement.call_log import FILE, Asked, CallLog
@@ -16,14 +17,21 @@ from llmops_tui.workspace.catalog import Catalog
 def sealed_rows(catalog: Catalog, improvement: Improvement) -> list[SealedRowRecord]:
     """The sealed rows that both were asked, those that the candidate lost first, then those that it won.
 
-    Empty where nobody looked at them yet. A plan that names something that is gone has no rows to show.
+    Empty where nobody looked at them yet.
 
     Raises:
+        InputRefusedError: ``rows_removed``: the job's folder, which had the answers, was removed.
         LlmopsError: the log of calls is damaged. NotFoundError: what the plan names is gone.
     """
     if improvement.looked is None or improvement.parts is None:
         return []
     store = ImprovementStore(catalog)
+    if not (store.folder(improvement.id) / FILE).is_file():
+        raise InputRefusedError(
+            "rows_removed",
+            f"the answers of {improvement.id} were removed with its job",
+            "The verdict is kept; the sealed rows count as looked at.",
+        )
     plan = check_plan(improvement.plan)
     evaluations = EvaluationStore(catalog.workspace)
     suite = check_suite(plan.suite)

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.shell.pane import Pane
 from screens.widgets.diff_text import diff_parts
@@ -135,7 +136,11 @@ def _change(services: Services, found: ImprovedRecord, number: int) -> Parts:
 def _rows(services: Services, improvement: Improvement) -> Parts:
     from llmops_tui.improvement.sealed_rows import sealed_rows
 
-    behind = sealed_rows(services.catalog, improvement)
+    try:
+        behind = sealed_rows(services.catalog, improvement)
+    except LlmopsError as error:
+        # It is what there is to say here, each second anew.
+        return [(safe_text(error.told), "$warning")]
     if not behind:
         return [("Nobody looked at the sealed rows yet.", "$muted")]
     parts: Parts = []

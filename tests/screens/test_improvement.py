@@ -95,7 +95,7 @@ async def test_an_improvement_is_shown_with_its_front_and_change_and_a_candidate
         await until(pilot, lambda: any("triage@4 is a version" in text for text in notices(app)))
         assert [v.number for v in app.services.prompts.versions("triage")][0] == 4  # type: ignore[attr-defined]  # noqa: RUF015
         await pilot.press("w")
-        await until(pilot, lambda: "Nobody looked" in detail.told)
+        await until(pilot, lambda: "were removed with its job" in detail.told)
 
 
 async def test_without_an_improvement_the_screen_says_what_to_do_and_n_asks(open_app: OpenApp) -> None:
