@@ -83,7 +83,7 @@ class LlmopsApp(TourActions):
             self._problems.append(f"{missing_theme(theme)}; {DEFAULT_THEME} is used.")
         for name in SCREEN_KEYS.values():
             self.add_mode(name, self._factory(name))
-        for name in ("compare", "chat", "retrieval", "chains"):  # without a tab
+        for name in ("compare", "chat", "retrieval", "chains", "improvement"):  # without a tab
             self.add_mode(name, self._factory(name))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:

@@ -182,7 +182,7 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
 
 def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
     store = PromptStore(Catalog(workspace))
-    versions = store.versions(name)
+    versions = store.versions(name, candidates=True)
     return RecordRemoval(
         Kept.PROMPT,
         name,
@@ -321,6 +321,6 @@ def _refuse_if_needed(connection: duckdb.DuckDBPyConnection, removal: RecordRemo
 
 
 def _forget_prompt(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:
-    for table in ("prompt_versions", "prompt_labels", "prompt_label_moves"):
+    for table in ("prompt_versions", "prompt_labels", "prompt_label_moves", "prompt_candidates", "improvements"):
         connection.execute(f"DELETE FROM {table} WHERE prompt = ?", [removal.name])
     connection.execute("DELETE FROM prompts WHERE name = ?", [removal.name])

@@ -37,6 +37,8 @@ _COLUMNS = {
         ("prompt_versions", "prompt"),
         ("prompt_labels", "prompt"),
         ("prompt_label_moves", "prompt"),
+        ("prompt_candidates", "prompt"),
+        ("improvements", "prompt"),
         ("requests", "prompt"),
     ),
     Kept.DATASET: (
@@ -192,7 +194,7 @@ def copy_definition(workspace: Workspace, kind: Archivable, ref: str, new_name: 
 
 def _versions(workspace: Workspace, kind: Kept, name: str) -> list[str]:
     if kind is Kept.PROMPT:
-        return [version.ref for version in PromptStore(Catalog(workspace)).versions(name)]
+        return [version.ref for version in PromptStore(Catalog(workspace)).versions(name, candidates=True)]
     return [version.ref for version in DatasetStore(Catalog(workspace)).log(name)]
 
 

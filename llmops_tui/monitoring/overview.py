@@ -102,7 +102,8 @@ def read_overview(catalog: Catalog, event_log: EventLog, jobs: list[Job], now: f
                 "QUALIFY row_number() OVER (PARTITION BY v.dataset ORDER BY v.number DESC) = 1"
             ),
             "prompts": rows(
-                "SELECT prompt, max(number) FROM prompt_versions WHERE NOT contains(prompt, '/') "
+                "SELECT prompt, max(number) FROM prompt_versions ANTI JOIN prompt_candidates USING (prompt, number) "
+                "WHERE NOT contains(prompt, '/') "
                 "GROUP BY prompt ORDER BY max(created_at) DESC"
             ),
             "production": rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from llmops_tui.inference.wire import Warned
 
@@ -17,7 +17,7 @@ class LabelRecord(TypedDict):
 
 
 class VersionRecord(TypedDict):
-    """A version of a prompt; ``parent`` is the number it was made of."""
+    """A version of a prompt; ``parent`` is the number it was made of, ``candidate_of`` the improvement that proposed it."""
 
     prompt: str
     version: int
@@ -29,6 +29,7 @@ class VersionRecord(TypedDict):
     note: str
     created_at: float
     labels: list[str]
+    candidate_of: NotRequired[str]
 
 
 class SummaryRecord(TypedDict):

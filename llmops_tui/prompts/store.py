@@ -2,6 +2,9 @@
 
 Chains are texts with versions and labels, too. They are kept in the same tables, under ``chain/NAME``, which no prompt can be
 called; see :class:`llmops_tui.chains.store.ChainStore`.
+
+A candidate is a version that an improvement proposed. It has its number and its parent as any other, and stands in no list, nor
+is it ever the latest, until somebody promotes it, labels it, or saves the same text.
 """
 
 from __future__ import annotations
@@ -27,12 +30,16 @@ _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
 # What reads as a version's number behind the @.
 _NUMBER = re.compile(r"[vV]\d+")
+_NO_CANDIDATE = "NOT EXISTS (FROM prompt_candidates x WHERE x.prompt = v.prompt AND x.number = v.number)"
 _COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
 
 
 @dataclass(frozen=True)
 class PromptVersion:
-    """One version of a prompt; its text never changes, its labels may move on."""
+    """One version of a prompt; its text never changes, its labels may move on.
+
+    ``candidate_of`` is the improvement that proposed it; empty for all versions but candidates.
+    """
 
     id: str
     prompt: str
@@ -44,6 +51,7 @@ class PromptVersion:
     note: str
     created_at: float
     labels: tuple[str, ...] = ()
+    candidate_of: str = ""
 
     @property
     def ref(self) -> str:
@@ -52,7 +60,7 @@ class PromptVersion:
 
     def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
-        return {
+        record: VersionRecord = {
             "prompt": self.prompt,
             "version": self.number,
             "id": self.id,
@@ -64,6 +72,9 @@ class PromptVersion:
             "created_at": self.created_at,
             "labels": list(self.labels),
         }
+        if self.candidate_of:
+            record["candidate_of"] = self.candidate_of
+        return record
 
 
 @dataclass(frozen=True)
@@ -112,12 +123,20 @@ class PromptStore:
         self._hint = f"llmops {self._kind} list shows them."
 
     def save(
-        self, name: str, *, template: str, system: str = "", note: str = "", parent: int | None = None
+        self,
+        name: str,
+        *,
+        template: str,
+        system: str = "",
+        note: str = "",
+        parent: int | None = None,
+        candidate_of: str = "",
     ) -> tuple[PromptVersion, bool]:
         """Keep this text as a version; returns it, and whether it is new.
 
-        Text that is there already gives the version that has it. A note given for one without a note is added.
-        ``parent`` is the version the text was edited from; without one it is the latest.
+        Text that is there already gives the version that has it; a candidate is none any more then. A note given for one
+        without a note is added. ``parent`` is the version the text was edited from; without one it is the latest.
+        With ``candidate_of`` a new version is a candidate of that improvement.
 
         Raises:
             InputRefusedError: the name is unfit, or there is no text.
@@ -135,6 +154,8 @@ class PromptStore:
                 "SELECT number, note FROM prompt_versions WHERE prompt = ? AND sha256 = ?", [name, digest]
             ).fetchone()
             if same is not None:
+                if not candidate_of:
+                    _accept(connection, name, same[0])
                 if note and not same[1]:
                     connection.execute(
                         "UPDATE prompt_versions SET note = ? WHERE prompt = ? AND number = ?", [note, name, same[0]]
@@ -143,12 +164,16 @@ class PromptStore:
             connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
             row = connection.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()
             latest = int(row[0]) if row and row[0] is not None else None
-            origin = parent if parent is not None else latest
+            origin = parent if parent is not None else _latest(connection, name)
             number = (latest or 0) + 1
             connection.execute(
                 f"INSERT INTO prompt_versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [new_id("pv"), name, number, digest, origin, system, template, note, now],
             )
+            if candidate_of:
+                connection.execute(
+                    "INSERT INTO prompt_candidates VALUES (?, ?, ?, ?)", [name, number, candidate_of, now]
+                )
             if origin is not None:
                 before = connection.execute(
                     "SELECT sha256 FROM prompt_versions WHERE prompt = ? AND number = ?", [name, origin]
@@ -158,7 +183,7 @@ class PromptStore:
             return True
 
         created = self._catalog.write(work)
-        return next(v for v in self.versions(name) if v.sha256 == digest), created
+        return next(v for v in self.versions(name, candidates=True) if v.sha256 == digest), created
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
         """What changes whenever a prompt does, and with anything else in the catalog; cheap."""
@@ -175,19 +200,19 @@ class PromptStore:
                 labels.setdefault(prompt, {})[label] = int(number)
             rows = connection.execute(
                 "SELECT prompt, max(number), count(*), max(created_at) FROM prompt_versions v "
-                f"WHERE {self._own} GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
+                f"WHERE {self._own} AND {_NO_CANDIDATE} GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
             ).fetchall()
             return [PromptSummary(r[0], int(r[1]), int(r[2]), labels.get(r[0], {}), float(r[3])) for r in rows]
 
         return self._catalog.read(work)
 
-    def versions(self, name: str) -> list[PromptVersion]:
-        """All versions of one prompt, the newest first.
+    def versions(self, name: str, *, candidates: bool = False) -> list[PromptVersion]:
+        """All versions of one prompt, the newest first; candidates only where they are asked for.
 
         Raises:
             NotFoundError: there is no such prompt.
         """
-        found = self._select("v.prompt = ?", [name])
+        found = self._select("v.prompt = ?" if candidates else f"v.prompt = ? AND {_NO_CANDIDATE}", [name])
         if not found:
             raise NotFoundError(self._kind, name, self._hint)
         return found
@@ -195,12 +220,13 @@ class PromptStore:
     def search(self, text: str) -> list[PromptVersion]:
         """Versions whose name, note or text contains ``text``, whatever the case; the newest first."""
         words = "concat_ws(chr(10), v.prompt, v.note, v.system, v.template)"
-        return self._select(f"contains(lower({words}), lower(?))", [text])
+        return self._select(f"contains(lower({words}), lower(?)) AND {_NO_CANDIDATE}", [text])
 
     def get(self, ref: str) -> PromptVersion:
         """The version that ``name``, ``name@number``, ``name@label``, ``name@latest``, an id or a hash stands for.
 
-        A bare name stands for ``production`` where that label is set, else for the latest.
+        A bare name stands for ``production`` where that label is set, else for the latest. Candidates are found by number, id
+        and hash alone.
 
         Raises:
             NotFoundError: it stands for nothing.
@@ -214,10 +240,11 @@ class PromptStore:
             if len(found) == 1:
                 return found[0]
             raise NotFoundError(self._kind, ref, self._hint)
+        plain = [v for v in found if not v.candidate_of] or found
         if which == "latest":
-            return found[0]
+            return plain[0]
         if not which:
-            return next((v for v in found if "production" in v.labels), found[0])
+            return next((v for v in found if "production" in v.labels), plain[0])
         # A number is a number, whatever label an earlier version let somebody make of it.
         for version in found:
             if which in {str(version.number), f"v{version.number}"}:
@@ -225,7 +252,7 @@ class PromptStore:
         for version in found:
             if which in version.labels:
                 return version
-        raise NotFoundError(f"{self._kind} version", ref, f"{name} has versions 1 to {found[0].number}.")
+        raise NotFoundError(f"{self._kind} version", ref, f"{name} has versions 1 to {plain[0].number}.")
 
     def move_label(self, ref: str, label: str) -> PromptVersion:
         """Point a label at a version; the move is kept."""
@@ -241,6 +268,12 @@ class PromptStore:
             )
         version = self.get(ref)
         self._point(version.prompt, label, version.number)
+        return self.get(version.ref)
+
+    def promote(self, ref: str) -> PromptVersion:
+        """Make a candidate a version as any other; one that is no candidate stays as it is."""
+        version = self.get(ref)
+        self._catalog.write(lambda connection: _accept(connection, version.prompt, version.number))
         return self.get(version.ref)
 
     def remove_label(self, name: str, label: str) -> None:
@@ -265,6 +298,8 @@ class PromptStore:
             before = int(row[0]) if row else None
             if before == number:
                 return
+            if number is not None:
+                _accept(connection, name, number)
             _set_label(connection, name, label, number)
             connection.execute(
                 "INSERT INTO prompt_label_moves VALUES (?, ?, ?, ?, ?)", [name, label, before, number, time.time()]
@@ -287,16 +322,32 @@ class PromptStore:
 
         def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
             return connection.execute(
-                f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL) FROM prompt_versions v "
-                "LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
+                f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL), any_value(c.improvement) "
+                "FROM prompt_versions v LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
+                "LEFT JOIN prompt_candidates c ON c.prompt = v.prompt AND c.number = v.number "
                 f"WHERE ({condition}) AND {self._own} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
                 values,
             ).fetchall()
 
         return [
-            PromptVersion(r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()))
+            PromptVersion(
+                r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()), r[10] or ""
+            )
             for r in self._catalog.read(work)
         ]
+
+
+def _latest(connection: duckdb.DuckDBPyConnection, name: str) -> int | None:
+    """The number of the latest version that is no candidate."""
+    row = connection.execute(
+        f"SELECT max(number) FROM prompt_versions v WHERE prompt = ? AND {_NO_CANDIDATE}", [name]
+    ).fetchone()
+    return int(row[0]) if row and row[0] is not None else None
+
+
+def _accept(connection: duckdb.DuckDBPyConnection, name: str, number: int) -> None:
+    """Let a version be no candidate any more."""
+    connection.execute("DELETE FROM prompt_candidates WHERE prompt = ? AND number = ?", [name, number])
 
 
 def _set_label(connection: duckdb.DuckDBPyConnection, name: str, label: str, number: int | None) -> None:

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.safe_text import safe_line
+from screens.navigation import ImprovementsPlace
 from screens.playground.state import PlaygroundState
 from screens.playground.version_graph import lanes
 from screens.shell.pane import Pane
@@ -239,8 +240,13 @@ class VersionsPane(Pane):
         from llmops_tui.prompts.blame import blame
         from screens.playground.blame_screen import BlameScreen
 
-        lines = await asyncio.to_thread(blame, self._state.versions, version.number)
+        versions = await asyncio.to_thread(self.services.prompts.versions, version.prompt, candidates=True)
+        lines = await asyncio.to_thread(blame, versions, version.number)
         self.shell.push_screen(BlameScreen(version.ref, lines))
+
+    def action_improve(self) -> None:
+        """Go to the improvements of the prompt."""
+        self.shell.open_place(ImprovementsPlace(self._state.prompt or ""))
 
     def action_label(self) -> None:
         """Point a label at the version."""
