@@ -6,11 +6,13 @@ import json
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.inference.prompt_versions import COLUMNS, PromptVersion, find_version, select_versions
 from llmops_tui.names import MOST, RULE, is_name
-from llmops_tui.prompts.records import SummaryRecord, VersionRecord
+from llmops_tui.prompts.records import SummaryRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
@@ -19,47 +21,13 @@ from llmops_tui.workspace.lineage import record_edges
 if TYPE_CHECKING:
     import duckdb
 
+__all__ = [
+    "ANY", "Held", "LabelMove", "PromptStore", "PromptSummary", "PromptVersion", "check_name", "content_hash",
+]  # fmt: skip
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
 # What reads as a version's number behind the @.
 _NUMBER = re.compile(r"[vV]\d+")
-_COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
-
-
-@dataclass(frozen=True)
-class PromptVersion:
-    """One version of a prompt; its text never changes, its labels may move on."""
-
-    id: str
-    prompt: str
-    number: int
-    sha256: str
-    parent: int | None
-    system: str
-    template: str
-    note: str
-    created_at: float
-    labels: tuple[str, ...] = ()
-
-    @property
-    def ref(self) -> str:
-        """How to name it: ``triage@12``."""
-        return f"{self.prompt}@{self.number}"
-
-    def as_dict(self) -> VersionRecord:
-        """The version as the command line's JSON shows it."""
-        return {
-            "prompt": self.prompt,
-            "version": self.number,
-            "id": self.id,
-            "sha256": self.sha256,
-            "parent": self.parent,
-            "system": self.system,
-            "template": self.template,
-            "note": self.note,
-            "created_at": self.created_at,
-            "labels": list(self.labels),
-        }
 
 
 @dataclass(frozen=True)
@@ -81,6 +49,27 @@ class PromptSummary:
             "labels": self.labels,
             "changed_at": self.changed_at,
         }
+
+
+class AnyVersion(Enum):
+    """Whatever version has a label."""
+
+    ANY = "any"
+
+
+ANY: Final = AnyVersion.ANY
+Held = int | AnyVersion | None
+"""Which version has a label: its number, none, or whichever does."""
+
+
+class LabelMove(NamedTuple):
+    """A label that moved from one version's number to another's; none where it was, or is, on none."""
+
+    prompt: str
+    label: str
+    before: int | None
+    after: int | None
+    moved_at: float
 
 
 def check_name(name: str) -> None:
@@ -139,7 +128,7 @@ class PromptStore:
             origin = parent if parent is not None else latest
             number = (latest or 0) + 1
             connection.execute(
-                f"INSERT INTO prompt_versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO prompt_versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [new_id("pv"), name, number, digest, origin, system, template, note, now],
             )
             if origin is not None:
@@ -198,30 +187,15 @@ class PromptStore:
         Raises:
             NotFoundError: it stands for nothing.
         """
-        name, _, which = ref.partition("@")
-        if not which and not is_name(name):
-            raise NotFoundError("prompt", ref)
-        found = self._select("v.prompt = ?", [name])
-        if not found:
-            found = self._select("starts_with(v.id, ?) OR starts_with(v.sha256, ?)", [ref, ref]) if len(ref) > 5 else []
-            if len(found) == 1:
-                return found[0]
-            raise NotFoundError("prompt", ref, "llmops prompt list shows them.")
-        if which == "latest":
-            return found[0]
-        if not which:
-            return next((v for v in found if "production" in v.labels), found[0])
-        # A number is a number, whatever label an earlier version let somebody make of it.
-        for version in found:
-            if which in {str(version.number), f"v{version.number}"}:
-                return version
-        for version in found:
-            if which in version.labels:
-                return version
-        raise NotFoundError("prompt version", ref, f"{name} has versions 1 to {found[0].number}.")
+        return self._catalog.read(lambda connection: find_version(connection, ref))
 
-    def move_label(self, ref: str, label: str) -> PromptVersion:
-        """Point a label at a version; the move is kept."""
+    def move_label(self, ref: str, label: str, expected: Held = ANY) -> PromptVersion:
+        """Point a label at a version; the move is kept. ``expected`` is the version that has it now, for who looked before.
+
+        Raises:
+            NotFoundError: there is no such version.
+            InputRefusedError: ``bad_label``; ``label_moved``: another version has it now than was expected.
+        """
         if _NUMBER.fullmatch(label):
             raise InputRefusedError(
                 "bad_label", f"{label!r} reads as the number of a version", "Choose a name, such as production."
@@ -233,12 +207,29 @@ class PromptStore:
                 "Use a letter, then letters, digits and . _ -; not 'latest' or 'draft'.",
             )
         version = self.get(ref)
-        self._point(version.prompt, label, version.number)
+        self._point(version.prompt, label, version.number, expected)
         return self.get(version.ref)
 
     def remove_label(self, name: str, label: str) -> None:
         """Take a label away."""
         self._point(name, label, None)
+
+    def label_moves(self, name: str, label: str) -> list[LabelMove]:
+        """Where a label of a prompt was, the oldest move first."""
+        return [move for move in self.all_label_moves(name) if move.label == label]
+
+    def all_label_moves(self, name: str | None = None) -> list[LabelMove]:
+        """All moves of labels, of one prompt or of all, the oldest first."""
+        where, values = ("WHERE prompt = ? ", [name]) if name is not None else ("", [])
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[LabelMove]:
+            rows = connection.execute(
+                f"SELECT prompt, label, before, after, moved_at FROM prompt_label_moves {where}ORDER BY moved_at, rowid",
+                values,
+            ).fetchall()
+            return [LabelMove(*row) for row in rows]
+
+        return self._catalog.read(work)
 
     def set_note(self, ref: str, note: str) -> PromptVersion:
         """Give a version another note; its text stays as it is."""
@@ -250,12 +241,18 @@ class PromptStore:
         )
         return self.get(version.ref)
 
-    def _point(self, name: str, label: str, number: int | None) -> None:
+    def _point(self, name: str, label: str, number: int | None, expected: Held = ANY) -> None:
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             row = connection.execute(
                 "SELECT number FROM prompt_labels WHERE prompt = ? AND label = ?", [name, label]
             ).fetchone()
             before = int(row[0]) if row else None
+            if not isinstance(expected, AnyVersion) and before != expected:
+                raise InputRefusedError(
+                    "label_moved",
+                    f"{label} of {name} is {_told(before)} now and not {_told(expected)}: somebody else moved it meanwhile",
+                    "Nothing was changed. Look at what it is now, and decide again.",
+                )
             if before == number:
                 return
             _set_label(connection, name, label, number)
@@ -266,20 +263,11 @@ class PromptStore:
         self._catalog.write(work)
 
     def _select(self, condition: str, values: list[Any]) -> list[PromptVersion]:
-        columns = ", ".join(f"v.{c.strip()}" for c in _COLUMNS.split(","))
+        return self._catalog.read(lambda connection: select_versions(connection, condition, values))
 
-        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            return connection.execute(
-                f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL) FROM prompt_versions v "
-                "LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
-                f"WHERE {condition} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
-                values,
-            ).fetchall()
 
-        return [
-            PromptVersion(r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()))
-            for r in self._catalog.read(work)
-        ]
+def _told(number: int | None) -> str:
+    return "on no version" if number is None else f"@{number}"
 
 
 def _set_label(connection: duckdb.DuckDBPyConnection, name: str, label: str, number: int | None) -> None:

@@ -23,6 +23,15 @@ class TracedExperiment(TypedDict, total=False):
     pair: str
 
 
+class TracedPrompt(TypedDict):
+    """The version of a served prompt that a request was made of, and the values of its variables, long ones cut."""
+
+    name: str
+    version: int
+    sha256: str
+    variables: JsonObject
+
+
 class ClientRecord(TypedDict, total=False):
     """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of."""
 
