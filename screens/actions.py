@@ -88,6 +88,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.tools", "t,alt+m", "Tools", "Add tool servers and switch on the tools that runs offer to the model.", pane="answer"),
     Action("playground.new", "n,f7", "New", "Start a new prompt.", pane="prompts"),
     Action("playground.label", "l,f8", "Label", "Point a label, such as production, at the version.", pane="versions"),
+    Action("playground.roll_back", "B,alt+6", "Roll back", "Move the version's label back to the version that it was on before.", pane="versions"),
     Action("playground.mark", "space,ctrl+t", "Mark", "Mark the version to compare; V marks a range, ctrl+a all.", pane="versions"),
     Action("playground.delete", "D,alt+x", "Delete", "Delete the selected prompts, or the open one, with all versions, after showing what used them.", pane="prompts"),
     Action("playground.rename", "R,alt+r", "Rename", "Give the prompt another name; z undoes.", pane="prompts"),

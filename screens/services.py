@@ -14,6 +14,7 @@ from llmops_tui.workspace.layout import Workspace
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.datasets.version import DatasetVersion
+    from llmops_tui.deployment.promotions import Promotions
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.experiments.store import ExperimentStore
@@ -188,6 +189,13 @@ class Services:
     def _tell_alerts(self, alerts: list[Alert]) -> None:
         if self.alerts_told is not None:
             self.alerts_told(alerts)
+
+    @cached_property
+    def promotions(self) -> Promotions:
+        """Stages of prompts, and how their labels move."""
+        from llmops_tui.deployment.promotions import Promotions
+
+        return Promotions(self.catalog, self.event_log, self.evaluation)
 
     @cached_property
     def evaluation(self) -> EvaluationStore:

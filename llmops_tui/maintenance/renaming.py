@@ -12,6 +12,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.store import check_name as check_dataset_name
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.inference.stages import rename_prompt as rename_stages
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.in_use import Thing, users_of
@@ -231,6 +232,7 @@ def _rename(connection: duckdb.DuckDBPyConnection, kind: Kept, name: str, new_na
 def _rename_records(connection: sqlite3.Connection, kind: Kept, name: str, new_name: str) -> None:
     """The draft of a prompt, and what the app remembers of it by name."""
     if kind is Kept.PROMPT:
+        rename_stages(connection, name, new_name)
         connection.execute("DELETE FROM drafts WHERE key = ?", (_DRAFT + new_name,))
         connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (_DRAFT + new_name, _DRAFT + name))
     for key, text in connection.execute("SELECT key, body FROM drafts").fetchall():

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.inference.stages import StageStore
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.record_removal import Kept
 from llmops_tui.maintenance.renaming import Renaming, rename_record
-from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.prompts.label_audit import MOVED, RESTORED, audited
+from llmops_tui.prompts.store import ANY, Held, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 
@@ -125,18 +127,44 @@ class UndoHistory:
 
     # ── what can be taken back ──
 
-    def move_label(self, ref: str, label: str) -> PromptVersion:
-        """Point a label at a version of a prompt; as :meth:`PromptStore.move_label`."""
+    def move_label(
+        self,
+        ref: str,
+        label: str,
+        *,
+        expected: Held = ANY,
+        kind: str = MOVED,
+        reason: str = "",
+        by_policy: bool = False,
+    ) -> PromptVersion:
+        """Point a label at a version of a prompt; as :meth:`PromptStore.move_label`. What kind of move it is, the audit keeps.
+
+        Raises:
+            InputRefusedError: ``stage_policy``: the label is a stage with a policy, and nobody asked that (``by_policy``).
+        """
         prompt = self._prompts.get(ref).prompt
+        if not by_policy:
+            self._refuse_past_policy(prompt, ref, label)
         before = self._label(prompt, label)
-        version = self._prompts.move_label(ref, label)
+        with audited(self._prompts, self._event_log, kind, reason):
+            version = self._prompts.move_label(ref, label, expected)
         self._note("label", prompt, label, before, version.number)
         return version
+
+    def _refuse_past_policy(self, prompt: str, ref: str, label: str) -> None:
+        stage = StageStore(self._event_log).get(prompt, label)
+        if stage is not None and stage.suites:
+            raise InputRefusedError(
+                "stage_policy",
+                f"{stage.ref} is a stage, which moves by its policy: {', '.join(stage.suites)}",
+                f"llmops stage promote {ref} {label}",
+            )
 
     def remove_label(self, prompt: str, label: str) -> None:
         """Take a label away."""
         before = self._label(prompt, label)
-        self._prompts.remove_label(prompt, label)
+        with audited(self._prompts, self._event_log):
+            self._prompts.remove_label(prompt, label)
         self._note("label", prompt, label, before, None)
 
     def move_tag(self, ref: str, tag: str) -> DatasetVersion:
@@ -253,10 +281,11 @@ class UndoHistory:
             )
         ref = f"{act.subject}@{wanted}"
         if act.kind == "label":
-            if wanted is None:
-                self._prompts.remove_label(act.subject, act.name)
-            else:
-                self._prompts.move_label(ref, act.name)
+            with audited(self._prompts, self._event_log, RESTORED):
+                if wanted is None:
+                    self._prompts.remove_label(act.subject, act.name)
+                else:
+                    self._prompts.move_label(ref, act.name)
         elif wanted is None:
             self._datasets.untag(act.subject, act.name)
         else:

@@ -13,11 +13,20 @@ import json
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.inference.prompt_versions import (
+    COLUMNS,
+    NO_CANDIDATE,
+    PromptVersion,
+    find_version,
+    of_kind,
+    select_versions,
+)
 from llmops_tui.names import MOST, RULE, is_name
-from llmops_tui.prompts.records import SummaryRecord, VersionRecord
+from llmops_tui.prompts.records import SummaryRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
@@ -26,55 +35,13 @@ from llmops_tui.workspace.lineage import record_edges
 if TYPE_CHECKING:
     import duckdb
 
+__all__ = [
+    "ANY", "Held", "LabelMove", "PromptStore", "PromptSummary", "PromptVersion", "check_name", "content_hash",
+]  # fmt: skip
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
 # What reads as a version's number behind the @.
 _NUMBER = re.compile(r"[vV]\d+")
-_NO_CANDIDATE = "NOT EXISTS (FROM prompt_candidates x WHERE x.prompt = v.prompt AND x.number = v.number)"
-_COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
-
-
-@dataclass(frozen=True)
-class PromptVersion:
-    """One version of a prompt; its text never changes, its labels may move on.
-
-    ``candidate_of`` is the improvement that proposed it; empty for all versions but candidates.
-    """
-
-    id: str
-    prompt: str
-    number: int
-    sha256: str
-    parent: int | None
-    system: str
-    template: str
-    note: str
-    created_at: float
-    labels: tuple[str, ...] = ()
-    candidate_of: str = ""
-
-    @property
-    def ref(self) -> str:
-        """How to name it: ``triage@12``."""
-        return f"{self.prompt}@{self.number}"
-
-    def as_dict(self) -> VersionRecord:
-        """The version as the command line's JSON shows it."""
-        record: VersionRecord = {
-            "prompt": self.prompt,
-            "version": self.number,
-            "id": self.id,
-            "sha256": self.sha256,
-            "parent": self.parent,
-            "system": self.system,
-            "template": self.template,
-            "note": self.note,
-            "created_at": self.created_at,
-            "labels": list(self.labels),
-        }
-        if self.candidate_of:
-            record["candidate_of"] = self.candidate_of
-        return record
 
 
 @dataclass(frozen=True)
@@ -96,6 +63,27 @@ class PromptSummary:
             "labels": self.labels,
             "changed_at": self.changed_at,
         }
+
+
+class AnyVersion(Enum):
+    """Whatever version has a label."""
+
+    ANY = "any"
+
+
+ANY: Final = AnyVersion.ANY
+Held = int | AnyVersion | None
+"""Which version has a label: its number, none, or whichever does."""
+
+
+class LabelMove(NamedTuple):
+    """A label that moved from one version's number to another's; none where it was, or is, on none."""
+
+    prompt: str
+    label: str
+    before: int | None
+    after: int | None
+    moved_at: float
 
 
 def check_name(name: str, kind: str = "prompt") -> None:
@@ -167,7 +155,7 @@ class PromptStore:
             origin = parent if parent is not None else _latest(connection, name)
             number = (latest or 0) + 1
             connection.execute(
-                f"INSERT INTO prompt_versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO prompt_versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [new_id("pv"), name, number, digest, origin, system, template, note, now],
             )
             if candidate_of:
@@ -200,7 +188,7 @@ class PromptStore:
                 labels.setdefault(prompt, {})[label] = int(number)
             rows = connection.execute(
                 "SELECT prompt, max(number), count(*), max(created_at) FROM prompt_versions v "
-                f"WHERE {self._own} AND {_NO_CANDIDATE} GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
+                f"WHERE {of_kind(self._prefix)} AND {NO_CANDIDATE} GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
             ).fetchall()
             return [PromptSummary(r[0], int(r[1]), int(r[2]), labels.get(r[0], {}), float(r[3])) for r in rows]
 
@@ -212,7 +200,7 @@ class PromptStore:
         Raises:
             NotFoundError: there is no such prompt.
         """
-        found = self._select("v.prompt = ?" if candidates else f"v.prompt = ? AND {_NO_CANDIDATE}", [name])
+        found = self._select("v.prompt = ?" if candidates else f"v.prompt = ? AND {NO_CANDIDATE}", [name])
         if not found:
             raise NotFoundError(self._kind, name, self._hint)
         return found
@@ -220,7 +208,7 @@ class PromptStore:
     def search(self, text: str) -> list[PromptVersion]:
         """Versions whose name, note or text contains ``text``, whatever the case; the newest first."""
         words = "concat_ws(chr(10), v.prompt, v.note, v.system, v.template)"
-        return self._select(f"contains(lower({words}), lower(?)) AND {_NO_CANDIDATE}", [text])
+        return self._select(f"contains(lower({words}), lower(?)) AND {NO_CANDIDATE}", [text])
 
     def get(self, ref: str) -> PromptVersion:
         """The version that ``name``, ``name@number``, ``name@label``, ``name@latest``, an id or a hash stands for.
@@ -231,31 +219,15 @@ class PromptStore:
         Raises:
             NotFoundError: it stands for nothing.
         """
-        name, _, which = ref.partition("@")
-        if not which and not is_name(name.removeprefix(self._prefix)):
-            raise NotFoundError(self._kind, ref)
-        found = self._select("v.prompt = ?", [name])
-        if not found:
-            found = self._select("starts_with(v.id, ?) OR starts_with(v.sha256, ?)", [ref, ref]) if len(ref) > 5 else []
-            if len(found) == 1:
-                return found[0]
-            raise NotFoundError(self._kind, ref, self._hint)
-        plain = [v for v in found if not v.candidate_of] or found
-        if which == "latest":
-            return plain[0]
-        if not which:
-            return next((v for v in found if "production" in v.labels), plain[0])
-        # A number is a number, whatever label an earlier version let somebody make of it.
-        for version in found:
-            if which in {str(version.number), f"v{version.number}"}:
-                return version
-        for version in found:
-            if which in version.labels:
-                return version
-        raise NotFoundError(f"{self._kind} version", ref, f"{name} has versions 1 to {plain[0].number}.")
+        return self._catalog.read(lambda connection: find_version(connection, ref, self._prefix))
 
-    def move_label(self, ref: str, label: str) -> PromptVersion:
-        """Point a label at a version; the move is kept."""
+    def move_label(self, ref: str, label: str, expected: Held = ANY) -> PromptVersion:
+        """Point a label at a version; the move is kept. ``expected`` is the version that has it now, for who looked before.
+
+        Raises:
+            NotFoundError: there is no such version.
+            InputRefusedError: ``bad_label``; ``label_moved``: another version has it now than was expected.
+        """
         if _NUMBER.fullmatch(label):
             raise InputRefusedError(
                 "bad_label", f"{label!r} reads as the number of a version", "Choose a name, such as production."
@@ -267,7 +239,7 @@ class PromptStore:
                 "Use a letter, then letters, digits and . _ -; not 'latest' or 'draft'.",
             )
         version = self.get(ref)
-        self._point(version.prompt, label, version.number)
+        self._point(version.prompt, label, version.number, expected)
         return self.get(version.ref)
 
     def promote(self, ref: str) -> PromptVersion:
@@ -280,6 +252,23 @@ class PromptStore:
         """Take a label away."""
         self._point(name, label, None)
 
+    def label_moves(self, name: str, label: str) -> list[LabelMove]:
+        """Where a label of a prompt was, the oldest move first."""
+        return [move for move in self.all_label_moves(name) if move.label == label]
+
+    def all_label_moves(self, name: str | None = None) -> list[LabelMove]:
+        """All moves of labels, of one prompt or of all, the oldest first."""
+        where, values = ("WHERE prompt = ? ", [name]) if name is not None else ("", [])
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[LabelMove]:
+            rows = connection.execute(
+                f"SELECT prompt, label, before, after, moved_at FROM prompt_label_moves {where}ORDER BY moved_at, rowid",
+                values,
+            ).fetchall()
+            return [LabelMove(*row) for row in rows]
+
+        return self._catalog.read(work)
+
     def set_note(self, ref: str, note: str) -> PromptVersion:
         """Give a version another note; its text stays as it is."""
         version = self.get(ref)
@@ -290,12 +279,18 @@ class PromptStore:
         )
         return self.get(version.ref)
 
-    def _point(self, name: str, label: str, number: int | None) -> None:
+    def _point(self, name: str, label: str, number: int | None, expected: Held = ANY) -> None:
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             row = connection.execute(
                 "SELECT number FROM prompt_labels WHERE prompt = ? AND label = ?", [name, label]
             ).fetchone()
             before = int(row[0]) if row else None
+            if not isinstance(expected, AnyVersion) and before != expected:
+                raise InputRefusedError(
+                    "label_moved",
+                    f"{label} of {name} is {_told(before)} now and not {_told(expected)}: somebody else moved it meanwhile",
+                    "Nothing was changed. Look at what it is now, and decide again.",
+                )
             if before == number:
                 return
             if number is not None:
@@ -312,35 +307,18 @@ class PromptStore:
             raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not the name of a {self._kind}", RULE)
         check_name(name.removeprefix(self._prefix), self._kind)
 
-    @property
-    def _own(self) -> str:
-        """The condition of rows ``v`` that are of this kind; a prefix is ours, and no text of a user's."""
-        return f"starts_with(v.prompt, '{self._prefix}')" if self._prefix else "NOT contains(v.prompt, '/')"
-
     def _select(self, condition: str, values: list[Any]) -> list[PromptVersion]:
-        columns = ", ".join(f"v.{c.strip()}" for c in _COLUMNS.split(","))
+        return self._catalog.read(lambda connection: select_versions(connection, condition, values, self._prefix))
 
-        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            return connection.execute(
-                f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL), any_value(c.improvement) "
-                "FROM prompt_versions v LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
-                "LEFT JOIN prompt_candidates c ON c.prompt = v.prompt AND c.number = v.number "
-                f"WHERE ({condition}) AND {self._own} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
-                values,
-            ).fetchall()
 
-        return [
-            PromptVersion(
-                r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()), r[10] or ""
-            )
-            for r in self._catalog.read(work)
-        ]
+def _told(number: int | None) -> str:
+    return "on no version" if number is None else f"@{number}"
 
 
 def _latest(connection: duckdb.DuckDBPyConnection, name: str) -> int | None:
     """The number of the latest version that is no candidate."""
     row = connection.execute(
-        f"SELECT max(number) FROM prompt_versions v WHERE prompt = ? AND {_NO_CANDIDATE}", [name]
+        f"SELECT max(number) FROM prompt_versions v WHERE prompt = ? AND {NO_CANDIDATE}", [name]
     ).fetchone()
     return int(row[0]) if row and row[0] is not None else None
 

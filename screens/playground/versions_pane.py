@@ -262,5 +262,19 @@ class VersionsPane(Pane):
         if await move_label(self.shell, version):
             self._tell_changed()
 
+    def action_roll_back(self) -> None:
+        """Move the version's label back to where it was before."""
+        version = self._subject
+        if version is None:
+            self.shell.say("A label is on a version; put the cursor on the one that has it.", severity="warning")
+            return
+        self.act("label", self._roll_back, version)
+
+    async def _roll_back(self, version: PromptVersion) -> None:
+        from screens.playground.move_label import roll_back
+
+        if await roll_back(self.shell, version):
+            self._tell_changed()
+
     def _tell_changed(self) -> None:
         self.post_message(self.Changed())

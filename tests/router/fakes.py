@@ -23,6 +23,7 @@ from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.router.prompts import ServedPrompts
 from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.listener import listen_at
@@ -30,9 +31,11 @@ from llmops_tui.inference.server.openapi import request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import make_http
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.stages import StageStore
 from llmops_tui.jobs.leases import MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.models.registry import Model
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
@@ -242,8 +245,9 @@ async def running(
     feedback = Feedback(EventLog(workspace), "keep")
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
     gate = AccessGate(EventLog(workspace))
-    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)  # type: ignore[arg-type]
-    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate)  # type: ignore[arg-type]
+    prompts = ServedPrompts(Catalog(workspace), StageStore(EventLog(workspace)))
+    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models, prompts)  # type: ignore[arg-type]
+    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, prompts)  # type: ignore[arg-type]
     shadowing = asyncio.create_task(experiments.shadows.run())
     app: Any = router.app()
     http = make_http(app, options)
@@ -258,6 +262,7 @@ async def running(
         http.ask_to_end()
         await serving
         await pool.close()
+        prompts.close()
         for server in servers.live.values():
             server.kill()
 
