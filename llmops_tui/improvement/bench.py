@@ -9,14 +9,15 @@ from contextlib import asynccontextmanager
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.measures import ready
 from llmops_tui.evaluation.metrics.base import Answer, Case
-from llmops_tui.evaluation.runner.cache import AnswerCache
-from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer
+from llmops_tui.evaluation.runner.model_calls import read_answer
 from llmops_tui.evaluation.runner.rendering import CHAT, render_all, request_of, sampling
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
 from llmops_tui.improvement.call_log import Asked, CallLog, Proposed
 from llmops_tui.improvement.candidates import Candidate, asked_text
 from llmops_tui.improvement.prepared import Prepared
 from llmops_tui.improvement.reflection import PARAMETERS, Shown, messages_for, read_instruction
+from llmops_tui.inference.asking.asker import Asker, Request
+from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
