@@ -59,10 +59,16 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     device = room.device
     tokens_per_s, measured = room.measured.tokens_per_s, room.measured.runs
     # What is measured is one process; cards work at the same time, and processes of one host share its processors.
-    alone, together = changed(wanted, {"devices": wanted.devices[:1]}), len(room.devices)
+    alone, together = changed(wanted, {"devices": wanted.devices[:1], "fsdp": False}), len(room.devices)
     dry = None
     if dry_run and wanted.target:
         findings.append(Finding("info", "target", f"two real steps were not taken: {wanted.target} is another machine"))
+    elif dry_run and wanted.fsdp:
+        findings.append(
+            Finding(
+                "info", "fsdp_steps", "two real steps were not taken: one process would have to hold all of the base"
+            )
+        )
     elif dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
         dry = _dry_run(alone, weights, examples, context, None if start is None else start.folder)
