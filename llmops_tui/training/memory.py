@@ -138,7 +138,7 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
     trainable = trainable_parameters(shape, recipe)
     name = recipe.optimizer.name
     if name == "auto":
-        name = "paged_adamw_8bit" if gpu else "adamw_torch"
+        name = "paged_adamw_8bit" if gpu and not recipe.fsdp else "adamw_torch"
     # Gradients are there at the same time as the optimizer's state.
     optimizer = trainable * (_OPTIMIZER_BYTES[name] + _ADAPTER_BYTES)
     layer = _layer_bytes(shape, recipe, tokens, wide)
@@ -152,6 +152,11 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         # While it generates all answers of a step have their keys and values at once, and nothing is kept for gradients.
         cache = recipe.effective_batch * width * shape.layers * shape.key_value * wide
         activations = max(activations, cache)
+    if recipe.fsdp and gpu:
+        # A part of everything, and whole what is computed at the time: a layer, and what stands beside the layers.
+        whole = (shape.linear // max(1, shape.layers) + shape.other) * wide
+        weights = weights // recipe.ranks + whole
+        trainable, optimizer = trainable // recipe.ranks, optimizer // recipe.ranks
     # Processes that train together have a card each, or share the host.
     together = 1 if gpu else recipe.ranks
     return TrainingMemory(

@@ -23,6 +23,7 @@ from llmops_tui.training.recipe_parts import (
     Quantization,
     Tuning,
     unfit,
+    unfit_for_fsdp,
 )
 from llmops_tui.training.reinforcement import Reinforcement, problem_of, steps_per_epoch
 from llmops_tui.training.targets import unfit_for_target
@@ -40,7 +41,7 @@ class _Part(BaseModel):
 _LATER: dict[str, object] = {
     "attention": "auto", "devices": [], "tuning": "lora", "start": "", "tokens": [], "mixture_temperature": 1.0,
     "lora.init": "default", "lora.modules_to_save": [], "optimizer.lora_plus_ratio": 1.0,
-    "target": "", "kernels": "torch", "compile": False,
+    "target": "", "kernels": "torch", "compile": False, "fsdp": False,
 }  # fmt: skip
 
 
@@ -179,6 +180,9 @@ class Recipe(_Part):
         list[Annotated[int, Field(ge=0, le=63)]],
         Field(description="GPUs to train on together, such as 0,1; empty: the first. On a host: so many processes."),
     ] = []
+    fsdp: Annotated[
+        bool, Field(description="Divide the model among devices (FSDP), as for a base that does not fit on one.")
+    ] = False
     target: Annotated[
         str, Field(description="Where it trains: a Ray cluster, such as ray:auto or ray:HOST:6379; empty: here.")
     ] = ""
@@ -207,7 +211,10 @@ class Recipe(_Part):
         small = self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
         if small and self.lora.dora and self.quantization.type == "fp4":
             raise ValueError("dora cannot be combined with fp4: choose nf4 or none")
-        if problem := unfit(self.tuning, self.lora, self.quantization, self.optimizer, self.tokens, self.serving):
+        problem = unfit(self.tuning, self.lora, self.quantization, self.optimizer, self.tokens, self.serving)
+        if problem := problem or unfit_for_fsdp(
+            self.fsdp, self.ranks, self.method, self.lora, self.optimizer, self.evaluation
+        ):
             raise ValueError(problem)
         return self
 

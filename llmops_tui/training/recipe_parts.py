@@ -188,3 +188,33 @@ def unfit(
             "serving cannot be combined with tokens: the run ends as a model of its own, since no other file has them"
         )
     return ""
+
+
+# Those of torch itself: bitsandbytes does not divide its state.
+_DIVIDED_OPTIMIZERS = frozenset({"auto", "adamw_torch", "adamw_torch_fused", "sgd"})
+
+
+def unfit_for_fsdp(
+    fsdp: bool, ranks: int, method: str, lora: Lora, optimizer: Optimizer, evaluation: Evaluation
+) -> str:
+    """What cannot go with a model that is divided among devices, in words; empty where all can."""
+    if not fsdp:
+        return ""
+    if ranks < 2:
+        return "fsdp divides the model among devices: name two or more of them"
+    given = {
+        f"method: {method}": method not in {"sft", "pretrain"},
+        f"optimizer.name: {optimizer.name}": optimizer.name not in _DIVIDED_OPTIMIZERS,
+        "lora.dora": lora.dora,
+        "optimizer.lora_plus_ratio": optimizer.lora_plus_ratio != 1,
+        f"evaluation.samples: {evaluation.samples}": evaluation.samples > 0,
+    }
+    hints = {
+        "optimizer.name": "adamw_torch",
+        "evaluation.samples": "0; no process can answer by itself",
+    }
+    for name, there in given.items():
+        if there:
+            hint = hints.get(name.partition(":")[0])
+            return f"fsdp cannot be combined with {name}" + (f": set it to {hint}" if hint else "")
+    return ""

@@ -215,11 +215,18 @@ class HeldOutRecord(TypedDict):
 
 
 class DryRun(TypedDict, total=False):
-    """Two real steps on the longest rows; ``findings`` are what they showed, which a plan has among its problems."""
+    """Two real steps on the longest rows; ``findings`` are what they showed, which a plan has among its problems.
+
+    ``padded_per_s`` are tokens a second with padding; ``answer_token_s`` is what a token of a sample answer takes, and
+    ``begin_s`` what came before the first step, both in seconds.
+    """
 
     steps: int
     step_s: float
     tokens_per_s: float
+    padded_per_s: float
+    answer_token_s: float
+    begin_s: float
     peak_bytes: int
     estimated_bytes: int
     findings: list[FindingRecord]

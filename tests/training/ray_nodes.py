@@ -17,11 +17,12 @@ from ray.cluster_utils import Cluster
 
 _STORE_BYTES = 80 * 2**20
 _PATIENCE_SECONDS = 1500.0
+_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 
 def _be_patient() -> None:
-    """Ray gives a node 30 seconds to tell of itself, which a busy machine may not have for it."""
-    ask = services.get_node
+    """Ray gives a node 30 seconds to tell of itself, and 15 to what it starts beside it, which a busy machine may not have."""
+    ask, start = services.get_node, services.start_raylet
 
     def get_node(*arguments: Any) -> Any:
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -33,14 +34,20 @@ def _be_patient() -> None:
                     raise
                 time.sleep(1)
 
-    services.get_node = get_node
+    def start_raylet(*arguments: Any, **options: Any) -> Any:
+        # The ports are known: they are told before those tell them that will have them.
+        node, session = arguments[2], Path(arguments[11])
+        for name in _PORTS:
+            (session / f"{name}_{node}").write_text(str(options[name]))
+        return start(*arguments, **options)
+
+    services.get_node, services.start_raylet = get_node, start_raylet
 
 
 def _ports() -> dict[str, int]:
-    """Free ports for what a node starts beside itself: it waits 15 seconds for the number of one that chooses its own."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    found = {name: one.getsockname()[1] for name, one in zip(names, held, strict=True)}
+    """Free ports for what a node starts beside itself."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in _PORTS]
+    found = {name: one.getsockname()[1] for name, one in zip(_PORTS, held, strict=True)}
     for one in held:
         one.close()
     return found

@@ -82,8 +82,8 @@ def padding_token(folder: ModelFolder, vocabulary: set[str]) -> str:
     return next((token for token in reserved if token in vocabulary and token != end), "")
 
 
-def pretrained(path: Path, *, dtype: torch.dtype, use_cache: bool = True, **options: Any) -> Any:
-    """The text model of a folder on its device, as transformers loads it; of a model of text and images its text part."""
+def pretrained(path: Path, *, dtype: torch.dtype, use_cache: bool = True, on: str = "", **options: Any) -> Any:
+    """The text model of a folder on its device, or ``on`` another; of a model of text and images its text part."""
     config: Any = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if config.model_type in WRAPPERS:
         config, options = config.get_text_config(), {"key_mapping": KEY_MAPPING, **options}
@@ -92,7 +92,7 @@ def pretrained(path: Path, *, dtype: torch.dtype, use_cache: bool = True, **opti
         path,
         config=config,
         dtype=dtype,
-        device_map={"": device()},
+        device_map={"": on or device()},
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
@@ -116,10 +116,18 @@ def load_base(recipe: Recipe, path: Path) -> Any:
             bnb_4bit_quant_type=recipe.quantization.type,
             bnb_4bit_use_double_quant=recipe.quantization.double,
             bnb_4bit_compute_dtype=compute,
+            # Only what is stored as numbers with a point can be divided among devices.
+            bnb_4bit_quant_storage=compute if recipe.fsdp else torch.uint8,
         )
     try:
         model = pretrained(
-            path, dtype=compute, quantization_config=quantization, attn_implementation=attention, use_cache=False
+            path,
+            dtype=compute,
+            quantization_config=quantization,
+            attn_implementation=attention,
+            use_cache=False,
+            # What no card can hold goes there in parts.
+            on="cpu" if recipe.fsdp else "",
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, torch.cuda.OutOfMemoryError):

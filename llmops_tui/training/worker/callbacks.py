@@ -203,11 +203,12 @@ class RunCallback(TrainerCallback):
     ) -> None:
         """Generate the sample answers."""
         for asked in self._generated:
-            text = self._generate(model, asked)
+            text = str(self.tokenizer.decode(self.generate(model, asked), skip_special_tokens=True))
             self._recorder.write("sample", state.global_step, prompt=asked.prompt, expected=asked.expected, text=text)
 
     @torch.no_grad()
-    def _generate(self, model: Any, asked: Generated) -> str:
+    def generate(self, model: Any, asked: Generated) -> list[int]:
+        """The tokens of a sample answer."""
         was_training = model.training
         model.eval()
         # Greedy, so that no chance of the training is used up: it must go on as if nothing had happened.
@@ -225,7 +226,7 @@ class RunCallback(TrainerCallback):
                 )
         finally:
             model.train(was_training)
-        return str(self.tokenizer.decode(made[0, len(asked.ids) :], skip_special_tokens=True))
+        return [int(token) for token in made[0, len(asked.ids) :]]
 
 
 def _number(value: Any) -> bool:
