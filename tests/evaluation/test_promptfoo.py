@@ -116,6 +116,12 @@ def test_a_file_is_a_prompt_and_not_its_characters(folder: Folder) -> None:
     folder.write(q__json='[{"role": "system", "content": "Be {{x}}"}, {"role": "user", "content": "Go"}]')
     (case,) = folder.cases({"prompts": ["q.json"], "tests": [{"vars": {"x": 'a "b"'}}]})
     assert [m["content"] for m in case.messages] == ['Be a "b"', "Go"]
+    # What is JSON and no conversation is written as JavaScript writes it.
+    folder.write(r__json='{ "ask": "{{x}}", "of": [1.0, null, {"ü": true}] }')
+    assert folder.asked({"prompts": ["r.json"], "tests": [{"vars": {"x": "a"}}]}) == [
+        '{"ask":"a","of":[1,null,{"ü":true}]}'
+    ]
+    assert folder.asked({"prompts": ["NaN"], "tests": [{}]}) == ["NaN"]
 
 
 def test_prompts_of_patterns_tables_and_maps(folder: Folder) -> None:

@@ -162,6 +162,11 @@ class Metric(BaseModel):
         """Why it cannot be used on this machine, or nothing. A kept suite can be read all the same."""
         return ""
 
+    def takes_little(self, case: Case, answer: Answer) -> bool:
+        """Whether this answer is scored in next to no time, so that no process with limits is needed for it."""
+        del case, answer
+        return self.plain
+
     def score(self, case: Case, answer: Answer) -> Score:
         """The score of one answer."""
         raise NotImplementedError

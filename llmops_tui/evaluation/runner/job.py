@@ -25,10 +25,10 @@ from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
-from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling, with_asked
+from llmops_tui.evaluation.runner.rendering import TEXT, Samplings, choices_request, render_all, request_of, with_asked
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
-from llmops_tui.evaluation.runner.summary import case_scores, running_mean, summarise
+from llmops_tui.evaluation.runner.summary import RunningMeans, case_scores, summarise
 from llmops_tui.evaluation.scripted.script import read_script
 from llmops_tui.evaluation.statistics.bootstrap import Interval
 from llmops_tui.evaluation.statistics.sequential import mean_sequence
@@ -104,7 +104,9 @@ class _Runner:
         # Of a chain; the catalog is asked once, not for every case.
         self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
         self._chained = chain_answers(store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel)
+        self._samplings = Samplings(entry.asked.parameters)
         self._flushed = 0.0
+        self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
         self._enough = False
 
     def _prepared(self, metric: Metric) -> Metric:
@@ -125,6 +127,8 @@ class _Runner:
         cache = AnswerCache(self._store.workspace, self._entry.created_at if self._entry.asked.fresh else None)
         log = ResultLog(self._results)
         self._before = set(log.done)
+        for known in log.done.values():
+            self._means.add(known)
         asker = Asker(
             self._store.registry,
             cache,
@@ -239,11 +243,10 @@ class _Runner:
         self, messages: list[ChatMessage], repeat: int, extra: JsonObject | None = None
     ) -> tuple[Request, str, Mapping[str, object]]:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
-        parameters = sampling(self._entry.asked.parameters, repeat)
+        parameters, sampled = self._samplings.of(repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
         if extra:
             request = replace(request, body={**request.body, **extra})
-        sampled = parameters.model_dump(mode="json", exclude_none=True)
         return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
@@ -279,10 +282,11 @@ class _Runner:
     async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         name = self._entry.asked.model
         request, path, sampled = self._request(messages, repeat)
-        key = asker.key(asker.identity(name), path, sampled)
-        known = asker.cache.find([key]) if self._suite.chain else {}
-        if key in known:
-            return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
+        if self._suite.chain:
+            # Without one, known answers were taken before any was asked.
+            key = asker.key(asker.identity(name), path, sampled)
+            if (known := asker.cache.find([key]).get(key)) is not None:
+                return read_answer(known.reply, cached=True, kept_at=known.at)
         reply, trace = await asker.answer(name, request, sampled)
         return read_answer(reply, trace=trace)
 
@@ -331,7 +335,8 @@ class _Runner:
         total: int,
     ) -> None:
         for (case, repeat, answer), scores in zip(answers, scored, strict=True):
-            log.add(Result(case, repeat, answer, scores))
+            log.add(result := Result(case, repeat, answer, scores))
+            self._means.add(result)
             self._tell(log, total, asker.cache)
 
     # ── progress ──
@@ -349,12 +354,8 @@ class _Runner:
             return
         self._flushed = now
         cache.flush()
-        parts = [f"{done}/{total}"]
-        for metric in self._metrics[:2]:
-            mean, half = running_mean(log.done.values(), metric.called)
-            if mean is not None and not metric.whole_set:
-                parts.append(f"{metric.called} {mean:.3g}" + (f" ± {half:.2g}" if half is not None else ""))
-        self._context.report(self._share(done / max(1, total)), " · ".join(parts))
+        told = " · ".join([f"{done}/{total}", *self._means.told()])
+        self._context.report(self._share(done / max(1, total)), told)
 
     def _inspect(self, log: ResultLog) -> None:
         until = self._suite.until
