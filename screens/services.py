@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.maintenance.archiving import Archive
     from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.models.registry import Model, ModelRegistry
     from llmops_tui.monitoring.alerts import Alert
@@ -121,6 +122,13 @@ class Services:
         from llmops_tui.maintenance.undo import UndoHistory
 
         return UndoHistory(self.catalog, self.event_log)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """What is put away, which whoever lists or offers things leaves out."""
+        from llmops_tui.maintenance.archiving import Archive
+
+        return Archive(self.event_log)
 
     @cached_property
     def servers(self) -> ServerSupervisor:

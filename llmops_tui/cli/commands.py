@@ -83,12 +83,20 @@ COMMANDS = {
     "train": Entry(
         "Fine-tuning",
         "llmops_tui.cli.train:app",
-        {"remove": "llmops_tui.cli.work_remove:training", "copy": "llmops_tui.cli.record_rename:copy_recipe"},
+        {
+            "remove": "llmops_tui.cli.work_remove:training",
+            "remove-recipe": "llmops_tui.cli.record_remove:recipe",
+            "copy": "llmops_tui.cli.record_rename:copy_recipe",
+        },
     ),
     "eval": Entry(
         "Evaluation",
         "llmops_tui.cli.evaluate:app",
-        {"remove": "llmops_tui.cli.work_remove:evaluation", "copy": "llmops_tui.cli.record_rename:copy_suite"},
+        {
+            "remove": "llmops_tui.cli.work_remove:evaluation",
+            "remove-suite": "llmops_tui.cli.record_remove:suite",
+            "copy": "llmops_tui.cli.record_rename:copy_suite",
+        },
     ),
     "monitor": Entry("The machine, GPUs and engines; alerts; Prometheus metrics", "llmops_tui.cli.monitor:app"),
     "traces": Entry(

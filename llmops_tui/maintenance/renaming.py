@@ -102,7 +102,7 @@ def plan_renaming(workspace: Workspace, kind: Kept, name: str, new_name: str) ->
         NotFoundError: there is none of that name.
         InputRefusedError: ``bad_name``, ``name_taken``.
     """
-    versions = _versions(workspace, kind, name)
+    versions = versions_of(workspace, kind, name)
     _check_free(workspace, kind, new_name)
     if kind is Kept.PROMPT:
         _refuse_over_draft(workspace, name, new_name)
@@ -193,7 +193,12 @@ def copy_definition(workspace: Workspace, kind: Archivable, ref: str, new_name: 
     return f"{new_name}@{number}"
 
 
-def _versions(workspace: Workspace, kind: Kept, name: str) -> list[str]:
+def versions_of(workspace: Workspace, kind: Kept, name: str) -> list[str]:
+    """The versions of a prompt or a dataset, the newest first, as they are named.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
     if kind is Kept.PROMPT:
         return [version.ref for version in PromptStore(Catalog(workspace)).versions(name, candidates=True)]
     return [version.ref for version in DatasetStore(Catalog(workspace)).log(name)]
@@ -202,7 +207,7 @@ def _versions(workspace: Workspace, kind: Kept, name: str) -> list[str]:
 def _check_free(workspace: Workspace, kind: Kept, name: str) -> None:
     (check_prompt_name if kind is Kept.PROMPT else check_dataset_name)(name)
     with suppress(NotFoundError):
-        _versions(workspace, kind, name)
+        versions_of(workspace, kind, name)
         raise InputRefusedError("name_taken", f"there is a {kind.value} {name} already", "Choose another name.")
 
 

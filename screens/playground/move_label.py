@@ -38,7 +38,7 @@ async def move_label(shell: Shell, version: PromptVersion) -> bool:
     told = ""
     if suites:
         choices = [
-            *(Choice(kept.ref, f"If {kept.ref} allows it", "; ".join(kept.suite.rules)) for kept in suites),
+            *(Choice(kept.ref, f"If {kept.ref} allows it", "; ".join(kept.suite.rules), "suite") for kept in suites),
             Choice(_AT_ONCE, "At once", "whatever was measured"),
         ]
         chosen = await shell.ask(ChoiceDialog(f"{name} moves to {version.ref} …", choices))
@@ -130,7 +130,7 @@ async def _offer_run(shell: Shell, suite: str, missing: NotEvaluatedError) -> No
     model = missing.model
     if not model:
         models = await asyncio.to_thread(lambda: shell.services.models.runnable())
-        choices = [Choice(one.name, one.name, one.quantization) for one in models]
+        choices = [Choice(one.name, one.name, one.quantization, "model") for one in models]
         chosen = await shell.ask(ChoiceDialog(f"Run {suite} on …", choices, "No models yet."))
         model = chosen or ""
     if not model:

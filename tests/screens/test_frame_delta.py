@@ -169,11 +169,13 @@ def test_the_terminal_is_asked_whether_it_repeats_signs_and_lines_are_written_so
     screen.screen.answer = told.append
     frames = [LayoutUpdate([[Strip([Segment(text, STYLES[0])])]], Region(0, 0, WIDTH, 1)) for text in ("", "─" * 24)]  # type: ignore[arg-type]
     screen.write(delta.render(frames[0], CONSOLE))
-    assert len(told) == 1 and (told[0] == "\x1b[2;3R") is repeats
+    assert len(told) == 1
+    assert (told[0] == "\x1b[2;3R") is repeats
     row, column = (int(number) for number in told[0][2:-1].split(";"))
     delta.answered(column - 1, row - 1)
     written = delta.render(frames[1], CONSOLE)
-    assert ("─\x1b[23b" in written) is repeats and ("─" * 24 in written) is not repeats
+    assert ("─\x1b[23b" in written) is repeats
+    assert ("─" * 24 in written) is not repeats
 
 
 def test_the_line_beside_a_pane_is_written_downwards() -> None:
