@@ -118,7 +118,8 @@ class _Job:
                     continue
                 output, error = None, ""
                 try:
-                    output = await chain_run.run(row_inputs(self._asked, row), f"row[{number}]/")
+                    inputs = await asyncio.to_thread(row_inputs, self._asked, row, self._tools.process)
+                    output = await chain_run.run(inputs, f"row[{number}]/")
                 except LlmopsError as reason:
                     if reason.code in FATAL:
                         raise
