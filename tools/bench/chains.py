@@ -1,4 +1,4 @@
-"""A chain that maps 1,000 rows with one prompt, beside the same requests as an evaluation asks them: the engine's batched rate."""
+"""A chain that maps 1,000 rows with one prompt, beside the same requests asked as they are: the batched rate of the engine."""
 
 from __future__ import annotations
 
