@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from llmops_tui.chains.store import PREFIX, ChainStore
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
@@ -50,6 +51,7 @@ class Filled(TypedDict):
     datasets: list[str]
     prompts: list[str]
     suites: list[str]
+    chains: list[str]
 
 
 def fill(workspace: Workspace, real: Path | None = None) -> Filled:
@@ -82,6 +84,8 @@ def fill(workspace: Workspace, real: Path | None = None) -> Filled:
         runs.save_recipe(presets.apply(check(_RECIPE), "tiny"), "teaches the base to triage")
     evaluations = EvaluationStore(workspace)
     _add_suites(folder / "suites", evaluations)
+    chains = ChainStore(catalog)
+    _add_chains(folder / "chains", chains)
     if drafts.load_session().prompt is None:
         drafts.save_session(_SHOP)
     if real is not None:
@@ -92,6 +96,7 @@ def fill(workspace: Workspace, real: Path | None = None) -> Filled:
         "datasets": list(datasets.logs()),
         "prompts": [prompt.name for prompt in store.summaries()],
         "suites": [version.ref for version in evaluations.suites()],
+        "chains": chains.served_names(),
     }
 
 
@@ -129,6 +134,13 @@ def _add_suites(folder: Path, store: EvaluationStore) -> None:
     for path in sorted(folder.glob("*.yaml")):
         if path.stem not in known:
             store.save_suite(read_suite(path), "from the sample")
+
+
+def _add_chains(folder: Path, store: ChainStore) -> None:
+    known = set(store.served_names())
+    for path in sorted(folder.glob("*.yaml")):
+        if PREFIX + path.stem not in known:
+            store.save(path.stem, path.read_text(encoding="utf-8"), "from the sample")
 
 
 def _add_weights(workspace: Workspace, models: Path, registry: ModelRegistry, sums: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmops_tui import themes
+from llmops_tui.chains import calls as steps
 from llmops_tui.datasets import file_types
 from llmops_tui.datasets.checks import registry as checks
 from llmops_tui.datasets.formats import registry as formats
@@ -19,7 +20,7 @@ from llmops_tui.evaluation.metrics import custom
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "plugin"
-_KINDS = (custom, formats, checks, judges, file_types, reports, themes)
+_KINDS = (custom, formats, checks, judges, file_types, reports, steps, themes)
 
 
 def put_package(

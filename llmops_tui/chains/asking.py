@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from llmops_tui.inference.asking.cache import answer_key
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.wire import ChatMessage, Reply
+from llmops_tui.workspace.events import TracedStep
 
 if TYPE_CHECKING:
     from llmops_tui.inference.asking.asker import Asker
@@ -27,6 +28,8 @@ class StepRequest:
     messages: Sequence[ChatMessage]
     parameters: SamplingParameters
     schema: Schema | None = None
+    # What its trace says: prompt, version, variables and place. It decides nothing.
+    told: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     @property
     def body(self) -> dict[str, object]:
@@ -92,9 +95,14 @@ class AskedModels:
     Answers are kept beside those of evaluations, by the same keys.
     """
 
-    def __init__(self, asker: Asker, parallel: int) -> None:
+    def __init__(self, asker: Asker, parallel: int, chain: str = "", run: str = "") -> None:
+        """``chain`` and ``run`` are what traces say that the requests are of."""
         self._asker = asker
+        self._chain, self._run = chain, run
         self.parallel = parallel
+
+    def _of(self, asked: StepRequest) -> TracedStep:
+        return {"chain": self._chain, "run": self._run, "step": str(asked.told.get("step", ""))}
 
     def key(self, asked: StepRequest) -> str:
         """As :meth:`StepModels.key`."""
@@ -109,7 +117,7 @@ class AskedModels:
         if key in known:
             found = read_reply(known[key].reply, cached=True)
         else:
-            request = Request(PATH, asked.body, asked.parameters)
+            request = Request(PATH, asked.body, asked.parameters, {**asked.told, "chain": self._of(asked)})
             reply, trace = await self._asker.answer(asked.model, request, asked.sampled)
             found = read_reply(reply, trace=trace)
         if told is not None:

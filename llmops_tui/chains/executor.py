@@ -309,7 +309,13 @@ class ChainRun:
         assert found.prompt is not None
         variables = {name: await self._value(text, values) for name, text in found.values.items()}
         messages = await asyncio.to_thread(self._rendered, found, variables)
-        asked = StepRequest(found.model, messages, fields.parameters, fields.schema_)
+        told_of = {
+            "prompt": found.prompt.prompt,
+            "prompt_version": found.prompt.number,
+            "variables": variables,
+            "step": here,
+        }
+        asked = StepRequest(found.model, messages, fields.parameters, fields.schema_, told_of)
         leaf = Leaf(found, here, self._models.key(asked), messages)
         told = self._told if here in self._streamed else None
         if (known := self._journal.find(here, leaf.key)) is not None:

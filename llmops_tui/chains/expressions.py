@@ -20,8 +20,6 @@ _SECONDS_A_MEGABYTE = 0.5
 _MOST_REQUEST = 24_000_000
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,6}\])*", re.ASCII)
 _PART = re.compile(r"\.?([A-Za-z_]\w*)|\[(\d+)\]", re.ASCII)
-# Such a part of a path may mean a method of a value in an expression.
-_METHODS = {name for kind in (dict, list, str) for name in dir(kind)}
 _WORDS = {"true": True, "false": False, "none": None, "True": True, "False": False, "None": None}
 
 
@@ -119,8 +117,6 @@ def _of_path(source: str, values: Mapping[str, object]) -> Any:
         return _UNKNOWN
     found: Any = values
     for name, number in _PART.findall(source):
-        if found is not values and name in _METHODS:
-            return _UNKNOWN
         if name and isinstance(found, dict) and name in found:
             found = found[name]
         elif number and isinstance(found, list) and int(number) < len(found):

@@ -16,6 +16,7 @@ from llmops_tui.chains.records import RanRecord, RunAsked, SpanRecord
 from llmops_tui.chains.resolution import Resolved, resolve
 from llmops_tui.chains.runs import RESULTS, get_run, pinned_spans, row_inputs
 from llmops_tui.chains.spans import FileJournal
+from llmops_tui.chains.store import PREFIX
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.datasets.records import Row
 from llmops_tui.errors import LlmopsError
@@ -73,7 +74,9 @@ class _Job:
             renderer=self._tools.renderer,
             within=self._context.folder.name,
         )
-        models = AskedModels(asker, self._options.parallel)
+        version = self._asked["version"]
+        ref = f"{PREFIX}{self._asked['chain']}" + ("" if version is None else f"@{version}")
+        models = AskedModels(asker, self._options.parallel, ref, self._context.folder.name)
         chain_run = ChainRun(self._resolved, self._tools, models, self._journal, looked=self._look)
         self._run = chain_run
         try:
@@ -118,7 +121,8 @@ class _Job:
                     continue
                 output, error = None, ""
                 try:
-                    output = await chain_run.run(row_inputs(self._asked, row), f"row[{number}]/")
+                    inputs = await asyncio.to_thread(row_inputs, self._asked, row, self._tools.process)
+                    output = await chain_run.run(inputs, f"row[{number}]/")
                 except LlmopsError as reason:
                     if reason.code in FATAL:
                         raise

@@ -12,6 +12,7 @@ from typing import Any, cast
 import yaml
 
 from llmops_tui.chains.definition import Chain, misfit
+from llmops_tui.chains.expressions import StepProcess
 from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import RanRecord, RunAsked, RunRecord, SpanRecord
 from llmops_tui.chains.resolution import Resolved, part_of, resolve
@@ -139,7 +140,7 @@ def prepare_run(
     dataset, columns = options.dataset, dict(options.columns)
     if dataset:
         rows = tools.datasets.get(dataset)
-        dataset, columns = rows.ref, input_columns(chain, rows, columns, inputs)
+        dataset, columns = rows.ref, input_columns(chain, rows, columns, inputs, tools.process)
     else:
         check_inputs(chain, inputs)
         if columns or options.limit is not None:
@@ -199,21 +200,22 @@ def read_input(chain: Chain, name: str, given: str) -> Any:
 
 
 def input_columns(
-    chain: Chain, rows: DatasetVersion, given: Mapping[str, str], inputs: Mapping[str, object]
+    chain: Chain, rows: DatasetVersion, given: Mapping[str, str], inputs: Mapping[str, object], process: StepProcess
 ) -> dict[str, str]:
-    """The column of each input: as given, else that of its name; one text input may be the only column of texts.
+    """The expression over a row of each input: as given, else the column of its name.
 
     Raises:
-        InputRefusedError: ``columns_unmatched``: there is none for an input that has no value.
+        InputRefusedError: ``columns_unmatched``: there is none for an input that has no value, or one uses what is no column.
     """
     known = [column.name for column in rows.columns]
+    hint = f"Columns of {rows.ref}: {', '.join(known)}."
+    for (name, text), used in zip(given.items(), process.names(list(given.values())), strict=True):
+        if name not in chain.inputs:
+            raise InputRefusedError("columns_unmatched", f"the chain has no input {name!r}", hint)
+        if isinstance(used, str) or (missing := next((one for one in used if one not in known), "")):
+            told = used if isinstance(used, str) else f"there is no column {missing!r}"
+            raise InputRefusedError("columns_unmatched", f"{name}={text[:60]}: {told}", hint)
     found = dict(given)
-    for name, column in given.items():
-        if name not in chain.inputs or column not in known:
-            what = f"input {name!r}" if name not in chain.inputs else f"column {column!r}"
-            raise InputRefusedError(
-                "columns_unmatched", f"there is no {what}", f"Columns of {rows.ref}: {', '.join(known)}."
-            )
     for one in chain.inputs.values():
         if one.name in found or one.name in inputs:
             continue
@@ -225,14 +227,19 @@ def input_columns(
             raise InputRefusedError(
                 "columns_unmatched",
                 f"{rows.ref} has no column for the input {one.name!r}; there are {', '.join(known)}",
-                f"Name it: --column {one.name}=COLUMN.",
+                f"Say what it is: --column {one.name}=COLUMN, or an expression such as messages[1].content.",
             )
     return found
 
 
-def row_inputs(asked: RunAsked, row: Mapping[str, Any]) -> JsonObject:
-    """The inputs of one row of a dataset."""
-    return {**asked["inputs"], **{name: row.get(column) for name, column in asked["columns"].items()}}
+def row_inputs(asked: RunAsked, row: Mapping[str, Any], process: StepProcess) -> JsonObject:
+    """The inputs of one row of a dataset.
+
+    Raises:
+        InputRefusedError: ``bad_expression``: the row has no such value.
+    """
+    found = {name: process.evaluate(text, row) for name, text in asked["columns"].items()}
+    return {**asked["inputs"], **found}
 
 
 # ── going on from a step ──

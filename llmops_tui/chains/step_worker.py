@@ -17,9 +17,9 @@ import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.runtime
+import jinja2.sandbox
 
 from llmops_tui.inference.schema_validation import problems_of
-from llmops_tui.inference.template_worker import prompt_environment
 from llmops_tui.jobs.process import end_when_orphaned
 
 MOST_RESULT = 4_000_000
@@ -38,13 +38,20 @@ class Request(TypedDict, total=False):
     text: str
 
 
+class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, in which a name behind a dot is first of all a field of the object."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
 class _Expressions:
     """Expressions, compiled once each."""
 
     def __init__(self) -> None:
-        self._environment = prompt_environment()
-        # What a prompt asks an index for is a step of its own here.
-        self._environment.globals.pop("retrieve", None)
+        self._environment = _Environment(undefined=jinja2.StrictUndefined)
         self._known: dict[str, jinja2.environment.TemplateExpression] = {}
 
     def names(self, source: str) -> list[str]:

@@ -50,7 +50,7 @@ def run(
         typer.Option(
             "--column",
             metavar="INPUT=COLUMN",
-            help="With --dataset: the column of an input; default: that of its name.",
+            help="With --dataset: the column of an input, or an expression over columns; default: that of its name.",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="With --dataset: only the first rows.")] = None,

@@ -19,7 +19,8 @@ app = typer.Typer(help="Requests with their answers, timings and feedback.")
 Filter = Annotated[
     str,
     typer.Option(
-        "--filter", help="Words, ~regex, and terms: model:M prompt:P@3 is:down slow:2000 since:24h experiment:E@b."
+        "--filter",
+        help="Words, ~regex, and terms: model:M prompt:P@3 is:down slow:2000 since:24h experiment:E@b chain:C.",
     ),
 ]
 

@@ -150,6 +150,10 @@ def span(trace: Trace, *, content: bool) -> Span:
         "llmops.prompt.version": line.version,
         **{f"gen_ai.request.{name}": trace.parameters.get(key) for name, key in _PARAMETERS.items()},
     }
+    step = (trace.client or {}).get("chain") or {}
+    # Steps of one run of a chain are one trace.
+    whole = hashlib.sha256(step["run"].encode()).hexdigest() if step.get("run") else digest
+    values |= {"llmops.chain.name": step.get("chain"), "llmops.chain.step": step.get("step")}
     if line.error:
         values["error.type"] = "error"
     if content:
@@ -168,7 +172,7 @@ def span(trace: Trace, *, content: bool) -> Span:
         values["gen_ai.output.messages"] = json.dumps([answer], ensure_ascii=False)
     events = [_evaluation(said, score, content=content) for said in trace.said if (score := said["score"])]
     out: Span = {
-        "traceId": digest[:32],
+        "traceId": whole[:32],
         "spanId": digest[32:48],
         "name": f"{operation} {line.model}",
         "kind": _CLIENT,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue")
 # What a filter may say beside words: ``model:name prompt:triage@3 is:down slow:2000 since:24h``.
-_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment):(\S+)$")
+_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain):(\S+)$")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 _COLUMNS = 19
@@ -52,7 +52,8 @@ _STATE_SQL = {
 class TraceFilter:
     """Which traces are meant. ``slow``: those that took at least so many ms; ``since``: a moment in seconds.
 
-    ``experiment``: those of an experiment, by its id; with ``@a`` or ``@b`` those of one of its models.
+    ``experiment``: those of an experiment, by its id; with ``@a`` or ``@b`` those of one of its models. ``chain``: the steps of
+    a chain, by its name, with a version or without, or of one run of it, by the run's id.
     """
 
     text: str = ""
@@ -63,6 +64,7 @@ class TraceFilter:
     slow: float | None = None
     since: float | None = None
     experiment: str = ""
+    chain: str = ""
 
     @classmethod
     def parse(cls, said: str, now: float) -> TraceFilter:
@@ -78,8 +80,8 @@ class TraceFilter:
                 words.append(part)
                 continue
             name, value = match.groups()
-            if name == "model":
-                fields["model"] = value
+            if name in {"model", "chain"}:
+                fields[name] = value.removeprefix("chain/")
             elif name == "experiment":
                 if value.partition("@")[2] not in {"", "a", "b"}:
                     raise InputRefusedError(
@@ -125,6 +127,10 @@ class TraceFilter:
         if self.slow is not None:
             parts.append(("r.total_ms >= ?", [self.slow]))
         parts += self._of_experiment()
+        if self.chain:
+            whole, run = (f"json_extract_string(r.client, '$.chain.{name}')" for name in ("chain", "run"))
+            condition = f"({run} = ? OR {whole} = 'chain/' || ? OR starts_with({whole}, 'chain/' || ? || '@'))"
+            parts.append((condition, [self.chain] * 3))
         if self.since is not None:
             parts.append(("r.started_at >= ?", [self.since]))
         return " AND ".join(sql for sql, _ in parts) or "true", [value for _, values in parts for value in values]
@@ -210,6 +216,8 @@ class Trace:
         """Who sent it from outside, and what was said with it, in one line; empty for a run of this workspace."""
         if self.client is None:
             return ""
+        if isinstance(step := self.client.get("chain"), dict):
+            return f"step {step.get('step')} of {step.get('chain')}"
         said, key, part = self.client.get("metadata"), self.client.get("key"), self.client.get("experiment")
         of = f", {str(part.get('arm')).upper()} of {part.get('id')}" if isinstance(part, dict) else ""
         return (

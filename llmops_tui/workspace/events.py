@@ -52,13 +52,25 @@ class GuardVerdict(TypedDict, total=False):
     places: int
 
 
+class TracedStep(TypedDict, total=False):
+    """Of which chain's run a request was a step: the chain with its version, the run, and the step's place in it."""
+
+    chain: str
+    run: str
+    step: str
+
+
 class ClientRecord(TypedDict, total=False):
-    """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of."""
+    """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of.
+
+    Of a request of this workspace's own: the ``chain`` whose step it is.
+    """
 
     key: str | None
     metadata: JsonObject
     experiment: TracedExperiment
     guards: Sequence[GuardVerdict]
+    chain: TracedStep
 
 
 class RequestRecord(TypedDict, total=False):

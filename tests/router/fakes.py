@@ -22,6 +22,7 @@ from llmops_tui.inference.router.catalogue import Listing
 from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant, resolve
+from llmops_tui.inference.router.others import Others
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.prompts import ServedPrompts
 from llmops_tui.inference.server.apis.batches import BatchesApi
@@ -232,9 +233,13 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    workspace: Workspace, models: FixedModels, servers: FakeServers, **pool_options: Any
+    workspace: Workspace,
+    models: FixedModels,
+    servers: FakeServers,
+    others: Callable[[ModelPool], Others] | None = None,
+    **pool_options: Any,
 ) -> AsyncIterator[Running]:
-    """A router that serves these models, on a free port."""
+    """A router that serves these models, and what ``others`` makes beside them, on a free port."""
     metrics = RouterMetrics()
     pool = ModelPool(servers, counts=metrics, **pool_options)
     listening = listen_at("127.0.0.1", 0)
@@ -247,7 +252,8 @@ async def running(
     gate = AccessGate(EventLog(workspace))
     prompts = ServedPrompts(Catalog(workspace), StageStore(EventLog(workspace)))
     experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models, prompts)  # type: ignore[arg-type]
-    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, prompts)  # type: ignore[arg-type]
+    beside = others(pool) if others is not None else None
+    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, prompts, beside)  # type: ignore[arg-type]
     shadowing = asyncio.create_task(experiments.shadows.run())
     app: Any = router.app()
     http = make_http(app, options)

@@ -58,7 +58,7 @@ class ChainAnswers:
         Raises:
             LlmopsError: a model is gone, or nothing can be kept.
         """
-        models = _Repeated(AskedModels(asker, self._parallel), repeat)
+        models = _Repeated(AskedModels(asker, self._parallel, self._ref), repeat)
         run = ChainRun(self._resolved, self._tools, models, MemoryJournal())
         asked = tuple(self.asked([case])[0])
         try:

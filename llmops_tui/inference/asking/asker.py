@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
@@ -46,6 +46,8 @@ class Request:
     path: str
     body: Mapping[str, object]
     parameters: SamplingParameters
+    # What its record says beside; it decides nothing.
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 class Asker:
@@ -129,7 +131,10 @@ class Asker:
         trace = new_id("run")
         async with self._slots:
             reply = await self._with_tries(
-                name, lambda client: client.generate(request.path, request.body, request.parameters, {"run_id": trace})
+                name,
+                lambda client: client.generate(
+                    request.path, request.body, request.parameters, {**request.metadata, "run_id": trace}
+                ),
             )
         kept = cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}})
         self._heard(name, reply)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from typing import cast
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import Grant
 from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.workspace.events import ClientRecord, RequestRecord, TracedExperiment, TracedPrompt
+from llmops_tui.workspace.events import ClientRecord, RequestRecord, TracedExperiment, TracedPrompt, TracedStep
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
 ON_BEHALF = b"x-llmops-on-behalf"
@@ -86,11 +87,14 @@ class Caller:
         """
         if self.own:
             known = metadata or {}
+            beside: ClientRecord = {} if self.experiment is None else {"experiment": self.experiment}
+            if isinstance(step := known.get("chain"), dict):
+                beside["chain"] = cast("TracedStep", step)
             return {
                 "prompt": known.get("prompt"),
                 "prompt_version": known.get("prompt_version"),
                 "variables": known.get("variables"),
-                "client": None if self.experiment is None else {"experiment": self.experiment},
+                "client": beside or None,
             }
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
         if self.experiment is not None:
