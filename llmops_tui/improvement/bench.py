@@ -144,8 +144,8 @@ class ModelReflector:
 
     async def _proposed(self, number: int, parent: Candidate, wrong: Sequence[str], right: Sequence[str]) -> Proposed:
         plan = self._prepared.plan
-        shown = [[self._shown(parent, row) for row in rows] for rows in (wrong, right)]
-        messages = messages_for(parent.instruction, *shown, plan.most_words)
+        failed, fine = ([self._shown(parent, row) for row in rows] for rows in (wrong, right))
+        messages = messages_for(parent.instruction, failed, fine, plan.most_words)
         parameters = PARAMETERS.model_copy(update={"seed": plan.seed + number})
         body = {"messages": messages}
         sampled: dict[str, object] = {**body, "sampling": parameters.model_dump(mode="json", exclude_none=True)}
