@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.experiments.store import BEGAN, ROLLED_BACK, STOPPED, ExperimentStore
+from llmops_tui.inference.guardrails.store import UNUSED, USED, GuardStore
 from llmops_tui.inference.stages import REMOVED, SET, label_hash
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.label_audit import KINDS, note_moves
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.audit import AuditEntry, entries
+from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
     from llmops_tui.workspace.event_log import EventLog
 
-Kind = Literal["prompt", "experiment"]
+Kind = Literal["prompt", "guards", "experiment"]
 
 
 class InForceRecord(TypedDict):
@@ -78,7 +80,11 @@ def in_force_at(catalog: Catalog, event_log: EventLog, moment: float) -> list[In
     prompts = PromptStore(catalog)
     note_moves(prompts, event_log)
     every = list(entries(event_log.connection()))
-    return [*_prompts(every, moment, prompts, catalog), *_experiments(every, moment, event_log)]
+    return [
+        *_prompts(every, moment, prompts, catalog),
+        *_guards(every, moment, event_log, catalog),
+        *_experiments(every, moment, event_log),
+    ]
 
 
 def _prompts(every: list[AuditEntry], moment: float, store: PromptStore, catalog: Catalog) -> list[InForce]:
@@ -133,6 +139,30 @@ class _Known:
 
     def label(self, _prompt: str, hashed: str) -> str:
         return self._labels.get(hashed, hashed)
+
+
+def _guards(every: list[AuditEntry], moment: float, event_log: EventLog, catalog: Catalog) -> list[InForce]:
+    running: dict[str | None, AuditEntry] = {}
+    for entry in every:
+        if entry.at > moment:
+            break
+        place = None if entry.facts.get("model") is None else str(entry.facts["model"])
+        if entry.kind == USED:
+            running[place] = entry
+        elif entry.kind == UNUSED:
+            running.pop(place, None)
+    sets = {one.guards.sha256: one for one in GuardStore(event_log).all()} if running else {}
+    models = {sha256_text(one.name)[:16]: one.name for one in ModelRegistry(catalog).all()} if running else {}
+    found = []
+    for place, entry in running.items():
+        version = sets.get(entry.subject)
+        what = "a guard set that is not there any more"
+        if version is not None:
+            on = [one.name for one in version.guards.guards if one.mode == "on"]
+            what = f"{version.ref}, on: {', '.join(on) or 'none'}"
+        name = "guards of all models" if place is None else f"guards of {models.get(place, place)}"
+        found.append(InForce("guards", name, what, entry.subject, entry.at, entry.seq))
+    return found
 
 
 def _experiments(every: list[AuditEntry], moment: float, event_log: EventLog) -> list[InForce]:

@@ -64,8 +64,9 @@ class ExperimentStore:
                 f"INSERT INTO experiments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (made.id, name, kind, json.dumps(settings), made.salt, made.state, "", made.started_at, None),
             )
-            told = {"kind": kind, "settings": sha256_text(json.dumps(settings, sort_keys=True))}
-            add_entry(connection, BEGAN, made.id, {**told, **(hashes or {})})
+            facts: dict[str, str | None] = {"kind": kind, "settings": sha256_text(json.dumps(settings, sort_keys=True))}
+            facts |= {arm: of_arm for arm, of_arm in (hashes or {}).items()}
+            add_entry(connection, BEGAN, made.id, facts)
         return made
 
     def all(self) -> list[Experiment]:

@@ -130,7 +130,7 @@ class Prepared:
     def _at_once(self, guard: Guard, text: str) -> Found:
         begun = time.perf_counter()
         if (finder := self.places_of(guard)) is not None:
-            places = finder.scan(CanonicalText.of(text), Scan(), whole=True)
+            places = dict.fromkeys(finder.scan(CanonicalText.of(text), Scan(), whole=True))
             return Found(guard, "found" if places else "pass", _since(begun), places=tuple(places))
         if isinstance(guard, Head):
             head = self.head_of(guard.head)

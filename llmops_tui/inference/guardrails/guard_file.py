@@ -195,7 +195,8 @@ def read_guard_set(text: str, source: str) -> GuardSet:
         InputRefusedError: ``bad_guards``, with the first field that is wrong.
     """
     try:
-        given = parse_yaml(text)
+        # By YAML 1.2, in which the word on is a word.
+        given = parse_yaml(text, core=True)
     except (ValueError, LlmopsError) as error:
         raise _wrong(source, str(error)) from error
     try:

@@ -19,7 +19,7 @@ from llmops_tui.inference.guardrails.canonical import canonical
 from llmops_tui.inference.guardrails.windows import windows
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
 COLUMNS = 1 << 14
 _WORD = re.compile(r"\w+")

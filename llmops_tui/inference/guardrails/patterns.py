@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,12 +62,21 @@ def _work(text: str, operator: Any, argument: Any, within: bool) -> int:
     if operator in {sre.GROUPREF, sre.GROUPREF_EXISTS}:
         raise _wrong(text, "it refers to a group of its own")
     if operator is sre.BRANCH:
-        return len(argument[1])
+        return _alike(argument[1])
     if operator not in _REPEATS or argument[1] <= 1 or argument[1] == argument[0]:
         return 1
     if within:
         raise _wrong(text, "a repeat stands within another one, which may take for ever", "Write it out.")
     return int(argument[1]) - int(argument[0]) + 1
+
+
+def _alike(branches: Any) -> int:
+    """How many alternatives may have to be tried at one place: those that begin with the same letter, or with no letter."""
+    begins = [
+        chr(branch[0][1]).casefold() if len(branch) and branch[0][0] is sre.LITERAL else "" for branch in branches
+    ]
+    counts = Counter(begins)
+    return max((count + (counts[""] if begin else 0) for begin, count in counts.items()), default=1)
 
 
 def _walked(parsed: Any, *, within: bool) -> Iterator[tuple[Any, Any, bool]]:

@@ -61,6 +61,11 @@ class Choice:
     held: HeldBack | None = None
     verdicts: list[GuardVerdict] = field(default_factory=list)
 
+    @property
+    def refused(self) -> bool:
+        """Whether a guard refused its answer."""
+        return self.held is not None and self.held.blocked is not None
+
     def guard(self, guarded: Guarded) -> None:
         """Have the answer looked at by the guards of its request."""
         self.held = HeldBack(guarded.prepared)

@@ -191,13 +191,11 @@ class Generator:
             async for told in calls:
                 self.last_used = time.monotonic()
                 messages = told if choice.held is None else await passed(choice.held, told)
-                if choice.held is not None and choice.held.blocked is not None and told[-1]["event"] not in _ENDS:
+                if choice.refused and told[-1]["event"] not in _ENDS:
                     over = self._told_of(choice.call["id"])
-                if not messages:
-                    if over is not None:
-                        break
-                    continue
-                last = messages[-1]
+                    self._take(choice, messages)
+                    break
+                last = messages[-1] if messages else told[-1]
                 self._take(choice, messages)
                 if last["event"] == "error":
                     error = choice.failure = LlmopsError(**last["error"])
@@ -212,10 +210,11 @@ class Generator:
                         yield messages[:-1]
                     yield await self._ended(choice, last)
                     return
-                yield messages
-                if over is not None:
-                    break
+                if messages:
+                    yield messages
         if over is not None and choice.held is not None:
+            if messages:
+                yield messages
             await choice.held.finish()
             # The engine is left; what it came to until then is what the client is told, and pays for.
             end = refused_early(await over)
