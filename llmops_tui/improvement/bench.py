@@ -10,7 +10,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.measures import ready
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.runner.model_calls import read_answer
-from llmops_tui.evaluation.runner.rendering import CHAT, render_all, request_of, sampling
+from llmops_tui.evaluation.runner.rendering import CHAT, Samplings, render_all, request_of
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
 from llmops_tui.improvement.call_log import Asked, CallLog, Proposed
 from llmops_tui.improvement.candidates import Candidate, asked_text
@@ -49,7 +49,7 @@ class ModelBench:
         self._prepared, self._asker, self._scorer, self._renderer = prepared, asker, scorer, renderer
         self._log, self._check, self._at_once = log, check, at_once
         self._metrics = [ready(metric, prepared.store.prompts) for metric in prepared.metrics]
-        self._parameters = sampling(prepared.suite.parameter_sets()[0], 0)
+        self._parameters = Samplings(prepared.suite.parameter_sets()[0]).of(0)[0]
 
     async def score(self, candidate: Candidate, rows: Sequence[str]) -> list[float | None]:
         """As :class:`~llmops_tui.improvement.search.Bench` has it.
