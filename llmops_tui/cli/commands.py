@@ -107,6 +107,7 @@ COMMANDS = {
     "experiment": Entry("Which of two models is better on served traffic", "llmops_tui.cli.experiment:app"),
     "stage": Entry("Prompts served by label: policy, promotion, rollback", "llmops_tui.cli.stage:app"),
     "guard": Entry("Guards for requests and answers of served models", "llmops_tui.cli.guard:app"),
+    "drift": Entry("Whether what users ask changed, and what is new in it", "llmops_tui.cli.drift:app"),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
     "batch": Entry("Files of requests, answered as jobs", "llmops_tui.cli.batch:app"),
     "archive": Entry("Put things away, so that lists leave them out", "llmops_tui.cli.archive:app"),

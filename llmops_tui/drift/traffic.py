@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from llmops_tui.datasets.profile import is_prose
 from llmops_tui.decisions.numbers import Floats
-from llmops_tui.decisions.two_samples import Discrepancy, discrepancy
+from llmops_tui.decisions.two_samples import discrepancy, kernel_of, tested
 from llmops_tui.drift.samples import Sample
+from llmops_tui.evaluation.statistics.intervals import wilson
 
 ALPHA = 0.05
 """Of how many comparisons without a change one may be told as one, over all three looks together."""
@@ -27,6 +29,11 @@ _NEIGHBOUR = 5
 # A row is new that is further from the reference than all but so few of the reference's own.
 _NEW = 0.01
 _RESAMPLES = 1000
+_TOPICS = 8
+# A p of 1 in 100 is enough to tell whether one is below a third of the level.
+_FEW = 99
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -45,62 +52,72 @@ class Looked:
 class Traffic:
     """What two samples say. ``changed`` is None where there are too few to say.
 
-    ``smallest`` is the least share of conversations, taken over by one topic, that this window would have shown in four of five
-    cases; None where even half would not have been seen. ``new`` are the window's rows, by their number, that lie further
-    from the reference than all but 1 % of its own rows do, the furthest first; ``expected_new`` is how many there would be
-    without a change.
+    ``rows`` and ``units`` are those of the reference and of the window. ``smallest`` is the least share of the window, taken
+    over by one topic, that would have been told as a change in four of five cases; None where even half would not. ``new``
+    are the window's rows, by their number, that lie further from the reference than all but 1 % of its own rows do, the
+    furthest first. ``languages`` has the share of each on both sides.
     """
 
     changed: bool | None
+    rows: tuple[int, int]
+    units: tuple[int, int]
     looks: tuple[Looked, ...] = ()
-    rows: tuple[int, int] = (0, 0)
-    units: tuple[int, int] = (0, 0)
     smallest: float | None = None
     new: tuple[int, ...] = ()
-    expected_new: float = 0.0
     languages: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def p(self) -> float:
+        """The p of all looks together, by Holm's rule; 1 where there are too few to say."""
+        return min(1.0, len(self.looks) * min(look.p for look in self.looks)) if self.looks else 1.0
 
 
 def compare(
     reference: Sample, window: Sample, vectors: tuple[Floats, Floats], *, seed: int = 0, permutations: int = 999
 ) -> Traffic:
-    """Compare what was said; ``vectors`` are those of the rows of both, of length 1."""
-    rows, units = _counts(reference, window)
+    """Compare what was said; ``vectors`` (rows × dimensions) are those of the rows of both, of length 1.
+
+    Raises:
+        ValueError: there are other than as many vectors as rows, or more rows than can be compared.
+    """
+    rows = len(reference.rows), len(window.rows)
+    if (len(vectors[0]), len(vectors[1])) != rows:
+        raise ValueError(f"{len(vectors[0])} and {len(vectors[1])} vectors of {rows[0]} and {rows[1]} rows")
+    sides = _numbered(reference.units), _numbered(window.units)
+    units = len(set(reference.units)), len(set(window.units))
     if min(units) < FEWEST_UNITS:
-        return Traffic(None, (), rows, units)
-    sides = _named(reference.units), _named(window.units)
-    meaning = discrepancy(*vectors, sides, seed, permutations=permutations)
-    looks = [
-        _meaning(meaning, vectors, sides, seed),
+        return Traffic(None, rows, units)
+    new = _new(vectors)
+    told = _languages(reference.texts), _languages(window.texts)
+    looks = (
+        _meaning(vectors, sides, new, seed, permutations),
         _lengths(reference, window, sides, seed, permutations),
-    ]
-    told = _languages(reference), _languages(window)
-    looks.append(_of_languages(told, sides, seed, permutations))
-    # Holm's rule: the least of three p-values decides against a third of the level.
-    changed = min(look.p for look in looks) <= ALPHA / len(looks)
-    new, expected = _new(vectors)
-    return Traffic(
-        changed, tuple(looks), rows, units, _smallest(vectors[0], sides[0], len(vectors[1]), seed), new, expected,
-        _shares(told),
-    )  # fmt: skip
+        _of_languages(told, sides, seed, permutations),
+    )
+    # The least of three decides against a third of the level, so that no more than one comparison in twenty is told wrongly.
+    changed = bool(min(look.p for look in looks) <= ALPHA / len(looks))
+    smallest = _smallest(vectors[0], len(vectors[1]), seed)
+    return Traffic(changed, rows, units, looks, smallest, new, _shares(told))
 
 
-def _counts(reference: Sample, window: Sample) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (len(reference.rows), len(window.rows)), (len(set(reference.units)), len(set(window.units)))
-
-
-def _named(units: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _numbered(units: Sequence[str]) -> Numbers:
     return np.unique(np.asarray(units), return_inverse=True)[1]
 
 
-def _meaning(found: Discrepancy, vectors: tuple[Floats, Floats], sides: tuple[Floats, Floats], seed: int) -> Looked:
-    """The effect is the distance of the middles of both, in units of how far rows lie from the reference's middle."""
-    del seed
-    effect = math.sqrt(found.squared)
-    return Looked("meaning", effect, math.nan, math.nan, "MMD", found.p)
+def _meaning(
+    vectors: tuple[Floats, Floats], sides: tuple[Numbers, Numbers], new: tuple[int, ...], seed: int, permutations: int
+) -> Looked:
+    """The effect is the share of conversations of which some row is unlike what was said before; its p is of the distance."""
+    found = discrepancy(*vectors, sides, seed, permutations=permutations)
+    units = len(np.unique(sides[1]))
+    fresh = len(np.unique(sides[1][list(new)]))
+    found_in = wilson(fresh, units)
+    return Looked(
+        "meaning", found_in.value, found_in.low, found_in.high, "of conversations unlike those before", found.p
+    )
 
 
-def _lengths(reference: Sample, window: Sample, sides: tuple[Floats, Floats], seed: int, permutations: int) -> Looked:
+def _lengths(reference: Sample, window: Sample, sides: tuple[Numbers, Numbers], seed: int, permutations: int) -> Looked:
     values = [np.log([len(text) for text in sample.texts]) for sample in (reference, window)]
     means = [_by_unit(v, s) for v, s in zip(values, sides, strict=True)]
     random = np.random.default_rng(seed + 1)
@@ -108,7 +125,7 @@ def _lengths(reference: Sample, window: Sample, sides: tuple[Floats, Floats], se
     return Looked("length", math.exp(effect), math.exp(low), math.exp(high), "times as long", p)
 
 
-def _by_unit(values: Floats, units: Floats) -> Floats:
+def _by_unit(values: Floats, units: Numbers) -> Floats:
     """The mean of each unit's rows."""
     count = np.bincount(units)
     return np.asarray(np.bincount(units, weights=values) / count)
@@ -131,12 +148,12 @@ def _difference(
     return effect, float(low), float(high), extreme / (permutations + 1)
 
 
-def _languages(sample: Sample) -> list[str]:
+def _languages(texts: Sequence[str]) -> list[str]:
     """The language of each row; of short texts and code none."""
     import py3langid
 
     found = []
-    for text in sample.texts:
+    for text in texts:
         start = text[:2000]
         tellable = sum(c.isalpha() for c in start) >= 20 and is_prose(start)
         found.append(str(py3langid.classify(start)[0]) if tellable else "")
@@ -153,7 +170,7 @@ def _shares(told: tuple[list[str], list[str]]) -> dict[str, tuple[float, float]]
 
 
 def _of_languages(
-    told: tuple[list[str], list[str]], sides: tuple[Floats, Floats], seed: int, permutations: int
+    told: tuple[list[str], list[str]], sides: tuple[Numbers, Numbers], seed: int, permutations: int
 ) -> Looked:
     """How much of the conversations would have to be of another language for both to be alike: the total variation."""
     first, second = (
@@ -164,7 +181,7 @@ def _of_languages(
     both = np.array([names[name] for name in (*first, *second)])
     n = len(first)
 
-    def apart(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
+    def apart(values: Numbers) -> float:
         a, b = (np.bincount(part, minlength=len(names)) / len(part) for part in (values[:n], values[n:]))
         return float(np.abs(a - b).sum() / 2)
 
@@ -179,7 +196,7 @@ def _of_languages(
     return Looked("language", effect, float(low), float(high), "share", extreme / (permutations + 1))
 
 
-def _new(vectors: tuple[Floats, Floats]) -> tuple[tuple[int, ...], float]:
+def _new(vectors: tuple[Floats, Floats]) -> tuple[int, ...]:
     reference, window = (np.asarray(side, np.float32) for side in vectors)
     within = np.sort(reference @ reference.T, axis=1)[:, ::-1]
     k = min(_NEIGHBOUR, len(reference) - 1)
@@ -187,35 +204,38 @@ def _new(vectors: tuple[Floats, Floats]) -> tuple[tuple[int, ...], float]:
     limit = float(np.quantile(within[:, k], _NEW))
     nearest = np.sort(window @ reference.T, axis=1)[:, ::-1][:, k - 1]
     found = np.flatnonzero(nearest < limit)
-    return tuple(int(row) for row in found[np.argsort(nearest[found], kind="stable")]), _NEW * len(window)
+    return tuple(int(row) for row in found[np.argsort(nearest[found], kind="stable")])
 
 
-def _smallest(reference: Floats, units: Floats, rows: int, seed: int) -> float | None:
-    """The least share of one topic planted into a part of the reference that is told from the rest in four of five cases."""
+def _smallest(reference: Floats, rows: int, seed: int) -> float | None:
+    """The least share of one topic, planted into a half of the reference, that is told from the other half in four of five cases.
+
+    The half has no row of that topic. Rows count as units here, so that it is the least there is.
+    """
     from llmops_tui.datasets.meaning.clustering import fit_clusters, nearest_clusters
 
     random = np.random.default_rng(seed + 3)
     data = np.asarray(reference, np.float32)
-    everything = np.arange(len(data))
-    centres = fit_clusters(data, everything, 8)
-    topics = nearest_clusters(data, everything, centres)
+    centres = fit_clusters(data, np.arange(len(data)), _TOPICS)
+    topics = nearest_clusters(data, np.arange(len(data)), centres).astype(np.int64)
+    kernel = kernel_of(data)
     for share in _SHARES:
-        seen = 0
-        for _ in range(_PLANTED):
-            topic = int(random.integers(len(centres)))
-            mine, others = np.flatnonzero(topics == topic), np.flatnonzero(topics != topic)
-            if not len(mine) or len(others) < FEWEST_UNITS:
-                continue
-            order = random.permutation(others)
-            half = len(order) // 2
-            size = min(rows, half)
-            planted = round(size * share)
-            window = np.concatenate([order[half : half + size - planted], random.choice(mine, planted)])
-            found = discrepancy(
-                data[order[:half]], data[window], (order[:half], np.arange(len(window))),
-                int(random.integers(1 << 30)), permutations=99,
-            )  # fmt: skip
-            seen += found.p <= ALPHA / 3 + 1e-9
+        seen = sum(_told(kernel, topics, share, rows, random) for _ in range(_PLANTED))
         if seen >= _POWER * _PLANTED:
             return share
     return None
+
+
+def _told(
+    kernel: npt.NDArray[np.float32], topics: Numbers, share: float, rows: int, random: np.random.Generator
+) -> bool:
+    topic = random.choice(topics)
+    mine, others = np.flatnonzero(topics == topic), random.permutation(np.flatnonzero(topics != topic))
+    half = len(others) // 2
+    size = min(rows, half)
+    planted = round(size * share)
+    chosen = np.concatenate([others[: half + size - planted], random.choice(mine, planted)])
+    units = np.arange(half), np.arange(size)
+    seed = int(random.integers(1 << 30))
+    found = tested(kernel[np.ix_(chosen, chosen)], half, units, seed, permutations=_FEW) if half else None
+    return found is not None and found.p <= ALPHA / 3
