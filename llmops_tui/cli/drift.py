@@ -36,7 +36,9 @@ def traffic(
     model: Model = "",
     prompt: Prompt = "",
     embedder: Embedder = "",
-    keep: Annotated[str, typer.Option("--keep", metavar="DATASET", help="Keep what is new as a dataset.")] = "",
+    keep: Annotated[
+        str, typer.Option("--keep", metavar="DATASET", help="Keep what became more common, or is new, as a dataset.")
+    ] = "",
     privacy: Annotated[
         str, typer.Option(help="What becomes of personal data in it: redact, or keep as it is.")
     ] = "redact",
@@ -49,7 +51,7 @@ def traffic(
     middle = now - _seconds(window, "--window")
     checked = _checked(session, (middle - _seconds(before, "--before"), middle, now), model, prompt, embedder)
     kept = None
-    if keep and checked.traffic.new:
+    if keep and checked.new:
         from llmops_tui.traces.store import TraceStore
 
         version, _ = keep_new(TraceStore(session.catalog, session.event_log), checked, keep, privacy)
@@ -190,9 +192,12 @@ def _checked(session: Session, moments: tuple[float, float, float], model: str, 
 
 def _topics(checked: Checked) -> dict[str, object]:
     return {
-        "new_topics": [
+        "grown_topics": [
             {
                 "words": list(topic.words),
+                "before": topic.before,
+                "now": topic.now,
+                "p": topic.p,
                 "rows": len(topic.rows),
                 "requests": [checked.window.rows[row].request for row in topic.rows[:20]],
             }
@@ -220,14 +225,13 @@ def _told(checked: Checked, kept: str | None) -> str:
             f"  {one.name:9} {one.effect:.3g} {one.unit} [{one.low:.3g}, {one.high:.3g}], p {one.p:.3f}"
             for one in traffic.looks
         ]
-        if traffic.new:
-            lines.append(
-                f"  {counted(len(traffic.new), 'row')} unlike those before, about {0.01 * traffic.rows[1]:.0f} expected:"
-            )
-            lines += [
-                f"    {len(topic.rows):4}  {', '.join(topic.words) or '(no word names them)'}"
-                for topic in checked.topics
-            ]
+        lines.append(
+            f"  {counted(len(traffic.new), 'row')} unlike all before, about {0.01 * traffic.rows[1]:.0f} expected"
+        )
+        lines += [
+            f"  more common: {topic.before:.1%} → {topic.now:.1%}  {', '.join(topic.words) or '(no word names it)'}"
+            for topic in checked.topics
+        ]
     if blind:
         lines.append(f"{counted(blind, 'request')} without content: nothing is known of what they asked")
     if kept:

@@ -10,7 +10,7 @@ import numpy as np
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.decisions.numbers import Floats
-from llmops_tui.drift.new_topics import NewTopic, new_topics
+from llmops_tui.drift.new_topics import Topic, grown_topics
 from llmops_tui.drift.samples import Sample, read_sample, thinned
 from llmops_tui.drift.traffic import MOST_ROWS, Traffic, compare
 from llmops_tui.embeddings.embedder import EmbedderSpec
@@ -29,13 +29,18 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Checked:
-    """A check: the two samples, what they say, and what is new in the window."""
+    """A check: the two samples, what they say, and the topics that grew."""
 
     reference: Sample
     window: Sample
     traffic: Traffic
-    topics: list[NewTopic]
+    topics: list[Topic]
     embedder: EmbedderSpec
+
+    @property
+    def new(self) -> list[int]:
+        """The rows of the window that are of topics that grew, or unlike all that was said before."""
+        return sorted({*self.traffic.new, *(row for topic in self.topics for row in topic.rows)})
 
     def facts(self) -> JsonObject:
         """The figures, as they are kept and as the command line's JSON shows them; no content but words that name topics."""
@@ -51,7 +56,8 @@ class Checked:
                 for one in told.looks
             ],
             "smallest_share_seen": told.smallest,
-            "new_rows": len(told.new),
+            "unlike": len(told.new),
+            "new_rows": len(self.new),
             "languages": {name: list(shares) for name, shares in told.languages.items()},
             "embedder": self.embedder.key,
         }
@@ -89,16 +95,17 @@ def of_vectors(reference: Sample, window: Sample, vectors: Floats, spec: Embedde
     """The same from the vectors of all rows, the reference's first."""
     sides = vectors[: len(reference.rows)], vectors[len(reference.rows) :]
     traffic = compare(reference, window, sides)
-    return Checked(reference, window, traffic, new_topics(reference, window, sides[1], traffic.new), spec)
+    topics = grown_topics((reference, window), sides) if traffic.changed is not None else []
+    return Checked(reference, window, traffic, topics, spec)
 
 
 def keep_new(store: TraceStore, checked: Checked, name: str, privacy: str) -> tuple[DatasetVersion, Gathered]:
-    """Keep the new conversations of a window as the next version of a dataset.
+    """Keep the conversations of a window that are of topics that grew, or unlike those before, as the next version of a dataset.
 
     Raises:
         InputRefusedError: ``no_rows``: nothing is new.
     """
-    requests = [checked.window.rows[row].request for row in checked.traffic.new]
+    requests = [checked.window.rows[row].request for row in checked.new]
     if not requests:
         raise InputRefusedError("no_rows", "nothing in the window is new", "Nothing was kept.")
     gathered = gathered_requests(store, requests, privacy)

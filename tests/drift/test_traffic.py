@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from llmops_tui.drift.checking import of_vectors
+from llmops_tui.drift.new_topics import grown_topics
 from llmops_tui.drift.samples import Said, Sample, thinned
 from llmops_tui.drift.traffic import FEWEST_UNITS, compare
 from tests.word_embedder import SPEC, vector
@@ -42,13 +43,18 @@ def test_a_new_topic_is_told_named_and_its_rows_are_those() -> None:
     assert planted <= set(found.traffic.new)
     assert len(found.traffic.new) <= len(planted) + 8
     assert {"kettle", "water"} & set(found.topics[0].words)
-    assert found.facts()["new_rows"] == len(found.traffic.new)
+    topic = found.topics[0]
+    assert topic.before < 0.01
+    assert topic.now > 0.08
+    assert topic.p <= 0.01
+    assert planted <= set(found.new)
 
 
 def test_traffic_as_before_is_no_change_and_says_what_it_could_have_seen() -> None:
     before, now = sample(160, 13), sample(120, 14)
     found = compare(before, now, (vectors(before), vectors(now)), permutations=199)
     assert found.changed is False
+    assert grown_topics((before, now), (vectors(before), vectors(now))) == []
     assert found.smallest is not None
     assert 0.02 <= found.smallest <= 0.5
 
