@@ -79,6 +79,24 @@ def test_a_drawn_line_a_table_and_a_refrain_are_no_loops(fill: Fill) -> None:
     )
 
 
+def test_calls_are_answers_that_may_conflict(fill: Fill) -> None:
+    def calling(arguments: str) -> dict[str, Any]:
+        call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+        return {
+            "messages": [
+                *chat("Weather?", None)["messages"],
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+            ]
+        }
+
+    rows = [calling('{"n": 1}'), calling('{"n":1}'), calling('{"n": 2}'), *GOOD]
+    finding = run_checks(fill(rows, "data", "messages"), only=("conflict",))["conflict"]
+    assert finding.rows == [0, 1, 2]
+    assert """'f({"n":1})' or 'f({"n":2})'""" in finding.reasons[0]
+    same = [calling('{"n": 1}'), calling('{"n":1}'), *GOOD]
+    assert run_checks(fill(same, "same", "messages"), only=("conflict",))["conflict"].rows == []
+
+
 def test_a_call_is_told_all_that_is_wrong_with_it(fill: Fill) -> None:
     tools = [{"type": "function", "function": {"name": "g"}}]
     version = fill(
