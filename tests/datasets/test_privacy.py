@@ -184,6 +184,17 @@ def test_a_report_counts_hides_and_says_what_it_did_not_search(store: DatasetSto
     assert any("numbers: n" in line for line in found["not_searched"])
 
 
+def test_what_is_personal_in_the_name_of_a_column_is_told(store: DatasetStore, fill: Fill, tmp_path: Path) -> None:
+    version = fill([{"mail of anna.long@example.com": 1, "n": 2}, {"N": 3}])
+    (line,) = [line for line in find_in_version(version)["not_searched"] if "names of columns" in line]
+    assert ("(email)" in line, "anna.long" in line) == (True, False)
+    made = apply(store, "redact", [version.ref], {})
+    assert "the names of columns stay: 'mai" in made.note
+    assert "names of columns stay" in apply(store, "pseudonymise", [version.ref], {"key": str(tmp_path / "k")}).note
+    plain = apply(store, "redact", [version.ref], {"kinds": ["card"]})
+    assert "names of columns" not in plain.note
+
+
 def test_a_report_counts_all_that_redaction_replaces(store: DatasetStore, fill: Fill) -> None:
     version = fill([{"card": 4539578763621486}, {"by": {"anna.long@example.com": [4539578763621486]}}, {"n": 4711}])
     found = find_in_version(version)

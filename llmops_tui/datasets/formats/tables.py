@@ -25,7 +25,7 @@ _TEXTS: dict[str, tuple[str, ...]] = {
 }
 _MEANT: dict[str, frozenset[str]] = {
     "kto": frozenset({"kto_tag"}),
-    "preference": frozenset({"conversations", "instruction", "system", "question", "input"}),
+    "preference": frozenset({"conversations", "instruction", "system", "question", "input", "messages"}),
     "messages": frozenset({"tools"}),
     "sharegpt": frozenset({"tools", "system", "messages"}),
 }
