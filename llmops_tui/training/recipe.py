@@ -208,9 +208,6 @@ class Recipe(_Part):
             raise ValueError(problem)
         if self.batch.group_by_length and self.facts.examples in {"thumbs", "prompts"}:
             raise ValueError(f"batch.group_by_length cannot be combined with {self.method}, whose order is fixed")
-        small = self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
-        if small and self.lora.dora and self.quantization.type == "fp4":
-            raise ValueError("dora cannot be combined with fp4: choose nf4 or none")
         problem = unfit(self.tuning, self.lora, self.quantization, self.optimizer, self.tokens, self.serving)
         if problem := problem or unfit_for_fsdp(
             self.fsdp, self.ranks, self.method, self.lora, self.optimizer, self.evaluation

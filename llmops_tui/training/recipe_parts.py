@@ -171,22 +171,30 @@ def unfit(
         }
         if named := [name for name, there in given.items() if there]:
             return f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} of an adapter, and tuning: full has none"
-    if lora.init != "default" and (lora.init == "loftq") == (quantization.type == "none"):
-        if lora.init == "loftq":
-            why, wanted = "begins with what quantization of the base loses", "nf4"
-        else:
-            why, wanted = "takes its start out of the base's weights", "none"
-        return f"lora.init: {lora.init} {why}: set quantization.type to {wanted}"
-    if lora.init != "default" and lora.dora:
-        return f"lora.dora cannot be combined with lora.init: {lora.init}"
-    if optimizer.name == "adafactor" and optimizer.lora_plus_ratio != 1:
-        return "optimizer.lora_plus_ratio cannot be combined with adafactor, which has no learning rate by group"
+    if problem := _unfit_adapter(lora, quantization, optimizer):
+        return problem
     if len(set(tokens)) < len(tokens) or any(token != token.strip() for token in tokens):
         return "tokens: each is named once, without blanks around it"
     if tokens and serving:
         return (
             "serving cannot be combined with tokens: the run ends as a model of its own, since no other file has them"
         )
+    return ""
+
+
+def _unfit_adapter(lora: Lora, quantization: Quantization, optimizer: Optimizer) -> str:
+    if lora.init != "default" and (lora.init == "loftq") == (quantization.type == "none"):
+        if lora.init == "loftq":
+            why, wanted = "begins with what quantization of the base loses", "nf4"
+        else:
+            why, wanted = "takes its start out of the base's weights", "none"
+        return f"lora.init: {lora.init} {why}: set quantization.type to {wanted}"
+    if optimizer.name in {"adamw_8bit", "paged_adamw_8bit"} and lora.dora and quantization.type == "fp4":
+        return "dora cannot be combined with fp4: choose nf4 or none"
+    if lora.init != "default" and lora.dora:
+        return f"lora.dora cannot be combined with lora.init: {lora.init}"
+    if optimizer.name == "adafactor" and optimizer.lora_plus_ratio != 1:
+        return "optimizer.lora_plus_ratio cannot be combined with adafactor, which has no learning rate by group"
     return ""
 
 

@@ -96,12 +96,10 @@ def make_sampler(name: Sampler, space: Space, seed: int, *, several: bool = Fals
     if name == "random":
         return samplers.RandomSampler(seed=seed)
     if name == "grid":
-
-        class Grid(samplers.GridSampler):
-            def after_trial(self, *_arguments: Any) -> None:
-                """It would end a loop of Optuna's own, which there is not; see :func:`is_gone_through`."""
-
-        return Grid({field: given["choices"] for field, given in space.items()}, seed=seed)
+        grid = samplers.GridSampler({field: given["choices"] for field, given in space.items()}, seed=seed)
+        # It would end a loop of Optuna's own, which there is not; see is_gone_through.
+        grid.after_trial = lambda *_told: None
+        return grid
     if name == "cmaes":
         return samplers.CmaEsSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
     if name == "nsga2":

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -370,9 +371,6 @@ def test_a_search_that_was_stopped_goes_on_with_the_trial_that_was_cut(
 
 @pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_with_each_trial_once(llmops: Llmops, tmp_path: Path) -> None:
-    import os
-    import signal
-
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.training.sweeps import ENTRY
     from llmops_tui.workspace.event_log import EventLog
@@ -397,8 +395,9 @@ def test_a_search_that_is_killed_goes_on_with_each_trial_once(llmops: Llmops, tm
     folder = llmops.workspace.runs / job.id
     wait_for(lambda: (folder / "trials" / "1" / "metrics.jsonl").is_file(), 600)
     found = jobs.get(job.id)
-    assert found.pid is not None
-    os.kill(found.pid, signal.SIGKILL)
+    assert found.process is not None
+    (worker,) = psutil.Process(found.process.pid).children()
+    worker.kill()
     ended: Callable[[], bool] = lambda: jobs.newest_for([job.id])[job.id].state.final  # noqa: E731
     wait_for(ended, 120)
     launcher.resume(job.id)

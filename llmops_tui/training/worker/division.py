@@ -93,7 +93,7 @@ class _Divided:
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
 
-def _learned(model: Any) -> dict[str, Any]:
+def _learned(model: Any) -> dict[str, torch.Tensor]:
     """What is trained, whole; all ranks ask at once."""
     return {
         name: (part.full_tensor() if isinstance(part, DTensor) else part).detach().cpu()
