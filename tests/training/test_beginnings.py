@@ -133,9 +133,9 @@ def test_a_start_of_what_quantization_loses_is_nearer_to_the_base_and_serves_on_
         trainer = train(recipe(**given | {"lora": lora | {"init": init}}), base, folder)
         trainer.model.eval()
         with torch.no_grad():
-            ids = torch.tensor([CASE.prompt + CASE.answer[:-1]])
+            ids = torch.tensor([CASE.prompt + CASE.answer[:-1]], device=trainer.model.device)
             logits = trainer.model(input_ids=ids).logits[0, len(CASE.prompt) - 1 :]
-        trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).numpy()])
+        trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).cpu().numpy()])
         apart[init] = kl(trained, ask(base, folder / "adapter"))
     assert json.loads((tmp_path / "loftq" / "adapter" / "adapter_config.json").read_text("utf-8"))["r"] == 16
     assert 0 <= apart["loftq"] < apart["default"]
@@ -156,9 +156,9 @@ def test_a_start_taken_out_of_the_base_serves_on_the_file_as_it_was(init: str, t
 
     trainer.model.eval()
     with torch.no_grad():
-        ids = torch.tensor([CASE.prompt + CASE.answer[:-1]])
+        ids = torch.tensor([CASE.prompt + CASE.answer[:-1]], device=trainer.model.device)
         logits = trainer.model(input_ids=ids).logits[0, len(CASE.prompt) - 1 :]
-    trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).numpy()])
+    trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).cpu().numpy()])
     kept = tmp_path / "run" / "adapter"
     assert json.loads((kept / "adapter_config.json").read_text("utf-8"))["r"] == 8
     assert kl(trained, ask(base)) > 1e-4
@@ -172,14 +172,16 @@ def test_a_start_taken_out_of_the_base_serves_on_the_file_as_it_was(init: str, t
     model, left = again.with_adapter(again.model())
     assert left is None
     state = {
-        name.replace(".default", ""): value.numpy() for name, value in model.state_dict().items() if "lora_" in name
+        name.replace(".default", ""): value.cpu().numpy()
+        for name, value in model.state_dict().items()
+        if "lora_" in name
     }
     assert all(np.array_equal(state[name], value) for name, value in known.items())
     first = beginning.Beginning(wanted, base, None, tmp_path / "other")
     fresh, _ = first.with_adapter(first.model())
     for name, value in fresh.state_dict().items():
         if "base_layer" in name:
-            np.testing.assert_allclose(model.state_dict()[name].numpy(), value.numpy(), atol=1e-6)
+            np.testing.assert_allclose(model.state_dict()[name].cpu().numpy(), value.cpu().numpy(), atol=1e-6)
 
 
 @pytest.mark.slow

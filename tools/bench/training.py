@@ -167,8 +167,7 @@ def rate(times: list[float]) -> float:
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "liger": {"kernels": "liger"},
-    "compiled": {"compile": True},
-    "liger, compiled": {"kernels": "liger", "compile": True},
+    "compiled": {"kernels": "compiled"},
     "flex": {"attention": "flex"},
     "flash_attention_2": {"attention": "flash_attention_2"},
 }

@@ -20,6 +20,7 @@ from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
 from llmops_tui.training.mixture import passes_of
 from llmops_tui.training.preflight_findings import Finding, as_dicts
+from llmops_tui.training.preflight_speed import savings
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
@@ -49,18 +50,12 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         context.report(0.6, "comparing with serving")
         places, cluster_told = places_of(wanted)
         inspected = preflight.inspect(wanted, store, base, weights, examples, text, places)
-    findings, room, steps, disk, shape = (
-        [
-            *attention_findings(wanted, inspected.shape.family),
-            *kernel_findings(wanted, inspected.shape.family),
-            *inspected.findings,
-            *cluster_told,
-        ],
-        inspected.room,
-        inspected.steps,
-        inspected.disk,
-        inspected.shape,
-    )
+    room, steps, disk, shape = inspected.room, inspected.steps, inspected.disk, inspected.shape
+
+    def looks_at(one: Recipe) -> list[Finding]:
+        return [*attention_findings(one, shape.family), *kernel_findings(one, shape.family)]
+
+    findings = [*looks_at(wanted), *inspected.findings, *cluster_told]
     longest = max(examples.report.lengths)
     device = room.device
     tokens_per_s, measured = room.measured.tokens_per_s, room.measured.runs
@@ -114,6 +109,14 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         "disk": {"needed": disk, "free": shutil.disk_usage(context.workspace.runs).free},
         "energy_kwh": _energy(device, seconds),
         "dry_run": dry,
+        "savings": savings(
+            wanted,
+            shape,
+            longest,
+            examples.report.lengths,
+            gpu=room.gpu,
+            absent=lambda other: next((one.message for one in looks_at(other)), ""),
+        ),
         "ok": not any(f.level == "error" for f in findings),
     }
 
