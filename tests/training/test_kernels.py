@@ -76,7 +76,7 @@ def test_a_layer_is_compiled_inside_of_its_recomputation_and_all_layers_are_one(
         compiled.append(forward.__code__.co_name)
         return functools.wraps(forward)(lambda *given, **named: forward(*given, **named))
 
-    monkeypatch.setattr(torch, "compile", stands_for)
+    monkeypatch.setattr("torch.compile", stands_for)
     model = transformers.AutoModelForCausalLM.from_pretrained(make_model("llama", tmp_path / "base"))
     kernels.put_on(small(kernels="compiled"), model)
     # One class was compiled, without what transformers puts around it.
