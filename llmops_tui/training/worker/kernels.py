@@ -34,7 +34,7 @@ def refuse_absent(recipe: Recipe, family: str) -> None:
             raise InputRefusedError(
                 "no_kernels",
                 "kernels: liger requires a GPU and the package liger-kernel, which are not both here",
-                _INSTEAD,
+                f"pip install liger-kernel, where there is a GPU. {_INSTEAD}",
             )
         if family not in families:
             raise InputRefusedError(
