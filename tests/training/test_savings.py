@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.cli.train_export import _plan_text as plan_text
 from llmops_tui.training.memory import Shape, estimate
 from llmops_tui.training.preflight_speed import padding, saving_lines, savings
 from llmops_tui.training.recipe import Recipe, check
@@ -85,3 +86,24 @@ def test_what_is_in_use_what_is_not_here_and_what_needs_a_card_are_told_apart() 
     checkpointing = next(line for line in lines if line.startswith("gradient_checkpointing: true"))
     assert "in use; saves" in checkpointing
     assert "not here" not in checkpointing
+
+
+def test_a_plan_in_the_shell_has_a_line_for_each() -> None:
+    records = list(found(recipe(), absent="no liger-kernel").values())
+    plan: Any = {
+        "problems": [],
+        "data": {"examples": 64, "packed": 0, "held_out": 0, "trained_tokens": 9, "mixture": [], "overlaps": [],
+                 "tokens": {"p50": 1, "p95": 2, "max": 3, "total": 4}},
+        "memory": estimate(SHAPE, recipe(), 2048, gpu=True).as_dict()
+        | {"device": "gpu0", "available": 10**11, "measured_runs": 0},
+        "time": {"steps": 16, "seconds": None, "tokens_per_s": None, "tokens": 1},
+        "disk": {"needed": 1, "free": 2},
+        "parity": None, "energy_kwh": None, "dry_run": None, "examples": [], "savings": records,
+    }  # fmt: skip
+    lines = plan_text(plan).splitlines()
+    assert [line for line in lines if line.startswith("saves ")] == [
+        f"saves     {one}" for one in saving_lines(records)
+    ]
+    # A plan of before.
+    del plan["savings"]
+    assert not any(line.startswith("saves ") for line in plan_text(plan).splitlines())
