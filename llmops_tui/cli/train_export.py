@@ -52,6 +52,7 @@ def plan(
 
 def _plan_text(plan: PlanRecord) -> str:
     from llmops_tui.training.mixture import mixture_lines
+    from llmops_tui.training.preflight_speed import saving_lines
 
     data, memory, timing = plan["data"], plan["memory"], plan["time"]
     parts: tuple[MemoryPart, ...] = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
@@ -71,6 +72,7 @@ def _plan_text(plan: PlanRecord) -> str:
             f"{shares} (corrected by {memory['measured_runs']} measured runs)"
         ),
         f"time      {counted(timing['steps'], 'step')}, {speed or 'not known before a dry run'}",
+        *(f"saves     {line}" for line in saving_lines(plan.get("savings", []))),
         f"disk      {plan['disk']['needed'] / 1e6:,.0f} MB at the most, {plan['disk']['free'] / 1e9:.1f} GB free",
     ]
     parity = plan["parity"]

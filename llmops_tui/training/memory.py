@@ -207,9 +207,11 @@ def _within(path: str, saved: tuple[str, ...]) -> bool:
 
 def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
     """What autograd keeps of one layer: inputs of norms (in 32 bits too), of attention, of products, of each adapter."""
-    norms = 2 * shape.hidden * (wide + 4 + wide)
+    liger = recipe.kernels == "liger"
+    norms = 2 * shape.hidden * (wide if liger else wide + 4 + wide)
     attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
-    feed_forward = 4 * shape.inner * wide
+    # Liger computes the gate's activation once more in the backward pass.
+    feed_forward = (3 if liger else 4) * shape.inner * wide
     modules = max(1, len(shape.widths)) if recipe.lora.targets == ["all-linear"] else len(recipe.lora.targets)
     adapters = (
         0 if recipe.tuning == "full" else modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2)

@@ -41,7 +41,7 @@ class _Part(BaseModel):
 _LATER: dict[str, object] = {
     "attention": "auto", "devices": [], "tuning": "lora", "start": "", "tokens": [], "mixture_temperature": 1.0,
     "lora.init": "default", "lora.modules_to_save": [], "optimizer.lora_plus_ratio": 1.0,
-    "target": "", "kernels": "torch", "compile": False, "fsdp": False,
+    "target": "", "kernels": "torch", "fsdp": False,
 }  # fmt: skip
 
 
@@ -160,12 +160,9 @@ class Recipe(_Part):
         Field(description="How attention is computed; auto: sdpa, or eager where the model's family has no other."),
     ] = "auto"
     kernels: Annotated[
-        Literal["torch", "liger"],
-        Field(description="liger: fused norms, rotation and feed-forward of liger-kernel; needs a GPU, less memory."),
+        Literal["torch", "liger", "compiled"],
+        Field(description="What layers compute with. liger: fused kernels of liger-kernel; compiled: torch.compile."),
     ] = "torch"
-    compile: Annotated[
-        bool, Field(description="Compile the layers with torch.compile: the first steps take longer, the others less.")
-    ] = False
     evaluation: Evaluation = Evaluation()
     checkpoints: Checkpoints = Checkpoints()
     on_out_of_memory: Annotated[

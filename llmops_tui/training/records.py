@@ -232,6 +232,21 @@ class DryRun(TypedDict, total=False):
     findings: list[FindingRecord]
 
 
+class SavingRecord(TypedDict):
+    """A setting with which a run learns the same: whether it has it, why it cannot have it here, and what it saves.
+
+    ``memory`` is bytes, ``step`` the time of a step over that of one without it, where it was measured, and ``padding`` the
+    share of what is computed that falls away.
+    """
+
+    setting: str
+    used: bool
+    absent: str
+    memory: int
+    step: float | None
+    padding: float | None
+
+
 class PlanRecord(TypedDict):
     """A recipe looked at from all sides. ``examples`` are a few of them as (text, state) pairs; ``ok``: no error stops it."""
 
@@ -247,6 +262,8 @@ class PlanRecord(TypedDict):
     disk: DiskFacts
     energy_kwh: float | None
     dry_run: DryRun | None
+    # Plans of before it was told have none.
+    savings: NotRequired[list[SavingRecord]]
     ok: bool
 
 

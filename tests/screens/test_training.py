@@ -331,6 +331,16 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             },
             "time": {"steps": 100, "seconds": 840.0, "tokens_per_s": 7000},
             "parity": {"compared": 50, "different": 0, "serving": "s"},
+            "savings": [
+                {
+                    "setting": "kernels: liger",
+                    "used": False,
+                    "absent": "",
+                    "memory": 640_000_000,
+                    "step": None,
+                    "padding": None,
+                }
+            ],
             "examples": [[["<|im_start|>user\n", "masked"], ["yes", "trained"], ["late", "cut"]]],
         }
         screen.draw()
@@ -341,6 +351,7 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             "fits",
             "14 min",
             "same tokens",
+            "kernels: liger: not in use; would save 0.64 GB",
             "<|im_start|>user⏎yeslate",
         ):
             assert part in shown, part

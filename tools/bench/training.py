@@ -152,8 +152,9 @@ def bare_times(
     }
     (scratch / "settings.json").write_text(json.dumps(given))
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    files = [str(base.path), str(scratch / "rows.json"), str(scratch / "settings.json")]
-    command = [python, str(Path(__file__).with_name(script)), *files]
+    files = [str(base.path.absolute()), str(scratch / "rows.json"), str(scratch / "settings.json")]
+    # Unsloth writes what it compiles to the folder that it runs in.
+    command = [str(Path(python).absolute()), str(Path(__file__).resolve().with_name(script)), *files]
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=env, cwd=scratch).stdout
     return dict(json.loads(out.strip().splitlines()[-1]))
 
@@ -167,8 +168,7 @@ def rate(times: list[float]) -> float:
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "liger": {"kernels": "liger"},
-    "compiled": {"compile": True},
-    "liger, compiled": {"kernels": "liger", "compile": True},
+    "compiled": {"kernels": "compiled"},
     "flex": {"attention": "flex"},
     "flash_attention_2": {"attention": "flash_attention_2"},
 }

@@ -22,6 +22,7 @@ from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
 from llmops_tui.training.mixture import passes_of
 from llmops_tui.training.preflight_findings import Finding, as_dicts
+from llmops_tui.training.preflight_speed import savings
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
@@ -56,20 +57,13 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         places, cluster_told = places_of(wanted)
         inspected = preflight.inspect(wanted, store, base, weights, examples, text, places)
         answers = [len(text.tokenizer.tokens(one.expected)) + 1 for one in examples.generated]
-    findings, room, steps, disk, shape = (
-        [
-            *attention_findings(wanted, inspected.shape.family),
-            *kernel_findings(wanted, inspected.shape.family),
-            *inspected.findings,
-            *cluster_told,
-        ],
-        inspected.room,
-        inspected.steps,
-        inspected.disk,
-        inspected.shape,
-    )
-    longest = max(examples.report.lengths)
-    device = room.device
+    room, steps, disk, shape = inspected.room, inspected.steps, inspected.disk, inspected.shape
+
+    def looks_at(one: Recipe) -> list[Finding]:
+        return [*attention_findings(one, shape.family), *kernel_findings(one, shape.family)]
+
+    findings = [*looks_at(wanted), *inspected.findings, *cluster_told]
+    longest, device = max(examples.report.lengths), room.device
     tokens_per_s, measured = room.measured.tokens_per_s, room.measured.runs
     # What is measured is one process; cards work at the same time, and processes of one host share its processors.
     alone, together = changed(wanted, {"devices": wanted.devices[:1], "fsdp": False}), len(room.devices)
@@ -134,6 +128,14 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         "disk": {"needed": disk, "free": shutil.disk_usage(context.workspace.runs).free},
         "energy_kwh": _energy(device, seconds),
         "dry_run": dry,
+        "savings": savings(
+            wanted,
+            shape,
+            longest,
+            examples.report.lengths,
+            gpu=room.gpu,
+            absent=lambda other: next((one.message for one in looks_at(other)), ""),
+        ),
         "ok": not any(f.level == "error" for f in findings),
     }
 
