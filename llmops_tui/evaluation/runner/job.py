@@ -25,7 +25,14 @@ from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import Asker, Request, read_answer, read_choices
-from llmops_tui.evaluation.runner.rendering import TEXT, Samplings, choices_request, render_all, request_of
+from llmops_tui.evaluation.runner.rendering import (
+    TEXT,
+    Samplings,
+    asked_beyond,
+    choices_request,
+    render_all,
+    request_of,
+)
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
 from llmops_tui.evaluation.runner.summary import RunningMeans, case_scores, summarise
@@ -197,8 +204,8 @@ class _Runner:
     async def _ask_one(
         self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker, log: ResultLog, total: int
     ) -> None:
-        answer = await self._answer(case, messages, repeat, asker)
-        await self._score([(case, repeat, answer)], asker, log, total)
+        answers = [(case, repeat, await self._answer(case, messages, repeat, asker))]
+        self._keep(answers, await self._scored(answers, asker), asker, log, total)
 
     async def _from_cache(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
@@ -211,8 +218,8 @@ class _Runner:
         for start in range(0, len(there), BATCH):
             part = []
             for (case, messages, repeat), kept in there[start : start + BATCH]:
-                answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
-                part.append((case, repeat, _with_asked(answer, case, messages)))
+                asked = asked_beyond(case, messages)
+                part.append((case, repeat, read_answer(kept.reply, cached=True, kept_at=kept.at, asked=asked)))
             parts.append(part)
         if not parts:
             return rest
@@ -309,10 +316,6 @@ class _Runner:
 
     # ── scoring ──
 
-    async def _score(self, answers: list[tuple[Case, int, Answer]], asker: Asker, log: ResultLog, total: int) -> None:
-        """Score answers and keep them."""
-        self._keep(answers, await self._scored(answers, asker), asker, log, total)
-
     async def _scored(self, answers: list[tuple[Case, int, Answer]], asker: Asker) -> list[dict[str, Score]]:
         items = [Item(case, answer, [*self._metrics, *self._of_case(case)]) for case, _, answer in answers]
         return await self._scorer.score(items, asker)
@@ -394,5 +397,4 @@ class _Runner:
 
 def _with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answer:
     """An answer with the conversation that it answers, where the case does not have it itself."""
-    given = tuple(messages)
-    return answer if given == case.messages else replace(answer, asked=given)
+    return replace(answer, asked=given) if (given := asked_beyond(case, messages)) else answer

@@ -224,7 +224,14 @@ def _gone(name: str, error: LlmopsError) -> LlmopsError:
     return LlmopsError("model_gone", f"the model {name!r} is not available any more: {error.message}", hint)
 
 
-def read_answer(reply: Reply, *, trace: str = "", cached: bool = False, kept_at: float | None = None) -> Answer:
+def read_answer(
+    reply: Reply,
+    *,
+    trace: str = "",
+    cached: bool = False,
+    kept_at: float | None = None,
+    asked: tuple[ChatMessage, ...] = (),
+) -> Answer:
     """An answer from a reply of chat or text; one from the cache with the time at which it was given."""
     choice = reply["choices"][0]
     message = choice.get("message") or {}
@@ -245,6 +252,7 @@ def read_answer(reply: Reply, *, trace: str = "", cached: bool = False, kept_at:
         thinking=message.get("reasoning_content") or message.get("reasoning") or "",
         reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or None,
         kept_at=kept_at,
+        asked=asked,
     )
 
 

@@ -43,6 +43,12 @@ def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: Templa
     ]
 
 
+def asked_beyond(case: Case, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """The conversation that an answer is kept with: none where the case has the same itself."""
+    given = tuple(messages)
+    return () if given == case.messages else given
+
+
 class Samplings:
     """The sampling of each repeat, which has a seed of its own, as parameters and as JSON; made once, not for every case."""
 
