@@ -16,6 +16,7 @@ from llmops_tui.evaluation.metrics.registry import METRICS, entry_of, make_metri
 from llmops_tui.evaluation.metrics.structured import unresolved
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
+from llmops_tui.evaluation.runner.scoring_worker import score_or_reason
 from llmops_tui.evaluation.runner.summary import RunningMeans, case_scores
 from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.store import EvaluationStore
@@ -148,12 +149,17 @@ async def test_what_comes_while_a_process_works_is_its_next_question_whole(monke
     assert values == [1.0, 4.0, 4.0, 5.0]
 
 
-def test_texts_that_are_no_books_are_compared_without_a_process() -> None:
-    metric = make_metric("edit-similarity")
+def test_short_texts_are_scored_without_a_process() -> None:
     case = Case(0, "k", expected="yes")
-    assert metric.takes_little(case, Answer(text="no"))
-    assert not metric.takes_little(case, Answer(text="n" * 4_000_000))
-    assert not make_metric("rouge").takes_little(case, Answer(text="no"))
+    for name in ("edit-similarity", "rouge", "numeric", "json-valid"):
+        metric = make_metric(name)
+        assert metric.takes_little(case, Answer(text="no"))
+        assert not metric.takes_little(case, Answer(text="n" * 20_000))
+        assert not metric.takes_little(Case(0, "k", expected=["n" * 20_000, "no"]), Answer(text="no"))
+    # As deep as a short text can be.
+    deep = score_or_reason(make_metric("json-valid"), case, Answer(text="[" * 19_000))
+    assert deep.value in {0.0, None}
+    assert not make_metric({"type": "regex", "pattern": "a"}).takes_little(case, Answer(text="no"))
 
 
 def test_running_means_are_those_of_all_results_with_repeats_as_one_case() -> None:

@@ -58,6 +58,7 @@ class ThinkingTokens(Metric):
     """Tokens of what the model thought before the answer, where that is told apart from it."""
 
     type: Literal["thinking-tokens"] = "thinking-tokens"
+    plain: ClassVar[bool] = True
     better: ClassVar[int] = 0
     unit: ClassVar[str] = "tokens"
 

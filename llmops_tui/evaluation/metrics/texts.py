@@ -164,6 +164,7 @@ class Numeric(Metric):
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
     relative: Annotated[float, Field(ge=0)] = 0.0
     extract: Literal["last", "first", "marked"] = "last"
+    little: ClassVar[int] = 20_000
     revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
@@ -207,10 +208,6 @@ def _f1(found: list[str], expected: list[str]) -> float:
     return 2 * same / (len(found) + len(expected)) if same else 0.0
 
 
-# Pairs of characters of two texts that rapidfuzz compares, 64 at once, within about a millisecond.
-_FEW_PAIRS = 10_000_000
-
-
 class EditDistance(Metric):
     """How alike answer and expectation are: 1 less the Levenshtein distance over the longer length (Levenshtein 1966).
 
@@ -218,13 +215,10 @@ class EditDistance(Metric):
     """
 
     type: Literal["edit-similarity"] = "edit-similarity"
+    little: ClassVar[int] = 10_000
     share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
-
-    def takes_little(self, case: Case, answer: Answer) -> bool:
-        """Where the texts are no books."""
-        return len(answer.text) * sum(map(len, case.expected_texts)) <= _FEW_PAIRS
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 1."""
@@ -247,6 +241,8 @@ class Rouge(Metric):
     type: Literal["rouge"] = "rouge"
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     stemmer: bool = False
+    # The longest common subsequence is found word against word.
+    little: ClassVar[int] = 2_000
     share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True

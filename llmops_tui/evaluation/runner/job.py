@@ -25,7 +25,15 @@ from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
-from llmops_tui.evaluation.runner.rendering import TEXT, Samplings, choices_request, render_all, request_of, with_asked
+from llmops_tui.evaluation.runner.rendering import (
+    TEXT,
+    Samplings,
+    asked_beyond,
+    choices_request,
+    render_all,
+    request_of,
+    with_asked,
+)
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
 from llmops_tui.evaluation.runner.summary import RunningMeans, case_scores, summarise
@@ -205,7 +213,8 @@ class _Runner:
     async def _ask_one(
         self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker, log: ResultLog, total: int
     ) -> None:
-        await self._score([(case, repeat, await self._answer(case, messages, repeat, asker))], asker, log, total)
+        answers = [(case, repeat, await self._answer(case, messages, repeat, asker))]
+        self._keep(answers, await self._scored(answers, asker), asker, log, total)
 
     async def _from_cache(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
@@ -218,8 +227,8 @@ class _Runner:
         for start in range(0, len(there), BATCH):
             part = []
             for (case, messages, repeat), kept in there[start : start + BATCH]:
-                answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
-                part.append((case, repeat, with_asked(answer, case, messages)))
+                asked = asked_beyond(case, messages)
+                part.append((case, repeat, read_answer(kept.reply, cached=True, kept_at=kept.at, asked=asked)))
             parts.append(part)
         if not parts:
             return rest
@@ -317,10 +326,6 @@ class _Runner:
         return with_asked(answer, case, messages)
 
     # ── scoring ──
-
-    async def _score(self, answers: list[tuple[Case, int, Answer]], asker: Asker, log: ResultLog, total: int) -> None:
-        """Score answers and keep them."""
-        self._keep(answers, await self._scored(answers, asker), asker, log, total)
 
     async def _scored(self, answers: list[tuple[Case, int, Answer]], asker: Asker) -> list[dict[str, Score]]:
         items = [Item(case, answer, [*self._metrics, *self._of_case(case)]) for case, _, answer in answers]

@@ -44,6 +44,12 @@ def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: Templa
     ]
 
 
+def asked_beyond(case: Case, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """The conversation that an answer is kept with: none where the case has the same itself."""
+    given = tuple(messages)
+    return () if given == case.messages else given
+
+
 class Samplings:
     """The sampling of each repeat, which has a seed of its own, as parameters and as JSON; made once, not for every case."""
 
@@ -82,5 +88,4 @@ def choices_request(whole: list[list[int]], sizes: list[int]) -> Request:
 
 def with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answer:
     """An answer with the conversation that it answers, where the case does not have it itself."""
-    given = tuple(messages)
-    return answer if given == case.messages else replace(answer, asked=given)
+    return replace(answer, asked=given) if (given := asked_beyond(case, messages)) else answer

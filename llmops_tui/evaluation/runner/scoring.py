@@ -177,9 +177,10 @@ def _unscored(metric: Metric, item: Item) -> Score:
 
 def _derive(item: Item, scores: dict[str, Score]) -> None:
     """Score what follows from the other scores; in the order of the metrics, so that one may follow from another."""
-    binary = {m.called for m in item.metrics if m.binary and not isinstance(m, DerivedMetric)}
-    for metric in item.metrics:
-        if isinstance(metric, DerivedMetric) and scores[metric.called] is _TO_SCORE:
+    derived = [metric for metric in item.metrics if isinstance(metric, DerivedMetric)]
+    binary = {m.called for m in item.metrics if m.binary and not isinstance(m, DerivedMetric)} if derived else set()
+    for metric in derived:
+        if scores[metric.called] is _TO_SCORE:
             others = {name: score for name, score in scores.items() if score is not _TO_SCORE}
             scores[metric.called] = metric.of_scores(others, binary)
 
