@@ -79,9 +79,10 @@ everything down to the line you choose. `llmops undo`, `llmops undo --redo` and 
 In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts and
 datasets, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a dataset:
 fixes, edits, operations, labels, saved queries, restored versions. Versions are never changed, so undoing rows makes a new
-version with the rows from before. If a label or a dataset was changed in another way meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the
-entry leaves the history. Deleting asks first; that of a suite or recipe can be undone, any other cannot. A copy that something
-was made of stays. Verdicts on answers are changed with the same keys, and texts of prompts have their versions.
+version with the rows from before. If a label or a dataset was changed in another way meanwhile, for example by the MCP server,
+nothing is overwritten: you are told, and the entry leaves the history. Deleting asks first; that of a suite or recipe can be
+undone, any other cannot. A copy that something was made of stays. Verdicts on answers are changed with the same keys, and texts
+of prompts have their versions.
 
 ## Snippets and macros
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -14,6 +15,7 @@ from llmops_tui import __version__
 from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from llmops_tui.settings import Settings
+from llmops_tui.themes import PLUGINS
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
 from screens.actions import bindings_of
@@ -45,13 +47,21 @@ class SettingsScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
-        register_plugin_themes(self.app)
         with Panel(title="Settings", jump_key="s", id="settings", help_text="One row per setting. Ctrl+s saves."):
             yield ModelForm(
                 self.services.settings,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},
             )
             yield Static(self._places(), id="places", markup=False)
+
+    def on_mount(self) -> None:
+        """Look for the themes of installed packages, behind the first frame: all packages are looked through for them."""
+        self.act("themes", self._find_themes)
+
+    async def _find_themes(self) -> None:
+        await asyncio.to_thread(PLUGINS.all)
+        register_plugin_themes(self.app)
+        self.query_one(ModelForm).suggest("theme", tuple(sorted(self.app.available_themes)))
 
     def on_screen_resume(self) -> None:
         """Show what is in force: the theme may have been chosen elsewhere, and the keys changed in their file."""
