@@ -243,7 +243,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("settings.save", "ctrl+s,f2", "Save", "Save the settings.", show=True, priority=True),
     Action("settings.theme", "t,f4", "Theme", "Choose a theme; each is seen while the cursor is on it.", show=True),
     Action("settings.keys", "K,f6", "Keys", "Change the keys of actions; they hold at once.", show=True),
-    Action("settings.snippets", "S,f7", "Snippets", "Change snippets and macros in $EDITOR.", show=True),
+    Action("settings.snippets", "m,f7", "Snippets", "Change snippets and macros in $EDITOR.", show=True),
     Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
     Action("privacy.look", "f5,ctrl+r", "Refresh", "Read the receipts and what is due again."),
     Action("privacy.find", "n,f7", "Find", "Find a person everywhere, and show what forgetting them would do.", show=True, pane="plan"),

@@ -94,7 +94,7 @@ a macro wait for their screen as typed ones do; a key that you press meanwhile e
 asks before an act, such as deleting: there it stops, and says so. What keys do depends on where you are, so begin at the same
 place.
 
-Both are in `snippets.toml` beside the settings; `S` on the settings screen opens it in `$EDITOR`, and `llmops snippet` lists,
+Both are in `snippets.toml` beside the settings; `m` on the settings screen opens it in `$EDITOR`, and `llmops snippet` lists,
 adds and removes them. At most 200 of each are kept, texts up to 20,000 characters, macros up to 500 keys.
 
 ```toml

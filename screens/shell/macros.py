@@ -7,10 +7,8 @@ from collections.abc import Iterable
 
 from textual import events
 from textual.keys import _character_to_key
-from textual.screen import Screen
 
 from llmops_tui.snippets import MOST_KEYS
-from screens.widgets.modal import Modal
 
 
 def key_of(name: str) -> events.Key:
@@ -46,8 +44,8 @@ class MacroKeys:
         self._dropped.extend(self._to_come)
         self._to_come.clear()
 
-    def take(self, event: events.Event, screen: Screen[object]) -> str:
-        """A key arrives: it is recorded, or belongs to what is played.
+    def take(self, event: events.Event, *, asked: bool) -> str:
+        """A key arrives: it is recorded, or belongs to what is played. ``asked``: it would answer a question.
 
         Returns:
             Why the macro ends here, with this key; ``-`` for a key of one that has ended; else nothing, and the key is for
@@ -56,7 +54,7 @@ class MacroKeys:
         if any(event is key for key in self._dropped):
             return "-"
         if self._to_come and event is self._to_come[0]:
-            if isinstance(screen, Modal) and screen.asks:
+            if asked:
                 self._end()
                 return "it does not answer this question: that is yours"
             self._to_come.popleft()

@@ -12,9 +12,10 @@ from screens.shell.key_queue import Typed
 from screens.shell.macros import MacroKeys
 from screens.shell.tour_actions import TourActions
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.modal import Modal
 
 _NO_MACROS = "No macros yet: alt+, begins to record one, and ends it."
-_NO_SNIPPETS = "No snippets yet: S on the settings screen, or llmops snippet add, keeps one."
+_NO_SNIPPETS = "No snippets yet: m on the settings screen, or llmops snippet add, keeps one."
 
 
 class SnippetActions(TourActions):
@@ -30,7 +31,8 @@ class SnippetActions(TourActions):
         return self._macros
 
     async def _deliver_typed(self, event: Typed) -> None:
-        if self._macros is not None and (ended := self._macros.take(event, self.screen)):
+        asked = isinstance(self.screen, Modal) and self.screen.asks
+        if self._macros is not None and (ended := self._macros.take(event, asked=asked)):
             if ended != "-":
                 self.say(f"The macro has stopped: {ended}.", severity="warning")
             return
