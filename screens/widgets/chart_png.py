@@ -38,7 +38,7 @@ def _draw(pen: ImageDraw.ImageDraw, stroke: Stroke) -> None:
     points = [(x * SCALE, y * SCALE) for x, y in stroke.points]
     width = max(1, round(stroke.width * SCALE))
     if len(set(points)) == 1:
-        (x, y), half = points[0], width / 2
+        (x, y), half = points[0], max(width, 3 * SCALE) / 2
         pen.ellipse((x - half, y - half, x + half, y + half), stroke.colour)
         return
     lengths = [float(length) * SCALE for length in stroke.dashes.split()]
