@@ -59,6 +59,7 @@ contracts: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@$(BIN)/python tools/make_keys_page.py
 	@$(BIN)/python tools/make_pictures.py
+	@$(BIN)/python tools/make_cast.py
 
 # The documentation as a site, from docs/ alone: a link or a heading that is not there ends it.
 site: $(VENV)/.docs

@@ -29,6 +29,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.place_forward", "right_square_bracket,alt+right", "Forward", "Go forward again."),
     Action("app.tour_next", "ctrl+n,W", "Tour", "Begin the tour of the app, or go on to its next step.", priority=True),
     Action("app.tour_end", "alt+q,H", "End tour", "Leave the tour."),
+    Action("app.snippet", "alt+full_stop,f14", "Snippet", "Put a snippet at the cursor of a text: that of the word in front of it, or a chosen one."),
+    Action("app.record_macro", "alt+comma,f15", "Record macro", "Begin to record keys, or end that and keep them by a name."),
+    Action("app.play_macro", "alt+slash,f16", "Play macro", "Press the keys of a macro."),
     Action("app.trust", "T,alt+t", "Trust", "Show what trusting the workspace allows; trust it or withdraw the trust."),
     Action("app.screen_0", "0,f9 0", "Home", "Go to the home screen.", call="app.go('home')"),
     Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground.", call="app.go('playground')"),
@@ -48,7 +51,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("monitor.series", "s,f3", "Series", "Show the next series in the chart.", show=True, pane="history"),
     Action("monitor.zoom_in", "plus,i", "Zoom in", "Show less time, down to a minute.", pane="history"),
     Action("monitor.zoom_out", "minus,o", "Zoom out", "Show more time, up to 90 days.", pane="history"),
-    Action("monitor.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG, or its figures as CSV.", pane="history"),
+    Action("monitor.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG or PNG, or its figures as CSV.", pane="history"),
     Action("monitor.pause", "p,f6", "Hold", "Pause the chart or resume it; recording continues.", show=True, pane="history"),
     Action("monitor.inspect", "enter,f4", "What ran", "Show what ran at the crosshair or around an alert.", show=True),
     Action("monitor.choose", "w,f12", "Choose", "Choose what the chart shows.", pane="history"),
@@ -212,7 +215,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("training.mark", "space,ctrl+t", "Mark", "Draw the run in one chart with other marked runs.", pane="runs"),
     Action("training.smooth", "m,alt+m", "Smooth", "Smooth the lines, by a few degrees.", pane="chart"),
     Action("training.logarithm", "l,alt+l", "Log scale", "A logarithmic scale, and back.", pane="chart"),
-    Action("training.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG, or its figures as CSV.", pane="chart"),
+    Action("training.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG or PNG, or its figures as CSV.", pane="chart"),
     Action("training.zoom_in", "plus,i", "Zoom in", "Show less of the beginning.", pane="chart"),
     Action("training.zoom_out", "minus,I", "Zoom out", "Show more of the beginning.", pane="chart"),
     Action("training.stop", "x,f8", "Stop", "Stop the run now; it can resume from its last checkpoint.", pane="runs"),
@@ -267,6 +270,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("settings.save", "ctrl+s,f2", "Save", "Save the settings.", show=True, priority=True),
     Action("settings.theme", "t,f4", "Theme", "Choose a theme; each is seen while the cursor is on it.", show=True),
     Action("settings.keys", "K,f6", "Keys", "Change the keys of actions; they hold at once.", show=True),
+    Action("settings.snippets", "m,f7", "Snippets", "Change snippets and macros in $EDITOR.", show=True),
     Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
     Action("privacy.look", "f5,ctrl+r", "Refresh", "Read the receipts and what is due again."),
     Action("privacy.find", "n,f7", "Find", "Find a person everywhere, and show what forgetting them would do.", show=True, pane="plan"),
@@ -313,15 +317,6 @@ def bindings_of(scope: str) -> list[Binding]:
             if keys:
                 # The footer shows an action once, by the keys that always work where there are any.
                 show = action.show and (priority or not always)
-                out.append(
-                    Binding(
-                        keys,
-                        target,
-                        action.title,
-                        tooltip=action.help,
-                        id=action.id + suffix,
-                        show=show,
-                        priority=priority,
-                    )
-                )
+                named = action.id + suffix
+                out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=named))
     return out

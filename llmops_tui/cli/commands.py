@@ -111,6 +111,7 @@ COMMANDS = {
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
     "batch": Entry("Files of requests, answered as jobs", "llmops_tui.cli.batch:app"),
     "archive": Entry("Put things away, so that lists leave them out", "llmops_tui.cli.archive:app"),
+    "snippet": Entry("Texts and macros that the app has by name", "llmops_tui.cli.snippet:app"),
     "plugin": Entry("Plugins from installed packages", "llmops_tui.cli.plugin:app"),
     "tools": Entry("Tool servers whose tools models may call, once you approve", "llmops_tui.cli.tools:app"),
     "chat": Entry("Chats with a model: many turns, with branches", "llmops_tui.cli.chat:app"),

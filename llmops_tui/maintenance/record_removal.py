@@ -183,12 +183,19 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
 def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
     store = PromptStore(Catalog(workspace))
     versions = store.versions(name, candidates=True)
+    # What was made of the same text is made of another prompt, too, where that has it, such as that which was copied.
+    rows = Catalog(workspace).read(
+        lambda connection: connection.execute(
+            "SELECT DISTINCT sha256 FROM prompt_versions WHERE prompt <> ?", [name]
+        ).fetchall()
+    )
+    staying = {str(row[0]) for row in rows}
     return RecordRemoval(
         Kept.PROMPT,
         name,
         tuple(f"{name}@{v.number}" for v in versions),
         uses=(
-            *_made_of(workspace, [version.sha256 for version in versions]),
+            *_made_of(workspace, [version.sha256 for version in versions if version.sha256 not in staying]),
             *_suites_of(workspace, Kept.PROMPT, name, *(f"{name}@{v.number}" for v in versions)),
         ),
     )

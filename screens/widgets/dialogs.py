@@ -23,6 +23,7 @@ from screens.widgets.path_suggester import PathSuggester
 class ConfirmDialog(Modal[bool]):
     """Ask before an act that cannot be undone. ``n`` and escape are the safe answer."""
 
+    asks = True
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("y,enter", "answer(True)", "Yes"),
