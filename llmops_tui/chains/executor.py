@@ -23,7 +23,6 @@ from llmops_tui.chains.definition import (
     Step,
     misfit,
 )
-from llmops_tui.chains.expressions import Values
 from llmops_tui.chains.leaf import Leaf, span_of
 from llmops_tui.chains.records import SpanRecord
 from llmops_tui.chains.resolution import Resolved, ResolvedStep, part_of
@@ -31,6 +30,7 @@ from llmops_tui.chains.spans import Journal
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.retrieval_asked import RetrievalAsked
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.json_tree import content_of
 
@@ -105,7 +105,7 @@ class ChainRun:
         value, _ = await self._body(self._resolved.chain.body, self.checked(inputs), path)
         return value
 
-    def checked(self, inputs: Mapping[str, object]) -> Values:
+    def checked(self, inputs: Mapping[str, object]) -> Variables:
         """Inputs with their defaults.
 
         Raises:
@@ -135,7 +135,7 @@ class ChainRun:
 
     # ── bodies ──
 
-    async def _body(self, body: Body, values: Values, path: str) -> tuple[Any, Values]:
+    async def _body(self, body: Body, values: Variables, path: str) -> tuple[Any, Variables]:
         """The output of a body, and all names that are known at its end."""
         values = dict(values)
         for names in self._resolved.orders[body.place]:
@@ -150,7 +150,7 @@ class ChainRun:
                 values[name] = one
         return await self._value(body.output, values), values
 
-    async def _step(self, step: Step, values: Values, path: str) -> Any:
+    async def _step(self, step: Step, values: Variables, path: str) -> Any:
         here = f"{path}{step.name}"
         try:
             if isinstance(step.fields, BranchStep):
@@ -167,7 +167,7 @@ class ChainRun:
             self._looked()
             raise StepFailedError(here, error) from error
 
-    async def _branch(self, step: Step, fields: BranchStep, values: Values, here: str) -> Any:
+    async def _branch(self, step: Step, fields: BranchStep, values: Variables, here: str) -> Any:
         leaf = Leaf(ResolvedStep(step), here, "", None)
         chosen = await self._value(fields.branch, values)
         told = chosen.strip() if isinstance(chosen, str) else json.dumps(chosen)
@@ -185,7 +185,7 @@ class ChainRun:
         value, _ = await self._body(step.bodies[part], values, f"{here}.{part.removeprefix('case ')}/")
         return value
 
-    async def _map(self, step: Step, fields: MapStep, values: Values, here: str) -> list[Any]:
+    async def _map(self, step: Step, fields: MapStep, values: Variables, here: str) -> list[Any]:
         leaf = Leaf(ResolvedStep(step), here, "", None)
         items = await self._items(step, fields, values)
         body = step.bodies["each"]
@@ -216,7 +216,7 @@ class ChainRun:
         self._journal.add(span_of(leaf, given=fields.map or fields.dataset, rows=len(items), failed=failed))
         return results
 
-    async def _items(self, step: Step, fields: MapStep, values: Values) -> list[Any]:
+    async def _items(self, step: Step, fields: MapStep, values: Variables) -> list[Any]:
         if (dataset := self._resolved.steps[step.place].dataset) is not None:
             found: list[Any] = []
             for batch in dataset.read():
@@ -233,7 +233,7 @@ class ChainRun:
             )
         return value
 
-    async def _repeat(self, step: Step, fields: RepeatStep, values: Values, here: str) -> Any:
+    async def _repeat(self, step: Step, fields: RepeatStep, values: Variables, here: str) -> Any:
         leaf = Leaf(ResolvedStep(step), here, "", None)
         value: Any = None
         number, met = 0, False
@@ -249,7 +249,7 @@ class ChainRun:
 
     # ── steps that are done in one piece ──
 
-    async def _leaf(self, found: ResolvedStep, values: Values, here: str) -> Any:
+    async def _leaf(self, found: ResolvedStep, values: Variables, here: str) -> Any:
         self.counts.done += 1
         if self.counts.done > self._most:
             raise LlmopsError("chain_too_long", f"the run has more than {self._most:,} steps", "Map fewer rows.")
@@ -275,7 +275,7 @@ class ChainRun:
             lambda: call_step(fields.call, called),
         )
 
-    async def _retrieve(self, found: ResolvedStep, fields: RetrieveStep, values: Values, here: str) -> Any:
+    async def _retrieve(self, found: ResolvedStep, fields: RetrieveStep, values: Variables, here: str) -> Any:
         assert found.index is not None
         query = str(await self._value(fields.query, values))
         asked: RetrievalAsked = {
@@ -305,7 +305,7 @@ class ChainRun:
         self._note(span_of(leaf, output=value))
         return value
 
-    async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Values, here: str) -> str:
+    async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Variables, here: str) -> str:
         assert found.prompt is not None
         variables = {name: await self._value(text, values) for name, text in found.values.items()}
         messages = await asyncio.to_thread(self._rendered, found, variables)
@@ -338,7 +338,7 @@ class ChainRun:
         self._note(span_of(leaf, output=answer.text, answer=answer))
         return answer.text
 
-    def _rendered(self, found: ResolvedStep, variables: Values) -> list[ChatMessage]:
+    def _rendered(self, found: ResolvedStep, variables: Variables) -> list[ChatMessage]:
         """The messages: what steps before said is a value in them, and can be no turn and no template of its own."""
         assert found.prompt is not None
         told: list[ChatMessage] = []
@@ -351,7 +351,7 @@ class ChainRun:
         self._journal.add(span)
         self._looked()
 
-    async def _value(self, text: str, values: Values) -> Any:
+    async def _value(self, text: str, values: Variables) -> Any:
         names = self._resolved.names.get(text, ())
         given = {name: values[name] for name in names if name in values}
         if missing := [name for name in names if name not in given]:

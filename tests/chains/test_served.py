@@ -163,8 +163,10 @@ async def test_keys_are_for_the_chain_and_for_its_models(catalog: Catalog, tools
     keys = KeyStore(EventLog(catalog.workspace))
     models, servers = FixedModels("small", "large"), FakeServers(folder)
     async with running(catalog.workspace, models, servers, _served(catalog, models, tools)) as router:
-        for allowed, told in ((("small",), "chain/two"), (("chain/two",), "small"), (("large",), "chain/two")):
-            made = keys.create("k", Scope(allowed, None, None, None, None, None, None, None, None))
+        for number, (allowed, told) in enumerate(
+            ((("small",), "chain/two"), (("chain/two",), "small"), (("large",), "chain/two"))
+        ):
+            made = keys.create(f"k{number}", Scope(allowed, None, None, None, None, None, None, None, None))
             router.http.headers["Authorization"] = f"Bearer {made.secret}"
             answer = await _ask(router)
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "key_scope"), answer.text
