@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from llmops_tui.chains.asking import StepAnswer, StepModels, StepRequest, Told, step_key
 from llmops_tui.chains.calls import call_step
@@ -373,4 +373,4 @@ async def _all(work: Callable[[], Awaitable[None]], count: int) -> None:
 
 def as_text(value: Any) -> str:
     """An output as a text: itself where it is one, else as JSON."""
-    return value if isinstance(value, str) else cast("str", json.dumps(value, ensure_ascii=False))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
