@@ -25,6 +25,7 @@ from llmops_tui.chains.definition import (
 )
 from llmops_tui.chains.leaf import Leaf, span_of
 from llmops_tui.chains.records import SpanRecord
+from llmops_tui.chains.rendering import RenderQueue
 from llmops_tui.chains.resolution import Resolved, ResolvedStep, part_of
 from llmops_tui.chains.spans import Journal
 from llmops_tui.chains.tools import ChainTools
@@ -90,6 +91,7 @@ class ChainRun:
     ) -> None:
         self._resolved, self._tools, self._models, self._journal = resolved, tools, models, journal
         self._looked, self._streamed, self._told, self._most = looked, streamed, told, most
+        self._rendering = RenderQueue(tools.renderer)
         self.counts = Counts()
         self.last: StepAnswer | None = None
         # Of the requests, one after the other.
@@ -308,7 +310,7 @@ class ChainRun:
     async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Variables, here: str) -> str:
         assert found.prompt is not None
         variables = {name: await self._value(text, values) for name, text in found.values.items()}
-        messages = await asyncio.to_thread(self._rendered, found, variables)
+        messages = await self._rendered(found, variables)
         told_of = {
             "prompt": found.prompt.prompt,
             "prompt_version": found.prompt.number,
@@ -324,7 +326,7 @@ class ChainRun:
                 await told(text)
             return text
         try:
-            answer = await self._models.answer(asked, told)
+            answer = await self._models.answer(asked, leaf.key, told)
         except LlmopsError as error:
             self._note(span_of(leaf, error=error))
             raise StepFailedError(here, error) from error
@@ -338,13 +340,13 @@ class ChainRun:
         self._note(span_of(leaf, output=answer.text, answer=answer))
         return answer.text
 
-    def _rendered(self, found: ResolvedStep, variables: Variables) -> list[ChatMessage]:
+    async def _rendered(self, found: ResolvedStep, variables: Variables) -> list[ChatMessage]:
         """The messages: what steps before said is a value in them, and can be no turn and no template of its own."""
         assert found.prompt is not None
         told: list[ChatMessage] = []
         if found.prompt.system.strip():
-            told.append({"role": "system", "content": self._tools.renderer.render(found.prompt.system, variables)})
-        told.append({"role": "user", "content": self._tools.renderer.render(found.prompt.template, variables)})
+            told.append({"role": "system", "content": await self._rendering.render(found.prompt.system, variables)})
+        told.append({"role": "user", "content": await self._rendering.render(found.prompt.template, variables)})
         return told
 
     def _note(self, span: SpanRecord) -> None:

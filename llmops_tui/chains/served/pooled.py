@@ -32,8 +32,9 @@ class PooledModels:
         """As :meth:`llmops_tui.chains.asking.StepModels.key`; nothing is kept by it."""
         return step_key("prompt", {"model": asked.model, **asked.sampled})
 
-    async def answer(self, asked: StepRequest, told: Told | None = None) -> StepAnswer:
+    async def answer(self, asked: StepRequest, key: str, told: Told | None = None) -> StepAnswer:
         """As :meth:`llmops_tui.chains.asking.StepModels.answer`."""
+        del key
         meant = await self._models.meant(asked.model)
         body: dict[str, object] = {
             "model": meant.name,

@@ -117,8 +117,8 @@ class _Repeated:
     def key(self, asked: StepRequest) -> str:
         return self._models.key(self._seeded(asked))
 
-    async def answer(self, asked: StepRequest, told: Told | None = None) -> StepAnswer:
-        return await self._models.answer(self._seeded(asked), told)
+    async def answer(self, asked: StepRequest, key: str, told: Told | None = None) -> StepAnswer:
+        return await self._models.answer(self._seeded(asked), key, told)
 
     def _seeded(self, asked: StepRequest) -> StepRequest:
         seed = asked.parameters.seed + self._repeat
