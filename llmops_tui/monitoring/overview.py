@@ -102,12 +102,12 @@ def read_overview(catalog: Catalog, event_log: EventLog, jobs: list[Job], now: f
                 "QUALIFY row_number() OVER (PARTITION BY v.dataset ORDER BY v.number DESC) = 1"
             ),
             "prompts": rows(
-                "SELECT prompt, max(number) FROM prompt_versions WHERE NOT contains(prompt, '/') "
+                "SELECT prompt, max(number) FROM prompt_versions WHERE NOT starts_with(prompt, 'chain/') "
                 "GROUP BY prompt ORDER BY max(created_at) DESC"
             ),
             "production": rows(
                 "SELECT prompt || '@' || number FROM prompt_labels WHERE label = 'production' "
-                "AND NOT contains(prompt, '/') ORDER BY moved_at DESC"
+                "AND NOT starts_with(prompt, 'chain/') ORDER BY moved_at DESC"
             ),
             "runs": rows("SELECT name, finished_at IS NOT NULL FROM training_runs ORDER BY created_at DESC LIMIT 20"),
             "scores": rows(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
+CHAINS = "chain/"
+"""What the names of chains begin with, and of no prompt: a name has no stroke."""
 # What reads as a version's number behind the @.
 _NUMBER = re.compile(r"[vV]\d+")
 _COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
@@ -280,7 +282,7 @@ class PromptStore:
     @property
     def _own(self) -> str:
         """The condition of rows ``v`` that are of this kind; a prefix is ours, and no text of a user's."""
-        return f"starts_with(v.prompt, '{self._prefix}')" if self._prefix else "NOT contains(v.prompt, '/')"
+        return f"starts_with(v.prompt, '{self._prefix}')" if self._prefix else f"NOT starts_with(v.prompt, '{CHAINS}')"
 
     def _select(self, condition: str, values: list[Any]) -> list[PromptVersion]:
         columns = ", ".join(f"v.{c.strip()}" for c in _COLUMNS.split(","))
