@@ -47,7 +47,8 @@ FATAL = {
 }
 # Of one run: steps that ask, search, read or call.
 MOST_DONE = 1_000_000
-_AHEAD = 2
+# Rows of a map at once, for each request that the engine runs: while some are rendered and noted, others wait to be asked.
+_AHEAD = 4
 
 
 class StepFailedError(LlmopsError):
