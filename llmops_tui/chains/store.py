@@ -34,6 +34,11 @@ class ChainVersion:
         return f"{self.name}@{self.number}"
 
     @property
+    def served_name(self) -> str:
+        """The chain among models, whichever version its labels stand for: ``chain/triage``."""
+        return f"{PREFIX}{self.name}"
+
+    @property
     def served(self) -> str:
         """How to name it among models and prompts: ``chain/triage@2``."""
         return f"{PREFIX}{self.ref}"
@@ -129,23 +134,14 @@ class ChainStore:
         except NotFoundError as error:
             raise NotFoundError(error.code.removesuffix("_not_found"), ref.removeprefix(PREFIX), error.hint) from error
 
-    def move_label(self, ref: str, label: str) -> ChainVersion:
-        """Point a label at a version.
-
-        Raises:
-            InputRefusedError: ``bad_label``. NotFoundError: no such version.
-        """
-        return _version(self._texts.move_label(_kept(ref), label))
-
-    def remove_label(self, name: str, label: str) -> None:
-        """Take a label away.
+    def check_label(self, name: str, label: str) -> None:
+        """Refuse a label that no version of a chain has.
 
         Raises:
             NotFoundError: there is no such chain. InputRefusedError: ``no_label``.
         """
         if not any(label in one.labels for one in self.versions(name)):
             raise InputRefusedError("no_label", f"no version of {name} has the label {label!r}")
-        self._texts.remove_label(_kept(name), label)
 
     def remove(self, name: str) -> list[ChainVersion]:
         """Delete a chain with all its versions and labels; returns them.

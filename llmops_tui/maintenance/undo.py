@@ -18,7 +18,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.record_removal import Kept
 from llmops_tui.maintenance.renaming import Renaming, rename_record
-from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.prompts.store import CHAINS, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 
@@ -115,7 +115,7 @@ class UndoHistory:
     def __init__(self, catalog: Catalog, event_log: EventLog) -> None:
         self._event_log = event_log
         self._workspace = catalog.workspace
-        self._prompts = PromptStore(catalog)
+        self._prompts, self._chains = PromptStore(catalog), PromptStore(catalog, CHAINS)
         self._datasets = DatasetStore(catalog)
         self._archive = Archive(event_log)
 
@@ -126,17 +126,17 @@ class UndoHistory:
     # ── what can be taken back ──
 
     def move_label(self, ref: str, label: str) -> PromptVersion:
-        """Point a label at a version of a prompt; as :meth:`PromptStore.move_label`."""
-        prompt = self._prompts.get(ref).prompt
+        """Point a label at a version of a prompt, or of a chain as ``chain/NAME``; as :meth:`PromptStore.move_label`."""
+        prompt = self._labelled(ref).get(ref).prompt
         before = self._label(prompt, label)
-        version = self._prompts.move_label(ref, label)
+        version = self._labelled(ref).move_label(ref, label)
         self._note("label", prompt, label, before, version.number)
         return version
 
     def remove_label(self, prompt: str, label: str) -> None:
         """Take a label away."""
         before = self._label(prompt, label)
-        self._prompts.remove_label(prompt, label)
+        self._labelled(prompt).remove_label(prompt, label)
         self._note("label", prompt, label, before, None)
 
     def move_tag(self, ref: str, tag: str) -> DatasetVersion:
@@ -254,9 +254,9 @@ class UndoHistory:
         ref = f"{act.subject}@{wanted}"
         if act.kind == "label":
             if wanted is None:
-                self._prompts.remove_label(act.subject, act.name)
+                self._labelled(act.subject).remove_label(act.subject, act.name)
             else:
-                self._prompts.move_label(ref, act.name)
+                self._labelled(ref).move_label(ref, act.name)
         elif wanted is None:
             self._datasets.untag(act.subject, act.name)
         else:
@@ -288,9 +288,12 @@ class UndoHistory:
 
     # ── what holds now, and the record ──
 
+    def _labelled(self, ref: str) -> PromptStore:
+        return self._chains if ref.startswith(CHAINS) else self._prompts
+
     def _label(self, prompt: str, label: str) -> int | None:
         try:
-            found = self._prompts.get(f"{prompt}@{label}")
+            found = self._labelled(prompt).get(f"{prompt}@{label}")
         except NotFoundError:
             return None
         return found.number if label in found.labels else None
