@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.binding import Binding
 
 from screens.action import Action
+from screens.side_actions import CHAINS, RETRIEVAL
 
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
@@ -102,22 +103,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.compare", "v,alt+v", "Compare", "Compare the marked versions, or the draft, side by side; there with other models and parameters, too.", show=True, pane="versions"),
     Action("playground.chat", "o,alt+o", "Chats", "Talk with a model over many turns, with branches.", pane="answer"),
     Action("playground.chains", "K,alt+j", "Chains", "Go to the chains: prompts, searches, branches and maps that use each other's results.", pane="prompts"),
-    Action("chains.run", "f5,ctrl+r", "Run", "Run the version under the cursor, after its inputs and what it asks for.", show=True, priority=True, pane="list"),
-    Action("chains.run_rows", "A,alt+a", "Run rows", "Run the version for each row of a dataset.", pane="list"),
-    Action("chains.save", "ctrl+s,f2", "Save", "Keep the text as a new version.", show=True, priority=True, pane="text"),
-    Action("chains.new", "n,f7", "New", "Write a new chain.", show=True, pane="list"),
-    Action("chains.edit", "e,ctrl+e", "Editor", "Open the text in $EDITOR.", priority=True, pane="text"),
-    Action("chains.drop", "u,alt+u", "Revert", "Take back what was typed since the version.", pane="text"),
-    Action("chains.write", "w,f12", "Write", "Write the text into a file.", pane="text"),
-    Action("chains.label", "l,f8", "Label", "Point a label, such as production, at the version.", show=True, pane="list"),
-    Action("chains.diff", "d,f3", "Diff", "Compare the version with the one it was made of.", pane="list"),
-    Action("chains.again", "a,f6", "From here", "Run the chain again from this step on, with an edit; what comes before stays as it was.", show=True, pane="steps"),
-    Action("chains.failed", "f,alt+e", "Failed", "Show only the steps that failed, or all again.", pane="steps"),
-    Action("chains.resume", "r,alt+r", "Resume", "Go on with a run that ended early; what was done is not done again.", pane="runs"),
-    Action("chains.stop", "x,f4", "Stop", "Stop the run and keep what was done.", pane="runs"),
-    Action("chains.remove", "D,backspace", "Delete", "Delete the chain with all its versions, after asking.", pane="list"),
-    Action("chains.look", "o,alt+o", "Graph", "Show the drawing of the chain again."),
-    Action("chains.leave", "escape,f13", "Back", "Leave the editor, then go back."),
+    *CHAINS,
     Action("chat.send", "f5,ctrl+r,ctrl+enter", "Send", "Send what is written, as enter in the editor does.", show=True, priority=True),
     Action("chat.cancel", "escape,f12", "Back", "Stop the answer and keep the text so far; else leave what is open, then the screen."),
     Action("chat.new", "n,f7", "New", "Begin a chat with a model.", show=True, pane="chats"),
@@ -157,13 +143,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("compare.pin", "ctrl+s,f2", "Pin", "Keep the comparison as a board with a name.", priority=True),
     Action("compare.boards", "B,alt+b", "Boards", "Open a board that was kept."),
     Action("compare.use", "u,alt+u", "Use", "Open the column's prompt and model in the playground."),
-    Action("retrieval.search", "f5,ctrl+r", "Search", "Ask what to search for, and show the chunks by each ranker.", show=True, priority=True, pane="found"),
-    Action("retrieval.why", "w,f12", "Why not", "Say why a passage that should have come did not.", show=True, pane="found"),
-    Action("retrieval.new", "n,f7", "New", "Make an index of a dataset or a folder.", show=True, pane="list"),
-    Action("retrieval.build", "b,f8", "Build", "Build the index again from its documents as they are now.", show=True, pane="list"),
-    Action("retrieval.remove", "x,backspace", "Remove", "Remove the index, or a document out of all its versions, after asking.", pane="list"),
-    Action("retrieval.look", "r,f6", "Refresh", "Read the indexes again, and what of them is stale."),
-    Action("retrieval.leave", "escape,f13", "Back", "Go back."),
+    *RETRIEVAL,
     Action("datasets.check", "f5,ctrl+r", "Check", "Run all checks over all rows, as a job.", show=True, priority=True),
     Action("datasets.import_files", "i,f7", "Import", "Preview files and import them into a version.", show=True),
     Action("datasets.filter", "slash,ctrl+f", "Filter", "Filter the rows: text, ~regex, =SQL, ?words.", show=True, pane="rows"),
