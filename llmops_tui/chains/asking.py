@@ -67,8 +67,8 @@ class StepModels(Protocol):
     def key(self, asked: StepRequest) -> str:
         """The hash of all that decides the answer to a request: the model's content among it."""
 
-    async def answer(self, asked: StepRequest, told: Told | None = None) -> StepAnswer:
-        """The answer.
+    async def answer(self, asked: StepRequest, key: str, told: Told | None = None) -> StepAnswer:
+        """The answer; ``key`` is that of the request.
 
         Raises:
             LlmopsError: the request was refused; ``model_gone``: the model cannot be had any more.
@@ -108,11 +108,10 @@ class AskedModels:
         """As :meth:`StepModels.key`."""
         return self._asker.key(self._asker.identity(asked.model), PATH, asked.sampled)
 
-    async def answer(self, asked: StepRequest, told: Told | None = None) -> StepAnswer:
+    async def answer(self, asked: StepRequest, key: str, told: Told | None = None) -> StepAnswer:
         """As :meth:`StepModels.answer`; what was answered before is taken."""
         from llmops_tui.inference.asking.asker import Request
 
-        key = self.key(asked)
         known = self._asker.cache.find([key])
         if key in known:
             found = read_reply(known[key].reply, cached=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmops_tui.chains.definition import Chain
-from llmops_tui.chains.expressions import Values
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 
 
-def inputs_of(chain: Chain, messages: Sequence[ChatMessage]) -> Values:
+def inputs_of(chain: Chain, messages: Sequence[ChatMessage]) -> Variables:
     """What the inputs are in a conversation: one of the type messages has all of it, one text its only turn.
 
     Raises:

@@ -37,14 +37,14 @@ def cost_of(asked: RunAsked, resolved: Resolved, tools: ChainTools, jobs: JobSto
             }
         )
     known = [step for step in steps if step["least"]]
-    most = [step["most"] for step in steps]
+    highest = [step["most"] for step in steps]
     each = measured.seconds
     return {
         "chain": asked["chain"],
         "rows": rows,
         "steps": steps,
         "least": sum(step["least"] for step in steps),
-        "most": None if None in most else sum(one or 0 for one in most),
+        "most": None if None in highest else sum(one or 0 for one in highest),
         "seconds": sum(step["least"] for step in known) * each if each is not None else None,
         "tokens": None
         if any(step["tokens"] is None for step in known)

@@ -15,6 +15,7 @@ from llmops_tui.chains.yaml_lines import Lines, Place, line_of
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.schema_keywords import Schema
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.workspace.files import sha256_text
 
 MOST_ROUNDS = 50
@@ -222,7 +223,7 @@ class Chain:
         """A problem at a place of it."""
         return Problem(line_of(self.lines, place), told_place(place), message, hint)
 
-    def defaults(self) -> dict[str, Any]:
+    def defaults(self) -> Variables:
         """The values of inputs that need not be given."""
         return {one.name: one.default for one in self.inputs.values() if not one.required}
 

@@ -31,14 +31,14 @@ class DrawnLine:
 
 @dataclass(frozen=True)
 class _Signs:
-    corners: str
+    corners: tuple[str, str, str, str]
     level: str
     upright: str
     arrow: str
 
 
-_LINES = _Signs("┌┐└┘", "─", "│", "▼")
-_PLAIN = _Signs("++++", "-", "|", "v")
+_LINES = _Signs(("┌", "┐", "└", "┘"), "─", "│", "▼")
+_PLAIN = _Signs(("+", "+", "+", "+"), "-", "|", "v")
 
 
 def draw_chain(resolved: Resolved, *, utf8: bool = True) -> list[DrawnLine]:

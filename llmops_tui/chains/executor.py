@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from llmops_tui.chains.asking import StepAnswer, StepModels, StepRequest, Told, step_key
 from llmops_tui.chains.calls import call_step
@@ -23,14 +23,15 @@ from llmops_tui.chains.definition import (
     Step,
     misfit,
 )
-from llmops_tui.chains.expressions import Values
 from llmops_tui.chains.leaf import Leaf, span_of
 from llmops_tui.chains.records import SpanRecord
+from llmops_tui.chains.rendering import RenderQueue
 from llmops_tui.chains.resolution import Resolved, ResolvedStep, part_of
 from llmops_tui.chains.spans import Journal
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.retrieval_asked import RetrievalAsked
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.json_tree import content_of
 
@@ -46,7 +47,8 @@ FATAL = {
 }
 # Of one run: steps that ask, search, read or call.
 MOST_DONE = 1_000_000
-_AHEAD = 2
+# Rows of a map at once, for each request that the engine runs: while some are rendered and noted, others wait to be asked.
+_AHEAD = 4
 
 
 class StepFailedError(LlmopsError):
@@ -90,6 +92,7 @@ class ChainRun:
     ) -> None:
         self._resolved, self._tools, self._models, self._journal = resolved, tools, models, journal
         self._looked, self._streamed, self._told, self._most = looked, streamed, told, most
+        self._rendering = RenderQueue(tools.renderer)
         self.counts = Counts()
         self.last: StepAnswer | None = None
         # Of the requests, one after the other.
@@ -105,7 +108,7 @@ class ChainRun:
         value, _ = await self._body(self._resolved.chain.body, self.checked(inputs), path)
         return value
 
-    def checked(self, inputs: Mapping[str, object]) -> Values:
+    def checked(self, inputs: Mapping[str, object]) -> Variables:
         """Inputs with their defaults.
 
         Raises:
@@ -135,7 +138,7 @@ class ChainRun:
 
     # ── bodies ──
 
-    async def _body(self, body: Body, values: Values, path: str) -> tuple[Any, Values]:
+    async def _body(self, body: Body, values: Variables, path: str) -> tuple[Any, Variables]:
         """The output of a body, and all names that are known at its end."""
         values = dict(values)
         for names in self._resolved.orders[body.place]:
@@ -150,7 +153,7 @@ class ChainRun:
                 values[name] = one
         return await self._value(body.output, values), values
 
-    async def _step(self, step: Step, values: Values, path: str) -> Any:
+    async def _step(self, step: Step, values: Variables, path: str) -> Any:
         here = f"{path}{step.name}"
         try:
             if isinstance(step.fields, BranchStep):
@@ -167,7 +170,7 @@ class ChainRun:
             self._looked()
             raise StepFailedError(here, error) from error
 
-    async def _branch(self, step: Step, fields: BranchStep, values: Values, here: str) -> Any:
+    async def _branch(self, step: Step, fields: BranchStep, values: Variables, here: str) -> Any:
         leaf = Leaf(ResolvedStep(step), here, "", None)
         chosen = await self._value(fields.branch, values)
         told = chosen.strip() if isinstance(chosen, str) else json.dumps(chosen)
@@ -185,7 +188,7 @@ class ChainRun:
         value, _ = await self._body(step.bodies[part], values, f"{here}.{part.removeprefix('case ')}/")
         return value
 
-    async def _map(self, step: Step, fields: MapStep, values: Values, here: str) -> list[Any]:
+    async def _map(self, step: Step, fields: MapStep, values: Variables, here: str) -> list[Any]:
         leaf = Leaf(ResolvedStep(step), here, "", None)
         items = await self._items(step, fields, values)
         body = step.bodies["each"]
@@ -216,7 +219,7 @@ class ChainRun:
         self._journal.add(span_of(leaf, given=fields.map or fields.dataset, rows=len(items), failed=failed))
         return results
 
-    async def _items(self, step: Step, fields: MapStep, values: Values) -> list[Any]:
+    async def _items(self, step: Step, fields: MapStep, values: Variables) -> list[Any]:
         if (dataset := self._resolved.steps[step.place].dataset) is not None:
             found: list[Any] = []
             for batch in dataset.read():
@@ -233,7 +236,7 @@ class ChainRun:
             )
         return value
 
-    async def _repeat(self, step: Step, fields: RepeatStep, values: Values, here: str) -> Any:
+    async def _repeat(self, step: Step, fields: RepeatStep, values: Variables, here: str) -> Any:
         leaf = Leaf(ResolvedStep(step), here, "", None)
         value: Any = None
         number, met = 0, False
@@ -249,7 +252,7 @@ class ChainRun:
 
     # ── steps that are done in one piece ──
 
-    async def _leaf(self, found: ResolvedStep, values: Values, here: str) -> Any:
+    async def _leaf(self, found: ResolvedStep, values: Variables, here: str) -> Any:
         self.counts.done += 1
         if self.counts.done > self._most:
             raise LlmopsError("chain_too_long", f"the run has more than {self._most:,} steps", "Map fewer rows.")
@@ -275,7 +278,7 @@ class ChainRun:
             lambda: call_step(fields.call, called),
         )
 
-    async def _retrieve(self, found: ResolvedStep, fields: RetrieveStep, values: Values, here: str) -> Any:
+    async def _retrieve(self, found: ResolvedStep, fields: RetrieveStep, values: Variables, here: str) -> Any:
         assert found.index is not None
         query = str(await self._value(fields.query, values))
         asked: RetrievalAsked = {
@@ -305,10 +308,10 @@ class ChainRun:
         self._note(span_of(leaf, output=value))
         return value
 
-    async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Values, here: str) -> str:
+    async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Variables, here: str) -> str:
         assert found.prompt is not None
         variables = {name: await self._value(text, values) for name, text in found.values.items()}
-        messages = await asyncio.to_thread(self._rendered, found, variables)
+        messages = await self._rendered(found, variables)
         told_of = {
             "prompt": found.prompt.prompt,
             "prompt_version": found.prompt.number,
@@ -324,7 +327,7 @@ class ChainRun:
                 await told(text)
             return text
         try:
-            answer = await self._models.answer(asked, told)
+            answer = await self._models.answer(asked, leaf.key, told)
         except LlmopsError as error:
             self._note(span_of(leaf, error=error))
             raise StepFailedError(here, error) from error
@@ -338,20 +341,20 @@ class ChainRun:
         self._note(span_of(leaf, output=answer.text, answer=answer))
         return answer.text
 
-    def _rendered(self, found: ResolvedStep, variables: Values) -> list[ChatMessage]:
+    async def _rendered(self, found: ResolvedStep, variables: Variables) -> list[ChatMessage]:
         """The messages: what steps before said is a value in them, and can be no turn and no template of its own."""
         assert found.prompt is not None
         told: list[ChatMessage] = []
         if found.prompt.system.strip():
-            told.append({"role": "system", "content": self._tools.renderer.render(found.prompt.system, variables)})
-        told.append({"role": "user", "content": self._tools.renderer.render(found.prompt.template, variables)})
+            told.append({"role": "system", "content": await self._rendering.render(found.prompt.system, variables)})
+        told.append({"role": "user", "content": await self._rendering.render(found.prompt.template, variables)})
         return told
 
     def _note(self, span: SpanRecord) -> None:
         self._journal.add(span)
         self._looked()
 
-    async def _value(self, text: str, values: Values) -> Any:
+    async def _value(self, text: str, values: Variables) -> Any:
         names = self._resolved.names.get(text, ())
         given = {name: values[name] for name in names if name in values}
         if missing := [name for name in names if name not in given]:
@@ -373,4 +376,4 @@ async def _all(work: Callable[[], Awaitable[None]], count: int) -> None:
 
 def as_text(value: Any) -> str:
     """An output as a text: itself where it is one, else as JSON."""
-    return value if isinstance(value, str) else cast("str", json.dumps(value, ensure_ascii=False))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

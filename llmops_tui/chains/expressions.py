@@ -12,8 +12,6 @@ from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 from llmops_tui.inference.schema_keywords import Schema
 
-Values = dict[str, Any]
-"""What the names of a chain stand for at one moment: the names are its author's, and a value may be any JSON."""
 # Of the processor.
 SECONDS = 1.0
 _SECONDS_A_MEGABYTE = 0.5

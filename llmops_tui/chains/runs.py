@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import yaml
 
-from llmops_tui.chains.definition import Chain, misfit
+from llmops_tui.chains.definition import Body, Chain, misfit
 from llmops_tui.chains.expressions import StepProcess
 from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import RanRecord, RunAsked, RunRecord, SpanRecord
@@ -19,6 +19,7 @@ from llmops_tui.chains.resolution import Resolved, part_of, resolve
 from llmops_tui.chains.spans import read_spans
 from llmops_tui.chains.store import ChainStore
 from llmops_tui.chains.tools import ChainTools
+from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
@@ -232,7 +233,7 @@ def input_columns(
     return found
 
 
-def row_inputs(asked: RunAsked, row: Mapping[str, Any], process: StepProcess) -> JsonObject:
+def row_inputs(asked: RunAsked, row: Row, process: StepProcess) -> JsonObject:
     """The inputs of one row of a dataset.
 
     Raises:
@@ -279,7 +280,7 @@ def check_again(chain: Chain, old: Chain, resolved: Resolved, step: str) -> None
             )
 
 
-def _shape(bodies: Mapping[str, Any]) -> Any:
+def _shape(bodies: Mapping[str, Body]) -> object:
     return {
         part: (body.output, {name: (step.fields, _shape(step.bodies)) for name, step in body.steps.items()})
         for part, body in bodies.items()

@@ -19,7 +19,10 @@ import jinja2.parser
 import jinja2.runtime
 import jinja2.sandbox
 
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.schema_validation import problems_of
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.jobs.process import end_when_orphaned
 
 MOST_RESULT = 4_000_000
@@ -33,8 +36,8 @@ class Request(TypedDict, total=False):
     op: str
     sources: list[str]
     source: str
-    values: dict[str, Any]
-    schema: dict[str, Any]
+    values: Variables
+    schema: Schema
     text: str
 
 
@@ -70,7 +73,7 @@ class _Expressions:
         template.set_environment(self._environment)
         return sorted(jinja2.meta.find_undeclared_variables(template) - set(self._environment.globals))
 
-    def evaluate(self, source: str, values: dict[str, Any]) -> Any:
+    def evaluate(self, source: str, values: Variables) -> Any:
         """The value of an expression."""
         if source not in self._known:
             if len(self._known) > 500:
@@ -83,7 +86,7 @@ class _Expressions:
         return list(found) if isinstance(found, Iterator) else found
 
 
-def _answer(expressions: _Expressions, request: Request) -> dict[str, Any]:
+def _answer(expressions: _Expressions, request: Request) -> JsonObject:
     try:
         if request["op"] == "names":
             return {"result": [_named(expressions, source) for source in request["sources"]]}
@@ -101,7 +104,7 @@ def _answer(expressions: _Expressions, request: Request) -> dict[str, Any]:
         return {"error": _told(error)}
 
 
-def _named(expressions: _Expressions, source: str) -> dict[str, Any]:
+def _named(expressions: _Expressions, source: str) -> JsonObject:
     try:
         return {"names": expressions.names(source)}
     except (jinja2.TemplateError, RecursionError, MemoryError) as error:

@@ -9,10 +9,10 @@ from llmops_tui.chains.definition import Chain
 from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import SummaryRecord, VersionRecord
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.prompts.store import CHAINS, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 
-PREFIX = "chain/"
+PREFIX = CHAINS
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class ChainVersion:
     def ref(self) -> str:
         """How to name it among chains: ``triage@2``."""
         return f"{self.name}@{self.number}"
+
+    @property
+    def served_name(self) -> str:
+        """The chain among models, whichever version its labels stand for: ``chain/triage``."""
+        return f"{PREFIX}{self.name}"
 
     @property
     def served(self) -> str:
@@ -129,23 +134,14 @@ class ChainStore:
         except NotFoundError as error:
             raise NotFoundError(error.code.removesuffix("_not_found"), ref.removeprefix(PREFIX), error.hint) from error
 
-    def move_label(self, ref: str, label: str) -> ChainVersion:
-        """Point a label at a version.
-
-        Raises:
-            InputRefusedError: ``bad_label``. NotFoundError: no such version.
-        """
-        return _version(self._texts.move_label(_kept(ref), label))
-
-    def remove_label(self, name: str, label: str) -> None:
-        """Take a label away.
+    def check_label(self, name: str, label: str) -> None:
+        """Refuse a label that no version of a chain has.
 
         Raises:
             NotFoundError: there is no such chain. InputRefusedError: ``no_label``.
         """
         if not any(label in one.labels for one in self.versions(name)):
             raise InputRefusedError("no_label", f"no version of {name} has the label {label!r}")
-        self._texts.remove_label(_kept(name), label)
 
     def remove(self, name: str) -> list[ChainVersion]:
         """Delete a chain with all its versions and labels; returns them.

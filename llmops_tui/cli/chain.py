@@ -169,14 +169,18 @@ def tag(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the label.")] = False,
 ) -> None:
     """Point a label at a version: what is served and run by that name is that version from then on."""
+    from llmops_tui.maintenance.undo import UndoHistory
+
     session = session_of(context)
-    store = store_of(session)
+    store, history = store_of(session), UndoHistory(session.catalog, session.event_log)
+    version = store.get(ref)
     if remove:
-        name = store.get(ref).name
-        store.remove_label(name, label)
-        session.emit({"chain": name, "removed": label}, lambda: f"{name} has no label {label} now")
+        store.check_label(version.name, label)
+        history.remove_label(version.served_name, label)
+        session.emit({"chain": version.name, "removed": label}, lambda: f"{version.name} has no label {label} now")
         return
-    version = store.move_label(ref, label)
+    history.move_label(version.served, label)
+    version = store.get(version.ref)
     session.emit(version.as_dict(), lambda: f"{label} → {version.ref}")
 
 

@@ -45,7 +45,14 @@ def init(
             session.say(missing_text(("init", "--sample"), session.options.workspace))
     else:
         session.catalog.read(lambda _connection: None)
-        facts = {"workspace": str(workspace.root), "models": [], "datasets": [], "prompts": [], "suites": []}
+        facts = {
+            "workspace": str(workspace.root),
+            "models": [],
+            "datasets": [],
+            "prompts": [],
+            "suites": [],
+            "chains": [],
+        }
     session.emit(facts, lambda: f"workspace ready: {facts['workspace']}")
 
 

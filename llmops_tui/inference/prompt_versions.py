@@ -78,9 +78,13 @@ class PromptVersion:
         return record
 
 
+CHAINS = "chain/"
+"""What the names of chains begin with, and of no prompt: a name has no stroke."""
+
+
 def of_kind(prefix: str) -> str:
     """The condition of rows ``v`` whose names begin with a prefix of ours; of prompts, whose names have none, without one."""
-    return f"starts_with(v.prompt, '{prefix}')" if prefix else "NOT contains(v.prompt, '/')"
+    return f"starts_with(v.prompt, '{prefix}')" if prefix else f"NOT starts_with(v.prompt, '{CHAINS}')"
 
 
 def select_versions(

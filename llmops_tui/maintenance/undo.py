@@ -22,7 +22,7 @@ from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_
 from llmops_tui.maintenance.record_removal import Kept, remove_record
 from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
 from llmops_tui.prompts.label_audit import MOVED, RESTORED, audited
-from llmops_tui.prompts.store import ANY, Held, PromptStore, PromptVersion
+from llmops_tui.prompts.store import ANY, CHAINS, Held, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 
@@ -42,7 +42,7 @@ class UndoHistory:
     def __init__(self, catalog: Catalog, event_log: EventLog) -> None:
         self._event_log = event_log
         self._workspace = catalog.workspace
-        self._prompts = PromptStore(catalog)
+        self._prompts, self._chains = PromptStore(catalog), PromptStore(catalog, CHAINS)
         self._datasets = DatasetStore(catalog)
         self._archive = Archive(event_log)
 
@@ -62,17 +62,19 @@ class UndoHistory:
         reason: str = "",
         by_policy: bool = False,
     ) -> PromptVersion:
-        """Point a label at a version of a prompt; as :meth:`PromptStore.move_label`. What kind of move it is, the audit keeps.
+        """Point a label at a version of a prompt, or of a chain as ``chain/NAME``; as :meth:`PromptStore.move_label`.
+
+        What kind of move it is, the audit keeps.
 
         Raises:
             InputRefusedError: ``stage_policy``: the label is a stage with a policy, and nobody asked that (``by_policy``).
         """
-        prompt = self._prompts.get(ref).prompt
+        prompt = self._labelled(ref).get(ref).prompt
         if not by_policy:
             self._refuse_past_policy(prompt, ref, label)
         before = self._label(prompt, label)
         with audited(self._prompts, self._event_log, kind, reason):
-            version = self._prompts.move_label(ref, label, expected)
+            version = self._labelled(ref).move_label(ref, label, expected)
         self._note("label", prompt, label, before, version.number)
         return version
 
@@ -89,7 +91,7 @@ class UndoHistory:
         """Take a label away."""
         before = self._label(prompt, label)
         with audited(self._prompts, self._event_log):
-            self._prompts.remove_label(prompt, label)
+            self._labelled(prompt).remove_label(prompt, label)
         self._note("label", prompt, label, before, None)
 
     def move_tag(self, ref: str, tag: str) -> DatasetVersion:
@@ -231,9 +233,9 @@ class UndoHistory:
         if act.kind == "label":
             with audited(self._prompts, self._event_log, RESTORED):
                 if wanted is None:
-                    self._prompts.remove_label(act.subject, act.name)
+                    self._labelled(act.subject).remove_label(act.subject, act.name)
                 else:
-                    self._prompts.move_label(ref, act.name)
+                    self._labelled(ref).move_label(ref, act.name)
         elif wanted is None:
             self._datasets.untag(act.subject, act.name)
         else:
@@ -315,9 +317,12 @@ class UndoHistory:
 
     # ── what holds now, and the record ──
 
+    def _labelled(self, ref: str) -> PromptStore:
+        return self._chains if ref.startswith(CHAINS) else self._prompts
+
     def _label(self, prompt: str, label: str) -> int | None:
         try:
-            found = self._prompts.get(f"{prompt}@{label}")
+            found = self._labelled(prompt).get(f"{prompt}@{label}")
         except NotFoundError:
             return None
         return found.number if label in found.labels else None

@@ -111,12 +111,12 @@ def read_overview(
             ),
             "prompts": rows(
                 "SELECT prompt, max(number) FROM prompt_versions ANTI JOIN prompt_candidates USING (prompt, number) "
-                "WHERE NOT contains(prompt, '/') "
+                "WHERE NOT starts_with(prompt, 'chain/') "
                 "GROUP BY prompt ORDER BY max(created_at) DESC"
             ),
             "production": rows(
                 "SELECT prompt || '@' || number FROM prompt_labels WHERE label = 'production' "
-                "AND NOT contains(prompt, '/') ORDER BY moved_at DESC"
+                "AND NOT starts_with(prompt, 'chain/') ORDER BY moved_at DESC"
             ),
             "runs": rows("SELECT name, finished_at IS NOT NULL FROM training_runs ORDER BY created_at DESC LIMIT 20"),
             "scores": rows(

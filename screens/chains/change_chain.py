@@ -32,8 +32,8 @@ async def label_version(shell: Shell, version: ChainVersion) -> bool:
     label = await shell.ask(LineDialog(f"Label for {version.ref}", "such as production; it moves here", "production"))
     if not label:
         return False
-    await asyncio.to_thread(ChainStore(shell.services.catalog).move_label, version.ref, label)
-    shell.say(f"{label} is {version.ref} now.")
+    await asyncio.to_thread(shell.services.undo.move_label, version.served, label)
+    shell.say(f"{label} is {version.ref} now; z takes it back.")
     return True
 
 

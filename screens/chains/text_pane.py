@@ -94,9 +94,8 @@ class TextPane(Pane):
 
     def show(self, version: ChainVersion | None) -> None:
         """Show a version, unless a changed text is in the editor."""
-        if self._of is not None and version is not None and self._of.ref == version.ref and not self.changed:
-            return
-        if self._of is not None and self.changed:
+        same = self._of is not None and version is not None and self._of.ref == version.ref
+        if same or self.changed:
             return
         self.load(version, version.text if version is not None else "")
 

@@ -60,7 +60,8 @@ class ScriptedModels:
     def key(self, asked: StepRequest) -> str:
         return step_key("prompt", {"model": asked.model, **asked.sampled})
 
-    async def answer(self, asked: StepRequest, told: Told | None = None) -> StepAnswer:
+    async def answer(self, asked: StepRequest, key: str, told: Told | None = None) -> StepAnswer:
+        assert key == self.key(asked)
         self.asked.append(asked)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)

@@ -8,7 +8,11 @@ from llmops_tui.chains.definition import ChainRefusedError
 from llmops_tui.chains.drawing import draw_chain
 from llmops_tui.chains.reading import MOST_NESTED, MOST_STEPS, parse_chain
 from llmops_tui.chains.resolution import problems_in, resolve
+from llmops_tui.chains.store import ChainStore
 from llmops_tui.chains.tools import ChainTools
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.maintenance.undo import UndoHistory
+from llmops_tui.workspace.event_log import EventLog
 
 WHOLE = """description: Sorts a message and answers it.
 inputs:
@@ -128,3 +132,30 @@ def test_what_is_built_to_be_too_much_is_refused(tools: ChainTools) -> None:
 def test_no_text_ends_in_anything_but_a_refusal(text: str) -> None:
     with pytest.raises(ChainRefusedError):
         parse_chain(text)
+
+
+def test_versions_and_labels_are_those_of_prompts_and_labels_are_taken_back(tools: ChainTools) -> None:
+    catalog = tools.catalog
+    store = ChainStore(catalog)
+    first, _ = store.save("desk", WHOLE)
+    second, created = store.save("desk", WHOLE.replace("max_tokens: 8", "max_tokens: 9"))
+    assert (second.number, second.parent, created) == (2, 1, True)
+    assert store.save("desk", WHOLE)[1] is False
+    history = UndoHistory(catalog, EventLog(catalog.workspace))
+    history.move_label("chain/desk@1", "production")
+    assert store.get("desk").number == 1
+    history.move_label("chain/desk@2", "production")
+    assert (store.get("desk").number, store.get("chain/desk@latest").number) == (2, 2)
+    history.undo()
+    assert store.get("desk").ref == first.ref
+    # Among prompts it is none, and no prompt is called so.
+    assert {one.name for one in tools.prompts.summaries()} == {"sort", "reply"}
+    for name in ("chain/desk", "chain/x"):
+        with pytest.raises(InputRefusedError):
+            tools.prompts.save(name, template="x")
+    with pytest.raises(NotFoundError):
+        tools.prompts.get("chain/desk")
+    with pytest.raises(ChainRefusedError):
+        store.save("desk", "steps: 3")
+    assert [one.number for one in store.remove("desk")] == [2, 1]
+    assert store.summaries() == []

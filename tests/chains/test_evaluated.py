@@ -66,7 +66,7 @@ def test_a_chain_and_one_step_of_it_answer_cases(catalog: Catalog, tools: ChainT
     )
     # Each repeat has seeds of its own.
     assert asker.seeds == [3, 3]
-    told = asyncio.run(whole.answer(Case(0, "k", (), ({"role": "user", "content": "Hello"},)), 0, asker))  # type: ignore[arg-type]
+    told = asyncio.run(whole.answer(Case(0, "k", {}, ({"role": "user", "content": "Hello"},)), 0, asker))  # type: ignore[arg-type]
     assert told.text == "Sorry."
     step = _answers(tools, "chain/desk@1:found")
     assert asyncio.run(step.answer(Case(0, "k", {"kind": '{"kind": "bill"}'}), 0, asker)).text == '{"kind": "bill"}'  # type: ignore[arg-type]

@@ -93,7 +93,17 @@ def test_a_row_that_fails_is_marked_and_the_rest_goes_on(tools: ChainTools) -> N
     whole = next(one for one in journal.spans if one["path"] == "each")
     assert (whole["rows"], whole["failed"]) == (23, 2)
     # Many at once, so that the engine has its batches full, and not all.
-    assert 3 <= models.most_at_once <= 4
+    assert 4 <= models.most_at_once <= 8
+
+
+def test_a_row_that_cannot_be_rendered_is_marked_alone(tools: ChainTools) -> None:
+    tools.prompts.save("of", template="{{ one.x }}")
+    text = "inputs: {rows: list}\nmodel: small\nsteps:\n  each: {map: rows, as: one, steps: {said: {prompt: of}}}\n"
+    rows = [{"x": "a"}, {"y": "b"}, {"x": "c"}]
+    journal = MemoryJournal()
+    assert _run(text, tools, ScriptedModels(lambda said: said), {"rows": rows}, journal) == ["a", None, "c"]
+    (failed,) = [one for one in journal.spans if one["state"] == "failed"]
+    assert (failed["path"], failed["error"].partition(":")[0]) == ("each[1]/said", "variable_missing")
 
 
 def test_what_ends_the_models_ends_the_run(tools: ChainTools) -> None:

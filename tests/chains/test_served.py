@@ -18,6 +18,7 @@ from llmops_tui.chains.tools import ChainTools
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.prompts.store import CHAINS, PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from tests.chains.test_definition import WHOLE
@@ -56,7 +57,7 @@ async def test_a_chain_is_asked_as_a_model(catalog: Catalog, tools: ChainTools, 
     store = ChainStore(catalog)
     store.save("two", TWO)
     store.save("two", TWO + "output: kind\n")
-    store.move_label("two@1", "production")
+    PromptStore(catalog, CHAINS).move_label("chain/two@1", "production")
     models = FixedModels("small")
 
     def prepared(server: FakeServer) -> None:
@@ -163,8 +164,10 @@ async def test_keys_are_for_the_chain_and_for_its_models(catalog: Catalog, tools
     keys = KeyStore(EventLog(catalog.workspace))
     models, servers = FixedModels("small", "large"), FakeServers(folder)
     async with running(catalog.workspace, models, servers, _served(catalog, models, tools)) as router:
-        for allowed, told in ((("small",), "chain/two"), (("chain/two",), "small"), (("large",), "chain/two")):
-            made = keys.create("k", Scope(allowed, None, None, None, None, None, None, None, None))
+        for number, (allowed, told) in enumerate(
+            ((("small",), "chain/two"), (("chain/two",), "small"), (("large",), "chain/two"))
+        ):
+            made = keys.create(f"k{number}", Scope(allowed, None, None, None, None, None, None, None, None))
             router.http.headers["Authorization"] = f"Bearer {made.secret}"
             answer = await _ask(router)
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "key_scope"), answer.text

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from textual.pilot import Pilot
 
+from llmops_tui.chains.store import ChainStore
 from llmops_tui.settings import Settings
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
+from screens.chains.screen import ChainsScreen
+from screens.chains.steps_pane import StepsPane
 from screens.shell.status_feed import StatusFeed
 from tests.fakes import FakeModelServer
 from tests.representatives import representatives
-from tests.screens.conftest import PROFILE, FakeServices, settle
+from tests.screens.conftest import PROFILE, FakeServices, settle, until
+from tests.screens.test_chains import SPANS, record_run
 
 
 @pytest.fixture
@@ -84,3 +90,29 @@ def test_home_looks_as_it_did(snap_compare, app_for, size: tuple[int, int], them
         await settle(pilot)
 
     assert snap_compare(app_for(theme), terminal_size=size, run_before=press)
+
+
+def test_the_chains_look_as_they_did(snap_compare, app_for, sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain with its drawing, a run, and a step of it that failed."""
+    store = ChainStore(Catalog(sample))
+    text = store.get("desk").text
+    record_run(sample, text, SPANS, created_at=1_700_000_000.0)
+    Catalog(sample).write(
+        lambda connection: connection.execute(
+            "UPDATE prompt_versions SET created_at = 1700000000 WHERE prompt = 'chain/desk'"
+        )
+    )
+    monkeypatch.setattr(time, "localtime", lambda at=0.0: time.gmtime(at))
+
+    async def look(pilot: Pilot[int]) -> None:
+        await settle(pilot)
+        await pilot.press("escape", "K")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChainsScreen))
+        await settle(pilot)
+        screen = pilot.app.screen
+        await until(pilot, lambda: screen.query_one(StepsPane).current is not None)
+        screen.query_one(StepsPane).focus_inside()
+        await pilot.press("G")
+        await settle(pilot)
+
+    assert snap_compare(app_for("llmops-dark"), terminal_size=(140, 42), run_before=look)

@@ -15,7 +15,6 @@ from llmops_tui.chains.asking import PATH
 from llmops_tui.chains.conversation import inputs_of
 from llmops_tui.chains.definition import Body
 from llmops_tui.chains.executor import ChainRun, as_text
-from llmops_tui.chains.expressions import Values
 from llmops_tui.chains.resolution import Resolved, resolve
 from llmops_tui.chains.served.pooled import PooledModels
 from llmops_tui.chains.spans import MemoryJournal
@@ -29,6 +28,7 @@ from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import read_body, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.schemas import ChatRequest
+from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import Usage
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.ids import new_id
@@ -51,7 +51,7 @@ class _Asked:
     request: Request
     version: ChainVersion
     resolved: Resolved
-    inputs: Values
+    inputs: Variables
     stream: bool
     usage: bool
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
 from llmops_tui.chains.asking import PATH, StepAnswer, StepRequest, Told, read_reply, step_key
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.server.callers import ON_BEHALF, Caller
-from llmops_tui.inference.wire import Reply
+from llmops_tui.inference.wire import Reply, Usage
 
 if TYPE_CHECKING:
     from llmops_tui.inference.router.catalogue import RegisteredModels
@@ -32,8 +32,9 @@ class PooledModels:
         """As :meth:`llmops_tui.chains.asking.StepModels.key`; nothing is kept by it."""
         return step_key("prompt", {"model": asked.model, **asked.sampled})
 
-    async def answer(self, asked: StepRequest, told: Told | None = None) -> StepAnswer:
+    async def answer(self, asked: StepRequest, key: str, told: Told | None = None) -> StepAnswer:
         """As :meth:`llmops_tui.chains.asking.StepModels.answer`."""
+        del key
         meant = await self._models.meant(asked.model)
         body: dict[str, object] = {
             "model": meant.name,
@@ -61,7 +62,7 @@ class PooledModels:
 
 async def _streamed(upstream: Upstream, body: dict[str, object], headers: dict[str, str], told: Told) -> StepAnswer:
     text, stopped = "", ""
-    usage: dict[str, Any] = {}
+    usage: Usage = {}
     async with upstream.http.stream("POST", PATH, json=body, headers=headers) as response:
         if response.status_code != httpx.codes.OK:
             raise _refusal(await response.aread(), response.status_code)
@@ -79,7 +80,7 @@ async def _streamed(upstream: Upstream, body: dict[str, object], headers: dict[s
                 stopped = choice.get("finish_reason") or stopped
     whole: Reply = {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": stopped}],
-        "usage": usage,  # type: ignore[typeddict-item]  as its server told it
+        "usage": usage,
     }
     return read_reply(whole)
 

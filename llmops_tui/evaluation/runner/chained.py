@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from llmops_tui.chains.asking import AskedModels, StepAnswer, StepRequest, Told
 from llmops_tui.chains.conversation import inputs_of
 from llmops_tui.chains.executor import FATAL, ChainRun, as_text
-from llmops_tui.chains.expressions import Values
 from llmops_tui.chains.resolution import Resolved, part_of, resolve
 from llmops_tui.chains.spans import MemoryJournal
 from llmops_tui.chains.store import ChainStore, is_chain, split_step
@@ -17,7 +16,7 @@ from llmops_tui.chains.tools import ChainTools
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.inference.asking.asker import Asker
-from llmops_tui.inference.template_renderer import TemplateRenderer
+from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
 from llmops_tui.inference.wire import ChatMessage
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class ChainAnswers:
         """What each case asks, as one turn: the inputs."""
         return [[{"role": "user", "content": json.dumps(self._inputs(case), sort_keys=True)}] for case in cases]
 
-    def _inputs(self, case: Case) -> Values:
+    def _inputs(self, case: Case) -> Variables:
         chain = self.version.chain
         known = set(chain.inputs)
         if self.step:
@@ -118,8 +117,8 @@ class _Repeated:
     def key(self, asked: StepRequest) -> str:
         return self._models.key(self._seeded(asked))
 
-    async def answer(self, asked: StepRequest, told: Told | None = None) -> StepAnswer:
-        return await self._models.answer(self._seeded(asked), told)
+    async def answer(self, asked: StepRequest, key: str, told: Told | None = None) -> StepAnswer:
+        return await self._models.answer(self._seeded(asked), key, told)
 
     def _seeded(self, asked: StepRequest) -> StepRequest:
         seed = asked.parameters.seed + self._repeat

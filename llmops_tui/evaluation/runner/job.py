@@ -111,7 +111,9 @@ class _Runner:
         self._before: set[tuple[int, int]] = set()
         # Of a chain; the catalog is asked once, not for every case.
         self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
-        self._chained = chain_answers(store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel)
+        self._asked_chain = chain_answers(
+            store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel
+        )
         self._samplings = Samplings(entry.asked.parameters)
         self._flushed = 0.0
         self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
@@ -154,8 +156,8 @@ class _Runner:
         finally:
             self._scorer.close()
             await asker.close()
-            if self._chained is not None:
-                self._chained.close()
+            if self._asked_chain is not None:
+                self._asked_chain.close()
             try:
                 cache.close()
             finally:
@@ -164,8 +166,8 @@ class _Runner:
 
     async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
         """The messages of each case; of prompts one after the other, those of the first; of a chain its inputs."""
-        if self._chained is not None:
-            return self._chained.asked(list(cases.cases))
+        if self._asked_chain is not None:
+            return self._asked_chain.asked(list(cases.cases))
         first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
         prompt = self._store.prompts.get(first) if first else None
         return await asyncio.to_thread(render_all, list(cases.cases), prompt, self._renderer)
@@ -183,7 +185,7 @@ class _Runner:
         if left and asker.unknown(self._entry.asked.model):
             # What a remote model is, its first answer tells; only then is it known which answers are its own.
             await self._ask_one(*left.pop(0), asker, log, total)
-        plain = not self._choosing and not self._suite.chain and self._chained is None
+        plain = not self._choosing and not self._suite.chain and self._asked_chain is None
         simple = plain and not any(case.script for case in cases.cases)
         if simple:
             left = await self._from_cache(left, asker, log, total)
@@ -265,8 +267,8 @@ class _Runner:
             LlmopsError: the model is gone, or the results cannot be kept.
         """
         try:
-            if self._chained is not None:
-                return await self._chained.answer(case, repeat, asker)
+            if self._asked_chain is not None:
+                return await self._asked_chain.answer(case, repeat, asker)
             if self._choosing:
                 return await self._choose(case, messages, asker)
             if case.script:
@@ -396,8 +398,8 @@ class _Runner:
                 summary["metrics"][self._suite.until.metric] |= cast("Figure", known)
         self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
-        known = (self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options, self._chained)
-        manifest = manifest_of(*known)
+        run = (self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options, self._asked_chain)
+        manifest = manifest_of(*run)
         manifest |= {
             "case_metrics_sha256": case_metrics_sha256(cases.cases, self._of_case),
             "metric_sources": sources([*self._metrics, *self._of_case.made], self._store.registry),
