@@ -177,7 +177,8 @@ class Manifest(TypedDict, total=False):
 
     ``cases_of`` is the number of cases the suite has, of which a run with a limit asked some. ``metric_sources`` has what
     the metrics of the suite and of single cases measure with: models, kept prompts and packages, by hash or version.
-    ``fingerprints`` are what remote servers called themselves while they answered.
+    ``fingerprints`` are what remote servers called themselves while they answered. ``indexes`` are the versions that prompts
+    retrieved passages from, with the hash of each; there is none where nothing was retrieved.
     """
 
     suite_sha256: str
@@ -205,6 +206,7 @@ class Manifest(TypedDict, total=False):
     metric_sources: dict[str, str]
     judges: dict[str, JudgeFacts]
     fingerprints: dict[str, list[str]]
+    indexes: dict[str, str]
 
 
 class SuiteRecord(TypedDict):

@@ -128,6 +128,7 @@ def test_examples_are_diverse_by_the_embedder_that_is_named(
     found = _run(catalog, plan(fill(rows(100)), turns=1, ways=["examples"], embedder="scripted"))
     template = PromptStore(catalog).get(f"colour@{found['candidates'][1]['version']}").template
     shown = re.findall(r"^Output: (\w+)$", template, re.MULTILINE)
+    assert template.endswith("Input: {{ text }}\nOutput:")
     # One of each colour but one: words alone would not tell them apart so well.
     assert len(shown) == len(set(shown)) == 4
     prepared = prepare(catalog, check_plan(plan(fill(rows(100)))), "job_1")
