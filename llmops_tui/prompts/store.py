@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.prompt_versions import (
+    CHAINS,
     COLUMNS,
     NO_CANDIDATE,
     PromptVersion,
