@@ -164,5 +164,10 @@ async def passed(held: HeldBack, messages: Sequence[Event]) -> list[Event]:
 
 def refused_early(told: Generated | None) -> Generated:
     """The result of an answer that was cut off in the middle; ``told`` is what the engine says that it came to."""
-    known: Generated = told if told is not None else {"finish_reason": FILTERED}
-    return {**known, "finish_reason": FILTERED}
+    unknown: Generated = {
+        "finish_reason": FILTERED,
+        "prompt_tokens": None,
+        "completion_tokens": None,
+        "reused_tokens": None,
+    }
+    return {**unknown, **(told or {}), "finish_reason": FILTERED}
