@@ -134,7 +134,7 @@ async def test_what_is_refused_of_a_request_is_told_by_place_and_leaves_a_trace(
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["param"]) == (400, "content_filter", "messages[2].content")
     assert "launch" not in error["message"]
-    assert doors.engine.calls[-1]["op"] != "generate"
+    assert not doors.engine.calls
     # What was answered before is not looked at again; a program of the workspace is not guarded at all.
     assert (await doors.chat(OWNER, messages=[*turns[:2], {"role": "user", "content": "Hi"}])).status_code == 200
     ids = await doors.ask(OWNER, "/v1/completions", {"prompt": [1, 2]})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.guardrails.guard_file import Judge
 from llmops_tui.inference.guardrails.windows import covered, windows
-from llmops_tui.inference.router.names import resolve
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.aliases import AliasBook
@@ -70,8 +68,7 @@ class Judges:
         known = self._handles.get(asked)
         if known is None:
             catalog = Catalog(self._workspace)
-            meant = resolve(asked, ModelRegistry(catalog).all(), AliasBook(catalog).all())
-            known = meant.name, ServerSupervisor(self._workspace).ensure(meant.model)
-            with contextlib.suppress(OSError):
-                self._handles[asked] = known
+            name = AliasBook(catalog).all().get(asked, asked)
+            model = ModelRegistry(catalog).get(name.partition("+")[0])
+            known = self._handles[asked] = name, ServerSupervisor(self._workspace).ensure(model)
         return known
