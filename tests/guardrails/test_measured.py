@@ -28,7 +28,7 @@ from llmops_tui.workspace.audit import problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-from tests.guardrails.test_texts import no_head, no_judge
+from tests.guardrails.test_texts import no_head, no_judge, no_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELLED = ROOT / "examples" / "guards" / "attacks-and-benign.jsonl"
@@ -66,7 +66,7 @@ def test_the_labelled_texts_have_triggers_enough_and_halves_that_share_nothing()
 def test_the_rules_of_the_worked_example_do_what_the_documentation_says() -> None:
     shop = read_guard_set(SHOP.read_text(encoding="utf-8"), "shop.yaml")
     rules = shop.model_copy(update={"guards": tuple(one for one in shop.guards if one.kind == "patterns")})
-    found = figures_of(Prepared("shop@1", rules, no_head, no_judge))
+    found = figures_of(Prepared("shop@1", rules, no_head, no_judge, no_vectors))
     assert shown(found["attack-phrases"]) == documented()["attack-phrases"]
 
 
@@ -74,7 +74,7 @@ def test_the_rules_of_the_worked_example_do_what_the_documentation_says() -> Non
 def test_the_head_of_the_worked_example_does_what_the_documentation_says() -> None:
     head = train("attacks", read_labelled(LABELLED)).head
     shop = read_guard_set(SHOP.read_text(encoding="utf-8"), "shop.yaml")
-    found = figures_of(Prepared("shop@1", shop, lambda _name: head, no_judge))
+    found = figures_of(Prepared("shop@1", shop, lambda _name: head, no_judge, no_vectors))
     for name in ("tuned", "all"):
         # Solvers differ in the last digits on other processors.
         assert shown(found[name]) == pytest.approx(documented()[name], abs=0.5)
