@@ -170,4 +170,4 @@ def refused_early(told: Generated | None) -> Generated:
         "completion_tokens": None,
         "reused_tokens": None,
     }
-    return {**unknown, **(told or {}), "finish_reason": FILTERED}
+    return unknown if told is None else {**unknown, **told, "finish_reason": FILTERED}
