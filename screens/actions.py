@@ -288,15 +288,6 @@ def bindings_of(scope: str) -> list[Binding]:
             if keys:
                 # The footer shows an action once, by the keys that always work where there are any.
                 show = action.show and (priority or not always)
-                out.append(
-                    Binding(
-                        keys,
-                        target,
-                        action.title,
-                        tooltip=action.help,
-                        id=action.id + suffix,
-                        show=show,
-                        priority=priority,
-                    )
-                )
+                name = action.id + suffix
+                out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=name))
     return out
