@@ -57,8 +57,8 @@ def audited(store: PromptStore, event_log: EventLog, kind: str = MOVED, reason: 
 
 
 def note_moves(store: PromptStore, event_log: EventLog) -> None:
-    """Add the moves that are not in the audit yet."""
-    if _missing(event_log.connection(), store):
+    """Add the moves that are not in the audit yet, where the workspace may be written."""
+    if not event_log.workspace.read_only and _missing(event_log.connection(), store):
         with event_log.transaction() as connection:
             _note(connection, store, MOVED, "")
 
