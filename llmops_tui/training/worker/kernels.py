@@ -70,11 +70,15 @@ def put_on(recipe: Recipe, model: Any) -> None:
     """
     refuse_absent(recipe, str(model.config.model_type))
     if recipe.kernels == "liger":
-        from transformers.integrations.liger import apply_liger_kernel
-
-        apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
+        # Without types, and not there without its package.
+        liger: Any = importlib.import_module("transformers.integrations.liger")
+        liger.apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
     if recipe.kernels == "compiled":
         _compile(model)
+
+
+# Without types.
+_as_it_is: Any = torch.compiler.disable
 
 
 def _compile(model: Any) -> None:
@@ -85,7 +89,7 @@ def _compile(model: Any) -> None:
     """
     for module in model.modules():
         if getattr(getattr(module, "weight", None), "quant_state", None) is not None:
-            module.forward = torch.compiler.disable(module.forward)
+            module.forward = _as_it_is(module.forward)
     made: dict[type, type] = {}
     for layer in model.get_decoder().layers:
         kind = type(layer)
@@ -101,7 +105,8 @@ def _compile(model: Any) -> None:
 
 def as_written() -> contextlib.AbstractContextManager[Any]:
     """While it lasts nothing is compiled: where lengths change with each token, that would take longer than it saves."""
-    return torch.compiler.set_stance("force_eager")
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _liger_families() -> frozenset[str]:
