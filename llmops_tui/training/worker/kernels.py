@@ -70,9 +70,10 @@ def put_on(recipe: Recipe, model: Any) -> None:
     """
     refuse_absent(recipe, str(model.config.model_type))
     if recipe.kernels == "liger":
-        from transformers.integrations.liger import apply_liger_kernel
+        from transformers.integrations import liger
 
-        apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
+        apply: Any = liger.apply_liger_kernel
+        apply(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
     if recipe.kernels == "compiled":
         _compile(model)
 
@@ -83,9 +84,10 @@ def _compile(model: Any) -> None:
     Compiled with it, nothing was recomputed: an 8B kept 32 GB of an H200 instead of 12, and its losses parted from those of
     the same run by 0.8. Products with 4-bit weights stay as bitsandbytes has them; with both so, losses are equal.
     """
+    as_it_is: Any = torch.compiler.disable
     for module in model.modules():
         if getattr(getattr(module, "weight", None), "quant_state", None) is not None:
-            module.forward = torch.compiler.disable(module.forward)
+            module.forward = as_it_is(module.forward)
     made: dict[type, type] = {}
     for layer in model.get_decoder().layers:
         kind = type(layer)
@@ -101,7 +103,8 @@ def _compile(model: Any) -> None:
 
 def as_written() -> contextlib.AbstractContextManager[Any]:
     """While it lasts nothing is compiled: where lengths change with each token, that would take longer than it saves."""
-    return torch.compiler.set_stance("force_eager")
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _liger_families() -> frozenset[str]:
