@@ -70,15 +70,12 @@ def put_on(recipe: Recipe, model: Any) -> None:
     """
     refuse_absent(recipe, str(model.config.model_type))
     if recipe.kernels == "liger":
-        # Without types, and not there without its package.
-        liger: Any = importlib.import_module("transformers.integrations.liger")
-        liger.apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
+        from transformers.integrations import liger
+
+        apply: Any = liger.apply_liger_kernel
+        apply(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
     if recipe.kernels == "compiled":
         _compile(model)
-
-
-# Without types.
-_as_it_is: Any = torch.compiler.disable
 
 
 def _compile(model: Any) -> None:
@@ -87,9 +84,10 @@ def _compile(model: Any) -> None:
     Compiled with it, nothing was recomputed: an 8B kept 32 GB of an H200 instead of 12, and its losses parted from those of
     the same run by 0.8. Products with 4-bit weights stay as bitsandbytes has them; with both so, losses are equal.
     """
+    as_it_is: Any = torch.compiler.disable
     for module in model.modules():
         if getattr(getattr(module, "weight", None), "quant_state", None) is not None:
-            module.forward = _as_it_is(module.forward)
+            module.forward = as_it_is(module.forward)
     made: dict[type, type] = {}
     for layer in model.get_decoder().layers:
         kind = type(layer)
