@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -27,10 +29,11 @@ def test_a_few_suites_keep_their_promise(name: str) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("n", [5, 10, 20, 30, 100])
 @pytest.mark.parametrize("name", [name for name in DIFFERENCES if name != VERY_SKEWED])
-def test_intervals_cover_93_to_97_of_100_and_gates_stop_5_at_most(name: str, n: int) -> None:
+def test_intervals_cover_93_to_97_of_100_and_gates_stop_5_at_most(name: str, n: int, record_property: Any) -> None:
     draw, truth = DIFFERENCES[name]
     binary = name in BINARY
     found = rates(lambda r: draw(r, (n,)), truth, SUITES, n, binary=binary)
+    record_property("simulated", str(found))
     if n < 10 and not binary:
         assert found.few == 1, "nothing is said of them"
         return
@@ -43,9 +46,11 @@ def test_intervals_cover_93_to_97_of_100_and_gates_stop_5_at_most(name: str, n: 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_what_is_skewed_beyond_that_is_known() -> None:
+def test_what_is_skewed_beyond_that_is_known(record_property: Any) -> None:
     draw, truth = DIFFERENCES[VERY_SKEWED]
-    inside = [rates(lambda r, n=n: draw(r, (n,)), truth, SUITES, n).inside for n in (10, 30, 100, 300)]
+    found = {n: rates(lambda r, n=n: draw(r, (n,)), truth, SUITES, n) for n in (10, 30, 100, 300)}
+    record_property("simulated", str(found))
+    inside = [one.inside for one in found.values()]
     assert inside == sorted(inside)
     assert inside[0] >= 0.89
     assert inside[2] >= 0.93
@@ -58,12 +63,13 @@ def test_what_is_skewed_beyond_that_is_known() -> None:
 @pytest.mark.parametrize(
     "name", ["normal", "heavy-tailed (t3)", "of lognormal scores", "exponential", "right or wrong"]
 )
-def test_few_clusters_keep_their_promise(name: str, sizes: tuple[int, ...], count: int) -> None:
+def test_few_clusters_keep_their_promise(name: str, sizes: tuple[int, ...], count: int, record_property: Any) -> None:
     sizes = tuple(np.resize(sizes, count).tolist())
     clusters = np.repeat(np.arange(count), sizes)
     binary = name == "right or wrong"
     draw = clustered_flips(sizes) if binary else clustered(DIFFERENCES[name][0], sizes, 1.0)
     found = rates(draw, 0.0, SUITES, count, clusters=clusters, binary=binary)
+    record_property("simulated", str(found))
     if count < 10:
         assert found.few == 1, "nothing is said of them"
         return
