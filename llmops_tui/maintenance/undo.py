@@ -257,7 +257,7 @@ class UndoHistory:
 
     def _set_copy(self, act: Act, *, undo: bool) -> None:
         said, _, ref = act.name.partition(" ")
-        kind = Kept(said) if said in set(Kept) else Archivable(said)
+        kind: Kept | Archivable = Kept(said) if said in set(Kept) else Archivable(said)
         try:
             if not undo:
                 self._copied(kind, ref, act.subject)

@@ -16,15 +16,15 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.spreadsheet_text import inert
 from llmops_tui.workspace.files import write_atomic
 from screens.widgets.chart import round_ticks, short_number
+from screens.widgets.chart_png import as_png
+from screens.widgets.chart_shapes import HEIGHT, USUAL_SIZE, WIDTH, Shape, Stroke, Words
 
 SUFFIXES = (".svg", ".png", ".csv")
-WIDTH, HEIGHT = 960, 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 24, 48, 64
 # Told apart without colour, too: by their dashes.
 _COLOURS = ("#1f5fbf", "#a65e00", "#1d7a3a", "#b3261e", "#6a3fa0", "#00798c")
 _DASHES = ("", "8 4", "2 3", "10 3 2 3", "5 2", "1 4")
 _TICKS = 6
-_USUAL = 13
 
 
 @dataclass(frozen=True)
@@ -49,32 +49,6 @@ class ChartFile:
         return self.x == "time"
 
 
-@dataclass(frozen=True)
-class Words:
-    """A text of the picture, on its base line; ``anchor`` is the part of it that is at x: start, middle or end."""
-
-    x: float
-    y: float
-    text: str
-    size: int = _USUAL
-    bold: bool = False
-    anchor: str = "start"
-
-
-@dataclass(frozen=True)
-class Stroke:
-    """A line of the picture through points; ``dashes`` are the lengths of strokes and gaps, with blanks between."""
-
-    points: tuple[tuple[float, float], ...]
-    colour: str
-    width: float
-    dashes: str = ""
-    is_series: bool = False
-
-
-Shape = Words | Stroke
-
-
 def write_chart(path: Path, chart: ChartFile, *, overwrite: bool = False) -> None:
     """Write the picture or the figures, as the suffix says.
 
@@ -91,8 +65,6 @@ def write_chart(path: Path, chart: ChartFile, *, overwrite: bool = False) -> Non
     if path.exists() and not overwrite:
         raise InputRefusedError("file_exists", f"{path} already exists", "Choose another name.")
     if path.suffix.lower() == ".png":
-        from screens.widgets.chart_png import as_png
-
         write_atomic(path, as_png(drawn(chart)))
         return
     text = io.StringIO(newline="")
@@ -157,7 +129,7 @@ def as_svg(chart: ChartFile) -> str:
     ]
     for shape in drawn(chart):
         if isinstance(shape, Words):
-            look = f' font-size="{shape.size}"' if shape.size != _USUAL else ""
+            look = f' font-size="{shape.size}"' if shape.size != USUAL_SIZE else ""
             look += ' font-weight="bold"' if shape.bold else ""
             look += f' text-anchor="{shape.anchor}"' if shape.anchor != "start" else ""
             parts.append(f'<text x="{shape.x:.1f}" y="{shape.y:.1f}"{look}>{escape(shape.text)}</text>')

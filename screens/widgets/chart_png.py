@@ -6,10 +6,12 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+from screens.widgets.chart_shapes import HEIGHT, WIDTH, Shape, Stroke, Words
 
-from screens.widgets.chart_file import HEIGHT, WIDTH, Shape, Stroke, Words
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 # Pixels of the file for each of the picture: sharp on dense displays.
 SCALE = 2
@@ -19,6 +21,9 @@ Point = tuple[float, float]
 
 def as_png(shapes: Sequence[Shape]) -> bytes:
     """The bytes of the file, 1,920 by 960."""
+    # Few save a chart: the app does not load it before.
+    from PIL import Image, ImageDraw, ImageFont
+
     image = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), "#ffffff")
     pen = ImageDraw.Draw(image)
     for shape in shapes:

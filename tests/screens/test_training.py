@@ -272,6 +272,28 @@ async def test_a_run_is_deleted_after_its_consequence_was_shown(
         assert [run.name for run in store.all()] == [other]
 
 
+@pytest.mark.slow
+async def test_a_recipe_is_deleted_where_the_recipes_have_the_focus_and_comes_back(
+    open_app: OpenApp, sample: Workspace
+) -> None:
+    store = RunStore(sample)
+    before = store.recipes()
+    async with open_app() as pilot:
+        screen = await open_training(pilot)
+        recipes = screen.query_one("#recipe-list", Table)
+        recipes.focus()
+        await settle(pilot)
+        name = screen._recipes.recipe.name
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        assert "z brings them back" in shown_in_dialog(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
+        assert name not in {one[0] for one in store.recipes()}
+        await pilot.press("z")
+        await until(pilot, lambda: store.recipes() == before)
+
+
 def shown_in_dialog(pilot: Pilot[int]) -> str:
     return str(pilot.app.screen.query_one(".dialog-text", Static).content)
 
