@@ -59,6 +59,7 @@ contracts: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@$(BIN)/python tools/make_keys_page.py
 	@$(BIN)/python tools/make_pictures.py
+	@$(BIN)/python tools/make_cast.py
 
 # The documentation as a site, from docs/ alone: a link or a heading that is not there ends it.
 site: $(VENV)/.docs
@@ -99,6 +100,8 @@ $(VENV)/.slow: $(VENV)/.dev
 # Clients that want other versions of packages than we do, or than each other, have environments of their own below ours.
 # Those of node are left out where there is none; the tests say so.
 CLIENTS := tests/clients/environments
+# promptfoo has hundreds of optional packages; of them it is not loaded without the database's part for this platform.
+LIBSQL := "const n = '@libsql/' + require('@neon-rs/load').currentTarget(); n + '@' + require('./node_modules/libsql/package.json').optionalDependencies[n]"
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --silent
 $(VENV)/.clients: $(wildcard $(CLIENTS)/*.txt) $(wildcard tests/clients/*/package-lock.json) | $(VENV)/bin/python
 	@for file in $(CLIENTS)/*.txt; do made=$(VENV)/$$(basename $$file .txt); \
@@ -108,7 +111,8 @@ $(VENV)/.clients: $(wildcard $(CLIENTS)/*.txt) $(wildcard tests/clients/*/packag
 		from=tests/clients/$${made%:*} folder=$(VENV)/$${made#*:}; mkdir -p $$folder && \
 		cp $$from/package.json $$from/package-lock.json $$folder && \
 		if [ $${made%:*} = promptfoo ]; then less="--omit=optional --omit=peer --legacy-peer-deps"; else less=; fi; \
-		$(NPM_CI) --prefix $$folder $$less || exit 1; done; fi
+		$(NPM_CI) --prefix $$folder $$less || exit 1; done; \
+		cd $(VENV)/clients-promptfoo && npm install --no-save --ignore-scripts --no-audit --no-fund --silent $$less $$(node -p $(LIBSQL)) || exit 1; fi
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.binding import Binding
 
 from screens.action import Action
-from screens.side_actions import CHAINS, RETRIEVAL
+from screens.side_actions import CHAINS, IMPROVEMENT, RETRIEVAL
 
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
@@ -30,6 +30,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.place_forward", "right_square_bracket,alt+right", "Forward", "Go forward again."),
     Action("app.tour_next", "ctrl+n,W", "Tour", "Begin the tour of the app, or go on to its next step.", priority=True),
     Action("app.tour_end", "alt+q,H", "End tour", "Leave the tour."),
+    Action("app.snippet", "alt+full_stop,f14", "Snippet", "Put a snippet at the cursor of a text: that of the word in front of it, or a chosen one."),
+    Action("app.record_macro", "alt+comma,f15", "Record macro", "Begin to record keys, or end that and keep them by a name."),
+    Action("app.play_macro", "alt+slash,f16", "Play macro", "Press the keys of a macro."),
     Action("app.trust", "T,alt+t", "Trust", "Show what trusting the workspace allows; trust it or withdraw the trust."),
     Action("app.screen_0", "0,f9 0", "Home", "Go to the home screen.", call="app.go('home')"),
     Action("app.screen_1", "1,f9 1", "Playground", "Go to the playground.", call="app.go('playground')"),
@@ -49,7 +52,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("monitor.series", "s,f3", "Series", "Show the next series in the chart.", show=True, pane="history"),
     Action("monitor.zoom_in", "plus,i", "Zoom in", "Show less time, down to a minute.", pane="history"),
     Action("monitor.zoom_out", "minus,o", "Zoom out", "Show more time, up to 90 days.", pane="history"),
-    Action("monitor.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG, or its figures as CSV.", pane="history"),
+    Action("monitor.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG or PNG, or its figures as CSV.", pane="history"),
     Action("monitor.pause", "p,f6", "Hold", "Pause the chart or resume it; recording continues.", show=True, pane="history"),
     Action("monitor.inspect", "enter,f4", "What ran", "Show what ran at the crosshair or around an alert.", show=True),
     Action("monitor.choose", "w,f12", "Choose", "Choose what the chart shows.", pane="history"),
@@ -89,6 +92,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.tools", "t,alt+m", "Tools", "Add tool servers and switch on the tools that runs offer to the model.", pane="answer"),
     Action("playground.new", "n,f7", "New", "Start a new prompt.", pane="prompts"),
     Action("playground.label", "l,f8", "Label", "Point a label, such as production, at the version.", pane="versions"),
+    Action("playground.roll_back", "B,alt+6", "Roll back", "Move the version's label back to the version that it was on before.", pane="versions"),
     Action("playground.mark", "space,ctrl+t", "Mark", "Mark the version to compare; V marks a range, ctrl+a all.", pane="versions"),
     Action("playground.delete", "D,alt+x", "Delete", "Delete the selected prompts, or the open one, with all versions, after showing what used them.", pane="prompts"),
     Action("playground.rename", "R,alt+r", "Rename", "Give the prompt another name; z undoes.", pane="prompts"),
@@ -101,6 +105,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.inside", "i,alt+w", "Inside", "Ask once more and look at each token: probabilities, alternatives, the exact prompt.", pane="answer"),
     Action("playground.catch", "C,alt+k", "Case", "Save the request and answer as a case of a suite.", pane="answer"),
     Action("playground.compare", "v,alt+v", "Compare", "Compare the marked versions, or the draft, side by side; there with other models and parameters, too.", show=True, pane="versions"),
+    Action("playground.improve", "I,alt+p", "Improve", "Find better instructions and examples for the prompt, proved on sealed rows.", pane="versions"),
     Action("playground.chat", "o,alt+o", "Chats", "Talk with a model over many turns, with branches.", pane="answer"),
     Action("playground.chains", "K,alt+j", "Chains", "Go to the chains: prompts, searches, branches and maps that use each other's results.", pane="prompts"),
     *CHAINS,
@@ -143,6 +148,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("compare.pin", "ctrl+s,f2", "Pin", "Keep the comparison as a board with a name.", priority=True),
     Action("compare.boards", "B,alt+b", "Boards", "Open a board that was kept."),
     Action("compare.use", "u,alt+u", "Use", "Open the column's prompt and model in the playground."),
+    *IMPROVEMENT,
     *RETRIEVAL,
     Action("datasets.check", "f5,ctrl+r", "Check", "Run all checks over all rows, as a job.", show=True, priority=True),
     Action("datasets.import_files", "i,f7", "Import", "Preview files and import them into a version.", show=True),
@@ -182,7 +188,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("training.mark", "space,ctrl+t", "Mark", "Draw the run in one chart with other marked runs.", pane="runs"),
     Action("training.smooth", "m,alt+m", "Smooth", "Smooth the lines, by a few degrees.", pane="chart"),
     Action("training.logarithm", "l,alt+l", "Log scale", "A logarithmic scale, and back.", pane="chart"),
-    Action("training.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG, or its figures as CSV.", pane="chart"),
+    Action("training.save_chart", "f,alt+e", "Save chart", "Save the chart as SVG or PNG, or its figures as CSV.", pane="chart"),
     Action("training.zoom_in", "plus,i", "Zoom in", "Show less of the beginning.", pane="chart"),
     Action("training.zoom_out", "minus,I", "Zoom out", "Show more of the beginning.", pane="chart"),
     Action("training.stop", "x,f8", "Stop", "Stop the run now; it can resume from its last checkpoint.", pane="runs"),
@@ -194,7 +200,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("training.duplicate", "C,alt+o", "Duplicate", "Make a new recipe that begins with this one.", pane="recipes"),
     Action("training.sweep", "v,alt+v", "Sweep", "Search for better settings around the recipe.", pane="recipes"),
     Action("training.watch", "o,alt+w", "Watch", "Watch the run of another program, from its output folder.", pane="runs"),
-    Action("training.remove", "D,backspace", "Delete", "Delete the run, after showing what is deleted and what depends on it.", pane="runs"),
+    Action("training.remove", "D,backspace", "Delete", "Delete the run, or the recipe where the recipes have the focus, after showing what goes."),
     Action("evaluation.run", "f5,ctrl+r", "Run", "Run every case of the suite, in the background.", show=True, priority=True, pane="suites"),
     Action("evaluation.run_fresh", "A,alt+a", "Run fresh", "Run every case and take no answer from the cache.", pane="suites"),
     Action("evaluation.plan", "B,alt+b", "Before", "Show what a run of the suite could find, what it takes, and which cases the model knows.", pane="suites"),
@@ -219,7 +225,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluation.export", "E,f2", "Export", "Write the run to a file: lm-eval JSON, CSV, Parquet, Markdown, JUnit.", pane="figures"),
     Action("evaluation.stop", "x,f8", "Stop", "Stop the run and keep its answers.", pane="runs"),
     Action("evaluation.resume", "R,alt+r", "Resume", "Resume a run that ended early.", pane="runs"),
-    Action("evaluation.remove", "D,backspace", "Delete", "Delete the run, after showing what is deleted and what depends on it.", pane="runs"),
+    Action("evaluation.remove", "D,backspace", "Delete", "Delete the run, or the suite where the suites have the focus, after showing what goes."),
     Action("models.add", "a,f7", "Add", "Register a GGUF file, or any OpenAI-compatible address.", show=True, pane="list"),
     Action("models.discover", "o,f4", "Found here", "List models of other programs on this machine.", show=True, pane="list"),
     Action("models.get", "d,f2", "Get", "Download a model, after showing its size and licence.", show=True, pane="list"),
@@ -237,6 +243,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("settings.save", "ctrl+s,f2", "Save", "Save the settings.", show=True, priority=True),
     Action("settings.theme", "t,f4", "Theme", "Choose a theme; each is seen while the cursor is on it.", show=True),
     Action("settings.keys", "K,f6", "Keys", "Change the keys of actions; they hold at once.", show=True),
+    Action("settings.snippets", "m,f7", "Snippets", "Change snippets and macros in $EDITOR.", show=True),
     Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
     Action("privacy.look", "f5,ctrl+r", "Refresh", "Read the receipts and what is due again."),
     Action("privacy.find", "n,f7", "Find", "Find a person everywhere, and show what forgetting them would do.", show=True, pane="plan"),
@@ -283,15 +290,6 @@ def bindings_of(scope: str) -> list[Binding]:
             if keys:
                 # The footer shows an action once, by the keys that always work where there are any.
                 show = action.show and (priority or not always)
-                out.append(
-                    Binding(
-                        keys,
-                        target,
-                        action.title,
-                        tooltip=action.help,
-                        id=action.id + suffix,
-                        show=show,
-                        priority=priority,
-                    )
-                )
+                named = action.id + suffix
+                out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=named))
     return out

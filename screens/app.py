@@ -23,9 +23,9 @@ from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
 from screens.shell.copy_menu import Copier
+from screens.shell.snippet_actions import SnippetActions
 from screens.shell.status_line import StatusPart
 from screens.shell.tab_line import TabLine
-from screens.shell.tour_actions import TourActions
 from screens.textual_caches import keep_no_widgets
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
@@ -35,7 +35,7 @@ _STATUS_PLACES = {
 }  # fmt: skip
 
 
-class LlmopsApp(TourActions):
+class LlmopsApp(SnippetActions):
     """The face of one workspace."""
 
     # The style sheet of the first screen is read with that of the app: reading it later parses everything again.
@@ -81,9 +81,8 @@ class LlmopsApp(TourActions):
             from screens.plugin_themes import missing_theme
 
             self._problems.append(f"{missing_theme(theme)}; {DEFAULT_THEME} is used.")
-        for name in SCREEN_KEYS.values():
-            self.add_mode(name, self._factory(name))
-        for name in ("compare", "chat", "retrieval", "chains"):  # without a tab
+        without_a_tab = ("compare", "chat", "retrieval", "chains", "improvement")
+        for name in (*SCREEN_KEYS.values(), *without_a_tab):
             self.add_mode(name, self._factory(name))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -150,6 +149,7 @@ class LlmopsApp(TourActions):
 
         def land(key: str | None) -> None:
             if key in SCREEN_KEYS:
+                self.delay_update()  # the frame without letters
                 self.go_to_screen(SCREEN_KEYS[key])
                 return
             for panel in screen.query(Panel):

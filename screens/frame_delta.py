@@ -7,7 +7,9 @@ frame those cells are written that differ, with the shortest way to them and the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from rich.cells import cell_len, split_graphemes
 from rich.color import ColorSystem
@@ -16,10 +18,24 @@ from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 
-from screens.terminal_pen import ATTRIBUTES, FEW_BLANKS, MANY_BLANKS, PLAIN, UNKNOWN, Look, Pen, Run
+from screens.terminal_pen import (
+    ATTRIBUTES,
+    FEW_BLANKS,
+    MANY_BLANKS,
+    PLAIN,
+    REPEATS_ANSWER,
+    REPEATS_ASKED,
+    UNKNOWN,
+    Look,
+    Pen,
+    Run,
+    downwards,
+)
 
 # So few cells between two changes are written again: to step over them takes as many bytes.
 _SHORT_GAP = 4
+# A line whose change takes more bytes than so many may take fewer if it is erased before.
+_WORTH_A_LOOK = 24
 
 
 class _Row:
@@ -71,6 +87,7 @@ class FrameDelta:
 
     def __init__(self, *, erases: bool = True) -> None:
         self._erases = erases
+        self._repeats = False
         self._rows: list[_Row] = []
         self._width = 0
         self._forgotten = False
@@ -85,6 +102,10 @@ class FrameDelta:
         """Others wrote to the terminal, or it changed its size: all is written with the next frame."""
         self._forgotten = True
 
+    def answered(self, x: int, y: int) -> None:
+        """The terminal says where the cursor is: behind what was asked with the first frame, it repeats signs."""
+        self._repeats = self._repeats or (x, y) == REPEATS_ANSWER
+
     def of(self, frame: RenderableType | None) -> RenderableType | None:
         """What differs in a frame of the compositor; all else as it is."""
         return _Difference(self, frame) if isinstance(frame, CompositorUpdate) else frame
@@ -97,6 +118,7 @@ class FrameDelta:
             self._rows = []
             return update.render_segments(console)
         width, height, drawn = pieces
+        asked = "" if self._rows else REPEATS_ASKED
         if (width, height) != (self._width, len(self._rows)):
             self._rows, self._width, self._forgotten = [_Row(width) for _ in range(height)], width, False
         changed: dict[int, _Row] = {}
@@ -108,20 +130,41 @@ class FrameDelta:
                     signs, looks = self._cells(segment, colours)
                     row.put(at, signs, looks)
                     at += len(signs)
-        pen = Pen(width, erases=self._erases)
+        pen = Pen(width, erases=self._erases, repeats=self._repeats)
+        erased: list[Run] = []
         runs: list[Run] = []
         for y in range(height) if self._forgotten else sorted(changed):
             row = changed.get(y, self._rows[y])
             shown = _Row(width) if self._forgotten else self._rows[y]
             if shown.is_simple and row.is_simple:
-                runs += _differing(y, shown, row)
+                begun, rest = self._line(y, shown, row, pen)
+                erased += begun
+                runs += rest
             elif row.signs != shown.signs or row.looks != shown.looks:
                 # Terminals differ in how wide they draw such signs: the line is written whole, from its beginning.
                 pen.draw(_runs(y, row, 0, width))
             self._rows[y] = row
         self._forgotten = False
-        pen.draw(sorted(runs, key=lambda run: run.order))
-        return pen.text()
+        pen.draw(sorted(erased, key=lambda run: run.order))
+        for _, alike in groupby(sorted(runs, key=lambda run: run.order), key=lambda run: run.order):
+            pen.draw(downwards(list(alike)))
+        return asked + pen.text()
+
+    def _line(self, y: int, shown: _Row, row: _Row, pen: Pen) -> tuple[list[Run], list[Run]]:
+        """What to erase of a line, and then what to write: the way of fewer bytes."""
+        runs = _differing(y, shown, row)
+        usual = sum(map(pen.cost, runs))
+        if not self._erases or usual < _WORTH_A_LOOK:
+            return [], runs
+        begin, width = runs[0].x, len(row.signs)
+        blanks = Counter(look for look in row.looks[begin:] if look.ink is None)
+        if blanks.total() < FEW_BLANKS:
+            return [], runs
+        blank = max(blanks, key=lambda look: blanks[look])
+        cleared = shown.copy()
+        cleared.put(begin, [" "] * (width - begin), [blank] * (width - begin))
+        first, rest = Run(blank, y, begin, cleared.signs[begin:], sure=True), _differing(y, cleared, row)
+        return ([first], rest) if pen.cost(first) + sum(map(pen.cost, rest)) < usual else ([], runs)
 
     def _cells(self, segment: Segment, colours: ColorSystem) -> tuple[list[str], list[Look]]:
         text, style, _ = segment

@@ -95,6 +95,14 @@ class TraceFilterPlace(Destination):
 
 
 @dataclass(frozen=True)
+class ImprovementsPlace(Destination):
+    """The improvements of a prompt; of all prompts where none is named."""
+
+    mode = "improvement"
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetPlace(Destination):
     """A version of a dataset, as ``NAME@NUMBER``."""
 

@@ -14,12 +14,14 @@ from llmops_tui.workspace.layout import Workspace
 if TYPE_CHECKING:
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.datasets.version import DatasetVersion
+    from llmops_tui.deployment.promotions import Promotions
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.endpoints import Endpoint
     from llmops_tui.inference.experiments.store import ExperimentStore
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.maintenance.archiving import Archive
     from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.models.registry import Model, ModelRegistry
     from llmops_tui.monitoring.alerts import Alert
@@ -122,6 +124,13 @@ class Services:
         return UndoHistory(self.catalog, self.event_log)
 
     @cached_property
+    def archive(self) -> Archive:
+        """What is put away, which whoever lists or offers things leaves out."""
+        from llmops_tui.maintenance.archiving import Archive
+
+        return Archive(self.event_log)
+
+    @cached_property
     def servers(self) -> ServerSupervisor:
         """Model servers."""
         from llmops_tui.inference.supervisor import ServerSupervisor
@@ -188,6 +197,13 @@ class Services:
     def _tell_alerts(self, alerts: list[Alert]) -> None:
         if self.alerts_told is not None:
             self.alerts_told(alerts)
+
+    @cached_property
+    def promotions(self) -> Promotions:
+        """Stages of prompts, and how their labels move."""
+        from llmops_tui.deployment.promotions import Promotions
+
+        return Promotions(self.catalog, self.event_log, self.evaluation)
 
     @cached_property
     def evaluation(self) -> EvaluationStore:

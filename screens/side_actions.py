@@ -32,3 +32,14 @@ RETRIEVAL: tuple[Action, ...] = (
     Action("retrieval.look", "r,f6", "Refresh", "Read the indexes again, and what of them is stale."),
     Action("retrieval.leave", "escape,f13", "Back", "Go back."),
 )  # fmt: skip
+
+IMPROVEMENT: tuple[Action, ...] = (
+    Action("improvement.new", "n,f7", "New", "Find a better instruction or examples for a prompt, after showing what it takes.", show=True, pane="list"),
+    Action("improvement.cancel", "x,f8", "Cancel", "Cancel the improvement; what was asked is kept.", pane="list"),
+    Action("improvement.resume", "r,f6", "Resume", "Go on with an improvement that ended early; nothing is asked twice.", show=True, pane="list"),
+    Action("improvement.promote", "p,f4", "Promote", "Make the candidate a version like any other.", show=True, pane="candidates"),
+    Action("improvement.use", "u,alt+u", "Use", "Open the candidate in the playground.", pane="candidates"),
+    Action("improvement.view", "w,f12", "Next view", "Verdict and front, the change against the seed, the sealed rows.", show=True, pane="detail"),
+    Action("improvement.look", "f5,ctrl+r", "Refresh", "Read the improvements again."),
+    Action("improvement.leave", "escape,f13", "Back", "Go back."),
+)  # fmt: skip

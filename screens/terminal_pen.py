@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 # What switches an attribute on, by its bit in a style, and off. 51 and 52 are off with 54.
@@ -13,8 +14,18 @@ _OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "
 SEEN_ON_BLANKS = frozenset({"4", "5", "6", "7", "9", "21", "51", "52", "53"})
 # Cells to erase with one sequence instead of with as many spaces: to the end of a line, and within it.
 FEW_BLANKS, MANY_BLANKS = 4, 12
-# Further down, a whole place takes fewer bytes.
-_FEW_LINES = 10
+# A line down, in the same column: a pty makes two bytes of a line feed, and the first column of another one.
+_DOWN = "\x0b"
+# Bytes to go to a cell nearby.
+_USUAL_WAY = 4
+# So many lines are one sequence.
+_FAR = 5
+# What is written before the first frame asks whether the terminal repeats a sign: the cursor is in the third column, then.
+# It is asked on the second line, as the answer from the first is a key on some terminals.
+REPEATS_ASKED = "\x1b[2H \x1b[b\x1b[6n"
+REPEATS_ANSWER = (2, 1)
+# So many lines of a column are drawn downwards, one below the other, and so wide ones.
+_TALL, _NARROW = 3, 3
 
 
 class Look(NamedTuple):
@@ -71,9 +82,10 @@ class Run(NamedTuple):
 class Pen:
     """Writes cells, and knows where the cursor is and which colours are set."""
 
-    def __init__(self, width: int, *, erases: bool) -> None:
+    def __init__(self, width: int, *, erases: bool, repeats: bool) -> None:
         self._width = width
         self._erases = erases
+        self._repeats = repeats
         self._out: list[str] = []
         # Where the cursor is; -1 where nobody knows.
         self._x = self._y = -1
@@ -90,15 +102,32 @@ class Pen:
         """Go to a cell, the shortest way."""
         if (x, y) == (self._x, self._y):
             return
-        ways = [f"\x1b[{y + 1}H" if x == 0 else f"\x1b[{y + 1};{x + 1}H"]
-        if self._y >= 0 and x == 0 and y == self._y + 1:
-            ways.append("\r\n")
-        if self._x >= 0 and 0 <= y - self._y < _FEW_LINES:
-            down = "" if y == self._y else "\x1b[B" if y == self._y + 1 else f"\x1b[{y - self._y}B"
-            over = x - self._x
-            ways.append(down + ("\b" * -over if over <= 0 else "\x1b[C" if over == 1 else f"\x1b[{over}C"))
-        self._out.append(min(ways, key=len))
+        whole = f"\x1b[{y + 1}H" if x == 0 else f"\x1b[{y + 1};{x + 1}H"
+        if self._y >= 0:
+            down = y - self._y
+            lines = _DOWN * down if 0 <= down < _FAR else f"\x1b[{abs(down)}{'B' if down > 0 else 'A'}"
+            whole = min(whole, lines + self._column(x), key=len)
+        self._out.append(whole)
         self._x, self._y = x, y
+
+    def _column(self, x: int) -> str:
+        """The shortest way to a column of the same line."""
+        if x == self._x:
+            return ""
+        if x == 0:
+            return "\r"
+        way = f"\x1b[{x + 1}G"
+        if self._x >= 0:
+            over = x - self._x
+            near = "\b" * -over if over < 0 else "\x1b[C" if over == 1 else f"\x1b[{over}C"
+            way = min(way, near, key=len)
+        return way
+
+    def cost(self, run: Run) -> int:
+        """About as many bytes as a run takes, beside its colours."""
+        if self._erases and run.end == self._width and run.look.ink is None and run.look.is_bare:
+            return _USUAL_WAY + len("\x1b[K")
+        return _USUAL_WAY + len((_shortened(run.signs) if self._repeats else "".join(run.signs)).encode())
 
     def draw(self, runs: Iterable[Run]) -> None:
         """Write runs of cells where they stand, each in its look."""
@@ -139,9 +168,35 @@ class Pen:
             if end == self._width:
                 self._out.append("\x1b[K")
                 return
-            if len(signs) >= MANY_BLANKS:
+            if len(signs) >= MANY_BLANKS and not self._repeats:
                 self._out.append(f"\x1b[{len(signs)}X")
                 return
-        self._out.append(text)
+        self._out.append(_shortened(signs) if sure and self._repeats else text)
         # Lines do not wrap: behind the last cell it stays on that.
         self._x = min(end, self._width - 1) if sure else -1
+
+
+def _shortened(signs: list[str]) -> str:
+    """The signs, and for those that repeat, how often."""
+    out: list[str] = []
+    for sign, same in groupby(signs):
+        count = len(list(same))
+        whole, short = sign * count, f"{sign}\x1b[{count - 1}b"
+        # A wide sign is one, and cells where it goes on.
+        out.append(short if count > 1 and sign and len(short.encode()) < len(whole.encode()) else whole)
+    return "".join(out)
+
+
+def downwards(runs: list[Run]) -> Iterator[Run]:
+    """Runs of the same look, those below each other in a narrow column first to last, such as the line beside a pane."""
+    waiting = {(run.x, run.y): run for run in runs}
+    for run in runs:
+        if waiting.get((run.x, run.y)) is not run:
+            continue
+        column = [run]
+        if len(run.signs) <= _NARROW and run.sure:
+            while (below := waiting.get((run.x, column[-1].y + 1))) is not None and len(below.signs) <= _NARROW:
+                column.append(below)
+        for one in column if len(column) >= _TALL else [run]:
+            del waiting[(one.x, one.y)]
+            yield one

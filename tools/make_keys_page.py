@@ -60,6 +60,8 @@ workspace, and so are the sizes of panes and the place where you left.
 suites and evaluation runs. It stays where it is, whole, and can be used by its name; lists leave it out. `%` shows what is
 archived, pale, and leaves it out again; `&` on something archived takes it back, and so does `z`. What gets another name stays
 archived; what is deleted does not, so that something else may have its name. `llmops archive` does the same.
+Dialogs that offer such things, the palette and completion leave them out, too: what you type there with a `%` in front finds
+them, and `%` alone shows them. Home counts what is not archived.
 
 ## The command line
 
@@ -75,11 +77,34 @@ what was done last, on whichever screen you are, and names it; `Z` does it again
 everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
 
 In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts and
-datasets, what was archived, and every new version that was made of a dataset: fixes, edits, operations, labels, saved queries,
-restored versions. Versions are never changed, so undoing rows makes a new version with the rows from before. If a label or a
-dataset was changed in another way meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the
-entry leaves the history. Deleting cannot be undone, and asks first. Verdicts on answers are changed with the same keys, and
-texts of prompts have their versions. """
+datasets, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a dataset:
+fixes, edits, operations, labels, saved queries, restored versions. Versions are never changed, so undoing rows makes a new
+version with the rows from before. If a label or a dataset was changed in another way meanwhile, for example by the MCP server,
+nothing is overwritten: you are told, and the entry leaves the history. Deleting asks first; that of a suite or recipe can be
+undone, any other cannot. A copy that something was made of stays. Verdicts on answers are changed with the same keys, and texts
+of prompts have their versions.
+
+## Snippets and macros
+
+A snippet is a text with a name. In any field or editor write the name and press `alt+.`: the text takes its place. Without
+such a name in front of the cursor you choose from all of them. A field of one line gets it as one line.
+
+A macro is a row of keys. `alt+,` begins to record what you press, and ends that and asks for a name; `alt+/` plays one. Keys of
+a macro wait for their screen as typed ones do; a key that you press meanwhile ends it. A macro never answers a question that
+asks before an act, such as deleting: there it stops, and says so. What keys do depends on where you are, so begin at the same
+place.
+
+Both are in `snippets.toml` beside the settings; `m` on the settings screen opens it in `$EDITOR`, and `llmops snippet` lists,
+adds and removes them. At most 200 of each are kept, texts up to 20,000 characters, macros up to 500 keys.
+
+```toml
+[snippets]
+json = "Answer with JSON only, without a word around it."
+
+[macros]
+check = ["2", "f5"]
+```
+"""
 
 
 def render() -> str:

@@ -104,7 +104,8 @@ def at(
     context: typer.Context,
     moment: Annotated[str, typer.Argument(metavar="TIME", help="Such as '2027-03-03 14:05', 14:05 of today, or now.")],
 ) -> None:
-    """Show what answered at a moment: the servers that ran, and what the answers around it came from."""
+    """Show what answered at a moment: prompts by label, experiments, the servers that ran, and what answers came from."""
+    from llmops_tui.deployment.moments import in_force_at
     from llmops_tui.traces.served import served_at
 
     session = session_of(context)
@@ -121,9 +122,31 @@ def at(
         ]
         for one in found
     ]
-    headers = ["model", "sha256", "how it is known", "from", "to", "answers"]
-    data = {"at": when, "served": [one.as_record() for one in found]}
-    session.emit(data, lambda: session.rows(headers, rows) if rows else f"nothing answered at {_moment(when)}")
+    force = in_force_at(session.catalog, session.event_log, when)
+    in_force = [
+        [
+            one.name,
+            one.what,
+            (one.sha256 or "")[:12],
+            one.model or "",
+            (one.model_sha256 or "")[:12],
+            _moment(one.since),
+            one.audit,
+        ]
+        for one in force
+    ]
+    data = {"at": when, "in_force": [one.as_record() for one in force], "served": [one.as_record() for one in found]}
+
+    def human() -> str:
+        parts = []
+        if in_force:
+            headers = ["in force", "what", "sha256", "answered by", "model sha256", "since", "audit"]
+            parts.append(session.rows(headers, in_force))
+        if rows:
+            parts.append(session.rows(["model", "sha256", "how it is known", "from", "to", "answers"], rows))
+        return "\n\n".join(parts) if parts else f"nothing answered at {_moment(when)}"
+
+    session.emit(data, human)
 
 
 def _entries(session: Session, since: str, until: str) -> list[AuditEntry]:

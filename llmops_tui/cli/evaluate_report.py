@@ -56,13 +56,13 @@ def first_figure(state: EvalState) -> str:
 
 def run_text(session: Session, state: EvalState) -> str:
     """A run for people."""
-    from llmops_tui.evaluation.kept_summary import cache_told
+    from llmops_tui.evaluation.kept_summary import cache_told, interval_told
 
     run, summary = state.run, state.run.summary
     head = f"{run.name}: {state.state} · {run.suite_ref} · {run.column}"
     if summary is None:
         return head + (f" · {state.told}" if state.told else "")
-    rows = [(n, figure_text(f), f["n"], f["unusable"] or "", f["method"]) for n, f in summary["metrics"].items()]
+    rows = [(n, figure_text(f), f["n"], f["unusable"] or "", interval_told(f)) for n, f in summary["metrics"].items()]
     cached = f", {cache_told(summary)}" if summary["cached"] else ""
     errors = f", {summary['errors']:,} refused" if summary["errors"] else ""
     early = " (stopped early: the interval is narrow enough)" if summary.get("stopped_early") else ""

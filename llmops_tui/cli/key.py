@@ -39,6 +39,12 @@ def create(
             "Default: all but keys.",
         ),
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt", help="A served prompt that it is for, by its name; then no model for itself. Repeatable."
+        ),
+    ] = None,
     max_context: Annotated[
         int | None, typer.Option(min=1, help="The most tokens of a prompt and its answer together.")
     ] = None,
@@ -74,7 +80,13 @@ def create(
         requests_per_day,
         tokens_per_minute,
         tokens_per_day,
+        tuple(prompt) if prompt else None,
     )
+    if scope.prompts:
+        from llmops_tui.prompts.store import PromptStore
+
+        for one in scope.prompts:
+            PromptStore(session.catalog).versions(one)
     if scope.models or scope.adapters:
         kinds = {one.name: one.kind for one in ModelRegistry(session.catalog).all()}
         check_known(scope, kinds | dict.fromkeys(ChainStore(session.catalog).served_names(), "chain"))

@@ -26,7 +26,7 @@ def blame(context: typer.Context, ref: _Ref) -> None:
     session = session_of(context)
     store = PromptStore(session.catalog)
     version = store.get(ref)
-    lines = blamed(store.versions(version.prompt), version.number)
+    lines = blamed(store.versions(version.prompt, candidates=True), version.number)
     rows = [(f"@{one.version.number}", _when(one.version.created_at), one.section, one.line, one.text) for one in lines]
     data = {"prompt": version.prompt, "version": version.number, "lines": [one.as_dict() for one in lines]}
     session.emit(data, lambda: session.rows(("since", "saved", "in", "line", "text"), rows))

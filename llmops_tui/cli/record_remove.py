@@ -1,4 +1,4 @@
-"""``llmops data remove``, ``prompt remove`` and ``traces remove``: show what is deleted, then delete with ``--yes``."""
+"""Show what is deleted of datasets, prompts, suites, recipes and traces, then delete with ``--yes``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from llmops_tui.cli.work_remove import show_removal
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.archiving import Archivable
     from llmops_tui.maintenance.record_removal import Kept
 
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")]
@@ -43,6 +44,47 @@ def prompt(
     from llmops_tui.maintenance.record_removal import Kept
 
     _remove(context, Kept.PROMPT, name, yes=yes, force=force)
+
+
+def suite(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="SUITE", help="The suite, with all its versions.")],
+    yes: _Yes = False,
+) -> None:
+    """Delete a suite with all its versions, where no runs of it are kept. llmops undo takes it back."""
+    from llmops_tui.maintenance.archiving import Archivable
+
+    _remove_definition(context, Archivable.SUITE, name, yes=yes)
+
+
+def recipe(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe, with all its versions.")],
+    yes: _Yes = False,
+) -> None:
+    """Delete a recipe with all its versions; runs of it stay, and have it whole. llmops undo takes it back."""
+    from llmops_tui.maintenance.archiving import Archivable
+
+    _remove_definition(context, Archivable.RECIPE, name, yes=yes)
+
+
+def _remove_definition(context: typer.Context, kind: Archivable, name: str, *, yes: bool) -> None:
+    from llmops_tui.maintenance.definition_removal import plan_definition_removal
+    from llmops_tui.maintenance.undo import UndoHistory
+
+    session = session_of(context)
+    if yes:
+        found = UndoHistory(session.catalog, session.event_log).remove_definition(kind, name)
+    else:
+        found = plan_definition_removal(session.workspace, kind, name)
+
+    def human() -> str:
+        lines = [f"blocked by: {what}" for what in found.in_the_way]
+        lines += [f"{'deleted' if yes else 'would be deleted'}: {one}" for one in found.versions]
+        end = f"{name} removed; llmops undo takes it back" if yes else "--yes removes it; llmops undo takes that back"
+        return "\n".join([*lines, end])
+
+    session.emit(found.as_dict(), human)
 
 
 def traces(

@@ -72,7 +72,7 @@ def copy_suite(
     """Make a version of a suite the first of a suite of its own."""
     from llmops_tui.maintenance.archiving import Archivable
 
-    _copy_definition(context, Archivable.SUITE, ref, new)
+    _copy(context, Archivable.SUITE, ref, new)
 
 
 def copy_recipe(
@@ -83,15 +83,7 @@ def copy_recipe(
     """Make a version of a recipe the first of a recipe of its own."""
     from llmops_tui.maintenance.archiving import Archivable
 
-    _copy_definition(context, Archivable.RECIPE, ref, new)
-
-
-def _copy_definition(context: typer.Context, kind: Archivable, ref: str, new: str) -> None:
-    from llmops_tui.maintenance.renaming import copy_definition
-
-    session = session_of(context)
-    made = copy_definition(session.workspace, kind, ref, new)
-    session.emit({"kind": kind.value, "from": ref, "made": made}, lambda: f"{made} is a copy of {ref}")
+    _copy(context, Archivable.RECIPE, ref, new)
 
 
 def _rename(context: typer.Context, kind: Kept, name: str, new: str, *, force: bool) -> None:
@@ -103,9 +95,9 @@ def _rename(context: typer.Context, kind: Kept, name: str, new: str, *, force: b
     session.emit(done.as_dict(), lambda: f"{name} is called {new}{told}")
 
 
-def _copy(context: typer.Context, kind: Kept, ref: str, new: str) -> None:
-    from llmops_tui.maintenance.renaming import copy_record
+def _copy(context: typer.Context, kind: Kept | Archivable, ref: str, new: str) -> None:
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
-    made = copy_record(session.workspace, kind, ref, new)
+    made = UndoHistory(session.catalog, session.event_log).copy(kind, ref, new)
     session.emit({"kind": kind.value, "from": ref, "made": made}, lambda: f"{made} is a copy of {ref}")

@@ -52,6 +52,7 @@ def plan(
 
 def _plan_text(plan: PlanRecord) -> str:
     from llmops_tui.training.mixture import mixture_lines
+    from llmops_tui.training.preflight_speed import saving_lines
 
     data, memory, timing = plan["data"], plan["memory"], plan["time"]
     parts: tuple[MemoryPart, ...] = ("weights", "adapter", "optimizer", "activations", "logits", "overhead")
@@ -71,6 +72,7 @@ def _plan_text(plan: PlanRecord) -> str:
             f"{shares} (corrected by {memory['measured_runs']} measured runs)"
         ),
         f"time      {counted(timing['steps'], 'step')}, {speed or 'not known before a dry run'}",
+        *(f"saves     {line}" for line in saving_lines(plan.get("savings", []))),
         f"disk      {plan['disk']['needed'] / 1e6:,.0f} MB at the most, {plan['disk']['free'] / 1e9:.1f} GB free",
     ]
     parity = plan["parity"]
@@ -164,8 +166,15 @@ def sweep(
         list[str] | None,
         typer.Option(help="What is searched for: loss, size, speed or memory; repeatable: the front of all is found."),
     ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, help="On a cluster: how many trials train at once. Default: one a GPU, or one a node."
+        ),
+    ] = None,
     changes: Changes = None,
     accept: Accept = None,
+    target: Target = None,
     detach: Annotated[bool, typer.Option("--detach")] = False,
 ) -> None:
     """Search hyperparameters with short runs; the best is saved as a recipe."""
@@ -175,13 +184,13 @@ def sweep(
     session = session_of(context)
     if not prune and pruner not in {None, "none"}:
         raise LlmopsError("usage", f"--no-prune and --pruner {pruner} exclude each other", exit_code=ExitCode.USAGE)
-    recipe = recipe_of(session, given, changes, accept)
+    recipe = at(recipe_of(session, given, changes, accept), target)
     objectives = objective or ["loss"]
     # By several objectives, or by others than the loss, nothing can be ended early, unless that is asked for and refused.
     by_loss = objectives == ["loss"]
     pruner = pruner or ("median" if prune and by_loss else "none")
     wanted = read_space(space) if space else default_space(recipe, numbers=sampler == "cmaes")
-    check_search(recipe.model_dump(), wanted, sampler, pruner, objectives)
+    check_search(recipe.model_dump(), wanted, sampler, pruner, objectives, at_once or 0)
     if pruner == "none" and prune and not by_loss:
         session.say(f"no trial is ended early: the objectives are {', '.join(objectives)}")
     arguments = {
@@ -191,6 +200,7 @@ def sweep(
         "sampler": sampler,
         "pruner": pruner,
         "objectives": objectives,
+        "at_once": at_once or 0,
     }
     found = run_job(
         session, kind="sweep", title=f"sweep {recipe.name}", entry=ENTRY, arguments=arguments, detach=detach

@@ -76,9 +76,7 @@ def list_texts(values: pa.Array) -> pa.Array | None:
     return _listed(values, joined('"', escaped(inner), '"'))
 
 
-def conversation_texts(
-    values: pa.Array, who: str, what: str, roles: Mapping[str, str] | None = None
-) -> pa.Array | None:
+def conversation_texts(values: pa.Array, who: str, what: str, roles: Mapping[str, str]) -> pa.Array | None:
     """Lists of turns as JSON of messages: role, content, and at most one text more, in this order.
 
     ``who`` and ``what`` are the fields of a turn that become role and content, and ``roles`` what the first becomes. None
@@ -92,7 +90,7 @@ def conversation_texts(
     by, content = turns.field(who), turns.field(what)
     if by.null_count or content.null_count:
         return None
-    if roles is not None:
+    if roles:
         told = by.dictionary_encode()
         known: list[Any] = [roles.get(name, name) for name in told.dictionary.to_pylist()]
         by = text_array(known).take(told.indices)

@@ -92,7 +92,12 @@ def _of_few_values(table: pa.Table) -> Iterator[str]:
     import pyarrow.compute as pc
 
     head = table.slice(0, _LOOKED_AT)
-    for name, column in zip(head.schema.names, head.columns, strict=True):
+
+    def few(column: pa.ChunkedArray) -> bool:
         different: Any = pc.count_distinct(column)
-        if name != ROW and different.as_py() <= _FEW:
+        return bool(different.as_py() <= _FEW)
+
+    for name, column in zip(head.schema.names, head.columns, strict=True):
+        # Where the first are all different already, no more of them are looked at: they may be long.
+        if name != ROW and few(column.slice(0, _FEW + 1)) and few(column):
             yield name

@@ -144,10 +144,7 @@ class PartWriter:
         # A field of the name of the hidden column goes into it, as all that have no column of their own.
         unfit = [n for n in names if n == REST or (n not in self._names and not self._take(n))]
         if unfit:
-            for row in rows:
-                rest = {name: row.pop(name) for name in unfit if name in row}
-                if rest:
-                    row[REST] = row.get(REST, {}) | rest
+            rows = [_packed(row, unfit) for row in rows]
             names = dict.fromkeys(chain.from_iterable(rows))
         part = Part(len(rows), {})
         data: Columns = {ROW: np.arange(self.rows, self.rows + len(rows))}
@@ -272,6 +269,12 @@ class PartWriter:
         sync_file(fresh)
         fresh.replace(path)
         part.types = {c.name: c.type for c in columns}
+
+
+def _packed(row: Row, unfit: Sequence[str]) -> Row:
+    """A row with these fields in the hidden column; the one that is given stays as it is."""
+    rest = {name: row[name] for name in unfit if name in row}
+    return {name: value for name, value in row.items() if name not in rest} | {REST: rest} if rest else row
 
 
 def _nans(values: object) -> npt.NDArray[np.bool_] | None:

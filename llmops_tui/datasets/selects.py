@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 from llmops_tui.datasets.arrow_tables import TableFile, numbered
 from llmops_tui.datasets.column_digests import RunningHash
 from llmops_tui.datasets.parts import COPY_OPTIONS, SQL_TYPES, write_failed
-from llmops_tui.datasets.records import ROW, Column, Type
+from llmops_tui.datasets.records import REST, ROW, Column, Type
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.files import sync_file
 from llmops_tui.workspace.sandbox import quote_name, quote_text
 
@@ -39,6 +40,7 @@ def write_select(
     else:
         exprs = [quote_name(c.name) for c in columns]
     made = _told_by_values(connection, select, columns, exprs)
+    _refuse_packed(connection, select, made)
     projection = ", ".join([f"row_number() OVER () - 1 AS {ROW}", *(f"{e} AS {quote_name(c.name)}" for c, e in made)])
     try:
         connection.execute(f"COPY (SELECT {projection} FROM ({select})) TO {quote_text(str(path))} {COPY_OPTIONS}")
@@ -81,6 +83,20 @@ def _told_by_values(
         kind, _, cast = next((p for p, holds in zip(_PLAIN, plain, strict=False) if holds), (column.type, "", "{0}"))
         made.append((Column(column.name, kind), cast.format(expr)))
     return made
+
+
+def _refuse_packed(connection: duckdb.DuckDBPyConnection, select: str, made: list[tuple[Column, str]]) -> None:
+    """Refuse a hidden column that is not what the reading of rows makes fields of."""
+    expr = next((expr for column, expr in made if column.name == REST), None)
+    if expr is None:
+        return
+    text = f"SELECT bool_and(json_type({expr}) = 'OBJECT') FROM ({select}) WHERE {expr} IS NOT NULL"
+    if Column(REST, "json") not in [column for column, _ in made] or connection.execute(text).fetchone() != (True,):
+        raise InputRefusedError(
+            "bad_column",
+            f"{REST} holds the fields of a row that have no column of their own, and here it holds something else",
+            "Give the column another name.",
+        )
 
 
 def _type_of(described: str) -> Type:

@@ -114,7 +114,7 @@ class Bisection:
                 f"{suite.ref} has no case {case + 1}",
                 f"It has {counted(len(known), 'case')}; llmops eval show RUN lists those that failed.",
             )
-        way = _way(store.prompts.versions(last.prompt), first, last)
+        way = _way(store.prompts.versions(last.prompt, candidates=True), first, last)
         found = cls(store, suite, way, case, chosen, column.model, metrics[chosen], fresh)
         runs = store.all()
         for version in () if fresh else found.versions:
@@ -249,7 +249,9 @@ def _way(versions: Sequence[PromptVersion], first: PromptVersion, last: PromptVe
         way.append(known[parent])
     if way[-1].number == first.number:
         return way[::-1]
-    return [known[number] for number in sorted(known) if first.number <= number <= last.number]
+    between = [known[number] for number in sorted(known) if first.number <= number <= last.number]
+    # What was proposed and never taken is on nobody's way.
+    return [one for one in between if not one.candidate_of or one.number in {first.number, last.number}]
 
 
 def _told(value: float | None) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from llmops_tui.evaluation.records import RunSummary
+from llmops_tui.evaluation.records import Figure, RunSummary
 from llmops_tui.foreign_text import JsonObject
 
 _FIGURE = {"mean": None, "low": None, "high": None, "n": 0, "unusable": 0, "method": "", "better": 0, "unit": "", "type": "",
@@ -53,6 +53,11 @@ def cache_told(summary: RunSummary) -> str:
     """How many answers came from the cache, and how old they may be."""
     oldest = answered_at(summary.get("oldest"))
     return f"{summary['cached']:,} from the cache" + (f" (the oldest of {oldest})" if oldest else "")
+
+
+def interval_told(figure: Figure) -> str:
+    """How a figure's interval was computed, and whether there was too little for one that keeps its promise."""
+    return figure["method"] + (", too few to say" if figure["too_few"] else "")
 
 
 def _with(usual: JsonObject, found: Mapping[Any, Any]) -> JsonObject:

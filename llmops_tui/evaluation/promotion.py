@@ -30,8 +30,10 @@ def suites_for(store: EvaluationStore, prompt: str) -> list[SuiteVersion]:
     ]
 
 
-def promotion(store: EvaluationStore, ref: str, label: str, suite: str, models: Sequence[str] = ()) -> list[Ruling]:
-    """What the rules of a suite say of moving a label to a prompt version.
+def promotion(
+    store: EvaluationStore, ref: str, label: str, suite: str, models: Sequence[str] = (), more: Sequence[str] = ()
+) -> list[Ruling]:
+    """What the rules of a suite, and ``more`` beside them, say of moving a label to a prompt version.
 
     For each model, and each set of parameters of the suite, the newest run of the version that counts is compared with the
     newest of the version that has the label now. A run counts if it is whole, and if suite, prompt, model, adapter and
@@ -48,7 +50,7 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str, models: 
             f"suite {wanted.ref} asks a chain of prompts and says nothing of {version.ref} alone",
             "Use a suite with a prompt.",
         )
-    if not wanted.suite.rules:
+    if not (wanted.suite.rules or more):
         raise InputRefusedError("no_rules", f"suite {wanted.ref} has no rules", "Add rules to it, or leave out --gate.")
     before = next((v for v in store.prompts.versions(version.prompt) if label in v.labels), version)
     seeking = RunSearch(store, wanted, store.all())
@@ -59,7 +61,9 @@ def promotion(store: EvaluationStore, ref: str, label: str, suite: str, models: 
     rulings: list[Ruling] = []
     for model, parameters in columns:
         run = seeking.newest(version, model, parameters)
-        found = _ruled(store, wanted, run, label, _baseline(seeking, before, version, model, parameters))
+        found = _ruled(
+            store, [*wanted.suite.rules, *more], run, label, _baseline(seeking, before, version, model, parameters)
+        )
         name = f"{run.name} ({run.asked.model}): " if len(columns) > 1 else ""
         rulings += [replace(ruling, why=f"{name}{ruling.why}") for ruling in found]
     return rulings
@@ -72,9 +76,8 @@ def _baseline(
 
 
 def _ruled(
-    store: EvaluationStore, wanted: SuiteVersion, run: EvalRun, label: str, baseline: EvalRun | None
+    store: EvaluationStore, rules: Sequence[str], run: EvalRun, label: str, baseline: EvalRun | None
 ) -> list[Ruling]:
-    rules = wanted.suite.rules
     if baseline is not None:
         return gate(store, run.name, baseline.name, rules)
     # The first version to get a label has nothing to be compared with.

@@ -57,7 +57,7 @@ class EvaluationStore:
         problem = next((text for metric in suite.all_metrics() if (text := metric.problem())), "")
         if problem:
             raise InputRefusedError(
-                "bad_metric", problem, "Install the package with this metric, or remove the metric from the suite."
+                "bad_metric", problem, "Mend the metric in the suite or remove it; one of a package needs that package."
             )
         suite = with_dataset(suite, self.datasets)
 

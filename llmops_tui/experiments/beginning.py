@@ -11,9 +11,11 @@ from llmops_tui.decisions.canaries import LARGEST_BUDGET
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.experiments.metrics import decider
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.experiments.records import ANSWERED, BY_OPENING, HEADER, RATING, Experiment, Settings
+from llmops_tui.inference.experiments.records import ANSWERED, BY_OPENING, HEADER, RATING, Arm, Experiment, Settings
 from llmops_tui.inference.experiments.store import ExperimentStore
-from llmops_tui.inference.router.names import Meant, resolve
+from llmops_tui.inference.prompt_versions import find_version
+from llmops_tui.inference.router.names import resolve
+from llmops_tui.inference.router.prompts import PREFIX
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -28,7 +30,7 @@ class NewExperiment(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: Annotated[str, Field(description="The model or alias whose requests are part of it.")] = ""
+    name: Annotated[str, Field(description="The model, alias or prompt/NAME@LABEL whose requests are part of it.")] = ""
     a: Annotated[str, Field(description="What answers now; empty: what the name means.")] = ""
     b: Annotated[str, Field(description="The candidate.")] = ""
     kind: Annotated[Literal["ab", "canary", "shadow"], Field(description="ab, canary or shadow.")] = "ab"
@@ -80,18 +82,24 @@ def begin(catalog: Catalog, store: ExperimentStore, asked: NewExperiment) -> Exp
     settings = asked.settings()
     models, aliases = ModelRegistry(catalog).all(), AliasBook(catalog).all()
 
-    def meant(which: str, name: str) -> Meant:
+    def meant(which: str, name: str) -> tuple[str, str | None]:
+        """The name that stands for it from now on, and the hash of what answers."""
         try:
-            return resolve(name, models, aliases)
+            if name.startswith(PREFIX):
+                version = catalog.read(lambda connection: find_version(connection, name.removeprefix(PREFIX)))
+                return f"{PREFIX}{version.ref}", version.sha256
+            found = resolve(name, models, aliases)
         except LlmopsError as error:
             raise InputRefusedError(error.code, f"{which}: {error.message}", error.hint) from error
+        return found.name, found.model.sha256
 
     meant("name", asked.name)
     first, second = meant("a", settings["a"]), meant("b", settings["b"])
-    if first.name == second.name:
-        raise _wrong(f"A and B are both {first.name!r}")
-    # What its names stand for now: an alias that is given another model meanwhile does not change it.
-    return store.start(asked.name, asked.kind, {**settings, "a": first.name, "b": second.name})
+    if first[0] == second[0]:
+        raise _wrong(f"A and B are both {first[0]!r}")
+    # What its names stand for now: an alias or a label that is moved meanwhile does not change it.
+    hashes: dict[Arm, str | None] = {"a": first[1], "b": second[1]}
+    return store.start(asked.name, asked.kind, {**settings, "a": first[0], "b": second[0]}, hashes)
 
 
 def _entry(given: str) -> JsonObject:

@@ -16,6 +16,7 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.remote import RemoteHandle
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.socket_transport import async_socket_transport
 from llmops_tui.inference.wire import Reply, Timings, TokenProbability, ToolCall, TopToken, Warned
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class ModelClient:
         self._remote = endpoint if isinstance(endpoint, RemoteHandle) else None
         self._transport_error = httpx.TransportError
         self._read_timeout = httpx.ReadTimeout
-        transport = None if isinstance(endpoint, RemoteHandle) else httpx.AsyncHTTPTransport(uds=endpoint.socket)
+        transport = None if isinstance(endpoint, RemoteHandle) else async_socket_transport(endpoint.socket)
         self._http = httpx.AsyncClient(
             transport=transport,
             base_url=self._remote.url if self._remote is not None else "http://localhost",

@@ -177,6 +177,10 @@ class Call(TypedDict, total=False):
     ends: list[str]
 
 
+FILTERED = "content_filter"
+"""The code of a refusal by a guard, and the end of an answer that one cut off."""
+
+
 class Generated(Timings, total=False):
     """What came of a generation; ``error`` says why there is no answer, ``stopped_by`` which stop text ended one."""
 

@@ -21,8 +21,10 @@ from llmops_tui.jobs.process import describe_exit
 _START_SECONDS = 60.0
 # Eight million characters, each as an escape of JSON.
 _MAX_ANSWER = 50_000_000
-# Of the clock, for what a question's time of the processor is given: a machine that does much else is no fault of it.
+# Of the clock, for what a question's time of the processor is given: a machine that does much else is no fault of it. This
+# part of that time, used meanwhile, shows that the process does not stand still, and it is given as long again.
 _PATIENCE_SECONDS = 20.0
+_AT_WORK = 1 / 30
 _LOOK_SECONDS = 0.05
 # Signals that others send; a process gets the rest by what it does itself.
 SENT = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
@@ -189,18 +191,20 @@ class _Time:
         self._used = _processor_seconds(pid) if of_processor else 0.0
         self._clock = seconds + (_PATIENCE_SECONDS if of_processor else 0)
         self._deadline = time.monotonic() + self._clock
+        self._seen = 0.0
 
     def left(self) -> float:
         """Seconds of the clock until it has to be asked again; raises when the time is over."""
-        left = self._deadline - time.monotonic()
+        now = time.monotonic()
+        taken = 0.0 if self._processor is None else _processor_seconds(self._pid) - self._used
+        if self._processor is not None and taken > self._processor:
+            raise HelperLostError(f"it took longer than {round(self._processor, 1):g} s of CPU time")
+        if self._processor is not None and taken - self._seen >= self._processor * _AT_WORK:
+            self._seen, self._deadline = taken, now + self._clock
+        left = self._deadline - now
         if left <= 0:
             raise _HinderedError(f"did not respond for {round(self._clock, 1):g} s and was replaced")
-        if self._processor is None:
-            return left
-        taken = _processor_seconds(self._pid) - self._used
-        if taken > self._processor:
-            raise HelperLostError(f"it took longer than {round(self._processor, 1):g} s of CPU time")
-        return min(left, max(_LOOK_SECONDS, self._processor - taken))
+        return left if self._processor is None else min(left, max(_LOOK_SECONDS, self._processor - taken))
 
 
 def _ending(code: int) -> Exception:

@@ -24,6 +24,7 @@ from llmops_tui.inference.memory_reservation import check_loadable, lease, ledge
 from llmops_tui.inference.options import AskedRecord, LoadOptions, RouterOptions, ServingRecord, ServingSettings
 from llmops_tui.inference.server_lock import check_not_lost, check_ours, claim, lives, lock_of, reachable
 from llmops_tui.inference.server_record import ServedRecord, ServerHandle, ServerRecord, age_of, handle_of, read_record
+from llmops_tui.inference.socket_transport import socket_transport
 from llmops_tui.jobs.process import boot_time, endings_put_off, identify
 from llmops_tui.models.engine_settings import EngineSettings, SettingsRecord, part
 from llmops_tui.models.gguf import read_header
@@ -288,7 +289,7 @@ class ServerSupervisor:
         import httpx
 
         started = time.monotonic()
-        transport = httpx.HTTPTransport(uds=handle.socket)
+        transport = socket_transport(handle.socket)
         with httpx.Client(transport=transport, base_url="http://model", timeout=5.0) as client:
             while (spent := time.monotonic() - started) < _START_SECONDS:
                 if not self.alive(handle):
@@ -327,7 +328,7 @@ def health(handle: ServerHandle) -> Health:
     """What a server says of itself and its engine; empty where it does not answer."""
     import httpx
 
-    transport = httpx.HTTPTransport(uds=handle.socket)
+    transport = socket_transport(handle.socket)
     headers = {"Authorization": f"Bearer {handle.key}"}
     try:
         with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=3.0) as client:

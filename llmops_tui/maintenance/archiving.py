@@ -46,6 +46,10 @@ class Archive:
         """The names of one kind."""
         return frozenset(_read(self._event_log.load_draft(KEY)).get(kind.value, ()))
 
+    def by_kind(self) -> dict[str, frozenset[str]]:
+        """The names of all kinds, by what each kind is called."""
+        return {kind: frozenset(names) for kind, names in _read(self._event_log.load_draft(KEY)).items()}
+
     def all(self) -> list[ArchivedRecord]:
         """All that is put away, the newest first."""
         found = _read(self._event_log.load_draft(KEY))

@@ -231,6 +231,11 @@ _REFERENCES = (
         "ON p.prompt = c.prompt AND p.number = c.parent WHERE c.parent IS NOT NULL"),
     ),
     (
+        "candidate {0}@{1}", "its version does not exist",
+        ("SELECT c.prompt, c.number FROM prompt_candidates c ANTI JOIN prompt_versions v "
+        "ON v.prompt = c.prompt AND v.number = c.number"),
+    ),
+    (
         "evaluation {0}", "its suite {1}@{2} does not exist",
         ("SELECT r.name, r.suite, r.suite_number FROM evaluation_runs r ANTI JOIN evaluation_suites s "
         "ON s.name = r.suite AND s.number = r.suite_number"),

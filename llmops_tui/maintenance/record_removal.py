@@ -182,13 +182,20 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
 
 def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
     store = PromptStore(Catalog(workspace))
-    versions = store.versions(name)
+    versions = store.versions(name, candidates=True)
+    # What was made of the same text is made of another prompt, too, where that has it, such as that which was copied.
+    rows = Catalog(workspace).read(
+        lambda connection: connection.execute(
+            "SELECT DISTINCT sha256 FROM prompt_versions WHERE prompt <> ?", [name]
+        ).fetchall()
+    )
+    staying = {str(row[0]) for row in rows}
     return RecordRemoval(
         Kept.PROMPT,
         name,
         tuple(f"{name}@{v.number}" for v in versions),
         uses=(
-            *_made_of(workspace, [version.sha256 for version in versions]),
+            *_made_of(workspace, [version.sha256 for version in versions if version.sha256 not in staying]),
             *_suites_of(workspace, Kept.PROMPT, name, *(f"{name}@{v.number}" for v in versions)),
         ),
     )
@@ -321,6 +328,6 @@ def _refuse_if_needed(connection: duckdb.DuckDBPyConnection, removal: RecordRemo
 
 
 def _forget_prompt(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:
-    for table in ("prompt_versions", "prompt_labels", "prompt_label_moves"):
+    for table in ("prompt_versions", "prompt_labels", "prompt_label_moves", "prompt_candidates", "improvements"):
         connection.execute(f"DELETE FROM {table} WHERE prompt = ?", [removal.name])
     connection.execute("DELETE FROM prompts WHERE name = ?", [removal.name])

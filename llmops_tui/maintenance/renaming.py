@@ -12,6 +12,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.store import check_name as check_dataset_name
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.inference.stages import rename_prompt as rename_stages
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.in_use import Thing, users_of
@@ -37,6 +38,8 @@ _COLUMNS = {
         ("prompt_versions", "prompt"),
         ("prompt_labels", "prompt"),
         ("prompt_label_moves", "prompt"),
+        ("prompt_candidates", "prompt"),
+        ("improvements", "prompt"),
         ("requests", "prompt"),
     ),
     Kept.DATASET: (
@@ -99,7 +102,7 @@ def plan_renaming(workspace: Workspace, kind: Kept, name: str, new_name: str) ->
         NotFoundError: there is none of that name.
         InputRefusedError: ``bad_name``, ``name_taken``.
     """
-    versions = _versions(workspace, kind, name)
+    versions = versions_of(workspace, kind, name)
     _check_free(workspace, kind, new_name)
     if kind is Kept.PROMPT:
         _refuse_over_draft(workspace, name, new_name)
@@ -190,16 +193,21 @@ def copy_definition(workspace: Workspace, kind: Archivable, ref: str, new_name: 
     return f"{new_name}@{number}"
 
 
-def _versions(workspace: Workspace, kind: Kept, name: str) -> list[str]:
+def versions_of(workspace: Workspace, kind: Kept, name: str) -> list[str]:
+    """The versions of a prompt or a dataset, the newest first, as they are named.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
     if kind is Kept.PROMPT:
-        return [version.ref for version in PromptStore(Catalog(workspace)).versions(name)]
+        return [version.ref for version in PromptStore(Catalog(workspace)).versions(name, candidates=True)]
     return [version.ref for version in DatasetStore(Catalog(workspace)).log(name)]
 
 
 def _check_free(workspace: Workspace, kind: Kept, name: str) -> None:
     (check_prompt_name if kind is Kept.PROMPT else check_dataset_name)(name)
     with suppress(NotFoundError):
-        _versions(workspace, kind, name)
+        versions_of(workspace, kind, name)
         raise InputRefusedError("name_taken", f"there is a {kind.value} {name} already", "Choose another name.")
 
 
@@ -229,6 +237,7 @@ def _rename(connection: duckdb.DuckDBPyConnection, kind: Kept, name: str, new_na
 def _rename_records(connection: sqlite3.Connection, kind: Kept, name: str, new_name: str) -> None:
     """The draft of a prompt, and what the app remembers of it by name."""
     if kind is Kept.PROMPT:
+        rename_stages(connection, name, new_name)
         connection.execute("DELETE FROM drafts WHERE key = ?", (_DRAFT + new_name,))
         connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (_DRAFT + new_name, _DRAFT + name))
     for key, text in connection.execute("SELECT key, body FROM drafts").fetchall():

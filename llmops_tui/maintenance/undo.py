@@ -10,15 +10,20 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, TypedDict, cast
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.inference.prompt_versions import CHAINS
+from llmops_tui.inference.stages import StageStore
+from llmops_tui.maintenance.acts import Act, ActRecord, HistoryRecord, called, read_acts, same, version_text
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
-from llmops_tui.maintenance.record_removal import Kept
-from llmops_tui.maintenance.renaming import Renaming, rename_record
-from llmops_tui.prompts.store import CHAINS, PromptStore, PromptVersion
+from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_definition, restore_definition
+from llmops_tui.maintenance.record_removal import Kept, remove_record
+from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
+from llmops_tui.prompts.label_audit import MOVED, RESTORED, audited
+from llmops_tui.prompts.store import ANY, Held, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 
@@ -26,87 +31,10 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
 
 _KEY = "undo"
+# The rows of what was deleted, by the time of the act.
+_DELETED = "undo:deleted:"
 _MOST = 200
 _STALE = "undo_stale"
-_YEAR_3000 = 32_503_680_000.0
-# Where acts on these are seen, and what is of these kinds.
-_SCREENS = {
-    "label": "playground", "prompt": "playground", "model": "models", "recipe": "training", "training": "training",
-    "suite": "evaluation", "evaluation": "evaluation",
-}  # fmt: skip
-
-
-class ActRecord(TypedDict):
-    """An act as it is kept; its fields are those of :class:`Act`."""
-
-    at: float
-    kind: str
-    subject: str
-    name: str
-    before: int | None
-    after: int | None
-    undone: bool
-    forced: bool
-
-
-class HistoryRecord(TypedDict, total=False):
-    """The history as it is kept, the oldest act first."""
-
-    acts: list[ActRecord]
-
-
-@dataclass(frozen=True)
-class Act:
-    """Something that was done.
-
-    Attributes:
-        at: seconds since 1970.
-        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt`` or ``dataset``,
-            or ``archive``.
-        subject: the prompt or the dataset; what was put away or taken back.
-        name: the label or the tag; of rows what was done, such as the note of the version; the name that it got; the kind of
-            what was put away.
-        before: the number of the version before; none where there was no label or tag, and where it got another name; 1 where
-            it was put away.
-        after: the number of the version after; as ``before``.
-        undone: whether it is taken back; those are the newest, and redo does them again.
-        forced: whether it got its name although something names it as it was called before; doing it again is meant so, too.
-    """
-
-    at: float
-    kind: str
-    subject: str
-    name: str
-    before: int | None
-    after: int | None
-    undone: bool = False
-    forced: bool = False
-
-    @property
-    def title(self) -> str:
-        """What was done, in a line."""
-        if self.kind in set(Kept):
-            return f"{self.kind} {self.subject} is called {self.name}"
-        if self.kind == "archive":
-            return f"{self.name} {self.subject} is {'archived' if self.after else 'no longer archived'}"
-        way = f"{_version(self.before)} → {_version(self.after)}"
-        if self.kind == "rows":
-            return f"{self.subject} {way}: {self.name}" if self.name else f"{self.subject} {way}"
-        return f"{self.kind} {self.name} of {self.subject}: {way}"
-
-    @property
-    def called(self) -> str:
-        """What something is called now that got another name."""
-        return self.subject if self.undone else self.name
-
-    @property
-    def screen(self) -> str:
-        """The screen that shows it."""
-        return _SCREENS.get(self.name, "datasets") if self.kind == "archive" else _SCREENS.get(self.kind, "datasets")
-
-
-def _version(number: int | None) -> str:
-    return "none" if number is None else f"@{number}"
 
 
 class UndoHistory:
@@ -121,22 +49,52 @@ class UndoHistory:
 
     def acts(self) -> list[Act]:
         """All that are known, the newest first."""
-        return _read(self._kept())[::-1]
+        return read_acts(self._kept())[::-1]
 
     # ── what can be taken back ──
 
-    def move_label(self, ref: str, label: str) -> PromptVersion:
-        """Point a label at a version of a prompt, or of a chain as ``chain/NAME``; as :meth:`PromptStore.move_label`."""
-        prompt = self._labelled(ref).get(ref).prompt
+    def move_label(
+        self,
+        ref: str,
+        label: str,
+        *,
+        expected: Held = ANY,
+        kind: str = MOVED,
+        reason: str = "",
+        by_policy: bool = False,
+    ) -> PromptVersion:
+        """Point a label at a version of a prompt, or of a chain as ``chain/NAME``; as :meth:`PromptStore.move_label`.
+
+        What kind of move it is, the audit keeps.
+
+        Raises:
+            InputRefusedError: ``stage_policy``: the label is a stage with a policy, and nobody asked that (``by_policy``).
+        """
+        texts = self._labelled(ref)
+        prompt = texts.get(ref).prompt
+        if not by_policy:
+            self._refuse_past_policy(prompt, ref, label)
         before = self._label(prompt, label)
-        version = self._labelled(ref).move_label(ref, label)
+        with audited(texts, self._event_log, kind, reason):
+            version = texts.move_label(ref, label, expected)
         self._note("label", prompt, label, before, version.number)
         return version
+
+    def _refuse_past_policy(self, prompt: str, ref: str, label: str) -> None:
+        stage = StageStore(self._event_log).get(prompt, label)
+        if stage is not None and stage.suites:
+            raise InputRefusedError(
+                "stage_policy",
+                f"{stage.ref} is a stage, which moves by its policy: {', '.join(stage.suites)}",
+                f"llmops stage promote {ref} {label}",
+            )
 
     def remove_label(self, prompt: str, label: str) -> None:
         """Take a label away."""
         before = self._label(prompt, label)
-        self._labelled(prompt).remove_label(prompt, label)
+        texts = self._labelled(prompt)
+        with audited(texts, self._event_log):
+            texts.remove_label(prompt, label)
         self._note("label", prompt, label, before, None)
 
     def move_tag(self, ref: str, tag: str) -> DatasetVersion:
@@ -172,7 +130,7 @@ class UndoHistory:
         done = rename_record(self._workspace, kind, name, new_name, force=force)
         act = Act(time.time(), kind.value, name, new_name, None, None, forced=force)
         self._change(
-            lambda now: [*(_called(other, kind, name, new_name) for other in now if not other.undone), act][-_MOST:]
+            lambda now: [*(called(other, kind, name, new_name) for other in now if not other.undone), act][-_MOST:]
         )
         return done
 
@@ -189,6 +147,23 @@ class UndoHistory:
         (self._archive.add if away else self._archive.remove)(kind, changing)
         for name in changing:
             self._note("archive", name, kind.value, None if away else 1, 1 if away else None)
+
+    def copy(self, kind: Kept | Archivable, ref: str, new_name: str) -> str:
+        """Make a version the first of something of its own; as :func:`copy_record` and :func:`copy_definition`."""
+        made = self._copied(kind, ref, new_name)
+        self._note("copy", new_name, f"{kind.value} {ref}", None, 1)
+        return made
+
+    def remove_definition(self, kind: Archivable, name: str) -> DefinitionRemoval:
+        """Delete a suite or a recipe; as :func:`remove_definition`. Its versions are kept as long as the act is."""
+        at = time.time()
+        removed = self._deleted(kind, name, at)
+        self._add(Act(at, "deleted", name, kind.value, 1, None))
+        known = {f"{_DELETED}{act.at}" for act in self.acts()}
+        for key in self._event_log.draft_keys():
+            if key.startswith(_DELETED) and key not in known:
+                self._event_log.remove_draft(key)
+        return removed
 
     # ── back and forth ──
 
@@ -209,7 +184,7 @@ class UndoHistory:
         return self._step(undo=False)
 
     def _step(self, *, undo: bool) -> Act | None:
-        acts = _read(self._kept())
+        acts = read_acts(self._kept())
         places = [place for place, act in enumerate(acts) if act.undone is not undo]
         if not places:
             return None
@@ -220,15 +195,15 @@ class UndoHistory:
         except LlmopsError as error:
             # A full disk or a busy catalog passes, and the act is wanted then.
             if error.code == _STALE or isinstance(error, NotFoundError):
-                self._change(lambda now: [other for other in now if _same(other) != _same(act)])
+                self._change(lambda now: [other for other in now if same(other) != same(act)])
             raise
         done = replace(act, undone=undo)
 
         def changed(now: list[Act]) -> list[Act]:
             if act.kind in set(Kept):
                 old, new = (act.name, act.subject) if undo else (act.subject, act.name)
-                now = [_called(other, Kept(act.kind), old, new) for other in now]
-            return [done if _same(other) == _same(act) else other for other in now]
+                now = [called(other, Kept(act.kind), old, new) for other in now]
+            return [done if same(other) == same(act) else other for other in now]
 
         self._change(changed)
         return done
@@ -241,6 +216,12 @@ class UndoHistory:
         if act.kind == "rows":
             self._set_rows(act, held, wanted)
             return
+        if act.kind == "copy":
+            self._set_copy(act, undo=undo)
+            return
+        if act.kind == "deleted":
+            self._set_deleted(act, undo=undo)
+            return
         if act.kind == "archive":
             (self._archive.add if wanted else self._archive.remove)(Archivable(act.name), [act.subject])
             return
@@ -248,15 +229,17 @@ class UndoHistory:
         if now != held:
             raise InputRefusedError(
                 _STALE,
-                f"{act.title}: it is {_version(now)} now, which somebody else chose",
+                f"{act.title}: it is {version_text(now)} now, which somebody else chose",
                 "Nothing was changed. The next undo takes back the act before it.",
             )
         ref = f"{act.subject}@{wanted}"
         if act.kind == "label":
-            if wanted is None:
-                self._labelled(act.subject).remove_label(act.subject, act.name)
-            else:
-                self._labelled(ref).move_label(ref, act.name)
+            texts = self._labelled(act.subject)
+            with audited(texts, self._event_log, RESTORED):
+                if wanted is None:
+                    texts.remove_label(act.subject, act.name)
+                else:
+                    texts.move_label(ref, act.name)
         elif wanted is None:
             self._datasets.untag(act.subject, act.name)
         else:
@@ -275,6 +258,56 @@ class UndoHistory:
                 f"{act.title}: {error.message}",
                 f"The next undo takes back the act before it. llmops {command} rename gives it any other name.",
             ) from error
+
+    def _set_copy(self, act: Act, *, undo: bool) -> None:
+        said, _, ref = act.name.partition(" ")
+        kind = Kept(said) if said in set(Kept) else Archivable(said)
+        try:
+            if not undo:
+                self._copied(kind, ref, act.subject)
+            elif isinstance(kind, Archivable):
+                remove_definition(self._workspace, kind, act.subject)
+            elif len(versions_of(self._workspace, kind, act.subject)) > 1:
+                raise InputRefusedError("record_used", "it has more versions by now", "")
+            else:
+                remove_record(self._workspace, kind, act.subject)
+        except InputRefusedError as error:
+            if error.code not in {"record_used", "name_taken"}:
+                raise
+            raise InputRefusedError(
+                _STALE,
+                f"{act.title}: {error.message}",
+                "Nothing was changed. The next undo takes back the act before it.",
+            ) from error
+
+    def _copied(self, kind: Kept | Archivable, ref: str, new_name: str) -> str:
+        if isinstance(kind, Kept):
+            return copy_record(self._workspace, kind, ref, new_name)
+        return copy_definition(self._workspace, kind, ref, new_name)
+
+    def _set_deleted(self, act: Act, *, undo: bool) -> None:
+        kind = Archivable(act.name)
+        if not undo:
+            self._deleted(kind, act.subject, act.at)
+            return
+        kept = self._event_log.load_draft(f"{_DELETED}{act.at}") or {}
+        try:
+            if not kept.get("rows"):
+                raise InputRefusedError("name_taken", "what was kept of it is gone", "")
+            restore_definition(self._workspace, kind, kept["rows"])
+        except InputRefusedError as error:
+            if error.code != "name_taken":
+                raise
+            raise InputRefusedError(
+                _STALE,
+                f"{act.title}: {error.message}",
+                "Nothing was changed. The next undo takes back the act before it.",
+            ) from error
+
+    def _deleted(self, kind: Archivable, name: str, at: float) -> DefinitionRemoval:
+        removed = remove_definition(self._workspace, kind, name)
+        self._event_log.save_draft(f"{_DELETED}{at}", {"rows": list(removed.rows)})
+        return removed
 
     def _set_rows(self, act: Act, held: int | None, wanted: int | None) -> None:
         newest = self._datasets.get(act.subject)
@@ -308,7 +341,9 @@ class UndoHistory:
     def _note(self, kind: str, subject: str, name: str, before: int | None, after: int | None) -> None:
         if before == after:
             return
-        act = Act(time.time(), kind, subject, name, before, after)
+        self._add(Act(time.time(), kind, subject, name, before, after))
+
+    def _add(self, act: Act) -> None:
         # What was taken back before is not done again after something else was done.
         self._change(lambda now: [*(other for other in now if not other.undone), act][-_MOST:])
 
@@ -319,7 +354,7 @@ class UndoHistory:
 
     def _change(self, work: Callable[[list[Act]], list[Act]]) -> None:
         with self._record() as body:
-            body["acts"] = [cast("ActRecord", asdict(act)) for act in work(_read(body))]
+            body["acts"] = [cast("ActRecord", asdict(act)) for act in work(read_acts(body))]
 
     @contextmanager
     def _record(self) -> Iterator[HistoryRecord]:
@@ -334,40 +369,3 @@ class UndoHistory:
                 "INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)",
                 (_KEY, json.dumps(body, ensure_ascii=True), time.time()),
             )
-
-
-def _called(act: Act, kind: Kept, name: str, new_name: str) -> Act:
-    """An act on something that has another name now."""
-    kinds = {"label"} if kind is Kept.PROMPT else {"tag", "rows"}
-    about = act.kind in kinds or (act.kind, act.name) == ("archive", kind.value)
-    return replace(act, subject=new_name) if about and act.subject == name else act
-
-
-def _same(act: Act) -> tuple[float, str, str]:
-    return act.at, act.subject, act.name
-
-
-def _read(body: HistoryRecord | None) -> list[Act]:
-    """The acts of a record, the oldest first; what cannot be read is left out."""
-    found: list[Act] = []
-    items: object = body.get("acts") if body is not None else None
-    for item in items if isinstance(items, list) else []:
-        # A workspace may come from elsewhere, and this with it.
-        with suppress(TypeError):
-            act = Act(**item)
-            if _is_act(act):
-                found.append(act)
-    return found
-
-
-def _is_act(act: Act) -> bool:
-    return (
-        (act.kind in {"label", "tag", "rows", *Kept} or (act.kind == "archive" and act.name in set(Archivable)))
-        and isinstance(act.subject, str)
-        and isinstance(act.name, str)
-        and isinstance(act.at, float)
-        and 0 <= act.at < _YEAR_3000
-        and all(isinstance(number, int | None) for number in (act.before, act.after))
-        and isinstance(act.undone, bool)
-        and isinstance(act.forced, bool)
-    )

@@ -44,6 +44,10 @@ class AliasBook:
                 "bad_name", f"{alias!r} is not a valid alias", "Use letters, digits and . _ - : / @ (at most 200)."
             )
 
+        if alias.startswith("prompt/"):
+            told = f"{alias!r} is how a served prompt is asked for"
+            raise InputRefusedError("bad_name", told, "Choose another alias.")
+
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             row = connection.execute("SELECT name FROM models WHERE lower(name) = lower(?)", [alias]).fetchone()
             if row is not None:

@@ -19,6 +19,7 @@ from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.listener import BoundedServer, PatientProtocol, encryption, listen_at
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import async_socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.monitoring.exporter import page
 from llmops_tui.monitoring.recorder import Recorder
@@ -55,7 +56,7 @@ async def _page_of(handle: ServerHandle) -> str:
     """The page of one model server; empty where it does not answer."""
     with contextlib.suppress(httpx.HTTPError):
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+            transport=async_socket_transport(handle.socket),
             base_url="http://localhost",
             timeout=_SECONDS,
             headers={"Authorization": f"Bearer {handle.key}"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from llmops_tui.errors import sentences
 from llmops_tui.inference.engine_wire import EngineState, Health
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.monitoring.records import EngineRecord
@@ -142,7 +143,7 @@ class EngineSampler:
             import httpx
 
             self._clients[handle.socket] = httpx.Client(
-                transport=httpx.HTTPTransport(uds=handle.socket),
+                transport=socket_transport(handle.socket),
                 base_url="http://localhost",
                 timeout=1.0,
                 headers={"Authorization": f"Bearer {handle.key}"},

@@ -36,7 +36,10 @@ _WHO = """CASE
     WHEN coalesce(client->>'$.key', '') = '' THEN 'no key'
     ELSE 'key ' || (client->>'$.key')
 END"""
-_WRITTEN = "SELECT created_at, prompt || '@' || number || ' was written' || if(note = '', '', ': ' || note) FROM prompt_versions"
+_WRITTEN = """
+    SELECT created_at, prompt || '@' || number || ' was written' || if(note = '', '', ': ' || note)
+    FROM prompt_versions ANTI JOIN prompt_candidates USING (prompt, number)
+"""
 _MOVED = """
     SELECT moved_at, 'label ' || label || ' of ' || prompt || ' moved from ' || coalesce(before::VARCHAR, 'nothing')
         || ' to ' || coalesce(after::VARCHAR, 'nothing')

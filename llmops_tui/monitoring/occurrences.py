@@ -7,7 +7,7 @@ only goes on: with the clock of the wall set back, a job that failed would fail 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from llmops_tui.hardware.gpus import Gpu
 from llmops_tui.inference.experiments.records import Experiment
@@ -86,6 +86,11 @@ def of_jobs(jobs: Iterable[Job], failed: Iterable[Job]) -> dict[str, float | Non
 def of_experiments(experiments: Iterable[Experiment]) -> dict[str, float | None]:
     """Which experiments went back by themselves, until somebody ends them."""
     return {_series_of(one): float(one.state == "rolled back") for one in experiments}
+
+
+def of_traffic(evidence: Mapping[str, float]) -> dict[str, float | None]:
+    """The evidence that traffic changed, by what is checked."""
+    return {f"drift.{monitor.replace(' ', '_')}.evidence": value for monitor, value in evidence.items()}
 
 
 def _series_of(experiment: Experiment) -> str:

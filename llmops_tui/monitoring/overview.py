@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -83,8 +84,15 @@ class Overview:
     jobs: list[Job] = field(default_factory=list)
 
 
-def read_overview(catalog: Catalog, event_log: EventLog, jobs: list[Job], now: float | None = None) -> Overview:
-    """Read everything in one look at the catalog."""
+def read_overview(
+    catalog: Catalog,
+    event_log: EventLog,
+    jobs: list[Job],
+    now: float | None = None,
+    *,
+    archived: Mapping[str, Collection[str]] | None = None,
+) -> Overview:
+    """Read everything in one look at the catalog, and leave out what is archived: names by kind."""
     moment = time.time() if now is None else now
 
     def work(connection: duckdb.DuckDBPyConnection) -> _Rows:
@@ -102,7 +110,8 @@ def read_overview(catalog: Catalog, event_log: EventLog, jobs: list[Job], now: f
                 "QUALIFY row_number() OVER (PARTITION BY v.dataset ORDER BY v.number DESC) = 1"
             ),
             "prompts": rows(
-                "SELECT prompt, max(number) FROM prompt_versions WHERE NOT starts_with(prompt, 'chain/') "
+                "SELECT prompt, max(number) FROM prompt_versions ANTI JOIN prompt_candidates USING (prompt, number) "
+                "WHERE NOT starts_with(prompt, 'chain/') "
                 "GROUP BY prompt ORDER BY max(created_at) DESC"
             ),
             "production": rows(
@@ -124,18 +133,23 @@ def read_overview(catalog: Catalog, event_log: EventLog, jobs: list[Job], now: f
 
     traces = TraceStore(catalog, event_log)
     found = catalog.read(work)
+
+    def listed(kind: str, rows: list[Any], place: int = 0) -> list[Any]:
+        names = (archived or {}).get(kind, ())
+        return [row for row in rows if row[place] not in names and str(row[place]).partition("@")[0] not in names]
+
     problems = [
         (name, sum(p["rows"] for p in kept("dataset_reports", "report", name, report, kind="checks")["problems"]))
-        for name, report in found["problems"]
+        for name, report in listed("dataset", found["problems"])
     ]
     return Overview(
-        datasets=[(str(a), int(b)) for a, b in found["datasets"]],
+        datasets=[(str(a), int(b)) for a, b in listed("dataset", found["datasets"])],
         problems=[(name, count) for name, count in problems if count],
-        prompts=[(str(a), int(b)) for a, b in found["prompts"]],
-        production=[str(row[0]) for row in found["production"]],
-        runs=[(str(a), bool(b)) for a, b in found["runs"]],
-        scores=_scores(found["scores"]),
-        models=[(str(a), str(b), int(c), bool(d)) for a, b, c, d in found["models"]],
+        prompts=[(str(a), int(b)) for a, b in listed("prompt", found["prompts"])],
+        production=[str(row[0]) for row in listed("prompt", found["production"])],
+        runs=[(str(a), bool(b)) for a, b in listed("training", found["runs"])],
+        scores=_scores(listed("suite", listed("evaluation", found["scores"]), 1)),
+        models=[(str(a), str(b), int(c), bool(d)) for a, b, c, d in listed("model", found["models"])],
         requests_day=int(found["requests"][0][0]),
         failed_day=int(found["requests"][0][1]),
         queue=traces.queue_length(),

@@ -33,6 +33,7 @@ from llmops_tui.monitoring.in_progress import RunSeries, ours
 from llmops_tui.monitoring.latency import WINDOW_MINUTES, Latencies, Latency
 from llmops_tui.monitoring.records import MomentRecord
 from llmops_tui.monitoring.rules import DEFAULT_RULES, load_rules, may_run
+from llmops_tui.monitoring.traffic_days import TrafficDays
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import try_lock
@@ -140,6 +141,7 @@ class Recorder:
         self._event_log = EventLog(workspace)
         self._jobs = JobStore(self._event_log)
         self._experiments = ExperimentStore(self._event_log)
+        self._traffic = TrafficDays(self._event_log)
         self._runs = RunSeries()
         self._recent = occurrences.Recent()
         self._failures = occurrences.Failures()
@@ -236,6 +238,7 @@ class Recorder:
             | series.of_latencies(self._latencies, ticks)
             | occurrences.of_jobs(known, failed)
             | occurrences.of_experiments(experiments)
+            | occurrences.of_traffic(self._traffic.evidence())
             | self._runs.of(jobs, self._jobs)
         )
         if self.recording:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import pydantic
 import yaml
 
+from llmops_tui.decisions.change_alarm import USUAL_THRESHOLD
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml, text_of
 from llmops_tui.user_files import approved_rules_path
@@ -75,6 +76,7 @@ DEFAULT_RULES = (
     Rule(name="engine down", series="engine.*.up", below=1, for_seconds=5, severity="error"),
     Rule(name="failed job", series="job.*.failed", above=0, for_seconds=0, severity="error"),
     Rule(name="stopped canary", series="experiment.*.rolled_back", above=0, for_seconds=0, severity="error"),
+    Rule(name="changed traffic", series="drift.*.evidence", above=USUAL_THRESHOLD - 1, for_seconds=0),
     Rule(name="lost GPU", series="gpu*.lost", above=0, for_seconds=5, severity="error"),
     Rule(name="GPU fault", series="gpu*.xid", above=0, for_seconds=0, severity="error"),
     Rule(name="damaged GPU memory", series="gpu*.ecc_uncorrected", above=0, for_seconds=0, severity="error"),

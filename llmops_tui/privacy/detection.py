@@ -83,6 +83,11 @@ def not_searched(kinds: tuple[str, ...] = KINDS) -> list[str]:
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9_.+-])(?:(?![\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3])[\w.+%-]){1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w-])"
 )
+# Accounts that all people use who fetch from a server of repositories, and some of these; a list for mail may be called so, too.
+_REMOTE = re.compile(
+    r"(?i)(?:git|hg|svn|gitea|gitlab|forgejo|gogs|aur)@(?:(?P<host>(?:git|hg|svn|ssh|gitea|forgejo|gogs|aur|vcs|repos?|code)[\w-]*\.[\w.-]+"
+    r"|(?:bitbucket|codeberg|gitee|sr|salsa\.debian|dev\.azure|vs-ssh\.visualstudio)\.\w+)|[\w.-]+)"
+)
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{3,39}(?![\w:])")
 _VERSION = re.compile(r"(?:\bv|\bversion|\brelease|\bbuild|\bfirmware|\bsection|§)\s*$", re.IGNORECASE)
@@ -92,7 +97,20 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
     if "@" in text:
         for match in _EMAIL.finditer(text):
             start = match.start() + len(match.group()) - len(match.group().lstrip(".+-%"))
-            yield start, match.end()
+            if not _is_remote(text, start, match.end()):
+                yield start, match.end()
+
+
+def _is_remote(text: str, start: int, end: int) -> bool:
+    """Whether an address is the login of a remote repository, which is no one's mail: by its host, its scheme or a path."""
+    found = _REMOTE.fullmatch(text, start, end)
+    if found is None:
+        return False
+    return (
+        bool(found["host"])
+        or text[max(0, start - 3) : start] == "://"
+        or bool(re.match(r":[\w/~.]", text[end : end + 2]))
+    )
 
 
 def _ips(text: str) -> Iterator[tuple[int, int]]:

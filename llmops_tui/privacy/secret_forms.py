@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -16,9 +18,51 @@ class Form(NamedTuple):
         """Whether a text, in small letters, may hold what matches."""
         return not self.needles or any(needle in lowered for needle in self.needles)
 
+    def matches(self, text: str) -> Iterator[re.Match[str]]:
+        """Where it matches."""
+        return self.pattern.finditer(text)
+
+
+class Behind(NamedTuple):
+    """A pattern that counts behind a beginning, with at most so much of some kind between them: a command, and its option.
+
+    As one expression it would look through all that stands between from each beginning. Here the values are found, and
+    each is asked for the nearest beginning before it, of which it is the first.
+    """
+
+    needles: tuple[str, ...]
+    begin: re.Pattern[str] | Behind
+    between: re.Pattern[str]
+    most: int
+    pattern: re.Pattern[str]
+
+    def may_be_in(self, lowered: str) -> bool:
+        """Whether a text, in small letters, may hold what matches."""
+        return any(needle in lowered for needle in self.needles)
+
+    def matches(self, text: str) -> Iterator[re.Match[str]]:
+        """Where the pattern matches behind a beginning."""
+        found = self.begin.matches(text) if isinstance(self.begin, Behind) else self.begin.finditer(text)
+        begins = [begin.end() for begin in found]
+        nearest = used = 0
+        for match in self.pattern.finditer(text) if begins else ():
+            nearest = bisect_right(begins, match.start(), nearest)
+            end = begins[nearest - 1]
+            near = nearest > used and match.start() - end <= self.most
+            if near and self.between.fullmatch(text, end, match.start()):
+                used = nearest
+                yield match
+
 
 def _form(needles: str, pattern: str) -> Form:
     return Form(tuple(needles.split()), re.compile(pattern))
+
+
+def _option(needles: str, begin: str | Behind, pattern: str, most: int = 200) -> Behind:
+    """An option of a command, which begins with a word and ends with its line, a pipe or a semicolon."""
+    word = re.compile(rf"\b{begin}\s") if isinstance(begin, str) else begin
+    between = re.compile(rf"(?:[^\n|;]{{0,{most}}}\s)?")
+    return Behind(tuple(needles.split()), word, between, most + 1, re.compile(rf"(?<=\s){pattern}"))
 
 
 # Prefixes and lengths as the providers publish them for scanners.
@@ -73,9 +117,14 @@ HEADERS = (
         "authorization",
         rf"(?i)\bauthorization\\?[{_QUOTES}]?\s{{0,3}}[:=,]\s{{0,3}}f?\\?[{_QUOTES}]?(?:[a-z-]{{2,24}}\s)?([^\s{_QUOTES},;<>\[\]{{}}]{{12,2000}})",
     ),
-    _form(
-        "cookie",
-        r"(?i)\bcookie\\?[\"']?:\s?(?:[^\n;]{1,200};){0,10}?\s?[\w.-]{0,30}(?:sess|sid|auth|token|jwt|login)[\w.-]{0,30}=([^\s;,\"'<>\[\]]{16,2000})",
+    Behind(
+        ("cookie",),
+        re.compile(r"(?i)\bcookie\\?[\"']?:"),
+        re.compile(r"\s?(?:[^\n;]{1,200};){0,10}\s?"),
+        2012,
+        re.compile(
+            r"(?i)(?<=[\s;:])[\w.-]{0,30}(?:sess|sid|auth|token|jwt|login)[\w.-]{0,30}=([^\s;,\"'<>\[\]]{16,2000})"
+        ),
     ),
 )
 URLS = (
@@ -89,20 +138,25 @@ URLS = (
     _form("secret=", r"(?i)[?&]secret=([A-Z2-7]{16,64})\b"),
 )
 _VALUE = r"[\"']?([^\s\"'`\[\]<>]{5,200})"
+_LOGINS = "docker podman helm oras skopeo az oc cf buildah nerdctl"
 COMMANDS = (
-    _form("mysql mariadb", rf"\b(?:mysql|mariadb)[\w-]{{0,10}}\s(?:[^\n|;]{{0,200}}?\s)?-p(?!\s){_VALUE}"),
-    _form(
+    _option("mysql mariadb", r"(?:mysql|mariadb)[\w-]{0,10}", rf"-p(?!\s){_VALUE}"),
+    _option(
         "curl wget http xh",
-        rf"\b(?:curl|wget|http|https|xh)\s(?:[^\n|;]{{0,300}}?\s)?(?:-u\s?|--user[= ]|-a\s)[\"']?[^\s:\"'/]{{1,100}}:{_VALUE}",
+        "(?:curl|wget|http|https|xh)",
+        rf"(?:-u\s?|--user[= ]|-a\s)[\"']?[^\s:\"'/]{{1,100}}:{_VALUE}",
+        300,
     ),
     _form("sshpass", rf"\bsshpass\s+-p\s?{_VALUE}"),
-    _form(
-        "docker podman helm oras skopeo az oc twine mongo cf buildah nerdctl",
-        rf"\b(?:(?:docker|podman|helm|oras|skopeo|az|oc|cf|buildah|nerdctl)\s(?:[^\n|;]{{0,100}}?\s)?login|twine|mongo\w{{0,8}})\s(?:[^\n|;]{{0,200}}?\s)?-p\s{_VALUE}",
+    _option(
+        _LOGINS,
+        _option(_LOGINS, "(?:docker|podman|helm|oras|skopeo|az|oc|cf|buildah|nerdctl)", r"login\s", 100),
+        rf"-p\s{_VALUE}",
     ),
-    _form("redis-cli", rf"\bredis-cli\s(?:[^\n|;]{{0,200}}?\s)?-a\s{_VALUE}"),
-    _form("ldap", rf"\bldap\w{{2,10}}\s(?:[^\n|;]{{0,200}}?\s)?-w\s{_VALUE}"),
-    _form("openssl", rf"\bopenssl\s(?:[^\n|;]{{0,200}}?\s)?(?:-k\s|-pass(?:in|out)?\s(?:pass:)?){_VALUE}"),
+    _option("twine mongo", r"(?:twine|mongo\w{0,8})", rf"-p\s{_VALUE}"),
+    _option("redis-cli", "redis-cli", rf"-a\s{_VALUE}"),
+    _option("ldap", r"ldap\w{2,10}", rf"-w\s{_VALUE}"),
+    _option("openssl", "openssl", rf"(?:-k\s|-pass(?:in|out)?\s(?:pass:)?){_VALUE}"),
     _form("/user:", rf"(?i)\bnet\s+use\s[^\n]{{0,200}}?/user:\S{{1,60}}\s{_VALUE}"),
     _form(
         "auth",

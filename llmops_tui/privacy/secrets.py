@@ -20,6 +20,7 @@ from llmops_tui.privacy.secret_forms import (
     PRIVATE_KEY_MOST,
     SELF_EVIDENT,
     URLS,
+    Behind,
     Form,
 )
 from llmops_tui.privacy.secret_names import Introduced, judge_name
@@ -48,10 +49,10 @@ def find_secrets(text: str) -> Iterator[tuple[int, int]]:
     yield from _logins(text)
 
 
-def _matches(forms: tuple[Form, ...], text: str, lowered: str) -> Iterator[re.Match[str]]:
+def _matches(forms: tuple[Form | Behind, ...], text: str, lowered: str) -> Iterator[re.Match[str]]:
     for form in forms:
         if form.may_be_in(lowered):
-            yield from form.pattern.finditer(text)
+            yield from form.matches(text)
 
 
 def _private_keys(text: str) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from llmops_tui.inference.prompt_versions import VersionRecord
 from llmops_tui.inference.wire import Warned
+
+__all__ = [
+    "AnswerTokens", "Answered", "CallRecord", "LabelRecord", "RunShown", "SummaryRecord", "Times", "TokenCounts",
+    "VersionRecord",
+]  # fmt: skip
 
 
 class LabelRecord(TypedDict):
@@ -14,21 +20,6 @@ class LabelRecord(TypedDict):
     before: int | None
     version: int
     moved: bool
-
-
-class VersionRecord(TypedDict):
-    """A version of a prompt; ``parent`` is the number it was made of."""
-
-    prompt: str
-    version: int
-    id: str
-    sha256: str
-    parent: int | None
-    system: str
-    template: str
-    note: str
-    created_at: float
-    labels: list[str]
 
 
 class SummaryRecord(TypedDict):

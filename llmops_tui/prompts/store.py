@@ -2,6 +2,9 @@
 
 Chains are texts with versions and labels, too. They are kept in the same tables, under ``chain/NAME``, which no prompt can be
 called; see :class:`llmops_tui.chains.store.ChainStore`.
+
+A candidate is a version that an improvement proposed. It has its number and its parent as any other, and stands in no list, nor
+is it ever the latest, until somebody promotes it, labels it, or saves the same text.
 """
 
 from __future__ import annotations
@@ -10,11 +13,20 @@ import json
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.inference.prompt_versions import (
+    COLUMNS,
+    NO_CANDIDATE,
+    PromptVersion,
+    find_version,
+    of_kind,
+    select_versions,
+)
 from llmops_tui.names import MOST, RULE, is_name
-from llmops_tui.prompts.records import SummaryRecord, VersionRecord
+from llmops_tui.prompts.records import SummaryRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
@@ -23,49 +35,13 @@ from llmops_tui.workspace.lineage import record_edges
 if TYPE_CHECKING:
     import duckdb
 
+__all__ = [
+    "ANY", "Held", "LabelMove", "PromptStore", "PromptSummary", "PromptVersion", "check_name", "content_hash",
+]  # fmt: skip
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
-CHAINS = "chain/"
-"""What the names of chains begin with, and of no prompt: a name has no stroke."""
 # What reads as a version's number behind the @.
 _NUMBER = re.compile(r"[vV]\d+")
-_COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
-
-
-@dataclass(frozen=True)
-class PromptVersion:
-    """One version of a prompt; its text never changes, its labels may move on."""
-
-    id: str
-    prompt: str
-    number: int
-    sha256: str
-    parent: int | None
-    system: str
-    template: str
-    note: str
-    created_at: float
-    labels: tuple[str, ...] = ()
-
-    @property
-    def ref(self) -> str:
-        """How to name it: ``triage@12``."""
-        return f"{self.prompt}@{self.number}"
-
-    def as_dict(self) -> VersionRecord:
-        """The version as the command line's JSON shows it."""
-        return {
-            "prompt": self.prompt,
-            "version": self.number,
-            "id": self.id,
-            "sha256": self.sha256,
-            "parent": self.parent,
-            "system": self.system,
-            "template": self.template,
-            "note": self.note,
-            "created_at": self.created_at,
-            "labels": list(self.labels),
-        }
 
 
 @dataclass(frozen=True)
@@ -87,6 +63,27 @@ class PromptSummary:
             "labels": self.labels,
             "changed_at": self.changed_at,
         }
+
+
+class AnyVersion(Enum):
+    """Whatever version has a label."""
+
+    ANY = "any"
+
+
+ANY: Final = AnyVersion.ANY
+Held = int | AnyVersion | None
+"""Which version has a label: its number, none, or whichever does."""
+
+
+class LabelMove(NamedTuple):
+    """A label that moved from one version's number to another's; none where it was, or is, on none."""
+
+    prompt: str
+    label: str
+    before: int | None
+    after: int | None
+    moved_at: float
 
 
 def check_name(name: str, kind: str = "prompt") -> None:
@@ -114,12 +111,20 @@ class PromptStore:
         self._hint = f"llmops {self._kind} list shows them."
 
     def save(
-        self, name: str, *, template: str, system: str = "", note: str = "", parent: int | None = None
+        self,
+        name: str,
+        *,
+        template: str,
+        system: str = "",
+        note: str = "",
+        parent: int | None = None,
+        candidate_of: str = "",
     ) -> tuple[PromptVersion, bool]:
         """Keep this text as a version; returns it, and whether it is new.
 
-        Text that is there already gives the version that has it. A note given for one without a note is added.
-        ``parent`` is the version the text was edited from; without one it is the latest.
+        Text that is there already gives the version that has it; a candidate is none any more then. A note given for one
+        without a note is added. ``parent`` is the version the text was edited from; without one it is the latest.
+        With ``candidate_of`` a new version is a candidate of that improvement.
 
         Raises:
             InputRefusedError: the name is unfit, or there is no text.
@@ -137,6 +142,8 @@ class PromptStore:
                 "SELECT number, note FROM prompt_versions WHERE prompt = ? AND sha256 = ?", [name, digest]
             ).fetchone()
             if same is not None:
+                if not candidate_of:
+                    _accept(connection, name, same[0])
                 if note and not same[1]:
                     connection.execute(
                         "UPDATE prompt_versions SET note = ? WHERE prompt = ? AND number = ?", [note, name, same[0]]
@@ -145,12 +152,16 @@ class PromptStore:
             connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
             row = connection.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()
             latest = int(row[0]) if row and row[0] is not None else None
-            origin = parent if parent is not None else latest
+            origin = parent if parent is not None else _latest(connection, name)
             number = (latest or 0) + 1
             connection.execute(
-                f"INSERT INTO prompt_versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO prompt_versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [new_id("pv"), name, number, digest, origin, system, template, note, now],
             )
+            if candidate_of:
+                connection.execute(
+                    "INSERT INTO prompt_candidates VALUES (?, ?, ?, ?)", [name, number, candidate_of, now]
+                )
             if origin is not None:
                 before = connection.execute(
                     "SELECT sha256 FROM prompt_versions WHERE prompt = ? AND number = ?", [name, origin]
@@ -160,7 +171,7 @@ class PromptStore:
             return True
 
         created = self._catalog.write(work)
-        return next(v for v in self.versions(name) if v.sha256 == digest), created
+        return next(v for v in self.versions(name, candidates=True) if v.sha256 == digest), created
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
         """What changes whenever a prompt does, and with anything else in the catalog; cheap."""
@@ -177,19 +188,19 @@ class PromptStore:
                 labels.setdefault(prompt, {})[label] = int(number)
             rows = connection.execute(
                 "SELECT prompt, max(number), count(*), max(created_at) FROM prompt_versions v "
-                f"WHERE {self._own} GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
+                f"WHERE {of_kind(self._prefix)} AND {NO_CANDIDATE} GROUP BY prompt ORDER BY max(created_at) DESC, prompt"
             ).fetchall()
             return [PromptSummary(r[0], int(r[1]), int(r[2]), labels.get(r[0], {}), float(r[3])) for r in rows]
 
         return self._catalog.read(work)
 
-    def versions(self, name: str) -> list[PromptVersion]:
-        """All versions of one prompt, the newest first.
+    def versions(self, name: str, *, candidates: bool = False) -> list[PromptVersion]:
+        """All versions of one prompt, the newest first; candidates only where they are asked for.
 
         Raises:
             NotFoundError: there is no such prompt.
         """
-        found = self._select("v.prompt = ?", [name])
+        found = self._select("v.prompt = ?" if candidates else f"v.prompt = ? AND {NO_CANDIDATE}", [name])
         if not found:
             raise NotFoundError(self._kind, name, self._hint)
         return found
@@ -197,40 +208,26 @@ class PromptStore:
     def search(self, text: str) -> list[PromptVersion]:
         """Versions whose name, note or text contains ``text``, whatever the case; the newest first."""
         words = "concat_ws(chr(10), v.prompt, v.note, v.system, v.template)"
-        return self._select(f"contains(lower({words}), lower(?))", [text])
+        return self._select(f"contains(lower({words}), lower(?)) AND {NO_CANDIDATE}", [text])
 
     def get(self, ref: str) -> PromptVersion:
         """The version that ``name``, ``name@number``, ``name@label``, ``name@latest``, an id or a hash stands for.
 
-        A bare name stands for ``production`` where that label is set, else for the latest.
+        A bare name stands for ``production`` where that label is set, else for the latest. Candidates are found by number, id
+        and hash alone.
 
         Raises:
             NotFoundError: it stands for nothing.
         """
-        name, _, which = ref.partition("@")
-        if not which and not is_name(name.removeprefix(self._prefix)):
-            raise NotFoundError(self._kind, ref)
-        found = self._select("v.prompt = ?", [name])
-        if not found:
-            found = self._select("starts_with(v.id, ?) OR starts_with(v.sha256, ?)", [ref, ref]) if len(ref) > 5 else []
-            if len(found) == 1:
-                return found[0]
-            raise NotFoundError(self._kind, ref, self._hint)
-        if which == "latest":
-            return found[0]
-        if not which:
-            return next((v for v in found if "production" in v.labels), found[0])
-        # A number is a number, whatever label an earlier version let somebody make of it.
-        for version in found:
-            if which in {str(version.number), f"v{version.number}"}:
-                return version
-        for version in found:
-            if which in version.labels:
-                return version
-        raise NotFoundError(f"{self._kind} version", ref, f"{name} has versions 1 to {found[0].number}.")
+        return self._catalog.read(lambda connection: find_version(connection, ref, self._prefix))
 
-    def move_label(self, ref: str, label: str) -> PromptVersion:
-        """Point a label at a version; the move is kept."""
+    def move_label(self, ref: str, label: str, expected: Held = ANY) -> PromptVersion:
+        """Point a label at a version; the move is kept. ``expected`` is the version that has it now, for who looked before.
+
+        Raises:
+            NotFoundError: there is no such version.
+            InputRefusedError: ``bad_label``; ``label_moved``: another version has it now than was expected.
+        """
         if _NUMBER.fullmatch(label):
             raise InputRefusedError(
                 "bad_label", f"{label!r} reads as the number of a version", "Choose a name, such as production."
@@ -242,12 +239,35 @@ class PromptStore:
                 "Use a letter, then letters, digits and . _ -; not 'latest' or 'draft'.",
             )
         version = self.get(ref)
-        self._point(version.prompt, label, version.number)
+        self._point(version.prompt, label, version.number, expected)
+        return self.get(version.ref)
+
+    def promote(self, ref: str) -> PromptVersion:
+        """Make a candidate a version as any other; one that is no candidate stays as it is."""
+        version = self.get(ref)
+        self._catalog.write(lambda connection: _accept(connection, version.prompt, version.number))
         return self.get(version.ref)
 
     def remove_label(self, name: str, label: str) -> None:
         """Take a label away."""
         self._point(name, label, None)
+
+    def label_moves(self, name: str, label: str) -> list[LabelMove]:
+        """Where a label of a prompt was, the oldest move first."""
+        return [move for move in self.all_label_moves(name) if move.label == label]
+
+    def all_label_moves(self, name: str | None = None) -> list[LabelMove]:
+        """All moves of labels, of one prompt or of all, the oldest first."""
+        where, values = ("WHERE prompt = ? ", [name]) if name is not None else ("", [])
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[LabelMove]:
+            rows = connection.execute(
+                f"SELECT prompt, label, before, after, moved_at FROM prompt_label_moves {where}ORDER BY moved_at, rowid",
+                values,
+            ).fetchall()
+            return [LabelMove(*row) for row in rows]
+
+        return self._catalog.read(work)
 
     def set_note(self, ref: str, note: str) -> PromptVersion:
         """Give a version another note; its text stays as it is."""
@@ -259,14 +279,22 @@ class PromptStore:
         )
         return self.get(version.ref)
 
-    def _point(self, name: str, label: str, number: int | None) -> None:
+    def _point(self, name: str, label: str, number: int | None, expected: Held = ANY) -> None:
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             row = connection.execute(
                 "SELECT number FROM prompt_labels WHERE prompt = ? AND label = ?", [name, label]
             ).fetchone()
             before = int(row[0]) if row else None
+            if not isinstance(expected, AnyVersion) and before != expected:
+                raise InputRefusedError(
+                    "label_moved",
+                    f"{label} of {name} is {_told(before)} now and not {_told(expected)}: somebody else moved it meanwhile",
+                    "Nothing was changed. Look at what it is now, and decide again.",
+                )
             if before == number:
                 return
+            if number is not None:
+                _accept(connection, name, number)
             _set_label(connection, name, label, number)
             connection.execute(
                 "INSERT INTO prompt_label_moves VALUES (?, ?, ?, ?, ?)", [name, label, before, number, time.time()]
@@ -279,26 +307,25 @@ class PromptStore:
             raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not the name of a {self._kind}", RULE)
         check_name(name.removeprefix(self._prefix), self._kind)
 
-    @property
-    def _own(self) -> str:
-        """The condition of rows ``v`` that are of this kind; a prefix is ours, and no text of a user's."""
-        return f"starts_with(v.prompt, '{self._prefix}')" if self._prefix else f"NOT starts_with(v.prompt, '{CHAINS}')"
-
     def _select(self, condition: str, values: list[Any]) -> list[PromptVersion]:
-        columns = ", ".join(f"v.{c.strip()}" for c in _COLUMNS.split(","))
+        return self._catalog.read(lambda connection: select_versions(connection, condition, values, self._prefix))
 
-        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            return connection.execute(
-                f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL) FROM prompt_versions v "
-                "LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
-                f"WHERE ({condition}) AND {self._own} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
-                values,
-            ).fetchall()
 
-        return [
-            PromptVersion(r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()))
-            for r in self._catalog.read(work)
-        ]
+def _told(number: int | None) -> str:
+    return "on no version" if number is None else f"@{number}"
+
+
+def _latest(connection: duckdb.DuckDBPyConnection, name: str) -> int | None:
+    """The number of the latest version that is no candidate."""
+    row = connection.execute(
+        f"SELECT max(number) FROM prompt_versions v WHERE prompt = ? AND {NO_CANDIDATE}", [name]
+    ).fetchone()
+    return int(row[0]) if row and row[0] is not None else None
+
+
+def _accept(connection: duckdb.DuckDBPyConnection, name: str, number: int) -> None:
+    """Let a version be no candidate any more."""
+    connection.execute("DELETE FROM prompt_candidates WHERE prompt = ? AND number = ?", [name, number])
 
 
 def _set_label(connection: duckdb.DuckDBPyConnection, name: str, label: str, number: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +63,48 @@ def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> 
         _as_messages(found, gathered)
     else:
         _as_pairs(found, gathered)
+    _search(gathered, privacy)
+    return gathered
+
+
+def _search(gathered: Gathered, privacy: str) -> None:
+    """Count the personal data of all rows, and take it out where that is wanted."""
     for number, row in enumerate(gathered.rows):
         clean, counts = replace_in_row(row, mark, KINDS)
         gathered.personal.update(counts)
         if privacy == "redact":
             gathered.rows[number] = clean
+
+
+def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) -> Gathered:
+    """What a dataset of these requests would hold, whatever was said of their answers: the conversations with their answers.
+
+    A correction stands in place of the answer; where a request failed, its conversation is left as it was asked.
+
+    Raises:
+        InputRefusedError: ``bad_shape``.
+    """
+    if privacy not in PRIVACY:
+        raise InputRefusedError("bad_shape", f"no such choice: {privacy}", f"{PRIVACY}")
+    gathered = Gathered()
+    sql = (
+        f"SELECT r.id, r.messages, r.output, f.correction, r.content, r.finish_reason FROM {TRACES} "
+        "WHERE list_contains(?, r.id) ORDER BY r.started_at, r.id"
+    )
+
+    def work(connection: duckdb.DuckDBPyConnection) -> list[Any]:
+        return connection.execute(sql, [list(requests)]).fetchall()
+
+    for trace, messages, output, correction, content, ended in store.catalog.read(work):
+        turns = kept("requests", "messages", trace, messages) or []
+        if content == "off" or not turns:
+            gathered.left_out["its content was not stored"] += 1
+            continue
+        answer = correction or ("" if ended == "error" else output)
+        row = {"messages": [*turns, *([{"role": "assistant", "content": answer}] if answer else [])]}
+        gathered.rows.append(row)
+        gathered.traces.append(trace)
+    _search(gathered, privacy)
     return gathered
 
 

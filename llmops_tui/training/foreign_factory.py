@@ -91,7 +91,7 @@ def _datasets(made: Translation) -> None:
         listed = given.split(",") if isinstance(given, str) else values.listed(given)
         return [values.dataset_name(str(name).strip()) for name in listed if str(name).strip()]
 
-    made.put("data", [{"dataset": name} for name in names("dataset")])
+    made.put("data", [{"dataset": name} for name in names("dataset")], "dataset")
     measured = names("eval_dataset")
     if measured:
         made.put("evaluation.dataset", measured[0], "eval_dataset")

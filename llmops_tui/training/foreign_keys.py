@@ -140,7 +140,12 @@ class Translation:
         return default if value is None else value
 
     def put(self, path: str, value: Any, key: str = "") -> None:
-        """Set a field, which comes from a key."""
+        """Set a field, which comes from a key; another key that had set it otherwise is named."""
+        before = self.origin.get(path, "")
+        if before not in {"", key} and self.found[path] != value and before not in {left.key for left in self.left}:
+            self.leave(
+                before, self.given.get(before), f"does not count beside {key or 'the rest'}, which sets the same"
+            )
         self.found[path] = value
         if key:
             self.origin[path] = key

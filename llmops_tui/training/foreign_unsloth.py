@@ -177,7 +177,7 @@ def _method(made: Translation) -> None:
     """What is trained, and by which method."""
     if made.take("full_finetuning"):
         made.put("tuning", "full", "full_finetuning")
-        made.put("quantization.type", "none")
+        made.put("quantization.type", "none", "full_finetuning")
     if made.take("load_in_8bit"):
         made.leave("load_in_8bit", True, "is a base in 8 bits; here it would be in 16")
     if made.take("train_on_responses_only"):

@@ -97,6 +97,8 @@ def warmup_of(made: Translation) -> None:
     steps, ratio = made.take("warmup_steps"), made.take("warmup_ratio")
     if steps:
         made.put("optimizer.warmup", steps, "warmup_steps")
+        if ratio is not None:
+            made.leave("warmup_ratio", ratio, "does not count beside warmup_steps", changes=False)
     elif ratio is not None:
         made.put("optimizer.warmup", ratio, "warmup_ratio")
     elif steps is not None:

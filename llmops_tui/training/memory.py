@@ -138,7 +138,7 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
     trainable = trainable_parameters(shape, recipe)
     name = recipe.optimizer.name
     if name == "auto":
-        name = "paged_adamw_8bit" if gpu else "adamw_torch"
+        name = "paged_adamw_8bit" if gpu and not recipe.fsdp else "adamw_torch"
     # Gradients are there at the same time as the optimizer's state.
     optimizer = trainable * (_OPTIMIZER_BYTES[name] + _ADAPTER_BYTES)
     layer = _layer_bytes(shape, recipe, tokens, wide)
@@ -152,6 +152,11 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         # While it generates all answers of a step have their keys and values at once, and nothing is kept for gradients.
         cache = recipe.effective_batch * width * shape.layers * shape.key_value * wide
         activations = max(activations, cache)
+    if recipe.fsdp and gpu:
+        # A part of everything, and whole what is computed at the time: a layer, and what stands beside the layers.
+        whole = (shape.linear // max(1, shape.layers) + shape.other) * wide
+        weights = weights // recipe.ranks + whole
+        trainable, optimizer = trainable // recipe.ranks, optimizer // recipe.ranks
     # Processes that train together have a card each, or share the host.
     together = 1 if gpu else recipe.ranks
     return TrainingMemory(
@@ -202,9 +207,11 @@ def _within(path: str, saved: tuple[str, ...]) -> bool:
 
 def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
     """What autograd keeps of one layer: inputs of norms (in 32 bits too), of attention, of products, of each adapter."""
-    norms = 2 * shape.hidden * (wide + 4 + wide)
+    liger = recipe.kernels == "liger"
+    norms = 2 * shape.hidden * (wide if liger else wide + 4 + wide)
     attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
-    feed_forward = 4 * shape.inner * wide
+    # Liger computes the gate's activation once more in the backward pass.
+    feed_forward = (3 if liger else 4) * shape.inner * wide
     modules = max(1, len(shape.widths)) if recipe.lora.targets == ["all-linear"] else len(recipe.lora.targets)
     adapters = (
         0 if recipe.tuning == "full" else modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2)

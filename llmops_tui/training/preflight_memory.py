@@ -47,6 +47,7 @@ class Room:
     total: int
     nearest: Fit | None
     measured: Calibration
+    gpu: bool = False
 
     @property
     def fits(self) -> bool:
@@ -82,7 +83,7 @@ def check_memory(
         if needed.total <= available
         else nearest_that_fits(shape, recipe, longest, available, gpu=gpu, factor=factor)
     )
-    return Room(device, tuple(place.name for place in places), needed, available, total, nearest, measured)
+    return Room(device, tuple(place.name for place in places), needed, available, total, nearest, measured, gpu)
 
 
 def room_findings(room: Room) -> list[Finding]:

@@ -27,6 +27,15 @@ def check_ranks(recipe: Recipe, rows: int) -> list[Finding]:
             "The losses are those of one process with as many rows a step.",
         )
     ]
+    if recipe.fsdp:
+        found.append(
+            Finding(
+                "warn",
+                "fsdp",
+                f"each of the {recipe.ranks} processes reads the whole base into the host's memory before it is divided",
+                f"The host needs {recipe.ranks} times the base for that. On processors this was tried, on cards not yet.",
+            )
+        )
     if recipe.method in _BY_PART:
         found.append(
             Finding(

@@ -23,6 +23,7 @@ from llmops_tui.training.recipe_parts import (
     Quantization,
     Tuning,
     unfit,
+    unfit_for_fsdp,
 )
 from llmops_tui.training.reinforcement import Reinforcement, problem_of, steps_per_epoch
 from llmops_tui.training.targets import unfit_for_target
@@ -40,7 +41,7 @@ class _Part(BaseModel):
 _LATER: dict[str, object] = {
     "attention": "auto", "devices": [], "tuning": "lora", "start": "", "tokens": [], "mixture_temperature": 1.0,
     "lora.init": "default", "lora.modules_to_save": [], "optimizer.lora_plus_ratio": 1.0,
-    "target": "",
+    "target": "", "kernels": "torch", "fsdp": False,
 }  # fmt: skip
 
 
@@ -158,6 +159,10 @@ class Recipe(_Part):
         Literal["auto", "sdpa", "eager", "flash_attention_2", "flex"],
         Field(description="How attention is computed; auto: sdpa, or eager where the model's family has no other."),
     ] = "auto"
+    kernels: Annotated[
+        Literal["torch", "liger", "compiled"],
+        Field(description="What layers compute with. liger: fused kernels of liger-kernel; compiled: torch.compile."),
+    ] = "torch"
     evaluation: Evaluation = Evaluation()
     checkpoints: Checkpoints = Checkpoints()
     on_out_of_memory: Annotated[
@@ -172,6 +177,9 @@ class Recipe(_Part):
         list[Annotated[int, Field(ge=0, le=63)]],
         Field(description="GPUs to train on together, such as 0,1; empty: the first. On a host: so many processes."),
     ] = []
+    fsdp: Annotated[
+        bool, Field(description="Divide the model among devices (FSDP), as for a base that does not fit on one.")
+    ] = False
     target: Annotated[
         str, Field(description="Where it trains: a Ray cluster, such as ray:auto or ray:HOST:6379; empty: here.")
     ] = ""
@@ -197,10 +205,10 @@ class Recipe(_Part):
             raise ValueError(problem)
         if self.batch.group_by_length and self.facts.examples in {"thumbs", "prompts"}:
             raise ValueError(f"batch.group_by_length cannot be combined with {self.method}, whose order is fixed")
-        small = self.optimizer.name in {"adamw_8bit", "paged_adamw_8bit"}
-        if small and self.lora.dora and self.quantization.type == "fp4":
-            raise ValueError("dora cannot be combined with fp4: choose nf4 or none")
-        if problem := unfit(self.tuning, self.lora, self.quantization, self.optimizer, self.tokens, self.serving):
+        problem = unfit(self.tuning, self.lora, self.quantization, self.optimizer, self.tokens, self.serving)
+        if problem := problem or unfit_for_fsdp(
+            self.fsdp, self.ranks, self.method, self.lora, self.optimizer, self.evaluation
+        ):
             raise ValueError(problem)
         return self
 

@@ -171,20 +171,58 @@ def unfit(
         }
         if named := [name for name, there in given.items() if there]:
             return f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} of an adapter, and tuning: full has none"
-    if lora.init != "default" and (lora.init == "loftq") == (quantization.type == "none"):
-        if lora.init == "loftq":
-            why, wanted = "begins with what quantization of the base loses", "nf4"
-        else:
-            why, wanted = "takes its start out of the base's weights", "none"
-        return f"lora.init: {lora.init} {why}: set quantization.type to {wanted}"
-    if lora.init != "default" and lora.dora:
-        return f"lora.dora cannot be combined with lora.init: {lora.init}"
-    if optimizer.name == "adafactor" and optimizer.lora_plus_ratio != 1:
-        return "optimizer.lora_plus_ratio cannot be combined with adafactor, which has no learning rate by group"
+    if problem := _unfit_adapter(lora, quantization, optimizer):
+        return problem
     if len(set(tokens)) < len(tokens) or any(token != token.strip() for token in tokens):
         return "tokens: each is named once, without blanks around it"
     if tokens and serving:
         return (
             "serving cannot be combined with tokens: the run ends as a model of its own, since no other file has them"
         )
+    return ""
+
+
+def _unfit_adapter(lora: Lora, quantization: Quantization, optimizer: Optimizer) -> str:
+    if lora.init != "default" and (lora.init == "loftq") == (quantization.type == "none"):
+        if lora.init == "loftq":
+            why, wanted = "begins with what quantization of the base loses", "nf4"
+        else:
+            why, wanted = "takes its start out of the base's weights", "none"
+        return f"lora.init: {lora.init} {why}: set quantization.type to {wanted}"
+    if optimizer.name in {"adamw_8bit", "paged_adamw_8bit"} and lora.dora and quantization.type == "fp4":
+        return "dora cannot be combined with fp4: choose nf4 or none"
+    if lora.init != "default" and lora.dora:
+        return f"lora.dora cannot be combined with lora.init: {lora.init}"
+    if optimizer.name == "adafactor" and optimizer.lora_plus_ratio != 1:
+        return "optimizer.lora_plus_ratio cannot be combined with adafactor, which has no learning rate by group"
+    return ""
+
+
+# Those of torch itself: bitsandbytes does not divide its state.
+_DIVIDED_OPTIMIZERS = frozenset({"auto", "adamw_torch", "adamw_torch_fused", "sgd"})
+
+
+def unfit_for_fsdp(
+    fsdp: bool, ranks: int, method: str, lora: Lora, optimizer: Optimizer, evaluation: Evaluation
+) -> str:
+    """What cannot go with a model that is divided among devices, in words; empty where all can."""
+    if not fsdp:
+        return ""
+    if ranks < 2:
+        return "fsdp divides the model among devices: name two or more of them"
+    given = {
+        f"method: {method}": method not in {"sft", "pretrain"},
+        f"optimizer.name: {optimizer.name}": optimizer.name not in _DIVIDED_OPTIMIZERS,
+        "lora.dora": lora.dora,
+        "optimizer.lora_plus_ratio": optimizer.lora_plus_ratio != 1,
+        f"evaluation.samples: {evaluation.samples}": evaluation.samples > 0,
+    }
+    hints = {
+        "optimizer.name": "adamw_torch",
+        "evaluation.samples": "0; no process can answer by itself",
+    }
+    for name, there in given.items():
+        if there:
+            hint = hints.get(name.partition(":")[0])
+            return f"fsdp cannot be combined with {name}" + (f": set it to {hint}" if hint else "")
     return ""

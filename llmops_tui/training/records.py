@@ -215,14 +215,36 @@ class HeldOutRecord(TypedDict):
 
 
 class DryRun(TypedDict, total=False):
-    """Two real steps on the longest rows; ``findings`` are what they showed, which a plan has among its problems."""
+    """Two real steps on the longest rows; ``findings`` are what they showed, which a plan has among its problems.
+
+    ``padded_per_s`` are tokens a second with padding; ``answer_token_s`` is what a token of a sample answer takes, and
+    ``begin_s`` what came before the first step, both in seconds.
+    """
 
     steps: int
     step_s: float
     tokens_per_s: float
+    padded_per_s: float
+    answer_token_s: float
+    begin_s: float
     peak_bytes: int
     estimated_bytes: int
     findings: list[FindingRecord]
+
+
+class SavingRecord(TypedDict):
+    """A setting with which a run learns the same: whether it has it, why it cannot have it here, and what it saves.
+
+    ``memory`` is bytes, ``step`` the time of a step over that of one without it, where it was measured, and ``padding`` the
+    share of what is computed that falls away.
+    """
+
+    setting: str
+    used: bool
+    absent: str
+    memory: int
+    step: float | None
+    padding: float | None
 
 
 class PlanRecord(TypedDict):
@@ -240,6 +262,8 @@ class PlanRecord(TypedDict):
     disk: DiskFacts
     energy_kwh: float | None
     dry_run: DryRun | None
+    # Plans of before it was told have none.
+    savings: NotRequired[list[SavingRecord]]
     ok: bool
 
 

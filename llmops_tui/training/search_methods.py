@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llmops_tui.errors import InputRefusedError
@@ -86,20 +88,23 @@ def check_method(sampler: str, pruner: str, objectives: Sequence[str], space: Sp
         raise InputRefusedError("bad_space", "cmaes needs two fields or more", "For one field tpe is as good.")
 
 
-def make_sampler(name: Sampler, space: Space, seed: int) -> Any:
-    """Optuna's sampler."""
+def make_sampler(name: Sampler, space: Space, seed: int, *, several: bool = False) -> Any:
+    """Optuna's sampler; ``several`` where trials are under way at once, so that not all are drawn at the same place."""
     import optuna
 
     samplers = optuna.samplers
     if name == "random":
         return samplers.RandomSampler(seed=seed)
     if name == "grid":
-        return samplers.GridSampler({field: given["choices"] for field, given in space.items()}, seed=seed)
+        grid = samplers.GridSampler({field: given["choices"] for field, given in space.items()}, seed=seed)
+        # It would end a loop of Optuna's own, which there is not; see is_gone_through.
+        grid.after_trial = lambda *_told: None
+        return grid
     if name == "cmaes":
         return samplers.CmaEsSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
     if name == "nsga2":
         return samplers.NSGAIISampler(seed=seed, population_size=8)
-    return samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
+    return samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS, constant_liar=several)
 
 
 def make_pruner(name: Pruner, first: int, last: int) -> Any:
@@ -157,6 +162,27 @@ def front(values: Sequence[Sequence[float]], ways: Sequence[str]) -> list[int]:
         for place, own in enumerate(values)
         if not any(dominates(other, own, ways) for at, other in enumerate(values) if at != place)
     ]
+
+
+def open_study(folder: Path, ways: Sequence[str], pruner: Any) -> optuna.Study:
+    """The study of a search in the folder of its job: as it was left, or a new one."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.jsonl")))
+    return optuna.create_study(
+        study_name="sweep", storage=storage, load_if_exists=True, directions=list(ways), pruner=pruner
+    )
+
+
+def is_gone_through(study: optuna.Study, space: Space) -> bool:
+    """Whether each combination of a grid was begun, and none waits to be tried again."""
+    import optuna
+
+    trials = study.get_trials(deepcopy=False)
+    begun = {trial.system_attrs["grid_id"] for trial in trials if "grid_id" in trial.system_attrs}
+    waits = any(trial.state == optuna.trial.TrialState.WAITING for trial in trials)
+    return not waits and len(begun) >= math.prod(len(given["choices"]) for given in space.values())
 
 
 def again(study: optuna.Study) -> list[int]:

@@ -33,7 +33,7 @@ _PARTS = frozenset({"choices", "low", "high", "step", "log"})
 # Combinations that are looked at before a search; of more some are drawn.
 _MOST_COMBINED = 512
 # What decides which rows, weights and devices there are, and so what a search holds, is one thing for all trials.
-_NOT_SEARCHED = frozenset({"name", "base", "data", "trackers", "devices", "start", "tokens"})
+_NOT_SEARCHED = frozenset({"name", "base", "data", "trackers", "devices", "fsdp", "target", "start", "tokens"})
 _RANGE = re.compile(r"^(?P<low>\S+)\s*\.\.\s*(?P<high>\S+)(?:\s+step\s+(?P<step>\S+))?(?P<log>\s+log)?$")
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,10 +21,10 @@ from llmops_tui.jobs.output import piped
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.regular_files import read_regular
 from llmops_tui.training import device_queue
-from llmops_tui.training.history import History, HistoryReader
+from llmops_tui.training.history import HistoryReader
 from llmops_tui.training.importance import importance
 from llmops_tui.training.pins import check_base, check_data, pin
-from llmops_tui.training.recipe import Changes, Recipe, changed, check
+from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import SweepResult, TrialRecord
 from llmops_tui.training.runs import RunStore
 from llmops_tui.training.search_methods import (
@@ -39,11 +37,12 @@ from llmops_tui.training.search_methods import (
     front,
     make_pruner,
     make_sampler,
-    measured,
+    open_study,
 )
 from llmops_tui.training.search_space import Space, check_space, check_trials, settings_told
 from llmops_tui.training.starts import check_start, start_of, start_pins
-from llmops_tui.workspace.files import make_folder_within, write_atomic
+from llmops_tui.training.trials import Asked, conclude, follow, next_trial, suggest, trial_folder, values_of
+from llmops_tui.workspace.files import write_atomic
 
 if TYPE_CHECKING:
     import optuna
@@ -51,11 +50,6 @@ if TYPE_CHECKING:
 ENTRY: JobEntry[SweepResult] = JobEntry("llmops_tui.training.sweeps:search")
 _POLL_SECONDS = 0.2
 _BEGUN = "begun.json"
-_PRUNED: dict[Pruner, str] = {
-    "median": "behind the median of the trials before",
-    "asha": "not among the better third of its rung",
-    "hyperband": "not among the better third of its rung",
-}
 
 
 def search(
@@ -68,37 +62,41 @@ def search(
     prune: bool = True,
     pruner: Pruner = "median",
     objectives: Sequence[Objective] = ("loss",),
+    at_once: int = 0,
 ) -> SweepResult:
-    """The job: run trials one after another; goes on where it was stopped, and tries again what was cut, once each."""
+    """The job: run trials, here one after another, on a cluster ``at_once``, or as many as it has places for.
+
+    It goes on where it was stopped, and tries again what was cut, once each.
+    """
     import optuna
 
     store = RunStore(context.workspace)
-    wanted, space, pruner = check_search(recipe, space, sampler, pruner if prune else "none", objectives)
+    wanted, space, pruner = check_search(recipe, space, sampler, pruner if prune else "none", objectives, at_once)
     wanted = _as_begun(context.folder, wanted, store)
     base = store.base_of(wanted)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = optuna.storages.event_log.JournalFileBackend(str(context.folder / "study.jsonl"))
-    study = optuna.create_study(
-        study_name="sweep",
-        storage=optuna.storages.JournalStorage(backend),
-        load_if_exists=True,
-        directions=directions(objectives),
-        pruner=make_pruner(pruner, wanted.evaluation.every, wanted.max_steps),
+    study = open_study(
+        context.folder, directions(objectives), make_pruner(pruner, wanted.evaluation.every, wanted.max_steps)
     )
     again(study)
     # A search that goes on draws further numbers, and not those of its beginning again.
-    study.sampler = make_sampler(sampler, space, wanted.seed if sampler == "grid" else wanted.seed + len(study.trials))
+    seed = wanted.seed if sampler == "grid" else wanted.seed + len(study.trials)
+    study.sampler = make_sampler(sampler, space, seed, several=bool(wanted.target))
     finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
-    asked = _Asked(wanted, base.name, space, trials, pruner, tuple(objectives))
-    with device_queue.turn(context, wanted, beside=False):
-        study.optimize(
-            lambda trial: _trial(context, asked, trial), n_trials=max(0, trials - len(finished)), catch=(LlmopsError,)
-        )
+    asked = Asked(wanted, base.name, space, trials, sampler, pruner, tuple(objectives))
+    most = max(0, trials - len(finished))
+    if wanted.target:
+        from llmops_tui.training.worker.cluster_sweep import on_cluster
+
+        on_cluster(context, asked, study, most, at_once)
+    else:
+        with device_queue.turn(context, wanted, beside=False):
+            _one_after_another(context, asked, study, most)
     return _outcome(store, asked, study)
 
 
 def check_search(
-    recipe: JsonObject, space: Space, sampler: str, pruner: str, objectives: Sequence[str]
+    recipe: JsonObject, space: Space, sampler: str, pruner: str, objectives: Sequence[str], at_once: int = 0
 ) -> tuple[Recipe, Space, Pruner]:
     """What a search is asked for, where all of it goes together and each trial could be run.
 
@@ -106,25 +104,15 @@ def check_search(
         InputRefusedError: ``bad_search``, ``bad_space`` or ``bad_recipe``.
     """
     wanted, space = check(recipe), check_space(space)
-    if wanted.target or "target" in space:
+    if at_once and not wanted.target:
         raise InputRefusedError(
-            "bad_search", "target: the trials of a sweep are trained on this machine", "Leave it out: --set target= ."
+            "bad_search",
+            f"{counted(at_once, 'trial')} at once: on this machine they are trained one after another",
+            "Name a cluster (--target ray:ADDRESS), or leave it out.",
         )
     check_method(sampler, pruner, objectives, space)
     check_trials(wanted, space)
     return wanted, space, cast("Pruner", pruner)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What a search was asked for."""
-
-    recipe: Recipe
-    base: str
-    space: Space
-    trials: int
-    pruner: Pruner
-    objectives: tuple[Objective, ...]
 
 
 def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
@@ -150,32 +138,20 @@ def _as_begun(folder: Path, recipe: Recipe, store: RunStore) -> Recipe:
     return wanted
 
 
-def _suggest(trial: optuna.Trial, space: Space) -> Changes:
-    chosen: dict[str, object] = {}
-    for name, given in space.items():
-        if "choices" in given:
-            chosen[name] = trial.suggest_categorical(name, given["choices"])
-        elif isinstance(given["low"], int):
-            chosen[name] = trial.suggest_int(
-                name, given["low"], given["high"], step=given.get("step", 1), log=bool(given.get("log"))
-            )
-        else:
-            chosen[name] = trial.suggest_float(
-                name, given["low"], given["high"], step=given.get("step"), log=bool(given.get("log"))
-            )
-    return chosen
+def _one_after_another(context: JobContext, asked: Asked, study: optuna.Study, most: int) -> None:
+    """Train trials on this machine, ``most`` of them."""
+    for _ in range(most):
+        trial = next_trial(study, asked)
+        if trial is None:
+            return
+        conclude(study, trial, lambda trial=trial: _trial(context, asked, trial))  # type: ignore[misc]
 
 
-def _trial(context: JobContext, asked: _Asked, trial: optuna.Trial) -> tuple[float, ...]:
+def _trial(context: JobContext, asked: Asked, trial: optuna.Trial) -> tuple[float, ...]:
     """One short run in a process of its own; what it came to by each objective."""
-    chosen = _suggest(trial, asked.space)
-    name = f"trial-{trial.number}"
-    wanted = changed(
-        asked.recipe, {**chosen, "base": asked.base, "trackers": [], "evaluation.samples": 0, "name": name}
-    )
-    folder = context.folder / "trials" / str(trial.number)
-    make_folder_within(folder.parent)
-    make_folder_within(folder)
+    chosen = suggest(trial, asked.space)
+    wanted = asked.recipe_of(trial.number, chosen)
+    folder = trial_folder(context.folder, trial.number)
     write_atomic(folder / "recipe.json", json.dumps(wanted.model_dump()))
     reader = HistoryReader(folder)
     (folder / OUTPUT).unlink(missing_ok=True)
@@ -191,7 +167,7 @@ def _trial(context: JobContext, asked: _Asked, trial: optuna.Trial) -> tuple[flo
         )
         try:
             while process.poll() is None:
-                _poll(reader, asked, trial, told, lambda: _end(process))
+                follow(reader, asked, trial, told, lambda: _end(process))
                 share = (trial.number + reader.history.step / max(1, reader.history.total)) / max(1, asked.trials)
                 told_so = f"trial {trial.number + 1} of {asked.trials}: {settings_told(chosen)}"
                 context.report(min(1.0, share), told_so)
@@ -199,46 +175,9 @@ def _trial(context: JobContext, asked: _Asked, trial: optuna.Trial) -> tuple[flo
         finally:
             _end(process)
     reader.poll()
-    loss = result_of(reader.history, wanted)
-    values = [measured(one, reader.history, loss) for one in asked.objectives]
-    found = [value for value in values if value is not None and not math.isnan(value)]
-    if process.returncode != 0 or len(found) < len(values):
-        last = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        why = f"trial {trial.number} failed: {''.join(last)[:300]}"
-        trial.set_user_attr("why", why)
-        raise LlmopsError("trial_failed", why)
-    return tuple(found)
-
-
-def result_of(history: History, recipe: Recipe) -> float | None:
-    """The loss of the weights that a run by this recipe returns: its last, or with early stopping its best."""
-    # Before the first step it is the base's.
-    measured = {step: loss for step, loss in history.series.get("eval_loss", {}).items() if step}
-    if not measured:
-        return history.last("loss")
-    if not recipe.evaluation.patience:
-        return measured[max(measured)]
-    # As checkpoints.best: what diverged later does not undo the best.
-    return min((loss for loss in measured.values() if not math.isnan(loss)), default=math.nan)
-
-
-def _poll(reader: HistoryReader, asked: _Asked, trial: optuna.Trial, told: set[int], end: Callable[[], None]) -> None:
-    import optuna
-
-    reader.poll()
-    if asked.pruner == "none":
-        return
-    for step, loss in sorted((reader.history.series.get("eval_loss") or {}).items()):
-        if step in told or not step:
-            # What the base does before the first step is the same in all trials.
-            continue
-        told.add(step)
-        trial.report(loss, step)
-        if trial.should_prune():
-            trial.set_user_attr("step", step)
-            trial.set_user_attr("why", f"{_PRUNED[asked.pruner]} at step {step}, with a loss of {loss:.4g}")
-            end()
-            raise optuna.TrialPruned
+    last = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    said = "".join(last)[:300]
+    return values_of(asked, trial.number, reader.history, wanted, ended=process.returncode == 0, said=said)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -251,7 +190,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _outcome(store: RunStore, asked: _Asked, study: optuna.Study) -> SweepResult:
+def _outcome(store: RunStore, asked: Asked, study: optuna.Study) -> SweepResult:
     import optuna
 
     states = optuna.trial.TrialState

@@ -23,6 +23,35 @@ class TracedExperiment(TypedDict, total=False):
     pair: str
 
 
+class TracedPrompt(TypedDict):
+    """The version of a served prompt that a request was made of, and the values of its variables, long ones cut."""
+
+    name: str
+    version: int
+    sha256: str
+    variables: JsonObject
+
+
+class GuardVerdict(TypedDict, total=False):
+    """What a guard said of a request or its answer: ``pass``, ``found`` or ``error``, by which tier, and in how many ms.
+
+    ``mode`` is ``on`` or ``shadow``; in the shadow nothing was done. ``set`` names the version of its set, ``score`` is from
+    0 to 1, ``places`` how many it found.
+    """
+
+    set: str
+    guard: str
+    side: str
+    tier: str
+    verdict: str
+    action: str
+    mode: str
+    ms: float
+    score: float
+    why: str
+    places: int
+
+
 class TracedStep(TypedDict, total=False):
     """Of which chain's run a request was a step: the chain with its version, the run, and the step's place in it."""
 
@@ -40,6 +69,7 @@ class ClientRecord(TypedDict, total=False):
     key: str | None
     metadata: JsonObject
     experiment: TracedExperiment
+    guards: Sequence[GuardVerdict]
     chain: TracedStep
 
 

@@ -69,6 +69,13 @@ SHAPES: dict[str, tuple[tuple[str, ...], dict[str, Shape]]] = {
             "manifest": dict, "summary": _SUMMARY,
         },
     ),
+    "improvements": (
+        ("id",),
+        {
+            "plan": {"prompt": str, "model": str, "metric": str}, "parts": {"reflect": [str], "select": [str], "sealed": [str]},
+            "looked": {"at": _NUMBER, "candidate": int, "look": int}, "result": {"verdict": str, "candidates": [dict]},
+        },
+    ),
 }  # fmt: skip
 # What rows of one kind have to have beside, by the column that says the kind.
 KINDS: dict[str, tuple[str, dict[str, Shape]]] = {
@@ -79,6 +86,7 @@ KINDS: dict[str, tuple[str, dict[str, Shape]]] = {
 _MAY_BE_NULL = {
     ("requests", "variables"), ("requests", "messages"), ("requests", "parameters"), ("requests", "client"),
     ("training_runs", "result"), ("evaluation_runs", "manifest"), ("evaluation_runs", "summary"),
+    ("improvements", "parts"), ("improvements", "looked"), ("improvements", "result"),
 }  # fmt: skip
 _REMEDY = (
     "Nothing was changed. llmops check names all such rows; an earlier backup has the intact row (llmops restore FILE)."

@@ -145,6 +145,18 @@ MIGRATIONS: tuple[Migration, ...] = (
         "how the content of a version of a dataset was hashed; before, by rows",
         ("ALTER TABLE dataset_versions ADD COLUMN hash_scheme VARCHAR DEFAULT 'rows-1'",),
     ),
+    Migration(
+        11,
+        "improvements of prompts: what each was asked, which rows it used and when it looked at the sealed ones; candidates",
+        (
+            """CREATE TABLE improvements (
+                id VARCHAR PRIMARY KEY, prompt VARCHAR NOT NULL, number INTEGER NOT NULL, started_at DOUBLE NOT NULL,
+                plan JSON NOT NULL, parts JSON, looked JSON, result JSON)""",
+            """CREATE TABLE prompt_candidates (
+                prompt VARCHAR NOT NULL, number INTEGER NOT NULL, improvement VARCHAR NOT NULL, made_at DOUBLE NOT NULL,
+                PRIMARY KEY (prompt, number))""",
+        ),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

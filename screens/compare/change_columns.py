@@ -33,7 +33,10 @@ async def _ask_model(shell: Shell, state: CompareState, title: str, near: Column
     found = sorted(state.models, key=lambda model: (model.name == near.model, model.name in used))
     choices = [
         Choice(
-            m.name, m.name, "remote" if m.kind == "remote" else f"{m.quantization}{', here' if m.name in used else ''}"
+            m.name,
+            m.name,
+            "remote" if m.kind == "remote" else f"{m.quantization}{', here' if m.name in used else ''}",
+            "model",
         )
         for m in found
     ]

@@ -81,7 +81,7 @@ def column_of_run(prompts: PromptStore, run: EvalRun) -> Column:
 async def _ask(shell: Shell, board: Board, *, fresh: bool) -> Board | None:
     services = shell.services
     summaries = await asyncio.to_thread(lambda: [log[0] for log in services.datasets.logs().values() if log])
-    choices = [Choice(v.ref, v.ref, f"{counted(v.rows, 'row')} of {v.kind}") for v in summaries]
+    choices = [Choice(v.ref, v.ref, f"{counted(v.rows, 'row')} of {v.kind}", "dataset") for v in summaries]
     ref = await shell.ask(
         ChoiceDialog("Ask the rows of …", choices, "There is no dataset yet; the Datasets screen imports one.")
     )

@@ -120,11 +120,12 @@ async def _choose_model(shell: Shell, progress: Panel) -> str | None:
     from screens.models.get_model import get_named
 
     made, others = await asyncio.to_thread(_offered, shell)
-    choices = [Choice(m.name, m.name, "made to embed") for m in made]
+    choices = [Choice(m.name, m.name, "made to embed", "model") for m in made]
     if not any(m.name == DEFAULT_MODEL for m in made):
         choices.append(Choice("", f"Get {DEFAULT_MODEL}", "small, made to embed English, Apache-2.0"))
     choices += [
-        Choice(m.name, m.name, "a server of others" if m.kind == "remote" else "made to generate") for m in others
+        Choice(m.name, m.name, "a server of others" if m.kind == "remote" else "made to generate", "model")
+        for m in others
     ]
     chosen = made[0].name if len(made) == 1 and not others else await shell.ask(ChoiceDialog("Embed by", choices))
     if chosen != "":

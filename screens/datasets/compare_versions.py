@@ -22,7 +22,7 @@ async def compare_versions(shell: Shell, version: DatasetVersion) -> None:
         parent = v.dataset == version.dataset and v.number == version.parent
         return f"{counted(v.rows, 'row')}  {v.note}{'  parent' if parent else ''}"
 
-    choices = [Choice(v.ref, v.ref, note(v)) for v in others]
+    choices = [Choice(v.ref, v.ref, note(v), "dataset") for v in others]
     ref = await shell.ask(ChoiceDialog(f"Compare {version.ref} with", choices, "There is nothing to compare with."))
     if ref is not None:
         await shell.ask(VersionDiffScreen(next(v for v in others if v.ref == ref), version))

@@ -130,7 +130,7 @@ class RecordPane(Pane):
 
     async def _choose_model(self) -> None:
         models = await asyncio.to_thread(self.services.models.all)
-        choices = [Choice(m.name, m.name, m.quantization) for m in models if m.kind == "gguf" and m.present]
+        choices = [Choice(m.name, m.name, m.quantization, "model") for m in models if m.kind == "gguf" and m.present]
         empty = f"No GGUF models. {screen_place('models')} adds one."
         name = await self.shell.ask(ChoiceDialog("Count in tokens of", choices, empty))
         if name is not None:

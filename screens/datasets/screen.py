@@ -34,7 +34,7 @@ from screens.shell.base import BaseScreen
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import ImportArguments
     from llmops_tui.datasets.version import DatasetVersion
-    from llmops_tui.maintenance.undo import Act
+    from llmops_tui.maintenance.acts import Act
     from screens.services import Services
     from screens.terminal import TerminalProfile
     from screens.widgets.panel import Panel

@@ -54,7 +54,7 @@ async def synthesise_rows(shell: Shell, progress: Panel, wanted: Synthesis) -> D
         return await _noise(shell, progress, version)
     models = [m.name for m in await asyncio.to_thread(shell.services.models.runnable)]
     model = await shell.ask(
-        ChoiceDialog("Written by", [Choice(name, name) for name in models], "No model is registered.")
+        ChoiceDialog("Written by", [Choice(name, name, "", "model") for name in models], "No model is registered.")
     )
     if not model:
         return None

@@ -155,6 +155,8 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
         if low is not None and high is not None and low >= 0 and high <= 1 and not f["unit"]:
             parts += [(bar(mean, low, high, utf8=utf8), "$accent"), " "]
         parts += [(f" {f['unit']}" if f["unit"] else "", "$muted"), (f" n {f['n']:,}", "$muted")]
+        if f["too_few"]:
+            parts += [("  too few to say", "$warning")]
         if f["unusable"]:
             parts += [(f"  {f['unusable']:,} without a score", "$warning")]
         parts.append("\n")

@@ -62,5 +62,5 @@ async def make_attacks(shell: Shell) -> str:
 async def choose_model(shell: Shell, title: str, others: Sequence[Choice] = ()) -> str | None:
     """One of the models that can answer, or of ``others``."""
     models = await asyncio.to_thread(lambda: shell.services.models.runnable())
-    choices = [*(Choice(m.name, m.name, m.quantization) for m in models), *others]
+    choices = [*(Choice(m.name, m.name, m.quantization, "model") for m in models), *others]
     return await shell.ask(ChoiceDialog(title, choices, "No models yet."))

@@ -180,6 +180,11 @@ class EvaluationScreen(LiveScreen):
             self._metric = names[(at + 1) % len(names)]
             self.act("open", self._open)
 
+    def action_remove(self) -> None:
+        """Delete what the list with the focus has under its cursor."""
+        pane = self._suites if isinstance(self.focused_panel(), SuitesPane) else self._runs
+        pane.remove()
+
     # ── what the base asks ──
 
     def reveal(self, panel: Panel) -> None:

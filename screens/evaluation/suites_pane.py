@@ -15,6 +15,7 @@ from screens.evaluation.run_suite import make_attacks, plan_suite, run_suite
 from screens.evaluation.run_task import run_task
 from screens.evaluation.write_suite import change_suite, write_suite
 from screens.shell.pane import Pane
+from screens.shell.removal import offer_definition_removal
 from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.table import Table
 
@@ -149,6 +150,21 @@ class SuitesPane(Pane):
             self.shell.say("This suite comes with llmops: n makes one of your own of it.", severity="warning")
         elif await copy_definition(self.shell, Archivable.SUITE, kept.ref):
             self.post_message(Changed())
+
+    def remove(self) -> None:
+        """Delete the suite, after asking."""
+        from llmops_tui.maintenance.archiving import Archivable
+
+        if self.suite is None:
+            return
+        if not self.suite.kept:
+            self.shell.say("This suite comes with llmops, and stays.", severity="warning")
+            return
+        name = self.suite.suite.name
+        self.act("removal", offer_definition_removal, self.shell, Archivable.SUITE, name, self._removed)
+
+    async def _removed(self) -> None:
+        self.post_message(Changed())
 
     def action_edit(self) -> None:
         """Change the suite."""

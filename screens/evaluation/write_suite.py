@@ -29,10 +29,12 @@ rules:
 
 async def write_suite(shell: Shell) -> bool:
     """Write a new suite, beginning with one over the data and the prompt that are here; whether it was kept."""
-    datasets = await asyncio.to_thread(lambda: shell.services.datasets.all())
-    prompts = await asyncio.to_thread(lambda: shell.services.prompts.summaries())
+    away = await asyncio.to_thread(shell.services.archive.by_kind)
+    datasets = [v.dataset for v in await asyncio.to_thread(shell.services.datasets.all)]
+    prompts = [p.name for p in await asyncio.to_thread(shell.services.prompts.summaries)]
     text = _TEMPLATE.format(
-        dataset=datasets[0].dataset if datasets else "DATASET", prompt=prompts[0].name if prompts else "PROMPT"
+        dataset=next((name for name in datasets if name not in away.get("dataset", ())), "DATASET"),
+        prompt=next((name for name in prompts if name not in away.get("prompt", ())), "PROMPT"),
     )
     return await _edit(shell, text, "suite.yaml", "")
 

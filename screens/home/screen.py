@@ -72,11 +72,11 @@ class HomeScreen(LiveScreen):
         """Read what has changed, and draw it."""
         services = self.services
         self._jobs = await asyncio.to_thread(lambda: services.jobs.store.all(50))
-        stamp = await asyncio.to_thread(lambda: (services.catalog.stamp(), services.event_log.newest()))
+        stamp = await asyncio.to_thread(self._stamp_now)
         if stamp != self._stamp:
             await self.query_one(RecentPane).load()
             await asyncio.to_thread(self._read)
-            self._stamp = await asyncio.to_thread(lambda: (services.catalog.stamp(), services.event_log.newest()))
+            self._stamp = await asyncio.to_thread(self._stamp_now)
         self._seen.jobs[:] = self._jobs
         moment = services.recorder.moment
         if self._losses is not None:
@@ -90,11 +90,17 @@ class HomeScreen(LiveScreen):
         self.query_one(DayPane).show(self._courses)
         self.query_one(RunningPane).show(self._jobs, self._since)
 
+    def _stamp_now(self) -> object:
+        services = self.services
+        return services.catalog.stamp(), services.event_log.newest(), services.archive.by_kind()
+
     def _read(self) -> None:
         services = self.services
         if self._stamp is None:
             self._since = last_look(services.event_log)
-        self._seen = read_overview(services.catalog, services.event_log, self._jobs)
+        self._seen = read_overview(
+            services.catalog, services.event_log, self._jobs, archived=services.archive.by_kind()
+        )
         score = self._seen.scores[0] if self._seen.scores else None
         self._courses = read_courses(services.catalog, score, self._since)
         folder = None

@@ -26,7 +26,9 @@ async def begin_experiment(shell: Shell) -> None:
     from llmops_tui.models.aliases import AliasBook
 
     services = shell.services
-    models = await asyncio.to_thread(lambda: tuple(m.name for m in services.models.all() if m.kind == "gguf"))
+    away = (await asyncio.to_thread(services.archive.by_kind)).get("model", frozenset())
+    known = await asyncio.to_thread(services.models.all)
+    models = tuple(m.name for m in known if m.kind == "gguf" and m.name not in away)
     aliases = await asyncio.to_thread(lambda: tuple(AliasBook(services.catalog).all()))
     names = (*models, *aliases)
     asked = NewExperiment(name=names[0] if len(names) == 1 else "")

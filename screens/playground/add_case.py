@@ -23,7 +23,7 @@ async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
     found = await asyncio.to_thread(suites.suites)
     names = list(dict.fromkeys(v.suite.name for v in found if not isinstance(v.suite.cases, str)))
     choices = [
-        *(Choice(name, name, "") for name in names),
+        *(Choice(name, name, "", "suite") for name in names),
         Choice(_NEW, "a new suite", "with its cases in the suite file"),
     ]
     name = await shell.ask(ChoiceDialog("Save as a case of …", choices))

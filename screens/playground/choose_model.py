@@ -18,10 +18,12 @@ async def choose_model(shell: Shell) -> str | None:
     choices = []
     for model in models:
         if model.kind == "remote":
-            choices.append(Choice(model.name, model.name, f"remote  {safe_line(str(model.header.get('url')))}"))
+            choices.append(
+                Choice(model.name, model.name, f"remote  {safe_line(str(model.header.get('url')))}", "model")
+            )
             continue
         state = "loaded" if model.base.name in loaded else model.trouble
         size = f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes > 1e8 else f"{model.size_bytes / 1e6:.1f} MB"
-        choices.append(Choice(model.name, model.name, f"{model.quantization}  {size}  {state}".rstrip()))
+        choices.append(Choice(model.name, model.name, f"{model.quantization}  {size}  {state}".rstrip(), "model"))
     empty = f"No models yet. {screen_place('models')} adds a GGUF file."
     return await shell.ask(ChoiceDialog("Model", choices, empty))

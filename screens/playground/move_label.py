@@ -10,9 +10,11 @@ from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDia
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run_search import NotEvaluatedError
+    from llmops_tui.inference.stages import Stage
     from llmops_tui.prompts.store import PromptVersion
 
 _AT_ONCE = "."
+_BY_POLICY = ".policy"
 
 
 async def move_label(shell: Shell, version: PromptVersion) -> bool:
@@ -27,11 +29,16 @@ async def move_label(shell: Shell, version: PromptVersion) -> bool:
     name = await shell.ask(LineDialog(f"Label for {version.ref}", hint, "production"))
     if not name:
         return False
+    moving = shell.services.promotions
+    stage = await asyncio.to_thread(moving.stages.get, version.prompt, name)
+    if stage is not None and stage.suites:
+        return await _by_policy(shell, version, stage)
+    held = await asyncio.to_thread(moving.held, version.prompt, name)
     suites = await asyncio.to_thread(suites_for, shell.services.evaluation, version.prompt)
     told = ""
     if suites:
         choices = [
-            *(Choice(kept.ref, f"If {kept.ref} allows it", "; ".join(kept.suite.rules)) for kept in suites),
+            *(Choice(kept.ref, f"If {kept.ref} allows it", "; ".join(kept.suite.rules), "suite") for kept in suites),
             Choice(_AT_ONCE, "At once", "whatever was measured"),
         ]
         chosen = await shell.ask(ChoiceDialog(f"{name} moves to {version.ref} …", choices))
@@ -42,8 +49,57 @@ async def move_label(shell: Shell, version: PromptVersion) -> bool:
             if found is None:
                 return False
             told = f": {found}"
-    await asyncio.to_thread(shell.services.undo.move_label, version.ref, name)
+    if held == version.number:
+        shell.say(f"{name} is {version.ref} already.")
+        return False
+    # Of what the user saw: somebody else may have moved it while the dialogs were open.
+    await asyncio.to_thread(lambda: moving.promote(version.ref, name, expected=held))
     shell.say(f"{name} is now {version.ref}{told}; z undoes.")
+    return True
+
+
+async def roll_back(shell: Shell, version: PromptVersion) -> bool:
+    """Move the label of a version back to where it was before; whether it was."""
+    moving = shell.services.promotions
+    if not version.labels:
+        shell.say("This version has no label; put the cursor on the one that has it.", severity="warning")
+        return False
+    label = version.labels[0]
+    if len(version.labels) > 1:
+        choices = [Choice(one, one, f"of {version.prompt}") for one in version.labels]
+        label = await shell.ask(ChoiceDialog(f"Which label of {version.ref} goes back?", choices)) or ""
+        if not label:
+            return False
+    moved = await asyncio.to_thread(moving.roll_back, version.prompt, label)
+    shell.say(f"{label} is {moved.version.ref} again, which was before {version.ref}; z undoes.")
+    return True
+
+
+async def _by_policy(shell: Shell, version: PromptVersion, stage: Stage) -> bool:
+    """Move a stage to the version where its policy lets it in, or whatever that says, with a reason."""
+    from llmops_tui.evaluation.run_search import NotEvaluatedError
+
+    moving = shell.services.promotions
+    held = await asyncio.to_thread(moving.held, stage.prompt, stage.label)
+    choices = [
+        Choice(_BY_POLICY, "If its policy allows it", "; ".join([*stage.suites, *stage.rules])),
+        Choice(_AT_ONCE, "Whatever the policy says", "with a reason, which the audit keeps"),
+    ]
+    chosen = await shell.ask(ChoiceDialog(f"{stage.label} moves to {version.ref} …", choices))
+    if chosen is None:
+        return False
+    force = chosen == _AT_ONCE
+    reason = await shell.ask(LineDialog(f"Why does {stage.label} move to {version.ref}?", "Kept with the move.")) or ""
+    if force and not reason:
+        return False
+    try:
+        await asyncio.to_thread(
+            lambda: moving.promote(version.ref, stage.label, reason=reason, expected=held, force=force)
+        )
+    except NotEvaluatedError as error:
+        await _offer_run(shell, stage.suites[0], error)
+        return False
+    shell.say(f"{stage.label} is now {version.ref}; z undoes, B rolls back.")
     return True
 
 
@@ -74,7 +130,7 @@ async def _offer_run(shell: Shell, suite: str, missing: NotEvaluatedError) -> No
     model = missing.model
     if not model:
         models = await asyncio.to_thread(lambda: shell.services.models.runnable())
-        choices = [Choice(one.name, one.name, one.quantization) for one in models]
+        choices = [Choice(one.name, one.name, one.quantization, "model") for one in models]
         chosen = await shell.ask(ChoiceDialog(f"Run {suite} on …", choices, "No models yet."))
         model = chosen or ""
     if not model:

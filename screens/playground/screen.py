@@ -24,7 +24,7 @@ from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from llmops_tui.maintenance.undo import Act
+    from llmops_tui.maintenance.acts import Act
     from llmops_tui.prompts.store import PromptVersion
     from screens.services import Services
     from screens.terminal import TerminalProfile

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.safe_text import safe_line
+from screens.navigation import ImprovementsPlace
 from screens.playground.state import PlaygroundState
 from screens.playground.version_graph import lanes
 from screens.shell.pane import Pane
@@ -239,8 +240,13 @@ class VersionsPane(Pane):
         from llmops_tui.prompts.blame import blame
         from screens.playground.blame_screen import BlameScreen
 
-        lines = await asyncio.to_thread(blame, self._state.versions, version.number)
+        versions = await asyncio.to_thread(self.services.prompts.versions, version.prompt, candidates=True)
+        lines = await asyncio.to_thread(blame, versions, version.number)
         self.shell.push_screen(BlameScreen(version.ref, lines))
+
+    def action_improve(self) -> None:
+        """Go to the improvements of the prompt."""
+        self.shell.open_place(ImprovementsPlace(self._state.prompt or ""))
 
     def action_label(self) -> None:
         """Point a label at the version."""
@@ -254,6 +260,20 @@ class VersionsPane(Pane):
         from screens.playground.move_label import move_label
 
         if await move_label(self.shell, version):
+            self._tell_changed()
+
+    def action_roll_back(self) -> None:
+        """Move the version's label back to where it was before."""
+        version = self._subject
+        if version is None:
+            self.shell.say("A label is on a version; put the cursor on the one that has it.", severity="warning")
+            return
+        self.act("label", self._roll_back, version)
+
+    async def _roll_back(self, version: PromptVersion) -> None:
+        from screens.playground.move_label import roll_back
+
+        if await roll_back(self.shell, version):
             self._tell_changed()
 
     def _tell_changed(self) -> None:

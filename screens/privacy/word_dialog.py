@@ -20,6 +20,7 @@ from screens.widgets.motions import TextScroll
 class WordDialog(Modal[bool]):
     """Shows lines, and gives whether the word was typed; escape changes nothing."""
 
+    asks = True
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape", "give_up", "Cancel"),

@@ -68,7 +68,7 @@ async def _build(shell: Shell, progress: Panel, name: str, asked: BuildRecord) -
 async def _ask_source(shell: Shell) -> str | None:
     names = await asyncio.to_thread(lambda: list(shell.services.datasets.logs()))
     choices = [Choice(_FOLDER, "A folder", "of Markdown, text, HTML and PDF files")]
-    choices += [Choice(name, name, "a dataset: each row is a document") for name in names]
+    choices += [Choice(name, name, "a dataset: each row is a document", "dataset") for name in names]
     chosen = await shell.ask(ChoiceDialog("Documents from", choices))
     if chosen != _FOLDER:
         return chosen
@@ -81,7 +81,7 @@ async def _ask_embedder(shell: Shell) -> str | None:
     from llmops_tui.retrieval.request import NONE
 
     found = await asyncio.to_thread(_embedders, shell.services)
-    choices = [Choice(name, name, "found by words and by meaning") for name in found]
+    choices = [Choice(name, name, "found by words and by meaning", "model") for name in found]
     choices.append(Choice(NONE, "Words alone", "no model; M in the datasets screen gets one that embeds"))
     return await shell.ask(ChoiceDialog("Embed by", choices))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -11,9 +12,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui import __version__
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from llmops_tui.settings import Settings
+from llmops_tui.themes import PLUGINS
 from llmops_tui.user_files import settings_path
+from llmops_tui.workspace.files import write_atomic
 from screens.actions import bindings_of
 from screens.keymap import keymap_path
 from screens.plugin_themes import missing_theme, register_plugin_themes
@@ -43,13 +47,21 @@ class SettingsScreen(BaseScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
-        register_plugin_themes(self.app)
         with Panel(title="Settings", jump_key="s", id="settings", help_text="One row per setting. Ctrl+s saves."):
             yield ModelForm(
                 self.services.settings,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},
             )
             yield Static(self._places(), id="places", markup=False)
+
+    def on_mount(self) -> None:
+        """Look for the themes of installed packages, behind the first frame: all packages are looked through for them."""
+        self.act("themes", self._find_themes)
+
+    async def _find_themes(self) -> None:
+        await asyncio.to_thread(PLUGINS.all)
+        register_plugin_themes(self.app)
+        self.query_one(ModelForm).suggest("theme", tuple(sorted(self.app.available_themes)))
 
     def on_screen_resume(self) -> None:
         """Show what is in force: the theme may have been chosen elsewhere, and the keys changed in their file."""
@@ -102,6 +114,24 @@ class SettingsScreen(BaseScreen):
     def action_keys(self) -> None:
         """Change keys."""
         self.app.push_screen(KeysScreen())
+
+    def action_snippets(self) -> None:
+        """Change snippets and macros; what cannot be used of them is told."""
+        from llmops_tui.snippets import load_snippets, parse_snippets, save_snippets, snippets_path
+        from screens.shell.external_editor import edit_outside
+
+        path = snippets_path()
+        if not path.exists():
+            save_snippets(load_snippets()[0])
+        before = path.read_text(encoding="utf-8", errors="replace")
+        changed = edit_outside(self.shell, before, path.name)
+        if changed is None or changed == before:
+            return
+        write_atomic(path, changed)
+        found, problems = parse_snippets(changed)
+        for problem in problems:
+            self.app.say(problem, severity="warning")
+        self.app.say(f"{counted(len(found.texts), 'snippet')} and {counted(len(found.macros), 'macro')}.")
 
     def action_reset(self) -> None:
         """Fill in the defaults."""

@@ -23,10 +23,8 @@ async def show_archive(services: Services, tables: Sequence[ArchiveTable[Any]], 
         return
 
     def read() -> list[frozenset[str]]:
-        from llmops_tui.maintenance.archiving import Archivable, Archive
-
-        archive = Archive(services.event_log)
-        return [archive.names(Archivable(table.kind)) for table in tables]
+        archived = services.archive.by_kind()
+        return [archived.get(table.kind, frozenset()) for table in tables]
 
     for table, names in zip(tables, await asyncio.to_thread(read), strict=True):
         table.put_away(names, shows=shows)

@@ -27,7 +27,7 @@ from screens.widgets.panel import Panel
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
-    from llmops_tui.maintenance.undo import Act
+    from llmops_tui.maintenance.acts import Act
     from screens.terminal import TerminalProfile
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16

@@ -109,7 +109,7 @@ class CommandScreen(Modal[None]):
         return [
             (thing.command, thing.title if thing.kind == "job" else thing.note)
             for thing in self._things
-            if thing.kind in kinds
+            if thing.kind in kinds and not thing.archived
         ]
 
     def _draw_ways(self) -> None:

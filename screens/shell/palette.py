@@ -48,6 +48,7 @@ class Entry:
     note: str
     run: Run
     keys: str = ""
+    archived: bool = False
 
     @property
     def texts(self) -> tuple[str, str, str]:
@@ -110,7 +111,9 @@ class Palette(Modal[Entry | None]):
         self._draw()
 
     def _entry(self, thing: Thing) -> Entry:
-        return Entry(thing.kind, thing.title, thing.note, partial(self._shell.open_place, thing.place))
+        note = f"archived  {thing.note}" if thing.archived else thing.note
+        go = partial(self._shell.open_place, thing.place)
+        return Entry(thing.kind, thing.title, note, go, archived=thing.archived)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -135,7 +138,11 @@ class Palette(Modal[Entry | None]):
 
     def _draw(self) -> None:
         said = self.query_one(Input).value.strip()
-        everything = [*self._actions, *self._things]
+        # A sign in front asks for what is archived, too.
+        also, said = said.startswith("%"), said.removeprefix("%").lstrip()
+        everything = [*self._actions, *(entry for entry in self._things if also or not entry.archived)]
+        if also and not said:
+            everything, said = [entry for entry in everything if entry.archived], "archived"
         if said:
             found = ranked(said, everything, lambda entry: entry.texts, self._recent)[:_MOST]
         else:
@@ -145,7 +152,7 @@ class Palette(Modal[Entry | None]):
         # What has the words somewhere in its text comes behind what has them in its name.
         self._shown = [*found, *self._texts]
         shown = self.query_one(LineList)
-        shown.placeholder = "Nothing is found." if said else ""
+        shown.placeholder = "Nothing is found. % in front finds what is archived, too." if said else ""
         shown.show(len(self._shown), lambda index, width: _line(self._shown[index], width))
 
     def action_step(self, step: int) -> None:

@@ -13,6 +13,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.archiving import Archivable
     from llmops_tui.maintenance.model_removal import ModelRemoval
     from llmops_tui.maintenance.record_removal import RecordRemoval
     from llmops_tui.maintenance.work_removal import WorkRemoval
@@ -82,6 +83,24 @@ async def offer_removal(
             what = f"{safe_line(done[0].name)} is" if len(done) == 1 else f"{counted(len(done), kind)} are"
             shell.say(f"{what} deleted, {sum(one.size for one in done) / 1e6:,.1f} MB freed.")
             await then()
+
+
+async def offer_definition_removal(
+    shell: Shell, kind: Archivable, name: str, then: Callable[[], Awaitable[None]]
+) -> None:
+    """Say which versions of a suite or a recipe would go, ask, remove it, and do ``then``."""
+    from llmops_tui.maintenance.definition_removal import plan_definition_removal
+
+    planned = await asyncio.to_thread(plan_definition_removal, shell.services.workspace, kind, name)
+    if planned.in_the_way:
+        why = safe_line("; ".join(planned.in_the_way))
+        shell.say(f"{safe_line(name)} was not deleted: {why}. & archives it.", severity="warning")
+        return
+    told = f"{counted(len(planned.rows), 'version')}: {', '.join(planned.versions[:_NAMED])}. z brings them back."
+    if await shell.ask(ConfirmDialog(f"Delete {kind.value} {safe_line(name)}?", told)):
+        await asyncio.to_thread(shell.services.undo.remove_definition, kind, name)
+        shell.say(f"{safe_line(name)} is deleted; z undoes.")
+        await then()
 
 
 def consequence(planned: Removal) -> str:

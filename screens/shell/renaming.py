@@ -43,14 +43,12 @@ async def copy(shell: Shell, kind: Kept, ref: str) -> str:
     Raises:
         LlmopsError: the name is taken.
     """
-    from llmops_tui.maintenance.renaming import copy_record
-
     name = ref.partition("@")[0]
     new = await _ask_name(shell, f"The name of the copy of {safe_line(ref)}", f"{name}-copy")
     if not new:
         return ""
-    made = await asyncio.to_thread(copy_record, shell.services.workspace, kind, ref, new)
-    shell.say(f"{made} is a copy of {ref}.")
+    made = await asyncio.to_thread(shell.services.undo.copy, kind, ref, new)
+    shell.say(f"{made} is a copy of {ref}; z undoes.")
     return made
 
 
@@ -60,13 +58,11 @@ async def copy_definition(shell: Shell, kind: Archivable, ref: str) -> str:
     Raises:
         LlmopsError: the name is taken.
     """
-    from llmops_tui.maintenance.renaming import copy_definition
-
     new = await _ask_name(shell, f"The name of the copy of {safe_line(ref)}", f"{ref.partition('@')[0]}-copy")
     if not new:
         return ""
-    made = await asyncio.to_thread(copy_definition, shell.services.workspace, kind, ref, new)
-    shell.say(f"{made} is a copy of {ref}. & archives the old one.")
+    made = await asyncio.to_thread(shell.services.undo.copy, kind, ref, new)
+    shell.say(f"{made} is a copy of {ref}; z undoes. & archives the old one.")
     return made
 
 

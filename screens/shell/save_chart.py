@@ -10,7 +10,7 @@ from screens.shell.shell import Shell
 from screens.widgets.chart_file import SUFFIXES, ChartFile, write_chart
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 
-_HINT = "A path; .svg is the picture, .csv the figures."
+_HINT = "A path; .svg and .png are the picture, .csv the figures."
 
 
 async def save_chart(shell: Shell, chart: ChartFile, name: str) -> None:
@@ -38,4 +38,4 @@ def _found(text: str) -> tuple[Path, bool]:
 
 
 def _problem(text: str) -> str:
-    return "" if Path(text).suffix.lower() in SUFFIXES else "The name ends with neither .svg nor .csv."
+    return "" if Path(text).suffix.lower() in SUFFIXES else f"The name ends with none of {', '.join(SUFFIXES)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
 from screens.shell.workspace_status import workspace_status
 from screens.textual_caches import keep_parsed
+from screens.widgets.dialogs import ChoiceDialog
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ class Shell(App[int]):
             await self.keys.take(event)
         else:
             await super().on_event(event)
+            if isinstance(event, events.CursorPosition):
+                self._delta.answered(event.x, event.y)
             if isinstance(event, events.Resize):
                 # Also one to the size that we know: it had another one between, or somebody else's program was on it.
                 self.redraw()
@@ -159,7 +163,12 @@ class Shell(App[int]):
     # ── what is asked ──
 
     async def ask(self, dialog: Modal[Answer]) -> Answer | None:
-        """A dialog's answer, none where it was left. For flows: what waits must run as a worker."""
+        """A dialog's answer, none where it was left. For flows: what waits must run as a worker.
+
+        What is archived is not offered, unless it is asked for.
+        """
+        if isinstance(dialog, ChoiceDialog) and dialog.kinds:
+            dialog.leave_out(await asyncio.to_thread(self.services.archive.by_kind))
         return await self.push_screen_wait(dialog)
 
     def open_palette(self, said: str = "") -> None:

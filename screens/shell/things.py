@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
@@ -34,13 +34,23 @@ _TITLE, _NOTE = 120, 160
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that has a name, or a text, and a place in the app. ``command`` is what the command line calls it."""
+    """Something that has a name, or a text, and a place in the app.
+
+    Attributes:
+        command: what the command line calls it.
+        archived: whether it is put away.
+    """
 
     kind: str
     title: str
     note: str
     place: Destination
     command: str = ""
+    archived: bool = False
+
+
+# What the archive calls the kinds of things that have another name here.
+_ARCHIVED_AS = {"version": "prompt", "run": "training"}
 
 
 def read_things(services: Services) -> list[Thing]:
@@ -49,7 +59,15 @@ def read_things(services: Services) -> list[Thing]:
     for read in (_prompts, _datasets, _models, _training, _evaluation, _jobs):
         with contextlib.suppress(LlmopsError, OSError):
             found += read(services)
-    return found
+    away: dict[str, frozenset[str]] = {}
+    with contextlib.suppress(LlmopsError, OSError):
+        away = services.archive.by_kind()
+    return [replace(thing, archived=_is_away(thing, away)) for thing in found]
+
+
+def _is_away(thing: Thing, away: dict[str, frozenset[str]]) -> bool:
+    names = away.get(_ARCHIVED_AS.get(thing.kind, thing.kind), frozenset())
+    return thing.command in names or thing.command.partition("@")[0] in names
 
 
 def _prompts(services: Services) -> Iterator[Thing]:

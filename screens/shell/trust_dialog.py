@@ -70,6 +70,7 @@ def _kept(workspace: Workspace, request: Request, word: str) -> str:
 class TrustDialog(Modal[str | None]):
     """What a workspace is or would be allowed; gives the word that was typed, or nothing."""
 
+    asks = True
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape", "give_up", "Cancel"),

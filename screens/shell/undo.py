@@ -12,7 +12,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.maintenance.undo import Act
+    from llmops_tui.maintenance.acts import Act
 
 
 async def step(shell: Shell, *, undo: bool) -> Act | None:

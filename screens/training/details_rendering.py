@@ -11,6 +11,7 @@ from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.example import examples_told
 from llmops_tui.training.memory import devices_told
 from llmops_tui.training.mixture import mixture_lines
+from llmops_tui.training.preflight_speed import saving_lines
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
 from screens.widgets.chart import short_number
@@ -122,6 +123,9 @@ def preflight(plan: dict[str, Any]) -> Content:
         else "the time is known after a measured step"
     )
     parts += [("time      ", "$muted"), f"{counted(timing['steps'], 'step')}, {known}\n"]
+    parts += [
+        part for line in saving_lines(plan.get("savings", [])) for part in (("saves     ", "$muted"), line + "\n")
+    ]
     parity = plan.get("parity")
     if parity:
         same = (

@@ -46,7 +46,8 @@ async def make_recipe(shell: Shell) -> bool:
     base = await _choose_base(shell, known_bases)
     if base is None:
         return False
-    name = datasets[0].dataset
+    away = (await asyncio.to_thread(shell.services.archive.by_kind)).get("dataset", frozenset())
+    name = next((v.dataset for v in datasets if v.dataset not in away), datasets[0].dataset)
     recipe = presets.apply(check({"name": f"{name}-{preset}", "base": base.name, "data": [name]}), preset)
     return await change_recipe(shell, bases.as_served(recipe, base))
 
@@ -57,7 +58,12 @@ async def _choose_base(shell: Shell, known: list[Model]) -> Model | None:
         return known[0]
     about = {"safetensors": "safetensors", "gguf": "GGUF, trained on as it is served"}
     choices = [
-        Choice(model.name, model.name, f"{about[model.kind]}; {model.header.get('architecture')} {model.quantization}")
+        Choice(
+            model.name,
+            model.name,
+            f"{about[model.kind]}; {model.header.get('architecture')} {model.quantization}",
+            "model",
+        )
         for model in known
     ]
     chosen = await shell.ask(ChoiceDialog("Train …", choices))

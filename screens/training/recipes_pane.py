@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from screens.shell.pane import Pane
+from screens.shell.removal import offer_definition_removal
 from screens.training import rendering
 from screens.training.make_recipe import change_recipe, edit_recipe, keep_recipe, make_recipe
 from screens.training.messages import Changed, CursorMoved, Progress
@@ -123,6 +124,17 @@ class RecipesPane(Pane):
         if await copy_definition(self.shell, Archivable.RECIPE, ref):
             self._made = True
             self.post_message(Changed())
+
+    def remove(self) -> None:
+        """Delete the recipe, after asking."""
+        from llmops_tui.maintenance.archiving import Archivable
+
+        recipe = self._asked()
+        if recipe is not None:
+            self.act("removal", offer_definition_removal, self.shell, Archivable.RECIPE, recipe.name, self._removed)
+
+    async def _removed(self) -> None:
+        self.post_message(Changed())
 
     def _asked(self) -> Recipe | None:
         """The recipe under the cursor; where there is none, what makes one is told."""

@@ -142,7 +142,7 @@ class RunsPane(Pane):
         self.shell.say(f"{name} {said}.")
         self.post_message(Changed())
 
-    def action_remove(self) -> None:
+    def remove(self) -> None:
         """Ask, then delete the runs; another program's run is not ours to delete."""
         picked = self._rows.picked
         if not picked:

@@ -130,6 +130,11 @@ class TrainingScreen(LiveScreen):
             self._of_run = isinstance(pane, RunsPane)
             self.draw()
 
+    def action_remove(self) -> None:
+        """Delete what the list with the focus has under its cursor."""
+        pane = self._recipes if isinstance(self.focused_panel(), RecipesPane) else self._runs
+        pane.remove()
+
     # ── what the base asks ──
 
     def reveal(self, panel: Panel) -> None:

@@ -37,14 +37,16 @@ class SweepArguments(TypedDict):
     sampler: str
     pruner: str
     objectives: list[str]
+    at_once: int
 
 
-_MOST_TRIALS = 10_000
+_MOST_TRIALS, _MOST_AT_ONCE = 10_000, 1000
 _HOW = {
     "trials": ("8", "How many short runs there are."),
     "sampler": ("tpe", "; ".join(f"{name}: {told}" for name, told in SAMPLERS.items())),
     "pruner": ("median", "; ".join(f"{name}: {told}" for name, told in PRUNERS.items())),
     "objectives": ("loss", "; ".join(f"{name}: {told}" for name, told in OBJECTIVES.items())),
+    "at once": ("", "On a cluster: how many trials train at once; empty: one a GPU, or one a node."),
 }
 _SPANS = "Values with commas, or LOW..HIGH, then log or step N; empty: as the recipe has it."
 
@@ -113,23 +115,29 @@ class SweepForm(Modal["SweepArguments | None"]):
         """
         from llmops_tui.training.sweeps import check_search
 
-        trials = self._typed["trials"].strip()
-        if not trials.isdigit() or not 1 <= int(trials) <= _MOST_TRIALS:
-            raise InputRefusedError("bad_search", f"trials: {trials[:20]!r} is not a number from 1 to {_MOST_TRIALS:,}")
+        trials = self._number("trials", _MOST_TRIALS)
+        at_once = self._number("at once", _MOST_AT_ONCE) if self._typed["at once"].strip() else 0
         space = {path: span_from_text(path, text) for path, text in self._spans.items() if text.strip()}
         if not space:
             raise InputRefusedError("bad_space", "no field is searched: give one of them values")
         objectives = [one.strip() for one in self._typed["objectives"].split(",") if one.strip()]
         sampler, pruner = self._typed["sampler"].strip(), self._typed["pruner"].strip()
-        check_search(self._recipe.model_dump(), space, sampler, pruner, objectives)
+        check_search(self._recipe.model_dump(), space, sampler, pruner, objectives, at_once)
         return {
             "recipe": self._recipe.model_dump(),
             "space": space,
-            "trials": int(trials),
+            "trials": trials,
             "sampler": sampler,
             "pruner": pruner,
             "objectives": objectives,
+            "at_once": at_once,
         }
+
+    def _number(self, name: str, most: int) -> int:
+        typed = self._typed[name].strip()
+        if not typed.isdecimal() or not 1 <= int(typed) <= most:
+            raise InputRefusedError("bad_search", f"{name}: {typed[:20]!r} is not a number from 1 to {most:,}")
+        return int(typed)
 
     def _judge(self) -> SweepArguments | None:
         verdict = self.query_one("#sweep-verdict", Static)

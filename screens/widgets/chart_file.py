@@ -1,4 +1,4 @@
-"""A chart as a file: a picture as SVG, or its figures as CSV."""
+"""A chart as a file: a picture as SVG or PNG, or its figures as CSV."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from llmops_tui.spreadsheet_text import inert
 from llmops_tui.workspace.files import write_atomic
 from screens.widgets.chart import round_ticks, short_number
 
-SUFFIXES = (".svg", ".csv")
-_WIDTH, _HEIGHT = 960, 480
+SUFFIXES = (".svg", ".png", ".csv")
+WIDTH, HEIGHT = 960, 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 24, 48, 64
 # Told apart without colour, too: by their dashes.
 _COLOURS = ("#1f5fbf", "#a65e00", "#1d7a3a", "#b3261e", "#6a3fa0", "#00798c")
 _DASHES = ("", "8 4", "2 3", "10 3 2 3", "5 2", "1 4")
 _TICKS = 6
+_USUAL = 13
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,32 @@ class ChartFile:
         return self.x == "time"
 
 
+@dataclass(frozen=True)
+class Words:
+    """A text of the picture, on its base line; ``anchor`` is the part of it that is at x: start, middle or end."""
+
+    x: float
+    y: float
+    text: str
+    size: int = _USUAL
+    bold: bool = False
+    anchor: str = "start"
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A line of the picture through points; ``dashes`` are the lengths of strokes and gaps, with blanks between."""
+
+    points: tuple[tuple[float, float], ...]
+    colour: str
+    width: float
+    dashes: str = ""
+    is_series: bool = False
+
+
+Shape = Words | Stroke
+
+
 def write_chart(path: Path, chart: ChartFile, *, overwrite: bool = False) -> None:
     """Write the picture or the figures, as the suffix says.
 
@@ -57,12 +84,17 @@ def write_chart(path: Path, chart: ChartFile, *, overwrite: bool = False) -> Non
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputRefusedError(
-            "bad_suffix", f"{path.name} ends with none of {', '.join(SUFFIXES)}", "A browser makes a PNG of an SVG."
+            "bad_suffix", f"{path.name} ends with none of {', '.join(SUFFIXES)}", "Choose one of these."
         )
     if not any(line.points for line in chart.lines):
         raise InputRefusedError("no_data", f"{chart.title} has no figures yet", "Wait for the first ones.")
     if path.exists() and not overwrite:
         raise InputRefusedError("file_exists", f"{path} already exists", "Choose another name.")
+    if path.suffix.lower() == ".png":
+        from screens.widgets.chart_png import as_png
+
+        write_atomic(path, as_png(drawn(chart)))
+        return
     text = io.StringIO(newline="")
     if path.suffix.lower() == ".svg":
         text.write(as_svg(chart))
@@ -86,46 +118,63 @@ def as_table(chart: ChartFile) -> list[list[str]]:
     return rows
 
 
-def as_svg(chart: ChartFile) -> str:
-    """The picture, 960 by 480, readable in black and white."""
+def drawn(chart: ChartFile) -> list[Shape]:
+    """The picture, 960 by 480, readable in black and white; what is drawn later lies above."""
     known = [(x, y) for line in chart.lines for x, y in line.points if math.isfinite(y)]
     xs = _ends([x for x, _ in known], flat=1.0)
     ys = _ends([y for _, y in known], flat=abs(known[0][1]) * 0.05 if known and known[0][1] else 1.0)
 
     def at(x: float, y: float) -> tuple[float, float]:
-        across = _LEFT + (x - xs[0]) / (xs[1] - xs[0]) * (_WIDTH - _LEFT - _RIGHT)
-        return across, _TOP + (ys[1] - y) / (ys[1] - ys[0]) * (_HEIGHT - _TOP - _BOTTOM)
+        across = _LEFT + (x - xs[0]) / (xs[1] - xs[0]) * (WIDTH - _LEFT - _RIGHT)
+        return across, _TOP + (ys[1] - y) / (ys[1] - ys[0]) * (HEIGHT - _TOP - _BOTTOM)
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{_LEFT}" y="24" font-size="16" font-weight="bold">{_said(chart.title)}</text>',
-    ]
+    shapes: list[Shape] = [Words(_LEFT, 24, _said(chart.title), size=16, bold=True)]
     for value in round_ticks(*ys, _TICKS):
         _, y = at(xs[0], value)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{short_number(value)}</text>')
+        shapes.append(Stroke(((_LEFT, y), (WIDTH - _RIGHT, y)), "#dddddd", 1.0))
+        shapes.append(Words(_LEFT - 8, y + 4, short_number(value), anchor="end"))
     for value, text in _marks(chart, xs):
         x, _ = at(value, ys[0])
-        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 20}" text-anchor="middle">{_said(text)}</text>')
-    place = _LEFT
+        shapes.append(Words(x, HEIGHT - _BOTTOM + 20, _said(text), anchor="middle"))
+    place = float(_LEFT)
     for number, line in enumerate(chart.lines):
-        look = f'stroke="{_COLOURS[number % len(_COLOURS)]}" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+        colour, dashes = _COLOURS[number % len(_COLOURS)], _DASHES[number % len(_DASHES)]
         for stretch in _stretches(line.points):
             # A point alone is a dot: a line of no length, with round ends.
             ends = stretch if len(stretch) > 1 else stretch * 2
-            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in ends))
-            parts.append(f'<polyline points="{corners}" fill="none" stroke-width="1.5" stroke-linecap="round" {look}/>')
-        parts.append(
-            f'<line x1="{place}" x2="{place + 28}" y1="{_HEIGHT - 18}" y2="{_HEIGHT - 18}" stroke-width="2" {look}/>'
-        )
-        parts.append(f'<text x="{place + 34}" y="{_HEIGHT - 14}">{_said(line.name)}</text>')
+            shapes.append(Stroke(tuple(at(*point) for point in ends), colour, 1.5, dashes, is_series=True))
+        shapes.append(Stroke(((place, HEIGHT - 18), (place + 28, HEIGHT - 18)), colour, 2.0, dashes))
+        shapes.append(Words(place + 34, HEIGHT - 14, _said(line.name)))
         place += 58 + 8 * len(line.name)
+    return shapes
+
+
+def as_svg(chart: ChartFile) -> str:
+    """The picture as SVG."""
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+    ]
+    for shape in drawn(chart):
+        if isinstance(shape, Words):
+            look = f' font-size="{shape.size}"' if shape.size != _USUAL else ""
+            look += ' font-weight="bold"' if shape.bold else ""
+            look += f' text-anchor="{shape.anchor}"' if shape.anchor != "start" else ""
+            parts.append(f'<text x="{shape.x:.1f}" y="{shape.y:.1f}"{look}>{escape(shape.text)}</text>')
+        else:
+            look = f'stroke="{shape.colour}" stroke-width="{shape.width}"'
+            look += f' stroke-dasharray="{shape.dashes}"' if shape.is_series or shape.dashes else ""
+            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
+            if shape.is_series:
+                parts.append(f'<polyline points="{corners}" fill="none" stroke-linecap="round" {look}/>')
+            else:
+                (x, y), (far, low) = shape.points
+                parts.append(f'<line x1="{x:.1f}" x2="{far:.1f}" y1="{y:.1f}" y2="{low:.1f}" {look}/>')
     return "\n".join([*parts, "</svg>\n"])
 
 
 def _said(text: str) -> str:
-    return escape(safe_line(text, 200))
+    return safe_line(text, 200)
 
 
 def _ends(values: list[float], flat: float) -> tuple[float, float]:

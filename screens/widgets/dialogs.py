@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from textual import on
@@ -23,6 +23,7 @@ from screens.widgets.path_suggester import PathSuggester
 class ConfirmDialog(Modal[bool]):
     """Ask before an act that cannot be undone. ``n`` and escape are the safe answer."""
 
+    asks = True
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("y,enter", "answer(True)", "Yes"),
@@ -102,15 +103,21 @@ class LineDialog(Modal[str | None]):
 
 @dataclass(frozen=True)
 class Choice:
-    """One line of a choice: its value, what is shown, and a note behind it."""
+    """One line of a choice: its value, what is shown, a note behind it, and what kind of thing it is where it can be archived."""
 
     value: str
     label: str
     note: str = ""
+    kind: str = ""
+
+    def is_among(self, archived: Mapping[str, Collection[str]]) -> bool:
+        """Whether it is a thing, or a version of one, that is archived."""
+        names = archived.get(self.kind, ())
+        return self.value in names or self.value.partition("@")[0] in names
 
 
 class ChoiceDialog(Modal[str | None]):
-    """Choose one of several, narrowed by typing; escape gives none."""
+    """Choose one of several, narrowed by typing; escape gives none. What is archived is shown behind a ``%``."""
 
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
@@ -124,6 +131,16 @@ class ChoiceDialog(Modal[str | None]):
         self._title = title
         self._choices = list(choices)
         self._empty = empty
+        self._away: list[Choice] = []
+
+    @property
+    def kinds(self) -> set[str]:
+        """What kinds of things are offered that can be archived."""
+        return {choice.kind for choice in self._choices if choice.kind}
+
+    def leave_out(self, archived: Mapping[str, Collection[str]]) -> None:
+        """What is archived, by kind."""
+        self._away = [choice for choice in self._choices if choice.is_among(archived)]
 
     def compose(self) -> ComposeResult:
         """The title, the filter and the list."""
@@ -169,12 +186,19 @@ class ChoiceDialog(Modal[str | None]):
     def _fill(self, text: str) -> None:
         options = self.query_one(OptionList)
         options.clear_options()
-        words = text.lower().split()
+        shows_away = text.startswith("%")
+        words = text.removeprefix("%").lower().split()
         for index, choice in enumerate(self._choices):
+            if choice in self._away and not shows_away:
+                continue
             if all(word in f"{choice.label} {choice.note}".lower() for word in words):
-                shown = Content.assemble(safe_line(choice.label), "  ", (safe_line(choice.note), "$muted"))
+                away = "archived  " if choice in self._away else ""
+                shown = Content.assemble(safe_line(choice.label), "  ", (away + safe_line(choice.note), "$muted"))
                 options.add_option(Option(shown, id=str(index)))
         if options.option_count:
             options.highlighted = 0
         else:
             options.add_option(Option(Content.styled(safe_text(self._empty), "$muted"), disabled=True))
+        if self._away and not shows_away:
+            told = f"{len(self._away)} archived: % shows what is"
+            options.add_option(Option(Content.styled(told, "$muted"), disabled=True))

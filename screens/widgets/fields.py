@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
+from textual.binding import Binding
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
@@ -20,8 +23,14 @@ async def _act_at_once(field: Widget, event: events.Key) -> None:
             return
 
 
+# In dialogs, too, where the keys of the app are not heard.
+_SNIPPET = Binding("alt+full_stop,f14", "app.snippet", "Snippet", show=False, id="app.snippet")
+
+
 class Field(Input):
     """One line of text."""
+
+    BINDINGS: ClassVar[list[Binding]] = [_SNIPPET]  # type: ignore[assignment]
 
     async def _on_key(self, event: events.Key) -> None:
         await _act_at_once(self, event)
@@ -29,6 +38,8 @@ class Field(Input):
 
 class Editor(TextArea):
     """Several lines of text."""
+
+    BINDINGS: ClassVar[list[Binding]] = [_SNIPPET]  # type: ignore[assignment]
 
     async def _on_key(self, event: events.Key) -> None:
         await _act_at_once(self, event)

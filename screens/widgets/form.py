@@ -76,7 +76,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
     def __init__(self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None) -> None:
         super().__init__(classes="model-form", can_focus=False)
         self.value = value
-        self._suggestions = suggestions or {}
+        self._suggestions = dict(suggestions or {})
         self.problems: dict[str, str] = {}
         self._typed = _typed(value)
         self._notes: dict[str, str] = {}
@@ -106,6 +106,13 @@ class ModelForm(VerticalScroll, Generic[Model]):
             Static(note, classes="form-note", id=f"note-{name}", markup=False),
             classes="form-row",
         )
+
+    def suggest(self, name: str, known: tuple[str, ...]) -> None:
+        """Complete other words in a field from now on."""
+        self._suggestions[name] = known
+        for field in self.query(Field):
+            if field.name == name:
+                field.suggester = SuggestFromList(known)
 
     def fill(self, value: Model) -> None:
         """Show another value."""

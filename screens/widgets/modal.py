@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
@@ -11,8 +13,12 @@ class Modal(ModalScreen[ScreenResultType]):
     """A modal screen that is dismissed once.
 
     A key that arrives while a dialog is closing would close the screen below it too, or give the answer twice.
+
+    Attributes:
+        asks: whether it asks before an act: a macro does not answer that.
     """
 
+    asks: ClassVar[bool] = False
     _answered = False
 
     def take_key(self, event: events.Key) -> bool:  # noqa: ARG002  for dialogs that ask for a key

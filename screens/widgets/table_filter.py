@@ -34,7 +34,7 @@ class TableFilter(Field):
     TableFilter { height: 1; padding: 0 1; border: none; background: $surface; color: $accent; }
     TableFilter.-wrong { color: $error; }
     """
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[Binding]] = [
         Binding("escape", "give_up", show=False),
         Binding("down", "leave", show=False),
     ]

@@ -51,7 +51,7 @@ async def test_limits_outlive_kills(workspace: Workspace) -> None:
     statuses: Counter[int] = Counter()
     kills = 0
     limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=300, limits=limits) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=False, timeout=300, limits=limits) as http:
 
         async def client(number: int) -> None:
             key = keys[number % len(keys)]

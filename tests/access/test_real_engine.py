@@ -31,7 +31,7 @@ def test_a_limit_of_just_what_a_request_uses_lets_it_in_once(tmp_path: Path, fil
     options = LoadOptions(threads=1, parallel=2, context=256, host="127.0.0.1", port=port, keys=(OWN,))
     supervisor.ensure(ModelRegistry(Catalog(workspace)).get("support-base"), options)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=False, timeout=600) as http:
 
             def ask(secret: str, path: str, body: dict[str, object]) -> httpx.Response:
                 return http.post(path, json=body, headers={"Authorization": f"Bearer {secret}"})

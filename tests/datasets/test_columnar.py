@@ -198,6 +198,18 @@ def test_a_column_without_a_value_is_told(store: DatasetStore, tmp_path: Path) -
         assert rows_of(store.get("x")) == [{"a": 1}, {"a": 2}, {"a": 3, "late": 5}]
 
 
+def test_a_first_line_of_numbers_is_told_to_be_taken_for_names(store: DatasetStore, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("1,2.5\n3,4\n")
+    told = preview(store, [tmp_path / "x.csv"]).proposal.evidence
+    assert any("the first line is taken for the names of the columns: 1, 2.5; if it is a row" in line for line in told)
+    (tmp_path / "x.csv").write_text("id,2024,2025\n3,4,5\n")
+    assert not any("first line" in line for line in preview(store, [tmp_path / "x.csv"]).proposal.evidence)
+    (tmp_path / "x.csv").write_bytes(b"gr\xf6\xdfe\n1\n")
+    with pytest.raises(InputRefusedError, match="line 1: it is not valid UTF-8") as refused:
+        import_now(store, [tmp_path / "x.csv"], "x", "tabular")
+    assert "--encoding" in str(refused.value.hint)
+
+
 def test_a_table_says_which_columns_it_renames(store: DatasetStore, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,a,\n1,2,3\n2,3,4\n")
     told = preview(store, [tmp_path / "x.csv"]).proposal.evidence

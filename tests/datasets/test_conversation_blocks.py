@@ -16,12 +16,14 @@ from llmops_tui.datasets.column_types import typed_column
 from llmops_tui.datasets.content_hash import hash_of
 from llmops_tui.datasets.formats.base import RowRefusedError
 from llmops_tui.datasets.formats.readers import reader
+from llmops_tui.datasets.formats.sharegpt import ROLE_OF
 from llmops_tui.datasets.formats.tables import canonical_table, turns_of
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.records import Row
+from llmops_tui.datasets.sources import conversation_blocks, json_tables
 from llmops_tui.datasets.sources import json_lines as by_line
-from llmops_tui.datasets.sources import json_tables
 from llmops_tui.datasets.sources.base import Source
+from llmops_tui.datasets.sources.conversation_blocks import ConversationBlocks
 from llmops_tui.datasets.store import DatasetStore
 from tests.datasets.conftest import rows_of
 from tests.datasets.test_nothing_lost import Rows
@@ -52,9 +54,15 @@ def line(form: str, rest: bytes) -> bytes:
     return b'{"' + name + b'":[' + rest.replace(b'"R"', b'"' + who + b'"').replace(b'"C"', b'"' + what + b'"') + b"}"
 
 
-def read_both(form: str, data: bytes) -> bool:
-    """Whether a block is read at once; it is an error where that differs from the reading by line."""
-    table = json_tables.read_table(data, {}, by_line.parse_object, turns_of(form))
+def read_both(form: str, data: bytes, *, copied: bool = False) -> bool:
+    """Whether a block is read at once; it is an error where that differs from the reading by line.
+
+    Conversations are read into columns, or ``copied`` as they stand.
+    """
+    if copied:
+        table = ConversationBlocks(turns_of(form), by_line.parse_object).read(data, {})
+    else:
+        table = json_tables.read_table(data, {}, by_line.parse_object, turns_of(form))
     made = canonical_table(form, table) if table is not None else None
     if made is None:
         return False
@@ -71,17 +79,74 @@ def read_both(form: str, data: bytes) -> bool:
     return True
 
 
+@pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize("form", ["messages", "sharegpt"])
-def test_a_block_of_conversations_is_read_at_once_only_where_each_line_reads_so(form: str) -> None:
+def test_a_block_of_conversations_is_read_at_once_only_where_each_line_reads_so(form: str, copied: bool) -> None:
     fine = line(form, FINE)
-    assert read_both(form, b"\n".join([fine, fine, b""]))
+    assert read_both(form, b"\n".join([fine, fine, b""]), copied=copied)
     at_once = 0
     for rest in HOSTILE:
         hostile = line(form, rest)
         for lines in ([hostile, fine], [fine] * 70 + [hostile, fine]):
-            at_once += read_both(form, b"\n".join([*lines, b""]))
+            at_once += read_both(form, b"\n".join([*lines, b""]), copied=copied)
     # Some are odd in looks alone; the others are counted as read by line.
     assert 10 <= at_once < len(HOSTILE)
+
+
+# What is written as lines are otherwise, and what is not JSON or not what it looks like: none of it may be copied.
+ODD_LINES = [
+    b'{"meta":{"messages":[{"role":"u","content":"c"}]}}', b'{"messages":[{"role":"u","content":"c"}],"messages":[{"role":"u","content":"c"}]}',
+    b'{"messages":[{"role":"u","content":"c"}],"m\\u0065ssages":1}', b'{"messages":[{"role":"u","content":"c"}],"messages":1}', b'{"messages":1,"messages":[{"role":"u","content":"c"}]}',
+    b'{"messages" :[{"role":"u","content":"c"}]}', b'{ "messages":[{"role":"u","content":"c"}]}', b'{"messages":[{"role":"u","content":"c"}]}\r', b'{"messages":\t[{"role":"u","content":"c"}]}',
+    b'{"messages":[{"role":"u","content":"c"}]', b'{"messages":[{"role":"u","content":"c"}]}}', b'{"messages":[{"role":"u","content":"c"}]} x', b'{"messages":[{"role":"u","content":"c"}]}{"a":"b"}', b'[{"messages":[{"role":"u","content":"c"}]}]',
+    b'{"messages":[{"role":"u","content":"a\\xb"}]}', b'{"messages":[{"role":"u","content":"a\\u12"}]}', b'{"messages":[{"role":"u","content":"a\\"}]}', b'{"messages":[{"role":"u","content":"a"b"}]}', b'{"messages":[{"role":"u","content":"a\x00b"}]}',
+    b'{"messages":[{"role":"u","content":"a"}]\\,"x":"y"}', b'{"a":\\"x","messages":[{"role":"u","content":"a"}]}', b'{"messages":[{"r\\u006fle":"u","content":"a"}]}', b'{"messages":[{"role":"u","content":"a"},{"content":"u","role":"a"}]}',
+    b'{"messages":[{"role":"u","content":"a"}, {"role":"u","content":"a"}]}', b'{"x":"{\\"messages\\":[{\\"role\\":","messages":[{"role":"u","content":"}],"}]}', b'{"x":["messages",":[{"],"messages":[{"role":"u","content":"a"}]}', b"{}", b"", b"null", b'{"text":"x"}', b'"',
+    b'{"messages":[{"role":"u","content":"\\\\"}],"n":12345678901234567890}', b'{"messages":[{"role":"u","content":"a\\\\\\"b"}],"n":1e400}', b'{"messages":[{"role":"u","content":"\xed\xa0\x80"}]}', b'{"n":1,"messages":[{"role":"u","content":"\\\\\\\\"}],"n":2}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD_LINES)
+def test_what_only_looks_like_conversations_is_not_copied(odd: bytes) -> None:
+    fine = b'{"messages":[{"role":"user","content":"so"}]}'
+    for lines in ([odd], [fine, odd], [odd, fine], [fine] * 70 + [odd, fine]):
+        read_both("messages", b"\n".join([*lines, b""]), copied=True)
+    spaced = [text.replace(b",", b", ").replace(b":", b": ") for text in (fine, odd)]
+    read_both("messages", b"\n".join([*spaced, b""]), copied=True)
+
+
+def test_conversations_that_programs_write_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["so", "", 'a "b" \\ \\\\" / \n\t\x01\x7f', "ä 你 😀 \u2028", "}], {[:", '"}, {"role": "']
+    turns = [{"role": who, "content": text} for text in texts for who in ("user", "assistant", "any body")]
+    rows: list[Row] = [{"id": n, "tags": ["a"], "messages": turns[: n + 1], "score": n / 8} for n in range(18)]
+    shared = [
+        {"conversations": [{"from": n, "value": m["content"]} for n, m in zip(ROLE_OF, row["messages"], strict=False)]}
+        for row in rows
+    ]
+    for form, written in (("messages", rows), ("sharegpt", shared), ("messages", list(map(turned, rows)))):
+        for escaped, separators, piece in (
+            (True, (", ", ": "), 1 << 20),
+            (False, (",", ":"), 2000),
+            (True, (",", ":"), 1),
+        ):
+            monkeypatch.setattr(conversation_blocks, "_PIECE", piece)
+            lines = [json.dumps(row, ensure_ascii=escaped, separators=separators) for row in written]
+            assert read_both(form, "\n".join([*lines, ""]).encode(), copied=True)
+
+
+def turned(row: Row) -> Row:
+    """A row whose turns have their fields the other way round."""
+    return {
+        k: [dict(reversed(t.items())) for t in v] if k in {"messages", "conversations"} else v for k, v in row.items()
+    }
+
+
+def test_a_file_is_not_looked_at_twice_after_a_block_that_is_read_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = b'{"messages":[{"role":"user","content":"so"}]}\n'
+    blocks = ConversationBlocks(turns_of("messages"), by_line.parse_object)
+    assert blocks.read(fine, {}) is not None
+    assert blocks.read(b'{"messages":[{"role":"user","content":null}]}\n', {}) is None
+    assert blocks.read(fine, {}) is None
 
 
 def test_lists_of_texts_are_read_at_once() -> None:
@@ -112,7 +177,8 @@ def test_random_conversations_are_read_alike(form: str, rows: list[Any], odd: li
         text.replace('"turns":', f'"{name}":').replace('"R":', f'"{who}":').replace('"C":', f'"{what}":')
         for text in lines
     ]
-    read_both(form, b"".join(text.encode("utf-8", "replace") + b"\n" for text in made))
+    for copied in (False, True):
+        read_both(form, b"".join(text.encode("utf-8", "replace") + b"\n" for text in made), copied=copied)
 
 
 @pytest.mark.slow
@@ -130,17 +196,20 @@ def test_rows_of_every_shape_and_broken_bytes_are_read_alike(seed: int, chance: 
             [b"}", b"{", b",", b'"', b" ", b"null", b"\n", b"\\", b"]", b"["]
         )
     try:
-        read_both("messages", bytes(data) if data.endswith(b"\n") else bytes(data) + b"\n")
+        for copied in (False, True):
+            read_both("messages", bytes(data) if data.endswith(b"\n") else bytes(data) + b"\n", copied=copied)
     except RowRefusedError as error:
         raise AssertionError("read at once, and refused by line") from error
 
 
+@pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize("form", ["messages", "sharegpt"])
 def test_files_of_conversations_make_the_same_version_either_way(
-    store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, copied: bool
 ) -> None:
     """Of a file with broken and with foreign lines some blocks are tables, and some are counted as read by line."""
     monkeypatch.setattr(by_line, "BATCH_BYTES", 4000)
+    monkeypatch.setattr(by_line, "_COPIED_LINE", 1 if copied else 1 << 60)
     fine = [line(form, FINE)[:-1] + b',"n":%d,"tags":["x"]}' % number for number in range(200)]
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"\n".join([*fine, *(line(form, rest) for rest in HOSTILE), *fine]))

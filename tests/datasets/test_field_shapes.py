@@ -28,6 +28,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "LLaMA-Factory tools": ("messages", {"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": CALL}, {"from": "observation", "value": "[1]"}, {"from": "gpt", "value": "a"}], "tools": '[{"name": "look"}]'}),
     "LLaMA-Factory images": ("messages", {"messages": [{"role": "user", "content": "<image>q"}, {"role": "assistant", "content": "a"}], "images": ["a.png"], "videos": ["b.mp4"]}),
     "LLaMA-Factory preference": ("preference", {"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}),
+    "LLaMA-Factory messages preference": ("preference", {"messages": TURNS[:1], "chosen": TURNS[1], "rejected": OTHER[1]}),
+    "ms-swift preference": ("preference", {"messages": TURNS, "rejected_response": "b"}),
     "LLaMA-Factory alpaca preference": ("preference", {"instruction": "q", "input": "i", "chosen": "a", "rejected": "b"}),
     "LLaMA-Factory KTO": ("kto", {"messages": TURNS, "label": True}),
     "LLaMA-Factory alpaca KTO": ("kto", {"instruction": "q", "input": "", "output": "a", "kto_tag": False}),

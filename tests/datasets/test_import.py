@@ -6,17 +6,19 @@ import json
 import sqlite3
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from llmops_tui.datasets import import_job
 from llmops_tui.datasets.import_job import import_now, run_import, start_arguments
 from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.raw import RawFile
 from llmops_tui.datasets.rejects import read_rejects
-from llmops_tui.datasets.sources import json_lines
+from llmops_tui.datasets.sources import json_lines, json_tables
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
@@ -288,6 +290,43 @@ def test_an_import_goes_on_where_it_was_stopped(
     assert result["sha256"] == whole.sha256
     assert result["rejected"] == 2
     assert [r.line for r in read_rejects(store.workspace, store.get("stopped"))] == [101, 301]
+
+
+@pytest.mark.parametrize(
+    ("way", "packed"),
+    [
+        ("copied", False),
+        ("line", True),
+        *(
+            pytest.param(*given, marks=pytest.mark.slow)
+            for given in (("copied", True), ("line", False), ("columns", False))
+        ),
+    ],
+)
+def test_an_import_goes_on_behind_the_parts_that_were_written(
+    store: DatasetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, packed: bool
+) -> None:
+    data = b"".join(json.dumps(chat(f"question {n}", f"ä {n}" * 9, id=n)).encode() + b"\n" for n in range(400))
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    whole = import_now(store, [path], "whole", "messages")
+    monkeypatch.setattr(json_lines, "BATCH_BYTES", 4000)
+    monkeypatch.setattr(import_job, "_PART_BYTES", 10_000)
+    monkeypatch.setattr(json_tables, "BULK_BYTES", 1 << 60 if way == "line" else 1)
+    monkeypatch.setattr(json_lines, "_COPIED_LINE", 1 if way == "copied" else 1 << 60)
+    arguments = start_arguments([path], "stopped", "messages")
+    with pytest.raises(JobCancelledError):
+        run_import(_Stopping(store, tmp_path / "job", 10), **arguments)  # type: ignore[arg-type]
+    state = json.loads((tmp_path / "job" / "import.json").read_text())
+    # Parts are written meanwhile: the last may not be noted yet.
+    assert 1 <= len(state["parts"]) <= 3
+    assert state["position"] >= 10_000
+    assert data[state["position"] - 1] == ord("\n")
+    read = mock.Mock(wraps=json_lines._parse_lines)
+    monkeypatch.setattr(json_lines, "_parse_lines", read)
+    result = run_import(_Stopping(store, tmp_path / "job", -1), **arguments)  # type: ignore[arg-type]
+    assert (result["sha256"], result["rows"]) == (whole.sha256, 400)
+    assert bool(read.call_count) == (way == "line")
 
 
 def test_any_line_of_a_file_is_found_at_once_and_bad_bytes_are_shown_where_they_are(tmp_path: Path) -> None:

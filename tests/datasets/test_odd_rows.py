@@ -33,6 +33,37 @@ def test_fields_of_any_name_are_kept_in_every_file_that_can(fill: Fill, tmp_path
         assert export(version, tmp_path / name)["reads_back"], name
 
 
+def test_fields_without_a_column_come_through_what_names_their_column(store: DatasetStore, fill: Fill) -> None:
+    version = fill(ODD, "odd")
+    names = [column.name for column in version.columns]
+    assert rows_of(apply(store, "select", [version.ref], {"columns": names})) == ODD
+    assert rows_of(apply(store, "query", [version.ref], {"sql": "SELECT * FROM rows"})) == ODD
+    assert rows_of(apply(store, "concat", [version.ref, version.ref], {})) == ODD * 2
+    made = apply(store, "select", [version.ref], {"columns": ["_rest"], "names": {"_rest": "packed"}})
+    assert rows_of(made)[1] == {"packed": {"_rest": {"q": 1}, "_row": 7}}
+    with pytest.raises(InputRefusedError, match="two fields of a row would be named 'B'"):
+        two = fill([{"b": 1, "B": 2}], "two")
+        apply(store, "select", [two.ref], {"columns": ["b", "_rest"], "names": {"b": "B"}})
+
+
+@pytest.mark.parametrize("value", ["'x'", "5", "'[1]'::JSON", "CAST(_rest AS VARCHAR)"])
+def test_a_query_cannot_put_something_else_into_the_place_of_fields_without_a_column(
+    store: DatasetStore, fill: Fill, value: str
+) -> None:
+    version = fill(ODD, "odd")
+    with pytest.raises(InputRefusedError, match="_rest holds the fields of a row that have no column of their own"):
+        apply(store, "query", [version.ref], {"sql": f"SELECT {value} AS _rest, a FROM rows"})
+
+
+def test_an_edit_with_a_field_that_has_no_column_is_made_again(store: DatasetStore, fill: Fill) -> None:
+    version = fill([{"meta": 1}, {"meta": 2}], "data")
+    edits = {"0": {"meta": 1, "Meta": "M"}}
+    made = apply(store, "edit", [version.ref], {"edits": edits})
+    assert rows_of(made) == [{"meta": 1, "Meta": "M"}, {"meta": 2}]
+    assert edits == {"0": {"meta": 1, "Meta": "M"}} == made.recipe.parameters["edits"]
+    assert remake(store, made.ref)[1] == made.sha256
+
+
 @pytest.mark.parametrize(
     ("row", "name"), [({"a\0b": 1}, r"'a\\x00b'"), ({"a": 1, "A": 2}, "'A' beside 'a'"), ({"": 1}, "''")]
 )

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.detection import KINDS, find_personal
 from llmops_tui.privacy.postal_addresses import find_addresses
 from llmops_tui.privacy.replacement import mark, replace_in_text
+from llmops_tui.privacy.secret_forms import COMMANDS, HEADERS, Behind
 from llmops_tui.privacy.secrets import find_secrets
 from tests.datasets.conftest import Fill, chat, rows_of
 from tools.measure_privacy import CASES, WORLD, false_alarms, measure, measure_forms, read_cases
@@ -76,6 +79,13 @@ def test_secrets_are_found_in_each_form_as_well_as_the_documentation_says() -> N
         ("my PIN is 4821", "4821"),
         ("passphrase: 'correct horse battery staple'", "correct horse battery staple"),
         ("Cookie: theme=dark; sessionid=k3v9x2ab1cq8w7e6", "k3v9x2ab1cq8w7e6"),
+        ("cookie: session-token=k3v9x2ab1cq8w7e6", "k3v9x2ab1cq8w7e6"),
+        ("docker login -u ann -p Zw8kQp2LmX registry.example", "Zw8kQp2LmX"),
+        ("docker --debug login -p Zw8kQp2LmX && docker run -p 127.0.0.1:8080:80 web", "Zw8kQp2LmX"),
+        ("docker login docker login -u ann -p Zw8kQp2LmX", "Zw8kQp2LmX"),
+        ("docker run -p 127.0.0.1:8080:80 web; docker login -p Zw8kQp2LmX", "Zw8kQp2LmX"),
+        ("twine upload -u ann -p Kq3vTn8rBd dist", "Kq3vTn8rBd"),
+        ("mysql -h db | mysql -pZw8kQp2LmX shop", "Zw8kQp2LmX"),
     ],
 )
 def test_secrets_are_found_whole_and_alone(text: str, secret: str) -> None:
@@ -172,6 +182,17 @@ def test_a_report_counts_hides_and_says_what_it_did_not_search(store: DatasetSto
     assert "anna.long" not in json.dumps(found)
     assert any("names" in line for line in found["not_searched"])
     assert any("numbers: n" in line for line in found["not_searched"])
+
+
+def test_what_is_personal_in_the_name_of_a_column_is_told(store: DatasetStore, fill: Fill, tmp_path: Path) -> None:
+    version = fill([{"mail of anna.long@example.com": 1, "n": 2}, {"N": 3}])
+    (line,) = [line for line in find_in_version(version)["not_searched"] if "names of columns" in line]
+    assert ("(email)" in line, "anna.long" in line) == (True, False)
+    made = apply(store, "redact", [version.ref], {})
+    assert "the names of columns stay: 'mai" in made.note
+    assert "names of columns stay" in apply(store, "pseudonymise", [version.ref], {"key": str(tmp_path / "k")}).note
+    plain = apply(store, "redact", [version.ref], {"kinds": ["card"]})
+    assert "names of columns" not in plain.note
 
 
 def test_a_report_counts_all_that_redaction_replaces(store: DatasetStore, fill: Fill) -> None:
@@ -376,6 +397,8 @@ def test_what_only_has_the_form_is_left_alone(text: str) -> None:
         "curl -u a",
         "seed phrase apple ",
         "cookie: a; ",
+        "docker login ",
+        "docker login -p a ",
         "key=",
         "admin aB1!",
         "authorization: a",
@@ -384,6 +407,57 @@ def test_what_only_has_the_form_is_left_alone(text: str) -> None:
 def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
     """Counted in steps of the search, not in time: what grows with the square of a text does not end here."""
     assert isinstance(find_personal(piece * 3_000), list)
+
+
+@pytest.mark.parametrize("form", [form for form in (*HEADERS, *COMMANDS) if isinstance(form, Behind)])
+def test_what_stands_between_a_command_and_its_option_is_looked_at_once(form: Behind) -> None:
+    """Counted: each value asks for the nearest beginning alone, and where there are no values nothing is asked."""
+    asked = 0
+
+    class Counted:
+        def fullmatch(self, *given: Any) -> object:
+            nonlocal asked
+            asked += 1
+            return form.between.fullmatch(*given)
+
+    begin = next(text for text in BEGINS if list(_begins(form, text)))
+    value = next(value for value in VALUES if form.pattern.search(" " + value))
+    counted = form._replace(between=Counted())  # type: ignore[arg-type]
+    assert (list(counted.matches(begin * 5_000)), asked) == ([], 0)
+    assert len(list(counted.matches(begin * 5_000 + value))) == 1
+    assert len(list(counted.matches((begin + value + "; ") * 500))) == 500
+    assert len(list(counted.matches(begin + (value + " ") * 500))) == 1
+    assert asked == 502
+    # Neither of the two has a gap of its own, through which the way would be looked for from each beginning.
+    gap = re.compile(r"\{0,(?:[1-9]\d|\d{3,})\}\?")
+    assert not gap.search(form.pattern.pattern)
+    assert isinstance(form.begin, Behind) or not gap.search(form.begin.pattern)
+
+
+BEGINS = ["mysql ", "curl ", "docker login ", "twine ", "redis-cli ", "ldapsearch ", "openssl ", "Cookie: "]
+VALUES = ["-pZw8kQp2LmX", "-u ann:Zw8kQp2LmX", "-p Zw8kQp2LmX", "-a Zw8kQp2LmX", "-w Zw8kQp2LmX", "-k Zw8kQp2LmX", "sessionid=k3v9x2ab1cq8w7e6"]  # fmt: skip
+
+
+def _begins(form: Behind, text: str) -> Iterator[re.Match[str]]:
+    return form.begin.matches(text) if isinstance(form.begin, Behind) else form.begin.finditer(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["git clone git@github.com:acme/kettle.git", "ssh -T git@gitlab.com", "ssh://git@code.acme.io:2222/kettle", "git remote add x git@acme.io:tools/kettle",
+     "hg clone ssh://hg@hg.acme.io/kettle", "git@ssh.dev.azure.com:v3/acme/kettle", "svn+ssh://svn@acme.io/trunk", "git@bitbucket.org:acme/kettle.git."],
+)  # fmt: skip
+def test_the_login_of_a_remote_repository_is_no_mail(text: str) -> None:
+    assert find_personal(text, ("email",)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "mail"),
+    [("write to git@acme.io: the list", "git@acme.io"), ("git@vger.kernel.org", "git@vger.kernel.org"), ("scp a ann@github.com:kettle", "ann@github.com"),
+     ("gitta@github.com", "gitta@github.com"), ("ann.git@acme.io:x", "ann.git@acme.io"), ("mailto:ann@github.com", "ann@github.com")],
+)  # fmt: skip
+def test_what_only_begins_as_such_a_login_is_mail(text: str, mail: str) -> None:
+    assert [text[span.start : span.end] for span in find_personal(text, ("email",))] == [mail]
 
 
 def test_many_spans_of_one_text_are_not_compared_with_each_other() -> None:

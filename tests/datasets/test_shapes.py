@@ -175,6 +175,22 @@ def test_preferences_of_other_programs() -> None:
     assert read("preference", dict(ultra)) == {"prompt": [question], "chosen": [good], "rejected": [bad]}
 
 
+def test_a_conversation_beside_answers_is_their_prompt() -> None:
+    question = {"role": "user", "content": "q"}
+    good, bad = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad"}
+    pair = {"prompt": [question], "chosen": [good], "rejected": [bad]}
+    apart = {"messages": [question], "chosen": good, "rejected": bad}
+    swift = {"messages": [question, good], "rejected_response": "bad"}
+    for row in (apart, swift):
+        assert (recognise([row] * 3).format, recognise([row] * 3).others) == ("preference", {})
+        assert read("preference", json.loads(json.dumps(row))) == pair
+    # It is what was said already, where the answers tell what was asked themselves.
+    whole = {"messages": [question, good], "chosen": [question, good], "rejected": [question, bad]}
+    assert read("preference", json.loads(json.dumps(whole))) == {**pair, "messages": [question, good]}
+    with pytest.raises(RowRefusedError, match="messages does not end with an answer"):
+        read("preference", {"messages": [question], "rejected_response": "bad"})
+
+
 def test_geminis_contents_there_and_back(fill: Fill) -> None:
     row = {
         "systemInstruction": {"parts": [{"text": "be brief"}]},

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
-import pyte
 
+from tests.emulated import EmulatedByteStream, EmulatedScreen
 from tests.waiting import may_wait
 
 KEYS = {
@@ -39,8 +39,8 @@ class Terminal:
         script: Path | None = None,
     ) -> None:
         self.columns, self.rows = size
-        self._screen = pyte.Screen(self.columns, self.rows)
-        self._stream = pyte.ByteStream(self._screen)
+        self._screen = EmulatedScreen(self.columns, self.rows)
+        self._stream = EmulatedByteStream(self._screen)
         self.raw = bytearray()
         self.child = pexpect.spawn(
             sys.executable,
@@ -51,6 +51,7 @@ class Terminal:
         )
         # pexpect waits 50 ms before it sends, for programs that are slow to switch echo off.
         self.child.delaybeforesend = None
+        self._screen.answer = self.child.send
         self.attributes = termios.tcgetattr(self.child.child_fd)
 
     @property

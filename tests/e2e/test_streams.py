@@ -98,7 +98,7 @@ def test_help_that_cannot_be_written_is_one_line(output: Any, monkeypatch: pytes
 
 
 # One of each way to write: a table, a record, a page that is worked out; all others are of the slow tests.
-_FEW = {("check",), ("prompt", "list"), ("model", "list"), ("traces", "list"), ("gc",), ("job", "list")}
+_FEW = {("check",), ("prompt", "list"), ("traces", "list")}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.socket_transport import socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -41,7 +42,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
     supervisor = ServerSupervisor(workspace)
     handle = supervisor.ensure(registry.get("m"), LoadOptions(threads=1, context=2048))
     headers = {"Authorization": f"Bearer {handle.key}"}
-    transport = httpx.HTTPTransport(uds=handle.socket)
+    transport = socket_transport(handle.socket)
     with httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=300) as client:
         yield client
     supervisor.stop("m")

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.socket_transport import socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -351,7 +352,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
     supervisor = ServerSupervisor(workspace)
     handle = supervisor.ensure(registry.get("tools"), LoadOptions(threads=1, context=2048))
     client = httpx.Client(
-        transport=httpx.HTTPTransport(uds=handle.socket),
+        transport=socket_transport(handle.socket),
         base_url="http://localhost",
         headers={"x-api-key": handle.key},
         timeout=120,

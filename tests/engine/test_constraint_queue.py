@@ -317,6 +317,27 @@ def test_a_template_process_that_stands_still_is_no_fault_of_the_template(monkey
         renderer.close()
 
 
+def test_a_process_at_work_is_waited_for_however_little_of_the_processor_it_gets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, used = [100.0], [1.0]
+    monkeypatch.setattr(helper_process.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(helper_process, "_processor_seconds", lambda pid: used[0])
+    given = helper_process._Time(1, 6.0, of_processor=True)
+    for _ in range(10):
+        # Of 20 seconds a hundredth.
+        now[0], used[0] = now[0] + 20, used[0] + 0.2
+        assert given.left() > 0
+    now[0] += 25
+    assert given.left() == pytest.approx(1.0)
+    now[0] += 2
+    with pytest.raises(helper_process._HinderedError, match="did not respond for 26 s"):
+        given.left()
+    used[0] = 7.1
+    with pytest.raises(helper_process.HelperLostError, match="longer than 6 s of CPU time"):
+        given.left()
+
+
 # Repeats each line; at one that begins so, it first kills itself as often as a file says.
 SUICIDAL = """
 import os, sys

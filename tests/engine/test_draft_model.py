@@ -13,6 +13,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference import memory_reservation
 from llmops_tui.inference.device_placement import make_plan
 from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.socket_transport import socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import ModelRegistry
@@ -116,7 +117,7 @@ def test_a_server_guesses_with_the_draft_it_was_told(sample: Workspace, tmp_path
     registry, supervisor = ModelRegistry(Catalog(sample)), ServerSupervisor(sample)
     model = registry.get("support-base")
     handle = supervisor.ensure(model, LoadOptions(threads=1, context=512, draft="support-base"))
-    transport = httpx.HTTPTransport(uds=handle.socket)
+    transport = socket_transport(handle.socket)
     headers = {"Authorization": f"Bearer {handle.key}"}
     with httpx.Client(transport=transport, base_url="http://model", headers=headers, timeout=120) as client:
         body = {

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import async_socket_transport, socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -52,7 +53,7 @@ TOOL_TEMPLATE = (
 
 def client_of(handle: ServerHandle) -> httpx.Client:
     return httpx.Client(
-        transport=httpx.HTTPTransport(uds=handle.socket),
+        transport=socket_transport(handle.socket),
         base_url="http://localhost",
         timeout=120,
         headers={"Authorization": f"Bearer {handle.key}"},
@@ -435,7 +436,7 @@ def test_a_client_that_leaves_ends_its_request_whether_it_streams_waits_or_neith
 
     async def leave() -> None:
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+            transport=async_socket_transport(handle.socket),
             base_url="http://localhost",
             headers={"Authorization": f"Bearer {handle.key}"},
         ) as client:
@@ -505,7 +506,7 @@ def test_an_engine_that_hangs_is_ended_and_every_waiting_request_is_answered(sam
 
     async def hang() -> list[httpx.Response]:
         async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+            transport=async_socket_transport(handle.socket),
             base_url="http://localhost",
             timeout=120,
             headers={"Authorization": f"Bearer {handle.key}"},

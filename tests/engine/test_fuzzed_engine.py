@@ -18,6 +18,7 @@ import pytest
 
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import async_socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -85,7 +86,7 @@ async def test_made_up_requests_reach_the_engine_and_are_answered_or_refused(han
     described = doors()
     counts: dict[int, int] = {}
     async with httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+        transport=async_socket_transport(handle.socket),
         base_url="http://localhost",
         timeout=300,
         headers={"Authorization": f"Bearer {handle.key}", "Content-Type": "application/json"},

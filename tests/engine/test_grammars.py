@@ -486,6 +486,7 @@ def test_a_form_that_cannot_be_held_is_refused_by_name(step: int) -> None:
         assert code in HOSTILE[name][1].split("|"), name
 
 
+@pytest.mark.slow
 def test_a_costly_form_ends_no_process_and_a_lost_process_is_replaced() -> None:
     checker = ConstraintChecker(str(MODEL), [])
     assert asyncio.run(checker.held({"type": "json_object"})).grammar

@@ -13,6 +13,7 @@ import pytest
 
 from llmops_tui.inference.memory_reservation import LoadOptions
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import async_socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -44,7 +45,7 @@ FEW = [
 
 def client_of(handle: ServerHandle) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(uds=handle.socket),
+        transport=async_socket_transport(handle.socket),
         base_url="http://localhost",
         timeout=110,
         headers={"Authorization": f"Bearer {handle.key}"},

@@ -99,6 +99,7 @@ def test_a_known_model_is_fetched_once_and_found_again_offline(
     assert fetch_known(REAL_MODEL) == path == cached(REAL_MODEL)
 
 
+@pytest.mark.slow
 def test_a_damaged_file_in_the_cache_is_noticed_and_fetched_again(shop: Path, data: bytes) -> None:
     path = fetch_known(REAL_MODEL)
     raw = bytearray(data)
@@ -110,6 +111,7 @@ def test_a_damaged_file_in_the_cache_is_noticed_and_fetched_again(shop: Path, da
     assert fetch_known(REAL_MODEL).read_bytes() == data
 
 
+@pytest.mark.slow
 def test_the_cache_is_where_the_environment_says(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(known_models.CACHE_VARIABLE, str(tmp_path / "elsewhere"))
     assert fetch_known(REAL_MODEL).parent.parent == tmp_path / "elsewhere"

@@ -46,7 +46,9 @@ async def ended_under(path: str, app: Endless, *, twice: bool = False) -> httpx.
     http.config.timeout_graceful_shutdown = 120 if twice else 0
     serving = asyncio.create_task(http.serve([listening]))
     headers = {"Authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", verify=False, headers=headers, timeout=60
+    ) as client:
         asking = asyncio.create_task(client.post(path, json={}))
         await app.reached.wait()
         for _ in range(1 + twice):

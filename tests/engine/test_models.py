@@ -376,6 +376,7 @@ def remote(sample: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return other, f"http://127.0.0.1:{port}"
 
 
+@pytest.mark.slow
 async def test_another_engine_is_a_model_like_any_other(remote: tuple[Workspace, str]) -> None:
     workspace, url = remote
     facts = probe_remote(url, KEY)

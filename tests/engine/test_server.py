@@ -22,6 +22,7 @@ from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import async_socket_transport, socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import start_time
@@ -193,7 +194,7 @@ async def test_an_engine_that_says_nothing_is_not_well_and_is_again_when_it_goes
     from llmops_tui.monitoring.engines import EngineSampler
 
     handle = await asyncio.to_thread(start, sample, supervisor)
-    transport = httpx.AsyncHTTPTransport(uds=handle.socket)
+    transport = async_socket_transport(handle.socket)
     sampler = EngineSampler(supervisor)
 
     def seen() -> EngineLoad:
@@ -321,7 +322,7 @@ def test_the_key_and_the_body_are_checked(served: tuple[Workspace, ServerHandle]
     _, handle = served
     good = {"Authorization": f"Bearer {handle.key}"}
     body = {"messages": QUESTION, "max_tokens": 4}
-    with httpx.Client(transport=httpx.HTTPTransport(uds=handle.socket), base_url="http://m") as client:
+    with httpx.Client(transport=socket_transport(handle.socket), base_url="http://m") as client:
         chat = "/v1/chat/completions"
         assert client.post(chat, json=body).status_code == 401
         assert client.post(chat, json=body, headers={"Authorization": "Bearer wrong"}).status_code == 401

@@ -17,6 +17,7 @@ from llmops_tui.prompts.store import PromptVersion
 from llmops_tui.workspace.layout import Workspace
 from tests.evaluation.test_what_decides import BODY, finished
 from tests.fakes import start_no_processes
+from tests.representatives import representatives
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def between(store: EvaluationStore, good: str = "long@1", bad: str = "long@8", *
     return Bisection.between(store, store.suite("s"), good, bad, **given)
 
 
-@pytest.mark.parametrize("broke", [2, 5, 8])
+@pytest.mark.parametrize("broke", representatives([2, 5, 8], 5))
 def test_a_planted_break_is_found_by_as_few_runs_as_were_told(store: EvaluationStore, broke: int) -> None:
     suite = check_suite(BODY, "s")
     store.save_suite(suite)

@@ -42,7 +42,7 @@ def shouts(answer, expected, variables):
 # By case: what is done to it, and what its missing score says. Patterns with the answers that models give take for ever.
 DONE: dict[int, tuple[Any, str]] = {
     2: ({"type": "regex", "name": "endless", "pattern": "^((.|\\s)+)+\\x01$"}, "took longer than"),
-    3: ({"type": "python", "name": "deeper", "entry": "deeper"}, "nests too deep"),
+    3: ({"type": "python", "name": "deeper", "entry": "deeper"}, "RecursionError"),
     4: ({"type": "python", "name": "ends", "entry": "ends"}, "it cannot be scored"),
     5: ({"type": "python", "name": "nothing", "entry": "nothing"}, "the metric gave nan; divided by nothing"),
     6: ({"type": "python", "name": "shouts", "entry": "shouts"}, "ValueError"),

@@ -240,6 +240,19 @@ def test_kappa_with_quadratic_weights_is_scikit_learns_and_takes_grades_between_
     assert judge().facts([Score(3.0, "", {"human": "good"})])["kappa_quadratic"] is None
 
 
+def test_what_a_server_does_not_tell_has_a_reason() -> None:
+    for name in ("latency", "tokens-per-s", "tokens"):
+        metric, case = make_metric(name), Case(0, "k")
+        told = metric.score(case, Answer(text="a"))
+        assert told.value is None
+        assert told.reason.startswith("the model's server does not ")
+        known = metric.score(case, Answer(text="a", total_ms=5.0, tokens_per_s=5.0, completion_tokens=5))
+        assert known == Score(5.0)
+    assert make_metric("latency").score(Case(0, "k"), Answer(total_ms=5.0, cached=True)) == Score(
+        None, "from the cache"
+    )
+
+
 def test_every_metric_names_what_it_is() -> None:
     for name, kind in METRICS.items():
         assert issubclass(kind, Metric)

@@ -116,6 +116,12 @@ def test_a_file_is_a_prompt_and_not_its_characters(folder: Folder) -> None:
     folder.write(q__json='[{"role": "system", "content": "Be {{x}}"}, {"role": "user", "content": "Go"}]')
     (case,) = folder.cases({"prompts": ["q.json"], "tests": [{"vars": {"x": 'a "b"'}}]})
     assert [m["content"] for m in case.messages] == ['Be a "b"', "Go"]
+    # What is JSON and no conversation is written as JavaScript writes it.
+    folder.write(r__json='{ "ask": "{{x}}", "of": [1.0, null, {"ü": true}] }')
+    assert folder.asked({"prompts": ["r.json"], "tests": [{"vars": {"x": "a"}}]}) == [
+        '{"ask":"a","of":[1,null,{"ü":true}]}'
+    ]
+    assert folder.asked({"prompts": ["NaN"], "tests": [{}]}) == ["NaN"]
 
 
 def test_prompts_of_patterns_tables_and_maps(folder: Folder) -> None:
@@ -226,6 +232,24 @@ def test_repeats_and_parameters(folder: Folder) -> None:
     assert "evaluateOptions.maxConcurrency" in told
     assert "providers[0].config.apiKey" in told
     assert "openai:a, openai:b" in told
+
+
+def test_models_of_a_file_are_those_that_stand_in_it(folder: Folder) -> None:
+    folder.write(one__yaml="id: openai:a\nconfig: {temperature: 0.5, tools: file://t.json}\n", t__json="[]")
+    says = folder.refused(one({}, providers=["file://one.yaml"]))
+    assert "one.yaml.config.tools" in says
+    folder.write(two__yaml="- {id: openai:b, config: {top_p: 0.5}}\n- {id: openai:c, label: c}\n")
+    suite = folder.suite(one({}, providers=["openai:a", "file://two.yaml"]))
+    assert suite.parameter_sets() == [{}, {"top_p": 0.5}]
+    assert "openai:a, openai:b, openai:c" in "; ".join(folder.told)
+    assert folder.suite(one({}, providers="file://two.yaml")).parameter_sets() == [{"top_p": 0.5}, {}]
+    for given, says in (
+        ({"id": "file://two.yaml", "config": {"seed": 1}}, "providers[0].config: promptfoo takes the settings of"),
+        ("file://three.yaml", "three.yaml is not there"),
+    ):
+        assert says in folder.refused(one({}, providers=[given]))
+    folder.write(bad__yaml="- config: {top_p: 0.5}\n")
+    assert "bad.yaml[0].id" in folder.refused(one({}, providers=["file://bad.yaml"]))
 
 
 # ── verdicts ──

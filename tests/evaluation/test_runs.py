@@ -242,6 +242,7 @@ def check_kills(workspace: Workspace, points: list[int], cases: int) -> None:
     assert killed >= len(points) * 3 // 4, killed
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_every_case_once(sample: Workspace) -> None:
     check_kills(sample, [10], 30)
 

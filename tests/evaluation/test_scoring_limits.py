@@ -7,13 +7,18 @@ import socket
 from collections.abc import Iterator
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.registry import METRICS, entry_of, make_metric
 from llmops_tui.evaluation.metrics.structured import unresolved
+from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
+from llmops_tui.evaluation.runner.scoring_worker import score_or_reason
+from llmops_tui.evaluation.runner.summary import RunningMeans, case_scores
+from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace
@@ -116,3 +121,56 @@ def test_references_within_a_schema_and_to_the_published_drafts_are_found() -> N
     assert unresolved({"items": {"not": {"$ref": "#/$defs/gone"}}}) == "#/$defs/gone"
     # A text that is a value is no reference.
     assert unresolved({"const": {"$ref": "#/gone"}}) == ""
+
+
+async def test_what_comes_while_a_process_works_is_its_next_question_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(self: Scorer, process: Any, units: Any) -> None:
+        del self, process
+        asked.append(len(units))
+        for unit in units:
+            if unit.item.answer.text == "ends" and len(asked) == 2:
+                raise RuntimeError
+            unit.scores.update({m.called: Score(float(len(unit.item.answer.text))) for m in unit.metrics})
+
+    monkeypatch.setattr(Scorer, "_score_units", counted)
+    metric = make_metric({"type": "regex", "pattern": "a"})
+    scorer = Scorer()
+    texts = ["a", "bb", "ends", "dddd", "eeeee"]
+    asking = [
+        scorer.score([Item(Case(i, f"k{i}"), Answer(text=t), [metric])], cast("Any", None)) for i, t in enumerate(texts)
+    ]
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    # The first alone; the others together, of which the one that took them along has the failure; then the rest.
+    assert asked == [1, 4, 3]
+    assert isinstance(found[1], RuntimeError)
+    values = [one[0]["regex"].value for one in found if not isinstance(one, BaseException)]
+    assert values == [1.0, 4.0, 4.0, 5.0]
+
+
+def test_short_texts_are_scored_without_a_process() -> None:
+    case = Case(0, "k", expected="yes")
+    for name in ("edit-similarity", "rouge", "numeric", "json-valid"):
+        metric = make_metric(name)
+        assert metric.takes_little(case, Answer(text="no"))
+        assert not metric.takes_little(case, Answer(text="n" * 20_000))
+        assert not metric.takes_little(Case(0, "k", expected=["n" * 20_000, "no"]), Answer(text="no"))
+    # As deep as a short text can be.
+    deep = score_or_reason(make_metric("json-valid"), case, Answer(text="[" * 19_000))
+    assert deep.value in {0.0, None}
+    assert not make_metric({"type": "regex", "pattern": "a"}).takes_little(case, Answer(text="no"))
+
+
+def test_running_means_are_those_of_all_results_with_repeats_as_one_case() -> None:
+    scores = [(0, 0, 1.0), (1, 0, 0.0), (0, 1, 0.0), (2, 0, None), (1, 1, None), (3, 0, 0.25)]
+    results = [Result(Case(i, f"k{i}"), repeat, Answer(), {"m": Score(value)}) for i, repeat, value in scores]
+    means = RunningMeans(["m", "other"])
+    for result in results:
+        means.add(result)
+    of_cases = [value for _, value in case_scores(results, "m") if value is not None]
+    expected = mean_interval(np.array(of_cases))
+    assert of_cases == [0.5, 0.0, 0.25]
+    assert means.mean("m") == (expected.value, expected.half_width)
+    assert means.mean("other") == (None, None)
+    assert means.told() == [f"m 0.25 ± {expected.half_width:.2g}"]

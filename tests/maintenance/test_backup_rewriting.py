@@ -25,6 +25,7 @@ NAME = "Zwiebelinde Turmuhr"
 PERSON = Person.read([NAME])
 
 
+@pytest.mark.slow
 def test_all_backups_of_a_series_are_written_anew(
     workspace: Workspace, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ def small(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.slow
 def test_an_erasure_that_was_killed_at_any_step_is_completed(small: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     person = Person.read([SHORT])
     steps = ["put_in_place", "_change_catalog", "_clear", "erase_deleted", "search_all"]

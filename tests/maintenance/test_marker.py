@@ -31,6 +31,7 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing, make_workspace, read_marker, replace_lost
 from tests import commands
+from tests.representatives import representatives
 
 COMMANDS = (["prompt", "list"], ["model", "list"], ["data", "list"], ["job", "list"], ["gc", "--yes"], ["eval", "list"])
 
@@ -71,7 +72,7 @@ def llmops(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess
     return commands.llmops(*arguments, workspace=workspace)
 
 
-@pytest.mark.parametrize("damage", [remove, empty, halve, folder])
+@pytest.mark.parametrize("damage", representatives([remove, empty, halve, folder], remove, halve))
 @pytest.mark.parametrize("name", ["workspace.duckdb", "journal.db"])
 def test_a_lost_database_is_an_error_and_changes_nothing(
     sample: Workspace, name: str, damage: Callable[[Path], None]

@@ -65,6 +65,7 @@ READING = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_everything_that_reads_works_and_nothing_changes(lived: Workspace, before: tuple[str, ...]) -> None:
     found = contents(lived.root)
     commands = ForkedCommands(before)

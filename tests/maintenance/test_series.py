@@ -77,6 +77,7 @@ def test_what_is_encrypted_is_read_from_any_place_and_no_change_goes_unnoticed(
                 pass
 
 
+@pytest.mark.slow
 def test_an_encrypted_backup_is_read_by_its_passphrase_alone(lived: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "b.tar"
     made = backup(lived, path, passphrase=WORDS)

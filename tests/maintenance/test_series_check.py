@@ -33,6 +33,7 @@ def a_model(workspace: Workspace) -> Path:
     return max((p for p in workspace.models.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 
+@pytest.mark.slow
 def test_a_byte_that_rots_is_found_with_all_that_need_it(lived: Workspace, folder: Path) -> None:
     made = [backup_into(lived, folder, incremental=True, full_every=2)]
     for number in range(3):

@@ -201,6 +201,7 @@ def check_leftovers(workspace: Workspace) -> None:
     assert not [path for path in left if not going & {path, *path.parents}]
 
 
+@pytest.mark.slow
 def test_a_dozen_kinds_of_writing_are_killed_once(kill_server: KillServer, small_once: Path, tmp_path: Path) -> None:
     place = copied(small_once, tmp_path)
     found = []

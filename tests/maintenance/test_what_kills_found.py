@@ -219,6 +219,7 @@ def test_rows_that_nobody_needed_are_not_cleared_away_from_whoever_needs_them_no
 # ── erasing, restoring, clearing away ──
 
 
+@pytest.mark.slow
 def test_an_erasure_that_was_cut_off_is_told_and_ended(lived: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(trace_removal, "erase_deleted", die)

@@ -43,6 +43,7 @@ def family() -> list[psutil.Process]:
     return [process for process in psutil.Process().children(recursive=True) if process.pid not in _OTHERS]
 
 
+@pytest.mark.slow
 async def test_a_server_of_the_newer_era(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SECRET", "s")
     monkeypatch.setenv("WANTED", "w")

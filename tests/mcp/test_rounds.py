@@ -238,6 +238,7 @@ def test_only_tools_that_are_on_and_as_they_were_are_offered(workspace: Workspac
     assert any("'b' is another since you switched it on" in note for note in notes)
 
 
+@pytest.mark.slow
 async def test_a_toolbox_of_real_servers(workspace: Workspace) -> None:
     server = added(workspace, "bare")
     with pytest.raises(InputRefusedError, match="none is switched on"):

@@ -305,6 +305,7 @@ def test_bare_lines_of_the_older_era(shared: Workspace) -> None:
     assert by_id[None]["error"]["code"] == -32700
 
 
+@pytest.mark.slow
 def test_bare_lines_of_the_newer_era(shared: Workspace) -> None:
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",

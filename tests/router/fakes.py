@@ -24,6 +24,7 @@ from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.inference.router.others import Others
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.router.prompts import ServedPrompts
 from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.listener import listen_at
@@ -31,9 +32,11 @@ from llmops_tui.inference.server.openapi import request_models
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import make_http
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.stages import StageStore
 from llmops_tui.jobs.leases import MemoryShortError
 from llmops_tui.jobs.process import ProcessIdentity
 from llmops_tui.models.registry import Model
+from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 
@@ -216,7 +219,9 @@ class Running:
         self.shadows = shadows
         # Its doors, as methods and an address.
         self.doors: list[tuple[set[str], str]] = []
-        self.http = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=120)
+        self.http = httpx.AsyncClient(
+            base_url=url, verify=False, headers={"Authorization": f"Bearer {KEY}"}, timeout=120
+        )
 
     async def ask(self, model: str | None, path: str = "/v1/chat/completions", **more: Any) -> httpx.Response:
         body = ({} if model is None else {"model": model}) | more
@@ -245,9 +250,10 @@ async def running(
     feedback = Feedback(EventLog(workspace), "keep")
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
     gate = AccessGate(EventLog(workspace))
-    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)  # type: ignore[arg-type]
+    prompts = ServedPrompts(Catalog(workspace), StageStore(EventLog(workspace)))
+    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models, prompts)  # type: ignore[arg-type]
     beside = others(pool) if others is not None else None
-    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, beside)  # type: ignore[arg-type]
+    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, prompts, beside)  # type: ignore[arg-type]
     shadowing = asyncio.create_task(experiments.shadows.run())
     app: Any = router.app()
     http = make_http(app, options)
@@ -262,6 +268,7 @@ async def running(
         http.ask_to_end()
         await serving
         await pool.close()
+        prompts.close()
         for server in servers.live.values():
             server.kill()
 

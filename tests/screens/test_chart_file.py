@@ -12,6 +12,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from screens.widgets.chart_file import ChartFile, ChartLine, as_svg, write_chart
+from screens.widgets.chart_png import dashed
 
 _SVG = "{http://www.w3.org/2000/svg}"
 CHART = ChartFile(
@@ -58,7 +59,7 @@ def test_no_name_is_computed_by_a_spreadsheet(tmp_path: Path, name: str) -> None
         assert list(csv.reader(file)) == [[f"'{name}", f"'{name}"], ["1", "-2.5"]]
 
 
-@pytest.mark.parametrize("name", ["loss.csv", "loss.svg"])
+@pytest.mark.parametrize("name", ["loss.csv", "loss.svg", "loss.png"])
 def test_a_file_that_is_overwritten_stays_whole_where_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -75,6 +76,20 @@ def test_a_file_that_is_overwritten_stays_whole_where_the_disk_is_full(
     assert [one.name for one in tmp_path.iterdir() if "loss" in one.name] == [name]
 
 
+def test_the_picture_is_a_png_with_lines_told_apart_without_colour(tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_chart(tmp_path / "loss.png", CHART)
+    image = Image.open(tmp_path / "loss.png").convert("RGB")
+    assert image.size == (1920, 960)
+    found = {colour for _, colour in image.getcolors(1 << 20) or []}
+    assert {(255, 255, 255), (0x1F, 0x5F, 0xBF), (0xA6, 0x5E, 0x00)} <= found
+    assert (0, 0, 0) in found  # letters
+    assert list(dashed([(0, 0), (10, 0)], [4, 2])) == [[(0, 0), (4, 0)], [(6, 0), (10, 0)]]
+    around = [((0, 0), (3, 0), (3, 3))]
+    assert list(dashed(around[0], [4, 1])) == [[(0, 0), (3, 0), (3, 1)], [(3, 2), (3, 3)]]
+
+
 @pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [-1e12, 1e12], [1e-9, 2e-9], [math.nan, 5.0]])
 def test_any_values_make_a_picture(values: list[float]) -> None:
     line = ChartLine("x", [(1e9 + n, value) for n, value in enumerate(values)])
@@ -84,7 +99,7 @@ def test_any_values_make_a_picture(values: list[float]) -> None:
             assert all(0 <= float(part) <= 960 for part in point.split(","))
 
 
-@pytest.mark.parametrize(("name", "code"), [("a.png", "bad_suffix"), ("there.svg", "file_exists")])
+@pytest.mark.parametrize(("name", "code"), [("a.gif", "bad_suffix"), ("there.svg", "file_exists")])
 def test_a_file_that_is_there_or_of_no_known_kind_is_refused(tmp_path: Path, name: str, code: str) -> None:
     (tmp_path / "there.svg").write_text("mine")
     with pytest.raises(InputRefusedError) as refused:

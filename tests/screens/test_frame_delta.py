@@ -16,6 +16,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from screens.frame_delta import FrameDelta
+from screens.terminal_pen import REPEATS_ANSWER
+from tests.emulated import EmulatedScreen, EmulatedStream
 
 WIDTH, HEIGHT = 24, 5
 # Where one widget ends and the next begins: no sign reaches over it, as pyte leaves half of one that is cut.
@@ -31,10 +33,10 @@ SIGNS = ["abc", "   ", "───", "x  y", "é", "한글", "│", "⣿⣷", "  
 class Screen:
     """A terminal that is written to, as pyte reads it."""
 
-    def __init__(self) -> None:
-        self.screen = pyte.Screen(WIDTH, HEIGHT)
+    def __init__(self, *, repeats: bool = True) -> None:
+        self.screen = EmulatedScreen(WIDTH, HEIGHT)
         self.screen.reset_mode(pyte.modes.DECAWM)
-        self.stream = pyte.Stream(self.screen)
+        self.stream = (EmulatedStream if repeats else pyte.Stream)(self.screen)
 
     def write(self, text: str) -> None:
         self.stream.feed(text)
@@ -83,10 +85,12 @@ def part(draw: random.Random) -> ChopsUpdate:
     return ChopsUpdate(chops, spans, [[CUT, WIDTH] for _ in range(HEIGHT)])
 
 
-@given(seed=st.integers(0, 2**32), erases=st.booleans())
-def test_a_terminal_shows_the_same_as_with_all_that_textual_writes(seed: int, erases: bool) -> None:
+@given(seed=st.integers(0, 2**32), erases=st.booleans(), repeats=st.booleans())
+def test_a_terminal_shows_the_same_as_with_all_that_textual_writes(seed: int, erases: bool, repeats: bool) -> None:
     draw = random.Random(seed)
     delta, plain, short = FrameDelta(erases=erases), Screen(), Screen()
+    if repeats:
+        delta.answered(*REPEATS_ANSWER)
     frame: CompositorUpdate
     frame, lines = whole(draw)
     for _ in range(6):
@@ -154,5 +158,29 @@ def test_a_line_with_a_sign_that_terminals_draw_differently_is_written_whole_and
     for text in ("👍 yes, 3 of 4", "👍 yes, 4 of 4"):
         line = Strip([Segment(text, STYLES[0])]).adjust_cell_length(WIDTH, STYLES[0])
         told = delta.render(LayoutUpdate([[line]], Region(0, 0, WIDTH, 1)), CONSOLE)
-    assert "👍\x1b[1;3H" in told
+    assert "👍\x1b[3G" in told
     assert "yes," in told
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_the_terminal_is_asked_whether_it_repeats_signs_and_lines_are_written_so_where_it_does(repeats: bool) -> None:
+    delta, screen = FrameDelta(), Screen(repeats=repeats)
+    told: list[str] = []
+    screen.screen.answer = told.append
+    frames = [LayoutUpdate([[Strip([Segment(text, STYLES[0])])]], Region(0, 0, WIDTH, 1)) for text in ("", "─" * 24)]  # type: ignore[arg-type]
+    screen.write(delta.render(frames[0], CONSOLE))
+    assert len(told) == 1
+    assert (told[0] == "\x1b[2;3R") is repeats
+    row, column = (int(number) for number in told[0][2:-1].split(";"))
+    delta.answered(column - 1, row - 1)
+    written = delta.render(frames[1], CONSOLE)
+    assert ("─\x1b[23b" in written) is repeats
+    assert ("─" * 24 in written) is not repeats
+
+
+def test_the_line_beside_a_pane_is_written_downwards() -> None:
+    delta = FrameDelta()
+    for sign in " │":
+        line = Strip([Segment(f"{sign}{'text':10}{sign}".ljust(WIDTH), STYLES[0])])
+        told = delta.render(LayoutUpdate([[line]] * 4, Region(0, 0, WIDTH, 4)), CONSOLE)
+    assert told.count("│\x0b\r│\x0b\r│\x0b\r│") == told.count("│\x0b\b│\x0b\b│\x0b\b│") == 1

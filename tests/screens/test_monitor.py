@@ -488,6 +488,7 @@ async def test_filters_that_cannot_be_understood_are_told(open_app: OpenApp, sam
         assert "No trace matches" in shown(pilot, "#trace-list")
 
 
+@pytest.mark.slow
 async def test_a_trace_is_opened_in_the_playground_and_nothing_is_lost(open_app: OpenApp, sample: Workspace) -> None:
     ask(sample, 1)
     ask(sample, 2, prompt=None, prompt_version=None, messages=[{"role": "user", "content": "literal {{ braces }}"}])

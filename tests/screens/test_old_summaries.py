@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.kept_summary import whole
+from llmops_tui.evaluation.kept_summary import interval_told, whole
 from llmops_tui.evaluation.run import Asked, EvalRun, EvalState
 from llmops_tui.workspace.json_columns import kept
 from screens.evaluation import rendering, views
@@ -66,6 +66,16 @@ def drawn(summary: dict[str, Any]) -> str:
         views.variations(opened),
     ]
     return "\n".join([line, *(part.plain for part in parts)])
+
+
+def test_a_figure_of_too_few_says_so() -> None:
+    few = {**FIGURE, "too_few": True}
+    assert "too few to say" not in drawn(FULL)
+    assert "too few to say" in drawn({**FULL, "metrics": {"m": few}})
+    told = whole({**FULL, "metrics": {"m": few, "n": FIGURE}})
+    assert told is not None
+    method = told["metrics"]["n"]["method"]
+    assert [interval_told(figure) for figure in told["metrics"].values()] == [f"{method}, too few to say", method]
 
 
 def test_a_summary_is_drawn_whatever_another_version_left_out() -> None:

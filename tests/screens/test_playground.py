@@ -225,6 +225,7 @@ async def test_a_model_that_cannot_be_loaded_says_what_to_do(open_app: OpenApp) 
         assert "no memory. Unload another model" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_a_template_with_an_error_says_where(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         await write(pilot, "{% if %}")
@@ -510,6 +511,7 @@ async def test_the_filter_finds_prompts_by_their_text(open_app: OpenApp) -> None
         assert shown.count == 3
 
 
+@pytest.mark.slow
 async def test_the_parameters_are_checked_and_kept(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         await pilot.press("f6")
@@ -675,6 +677,7 @@ async def test_a_run_can_be_copied_as_other_programs_make_it(open_app: OpenApp, 
         assert "## Assistant\n\n```\nHello world.\n```" in choices["run as markdown"]
 
 
+@pytest.mark.slow
 async def test_the_lines_of_a_version_say_which_version_brought_them(open_app: OpenApp, sample: Workspace) -> None:
     store = PromptStore(Catalog(sample))
     first = store.get("support")

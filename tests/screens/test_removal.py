@@ -132,6 +132,7 @@ async def test_a_trace(open_app: OpenApp, sample: Workspace) -> None:
     event_log.close()
 
 
+@pytest.mark.slow
 async def test_a_model_and_what_was_made_of_it_is_told(open_app: OpenApp, sample: Workspace) -> None:
     registry = ModelRegistry(Catalog(sample))
     Catalog(sample).write(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 from textual.widgets._toast import Toast
 
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.maintenance.archiving import Archivable
+from llmops_tui.monitoring.overview import read_overview
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
@@ -14,7 +16,10 @@ from screens.datasets.dataset_list_pane import DatasetListPane
 from screens.playground.prompts_pane import PromptList, PromptsPane
 from screens.playground.state import PlaygroundState
 from screens.shell.command_screen import CommandScreen
-from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.shell.palette import Palette
+from screens.shell.things import read_things
+from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
+from screens.widgets.line_list import LineList
 from tests.screens.conftest import OpenApp, settle, until
 
 
@@ -107,6 +112,7 @@ async def test_a_notice_covers_no_output_of_the_command_line(open_app: OpenApp) 
         assert toast.region.bottom <= 2
 
 
+@pytest.mark.slow
 async def test_what_is_archived_is_left_out_shown_when_asked_for_and_taken_back(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         prompts = pilot.app.screen.query_one(PromptList)
@@ -125,3 +131,47 @@ async def test_what_is_archived_is_left_out_shown_when_asked_for_and_taken_back(
         await pilot.press("ampersand")
         await until(pilot, lambda: prompts.keys() == [])
         assert prompts.placeholder == "All 3 are archived.\n% shows what is archived."
+
+
+async def test_what_is_archived_is_neither_offered_nor_found_nor_at_home_unless_it_is_asked_for(
+    open_app: OpenApp,
+) -> None:
+    async with open_app() as pilot:
+        services, shell = pilot.app.services, pilot.app
+        services.archive.add(Archivable.MODEL, ["support-base-q4"])
+        services.archive.add(Archivable.DATASET, ["triage"])
+        things = read_things(services)
+        assert {(thing.kind, thing.command) for thing in things if thing.archived} == {
+            ("model", "support-base-q4"), ("dataset", "triage"), ("dataset", "triage@1")
+        }  # fmt: skip
+        assert ("prompt", "triage") in {(thing.kind, thing.command) for thing in things}
+        seen = read_overview(services.catalog, services.event_log, [], archived=services.archive.by_kind())
+        assert [name for name, _ in seen.datasets] == ["triage-test@1"]
+        assert seen.problems == []
+        assert "support-base-q4" not in {model[0] for model in seen.models}
+        choices = [Choice(name, name, "", "model") for name in ("support-base", "support-base-q4")]
+        shell.screen.act("ask", shell.ask, ChoiceDialog("Model", choices))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await settle(pilot)
+        options = pilot.app.screen.query_one(OptionList)
+
+        def shown() -> list[str]:
+            return [str(option.prompt).strip() for option in options.options]
+
+        assert shown() == ["support-base", "1 archived: % shows what is"]
+        await pilot.press("percent_sign")
+        await until(pilot, lambda: shown() == ["support-base", "support-base-q4  archived"])
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, ChoiceDialog))
+        shell.open_palette("triage")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Palette))
+        found = pilot.app.screen.query_one(LineList)
+        await until(pilot, lambda: any("triage-test" in line for line in texts(found)))
+        assert not any("archived " in line for line in texts(found))
+        pilot.app.screen.query_one(Input).value = "%triage"
+        await until(pilot, lambda: any("triage " in line and "archived " in line for line in texts(found)))
+
+
+def texts(found: LineList) -> list[str]:
+    """What a list shows, a line each."""
+    return ["".join(text for text, _ in found._line(row, 120)) for row in range(found.count)]

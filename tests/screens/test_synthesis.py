@@ -83,6 +83,7 @@ async def test_rows_are_written_once_the_budget_is_confirmed(
         await until(pilot, lambda: bool(versions.shown) and versions.shown[0].origins == "100% synthetic")
 
 
+@pytest.mark.slow
 async def test_noise_makes_a_dataset_of_its_own(open_app: OpenApp, store: DatasetStore) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)
@@ -98,6 +99,7 @@ async def test_noise_makes_a_dataset_of_its_own(open_app: OpenApp, store: Datase
     assert store.get("ask-noise").recipe.inputs[0][0] == "ask@1"
 
 
+@pytest.mark.slow
 async def test_topics_are_edited_and_what_fell_is_looked_at(
     open_app: OpenApp, store: DatasetStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def said(server: FakeModelServer) -> list[str]:
     return [message["content"] for message in server.requests[-1]["messages"] if message["role"] == "tool"]
 
 
+@pytest.mark.slow
 async def test_a_server_is_added_and_its_tools_are_switched_on(open_app: OpenApp, sample: Workspace) -> None:
     async with open_app() as pilot:
         await pilot.press("f9", "a", "t")

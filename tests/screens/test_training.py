@@ -331,6 +331,16 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             },
             "time": {"steps": 100, "seconds": 840.0, "tokens_per_s": 7000},
             "parity": {"compared": 50, "different": 0, "serving": "s"},
+            "savings": [
+                {
+                    "setting": "kernels: liger",
+                    "used": False,
+                    "absent": "",
+                    "memory": 640_000_000,
+                    "step": None,
+                    "padding": None,
+                }
+            ],
             "examples": [[["<|im_start|>user\n", "masked"], ["yes", "trained"], ["late", "cut"]]],
         }
         screen.draw()
@@ -341,6 +351,7 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             "fits",
             "14 min",
             "same tokens",
+            "kernels: liger: not in use; would save 0.64 GB",
             "<|im_start|>user⏎yeslate",
         ):
             assert part in shown, part
@@ -401,6 +412,7 @@ async def test_several_objectives_are_drawn_with_their_front(open_app: OpenApp, 
         assert "behind the median at step 4" in shown
 
 
+@pytest.mark.slow
 async def test_a_sweep_is_only_started_where_each_trial_could_be_run(
     open_app: OpenApp, sample: Workspace, monkeypatch: Any
 ) -> None:
@@ -430,6 +442,9 @@ async def test_a_sweep_is_only_started_where_each_trial_could_be_run(
         await until(pilot, lambda: "Use the pruner none" in str(form.query_one("#sweep-verdict", Static).content))
         fields["pruner"].value = "none"
         fields["sampler"].value = "nsga2"
+        fields["at once"].value = "3"
+        await until(pilot, lambda: "one after another" in str(form.query_one("#sweep-verdict", Static).content))
+        fields["at once"].value = ""
         await until(pilot, lambda: "✓ 8 trials" in str(form.query_one("#sweep-verdict", Static).content))
         await pilot.press("ctrl+s")
         await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["sweep"])

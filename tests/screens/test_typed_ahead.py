@@ -55,6 +55,7 @@ async def test_a_cursor_moves_in_rows_that_were_still_being_read(open_app: OpenA
         assert getattr(focused, "cursor_row", getattr(focused, "cursor", None)) == 3
 
 
+@pytest.mark.slow
 async def test_screen_after_screen_ends_on_the_last(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         type_at_once(pilot, "f9", "8", "2", "5", "7", "0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from llmops_tui.maintenance.undo import Act
+from llmops_tui.maintenance.acts import Act
 from screens.shell.undo import show_history
 
 

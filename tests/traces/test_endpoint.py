@@ -9,6 +9,7 @@ import pytest
 
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.store import TraceFilter, TraceStore
@@ -20,7 +21,7 @@ from tests.representatives import representatives
 
 def post(handle: ServerHandle, path: str, body: object) -> httpx.Response:
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=handle.socket),
+        transport=socket_transport(handle.socket),
         base_url="http://localhost",
         timeout=120,
         headers={"Authorization": f"Bearer {handle.key}"},

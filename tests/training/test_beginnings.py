@@ -25,6 +25,7 @@ from llmops_tui.workspace.layout import Workspace
 from tests.later import Later
 from tests.training.models import make_model
 
+torch = Later("torch")
 reference, loop = Later("llmops_tui.training.worker.reference"), Later("llmops_tui.training.worker.loop")
 trainers, beginning = Later("llmops_tui.training.worker.trainers"), Later("llmops_tui.training.worker.beginning")
 base_model, new_tokens = Later("llmops_tui.training.worker.base_model"), Later("llmops_tui.training.worker.new_tokens")
@@ -68,6 +69,11 @@ def kl(want: Answers, found: Answers) -> float:
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
+def limit(exact: float) -> float:
+    """How far KL may be from nothing: on a GPU the reference is in 16 bits, which is 1.3e-5 by itself."""
+    return 5e-5 if torch.cuda.is_available() else exact
+
+
 def ask(base: Path, adapter: Path | None = None) -> Answers:
     found: Answers = reference.ask(base, adapter, [CASE], set())
     return found
@@ -105,7 +111,6 @@ def test_a_start_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_start_of_what_quantization_loses_is_nearer_to_the_base_and_serves_on_it(tmp_path: Path) -> None:
-    import torch
     from peft.utils.integrations import dequantize_bnb_weight
 
     loss = Later("llmops_tui.training.worker.quantization_loss")
@@ -133,9 +138,9 @@ def test_a_start_of_what_quantization_loses_is_nearer_to_the_base_and_serves_on_
         trainer = train(recipe(**given | {"lora": lora | {"init": init}}), base, folder)
         trainer.model.eval()
         with torch.no_grad():
-            ids = torch.tensor([CASE.prompt + CASE.answer[:-1]])
+            ids = torch.tensor([CASE.prompt + CASE.answer[:-1]], device=trainer.model.device)
             logits = trainer.model(input_ids=ids).logits[0, len(CASE.prompt) - 1 :]
-        trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).numpy()])
+        trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).cpu().numpy()])
         apart[init] = kl(trained, ask(base, folder / "adapter"))
     assert json.loads((tmp_path / "loftq" / "adapter" / "adapter_config.json").read_text("utf-8"))["r"] == 16
     assert 0 <= apart["loftq"] < apart["default"]
@@ -152,34 +157,36 @@ def test_a_start_taken_out_of_the_base_serves_on_the_file_as_it_was(init: str, t
     wanted = recipe(lora={"rank": 4, "alpha": 8, "init": init})
     trainer = train(wanted, base, tmp_path / "run")
     # As it is trained: on a base of which its beginning was taken.
-    import torch
-
     trainer.model.eval()
     with torch.no_grad():
-        ids = torch.tensor([CASE.prompt + CASE.answer[:-1]])
+        ids = torch.tensor([CASE.prompt + CASE.answer[:-1]], device=trainer.model.device)
         logits = trainer.model(input_ids=ids).logits[0, len(CASE.prompt) - 1 :]
-    trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).numpy()])
+    trained = Answers([], [], [torch.log_softmax(logits.float(), dim=-1).cpu().numpy()])
     kept = tmp_path / "run" / "adapter"
     assert json.loads((kept / "adapter_config.json").read_text("utf-8"))["r"] == 8
     assert kl(trained, ask(base)) > 1e-4
-    assert abs(kl(trained, ask(base, kept))) < 1e-6
+    assert abs(kl(trained, ask(base, kept))) < limit(1e-6)
     convert(base, tmp_path / "base.gguf", "base", quiet)
     write_adapter_gguf(family_of(base), read_adapter(kept), tmp_path / "adapter.gguf", "a")
-    assert abs(kl(trained, ask_gguf(tmp_path / "base.gguf", tmp_path / "adapter.gguf", [CASE], lambda _s: None))) < 1e-5
+    assert abs(
+        kl(trained, ask_gguf(tmp_path / "base.gguf", tmp_path / "adapter.gguf", [CASE], lambda _s: None))
+    ) < limit(1e-5)
     # Gone on with after a stop, it begins with the same numbers.
     known = dict(tensors.read_all(tmp_path / "run" / "taken"))
     again = beginning.Beginning(wanted, base, None, tmp_path / "run" / "taken")
     model, left = again.with_adapter(again.model())
     assert left is None
     state = {
-        name.replace(".default", ""): value.numpy() for name, value in model.state_dict().items() if "lora_" in name
+        name.replace(".default", ""): value.cpu().numpy()
+        for name, value in model.state_dict().items()
+        if "lora_" in name
     }
     assert all(np.array_equal(state[name], value) for name, value in known.items())
     first = beginning.Beginning(wanted, base, None, tmp_path / "other")
     fresh, _ = first.with_adapter(first.model())
     for name, value in fresh.state_dict().items():
         if "base_layer" in name:
-            np.testing.assert_allclose(model.state_dict()[name].numpy(), value.numpy(), atol=1e-6)
+            np.testing.assert_allclose(model.state_dict()[name].cpu().numpy(), value.cpu().numpy(), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -209,7 +216,7 @@ def test_new_tokens_are_learned_and_in_the_file(tied: bool, tmp_path: Path) -> N
     case = Case("1 <sum>2</sum>", CASE.prompt, [*CASE.answer, *ids])
     want = reference.ask(grown, tmp_path / "run" / "adapter", [case], set())
     found = ask_gguf(tmp_path / "merged.gguf", None, [case], lambda _s: None)
-    assert abs(kl(want, found)) < 1e-5
+    assert abs(kl(want, found)) < limit(1e-5)
     assert set(ids) < set(found.tokens[0])
 
 
@@ -223,7 +230,7 @@ def test_modules_trained_whole_are_in_the_merged_file(tied: bool, modules: list[
     merge_gguf(family_of(base), read_changes(kept), tmp_path / "base.gguf", tmp_path / "merged.gguf", "m", quiet, base)
     want = ask(base, kept)
     assert kl(want, ask(base)) > 1e-5
-    assert abs(kl(want, ask_gguf(tmp_path / "merged.gguf", None, [CASE], lambda _s: None))) < 1e-5
+    assert abs(kl(want, ask_gguf(tmp_path / "merged.gguf", None, [CASE], lambda _s: None))) < limit(1e-5)
 
 
 @pytest.mark.slow
@@ -238,7 +245,7 @@ def test_all_weights_are_trained_and_gone_on_from(tmp_path: Path) -> None:
     merge_gguf(family_of(base), [], tmp_path / "base.gguf", tmp_path / "whole.gguf", "w", quiet, whole)
     want = ask(whole)
     assert kl(want, ask(base)) > 1e-3
-    assert abs(kl(want, ask_gguf(tmp_path / "whole.gguf", None, [CASE], lambda _s: None))) < 1e-5
+    assert abs(kl(want, ask_gguf(tmp_path / "whole.gguf", None, [CASE], lambda _s: None))) < limit(1e-5)
     second = train(recipe(tuning="full"), base, tmp_path / "two", start=whole)
     losses = [[entry["loss"] for entry in t.state.log_history if "loss" in entry] for t in (first, second)]
     assert losses[1][0] < losses[0][-1] < losses[0][0]

@@ -123,6 +123,7 @@ def test_what_will_be_served_is_compared_with_what_is_trained(sample: Workspace)
         assert "<think>" in told.message
 
 
+@pytest.mark.slow
 def test_each_form_of_a_result_carries_the_template(sample: Workspace, tmp_path: Path) -> None:
     base = make_model("llama", tmp_path / "base")
     adapter = read_adapter(make_adapter(base, tmp_path / "adapter"))

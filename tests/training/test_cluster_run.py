@@ -24,7 +24,7 @@ from llmops_tui.training.targets import refuse_local_options, target_of
 from llmops_tui.training.worker import node as nodes
 from llmops_tui.training.worker.blobs import Blobs, place_within, within
 from llmops_tui.training.worker.cluster_look import place_of
-from llmops_tui.training.worker.cluster_run import Cargo, differences, train_on
+from llmops_tui.training.worker.cluster_run import Cargo, differences, kept_files, train_on
 from llmops_tui.training.worker.node import OUTCOME, Node
 from llmops_tui.training.worker.node_facts import NodeFacts, node_facts
 from llmops_tui.training.worker.node_process import GENERATED, HELD_OUT, TRAIN
@@ -148,7 +148,7 @@ def run(cluster: FakeCluster, tmp_path: Path, **changes: Any) -> tuple[Outcome, 
     )
     recorder = Recorder(context.folder)
     try:
-        cargo = Cargo.of(recipe, base, None, EXAMPLES, force=False)
+        cargo = Cargo.of(recipe, kept_files(base, None), EXAMPLES, start=False, force=False)
         return train_on(cluster, cargo, context, recorder), context.folder  # type: ignore[arg-type]
     finally:
         recorder.close()

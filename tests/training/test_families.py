@@ -291,6 +291,7 @@ def test_dora_is_merged_and_is_no_gguf_beside_its_base(tmp_path: Path) -> None:
         write_adapter_gguf(family, read_adapter(adapter), tmp_path / "adapter.gguf", "a")
 
 
+@pytest.mark.slow
 def test_embeddings_and_the_output_layer_are_written_where_they_are_two(tmp_path: Path) -> None:
     apart = make_model("llama", tmp_path / "apart", tied=False)
     targets = ["q_proj", "embed_tokens", "lm_head"]

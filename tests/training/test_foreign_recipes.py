@@ -160,6 +160,10 @@ def test_what_is_trained_is_carried(tmp_path: Path, body: dict[str, Any], path: 
         ({"adam_beta2": 0.95}, "adam_beta2"),
         ({"neftune_noise_alpha": 5}, "neftune_noise_alpha"),
         ({"shuffle_merged_datasets": False}, "shuffle_merged_datasets"),
+        # Two keys of one field: one of them counts, and the other is named.
+        ({"bf16": True, "fp16": True}, "bf16"),
+        ({"rl": "dpo", "rl_beta": 0.2, "dpo_beta": 0.3}, "rl_beta"),
+        ({"lora_target_linear": True, "lora_target_modules": ["q_proj"]}, "lora_target_modules"),
     ],
 )
 def test_what_is_learned_otherwise_is_refused_until_it_is_confirmed(
@@ -183,7 +187,7 @@ def test_what_is_the_same_needs_no_word(tmp_path: Path) -> None:
             LORA
             | {
                 "load_in_8bit": False, "special_tokens": {"pad_token": "<pad>"}, "bf16": "auto", "wandb_project": "x",
-                "flash_attention": True, "warmup_steps": 10, "max_steps": 100, "num_epochs": 1, "val_set_size": 40,
+                "flash_attention": True, "warmup_steps": 10, "warmup_ratio": 0.1, "max_steps": 100, "num_epochs": 1, "val_set_size": 40,
                 "learning_rate": "2e-5", "adam_beta1": 0.9, "optimizer": "adamw_bnb_8bit", "deepspeed": "zero2.json",
                 "test_datasets": [{"path": "measured", "split": "test"}], "orpo_alpha": 0.2, "rl": "orpo",
             },
@@ -194,6 +198,7 @@ def test_what_is_the_same_needs_no_word(tmp_path: Path) -> None:
     assert (recipe.evaluation.max_rows, recipe.evaluation.dataset) == (40, "measured")
     assert recipe.optimizer.learning_rate == 2e-5
     assert any("wandb_project" in note for note in notes)
+    assert "warmup_ratio: does not count beside warmup_steps" in notes
 
 
 def test_what_a_program_does_of_itself_is_done(tmp_path: Path) -> None:

@@ -178,6 +178,7 @@ def test_pairs_are_rendered_and_asked_with_what_stands_beside_them(sample: Works
     assert (asked[0].startswith(prompt), asked[1]) == (True, "Good.")
 
 
+@pytest.mark.slow
 def test_a_recipe_masks_history_and_sets_variables_by_dataset(sample: Workspace, strict: ModelText) -> None:
     rows = [{"messages": [user("a"), answered("One."), user("b"), answered("Two.")]}]
     thinking = [{"dataset": "rows", "chat_template_kwargs": {"enable_thinking": True}}]

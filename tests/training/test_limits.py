@@ -179,6 +179,7 @@ def test_a_checkpoint_can_be_asked_for_and_a_damaged_one_is_told(
     assert "checkpoint-4 is not used" in read_history(tmp_path / "run").events[0].message
 
 
+@pytest.mark.slow
 def test_a_pause_writes_a_checkpoint_and_the_run_goes_on_from_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,38 @@ def test_a_recipes_devices_are_those_that_may_be_used(monkeypatch: pytest.Monkey
     assert device_queue.training_devices([0, 1]) == [memory.HOST]
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"devices": [0]}, "name two or more"),
+        ({"method": "dpo"}, "method: dpo"),
+        ({"optimizer": {"name": "paged_adamw_8bit"}}, "optimizer.name: paged_adamw_8bit: set it to adamw_torch"),
+        ({"lora": {"dora": True}}, "lora.dora"),
+        ({"evaluation": {"samples": 2}}, "evaluation.samples: 2: set it to 0"),
+        ({"tuning": "full"}, "not tuning: full"),
+    ],
+)
+def test_what_cannot_be_divided_among_devices_is_refused(changes: dict[str, Any], told: str) -> None:
+    divided = {"fsdp": True, "devices": [0, 1], "evaluation": {"samples": 0}}
+    assert recipe(**divided).fsdp
+    with pytest.raises(InputRefusedError, match=told):
+        recipe(**divided | changes)
+    assert "fsdp" not in recipe().body
+
+
+def test_of_a_divided_model_each_card_needs_its_part(store: RunStore) -> None:
+    from llmops_tui.models.safetensors import read_folder
+
+    shape = shape_of(read_folder(store.registry.get("support-base-hf").path))
+    still = {"devices": [0, 1, 2, 3], "evaluation": {"samples": 0}, "optimizer": {"name": "adamw_torch"}}
+    whole, parts = (estimate(shape, recipe(**still, fsdp=fsdp), 64, gpu=True) for fsdp in (False, True))
+    assert parts.optimizer == whole.optimizer // 4
+    # What stands beside the layers is whole while it is computed, and so is a layer.
+    assert parts.weights == whole.weights // 4 + 2 * (shape.other + shape.linear // shape.layers)
+    codes = [finding.code for finding in check_ranks(recipe(**still, fsdp=True), 100)]
+    assert codes == ["ranks", "fsdp"]
+
+
 def test_processes_of_one_host_need_its_memory_together(store: RunStore) -> None:
     from llmops_tui.models.safetensors import read_folder
 
@@ -164,6 +196,42 @@ def test_a_rank_that_is_killed_ends_the_run_which_goes_on_from_its_checkpoint(st
     store.resume(run.name)
     assert wait(store, run) == "done"
     assert apart(store, run) == pytest.approx(apart(store, whole), abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_a_model_that_is_divided_has_the_losses_of_one_process_also_after_a_kill(
+    store: RunStore, quantization: str
+) -> None:
+    from safetensors.torch import load_file
+
+    still = {
+        "lora": {"rank": 8}, "quantization": {"type": quantization, "compute": "float32"}, "max_steps": 6,
+        "gradient_checkpointing": True, "evaluation": {"every": 3, "max_rows": 4, "share": 0.1, "samples": 0},
+    }  # fmt: skip
+    one = store.start(
+        small_recipe("one", **still, batch={"size": 8, "accumulation": 2, "max_length": 128}), beside=True
+    )
+    assert wait(store, one) == "done"
+    run = store.start(
+        small_recipe(
+            "parts", **still, fsdp=True, devices=[0, 1], batch={"size": 4, "accumulation": 2, "max_length": 128}
+        ),
+        beside=True,
+    )
+    wait_for(at_step(run, 3, 0), 1800)
+    (other,) = others_of(store, run)
+    os.kill(other.pid, signal.SIGKILL)
+    assert wait(store, run, 1800) == "failed"
+    store.resume(run.name)
+    assert wait(store, run, 1800) == "done", store.state(run).as_dict()
+    assert apart(store, run) == pytest.approx(apart(store, one), abs=1e-5)
+    assert store.get(run.name).result["eval_loss"] == pytest.approx(store.get(one.name).result["eval_loss"], abs=1e-4)
+    parts, whole = (load_file(each.folder / "adapter" / "adapter_model.safetensors") for each in (run, one))
+    assert set(parts) == set(whole)
+    assert max(float((parts[name] - whole[name]).abs().max()) for name in whole) <= 1e-4
+    assert store.registry.get(f"support-base+{run.name}")
 
 
 @pytest.mark.slow

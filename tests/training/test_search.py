@@ -15,7 +15,7 @@ from llmops_tui.training.importance import importance
 from llmops_tui.training.recipe import Recipe, check
 from llmops_tui.training.search_methods import make_sampler
 from llmops_tui.training.search_space import Space
-from llmops_tui.training.sweeps import _suggest, result_of
+from llmops_tui.training.trials import result_of, suggest
 
 SPACE: Space = {
     "optimizer.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True},
@@ -37,7 +37,7 @@ def searched(sampler: Any, space: Space, trials: int) -> list[tuple[dict[str, An
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=make_sampler(sampler, space, 3))
     chance = random.Random(1)
-    study.optimize(lambda trial: loss(_suggest(trial, space), chance.gauss(0, 0.05)), n_trials=trials)
+    study.optimize(lambda trial: loss(suggest(trial, space), chance.gauss(0, 0.05)), n_trials=trials)
     return [(trial.params, float(trial.value or 0)) for trial in study.trials]
 
 
@@ -81,7 +81,7 @@ def test_a_trial_is_worth_what_its_recipe_returns() -> None:
 def test_a_search_that_goes_on_draws_further_numbers() -> None:
     def drawn(seed: int, count: int) -> list[Any]:
         study = optuna.create_study(sampler=make_sampler("random", SPACE, seed))
-        return [_suggest(study.ask(), SPACE) for _ in range(count)]
+        return [suggest(study.ask(), SPACE) for _ in range(count)]
 
     first, further = drawn(3, 3), drawn(3 + 3, 3)
     assert not [one for one in further if one in first]

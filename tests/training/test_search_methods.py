@@ -11,10 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.jobs.worker import JobCancelledError
+from llmops_tui.training import sweeps
 from llmops_tui.training.history import History
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
@@ -28,9 +31,11 @@ from llmops_tui.training.search_methods import (
     make_pruner,
     make_sampler,
     measured,
+    open_study,
 )
 from llmops_tui.training.search_space import Space, check_space, check_trials, default_space, span_from_text, span_text
-from llmops_tui.training.sweeps import _Asked, _outcome, _poll, _suggest, check_search
+from llmops_tui.training.sweeps import _outcome, check_search
+from llmops_tui.training.trials import Asked, follow, suggest
 from llmops_tui.training.worker import trial as trial_process
 from screens.training import sweep_rendering
 from tests.training.conftest import Llmops
@@ -149,7 +154,7 @@ def worth(settings: Any) -> float:
 
 def test_cmaes_moves_towards_the_better_numbers_within_their_ranges_and_types() -> None:
     study = optuna.create_study(sampler=make_sampler("cmaes", NUMBERS, 3))
-    study.optimize(lambda trial: worth(_suggest(trial, NUMBERS)), n_trials=60)
+    study.optimize(lambda trial: worth(suggest(trial, NUMBERS)), n_trials=60)
     for trial in study.trials:
         assert isinstance(trial.params["lora.rank"], int)
         assert 4 <= trial.params["lora.rank"] <= 64
@@ -251,8 +256,8 @@ def reader(values: dict[int, float]) -> Any:
     return SimpleNamespace(history=history, poll=lambda: True)
 
 
-def asked(pruner: Any, objectives: Any = ("loss",)) -> _Asked:
-    return _Asked(RECIPE, "b", {"lora.rank": {"low": 1, "high": 64}}, 9, pruner, objectives)
+def asked(pruner: Any, objectives: Any = ("loss",)) -> Asked:
+    return Asked(RECIPE, "b", {"lora.rank": {"low": 1, "high": 64}}, 9, "random", pruner, objectives)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +277,7 @@ def test_a_trial_that_is_ended_early_says_at_which_step_and_why(pruner: Any, sai
     def objective(trial: optuna.Trial) -> float:
         trial.suggest_int("lora.rank", 1, 64)
         level = 0.1 * (trial.number + 1) if trial.number < 6 else 9.0
-        _poll(
+        follow(
             reader({0: 5.0, 2: level, 4: level, 8: level}),
             asked(pruner),
             trial,
@@ -296,14 +301,10 @@ def test_a_trial_that_is_ended_early_says_at_which_step_and_why(pruner: Any, sai
             assert (row["step"], row["why"]) == (None, "")
 
 
-def journal(folder: Path, sampler: str, space: Space) -> optuna.Study:
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.jsonl"))
-    return optuna.create_study(
-        study_name="sweep",
-        storage=optuna.storages.JournalStorage(backend),
-        load_if_exists=True,
-        sampler=make_sampler(sampler, space, 1),  # type: ignore[arg-type]
-    )
+def journal(folder: Path, sampler: Any, space: Space) -> optuna.Study:
+    study = open_study(folder, ["minimize"], make_pruner("none", 0, 0))
+    study.sampler = make_sampler(sampler, space, 1)
+    return study
 
 
 GRID: Space = {"lora.rank": {"choices": [8, 16, 32]}, "lora.dropout": {"choices": [0.0, 0.1]}}
@@ -317,16 +318,16 @@ def test_what_a_kill_cut_is_tried_again_with_the_same_settings_and_once(
 ) -> None:
     study = journal(tmp_path, sampler, space)
     for _ in range(2):
-        study.optimize(lambda trial: float(trial.number + 0 * len(_suggest(trial, space))), n_trials=1)
+        study.optimize(lambda trial: float(trial.number + 0 * len(suggest(trial, space))), n_trials=1)
     cut = study.ask()
-    settings = _suggest(cut, space)
+    settings = suggest(cut, space)
     # Killed here, and again before the trial that was to take its place had begun.
     assert again(journal(tmp_path, sampler, space)) == [2]
     resumed = journal(tmp_path, sampler, space)
     assert again(resumed) == []
     done = 2
-    resumed.optimize(lambda trial: float(trial.number + 0 * len(_suggest(trial, space))), n_trials=trials - done)
-    found = _outcome(RunStore(sample), _Asked(RECIPE, "b", space, trials, "none", ("loss",)), resumed)
+    resumed.optimize(lambda trial: float(trial.number + 0 * len(suggest(trial, space))), n_trials=trials - done)
+    found = _outcome(RunStore(sample), Asked(RECIPE, "b", space, trials, "random", "none", ("loss",)), resumed)
     assert len(found["trials"]) == trials
     told = [{name: row[name] for name in space} for row in found["trials"]]  # type: ignore[literal-required]
     assert told[2] == settings
@@ -334,11 +335,42 @@ def test_what_a_kill_cut_is_tried_again_with_the_same_settings_and_once(
         assert len({tuple(one.values()) for one in told}) == trials
 
 
+def test_a_search_that_was_stopped_goes_on_with_the_trial_that_was_cut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample: Any
+) -> None:
+    tried: list[dict[str, Any]] = []
+
+    def came_to(_context: Any, asked: Asked, trial: optuna.Trial) -> tuple[float, ...]:
+        tried.append(dict(suggest(trial, asked.space)))
+        if len(tried) == 3:
+            raise JobCancelledError
+        if len(tried) == 5:
+            raise LlmopsError("trial_failed", "it broke")
+        return (float(trial.number),)
+
+    monkeypatch.setattr(sweeps, "_trial", came_to)
+    recipe = RECIPE.model_dump() | {"base": "support-base-hf", "data": [{"dataset": "triage"}]}
+    context: Any = SimpleNamespace(workspace=sample, folder=tmp_path, check=lambda: None, report=lambda *_told: None)
+
+    def search() -> Any:
+        return sweeps.search(context, recipe, GRID, 8, "grid", pruner="none")
+
+    with pytest.raises(JobCancelledError):
+        search()
+    found = search()
+    # Six combinations, of which one was cut and tried again; one failed, and is no trial that a grid has twice.
+    assert tried[3] == tried[2]
+    assert len(tried) == 7
+    assert len({tuple(one.values()) for one in tried}) == 6
+    assert [(row["state"], row["why"]) for row in found["trials"] if row["state"] != "complete"] == [
+        ("fail", "it broke")
+    ]
+    assert len(found["trials"]) == 6
+    assert found["recipe"] == "r-best@1"
+
+
 @pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_with_each_trial_once(llmops: Llmops, tmp_path: Path) -> None:
-    import os
-    import signal
-
     from llmops_tui.jobs.launcher import JobLauncher
     from llmops_tui.training.sweeps import ENTRY
     from llmops_tui.workspace.event_log import EventLog
@@ -363,8 +395,9 @@ def test_a_search_that_is_killed_goes_on_with_each_trial_once(llmops: Llmops, tm
     folder = llmops.workspace.runs / job.id
     wait_for(lambda: (folder / "trials" / "1" / "metrics.jsonl").is_file(), 600)
     found = jobs.get(job.id)
-    assert found.pid is not None
-    os.kill(found.pid, signal.SIGKILL)
+    assert found.process is not None
+    (worker,) = psutil.Process(found.process.pid).children()
+    worker.kill()
     ended: Callable[[], bool] = lambda: jobs.newest_for([job.id])[job.id].state.final  # noqa: E731
     wait_for(ended, 120)
     launcher.resume(job.id)

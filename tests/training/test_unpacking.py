@@ -82,7 +82,7 @@ def without_figures(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in ignored}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", representatives(FAMILIES, *list(FAMILIES)[::3]))
 def test_a_model_comes_back_as_it_was(family: str, tmp_path: Path) -> None:
     base = make_model(family, tmp_path / "base")
     convert(base, tmp_path / "base.gguf", "base", quiet)

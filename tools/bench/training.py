@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import itertools
 import json
 import os
 import statistics
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.models.safetensors import read_folder
 from llmops_tui.sample import fill
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import FILE
-from llmops_tui.training.recipe import Recipe, check
+from llmops_tui.training.memory import estimate, shape_of
+from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
@@ -90,27 +94,48 @@ def recipe_of(base: str, data: str, **changes: Any) -> Recipe:
     return check(body | changes)
 
 
-def launcher_times(store: RunStore, recipe: Recipe) -> dict[str, Any]:
-    """Run the recipe as a user would; when each step ended, and the peak of memory."""
+def launcher_times(store: RunStore, recipe: Recipe, limit: float = 3600) -> dict[str, Any]:
+    """Run the recipe as a user would; when each step ended, the peak of memory, and what was said beside the steps."""
+    began = time.monotonic()
     run = store.start(recipe, beside=True)
     # Read from the file alone: reading the catalog twice a second would take from the trainer what is measured.
     while not (run.folder / FILE).exists() or b'"kind": "end"' not in (run.folder / FILE).read_bytes()[-300:]:
+        if time.monotonic() - began > limit:
+            raise RuntimeError(f"{run.name} took longer than {limit:.0f} s: {said(store, run.name)}")
         time.sleep(1)
-    time.sleep(3)
-    state = store.state(store.get(run.name))
+    took = time.monotonic() - began
+    while not (state := store.state(store.get(run.name))).job or not state.job.state.final:
+        time.sleep(0.5)
     if state.state != "done":
-        raise RuntimeError(f"{run.name}: {state.state} {state.job.cause if state.job else ''}")
+        raise RuntimeError(f"{run.name}: {state.state} {said(store, run.name)}")
     records = [json.loads(line) for line in (run.folder / FILE).read_text().splitlines()]
     steps = [r for r in records if r["kind"] == "step"]
     return {
         "at": [r["at"] for r in steps],
         "loss": [r["loss"] for r in steps],
+        "seconds": [r["seconds"] for r in steps],
+        "tokens": [r["tokens_per_s"] * r["seconds"] for r in steps],
         "peak_bytes": max(r["memory_bytes"] for r in steps),
+        "whole_s": took,
+        "events": [r for r in records if r["kind"] == "event"],
     }
 
 
-def bare_times(store: RunStore, recipe: Recipe, scratch: Path) -> dict[str, Any]:
-    """The same by a bare script."""
+def said(store: RunStore, name: str) -> str:
+    """Why a run ended, and the last lines of its log."""
+    state = store.state(store.get(name))
+    if state.job is None:
+        return ""
+    log = state.run.folder / "log"
+    logs = [log] if log.is_file() else sorted(state.run.folder.glob("*.log"))
+    lines = [line for file in logs for line in file.read_text(errors="replace").splitlines()[-40:]]
+    return "\n".join([str(state.job.cause), str(state.job.message), *lines])
+
+
+def bare_times(
+    store: RunStore, recipe: Recipe, scratch: Path, script: str = "bare_trl.py", python: str = sys.executable
+) -> dict[str, Any]:
+    """The same by a bare script, which a Python of another environment may run."""
     base = store.base_of(recipe)
     with ModelText(base) as text:
         rows = build(recipe, store.datasets, text).train
@@ -123,19 +148,60 @@ def bare_times(store: RunStore, recipe: Recipe, scratch: Path) -> dict[str, Any]
         "checkpointing": recipe.gradient_checkpointing,
         "save": recipe.checkpoints.every,
         "quantization": recipe.quantization.type,
-        "warmup": int(recipe.optimizer.warmup * recipe.max_steps),
+        "warmup": recipe.optimizer.warmup_steps(recipe.max_steps),
     }
     (scratch / "settings.json").write_text(json.dumps(given))
-    script = Path(__file__).with_name("bare_trl.py")
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, str(script), str(base.path), str(scratch / "rows.json"), str(scratch / "settings.json")]
-    out = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+    files = [str(base.path.absolute()), str(scratch / "rows.json"), str(scratch / "settings.json")]
+    # Unsloth writes what it compiles to the folder that it runs in.
+    command = [str(Path(python).absolute()), str(Path(__file__).resolve().with_name(script)), *files]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=env, cwd=scratch).stdout
     return dict(json.loads(out.strip().splitlines()[-1]))
 
 
 def rate(times: list[float]) -> float:
     """Steps a second between the end of the second step and that of the last; checkpoints in between count."""
     return (len(times) - 2) / (times[-1] - times[1])
+
+
+# What a recipe can be trained with on a GPU to be faster or smaller; each is measured beside the first.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "liger": {"kernels": "liger"},
+    "compiled": {"kernels": "compiled"},
+    "flex": {"attention": "flex"},
+    "flash_attention_2": {"attention": "flash_attention_2"},
+}
+
+
+def variants(store: RunStore, recipe: Recipe, names: Sequence[str], limit: float = 3600) -> dict[str, Any]:
+    """A recipe with each of the variants: seconds of a step at the median, its tokens, memory, and how its losses part."""
+    found: dict[str, Any] = {}
+    shape = shape_of(read_folder(Path(recipe.base)))
+    for name in names:
+        chosen = changed(recipe, VARIANTS[name])
+        try:
+            times = launcher_times(store, chosen, limit)
+        except RuntimeError as error:
+            # What is not installed, or does not work on this card, is told beside what does.
+            found[name] = {"failed": str(error)[-3000:]}
+            continue
+        steps = [after - before for before, after in itertools.pairwise(times["at"])]
+        # The first ones compile.
+        step = statistics.median(steps[len(steps) // 2 :])
+        found[name] = {
+            "step_s": step,
+            "steps_s": steps,
+            "tokens_per_s": statistics.median(times["tokens"]) / step,
+            "first_step_s": times["seconds"][0],
+            "estimated_bytes": estimate(shape, chosen, recipe.batch.max_length, gpu=torch.cuda.is_available()).total,
+            **{key: times[key] for key in ("loss", "peak_bytes", "whole_s", "events")},
+        }
+        if "loss" in found[names[0]]:
+            pairs = zip(found[name]["loss"], found[names[0]]["loss"], strict=True)
+            found[name]["losses_apart"] = max(abs(one - other) for one, other in pairs)
+        print(name, found[name], file=sys.stderr)
+    return found
 
 
 def overhead(store: RunStore, recipe: Recipe, scratch: Path, rounds: int, tokens: int) -> dict[str, Any]:
@@ -194,6 +260,7 @@ def memory(store: RunStore, recipe: Recipe) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--unsloth", metavar="PYTHON", help="The Python of an environment with Unsloth, on a GPU.")
     arguments = parser.parse_args()
     gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="llmops-bench-") as name:
@@ -223,6 +290,16 @@ def main() -> None:
                 result["memory"][key] = memory(store, recipe)
                 print(key, result["memory"][key], file=sys.stderr)
         if gpu:
+            recipe = recipe_of(
+                str(scratch / "8b"),
+                "rows2048",
+                max_steps=12,
+                checkpoints={"every": 1000},
+                batch={"size": 4, "accumulation": 1, "max_length": 2048},
+            )
+            result["variants"] = variants(store, recipe, list(VARIANTS))
+            if arguments.unsloth:
+                result["unsloth"] = bare_times(store, recipe, scratch, "bare_unsloth.py", arguments.unsloth)
             for batch, accumulation, saving in ((1, 16, True), (4, 4, True), (4, 4, False)):
                 recipe = recipe_of(
                     str(scratch / "8b"),

@@ -19,6 +19,8 @@ from llmops_tui.datasets.records import Column, Message, Row, as_messages, conte
 _THINKING = re.compile(r"<(/?)(think|thinking|reasoning)>|\[(/?)(THINK)\]")
 # A text this long that a compressor makes this small says little more than one thing, again and again.
 _LOOP_CHARACTERS, _LOOP_SHARE = 600, 0.12
+# Of an answer that a limit ended it is the end that loops; of fewer characters each text would look like it.
+_END_CHARACTERS, _END_LEAST, _END_SHARE = 600, 120, 0.2
 _LOOP_LINES = 6
 
 
@@ -85,9 +87,14 @@ def _call_problem(call: Any, declared: set[str] | None) -> str:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
         return "a call has no name"
-    name, arguments = function["name"], function.get("arguments", {})
+    name = function["name"]
+    problems = [_arguments_problem(name, function.get("arguments", {}))]
     if declared is not None and name not in declared:
-        return f"the tool {name!r} is not among the declared: {', '.join(sorted(declared)[:5])}"
+        problems.insert(0, f"the tool {name!r} is not among the declared: {', '.join(sorted(declared)[:5])}")
+    return "; ".join(filter(None, problems))
+
+
+def _arguments_problem(name: str, arguments: Any) -> str:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments) if arguments.strip() else {}
@@ -137,12 +144,22 @@ def _loop(text: str) -> str:
     for start in range(len(lines) - _LOOP_LINES + 1):
         if len(set(lines[start : start + _LOOP_LINES])) == 1:
             return f"a line comes {_LOOP_LINES} times in a row: {lines[start][:40]!r}"
-    raw = text.encode("utf-8", "replace")
-    if len(text) >= _LOOP_CHARACTERS:
-        share = len(zlib.compress(raw, 6)) / len(raw)
-        if share < _LOOP_SHARE:
-            return f"it repeats itself: {len(text):,} characters compress to {share:.0%}"
+    if len(text) >= _LOOP_CHARACTERS and (share := _compressed(text)) < _LOOP_SHARE:
+        return f"it repeats itself: {len(text):,} characters compress to {share:.0%}"
+    end = text[-_END_CHARACTERS:].strip()
+    # A line drawn of signs, or a table of zeros, is none of words.
+    if (
+        len(end) >= _END_LEAST
+        and (share := _compressed(end)) < _END_SHARE
+        and 2 * sum(map(str.isalpha, end)) > len(end)
+    ):
+        return f"its end repeats itself: the last {len(end):,} characters compress to {share:.0%}"
     return ""
+
+
+def _compressed(text: str) -> float:
+    raw = text.encode("utf-8", "replace")
+    return len(zlib.compress(raw, 6)) / len(raw)
 
 
 def _answers(kind: str, row: Row) -> Iterator[tuple[int, str]]:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from hashlib import blake2b
+from typing import Any
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.checks.base import CONVERSATIONS, Check, CheckOptions, Finding
+from llmops_tui.datasets.formats.base import RowRefusedError, structured
 from llmops_tui.datasets.identity import COMPARED, frame_key, left_out, media_of, normal, row_key
 from llmops_tui.datasets.label_columns import label_column
 from llmops_tui.datasets.near_duplicates import Sketches, clusters
-from llmops_tui.datasets.records import Column, Row, answer_text, dump_json, input_text, whole_text
+from llmops_tui.datasets.records import (
+    Column,
+    Message,
+    Row,
+    answer_text,
+    as_messages,
+    dump_json,
+    input_text,
+    whole_text,
+)
 
 _MAX_LABELS = 200
 
@@ -110,7 +122,9 @@ class ConflictingLabels(Check):
             answer = dump_json(row[label])
             asked = "\n".join(v for k, v in row.items() if isinstance(v, str) and k not in {label, "id"})
         else:
-            answer, asked = answer_text(self.kind, row), input_text(self.kind, row)
+            before, after = _parted(self.kind, row)
+            answer = "\n".join([answer_text(self.kind, row), *_calls(after)]).strip()
+            asked = "\n".join([input_text(self.kind, row), *_calls(before)])
         # Another image makes another question.
         asked = "\n".join([asked, *media_of(row)])
         if asked.strip():
@@ -127,6 +141,30 @@ class ConflictingLabels(Check):
                 found |= dict.fromkeys(rows, f"the same input has the answers {shown}")
         self.hit_many(found)
         return self.finding
+
+
+def _parted(kind: str, row: Row) -> tuple[list[Message], list[Message]]:
+    """The turns of a row before its answer, and those of its answer."""
+    if kind == "messages":
+        turns = as_messages(row.get("messages"), "user")
+        count = len(turns) - (bool(turns) and turns[-1].get("role") == "assistant")
+        return turns[:count], turns[count:]
+    answer = "chosen" if kind == "preference" else "completion"
+    return as_messages(row.get("prompt"), "user"), as_messages(row.get(answer), "assistant")
+
+
+def _calls(turns: list[Message]) -> list[str]:
+    """The calls of tools in some turns, which are what is said where there is no text."""
+    lists = [calls for turn in turns if isinstance(calls := turn.get("tool_calls"), list)]
+    functions = [call.get("function", call) for calls in lists for call in calls if isinstance(call, dict)]
+    return [f"{f.get('name')}({_arguments(f.get('arguments'))})" for f in functions if isinstance(f, dict)]
+
+
+def _arguments(given: Any) -> str:
+    # Where a key is repeated in them they are what they are as a text.
+    with suppress(RowRefusedError):
+        given = structured(given)
+    return dump_json(given)
 
 
 class SkewedLabels(Check):

@@ -8,6 +8,7 @@ from llmops_tui.datasets.arrow_arrays import text_array
 from llmops_tui.datasets.arrow_json import conversation_texts, list_texts
 from llmops_tui.datasets.arrow_tables import JSON_TEXT
 from llmops_tui.datasets.formats.sharegpt import ROLE_OF
+from llmops_tui.datasets.sources.base import TurnFields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,14 +25,18 @@ _TEXTS: dict[str, tuple[str, ...]] = {
 }
 _MEANT: dict[str, frozenset[str]] = {
     "kto": frozenset({"kto_tag"}),
-    "preference": frozenset({"conversations", "instruction", "system", "question", "input"}),
+    "preference": frozenset({"conversations", "instruction", "system", "question", "input", "messages"}),
     "messages": frozenset({"tools"}),
     "sharegpt": frozenset({"tools", "system", "messages"}),
 }
-# The column of turns, what of a turn becomes role and content, and what roles become.
-_TURNS: dict[str, tuple[str, str, str, dict[str, str] | None]] = {
-    "messages": ("messages", "role", "content", None),
-    "sharegpt": ("conversations", "from", "value", ROLE_OF),
+_NONE: frozenset[str] = frozenset()
+# The column of turns, and what is in them.
+_TURNS: dict[str, tuple[str, TurnFields]] = {
+    "messages": ("messages", TurnFields("role", "content", {}, _NONE, _MEANT["messages"])),
+    "sharegpt": (
+        "conversations",
+        TurnFields("from", "value", ROLE_OF, frozenset({"function_call"}), _MEANT["sharegpt"]),
+    ),
 }
 
 
@@ -40,9 +45,9 @@ def takes_tables(form: str) -> bool:
     return form in _TEXTS
 
 
-def turns_of(form: str) -> frozenset[str]:
-    """The columns of a format that may be conversations in a table."""
-    return frozenset({_TURNS[form][0]} if form in _TURNS else ())
+def turns_of(form: str) -> dict[str, TurnFields]:
+    """The columns of a format that may be conversations in a table, and what their turns have."""
+    return dict([_TURNS[form]] if form in _TURNS else ())
 
 
 def canonical_table(form: str, table: pa.Table) -> pa.Table | None:
@@ -67,18 +72,31 @@ def canonical_table(form: str, table: pa.Table) -> pa.Table | None:
 def _conversations(form: str, table: pa.Table) -> pa.Table | None:
     import pyarrow as pa
 
-    name, who, what, roles = _TURNS[form]
-    if name not in table.column_names or not str(table[name].type).startswith("list<item: struct<"):
-        return None
-    if form == "sharegpt" and (table[name].type.value_type.num_fields > 2 or _says(table[name], who, "function_call")):
-        return None
-    made = [conversation_texts(chunk, who, what, roles) for chunk in table[name].chunks]
-    if any(chunk is None for chunk in made):
+    name, fields = _TURNS[form]
+    if name not in table.column_names:
         return None
     at = table.column_names.index(name)
-    field, texts = pa.field("messages", pa.string(), metadata=JSON_TEXT), pa.chunked_array(made, pa.string())
-    rest = _lists_as_texts(table.remove_column(at))
+    if table.schema.field(at).metadata == JSON_TEXT:
+        # They were read as canonical JSON.
+        texts: pa.ChunkedArray | None = table[name]
+    else:
+        texts = _conversation_column(table[name], fields)
+    rest = _lists_as_texts(table.remove_column(at)) if texts is not None else None
+    field = pa.field("messages", pa.string(), metadata=JSON_TEXT)
     return None if rest is None else rest.add_column(0 if form == "sharegpt" else at, field, texts)
+
+
+def _conversation_column(turns: pa.ChunkedArray, fields: TurnFields) -> pa.ChunkedArray | None:
+    import pyarrow as pa
+
+    if not str(turns.type).startswith("list<item: struct<"):
+        return None
+    if fields.roles and (
+        turns.type.value_type.num_fields > 2 or any(_says(turns, fields.who, r) for r in fields.refused)
+    ):
+        return None
+    made = [conversation_texts(chunk, fields.who, fields.what, fields.roles) for chunk in turns.chunks]
+    return None if any(chunk is None for chunk in made) else pa.chunked_array(made, pa.string())
 
 
 def _says(turns: pa.ChunkedArray, who: str, role: str) -> bool:

@@ -234,7 +234,7 @@ def _count(
             cluster = int(clusters[number])
             if cluster == NO_CLUSTER:
                 continue
-            words[cluster].update(set(_words(index.text.text(row))))
+            words[cluster].update(set(words_of(index.text.text(row))))
             if label and row.get(label) is not None:
                 labels[cluster][str(row[label])[:100]] += 1
         for cluster, counter in enumerate(words):
@@ -246,7 +246,8 @@ def _count(
     return words, labels
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a text that may name what it is about."""
     return [w for w in _WORD.findall(text[:4000].lower()) if (len(w) > 2 or not w.isascii()) and not w.isdigit()]
 
 

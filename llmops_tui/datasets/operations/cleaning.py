@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ from llmops_tui.datasets.identity import COMPARED, SAMENESS, Sameness
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.overlap import find_overlap
 from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms, replace_in_row, reveal_texts
+from llmops_tui.datasets.privacy.report import personal_names
 from llmops_tui.datasets.records import Row
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.worker import JobCancelledError
@@ -123,13 +125,16 @@ def redact(work: Work) -> Made:
     kinds = _kinds(work)
     counts: Counter[str] = Counter()
 
+    names: dict[str, None] = {}
+
     def change(_number: int, row: Row) -> Row:
+        names.update(dict.fromkeys(row))
         fresh, found = replace_in_row(row, mark, kinds)
         counts.update(found)
         return fresh
 
     made = work.rewrite(change)
-    return Made(made.columns, made.kind, _said(counts))
+    return Made(made.columns, made.kind, _said(counts) + _left(names, kinds))
 
 
 def pseudonymise(work: Work) -> Made:
@@ -138,15 +143,23 @@ def pseudonymise(work: Work) -> Made:
     pseudonyms = Pseudonyms(key)
     kinds = _kinds(work)
     counts: Counter[str] = Counter()
+    names: dict[str, None] = {}
 
     def change(_number: int, row: Row) -> Row:
+        names.update(dict.fromkeys(row))
         fresh, found = replace_in_row(row, pseudonyms.stand_in, kinds)
         counts.update(found)
         return fresh
 
     made = work.rewrite(change)
     pseudonyms.save(_vaults(work), work.first.sha256)
-    return Made(made.columns, made.kind, f"{_said(counts)}, key {key.id}")
+    return Made(made.columns, made.kind, f"{_said(counts)}, key {key.id}{_left(names, kinds)}")
+
+
+def _left(names: Iterable[str], kinds: tuple[str, ...]) -> str:
+    """What stays in the names of columns."""
+    told = personal_names(names, kinds)
+    return f"; the names of columns stay: {told}" if told else ""
 
 
 def reveal(work: Work) -> Made:

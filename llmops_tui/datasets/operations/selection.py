@@ -9,7 +9,7 @@ import numpy as np
 from llmops_tui.counts import counted
 from llmops_tui.datasets.operations.base import Made, Work
 from llmops_tui.datasets.parts import typed_projection
-from llmops_tui.datasets.records import ROW, Row
+from llmops_tui.datasets.records import REST, ROW, Row
 from llmops_tui.datasets.row_sets import decode_rows
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.sandbox import check_expression, check_select, quote_name, quote_text
@@ -83,7 +83,20 @@ def select(work: Work) -> Made:
         )
 
     def change(_number: int, row: Row) -> Row:
-        return {new: row[name] for name, new in zip(wanted, becomes, strict=True) if name in row}
+        made = {new: row[name] for name, new in zip(wanted, becomes, strict=True) if name in row and name != REST}
+        # What is packed stands among a row's fields.
+        packed = (
+            {name: value for name, value in row.items() if name == REST or name not in known} if REST in wanted else {}
+        )
+        if packed and (new := becomes[wanted.index(REST)]) != REST:
+            return made | {new: packed}
+        if clash := next((name for name in packed if name in made), None):
+            raise InputRefusedError(
+                "same_name",
+                f"two fields of a row would be named {clash!r}",
+                "A row keeps one value by a name: choose another name.",
+            )
+        return made | packed
 
     made = work.rewrite(change, note=f"columns {', '.join(becomes)}")
     kept = {c.name for c in made.columns}

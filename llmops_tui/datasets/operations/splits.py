@@ -53,7 +53,7 @@ def assign(version: DatasetVersion, parameters: SplitParameters, report: Report)
     wanted = [s / total for s in shares.values()]
     seed = int(parameters.get("seed") or 0)
     pinned_to, families = _synthetic(version, parameters, list(shares))
-    groups, strata = _groups(version, parameters, report, families)
+    groups, strata = content_groups(version, parameters, report, families)
     placed = [0] * version.rows
     # By stratum, and in each in an order that the seed decides: the part that is furthest behind its share takes the group.
     ordered = sorted(groups.values(), key=lambda rows: (strata[rows[0]], _order(seed, rows[0])))
@@ -113,10 +113,13 @@ def _order(seed: int, row: int) -> bytes:
     return blake2b(f"{seed}:{row}".encode(), digest_size=8).digest()
 
 
-def _groups(
+def content_groups(
     version: DatasetVersion, parameters: SplitParameters, report: Report, families: Families
 ) -> tuple[dict[int, list[int]], list[str]]:
-    """Rows that must stay together, by the first of them, and the stratum of each row."""
+    """Rows that must stay together, by the first of them, and the stratum of each row.
+
+    They ask the same, or with ``near`` nearly the same, have the same value of ``group``, or one was made of the other.
+    """
     stratify, group, near = parameters.get("stratify"), parameters.get("group"), bool(parameters.get("near"))
     columns = {c.name for c in version.columns}
     for name in (stratify, group):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import chain
 
 from llmops_tui.counts import counted
@@ -26,8 +27,10 @@ def find_in_version(
     examples: dict[str, list[PersonalExample]] = {}
     touched = 0
     done = 0
+    names: dict[str, None] = {}
     for batch in version.read():
         for number, row in batch:
+            names.update(dict.fromkeys(row))
             seen = set()
             for place, text in chain(texts(version.kind, row), beside_texts(row)):
                 said = readable(text)
@@ -49,6 +52,8 @@ def find_in_version(
         if numbers
         else []
     )
+    if told := personal_names(names, kinds):
+        left_out.append(f"names of columns, which stay as they are: {told}; rename them with data select")
     return {
         "rows": version.rows,
         "rows_with_any": touched,
@@ -57,6 +62,12 @@ def find_in_version(
         "examples": examples,
         "not_searched": left_out,
     }
+
+
+def personal_names(names: Iterable[str], kinds: tuple[str, ...] = KINDS) -> str:
+    """The names of columns in which anything personal stands, half hidden, each with its kinds."""
+    found = {name: sorted({span.kind for span in find_personal(name, kinds)}) for name in names}
+    return ", ".join(f"{half_hidden(name)!r} ({', '.join(held)})" for name, held in found.items() if held)
 
 
 def half_hidden(value: str) -> str:

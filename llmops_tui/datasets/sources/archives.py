@@ -53,7 +53,7 @@ def _hidden(part: str) -> bool:
     return part == "__MACOSX" or (part[:1] == "." and part not in {".", ".."})
 
 
-def open_member(path: Path, name: str) -> IO[bytes]:
+def open_member(path: Path, name: str) -> io.BufferedReader:
     """The bytes of a file inside an archive.
 
     Reading raises:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.sources.streams import compression_of
@@ -21,6 +21,19 @@ MAX_DOCUMENT = 1 << 30
 KEPT_RAW = 1 << 20
 # Ten thousand rows of a typed table are counted as so many bytes: nobody knows how many they were.
 TYPED_BYTES = 2 << 20
+
+
+class TurnFields(NamedTuple):
+    """What a turn of a conversation has in a format: the fields that become role and content, and what roles become.
+
+    Conversations with one of the ``refused`` roles, and rows with a column of those ``beside``, are read one by one.
+    """
+
+    who: str
+    what: str
+    roles: Mapping[str, str]
+    refused: frozenset[str]
+    beside: frozenset[str]
 
 
 @dataclass(frozen=True)

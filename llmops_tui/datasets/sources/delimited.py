@@ -30,6 +30,7 @@ from llmops_tui.errors import InputRefusedError
 # What Excel writes and reads before the header, and what else divides cells.
 _NAMED = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([^\r\n"\x80-\xff]|[\xc2-\xf4][\x80-\xbf]{1,3})"?\r?\n')
 _DELIMITERS = (",", ";", "\t", "|")
+_NO_UTF8 = "it is not valid UTF-8"
 _SAMPLE = 1 << 16
 _LOOKED_AT = 50
 _FEW = 2
@@ -62,7 +63,7 @@ class _Lines:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            self.problem = "it is not valid UTF-8"
+            self.problem = _NO_UTF8
             return raw.decode("utf-8", "replace")
 
     def begin(self) -> int:
@@ -103,9 +104,12 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
             return
         _, names, reason = first_record
         if reason:
-            raise InputRefusedError("file_damaged", f"{source.path}, line 1: {reason}", "Fix its header.")
+            utf8 = (
+                "If it is not UTF-8, give --encoding, for example latin-1." if reason == _NO_UTF8 else "Fix its header."
+            )
+            raise InputRefusedError("file_damaged", f"{source.path}, line 1: {reason}", utf8)
         header = unique(names)
-        told = told_renamed(names, header)
+        told = "; ".join(filter(None, (told_renamed(names, header), _told_numbers(names))))
         fresh = partial(Batch, told=told, columns=tuple(header))
         batch, done, size = fresh(), 0, 0
         for done, (at, values, reason) in enumerate(records, 1):
@@ -128,6 +132,16 @@ def read_delimited(source: Source, position: int, line: int) -> Iterator[Batch]:
                 batch, size = fresh(), 0
         batch.position, batch.share = done, 1.0
         yield batch
+
+
+def _told_numbers(names: list[str]) -> str:
+    """That the first line is taken for a header although it is all numbers, which a row without a header would be."""
+    try:
+        for name in names:
+            float(name)
+    except ValueError:
+        return ""
+    return f"the first line is taken for the names of the columns: {', '.join(names[:8])}; if it is a row, write names above it"
 
 
 def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]:

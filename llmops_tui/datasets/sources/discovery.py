@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from llmops_tui.datasets.sources.archives import is_archive, members_of
-from llmops_tui.datasets.sources.base import TABLES, Batch, Source
+from llmops_tui.datasets.sources.base import TABLES, Batch, Source, TurnFields
 from llmops_tui.datasets.sources.columnar import read_arrow, read_parquet
 from llmops_tui.datasets.sources.databases import open_sqlite, read_llm_log, read_sqlite
 from llmops_tui.datasets.sources.delimited import is_table, read_delimited
@@ -180,7 +180,7 @@ def is_plain(source: Source) -> bool:
 
 
 def read_batches(
-    source: Source, position: int = 0, line: int = 0, *, tables: frozenset[str] | None = None
+    source: Source, position: int = 0, line: int = 0, *, tables: Mapping[str, TurnFields] | None = None
 ) -> Iterator[Batch]:
     """The records of a source, from a position that an earlier batch gave.
 

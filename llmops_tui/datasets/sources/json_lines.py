@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from mmap import mmap
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from llmops_tui.datasets.sources.base import (
     Batch,
     Reject,
     Source,
+    TurnFields,
     share_of,
 )
+from llmops_tui.datasets.sources.conversation_blocks import ConversationBlocks
 from llmops_tui.datasets.sources.json_tables import read_table
 from llmops_tui.datasets.sources.streams import open_stream
 
@@ -33,64 +36,85 @@ _WRITTEN_QUOTE = rb"\u0022"
 # Eight signs of which each is a digit, or one of the six behind 9, in the bits that these have in common.
 _TENS, _ZEROS = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x3030303030303030)
 _PIECE = 1 << 20
-_LONG_LINE, _LOOKED_AT = 2000, 1 << 18
+# Of lines with so many bytes conversations are faster copied than read, and from so many on all else is faster read by line.
+_COPIED_LINE, _LONG_LINE = 400, 2000
+_LOOKED_AT = 1 << 18
 
 
 def read_json_lines(
-    source: Source, position: int, line: int, *, tables: frozenset[str] | None = None
+    source: Source, position: int, line: int, *, tables: Mapping[str, TurnFields] | None = None
 ) -> Iterator[Batch]:
     """The objects of a file, compressed or not.
 
     Large blocks come as tables where ``tables`` says what columns may be conversations then.
     """
-    known: dict[str, Type] = {}
+    bulk = _Bulk(tables) if tables is not None else None
     with open_stream(source.path, source.encoding, source.member) as stream:
         _skip(stream, position)
         carry = b""
-        while chunk := stream.read(BATCH_BYTES):
-            if position == 0 and not carry and chunk.startswith(b"\xef\xbb\xbf"):
-                chunk = chunk[3:]
-                position = 3
-            data = carry + chunk
-            cut = data.rfind(b"\n") + 1
-            if cut == 0 and len(data) > MAX_LINE:
-                carry, batch = _overlong(source, stream, data, position, line + 1)
+        # The same memory each time: asking the system for more takes as long as reading does.
+        room = mmap(-1, BATCH_BYTES)
+        view = memoryview(room)
+        while size := stream.readinto(room):
+            begin = 0
+            if position == 0 and not carry and bytes(view[: min(3, size)]) == b"\xef\xbb\xbf":
+                begin = position = 3
+            cut = room.rfind(b"\n", begin, size) + 1
+            if cut:
+                block, carry = b"".join([carry, view[begin:cut]]), bytes(view[cut:size])
+            else:
+                data = carry + view[begin:size]
+                # There may be ends of lines in what was read behind a line that was passed over.
+                cut = data.rfind(b"\n") + 1
+                block, carry = data[:cut], data[cut:]
+            if not block and len(carry) > MAX_LINE:
+                carry, batch = _overlong(source, stream, carry, position, line + 1)
                 position, line = batch.position, batch.line
                 yield batch
-                continue
-            carry = data[cut:]
-            if cut:
-                block = data[:cut]
-                table = _table(block, known, tables)
+            elif block:
+                table = bulk.read(block) if bulk is not None else None
                 if table is None:
                     batch = _parse_lines(source, block, position, line)
                     count = len(batch.lines) + len(batch.rejects) + batch.blank
                 else:
                     by_row = partial(_parse_lines, source, block, position, line)
-                    batch, count = Batch(size=cut, table=table, by_row=by_row), table.num_rows
-                position, line = position + cut, line + count
+                    batch, count = Batch(size=len(block), table=table, by_row=by_row), table.num_rows
+                position, line = position + len(block), line + count
                 batch.position, batch.line, batch.share = position, line, share_of(source, position)
                 yield batch
         if carry:
-            table = _table(carry + b"\n", known, tables) if known else None
+            table = bulk.read(carry + b"\n", last=True) if bulk is not None else None
             by_row = partial(_parse_lines, source, carry, position, line)
             batch = by_row() if table is None else Batch(size=len(carry), table=table, by_row=by_row)
             batch.position, batch.line, batch.share = position + len(carry), line + 1, 1.0
             yield batch
 
 
-def _table(data: bytes, known: dict[str, Type], turns: frozenset[str] | None) -> pa.Table | None:
-    # Where a block of the file was a table, its last lines are one too.
-    enough = known or len(data) >= json_tables.BULK_BYTES
-    if turns is None or not enough or len(data) > MAX_LINE or _has_long_lines(data):
-        return None
-    return read_table(data, known, parse_object, turns)
+class _Bulk:
+    """Reads blocks of one file as tables, by the one or the other way."""
+
+    def __init__(self, turns: Mapping[str, TurnFields]) -> None:
+        self._turns = turns
+        self._known: dict[str, Type] = {}
+        self._conversations = ConversationBlocks(turns, parse_object)
+
+    def read(self, data: bytes, *, last: bool = False) -> pa.Table | None:
+        """The lines of a block as a table; none where they are to be read by line."""
+        # Where a block of the file was a table, its last lines are one too.
+        enough = self._known or (len(data) >= json_tables.BULK_BYTES and not last)
+        if not enough or len(data) > MAX_LINE:
+            return None
+        length = _line_length(data)
+        table = self._conversations.read(data, self._known) if length >= _COPIED_LINE else None
+        if table is not None or length >= _LONG_LINE:
+            return table
+        return read_table(data, self._known, parse_object, self._turns)
 
 
-def _has_long_lines(data: bytes) -> bool:
-    """Whether lines are of so many bytes that they are read faster one by one; by the first of a block."""
+def _line_length(data: bytes) -> float:
+    """About how many bytes a line has, by the first of a block."""
     head = min(len(data), _LOOKED_AT)
-    return data.count(b"\n", 0, head) * _LONG_LINE < head
+    return head / max(1, data.count(b"\n", 0, head))
 
 
 def _skip(stream: IO[bytes], position: int) -> None:

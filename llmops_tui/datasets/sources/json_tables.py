@@ -15,7 +15,7 @@ from llmops_tui.datasets.parts import MAX_COLUMNS
 from llmops_tui.datasets.records import Row, Type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import pyarrow as pa
 
@@ -30,7 +30,7 @@ _NULL_BEHIND = re.compile(rb"\}\s*null")
 
 
 def read_table(
-    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row], turns: frozenset[str] = frozenset()
+    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row], turns: Collection[str] = ()
 ) -> pa.Table | None:
     """The lines of a block, which ends with a line, as a table of a row each; none where they are to be read by line.
 
@@ -40,7 +40,7 @@ def read_table(
     """
     lines = data.count(b"\n")
     null = b"null" in data
-    if not (_each_an_object(data, lines) and _is_unicode(data)) or (null and _NULL_BEHIND.search(data)):
+    if not (_each_an_object(data, lines) and is_unicode(data)) or (null and _NULL_BEHIND.search(data)):
         return None
     told = _types_of(data, known, parse, turns)
     if told is None:
@@ -102,7 +102,8 @@ def _each_an_object(data: bytes, lines: int) -> bool:
     return bool((behind == _CLOSED).all())
 
 
-def _is_unicode(data: bytes) -> bool:
+def is_unicode(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
     if data.isascii():
         return True
     try:
@@ -113,7 +114,7 @@ def _is_unicode(data: bytes) -> bool:
 
 
 def _types_of(
-    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row], turns: frozenset[str]
+    data: bytes, known: dict[str, Type], parse: Callable[[bytes], Row], turns: Collection[str]
 ) -> tuple[dict[str, Type | Literal[""]], set[str], dict[str, list[str]]] | None:
     """The type of each field by some of the rows, empty where none has a value; none where they are of mixed types.
 

@@ -10,7 +10,7 @@ import lzma
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from llmops_tui.datasets.sources.archives import open_member
 from llmops_tui.errors import InputRefusedError
@@ -66,14 +66,16 @@ def check_encoding(name: str) -> str:
     return name
 
 
-def open_stream(path: Path, encoding: str = "", member: str = "") -> IO[bytes]:
+def open_stream(path: Path, encoding: str = "", member: str = "") -> io.BufferedReader:
     """A file's bytes, or those of a member of an archive, decompressed, and as UTF-8 where it has another encoding.
 
     Reading raises:
         InputRefusedError: the compressed data ends early or is damaged, or the text is not of this encoding.
     """
     compression = "" if member else compression_of(path)
-    plain: Callable[[], IO[bytes]] = (lambda: open_member(path, member)) if member else (lambda: path.open("rb"))
+    plain: Callable[[], io.BufferedReader] = (
+        (lambda: open_member(path, member)) if member else (lambda: path.open("rb"))
+    )
     if not compression and not encoding:
         return plain()
     inner: _Readable = _OPENED[compression](path) if compression else plain()

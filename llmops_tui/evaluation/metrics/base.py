@@ -145,6 +145,8 @@ class Metric(BaseModel):
     revision: ClassVar[int] = 1
     # Takes no more time than in proportion to an answer, whatever it says; others are scored in a process with limits.
     plain: ClassVar[bool] = False
+    # So many characters of answer and expectation take next to no time, whatever they say; only longer ones need a process.
+    little: ClassVar[int] = 0
     # A figure of all cases together, that no mean of scores gives.
     whole_set: ClassVar[bool] = False
 
@@ -161,6 +163,12 @@ class Metric(BaseModel):
     def problem(self) -> str:
         """Why it cannot be used on this machine, or nothing. A kept suite can be read all the same."""
         return ""
+
+    def takes_little(self, case: Case, answer: Answer) -> bool:
+        """Whether this answer is scored in next to no time, so that no process with limits is needed for it."""
+        if self.plain or not self.little:
+            return self.plain
+        return len(answer.text) + sum(map(len, case.expected_texts)) <= self.little
 
     def score(self, case: Case, answer: Answer) -> Score:
         """The score of one answer."""

@@ -33,6 +33,7 @@ class Classification(Metric):
     """
 
     type: Literal["classification"] = "classification"
+    little: ClassVar[int] = 20_000
     average: Average = "f1-macro"
     labels: Annotated[
         tuple[str, ...], Field(description="The classes, where answers are searched for their names.")
@@ -150,6 +151,7 @@ class Bleu(Metric):
     """
 
     type: Literal["bleu"] = "bleu"
+    little: ClassVar[int] = 20_000
     tokenize: Literal["13a", "intl", "char", "none"] = "13a"
     lowercase: bool = False
     needs_expected: ClassVar[bool] = True
@@ -200,6 +202,7 @@ class Chrf(Metric):
     """
 
     type: Literal["chrf"] = "chrf"
+    little: ClassVar[int] = 20_000
     words: Annotated[int, Field(ge=0, le=4)] = 0
     needs_expected: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True

@@ -11,6 +11,13 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.records import Facts
 
 
+def _timed(answer: Answer, measured: float | None) -> Score:
+    """What was measured of an answer that was made for this run."""
+    if answer.cached:
+        return Score(None, "from the cache")
+    return Score(measured, "" if measured is not None else "the model's server does not tell its times")
+
+
 class Latency(Metric):
     """Milliseconds from the request to the end of the answer, as the model server measured them; cached answers have none.
 
@@ -25,7 +32,7 @@ class Latency(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """Milliseconds."""
         del case
-        return Score(None if answer.cached else answer.total_ms, "from the cache" if answer.cached else "")
+        return _timed(answer, answer.total_ms)
 
     def facts(self, scores: Sequence[Score]) -> Facts:
         """Percentiles."""
@@ -44,13 +51,14 @@ class TokensPerSecond(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """Tokens a second."""
         del case
-        return Score(None if answer.cached else answer.tokens_per_s, "from the cache" if answer.cached else "")
+        return _timed(answer, answer.tokens_per_s)
 
 
 class ThinkingTokens(Metric):
     """Tokens of what the model thought before the answer, where that is told apart from it."""
 
     type: Literal["thinking-tokens"] = "thinking-tokens"
+    plain: ClassVar[bool] = True
     better: ClassVar[int] = 0
     unit: ClassVar[str] = "tokens"
 
@@ -71,4 +79,6 @@ class Tokens(Metric):
     def score(self, case: Case, answer: Answer) -> Score:
         """A count."""
         del case
-        return Score(None if answer.completion_tokens is None else float(answer.completion_tokens))
+        if answer.completion_tokens is None:
+            return Score(None, "the model's server does not count tokens")
+        return Score(float(answer.completion_tokens))

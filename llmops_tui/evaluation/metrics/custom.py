@@ -43,7 +43,7 @@ PLUGINS: Plugins[type[Metric] | Function] = Plugins("metrics", _accept, lambda: 
 
 def is_plugin(metric: Metric) -> bool:
     """Whether a metric's code is that of an installed package."""
-    return type(metric) not in METRICS.values()
+    return METRICS.get(metric.type) is not type(metric)
 
 
 def _name(metric: Metric) -> str:

@@ -43,6 +43,7 @@ class JsonValid(Metric):
     """The answer is JSON (RFC 8259), alone or in a code fence."""
 
     type: Literal["json-valid"] = "json-valid"
+    little: ClassVar[int] = 20_000
     revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
 
@@ -124,6 +125,7 @@ class JsonFields(Metric):
     """
 
     type: Literal["json-fields"] = "json-fields"
+    little: ClassVar[int] = 20_000
     fields: tuple[str, ...] = ()
     share: ClassVar[bool] = True
     revision: ClassVar[int] = 2

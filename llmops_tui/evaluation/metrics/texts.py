@@ -164,6 +164,7 @@ class Numeric(Metric):
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
     relative: Annotated[float, Field(ge=0)] = 0.0
     extract: Literal["last", "first", "marked"] = "last"
+    little: ClassVar[int] = 20_000
     revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
@@ -214,6 +215,7 @@ class EditDistance(Metric):
     """
 
     type: Literal["edit-similarity"] = "edit-similarity"
+    little: ClassVar[int] = 10_000
     share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
@@ -239,6 +241,8 @@ class Rouge(Metric):
     type: Literal["rouge"] = "rouge"
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     stemmer: bool = False
+    # The longest common subsequence is found word against word.
+    little: ClassVar[int] = 2_000
     share: ClassVar[bool] = True
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True

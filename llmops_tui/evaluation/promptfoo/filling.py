@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -112,12 +111,12 @@ class Filler:
     def prompt(self, source: str, variables: Variables, where: str) -> list[ChatMessage]:
         """The conversation that a prompt makes."""
         try:
-            body = parse_json(source)
+            body = parse_json(source, constants=False)
         except ValueError:
             values = {name: self._value(value, variables, where) for name, value in variables.items()}
             made = self._unless_open(source, values, where)
         else:
-            made = json.dumps(self._within(body, variables, where), ensure_ascii=False)
+            made = json_text(self._within(body, variables, where))
         return _conversation(made, where)
 
     def _value(self, value: Any, variables: Variables, where: str) -> Any:

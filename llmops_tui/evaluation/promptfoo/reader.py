@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -195,16 +196,34 @@ class _Reader:
         found: list[SamplingRecord] = []
         names = []
         for number, one in enumerate(given if isinstance(given, list) else [given] if given else []):
-            where = f"providers[{number}]"
-            provider = self._provider(one, where)
-            files.refuse_code(provider.id, where)
-            names.append(provider.id)
-            made = self._settings(provider, where)
-            if made not in found:
-                found.append(made)
+            for where, provider in self._providers(one, f"providers[{number}]"):
+                files.refuse_code(provider.id, where)
+                names.append(provider.id)
+                made = self._settings(provider, where)
+                if made not in found:
+                    found.append(made)
         if names:
             self._tell(f"providers: {', '.join(names)} are promptfoo's names; --model says which model here is asked")
         return found if len(found) > 1 else found[0] if found else {}
+
+    def _providers(self, given: Any, where: str) -> Iterator[tuple[str, Provider]]:
+        """A model with its place; of a file that is named in its place, all that stand in it."""
+        provider = self._provider(given, where)
+        if not provider.id.startswith(files.SCHEME) or not provider.id.endswith((".yaml", ".yml", ".json")):
+            yield where, provider
+            return
+        if provider.config is not None:
+            raise refused(
+                f"{where}.config", f"promptfoo takes the settings of {provider.id} alone", "Write them there."
+            )
+        body = files.external(provider.id, self._folder, where)
+        place = provider.id.removeprefix(files.SCHEME)
+        for number, one in enumerate(body if isinstance(body, list) else [body]):
+            inner = f"{place}[{number}]" if isinstance(body, list) else place
+            made = Provider.read(files.external(one, self._folder, inner), inner, self._tell)
+            if not made.id or made.id.startswith(files.SCHEME):
+                raise refused(f"{inner}.id", "it names no model of promptfoo's", "Write id: and its settings.")
+            yield inner, made
 
     def _provider(self, given: Any, where: str) -> Provider:
         if isinstance(given, str):

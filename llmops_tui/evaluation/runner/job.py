@@ -7,7 +7,6 @@ import gc
 import math
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -23,17 +22,24 @@ from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.chained import chain_answers
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
+from llmops_tui.evaluation.runner.early_stopping import sequence_of
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
-from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, render_all, request_of, sampling, with_asked
+from llmops_tui.evaluation.runner.rendering import (
+    TEXT,
+    Samplings,
+    asked_beyond,
+    choices_request,
+    render_all,
+    request_of,
+    with_asked,
+)
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
-from llmops_tui.evaluation.runner.summary import case_scores, running_mean, summarise
+from llmops_tui.evaluation.runner.summary import RunningMeans, summarise
 from llmops_tui.evaluation.scripted.script import read_script
-from llmops_tui.evaluation.statistics.bootstrap import Interval
-from llmops_tui.evaluation.statistics.sequential import mean_sequence
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.evaluation.suite import Suite, Until
+from llmops_tui.evaluation.suite import Suite
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.hardware.energy_counters import EnergyMeter
 from llmops_tui.inference.asking.asker import Asker, Request
@@ -106,7 +112,9 @@ class _Runner:
         self._asked_chain = chain_answers(
             store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel
         )
+        self._samplings = Samplings(entry.asked.parameters)
         self._flushed = 0.0
+        self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
         self._enough = False
 
     def _prepared(self, metric: Metric) -> Metric:
@@ -127,6 +135,8 @@ class _Runner:
         cache = AnswerCache(self._store.workspace, self._entry.created_at if self._entry.asked.fresh else None)
         log = ResultLog(self._results)
         self._before = set(log.done)
+        for known in log.done.values():
+            self._means.add(known)
         asker = Asker(
             self._store.registry,
             cache,
@@ -217,8 +227,8 @@ class _Runner:
         for start in range(0, len(there), BATCH):
             part = []
             for (case, messages, repeat), kept in there[start : start + BATCH]:
-                answer = read_answer(kept.reply, cached=True, kept_at=kept.at)
-                part.append((case, repeat, with_asked(answer, case, messages)))
+                asked = asked_beyond(case, messages)
+                part.append((case, repeat, read_answer(kept.reply, cached=True, kept_at=kept.at, asked=asked)))
             parts.append(part)
         if not parts:
             return rest
@@ -242,11 +252,10 @@ class _Runner:
         self, messages: list[ChatMessage], repeat: int, extra: JsonObject | None = None
     ) -> tuple[Request, str, Mapping[str, object]]:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
-        parameters = sampling(self._entry.asked.parameters, repeat)
+        parameters, sampled = self._samplings.of(repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
         if extra:
             request = replace(request, body={**request.body, **extra})
-        sampled = parameters.model_dump(mode="json", exclude_none=True)
         return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
@@ -282,10 +291,11 @@ class _Runner:
     async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         name = self._entry.asked.model
         request, path, sampled = self._request(messages, repeat)
-        key = asker.key(asker.identity(name), path, sampled)
-        known = asker.cache.find([key]) if self._suite.chain else {}
-        if key in known:
-            return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
+        if self._suite.chain:
+            # Without one, known answers were taken before any was asked.
+            key = asker.key(asker.identity(name), path, sampled)
+            if (known := asker.cache.find([key]).get(key)) is not None:
+                return read_answer(known.reply, cached=True, kept_at=known.at)
         reply, trace = await asker.answer(name, request, sampled)
         return read_answer(reply, trace=trace)
 
@@ -330,7 +340,8 @@ class _Runner:
         total: int,
     ) -> None:
         for (case, repeat, answer), scores in zip(answers, scored, strict=True):
-            log.add(Result(case, repeat, answer, scores))
+            log.add(result := Result(case, repeat, answer, scores))
+            self._means.add(result)
             self._tell(log, total, asker.cache)
 
     # ── progress ──
@@ -348,28 +359,14 @@ class _Runner:
             return
         self._flushed = now
         cache.flush()
-        parts = [f"{done}/{total}"]
-        for metric in self._metrics[:2]:
-            mean, half = running_mean(log.done.values(), metric.called)
-            if mean is not None and not metric.whole_set:
-                parts.append(f"{metric.called} {mean:.3g}" + (f" ± {half:.2g}" if half is not None else ""))
-        self._context.report(self._share(done / max(1, total)), " · ".join(parts))
+        told = " · ".join([f"{done}/{total}", *self._means.told()])
+        self._context.report(self._share(done / max(1, total)), told)
 
     def _inspect(self, log: ResultLog) -> None:
         until = self._suite.until
         if until is None or len(log.done) < until.at_least:
             return
-        self._enough = self._sequence(list(log.done.values()), until).half_width <= until.half_width
-
-    def _sequence(self, results: list[Result], until: Until) -> Interval:
-        """The interval of the metric that decides when to stop, which holds at every look; a group counts as one case."""
-        metric = next(m for m in self._metrics if m.called == until.metric)
-        groups: dict[str, list[float]] = defaultdict(list)
-        for case, value in case_scores([r for r in results if not r.case.variation], metric.called):
-            if value is not None:
-                groups[case.group].append(value)
-        means = [sum(values) / len(values) for values in groups.values()]
-        return mean_sequence(means, metric.bounds, until.at_least)
+        self._enough = sequence_of(self._metrics, list(log.done.values()), until).half_width <= until.half_width
 
     def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]], fingerprints: Mapping[str, list[str]]) -> None:
         """Summarise, and record the run as done."""
@@ -383,7 +380,7 @@ class _Runner:
         summary["costs"] |= {"asked": asked, "joules": energy.joules, "energy": energy.note}
         if self._suite.until is not None and self._suite.until.metric in summary["metrics"]:
             # Looked at again and again: only an interval for that keeps what it promises.
-            found = self._sequence(results, self._suite.until)
+            found = sequence_of(self._metrics, results, self._suite.until)
             known = {"mean": found.value, "low": found.low, "high": found.high, "method": found.method}
             if math.isfinite(found.half_width):
                 summary["metrics"][self._suite.until.metric] |= cast("Figure", known)

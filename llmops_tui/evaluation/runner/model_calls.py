@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 
 from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.inference.wire import Reply
+from llmops_tui.inference.wire import ChatMessage, Reply
 
 
-def read_answer(reply: Reply, *, trace: str = "", cached: bool = False, kept_at: float | None = None) -> Answer:
+def read_answer(
+    reply: Reply,
+    *,
+    trace: str = "",
+    cached: bool = False,
+    kept_at: float | None = None,
+    asked: tuple[ChatMessage, ...] = (),
+) -> Answer:
     """An answer from a reply of chat or text; one from the cache with the time at which it was given."""
     choice = reply["choices"][0]
     message = choice.get("message") or {}
@@ -29,6 +36,7 @@ def read_answer(reply: Reply, *, trace: str = "", cached: bool = False, kept_at:
         thinking=message.get("reasoning_content") or message.get("reasoning") or "",
         reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or None,
         kept_at=kept_at,
+        asked=asked,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.asking.asker import Request
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
@@ -43,10 +44,25 @@ def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: Templa
     ]
 
 
-def sampling(given: Mapping[str, object], repeat: int) -> SamplingParameters:
-    """The sampling parameters of a repeat: each has a seed of its own."""
-    parameters = SamplingParameters.model_validate(given)
-    return parameters.model_copy(update={"seed": parameters.seed + repeat})
+def asked_beyond(case: Case, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """The conversation that an answer is kept with: none where the case has the same itself."""
+    given = tuple(messages)
+    return () if given == case.messages else given
+
+
+class Samplings:
+    """The sampling of each repeat, which has a seed of its own, as parameters and as JSON; made once, not for every case."""
+
+    def __init__(self, given: Mapping[str, object]) -> None:
+        self._given = SamplingParameters.model_validate(given)
+        self._made: dict[int, tuple[SamplingParameters, JsonObject]] = {}
+
+    def of(self, repeat: int) -> tuple[SamplingParameters, JsonObject]:
+        """Those of one repeat."""
+        if repeat not in self._made:
+            made = self._given.model_copy(update={"seed": self._given.seed + repeat})
+            self._made[repeat] = made, made.model_dump(mode="json", exclude_none=True)
+        return self._made[repeat]
 
 
 def request_of(
@@ -72,5 +88,4 @@ def choices_request(whole: list[list[int]], sizes: list[int]) -> Request:
 
 def with_asked(answer: Answer, case: Case, messages: list[ChatMessage]) -> Answer:
     """An answer with the conversation that it answers, where the case does not have it itself."""
-    given = tuple(messages)
-    return answer if given == case.messages else replace(answer, asked=given)
+    return replace(answer, asked=given) if (given := asked_beyond(case, messages)) else answer

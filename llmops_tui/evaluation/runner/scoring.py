@@ -56,6 +56,9 @@ class Scorer:
         self._theirs = HelperProcess(module, "packages", greeting=greeting, work=work)
         self._seconds = {self._ours: seconds, self._theirs: package_seconds}
         self._stopped: Counter[str] = Counter()
+        # What came while a process was at work is its next question, all of it.
+        self._waiting: dict[HelperProcess, list[list[_Unit]]] = {self._ours: [], self._theirs: []}
+        self._turns = {self._ours: asyncio.Lock(), self._theirs: asyncio.Lock()}
 
     async def score(self, items: Sequence[Item], asking: Asking) -> list[dict[str, Score]]:
         """The scores of answers by the names of their metrics; one without a value has the reason.
@@ -66,22 +69,48 @@ class Scorer:
         found = [{metric.called: _unscored(metric, item) for metric in item.metrics} for item in items]
         units: dict[HelperProcess, list[_Unit]] = {self._ours: [], self._theirs: []}
         for item, scores in zip(items, found, strict=True):
-            others = [m for m in item.metrics if not isinstance(m, AskingMetric | DerivedMetric)]
-            left = [m for m in others if scores[m.called] is _TO_SCORE]
-            scores |= {m.called: score_or_reason(m, item.case, item.answer) for m in left if m.plain}
-            left = [m for m in left if not m.plain]
-            for process, theirs in ((self._ours, False), (self._theirs, True)):
-                if chosen := tuple(m for m in left if is_plugin(m) == theirs):
-                    units[process].append(_Unit(item, chosen, scores))
-        for process, some in units.items():
-            if some:
-                await asyncio.to_thread(self._score_units, process, some)
+            for process, some in self._left_to_processes(item, scores).items():
+                if some:
+                    units[process].append(_Unit(item, tuple(some), scores))
+        for process, there in units.items():
+            if there:
+                await self._in_turn(process, there)
         for item, scores in zip(items, found, strict=True):
             for metric in item.metrics:
                 if isinstance(metric, AskingMetric) and scores[metric.called] is _TO_SCORE:
                     scores[metric.called] = await _asked(metric, item, asking)
             _derive(item, scores)
         return found
+
+    def _left_to_processes(self, item: Item, scores: dict[str, Score]) -> dict[HelperProcess, list[Metric]]:
+        """Score what takes next to no time here; the others by the process that scores them."""
+        left: dict[HelperProcess, list[Metric]] = {self._ours: [], self._theirs: []}
+        for metric in item.metrics:
+            if isinstance(metric, AskingMetric | DerivedMetric) or scores[metric.called] is not _TO_SCORE:
+                continue
+            foreign = is_plugin(metric)
+            # What a package's metric says of itself is not asked of it here.
+            if metric.plain if foreign else metric.takes_little(item.case, item.answer):
+                scores[metric.called] = score_or_reason(metric, item.case, item.answer)
+            else:
+                left[self._theirs if foreign else self._ours].append(metric)
+        return left
+
+    async def _in_turn(self, process: HelperProcess, units: list[_Unit]) -> None:
+        """Have a process score answers, along with those that others wait for."""
+        self._waiting[process].append(units)
+        async with self._turns[process]:
+            taken = self._waiting[process]
+            if not any(some is units for some in taken):
+                # Whoever was before took them along.
+                return
+            self._waiting[process] = []
+            try:
+                await asyncio.to_thread(self._score_units, process, [unit for some in taken for unit in some])
+            except BaseException:
+                # The others try theirs themselves.
+                self._waiting[process] += [some for some in taken if some is not units]
+                raise
 
     def _score_units(self, process: HelperProcess, units: Sequence[_Unit]) -> None:
         """Have a process score answers; where it is lost over several, each alone, so that one is found that did it."""
@@ -148,9 +177,10 @@ def _unscored(metric: Metric, item: Item) -> Score:
 
 def _derive(item: Item, scores: dict[str, Score]) -> None:
     """Score what follows from the other scores; in the order of the metrics, so that one may follow from another."""
-    binary = {m.called for m in item.metrics if m.binary and not isinstance(m, DerivedMetric)}
-    for metric in item.metrics:
-        if isinstance(metric, DerivedMetric) and scores[metric.called] is _TO_SCORE:
+    derived = [metric for metric in item.metrics if isinstance(metric, DerivedMetric)]
+    binary = {m.called for m in item.metrics if m.binary and not isinstance(m, DerivedMetric)} if derived else set()
+    for metric in derived:
+        if scores[metric.called] is _TO_SCORE:
             others = {name: score for name, score in scores.items() if score is not _TO_SCORE}
             scores[metric.called] = metric.of_scores(others, binary)
 

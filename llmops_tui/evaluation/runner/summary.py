@@ -75,13 +75,37 @@ def case_scores(results: Sequence[Result], name: str) -> list[tuple[Case, float 
     return found
 
 
-def running_mean(results: Iterable[Result], name: str) -> tuple[float | None, float | None]:
-    """A running mean with half its interval's width; none of what is not known yet."""
-    values = [value for _, value in case_scores(list(results), name) if value is not None]
-    if not values:
-        return None, None
-    found = mean_interval(np.array(values))
-    return found.value, found.half_width if math.isfinite(found.half_width) else None
+class RunningMeans:
+    """The means of metrics while a run is at work: what each result adds is known without a look at all others."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        # By case: the sum and the number of the usable scores of its repeats.
+        self._cases: dict[str, dict[int, tuple[float, int]]] = {name: {} for name in names}
+
+    def add(self, result: Result) -> None:
+        """Take in one result."""
+        for name, cases in self._cases.items():
+            score = result.scores.get(name)
+            if score is not None and score.value is not None:
+                total, count = cases.get(result.case.index, (0.0, 0))
+                cases[result.case.index] = total + score.value, count + 1
+
+    def mean(self, name: str) -> tuple[float | None, float | None]:
+        """A mean with half its interval's width; none of what is not known yet."""
+        cases = self._cases[name]
+        if not cases:
+            return None, None
+        found = mean_interval(np.array([total / count for total, count in cases.values()]))
+        return found.value, found.half_width if math.isfinite(found.half_width) else None
+
+    def told(self) -> list[str]:
+        """Each known mean with its name and half its interval's width."""
+        found = []
+        for name in self._cases:
+            mean, half = self.mean(name)
+            if mean is not None:
+                found.append(f"{name} {mean:.3g}" + (f" ± {half:.2g}" if half is not None else ""))
+        return found
 
 
 def figure_of(metric: Metric, results: Sequence[Result]) -> Summary:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+from statistics import NormalDist
+
+# From so many degrees of freedom on the expansion has the digits that the search has.
+_MANY = 1000
 
 
 @functools.lru_cache(maxsize=4096)
@@ -17,6 +21,8 @@ def t_quantile(share: float, degrees: float) -> float:
         return 0.0
     if share < 0.5:
         return -t_quantile(1 - share, degrees)
+    if degrees >= _MANY:
+        return _expanded(NormalDist().inv_cdf(share), degrees)
     low, high = 0.0, 1.0
     while _tail(high, degrees) > 1 - share:
         low, high = high, high * 2
@@ -27,6 +33,18 @@ def t_quantile(share: float, degrees: float) -> float:
         else:
             high = middle
     return (low + high) / 2
+
+
+def _expanded(z: float, degrees: float) -> float:
+    """The quantile of many degrees of freedom from the normal one (Abramowitz and Stegun, 26.7.5)."""
+    s = z * z
+    terms = (
+        z * (s + 1) / 4,
+        z * ((5 * s + 16) * s + 3) / 96,
+        z * (((3 * s + 19) * s + 17) * s - 15) / 384,
+        z * ((((79 * s + 776) * s + 1482) * s - 1920) * s - 945) / 92160,
+    )
+    return z + sum(term / degrees**power for power, term in enumerate(terms, 1))
 
 
 def _tail(t: float, degrees: float) -> float:

@@ -30,6 +30,9 @@ class KeyAsked(BaseModel):
         tuple[str, ...],
         Field(description='Such as ["chat", "embeddings"]; empty: all but keys, by which it makes others.'),
     ] = ()
+    prompts: Annotated[
+        tuple[str, ...], Field(description='Served prompts, such as ["support"]; then no model for itself; empty: all.')
+    ] = ()
     expires: Annotated[str, Field(description="30m, 12h, 30d, 8w, or a date such as 2027-01-31; empty: never.")] = "30d"
     requests_per_minute: Annotated[_Number, Field(description="Empty: no limit.")] = None
     requests_per_day: Annotated[_Number, Field(description="Empty: no limit.")] = None
@@ -53,6 +56,7 @@ class KeyAsked(BaseModel):
             self.requests_per_day,
             self.tokens_per_minute,
             self.tokens_per_day,
+            self.prompts or None,
         )
 
 

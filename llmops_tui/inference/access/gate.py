@@ -68,15 +68,18 @@ class Grant:
             return True
         return self.gate.is_within(name, self.key.id)
 
-    def check_model(self, model: str, adapter: str = "") -> None:
-        """Refuse a model or adapter that is not in the key's scope.
+    def check_model(self, model: str, adapter: str = "", prompt: str = "") -> None:
+        """Refuse a model or adapter that is not in the key's scope, asked for itself or by a served prompt.
 
         Raises:
             KeyRefusedError: ``key_scope``.
         """
         scope = self.key.scope
-        if not scope.allows_model(model):
-            raise self._beyond(f"the model {model[:100]!r}", "models", scope.models)
+        if not scope.allows_prompt(prompt):
+            raise self._beyond(f"the prompt {prompt[:100]!r}", "prompts", scope.prompts)
+        if not scope.allows_model(model, prompt):
+            allowed = scope.models if scope.prompts is None else (*(scope.models or ()), *_served(scope.prompts))
+            raise self._beyond(f"the model {model[:100]!r}", "models", allowed)
         if not scope.allows_adapter(adapter):
             raise self._beyond(f"the adapter {adapter[:100]!r}", "adapters", scope.adapters)
 
@@ -139,6 +142,10 @@ class Grant:
             told,
             f"Its {scope}: {', '.join(allowed or ()) or 'none' if allowed is not None else 'the usual'}.",
         )
+
+
+def _served(prompts: tuple[str, ...]) -> list[str]:
+    return [f"prompt/{name}" for name in prompts]
 
 
 class AccessGate:

@@ -46,6 +46,7 @@ class ScopeRecord(TypedDict):
     requests_per_day: int | None
     tokens_per_minute: int | None
     tokens_per_day: int | None
+    prompts: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Scope:
     """What a key may ask for, and how much; ``None`` is no limit.
 
     ``models`` and ``adapters`` are registered names. Where ``adapters`` are given, no other may be used beside a model.
+    ``prompts`` are served prompts; where they are given and ``models`` are not, no model may be asked but by them.
     ``max_context`` is the most tokens of a prompt and its answer together.
     """
 
@@ -65,6 +67,7 @@ class Scope:
     requests_per_day: int | None = None
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
+    prompts: tuple[str, ...] | None = None
 
     def check(self) -> None:
         """Refuse what no key can have.
@@ -72,7 +75,7 @@ class Scope:
         Raises:
             InputRefusedError: ``bad_scope``.
         """
-        for name in ("models", "adapters", "endpoints"):
+        for name in _NAMES:
             given: tuple[str, ...] | None = getattr(self, name)
             if given is not None and len(given) > _MOST_NAMES:
                 raise InputRefusedError("bad_scope", f"{name} has {len(given)} names, more than {_MOST_NAMES}")
@@ -81,7 +84,7 @@ class Scope:
                 raise InputRefusedError(
                     "bad_scope", f"{endpoint[:60]!r} is no endpoint", f"There are: {', '.join(ENDPOINTS)}."
                 )
-        for name in ("models", "endpoints"):
+        for name in ("models", "endpoints", "prompts"):
             if getattr(self, name) == ():
                 raise InputRefusedError(
                     "bad_scope", f"{name} is empty: the key could ask nothing", "Name at least one."
@@ -95,9 +98,17 @@ class Scope:
         """Whether addresses that are for this may be asked."""
         return endpoint in (UNLIMITED if self.endpoints is None else self.endpoints)
 
-    def allows_model(self, model: str) -> bool:
-        """Whether a registered model may be used."""
-        return self.models is None or model in self.models
+    def allows_prompt(self, prompt: str) -> bool:
+        """Whether a served prompt may be asked; none is asked where a model is asked for itself."""
+        return not prompt or self.prompts is None or prompt in self.prompts
+
+    def allows_model(self, model: str, prompt: str = "") -> bool:
+        """Whether a registered model may be used, for itself or by a served prompt."""
+        if not self.allows_prompt(prompt):
+            return False
+        if self.models is not None:
+            return model in self.models
+        return bool(prompt) or self.prompts is None
 
     def allows_adapter(self, adapter: str) -> bool:
         """Whether an adapter may be used; none always may."""
@@ -123,6 +134,7 @@ class Scope:
             "requests_per_day": self.requests_per_day,
             "tokens_per_minute": self.tokens_per_minute,
             "tokens_per_day": self.tokens_per_day,
+            "prompts": _listed(self.prompts),
         }
 
 
@@ -133,12 +145,13 @@ LIMITS = {
     "tokens_per_day": ("tokens", "day", _DAY),
 }
 """By the name of a limit: what is counted, in which span, and how many seconds that has."""
+_NAMES = ("models", "adapters", "endpoints", "prompts")
 _NUMBERS = ("max_context", "max_output", *LIMITS)
 
 
 def wider(child: Scope, parent: Scope) -> str:
     """In what a scope goes beyond another, in words; empty where it lies within."""
-    for name in ("models", "adapters", "endpoints"):
+    for name in _NAMES:
         mine, theirs = getattr(child, name), getattr(parent, name)
         if name == "endpoints":
             mine, theirs = mine or tuple(UNLIMITED), theirs or tuple(UNLIMITED)
@@ -195,7 +208,11 @@ class AccessKey:
     @property
     def digest(self) -> str:
         """A hash of all that decides what the key opens: one that was made here opens nothing more than it did then."""
-        decides = [self.id, self.hash, self.parent, self.expires_at, asdict(self.scope)]
+        scope = asdict(self.scope)
+        if scope["prompts"] is None:
+            # As it was hashed before keys were for prompts.
+            del scope["prompts"]
+        decides = [self.id, self.hash, self.parent, self.expires_at, scope]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 

@@ -123,7 +123,12 @@ def scope_in_words(key: AccessKey) -> str:
     scope = key.scope
     parts = [
         f"{word} {', '.join(names) or 'none'}"
-        for word, names in (("models", scope.models), ("adapters", scope.adapters), ("endpoints", scope.endpoints))
+        for word, names in (
+            ("models", scope.models),
+            ("adapters", scope.adapters),
+            ("endpoints", scope.endpoints),
+            ("prompts", scope.prompts),
+        )
         if names is not None
     ]
     parts += [f"context ≤ {scope.max_context:,}"] if scope.max_context is not None else []

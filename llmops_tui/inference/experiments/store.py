@@ -7,13 +7,18 @@ import math
 import secrets
 import sqlite3
 import time
+from collections.abc import Mapping
 from typing import cast
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.experiments.records import Arm, Counts, Experiment, Kind, Settings, State
+from llmops_tui.workspace.audit import add_entry
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
 
+BEGAN, STOPPED, ROLLED_BACK = "experiment.began", "experiment.stopped", "experiment.rolled_back"
+"""Kinds of entries of the audit."""
 _EXPERIMENTS = (
     "CREATE TABLE IF NOT EXISTS experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, "
     "settings TEXT NOT NULL, salt TEXT NOT NULL, state TEXT NOT NULL, why TEXT NOT NULL, started_at REAL NOT NULL, "
@@ -36,8 +41,12 @@ class ExperimentStore:
 
     # ── experiments ──
 
-    def start(self, name: str, kind: Kind, settings: Settings) -> Experiment:
+    def start(
+        self, name: str, kind: Kind, settings: Settings, hashes: Mapping[Arm, str | None] | None = None
+    ) -> Experiment:
         """Begin an experiment on the requests for ``name``; the caller knows that its models are there.
+
+        ``hashes`` are those of what answers for each arm, for the audit: a model's file, or a prompt's version.
 
         Raises:
             InputRefusedError: ``experiment_running``: there is one on this name already.
@@ -55,6 +64,9 @@ class ExperimentStore:
                 f"INSERT INTO experiments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (made.id, name, kind, json.dumps(settings), made.salt, made.state, "", made.started_at, None),
             )
+            facts: dict[str, str | None] = {"kind": kind, "settings": sha256_text(json.dumps(settings, sort_keys=True))}
+            facts.update({str(arm): of_arm for arm, of_arm in (hashes or {}).items()})
+            add_entry(connection, BEGAN, made.id, facts)
         return made
 
     def all(self) -> list[Experiment]:
@@ -80,11 +92,13 @@ class ExperimentStore:
         """End an experiment, whatever its state: its name means again what it meant."""
         with self.event_log.transaction() as connection:
             _create(connection)
-            connection.execute(
+            changed = connection.execute(
                 "UPDATE experiments SET state = 'stopped', ended_at = coalesce(ended_at, ?), "
                 "why = CASE why WHEN '' THEN ? ELSE why END WHERE id = ? AND state <> 'stopped'",
                 (time.time(), why, experiment),
-            )
+            ).rowcount
+            if changed:
+                add_entry(connection, STOPPED, experiment, {})
 
     # ── conversations ──
 
@@ -131,6 +145,8 @@ class ExperimentStore:
                 "UPDATE experiments SET state = 'rolled back', ended_at = ?, why = ? WHERE id = ? AND state = 'running'",
                 (time.time(), why, experiment.id),
             ).rowcount
+            if changed:
+                add_entry(connection, ROLLED_BACK, experiment.id, {})
         return why if changed else ""
 
     def counts(self, experiment: str) -> dict[Arm, Counts]:

@@ -57,6 +57,8 @@ def _opening(given: JsonObject) -> list[object]:
     if before:
         return ["after", before]
     found = [_words(part) for name in ("system", "instructions") if (part := given.get(name))]
+    if variables := given.get("variables"):
+        found.append(["variables", variables])
     for name in ("messages", "input", "prompt", "input_prefix"):
         turns = given.get(name)
         if not turns:

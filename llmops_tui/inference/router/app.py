@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -16,16 +15,18 @@ from starlette.types import ASGIApp
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import AccessGate, KeyRefusedError
-from llmops_tui.inference.router.body import model_named, with_name
+from llmops_tui.inference.router.body import model_named
 from llmops_tui.inference.router.catalogue import RegisteredModels
-from llmops_tui.inference.router.experiments import RoutedExperiments
-from llmops_tui.inference.router.listings import model_entries, tag_entries
+from llmops_tui.inference.router.experiments import Original, RoutedExperiments
+from llmops_tui.inference.router.listings import model_entries, prompt_entries, tag_entries
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.names import Meant
 from llmops_tui.inference.router.ollama import shown, unloading
 from llmops_tui.inference.router.others import NoOthers, Others
 from llmops_tui.inference.router.passing import LoadFailedError, pass_on
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.router.prompts import PREFIX, ServedPrompts
+from llmops_tui.inference.router.targets import Target, Targets
 from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.apis.keys import KeysApi
@@ -49,8 +50,6 @@ from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.refusals import RefusedError
 from llmops_tui.inference.server_record import ServerHandle
 
-# A body of more bytes is searched in a thread, so that no stream waits for it.
-_LARGE = 64 * 1024
 _REMEMBERED = 20_000
 
 
@@ -71,11 +70,13 @@ class Router:
         batches: BatchesApi,
         experiments: RoutedExperiments,
         gate: AccessGate | None = None,
+        prompts: ServedPrompts | None = None,
         others: Others | None = None,
     ) -> None:
         self._options = options
         self._pool = pool
         self._known = models
+        self._targets = Targets(models, prompts)
         self._feedback = feedback
         self._metrics = metrics
         self._batches = batches
@@ -127,20 +128,18 @@ class Router:
             self._metrics.passed(asked.partition("@")[0], answered.status_code)
             return answered
         assigned = await self._experiments.assigned(request, asked, given) if asked else None
-        if assigned is None:
-            meant = await self._meant(field, asked, given, caller)
+        if assigned is not None:
+            target = await self._experiments.target(assigned)
+        elif asked.startswith(PREFIX):
+            target = await self._targets.of(asked)
         else:
-            meant = await self._experiments.meant(assigned)
+            target = Target(await self._meant(field, asked, given, caller))
         # Before anything is loaded for a key that is not for it.
-        caller.check_model(meant.model.name, meant.name.partition("+")[2])
+        target.check(caller)
+        meant = target.meant
         if request.url.path == "/v1/responses":
             await self._check_before(meant, given.get("previous_response_id"))
-        if asked and asked != meant.name:
-            raw = (
-                await asyncio.to_thread(with_name, raw, field, meant.name)
-                if len(raw) > _LARGE
-                else with_name(raw, field, meant.name)
-            )
+        ready = await self._targets.ready(target, request.url.path, field, asked, raw, given)
         if request.url.path == "/api/show" and meant.model.name not in await self._loaded():
             await read_body(request, OllamaShow)
             return JSONResponse(await shown(meant.model))
@@ -151,9 +150,11 @@ class Router:
             return JSONResponse(silence(asks, "unload"))
         told = self._remember if request.url.path == "/v1/responses" else None
         if assigned is not None:
-            passed = await self._experiments.pass_on(request, assigned, meant, field, raw, told)
+            original = Original(field, raw, given)
+            passed = await self._experiments.pass_on(request, assigned, target, ready, original, told)
         else:
-            passed = await pass_on(self._pool, request, meant.model, raw, told)
+            passed = await pass_on(self._pool, request, meant.model, ready.raw, told, headers=ready.headers)
+        passed.tell(ready.told)
         self._metrics.passed(meant.model.name, passed.status_code)
         return passed
 
@@ -251,18 +252,26 @@ class Router:
 
     async def _models(self, request: Request) -> Response:
         entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
+        found = [one for one in entries if _seen(request, one)]
+        prompts = [
+            (name, target) for name, target in await self._targets.prompts() if target.seen(request.scope["caller"])
+        ]
         others = await self._others.entries(request.scope["caller"])
-        return JSONResponse({"object": "list", "data": [*(one for one in entries if _seen(request, one)), *others]})
+        return JSONResponse({"object": "list", "data": [*found, *prompt_entries(prompts, entries), *others]})
 
     async def _model(self, request: Request) -> Response:
-        if self._others.owns(name := request.path_params["name"]):
-            found = [one for one in await self._others.entries(request.scope["caller"]) if one["id"] == name]
-            if not found:
-                raise LlmopsError("model_not_found", f"no {name[:100]!r} is served here for this key")
-            return JSONResponse(found[0])
-        meant = await self._known.meant(name)
-        request.scope["caller"].check_model(meant.model.name, meant.name.partition("+")[2])
+        asked = request.path_params["name"]
+        if self._others.owns(asked):
+            own = [one for one in await self._others.entries(request.scope["caller"]) if one["id"] == asked]
+            if not own:
+                raise LlmopsError("model_not_found", f"no {asked[:100]!r} is served here for this key")
+            return JSONResponse(own[0])
+        target = await self._targets.of(asked)
+        target.check(request.scope["caller"])
+        meant = target.meant
         entries = model_entries(await self._known.listing(), await self._loaded(), self._pool.loading())
+        if target.prompt is not None:
+            return JSONResponse(prompt_entries([(asked, target)], entries)[0])
         return JSONResponse(next(entry for entry in entries if entry["id"] == meant.name))
 
     async def _tags(self, request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -13,11 +13,11 @@ from llmops_tui.inference.experiments.records import Experiment
 from llmops_tui.inference.experiments.routing import Assigned, ExperimentRouting
 from llmops_tui.inference.experiments.shadows import Shadow, ShadowQueue
 from llmops_tui.inference.experiments.store import ExperimentStore
-from llmops_tui.inference.router.body import with_name
 from llmops_tui.inference.router.catalogue import RegisteredModels
-from llmops_tui.inference.router.names import Meant
 from llmops_tui.inference.router.passing import Asked, LoadFailedError, Passed, Told, Watching, pass_on
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.router.prompts import ServedPrompts
+from llmops_tui.inference.router.targets import Ready, Target, Targets
 
 if TYPE_CHECKING:
     from llmops_tui.inference.server.callers import Caller
@@ -26,13 +26,24 @@ if TYPE_CHECKING:
 _FAILURE = 400
 
 
+@dataclass(frozen=True)
+class Original:
+    """A request as it came: the field that names its model, its body, and what that says."""
+
+    field: str
+    raw: bytes
+    given: JsonObject
+
+
 class RoutedExperiments:
     """The experiments of a workspace at its one address."""
 
-    def __init__(self, store: ExperimentStore, pool: ModelPool, models: RegisteredModels) -> None:
+    def __init__(
+        self, store: ExperimentStore, pool: ModelPool, models: RegisteredModels, prompts: ServedPrompts | None = None
+    ) -> None:
         self._routing = ExperimentRouting(store)
         self._pool = pool
-        self._known = models
+        self._targets = Targets(models, prompts)
         self.shadows = ShadowQueue(self._busy, self._loaded, self._routing.failed)
 
     async def assigned(self, request: Request, asked: str, given: JsonObject) -> Assigned | None:
@@ -51,27 +62,27 @@ class RoutedExperiments:
     async def _both_allowed(self, caller: Caller, experiment: Experiment) -> bool:
         for name in (experiment.model_of("a"), experiment.model_of("b")):
             try:
-                meant = await self._known.meant(name)
+                target = await self._targets.of(name)
             except LlmopsError:
                 continue  # that it is gone is told to whoever would be answered by it
-            if not caller.sees(f"{meant.model.name}+{meant.name.partition('+')[2]}"):
+            if not target.seen(caller):
                 return False
         return True
 
-    async def meant(self, assigned: Assigned) -> Meant:
-        """The model that answers.
+    async def target(self, assigned: Assigned) -> Target:
+        """The model that answers, by a prompt where the arm is one.
 
         Raises:
             LlmopsError: it is not there any more, which is a failure of its arm.
         """
         try:
-            return await self._known.meant(assigned.model)
+            return await self._targets.of(assigned.model)
         except LlmopsError:
             await self._routing.failed(assigned)
             raise
 
     async def pass_on(
-        self, request: Request, assigned: Assigned, meant: Meant, field: str, raw: bytes, told: Told | None
+        self, request: Request, assigned: Assigned, target: Target, ready: Ready, original: Original, told: Told | None
     ) -> Passed:
         """The answer, as :func:`llmops_tui.inference.router.passing.pass_on` gives it; what fails counts for its arm.
 
@@ -88,24 +99,31 @@ class RoutedExperiments:
 
         watching = Watching(assigned.header(), failed)
         try:
-            passed = await pass_on(self._pool, request, meant.model, raw, None if told is None else made, watching)
+            learns = None if told is None else made
+            passed = await pass_on(
+                self._pool, request, target.meant.model, ready.raw, learns, watching, headers=ready.headers
+            )
         except LlmopsError as error:
             if isinstance(error, LoadFailedError) or error.code == "server_died":
                 await failed()
             raise
         if assigned.pair and passed.status_code < _FAILURE:
-            await self._shadow(request, assigned.of_b(), field, raw)
+            await self._shadow(request, assigned.of_b(), original)
         return passed
 
-    async def _shadow(self, request: Request, assigned: Assigned, field: str, raw: bytes) -> None:
-        asked = Asked.of(request, raw)
+    async def _shadow(self, request: Request, assigned: Assigned, original: Original) -> None:
+        asked, path = Asked.of(request, original.raw), request.url.path
+        header = assigned.header()
 
         async def ask() -> bool:
-            meant = await self._known.meant(assigned.model)
-            body = await asyncio.to_thread(with_name, raw, field, meant.name)
-            return await asked.beside(body, assigned.header()).ask_unseen(self._pool, meant.model)
+            target = await self._targets.of(assigned.model)
+            ready = await self._targets.ready(
+                target, path, original.field, assigned.experiment.name, original.raw, original.given
+            )
+            more = (*ready.headers, *((header,) if header is not None else ()))
+            return await asked.beside(ready.raw, more).ask_unseen(self._pool, target.meant.model)
 
-        self.shadows.add(Shadow(assigned, len(raw), ask))
+        self.shadows.add(Shadow(assigned, len(original.raw), ask))
 
     def _busy(self) -> bool:
         at_work = sum(active + wanted for active, wanted in self._pool.counts().values())
@@ -113,7 +131,7 @@ class RoutedExperiments:
 
     async def _loaded(self, served: str) -> bool:
         try:
-            name = (await self._known.meant(served)).model.name
+            name = (await self._targets.of(served)).meant.model.name
         except LlmopsError:
             return False
         return any(handle.model == name for handle in await self._pool.loaded())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NotRequired, TypedDict
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.router.catalogue import Listing
+from llmops_tui.inference.router.targets import Target
 from llmops_tui.inference.server.apis.ollama_models import listed
 from llmops_tui.models.registry import Model
 
 
 class ModelEntry(TypedDict):
-    """A model as ``/v1/models`` lists it; ``state`` is ``loaded``, ``loading`` or ``not_loaded``."""
+    """A model as ``/v1/models`` lists it; ``state`` is ``loaded``, ``loading`` or ``not_loaded``.
+
+    A served prompt is listed by the name it is asked by, as an alias of its model, with the version that answers.
+    """
 
     id: str
     object: str
@@ -20,6 +24,8 @@ class ModelEntry(TypedDict):
     owned_by: str
     state: str
     alias_of: NotRequired[str]
+    prompt: NotRequired[str]
+    prompt_sha256: NotRequired[str]
 
 
 def model_entries(listing: Listing, loaded: Collection[str], loading: Collection[str]) -> list[ModelEntry]:
@@ -37,6 +43,28 @@ def model_entries(listing: Listing, loaded: Collection[str], loading: Collection
         if name in listing.aliases:
             found[name]["alias_of"] = listing.aliases[name]
     return list(found.values())
+
+
+def prompt_entries(prompts: Sequence[tuple[str, Target]], models: Sequence[ModelEntry]) -> list[ModelEntry]:
+    """Served prompts, by the names they are asked by."""
+    states = {entry["id"]: entry["state"] for entry in models}
+    found: list[ModelEntry] = []
+    for name, target in prompts:
+        assert target.prompt is not None
+        version = target.prompt.version
+        found.append(
+            {
+                "id": name,
+                "object": "model",
+                "created": int(version.created_at),
+                "owned_by": "local",
+                "state": states.get(target.meant.name, "not_loaded"),
+                "alias_of": target.meant.name,
+                "prompt": version.ref,
+                "prompt_sha256": version.sha256,
+            }
+        )
+    return found
 
 
 def tag_entries(listing: Listing, only: Collection[str] | None = None) -> list[JsonObject]:

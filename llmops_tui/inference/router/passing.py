@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.experiments.outcomes import AnswerOutcome
 from llmops_tui.inference.experiments.traced import EXPERIMENT
+from llmops_tui.inference.prompt_traced import PROMPT
 from llmops_tui.inference.router.pool import ModelPool, Upstream
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import ON_BEHALF, OWNER, Caller
@@ -33,7 +34,7 @@ _TRIES = 3
 _OWN_HEADERS = {
     b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect",
     b"content-length", b"authorization", b"x-api-key", b"api-key", b"cookie", b"origin", b"date", b"server", ON_BEHALF,
-    EXPERIMENT,
+    EXPERIMENT, PROMPT,
 }  # fmt: skip
 # What an answer's beginning is looked through for; its id stands near the start.
 _BEGINNING = 4096
@@ -97,6 +98,10 @@ class Passed(Response):
             self._noted = True
             await self._watching.failed()
 
+    def tell(self, headers: Iterable[Header]) -> None:
+        """Tell the client more beside the answer."""
+        self.raw_headers += headers
+
     async def drop(self) -> None:
         """Leave the answer unread."""
         await self._release.aclose()
@@ -142,23 +147,22 @@ class Asked:
     raw: bytes
 
     @classmethod
-    def of(cls, request: Request, raw: bytes, header: Header | None = None) -> Asked:
-        """A client's request with this body, and one more header."""
+    def of(cls, request: Request, raw: bytes, more: Iterable[Header] = ()) -> Asked:
+        """A client's request with this body, and more headers."""
         headers = _kept(request.scope["headers"], set())
         caller: Caller = request.scope["caller"]
         if not caller.own:
             headers.append((ON_BEHALF, caller.passed_on()))
-        if header is not None:
-            headers.append(header)
+        headers += more
         query = request.scope.get("query_string", b"")
         place = request.scope["raw_path"] + (b"?" + query if query else b"")
         return cls(request.method, place, tuple(headers), raw)
 
-    def beside(self, raw: bytes, header: Header | None) -> Asked:
+    def beside(self, raw: bytes, more: Iterable[Header]) -> Asked:
         """The same request with another body, as nobody's run: what a program of ours calls its run is one answer's name."""
-        kept = tuple(pair for pair in self.headers if pair[0] not in {EXPERIMENT, ON_BEHALF})
+        kept = tuple(pair for pair in self.headers if pair[0] not in {EXPERIMENT, PROMPT, ON_BEHALF})
         behalf = next((v for n, v in self.headers if n == ON_BEHALF), Caller(own=False, client=OWNER).passed_on())
-        return Asked(self.method, self.place, (*kept, (ON_BEHALF, behalf), *((header,) if header else ())), raw)
+        return Asked(self.method, self.place, (*kept, (ON_BEHALF, behalf), *more), raw)
 
     async def send(self, upstream: Upstream) -> httpx.Response:
         """The answer as it begins; whoever asks closes it.
@@ -198,14 +202,18 @@ async def pass_on(
     raw: bytes,
     told: Told | None = None,
     watching: Watching | None = None,
+    headers: Iterable[Header] = (),
 ) -> Passed:
     """The answer of a model's server to a request with this body; ``told`` learns of the response that it makes.
+
+    ``headers`` are more of them for the model's server.
 
     Raises:
         LoadFailedError: the model cannot be loaded.
         LlmopsError: ``client_left``; ``server_died``: it went away before it answered.
     """
-    asked = Asked.of(request, raw, watching.header if watching is not None else None)
+    seen = (watching.header,) if watching is not None and watching.header is not None else ()
+    asked = Asked.of(request, raw, (*headers, *seen))
     for attempt in range(1, _TRIES + 1):
         async with contextlib.AsyncExitStack() as stack:
             upstream = await _loaded(pool, request, model, stack)

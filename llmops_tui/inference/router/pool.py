@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import async_socket_transport
 from llmops_tui.jobs.leases import MemoryShortError
 from llmops_tui.models.registry import Model
 
@@ -61,7 +62,7 @@ class Upstream:
         self.users = 0
         self._retired = False
         self.http: httpx.AsyncClient = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=handle.socket, limits=httpx.Limits(max_connections=None)),
+            transport=async_socket_transport(handle.socket, most_connections=None),
             base_url="http://localhost",
             headers={"Authorization": f"Bearer {handle.key}"},
             # A long prompt may take minutes before its first token; the death of the server is noticed at once all the same.

@@ -17,6 +17,7 @@ from llmops_tui.inference.router.experiments import RoutedExperiments
 from llmops_tui.inference.router.metrics import RouterMetrics
 from llmops_tui.inference.router.others import Others
 from llmops_tui.inference.router.pool import ModelPool
+from llmops_tui.inference.router.prompts import ServedPrompts
 from llmops_tui.inference.router.servers import SupervisedServers
 from llmops_tui.inference.server.apis.batches import BatchesApi
 from llmops_tui.inference.server.feedback import Feedback
@@ -26,6 +27,7 @@ from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import clean_up, listen, make_http, stay_reachable
 from llmops_tui.inference.server.serving_note import ServingNote
 from llmops_tui.inference.server.shutdown import Ending
+from llmops_tui.inference.stages import StageStore
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums_at_end
@@ -55,9 +57,10 @@ async def serve_all(
     gate = AccessGate(EventLog(workspace))
     catalog = Catalog(workspace)
     models = RegisteredModels(catalog)
+    prompts = ServedPrompts(catalog, StageStore(EventLog(workspace)))
     others = made_of(catalog, pool, models)
-    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models)
-    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, others)
+    experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models, prompts)
+    router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, prompts, others)
     http = make_http(router.app(), options)
     ending.tell(http.ask_to_end)
     reachable = asyncio.create_task(_stay_reachable(http, options.socket))
@@ -75,6 +78,7 @@ async def serve_all(
         servers.end()
         await pool.close()
         await gate.close()
+        prompts.close()
         await asyncio.to_thread(note.ended)
         clean_up(options, state)
         record_checksums_at_end(workspace)

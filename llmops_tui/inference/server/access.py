@@ -41,7 +41,7 @@ class Access:
             endpoint = endpoint_of(path)
             grant.check_endpoint(endpoint, path)
             if self._model and endpoint in _OF_MODEL:
-                grant.check_model(self._model)
+                grant.check_model(self._model, prompt=known.prompt["name"] if known and known.prompt else "")
 
         try:
             if known is not None and known.access:

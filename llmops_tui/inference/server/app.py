@@ -39,6 +39,7 @@ from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.guard import Guard
+from llmops_tui.inference.server.guarding import Guarding
 from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api, request_models
@@ -82,7 +83,14 @@ class ModelServer:
             options.model, Path(options.path), self.engine, self.generator, self._adapters, self._texts
         )
         self._completions = Completions(
-            options, self.engine, self.generator, self._adapters, self._chat, self._forms, self._texts.ask
+            options,
+            self.engine,
+            self.generator,
+            self._adapters,
+            self._chat,
+            self._forms,
+            self._texts.ask,
+            Guarding(workspace.root, options.model, self._event_log),
         )
         self._infill = InfillApi(self._completions.complete)
         self._responses = ResponsesApi(self._completions.answer, ResponseStore())

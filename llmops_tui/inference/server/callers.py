@@ -11,7 +11,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import Grant
 from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.workspace.events import ClientRecord, RequestRecord, TracedExperiment, TracedStep
+from llmops_tui.workspace.events import ClientRecord, RequestRecord, TracedExperiment, TracedPrompt, TracedStep
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
 ON_BEHALF = b"x-llmops-on-behalf"
@@ -27,7 +27,7 @@ class Caller:
 
     ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for. ``client`` is who takes
     its turn among others: a program of ours, a key where there are several, else an address. ``experiment`` is what the
-    request is part of.
+    request is part of, ``prompt`` the served prompt that it was made of.
 
     With an access key, ``key`` is its name, ``access`` its id, and ``grant`` what it may do; without one all is allowed.
     """
@@ -38,6 +38,7 @@ class Caller:
     access: str = ""
     grant: Grant | None = field(default=None, compare=False)
     experiment: TracedExperiment | None = None
+    prompt: TracedPrompt | None = None
 
     @property
     def shadow(self) -> bool:
@@ -51,15 +52,19 @@ class Caller:
             KeyRefusedError: ``key_scope``.
         """
         if self.grant is not None:
-            self.grant.check_model(model, adapter)
+            self.grant.check_model(model, adapter, self.prompt["name"] if self.prompt is not None else "")
 
     def sees(self, name: str) -> bool:
         """Whether a name, of a model or ``model+adapter``, is in the scope of the caller's key."""
+        return self.sees_prompt("", name)
+
+    def sees_prompt(self, prompt: str, name: str) -> bool:
+        """Whether a served prompt is in the scope of the caller's key, with the model that answers it."""
         if self.grant is None:
             return True
         model, _, adapter = name.partition("+")
         scope = self.grant.key.scope
-        return scope.allows_model(model) and scope.allows_adapter(adapter)
+        return scope.allows_model(model, prompt) and scope.allows_adapter(adapter)
 
     def longest_answer(self, asked: int) -> int:
         """How many tokens an answer may have where so many were asked for.
@@ -94,7 +99,14 @@ class Caller:
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
         if self.experiment is not None:
             client["experiment"] = self.experiment
-        return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
+        if (made := self.prompt) is None:
+            return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
+        return {
+            "prompt": made["name"],
+            "prompt_version": made["version"],
+            "variables": made["variables"],
+            "client": client,
+        }
 
     @property
     def owner(self) -> str:

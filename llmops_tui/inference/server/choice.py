@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import Call, Generated, TokenRecord
+from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.server.admission import Ticket
 from llmops_tui.inference.server.answer_forms import AnswerForm
 from llmops_tui.inference.server.conversation import AnswerReader, Delta
+from llmops_tui.inference.server.guarding import Guarded
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.wire import ToolCall, Warned
+from llmops_tui.workspace.events import ClientRecord, GuardVerdict
 
 
 @dataclass
@@ -54,6 +57,27 @@ class Choice:
     metered: bool = False
     failure: LlmopsError | None = None
     over: asyncio.Future[Generated | None] | None = None
+    # The answer as its guards let it through, and what they said of the request.
+    held: HeldBack | None = None
+    verdicts: list[GuardVerdict] = field(default_factory=list)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a guard refused its answer."""
+        return self.held is not None and self.held.blocked is not None
+
+    def guard(self, guarded: Guarded) -> None:
+        """Have the answer looked at by the guards of its request."""
+        self.held = HeldBack(guarded.prepared)
+        self.verdicts = [*guarded.verdicts]
+
+    def note_verdicts(self) -> None:
+        """Put what guards said of the request and its answer into the record."""
+        if self.held is None:
+            return
+        self.verdicts += [one.told(self.held.prepared.ref, "output") for one in self.held.found]
+        client: ClientRecord = {**(self.record.body.get("client") or {})}
+        self.record.body["client"] = {**client, "guards": self.verdicts}
 
     @property
     def warnings(self) -> list[Warned]:

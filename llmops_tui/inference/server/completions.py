@@ -36,8 +36,10 @@ from llmops_tui.inference.server.conversation import (
     check_tools,
     tool_constraint,
 )
+from llmops_tui.inference.server.dropped_turns import drop_oldest
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.generation import Generator, warnings_of
+from llmops_tui.inference.server.guarding import Guarded, Guarding
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
@@ -79,6 +81,7 @@ class Completions:
         chat: ChatTemplate,
         forms: ConstraintChecker,
         ask: Ask,
+        guarding: Guarding,
     ) -> None:
         self._model = options.model
         self._suffix_first = options.spm_infill
@@ -89,6 +92,7 @@ class Completions:
         self._chat = chat
         self._forms = forms
         self._ask = ask
+        self._guarding = guarding
 
     def named(self, adapter: str) -> str:
         """What the model is called with an adapter beside it."""
@@ -110,10 +114,25 @@ class Completions:
     async def answer(self, request: Request, asked: Asked) -> Response:
         """Answer what is a chat completion, in whichever form it was asked for."""
         try:
-            choices = await self._chat_choices(asked, request.scope["caller"])
+            caller = request.scope["caller"]
+            guarded = await self._guarding.begin(caller)
+            param = await self._guarding.chat(guarded, asked.chat) if guarded is not None else ""
+            choices = await self._chat_choices(asked, caller)
+            self._guard(choices, guarded, param)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
+
+    def _guard(self, choices: list[Choice], guarded: Guarded | None, param: str) -> None:
+        """Have guards look at the answers; or refuse, with a trace, what they refused of the request."""
+        if guarded is None:
+            return
+        for choice in choices:
+            choice.guard(guarded)
+        if param:
+            error = guarded.refusal(param)
+            self._generator.refuse(choices, error.message)
+            raise error
 
     async def count(self, request: Request, body: schemas.ChatRequest) -> int:
         """How many tokens a chat completion's prompt has, exactly as its answer would count them."""
@@ -166,7 +185,9 @@ class Completions:
         dropped = 0
         if body.truncate == "oldest":
             again = functools.partial(chat.render, turns, tools or None, given.extra, given.begun)
-            prompt, dropped = await self._drop_oldest(turns, prompt, again, sampling_of(body).max_tokens)
+            context = (await self._engine.facts())["n_ctx"]
+            wanted = sampling_of(body).max_tokens
+            prompt, dropped = await drop_oldest(turns, prompt, again, self._tokens_of, context, wanted)
         said = [*turns, given.begun] if given.begun is not None else turns
         choices = []
         thinking = thinking_held(chat.format, prompt, body.thinking_budget)
@@ -214,7 +235,11 @@ class Completions:
     async def complete(self, request: Request, asked: AskedText) -> Response:
         """Answer what is a text completion, in whichever form it was asked for."""
         try:
-            choices = await self._text_choices(asked, request.scope["caller"])
+            caller = request.scope["caller"]
+            guarded = await self._guarding.begin(caller)
+            param = await self._guarding.text(guarded, asked.text) if guarded is not None else ""
+            choices = await self._text_choices(asked, caller)
+            self._guard(choices, guarded, param)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
@@ -363,29 +388,6 @@ class Completions:
             if not begun:
                 raise
             yield teller.failed(error)
-
-    async def _drop_oldest(
-        self, turns: list[ChatMessage], prompt: Prompt, again: Callable[[], Awaitable[Prompt]], wanted: int
-    ) -> tuple[Prompt, int]:
-        """Drop the oldest turns after the system's until the prompt and a quarter of the context fit.
-
-        ``again`` renders the turns that are left; ``wanted`` is how many tokens the answer may have.
-        """
-        kept = 1 if turns and turns[0]["role"] == "system" else 0
-        dropped = 0
-        context = (await self._engine.facts())["n_ctx"]
-        room = context - min(wanted, context // 4)
-        while len(turns) > kept + 1:
-            counted = await self._tokens_of(prompt)
-            if counted <= room:
-                break
-            # Halving keeps the number of renderings small; the rest goes turn by turn.
-            excess = counted / max(1, room)
-            count = max(1, int((len(turns) - kept - 1) * (1 - 1 / excess) / 2))
-            del turns[kept : kept + count]
-            dropped += count
-            prompt = await again()
-        return prompt, dropped
 
 
 def _teller(

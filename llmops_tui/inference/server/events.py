@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference import wire
-from llmops_tui.inference.engine_wire import Generated, ScoredEvent, TextEvent
+from llmops_tui.inference.engine_wire import FILTERED, Generated, ScoredEvent, TextEvent
 from llmops_tui.inference.server import answers
 from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.conversation import Delta
@@ -168,5 +168,5 @@ def reason_of(choice: Choice, result: Generated) -> str:
 
 
 def was_cut(result: Generated) -> bool:
-    """Whether a limit cut the answer off."""
-    return result["finish_reason"] == "length"
+    """Whether a limit or a guard cut the answer off."""
+    return result["finish_reason"] in {"length", FILTERED}

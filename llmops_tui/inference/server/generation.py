@@ -9,10 +9,11 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine_wire import Call, Event, Generated
+from llmops_tui.inference.engine_wire import FILTERED, Call, DoneEvent, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.guarding import passed, refused_early
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
 from llmops_tui.inference.server.spending import Spending
@@ -20,6 +21,7 @@ from llmops_tui.inference.wire import Warned
 from llmops_tui.inference.worker_client import EngineProcess
 
 _EMBEDDING = 32
+_ENDS = {"done", "error"}
 Messages = list[Event]
 
 
@@ -87,6 +89,13 @@ class Generator:
             raise
         finally:
             self.last_used = time.monotonic()
+
+    def refuse(self, choices: Sequence[Choice], why: str) -> None:
+        """Record choices that a guard refuses before anything is evaluated."""
+        for choice in choices:
+            choice.note_verdicts()
+            ended = choice.record.ended({"finish_reason": FILTERED, "error": why})
+            self._writer.enqueue(choice.record.id, ended)
 
     async def close(self) -> None:
         """Settle what requests that were left used."""
@@ -177,10 +186,16 @@ class Generator:
 
     async def _run(self, choice: Choice) -> AsyncGenerator[Messages]:
         record = choice.record
+        over: asyncio.Future[Generated | None] | None = None
         async with contextlib.aclosing(self._engine.call(choice.call)) as calls:
-            async for messages in calls:
+            async for told in calls:
                 self.last_used = time.monotonic()
-                last = messages[-1]
+                messages = told if choice.held is None else await passed(choice.held, told)
+                if choice.refused and told[-1]["event"] not in _ENDS:
+                    over = self._told_of(choice.call["id"])
+                    self._take(choice, messages)
+                    break
+                last = messages[-1] if messages else told[-1]
                 self._take(choice, messages)
                 if last["event"] == "error":
                     error = choice.failure = LlmopsError(**last["error"])
@@ -193,13 +208,25 @@ class Generator:
                     # Its text is not kept waiting for the disk; that it is whole is told after the record is.
                     if len(messages) > 1:
                         yield messages[:-1]
-                    choice.result = cast("Generated", last["result"])
-                    self._count_thinking(choice)
-                    choice.kept = True
-                    await self._keep(record, choice.result)
-                    yield [last]
+                    yield await self._ended(choice, last)
                     return
+                if messages:
+                    yield messages
+        if over is not None and choice.held is not None:
+            if messages:
                 yield messages
+            await choice.held.finish()
+            # The engine is left; what it came to until then is what the client is told, and pays for.
+            end = refused_early(await over)
+            yield await self._ended(choice, {"id": choice.call["id"], "event": "done", "result": end})
+
+    async def _ended(self, choice: Choice, last: DoneEvent) -> Messages:
+        choice.result = cast("Generated", last["result"])
+        self._count_thinking(choice)
+        choice.note_verdicts()
+        choice.kept = True
+        await self._keep(choice.record, choice.result)
+        return [last]
 
     @staticmethod
     def _count_thinking(choice: Choice) -> None:

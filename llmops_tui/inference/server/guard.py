@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import whole_seconds
 from llmops_tui.inference.experiments.traced import EXPERIMENT, traced
+from llmops_tui.inference.prompt_traced import PROMPT, traced_prompt
 from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.callers import ON_BEHALF, OWNER, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
@@ -212,6 +213,11 @@ def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller 
             caller = on_behalf(headers[ON_BEHALF][0])
         except ValueError as error:
             raise RefusedError(400, "bad_caller", f"{ON_BEHALF.decode()}: {error}") from error
+    if PROMPT in headers:
+        try:
+            caller = dataclasses.replace(caller, prompt=traced_prompt(headers[PROMPT][0]))
+        except ValueError as error:
+            raise RefusedError(400, "bad_caller", f"{PROMPT.decode()}: {error}") from error
     if EXPERIMENT in headers:
         try:
             caller = dataclasses.replace(caller, experiment=traced(headers[EXPERIMENT][0]))

@@ -29,6 +29,7 @@ PLACES = {
     "dataset_mappings": "column mappings", "dataset_reports": "reports on datasets", "training_recipes": "training recipes",
     "training_runs": "training runs", "model_proofs": "proofs of models", "models": "models", "model_aliases": "models",
     "evaluation_suites": "evaluation suites", "evaluation_runs": "evaluation runs", "lineage": "lineage",
+    "improvements": "improvements of prompts", "prompt_candidates": "prompts",
 }  # fmt: skip
 # Columns by which other rows, files and people find a row: no mark can stand there. What helps where one names a person.
 NAMES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -52,6 +53,8 @@ _KEPT = {
     "prompt_versions": {"id", "prompt", "sha256"},
     "prompt_labels": {"prompt", "label"},
     "prompt_label_moves": {"prompt", "label"},
+    "prompt_candidates": {"prompt", "improvement"},
+    "improvements": {"id", "prompt", "parts"},
     "datasets": {"name"},
     "dataset_versions": {"id", "dataset", "sha256", "kind", "columns", "recipe_sha256", "hash_scheme"},
     "dataset_tags": {"dataset", "tag"},

@@ -55,17 +55,7 @@ def attention_of(recipe: Recipe, family: str) -> str:
         InputRefusedError: ``no_attention``: the family has not the one that the recipe names, or it is not here; and
             ``unknown_architecture``.
     """
-    refuse_unknown(family)
-    kinds = _kinds(family)
-    wanted = recipe.attention
-    if wanted == "auto":
-        return "sdpa" if "sdpa" in kinds else "eager"
-    if wanted not in kinds:
-        raise InputRefusedError(
-            "no_attention",
-            f"attention: models of the architecture {family!r} cannot be trained with {wanted}",
-            f"They can with {', '.join(kinds)}; auto chooses.",
-        )
+    wanted = _of_family(recipe, family)
     if wanted == "flash_attention_2" and not (torch.cuda.is_available() and is_flash_attn_2_available()):
         raise InputRefusedError(
             "no_attention",
@@ -79,10 +69,25 @@ def attention_of(recipe: Recipe, family: str) -> str:
     return _NAMES.get(wanted, wanted)
 
 
+def _of_family(recipe: Recipe, family: str) -> str:
+    """The attention by the recipe's name, which the family has."""
+    refuse_unknown(family)
+    kinds = _kinds(family)
+    if recipe.attention == "auto":
+        return "sdpa" if "sdpa" in kinds else "eager"
+    if recipe.attention not in kinds:
+        raise InputRefusedError(
+            "no_attention",
+            f"attention: models of the architecture {family!r} cannot be trained with {recipe.attention}",
+            f"They can with {', '.join(kinds)}; auto chooses.",
+        )
+    return recipe.attention
+
+
 def attention_findings(recipe: Recipe, family: str) -> list[Finding]:
-    """What is to be said about attention before a run."""
+    """What is to be said about attention before a run; what is installed on another machine, that one says."""
     try:
-        attention_of(recipe, family)
+        (_of_family if recipe.target else attention_of)(recipe, family)
     except InputRefusedError as error:
         return [Finding("error", error.code, error.message, error.hint)]
     return []

@@ -15,6 +15,7 @@ from llmops_tui.models.safetensors import ModelFolder, read_folder
 from llmops_tui.models.text_part import KEY_MAPPING, WRAPPERS
 from llmops_tui.training.families import EMBEDDINGS, OUTPUT, linear_targets
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.worker import kernels
 from llmops_tui.training.worker.attention import attention_of, refuse_unknown
 
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -81,8 +82,8 @@ def padding_token(folder: ModelFolder, vocabulary: set[str]) -> str:
     return next((token for token in reserved if token in vocabulary and token != end), "")
 
 
-def pretrained(path: Path, *, dtype: torch.dtype, use_cache: bool = True, **options: Any) -> Any:
-    """The text model of a folder on its device, as transformers loads it; of a model of text and images its text part."""
+def pretrained(path: Path, *, dtype: torch.dtype, use_cache: bool = True, on: str = "", **options: Any) -> Any:
+    """The text model of a folder on its device, or ``on`` another; of a model of text and images its text part."""
     config: Any = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if config.model_type in WRAPPERS:
         config, options = config.get_text_config(), {"key_mapping": KEY_MAPPING, **options}
@@ -91,7 +92,7 @@ def pretrained(path: Path, *, dtype: torch.dtype, use_cache: bool = True, **opti
         path,
         config=config,
         dtype=dtype,
-        device_map={"": device()},
+        device_map={"": on or device()},
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
@@ -103,7 +104,7 @@ def load_base(recipe: Recipe, path: Path) -> Any:
     """The base model on its device, its weights frozen as they are.
 
     Raises:
-        LlmopsError: ``model_load_failed``, and what :func:`attention_of` raises.
+        LlmopsError: ``model_load_failed``, and what :func:`attention_of` and :func:`kernels.put_on` raise.
     """
     attention = attention_of(recipe, check_folder(path).family)
     # All weights are trained in 32 bits, as an adapter's are: in 16 small updates of AdamW are rounded away.
@@ -115,10 +116,18 @@ def load_base(recipe: Recipe, path: Path) -> Any:
             bnb_4bit_quant_type=recipe.quantization.type,
             bnb_4bit_use_double_quant=recipe.quantization.double,
             bnb_4bit_compute_dtype=compute,
+            # Only what is stored as numbers with a point can be divided among devices.
+            bnb_4bit_quant_storage=compute if recipe.fsdp else torch.uint8,
         )
     try:
         model = pretrained(
-            path, dtype=compute, quantization_config=quantization, attn_implementation=attention, use_cache=False
+            path,
+            dtype=compute,
+            quantization_config=quantization,
+            attn_implementation=attention,
+            use_cache=False,
+            # What no card can hold goes there in parts.
+            on="cpu" if recipe.fsdp else "",
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, torch.cuda.OutOfMemoryError):
@@ -133,6 +142,7 @@ def load_base(recipe: Recipe, path: Path) -> Any:
             # On some processors bitsandbytes packs the weights anew at the first evaluation and computes otherwise, and
             # less exactly, from then on: a run that goes on from a checkpoint would part from one never stopped.
             module.support_avx512bf16_for_cpu = False
+    kernels.put_on(recipe, model)
     return model
 
 

@@ -25,6 +25,7 @@ from llmops_tui.training.memory import GPU_OVERHEAD
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.reward_signs import FIGURES, RewardWatch
+from llmops_tui.training.worker import kernels
 from llmops_tui.training.worker.outcome import StoppedAfterSaveError
 
 _NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens", *FIGURES}
@@ -202,28 +203,30 @@ class RunCallback(TrainerCallback):
     ) -> None:
         """Generate the sample answers."""
         for asked in self._generated:
-            text = self._generate(model, asked)
+            text = str(self.tokenizer.decode(self.generate(model, asked), skip_special_tokens=True))
             self._recorder.write("sample", state.global_step, prompt=asked.prompt, expected=asked.expected, text=text)
 
     @torch.no_grad()
-    def _generate(self, model: Any, asked: Generated) -> str:
+    def generate(self, model: Any, asked: Generated) -> list[int]:
+        """The tokens of a sample answer."""
         was_training = model.training
         model.eval()
         # Greedy, so that no chance of the training is used up: it must go on as if nothing had happened.
         ids = torch.tensor([asked.ids], device=next(model.parameters()).device)
         try:
-            made = model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=False,
-                max_new_tokens=self._recipe.evaluation.sample_tokens,
-                use_cache=True,
-                pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=asked.ends or self.tokenizer.eos_token_id,
-            )
+            with kernels.as_written():
+                made = model.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    do_sample=False,
+                    max_new_tokens=self._recipe.evaluation.sample_tokens,
+                    use_cache=True,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    eos_token_id=asked.ends or self.tokenizer.eos_token_id,
+                )
         finally:
             model.train(was_training)
-        return str(self.tokenizer.decode(made[0, len(asked.ids) :], skip_special_tokens=True))
+        return [int(token) for token in made[0, len(asked.ids) :]]
 
 
 def _number(value: Any) -> bool:

@@ -34,6 +34,7 @@ from llmops_tui.workspace.files import make_folder_within, sha256_file
 from llmops_tui.workspace.ids import new_id
 
 TAKEN, _TENSORBOARD = "taken", "tensorboard"
+NODES_LOST = "nodes_lost"
 _PIECE = 8_000_000
 _POLL_SECONDS = 1.0
 # So many nodes in a row may be lost without one new checkpoint.
@@ -65,6 +66,7 @@ class Cargo:
     Attributes:
         kept: files that stay on the node for the next run, by name with their hash: the base, and what a run goes on from.
         own: the run's rows, by name: nothing of them stays.
+        ends: whether what was learned is brought here; of a trial its figures are enough.
     """
 
     recipe: Recipe
@@ -72,24 +74,38 @@ class Cargo:
     own: dict[str, bytes]
     start: bool
     force: bool
+    ends: bool = True
 
     @classmethod
-    def of(cls, recipe: Recipe, base: Path, start: Path | None, examples: Examples, *, force: bool) -> Cargo:
-        """All of a run, its files hashed."""
-        places = {BASE: base, **({START: start} if start is not None else {})}
-        kept = {
-            f"{place}/{path.relative_to(folder)}": (sha256_file(path), path)
-            for place, folder in places.items()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
+    def of(
+        cls,
+        recipe: Recipe,
+        kept: dict[str, tuple[str, Path]],
+        examples: Examples,
+        *,
+        start: bool,
+        force: bool,
+        ends: bool = True,
+    ) -> Cargo:
+        """All of a run; what is ``kept`` is made by :func:`kept_files`."""
         rows: dict[str, list[Any]] = {
             TRAIN: examples.train,
             HELD_OUT: examples.held_out,
             GENERATED: list(map(asdict, examples.generated)),
         }
         own = {name: b"".join(json.dumps(row).encode() + b"\n" for row in found) for name, found in rows.items()}
-        return cls(recipe, kept, own, start is not None, force)
+        return cls(recipe, kept, own, start, force, ends)
+
+
+def kept_files(base: Path, start: Path | None) -> dict[str, tuple[str, Path]]:
+    """The files of a base, and of what a run goes on from, by their names on a node, each with its hash."""
+    places = {BASE: base, **({START: start} if start is not None else {})}
+    return {
+        f"{place}/{path.relative_to(folder)}": (sha256_file(path), path)
+        for place, folder in places.items()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def train_on(cluster: Cluster, cargo: Cargo, context: JobContext, recorder: Recorder) -> Outcome:
@@ -112,7 +128,7 @@ def train_on(cluster: Cluster, cargo: Cargo, context: JobContext, recorder: Reco
             message = f"the node is lost: {safe_line(lost.why, limit=300)}"
             if losses >= _LOSSES:
                 raise LlmopsError(
-                    "nodes_lost",
+                    NODES_LOST,
                     f"{counted(losses, 'node')} in a row were lost without a new checkpoint; {message}",
                     "Look at the cluster, then llmops train resume goes on from the last checkpoint.",
                 ) from lost
@@ -314,7 +330,7 @@ class _Attempt:
         if "failed" in found:
             failure, message, hint = (safe_line(str(one), limit=2000) for one in found["failed"])
             raise LlmopsError(failure, f"{message} (on {self._name})", hint)
-        for name in (FOLDERS[self._cargo.recipe.tuning], _TENSORBOARD):
+        for name in (FOLDERS[self._cargo.recipe.tuning], _TENSORBOARD) if self._cargo.ends else ():
             self._replace(name)
         figures = [None if found[name] is None else float(found[name]) for name in ("loss", "eval_loss")]
         recipe = check(found["recipe"] | {"target": self._cargo.recipe.target})

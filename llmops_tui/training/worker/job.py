@@ -36,6 +36,7 @@ def run(context: JobContext, run_name: str) -> RunResult:
             context.report(0, "loading the training libraries")
             from llmops_tui.training.export.adapter import finish_adapter
             from llmops_tui.training.worker.attention import attention_findings
+            from llmops_tui.training.worker.kernels import kernel_findings
             from llmops_tui.training.worker.unpack import weights_of
             from llmops_tui.training.worker.whole import finish_whole
 
@@ -54,7 +55,9 @@ def run(context: JobContext, run_name: str) -> RunResult:
                 _keep_held_out(context, found.recipe, examples)
                 places, cluster_told = places_of(found.recipe)
                 inspected = preflight.inspect(found.recipe, store, base, weights, examples, text, places)
-                looks = [*attention_findings(found.recipe, inspected.shape.family), *inspected.findings, *cluster_told]
+                family = inspected.shape.family
+                looks = [*attention_findings(found.recipe, family), *kernel_findings(found.recipe, family)]
+                looks += [*inspected.findings, *cluster_told]
                 _preflight(found, looks, recorder)
             try:
                 begin = None if start is None else start.folder
@@ -85,10 +88,11 @@ def _trained(
     """Train where the recipe says: here, or on a cluster."""
     with cluster_of(found.recipe) as cluster:
         if cluster is not None:
-            from llmops_tui.training.worker.cluster_run import Cargo, train_on
+            from llmops_tui.training.worker.cluster_run import Cargo, kept_files, train_on
 
             context.report(0, "hashes what is shipped")
-            cargo = Cargo.of(found.recipe, weights, begin, examples, force=found.force)
+            kept = kept_files(weights, begin)
+            cargo = Cargo.of(found.recipe, kept, examples, start=begin is not None, force=found.force)
             return train_on(cluster, cargo, context, recorder)
     from llmops_tui.training.worker.loop import train
 

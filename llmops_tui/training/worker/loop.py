@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 from llmops_tui.training.worker.outcome import Outcome
 from llmops_tui.training.worker.reward_run import rewarded
 
-_STATE_FILE = "trainer_state.json"
+_STATE_FILE, _ADAPTER_CONFIG = "trainer_state.json", "adapter_config.json"
 
 
 def train(
@@ -166,7 +167,8 @@ def _attempt(
     if found is not None and (found.step >= total or callback.stopped_early):
         # It ended there, and only what came after is missing: transformers would take one more step.
         trainer.state = TrainerState.load_from_json(str(found.path / _STATE_FILE))
-        _load(recipe, trainer, found.path)
+        if not recipe.fsdp:
+            _load(recipe, trainer, found.path)
     else:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     adapter, step = _keep(recipe, trainer, tokenizer, folder, recorder)
@@ -201,7 +203,8 @@ def _keep(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: 
     step = int(trainer.state.global_step)
     best = checkpoints.best(folder / "checkpoints") if recipe.evaluation.patience else None
     if best is not None and best.step != trainer.state.global_step:
-        _load(recipe, trainer, best.path)
+        if not recipe.fsdp:
+            _load(recipe, trainer, best.path)
         step = best.step
         what = "adapter is that" if recipe.tuning == "lora" else "weights are those"
         recorder.write(
@@ -215,7 +218,12 @@ def _keep(recipe: Recipe, trainer: Any, tokenizer: Any, folder: Path, recorder: 
     for event in beside_the_base(measured[0], measured[1], step):
         recorder.write("event", step, level=event.level, message=event.message, hint=event.hint)
     target = folder / FOLDERS[recipe.tuning]
-    if recipe.tuning == "full":
+    if recipe.fsdp:
+        # What is learned lies in parts, and whole in the checkpoint of this step, which every end has.
+        target.mkdir(exist_ok=True)
+        for name in (WEIGHTS_OF["lora"], _ADAPTER_CONFIG):
+            shutil.copyfile(folder / "checkpoints" / f"checkpoint-{step}" / name, target / name)
+    elif recipe.tuning == "full":
         # One file: what is exported of it is read by the names of its tensors.
         trainer.model.save_pretrained(target, safe_serialization=True, max_shard_size="1000000GB")
     else:

@@ -7,19 +7,22 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.hardware.memory import HOST
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.safetensors import read_folder
-from llmops_tui.training import device_queue, preflight
+from llmops_tui.training import device_queue, duration, preflight
 from llmops_tui.training.bases import tokenized_by
+from llmops_tui.training.duration import Speed
+from llmops_tui.training.example import length_of
 from llmops_tui.training.examples import Examples, build
 from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import estimate
 from llmops_tui.training.mixture import passes_of
 from llmops_tui.training.preflight_findings import Finding, as_dicts
+from llmops_tui.training.preflight_speed import savings
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
@@ -27,14 +30,19 @@ from llmops_tui.training.starts import start_of
 from llmops_tui.training.worker import surroundings
 from llmops_tui.training.worker.cluster_look import places_of
 
+if TYPE_CHECKING:
+    from llmops_tui.training.worker.callbacks import RunCallback
+
 _DRY_STEPS = 2
 
 
 def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> PlanRecord:
     """Look at a recipe from all sides; returns the plan."""
+    began = time.monotonic()
     wanted = check(recipe)
     surroundings.prepare(wanted.devices)
     from llmops_tui.training.worker.attention import attention_findings
+    from llmops_tui.training.worker.kernels import kernel_findings
     from llmops_tui.training.worker.unpack import weights_of
 
     store = RunStore(context.workspace)
@@ -48,28 +56,38 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         context.report(0.6, "comparing with serving")
         places, cluster_told = places_of(wanted)
         inspected = preflight.inspect(wanted, store, base, weights, examples, text, places)
-    findings, room, steps, disk, shape = (
-        [*attention_findings(wanted, inspected.shape.family), *inspected.findings, *cluster_told],
-        inspected.room,
-        inspected.steps,
-        inspected.disk,
-        inspected.shape,
-    )
-    longest = max(examples.report.lengths)
-    device = room.device
+        answers = [len(text.tokenizer.tokens(one.expected)) + 1 for one in examples.generated]
+    room, steps, disk, shape = inspected.room, inspected.steps, inspected.disk, inspected.shape
+
+    def looks_at(one: Recipe) -> list[Finding]:
+        return [*attention_findings(one, shape.family), *kernel_findings(one, shape.family)]
+
+    findings = [*looks_at(wanted), *inspected.findings, *cluster_told]
+    longest, device = max(examples.report.lengths), room.device
     tokens_per_s, measured = room.measured.tokens_per_s, room.measured.runs
     # What is measured is one process; cards work at the same time, and processes of one host share its processors.
-    alone, together = changed(wanted, {"devices": wanted.devices[:1]}), len(room.devices)
-    dry = None
+    alone, together = changed(wanted, {"devices": wanted.devices[:1], "fsdp": False}), len(room.devices)
+    dry, speed = None, None
+    if tokens_per_s:
+        # As it was measured before: of long rows, which have little padding.
+        speed = Speed(tokens_per_s * together)
     if dry_run and wanted.target:
         findings.append(Finding("info", "target", f"two real steps were not taken: {wanted.target} is another machine"))
+    elif dry_run and wanted.fsdp:
+        findings.append(
+            Finding(
+                "info", "fsdp_steps", "two real steps were not taken: one process would have to hold all of the base"
+            )
+        )
     elif dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
+        before = time.monotonic() - began
         dry = _dry_run(alone, weights, examples, context, None if start is None else start.folder)
         # The first of several trains them, which need not be the fullest.
         tried = device_queue.training_devices(alone.devices)[0]
         dry["estimated_bytes"] = estimate(shape, alone, longest, gpu=tried != HOST).total
         tokens_per_s = dry["tokens_per_s"]
+        speed = Speed(dry["padded_per_s"] * together, dry["answer_token_s"], before + dry["begin_s"])
         findings += [Finding(**one) for one in dry.pop("findings", [])]
         store.measured(shape.key, tried, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
         measured += 1
@@ -82,7 +100,9 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
             * (sum(examples.report.lengths) // len(examples.train) + wanted.reinforcement.max_tokens)
         )
     tokens_per_s = tokens_per_s * together if tokens_per_s else None
-    seconds = tokens / tokens_per_s if tokens_per_s else None
+    held_out = [length_of(row) for row in examples.held_out]
+    read = duration.Lengths(examples.report.lengths, len(examples.train), held_out, answers)
+    seconds = None if speed is None else duration.seconds(wanted, read, speed)
     if dry is not None and wanted.facts.examples == "prompts":
         # Generation included, with answers as long as they were.
         seconds = steps * dry["step_s"]
@@ -108,6 +128,14 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
         "disk": {"needed": disk, "free": shutil.disk_usage(context.workspace.runs).free},
         "energy_kwh": _energy(device, seconds),
         "dry_run": dry,
+        "savings": savings(
+            wanted,
+            shape,
+            longest,
+            examples.report.lengths,
+            gpu=room.gpu,
+            absent=lambda other: next((one.message for one in looks_at(other)), ""),
+        ),
         "ok": not any(f.level == "error" for f in findings),
     }
 
@@ -129,8 +157,10 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
     from llmops_tui.training.worker.reward_run import rewarded
 
     count = recipe.effective_batch * _DRY_STEPS
+    entered = time.monotonic()
     order = sorted(range(len(examples.train)), key=lambda i: -examples.report.lengths[i])
-    longest = [examples.train[i] for i in (order * -(-count // len(order)))[:count]]
+    taken = (order * -(-count // len(order)))[:count]
+    longest = [examples.train[i] for i in taken]
     short = changed(
         recipe,
         {
@@ -157,16 +187,31 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
         with rewarded(trainer, short, base, few, context, recorder, folder=Path(scratch), force=True) as found:
             began = time.monotonic()
             trainer.train()
+        answer_token_s = _answer_token_seconds(callback, trainer.model, examples) if examples.held_out else 0.0
         recorder.close()
         history = read_history(Path(scratch))
     seconds = history.last("seconds") or (time.monotonic() - began) / _DRY_STEPS
     tokens = sum(sorted(examples.report.lengths, reverse=True)[: recipe.effective_batch])
     if recipe.facts.examples == "prompts":
         tokens = int((history.last("tokens_per_s") or 0) * seconds) or tokens
+    # Both steps have the same rows, in an order by chance.
+    lengths = [examples.report.lengths[i] for i in taken]
     return {
         "steps": _DRY_STEPS,
         "step_s": seconds,
         "tokens_per_s": tokens / seconds,
+        "padded_per_s": duration.padded(recipe, lengths) / _DRY_STEPS / seconds,
+        "answer_token_s": answer_token_s,
+        "begin_s": began - entered,
         "peak_bytes": memory_bytes(),
         "findings": as_dicts(found),
     }
+
+
+def _answer_token_seconds(callback: RunCallback, model: Any, examples: Examples) -> float:
+    """What a token of a sample answer takes, its prompt included; 0 where none is asked for."""
+    if not examples.generated:
+        return 0.0
+    began = time.monotonic()
+    made = callback.generate(model, examples.generated[0])
+    return (time.monotonic() - began) / max(1, len(made))

@@ -88,15 +88,42 @@ class RayNode:
 class RayCluster:
     """A cluster that this process is connected to."""
 
-    def __init__(self, ray: Any, target: Target) -> None:
+    def __init__(self, ray: Any, target: Target, shares: int = 1) -> None:
         self._ray = ray
         self.target = target
+        self._shares = shares
 
     def node(self, attempt: str, check: Callable[[], None]) -> RayNode:
         """Ask for a node; Ray chooses it, once one is free. ``check`` is called while it is waited for."""
         wanted = self._wanted(self._usable())
         actor = self._ray.remote(Node).options(**wanted, max_restarts=0, max_task_retries=0).remote(attempt)
         return RayNode(self._ray, actor, check)
+
+    def places(self) -> int:
+        """How many runs it can train at once as it is now: one a GPU, or one a node where there are none."""
+        usable = self._usable()
+        cards = [int(min(node["Resources"].get(name, 0) for name in ("GPU", "CPU"))) for node in usable]
+        return sum(cards) if any(node["Resources"].get("GPU") for node in usable) else len(usable)
+
+    def shared(self, count: int) -> RayCluster:
+        """The cluster as ``count`` runs at once use it: more than it has nodes share the processors of each.
+
+        Raises:
+            LlmopsError: ``no_place``: it has not so many GPUs or processors.
+        """
+        usable, places = self._usable(), self.places()
+        shares = -(-count // max(1, places))
+        gpu = any(node["Resources"].get("GPU") for node in usable)
+        most = places if gpu else len(usable) * int(min(node["Resources"]["CPU"] for node in usable))
+        if count > most:
+            what = "GPU" if gpu else "processor"
+            raise LlmopsError(
+                "no_place",
+                f"{count} at once, and {self.target.told} has place for {most}: each needs a {what} of its own, "
+                f"{'with a processor' if gpu else 'and of each node as many are taken'}",
+                "Leave --at-once out, or ask for fewer.",
+            )
+        return RayCluster(self._ray, self.target, shares)
 
     def look(self) -> list[NodeFacts]:
         """The facts of each node that a run could get.
@@ -138,12 +165,11 @@ class RayCluster:
             )
         return found
 
-    @staticmethod
-    def _wanted(usable: Sequence[Any]) -> dict[str, float]:
-        """What a run takes of a node: a GPU with a processor, or of a host as many processors as each of the nodes has."""
+    def _wanted(self, usable: Sequence[Any]) -> dict[str, float]:
+        """What a run takes of a node: a GPU with a processor, or of a host its share of as many processors as each node has."""
         if any(node["Resources"].get("GPU") for node in usable):
             return {"num_gpus": 1, "num_cpus": 1}
-        return {"num_cpus": int(min(node["Resources"]["CPU"] for node in usable))}
+        return {"num_cpus": int(min(node["Resources"]["CPU"] for node in usable)) // self._shares}
 
 
 def _look(gpu: bool) -> NodeFacts:

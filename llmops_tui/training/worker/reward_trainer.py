@@ -23,6 +23,7 @@ from llmops_tui.training.reinforcement import Reward
 from llmops_tui.training.reward_signs import repetition
 from llmops_tui.training.rewards import RewardScorer, Scored
 from llmops_tui.training.worker.engine_generation import EngineGenerator
+from llmops_tui.training.worker.kernels import as_written
 
 _ROWS = 16
 _BUFFER = "generation.safetensors"
@@ -186,8 +187,9 @@ class Rewarded(GRPOTrainer):
         was_training = self.model.training
         self.model.eval()
         try:
-            for start in range(0, len(prompts), _ROWS):
-                found += self._answers(list(prompts[start : start + _ROWS]), sampled=sampled)
+            with as_written():
+                for start in range(0, len(prompts), _ROWS):
+                    found += self._answers(list(prompts[start : start + _ROWS]), sampled=sampled)
         finally:
             self.model.train(was_training)
         return found

@@ -28,6 +28,7 @@ from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
 from llmops_tui.training.worker.base_model import compute_type
 from llmops_tui.training.worker.batches import GroupedByLength, PackedCollator, tokens_of
+from llmops_tui.training.worker.division import divide, divided
 from llmops_tui.training.worker.rank_batches import RankBatches
 
 if TYPE_CHECKING:
@@ -228,6 +229,8 @@ def make(
         texts: Example = {"prompt": "", "chosen": "", "rejected": ""}
         train, held_out = [texts | row for row in train], [texts | row for row in held_out]
     kind, config = _kind(recipe, options)
+    if recipe.fsdp:
+        kind = divided(kind)
     if in_step is None and config.n_gpu > 1:
         # A process that sees several GPUs and is one of none would use them all, and double the batch.
         config._n_gpu = 1  # noqa: SLF001  there is no other way to say so
@@ -257,6 +260,8 @@ def make(
         if parameter.requires_grad:
             # TRL puts the adapter of a quantized base into 16 bits, where small updates of AdamW are rounded away.
             parameter.data = parameter.data.float()
+    if recipe.fsdp and in_step is not None:
+        divide(trainer, recipe.ranks)
     return trainer
 
 
@@ -319,7 +324,8 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
     on_gpu = torch.cuda.is_available()
     optimizer = recipe.optimizer.name
     if optimizer == "auto":
-        optimizer = "paged_adamw_8bit" if on_gpu else "adamw_torch"
+        # bitsandbytes does not divide its state.
+        optimizer = "paged_adamw_8bit" if on_gpu and not recipe.fsdp else "adamw_torch"
     compute = compute_type(recipe)
     save_every = recipe.checkpoints.every or max(1, steps // _PARTS_OF_TEN)
     eval_every = recipe.evaluation.every or max(1, steps // _PARTS_OF_TEN)

@@ -35,6 +35,7 @@ class KeyRequest(Checked):
     models: _Names | None = None
     adapters: _Names | None = None
     endpoints: _Names | None = None
+    prompts: _Names | None = None
     max_context: _Number | None = None
     max_output: _Number | None = None
     requests_per_minute: _Number | None = None
@@ -57,6 +58,7 @@ class KeyRequest(Checked):
             self.requests_per_day,
             self.tokens_per_minute,
             self.tokens_per_day,
+            None if self.prompts is None else tuple(self.prompts),
         )
 
 

@@ -1,0 +1,1 @@
+"""What is in force where applications ask: stages of prompts, how they move, and what answered at a moment."""

@@ -1,0 +1,157 @@
+"""A text looked at by the guards of one side, the cheap ones first: what each says of it, and in which time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.guardrails.canonical import CanonicalText
+from llmops_tui.inference.guardrails.detectors import (
+    LengthCheck,
+    PatternPlaces,
+    PersonalPlaces,
+    Place,
+    Places,
+    Scan,
+    SchemaCheck,
+    WholeVerdict,
+)
+from llmops_tui.inference.guardrails.guard_file import (
+    TIERS,
+    Guard,
+    GuardSet,
+    Head,
+    JsonSchema,
+    Judge,
+    Length,
+    Patterns,
+    Personal,
+    Side,
+    Words,
+)
+from llmops_tui.inference.guardrails.head import HeadModel
+from llmops_tui.workspace.events import GuardVerdict
+
+HeadOf = Callable[[str], HeadModel]
+"""The head of a name; raises LlmopsError where there is none."""
+AskJudge = Callable[[Judge, str], Awaitable[bool]]
+"""Whether a judge says so of a text; raises LlmopsError where it cannot be asked."""
+Verdict = Literal["pass", "found", "error"]
+# What does not wait for others may be done at once; a longer text is looked at in a thread.
+_SHORT = 4000
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one guard says of a text."""
+
+    guard: Guard
+    verdict: Verdict
+    milliseconds: float
+    why: str = ""
+    score: float | None = None
+    places: tuple[Place, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether the guard does what it is there for: it found something, or fails closed, and is switched on."""
+        failed = self.verdict == "error" and self.guard.fails == "closed"
+        return self.guard.mode == "on" and (self.verdict == "found" or failed)
+
+    def told(self, guards: str, side: Side) -> GuardVerdict:
+        """For the trace."""
+        told: GuardVerdict = {
+            "set": guards,
+            "guard": self.guard.name,
+            "side": side,
+            "tier": TIERS[self.guard.kind],
+            "verdict": self.verdict,
+            "action": self.guard.action,
+            "mode": self.guard.mode,
+            "ms": round(self.milliseconds, 3),
+        }
+        if self.score is not None:
+            told["score"] = round(self.score, 4)
+        if self.why:
+            told["why"] = self.why
+        if self.places:
+            told["places"] = len(self.places)
+        return told
+
+
+@dataclass
+class Prepared:
+    """A guard set that is ready to look at texts; ``ref`` names its version."""
+
+    ref: str
+    guards: GuardSet
+    head_of: HeadOf
+    ask_judge: AskJudge
+    _places: dict[str, Places] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Compile what finds places."""
+        for guard in self.guards.guards:
+            if isinstance(guard, Patterns | Words):
+                self._places[guard.name] = PatternPlaces.of(guard)
+            elif isinstance(guard, Personal):
+                self._places[guard.name] = PersonalPlaces(guard)
+
+    def places_of(self, guard: Guard) -> Places | None:
+        """What finds a guard's places; none where it is about the whole of a text."""
+        return self._places.get(guard.name)
+
+    async def check(self, text: str, side: Side, *, every: bool = False) -> list[Found]:
+        """What the guards of a side say of a whole text. Behind one that blocks none is asked, unless ``every`` is."""
+        found: list[Found] = []
+        for guard in self.guards.of(side):
+            one = await self._one(guard, text)
+            found.append(one)
+            if one.acts and guard.action in {"block", "retry"} and not every:
+                break
+        return found
+
+    async def _one(self, guard: Guard, text: str) -> Found:
+        begun = time.perf_counter()
+        try:
+            if isinstance(guard, Judge):
+                said = await self.ask_judge(guard, text)
+                return Found(guard, "found" if said else "pass", _since(begun))
+            if len(text) > _SHORT or isinstance(guard, Head):
+                return await asyncio.to_thread(self._at_once, guard, text)
+            return self._at_once(guard, text)
+        except LlmopsError as error:
+            return Found(guard, "error", _since(begun), error.message[:200])
+
+    def _at_once(self, guard: Guard, text: str) -> Found:
+        begun = time.perf_counter()
+        if (finder := self.places_of(guard)) is not None:
+            places = dict.fromkeys(finder.scan(CanonicalText.of(text), Scan(), whole=True))
+            return Found(guard, "found" if places else "pass", _since(begun), places=tuple(places))
+        if isinstance(guard, Head):
+            head = self.head_of(guard.head)
+            score = head.score(text, guard.windows)
+            meant = score >= (head.threshold if guard.threshold is None else guard.threshold)
+            return Found(guard, "found" if meant else "pass", _since(begun), score=score)
+        said = _whole(guard, text)
+        return Found(guard, "found" if said.why else "pass", _since(begun), said.why, said.score)
+
+
+def _whole(guard: Guard, text: str) -> WholeVerdict:
+    if isinstance(guard, Length):
+        return LengthCheck(guard).check(text)
+    assert isinstance(guard, JsonSchema)
+    return SchemaCheck(guard).check(text)
+
+
+def acting(found: Sequence[Found], *actions: str) -> Found | None:
+    """The first that acts, by one of these actions."""
+    return next((one for one in found if one.acts and one.guard.action in actions), None)
+
+
+def _since(begun: float) -> float:
+    return (time.perf_counter() - begun) * 1000

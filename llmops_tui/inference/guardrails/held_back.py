@@ -1,0 +1,113 @@
+"""An answer that streams past its guards: what they may refuse is held back until it is decided.
+
+What a blocking guard refuses is never shown, not even in part; what comes before it is. A guard that needs the whole answer
+holds all of it back, and so does one that redacts within JSON that is not whole yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from llmops_tui.inference.guardrails.canonical import CanonicalText
+from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
+from llmops_tui.inference.guardrails.detectors import Place, Places, Scan
+from llmops_tui.inference.guardrails.guard_file import Guard
+from llmops_tui.inference.guardrails.redaction import open_bracket, redacted
+
+
+@dataclass
+class _Watched:
+    """A guard that acts, with how far it has looked."""
+
+    guard: Guard
+    places: Places
+    scan: Scan = field(default_factory=Scan)
+
+
+@dataclass
+class HeldBack:
+    """One answer on its way. ``blocked`` is the guard that refused it; ``told`` all that was let through."""
+
+    prepared: Prepared
+    text: CanonicalText = field(default_factory=CanonicalText)
+    told: str = ""
+    released: int = 0
+    blocked: Guard | None = None
+    found: list[Found] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Find who acts while it comes."""
+        acts = [one for one in self.prepared.guards.of("output") if one.mode == "on" and one.action != "flag"]
+        self.holds = bool(acts)
+        self._watched = [_Watched(one, found) for one in acts if (found := self.prepared.places_of(one)) is not None]
+        # What is about the whole of it, asked again when it fails, or is told to wait.
+        self._waits = any(
+            self.prepared.places_of(one) is None or one.hold == "answer" or one.action == "retry" for one in acts
+        )
+        self._redacts = any(one.action == "redact" for one in acts)
+        self._taken: list[Place] = []
+
+    def feed(self, more: str) -> str:
+        """What may be told now that this has come."""
+        if self.blocked is not None:
+            return ""
+        if not self.holds:
+            self.text.raw += more
+            self.told += more
+            return more
+        self.text.add(more)
+        return "" if self._waits else self._release(self._decided(), whole=False)
+
+    def _decided(self) -> int:
+        bound = min((one.places.boundary(self.text) for one in self._watched), default=len(self.text.raw))
+        # A guard may say that so much is enough, or that more is.
+        wanted = [one.guard.hold for one in self._watched if isinstance(one.guard.hold, int)]
+        return min([bound, *(max(0, len(self.text.raw) - hold) for hold in wanted)])
+
+    def _release(self, bound: int, *, whole: bool) -> str:
+        places = []
+        for one in self._watched:
+            for place in one.places.scan(self.text, one.scan, whole=whole):
+                if one.guard.action == "redact":
+                    places.append(place)
+                elif self.blocked is None or place.start < bound:
+                    self.blocked = one.guard
+                    bound = min(bound, place.start)
+        self._taken += places
+        end = min([bound, *(place.start for place in self._taken if place.start < bound < place.end)])
+        if self._redacts and not whole:
+            end = min(end, open_bracket(self.text.raw, self.released))
+        if end <= self.released:
+            return ""
+        part = self.text.raw[self.released : end]
+        inside = [
+            Place(max(0, one.start - self.released), min(one.end, end) - self.released, one.mark)
+            for one in self._taken
+            if one.start < end and one.end > self.released
+        ]
+        said = redacted(part, inside)
+        self.released = end
+        self._taken = [one for one in self._taken if one.end > end]
+        self.told += said
+        return said
+
+    async def finish(self) -> str:
+        """What is told at the end, after all guards have looked at the whole; the verdicts are in ``found``.
+
+        Where one refuses it, it is what stands before the first place that it refuses, or nothing more.
+        """
+        if self.blocked is None:
+            self.found = await self.prepared.check(self.text.raw, "output")
+        else:
+            self.found = [Found(self.blocked, "found", 0.0)]
+        if not self.holds or self.blocked is not None:
+            return ""
+        refused = acting(self.found, "block", "retry")
+        if refused is None:
+            return self._release(len(self.text.raw), whole=True)
+        self.blocked = refused.guard
+        if self._waits:
+            return ""
+        # What a guard of no fixed reach finds now may stand before what was told already.
+        first = min((place.start for one in self.found if one.acts for place in one.places), default=self.released)
+        return self._release(first, whole=True)

@@ -1,0 +1,249 @@
+"""Guard sets and heads in the event log: immutable versions, which is in force for which model, and the audit of that."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import TypedDict
+
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.inference.guardrails.guard_file import Guard, GuardSet, kept_guard_set
+from llmops_tui.inference.guardrails.head import HeadModel
+from llmops_tui.workspace.audit import add_entry
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import sha256_text
+
+USED, UNUSED = "guards.used", "guards.unused"
+"""Kinds of entries of the audit."""
+EVERY = ""
+"""Stands for all models."""
+_SETS = (
+    "CREATE TABLE IF NOT EXISTS guard_sets (name TEXT NOT NULL, number INTEGER NOT NULL, sha256 TEXT NOT NULL, "
+    "body TEXT NOT NULL, created_at REAL NOT NULL, PRIMARY KEY (name, number))"
+)
+_IN_FORCE = (
+    "CREATE TABLE IF NOT EXISTS guards_in_force (model TEXT PRIMARY KEY, name TEXT NOT NULL, number INTEGER NOT NULL, "
+    "since REAL NOT NULL)"
+)
+_HEADS = (
+    "CREATE TABLE IF NOT EXISTS guard_heads (name TEXT PRIMARY KEY, body TEXT NOT NULL, report TEXT NOT NULL, "
+    "made_at REAL NOT NULL)"
+)
+_TABLES = (_SETS, _IN_FORCE, _HEADS)
+
+
+class GuardSetRecord(TypedDict):
+    """A version of a guard set, as JSON."""
+
+    set: str
+    version: int
+    sha256: str
+    created_at: float
+    guards: list[str]
+    on: list[str]
+
+
+class InForceRecord(TypedDict):
+    """Which version of a set is in force for a model; an empty one stands for all that have none of their own."""
+
+    model: str
+    set: str
+    version: int
+    sha256: str
+    since: float
+
+
+@dataclass(frozen=True)
+class GuardVersion:
+    """One version of a guard set."""
+
+    guards: GuardSet
+    number: int
+    created_at: float
+
+    @property
+    def ref(self) -> str:
+        """How it is named: ``shop@3``."""
+        return f"{self.guards.name}@{self.number}"
+
+    def as_record(self) -> GuardSetRecord:
+        """For JSON."""
+        return {
+            "set": self.guards.name,
+            "version": self.number,
+            "sha256": self.guards.sha256,
+            "created_at": self.created_at,
+            "guards": [one.name for one in self.guards.guards],
+            "on": [one.name for one in self.guards.guards if one.mode == "on"],
+        }
+
+
+@dataclass(frozen=True)
+class GuardsInForce:
+    """A version that is in force for a model."""
+
+    model: str
+    version: GuardVersion
+    since: float
+
+    def as_record(self) -> InForceRecord:
+        """For JSON."""
+        return {
+            "model": self.model,
+            "set": self.version.guards.name,
+            "version": self.version.number,
+            "sha256": self.version.guards.sha256,
+            "since": self.since,
+        }
+
+
+class GuardStore:
+    """The guard sets of a workspace."""
+
+    def __init__(self, event_log: EventLog) -> None:
+        self._event_log = event_log
+
+    def save(self, guards: GuardSet) -> tuple[GuardVersion, bool]:
+        """Keep a set as a version; returns it, and whether it is new. What is there already is that version."""
+        with self._event_log.transaction() as connection:
+            _create(connection)
+            same = connection.execute(
+                "SELECT number FROM guard_sets WHERE name = ? AND sha256 = ?", (guards.name, guards.sha256)
+            ).fetchone()
+            if same is None:
+                (last,) = connection.execute(
+                    "SELECT coalesce(max(number), 0) FROM guard_sets WHERE name = ?", (guards.name,)
+                ).fetchone()
+                row = (guards.name, last + 1, guards.sha256, guards.as_json(), time.time())
+                connection.execute("INSERT INTO guard_sets VALUES (?, ?, ?, ?, ?)", row)
+        number = int(same[0]) if same is not None else int(last) + 1
+        return self.get(f"{guards.name}@{number}"), same is None
+
+    def all(self) -> list[GuardVersion]:
+        """All versions, by name, the newest first."""
+        connection = self._event_log.connection()
+        if not _there(connection):
+            return []
+        rows = connection.execute("SELECT body, number, created_at FROM guard_sets ORDER BY name, number DESC")
+        return [GuardVersion(kept_guard_set(body), int(number), float(at)) for body, number, at in rows]
+
+    def get(self, ref: str) -> GuardVersion:
+        """A version, as ``name@number``; a name stands for its newest.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        name, _, number = ref.partition("@")
+        for version in self.all():
+            if version.guards.name == name and number in {"", str(version.number)}:
+                return version
+        raise NotFoundError("guard set", ref, "llmops guard list shows them.")
+
+    # ── in force ──
+
+    def use(self, version: GuardVersion, model: str = EVERY) -> None:
+        """Have a version look at the requests of a model, or of all that have none of their own."""
+        with self._event_log.transaction() as connection:
+            _create(connection)
+            row = (model, version.guards.name, version.number, time.time())
+            connection.execute("INSERT OR REPLACE INTO guards_in_force VALUES (?, ?, ?, ?)", row)
+            facts = {"model": sha256_text(model)[:16] if model else None, "version": version.number}
+            add_entry(connection, USED, version.guards.sha256, facts)
+
+    def stop(self, model: str = EVERY) -> GuardsInForce:
+        """Have none look at the requests of a model any more, or at those of all that have none of their own.
+
+        Raises:
+            NotFoundError: none did.
+        """
+        found = next((one for one in self.in_force() if one.model == model), None)
+        if found is None:
+            raise NotFoundError("guard set in force for", model or "all models", "llmops guard list shows them.")
+        with self._event_log.transaction() as connection:
+            connection.execute("DELETE FROM guards_in_force WHERE model = ?", (model,))
+            add_entry(
+                connection,
+                UNUSED,
+                found.version.guards.sha256,
+                {"model": sha256_text(model)[:16] if model else None, "version": found.version.number},
+            )
+        return found
+
+    def in_force(self) -> list[GuardsInForce]:
+        """What is in force, that for all models first."""
+        connection = self._event_log.connection()
+        if not _there(connection):
+            return []
+        rows = connection.execute("SELECT model, name, number, since FROM guards_in_force ORDER BY model").fetchall()
+        versions = {(one.guards.name, one.number): one for one in self.all()} if rows else {}
+        return [GuardsInForce(model, versions[name, number], since) for model, name, number, since in rows]
+
+    def for_model(self, model: str) -> GuardVersion | None:
+        """The version that looks at the requests of a model."""
+        found = {one.model: one.version for one in self.in_force()}
+        return found.get(model) or found.get(EVERY)
+
+    def switch(self, version: GuardVersion, guard: str, mode: str) -> GuardVersion:
+        """A version in which one guard is switched on, or back into the shadow.
+
+        Raises:
+            NotFoundError: the set has no such guard.
+            InputRefusedError: ``bad_mode``.
+        """
+        if mode not in {"on", "shadow"}:
+            raise InputRefusedError("bad_mode", f"{mode[:40]!r} is neither on nor shadow")
+        if guard not in {one.name for one in version.guards.guards}:
+            raise NotFoundError(
+                "guard", guard, f"{version.ref} has: {', '.join(g.name for g in version.guards.guards)}."
+            )
+        changed: list[Guard] = [
+            one.model_copy(update={"mode": mode}) if one.name == guard else one for one in version.guards.guards
+        ]
+        made, _ = self.save(GuardSet(name=version.guards.name, guards=tuple(changed)))
+        for one in self.in_force():
+            if one.version.ref == version.ref:
+                self.use(made, one.model)
+        return made
+
+    # ── heads ──
+
+    def save_head(self, name: str, head: HeadModel, report: dict[str, object]) -> None:
+        """Keep a head under a name, with what was measured of it; a head of that name is replaced."""
+        with self._event_log.transaction() as connection:
+            _create(connection)
+            row = (name, json.dumps(head.as_record()), json.dumps(report), time.time())
+            connection.execute("INSERT OR REPLACE INTO guard_heads VALUES (?, ?, ?, ?)", row)
+            add_entry(connection, "guards.head", sha256_text(row[1]), {"name": sha256_text(name)[:16]})
+
+    def head(self, name: str) -> HeadModel:
+        """The head of a name.
+
+        Raises:
+            NotFoundError: there is none.
+            InputRefusedError: ``bad_head``: it is damaged.
+        """
+        connection = self._event_log.connection()
+        asked = "SELECT body FROM guard_heads WHERE name = ?"
+        row = connection.execute(asked, (name,)).fetchone() if _there(connection) else None
+        if row is None:
+            raise NotFoundError("head", name, "llmops guard train makes one.")
+        return HeadModel.from_json(row[0])
+
+    def heads(self) -> dict[str, dict[str, object]]:
+        """What was measured of each head, by name."""
+        connection = self._event_log.connection()
+        if not _there(connection):
+            return {}
+        return {name: json.loads(report) for name, report in connection.execute("SELECT name, report FROM guard_heads")}
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for table in _TABLES:
+        connection.execute(table)
+
+
+def _there(connection: sqlite3.Connection) -> bool:
+    asked = "SELECT count(*) FROM sqlite_master WHERE name IN ('guard_sets', 'guards_in_force', 'guard_heads')"
+    return int(connection.execute(asked).fetchone()[0]) == len(_TABLES)

@@ -1,0 +1,138 @@
+"""Versions of prompts as they are read: which one a name, a number or a label stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+from llmops_tui.errors import NotFoundError
+from llmops_tui.names import is_name
+
+if TYPE_CHECKING:
+    import duckdb
+
+CHAINS = "chain/"
+"""What the names of chains begin with, and of no prompt: a name has no stroke, unless somebody planted it."""
+COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
+"""Those of ``prompt_versions``, in the order of the fields of a :class:`PromptVersion`."""
+DEFAULT_LABEL = "production"
+"""The label that a bare name stands for, where it is set."""
+NO_CANDIDATE = "NOT EXISTS (FROM prompt_candidates x WHERE x.prompt = v.prompt AND x.number = v.number)"
+"""The condition of versions ``v`` that no improvement proposes."""
+
+
+class VersionRecord(TypedDict):
+    """A version of a prompt; ``parent`` is the number it was made of, ``candidate_of`` the improvement that proposed it."""
+
+    prompt: str
+    version: int
+    id: str
+    sha256: str
+    parent: int | None
+    system: str
+    template: str
+    note: str
+    created_at: float
+    labels: list[str]
+    candidate_of: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class PromptVersion:
+    """One version of a prompt; its text never changes, its labels may move on.
+
+    ``candidate_of`` is the improvement that proposed it; empty for all versions but candidates.
+    """
+
+    id: str
+    prompt: str
+    number: int
+    sha256: str
+    parent: int | None
+    system: str
+    template: str
+    note: str
+    created_at: float
+    labels: tuple[str, ...] = ()
+    candidate_of: str = ""
+
+    @property
+    def ref(self) -> str:
+        """How to name it: ``triage@12``."""
+        return f"{self.prompt}@{self.number}"
+
+    def as_dict(self) -> VersionRecord:
+        """The version as the command line's JSON shows it."""
+        record: VersionRecord = {
+            "prompt": self.prompt,
+            "version": self.number,
+            "id": self.id,
+            "sha256": self.sha256,
+            "parent": self.parent,
+            "system": self.system,
+            "template": self.template,
+            "note": self.note,
+            "created_at": self.created_at,
+            "labels": list(self.labels),
+        }
+        if self.candidate_of:
+            record["candidate_of"] = self.candidate_of
+        return record
+
+
+def of_kind(prefix: str) -> str:
+    """The condition of rows ``v`` whose names begin with a prefix of ours; of prompts, whose names have none, without one."""
+    return f"starts_with(v.prompt, '{prefix}')" if prefix else f"NOT starts_with(v.prompt, '{CHAINS}')"
+
+
+def select_versions(
+    connection: duckdb.DuckDBPyConnection, condition: str, values: list[Any], prefix: str = ""
+) -> list[PromptVersion]:
+    """The versions ``v`` for which a condition of SQL holds, the newest first; of one kind, see :func:`of_kind`."""
+    columns = ", ".join(f"v.{c.strip()}" for c in COLUMNS.split(","))
+    rows = connection.execute(
+        f"SELECT {columns}, list(l.label ORDER BY l.label) FILTER (l.label IS NOT NULL), any_value(c.improvement) "
+        "FROM prompt_versions v LEFT JOIN prompt_labels l ON l.prompt = v.prompt AND l.number = v.number "
+        "LEFT JOIN prompt_candidates c ON c.prompt = v.prompt AND c.number = v.number "
+        f"WHERE ({condition}) AND {of_kind(prefix)} GROUP BY ALL ORDER BY v.created_at DESC, v.number DESC",
+        values,
+    ).fetchall()
+    return [
+        PromptVersion(r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()), r[10] or "")
+        for r in rows
+    ]
+
+
+def find_version(connection: duckdb.DuckDBPyConnection, ref: str, prefix: str = "") -> PromptVersion:
+    """The version that ``name``, ``name@number``, ``name@label``, ``name@latest``, an id or a hash stands for.
+
+    A bare name stands for ``production`` where that label is set, else for the latest. Candidates are found by number, id
+    and hash alone. With a ``prefix`` it is one of the kind whose names begin so.
+
+    Raises:
+        NotFoundError: it stands for nothing.
+    """
+    kind = prefix.rstrip("/") or "prompt"
+    name, _, which = ref.partition("@")
+    if not which and not is_name(name.removeprefix(prefix)):
+        raise NotFoundError(kind, ref)
+    found = select_versions(connection, "v.prompt = ?", [name], prefix)
+    if not found:
+        own = "starts_with(v.id, ?) OR starts_with(v.sha256, ?)"
+        found = select_versions(connection, own, [ref, ref], prefix) if len(ref) > 5 else []
+        if len(found) == 1:
+            return found[0]
+        raise NotFoundError(kind, ref, f"llmops {kind} list shows them.")
+    plain = [v for v in found if not v.candidate_of] or found
+    if which == "latest":
+        return plain[0]
+    if not which:
+        return next((v for v in found if DEFAULT_LABEL in v.labels), plain[0])
+    # A number is a number, whatever label an earlier version let somebody make of it.
+    for version in found:
+        if which in {str(version.number), f"v{version.number}"}:
+            return version
+    for version in found:
+        if which in version.labels:
+            return version
+    raise NotFoundError(f"{kind} version", ref, f"{name} has versions 1 to {plain[0].number}.")

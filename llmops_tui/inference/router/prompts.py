@@ -1,0 +1,256 @@
+"""Prompts served by name and label: which version answers now, by which model, and the request that is made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.prompt_traced import prompt_header
+from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
+from llmops_tui.inference.server.duplicate_keys import duplicate_key
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.stages import Stage, StageStore
+from llmops_tui.inference.template_renderer import TemplateRenderer
+from llmops_tui.workspace.catalog import Catalog
+
+PREFIX = "prompt/"
+"""What the name of a served prompt begins with, where a request names its model."""
+PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat")
+"""Where prompts are asked."""
+_VARIABLES = "variables"
+_KNOWN = 1000
+
+
+@dataclass(frozen=True)
+class ServedPrompt:
+    """A version of a prompt that answers a request; ``label`` is the one that it was asked by, empty for a number."""
+
+    version: PromptVersion
+    label: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def model(self) -> str:
+        """The served name that answers; empty where no stage says so."""
+        labels = [label for label in (self.label, DEFAULT_LABEL) if label]
+        named = [stage.model for label in labels for stage in self.stages if stage.label == label and stage.model]
+        every = {stage.model for stage in self.stages if stage.model}
+        return named[0] if named else every.pop() if len(every) == 1 else ""
+
+    def told(self) -> list[tuple[bytes, bytes]]:
+        """The headers that tell a client which version answered."""
+        return [
+            (b"x-llmops-prompt", quote(self.version.ref, safe="@._-").encode()),
+            (b"x-llmops-prompt-sha256", self.version.sha256.encode()),
+        ]
+
+
+@dataclass(frozen=True)
+class MadeRequest:
+    """A request as its model's server is sent it: without the fields that the prompt took, and what its trace is told."""
+
+    body: JsonObject
+    header: tuple[bytes, bytes]
+
+
+class ServedPrompts:
+    """The prompts of a workspace at its one address; a label is looked up at each request."""
+
+    def __init__(self, catalog: Catalog, stages: StageStore, renderer: TemplateRenderer | None = None) -> None:
+        self._catalog = catalog
+        self._stages = stages
+        self._renderer = renderer or TemplateRenderer()
+        self._found: dict[str, PromptVersion] = {}
+        self._stamp: tuple[tuple[int, int], ...] = ()
+        self._needed: dict[str, list[str]] = {}
+
+    async def meant(self, asked: str) -> ServedPrompt:
+        """The version that a name with :data:`PREFIX` means at this moment.
+
+        Raises:
+            LlmopsError: ``model_not_found``: there is no such prompt, version or label; or the catalog cannot be read.
+        """
+        ref = asked.removeprefix(PREFIX)
+        version = await self._version(ref)
+        _, _, which = ref.partition("@")
+        label = which if which in version.labels else DEFAULT_LABEL if not which else ""
+        stages = await asyncio.to_thread(self._stages.all, version.prompt)
+        return ServedPrompt(version, label, tuple(stages))
+
+    async def entries(self) -> list[tuple[str, ServedPrompt]]:
+        """Every stage by the name it is asked by, with what answers."""
+        found = []
+        for stage in await asyncio.to_thread(self._stages.all):
+            name = f"{PREFIX}{stage.ref}"
+            try:
+                found.append((name, await self.meant(name)))
+            except LlmopsError:
+                continue  # its prompt or label is gone, which a request for it is told
+        return found
+
+    async def _version(self, ref: str) -> PromptVersion:
+        stamp = self._catalog.stamp()
+        if stamp != self._stamp:
+            # A label may have moved; the version that a reference of now means is looked for anew.
+            self._found, self._stamp = {}, stamp
+        if ref not in self._found:
+            try:
+                version = await asyncio.to_thread(self._catalog.read, lambda connection: find_version(connection, ref))
+            except NotFoundError as error:
+                hint = error.hint or "llmops prompt list shows them."
+                raise LlmopsError("model_not_found", f"{PREFIX}{ref[:100]}: {error.message}", hint) from error
+            if self._stamp != stamp or len(self._found) >= _KNOWN:
+                return version
+            self._found[ref] = version
+        return self._found[ref]
+
+    async def made(self, served: ServedPrompt, model: str, path: str, raw: bytes, given: JsonObject) -> MadeRequest:
+        """A client's request with the prompt in it, for a model by the name that its server knows.
+
+        Raises:
+            FieldRefusedError: a variable is unknown or missing, or a message has no place.
+            InputRefusedError: ``template_failed``.
+        """
+        version = served.version
+        if path not in PATHS:
+            raise FieldRefusedError("model", "prompts are not asked here", f"They are at {', '.join(PATHS)}.")
+        if twice := duplicate_key(raw, given):
+            raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")
+        variables = self._given(version, await self._needs(version), given)
+        needed = await self._needs(version)
+        turns, last = _turns(path, given, version)
+        values = _filled(version, needed, variables, turns, last)
+        system = await self._rendered(version.system, values)
+        conversation = list(turns)
+        if version.template.strip():
+            said = {"role": "user", "content": await self._rendered(version.template, values)}
+            conversation = [*(turns[:-1] if last is not None else turns), said]
+        body = {name: value for name, value in given.items() if name not in {_VARIABLES, "messages", "input"}}
+        body = {**body, "model": model, **_placed(path, system, conversation)}
+        return MadeRequest(body, prompt_header(version.prompt, version.number, version.sha256, values))
+
+    async def _rendered(self, template: str, values: Mapping[str, object]) -> str:
+        if not template.strip():
+            return ""
+        return await asyncio.to_thread(self._renderer.render, template, values)
+
+    async def _needs(self, version: PromptVersion) -> list[str]:
+        """The variables of a version, those of its system message first."""
+        if version.sha256 not in self._needed:
+            found = [
+                name
+                for text in (version.system, version.template)
+                if text.strip()
+                for name in await asyncio.to_thread(self._renderer.variables, text)
+            ]
+            if len(self._needed) >= _KNOWN:
+                self._needed.clear()
+            self._needed[version.sha256] = list(dict.fromkeys(found))
+        return self._needed[version.sha256]
+
+    @staticmethod
+    def _given(version: PromptVersion, needed: Sequence[str], given: JsonObject) -> dict[str, object]:
+        found = given.get(_VARIABLES)
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            told = f"must be an object of values by name, not {type(found).__name__}"
+            raise FieldRefusedError(_VARIABLES, told, f'Such as {{"{(needed or ["name"])[0]}": "…"}}.')
+        for name in found:
+            if name not in needed:
+                known = f"It has: {', '.join(needed)}." if needed else "It has none."
+                told = f"{version.ref} has no variable of this name"
+                raise FieldRefusedError(f"{_VARIABLES}.{name[:60]}", told, known, "unknown_parameter")
+        return dict(found)
+
+    def close(self) -> None:
+        """End the process that renders."""
+        self._renderer.close()
+
+
+def _turns(path: str, given: JsonObject, version: PromptVersion) -> tuple[list[JsonObject], str | None]:
+    """The conversation that a request brings, and the text of its last message, where the user says it."""
+    own = {"/v1/messages": "system", "/v1/responses": "instructions"}.get(path, "")
+    if own and given.get(own):
+        raise FieldRefusedError(own, f"{version.ref} brings its own", "Leave it out: the prompt is kept by the server.")
+    if path == "/v1/responses":
+        said = given.get("input")
+        if said is None:
+            return [], None
+        if not isinstance(said, str):
+            told = f"must be a text for {version.ref}, which is made into the request"
+            raise FieldRefusedError("input", told, "Go on from an answer by previous_response_id.")
+        return [{"role": "user", "content": said}], said
+    messages = given.get("messages")
+    return ([], None) if messages is None else _chat_turns(messages, version)
+
+
+def _chat_turns(messages: Any, version: PromptVersion) -> tuple[list[JsonObject], str | None]:
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise FieldRefusedError("messages", "must be a list of objects", "Give role and content of each.")
+    for number, one in enumerate(messages):
+        if one.get("role") in {"system", "developer"}:
+            told = f"{version.ref} brings its own system message"
+            raise FieldRefusedError(f"messages[{number}].role", told, "Leave it out: the prompt is kept by the server.")
+    if not messages or messages[-1].get("role") != "user":
+        return messages, None
+    text = _text(messages[-1].get("content"))
+    if text is None and version.template.strip():
+        told = f"must be text for {version.ref}, which is made into the message"
+        raise FieldRefusedError(f"messages[{len(messages) - 1}].content", told, "Give a text.")
+    return messages, text
+
+
+def _text(content: Any) -> str | None:
+    """The text of a message; none where it has something else, too."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        return None
+    parts = [one.get("text") if isinstance(one, dict) and one.get("type") == "text" else None for one in content]
+    return "".join(parts) if all(isinstance(part, str) for part in parts) else None  # type: ignore[arg-type]
+
+
+def _filled(
+    version: PromptVersion, needed: Sequence[str], given: dict[str, object], turns: list[JsonObject], last: str | None
+) -> dict[str, object]:
+    """The values of all variables: those given, and the last message for the one that is not."""
+    missing = [name for name in needed if name not in given]
+    if turns and version.template.strip():
+        if last is None:
+            told = f"the last one must be the user's, of which {version.ref} makes the message"
+            raise FieldRefusedError("messages", told, "End with a message of the user's.")
+        if not missing:
+            told = f"{version.ref} takes nothing from messages: all of its variables are given"
+            raise FieldRefusedError("messages", told, "Leave out messages, or the variable that the last one is for.")
+        if len(missing) == 1:
+            return {**given, missing[0]: last}
+    elif not turns and not version.template.strip():
+        told = f"is missing: {version.ref} is a system message alone"
+        raise FieldRefusedError("messages", told, "Give the conversation, without a system message.")
+    if missing:
+        told = f"is missing: {version.ref} needs it"
+        raise FieldRefusedError(f"{_VARIABLES}.{missing[0]}", told, f"It needs: {', '.join(needed)}.")
+    return given
+
+
+def _placed(path: str, system: str, turns: list[JsonObject]) -> JsonObject:
+    if path == "/v1/responses":
+        return {**({"instructions": system} if system else {}), "input": turns[-1]["content"]}
+    if path == "/v1/messages":
+        return {**({"system": system} if system else {}), "messages": turns}
+    return {"messages": [*([{"role": "system", "content": system}] if system else []), *turns]}
+
+
+def body_bytes(body: JsonObject) -> bytes:
+    """A request's body as it is sent on."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError as error:
+        raise InputRefusedError("invalid_request", f"the body has a number that JSON has not: {error}") from error

@@ -1,0 +1,168 @@
+"""The guards of a model's server: requests are looked at before they are rendered, answers while they come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from llmops_tui.inference.engine_wire import FILTERED, Event, Generated, TextEvent
+from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
+from llmops_tui.inference.guardrails.guard_file import Side
+from llmops_tui.inference.guardrails.held_back import HeldBack
+from llmops_tui.inference.guardrails.judges import Judges
+from llmops_tui.inference.guardrails.redaction import redacted
+from llmops_tui.inference.guardrails.store import GuardStore, GuardVersion
+from llmops_tui.inference.server.callers import Caller
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.events import GuardVerdict
+
+# They are put in force by other processes; they are not looked for more often than this.
+_FRESH_SECONDS = 1.0
+
+
+class Guarded:
+    """What the guards of one request said so far, and the set that looks at its answers."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.verdicts: list[GuardVerdict] = []
+        self.refused: Found | None = None
+
+    def note(self, found: Sequence[Found], side: Side) -> None:
+        """Keep what guards said."""
+        self.verdicts += [one.told(self.prepared.ref, side) for one in found]
+
+    def refusal(self, param: str) -> FieldRefusedError:
+        """The error of a request that is refused; it names the guard, and nothing of what it looks for."""
+        assert self.refused is not None
+        guard = self.refused.guard.name
+        if self.refused.verdict == "error":
+            told = f"the guard {guard!r} could not look at it, and lets nothing through then"
+            return FieldRefusedError(param, told, "Try again later.", FILTERED)
+        return FieldRefusedError(param, f"the guard {guard!r} refuses it", "Say it in another way.", FILTERED)
+
+
+class Guarding:
+    """The guard set that is in force for a model; for one event loop."""
+
+    def __init__(self, workspace: Path, model: str, event_log: EventLog) -> None:
+        self._store = GuardStore(event_log)
+        self._model = model
+        self._judges = Judges(workspace)
+        self._prepared: Prepared | None = None
+        self._read_at = -_FRESH_SECONDS
+        self._reading = asyncio.Lock()
+
+    async def begin(self, caller: Caller) -> Guarded | None:
+        """The guards of one request; none where none are in force, or a program of the workspace asks."""
+        if caller.own:
+            return None
+        prepared = await self._in_force()
+        return Guarded(prepared) if prepared is not None else None
+
+    async def chat(self, guarded: Guarded, body: ChatRequest) -> str:
+        """Look at what is new in a conversation: what the user and tools said since the last answer.
+
+        Personal data is taken out of it where a guard says so. Returns the field that a guard refuses, empty where none does;
+        the verdicts are in ``guarded``.
+        """
+        self._check_logprobs(guarded, "logprobs" if body.logprobs else "")
+        new = len(body.messages)
+        while new and body.messages[new - 1].role != "assistant":
+            new -= 1
+        for number, message in enumerate(body.messages[new:], new):
+            if message.role not in {"user", "tool"} or not message.content:
+                continue
+            message.content = await self._looked_at(guarded, message.content)
+            if guarded.refused is not None:
+                return f"messages[{number}].content"
+        return ""
+
+    async def text(self, guarded: Guarded, body: CompletionRequest) -> str:
+        """Look at the prompts of a text completion; as :meth:`chat`."""
+        self._check_logprobs(guarded, "logprobs" if body.logprobs is not None else "")
+        acts = [one for one in guarded.prepared.guards.of("input") if one.mode == "on"]
+        for number, prompt in enumerate(body.prompt):
+            param = f"prompt[{number}]" if len(body.prompt) > 1 else "prompt"
+            if not isinstance(prompt, str):
+                if acts:
+                    told = f"token ids cannot be looked at by the guard {acts[0].name!r}"
+                    raise FieldRefusedError(param, told, "Send a text.", FILTERED)
+                continue
+            body.prompt[number] = await self._looked_at(guarded, prompt)
+            if guarded.refused is not None:
+                return param
+        if body.suffix:
+            body.suffix = await self._looked_at(guarded, body.suffix)
+        return "suffix" if guarded.refused is not None else ""
+
+    async def _looked_at(self, guarded: Guarded, text: str) -> str:
+        found = await guarded.prepared.check(text, "input")
+        guarded.note(found, "input")
+        guarded.refused = acting(found, "block")
+        places = [place for one in found if one.acts and one.guard.action == "redact" for place in one.places]
+        return redacted(text, places)
+
+    @staticmethod
+    def _check_logprobs(guarded: Guarded, param: str) -> None:
+        """Refuse to tell the tokens of an answer that may be held back."""
+        if param and HeldBack(guarded.prepared).holds:
+            told = "tells each token, and a guard holds answers back here"
+            raise FieldRefusedError(param, told, "Leave it out.", "unsupported_parameter")
+
+    async def _in_force(self) -> Prepared | None:
+        if time.monotonic() - self._read_at < _FRESH_SECONDS:
+            return self._prepared
+        async with self._reading:
+            if time.monotonic() - self._read_at >= _FRESH_SECONDS:
+                version = await asyncio.to_thread(self._store.for_model, self._model)
+                if version is None:
+                    self._prepared = None
+                elif self._prepared is None or self._prepared.guards.sha256 != version.guards.sha256:
+                    self._prepared = await asyncio.to_thread(self._prepare, version)
+                self._read_at = time.monotonic()
+        return self._prepared
+
+    def _prepare(self, version: GuardVersion) -> Prepared:
+        return Prepared(version.ref, version.guards, self._store.head, self._judges.says)
+
+
+async def passed(held: HeldBack, messages: Sequence[Event]) -> list[Event]:
+    """The engine's messages as they are told: text that is held back comes later, and what is refused never.
+
+    At the end of an answer that a guard refused, the reason is :data:`FILTERED`.
+    """
+    out: list[Event] = []
+    text, sizes = "", []
+    first: TextEvent | None = None
+    for message in messages:
+        if message["event"] == "text":
+            first = first or message
+            text += held.feed(message["text"])
+            sizes += message.get("sizes", [])
+        elif message["event"] == "done":
+            text += await held.finish()
+            result = cast("Generated", message["result"])
+            ended: Generated = {**result, "finish_reason": FILTERED} if held.blocked is not None else result
+            out.append({"id": message["id"], "event": "done", "result": ended})
+        else:
+            out.append(message)
+    if held.holds and (text or (first is not None and "prompt_tokens" in first)):
+        told: TextEvent = {"id": messages[0]["id"], "event": "text", "text": text, "sizes": sizes}
+        if first is not None:
+            told = {**first, **told}
+        return [cast("Event", told), *out]
+    if held.holds:
+        return out
+    return [*(one for one in messages if one["event"] != "done"), *(one for one in out if one["event"] == "done")]
+
+
+def refused_early(told: Generated | None) -> Generated:
+    """The result of an answer that was cut off in the middle; ``told`` is what the engine says that it came to."""
+    known: Generated = told if told is not None else {"finish_reason": FILTERED}
+    return {**known, "finish_reason": FILTERED}

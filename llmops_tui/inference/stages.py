@@ -1,0 +1,134 @@
+"""Stages: which model answers for a label of a prompt, and by which rules the label moves."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import TypedDict
+
+from llmops_tui.workspace.audit import add_entry
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import sha256_text
+
+SET, REMOVED = "stage.set", "stage.removed"
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS stages (prompt TEXT NOT NULL, label TEXT NOT NULL, model TEXT NOT NULL, "
+    "suites TEXT NOT NULL, rules TEXT NOT NULL, changed_at REAL NOT NULL, PRIMARY KEY (prompt, label))"
+)
+
+
+class StageRecord(TypedDict):
+    """A stage as JSON."""
+
+    prompt: str
+    label: str
+    model: str
+    suites: list[str]
+    rules: list[str]
+    changed_at: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A label of a prompt as a stage of its deployment.
+
+    ``model`` is the served name that answers, empty where the only one does. The label moves to a version for which the
+    newest run of each of ``suites`` keeps that suite's rules, and ``rules`` beside them.
+    """
+
+    prompt: str
+    label: str
+    model: str = ""
+    suites: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    changed_at: float = 0.0
+
+    @property
+    def ref(self) -> str:
+        """How it is named: ``support@production``."""
+        return f"{self.prompt}@{self.label}"
+
+    def as_record(self) -> StageRecord:
+        """For JSON."""
+        return {
+            "prompt": self.prompt,
+            "label": self.label,
+            "model": self.model,
+            "suites": list(self.suites),
+            "rules": list(self.rules),
+            "changed_at": self.changed_at,
+        }
+
+
+@dataclass(frozen=True)
+class StageSubject:
+    """What the audit calls a stage by: the id of the prompt's first version; and the hashes of the model's files."""
+
+    prompt_id: str
+    model_sha256: str | None = None
+    adapter_sha256: str | None = None
+
+
+class StageStore:
+    """The stages of a workspace, in the event log: durable when a call returns, and in the audit in the same transaction."""
+
+    def __init__(self, event_log: EventLog) -> None:
+        self._event_log = event_log
+
+    def set(self, stage: Stage, subject: StageSubject) -> Stage:
+        """Keep a stage in place of the one that there was."""
+        made = Stage(stage.prompt, stage.label, stage.model, stage.suites, stage.rules, time.time())
+        told = made.as_record()
+        with self._event_log.transaction() as connection:
+            connection.execute(_TABLE)
+            connection.execute(
+                "INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    made.prompt, made.label, made.model, json.dumps(told["suites"]), json.dumps(told["rules"]),
+                    made.changed_at,
+                ),
+            )  # fmt: skip
+            facts = {
+                "label": label_hash(made.label),
+                "model": subject.model_sha256,
+                "adapter": subject.adapter_sha256,
+                "policy": sha256_text(json.dumps([told["suites"], told["rules"]])),
+            }
+            add_entry(connection, SET, subject.prompt_id, facts)
+        return made
+
+    def remove(self, stage: Stage, subject: StageSubject) -> None:
+        """Forget a stage: its label stays, moves freely, and is answered by the only model."""
+        with self._event_log.transaction() as connection:
+            connection.execute(_TABLE)
+            connection.execute("DELETE FROM stages WHERE prompt = ? AND label = ?", (stage.prompt, stage.label))
+            add_entry(connection, REMOVED, subject.prompt_id, {"label": label_hash(stage.label)})
+
+    def all(self, prompt: str = "") -> list[Stage]:
+        """The stages of one prompt, or of all, by name."""
+        connection = self._event_log.connection()
+        if not _there(connection):
+            return []
+        rows = connection.execute("SELECT * FROM stages WHERE ? IN ('', prompt) ORDER BY prompt, label", (prompt,))
+        return [Stage(p, l, m, tuple(json.loads(s)), tuple(json.loads(r)), at) for p, l, m, s, r, at in rows]  # noqa: E741
+
+    def get(self, prompt: str, label: str) -> Stage | None:
+        """A label's stage, where it is one."""
+        return next((stage for stage in self.all(prompt) if stage.label == label), None)
+
+
+def rename_prompt(connection: sqlite3.Connection, name: str, new_name: str) -> None:
+    """Have the stages of a prompt follow it to its new name."""
+    if _there(connection):
+        connection.execute("UPDATE stages SET prompt = ? WHERE prompt = ?", (new_name, name))
+
+
+def label_hash(label: str) -> str:
+    """What the audit calls a label."""
+    return sha256_text(label)[:16]
+
+
+def _there(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'stages'").fetchone())

@@ -1,0 +1,145 @@
+"""Acts that can be taken back, as the history of a workspace keeps them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from llmops_tui.maintenance.archiving import Archivable
+from llmops_tui.maintenance.definition_removal import TABLES
+from llmops_tui.maintenance.record_removal import Kept
+
+_YEAR_3000 = 32_503_680_000.0
+# Where acts on these are seen, and what is of these kinds.
+_SCREENS = {
+    "label": "playground", "prompt": "playground", "model": "models", "recipe": "training", "training": "training",
+    "suite": "evaluation", "evaluation": "evaluation",
+}  # fmt: skip
+# What can be copied.
+_COPIED = {*(kind.value for kind in Kept), *(kind.value for kind in TABLES)}
+
+
+class ActRecord(TypedDict):
+    """An act as it is kept; its fields are those of :class:`Act`."""
+
+    at: float
+    kind: str
+    subject: str
+    name: str
+    before: int | None
+    after: int | None
+    undone: bool
+    forced: bool
+
+
+class HistoryRecord(TypedDict, total=False):
+    """The history as it is kept, the oldest act first."""
+
+    acts: list[ActRecord]
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that was done.
+
+    Attributes:
+        at: seconds since 1970.
+        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt`` or ``dataset``,
+            ``archive``, ``copy``, or ``deleted`` of a suite or a recipe.
+        subject: the prompt or the dataset; what was put away, taken back or deleted; the copy.
+        name: the label or the tag; of rows what was done, such as the note of the version; the name that it got; the kind of
+            what was put away or deleted; the kind and the version that was copied, with a blank between them.
+        before: the number of the version before; none where there was no label or tag, and where it got another name; 1 where
+            it was put away.
+        after: the number of the version after; as ``before``.
+        undone: whether it is taken back; those are the newest, and redo does them again.
+        forced: whether it got its name although something names it as it was called before; doing it again is meant so, too.
+    """
+
+    at: float
+    kind: str
+    subject: str
+    name: str
+    before: int | None
+    after: int | None
+    undone: bool = False
+    forced: bool = False
+
+    @property
+    def title(self) -> str:
+        """What was done, in a line."""
+        if self.kind in set(Kept):
+            return f"{self.kind} {self.subject} is called {self.name}"
+        if self.kind == "archive":
+            return f"{self.name} {self.subject} is {'archived' if self.after else 'no longer archived'}"
+        if self.kind == "copy":
+            return f"{self.subject} is a copy of {self.name}"
+        if self.kind == "deleted":
+            return f"{self.name} {self.subject} is deleted"
+        way = f"{version_text(self.before)} → {version_text(self.after)}"
+        if self.kind == "rows":
+            return f"{self.subject} {way}: {self.name}" if self.name else f"{self.subject} {way}"
+        return f"{self.kind} {self.name} of {self.subject}: {way}"
+
+    @property
+    def called(self) -> str:
+        """What something is called now that got another name."""
+        return self.subject if self.undone else self.name
+
+    @property
+    def screen(self) -> str:
+        """The screen that shows it."""
+        named = self.kind in {"archive", "deleted", "copy"}
+        return _SCREENS.get(self.name.partition(" ")[0] if named else self.kind, "datasets")
+
+
+def version_text(number: int | None) -> str:
+    """A version as it is told."""
+    return "none" if number is None else f"@{number}"
+
+
+def called(act: Act, kind: Kept, name: str, new_name: str) -> Act:
+    """An act on something that has another name now."""
+    kinds = {"label"} if kind is Kept.PROMPT else {"tag", "rows"}
+    about = act.kind in kinds or (act.kind, act.name.partition(" ")[0]) in {
+        ("archive", kind.value),
+        ("copy", kind.value),
+    }
+    return replace(act, subject=new_name) if about and act.subject == name else act
+
+
+def same(act: Act) -> tuple[float, str, str]:
+    """What tells an act from all others, whatever became of it."""
+    return act.at, act.subject, act.name
+
+
+def read_acts(body: HistoryRecord | None) -> list[Act]:
+    """The acts of a record, the oldest first; what cannot be read is left out."""
+    found: list[Act] = []
+    items: object = body.get("acts") if body is not None else None
+    for item in items if isinstance(items, list) else []:
+        # A workspace may come from elsewhere, and this with it.
+        with suppress(TypeError):
+            act = Act(**item)
+            if _is_act(act):
+                found.append(act)
+    return found
+
+
+def _is_act(act: Act) -> bool:
+    return (
+        isinstance(act.subject, str)
+        and isinstance(act.name, str)
+        and (
+            act.kind in {"label", "tag", "rows", *Kept}
+            or (act.kind == "archive" and act.name in set(Archivable))
+            or (act.kind == "deleted" and act.name in set(TABLES))
+            or (act.kind == "copy" and act.name.partition(" ")[0] in _COPIED)
+        )
+        and isinstance(act.at, float)
+        and 0 <= act.at < _YEAR_3000
+        and all(isinstance(number, int | None) for number in (act.before, act.after))
+        and isinstance(act.undone, bool)
+        and isinstance(act.forced, bool)
+    )

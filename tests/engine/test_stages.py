@@ -1,0 +1,147 @@
+"""Stages of prompts: promotion as compare-and-swap, policy, the way back, and what was in force at a moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from llmops_tui.deployment.moments import in_force_at
+from llmops_tui.deployment.promotions import PolicyError, Promotions, way_back
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.gates import Ruling
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.experiments.beginning import NewExperiment, begin
+from llmops_tui.inference.experiments.store import ExperimentStore
+from llmops_tui.inference.stages import Stage, StageStore, StageSubject
+from llmops_tui.maintenance.record_removal import Kept
+from llmops_tui.maintenance.undo import UndoHistory
+from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, audited_moves, note_moves
+from llmops_tui.prompts.store import LabelMove, PromptStore
+from llmops_tui.workspace.audit import problems
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+
+@pytest.fixture
+def moving(workspace: Workspace, catalog: Catalog) -> Promotions:
+    store = PromptStore(catalog)
+    for text in "abc":
+        store.save("support", template=text)
+    return Promotions(catalog, EventLog(workspace), EvaluationStore(workspace))
+
+
+def kinds(workspace: Workspace) -> list[str]:
+    return [move.kind for move in audited_moves(EventLog(workspace))]
+
+
+def test_of_two_who_promote_at_once_one_moves_the_label_and_the_other_is_told(
+    workspace: Workspace, moving: Promotions
+) -> None:
+    moving.promote("support@1", "production")
+    both, told = threading.Barrier(2), []
+
+    def promote(number: int) -> None:
+        mine = Promotions(Catalog(workspace), EventLog(workspace), EvaluationStore(workspace))
+        both.wait()
+        try:
+            mine.promote(f"support@{number}", "production", expected=1)
+            told.append("moved")
+        except InputRefusedError as error:
+            told.append(error.code)
+
+    threads = [threading.Thread(target=promote, args=(number,)) for number in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["label_moved", "moved"]
+    assert kinds(workspace) == [PROMOTED, PROMOTED]
+
+
+def test_each_promotion_rollback_undo_and_foreign_move_is_an_entry_of_the_audit_once(
+    workspace: Workspace, moving: Promotions
+) -> None:
+    moving.promote("support@1", "production", reason="the first")
+    moving.promote("support@2", "production")
+    assert moving.roll_back("support", "production", reason="it was rude").version.number == 1
+    UndoHistory(Catalog(workspace), EventLog(workspace)).undo()
+    assert moving.held("support", "production") == 2
+    # What moves it past all of that, such as a process that is killed in between, is found by who looks next.
+    moving.prompts.move_label("support@3", "production")
+    for _ in range(2):
+        note_moves(moving.prompts, EventLog(workspace))
+    moves = list(audited_moves(EventLog(workspace)))
+    assert [move.kind for move in moves] == [PROMOTED, PROMOTED, ROLLED_BACK, "label.restored", "label.moved"]
+    assert [move.reason for move in moves] == ["the first", "", "it was rude", "", ""]
+    assert [number for number, _ in moving.history("support", "production")] == moving.prompts.label_moves(
+        "support", "production"
+    )[::-1]
+    connection = EventLog(workspace).connection()
+    assert problems(connection, {}) == []
+    # It holds ids and hashes: neither the name of a label nor what was said.
+    text = str(connection.execute("SELECT kind, subject, facts FROM audit").fetchall())
+    assert not any(word in text for word in ("production", "rude", "support"))
+
+
+def test_the_way_back_goes_further_each_time_and_no_further_than_the_first(moving: Promotions) -> None:
+    for number in (1, 2, 3):
+        moving.promote(f"support@{number}", "production")
+    assert moving.roll_back("support", "production").version.number == 2
+    assert moving.roll_back("support", "production").version.number == 1
+    with pytest.raises(InputRefusedError, match="no other version"):
+        moving.roll_back("support", "production")
+    assert way_back([LabelMove("p", "l", None, 1, 1.0), LabelMove("p", "l", 1, None, 2.0)]) == 1
+    assert way_back([LabelMove("p", "l", None, 1, 1.0)]) is None
+
+
+def test_a_policy_is_asked_by_every_way_that_moves_a_label(
+    workspace: Workspace, moving: Promotions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving.promote("support@1", "production")
+    StageStore(EventLog(workspace)).set(Stage("support", "production", "", ("smoke",)), StageSubject("pv"))
+    said = [Ruling("smoke: exact >= 0.9", "fail", "it is 0.4")]
+    monkeypatch.setattr(moving, "rulings", lambda _ref, _stage: said)
+    with pytest.raises(PolicyError, match=r"0\.4"):
+        moving.promote("support@2", "production")
+    with pytest.raises(InputRefusedError) as refused:
+        UndoHistory(Catalog(workspace), EventLog(workspace)).move_label("support@2", "production")
+    assert refused.value.code == "stage_policy"
+    with pytest.raises(InputRefusedError, match="reason"):
+        moving.promote("support@2", "production", force=True)
+    assert moving.held("support", "production") == 1
+    assert moving.promote("support@2", "production", force=True, reason="the shop is closed").before == 1
+    said[0] = Ruling("smoke: exact >= 0.9", "pass", "it is 0.95")
+    assert moving.promote("support@3", "production").rulings == tuple(said)
+    with pytest.raises(InputRefusedError, match="rule"):
+        moving.define(Stage("support", "production", rules=("exact >= 0.9",)))
+
+
+def test_what_was_in_force_is_told_for_every_moment(workspace: Workspace, moving: Promotions) -> None:
+    catalog, event_log = Catalog(workspace), EventLog(workspace)
+    start = time.time()
+    moving.promote("support@1", "production")
+    moving.define(Stage("support", "production"))
+    first = time.time()
+    moving.promote("support@2", "production")
+    asked = NewExperiment(name="prompt/support@production", b="prompt/support@3", kind="canary")
+    experiment = begin(catalog, ExperimentStore(event_log), asked)
+    assert experiment.settings["a"] == "prompt/support@2"
+    second = time.time()
+    ExperimentStore(event_log).stop(experiment.id, "")
+    UndoHistory(catalog, event_log).rename(Kept.PROMPT, "support", "helpdesk", force=True)
+    third = time.time()
+
+    def told(moment: float) -> list[tuple[str, str]]:
+        return [(one.name, one.what) for one in in_force_at(catalog, event_log, moment)]
+
+    assert told(start - 1) == []
+    # Under the name that it has today.
+    assert told(first) == [("prompt/helpdesk@production", "helpdesk@1")]
+    assert told(third) == [("prompt/helpdesk@production", "helpdesk@2")]
+    (_, (name, what)) = told(second)
+    assert name == "prompt/support@production"
+    assert what == f"canary {experiment.id}: A prompt/support@2, B prompt/support@3, 5% to B"
+    assert StageStore(event_log).get("helpdesk", "production") is not None
