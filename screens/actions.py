@@ -233,6 +233,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("models.verify", "v,f5,ctrl+r", "Verify", "Hash the file again, as a job.", show=True, pane="list"),
     Action("models.stop", "x,f8", "Unload", "Stop the model's server and free its memory.", show=True, pane="list"),
     Action("models.access_keys", "K,f3", "Access keys", "Make keys for clients of the served models, see their use, and revoke them.", pane="list"),
+    Action("models.guards", "B,alt+6", "Guards", "Show the guards of requests and answers, what they would have done, and switch them on.", pane="list"),
     Action("models.use", "u,enter", "Use", "Use the model in the playground.", show=True, pane="list"),
     Action("models.remove", "D,backspace", "Delete", "Delete the model, after showing what is deleted and what depends on it.", pane="list"),
     Action("jobs.cancel_job", "x,f8", "Cancel job", "Cancel the job.", show=True, pane="list"),
@@ -290,6 +291,6 @@ def bindings_of(scope: str) -> list[Binding]:
             if keys:
                 # The footer shows an action once, by the keys that always work where there are any.
                 show = action.show and (priority or not always)
-                named = action.id + suffix
-                out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=named))
+                name = action.id + suffix
+                out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=name))
     return out

@@ -171,6 +171,9 @@ def train(
     most_false: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="The largest share of benign texts that it may refuse.")
     ] = 0.02,
+    embed: Annotated[
+        str, typer.Option("--embed", metavar="MODEL", help="Also on the embeddings of a registered model.")
+    ] = "",
 ) -> None:
     """Train a head on labelled texts: the threshold is chosen on one half, what it does is told on the other."""
     from llmops_tui.deployment.guard_reports import read_labelled
@@ -180,9 +183,21 @@ def train(
     session = session_of(context)
     rows = read_labelled(with_home(file))
     session.say(f"{len(rows)} labelled texts: one half trains and chooses, the other tells")
-    made = train_head(head, rows, most_false)
+    vectors = None
+    if embed:
+        from llmops_tui.inference.guardrails.peers import Peers
+
+        session.say(f"embedding them by {embed}")
+        vectors = asyncio.run(Peers(session.workspace.root).vectors(embed, [row["text"] for row in rows]))
+    made = train_head(head, rows, most_false, vectors, embed)
     assert made.told is not None
-    report = {"rows": made.rows, "threshold": made.head.threshold, "told": made.told, "curve": made.curve}
+    report = {
+        "rows": made.rows,
+        "embedder": embed,
+        "threshold": made.head.threshold,
+        "told": made.told,
+        "curve": made.curve,
+    }
     _store(session).save_head(head, made.head, report)
 
     def human() -> str:
@@ -270,11 +285,12 @@ def _store(session: Session) -> GuardStore:
 
 def _prepared(session: Session, name: str) -> Prepared:
     from llmops_tui.inference.guardrails.checks import Prepared
-    from llmops_tui.inference.guardrails.judges import Judges
+    from llmops_tui.inference.guardrails.peers import Peers
 
     store = _store(session)
     version = store.get(name)
-    return Prepared(version.ref, version.guards, store.head, Judges(session.workspace.root).says)
+    peers = Peers(session.workspace.root)
+    return Prepared(version.ref, version.guards, store.head, peers.says, peers.vectors)
 
 
 def _known(session: Session, model: str) -> str:

@@ -15,7 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.statistics.intervals import wilson
 from llmops_tui.inference.guardrails.checks import Found, Prepared
 from llmops_tui.inference.guardrails.guard_file import TIERS, Side
-from llmops_tui.inference.guardrails.head import HeadModel, Labelled, fit
+from llmops_tui.inference.guardrails.head import Floats, HeadModel, Labelled, fit
 from llmops_tui.regular_files import read_regular_text
 from llmops_tui.workspace.ingest import ingest
 
@@ -183,7 +183,13 @@ class Trained:
     rows: int = 0
 
 
-def train(name: str, rows: Sequence[Labelled], most_false: float = MOST_FALSE) -> Trained:
+def train(
+    name: str,
+    rows: Sequence[Labelled],
+    most_false: float = MOST_FALSE,
+    vectors: Sequence[Floats] | None = None,
+    embedder: str = "",
+) -> Trained:
     """A head for labelled texts: trained and its threshold chosen on one half, told on the other.
 
     Scores of the texts that it was trained on say little, so the threshold is chosen on those of five parts, each scored by
@@ -193,20 +199,31 @@ def train(name: str, rows: Sequence[Labelled], most_false: float = MOST_FALSE) -
         InputRefusedError: ``too_few_labels``.
     """
     chosen, other = halves(rows)
+    of = {row["text"]: vectors[n] for n, row in enumerate(rows)} if vectors is not None else None
+
+    def head_for(some: Sequence[Labelled]) -> HeadModel:
+        return fit(some, None if of is None else [of[row["text"]] for row in some], embedder)
+
+    def scored_by(head: HeadModel, row: Labelled) -> float:
+        # Labelled texts are short: each is one window.
+        return head.score([row["text"]], None if of is None else [of[row["text"]]])
+
     scored: list[tuple[float, bool]] = []
     for part in range(5):
-        within = [row for row in chosen if zlib.crc32(row["text"].encode("utf-8", "replace")) % 5 != part]
-        held = [row for row in chosen if zlib.crc32(row["text"].encode("utf-8", "replace")) % 5 == part]
-        head = fit(within)
-        scored += [(head.score(row["text"], 32), row["attack"]) for row in held]
+        head = head_for([row for row in chosen if _part(row) != part])
+        scored += [(scored_by(head, row), row["attack"]) for row in chosen if _part(row) == part]
     curve = _curve(scored)
     threshold = _chosen(curve, most_false)
-    head = fit(chosen)
-    made = HeadModel(head.weights, head.bias, threshold)
+    head = head_for(chosen)
+    made = HeadModel(head.weights, head.bias, threshold, embedder)
     counted = Counted()
     for row in other:
-        counted.add(attack=row["attack"], found=made.score(row["text"], 32) >= threshold, ms=0.0)
+        counted.add(attack=row["attack"], found=scored_by(made, row) >= threshold, ms=0.0)
     return Trained(made, curve, counted.figures(name, "head", ""), len(rows))
+
+
+def _part(row: Labelled) -> int:
+    return zlib.crc32(row["text"].encode("utf-8", "replace")) % 5
 
 
 def _curve(scored: Sequence[tuple[float, bool]]) -> list[CurvePoint]:

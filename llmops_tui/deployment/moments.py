@@ -105,7 +105,7 @@ def _prompts(every: list[AuditEntry], moment: float, store: PromptStore, catalog
     for place, (at, entry) in moved.items():
         if not entry.subject:
             continue  # the label was taken away
-        version, label = known.version(entry.subject), known.label(*place)
+        version, label = known.version(entry.subject), known.label(place[1])
         stage = stages.get(place)
         model = None if stage is None else stage.facts.get("model")
         adapter = None if stage is None else stage.facts.get("adapter")
@@ -137,7 +137,7 @@ class _Known:
     def version(self, key: str) -> PromptVersion | None:
         return self._by_id.get(key)
 
-    def label(self, _prompt: str, hashed: str) -> str:
+    def label(self, hashed: str) -> str:
         return self._labels.get(hashed, hashed)
 
 

@@ -13,6 +13,7 @@ from llmops_tui.evaluation.run import EvalRun
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
 _AXES = {
     "prompt": ("prompt_sha256", "chain_parts"), "model": ("model_sha256", "adapter_sha256"), "parameters": ("parameters",),
+    "index": ("indexes",),
 }  # fmt: skip
 _MUST = {
     "judges": "the judge or its prompt", "repeats": "the number of answers a case",
@@ -27,7 +28,7 @@ class Comparable:
     Attributes:
         refused: why not, one sentence each; none where they may.
         notes: what is to be known all the same.
-        changed: the axes on which they differ: prompt, model, parameters.
+        changed: the axes on which they differ: prompt, model, parameters, index.
     """
 
     refused: tuple[str, ...]
@@ -84,7 +85,7 @@ def comparable(
     changed = tuple(axis for axis, names in _AXES.items() if any(one.get(n) != two.get(n) for n in names))
     _servers(one, two, notes)
     if (
-        "prompt" not in changed
+        not {"prompt", "index"} & set(changed)
         and one["cases_sha256"] == two["cases_sha256"]
         and (one["rendered_sha256"] != two["rendered_sha256"])
     ):

@@ -178,7 +178,8 @@ class Manifest(TypedDict, total=False):
     ``cases_of`` is the number of cases the suite has, of which a run with a limit asked some. ``metric_sources`` has what
     the metrics of the suite and of single cases measure with: models, kept prompts and packages, by hash or version.
     ``fingerprints`` are what remote servers called themselves while they answered. ``chain_parts`` are the models, indexes and
-    functions of a chain that was asked, by hash or version.
+    functions of a chain that was asked, by hash or version. ``indexes`` are the versions
+    that prompts retrieved passages from, with the hash of each; there is none where nothing was retrieved.
     """
 
     suite_sha256: str
@@ -207,6 +208,7 @@ class Manifest(TypedDict, total=False):
     judges: dict[str, JudgeFacts]
     fingerprints: dict[str, list[str]]
     chain_parts: dict[str, str]
+    indexes: dict[str, str]
 
 
 class SuiteRecord(TypedDict):

@@ -44,13 +44,21 @@ class Frame:
     def with_text(self, instruction: str, examples: Sequence[Example] = ()) -> tuple[str, str]:
         """The system text and the template with another instruction, and examples behind it.
 
-        Signs of the template language in them are words: neither a model nor a row of data writes templates here.
+        With examples the question stands in their form, too: a small model that is asked in another one does not follow
+        them. Signs of the template language in them are words: neither a model nor a row of data writes templates here.
         """
-        text = instruction
-        if examples:
-            text = "\n\n".join([part for part in (text, _HEAD) if part] + [example.text for example in examples])
-        own = literal(text) + self.tail
-        return (own, self.other) if self.where == "system" else (self.other, own)
+        if not examples:
+            own = literal(instruction) + self.tail
+            return (own, self.other) if self.where == "system" else (self.other, own)
+        text = "\n\n".join([part for part in (instruction, _HEAD) if part] + [example.text for example in examples])
+        if self.where == "system":
+            return literal(text) + self.tail, _asking(self.other)
+        return self.other, f"{literal(text)}\n\n{_asking(self.tail)}"
+
+
+def _asking(template: str) -> str:
+    """What asks, in the form of the examples."""
+    return f"{_INPUT} {template.strip()}\n{_OUTPUT}" if template.strip() else template
 
 
 def frame_of(system: str, template: str) -> Frame:

@@ -164,10 +164,14 @@ class _Run:
                 winner = search.found.winner
                 assert winner is not None
                 # Before any is asked, so that a look that was killed is one all the same.
-                looked = self._store.note_look(self._own, self._versions[winner.number], prepared.look)
-                self._step = "sealed rows"
-                self._context.report(0.9, f"{counted(len(prepared.parts.sealed), 'sealed row')}, asked once")
-                await search.judge(looked["look"])
+                most = None if prepared.plan.look_again else prepared.look
+                looked = self._store.note_look(self._own, self._versions[winner.number], most)
+                if looked is None:
+                    search.found.closed = "another improvement looked at the sealed rows since this one was begun"
+                else:
+                    self._step = "sealed rows"
+                    self._context.report(0.9, f"{counted(len(prepared.parts.sealed), 'sealed row')}, asked once")
+                    await search.judge(looked["look"])
         self._step = "done"
         found = self._record(search.found, done=True)
         self._store.keep_so_far(self._own, found)

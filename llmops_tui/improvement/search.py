@@ -112,6 +112,7 @@ class Found:
         refused: proposals that are no candidates, with the reason.
         p_select: the corrected p-value of the winner on the select part.
         stopped: why it ended before its turns did; empty where it did not.
+        closed: why the sealed part stayed closed although the winner was worth a look; empty where it did not.
     """
 
     standings: list[Standing]
@@ -120,6 +121,7 @@ class Found:
     p_select: float = 1.0
     judged: Judged | None = None
     stopped: str = ""
+    closed: str = ""
 
     @property
     def winner(self) -> Candidate | None:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
 
 SO_FAR = "so-far.json"
+# A prompt, and those that have a version with the same text, such as a copy under another name.
+_KIN = (
+    "SELECT ?::VARCHAR UNION SELECT prompt FROM prompt_versions "
+    "WHERE sha256 IN (SELECT sha256 FROM prompt_versions WHERE prompt = ?)"
+)
 _COLUMNS = "id, prompt, number, started_at, plan, parts, looked, result"
 
 
@@ -68,14 +73,31 @@ class ImprovementStore:
         """Note the rows that it works with, before it does."""
         self._update(improvement, "parts", parts)
 
-    def note_look(self, improvement: str, candidate: int, look: int) -> LookedRecord:
-        """Note that the sealed rows are about to be looked at, once; a look that was noted stays as it was."""
-        known = self.get(improvement).looked
-        if known is not None:
-            return known
-        record: LookedRecord = {"at": time.time(), "candidate": candidate, "look": look}
-        self._update(improvement, "looked", record)
-        return record
+    def note_look(self, improvement: str, candidate: int, most: int | None) -> LookedRecord | None:
+        """Note that the sealed rows are about to be looked at, once; a look that was noted stays as it was.
+
+        Which look it is at these rows is counted in the transaction that notes it. One beyond ``most`` is not noted, and
+        there is none: another improvement of the prompt looked since this one was begun.
+        """
+        known = self.get(improvement)
+        if known.looked is not None:
+            return known.looked
+        sealed = set(known.parts["sealed"]) if known.parts is not None else set()
+
+        def work(connection: duckdb.DuckDBPyConnection) -> LookedRecord | None:
+            rows = connection.execute(
+                f"SELECT id, parts FROM improvements WHERE looked IS NOT NULL AND id <> ? AND prompt IN ({_KIN})",
+                [improvement, known.prompt, known.prompt],
+            ).fetchall()
+            parts = [kept("improvements", "parts", name, text) for name, text in rows]
+            look = 1 + sum(not sealed.isdisjoint(one["sealed"]) for one in parts if one is not None)
+            if most is not None and look > most:
+                return None
+            record: LookedRecord = {"at": time.time(), "candidate": candidate, "look": look}
+            connection.execute("UPDATE improvements SET looked = ? WHERE id = ?", [json.dumps(record), improvement])
+            return record
+
+        return self._catalog.write(work)
 
     def finish(self, improvement: str, result: ImprovedRecord) -> None:
         """Note what it found."""
@@ -128,14 +150,9 @@ class ImprovementStore:
         """Those of a prompt, and of others that have a version with the same text, such as a copy; but for one of them."""
 
         def work(connection: duckdb.DuckDBPyConnection) -> list[str]:
-            rows = connection.execute(
-                "SELECT DISTINCT prompt FROM prompt_versions "
-                "WHERE sha256 IN (SELECT sha256 FROM prompt_versions WHERE prompt = ?)",
-                [prompt],
-            ).fetchall()
-            return [str(name) for (name,) in rows]
+            return [str(name) for (name,) in connection.execute(_KIN, [prompt, prompt]).fetchall()]
 
-        kin = {prompt, *self._catalog.read(work)}
+        kin = set(self._catalog.read(work))
         return [one for one in self.all() if one.prompt in kin and one.id != apart]
 
     # ── what is known of one at work ──

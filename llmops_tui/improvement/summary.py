@@ -178,6 +178,8 @@ def verdict_of(prepared: Prepared, found: Found, versions: Mapping[int, int]) ->
     if found.judged is not None and found.winner is not None:
         ref = f"{prepared.seed.prompt}@{versions[found.winner.number]}"
         return sealed_sentence(found.judged, ref, prepared.seed.ref, name, share=prepared.metric.bounds == (0.0, 1.0))
+    if found.closed:
+        return f"No verdict: {found.closed}. Begin another one with --look-again, or with more rows."
     tried = counted(len(found.standings) - 1, "candidate")
     if found.winner is None:
         why = f"the budget ended: {found.stopped}" if found.stopped else "none was better on the reflect part"

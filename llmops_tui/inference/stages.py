@@ -125,6 +125,13 @@ def rename_prompt(connection: sqlite3.Connection, name: str, new_name: str) -> N
         connection.execute("UPDATE stages SET prompt = ? WHERE prompt = ?", (new_name, name))
 
 
+def forget_prompt(event_log: EventLog, name: str) -> None:
+    """Forget the stages of a prompt that is removed."""
+    if _there(event_log.connection()):
+        with event_log.transaction() as connection:
+            connection.execute("DELETE FROM stages WHERE prompt = ?", (name,))
+
+
 def label_hash(label: str) -> str:
     """What the audit calls a label."""
     return sha256_text(label)[:16]

@@ -19,6 +19,9 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.run import SuiteVersion
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.access.store import KeyStore
+from llmops_tui.inference.stages import StageStore
+from llmops_tui.inference.stages import forget_prompt as forget_stages
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.archiving import Archivable, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
@@ -143,6 +146,8 @@ def _remove(workspace: Workspace, kind: Kept, name: str, *, force: bool) -> Reco
             forget_checksums(workspace, planned.paths)
             with renamed_away(planned.paths):
                 Catalog(workspace).write(lambda connection: forget(connection, planned))
+            if kind is Kept.PROMPT:
+                forget_stages(EventLog(workspace), planned.name)
             forget_archived(workspace, Archivable(kind.value), planned.name)
     return replace(planned, done=True)
 
@@ -197,6 +202,7 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
         uses=(
             *_made_of(workspace, [version.sha256 for version in versions if version.sha256 not in staying]),
             *_suites_of(workspace, Kept.PROMPT, name, *(f"{name}@{v.number}" for v in versions)),
+            *_served(workspace, {name}),
         ),
     )
 
@@ -218,7 +224,7 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
 def named_by(workspace: Workspace, kind: Kept, names: Collection[str]) -> list[str]:
     """What names a prompt or a dataset, in words: suites, and of a dataset training recipes and runs that did not end well."""
     if kind is Kept.PROMPT:
-        return _suites_of(workspace, kind, *names)
+        return [*_suites_of(workspace, kind, *names), *_served(workspace, names)]
     newest: dict[str, tuple[int, Recipe]] = {}
     for name, number, recipe, _, _ in RunStore(workspace).recipes():
         newest.setdefault(name, (number, recipe))
@@ -229,6 +235,14 @@ def named_by(workspace: Workspace, kind: Kept, names: Collection[str]) -> list[s
     ]
     told += [f"{one} is built from it" for one in _indexes_of(workspace, names)]
     return [*_suites_of(workspace, kind, *names), *told, *_unfinished(workspace, names)]
+
+
+def _served(workspace: Workspace, prompts: Collection[str]) -> list[str]:
+    """By which names clients ask for prompts, and whose keys are for them."""
+    event_log = EventLog(workspace)
+    told = [f"clients ask for it as prompt/{one.ref}" for one in StageStore(event_log).all() if one.prompt in prompts]
+    keys = [one for one in KeyStore(event_log).all() if one.revoked_at is None]
+    return told + [f"the key {one.name} is for it" for one in keys if set(one.scope.prompts or ()) & set(prompts)]
 
 
 def _indexes_of(workspace: Workspace, datasets: Collection[str], hashes: Collection[str] = ()) -> list[str]:

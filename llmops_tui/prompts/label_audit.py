@@ -57,8 +57,8 @@ def audited(store: PromptStore, event_log: EventLog, kind: str = MOVED, reason: 
 
 
 def note_moves(store: PromptStore, event_log: EventLog) -> None:
-    """Add the moves that are not in the audit yet."""
-    if _missing(event_log.connection(), store):
+    """Add the moves that are not in the audit yet, where the workspace may be written."""
+    if not event_log.workspace.read_only and _missing(event_log.connection(), store):
         with event_log.transaction() as connection:
             _note(connection, store, MOVED, "")
 
@@ -87,14 +87,10 @@ def _missing(connection: sqlite3.Connection, store: PromptStore) -> list[LabelMo
 
 def _note(connection: sqlite3.Connection, store: PromptStore, kind: str, reason: str) -> None:
     missing = _missing(connection, store)
-    ids = _ids(store, {move.prompt for move in missing})
+    ids = store.version_ids({move.prompt for move in missing})
     for move in missing:
         newest = move is missing[-1]
         _add(connection, move, ids, kind if newest else MOVED, reason if newest else "")
-
-
-def _ids(store: PromptStore, prompts: set[str]) -> dict[tuple[str, int | None], str]:
-    return {(name, one.number): one.id for name in prompts for one in store.versions(name)}
 
 
 def _add(

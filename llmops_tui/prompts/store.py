@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -266,6 +267,17 @@ class PromptStore:
                 values,
             ).fetchall()
             return [LabelMove(*row) for row in rows]
+
+        return self._catalog.read(work)
+
+    def version_ids(self, names: Collection[str]) -> dict[tuple[str, int | None], str]:
+        """The ids of all versions of some prompts, and chains, by name and number; of those that are gone none."""
+
+        def work(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int | None], str]:
+            rows = connection.execute(
+                "SELECT prompt, number, id FROM prompt_versions WHERE list_contains(?, prompt)", [list(names)]
+            ).fetchall()
+            return {(str(row[0]), int(row[1])): str(row[2]) for row in rows}
 
         return self._catalog.read(work)
 

@@ -30,6 +30,12 @@ class PromptRetrieval:
     def __init__(self, catalog: Catalog, embed: Embed | None = None) -> None:
         self._catalog = catalog
         self._embed = embed
+        self._used: dict[str, str] = {}
+
+    def take_used(self) -> dict[str, str]:
+        """The versions of indexes that passages came from since this was asked last, with the hash of each."""
+        used, self._used = self._used, {}
+        return dict(sorted(used.items()))
 
     def __call__(self, asked: RetrievalAsked) -> list[dict[str, object]]:
         """The passages, each with ``number``, ``source``, ``text`` and where it is.
@@ -50,6 +56,7 @@ class PromptRetrieval:
 
         store = IndexStore(self._catalog)
         index = _index(store, asked["index"])
+        self._used[index.ref] = index.record["sha256"]
         with opened_retriever(store, index, self._embed) as retriever:
             hits, _ = retriever.search(asked["query"], _way(asked["by"], retriever.best_way), asked["k"])
         return [_given(number, hit["passage"], check=asked["check"]) for number, hit in enumerate(hits, 1)]

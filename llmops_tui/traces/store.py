@@ -220,6 +220,7 @@ class Trace:
             return f"step {step.get('step')} of {step.get('chain')}"
         said, key, part = self.client.get("metadata"), self.client.get("key"), self.client.get("experiment")
         of = f", {str(part.get('arm')).upper()} of {part.get('id')}" if isinstance(part, dict) else ""
+        of += _guards_words(self.client.get("guards"))
         return (
             (f"key {key}" if key else "no key")
             + of
@@ -242,6 +243,20 @@ class Trace:
             "client": self.client,
             "said": self.said,
         }
+
+
+def _guards_words(verdicts: object) -> str:
+    """What guards found or failed at, and how long all of them took."""
+    if not isinstance(verdicts, list) or not verdicts:
+        return ""
+    said = [
+        f"{one.get('guard')} {one.get('verdict')} in the {one.get('side')}"
+        + (" (shadow)" if one.get("mode") != "on" else "")
+        for one in verdicts
+        if one.get("verdict") != "pass"
+    ]
+    took = sum(float(one.get("ms") or 0.0) for one in verdicts)
+    return f", guards: {'; '.join(said) or 'nothing found'}, {took:.1f} ms"
 
 
 class TraceStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -40,6 +41,8 @@ class DetailPane(Pane):
         super().__init__(title="Verdict", jump_key="d", id="improvement-detail", help_text=_HELP)
         self.told = ""
         self._view = 0
+        # What was read for what is drawn.
+        self._read: tuple[int, str, int, str] | None = None
         self._shown: tuple[Listed | None, ImprovedRecord | None, CandidateRecord | None] = (None, None, None)
 
     def compose(self) -> ComposeResult:
@@ -52,23 +55,34 @@ class DetailPane(Pane):
         self._view = (self._view + 1) % len(_VIEWS)
         self.act("view", self.show, *self._shown)
 
+    def forget(self) -> None:
+        """Read again what is drawn, at the next look."""
+        self._read = None
+
     async def show(
         self, listed: Listed | None, found: ImprovedRecord | None, candidate: CandidateRecord | None
     ) -> None:
-        """What there is of the view that is open."""
+        """What there is of the view that is open; what cannot have changed since is not read again each second."""
         self._shown = (listed, found, candidate)
-        self.set_title(_VIEWS[self._view])
+        view = self._view
+        number = candidate["version"] if candidate is not None else 0
         if listed is None or found is None:
-            self._draw([(_EMPTY if listed is None else "It has found nothing yet.", "$muted")])
-        elif self._view == 0:
-            self._draw(_verdict(found, max(30, self.size.width - 14)))
-        elif self._view == 1:
-            number = candidate["version"] if candidate is not None else found["seed"]
-            self._draw(await asyncio.to_thread(_change, self.services, found, number))
-        else:
-            self._draw(await asyncio.to_thread(_rows, self.services, listed.improvement))
+            self._draw(view, [(_EMPTY if listed is None else "It has found nothing yet.", "$muted")])
+            return
+        key = (view, listed.improvement.id, number if view == 1 else 0, found["step"])
+        if view == 0:
+            self._draw(view, _verdict(found, max(30, self.size.width - 14)))
+        elif key != self._read:
+            read = partial(_change, self.services, found, number or found["seed"])
+            parts = await asyncio.to_thread(read if view == 1 else partial(_rows, self.services, listed.improvement))
+            if view != self._view:
+                return
+            self._draw(view, parts)
+        self._read = key
 
-    def _draw(self, parts: Parts) -> None:
+    def _draw(self, view: int, parts: Parts) -> None:
+        self._read = None
+        self.set_title(_VIEWS[view])
         content = Content.assemble(*parts)
         self.told = content.plain
         self.query_one("#improvement-text", Static).update(content)

@@ -67,10 +67,14 @@ class ImprovementScreen(LiveScreen):
 
     @on(ListPane.CursorMoved)
     @on(ListPane.Changed)
-    @on(CandidatesPane.Changed)
     @on(CandidatesPane.CursorMoved)
     def _moved(self) -> None:
         self.act("show", self._show)
+
+    @on(CandidatesPane.Changed)
+    def _promoted(self) -> None:
+        self.query_one(DetailPane).forget()
+        self._moved()
 
     def action_look(self) -> None:
         """Read all again."""

@@ -201,6 +201,15 @@ class ModelsPane(Pane):
 
         await self.shell.ask(AccessKeysScreen(self.services))
 
+    def action_guards(self) -> None:
+        """Show the guards of requests and answers."""
+        self.act("keys", self._show_guards)
+
+    async def _show_guards(self) -> None:
+        from screens.models.guards_screen import GuardsScreen
+
+        await self.shell.ask(GuardsScreen(self.services))
+
     def action_remove(self) -> None:
         """Ask, then forget the models and delete what the workspace has of it."""
         if self._table.picked:

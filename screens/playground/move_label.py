@@ -67,9 +67,10 @@ async def roll_back(shell: Shell, version: PromptVersion) -> bool:
     label = version.labels[0]
     if len(version.labels) > 1:
         choices = [Choice(one, one, f"of {version.prompt}") for one in version.labels]
-        label = await shell.ask(ChoiceDialog(f"Which label of {version.ref} goes back?", choices)) or ""
-        if not label:
+        chosen = await shell.ask(ChoiceDialog(f"Which label of {version.ref} goes back?", choices))
+        if chosen is None:
             return False
+        label = chosen
     moved = await asyncio.to_thread(moving.roll_back, version.prompt, label)
     shell.say(f"{label} is {moved.version.ref} again, which was before {version.ref}; z undoes.")
     return True

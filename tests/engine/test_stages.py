@@ -15,7 +15,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.experiments.beginning import NewExperiment, begin
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.stages import Stage, StageStore, StageSubject
-from llmops_tui.maintenance.record_removal import Kept
+from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, audited_moves, note_moves
 from llmops_tui.prompts.store import LabelMove, PromptStore
@@ -145,3 +145,10 @@ def test_what_was_in_force_is_told_for_every_moment(workspace: Workspace, moving
     assert name == "prompt/support@production"
     assert what == f"canary {experiment.id}: A prompt/support@2, B prompt/support@3, 5% to B"
     assert StageStore(event_log).get("helpdesk", "production") is not None
+    # Whoever removes or renames it is told that clients ask for it; the stage goes with it.
+    planned = plan_record_removal(workspace, Kept.PROMPT, "helpdesk")
+    assert "clients ask for it as prompt/helpdesk@production" in planned.uses
+    remove_record(workspace, Kept.PROMPT, "helpdesk", force=True)
+    assert StageStore(event_log).all() == []
+    (removed,) = in_force_at(catalog, event_log, first)
+    assert removed.name.startswith("a prompt that is removed")

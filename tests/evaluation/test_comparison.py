@@ -42,6 +42,12 @@ def test_no_difference_says_what_could_have_been_missed() -> None:
     assert "may be missed" in found.sentence
 
 
+def test_another_index_is_what_runs_are_compared_for_and_is_named() -> None:
+    found = compared([1.0] * 10, [0.0] * 10, rendered_sha256="q", indexes={"manual@2": "h"})
+    assert found.comparable.refused == ()
+    assert found.comparable.changed == ("index",)
+
+
 @pytest.mark.parametrize(("manifest", "says"), [
     ({"engine": "other"}, "the engine differs: e and other"), ({"judges": {"j": {"model": "x"}}}, "the judge or its prompt differs"),
     ({"repeats": 3}, "the number of answers a case differs"), ({"metrics": {"exact": "changed"}}, "exact is measured in different ways"),

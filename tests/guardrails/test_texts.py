@@ -7,6 +7,7 @@ import base64
 import json
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from llmops_tui.inference.guardrails.canonical import CanonicalText, canonical, 
 from llmops_tui.inference.guardrails.checks import Found, Prepared
 from llmops_tui.inference.guardrails.detectors import Place
 from llmops_tui.inference.guardrails.guard_file import GuardSet, Side, read_guard_set
-from llmops_tui.inference.guardrails.head import HeadModel, Labelled, fit
+from llmops_tui.inference.guardrails.head import COLUMNS, Floats, HeadModel, Labelled, fit
 from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.guardrails.patterns import bounded_pattern
 from llmops_tui.inference.guardrails.redaction import redacted
@@ -33,9 +34,13 @@ async def no_judge(_guard: object, _text: str) -> bool:
     raise LlmopsError("guard_unasked", "it is not there")
 
 
+async def no_vectors(_model: str, _texts: object) -> list[Floats]:
+    raise LlmopsError("guard_unasked", "it is not there")
+
+
 def prepared(*guards: dict[str, object]) -> Prepared:
     named = [{"name": f"g{n}", "mode": "on", **one} for n, one in enumerate(guards)]
-    return Prepared("t@1", GuardSet.model_validate({"name": "t", "guards": named}), no_head, no_judge)
+    return Prepared("t@1", GuardSet.model_validate({"name": "t", "guards": named}), no_head, no_judge, no_vectors)
 
 
 def check(text: str, side: Side, *guards: dict[str, object]) -> list[Found]:
@@ -240,8 +245,14 @@ def test_a_head_is_numbers_in_json_and_scores_as_it_did() -> None:
     head = fit(rows)
     again = HeadModel.from_json(json.dumps(head.as_record()))
     for row in rows[:4]:
-        assert (again.score(row["text"], 4) >= 0.5) is row["attack"]
-        assert again.score(row["text"], 4) == head.score(row["text"], 4)
+        assert (again.score([row["text"]]) >= 0.5) is row["attack"]
+        assert again.score([row["text"]]) == head.score([row["text"]])
+    # With embeddings it has a weight for each of their numbers, too, and says whose they are.
+    vectors = [np.array([float(row["attack"]), 1.0], np.float32) for row in rows]
+    embedding = fit(rows, vectors, "mini")
+    again = HeadModel.from_json(json.dumps(embedding.as_record()))
+    assert (len(again.weights), again.embedder) == (COLUMNS + 2, "mini")
+    assert again.score(["what"], [vectors[0]]) > again.score(["what"], [vectors[1]])
     with pytest.raises(InputRefusedError, match="needed"):
         fit(rows[:10])
     with pytest.raises(InputRefusedError, match="damaged"):

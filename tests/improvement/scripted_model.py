@@ -58,7 +58,8 @@ class ScriptedModel:
                 said = self.proposals[min(len(self.reflections), len(self.proposals) - 1)]
                 self.reflections.append(text)
                 return f"Here it is:\n<instruction>{said}</instruction>"
-            instruction, _, row = text.rpartition("\n")
+            instruction, _, row = text.removesuffix("\nOutput:").rpartition("\n")
+            row = row.removeprefix("Input: ")
             self.asked.append((instruction, row))
         colour = row.rsplit(" ", 1)[-1]
         right = chance(instruction, row) < (self.planted if PLANTED in instruction else self.base)

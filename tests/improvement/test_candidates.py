@@ -48,7 +48,16 @@ def test_signs_of_the_template_language_in_rows_are_words() -> None:
     assert _rendered(literal(hostile)) == hostile
     frame = frame_of("", "Say it.\n{{ text }}")
     _, template = frame.with_text("Say it.", [Example("k", hostile, "{{ secret }}")])
-    assert _rendered(template, text="now") == f"Say it.\n\nExamples:\n\nInput: {hostile}\nOutput: {{{{ secret }}}}\nnow"
+    assert (
+        _rendered(template, text="now")
+        == f"Say it.\n\nExamples:\n\nInput: {hostile}\nOutput: {{{{ secret }}}}\n\nInput: now\nOutput:"
+    )
+
+
+def test_with_examples_the_question_stands_in_their_form() -> None:
+    system, template = frame_of("Be brief.", "{{ x }}").with_text("Be brief.", [Example("k", "in", "out")])
+    assert system == "Be brief.\n\nExamples:\n\nInput: in\nOutput: out"
+    assert _rendered(template, x="now") == "Input: now\nOutput:"
 
 
 def test_several_variables_are_named_in_an_example() -> None:

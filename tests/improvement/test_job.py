@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llmops_tui.errors import LlmopsError
@@ -21,7 +24,7 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.improvement.conftest import Fill
-from tests.improvement.scripted_model import PLANTED, ScriptedModel, rows
+from tests.improvement.scripted_model import COLOURS, PLANTED, ScriptedModel, rows
 
 
 class Killed(BaseException):
@@ -108,6 +111,29 @@ def test_without_anything_better_the_sealed_rows_stay_closed(
     sealed = set(prepare(catalog, check_plan(plan(fill(rows(100)))), "job_1").parts.sealed)
     log = CallLog(catalog.workspace.runs / "job_1" / FILE, read_only=True)
     assert sealed.isdisjoint(row for _, row in log.answers)
+
+
+def test_examples_are_diverse_by_the_embedder_that_is_named(
+    catalog: Catalog, fill: Fill, plan: Callable[..., JsonObject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Embedder:
+        async def rows(self, texts: list[str]) -> object:
+            return np.eye(len(COLOURS), dtype=np.float32)[[COLOURS.index(text.rsplit(" ", 1)[-1]) for text in texts]]
+
+    @asynccontextmanager
+    async def opened(*_: object) -> AsyncIterator[Embedder]:
+        yield Embedder()
+
+    monkeypatch.setattr("llmops_tui.improvement.job.opened_embedder", opened)
+    found = _run(catalog, plan(fill(rows(100)), turns=1, ways=["examples"], embedder="scripted"))
+    template = PromptStore(catalog).get(f"colour@{found['candidates'][1]['version']}").template
+    shown = re.findall(r"^Output: (\w+)$", template, re.MULTILINE)
+    assert template.endswith("Input: {{ text }}\nOutput:")
+    # One of each colour but one: words alone would not tell them apart so well.
+    assert len(shown) == len(set(shown)) == 4
+    prepared = prepare(catalog, check_plan(plan(fill(rows(100)))), "job_1")
+    texts = [str(prepared.cases[key].variables["text"]) for key in (*prepared.parts.sealed, *prepared.parts.select)]
+    assert not any(text in template for text in texts)
 
 
 def test_another_model_of_the_same_name_is_noticed(

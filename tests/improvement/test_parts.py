@@ -124,7 +124,14 @@ def test_sealed_rows_that_were_looked_at_are_remembered(
     # Nobody looked yet: the same rows are sealed for the next one.
     assert set(prepare(catalog, check_plan(plan(version, seed=5))).parts.sealed) == set(first.parts.sealed)
     looked = store.note_look("job_1", 1, 1)
-    assert store.note_look("job_1", 9, 9) == looked
+    assert looked is not None
+    assert looked["look"] == 1
+    assert store.note_look("job_1", 9, None) == looked
+    # One that was begun at the same time has the same rows: it may not look unless that was asked for.
+    store.note("job_2", "colour", 1, first.plan)
+    store.note_parts("job_2", {name: list(getattr(first.parts, name)) for name in ("reflect", "select", "sealed")})  # type: ignore[arg-type, misc]
+    assert store.note_look("job_2", 1, 1) is None
+    assert store.get("job_2").looked is None
     with pytest.raises(InputRefusedError, match="looked at 1 time; last by job_1: it has not ended") as refused:
         prepare(catalog, check_plan(plan(version)))
     assert refused.value.code == "sealed_looked"

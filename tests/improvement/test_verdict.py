@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from llmops_tui.improvement.budget import Budget, Limits, Spent
 from llmops_tui.improvement.candidates import Candidate
 from llmops_tui.improvement.race import cost, race, stages
 from llmops_tui.improvement.verdict import OPENED_AT, judge, level_of, paired, worth_a_look
@@ -102,6 +103,15 @@ def test_a_budget_is_held_and_keeps_the_sealed_rows_calls() -> None:
         assert found.stopped or calls > 600
         # Whatever it was stopped at, what was found is held against the sealed rows.
         assert (found.judged is not None) == found.opens
+
+
+def test_minutes_and_energy_are_judged_by_what_a_call_took() -> None:
+    budget = Budget(Limits(minutes=1.0), Spent(calls=10), lambda: (30.0, None))
+    assert budget.short_of(10) == ""
+    assert "1 minutes: about 1.1 would be needed" in budget.short_of(12)
+    energy = Budget(Limits(watt_hours=0.01), Spent(calls=10), lambda: (1.0, 18.0))
+    assert energy.short_of(10) == ""
+    assert "0.01 Wh" in energy.short_of(11)
 
 
 def test_a_budget_that_is_too_small_ends_it_before_anything_is_asked() -> None:

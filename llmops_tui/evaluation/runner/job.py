@@ -63,7 +63,8 @@ def run(context: JobContext, runs: list[str]) -> Evaluated:
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
-    renderer = TemplateRenderer(retrieve=PromptRetrieval(store.catalog))
+    retrieval = PromptRetrieval(store.catalog)
+    renderer = TemplateRenderer(retrieve=retrieval)
     try:
         found: list[RunFigures] = []
         known = {entry.name for entry in store.all()}
@@ -73,7 +74,7 @@ def run(context: JobContext, runs: list[str]) -> Evaluated:
         for number, name in enumerate(runs):
             entry = store.get(name)
             if entry.summary is None:
-                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs))).run())
+                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval).run())
             done = store.get(name)
             found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
         return {"runs": found}
@@ -91,6 +92,7 @@ class _Runner:
         entry: EvalRun,
         renderer: TemplateRenderer,
         place: tuple[int, int],
+        retrieval: PromptRetrieval,
     ) -> None:
         self._context, self._store, self._entry, self._renderer, self._place = context, store, entry, renderer, place
         self._suite: Suite = store.suite(entry.suite_ref).suite
@@ -103,7 +105,7 @@ class _Runner:
         self._options = options_from(load_settings()[0])
         if entry.asked.parallel:
             self._options = replace(self._options, parallel=entry.asked.parallel)
-        self._results = entry.results
+        self._results, self._retrieval = entry.results, retrieval
         self._began = time.monotonic()
         self._energy = EnergyMeter()
         self._before: set[tuple[int, int]] = set()
@@ -393,4 +395,5 @@ class _Runner:
             "metric_sources": sources([*self._metrics, *self._of_case.made], self._store.registry),
             "fingerprints": {name: found for name, found in fingerprints.items() if found},
         }
+        manifest |= {"indexes": used} if (used := self._retrieval.take_used()) else {}
         self._store.finish(self._entry.name, manifest, summary, sha256_file(self._results))

@@ -65,7 +65,7 @@ class ExperimentStore:
                 (made.id, name, kind, json.dumps(settings), made.salt, made.state, "", made.started_at, None),
             )
             facts: dict[str, str | None] = {"kind": kind, "settings": sha256_text(json.dumps(settings, sort_keys=True))}
-            facts.update({str(arm): of_arm for arm, of_arm in (hashes or {}).items()})
+            facts |= {str(arm): answers for arm, answers in (hashes or {}).items()}
             add_entry(connection, BEGAN, made.id, facts)
         return made
 

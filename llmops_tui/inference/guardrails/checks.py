@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.guardrails.canonical import CanonicalText
@@ -34,12 +34,18 @@ from llmops_tui.inference.guardrails.guard_file import (
     Words,
 )
 from llmops_tui.inference.guardrails.head import HeadModel
+from llmops_tui.inference.guardrails.windows import windows
 from llmops_tui.workspace.events import GuardVerdict
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.guardrails.head import Floats
 
 HeadOf = Callable[[str], HeadModel]
 """The head of a name; raises LlmopsError where there is none."""
 AskJudge = Callable[[Judge, str], Awaitable[bool]]
 """Whether a judge says so of a text; raises LlmopsError where it cannot be asked."""
+Embed: TypeAlias = "Callable[[str, Sequence[str]], Awaitable[Sequence[Floats]]]"
+"""The embeddings of texts by a model; raises LlmopsError where it cannot be asked."""
 Verdict = Literal["pass", "found", "error"]
 # What does not wait for others may be done at once; a longer text is looked at in a thread.
 _SHORT = 4000
@@ -91,6 +97,8 @@ class Prepared:
     guards: GuardSet
     head_of: HeadOf
     ask_judge: AskJudge
+    embed: Embed
+    _heads: dict[str, HeadModel] = field(default_factory=dict)
     _places: dict[str, Places] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -121,22 +129,32 @@ class Prepared:
             if isinstance(guard, Judge):
                 said = await self.ask_judge(guard, text)
                 return Found(guard, "found" if said else "pass", _since(begun))
-            if len(text) > _SHORT or isinstance(guard, Head):
+            if isinstance(guard, Head):
+                return await self._scored(guard, text, begun)
+            if len(text) > _SHORT:
                 return await asyncio.to_thread(self._at_once, guard, text)
             return self._at_once(guard, text)
         except LlmopsError as error:
             return Found(guard, "error", _since(begun), error.message[:200])
+
+    async def _scored(self, guard: Head, text: str, begun: float) -> Found:
+        head = await asyncio.to_thread(self._head, guard.head)
+        parts = windows(text, guard.windows)
+        vectors = await self.embed(head.embedder, parts) if head.embedder and parts else None
+        score = await asyncio.to_thread(head.score, parts, vectors)
+        meant = score >= (head.threshold if guard.threshold is None else guard.threshold)
+        return Found(guard, "found" if meant else "pass", _since(begun), score=score)
+
+    def _head(self, name: str) -> HeadModel:
+        if name not in self._heads:
+            self._heads[name] = self.head_of(name)
+        return self._heads[name]
 
     def _at_once(self, guard: Guard, text: str) -> Found:
         begun = time.perf_counter()
         if (finder := self.places_of(guard)) is not None:
             places = dict.fromkeys(finder.scan(CanonicalText.of(text), Scan(), whole=True))
             return Found(guard, "found" if places else "pass", _since(begun), places=tuple(places))
-        if isinstance(guard, Head):
-            head = self.head_of(guard.head)
-            score = head.score(text, guard.windows)
-            meant = score >= (head.threshold if guard.threshold is None else guard.threshold)
-            return Found(guard, "found" if meant else "pass", _since(begun), score=score)
         said = _whole(guard, text)
         return Found(guard, "found" if said.why else "pass", _since(begun), said.why, said.score)
 

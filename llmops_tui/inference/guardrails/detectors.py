@@ -20,6 +20,8 @@ from llmops_tui.inference.guardrails.patterns import BoundedPattern, bounded_pat
 from llmops_tui.privacy.detection import find_personal
 from llmops_tui.privacy.replacement import mark
 
+# A text that streams is looked at for personal data each time it has so many more characters.
+_STEP = 200
 # What a run that may be encoded goes on with.
 _RUN = string.ascii_letters + string.digits + "+/_=-"
 
@@ -110,6 +112,9 @@ class PatternPlaces:
             # One that is longer than is decoded may go on, and is decided once.
             scan.long = start if goes_on else -1
             scan.runs = start if goes_on else end
+        if scan.long < 0:
+            # No run that begins before goes on behind it.
+            scan.runs = max(scan.runs, bound)
         return found
 
     def _says(self, inner: str) -> bool:
@@ -140,7 +145,9 @@ class PersonalPlaces:
         """Nothing, unless the guard says how much is held back: then up to a blank before that."""
         if self._hold is None:
             return 0
-        return max(0, text.raw.rfind(" ", 0, max(0, len(text.raw) - self._hold)))
+        # In steps: to look at all of it again for each token would take long.
+        end = max(0, len(text.raw) - self._hold) // _STEP * _STEP
+        return max(0, text.raw.rfind(" ", 0, end))
 
     def scan(self, text: CanonicalText, scan: Scan, *, whole: bool) -> list[Place]:
         """As :class:`Places`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -13,6 +13,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.inference.guardrails.canonical import canonical
 from llmops_tui.inference.guardrails.patterns import bounded_pattern
+from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.names import RULE, is_name
 from llmops_tui.privacy.detection import KINDS
 
@@ -99,7 +100,7 @@ class JsonSchema(_Guard):
 
     kind: Literal["schema"]
     sides: Annotated[tuple[Side, ...], Field(alias="on", min_length=1)] = ("output",)
-    json_schema: Annotated[dict[str, Any], Field(alias="schema")]
+    json_schema: Annotated[Schema, Field(alias="schema")]
 
     @model_validator(mode="after")
     def _of_answers(self) -> JsonSchema:

@@ -1,4 +1,7 @@
-"""A head: logistic regression on hashed parts of a text's form, trained on labelled traffic; its weights are numbers in JSON."""
+"""A head: logistic regression on labelled traffic, on hashed parts of a text's form and, where asked for, its embedding.
+
+Its weights are numbers in JSON.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,17 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NotRequired, TypeAlias, TypedDict
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.guardrails.canonical import canonical
-from llmops_tui.inference.guardrails.windows import windows
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
+Floats: TypeAlias = "NDArray[np.float32]"
 COLUMNS = 1 << 14
 _WORD = re.compile(r"\w+")
 _LETTERS = (3, 4)
@@ -30,12 +32,13 @@ FEWEST = 20
 
 
 class HeadRecord(TypedDict):
-    """A head as it is kept: ``weights`` are 32-bit floats in base64, one a column."""
+    """A head as it is kept: ``weights`` are 32-bit floats in base64, one a column, those of the embedding last."""
 
     columns: int
     weights: str
     bias: float
     threshold: float
+    embedder: NotRequired[str]
 
 
 class Labelled(TypedDict):
@@ -47,29 +50,36 @@ class Labelled(TypedDict):
 
 @dataclass(frozen=True)
 class HeadModel:
-    """Scores texts from 0 to 1; from ``threshold`` on one is meant."""
+    """Scores texts from 0 to 1; from ``threshold`` on one is meant. ``embedder`` is the model whose vectors it needs, too."""
 
     weights: NDArray[np.float32]
     bias: float
     threshold: float
+    embedder: str = ""
 
-    def score(self, text: str, most_windows: int) -> float:
-        """The highest score of a text's windows."""
-        scores = [self._score(part) for part in windows(text, most_windows)]
+    def score(self, parts: Sequence[str], vectors: Sequence[Floats] | None = None) -> float:
+        """The highest score of a text's windows, given their embeddings where it has an ``embedder``."""
+        scores = [self._score(part, vectors[n] if vectors is not None else None) for n, part in enumerate(parts)]
         return max(scores, default=0.0)
 
-    def _score(self, text: str) -> float:
+    def _score(self, text: str, vector: Floats | None) -> float:
+        import numpy as np
+
         columns, values = parts_of(text)
-        return float(1.0 / (1.0 + np.exp(-(values @ self.weights[columns] + self.bias))))
+        total = float(values @ self.weights[columns]) + self.bias
+        if vector is not None:
+            total += float(vector @ self.weights[COLUMNS:])
+        return float(1.0 / (1.0 + np.exp(-total)))
 
     def as_record(self) -> HeadRecord:
         """For JSON."""
-        return {
+        told: HeadRecord = {
             "columns": len(self.weights),
             "weights": base64.b64encode(self.weights.astype("<f4").tobytes()).decode(),
             "bias": self.bias,
             "threshold": self.threshold,
         }
+        return {**told, "embedder": self.embedder} if self.embedder else told
 
     @classmethod
     def from_json(cls, text: str) -> HeadModel:
@@ -78,19 +88,27 @@ class HeadModel:
         Raises:
             InputRefusedError: ``bad_head``: it was not kept so.
         """
+        import numpy as np
+
         try:
             told: HeadRecord = json.loads(text)
             weights = np.frombuffer(base64.b64decode(told["weights"], validate=True), dtype="<f4").astype(np.float32)
-            made = cls(weights, float(told["bias"]), float(told["threshold"]))
+            made = cls(weights, float(told["bias"]), float(told["threshold"]), str(told.get("embedder") or ""))
         except (ValueError, KeyError, TypeError) as error:
             raise InputRefusedError("bad_head", f"the head is damaged: {error}", "Train it again.") from error
-        if len(weights) != COLUMNS or not np.isfinite(weights).all():
+        if (
+            (len(weights) > COLUMNS) is not bool(made.embedder)
+            or len(weights) < COLUMNS
+            or not np.isfinite(weights).all()
+        ):
             raise InputRefusedError("bad_head", "the head has other columns than this release", "Train it again.")
         return made
 
 
 def parts_of(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The columns of a text's parts, and their values, of length 1: words, pairs of words, and runs of letters."""
+    import numpy as np
+
     form = canonical(text)
     words = _WORD.findall(form)[:_MOST_PARTS]
     parts = [*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))]
@@ -106,6 +124,7 @@ def parts_of(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 def matrix(texts: Sequence[str]) -> csr_matrix:
     """Texts by columns, one a row."""
+    import numpy as np
     from scipy.sparse import csr_matrix
 
     found = [parts_of(text) for text in texts]
@@ -115,12 +134,13 @@ def matrix(texts: Sequence[str]) -> csr_matrix:
     return csr_matrix((values, columns, places), shape=(len(texts), COLUMNS))
 
 
-def fit(rows: Sequence[Labelled]) -> HeadModel:
-    """A head for labelled texts; its threshold is chosen afterwards.
+def fit(rows: Sequence[Labelled], vectors: Sequence[Floats] | None = None, embedder: str = "") -> HeadModel:
+    """A head for labelled texts, with an embedding of each where it has an ``embedder``; its threshold is chosen afterwards.
 
     Raises:
         InputRefusedError: ``too_few_labels``.
     """
+    import numpy as np
     from sklearn.linear_model import LogisticRegression
 
     wanted = [row["attack"] for row in rows]
@@ -129,5 +149,18 @@ def fit(rows: Sequence[Labelled]) -> HeadModel:
             told = f"{count} texts are labelled as {'attack' if kind else 'benign'}, and {FEWEST} are needed"
             raise InputRefusedError("too_few_labels", told, "Label more of them.")
     model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=500, random_state=0)
-    model.fit(matrix([row["text"] for row in rows]), wanted)
-    return HeadModel(model.coef_[0].astype(np.float32), float(model.intercept_[0]), 0.5)
+    table = matrix([row["text"] for row in rows])
+    if vectors is not None:
+        from scipy.sparse import hstack
+
+        table = hstack([table, csr_matrix_of(vectors)], format="csr")
+    model.fit(table, wanted)
+    return HeadModel(model.coef_[0].astype(np.float32), float(model.intercept_[0]), 0.5, embedder)
+
+
+def csr_matrix_of(vectors: Sequence[Floats]) -> csr_matrix:
+    """Vectors as a table."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(np.stack(vectors))

@@ -7,7 +7,7 @@ import codecs
 from dataclasses import dataclass, field
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine_wire import Call, Generated, TokenRecord
+from llmops_tui.inference.engine_wire import Call, Generated, SamplingRecord, TokenRecord
 from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.server.admission import Ticket
 from llmops_tui.inference.server.answer_forms import AnswerForm
@@ -16,6 +16,10 @@ from llmops_tui.inference.server.guarding import Guarded
 from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.wire import ToolCall, Warned
 from llmops_tui.workspace.events import ClientRecord, GuardVerdict
+from llmops_tui.workspace.ids import new_id
+
+# So often an answer is asked again.
+_RETRIES = 1
 
 
 @dataclass
@@ -60,16 +64,40 @@ class Choice:
     # The answer as its guards let it through, and what they said of the request.
     held: HeldBack | None = None
     verdicts: list[GuardVerdict] = field(default_factory=list)
+    # How often it was asked again, how often it may be, and how many tokens that took.
+    tries: int = 0
+    retries: int = 0
+    spent: int = 0
 
     @property
     def refused(self) -> bool:
         """Whether a guard refused its answer."""
         return self.held is not None and self.held.blocked is not None
 
-    def guard(self, guarded: Guarded) -> None:
-        """Have the answer looked at by the guards of its request."""
+    def guard(self, guarded: Guarded, *, may_retry: bool) -> None:
+        """Have the answer looked at by the guards of its request, and asked again where one says so and it ``may_retry``."""
         self.held = HeldBack(guarded.prepared)
         self.verdicts = [*guarded.verdicts]
+        # The same is written again without chance.
+        self.retries = _RETRIES if may_retry and self.call["parameters"].get("temperature", 1.0) > 0 else 0
+
+    def again(self, result: Generated) -> bool:
+        """Whether a guard that asks again refused the answer: then all of it is forgotten, and another seed is taken."""
+        held = self.held
+        if held is None or held.blocked is None or held.blocked.action != "retry" or self.tries >= self.retries:
+            return False
+        self.tries += 1
+        self.spent += result["completion_tokens"] or 0
+        self.verdicts += [one.told(held.prepared.ref, "output") for one in held.found]
+        self.held = HeldBack(held.prepared)
+        self.record.text.clear()
+        self.tokens.clear()
+        self.sizes.clear()
+        parameters: SamplingRecord = {**self.call["parameters"]}
+        if "seed" in parameters:
+            parameters["seed"] += self.tries
+        self.call = {**self.call, "id": new_id("call"), "parameters": parameters}
+        return True
 
     def note_verdicts(self) -> None:
         """Put what guards said of the request and its answer into the record."""

@@ -118,17 +118,19 @@ class Completions:
             guarded = await self._guarding.begin(caller)
             param = await self._guarding.chat(guarded, asked.chat) if guarded is not None else ""
             choices = await self._chat_choices(asked, caller)
-            self._guard(choices, guarded, param)
+            self._guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
 
-    def _guard(self, choices: list[Choice], guarded: Guarded | None, param: str) -> None:
+    def _guard(self, choices: list[Choice], guarded: Guarded | None, param: str, caller: Caller) -> None:
         """Have guards look at the answers; or refuse, with a trace, what they refused of the request."""
         if guarded is None:
             return
+        # What is reserved of a key's tokens is for one answer.
+        may_retry = caller.grant is None or not caller.grant.limits_tokens
         for choice in choices:
-            choice.guard(guarded)
+            choice.guard(guarded, may_retry=may_retry)
         if param:
             error = guarded.refusal(param)
             self._generator.refuse(choices, error.message)
@@ -239,7 +241,7 @@ class Completions:
             guarded = await self._guarding.begin(caller)
             param = await self._guarding.text(guarded, asked.text) if guarded is not None else ""
             choices = await self._text_choices(asked, caller)
-            self._guard(choices, guarded, param)
+            self._guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine_wire import FILTERED, Call, DoneEvent, Event, Generated
+from llmops_tui.inference.engine_wire import FILTERED, Call, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
@@ -185,48 +185,59 @@ class Generator:
         return over
 
     async def _run(self, choice: Choice) -> AsyncGenerator[Messages]:
-        record = choice.record
+        while True:
+            tries = choice.tries
+            async with contextlib.aclosing(self._try(choice)) as run:
+                async for messages in run:
+                    yield messages
+            if choice.tries == tries:
+                return
+
+    async def _try(self, choice: Choice) -> AsyncGenerator[Messages]:
         over: asyncio.Future[Generated | None] | None = None
         async with contextlib.aclosing(self._engine.call(choice.call)) as calls:
             async for told in calls:
                 self.last_used = time.monotonic()
                 messages = told if choice.held is None else await passed(choice.held, told)
-                if choice.refused and told[-1]["event"] not in _ENDS:
-                    over = self._told_of(choice.call["id"])
-                    self._take(choice, messages)
-                    break
-                last = messages[-1] if messages else told[-1]
                 self._take(choice, messages)
-                if last["event"] == "error":
-                    error = choice.failure = LlmopsError(**last["error"])
-                    choice.kept = True
-                    await self._keep(record, {"finish_reason": "error", "error": error.message})
-                    if len(messages) > 1:
-                        yield messages[:-1]
-                    raise error
-                if last["event"] == "done":
-                    # Its text is not kept waiting for the disk; that it is whole is told after the record is.
-                    if len(messages) > 1:
-                        yield messages[:-1]
-                    yield await self._ended(choice, last)
+                ends = told[-1]["event"] in _ENDS
+                # Its text is not kept waiting for the disk; that it is whole is told after the record is.
+                if some := messages[:-1] if ends else messages:
+                    yield some
+                if ends:
+                    async for last in self._over(choice, messages[-1]):
+                        yield last
                     return
-                if messages:
-                    yield messages
+                if choice.refused:
+                    over = self._told_of(choice.call["id"])
+                    break
         if over is not None and choice.held is not None:
-            if messages:
-                yield messages
             await choice.held.finish()
             # The engine is left; what it came to until then is what the client is told, and pays for.
             end = refused_early(await over)
-            yield await self._ended(choice, {"id": choice.call["id"], "event": "done", "result": end})
+            async for last in self._over(choice, {"id": choice.call["id"], "event": "done", "result": end}):
+                yield last
 
-    async def _ended(self, choice: Choice, last: DoneEvent) -> Messages:
-        choice.result = cast("Generated", last["result"])
+    async def _over(self, choice: Choice, last: Event) -> AsyncGenerator[Messages]:
+        """The end of an answer, once it is in the event log; nothing where it is asked again."""
+        if last["event"] == "error":
+            error = choice.failure = LlmopsError(**last["error"])
+            choice.kept = True
+            await self._keep(choice.record, {"finish_reason": "error", "error": error.message})
+            raise error
+        assert last["event"] == "done"
+        result = cast("Generated", last["result"])
+        if choice.again(result):
+            return
+        choice.result = result
+        if choice.spent:
+            # What was asked again took tokens, too.
+            choice.result["completion_tokens"] = (result["completion_tokens"] or 0) + choice.spent
         self._count_thinking(choice)
         choice.note_verdicts()
         choice.kept = True
         await self._keep(choice.record, choice.result)
-        return [last]
+        yield [last]
 
     @staticmethod
     def _count_thinking(choice: Choice) -> None:

@@ -12,7 +12,7 @@ from llmops_tui.inference.engine_wire import FILTERED, Event, Generated, TextEve
 from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
 from llmops_tui.inference.guardrails.guard_file import Side
 from llmops_tui.inference.guardrails.held_back import HeldBack
-from llmops_tui.inference.guardrails.judges import Judges
+from llmops_tui.inference.guardrails.peers import Peers
 from llmops_tui.inference.guardrails.redaction import redacted
 from llmops_tui.inference.guardrails.store import GuardStore, GuardVersion
 from llmops_tui.inference.server.callers import Caller
@@ -53,7 +53,7 @@ class Guarding:
     def __init__(self, workspace: Path, model: str, event_log: EventLog) -> None:
         self._store = GuardStore(event_log)
         self._model = model
-        self._judges = Judges(workspace)
+        self._peers = Peers(workspace)
         self._prepared: Prepared | None = None
         self._read_at = -_FRESH_SECONDS
         self._reading = asyncio.Lock()
@@ -129,7 +129,7 @@ class Guarding:
         return self._prepared
 
     def _prepare(self, version: GuardVersion) -> Prepared:
-        return Prepared(version.ref, version.guards, self._store.head, self._judges.says)
+        return Prepared(version.ref, version.guards, self._store.head, self._peers.says, self._peers.vectors)
 
 
 async def passed(held: HeldBack, messages: Sequence[Event]) -> list[Event]:
@@ -164,5 +164,10 @@ async def passed(held: HeldBack, messages: Sequence[Event]) -> list[Event]:
 
 def refused_early(told: Generated | None) -> Generated:
     """The result of an answer that was cut off in the middle; ``told`` is what the engine says that it came to."""
-    known: Generated = told if told is not None else {"finish_reason": FILTERED}
-    return {**known, "finish_reason": FILTERED}
+    unknown: Generated = {
+        "finish_reason": FILTERED,
+        "prompt_tokens": None,
+        "completion_tokens": None,
+        "reused_tokens": None,
+    }
+    return unknown if told is None else {**unknown, **told, "finish_reason": FILTERED}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NotRequired, TypedDict
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.engine_wire import Generated
+from llmops_tui.inference.engine_wire import FILTERED, Generated
 from llmops_tui.inference.server.answers import count, error_body
 from llmops_tui.inference.server.apis.block_teller import BlockTeller
 from llmops_tui.inference.server.apis.blocks import Block, Step
@@ -152,6 +152,8 @@ def _reason(choice: Choice, result: Generated) -> tuple[str, str | None]:
     reason, stopped_by = reason_of(choice, result), result.get("stopped_by")
     if reason == "tool_calls":
         return "tool_use", None
+    if reason == FILTERED:
+        return "refusal", None
     if stopped_by is not None:
         return "stop_sequence", stopped_by
     if reason != "length":

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.engine_wire import FileRecord, Generated, TextEvent
+from llmops_tui.inference.engine_wire import FILTERED, FileRecord, Generated, TextEvent
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server.answers import count, error_body
 from llmops_tui.inference.server.apis.base import EVENTS, AskedText, Complete, Gap
@@ -52,6 +52,7 @@ RULES = Rules(
         "lora": Unoffered("Name an adapter as adapter.", ([],)),
     },
 )
+_STOP_TYPES = {"length": "limit", FILTERED: FILTERED}
 
 
 class _File(Checked):
@@ -186,7 +187,7 @@ class InfillTeller(Telling):
             "prompt": self._body.input_prefix + self._body.prompt,
             "has_new_line": "\n" in text,
             "truncated": bool(result.get("truncated_tokens")),
-            "stop_type": "limit" if result["finish_reason"] == "length" else "eos",
+            "stop_type": _STOP_TYPES.get(result["finish_reason"], "eos"),
             "stopping_word": "",
             "tokens_cached": given + made,
             "timings": timings,

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from llmops_tui.errors import LlmopsError, sentences
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.engine_wire import Generated, TextEvent, TokenRecord
+from llmops_tui.inference.engine_wire import FILTERED, Generated, TextEvent, TokenRecord
 from llmops_tui.inference.server.answers import chat_logprobs, count
 from llmops_tui.inference.server.apis.ollama_request import OllamaChat, OllamaGenerate
 from llmops_tui.inference.server.choice import Choice
@@ -116,7 +116,7 @@ def _figures(result: Generated) -> JsonObject:
     """Why an answer ended, and its figures; times in nanoseconds."""
     first, total = result.get("ttft_ms") or 0.0, result.get("total_ms") or 0.0
     return {
-        "done_reason": "length" if was_cut(result) else "stop",
+        "done_reason": FILTERED if result["finish_reason"] == FILTERED else "length" if was_cut(result) else "stop",
         "total_duration": round(total * _MILLION),
         "load_duration": 0,
         "prompt_eval_count": count(result["prompt_tokens"]),

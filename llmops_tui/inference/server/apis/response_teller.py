@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NotRequired, TypedDict, cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.engine_wire import Generated
+from llmops_tui.inference.engine_wire import FILTERED, Generated
 from llmops_tui.inference.server.answers import count
 from llmops_tui.inference.server.apis.block_teller import BlockTeller
 from llmops_tui.inference.server.apis.blocks import Block, Step
@@ -17,6 +17,8 @@ from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.events import reason_of
 from llmops_tui.inference.server.generation import Messages
 from llmops_tui.inference.wire import Warned
+
+_INCOMPLETE = {"length": "max_output_tokens", FILTERED: FILTERED}
 
 
 class Echoed(TypedDict):
@@ -164,12 +166,14 @@ class ResponseTeller(BlockTeller[Response]):
         return {"id": name, "type": "message", "status": status, "role": "assistant", "content": content}
 
     def _done(self, choice: Choice, result: Generated) -> Response:
-        status = "incomplete" if reason_of(choice, result) == "length" else "completed"
+        reason = _INCOMPLETE.get(reason_of(choice, result))
+        status = "completed" if reason is None else "incomplete"
         done = self._response(status)
-        if status == "incomplete":
-            done["incomplete_details"] = {"reason": "max_output_tokens"}
-            last = done["output"][-1]
-            last["status"] = status if last["type"] != "function_call" else last["status"]
+        if reason is not None:
+            done["incomplete_details"] = {"reason": reason}
+            # Of an answer that was held back whole, there is nothing.
+            for last in done["output"][-1:]:
+                last["status"] = status if last["type"] != "function_call" else last["status"]
         prompt, made = count(result["prompt_tokens"]), count(result["completion_tokens"])
         done["usage"] = {
             "input_tokens": prompt,

@@ -1,0 +1,188 @@
+"""Guards in a model's server: what clients are told, what traces keep, and what is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+
+from llmops_tui.inference.guardrails.guard_file import GuardSet
+from llmops_tui.inference.guardrails.store import GuardStore
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from tests.access.doors import OWN, PROMPT, Counting, Doors, Time
+
+OWNER = "a-key-of-the-owner-file"
+
+
+class Speaking(Counting):
+    """An engine that says what it is told to, in pieces; each further answer is the next."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        super().__init__()
+        self.answers = [*answers]
+        self.left = 0
+
+    async def call(self, request: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
+        if request["op"] != "generate":
+            async for messages in super().call(request):
+                yield messages
+            return
+        self.calls.append(request)
+        told, pieces = {"id": request["id"]}, self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.left += 1
+        for number, piece in enumerate(pieces):
+            event: dict[str, Any] = {"event": "text", "text": piece}
+            yield [told | event | ({"prompt_tokens": PROMPT} if number == 0 else {})]
+        self.left -= 1
+        result = {"finish_reason": "stop", "reused_tokens": 0, "prompt_tokens": PROMPT, "total_ms": 1.0}
+        yield [told | {"event": "done", "result": result | {"completion_tokens": len(pieces)}}]
+
+
+Open = Callable[..., Doors]
+
+
+@pytest.fixture
+def guarded(workspace: Workspace) -> Open:
+    def made(*answers: list[str], guards: list[dict[str, Any]]) -> Doors:
+        named = [{"name": f"g{number}", "mode": "on", **one} for number, one in enumerate(guards)]
+        store = GuardStore(EventLog(workspace))
+        version, _ = store.save(GuardSet.model_validate({"name": "shop", "guards": named}))
+        store.use(version)
+        doors = Doors(workspace, Time())
+        doors.engine = Speaking(*answers)
+        # What holds the engine was made with the one before.
+        for holder in (doors.server, doors.server.generator, doors.server._completions, doors.server._texts):
+            for name in ("engine", "_engine"):
+                if hasattr(holder, name):
+                    setattr(holder, name, doors.engine)
+        return doors
+
+    return made
+
+
+def verdicts(workspace: Workspace) -> list[list[tuple[str, str, str, str]]]:
+    rows = EventLog(workspace).connection().execute("SELECT body FROM events WHERE kind = 'request' ORDER BY seq")
+    bodies = [json.loads(body) for (body,) in rows]
+    return [
+        [(v["guard"], v["side"], v["verdict"], v["mode"]) for v in (body.get("client") or {}).get("guards", ())]
+        for body in bodies
+    ]
+
+
+def texts_of(stream: str) -> tuple[str, str]:
+    events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: {")]
+    said = "".join(event["choices"][0]["delta"].get("content") or "" for event in events if event["choices"])
+    return said, events[-1]["choices"][0]["finish_reason"]
+
+
+SECRET = {"kind": "patterns", "patterns": ["code [0-9]{4}"], "on": ["output"]}
+
+
+async def test_a_stream_never_shows_what_a_guard_refuses_and_ends_as_filtered(
+    guarded: Open, workspace: Workspace
+) -> None:
+    doors = guarded(["It is ", "easy: co", "de 12", "34 opens", " all."], guards=[SECRET])
+    answer = await doors.chat(OWNER, stream=True)
+    said, reason = texts_of(answer.text)
+    assert ("It is easy: ".startswith(said), reason) == (True, "content_filter")
+    assert "1234" not in answer.text
+    # The engine was left, and the trace has what was told.
+    assert verdicts(workspace) == [[("g0", "output", "found", "on")]]
+    kept = json.loads(EventLog(workspace).connection().execute("SELECT body FROM events").fetchone()[0])
+    assert (kept["output"], kept["finish_reason"]) == (said, "content_filter")
+
+
+async def test_every_form_of_answer_is_guarded_and_says_so(guarded: Open) -> None:
+    doors = guarded(["The code 1234", " is it."], guards=[SECRET])
+    asked = {
+        "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+        "/v1/completions": {"prompt": "Hi", "max_tokens": 9},
+        "/v1/responses": {"input": "Hi"},
+        "/v1/messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
+        "/api/chat": {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": False},
+    }
+    ends = {}
+    for path, body in asked.items():
+        answer = await doors.ask(OWNER, path, body)
+        assert answer.status_code == 200, (path, answer.text)
+        assert "1234" not in answer.text, path
+        told = answer.json()
+        ends[path] = (
+            told.get("stop_reason")
+            or told.get("done_reason")
+            or (told.get("incomplete_details") or {}).get("reason")
+            or told["choices"][0]["finish_reason"]
+        )
+    assert ends == {
+        "/v1/chat/completions": "content_filter", "/v1/completions": "content_filter", "/v1/responses": "content_filter",
+        "/v1/messages": "refusal", "/api/chat": "content_filter",
+    }  # fmt: skip
+
+
+async def test_what_is_refused_of_a_request_is_told_by_place_and_leaves_a_trace(
+    guarded: Open, workspace: Workspace
+) -> None:
+    doors = guarded(["Yes."], guards=[{"kind": "words", "words": ["launch code"], "on": ["input"]}])
+    turns = [
+        {"role": "user", "content": "launch code"}, {"role": "assistant", "content": "No."},
+        {"role": "user", "content": "The lаunch  cоde, please"},
+    ]  # fmt: skip
+    refused = await doors.chat(OWNER, messages=turns)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (400, "content_filter", "messages[2].content")
+    assert "launch" not in error["message"]
+    assert not doors.engine.calls
+    # What was answered before is not looked at again; a program of the workspace is not guarded at all.
+    assert (await doors.chat(OWNER, messages=[*turns[:2], {"role": "user", "content": "Hi"}])).status_code == 200
+    ids = await doors.ask(OWNER, "/v1/completions", {"prompt": [1, 2]})
+    assert (ids.status_code, ids.json()["error"]["param"]) == (400, "prompt")
+    await doors.server.generator.close()
+    await doors.server._writer.close()
+    assert verdicts(workspace)[0] == [("g0", "input", "found", "on")]
+
+
+async def test_redaction_goes_both_ways_and_the_shadow_changes_nothing(guarded: Open, workspace: Workspace) -> None:
+    mail = {"kind": "personal", "find": ["email"], "action": "redact"}
+    answer = ['{"to": "ann@exam', 'ple.com", "n": 1}']
+    doors = guarded(answer, guards=[mail])
+    told = (await doors.chat(OWNER, messages=[{"role": "user", "content": "I am bob@example.com"}])).json()
+    assert json.loads(told["choices"][0]["message"]["content"]) == {"to": "[EMAIL]", "n": 1}
+    assert "bob@" not in json.dumps(doors.engine.calls)
+    shadow = guarded(answer, guards=[{**mail, "mode": "shadow"}])
+    told = (await shadow.chat(OWNER, messages=[{"role": "user", "content": "I am bob@example.com"}])).json()
+    assert json.loads(told["choices"][0]["message"]["content"])["to"] == "ann@example.com"
+    found = verdicts(workspace)[-1]
+    assert found == [("g0", "input", "found", "shadow"), ("g0", "output", "found", "shadow")]
+    # Where answers are held back, their tokens are not told one by one.
+    assert (await doors.chat(OWNER, logprobs=True)).json()["error"]["param"] == "logprobs"
+
+
+async def test_a_refused_answer_is_asked_once_more_where_a_guard_says_so(guarded: Open, workspace: Workspace) -> None:
+    again = {**SECRET, "action": "retry"}
+    doors = guarded(["code 1234"], ["Better ", "not."], guards=[again])
+    told = (await doors.chat(OWNER, temperature=1, seed=5)).json()
+    assert (told["choices"][0]["message"]["content"], told["usage"]["completion_tokens"]) == ("Better not.", 3)
+    seeds = [call["parameters"]["seed"] for call in doors.engine.calls if call["op"] == "generate"]
+    assert seeds == [5, 6]
+    assert verdicts(workspace)[-1] == [("g0", "output", "found", "on"), ("g0", "output", "pass", "on")]
+    # Once, not for ever; never where chance plays no part, or a key's tokens were reserved for one answer.
+    worse = guarded(["code 1234"], guards=[again])
+    limited = worse.key(tokens_per_day=10_000).secret
+    for secret, more, asked in (
+        (OWNER, {"temperature": 1}, 2),
+        (OWNER, {"temperature": 0}, 1),
+        (limited, {"temperature": 1}, 1),
+    ):
+        before = len(worse.engine.calls)
+        told = (await worse.chat(secret, **more)).json()
+        assert told["choices"][0]["finish_reason"] == "content_filter"
+        assert sum(call["op"] == "generate" for call in worse.engine.calls[before:]) == asked
+
+
+async def test_the_owner_over_the_socket_is_not_guarded(guarded: Open) -> None:
+    doors = guarded(["code 1234"], guards=[SECRET])
+    assert "1234" not in (await doors.chat(OWNER)).text
+    assert (await doors.chat(OWN)).status_code in {200, 401}
