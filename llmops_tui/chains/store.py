@@ -9,7 +9,8 @@ from llmops_tui.chains.definition import Chain
 from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import SummaryRecord, VersionRecord
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.prompts.store import CHAINS, PromptStore, PromptVersion
+from llmops_tui.inference.prompt_versions import CHAINS
+from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 
 PREFIX = CHAINS

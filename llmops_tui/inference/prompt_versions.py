@@ -11,6 +11,8 @@ from llmops_tui.names import is_name
 if TYPE_CHECKING:
     import duckdb
 
+CHAINS = "chain/"
+"""What the names of chains begin with, and of no prompt: a name has no stroke, unless somebody planted it."""
 COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
 """Those of ``prompt_versions``, in the order of the fields of a :class:`PromptVersion`."""
 DEFAULT_LABEL = "production"
@@ -76,10 +78,6 @@ class PromptVersion:
         if self.candidate_of:
             record["candidate_of"] = self.candidate_of
         return record
-
-
-CHAINS = "chain/"
-"""What the names of chains begin with, and of no prompt: a name has no stroke."""
 
 
 def of_kind(prefix: str) -> str:

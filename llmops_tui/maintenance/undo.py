@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.inference.prompt_versions import CHAINS
 from llmops_tui.inference.stages import StageStore
 from llmops_tui.maintenance.acts import Act, ActRecord, HistoryRecord, called, read_acts, same, version_text
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
@@ -22,7 +23,7 @@ from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_
 from llmops_tui.maintenance.record_removal import Kept, remove_record
 from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
 from llmops_tui.prompts.label_audit import MOVED, RESTORED, audited
-from llmops_tui.prompts.store import ANY, CHAINS, Held, PromptStore, PromptVersion
+from llmops_tui.prompts.store import ANY, Held, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 
@@ -69,12 +70,13 @@ class UndoHistory:
         Raises:
             InputRefusedError: ``stage_policy``: the label is a stage with a policy, and nobody asked that (``by_policy``).
         """
-        prompt = self._labelled(ref).get(ref).prompt
+        texts = self._labelled(ref)
+        prompt = texts.get(ref).prompt
         if not by_policy:
             self._refuse_past_policy(prompt, ref, label)
         before = self._label(prompt, label)
-        with audited(self._prompts, self._event_log, kind, reason):
-            version = self._labelled(ref).move_label(ref, label, expected)
+        with audited(texts, self._event_log, kind, reason):
+            version = texts.move_label(ref, label, expected)
         self._note("label", prompt, label, before, version.number)
         return version
 
@@ -90,8 +92,9 @@ class UndoHistory:
     def remove_label(self, prompt: str, label: str) -> None:
         """Take a label away."""
         before = self._label(prompt, label)
-        with audited(self._prompts, self._event_log):
-            self._labelled(prompt).remove_label(prompt, label)
+        texts = self._labelled(prompt)
+        with audited(texts, self._event_log):
+            texts.remove_label(prompt, label)
         self._note("label", prompt, label, before, None)
 
     def move_tag(self, ref: str, tag: str) -> DatasetVersion:
@@ -231,11 +234,12 @@ class UndoHistory:
             )
         ref = f"{act.subject}@{wanted}"
         if act.kind == "label":
-            with audited(self._prompts, self._event_log, RESTORED):
+            texts = self._labelled(act.subject)
+            with audited(texts, self._event_log, RESTORED):
                 if wanted is None:
-                    self._labelled(act.subject).remove_label(act.subject, act.name)
+                    texts.remove_label(act.subject, act.name)
                 else:
-                    self._labelled(ref).move_label(ref, act.name)
+                    texts.move_label(ref, act.name)
         elif wanted is None:
             self._datasets.untag(act.subject, act.name)
         else:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.prompt_versions import (
-    CHAINS,
     COLUMNS,
     NO_CANDIDATE,
     PromptVersion,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
-    "ANY", "CHAINS", "Held", "LabelMove", "PromptStore", "PromptSummary", "PromptVersion", "check_name", "content_hash",
+    "ANY", "Held", "LabelMove", "PromptStore", "PromptSummary", "PromptVersion", "check_name", "content_hash",
 ]  # fmt: skip
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}

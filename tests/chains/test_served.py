@@ -17,8 +17,9 @@ from llmops_tui.chains.store import ChainStore
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
+from llmops_tui.inference.prompt_versions import CHAINS
 from llmops_tui.inference.router.pool import ModelPool
-from llmops_tui.prompts.store import CHAINS, PromptStore
+from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from tests.chains.test_definition import WHOLE

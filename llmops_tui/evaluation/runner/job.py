@@ -7,7 +7,6 @@ import gc
 import math
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -23,6 +22,7 @@ from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.chained import chain_answers
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
+from llmops_tui.evaluation.runner.early_stopping import sequence_of
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
 from llmops_tui.evaluation.runner.rendering import (
@@ -36,12 +36,10 @@ from llmops_tui.evaluation.runner.rendering import (
 )
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
-from llmops_tui.evaluation.runner.summary import RunningMeans, case_scores, summarise
+from llmops_tui.evaluation.runner.summary import RunningMeans, summarise
 from llmops_tui.evaluation.scripted.script import read_script
-from llmops_tui.evaluation.statistics.bootstrap import Interval
-from llmops_tui.evaluation.statistics.sequential import mean_sequence
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.evaluation.suite import Suite, Until
+from llmops_tui.evaluation.suite import Suite
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.hardware.energy_counters import EnergyMeter
 from llmops_tui.inference.asking.asker import Asker, Request
@@ -370,17 +368,7 @@ class _Runner:
         until = self._suite.until
         if until is None or len(log.done) < until.at_least:
             return
-        self._enough = self._sequence(list(log.done.values()), until).half_width <= until.half_width
-
-    def _sequence(self, results: list[Result], until: Until) -> Interval:
-        """The interval of the metric that decides when to stop, which holds at every look; a group counts as one case."""
-        metric = next(m for m in self._metrics if m.called == until.metric)
-        groups: dict[str, list[float]] = defaultdict(list)
-        for case, value in case_scores([r for r in results if not r.case.variation], metric.called):
-            if value is not None:
-                groups[case.group].append(value)
-        means = [sum(values) / len(values) for values in groups.values()]
-        return mean_sequence(means, metric.bounds, until.at_least)
+        self._enough = sequence_of(self._metrics, list(log.done.values()), until).half_width <= until.half_width
 
     def _finish(self, cases: CaseSet, rendered: list[list[ChatMessage]], fingerprints: Mapping[str, list[str]]) -> None:
         """Summarise, and record the run as done."""
@@ -394,7 +382,7 @@ class _Runner:
         summary["costs"] |= {"asked": asked, "joules": energy.joules, "energy": energy.note}
         if self._suite.until is not None and self._suite.until.metric in summary["metrics"]:
             # Looked at again and again: only an interval for that keeps what it promises.
-            found = self._sequence(results, self._suite.until)
+            found = sequence_of(self._metrics, results, self._suite.until)
             known = {"mean": found.value, "low": found.low, "high": found.high, "method": found.method}
             if math.isfinite(found.half_width):
                 summary["metrics"][self._suite.until.metric] |= cast("Figure", known)
