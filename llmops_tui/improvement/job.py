@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 
@@ -22,7 +21,7 @@ from llmops_tui.improvement.plan import check_plan
 from llmops_tui.improvement.prepared import Prepared, prepare
 from llmops_tui.improvement.records import ImprovedRecord
 from llmops_tui.improvement.refusals import CopyCheck
-from llmops_tui.improvement.search import HEAT_ROWS, Found, Rows, Search, Settings
+from llmops_tui.improvement.search import Found, Rows, Search, Settings
 from llmops_tui.improvement.store import ImprovementStore
 from llmops_tui.improvement.summary import record_of
 from llmops_tui.jobs.entries import JobEntry
@@ -189,9 +188,6 @@ class _Run:
                 if (case := prepared.cases[key]).expected is not None
             ]
         )
-        # A heat needs rows that are no examples.
-        most = max(0, len(prepared.parts.reflect) - HEAT_ROWS)
-        self._shots = random.Random(prepared.plan.seed).sample(self._shots, min(len(self._shots), max(most, 8)))  # noqa: S311
         texts = [example.asked for example in self._shots]
         if not prepared.plan.embedder:
             self._vectors = word_vectors(texts)
@@ -203,6 +199,8 @@ class _Run:
     def _draw(self, count: int, draw: int) -> Sequence[Example]:
         if self._vectors is None:
             return []
+        # What is shown is no row to try a candidate on.
+        count = min(count, max(1, len(self._prepared.parts.reflect) // 3))
         return [self._shots[n] for n in diverse(self._vectors, count, draw, self._prepared.plan.seed)]
 
 
