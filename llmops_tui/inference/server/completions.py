@@ -239,7 +239,10 @@ class Completions:
         try:
             caller = request.scope["caller"]
             guarded = await self._guarding.begin(caller)
-            param = await self._guarding.text(guarded, asked.text) if guarded is not None else ""
+            param = ""
+            if guarded is not None:
+                param, gap = await self._guarding.text(guarded, asked.text, asked.gap)
+                asked = replace(asked, gap=gap)
             choices = await self._text_choices(asked, caller)
             self._guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
