@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from llmops_tui.inference.engine_wire import FILTERED, Event, Generated, TextEvent
+from llmops_tui.inference.engine_wire import FILTERED, Event, FileRecord, Generated, TextEvent
 from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
 from llmops_tui.inference.guardrails.detectors import Place
 from llmops_tui.inference.guardrails.guard_file import Side
@@ -21,13 +21,11 @@ from llmops_tui.inference.guardrails.redaction import redacted
 from llmops_tui.inference.guardrails.store import GuardStore, GuardVersion
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.gap import Gap
 from llmops_tui.inference.server.messages import Message
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.events import GuardVerdict
-
-if TYPE_CHECKING:
-    from llmops_tui.inference.server.apis.base import Gap
 
 # They are put in force by other processes; they are not looked for more often than this.
 _FRESH_SECONDS = 1.0
@@ -123,9 +121,10 @@ class Guarding:
         suffix = await self._looked_at(guarded, gap.suffix) if gap.suffix else ""
         if guarded.refused is not None:
             return "suffix", gap
-        files = []
+        files: list[FileRecord] = []
         for number, file in enumerate(gap.files):
-            files.append({**file, "text": await self._looked_at(guarded, file["text"]) if file["text"] else ""})
+            seen = await self._looked_at(guarded, file["text"]) if file["text"] else ""
+            files.append({"filename": file["filename"], "text": seen})
             if guarded.refused is not None:
                 return f"input_extra[{number}].text", gap
         return "", replace(gap, suffix=suffix, files=files)
