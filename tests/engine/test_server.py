@@ -311,6 +311,7 @@ def test_two_apps_that_ask_at_once_share_one_server(sample: Workspace) -> None:
     assert len({handle.process for handle in handles}) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_is_idle_stops_by_itself(sample: Workspace, supervisor: ServerSupervisor) -> None:
     handle = start(sample, supervisor, idle_seconds=2.0)
     wait_for(lambda: not handle.process.alive())

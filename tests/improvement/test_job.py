@@ -56,6 +56,7 @@ def _run(catalog: Catalog, body: JsonObject, own: str = "job_1", after: int | No
     return run_improvement(Context(catalog.workspace, own, after), **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_planted_instruction_is_found_and_confirmed_wherever_it_was_killed(
     catalog: Catalog, fill: Fill, plan: Callable[..., JsonObject], scripted: ScriptedModel
 ) -> None:

@@ -84,6 +84,7 @@ def test_everything_that_reads_works_and_nothing_changes(lived: Workspace, befor
     commands.close()
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_in_the_log_is_read(lived: Workspace, llmops: Command) -> None:
     from tests.engine.test_catalog_file import WRITER
 

@@ -66,6 +66,7 @@ def read_elsewhere(workspace: Workspace) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_whoever_checksummed_still_writes_into_the_event_log_that_others_read(
     workspace: Workspace, event_log: EventLog
 ) -> None:

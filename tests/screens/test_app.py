@@ -214,6 +214,7 @@ async def test_notices_of_the_workspace_are_shown_until_dismissed(open_app: Open
         assert not shown.display
 
 
+@pytest.mark.slow
 async def test_a_form_begins_with_what_is_seen_and_the_rest_follows(open_app: OpenApp) -> None:
     async with open_app(size=(80, 24)) as pilot:
         await pilot.press("f9", "9")

@@ -90,6 +90,7 @@ async def test_tokens_that_are_trained_are_told_apart(open_app: OpenApp) -> None
         await until(pilot, lambda: '"messages"' in shown(pilot, "#record-text"))
 
 
+@pytest.mark.slow
 async def test_filters_of_all_kinds_sorting_and_saved_views(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)

@@ -51,6 +51,7 @@ def test_a_keymap_is_written_and_what_would_be_lost_is_kept(tmp_path: Path) -> N
     assert load_keymap(path) == ({}, [])
 
 
+@pytest.mark.slow
 async def test_another_key_holds_at_once_and_goes_back_to_the_first(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         app = pilot.app

@@ -119,6 +119,7 @@ async def go(pilot: Pilot[int], digit: str) -> Any:
 # ── monitor ──
 
 
+@pytest.mark.slow
 async def test_the_machine_its_engines_and_its_past_are_seen_together(
     open_app: OpenApp, sample: Workspace, recorder: Recorder
 ) -> None:
