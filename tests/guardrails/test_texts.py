@@ -105,6 +105,10 @@ def test_text_in_base64_and_hexadecimal_digits_is_read_and_what_is_none_is_not()
         assert text in decoded(once)
         assert text in decoded(base64.b64encode(once.encode()).decode())
         assert text in decoded(text.encode().hex())
+        # What it stands behind is in the run, too.
+        for before in ("-", "x", "xy", "/f", "q=abc/", "https-example-org/a/page/of/it/"):
+            assert text in decoded(before + once), before
+        assert text in decoded("0" + text.encode().hex())
     assert decoded("internationalisation") == ""
     assert decoded("a" * 40) == ""
 
