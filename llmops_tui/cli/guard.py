@@ -100,8 +100,8 @@ def off(context: typer.Context, model: _Model = "") -> None:
     session = session_of(context)
     ended = _store(session).stop(model)
     session.emit(
-        {**ended.as_record(), "off": True},
-        lambda: f"{ended.version.ref} looks no more at requests for {model or 'all models'}",
+        {**ended, "off": True},
+        lambda: f"{ended['set']}@{ended['version']} looks no more at requests for {model or 'all models'}",
     )
 
 

@@ -151,12 +151,12 @@ def _guards(every: list[AuditEntry], moment: float, event_log: EventLog, catalog
             running[place] = entry
         elif entry.kind == UNUSED:
             running.pop(place, None)
-    sets = {one.guards.sha256: one for one in GuardStore(event_log).all()} if running else {}
+    store = GuardStore(event_log)
     models = {sha256_text(one.name)[:16]: one.name for one in ModelRegistry(catalog).all()} if running else {}
     found = []
     for place, entry in running.items():
-        version = sets.get(entry.subject)
-        what = "a guard set that is not there any more"
+        version = store.with_hash(entry.subject)
+        what = "a guard set that is damaged or not there any more"
         if version is not None:
             on = [one.name for one in version.guards.guards if one.mode == "on"]
             what = f"{version.ref}, on: {', '.join(on) or 'none'}"

@@ -157,3 +157,24 @@ def test_a_file_of_labels_is_refused_by_its_line(tmp_path: Path) -> None:
         (tmp_path / "l.jsonl").write_text(text)
         with pytest.raises(InputRefusedError, match=line):
             read_labelled(tmp_path / "l.jsonl")
+
+
+def test_a_damaged_set_is_told_by_name_and_is_in_nobodys_way(workspace: Workspace, catalog: Catalog) -> None:
+    log = EventLog(workspace)
+    store = GuardStore(log)
+    version, _ = store.save(read_guard_set("name: shop\nguards: [{name: long, kind: length, most: 9}]", "f"))
+    store.use(version)
+    with log.transaction() as connection:
+        connection.execute("INSERT INTO guard_sets VALUES ('old', 1, 'x', '{}', 0)")
+    # It is in force for nothing: what is asked of others is answered.
+    assert store.for_model("m") == store.get("shop") == version
+    assert [one.what for one in in_force_at(catalog, log, time.time())] == ["shop@1, on: none"]
+    with log.transaction() as connection:
+        connection.execute("UPDATE guard_sets SET body = '{}'")
+    for read in (store.all, store.in_force, lambda: store.for_model("m")):
+        with pytest.raises(InputRefusedError, match="@1 is damaged"):
+            read()
+    assert [one.what for one in in_force_at(catalog, log, time.time())] == [
+        "a guard set that is damaged or not there any more"
+    ]
+    assert (store.stop()["set"], store.for_model("m")) == ("shop", None)

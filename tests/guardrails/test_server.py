@@ -6,9 +6,11 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llmops_tui.inference.guardrails.guard_file import GuardSet
+from llmops_tui.inference.guardrails.head import COLUMNS, HeadModel
 from llmops_tui.inference.guardrails.store import GuardStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -242,3 +244,25 @@ async def test_the_owner_over_the_socket_is_not_guarded(guarded: Open) -> None:
     doors = guarded(["code 1234"], guards=[SECRET])
     assert "1234" not in (await doors.chat(OWNER)).text
     assert (await doors.chat(OWN)).status_code in {200, 401}
+
+
+async def test_a_set_is_read_anew_only_where_another_is_in_force_or_a_head_was_trained(
+    guarded: Open, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmops_tui.inference.server.guarding._FRESH_SECONDS", 0.0)
+    doors = guarded(["Yes."], guards=[SECRET])
+    guarding, store = doors.server._completions._guarding, GuardStore(EventLog(workspace))
+    first = await guarding._in_force()
+    assert await guarding._in_force() is first
+    store.save_head("h", HeadModel(np.zeros(COLUMNS, np.float32), 0.0, 0.5), {})
+    second = await guarding._in_force()
+    assert second is not first
+    assert second.ref == first.ref
+    with EventLog(workspace).transaction() as connection:
+        connection.execute("UPDATE guard_sets SET body = '{}'")
+    store.save_head("h", HeadModel(np.zeros(COLUMNS, np.float32), 0.0, 0.5), {})
+    # A set that cannot be read refuses, and says nothing of what it is about.
+    answer = await doors.chat(OWNER)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "guards_unreadable")
+    store.stop()
+    assert (await doors.chat(OWNER)).status_code == 200

@@ -105,6 +105,10 @@ def test_text_in_base64_and_hexadecimal_digits_is_read_and_what_is_none_is_not()
         assert text in decoded(once)
         assert text in decoded(base64.b64encode(once.encode()).decode())
         assert text in decoded(text.encode().hex())
+        # What it stands behind is in the run, too.
+        for before in ("-", "x", "xy", "/f", "q=abc/", "https-example-org/a/page/of/it/"):
+            assert text in decoded(before + once), before
+        assert text in decoded("0" + text.encode().hex())
     assert decoded("internationalisation") == ""
     assert decoded("a" * 40) == ""
 
@@ -267,3 +271,18 @@ def test_a_head_is_numbers_in_json_and_scores_as_it_did() -> None:
         fit(rows[:10])
     with pytest.raises(InputRefusedError, match="damaged"):
         HeadModel.from_json('{"weights": "!!", "bias": 0, "threshold": 0.5, "columns": 1}')
+
+
+@pytest.mark.parametrize("vector", [[0.0], [0.0, float("nan")]], ids=["other size", "no number"])
+@pytest.mark.parametrize("fails", ["closed", "open"])
+def test_a_head_that_gets_other_vectors_cannot_look_and_says_so(vector: list[float], fails: str) -> None:
+    head = HeadModel(np.zeros(COLUMNS + 2, np.float32), 0.0, 0.5, "embedder")
+
+    async def vectors(_model: str, _texts: object) -> list[Floats]:
+        return [np.asarray(vector, np.float32)]
+
+    guards = GuardSet.model_validate(
+        {"name": "t", "guards": [{"name": "g", "kind": "head", "head": "h", "mode": "on", "fails": fails}]}
+    )
+    (found,) = asyncio.run(Prepared("t@1", guards, lambda _name: head, no_judge, vectors).check("Hello", "input"))
+    assert (found.verdict, found.acts) == ("error", fails == "closed")

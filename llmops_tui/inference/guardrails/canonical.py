@@ -12,6 +12,7 @@ import bisect
 import functools
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # Letters of other scripts that read as Latin ones. Of Unicode's confusables (UTS 39), those with a whole letter's likeness.
@@ -28,7 +29,9 @@ _HIDDEN = {"Cf", "Cc", "Cs", "Co", "Mn", "Me"}
 _BLANKS = {"Zs", "Zl", "Zp"}
 _ROUNDS = 4
 # Runs that may be text in base64 or as hexadecimal digits; shorter ones are words.
-_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_SHORTEST = 16
+_ENCODED = re.compile(rf"[A-Za-z0-9+/_-]{{{_SHORTEST},}}={{0,2}}")
+_JOINED = re.compile(r"[+/_-]")
 MOST_ENCODED = 4096
 """So much of a run is decoded: what comes behind is not looked at as encoded text."""
 _DEEPEST = 2
@@ -108,19 +111,23 @@ def encoded_runs(text: str, start: int = 0) -> list[tuple[int, int]]:
 
 def decoded(run: str, depth: int = 0) -> str:
     """The text that a run stands for in base64 or hexadecimal digits; empty where it is none."""
-    part = run[:MOST_ENCODED].rstrip("=")
-    for read in (_hexadecimal, _base64):
-        found = read(part)
-        if not found:
-            continue
-        if (
-            depth < _DEEPEST
-            and (match := _ENCODED.fullmatch(found.strip()))
-            and (inner := decoded(match[0], depth + 1))
-        ):
-            return f"{found} {inner}"
-        return found
-    return ""
+    said = []
+    for found in dict.fromkeys(_readings(run[:MOST_ENCODED].rstrip("="))):
+        said.append(found)
+        if depth < _DEEPEST and (match := _ENCODED.fullmatch(found.strip())):
+            said.append(decoded(match[0], depth + 1))
+    return " ".join(filter(None, said))
+
+
+def _readings(part: str) -> Iterator[str]:
+    """What a run reads as. Letters before it that belong to it by chance, such as of an address, shift or precede it."""
+    for shift in range(4):
+        for read in (_hexadecimal, _base64):
+            if found := read(part[shift:]):
+                yield found
+    for piece in _JOINED.split(part):
+        if _SHORTEST <= len(piece) < len(part) and (found := _hexadecimal(piece) or _base64(piece)):
+            yield found
 
 
 def _hexadecimal(part: str) -> str:

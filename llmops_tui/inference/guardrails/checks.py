@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +168,8 @@ class Prepared:
         parts = windows(text, guard.windows)
         vectors = await self.embed(head.embedder, parts) if head.embedder and parts else None
         score = await asyncio.to_thread(head.score, parts, vectors)
+        if not math.isfinite(score):
+            raise LlmopsError("bad_score", f"the head {guard.head!r} has no score for it", "Train it again.")
         meant = score >= (head.threshold if guard.threshold is None else guard.threshold)
         return Found(guard, "found" if meant else "pass", _since(begun), score=score)
 

@@ -211,9 +211,18 @@ def read_guard_set(text: str, source: str) -> GuardSet:
         raise _wrong(source, f"{place}: {told}" if place else told) from error
 
 
-def kept_guard_set(text: str) -> GuardSet:
-    """A guard set as it was kept."""
-    return GuardSet.model_validate_json(text)
+def kept_guard_set(text: str, ref: str) -> GuardSet:
+    """A guard set as it was kept under a name.
+
+    Raises:
+        InputRefusedError: ``bad_guards``: it is damaged.
+    """
+    try:
+        return GuardSet.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        told = f"the guard set {ref} is damaged, so nothing can be looked at by it"
+        hint = "llmops guard use puts another one in force, llmops guard off none; restore has it of a backup."
+        raise InputRefusedError("bad_guards", told, hint) from error
 
 
 def _wrong(source: str, told: str) -> InputRefusedError:

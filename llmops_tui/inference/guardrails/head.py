@@ -58,7 +58,17 @@ class HeadModel:
     embedder: str = ""
 
     def score(self, parts: Sequence[str], vectors: Sequence[Floats] | None = None) -> float:
-        """The highest score of a text's windows, given their embeddings where it has an ``embedder``."""
+        """The highest score of a text's windows, given their embeddings where it has an ``embedder``.
+
+        Raises:
+            InputRefusedError: ``bad_vectors``: they are not of the model that it was trained with; or are no numbers.
+        """
+        wanted = len(self.weights) - COLUMNS
+        if vectors is not None and (
+            len(vectors) != len(parts) or any(one.shape != (wanted,) or not _finite(one) for one in vectors)
+        ):
+            told = f"{self.embedder!r} does not give a vector of {wanted} numbers for each text any more"
+            raise InputRefusedError("bad_vectors", told, "Train the head again.")
         scores = [self._score(part, vectors[n] if vectors is not None else None) for n, part in enumerate(parts)]
         return max(scores, default=0.0)
 
@@ -103,6 +113,12 @@ class HeadModel:
         ):
             raise InputRefusedError("bad_head", "the head has other columns than this release", "Train it again.")
         return made
+
+
+def _finite(vector: Floats) -> bool:
+    import numpy as np
+
+    return bool(np.isfinite(vector).all())
 
 
 def parts_of(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -126,20 +126,33 @@ class GuardStore:
         connection = self._event_log.connection()
         if not _there(connection):
             return []
-        rows = connection.execute("SELECT body, number, created_at FROM guard_sets ORDER BY name, number DESC")
-        return [GuardVersion(kept_guard_set(body), int(number), float(at)) for body, number, at in rows]
+        rows = connection.execute("SELECT name, number, body, created_at FROM guard_sets ORDER BY name, number DESC")
+        return [_version(*row) for row in rows]
 
     def get(self, ref: str) -> GuardVersion:
         """A version, as ``name@number``; a name stands for its newest.
 
         Raises:
             NotFoundError: there is none.
+            InputRefusedError: ``bad_guards``: it is damaged.
         """
         name, _, number = ref.partition("@")
-        for version in self.all():
-            if version.guards.name == name and number in {"", str(version.number)}:
-                return version
+        asked = "SELECT name, number, body, created_at FROM guard_sets WHERE name = ? ORDER BY number DESC"
+        connection = self._event_log.connection()
+        for row in connection.execute(asked, (name,)) if _there(connection) else ():
+            if number in {"", str(row[1])}:
+                return _version(*row)
         raise NotFoundError("guard set", ref, "llmops guard list shows them.")
+
+    def with_hash(self, sha256: str) -> GuardVersion | None:
+        """The version of this hash, as the audit names them; none where it is not there, or is damaged."""
+        connection = self._event_log.connection()
+        asked = "SELECT name, number, body, created_at FROM guard_sets WHERE sha256 = ?"
+        row = connection.execute(asked, (sha256,)).fetchone() if _there(connection) else None
+        try:
+            return None if row is None else _version(*row)
+        except InputRefusedError:
+            return None
 
     # ── in force ──
 
@@ -152,24 +165,28 @@ class GuardStore:
             facts = {"model": sha256_text(model)[:16] if model else None, "version": version.number}
             add_entry(connection, USED, version.guards.sha256, facts)
 
-    def stop(self, model: str = EVERY) -> GuardsInForce:
+    def stop(self, model: str = EVERY) -> InForceRecord:
         """Have none look at the requests of a model any more, or at those of all that have none of their own.
+
+        What did is told; it may be damaged.
 
         Raises:
             NotFoundError: none did.
         """
-        found = next((one for one in self.in_force() if one.model == model), None)
-        if found is None:
+        asked = (
+            "SELECT f.name, f.number, s.sha256, f.since FROM guards_in_force f "
+            "JOIN guard_sets s ON s.name = f.name AND s.number = f.number WHERE f.model = ?"
+        )
+        connection = self._event_log.connection()
+        row = connection.execute(asked, (model,)).fetchone() if _there(connection) else None
+        if row is None:
             raise NotFoundError("guard set in force for", model or "all models", "llmops guard list shows them.")
+        name, number, sha256, since = row
         with self._event_log.transaction() as connection:
             connection.execute("DELETE FROM guards_in_force WHERE model = ?", (model,))
-            add_entry(
-                connection,
-                UNUSED,
-                found.version.guards.sha256,
-                {"model": sha256_text(model)[:16] if model else None, "version": found.version.number},
-            )
-        return found
+            facts = {"model": sha256_text(model)[:16] if model else None, "version": number}
+            add_entry(connection, UNUSED, sha256, facts)
+        return {"model": model, "set": name, "version": number, "sha256": sha256, "since": since}
 
     def in_force(self) -> list[GuardsInForce]:
         """What is in force, that for all models first."""
@@ -177,13 +194,22 @@ class GuardStore:
         if not _there(connection):
             return []
         rows = connection.execute("SELECT model, name, number, since FROM guards_in_force ORDER BY model").fetchall()
-        versions = {(one.guards.name, one.number): one for one in self.all()} if rows else {}
-        return [GuardsInForce(model, versions[name, number], since) for model, name, number, since in rows]
+        return [GuardsInForce(model, self.get(f"{name}@{number}"), since) for model, name, number, since in rows]
+
+    def ref_for(self, model: str) -> tuple[str, float]:
+        """Which version looks at the requests of a model, empty for none; and when a head was last trained."""
+        connection = self._event_log.connection()
+        if not _there(connection):
+            return "", 0.0
+        asked = "SELECT name, number FROM guards_in_force WHERE model IN (?, ?) ORDER BY model DESC LIMIT 1"
+        row = connection.execute(asked, (model, EVERY)).fetchone()
+        (trained,) = connection.execute("SELECT coalesce(max(made_at), 0) FROM guard_heads").fetchone()
+        return (f"{row[0]}@{row[1]}" if row is not None else ""), float(trained)
 
     def for_model(self, model: str) -> GuardVersion | None:
         """The version that looks at the requests of a model."""
-        found = {one.model: one.version for one in self.in_force()}
-        return found.get(model) or found.get(EVERY)
+        ref, _ = self.ref_for(model)
+        return self.get(ref) if ref else None
 
     def switch(self, version: GuardVersion, guard: str, mode: str) -> GuardVersion:
         """A version in which one guard is switched on, or back into the shadow.
@@ -237,6 +263,10 @@ class GuardStore:
         if not _there(connection):
             return {}
         return {name: json.loads(report) for name, report in connection.execute("SELECT name, report FROM guard_heads")}
+
+
+def _version(name: str, number: int, body: str, created_at: float) -> GuardVersion:
+    return GuardVersion(kept_guard_set(body, f"{name}@{number}"), int(number), float(created_at))
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import FILTERED, Event, FileRecord, Generated, TextEvent
 from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
 from llmops_tui.inference.guardrails.detectors import Place
@@ -18,7 +19,7 @@ from llmops_tui.inference.guardrails.guard_file import Side
 from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.guardrails.peers import Peers
 from llmops_tui.inference.guardrails.redaction import redacted
-from llmops_tui.inference.guardrails.store import GuardStore, GuardVersion
+from llmops_tui.inference.guardrails.store import GuardStore
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.gap import Gap
@@ -62,6 +63,7 @@ class Guarding:
         self._model = model
         self._peers = Peers(workspace)
         self._prepared: Prepared | None = None
+        self._known = ("", 0.0)
         self._read_at = -_FRESH_SECONDS
         self._reading = asyncio.Lock()
 
@@ -154,15 +156,20 @@ class Guarding:
             return self._prepared
         async with self._reading:
             if time.monotonic() - self._read_at >= _FRESH_SECONDS:
-                version = await asyncio.to_thread(self._store.for_model, self._model)
-                if version is None:
-                    self._prepared = None
-                elif self._prepared is None or self._prepared.guards.sha256 != version.guards.sha256:
-                    self._prepared = await asyncio.to_thread(self._prepare, version)
+                known = await asyncio.to_thread(self._store.ref_for, self._model)
+                # A set is read where another one is in force, or a head was trained anew.
+                if known != self._known:
+                    self._prepared = await asyncio.to_thread(self._prepare, known[0]) if known[0] else None
+                    self._known = known
                 self._read_at = time.monotonic()
         return self._prepared
 
-    def _prepare(self, version: GuardVersion) -> Prepared:
+    def _prepare(self, ref: str) -> Prepared:
+        try:
+            version = self._store.get(ref)
+        except LlmopsError as error:
+            told = "the guards of this model cannot be read, and nothing is answered without them"
+            raise LlmopsError("guards_unreadable", told, "The owner of the server: llmops guard list") from error
         return Prepared(version.ref, version.guards, self._store.head, self._peers.says, self._peers.vectors)
 
 
