@@ -83,7 +83,8 @@ class _Reader:
         self._unknown(value, (), {"description", "inputs", "model", "steps", "output"})
         inputs = self._inputs(value.get("inputs", {}))
         body = self._body(value, (), 1)
-        told = {name: value.get(name, "") for name in ("description", "model")}
+        # What is written and left empty says nothing.
+        told = {name: "" if value.get(name) is None else value[name] for name in ("description", "model")}
         for name, one in told.items():
             if not isinstance(one, str):
                 self._bad((name,), "is not a text")

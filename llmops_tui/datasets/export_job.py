@@ -24,7 +24,7 @@ from llmops_tui.datasets.reports import ExportedRecord, ReadSettings
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.workspace.files import sync_folder
+from llmops_tui.workspace.files import bytes_in, sync_folder
 
 # Fewer rows are many, too, where they have so many bytes as they are stored.
 BULK_BYTES = 4 << 20
@@ -79,7 +79,7 @@ def export(
     finally:
         _remove(fresh)
     sync_folder(target.parent)
-    size = sum(f.stat().st_size for f in target.rglob("*")) if target.is_dir() else target.stat().st_size
+    size = bytes_in(target)
     return {
         "path": str(target),
         "format": form,

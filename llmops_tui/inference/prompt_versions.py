@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmops_tui.errors import NotFoundError
 from llmops_tui.names import is_name
@@ -21,9 +21,7 @@ NO_CANDIDATE = "NOT EXISTS (FROM prompt_candidates x WHERE x.prompt = v.prompt A
 """The condition of versions ``v`` that no improvement proposes."""
 
 
-class VersionRecord(TypedDict):
-    """A version of a prompt; ``parent`` is the number it was made of, ``candidate_of`` the improvement that proposed it."""
-
+class _Version(TypedDict):
     prompt: str
     version: int
     id: str
@@ -34,7 +32,12 @@ class VersionRecord(TypedDict):
     note: str
     created_at: float
     labels: list[str]
-    candidate_of: NotRequired[str]
+
+
+class VersionRecord(_Version, total=False):
+    """A version of a prompt; ``parent`` is the number it was made of, ``candidate_of`` the improvement that proposed it."""
+
+    candidate_of: str
 
 
 @dataclass(frozen=True)

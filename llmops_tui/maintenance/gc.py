@@ -34,6 +34,7 @@ from llmops_tui.training.unpacking.cache import kept as kept_unpacked
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import bytes_in
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
 
@@ -206,7 +207,7 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
         for path in _inside(folder, ".*"):
             mine = path.name.startswith((".staging-", ".query-")) or path.name.endswith(_HALF)
             if mine and _age(path, now) > _FRESH_SECONDS:
-                yield Removal(_name(workspace, path), _KILLED, _size(path), path)
+                yield Removal(_name(workspace, path), _KILLED, bytes_in(path), path)
     if due_mark(workspace).exists():
         yield Removal(
             "what was deleted", "its bytes are still in some files: the erasure was interrupted", 0, due_mark(workspace)
@@ -216,7 +217,7 @@ def _leftovers(workspace: Workspace, now: float) -> Iterator[Removal]:
             f"what erasure {erasure['id']} is of", "it was interrupted, and is completed", 0, workspace.root / LEDGER
         )
     for path in _bins(workspace, now):
-        yield Removal(_name(workspace, path), _KILLED, _size(path), path)
+        yield Removal(_name(workspace, path), _KILLED, bytes_in(path), path)
 
 
 def _bins(workspace: Workspace, now: float) -> Iterator[Path]:
@@ -241,10 +242,10 @@ def _datasets(workspace: Workspace, now: float) -> Iterator[Removal]:
     ids, digests = {row[0] for row in rows}, {row[1] for row in rows}
     for path in _inside(workspace.datasets):
         if len(path.name) == 64 and path.name not in digests and _age(path, now) > _FRESH_SECONDS:
-            yield Removal(_name(workspace, path), "no dataset version refers to it", _size(path), path)
+            yield Removal(_name(workspace, path), "no dataset version refers to it", bytes_in(path), path)
     for path in _inside(workspace.datasets, "rejected/*"):
         if path.stem not in ids and _age(path, now) > _FRESH_SECONDS:
-            yield Removal(_name(workspace, path), "its dataset version does not exist any more", _size(path), path)
+            yield Removal(_name(workspace, path), "its dataset version does not exist any more", bytes_in(path), path)
 
 
 def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
@@ -259,11 +260,11 @@ def _models(workspace: Workspace, now: float, before: float) -> Iterator[Removal
             continue
         if path in begun:
             if max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime) < before:
-                yield Removal(_name(workspace, path), "an abandoned download", _size(path), path)
+                yield Removal(_name(workspace, path), "an abandoned download", bytes_in(path), path)
         elif not missed.isdisjoint(each.name for each in (path, *path.rglob("*"))):
             continue
         elif not path.name.startswith(".") and _age(path, now) > _FRESH_SECONDS:
-            yield Removal(_name(workspace, path), "no registered model is in it", _size(path), path)
+            yield Removal(_name(workspace, path), "no registered model is in it", bytes_in(path), path)
 
 
 def _unpacked(workspace: Workspace, now: float, before: float) -> Iterator[Removal]:
@@ -279,13 +280,13 @@ def _unpacked(workspace: Workspace, now: float, before: float) -> Iterator[Remov
     for path, model in kept_unpacked(workspace, models):
         if not model and _age(path, now) > _FRESH_SECONDS:
             why = "dequantized weights of a model that is no longer registered"
-            yield Removal(_name(workspace, path), why, _size(path), path)
+            yield Removal(_name(workspace, path), why, bytes_in(path), path)
         elif model and _age(path, now) > now - before:
             why = f"dequantized weights of {model} that no training used for long; made again when one needs them"
-            yield Removal(_name(workspace, path), why, _size(path), path)
+            yield Removal(_name(workspace, path), why, bytes_in(path), path)
     for path in half_unpacked(workspace):
         if _age(path, now) > _FRESH_SECONDS:
-            yield Removal(_name(workspace, path), _KILLED, _size(path), path)
+            yield Removal(_name(workspace, path), _KILLED, bytes_in(path), path)
 
 
 def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
@@ -310,29 +311,29 @@ def _job_folders(workspace: Workspace, before: float) -> Iterator[Removal]:
         if path.name in needed or kinds.get(path.name) in {"sweep", "judge", "ladder"} or ended > before:
             continue
         kind = kinds.get(path.name, "job")
-        yield Removal(_name(workspace, path), f"log of a {kind} that ended long ago", _size(path), path)
+        yield Removal(_name(workspace, path), f"log of a {kind} that ended long ago", bytes_in(path), path)
 
 
 def _old_files(workspace: Workspace, before: float) -> Iterator[Removal]:
     for path in _inside(workspace.logs):
         if path.is_file() and not path.name.startswith("notice-") and path.stat().st_mtime < before:
-            yield Removal(_name(workspace, path), "an old log that is no longer written", _size(path), path)
+            yield Removal(_name(workspace, path), "an old log that is no longer written", bytes_in(path), path)
     for path in _inside(workspace.root, "workspace.duckdb.wal.corrupt-*"):
         if path.stat().st_mtime < before:
             yield Removal(
-                _name(workspace, path), "changes that could not be replayed, quarantined long ago", _size(path), path
+                _name(workspace, path), "changes that could not be replayed, quarantined long ago", bytes_in(path), path
             )
     copies = sorted(_inside(workspace.backups, "workspace-schema*.duckdb"), key=lambda p: p.stat().st_mtime)
     for path in copies[:-_KEPT_BACKUPS]:
         yield Removal(
             _name(workspace, path),
             f"older than the last {_KEPT_BACKUPS} copies made before migrations",
-            _size(path),
+            bytes_in(path),
             path,
         )
     answers = workspace.root / ANSWERS
     if answers.exists() and answers.stat().st_mtime < before:
-        yield Removal(ANSWERS, "cached answers that no evaluation has used for a long time", _size(answers), answers)
+        yield Removal(ANSWERS, "cached answers that no evaluation has used for a long time", bytes_in(answers), answers)
 
 
 def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]:
@@ -345,7 +346,7 @@ def _traces(workspace: Workspace, before: float, days: int) -> Iterator[Removal]
     size = int(Catalog(workspace).read(lambda connection: connection.execute(sql, [ids]).fetchall())[0][0] or 0)
     yield Removal(counted(len(ids), "trace"), f"older than {days} days, without feedback", size)
     for path in inspect(workspace, ids).files:
-        yield Removal(_name(workspace, path), "it contains texts of those traces", _size(path), path)
+        yield Removal(_name(workspace, path), "it contains texts of those traces", bytes_in(path), path)
 
 
 def _old_traces(workspace: Workspace, before: float) -> list[str]:
@@ -360,7 +361,7 @@ def _builds(workspace: Workspace, now: float, before: float) -> Iterator[Removal
     """What builds of indexes left that were killed, and that nobody went on with."""
     for path in IndexStore(Catalog(workspace)).left_over():
         if _age(path, now) > now - before:
-            yield Removal(_name(workspace, path), "an abandoned build of an index", _size(path), path)
+            yield Removal(_name(workspace, path), "an abandoned build of an index", bytes_in(path), path)
 
 
 def _inside(folder: Path, pattern: str = "*") -> list[Path]:
@@ -378,9 +379,3 @@ def _age(path: Path, now: float) -> float:
     with contextlib.suppress(OSError):
         return now - path.stat().st_mtime
     return 0.0
-
-
-def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

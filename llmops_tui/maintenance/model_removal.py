@@ -25,6 +25,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksum_scope import NOTE
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import bytes_in
 from llmops_tui.workspace.layout import Workspace
 
 _ARMS: tuple[Arm, Arm] = ("a", "b")
@@ -87,7 +88,7 @@ def plan_removal(workspace: Workspace, name: str) -> ModelRemoval:
         )
     others = [other for other in registry.all() if other.name != name and other.kind != "remote"]
     paths = _paths(workspace, model, others)
-    size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+    size = bytes_in(*paths)
     return ModelRemoval(model, paths, size, _uses(registry.catalog, model), _busy(workspace, model))
 
 

@@ -35,6 +35,7 @@ from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import bytes_in
 from llmops_tui.workspace.json_columns import kept
 from llmops_tui.workspace.layout import Workspace
 
@@ -167,7 +168,7 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
     paths = [
         path for v in freed.values() for path in (v.folder, SearchIndex(v).path, vectors_folder(v)) if path.exists()
     ]
-    size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+    size = bytes_in(*paths)
     hashes = {version.sha256 for version in going}
     uses = [f"{v.ref} was made of it" for v in staying if hashes & {digest for _, digest in v.recipe.inputs}]
     uses += _made_of(workspace, freed)

@@ -26,6 +26,7 @@ from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import bytes_in
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import wait_lock
 
@@ -109,7 +110,7 @@ def plan_work_removal(workspace: Workspace, kind: Work, name: str) -> WorkRemova
         # A link, or a name that a foreign catalog gave it: what is there is not the workspace's to delete.
         why = f"{foreign[0]} is not a folder inside {workspace.runs}"
         return replace(found, paths=(), in_the_way=(*found.in_the_way, why))
-    size = sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+    size = bytes_in(*paths)
     held = tuple(
         f"model {model.name!r} lies in its folder (llmops model remove {model.name})"
         for model in ModelRegistry(Catalog(workspace)).all()

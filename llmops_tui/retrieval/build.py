@@ -32,7 +32,7 @@ from llmops_tui.retrieval.records import BuildRecord, BuiltRecord, IndexRecord, 
 from llmops_tui.retrieval.sources import Corpus, read_corpus, told_source
 from llmops_tui.retrieval.store import BUILDING, EMBEDDED, VECTORS, Index, IndexStore
 from llmops_tui.workspace.catalog import Catalog
-from llmops_tui.workspace.files import make_folder_within, sha256_text, sync_file
+from llmops_tui.workspace.files import bytes_in, make_folder_within, sha256_text, sync_file
 from llmops_tui.workspace.lineage import record_edges
 
 ENTRY: JobEntry[BuiltRecord] = JobEntry("llmops_tui.retrieval.build:run_build_job")
@@ -105,7 +105,7 @@ async def build_index(
             "computed": counts.computed,
             "reused": counts.reused,
             "cut": counts.cut,
-            "bytes": folder_size(staged, apart=EMBEDDED),
+            "bytes": bytes_in(staged, apart=EMBEDDED),
             "seconds": round(time.monotonic() - counts.began, 1),
             "made_at": time.time(),
         }
@@ -208,11 +208,6 @@ def _others(store: IndexStore, name: str, spec: EmbedderSpec, dimensions: int) -
 def _batches(texts: Iterator[tuple[int, bytes, str]]) -> Iterator[list[tuple[int, bytes, str]]]:
     while batch := list(islice(texts, _AT_ONCE)):
         yield batch
-
-
-def folder_size(folder: Path, apart: str = "") -> int:
-    """The bytes of all files in a folder, but for those in a folder of it."""
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and apart not in p.parts)
 
 
 def index_digest(documents: str, tokens: int, embedder: EmbedderRecord | None, source: SourceRecord) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 
 from llmops_tui.embeddings.vector_file import BLOCK, VectorFile
 from llmops_tui.errors import NotFoundError
-from llmops_tui.retrieval.build import folder_size, index_digest
+from llmops_tui.retrieval.build import index_digest
 from llmops_tui.retrieval.chunk_file import NAME, ChunkFile
 from llmops_tui.retrieval.records import IndexRecord
 from llmops_tui.retrieval.store import VECTORS, Index, IndexStore
-from llmops_tui.workspace.files import make_folder_within, sync_file
+from llmops_tui.workspace.files import bytes_in, make_folder_within, sync_file
 
 _STAGED = ".removing"
 
@@ -86,7 +86,7 @@ def _without(store: IndexStore, index: Index, going: list[str], excluded: list[s
         "documents": writer.documents,
         "chunks": writer.chunks,
         "tokens": writer.tokens,
-        "bytes": folder_size(staged),
+        "bytes": bytes_in(staged),
     }
     return store.replace(staged, changed, index)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from llmops_tui.errors import LlmopsError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.regular_files import read_regular
-from llmops_tui.workspace.files import make_folder_within, sha256_file, sync_folder, write_atomic
+from llmops_tui.workspace.files import bytes_in, make_folder_within, sha256_file, sync_folder, write_atomic
 
 MARKER = "complete.json"
 _STAGING = ".staging"
@@ -35,7 +35,7 @@ class Checkpoint:
     @property
     def size_bytes(self) -> int:
         """What it takes on disk."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        return bytes_in(self.path)
 
 
 def staging(folder: Path) -> Path:

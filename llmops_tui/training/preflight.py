@@ -36,6 +36,7 @@ from llmops_tui.training.preflight_rewards import check_rewards
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import DataFacts
+from llmops_tui.workspace.files import bytes_in
 
 if TYPE_CHECKING:
     from llmops_tui.training.runs import RunStore
@@ -197,13 +198,9 @@ def inspect(
         *check_rewards(recipe, store.workspace, examples, _context(folder)),
         *generator.findings,
         *room_findings(room),
-        *disk_findings(disk, store.workspace.runs, places, _size(weights) if places else 0),
+        *disk_findings(disk, store.workspace.runs, places, bytes_in(weights) if places else 0),
     ]
     return Inspection(shape, findings, parity, room, steps, disk, overlaps)
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _context(folder: ModelFolder) -> int | None:

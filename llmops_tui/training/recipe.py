@@ -207,7 +207,7 @@ class Recipe(_Part):
             raise ValueError(f"batch.group_by_length cannot be combined with {self.method}, whose order is fixed")
         problem = unfit(self.tuning, self.lora, self.quantization, self.optimizer, self.tokens, self.serving)
         if problem := problem or unfit_for_fsdp(
-            self.fsdp, self.ranks, self.method, self.lora, self.optimizer, self.evaluation
+            self.fsdp, self.ranks, self.method, self.lora, self.optimizer, self.evaluation, self.kernels
         ):
             raise ValueError(problem)
         return self

@@ -203,7 +203,7 @@ _DIVIDED_OPTIMIZERS = frozenset({"auto", "adamw_torch", "adamw_torch_fused", "sg
 
 
 def unfit_for_fsdp(
-    fsdp: bool, ranks: int, method: str, lora: Lora, optimizer: Optimizer, evaluation: Evaluation
+    fsdp: bool, ranks: int, method: str, lora: Lora, optimizer: Optimizer, evaluation: Evaluation, kernels: str
 ) -> str:
     """What cannot go with a model that is divided among devices, in words; empty where all can."""
     if not fsdp:
@@ -214,11 +214,13 @@ def unfit_for_fsdp(
         f"method: {method}": method not in {"sft", "pretrain"},
         f"optimizer.name: {optimizer.name}": optimizer.name not in _DIVIDED_OPTIMIZERS,
         "lora.dora": lora.dora,
+        f"kernels: {kernels}": kernels != "torch",
         "optimizer.lora_plus_ratio": optimizer.lora_plus_ratio != 1,
         f"evaluation.samples: {evaluation.samples}": evaluation.samples > 0,
     }
     hints = {
         "optimizer.name": "adamw_torch",
+        "kernels": "torch; others were not tried with it",
         "evaluation.samples": "0; no process can answer by itself",
     }
     for name, there in given.items():

@@ -128,7 +128,7 @@ class RunsPane(Pane):
         self.shell.say(f"{name} is resumed; answered cases are not run again.")
         self.post_message(Changed(name))
 
-    def remove(self) -> None:
+    def delete_picked(self) -> None:
         """Delete the selected runs, or the one under the cursor."""
         names = [state.run.name for state in self._list.picked]
         if names:

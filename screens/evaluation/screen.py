@@ -183,7 +183,7 @@ class EvaluationScreen(LiveScreen):
     def action_remove(self) -> None:
         """Delete what the list with the focus has under its cursor."""
         pane = self._suites if isinstance(self.focused_panel(), SuitesPane) else self._runs
-        pane.remove()
+        pane.delete_picked()
 
     # ── what the base asks ──
 

@@ -151,7 +151,7 @@ class SuitesPane(Pane):
         elif await copy_definition(self.shell, Archivable.SUITE, kept.ref):
             self.post_message(Changed())
 
-    def remove(self) -> None:
+    def delete_picked(self) -> None:
         """Delete the suite, after asking."""
         from llmops_tui.maintenance.archiving import Archivable
 

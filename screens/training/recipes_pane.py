@@ -125,7 +125,7 @@ class RecipesPane(Pane):
             self._made = True
             self.post_message(Changed())
 
-    def remove(self) -> None:
+    def delete_picked(self) -> None:
         """Delete the recipe, after asking."""
         from llmops_tui.maintenance.archiving import Archivable
 

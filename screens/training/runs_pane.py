@@ -142,7 +142,7 @@ class RunsPane(Pane):
         self.shell.say(f"{name} {said}.")
         self.post_message(Changed())
 
-    def remove(self) -> None:
+    def delete_picked(self) -> None:
         """Ask, then delete the runs; another program's run is not ours to delete."""
         picked = self._rows.picked
         if not picked:

@@ -133,7 +133,7 @@ class TrainingScreen(LiveScreen):
     def action_remove(self) -> None:
         """Delete what the list with the focus has under its cursor."""
         pane = self._recipes if isinstance(self.focused_panel(), RecipesPane) else self._runs
-        pane.remove()
+        pane.delete_picked()
 
     # ── what the base asks ──
 

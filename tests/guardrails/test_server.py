@@ -127,7 +127,7 @@ async def test_what_is_refused_of_a_request_is_told_by_place_and_leaves_a_trace(
 ) -> None:
     doors = guarded(["Yes."], guards=[{"kind": "words", "words": ["launch code"], "on": ["input"]}])
     turns = [
-        {"role": "user", "content": "launch code"}, {"role": "assistant", "content": "No."},
+        {"role": "user", "content": "launch"}, {"role": "assistant", "content": "No."},
         {"role": "user", "content": "The lаunch  cоde, please"},
     ]  # fmt: skip
     refused = await doors.chat(OWNER, messages=turns)
@@ -135,13 +135,69 @@ async def test_what_is_refused_of_a_request_is_told_by_place_and_leaves_a_trace(
     assert (refused.status_code, error["code"], error["param"]) == (400, "content_filter", "messages[2].content")
     assert "launch" not in error["message"]
     assert not doors.engine.calls
-    # What was answered before is not looked at again; a program of the workspace is not guarded at all.
     assert (await doors.chat(OWNER, messages=[*turns[:2], {"role": "user", "content": "Hi"}])).status_code == 200
     ids = await doors.ask(OWNER, "/v1/completions", {"prompt": [1, 2]})
     assert (ids.status_code, ids.json()["error"]["param"]) == (400, "prompt")
     await doors.server.generator.close()
     await doors.server._writer.close()
     assert verdicts(workspace)[0] == [("g0", "input", "found", "on")]
+
+
+def _user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+@pytest.mark.parametrize(
+    ("turns", "place"),
+    [
+        ([_user("launch code"), {"role": "assistant", "content": "Sure"}], 0),
+        ([_user("launch code"), {"role": "assistant", "content": "No."}, _user("Go on")], 0),
+        ([_user("Hi"), _user("The launch"), _user("code")], 1),
+        ([{"role": "user", "refusal": "launch code"}], 0),
+    ],
+    ids=["begun answer", "history", "two messages", "refusal"],
+)
+async def test_nothing_that_a_user_said_goes_by_a_guard(guarded: Open, turns: list[dict[str, str]], place: int) -> None:
+    doors = guarded(["Yes."], guards=[{"kind": "words", "words": ["launch code"], "on": ["input"]}])
+    refused = await doors.chat(OWNER, messages=turns)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (400, "content_filter", f"messages[{place}].content")
+    assert not doors.engine.calls
+
+
+async def test_history_is_redacted_each_time_and_looked_at_once(guarded: Open, workspace: Workspace) -> None:
+    doors = guarded(["Yes."], guards=[{"kind": "personal", "find": ["email"], "action": "redact", "on": ["input"]}])
+    turns = [
+        _user("I am bob@example.com"),
+        _user("or cy@example.com"),
+        {"role": "assistant", "content": "Hi"},
+        _user("Go"),
+    ]
+    for _ in range(2):
+        assert (await doors.chat(OWNER, messages=turns)).status_code == 200
+    assert "example.com" not in json.dumps(doors.engine.calls)
+    assert "I am [EMAIL]" in json.dumps(doors.engine.calls)
+    assert all(
+        "example.com" not in body for (body,) in EventLog(workspace).connection().execute("SELECT body FROM events")
+    )
+
+
+async def test_what_stands_around_a_gap_is_looked_at_and_token_ids_are_refused(guarded: Open) -> None:
+    words = {"kind": "words", "words": ["launch code"], "on": ["input"]}
+    doors = guarded(["Yes."], guards=[words, {"kind": "personal", "find": ["email"], "action": "redact"}])
+    doors.engine.info["fills"] = True
+    body = {"input_prefix": "a", "input_suffix": "b", "input_extra": [{"text": "c"}, {"text": "bob@example.com"}]}
+    assert (await doors.ask(OWNER, "/infill", body)).status_code == 200
+    filled = json.dumps([call["fill"] for call in doors.engine.calls if "fill" in call])
+    assert ("[EMAIL]" in filled, "bob@" in filled) == (True, False)
+    for change, param in (
+        ({"input_suffix": "launch code"}, "input_suffix"),
+        ({"input_extra": [{"text": "x"}, {"text": "launch code"}]}, "input_extra[1].text"),
+    ):
+        error = (await doors.ask(OWNER, "/infill", {**body, **change})).json()["error"]
+        assert (error["code"], error["param"]) == ("content_filter", param)
+    ids = await doors.chat(OWNER, answer_token_ids=[1, 2])
+    assert (ids.status_code, ids.json()["error"]["param"]) == (400, "answer_token_ids")
 
 
 async def test_redaction_goes_both_ways_and_the_shadow_changes_nothing(guarded: Open, workspace: Workspace) -> None:
@@ -151,13 +207,13 @@ async def test_redaction_goes_both_ways_and_the_shadow_changes_nothing(guarded: 
     told = (await doors.chat(OWNER, messages=[{"role": "user", "content": "I am bob@example.com"}])).json()
     assert json.loads(told["choices"][0]["message"]["content"]) == {"to": "[EMAIL]", "n": 1}
     assert "bob@" not in json.dumps(doors.engine.calls)
+    # Where answers are held back, their tokens are not told one by one.
+    assert (await doors.chat(OWNER, logprobs=True)).json()["error"]["param"] == "logprobs"
     shadow = guarded(answer, guards=[{**mail, "mode": "shadow"}])
     told = (await shadow.chat(OWNER, messages=[{"role": "user", "content": "I am bob@example.com"}])).json()
     assert json.loads(told["choices"][0]["message"]["content"])["to"] == "ann@example.com"
     found = verdicts(workspace)[-1]
     assert found == [("g0", "input", "found", "shadow"), ("g0", "output", "found", "shadow")]
-    # Where answers are held back, their tokens are not told one by one.
-    assert (await doors.chat(OWNER, logprobs=True)).json()["error"]["param"] == "logprobs"
 
 
 async def test_a_refused_answer_is_asked_once_more_where_a_guard_says_so(guarded: Open, workspace: Workspace) -> None:

@@ -204,6 +204,10 @@ def test_lengths_and_schemas_are_of_the_whole() -> None:
         ({"kind": "patterns", "patterns": ["a{0,3}"]}, "where nothing is"),
         ({"kind": "patterns", "patterns": ["("]}, "no regular expression"),
         ({"kind": "patterns", "patterns": ["[ab]{1,300}[bc]{1,300}"]}, "90,000 ways"),
+        ({"kind": "patterns", "patterns": ["(?:a?){30}a{30}"]}, "1,000,000,000 ways"),
+        ({"kind": "patterns", "patterns": ["a?" * 30 + "a" * 30]}, "1,000,000,000 ways"),
+        ({"kind": "patterns", "patterns": ["(?:a|aa){30}c"]}, "1,000,000,000 ways"),
+        ({"kind": "patterns", "patterns": [r"(?:\b|\B){0,4294967294}a"]}, "ways"),
         ({"kind": "words", "words": ["--"]}, "no letter"),
         ({"kind": "words", "words": ["spam"], "colour": "red"}, "no such field"),
         ({"kind": "personal", "find": ["shoes"]}, "no kind of personal data"),
@@ -220,6 +224,12 @@ def test_nothing_in_a_guard_file_is_ignored(guard: dict[str, object], told: str)
     text = json.dumps({"name": "shop", "guards": [{"name": "one", **guard}]})
     with pytest.raises(InputRefusedError, match=told):
         read_guard_set(text, "shop.yaml")
+
+
+def test_what_the_next_letter_decides_is_one_way() -> None:
+    written = "colou?r" + " colou?r" * 30
+    assert bounded_pattern(written).compiled.search(written.replace("?", "")) is not None
+    assert bounded_pattern(r"\bignore\b.{0,30}\b(previous|prior|all)\b.{0,20}\binstructions?\b").reach > 60
 
 
 def test_a_pattern_reaches_as_far_as_its_longest_match() -> None:

@@ -11,6 +11,7 @@ import pytest
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.improvement.store import ImprovementStore
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.lineage import trace_lineage
 from llmops_tui.models.registry import ModelRegistry
@@ -34,6 +35,10 @@ ROWS = {
     "evaluation_runs": (
         "run-1", "triage", 1, "job_2", '{"prompt": "", "model": "m", "parameters": {}, "parallel": 0}', "{}", None, None, 1.0, 2.0,
     ),
+    "improvements": (
+        "job_3", "triage", 1, 1.0, '{"prompt": "triage@1", "model": "m", "metric": "exact"}',
+        '{"reflect": [], "select": [], "sealed": []}', '{"at": 1.0, "candidate": 1, "look": 1}', '{"verdict": "", "candidates": []}',
+    ),
 }  # fmt: skip
 READERS: dict[str, Callable[[Workspace], Any]] = {
     "dataset_versions": lambda w: DatasetStore(Catalog(w)).logs(),
@@ -44,6 +49,7 @@ READERS: dict[str, Callable[[Workspace], Any]] = {
     "evaluation_runs": lambda w: EvaluationStore(w).all(),
     "dataset_views": lambda w: DatasetStore(Catalog(w)).views("triage"),
     "dataset_reports": lambda w: DatasetStore(Catalog(w)).report("0" * 64, "checks"),
+    "improvements": lambda w: ImprovementStore(Catalog(w)).all(),
     "model_proofs": lambda w: read_proof(Catalog(w), "0" * 64),
 }
 

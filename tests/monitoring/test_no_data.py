@@ -549,6 +549,7 @@ def test_the_rules_that_come_along_name_series_that_there_are(workspace: Workspa
         | series.of_latencies(latencies, 5.0)
         | occurrences.of_jobs(JobStore(event_log).all(), [])
         | occurrences.of_experiments([canary])
+        | occurrences.of_traffic({"all traffic": 1.0})
     )
     for rule in DEFAULT_RULES:
         assert fnmatch.filter(known, rule.series), rule

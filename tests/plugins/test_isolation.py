@@ -144,7 +144,7 @@ def test_broken_ones_are_told_by_the_list_and_by_doctor_and_the_rest_works(
     use(monkeypatch, tmp_path / "site")
     llmops = Llmops(sample)
     listed = llmops.run("plugin", "list", code=1)["plugins"]
-    assert sum(p["problem"] == "" for p in listed) == 8
+    assert sum(p["problem"] == "" for p in listed) == 9
     assert {(p["kind"], p["package"]) for p in listed if p["problem"]} == {
         (kind, "half-made") for kind in ("metrics", "formats", "checks", "themes")
     }

@@ -43,6 +43,7 @@ def improved(sample: Workspace) -> ImprovementStore:
     suite = {"cases": "triage@1", "metrics": [{"type": "exact"}]}
     body = {"prompt": "triage@3", "suite": suite, "metric": "exact", "model": "support-base"}
     store.note("job_1", "triage", 3, check_plan(body))
+    store.note_parts("job_1", {"reflect": ["a"], "select": ["b"], "sealed": ["c"]})
     store.note_look("job_1", 4, 1)
     found: ImprovedRecord = {
         "improvement": "job_1", "prompt": "triage", "seed": 3, "metric": "exact", "better": 1, "model": "support-base",

@@ -11,7 +11,9 @@ from textual.widgets import Input, Static, TextArea
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.stages import Stage, StageStore, StageSubject
 from llmops_tui.prompts.drafts import Drafts
+from llmops_tui.prompts.label_audit import audited_moves
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -430,6 +432,34 @@ async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Work
         await pilot.press("z")
         await settle(pilot)
         assert store.get("support@production").number == 2
+
+
+@pytest.mark.slow
+async def test_one_key_rolls_a_label_back_and_a_policy_is_passed_over_only_with_a_reason(
+    open_app: OpenApp, sample: Workspace
+) -> None:
+    store, log = PromptStore(Catalog(sample)), EventLog(sample)
+    store.move_label("support@1", "production")
+    async with open_app() as pilot:
+        versions = playground(pilot).query_one(VersionList)
+        versions.focus()
+        versions.move_to(1)
+        await pilot.press("B")
+        await until(pilot, lambda: store.get("support@production").number == 2)
+        await settle(pilot)
+        StageStore(log).set(Stage("support", "production", "", ("s",)), StageSubject("pv"))
+        versions.focus()
+        versions.move_to(1)
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press(*"urgent", "enter")
+        kinds = lambda: [(move.kind, move.reason) for move in audited_moves(log)][-2:]  # noqa: E731
+        await until(pilot, lambda: kinds() == [("label.rolled_back", ""), ("label.promoted", "urgent")])
+        assert store.get("support@production").number == 1
 
 
 @pytest.mark.slow

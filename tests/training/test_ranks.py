@@ -91,6 +91,7 @@ def test_a_recipes_devices_are_those_that_may_be_used(monkeypatch: pytest.Monkey
         ({"method": "dpo"}, "method: dpo"),
         ({"optimizer": {"name": "paged_adamw_8bit"}}, "optimizer.name: paged_adamw_8bit: set it to adamw_torch"),
         ({"lora": {"dora": True}}, "lora.dora"),
+        ({"kernels": "compiled"}, "kernels: compiled: set it to torch"),
         ({"evaluation": {"samples": 2}}, "evaluation.samples: 2: set it to 0"),
         ({"tuning": "full"}, "not tuning: full"),
     ],

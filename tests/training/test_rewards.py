@@ -373,6 +373,10 @@ def test_a_killed_run_goes_on_with_the_same_answers_and_rewards(llmops: Llmops) 
     """With answers that several steps learn from, killed in the middle of them."""
     from tests.training.test_kill import kill_when, wait
 
+    def kept(folder: Path, step: int) -> bool:
+        """Whether a checkpoint of this step is whole; 3 is between the two steps on the same answers."""
+        return (folder / "checkpoints" / f"checkpoint-{step}").is_dir()
+
     store = RunStore(llmops.workspace)
     rewards = [{"type": "length", "weight": -0.05}]
     wanted = changed(
@@ -385,10 +389,6 @@ def test_a_killed_run_goes_on_with_the_same_answers_and_rewards(llmops: Llmops) 
     wait(store, cut)
     store.resume(cut.name)
     assert wait(store, cut) == "done"
-
-    def kept(folder: Path, step: int) -> bool:
-        """Whether a checkpoint of this step is whole; 3 is between the two steps on the same answers."""
-        return (folder / "checkpoints" / f"checkpoint-{step}").is_dir()
 
     def steps(folder: Path) -> dict[int, tuple[float, ...]]:
         # A step on answers of one before has no reward of its own.

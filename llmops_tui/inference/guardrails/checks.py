@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ Embed: TypeAlias = "Callable[[str, Sequence[str]], Awaitable[Sequence[Floats]]]"
 Verdict = Literal["pass", "found", "error"]
 # What does not wait for others may be done at once; a longer text is looked at in a thread.
 _SHORT = 4000
+_MOST_KNOWN = 2000
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Prepared:
     embed: Embed
     _heads: dict[str, HeadModel] = field(default_factory=dict)
     _places: dict[str, Places] = field(default_factory=dict)
+    # What was found in texts of conversations, by their hashes.
+    _known: dict[bytes, list[Found]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Compile what finds places."""
@@ -121,7 +125,28 @@ class Prepared:
             found.append(one)
             if one.acts and guard.action in {"block", "retry"} and not every:
                 break
+        if side == "input":
+            self._keep(text, found)
         return found
+
+    async def checked_again(self, text: str) -> list[Found]:
+        """What the guards that act on the input do about a text that was said before; the same is not looked at twice."""
+        known = {one.guard.name: one for one in self._known.get(_key(text), ())}
+        found: list[Found] = []
+        for guard in self.guards.of("input"):
+            if guard.mode != "on" or guard.action == "flag":
+                continue
+            found.append(known.get(guard.name) or await self._one(guard, text))
+            if found[-1].acts and guard.action == "block":
+                break
+        self._keep(text, found)
+        return [one for one in found if one.acts]
+
+    def _keep(self, text: str, found: Sequence[Found]) -> None:
+        """Remember what was found in what may come again; the oldest is forgotten."""
+        self._known[_key(text)] = [one for one in found if one.verdict != "error" and one.guard.mode == "on"]
+        while len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
 
     async def _one(self, guard: Guard, text: str) -> Found:
         begun = time.perf_counter()
@@ -164,6 +189,10 @@ def _whole(guard: Guard, text: str) -> WholeVerdict:
         return LengthCheck(guard).check(text)
     assert isinstance(guard, JsonSchema)
     return SchemaCheck(guard).check(text)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def acting(found: Sequence[Found], *actions: str) -> Found | None:

@@ -21,6 +21,7 @@ LONGEST = 1000
 """The most characters that a match may have."""
 # The product of the choices of all repeats is what a search may try at one place.
 _MOST_WORK = 20_000
+_UNCOUNTED = 10**9
 _REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT}
 _AHEAD = {sre.ASSERT, sre.ASSERT_NOT}
 
@@ -49,42 +50,69 @@ def bounded_pattern(text: str) -> BoundedPattern:
         raise _wrong(text, f"a match could have more than {LONGEST} characters", "Write {0,40} for * and {1,40} for +.")
     if least == 0:
         raise _wrong(text, "it also matches where nothing is")
-    work = math.prod(_work(text, *node) for node in _walked(parsed, within=False))
+    work = _ways(text, parsed, within=False)
     if work > _MOST_WORK:
         raise _wrong(text, f"it could try {work:,} ways at each place", "Bound its repeats more closely.")
     return BoundedPattern(compiled, most + 1)
 
 
-def _work(text: str, operator: Any, argument: Any, within: bool) -> int:
-    """In how many ways a part may match at one place."""
+def _ways(text: str, parsed: Any, *, within: bool) -> int:
+    """In how many ways a sequence may match at one place, at most; no more than :data:`_UNCOUNTED`."""
+    ways = 1
+    for number, (operator, argument) in enumerate(parsed):
+        follows = parsed[number + 1] if number + 1 < len(parsed) else None
+        ways = min(_UNCOUNTED, ways * _ways_of(text, operator, argument, follows, within))
+    return ways
+
+
+def _ways_of(text: str, operator: Any, argument: Any, follows: Any, within: bool) -> int:
     if operator in _AHEAD:
         raise _wrong(text, "it looks ahead or behind", r"Match what is meant; \b, ^ and $ are taken.")
     if operator in {sre.GROUPREF, sre.GROUPREF_EXISTS}:
         raise _wrong(text, "it refers to a group of its own")
     if operator is sre.BRANCH:
-        return _alike(argument[1])
-    if operator not in _REPEATS or argument[1] <= 1 or argument[1] == argument[0]:
-        return 1
-    if within:
+        return _alike([(branch, _ways(text, branch, within=within)) for branch in argument[1]])
+    if operator not in _REPEATS:
+        return math.prod(_ways(text, part, within=within) for part in _parts(argument))
+    least, most, repeated = argument
+    if within and most > 1 and most != least:
         raise _wrong(text, "a repeat stands within another one, which may take for ever", "Write it out.")
-    return int(argument[1]) - int(argument[0]) + 1
+    inner = _ways(text, repeated, within=within or most > 1)
+    if (least, most) == (0, 1) and _decided(repeated, follows):
+        return 1
+    return _repeated(inner, int(least), int(most))
 
 
-def _alike(branches: Any) -> int:
+def _repeated(inner: int, least: int, most: int) -> int:
+    """In how many ways what has so many of its own may stand so often."""
+    if inner == 1:
+        return min(_UNCOUNTED, most - least + 1)
+    ways, power = 0, 1
+    for times in range(most + 1):
+        ways += power if times >= least else 0
+        power *= inner
+        if power > _UNCOUNTED:
+            return _UNCOUNTED
+    return ways
+
+
+def _decided(optional: Any, follows: Any) -> bool:
+    """Whether the next letter tells if something optional is there."""
+    begins, goes_on = _begin(optional), _begin([follows]) if follows is not None else ""
+    return bool(begins and goes_on and begins != goes_on)
+
+
+def _begin(parsed: Any) -> str:
+    """The letter that something begins with; empty where it may begin with others."""
+    return chr(parsed[0][1]).casefold() if len(parsed) and parsed[0][0] is sre.LITERAL else ""
+
+
+def _alike(branches: list[tuple[Any, int]]) -> int:
     """How many alternatives may have to be tried at one place: those that begin with the same letter, or with no letter."""
-    begins = [
-        chr(branch[0][1]).casefold() if len(branch) and branch[0][0] is sre.LITERAL else "" for branch in branches
-    ]
-    counts = Counter(begins)
+    counts: Counter[str] = Counter()
+    for branch, ways in branches:
+        counts[_begin(branch)] += ways
     return max((count + (counts[""] if begin else 0) for begin, count in counts.items()), default=1)
-
-
-def _walked(parsed: Any, *, within: bool) -> Iterator[tuple[Any, Any, bool]]:
-    for operator, argument in parsed:
-        yield operator, argument, within
-        repeats = operator in _REPEATS and argument[1] > 1
-        for part in _parts(argument):
-            yield from _walked(part, within=within or repeats)
 
 
 def _parts(argument: Any) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.guardrails.guard_file import Judge
 from llmops_tui.inference.guardrails.windows import covered, windows
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.inference.socket_transport import async_socket_transport
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
@@ -80,7 +81,7 @@ class Peers:
         import httpx
 
         name, handle = await asyncio.to_thread(self._loaded, asked)
-        transport = httpx.AsyncHTTPTransport(uds=handle.socket)
+        transport = async_socket_transport(handle.socket)
         headers = {"Authorization": f"Bearer {handle.key}"}
         try:
             async with httpx.AsyncClient(transport=transport, headers=headers, timeout=seconds) as client:

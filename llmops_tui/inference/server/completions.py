@@ -21,7 +21,7 @@ from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answer_forms import AnswerForm, as_header
-from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
+from llmops_tui.inference.server.apis.base import Asked, AskedText, Teller
 from llmops_tui.inference.server.begun_answers import begun_with
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
@@ -38,8 +38,9 @@ from llmops_tui.inference.server.conversation import (
 )
 from llmops_tui.inference.server.dropped_turns import drop_oldest
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.gap import Gap
 from llmops_tui.inference.server.generation import Generator, warnings_of
-from llmops_tui.inference.server.guarding import Guarded, Guarding
+from llmops_tui.inference.server.guarding import Guarding
 from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.records import Record
@@ -118,23 +119,10 @@ class Completions:
             guarded = await self._guarding.begin(caller)
             param = await self._guarding.chat(guarded, asked.chat) if guarded is not None else ""
             choices = await self._chat_choices(asked, caller)
-            self._guard(choices, guarded, param, caller)
+            self._generator.guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error
-
-    def _guard(self, choices: list[Choice], guarded: Guarded | None, param: str, caller: Caller) -> None:
-        """Have guards look at the answers; or refuse, with a trace, what they refused of the request."""
-        if guarded is None:
-            return
-        # What is reserved of a key's tokens is for one answer.
-        may_retry = caller.grant is None or not caller.grant.limits_tokens
-        for choice in choices:
-            choice.guard(guarded, may_retry=may_retry)
-        if param:
-            error = guarded.refusal(param)
-            self._generator.refuse(choices, error.message)
-            raise error
 
     async def count(self, request: Request, body: schemas.ChatRequest) -> int:
         """How many tokens a chat completion's prompt has, exactly as its answer would count them."""
@@ -239,9 +227,12 @@ class Completions:
         try:
             caller = request.scope["caller"]
             guarded = await self._guarding.begin(caller)
-            param = await self._guarding.text(guarded, asked.text) if guarded is not None else ""
+            param = ""
+            if guarded is not None:
+                param, gap = await self._guarding.text(guarded, asked.text, asked.gap)
+                asked = replace(asked, gap=gap)
             choices = await self._text_choices(asked, caller)
-            self._guard(choices, guarded, param, caller)
+            self._generator.guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
             raise error.renamed(asked.called(error.param)) from error

@@ -13,7 +13,7 @@ from llmops_tui.inference.engine_wire import FILTERED, Call, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
-from llmops_tui.inference.server.guarding import passed, refused_early
+from llmops_tui.inference.server.guarding import Guarded, passed, refused_early
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
 from llmops_tui.inference.server.spending import Spending
@@ -89,6 +89,19 @@ class Generator:
             raise
         finally:
             self.last_used = time.monotonic()
+
+    def guard(self, choices: list[Choice], guarded: Guarded | None, param: str, caller: Caller) -> None:
+        """Have guards look at the answers; or refuse, with a trace, what they refused of the request."""
+        if guarded is None:
+            return
+        # What is reserved of a key's tokens is for one answer.
+        may_retry = caller.grant is None or not caller.grant.limits_tokens
+        for choice in choices:
+            choice.guard(guarded, may_retry=may_retry)
+        if param:
+            error = guarded.refusal(param)
+            self.refuse(choices, error.message)
+            raise error
 
     def refuse(self, choices: Sequence[Choice], why: str) -> None:
         """Record choices that a guard refuses before anything is evaluated."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
+import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from llmops_tui.inference.engine_wire import FILTERED, Event, Generated, TextEvent
+from llmops_tui.inference.engine_wire import FILTERED, Event, FileRecord, Generated, TextEvent
 from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
+from llmops_tui.inference.guardrails.detectors import Place
 from llmops_tui.inference.guardrails.guard_file import Side
 from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.guardrails.peers import Peers
@@ -17,12 +21,15 @@ from llmops_tui.inference.guardrails.redaction import redacted
 from llmops_tui.inference.guardrails.store import GuardStore, GuardVersion
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.gap import Gap
+from llmops_tui.inference.server.messages import Message
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.events import GuardVerdict
 
 # They are put in force by other processes; they are not looked for more often than this.
 _FRESH_SECONDS = 1.0
+_APPLICATION = {"system", "developer"}
 
 
 class Guarded:
@@ -66,47 +73,74 @@ class Guarding:
         return Guarded(prepared) if prepared is not None else None
 
     async def chat(self, guarded: Guarded, body: ChatRequest) -> str:
-        """Look at what is new in a conversation: what the user and tools said since the last answer.
+        """Look at what the user and tools said in a conversation; what stands together is looked at as one text.
 
-        Personal data is taken out of it where a guard says so. Returns the field that a guard refuses, empty where none does;
-        the verdicts are in ``guarded``.
+        Clients send all of it again each time, so what stands before the last answer is looked at, too, by the guards that
+        act. Personal data is taken out of it where a guard says so. Returns the field that a guard refuses, empty where none
+        does; the verdicts are in ``guarded``.
         """
         self._check_logprobs(guarded, "logprobs" if body.logprobs else "")
-        new = len(body.messages)
-        while new and body.messages[new - 1].role != "assistant":
-            new -= 1
-        for number, message in enumerate(body.messages[new:], new):
-            if message.role not in {"user", "tool"} or not message.content:
-                continue
-            message.content = await self._looked_at(guarded, message.content)
-            if guarded.refused is not None:
-                return f"messages[{number}].content"
+        if body.answer_token_ids:
+            self._refuse_tokens(guarded, "answer_token_ids")
+        runs = _said(body.messages)
+        for number, run in enumerate(runs):
+            param = await self._run(guarded, body.messages, run, earlier=number < len(runs) - 1)
+            if param:
+                return param
         return ""
 
-    async def text(self, guarded: Guarded, body: CompletionRequest) -> str:
-        """Look at the prompts of a text completion; as :meth:`chat`."""
+    async def _run(self, guarded: Guarded, messages: list[Message], run: list[int], *, earlier: bool) -> str:
+        texts = [_text(messages[number]) for number in run]
+        text = "\n".join(texts)
+        found = await (guarded.prepared.checked_again(text) if earlier else guarded.prepared.check(text, "input"))
+        guarded.note(found, "input")
+        begins = list(itertools.accumulate((len(one) + 1 for one in texts), initial=0))
+        guarded.refused = acting(found, "block")
+        if guarded.refused is not None:
+            last = guarded.refused.places[0].start if guarded.refused.places else len(text)
+            at = max(0, bisect.bisect_right(begins[:-1], last) - 1)
+            return f"messages[{run[at]}].content"
+        places = _taken_out(found)
+        for number, begin, said in zip(run, begins, texts, strict=False):
+            messages[number].content = redacted(said, _within(places, begin, begin + len(said)))
+        return ""
+
+    async def text(self, guarded: Guarded, body: CompletionRequest, gap: Gap | None) -> tuple[str, Gap | None]:
+        """Look at the prompts of a text completion, and at what stands around its gap; as :meth:`chat`, with the gap."""
         self._check_logprobs(guarded, "logprobs" if body.logprobs is not None else "")
-        acts = [one for one in guarded.prepared.guards.of("input") if one.mode == "on"]
         for number, prompt in enumerate(body.prompt):
             param = f"prompt[{number}]" if len(body.prompt) > 1 else "prompt"
             if not isinstance(prompt, str):
-                if acts:
-                    told = f"token ids cannot be looked at by the guard {acts[0].name!r}"
-                    raise FieldRefusedError(param, told, "Send a text.", FILTERED)
+                self._refuse_tokens(guarded, param)
                 continue
             body.prompt[number] = await self._looked_at(guarded, prompt)
             if guarded.refused is not None:
-                return param
-        if body.suffix:
-            body.suffix = await self._looked_at(guarded, body.suffix)
-        return "suffix" if guarded.refused is not None else ""
+                return param, gap
+        if gap is None:
+            return "", None
+        suffix = await self._looked_at(guarded, gap.suffix) if gap.suffix else ""
+        if guarded.refused is not None:
+            return "suffix", gap
+        files: list[FileRecord] = []
+        for number, file in enumerate(gap.files):
+            seen = await self._looked_at(guarded, file["text"]) if file["text"] else ""
+            files.append({"filename": file["filename"], "text": seen})
+            if guarded.refused is not None:
+                return f"input_extra[{number}].text", gap
+        return "", replace(gap, suffix=suffix, files=files)
 
     async def _looked_at(self, guarded: Guarded, text: str) -> str:
         found = await guarded.prepared.check(text, "input")
         guarded.note(found, "input")
         guarded.refused = acting(found, "block")
-        places = [place for one in found if one.acts and one.guard.action == "redact" for place in one.places]
-        return redacted(text, places)
+        return redacted(text, _taken_out(found))
+
+    @staticmethod
+    def _refuse_tokens(guarded: Guarded, param: str) -> None:
+        """Refuse token ids where a guard acts on the input."""
+        if acts := [one for one in guarded.prepared.guards.of("input") if one.mode == "on"]:
+            told = f"token ids cannot be looked at by the guard {acts[0].name!r}"
+            raise FieldRefusedError(param, told, "Send a text.", FILTERED)
 
     @staticmethod
     def _check_logprobs(guarded: Guarded, param: str) -> None:
@@ -130,6 +164,35 @@ class Guarding:
 
     def _prepare(self, version: GuardVersion) -> Prepared:
         return Prepared(version.ref, version.guards, self._store.head, self._peers.says, self._peers.vectors)
+
+
+def _said(messages: Sequence[Message]) -> list[list[int]]:
+    """The numbers of messages that the application did not write, those together that no answer stands between."""
+    runs: list[list[int]] = [[]]
+    for number, message in enumerate(messages):
+        if message.role == "assistant":
+            runs.append([])
+        elif message.role not in _APPLICATION and _text(message):
+            runs[-1].append(number)
+    return [run for run in runs if run]
+
+
+def _text(message: Message) -> str:
+    """What a template shows of a message."""
+    return message.content if message.content is not None else message.refusal or ""
+
+
+def _taken_out(found: Sequence[Found]) -> list[Place]:
+    return [place for one in found if one.acts and one.guard.action == "redact" for place in one.places]
+
+
+def _within(places: Sequence[Place], begin: int, end: int) -> list[Place]:
+    """What of these places is in a part of the text, counted from its beginning."""
+    return [
+        Place(max(one.start, begin) - begin, min(one.end, end) - begin, one.mark)
+        for one in places
+        if one.start < end and one.end > begin
+    ]
 
 
 async def passed(held: HeldBack, messages: Sequence[Event]) -> list[Event]:

@@ -30,6 +30,7 @@ from llmops_tui.training.worker.base_model import compute_type
 from llmops_tui.training.worker.batches import GroupedByLength, PackedCollator, tokens_of
 from llmops_tui.training.worker.division import divide, divided
 from llmops_tui.training.worker.rank_batches import RankBatches
+from llmops_tui.workspace.files import bytes_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ class _Ours:
         except (OSError, RuntimeError) as error:
             # torch tells a full disk as an error of its own.
             if getattr(error, "errno", None) == errno.ENOSPC or _is_full(folder, error):
-                needed = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) // 2
+                needed = bytes_in(folder) // 2
                 raise checkpoints.disk_full(folder, needed) from error
             raise
         finally:
