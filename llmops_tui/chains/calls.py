@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_tui.chains.values import kept
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.plugins import Plugins
@@ -54,7 +55,7 @@ def call_step(name: str, given: JsonObject) -> Any:
 
     Raises:
         LlmopsError: ``step_not_found``; ``plugin_failed``: it raised something. InputRefusedError: ``bad_result``: it returned
-            what JSON cannot hold, or too much.
+            what JSON cannot hold, or too much; ``bad_value``: a run cannot keep it.
     """
     found = PLUGINS.get(name)
     if found is None:
@@ -69,4 +70,4 @@ def call_step(name: str, given: JsonObject) -> Any:
         raise InputRefusedError("bad_result", told[:300], "Return texts, numbers, lists and objects.") from error
     if len(made) > _MOST:
         raise InputRefusedError("bad_result", f"{name} returned more than {_MOST:,} characters")
-    return json.loads(made)
+    return kept(json.loads(made), f"what {name} returned")

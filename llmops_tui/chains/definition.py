@@ -5,6 +5,7 @@ Nothing is looked up here: whether prompts, models and indexes are there is aske
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -226,6 +227,11 @@ class Chain:
     def defaults(self) -> Variables:
         """The values of inputs that need not be given."""
         return {one.name: one.default for one in self.inputs.values() if not one.required}
+
+
+def case_name(value: Any) -> str:
+    """How a value and the case for it are called: a text as it stands, all else as JSON has it."""
+    return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
 def told_place(place: Place) -> str:

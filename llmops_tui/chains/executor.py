@@ -21,6 +21,7 @@ from llmops_tui.chains.definition import (
     RepeatStep,
     RetrieveStep,
     Step,
+    case_name,
     misfit,
 )
 from llmops_tui.chains.leaf import Leaf, span_of
@@ -29,6 +30,7 @@ from llmops_tui.chains.rendering import RenderQueue
 from llmops_tui.chains.resolution import Resolved, ResolvedStep, part_of
 from llmops_tui.chains.spans import Journal
 from llmops_tui.chains.tools import ChainTools
+from llmops_tui.chains.values import kept
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.retrieval_asked import RetrievalAsked
 from llmops_tui.inference.template_renderer import Variables
@@ -112,7 +114,7 @@ class ChainRun:
         """Inputs with their defaults.
 
         Raises:
-            InputRefusedError: ``bad_input``.
+            InputRefusedError: ``bad_input``, ``bad_value``.
         """
         chain = self._resolved.chain
         known = ", ".join(f"{one.name} ({one.type})" for one in chain.inputs.values()) or "none"
@@ -125,6 +127,7 @@ class ChainRun:
                 raise InputRefusedError("bad_input", f"the input {one.name!r} has no value", f"Its inputs: {known}.")
             if wrong := misfit(one.type, values[one.name]):
                 raise InputRefusedError("bad_input", f"the input {one.name!r}: {wrong}", f"Its inputs: {known}.")
+            kept(values[one.name], f"the input {one.name!r}")
         return values
 
     async def run_step(self, name: str, values: Mapping[str, object]) -> Any:
@@ -134,7 +137,7 @@ class ChainRun:
             LlmopsError: as :meth:`run`; ``bad_input``: something that it uses has no value.
         """
         step = part_of(self._resolved.chain, name)
-        return await self._step(step, {**self._resolved.chain.defaults(), **values}, "")
+        return await self._step(step, {**self._resolved.chain.defaults(), **kept(dict(values), "the case")}, "")
 
     # ── bodies ──
 
@@ -173,7 +176,7 @@ class ChainRun:
     async def _branch(self, step: Step, fields: BranchStep, values: Variables, here: str) -> Any:
         leaf = Leaf(ResolvedStep(step), here, "", None)
         chosen = await self._value(fields.branch, values)
-        told = chosen.strip() if isinstance(chosen, str) else json.dumps(chosen)
+        told = case_name(chosen)
         part = ("then" if chosen else "else") if "then" in step.bodies else f"case {told}"
         if part not in step.bodies:
             part = "else"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
+from llmops_tui.chains.values import kept
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
@@ -16,6 +18,8 @@ from llmops_tui.inference.schema_keywords import Schema
 SECONDS = 1.0
 _SECONDS_A_MEGABYTE = 0.5
 _MOST_REQUEST = 24_000_000
+# Characters of expressions that are read by one question.
+_NAMED_AT_ONCE = 20_000
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d{1,6}\])*", re.ASCII)
 _PART = re.compile(r"\.?([A-Za-z_]\w*)|\[(\d+)\]", re.ASCII)
 _WORDS = {"true": True, "false": False, "none": None, "True": True, "False": False, "None": None}
@@ -35,22 +39,35 @@ class StepProcess:
     def names(self, sources: Sequence[str]) -> list[list[str] | str]:
         """The variables that each expression uses; of one that is none, why, as a text."""
         found: list[list[str] | str] = []
-        asked = [source for source in sources if not _PATH.fullmatch(source)]
-        told = iter(self._ask({"op": "names", "sources": asked}) if asked else ())
+        told = self._told([source for source in dict.fromkeys(sources) if not _PATH.fullmatch(source)])
         for source in sources:
             if _PATH.fullmatch(source):
                 first = re.split(r"[.\[]", source, maxsplit=1)[0]
                 found.append([] if first in _WORDS else [first])
             else:
-                one = next(told)
+                one = told[source]
                 found.append(one["names"] if "names" in one else str(one["error"]))
+        return found
+
+    def _told(self, sources: list[str]) -> dict[str, Any]:
+        """What the process says of each, asked in parts that it has the time for."""
+        found: dict[str, Any] = {}
+        while sources:
+            ends = accumulate(len(source) for source in sources)
+            count = max(1, sum(end <= _NAMED_AT_ONCE for end in ends))
+            part, sources = sources[:count], sources[count:]
+            try:
+                found |= zip(part, self._ask({"op": "names", "sources": part}), strict=True)
+            except _FailedError as error:
+                found |= {source: {"error": f"it cannot be read: {error}"} for source in part}
         return found
 
     def evaluate(self, source: str, values: Mapping[str, object]) -> Any:
         """The value of an expression.
 
         Raises:
-            InputRefusedError: ``bad_expression``: it cannot be evaluated with these values, or takes too much.
+            InputRefusedError: ``bad_expression``: it cannot be evaluated with these values, or takes too much. ``bad_value``: a
+                run cannot keep what comes.
             LlmopsError: ``helper_unusable``.
         """
         found = _of_path(source, values)
@@ -58,17 +75,18 @@ class StepProcess:
 
     def _evaluated(self, source: str, values: Mapping[str, object]) -> Any:
         try:
-            return self._ask({"op": "evaluate", "source": source, "values": values})
+            value = self._ask({"op": "evaluate", "source": source, "values": values})
         except _FailedError as error:
             raise InputRefusedError(
                 "bad_expression", f"{source[:100]!r} cannot be evaluated: {error}", "Change the expression."
             ) from error
+        return kept(value, f"the value of {source[:100]!r}")
 
     def read(self, text: str, schema: Schema) -> Any:
         """The value of a text in JSON that keeps a schema; an empty schema takes any.
 
         Raises:
-            InputRefusedError: ``not_json``, ``schema_broken``: with the places.
+            InputRefusedError: ``not_json``, ``schema_broken``: with the places; ``bad_value``: a run cannot keep it.
         """
         try:
             value = parse_json(text, constants=False)
@@ -81,7 +99,7 @@ class StepProcess:
                 raise InputRefusedError("schema_broken", f"it cannot be held against the schema: {error}") from error
             if wrong:
                 raise InputRefusedError("schema_broken", f"the value does not keep the schema: {'; '.join(wrong[:3])}")
-        return value
+        return kept(value, "the value")
 
     def close(self) -> None:
         """End the process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -23,9 +24,11 @@ from llmops_tui.chains.definition import (
     MapStep,
     Problem,
     Step,
+    case_name,
     misfit,
     told_place,
 )
+from llmops_tui.chains.values import foreign
 from llmops_tui.chains.yaml_lines import Lines, Place, line_of, parse_with_lines
 from llmops_tui.inference.sampling import SamplingParameters
 
@@ -54,6 +57,10 @@ def parse_chain(text: str) -> Chain:
         mark = getattr(error, "problem_mark", None)
         told = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ChainRefusedError([Problem(mark.line + 1 if mark else 1, "", f"it is not valid YAML: {told}")]) from error
+    if (odd := foreign(value)) is not None:
+        place, told = odd
+        problem = Problem(line_of(lines, place), told_place(place), f"{told} is nothing that JSON has")
+        raise ChainRefusedError([replace(problem, hint="Write it in quotes, as a text.")])
     reader = _Reader(lines)
     chain = reader.chain(text, value)
     if reader.problems or chain is None:
@@ -175,7 +182,13 @@ class _Reader:
         if cases is not None and (not isinstance(cases, dict) or not cases):
             self._bad((*place, "cases"), "is not a mapping of values to steps")
         for value, part in cases.items() if isinstance(cases, dict) else ():
-            found[f"case {value}"] = self._part(part, (*place, "cases", str(value)), depth)
+            told = case_name(value)
+            at = (*place, "cases", told)
+            if f"case {told}" in found:
+                self._bad(
+                    at, f"there are two cases for {told[:60]}", "A text and a value that are written alike are one."
+                )
+            found[f"case {told}"] = self._part(part, at, depth)
         if "else" in given:
             found["else"] = self._part(given["else"], (*place, "else"), depth)
         if ("then" in found) == (cases is not None):

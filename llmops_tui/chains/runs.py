@@ -19,6 +19,7 @@ from llmops_tui.chains.resolution import Resolved, part_of, resolve
 from llmops_tui.chains.spans import read_spans
 from llmops_tui.chains.store import ChainStore
 from llmops_tui.chains.tools import ChainTools
+from llmops_tui.chains.values import foreign, kept
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, NotFoundError
@@ -183,6 +184,8 @@ def check_inputs(chain: Chain, inputs: Mapping[str, object]) -> None:
                 raise InputRefusedError("bad_input", f"the input {one.name!r} has no value", f"Its inputs: {known}.")
         elif wrong := misfit(one.type, inputs[one.name]):
             raise InputRefusedError("bad_input", f"the input {one.name!r}: {wrong}", f"Its inputs: {known}.")
+        else:
+            kept(inputs[one.name], f"the input {one.name!r}")
 
 
 def read_input(chain: Chain, name: str, given: str) -> Any:
@@ -195,9 +198,12 @@ def read_input(chain: Chain, name: str, given: str) -> Any:
     if one is None or one.type == "text":
         return given
     try:
-        return parse_yaml(given)
+        value = parse_yaml(given)
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_input", f"the input {name!r} cannot be read: {error}"[:300]) from error
+    if (odd := foreign(value)) is not None:
+        raise InputRefusedError("bad_input", f"the input {name!r}: {odd[1]} is no JSON", "Write a text in quotes.")
+    return value
 
 
 def input_columns(

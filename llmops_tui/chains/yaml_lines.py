@@ -19,12 +19,12 @@ Lines = Mapping[Place, int]
 
 
 def parse_with_lines(text: str) -> tuple[Any, dict[Place, int]]:
-    """The value of a YAML text, and on which line each key and member stands.
+    """The value of a YAML text, and on which line each key and member stands; ``yes``, ``no`` and ``on`` are texts in it.
 
     Raises:
         yaml.YAMLError: as :func:`llmops_tui.foreign_text.parse_yaml`.
     """
-    value = parse_yaml(text)
+    value = parse_yaml(text, core=True)
     lines: dict[Place, int] = {}
     # It was looked at as a whole: it neither nests too deep nor contains itself.
     node = yaml.compose(text, yaml.SafeLoader)

@@ -159,3 +159,27 @@ def test_versions_and_labels_are_those_of_prompts_and_labels_are_taken_back(tool
         store.save("desk", "steps: 3")
     assert [one.number for one in store.remove("desk")] == [2, 1]
     assert store.summaries() == []
+
+
+def test_cases_are_for_the_values_that_are_written(tools: ChainTools) -> None:
+    text = "inputs: {a: any}\nsteps:\n  x:\n    branch: a\n    cases:\n"
+    one = "{steps: {p: {parse: a}}}"
+    chain = parse_chain(text + "".join(f"      {name}: {one}\n" for name in ("yes", "no", "true", "null", "3")))
+    assert list(chain.body.steps["x"].bodies) == ["case yes", "case no", "case true", "case null", "case 3"]
+    for first, second in (("3", "'3'"), ("true", "'true'")):
+        found = _problems(text + f"      {first}: {one}\n      {second}: {one}\n", tools)
+        assert found[0][0] == 6
+        assert "two cases for" in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("2026-01-01", "the date 2026-01-01"), (".inf", "inf"), ("!!binary aGVsbG8=", "of the type bytes"), ("!!set {a}", "of the type set"),
+     ("123456789012345678901234567890", "1234567890"), ('"\\uD800"', "half of a character")],
+)  # fmt: skip
+def test_what_json_does_not_have_is_refused_where_it_stands(given: str, told: str) -> None:
+    with pytest.raises(ChainRefusedError) as refused:
+        parse_chain(f"inputs:\n  a:\n    type: any\n    default: {given}\nsteps: {{x: {{parse: a}}}}\n")
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.place) == (4, "inputs.a.default")
+    assert told in problem.message

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_tui.chains import expressions
 from llmops_tui.chains.asking import StepRequest, step_key
 from llmops_tui.chains.executor import ChainRun, StepFailedError
 from llmops_tui.chains.reading import parse_chain
@@ -278,3 +279,39 @@ def test_expressions_reach_nothing_of_python(source: str) -> None:
 def test_an_expression_is_one_and_no_template() -> None:
     for source in ("a }} {{ b", "a; b", "{% for x in a %}{% endfor %}", "a b", "import os", "lambda: 1"):
         assert isinstance(HereProcess().names([source])[0], str), source
+
+
+@pytest.mark.parametrize("said", ['"\\ud83d"', '{"n": 123456789012345678901234567890}', "[1e999]"])
+def test_an_answer_that_no_journal_can_keep_fails_its_row_alone(said: str, tools: ChainTools, tmp_path: Path) -> None:
+    text = "inputs: {m: list}\nmodel: small\nsteps:\n  each:\n    map: m\n    steps:\n      a: {prompt: sort, with: {ticket: item}}\n      b: {parse: a}\n"
+    journal = FileJournal(tmp_path)
+    models = ScriptedModels(lambda asked: said if "bad" in asked else "7")
+    assert _run(text, tools, models, {"m": ["good", "bad", "fine"]}, journal) == [7, None, 7]
+    journal.close()
+    (failed,) = [one for one in read_spans(tmp_path) if one["state"] == "failed"]
+    assert (failed["path"], failed["error"][:10]) == ("each[1]/b", "bad_value:")
+    with pytest.raises(InputRefusedError, match="cannot be kept"):
+        _run(text, tools, models, {"m": ["\ud800"]})
+    with pytest.raises(StepFailedError, match="64-bit"):
+        _run(
+            "inputs: {a: number}\nsteps: {b: {branch: a ** 40, then: {steps: {c: {parse: a}}}}}",
+            tools,
+            models,
+            {"a": 9},
+        )
+
+
+def test_expressions_that_take_too_long_to_read_are_told_and_end_nothing() -> None:
+    class Slow(HereProcess):
+        def _ask(self, request: Any) -> Any:
+            if sum(map(len, request["sources"])) > 20_000:
+                raise AssertionError("too much at once")
+            if "slow" in request["sources"][0]:
+                raise expressions._FailedError("it took longer than 1 s")
+            return super()._ask(request)
+
+    sources = ["slow + 1", *(f"{'a + ' * 200}b{n}" for n in range(60)), "c + 1", "c + 1"]
+    found = Slow().names(sources)
+    assert "took longer" in str(found[0])
+    assert found[-1] == found[-2] == ["c"]
+    assert found[60] == ["a", "b59"]
