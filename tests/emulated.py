@@ -13,10 +13,12 @@ class EmulatedScreen(pyte.Screen):
 
     Attributes:
         answer: takes what the terminal answers; nothing where nobody listens.
+        ascii_alone: whether it repeats signs of ASCII alone and leaves out others, as tmux does.
     """
 
     def __init__(self, columns: int, lines: int) -> None:
         self.answer: Callable[[str], object] = lambda _: None
+        self.ascii_alone = False
         self._last = ""
         super().__init__(columns, lines)
 
@@ -27,7 +29,8 @@ class EmulatedScreen(pyte.Screen):
 
     def repeat(self, count: int = 1, **_: Any) -> None:
         """Write the last sign again, so often."""
-        super().draw(self._last * (count or 1))
+        if self._last.isascii() or not self.ascii_alone:
+            super().draw(self._last * (count or 1))
 
     def report_device_status(self, mode: int, **_: Any) -> None:
         """Say where the cursor is; a place behind the last column is that column."""

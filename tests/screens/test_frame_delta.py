@@ -162,9 +162,12 @@ def test_a_line_with_a_sign_that_terminals_draw_differently_is_written_whole_and
     assert "yes," in told
 
 
-@pytest.mark.parametrize("repeats", [True, False])
-def test_the_terminal_is_asked_whether_it_repeats_signs_and_lines_are_written_so_where_it_does(repeats: bool) -> None:
-    delta, screen = FrameDelta(), Screen(repeats=repeats)
+@pytest.mark.parametrize("kind", ["all", "of ASCII", "none"])
+def test_the_terminal_is_asked_whether_it_repeats_signs_and_lines_are_written_so_where_it_does(kind: str) -> None:
+    repeats = kind == "all"
+    delta, screen = FrameDelta(), Screen(repeats=kind != "none")
+    if isinstance(screen.screen, EmulatedScreen):
+        screen.screen.ascii_alone = not repeats
     told: list[str] = []
     screen.screen.answer = told.append
     frames = [LayoutUpdate([[Strip([Segment(text, STYLES[0])])]], Region(0, 0, WIDTH, 1)) for text in ("", "─" * 24)]  # type: ignore[arg-type]
