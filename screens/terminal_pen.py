@@ -20,8 +20,8 @@ _DOWN = "\x0b"
 _USUAL_WAY = 4
 # So many lines are one sequence.
 _FAR = 5
-# What is written before the first frame asks whether the terminal repeats a sign: the cursor is in the third column, then. It asks
-# with one of borders: tmux repeats those of ASCII alone, and leaves out all others.
+# What is written before the first frame asks whether the terminal repeats a sign: the cursor is in the third column, then.
+# It asks with one of borders: tmux repeats those of ASCII alone, and leaves out all others.
 # It is asked on the second line, as the answer from the first is a key on some terminals.
 REPEATS_ASKED = "\x1b[2H─\x1b[b\x1b[6n"
 REPEATS_ANSWER = (2, 1)
