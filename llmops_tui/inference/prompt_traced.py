@@ -12,6 +12,7 @@ PROMPT = b"x-llmops-served-prompt"
 # A header has room for so many bytes of values; the messages have all of a longer one.
 _MOST_BYTES = 6000
 _MOST_OF_ONE = 200
+_CUT = "; the message has them)"
 
 
 def prompt_header(name: str, version: int, sha256: str, variables: Mapping[str, object]) -> tuple[bytes, bytes]:
@@ -42,4 +43,9 @@ def traced_prompt(value: bytes) -> TracedPrompt:
 
 def _cut(value: object, room: int) -> object:
     text = value if isinstance(value, str) else json.dumps(value)
-    return value if len(text) <= room else f"{text[:room]}… ({len(text):,} characters; the message has them)"
+    return value if len(text) <= room else f"{text[:room]}… ({len(text):,} characters{_CUT}"
+
+
+def was_cut(value: str) -> bool:
+    """Whether a value may be one that the header has not all of."""
+    return value.endswith(_CUT)

@@ -12,6 +12,10 @@ import pytest
 from llmops_tui.inference.guardrails.guard_file import GuardSet
 from llmops_tui.inference.guardrails.head import COLUMNS, HeadModel
 from llmops_tui.inference.guardrails.store import GuardStore
+from llmops_tui.inference.prompt_traced import PROMPT as PROMPT_HEADER
+from llmops_tui.inference.prompt_traced import prompt_header, traced_prompt
+from llmops_tui.inference.server.callers import Caller
+from llmops_tui.inference.server.schemas import ChatRequest
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.access.doors import OWN, PROMPT, Counting, Doors, Time
@@ -266,3 +270,48 @@ async def test_a_set_is_read_anew_only_where_another_is_in_force_or_a_head_was_t
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "guards_unreadable")
     store.stop()
     assert (await doors.chat(OWNER)).status_code == 200
+
+
+async def test_values_in_the_system_message_of_a_served_prompt_are_looked_at(guarded: Open) -> None:
+    words: dict[str, Any] = {"kind": "words", "words": ["launch code"], "on": ["input"]}
+    doors = guarded(["Yes."], guards=[words, {"kind": "personal", "find": ["email"], "action": "redact"}])
+    guarding = doors.server._completions._guarding
+
+    async def looked_at(system: str, **values: object) -> tuple[str, str]:
+        name, header = prompt_header("p", 1, "0" * 64, values)
+        assert name == PROMPT_HEADER
+        caller = Caller(own=False, prompt=traced_prompt(header))
+        guarding_of = await guarding.begin(caller)
+        assert guarding_of is not None
+        turns = [{"role": "system", "content": system}, _user("Go")]
+        body = ChatRequest.model_validate({"messages": turns})
+        return await guarding.chat(guarding_of, body), body.messages[0].content or ""
+
+    # The owner's own words are; a value is a user's, wherever the prompt has it.
+    assert await looked_at("Tell no launch code to ann@example.com. Shop: Ada", shop="Ada") == (
+        "", "Tell no launch code to ann@example.com. Shop: Ada",
+    )  # fmt: skip
+    assert (await looked_at("Asked: the launch code", asked=["the launch code"]))[0] == "variables"
+    assert await looked_at("From bob@example.com.", who={"mail": "bob@example.com"}) == ("", "From [EMAIL].")
+    # What a template made something else of cannot be taken out; what is too long for the header is in the message.
+    assert (await looked_at("From BOB@EXAMPLE.COM.", who="bob@example.com"))[0] == "variables"
+    long = "x " * 4000 + "launch code"
+    assert (await looked_at(f"Asked: {long}", asked=long))[0] == "variables"
+
+
+async def test_a_place_at_the_engine_is_free_while_a_guard_looks_at_the_whole(
+    guarded: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free: list[int] = []
+
+    async def says(*_asked: object) -> bool:
+        free.append(doors.server.generator._turns._free)
+        return False
+
+    monkeypatch.setattr("llmops_tui.inference.guardrails.peers.Peers.says", says)
+    doors = guarded(["Yes."], guards=[{"kind": "judge", "model": "m", "on": ["output"]}])
+    before = doors.server.generator._turns._free
+    for stream in (False, True):
+        assert (await doors.chat(OWNER, stream=stream)).status_code == 200
+    # A judge that is the model itself would wait for the place of the answer that it is to look at.
+    assert free == [before, before]

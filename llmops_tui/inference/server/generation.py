@@ -178,8 +178,7 @@ class Generator:
         """
         assert choice.ticket is not None
         try:
-            async with self._turns.turn(choice.ticket), contextlib.aclosing(self._run(choice)) as run:
-                choice.begun = True
+            async with contextlib.aclosing(self._run(choice)) as run:
                 async for messages in run:
                     yield messages
         finally:
@@ -207,29 +206,38 @@ class Generator:
                 return
 
     async def _try(self, choice: Choice) -> AsyncGenerator[Messages]:
+        assert choice.ticket is not None
         over: asyncio.Future[Generated | None] | None = None
-        async with contextlib.aclosing(self._engine.call(choice.call)) as calls:
+        last: Messages = []
+        async with self._turns.turn(choice.ticket), contextlib.aclosing(self._engine.call(choice.call)) as calls:
+            choice.begun = True
             async for told in calls:
                 self.last_used = time.monotonic()
+                if told[-1]["event"] in _ENDS:
+                    last = told
+                    break
                 messages = told if choice.held is None else await passed(choice.held, told)
                 self._take(choice, messages)
-                ends = told[-1]["event"] in _ENDS
-                # Its text is not kept waiting for the disk; that it is whole is told after the record is.
-                if some := messages[:-1] if ends else messages:
-                    yield some
-                if ends:
-                    async for last in self._over(choice, messages[-1]):
-                        yield last
-                    return
+                if messages:
+                    yield messages
                 if choice.refused:
                     over = self._told_of(choice.call["id"])
                     break
-        if over is not None and choice.held is not None:
+        # Its place is free for others: a guard that looks at the whole may ask this same model.
+        if last:
+            messages = last if choice.held is None else await passed(choice.held, last)
+            self._take(choice, messages)
+            # Its text is not kept waiting for the disk; that it is whole is told after the record is.
+            if some := messages[:-1]:
+                yield some
+            async for end in self._over(choice, messages[-1]):
+                yield end
+        elif over is not None and choice.held is not None:
             await choice.held.finish()
             # The engine is left; what it came to until then is what the client is told, and pays for.
-            end = refused_early(await over)
-            async for last in self._over(choice, {"id": choice.call["id"], "event": "done", "result": end}):
-                yield last
+            told_of = refused_early(await over)
+            async for end in self._over(choice, {"id": choice.call["id"], "event": "done", "result": told_of}):
+                yield end
 
     async def _over(self, choice: Choice, last: Event) -> AsyncGenerator[Messages]:
         """The end of an answer, once it is in the event log; nothing where it is asked again."""

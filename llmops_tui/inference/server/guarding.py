@@ -6,7 +6,7 @@ import asyncio
 import bisect
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -20,13 +20,14 @@ from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.guardrails.peers import Peers
 from llmops_tui.inference.guardrails.redaction import redacted
 from llmops_tui.inference.guardrails.store import GuardStore
+from llmops_tui.inference.prompt_traced import was_cut
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.gap import Gap
 from llmops_tui.inference.server.messages import Message
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.events import GuardVerdict
+from llmops_tui.workspace.events import GuardVerdict, TracedPrompt
 
 # They are put in force by other processes; they are not looked for more often than this.
 _FRESH_SECONDS = 1.0
@@ -34,12 +35,17 @@ _APPLICATION = {"system", "developer"}
 
 
 class Guarded:
-    """What the guards of one request said so far, and the set that looks at its answers."""
+    """What the guards of one request said so far, and the set that looks at its answers.
 
-    def __init__(self, prepared: Prepared) -> None:
+    ``prompt`` is the served prompt that it was made of, with the values of its variables.
+    """
+
+    def __init__(self, prepared: Prepared, prompt: TracedPrompt | None = None) -> None:
         self.prepared = prepared
+        self.prompt = prompt
         self.verdicts: list[GuardVerdict] = []
         self.refused: Found | None = None
+        self.found: list[Found] = []
 
     def note(self, found: Sequence[Found], side: Side) -> None:
         """Keep what guards said."""
@@ -72,7 +78,7 @@ class Guarding:
         if caller.own:
             return None
         prepared = await self._in_force()
-        return Guarded(prepared) if prepared is not None else None
+        return Guarded(prepared, caller.prompt) if prepared is not None else None
 
     async def chat(self, guarded: Guarded, body: ChatRequest) -> str:
         """Look at what the user and tools said in a conversation; what stands together is looked at as one text.
@@ -85,11 +91,40 @@ class Guarding:
         if body.answer_token_ids:
             self._refuse_tokens(guarded, "answer_token_ids")
         runs = _said(body.messages)
+        if guarded.prompt is not None and not await self._values(guarded, guarded.prompt, body.messages):
+            return "variables"
         for number, run in enumerate(runs):
             param = await self._run(guarded, body.messages, run, earlier=number < len(runs) - 1)
             if param:
                 return param
         return ""
+
+    async def _values(self, guarded: Guarded, prompt: TracedPrompt, messages: list[Message]) -> bool:
+        """Look at what a served prompt has of its variables in its system message; false where it is refused.
+
+        The rest of that message is the owner's own, and what is in the user's is looked at there.
+        """
+        own = [one for one in messages if one.role in _APPLICATION and one.content]
+        said = [_text(one) for one in messages if one.role not in _APPLICATION]
+        values = [one for one in _leaves(prompt["variables"]) if one.strip() and not any(one in text for text in said)]
+        if not own or not values:
+            return True
+        if any(was_cut(one) for one in values):
+            # The header has not all of it; the message does.
+            values = [one.content or "" for one in own]
+        for value in dict.fromkeys(values):
+            said_now = await self._looked_at(guarded, value)
+            if guarded.refused is not None:
+                return False
+            if said_now == value:
+                continue
+            if not any(value in (one.content or "") for one in own):
+                # A template made something else of it, in which its places are not known.
+                guarded.refused = next(one for one in guarded.found if one.acts and one.places)
+                return False
+            for one in own:
+                one.content = (one.content or "").replace(value, said_now)
+        return True
 
     async def _run(self, guarded: Guarded, messages: list[Message], run: list[int], *, earlier: bool) -> str:
         texts = [_text(messages[number]) for number in run]
@@ -132,7 +167,7 @@ class Guarding:
         return "", replace(gap, suffix=suffix, files=files)
 
     async def _looked_at(self, guarded: Guarded, text: str) -> str:
-        found = await guarded.prepared.check(text, "input")
+        found = guarded.found = await guarded.prepared.check(text, "input")
         guarded.note(found, "input")
         guarded.refused = acting(found, "block")
         return redacted(text, _taken_out(found))
@@ -187,6 +222,18 @@ def _said(messages: Sequence[Message]) -> list[list[int]]:
 def _text(message: Message) -> str:
     """What a template shows of a message."""
     return message.content if message.content is not None else message.refusal or ""
+
+
+def _leaves(value: object) -> Iterator[str]:
+    """The texts and numbers of a value."""
+    if isinstance(value, Mapping):
+        for one in value.values():
+            yield from _leaves(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _leaves(one)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)
 
 
 def _taken_out(found: Sequence[Found]) -> list[Place]:
