@@ -294,7 +294,7 @@ def test_an_answer_that_no_journal_can_keep_fails_its_row_alone(said: str, tools
         _run(text, tools, models, {"m": ["\ud800"]})
     with pytest.raises(StepFailedError, match="64-bit"):
         _run(
-            "inputs: {a: number}\nsteps: {b: {branch: a ** 40, then: {steps: {c: {parse: a}}}}}",
+            "inputs: {a: any}\nsteps: {b: {branch: a ** 40, then: {steps: {c: {parse: a}}}}}",
             tools,
             models,
             {"a": 9},
@@ -310,8 +310,8 @@ def test_expressions_that_take_too_long_to_read_are_told_and_end_nothing() -> No
                 raise expressions._FailedError("it took longer than 1 s")
             return super()._ask(request)
 
-    sources = ["slow + 1", *(f"{'a + ' * 200}b{n}" for n in range(60)), "c + 1", "c + 1"]
+    sources = ["slow + 1", *(f"'{'x' * 800}' ~ b{n}" for n in range(60)), "c + 1", "c + 1"]
     found = Slow().names(sources)
     assert "took longer" in str(found[0])
     assert found[-1] == found[-2] == ["c"]
-    assert found[60] == ["a", "b59"]
+    assert found[60] == ["b59"]
