@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_tui.chains.values import kept
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json
+from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 from llmops_tui.inference.schema_keywords import Schema
 
@@ -49,9 +49,9 @@ class StepProcess:
                 found.append(one["names"] if "names" in one else str(one["error"]))
         return found
 
-    def _told(self, sources: list[str]) -> dict[str, Any]:
+    def _told(self, sources: list[str]) -> JsonObject:
         """What the process says of each, asked in parts that it has the time for."""
-        found: dict[str, Any] = {}
+        found: JsonObject = {}
         while sources:
             ends = accumulate(len(source) for source in sources)
             count = max(1, sum(end <= _NAMED_AT_ONCE for end in ends))
