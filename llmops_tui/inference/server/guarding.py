@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine_wire import FILTERED, Event, Generated, TextEvent
+from llmops_tui.inference.engine_wire import FILTERED, Event, FileRecord, Generated, TextEvent
 from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
 from llmops_tui.inference.guardrails.detectors import Place
 from llmops_tui.inference.guardrails.guard_file import Side
@@ -160,7 +160,7 @@ class Guarding:
         suffix = await self._looked_at(guarded, gap.suffix) if gap.suffix else ""
         if guarded.refused is not None:
             return "suffix", gap
-        files = []
+        files: list[FileRecord] = []
         for number, file in enumerate(gap.files):
             files.append({**file, "text": await self._looked_at(guarded, file["text"]) if file["text"] else ""})
             if guarded.refused is not None:
