@@ -16,11 +16,12 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.guardrails.canonical import CanonicalText, canonical, decoded
 from llmops_tui.inference.guardrails.checks import Found, Prepared
 from llmops_tui.inference.guardrails.detectors import Place
+from llmops_tui.inference.guardrails.growing_json import GrowingJson
 from llmops_tui.inference.guardrails.guard_file import GuardSet, Side, read_guard_set
 from llmops_tui.inference.guardrails.head import COLUMNS, Floats, HeadModel, Labelled, fit
 from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.guardrails.patterns import bounded_pattern
-from llmops_tui.inference.guardrails.redaction import redacted
+from llmops_tui.inference.guardrails.redaction import islands, redacted
 from llmops_tui.inference.guardrails.windows import TOKENS, covered, windows
 
 NO_HEAD = LlmopsError("head_not_found", "no head")
@@ -286,3 +287,35 @@ def test_a_head_that_gets_other_vectors_cannot_look_and_says_so(vector: list[flo
     )
     (found,) = asyncio.run(Prepared("t@1", guards, lambda _name: head, no_judge, vectors).check("Hello", "input"))
     assert (found.verdict, found.acts) == ("error", fails == "closed")
+
+
+@given(st.text('[]{}",:\\ \n-1.eE0tfnulaNI', max_size=40))
+def test_json_in_a_text_that_grows_is_where_it_is_in_the_whole(text: str) -> None:
+    grown = GrowingJson()
+    for end in range(len(text) + 1):
+        grown.grow(text[:end])
+    assert grown.whole == islands(text)
+
+
+@given(st.lists(JSON, min_size=1, max_size=3), st.integers(1, 9))
+def test_json_that_streams_stays_json_where_something_is_taken_out(values: list[object], size: int) -> None:
+    ready = prepared({"kind": "words", "words": ["4111111111111111", "ann"], "action": "redact"})
+    texts = [json.dumps([value], ensure_ascii=False) for value in values]
+    text = "\n".join(texts) + "\nThat is all that there is to be told of it."
+    told, held, _ = streamed([text[k : k + size] for k in range(0, len(text), size)], ready)
+    assert held.blocked is None
+    assert "4111111111111111" not in told
+    for line in told.split("\n")[: len(texts)]:
+        json.loads(line)
+
+
+def test_brackets_in_prose_hold_nothing_back_and_those_of_code_cost_no_more_than_letters() -> None:
+    redact: dict[str, object] = {"kind": "words", "words": ["zebra"], "action": "redact"}
+    said = "See [the page](https://example.org) {and more}: x[0], f(a) { return 1; } and so on, as it says there. "
+    _, held, told = streamed([said], prepared(redact))
+    assert len(told[0]) > len(said) - 30
+    # What opens for ever is read once: each piece takes as long as it has letters.
+    held = HeldBack(prepared(redact))
+    for _ in range(3000):
+        held.feed('[ {"a": [')
+    assert (held.told, held._json.read) == ("", len(held.text.raw))

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from llmops_tui.inference.guardrails.canonical import CanonicalText
 from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
 from llmops_tui.inference.guardrails.detectors import Place, Places, Scan
+from llmops_tui.inference.guardrails.growing_json import GrowingJson
 from llmops_tui.inference.guardrails.guard_file import Guard
-from llmops_tui.inference.guardrails.redaction import open_bracket, redacted
+from llmops_tui.inference.guardrails.redaction import redacted
 
 
 @dataclass
@@ -46,6 +47,7 @@ class HeldBack:
         )
         self._redacts = any(one.action == "redact" for one in acts)
         self._taken: list[Place] = []
+        self._json = GrowingJson()
 
     def feed(self, more: str) -> str:
         """What may be told now that this has come."""
@@ -76,7 +78,8 @@ class HeldBack:
         self._taken += places
         end = min([bound, *(place.start for place in self._taken if place.start < bound < place.end)])
         if self._redacts and not whole:
-            end = min(end, open_bracket(self.text.raw, self.released))
+            self._json.grow(self.text.raw)
+            end = self._json.cut(end)
         if end <= self.released:
             return ""
         part = self.text.raw[self.released : end]

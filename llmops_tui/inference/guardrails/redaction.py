@@ -30,24 +30,13 @@ def islands(text: str, start: int = 0) -> list[tuple[int, int]]:
     return found
 
 
-def open_bracket(text: str, start: int) -> int:
-    """Where JSON begins that may go on behind the end of a text; its length where none does."""
-    place = start
-    for begin, end in islands(text, start):
-        if match := _OPENS.search(text, place, begin):
-            return match.start()
-        place = end
-    match = _OPENS.search(text, place)
-    return match.start() if match is not None else len(text)
-
-
 def redacted(text: str, places: Iterable[Place]) -> str:
     """A text without these places, each replaced by its mark; no part of one is left, and JSON stays JSON."""
     merged = _merged(places)
     if not merged:
         return text
-    whole = [token for begin, end in islands(text) for token in _tokens(text, begin, end)]
     inside = islands(text)
+    whole = [token for begin, end in inside for token in _tokens(text, begin, end)]
     cuts: list[tuple[int, int, str]] = []
     for place in merged:
         cuts += _cuts(text, place, inside, whole)
