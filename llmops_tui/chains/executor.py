@@ -31,6 +31,7 @@ from llmops_tui.chains.resolution import Resolved, ResolvedStep, part_of
 from llmops_tui.chains.spans import Journal
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.chains.values import kept
+from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.retrieval_asked import RetrievalAsked
 from llmops_tui.inference.template_renderer import Variables
@@ -224,12 +225,14 @@ class ChainRun:
 
     async def _items(self, step: Step, fields: MapStep, values: Variables) -> list[Any]:
         if (dataset := self._resolved.steps[step.place].dataset) is not None:
-            found: list[Any] = []
-            for batch in dataset.read():
-                found += [row for _, row in batch]
-                if len(found) >= fields.limit:
-                    break
-            return found[: fields.limit]
+            if "limit" not in fields.model_fields_set and dataset.rows > fields.limit:
+                raise InputRefusedError(
+                    "too_many_rows",
+                    f"{dataset.ref} has {dataset.rows:,} rows, and a map takes {fields.limit:,}",
+                    f"Say limit: {fields.limit} to take the first ones, or run the chain over the dataset.",
+                )
+            # Off the loop: a server answers others meanwhile.
+            return await asyncio.to_thread(_first_rows, dataset, fields.limit)
         value = await self._value(fields.map, values)
         if not isinstance(value, list):
             raise InputRefusedError("bad_value", f"{fields.map!r} is {str(value)[:60]!r}, and a list is needed")
@@ -364,6 +367,15 @@ class ChainRun:
             raise InputRefusedError("bad_input", f"{missing[0]!r} has no value", "Give it one.")
         # A plain path is looked up at once; for all else another process is asked.
         return await asyncio.to_thread(self._tools.process.evaluate, text, given) if text not in given else given[text]
+
+
+def _first_rows(dataset: DatasetVersion, count: int) -> list[Any]:
+    found: list[Any] = []
+    for batch in dataset.read():
+        found += [row for _, row in batch]
+        if len(found) >= count:
+            break
+    return found[:count]
 
 
 async def _all(work: Callable[[], Awaitable[None]], count: int) -> None:

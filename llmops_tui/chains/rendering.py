@@ -55,6 +55,12 @@ class RenderQueue:
         except LlmopsError as error:
             # Together they may be too much; then each is asked alone.
             told = [error] if len(batch) == 1 else [await self._alone(source, values) for values, _ in batch]
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, nobody may wait for an answer for ever.
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
         for (_, answer), one in zip(batch, told, strict=True):
             if answer.done():
                 continue  # whoever asked is gone

@@ -361,3 +361,16 @@ def part_of(chain: Chain, name: str) -> Step:
     if name not in chain.body.steps:
         raise NotFoundError("step", name, f"The chain's steps are {', '.join(chain.body.steps)}.")
     return chain.body.steps[name]
+
+
+def names_in(resolved: Resolved, step: Step) -> set[str]:
+    """All names that a step's expressions use, and those of the steps inside of it, whose own names may be among them."""
+    texts = [*resolved.steps[step.place].values.values(), *step.fields.expressions().values()]
+    if isinstance(step.fields, RepeatStep):
+        texts.append(step.fields.until)
+    found = {name for text in texts for name in resolved.names.get(text, ())}
+    for body in step.bodies.values():
+        found |= set(resolved.names.get(body.output, ()))
+        for inner in body.steps.values():
+            found |= names_in(resolved, inner)
+    return found

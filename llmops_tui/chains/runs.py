@@ -275,7 +275,16 @@ def check_again(chain: Chain, old: Chain, resolved: Resolved, step: str) -> None
         NotFoundError: there is no such step. InputRefusedError: ``changed_before``.
     """
     part_of(chain, step)
-    for name in steps_before(resolved, step):
+    before = steps_before(resolved, step)
+    # What decides steps without standing in them: the model of those that name none, and what an input is that was not given.
+    for what, was, now in (("model", old.model, chain.model), ("inputs", old.inputs, chain.inputs)):
+        if before and was != now:
+            raise InputRefusedError(
+                "changed_before",
+                f"{what} of the chain is another than in the run, and {before[0]} comes before {step}",
+                f"Go on from {before[0]}: --from {before[0]}, or run the chain.",
+            )
+    for name in before:
         then = old.body.steps.get(name)
         now = chain.body.steps[name]
         if then is None or (then.fields, _shape(then.bodies)) != (now.fields, _shape(now.bodies)):
@@ -299,7 +308,7 @@ def edited(text: str, changes: list[str]) -> str:
     Raises:
         InputRefusedError: ``bad_edit``. NotFoundError: there is no such step.
     """
-    body = parse_yaml(text)
+    body = parse_yaml(text, core=True)
     for change in changes:
         found = _SET.fullmatch(change)
         if found is None:
@@ -309,13 +318,15 @@ def edited(text: str, changes: list[str]) -> str:
         name, path, value = found[1], found[2].split("."), found[3]
         if name not in body["steps"]:
             raise NotFoundError("step", name, f"The chain's steps are {', '.join(body['steps'])}.")
-        place = body["steps"][name]
-        for key in path[:-1]:
-            place = place.setdefault(key, {})
+        # Copies all the way: what an alias shares with another step stays as it is there.
+        place = body["steps"] = dict(body["steps"])
+        for key in (name, *path[:-1]):
+            place[key] = dict(inner) if isinstance(inner := place.get(key, {}), dict) else inner
+            place = place[key]
             if not isinstance(place, dict):
                 raise InputRefusedError("bad_edit", f"{name}.{'.'.join(path)}: {key} is no mapping")
         try:
-            place[path[-1]] = parse_yaml(value)
+            place[path[-1]] = parse_yaml(value, core=True)
         except yaml.YAMLError as error:
             raise InputRefusedError("bad_edit", f"{change[:60]!r}: the value cannot be read: {error}"[:300]) from error
     return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)

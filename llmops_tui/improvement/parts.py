@@ -55,7 +55,8 @@ class Parts:
 
 
 def _shuffled(keys: Sequence[str], seed: int) -> tuple[str, ...]:
-    return tuple(random.Random(seed).sample(list(keys), len(keys)))  # noqa: S311
+    # Sorted first: parts that were noted come back in another order, and have to go the same way.
+    return tuple(random.Random(seed).sample(sorted(keys), len(keys)))  # noqa: S311
 
 
 @dataclass(frozen=True)

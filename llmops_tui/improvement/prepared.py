@@ -18,6 +18,7 @@ from llmops_tui.hardware.energy_counters import NOT_MEASURED, read_counters
 from llmops_tui.improvement.candidates import Candidate, Frame, frame_of
 from llmops_tui.improvement.parts import Barred, Parts, split, split_beside
 from llmops_tui.improvement.plan import ImprovementPlan
+from llmops_tui.improvement.records import PartsRecord
 from llmops_tui.improvement.reflection import warning_of
 from llmops_tui.improvement.store import Improvement, ImprovementStore
 from llmops_tui.models.registry import Model
@@ -94,8 +95,14 @@ def prepare(catalog: Catalog, plan: ImprovementPlan, own: str = "") -> Prepared:
     sealed = (others[0], sets[others[0].ref].cases) if others else None
     barred, told = _barred(store, catalog, plan, seed, sets, own)
     group = suite.group
-    parts, look = _parts(data, sets[data.ref].cases, sealed, barred, plan, group, _looks(catalog, seed, own))
     cases = {case.key: case for one in sets.values() for case in one.cases}
+    looks, noted = _looks(catalog, seed, own), _noted(catalog, own)
+    if noted is not None:
+        parts, look = _parts_again(data, sets[data.ref].cases, sealed, noted, plan, group, looks)
+        if not cases.keys() >= {*parts.reflect, *parts.select, *parts.sealed}:
+            raise InputRefusedError("data_changed", f"rows that {own} works with are not in its data any more")
+    else:
+        parts, look = _parts(data, sets[data.ref].cases, sealed, barred, plan, group, looks)
     told = [*told, *parts.told]
     if warned := warning_of(reflector) if "instructions" in plan.ways else "":
         told.append(warned)
@@ -104,7 +111,14 @@ def prepare(catalog: Catalog, plan: ImprovementPlan, own: str = "") -> Prepared:
     metrics = tuple(suite.made_metrics()) if isinstance(metric, DerivedMetric) else (metric,)
     frame = frame_of(seed.system, seed.template)
     return Prepared(
-        plan.model_copy(update={"prompt": seed.ref}),
+        # By versions, so that one that is resumed has the rows that it was begun with.
+        plan.model_copy(
+            update={
+                "prompt": seed.ref,
+                "suite": {**plan.suite, "cases": data.ref},
+                "sealed_data": others[0].ref if others else "",
+            }
+        ),
         store,
         suite,
         metrics,
@@ -203,6 +217,36 @@ def _barred(
     return Barred(trained, used, looked), told[:1]
 
 
+def _noted(catalog: Catalog, own: str) -> PartsRecord | None:
+    """The parts of an improvement that was begun before: they stay, whatever others used or looked at since."""
+    found = next((one for one in ImprovementStore(catalog).all() if one.id == own), None) if own else None
+    return found.parts if found is not None else None
+
+
+def _parts_again(
+    data: DatasetVersion,
+    cases: Sequence[Case],
+    sealed: tuple[DatasetVersion, Sequence[Case]] | None,
+    noted: PartsRecord,
+    plan: ImprovementPlan,
+    group: str,
+    looks: Sequence[Improvement],
+) -> tuple[Parts, int]:
+    """The parts as they were noted, with the groups of their rows, and the number of the look."""
+    found = (
+        split(data, cases, Barred(), group=group)
+        if sealed is None
+        else split_beside(data, cases, sealed, Barred(), group=group)
+    )
+    parts = Parts(tuple(noted["reflect"]), tuple(noted["select"]), tuple(noted["sealed"]), found.groups, found.told)
+    return parts, 1 + len(_at(looks, parts)) if plan.look_again else 1
+
+
+def _at(looks: Sequence[Improvement], parts: Parts) -> list[Improvement]:
+    """Those that looked at any of the sealed rows."""
+    return [one for one in looks if one.parts and not set(one.parts["sealed"]).isdisjoint(parts.sealed)]
+
+
 def _parts(
     data: DatasetVersion,
     cases: Sequence[Case],
@@ -225,7 +269,7 @@ def _parts(
         if not barred.looked:
             raise
         parts = made(Barred(barred.trained, barred.used))
-        before = [one for one in looks if one.parts and not set(one.parts["sealed"]).isdisjoint(parts.sealed)]
+        before = _at(looks, parts)
         if plan.look_again:
             return parts, len(before) + 1
         last = before[0]

@@ -179,6 +179,10 @@ class Search:
     async def propose(self) -> None:
         """Take all turns, or those that the budget allows."""
         for turn in range(self._settings.turns):
+            if not self._listener.begun(f"turn {turn}") and self._raced():
+                # The limit that ended it may look farther off now; the race has begun without this turn.
+                self.found.stopped = f"it had ended before turn {turn + 1} when it was begun"
+                break
             raced = min(MOST_RACED, len(self._pool()))
             later = cost(raced, len(self._rows.select)) + 2 * len(self._rows.sealed)
             if stopped := self._may(f"turn {turn}", 2 * HEAT_ROWS + _TRIES + later):
@@ -189,6 +193,10 @@ class Search:
             if child is not None:
                 await self._heat(child)
             self._listener.changed(self.found)
+
+    def _raced(self) -> bool:
+        """Whether a process that was killed had begun the race."""
+        return any(self._listener.begun(f"race of {count}") for count in range(1, MOST_RACED + 1))
 
     def _parent(self, turn: int, *, bare: bool = False) -> Standing:
         """The best so far, or, every other time, any: what looks best on few rows may not be."""

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
 
 SO_FAR = "so-far.json"
-# A prompt, and those that have a version with the same text, such as a copy under another name.
+# A prompt, and those that have a version with the same text, such as a copy under another name; and theirs in turn, since
+# a copy of a copy learned from the same rows.
 _KIN = (
-    "SELECT ?::VARCHAR UNION SELECT prompt FROM prompt_versions "
-    "WHERE sha256 IN (SELECT sha256 FROM prompt_versions WHERE prompt = ?)"
+    "WITH RECURSIVE kin(name) AS (SELECT ?::VARCHAR UNION SELECT theirs.prompt FROM kin "
+    "JOIN prompt_versions own ON own.prompt = kin.name JOIN prompt_versions theirs ON theirs.sha256 = own.sha256) "
+    "SELECT name FROM kin"
 )
 _COLUMNS = "id, prompt, number, started_at, plan, parts, looked, result"
 
@@ -87,7 +89,7 @@ class ImprovementStore:
         def work(connection: duckdb.DuckDBPyConnection) -> LookedRecord | None:
             rows = connection.execute(
                 f"SELECT id, parts FROM improvements WHERE looked IS NOT NULL AND id <> ? AND prompt IN ({_KIN})",
-                [improvement, known.prompt, known.prompt],
+                [improvement, known.prompt],
             ).fetchall()
             parts = [kept("improvements", "parts", name, text) for name, text in rows]
             look = 1 + sum(not sealed.isdisjoint(one["sealed"]) for one in parts if one is not None)
@@ -150,7 +152,7 @@ class ImprovementStore:
         """Those of a prompt, and of others that have a version with the same text, such as a copy; but for one of them."""
 
         def work(connection: duckdb.DuckDBPyConnection) -> list[str]:
-            return [str(name) for (name,) in connection.execute(_KIN, [prompt, prompt]).fetchall()]
+            return [str(name) for (name,) in connection.execute(_KIN, [prompt]).fetchall()]
 
         kin = set(self._catalog.read(work))
         return [one for one in self.all() if one.prompt in kin and one.id != apart]

@@ -86,3 +86,11 @@ def test_a_suite_names_a_chain_as_it_names_a_prompt(catalog: Catalog, tools: Cha
     for more, word in (({"parameters": {"temperature": 1}}, "parameters"), ({"raw": True}, "raw")):
         with pytest.raises(InputRefusedError, match=word):
             store.columns(check_suite({**BODY, **more, "prompt": "chain/desk"}, "s"), ["small"])
+
+
+def test_a_step_with_others_inside_is_given_what_they_use(catalog: Catalog, tools: ChainTools) -> None:
+    ChainStore(catalog).save("desk", WHOLE)
+    step = _answers(tools, "chain/desk@1:answer")
+    case = Case(0, "k", {"ticket": "It crashes.", "found": {"kind": "bug"}, "other": 1})
+    answer = asyncio.run(step.answer(case, 0, _Asker()))  # type: ignore[arg-type]
+    assert (answer.text, answer.error) == ("Sorry.", "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,9 @@ from llmops_tui.chains import expressions
 from llmops_tui.chains.asking import StepRequest, step_key
 from llmops_tui.chains.executor import ChainRun, StepFailedError
 from llmops_tui.chains.reading import parse_chain
+from llmops_tui.chains.rendering import RenderQueue
 from llmops_tui.chains.resolution import resolve
+from llmops_tui.chains.runs import check_again, edited
 from llmops_tui.chains.spans import FileJournal, MemoryJournal, read_spans, spans_behind
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.errors import InputRefusedError, LlmopsError
@@ -315,3 +318,60 @@ def test_expressions_that_take_too_long_to_read_are_told_and_end_nothing() -> No
     assert "took longer" in str(found[0])
     assert found[-1] == found[-2] == ["c"]
     assert found[60] == ["b59"]
+
+
+SHARED = """inputs: {ticket: {type: text, default: It crashes.}}
+model: small
+steps:
+  a: {prompt: sort, parameters: &p {temperature: 0}}
+  b: {prompt: sort, with: {ticket: a}, parameters: *p}
+"""
+
+
+def test_an_edit_changes_the_step_that_it_names_alone() -> None:
+    steps = yaml.safe_load(edited(SHARED, ["b.parameters.temperature=0.7", "b.note=yes"]))["steps"]
+    assert steps["a"] == {"prompt": "sort", "parameters": {"temperature": 0}}
+    assert (steps["b"]["parameters"], steps["b"]["note"]) == ({"temperature": 0.7}, "yes")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "what"),
+    [("model: small", "model: other", "model"), ("It crashes.", "It works.", "inputs")],
+)
+def test_what_decides_the_steps_before_without_standing_in_them_is_seen(
+    was: str, now: str, what: str, tools: ChainTools
+) -> None:
+    old, chain = parse_chain(SHARED), parse_chain(SHARED.replace(was, now))
+    resolved = resolve(parse_chain(SHARED), tools)
+    check_again(old, old, resolved, "b")
+    with pytest.raises(InputRefusedError, match=f"{what} of the chain is another.* and a comes before b"):
+        check_again(chain, old, resolved, "b")
+    check_again(chain, old, resolved, "a")
+
+
+def test_a_map_over_more_rows_than_it_takes_says_so(tools: ChainTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Rows:
+        ref, rows = "many@1", 100_001
+
+        def read(self) -> Any:
+            return iter([[(n, {"text": str(n)}) for n in range(start, start + 2)] for start in (0, 2)])
+
+    class Datasets:
+        def get(self, ref: str) -> Rows:
+            return Rows()
+
+    monkeypatch.setitem(vars(tools), "datasets", Datasets())
+    text = "steps:\n  each:\n    dataset: many\n    limit: 3\n    steps: {p: {parse: item.text}}\n"
+    assert _run(text, tools, ScriptedModels(_kind), {}) == [0, 1, 2]
+    with pytest.raises(StepFailedError, match=r"many@1 has 100,001 rows, and a map takes 100,000") as refused:
+        _run(text.replace("    limit: 3\n", ""), tools, ScriptedModels(_kind), {})
+    assert "limit: 100000" in refused.value.hint
+
+
+def test_nobody_waits_for_ever_where_rendering_breaks() -> None:
+    class Broken:
+        def render_each(self, *_: Any) -> list[str]:
+            raise RuntimeError("unforeseen")
+
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        asyncio.run(asyncio.wait_for(RenderQueue(Broken()).render("{{ a }}", {"a": 1}), 5))  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.inference.asking.asker import Asker, Request
-from llmops_tui.inference.asking.cache import FILE, AnswerCache
+from llmops_tui.inference.asking.cache import FILE, AnswerCache, whole_reply
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.workspace.files import sha256_file
@@ -420,3 +420,16 @@ def test_two_answers_are_judged_with_the_conversations_they_answer() -> None:
     assert old_first.index("shop's clerk") < old_first.index("ANOTHER QUESTION")
     for text in (new_first, old_first):
         assert not any(part in text for part in ("GRADED-5", "NOTE", "REFERENCE", "CONTEXT"))
+
+
+def test_a_reply_with_half_of_a_character_or_a_huge_number_can_be_kept(workspace: Workspace) -> None:
+    given: Any = {"choices": [{"message": {"content": "so \ud83d"}}], "usage": {"prompt_tokens": 10**30, "n": 3}}
+    found: Any = whole_reply(given)
+    assert found == {"choices": [{"message": {"content": "so \ufffd"}}], "usage": {"prompt_tokens": 1e30, "n": 3}}
+    cache = AnswerCache(workspace)
+    cache.keep("k", found)
+    cache.flush()
+    assert cache.find(["k"])["k"].reply == found
+    cache.close()
+    plain: Any = {"choices": []}
+    assert whole_reply(plain) is plain

@@ -12,7 +12,7 @@ import numpy as np
 from llmops_tui.improvement.budget import Budget, Limits
 from llmops_tui.improvement.candidates import Candidate, frame_of
 from llmops_tui.improvement.refusals import CopyCheck
-from llmops_tui.improvement.search import Found, Rows, Search, Settings
+from llmops_tui.improvement.search import Found, Listener, Rows, Search, Settings
 
 BASE = 0.7
 RUNS = 500
@@ -72,7 +72,13 @@ def rows_of(reflect: int = 60, select: int = 120, sealed: int = 120) -> Rows:
 
 
 def searched(
-    seed: int, *, gain: float = 0.0, rows: Rows | None = None, turns: int = 12, calls: int | None = None
+    seed: int,
+    *,
+    gain: float = 0.0,
+    rows: Rows | None = None,
+    turns: int = 12,
+    calls: int | None = None,
+    listener: Listener | None = None,
 ) -> tuple[Found, Coins]:
     """One whole search, sealed part and all, with a planted instruction that is better by so much, if by anything."""
     bench = Coins(np.random.default_rng(seed), {"better": gain})
@@ -88,7 +94,7 @@ def searched(
         shots=lambda size, draw: (),
         copies=CopyCheck({}, ""),
         budget=Budget(Limits(calls)),
-        listener=Quiet(),
+        listener=listener or Quiet(),
     )
     search._budget.now = lambda: (search._budget.spent.__setattr__("calls", bench.asked) or 0.0, None)
 

@@ -144,6 +144,11 @@ def test_sealed_rows_that_were_looked_at_are_remembered(
     prompts.save("copy", template=first.seed.template)
     with pytest.raises(InputRefusedError, match="looked at 1 time"):
         prepare(catalog, check_plan(plan(version, prompt="copy")))
+    # So is a copy of what was made of it.
+    prompts.save("copy", template="Say the colour.\n{{ text }}")
+    prompts.save("of-a-copy", template="Say the colour.\n{{ text }}")
+    with pytest.raises(InputRefusedError, match="looked at 1 time"):
+        prepare(catalog, check_plan(plan(version, prompt="of-a-copy")))
     # Rows that came since were seen by nobody.
     grown = fill(rows(400), "grown")
     fresh = prepare(catalog, check_plan(plan(grown)))
@@ -186,3 +191,28 @@ def test_a_suite_that_is_more_than_single_answers_is_refused(
     for name, value in (("repeats", 3), ("vary", [{"kind": "upper"}])):
         with pytest.raises(InputRefusedError, match="cannot be improved by yet"):
             prepare(catalog, check_plan({**body, "suite": {**body["suite"], name: value}}))
+
+
+def test_parts_that_were_noted_stay_whatever_others_did_since(
+    catalog: Catalog, fill: Fill, plan: Callable[..., JsonObject]
+) -> None:
+    version = fill(rows(300))
+    store = ImprovementStore(catalog)
+    first = prepare(catalog, check_plan(plan(version, rows=150)), "job_1")
+    names = ("reflect", "select", "sealed")
+    unpinned = plan(version)
+    unpinned["suite"]["cases"] = "colours"
+    assert prepare(catalog, check_plan(unpinned)).plan.suite["cases"] == version.ref
+    store.note("job_1", "colour", 1, first.plan)
+    store.note_parts("job_1", {name: sorted(getattr(first.parts, name)) for name in names})  # type: ignore[misc]
+    # Another improvement of the prompt works with all rows, and looks at its sealed ones.
+    other = prepare(catalog, check_plan(plan(version)), "job_2")
+    store.note("job_2", "colour", 1, other.plan)
+    store.note_parts("job_2", {name: sorted(getattr(other.parts, name)) for name in names})  # type: ignore[misc]
+    assert store.note_look("job_2", 1, 1) is not None
+    again = prepare(catalog, check_plan(plan(version, rows=150)), "job_1")
+    assert [getattr(again.parts, name) for name in names] == [getattr(first.parts, name) for name in names]
+    assert {key: again.parts.groups[key] for key in first.parts.groups} == first.parts.groups
+    # It may not look at what that one looked at.
+    assert again.look == 1
+    assert store.note_look("job_1", 1, again.look) is None

@@ -11,7 +11,7 @@ from llmops_tui.improvement.budget import Budget, Limits, Spent
 from llmops_tui.improvement.candidates import Candidate
 from llmops_tui.improvement.race import cost, race, stages
 from llmops_tui.improvement.verdict import OPENED_AT, judge, level_of, paired, worth_a_look
-from tests.improvement.simulated import rates, searched
+from tests.improvement.simulated import Quiet, rates, searched
 
 
 def _names(count: int) -> list[str]:
@@ -103,6 +103,28 @@ def test_a_budget_is_held_and_keeps_the_sealed_rows_calls() -> None:
         assert found.stopped or calls > 600
         # Whatever it was stopped at, what was found is held against the sealed rows.
         assert (found.judged is not None) == found.opens
+
+
+def test_once_the_race_has_begun_no_turn_begins_any_more() -> None:
+    class Kept(Quiet):
+        steps: set[str]
+
+        def begun(self, step: str) -> bool:
+            return step in self.steps
+
+        def begin(self, step: str) -> None:
+            self.steps.add(step)
+
+    listener = Kept()
+    listener.steps = set()
+    first, _ = searched(1, gain=0.25, calls=600, listener=listener)
+    assert first.stopped
+    # Resumed with a limit that looks farther off: it goes the same way again.
+    again, _ = searched(1, gain=0.25, calls=5000, listener=listener)
+    assert [one.candidate.instruction for one in again.standings] == [
+        one.candidate.instruction for one in first.standings
+    ]
+    assert "had ended before turn" in again.stopped
 
 
 def test_minutes_and_energy_are_judged_by_what_a_call_took() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.chains.asking import AskedModels, StepAnswer, StepRequest, Told
 from llmops_tui.chains.conversation import inputs_of
 from llmops_tui.chains.executor import FATAL, ChainRun, as_text
-from llmops_tui.chains.resolution import Resolved, part_of, resolve
+from llmops_tui.chains.resolution import Resolved, names_in, part_of, resolve
 from llmops_tui.chains.spans import MemoryJournal
 from llmops_tui.chains.store import ChainStore, is_chain, split_step
 from llmops_tui.chains.tools import ChainTools
@@ -45,9 +45,8 @@ class ChainAnswers:
         chain = self.version.chain
         known = set(chain.inputs)
         if self.step:
-            found = self._resolved.steps[part_of(chain, self.step).place]
-            texts = [*found.values.values(), *found.step.fields.expressions().values()]
-            known = {name for text in texts for name in self._resolved.names.get(text, ())}
+            # Also what steps inside of it use.
+            known = names_in(self._resolved, part_of(chain, self.step))
         given = {name: value for name, value in case.variables.items() if name in known}
         return given if given or not case.messages or self.step else inputs_of(chain, case.messages)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from llmops_tui.errors import LlmopsError, sentences
-from llmops_tui.inference.asking.cache import AnswerCache, answer_key
+from llmops_tui.inference.asking.cache import AnswerCache, answer_key, whole_reply
 from llmops_tui.inference.client import ModelClient
 from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.inference.fallback import RUNGS, apply_known
@@ -136,7 +136,7 @@ class Asker:
                     request.path, request.body, request.parameters, {**request.metadata, "run_id": trace}
                 ),
             )
-        kept = cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}})
+        kept = whole_reply(cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}}))
         self._heard(name, reply)
         if name not in self._otherwise:
             self.cache.keep(self.key(self.identity(name), request.path, sampled), kept)
@@ -149,7 +149,7 @@ class Asker:
         if key in known:
             return known[key].reply
         async with self._slots:
-            reply = await self._with_tries(model, lambda client: client.complete(path, body))
+            reply = whole_reply(await self._with_tries(model, lambda client: client.complete(path, body)))
         self._heard(model, reply)
         if model not in self._otherwise:
             self.cache.keep(self.key(self.identity(model), path, body), reply)

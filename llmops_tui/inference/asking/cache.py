@@ -8,12 +8,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import orjson
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.wire import Reply
+from llmops_tui.workspace.bulk import whole_characters
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
@@ -27,6 +28,23 @@ FILE = "answers.db"
 def answer_key(what: Mapping[str, object]) -> str:
     """The key of a request: the SHA-256 of its canonical JSON."""
     return sha256_text(json.dumps(what, sort_keys=True, separators=(",", ":")))
+
+
+def whole_reply(reply: Reply) -> Reply:
+    """A reply as a file can keep it: half of a character becomes U+FFFD, and a number beyond 64 bits a float.
+
+    A server that cuts its text in the middle of a character writes half of one.
+    """
+    try:
+        orjson.dumps(reply)
+    except TypeError:
+        text = whole_characters(json.dumps(reply, ensure_ascii=False))
+        return cast("Reply", json.loads(text, parse_int=_integer))
+    return reply
+
+
+def _integer(digits: str) -> int | float:
+    return found if abs(found := float(digits)) >= 2.0**63 else int(digits)
 
 
 class Kept(NamedTuple):
