@@ -261,6 +261,8 @@ async def test_a_set_is_read_anew_only_where_another_is_in_force_or_a_head_was_t
     store.save_head("h", HeadModel(np.zeros(COLUMNS, np.float32), 0.0, 0.5), {})
     second = await guarding._in_force()
     assert second is not first
+    assert first is not None
+    assert second is not None
     assert second.ref == first.ref
     with EventLog(workspace).transaction() as connection:
         connection.execute("UPDATE guard_sets SET body = '{}'")

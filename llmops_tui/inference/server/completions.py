@@ -21,7 +21,7 @@ from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answer_forms import AnswerForm, as_header
-from llmops_tui.inference.server.apis.base import Asked, AskedText, Gap, Teller
+from llmops_tui.inference.server.apis.base import Asked, AskedText, Teller
 from llmops_tui.inference.server.begun_answers import begun_with
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
@@ -38,6 +38,7 @@ from llmops_tui.inference.server.conversation import (
 )
 from llmops_tui.inference.server.dropped_turns import drop_oldest
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.generation import Generator, warnings_of
 from llmops_tui.inference.server.guarding import Guarded, Guarding
 from llmops_tui.inference.server.inputs import check_vocabulary

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import FILTERED, Event, FileRecord, Generated, TextEvent
@@ -23,13 +23,11 @@ from llmops_tui.inference.guardrails.store import GuardStore
 from llmops_tui.inference.prompt_traced import was_cut
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.messages import Message
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.events import GuardVerdict, TracedPrompt
-
-if TYPE_CHECKING:
-    from llmops_tui.inference.server.apis.base import Gap
 
 # They are put in force by other processes; they are not looked for more often than this.
 _FRESH_SECONDS = 1.0

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine_wire import FileRecord
 from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.generation import Messages
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.inference.server.served_format import ServedFormat
-from llmops_tui.inference.wire import ChatMessage, Warned
+from llmops_tui.inference.wire import Warned
 
 EVENTS = "text/event-stream"
 
@@ -59,19 +59,6 @@ class Asked:
     teller: Callable[[list[Choice], str], Teller]
     called: Callable[[str], str] = str
     warnings: Sequence[Warned] = ()
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What stands behind a prompt that is not gone on with but filled in up to there, and other files to see before it."""
-
-    suffix: str
-    files: Sequence[FileRecord] = ()
-
-    def turns(self) -> list[ChatMessage]:
-        """What a record keeps of it behind the prompt."""
-        files: list[ChatMessage] = [{"role": f"file {f['filename']}"[:100], "content": f["text"]} for f in self.files]
-        return [{"role": "suffix", "content": self.suffix}, *files]
 
 
 @dataclass(frozen=True)

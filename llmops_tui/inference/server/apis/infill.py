@@ -15,10 +15,11 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import FILTERED, FileRecord, Generated, TextEvent
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.server.answers import count, error_body
-from llmops_tui.inference.server.apis.base import EVENTS, AskedText, Complete, Gap
+from llmops_tui.inference.server.apis.base import EVENTS, AskedText, Complete
 from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import read_body, translated
 from llmops_tui.inference.server.fields import Checked, Rules, Unoffered, refuse
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.schemas import CompletionRequest
 from llmops_tui.inference.server.telling import Telling
 

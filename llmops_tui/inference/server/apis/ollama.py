@@ -17,7 +17,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Call
 from llmops_tui.inference.server.adapters import AdapterShelf
-from llmops_tui.inference.server.apis.base import Answer, Asked, AskedText, Complete, FormatOf, Gap
+from llmops_tui.inference.server.apis.base import Answer, Asked, AskedText, Complete, FormatOf
 from llmops_tui.inference.server.apis.ollama_models import ServedModel, capabilities
 from llmops_tui.inference.server.apis.ollama_request import (
     OllamaChat,
@@ -31,6 +31,7 @@ from llmops_tui.inference.server.apis.ollama_teller import OllamaTeller, silence
 from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import read_body, translated, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.inference.server.texts import Texts
