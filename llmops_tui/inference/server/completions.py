@@ -240,11 +240,8 @@ class Completions:
         try:
             caller = request.scope["caller"]
             guarded = await self._guarding.begin(caller)
-            param = ""
-            if guarded is not None:
-                param, gap = await self._guarding.text(guarded, asked.text, asked.gap)
-                asked = replace(asked, gap=gap)
-            choices = await self._text_choices(asked, caller)
+            param, gap = await self._guarding.text(guarded, asked.text, asked.gap)
+            choices = await self._text_choices(replace(asked, gap=gap), caller)
             self._guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
