@@ -22,6 +22,8 @@ def prompt_header(name: str, version: int, sha256: str, variables: Mapping[str, 
     if len(value) > _MOST_BYTES:
         room = max(20, min(_MOST_OF_ONE, _MOST_BYTES // (6 * max(1, len(variables)))))
         told["variables"] = {key: _cut(one, room) for key, one in list(variables.items())[:_MOST_OF_ONE]}
+        if (more := len(variables) - _MOST_OF_ONE) > 0:
+            told["variables"]["…"] = f"({more:,} more{_CUT}"
         value = json.dumps(told)
     return PROMPT, value.encode()
 

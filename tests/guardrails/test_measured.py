@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,11 +20,13 @@ from llmops_tui.deployment.guard_reports import (
     train,
 )
 from llmops_tui.deployment.moments import in_force_at
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.guardrails.checks import Prepared
 from llmops_tui.inference.guardrails.guard_file import read_guard_set
 from llmops_tui.inference.guardrails.head import HeadModel
+from llmops_tui.inference.guardrails.peers import Peers
 from llmops_tui.inference.guardrails.store import GuardStore
+from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.workspace.audit import problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -178,3 +181,20 @@ def test_a_damaged_set_is_told_by_name_and_is_in_nobodys_way(workspace: Workspac
         "a guard set that is damaged or not there any more"
     ]
     assert (store.stop()["set"], store.for_model("m")) == ("shop", None)
+
+
+async def test_a_judge_that_was_unloaded_is_loaded_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers, loads = Peers(workspace.root), []
+
+    def loaded(asked: str) -> tuple[str, ServerHandle]:
+        if asked not in peers._handles:
+            loads.append(asked)
+            peers._handles[asked] = asked, SimpleNamespace(socket=str(workspace.root / "gone"), key="k")  # type: ignore[assignment]
+        return peers._handles[asked]
+
+    monkeypatch.setattr(peers, "_loaded", loaded)
+    loaded("m")
+    with pytest.raises(LlmopsError, match="could not be asked"):
+        await peers.vectors("m", ["text"])
+    # Of what was there before, it is asked once more; never for ever.
+    assert loads == ["m", "m"]

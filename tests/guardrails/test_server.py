@@ -261,6 +261,8 @@ async def test_a_set_is_read_anew_only_where_another_is_in_force_or_a_head_was_t
     store.save_head("h", HeadModel(np.zeros(COLUMNS, np.float32), 0.0, 0.5), {})
     second = await guarding._in_force()
     assert second is not first
+    assert first is not None
+    assert second is not None
     assert second.ref == first.ref
     with EventLog(workspace).transaction() as connection:
         connection.execute("UPDATE guard_sets SET body = '{}'")
@@ -297,6 +299,8 @@ async def test_values_in_the_system_message_of_a_served_prompt_are_looked_at(gua
     assert (await looked_at("From BOB@EXAMPLE.COM.", who="bob@example.com"))[0] == "variables"
     long = "x " * 4000 + "launch code"
     assert (await looked_at(f"Asked: {long}", asked=long))[0] == "variables"
+    many = {f"v{number}": "x" * 50 for number in range(300)} | {"last": "launch code"}
+    assert (await looked_at("Asked: launch code", **many))[0] == "variables"
 
 
 async def test_a_place_at_the_engine_is_free_while_a_guard_looks_at_the_whole(

@@ -166,7 +166,7 @@ def test_what_is_taken_out_of_json_leaves_json(value: object, ascii_only: bool, 
 
 
 def test_a_guard_of_no_fixed_reach_holds_the_answer_unless_it_says_how_much() -> None:
-    secret = {"kind": "personal", "find": ["email"], "action": "redact"}
+    secret: dict[str, object] = {"kind": "personal", "find": ["email"], "action": "redact"}
     chunks = ["Write to ann@exam", "ple.com today, or call us. " + "We are open. " * 40, "Bye."]
     told, _, parts = streamed(chunks, prepared(secret))
     assert parts[:3] == ["", "", ""]
@@ -192,7 +192,7 @@ def test_a_guard_that_cannot_look_lets_through_what_it_says() -> None:
 
 def test_lengths_and_schemas_are_of_the_whole() -> None:
     assert [one.verdict for one in check("abc", "input", {"kind": "length", "most": 2})] == ["found"]
-    schema = {"kind": "schema", "on": ["output"], "schema": {"type": "object", "required": ["a"]}}
+    schema: dict[str, object] = {"kind": "schema", "on": ["output"], "schema": {"type": "object", "required": ["a"]}}
     for text, verdict in (('{"a": 1}', "pass"), ('{"b": "my own words"}', "found"), ("no", "found")):
         (found,) = check(text, "output", schema)
         assert found.verdict == verdict
@@ -299,7 +299,8 @@ def test_json_in_a_text_that_grows_is_where_it_is_in_the_whole(text: str) -> Non
 
 @given(st.lists(JSON, min_size=1, max_size=3), st.integers(1, 9))
 def test_json_that_streams_stays_json_where_something_is_taken_out(values: list[object], size: int) -> None:
-    ready = prepared({"kind": "words", "words": ["4111111111111111", "ann"], "action": "redact"})
+    redact: dict[str, object] = {"kind": "words", "words": ["4111111111111111", "ann"], "action": "redact"}
+    ready = prepared(redact)
     texts = [json.dumps([value], ensure_ascii=False) for value in values]
     text = "\n".join(texts) + "\nThat is all that there is to be told of it."
     told, held, _ = streamed([text[k : k + size] for k in range(0, len(text), size)], ready)

@@ -80,6 +80,7 @@ class Peers:
     async def _post(self, asked: str, path: str, body: Mapping[str, object], seconds: float) -> Any:
         import httpx
 
+        begun = asked not in self._handles
         name, handle = await asyncio.to_thread(self._loaded, asked)
         transport = async_socket_transport(handle.socket)
         headers = {"Authorization": f"Bearer {handle.key}"}
@@ -88,6 +89,12 @@ class Peers:
                 answer = await client.post(f"http://localhost{path}", json={"model": name, **body})
             answer.raise_for_status()
             return answer.json()
+        except httpx.ConnectError as error:
+            self._handles.pop(asked, None)
+            if not begun:
+                # It was unloaded since it was last asked.
+                return await self._post(asked, path, body, seconds)
+            raise _unasked(asked, error) from error
         except (httpx.HTTPError, ValueError) as error:
             self._handles.pop(asked, None)
             raise _unasked(asked, error) from error

@@ -38,7 +38,7 @@ from llmops_tui.inference.server.conversation import (
 )
 from llmops_tui.inference.server.dropped_turns import drop_oldest
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.gap import Gap
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.generation import Generator, warnings_of
 from llmops_tui.inference.server.guarding import Guarding
 from llmops_tui.inference.server.inputs import check_vocabulary
@@ -227,11 +227,8 @@ class Completions:
         try:
             caller = request.scope["caller"]
             guarded = await self._guarding.begin(caller)
-            param = ""
-            if guarded is not None:
-                param, gap = await self._guarding.text(guarded, asked.text, asked.gap)
-                asked = replace(asked, gap=gap)
-            choices = await self._text_choices(asked, caller)
+            param, gap = await self._guarding.text(guarded, asked.text, asked.gap)
+            choices = await self._text_choices(replace(asked, gap=gap), caller)
             self._generator.guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:

@@ -23,7 +23,7 @@ from llmops_tui.inference.guardrails.store import GuardStore
 from llmops_tui.inference.prompt_traced import was_cut
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.gap import Gap
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.messages import Message
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.workspace.event_log import EventLog
@@ -142,8 +142,10 @@ class Guarding:
             messages[number].content = redacted(said, _within(places, begin, begin + len(said)))
         return ""
 
-    async def text(self, guarded: Guarded, body: CompletionRequest, gap: Gap | None) -> tuple[str, Gap | None]:
+    async def text(self, guarded: Guarded | None, body: CompletionRequest, gap: Gap | None) -> tuple[str, Gap | None]:
         """Look at the prompts of a text completion, and at what stands around its gap; as :meth:`chat`, with the gap."""
+        if guarded is None:
+            return "", gap
         self._check_logprobs(guarded, "logprobs" if body.logprobs is not None else "")
         for number, prompt in enumerate(body.prompt):
             param = f"prompt[{number}]" if len(body.prompt) > 1 else "prompt"

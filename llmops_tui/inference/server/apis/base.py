@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.server.choice import Choice
-from llmops_tui.inference.server.gap import Gap
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.generation import Messages
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.inference.server.served_format import ServedFormat

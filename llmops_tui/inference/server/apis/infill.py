@@ -19,7 +19,7 @@ from llmops_tui.inference.server.apis.base import EVENTS, AskedText, Complete
 from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import read_body, translated
 from llmops_tui.inference.server.fields import Checked, Rules, Unoffered, refuse
-from llmops_tui.inference.server.gap import Gap
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.schemas import CompletionRequest
 from llmops_tui.inference.server.telling import Telling
 

@@ -31,7 +31,7 @@ from llmops_tui.inference.server.apis.ollama_teller import OllamaTeller, silence
 from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import read_body, translated, while_connected
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.server.gap import Gap
+from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.inference.server.texts import Texts

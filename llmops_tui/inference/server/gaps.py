@@ -1,4 +1,4 @@
-"""A place within a text that is filled in."""
+"""What a text that is filled in stands before."""
 
 from __future__ import annotations
 
