@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llmops_tui.chains.values import kept
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.plugins import Plugins
+from llmops_tui.workspace.files import sha256_file
 
 _MOST = 4_000_000
 
@@ -32,7 +35,9 @@ PLUGINS: Plugins[StepFunction] = Plugins("steps", _accept, tuple)
 
 
 def source_of(name: str) -> str:
-    """What a function's code comes from: its package and the version.
+    """What a function's code comes from: its package, the version, and the hash of its file.
+
+    The file changes without a new version while somebody writes it.
 
     Raises:
         LlmopsError: ``step_not_found``: no installed package declares it, or it does not work.
@@ -47,7 +52,16 @@ def source_of(name: str) -> str:
         )
     if plugin.problem:
         raise LlmopsError("step_not_found", plugin.told, "Report it to the author, or install another version.")
-    return f"{plugin.package} {plugin.version}"
+    found = PLUGINS.get(name)
+    return " ".join([plugin.package, plugin.version, *([_file_hash(found.call)] if found is not None else [])]).strip()
+
+
+def _file_hash(call: Callable[..., Any]) -> str:
+    """The beginning of the hash of the file that a function stands in; empty where it stands in none."""
+    try:
+        return sha256_file(Path(inspect.getfile(inspect.unwrap(call))))[:16]
+    except (TypeError, OSError, ValueError):
+        return ""
 
 
 def call_step(name: str, given: JsonObject) -> Any:

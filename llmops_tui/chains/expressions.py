@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_tui.chains.values import kept
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import JsonObject, parse_json
+from llmops_tui.foreign_text import parse_json
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 from llmops_tui.inference.schema_keywords import Schema
 
@@ -45,21 +45,24 @@ class StepProcess:
                 first = re.split(r"[.\[]", source, maxsplit=1)[0]
                 found.append([] if first in _WORDS else [first])
             else:
-                one = told[source]
-                found.append(one["names"] if "names" in one else str(one["error"]))
+                found.append(told[source])
         return found
 
-    def _told(self, sources: list[str]) -> JsonObject:
+    def _told(self, sources: list[str]) -> dict[str, list[str] | str]:
         """What the process says of each, asked in parts that it has the time for."""
-        found: JsonObject = {}
+        found: dict[str, list[str] | str] = {}
         while sources:
             ends = accumulate(len(source) for source in sources)
             count = max(1, sum(end <= _NAMED_AT_ONCE for end in ends))
             part, sources = sources[:count], sources[count:]
             try:
-                found |= zip(part, self._ask({"op": "names", "sources": part}), strict=True)
+                answers = self._ask({"op": "names", "sources": part})
+                found |= {
+                    source: one["names"] if "names" in one else str(one["error"])
+                    for source, one in zip(part, answers, strict=True)
+                }
             except _FailedError as error:
-                found |= {source: {"error": f"it cannot be read: {error}"} for source in part}
+                found |= dict.fromkeys(part, f"it cannot be read: {error}")
         return found
 
     def evaluate(self, source: str, values: Mapping[str, object]) -> Any:

@@ -277,8 +277,8 @@ def check_again(chain: Chain, old: Chain, resolved: Resolved, step: str) -> None
     part_of(chain, step)
     before = steps_before(resolved, step)
     # What decides steps without standing in them: the model of those that name none, and what an input is that was not given.
-    for what, was, now in (("model", old.model, chain.model), ("inputs", old.inputs, chain.inputs)):
-        if before and was != now:
+    for what, same in (("model", old.model == chain.model), ("inputs", old.inputs == chain.inputs)):
+        if before and not same:
             raise InputRefusedError(
                 "changed_before",
                 f"{what} of the chain is another than in the run, and {before[0]} comes before {step}",

@@ -119,7 +119,11 @@ class Judged:
 
 
 def level_of(look: int) -> float:
-    """The level of the interval of the n-th look at the same sealed rows: what may go wrong is shared by all of them."""
+    """The level of the interval of the n-th look at the same sealed rows: Bonferroni's for the looks so far.
+
+    It holds for the claim of that look. That any of n looks claims what is not so has a chance of up to
+    5 % · (1 + 1/2 + … + 1/n).
+    """
     return 1 - (1 - LEVEL) / max(1, look)
 
 

@@ -105,7 +105,8 @@ async def _inputs(shell: Shell, chain: Chain) -> dict[str, Any] | None:
         given = await shell.ask(LineDialog(f"Input {one.name}", hint, known))
         if given is None:
             return None
-        if given or one.required:
+        # An emptied text is an empty one; what stands there untouched is the default.
+        if one.required or (given != known and (given or one.type == "text")):
             found[one.name] = read_input(chain, one.name, given)
     return found
 

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.chains import expressions
+from llmops_tui.chains import calls, expressions
 from llmops_tui.chains.asking import StepRequest, step_key
 from llmops_tui.chains.executor import ChainRun, StepFailedError
 from llmops_tui.chains.reading import parse_chain
@@ -23,6 +23,7 @@ from llmops_tui.chains.spans import FileJournal, MemoryJournal, read_spans, span
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.plugins import Plugin
 from tests.chains.scripted import HereProcess, ScriptedModels
 from tests.chains.test_definition import WHOLE
 
@@ -375,3 +376,23 @@ def test_nobody_waits_for_ever_where_rendering_breaks() -> None:
 
     with pytest.raises(RuntimeError, match="unforeseen"):
         asyncio.run(asyncio.wait_for(RenderQueue(Broken()).render("{{ a }}", {"a": 1}), 5))  # type: ignore[arg-type]
+
+
+def test_a_function_that_was_rewritten_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Installed:
+        def find(self, name: str) -> Plugin:
+            return Plugin("steps", name, "mine", "1.0")
+
+        def get(self, name: str) -> calls.StepFunction:
+            found: dict[str, Any] = {}
+            exec(compile(path.read_text(), str(path), "exec"), found)
+            return calls.StepFunction(found["work"])
+
+    monkeypatch.setattr(calls, "PLUGINS", Installed())
+    path = tmp_path / "work.py"
+    path.write_text("def work():\n    return 1\n")
+    first = calls.source_of("work")
+    assert first.startswith("mine 1.0 ")
+    assert calls.source_of("work") == first
+    path.write_text("def work():\n    return 2\n")
+    assert calls.source_of("work") != first

@@ -433,3 +433,18 @@ def test_a_reply_with_half_of_a_character_or_a_huge_number_can_be_kept(workspace
     cache.close()
     plain: Any = {"choices": []}
     assert whole_reply(plain) is plain
+
+
+def test_an_answer_that_the_context_cut_is_not_kept_for_a_longer_one(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asker = Far(sample, "s-1")
+    monkeypatch.setattr(asker, "identity", lambda name: {"model": name})
+    request = Request("/v1/chat/completions", {"messages": []}, SamplingParameters(max_tokens=256))
+    key = asker.key({"model": "support-base"}, request.path, {"messages": []})
+    for made, reason, known in ((40, "length", False), (40, "stop", True), (256, "length", True)):
+        answered = {"message": {"content": "x"}, "finish_reason": reason}
+        asker.says = {"choices": [answered], "usage": {"completion_tokens": made}}
+        asyncio.run(asker.answer("support-base", request, {"messages": []}))
+        assert (key in asker.cache.find([key])) is known, (made, reason)
+        asker.cache._waiting.clear()

@@ -120,7 +120,7 @@ def test_sealed_rows_that_were_looked_at_are_remembered(
     first = prepare(catalog, check_plan(plan(version)))
     assert first.look == 1
     store.note("job_1", "colour", 1, first.plan)
-    store.note_parts("job_1", {name: list(getattr(first.parts, name)) for name in ("reflect", "select", "sealed")})  # type: ignore[arg-type, misc]
+    store.note_parts("job_1", {name: list(getattr(first.parts, name)) for name in ("reflect", "select", "sealed")})  # type: ignore[arg-type]
     # Nobody looked yet: the same rows are sealed for the next one.
     assert set(prepare(catalog, check_plan(plan(version, seed=5))).parts.sealed) == set(first.parts.sealed)
     looked = store.note_look("job_1", 1, 1)
@@ -129,7 +129,7 @@ def test_sealed_rows_that_were_looked_at_are_remembered(
     assert store.note_look("job_1", 9, None) == looked
     # One that was begun at the same time has the same rows: it may not look unless that was asked for.
     store.note("job_2", "colour", 1, first.plan)
-    store.note_parts("job_2", {name: list(getattr(first.parts, name)) for name in ("reflect", "select", "sealed")})  # type: ignore[arg-type, misc]
+    store.note_parts("job_2", {name: list(getattr(first.parts, name)) for name in ("reflect", "select", "sealed")})  # type: ignore[arg-type]
     assert store.note_look("job_2", 1, 1) is None
     assert store.get("job_2").looked is None
     with pytest.raises(InputRefusedError, match="looked at 1 time; last by job_1: it has not ended") as refused:
@@ -204,11 +204,11 @@ def test_parts_that_were_noted_stay_whatever_others_did_since(
     unpinned["suite"]["cases"] = "colours"
     assert prepare(catalog, check_plan(unpinned)).plan.suite["cases"] == version.ref
     store.note("job_1", "colour", 1, first.plan)
-    store.note_parts("job_1", {name: sorted(getattr(first.parts, name)) for name in names})  # type: ignore[misc]
+    store.note_parts("job_1", {name: sorted(getattr(first.parts, name)) for name in names})  # type: ignore[arg-type]
     # Another improvement of the prompt works with all rows, and looks at its sealed ones.
     other = prepare(catalog, check_plan(plan(version)), "job_2")
     store.note("job_2", "colour", 1, other.plan)
-    store.note_parts("job_2", {name: sorted(getattr(other.parts, name)) for name in names})  # type: ignore[misc]
+    store.note_parts("job_2", {name: sorted(getattr(other.parts, name)) for name in names})  # type: ignore[arg-type]
     assert store.note_look("job_2", 1, 1) is not None
     again = prepare(catalog, check_plan(plan(version, rows=150)), "job_1")
     assert [getattr(again.parts, name) for name in names] == [getattr(first.parts, name) for name in names]

@@ -120,6 +120,17 @@ class Asker:
             if isinstance(said, str) and said and (not known or known[-1] != said):
                 known.append(said)
 
+    def _cut(self, name: str, reply: Reply, most: object) -> bool:
+        """Whether an answer of ours ended with the context and not with its limit: with a longer context it is another.
+
+        How long the context is is in no key, since it decides no other answer.
+        """
+        if self._model(name).kind == "remote" or not isinstance(most, int):
+            return False
+        made = (reply.get("usage") or {}).get("completion_tokens")
+        choices = reply.get("choices") or ()
+        return made is not None and made < most and any(one.get("finish_reason") == "length" for one in choices)
+
     async def answer(self, name: str, request: Request, sampled: Mapping[str, object]) -> tuple[Reply, str]:
         """A reply that is not known yet, and the id under which the request is kept.
 
@@ -138,7 +149,7 @@ class Asker:
             )
         kept = whole_reply(cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}}))
         self._heard(name, reply)
-        if name not in self._otherwise:
+        if name not in self._otherwise and not self._cut(name, kept, request.parameters.max_tokens):
             self.cache.keep(self.key(self.identity(name), request.path, sampled), kept)
         return kept, trace
 
@@ -151,7 +162,7 @@ class Asker:
         async with self._slots:
             reply = whole_reply(await self._with_tries(model, lambda client: client.complete(path, body)))
         self._heard(model, reply)
-        if model not in self._otherwise:
+        if model not in self._otherwise and not self._cut(model, reply, body.get("max_tokens")):
             self.cache.keep(self.key(self.identity(model), path, body), reply)
         return reply
 
