@@ -36,14 +36,24 @@ def _started(workspace: Workspace, llmops: Llmops) -> tuple[str, Path]:
     return job, get_run(JobStore(EventLog(workspace)), job).folder
 
 
+def _workers(workspace: Workspace, job: str) -> list[psutil.Process]:
+    """The processes that do the job; none before its supervisor has started them."""
+    started = JobStore(EventLog(workspace)).get(job).process
+    if started is None:
+        return []
+    try:
+        supervisor = psutil.Process(started.pid)
+        found = [supervisor, *supervisor.children(recursive=True)]
+        return [process for process in found if "llmops_tui.jobs.worker" in process.cmdline()]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def _kill(workspace: Workspace, job: str) -> None:
     """End the worker, as the system does when memory is short; its supervisor records that."""
-    found = JobStore(EventLog(workspace)).get(job)
-    assert found.process is not None
-    worker = found.process.pid
-    for process in [psutil.Process(worker), *psutil.Process(worker).children(recursive=True)]:
-        if "llmops_tui.jobs.worker" in process.cmdline():
-            os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: bool(_workers(workspace, job)))
+    for process in _workers(workspace, job):
+        os.kill(process.pid, signal.SIGKILL)
     wait_for(lambda: JobStore(EventLog(workspace)).get(job).state.final)
 
 

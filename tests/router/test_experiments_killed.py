@@ -56,4 +56,5 @@ def test_whoever_is_killed_has_changed_no_assignment(sample: Workspace, supervis
     assert {(one["arm"], model) for one, model in traced} == {("a", "support-base"), ("b", "support-base-q4")}
     found = llmops.run("experiment", "show", made["experiment"])
     assert sum(found["experiment"]["conversations"].values()) == len(QUESTIONS)
-    assert llmops.run("check")["errors"] == []
+    checked = llmops.run("check")
+    assert checked["errors"] == 0, checked

@@ -16,10 +16,12 @@ from tests.screens.lived import live
 
 RAW = {
     "a fraction with all its digits": re.compile(r"\d\.\d{6,}"),
-    "a bare count of bytes": re.compile(r"(?<![\w,.#/-])\d{8,}(?![\w,./-])"),
+    # A field of a form holds what is typed, and tells beside it what that comes to.
+    "a bare count of bytes": re.compile(r"(?<![\w,.#/-])\d{8,}(?![\w,./-])(?!.* Now [\d.]+ [kMGT]?B\.)"),
     "bytes of Python": re.compile(r"(?<!\w)b'"),
     "a dict of Python": re.compile(r"\{'"),
-    "a list of Python": re.compile(r"\['"),
+    # A name before it makes it a subscript, as in the chat template that is shown of a model.
+    "a list of Python": re.compile(r"(?<!\w)\['"),
     "a word of Python": re.compile(r"(?<!\w)(None|True|False|nan|inf)(?!\w)"),
 }
 
@@ -46,6 +48,8 @@ def test_raw_values_are_noticed_and_others_not() -> None:
         "sha a2669e216d05188d",
         "99999999/s",
         '{"intent": "x"}',
+        "{{ message['role'] }}",
+        "cache bytes  1073741824  Memory for cached prompts. Now 1.07 GB.",
         "Nonesuch",
     ):
         assert not raw_values(fine), fine
