@@ -277,7 +277,8 @@ def check_again(chain: Chain, old: Chain, resolved: Resolved, step: str) -> None
     part_of(chain, step)
     before = steps_before(resolved, step)
     # What decides steps without standing in them: the model of those that name none, and what an input is that was not given.
-    for what, same in (("model", old.model == chain.model), ("inputs", old.inputs == chain.inputs)):
+    unchanged = {"model": old.model == chain.model, "inputs": old.inputs == chain.inputs}
+    for what, same in unchanged.items():
         if before and not same:
             raise InputRefusedError(
                 "changed_before",
