@@ -99,6 +99,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     assert app.unchanged(), app.left_on()
 
 
+@pytest.mark.slow
 def test_a_crash_leaves_the_terminal_as_it_was(sample: Workspace, tmp_path: Path) -> None:
     code = tmp_path / "crash.py"
     code.write_text(

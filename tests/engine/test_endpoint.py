@@ -103,6 +103,7 @@ def test_several_choices_come_whole_and_streamed(served: httpx.Client) -> None:
     assert event["usage"] == whole["usage"] | {"prompt_tokens_details": event["usage"]["prompt_tokens_details"]}
 
 
+@pytest.mark.slow
 def test_a_text_is_scored_alike_as_text_and_as_tokens_and_nothing_is_shifted(served: httpx.Client) -> None:
     text = "<|im_start|>user\nWhen are you open?<|im_end|>\n<|im_start|>assistant\nWe are open Monday"
     tokens = ask(served, {"content": text}, "/tokenize")["tokens"]
@@ -462,6 +463,7 @@ def test_a_client_that_leaves_ends_its_request_whether_it_streams_waits_or_neith
     assert reasons == ["cancelled", "cancelled", "cancelled", "stop"]
 
 
+@pytest.mark.slow
 def test_the_queue_is_bounded_and_says_when_to_come_back(sample: Workspace) -> None:
     model = ModelRegistry(Catalog(sample)).get("support-base")
     handle = ServerSupervisor(sample).ensure(model, LoadOptions(threads=1, parallel=1))

@@ -78,6 +78,7 @@ def finished(launcher: JobLauncher, job_id: str) -> Any:
     return launcher.store.get(job_id)
 
 
+@pytest.mark.slow
 def test_a_model_is_quantized_as_a_job_and_answers(workspace: Workspace, tmp_path: Path) -> None:
     registry = ModelRegistry(Catalog(workspace))
     registry.add(MODEL, "base")

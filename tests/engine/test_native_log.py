@@ -103,6 +103,7 @@ def test_a_model_that_does_not_load_says_in_llama_cpps_words_why_and_names_the_e
     assert told in log.read_text()
 
 
+@pytest.mark.slow
 def test_an_engine_tells_its_facts_once_and_requests_nothing() -> None:
     code = (
         "import sys\n"

@@ -299,6 +299,7 @@ async def test_the_whole_server_killed_mid_stream_is_told_and_replaced(
     assert text.startswith("We are open")
 
 
+@pytest.mark.slow
 def test_two_apps_that_ask_at_once_share_one_server(sample: Workspace) -> None:
     handles: list[ServerHandle] = []
     threads = [

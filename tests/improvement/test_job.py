@@ -100,6 +100,7 @@ def test_a_planted_instruction_is_found_and_confirmed_wherever_it_was_killed(
     assert len(scripted.asked) == len(asked)
 
 
+@pytest.mark.slow
 def test_without_anything_better_the_sealed_rows_stay_closed(
     catalog: Catalog, fill: Fill, plan: Callable[..., JsonObject], scripted: ScriptedModel
 ) -> None:

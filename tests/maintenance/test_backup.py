@@ -341,6 +341,7 @@ def test_a_killed_backup_leaves_the_old_one_or_the_new_one(lived: Workspace, tmp
     kill_backups(lived, tmp_path, 3)
 
 
+@pytest.mark.slow
 def test_a_killed_restore_leaves_the_old_workspace_or_the_new_one(lived: Workspace, tmp_path: Path) -> None:
     kill_restores(lived, tmp_path, 3)
 

@@ -62,6 +62,7 @@ def everywhere(workspace: Workspace, spread_once: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.slow
 def test_all_is_found_and_nothing_is_changed_by_looking(everywhere: Workspace) -> None:
     plan = find_person(everywhere, PERSON)
     assert plan.counts == {

@@ -46,6 +46,7 @@ def test_what_is_no_rule_is_refused_and_told_by_the_settings(text: str, why: str
     assert why in problems[0]
 
 
+@pytest.mark.slow
 def test_what_is_old_goes_and_what_is_needed_stays_with_a_reason(
     workspace: Workspace, catalog: Catalog, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def scored(metric: Metric, text: str) -> Score:
     return found[metric.called]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("example")
 def test_a_function_and_a_class_score_cases() -> None:
     vowels = make_metric({"type": "python", "entry": "vowels"})

@@ -128,6 +128,7 @@ async def test_pieces_pass_as_they_come_and_a_client_that_leaves_ends_the_work(
         await until(lambda: router.pool.counts()["one"][0] == 0)
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_stops_the_model(workspace: Workspace, folder: Path) -> None:
     servers = FakeServers(folder)
     servers.prepared["one"] = lambda server: setattr(server, "streaming", True)

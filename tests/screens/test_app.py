@@ -188,6 +188,7 @@ async def test_a_damaged_file_is_refused_with_the_reason(open_app: OpenApp, tmp_
         assert "pickle" in notices(pilot)
 
 
+@pytest.mark.slow
 async def test_a_model_is_added_as_a_job_and_then_listed(open_app: OpenApp, model_file: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(model_file.read_bytes())

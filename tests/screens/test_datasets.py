@@ -225,6 +225,7 @@ async def test_rows_are_flagged_and_taken_out(open_app: OpenApp) -> None:
         assert [row["id"] for _, row in first] == ["train-0001", "train-0003"]
 
 
+@pytest.mark.slow
 async def test_an_operation_from_the_menu(open_app: OpenApp) -> None:
     async with open_app() as pilot:
         screen = await go(pilot)

@@ -540,6 +540,7 @@ async def test_an_answer_gets_its_thumb_in_the_playground(open_app: OpenApp, sam
 # ── home ──
 
 
+@pytest.mark.slow
 async def test_the_lifecycle_is_seen_at_a_glance_and_each_tile_goes_where_it_points(
     open_app: OpenApp, sample: Workspace
 ) -> None:

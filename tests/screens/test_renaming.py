@@ -23,6 +23,7 @@ from screens.widgets.line_list import LineList
 from tests.screens.conftest import OpenApp, settle, until
 
 
+@pytest.mark.slow
 async def test_prompts_are_renamed_copied_and_deleted_in_their_table(open_app: OpenApp, sample: Workspace) -> None:
     store = PromptStore(Catalog(sample))
 

@@ -76,6 +76,7 @@ async def test_chunks_are_found_shown_and_explained(open_app: OpenApp, shop: Ind
         assert listed.stale == ("1 file changed: card.txt",)
 
 
+@pytest.mark.slow
 async def test_without_an_index_the_screen_says_what_to_do(
     open_app: OpenApp, sample: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -324,6 +324,7 @@ async def test_two_runs_share_a_chart_and_a_foreign_one_is_watched(
         assert screen.model.runs[2].history.series["loss"] == {10: 2.0, 20: 1.0}
 
 
+@pytest.mark.slow
 async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp, sample: Workspace) -> None:
     RunStore(sample).save_recipe(recipe())
     async with open_app() as pilot:
