@@ -58,9 +58,9 @@ class Recorded(Terminal):
         self._last = time.monotonic()
 
 
-def record(folder: Path) -> Recorded:
-    """Take the tour."""
-    app = Recorded("tour", "--dir", str(folder))
+def record() -> Recorded:
+    """Take the tour, in a folder of the place where this runs: no path of this machine is seen."""
+    app = Recorded("tour", "--dir", "support-desk")
     for number, keys in enumerate(STEPS, 1):
         app.wait(f"Tour {number} of")
         app.read_on(_READING)
@@ -92,7 +92,9 @@ def main() -> None:
         for name in ("SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "NO_COLOR"):
             os.environ.pop(name, None)
         os.environ.update(XDG_CONFIG_HOME=folder, XDG_STATE_HOME=folder, LC_ALL="C.UTF-8", TERM="xterm-256color")
-        app = record(Path(folder) / "support-desk")
+        os.environ["PYTHONPATH"] = str(ROOT)
+        os.chdir(folder)
+        app = record()
         app.close()
     header = {
         "version": 2,
