@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from llmops_tui.inference.supervisor import ServerSupervisor  # noqa: E402
+from llmops_tui.workspace.layout import Workspace  # noqa: E402
 from tests.e2e.terminal import Terminal  # noqa: E402
 
 CAST = ROOT / "docs" / "pictures" / "tour.cast"
@@ -96,6 +98,9 @@ def main() -> None:
         os.chdir(folder)
         app = record()
         app.close()
+        servers = ServerSupervisor(Workspace(Path("support-desk") / ".llmops"))
+        for handle in servers.running():
+            servers.stop(handle.model)
     header = {
         "version": 2,
         "width": SIZE[0],
