@@ -1,12 +1,9 @@
-"""When to say that something has changed since some day: the Shiryaev–Roberts rule over p-values, its threshold simulated."""
+"""When to say that something has changed since some day: the Shiryaev–Roberts rule over p-values."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-
-import numpy as np
-
-from llmops_tui.decisions.numbers import Floats
 
 # Where nobody has simulated another: 6.7 % of unchanged months of daily tests against one reference had an alarm.
 USUAL_THRESHOLD = 600.0
@@ -22,7 +19,7 @@ def e_value(p: float) -> float:
     """
     if not 0 < p <= 1:
         raise ValueError(f"{p} is no p-value")
-    return 0.5 / float(np.sqrt(p))
+    return 0.5 / math.sqrt(p)
 
 
 def next_statistic(before: float, e: float) -> float:
@@ -41,18 +38,3 @@ def course(p_values: Sequence[float]) -> list[float]:
         statistic = next_statistic(statistic, e_value(p))
         found.append(statistic)
     return found
-
-
-def threshold(unchanged: Floats, days: int, share: float = 0.05) -> float:
-    """What the statistic exceeds in at most this share of stretches of so many days in which nothing changed.
-
-    ``unchanged`` has p-values of tests in which nothing had changed, a stretch in each row (stretches × days).
-
-    Raises:
-        ValueError: there are fewer than 1 / ``share`` stretches, or of fewer days.
-    """
-    if unchanged.ndim != 2 or len(unchanged) < 1 / share or unchanged.shape[1] < days:
-        raise ValueError(f"{unchanged.shape} p-values say nothing of {share:g} of stretches of {days} days")
-    highest = np.sort([max(course(list(row[:days]))) for row in unchanged])
-    # As the next higher of two figures, so that the promise holds among those that were seen.
-    return float(highest[min(len(highest) - 1, int(np.ceil((1 - share) * (len(highest) + 1))) - 1)])

@@ -56,8 +56,12 @@ class TrafficDays:
         return found
 
     def evidence(self) -> dict[str, float]:
-        """The evidence up to the newest day, by monitor."""
-        return {monitor: self.course(monitor)[-1].statistic for monitor in self.monitors()}
+        """The evidence up to the newest day, by monitor. Asked each second: in one query, without the facts."""
+        found: dict[str, float] = {}
+        for monitor, p in self._rows("monitor, p FROM drift_days ORDER BY monitor, day", ()):
+            before = found.get(str(monitor), 0.0)
+            found[str(monitor)] = before if p is None else next_statistic(before, e_value(float(str(p))))
+        return found
 
     def monitors(self) -> list[str]:
         """What is checked, by name."""

@@ -30,7 +30,7 @@ def test_evidence_is_added_up_day_by_day_and_a_day_counts_once(days: TrafficDays
     days.record("other", "2027-03-01", 1.0, {})
     assert [one.statistic for one in days.course("m")] == pytest.approx(course(p_values))
     assert [one.facts for one in days.course("m")] == [{"n": 1}, {"n": 2}, {"n": 3}]
-    assert days.evidence()["other"] == pytest.approx(0.5)
+    assert days.evidence() == pytest.approx({"m": course(p_values)[-1], "other": 0.5})
 
 
 def test_a_day_of_too_few_conversations_leaves_the_evidence_as_it_was(days: TrafficDays) -> None:
