@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-# Where nobody has simulated another: 6.7 % of unchanged months of daily tests against one reference had an alarm.
+# 6.7 % of unchanged months of daily tests against one and the same reference had an alarm, and fewer where it moves along.
 USUAL_THRESHOLD = 600.0
 
 
