@@ -10,7 +10,7 @@ import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.prompt import read_given
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import ExitCode, LlmopsError, NotFoundError
 from llmops_tui.names import as_name
 
 if TYPE_CHECKING:
@@ -71,7 +71,13 @@ def check(
     session = session_of(context)
     if bool(ref) == (file is not None):
         raise LlmopsError("usage", "give a chain, or --file: one of both", exit_code=ExitCode.USAGE)
-    text = store_of(session).get(ref).text if ref else read_given(file, None, "the chain")
+    try:
+        text = store_of(session).get(ref).text if ref else read_given(file, None, "the chain")
+    except NotFoundError as error:
+        if not Path(ref).is_file():
+            raise
+        hint = f"It is a file: llmops chain check --file {ref}"
+        raise LlmopsError(error.code, error.message, hint, exit_code=error.exit_code) from error
     order: list[list[str]] = []
     problems: list[Problem] = []
     try:
