@@ -11,7 +11,7 @@ from llmops_tui.chains.records import SummaryRecord, VersionRecord
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.inference.prompt_versions import CHAINS
 from llmops_tui.prompts.store import PromptStore, PromptVersion
-from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.catalog import Catalog, Stamp
 
 PREFIX = CHAINS
 
@@ -95,7 +95,7 @@ class ChainStore:
         version, created = self._texts.save(_kept(name), template=text, note=note, parent=parent)
         return _version(version), created
 
-    def stamp(self) -> tuple[tuple[int, int], ...]:
+    def stamp(self) -> Stamp:
         """What changes whenever a chain does, and with anything else in the catalog; cheap."""
         return self._texts.stamp()
 

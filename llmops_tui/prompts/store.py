@@ -28,7 +28,7 @@ from llmops_tui.inference.prompt_versions import (
 )
 from llmops_tui.names import MOST, RULE, is_name
 from llmops_tui.prompts.records import SummaryRecord
-from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.catalog import Catalog, Stamp
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.lineage import record_edges
@@ -174,7 +174,7 @@ class PromptStore:
         created = self._catalog.write(work)
         return next(v for v in self.versions(name, candidates=True) if v.sha256 == digest), created
 
-    def stamp(self) -> tuple[tuple[int, int], ...]:
+    def stamp(self) -> Stamp:
         """What changes whenever a prompt does, and with anything else in the catalog; cheap."""
         return self._catalog.stamp()
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.workspace.catalog_file import (
@@ -41,6 +41,20 @@ LOCK_SECONDS = 10.0
 JOB_LOCK_SECONDS = 120.0
 _POLL_SECONDS = 0.01
 _usual_seconds = LOCK_SECONDS
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+class _Left(NamedTuple):
+    """How this process left the files of a catalog: their stamp, the schema, and the id of the workspace."""
+
+    stamp: Stamp
+    schema: int
+    id: str
+
+
+_MOST_LEFT = 64
+_left: dict[Path, _Left] = {}
 
 
 class _Inside(threading.local):
@@ -100,13 +114,13 @@ class Catalog:
                 raise
             return result
 
-    def stamp(self) -> tuple[tuple[int, int], ...]:
-        """What changes whenever the catalog does: times and sizes of its files. Opens nothing, so it may be asked often."""
+    def stamp(self) -> Stamp:
+        """What changes whenever the catalog does: its files, their times and sizes. Opens nothing, so it may be asked often."""
         found = []
         for path in (self.workspace.catalog, self.workspace.catalog.with_name(self.workspace.catalog.name + ".wal")):
             with contextlib.suppress(OSError):
                 facts = path.stat()
-                found.append((facts.st_mtime_ns, facts.st_size))
+                found.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
         return tuple(found)
 
     def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -171,17 +185,35 @@ class Catalog:
             return
         with self._queue(deadline):
             known = require(self.workspace, self.workspace.catalog)
+            stamp = self.stamp()
             opened = open_catalog(self.workspace, deadline, self._lock_seconds)
             well = False
             try:
-                before = self._migrate(opened.connection)
-                claim(self.workspace, self._id(opened.connection, new=before == 0))
+                id_ = self._looked_at(stamp) or self._id(opened.connection, new=self._migrate(opened.connection) == 0)
+                claim(self.workspace, id_)
                 if not known:
                     note(self.workspace, self.workspace.catalog)
                 yield opened
                 well = True
             finally:
                 opened.close(well=well)
+            self._keep(id_)
+
+    def _looked_at(self, stamp: Stamp) -> str | None:
+        """The id of the workspace that the catalog is of, where nobody changed the files since this process left them.
+
+        To ask the catalog takes a quarter of a short transaction.
+        """
+        left = _left.get(self.workspace.catalog)
+        if left is not None and left.stamp == stamp and left.schema == self._migrations[-1].version:
+            return left.id
+        return None
+
+    def _keep(self, id_: str) -> None:
+        """Remember in which state the files of the catalog, which is locked still, are left."""
+        if len(_left) >= _MOST_LEFT:
+            _left.clear()
+        _left[self.workspace.catalog] = _Left(self.stamp(), self._migrations[-1].version, id_)
 
     @contextlib.contextmanager
     def _opened_for_reading(self, deadline: float) -> Iterator[OpenCatalog]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from llmops_tui.datasets.sql_console import run_query
@@ -137,7 +138,10 @@ def test_a_job_waits_where_somebody_who_sits_before_it_would_give_up(
 
 
 def test_a_newer_schema_is_refused_and_its_bytes_stay(workspace: Workspace, catalog: Catalog) -> None:
-    catalog.write(lambda connection: connection.execute("INSERT INTO schema_version VALUES (99)"))
+    catalog.read(lambda connection: connection.execute("SELECT 1"))
+    # As another process does it, of a newer llmops, while this one runs.
+    with duckdb.connect(str(workspace.catalog)) as other:
+        other.execute("INSERT INTO schema_version VALUES (99)")
     before = hashlib.sha256(workspace.catalog.read_bytes()).hexdigest()
     with pytest.raises(InputRefusedError, match="schema 99") as caught:
         catalog.write(lambda connection: connection.execute("INSERT INTO prompts VALUES ('a', 1)"))

@@ -10,7 +10,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import Model, ModelRegistry
-from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.catalog import Catalog, Stamp
 
 # The catalog is also written for every request that is told of; its models are not looked for anew more often than this.
 _FRESH_SECONDS = 1.0
@@ -41,7 +41,7 @@ class RegisteredModels:
         self._catalog = catalog
         self._registry, self._aliases = ModelRegistry(catalog), AliasBook(catalog)
         self._listing: Listing | None = None
-        self._stamp: tuple[tuple[int, int], ...] = ()
+        self._stamp: Stamp = ()
         self._read_at = 0.0
         self._reading = asyncio.Lock()
 

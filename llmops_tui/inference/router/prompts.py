@@ -17,7 +17,7 @@ from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.stages import Stage, StageStore
 from llmops_tui.inference.template_renderer import TemplateRenderer
-from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.catalog import Catalog, Stamp
 
 PREFIX = "prompt/"
 """What the name of a served prompt begins with, where a request names its model."""
@@ -67,7 +67,7 @@ class ServedPrompts:
         self._stages = stages
         self._renderer = renderer or TemplateRenderer()
         self._found: dict[str, PromptVersion] = {}
-        self._stamp: tuple[tuple[int, int], ...] = ()
+        self._stamp: Stamp = ()
         self._needed: dict[str, list[str]] = {}
 
     async def meant(self, asked: str) -> ServedPrompt:
