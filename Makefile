@@ -28,8 +28,8 @@ endif
 run: $(VENV)/.run
 	@$(BIN)/llmops demo --fetch
 
-# One more than two cores: while a test waits for a server or a process, another runs.
-WORKERS ?= 3
+# Two more than two cores: while tests wait for a server or a process, others run.
+WORKERS ?= 4
 test: $(VENV)/.dev lint
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --durations 10 --durations-min 5
 
