@@ -306,7 +306,7 @@ def test_a_search_of_which_no_trial_finished_says_why(tmp_path: Path, sample: An
     study, wanted = journal(tmp_path, "tpe", NUMBERS), asked("none")
     for why in ("CUDA out of memory", "CUDA out of memory", "its loss is no number"):
         conclude(study, study.ask(), Mock(side_effect=LlmopsError("trial_failed", why)))
-    with pytest.raises(LlmopsError, match="^no trial finished: CUDA out of memory; its loss is no number$"):
+    with pytest.raises(LlmopsError, match=r"^no trial finished: CUDA out of memory; its loss is no number$"):
         _outcome(RunStore(sample), wanted, study)
 
 
