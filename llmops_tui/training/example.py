@@ -47,6 +47,15 @@ def length_of(example: Example) -> int:
     return len(example["prompt_ids"]) + max(len(answer) for answer in answers if answer is not None)
 
 
+def learned_in(example: Example) -> int:
+    """Tokens of an example that are learned from: of a text those with a label, of a pair both answers."""
+    if "labels" in example:
+        # The first token is never predicted.
+        return sum(label != IGNORED for label in example["labels"][1:])
+    answers = (example.get("chosen_ids"), example.get("rejected_ids"), example.get("completion_ids"))
+    return sum(len(answer) for answer in answers if answer is not None)
+
+
 def examples_told(data: DataFacts) -> str:
     """How many examples are trained on, and in how many sequences where they are packed."""
     if data["packed"]:

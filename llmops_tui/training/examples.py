@@ -14,7 +14,7 @@ from llmops_tui.datasets.training_fields import ROW_FIELDS
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training.asked_prompts import prompt_examples
-from llmops_tui.training.example import IGNORED, Example, length_of
+from llmops_tui.training.example import IGNORED, Example, learned_in, length_of
 from llmops_tui.training.held_out import HeldOut, Place, choose, look, measured_on
 from llmops_tui.training.methods import METHODS
 from llmops_tui.training.mixture import SourceShare, repeats, times
@@ -45,7 +45,7 @@ class Report:
         rows: all rows that were read, by dataset version.
         lengths: tokens of each example that is trained on, or of each sequence where several are packed into one.
         packed: how many examples were packed; 0 where none were.
-        trained: tokens learned from, of all examples.
+        trained: tokens learned from in an epoch, of all examples that are trained on.
         cut: rows with tokens behind the maximum length; ``cut_rows`` has the numbers of the first few.
         longest: tokens of the longest row, with what of it is cut.
         without_target: rows with nothing to learn from, which are left out.
@@ -158,6 +158,7 @@ def build(
             else "no tokens in the loss: no row has an answer within the maximum length",
             "Show the tokens of a record (datasets screen, w), or raise batch.max_length.",
         )
+    report.trained = sum(map(learned_in, train))
     if recipe.batch.packing:
         report.packed = len(train)
         train = pack(train, recipe.batch.max_length)
@@ -252,7 +253,6 @@ class _Made:
             report.note(problem, where)
         for one in states:
             report.longest = max(report.longest, len(one))
-            report.trained += one.count("trained")
         if not self.examples:
             report.without_target += 1
         elif len(report.shown) < _SHOWN:

@@ -40,6 +40,10 @@ _READ_AT_IMPORT = frozenset({
 })  # fmt: skip
 _READERS = {"json", "csv", "parquet", "arrow", "text"}
 _PLUGINS = ("LigerPlugin", "CutCrossEntropyPlugin")
+# Liger's kernels of layers; that of the loss is not needed, which TRL computes in tiles.
+_LIGER = (
+    "liger_rope", "liger_rms_norm", "liger_rms_norm_gated", "liger_layer_norm", "liger_glu_activation", "liger_swiglu",
+)  # fmt: skip
 
 
 def translate(body: JsonObject) -> Translation:
@@ -47,6 +51,8 @@ def translate(body: JsonObject) -> Translation:
     made = Translation("axolotl", body, dict(_DEFAULTS))
     made.carry(NAMES, values.converted)
     values.common_of(made, share="val_set_size", targets="lora_target_modules")
+    values.kernels_of(made, _LIGER, named=False)
+    _attention(made)
     if made.take("lora_target_linear"):
         made.put("lora.targets", ["all-linear"], "lora_target_linear")
     if "train_on_inputs" in body:
@@ -77,6 +83,17 @@ def _base(made: Translation) -> None:
         made.put("tuning", "full", "adapter")
     if made.take("load_in_8bit"):
         made.leave("load_in_8bit", True, "is a base in 8 bits; here it would be in 16")
+
+
+def _attention(made: Translation) -> None:
+    """Attention that sees a part of the tokens; all others compute the same."""
+    given = made.given
+    for key, partial in (
+        ("s2_attention", values.switched_on(given.get("s2_attention"))),
+        ("attn_implementation", given.get("attn_implementation") == "s2"),
+    ):
+        if partial:
+            made.leave(key, made.take(key), "is attention to a part of the tokens; here it would be to all")
 
 
 def _method(made: Translation) -> None:

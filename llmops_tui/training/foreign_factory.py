@@ -32,6 +32,7 @@ def translate(body: JsonObject) -> Translation:
     made.put("lora.alpha", 2 * rank if isinstance(rank := body.get("lora_rank"), int) else 16)
     made.carry(NAMES, values.converted)
     values.common_of(made, share="val_size", targets="lora_target")
+    values.kernels_of(made, ("enable_liger_kernel", "use_liger_kernel"))
     if "train_on_prompt" in body:
         made.put("assistant_only", not made.take("train_on_prompt"), "train_on_prompt")
     if "disable_gradient_checkpointing" in body:

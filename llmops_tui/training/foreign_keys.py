@@ -61,9 +61,12 @@ _HARMLESS: dict[str, tuple[str, ...]] = {
         "hyper_parallel_args", "use_hyper_parallel", "use_mca", "expert_parallel_*", "average_tokens_across_devices",
         "data_shared_file_system",
     ),
+    "is about how attention is computed, not about what is learned; attention takes what the base has, or names one": (
+        "*_attention", "attn_implementation", "flash_attn", "flash_attn_d512", "sdpa_varlen",
+    ),
     "is about speed and memory, not about what is learned": (
-        "*_attention", "attn_implementation", "flash_attn*", "flash_optimum", "flex_attn_*",
-        "fused_attn_kernel", "sdpa_varlen", "torch_compile*", "torch_empty_cache_steps", "torchdistx_path", "tf32",
+        "flash_attn_*", "flash_optimum", "flex_attn_*", "fused_attn_kernel", "torch_compile*", "torch_empty_cache_steps",
+        "torchdistx_path", "tf32",
         "low_cpu_mem_usage", "device", "device_map", "max_memory", "gpu_memory_limit", "lora_on_cpu", "lora_*_kernel",
         "liger_*", "use_liger_kernel", "enable_liger_kernel", "dpo_use_liger_kernel", "cut_cross_entropy",
         "chunked_cross_entropy*", "use_unsloth", "use_unsloth_gc", "use_kernels", "use_v1_kernels",

@@ -160,6 +160,7 @@ def translate(found: Arguments) -> Translation:
     values.warmup_of(made)
     values.types_of(made)
     values.betas_of(made)
+    values.kernels_of(made, ("use_liger_kernel",))
     values.targets_of(made, "target_modules")
     values.template_of(made, "chat_template")
     _method(made)

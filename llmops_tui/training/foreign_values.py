@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ _OPTIMIZERS = {
     "paged_adamw": "paged_adamw_32bit",
 }
 _METHODS = {"dpo": "dpo", "sigmoid": "dpo", "orpo": "orpo", "kto": "kto"}
+# Switches of torch.compile; of the last two a name is one, too, in the arguments of Hugging Face's trainer.
+_COMPILE = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.]+")
 # The defaults of Hugging Face's TrainingArguments, where a recipe's own are others.
 TRAINING_ARGUMENTS = {
@@ -45,6 +48,11 @@ def converted(path: str, value: Any) -> Any:
         # Names of ways to do it, such as "unsloth" and "offload", do it.
         return bool(value)
     return value
+
+
+def switched_on(value: Any) -> bool:
+    """Whether a value says yes, or leaves it to the program to say so where it can."""
+    return str(value).lower() in {"true", "1", "auto"}
 
 
 def listed(value: Any) -> list[Any]:
@@ -127,6 +135,36 @@ def betas_of(made: Translation) -> None:
         except (TypeError, ValueError):
             same = False
         made.leave(key, value, "is what is used" if same else f"is {usual:g} here", changes=not same)
+
+
+def kernels_of(made: Translation, liger: Collection[str], *, named: bool = True) -> None:
+    """What layers compute with: Liger's kernels where one of the keys ``liger`` asks for them, or those of torch.compile.
+
+    ``named``: a backend or a mode of torch.compile alone asks for it, too.
+    """
+    asked = [key for key in liger if switched_on(made.given.get(key))]
+    if asked:
+        made.put("kernels", "liger", asked[0])
+        for key in liger:
+            if made.take(key) is not None and key != asked[0]:
+                made.leave(
+                    key,
+                    made.given[key],
+                    "is decided by kernels: liger, which takes all that the family has",
+                    changes=False,
+                )
+    if switched_on(made.given.get(_COMPILE[0])):
+        compiling = _COMPILE[0]
+    else:
+        compiling = next((key for key in _COMPILE[1:] if named and isinstance(made.given.get(key), str)), "")
+    if compiling and asked:
+        made.leave(compiling, made.take(compiling), "cannot be beside Liger's kernels here", changes=False)
+    elif compiling:
+        made.put("kernels", "compiled", compiling)
+        made.take(compiling)
+        for key in _COMPILE[1:]:
+            if made.given.get(key) is not None:
+                made.leave(key, made.take(key), "is torch's own with kernels: compiled", changes=False)
 
 
 def targets_of(made: Translation, key: str) -> None:

@@ -28,8 +28,10 @@ def savings(
     """What each of the settings saves, or would save.
 
     ``longest`` is the longest row and ``lengths`` are all of them, in tokens; ``absent`` says why a recipe cannot be run here,
-    and nothing where it can. What needs a GPU is left out where there is none.
+    and nothing where it can; what the recipe itself lacks is no setting's fault. What needs a GPU is left out where there is
+    none.
     """
+    lacks = absent(recipe)
     found = []
     for on, off, step in _settings(recipe, gpu=gpu):
         try:
@@ -43,7 +45,7 @@ def savings(
         record: SavingRecord = {
             "setting": f"{field}: {str(value).lower()}",
             "used": used,
-            "absent": "" if used else absent(with_it),
+            "absent": "" if used or (told := absent(with_it)) == lacks else told,
             "memory": less,
             "step": step,
             # What was packed already is not known apart.

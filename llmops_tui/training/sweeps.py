@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 ENTRY: JobEntry[SweepResult] = JobEntry("llmops_tui.training.sweeps:search")
 _POLL_SECONDS = 0.2
 _BEGUN = "begun.json"
+# Characters of why trials failed, where all did.
+_SHOWN = 600
 
 
 def search(
@@ -198,7 +200,9 @@ def _outcome(store: RunStore, asked: Asked, study: optuna.Study) -> SweepResult:
     trials = [t for t in study.trials if t.state not in {states.RUNNING, states.WAITING} and not _was_cut(t, study)]
     done = [t for t in trials if t.state == states.COMPLETE]
     if not done:
-        raise LlmopsError("sweep_failed", "no trial finished", "The logs of the trials are in the job's folder.")
+        why = "; ".join(dict.fromkeys(told for t in trials if (told := t.user_attrs.get("why"))))[:_SHOWN]
+        told_so = f"no trial finished: {why}" if why else "no trial finished"
+        raise LlmopsError("sweep_failed", told_so, "The logs of the trials are in the job's folder.")
     best_ones = front([t.values for t in done], directions(asked.objectives))
     known = [(t.params, float(t.values[0])) for t in done]
     # A trial that was ended early is as good as it was then: without it the worst settings would not be seen.

@@ -6,6 +6,7 @@ Prints a line of JSON with the address and, by node, the folder of its caches an
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import time
@@ -56,6 +57,8 @@ def _ports() -> dict[str, int]:
 def main() -> None:
     """Start it, and wait."""
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
+    # Where Ray notes the newest cluster's address: not among the user's own, and not where nobody made a folder for it.
+    os.environ["RAY_TMPDIR"] = str(folder)
     _be_patient()
     small = {"object_store_memory": _STORE_BYTES, "include_dashboard": False, "include_log_monitor": False}
     cluster = Cluster(

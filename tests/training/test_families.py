@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ import numpy as np
 import pytest
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.tokenizer import Tokenizer as ModelTokenizer
 from llmops_tui.training.export.adapter import read_adapter, write_adapter_gguf
 from llmops_tui.training.export.conversion import convert
 from llmops_tui.training.export.merge import merge_gguf, merge_safetensors
 from llmops_tui.training.export.proof import Case, ask_gguf
 from llmops_tui.training.families import Family
 from tests.later import Later
+from tests.training.hard_strings import hard_strings
 from tests.training.models import FAMILIES, config_of, make_adapter, make_model
 
 torch, transformers, safetensors = Later("torch"), Later("transformers"), Later("safetensors.torch")
 reference = Later("llmops_tui.training.worker.reference")
+unpacking = Later("llmops_tui.training.worker.unpack")
 # The most that one of the models has.
 LAYERS = 4
 PROMPT = list(range(20, 60))
@@ -234,6 +238,28 @@ def test_it_answers_as_transformers_does(made: dict[str, Any]) -> None:
         p, q = want.logprobs[0].astype(np.float64), found.logprobs[0].astype(np.float64)
         kl = (np.exp(p) * (p - q)).sum(axis=1).mean()
         assert abs(kl) < 2e-4, (model, kl)
+
+
+@pytest.mark.slow
+@asked_families
+def test_hard_strings_are_the_same_tokens_in_transformers_llama_cpp_and_back_from_the_file(
+    made: dict[str, Any],
+) -> None:
+    texts, folder = hard_strings(), made["folder"] / "saved"
+    shutil.copytree(made["base"], folder)
+    # Some families have a way to split of their own, which transformers takes whatever the file says, and writes.
+    transformers.AutoTokenizer.from_pretrained(made["base"]).save_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    want = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    assert len(want) > 200
+    convert(folder, made["folder"] / "saved.gguf", "saved", quiet)
+    unpacking.unpack([made["folder"] / "saved.gguf"], made["folder"] / "back", "F32", quiet)
+    for path in (folder, made["folder"] / "saved.gguf", made["folder"] / "back"):
+        with ModelTokenizer(path) as engine:
+            found = [[token for token, _ in tokens] for tokens in engine.many(texts)]
+        assert [(t, a, b) for t, a, b in zip(texts, want, found, strict=True) if a != b] == [], path.name
+    again = transformers.AutoTokenizer.from_pretrained(made["folder"] / "back")
+    assert [again.encode(text, add_special_tokens=False) for text in texts] == want
 
 
 @pytest.mark.slow

@@ -143,10 +143,39 @@ def test_what_is_trained_is_carried(tmp_path: Path, body: dict[str, Any], path: 
     assert any("carried" in note and path in note for note in notes)
 
 
+LIGER = "axolotl.integrations.liger.LigerPlugin"
+
+
+@pytest.mark.parametrize(
+    ("body", "kernels"),
+    [
+        (LORA | {"plugins": [LIGER], "liger_rope": True, "liger_glu_activation": False}, "liger"),
+        (LORA | {"liger_rms_norm": True, "liger_swiglu": True, "torch_compile": True}, "liger"),
+        # The loss is computed in tiles here, whatever layers compute with.
+        (LORA | {"plugins": [LIGER], "liger_fused_linear_cross_entropy": True, "liger_rope": False}, "torch"),
+        (LORA | {"torch_compile": "auto", "torch_compile_backend": "inductor"}, "compiled"),
+        (LORA | {"torch_compile": False, "torch_compile_backend": "inductor"}, "torch"),
+        (FACTORY_LORA | {"enable_liger_kernel": True}, "liger"),
+        (FACTORY_LORA | {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}}, "liger"),
+        (FACTORY_LORA | {"torch_compile": True, "torch_compile_mode": "max-autotune"}, "compiled"),
+        (FACTORY_LORA | {"torch_compile_backend": "inductor"}, "compiled"),
+        (FACTORY_LORA | {"enable_liger_kernel": False, "torch_compile": False}, "torch"),
+    ],
+)
+def test_kernels_are_carried(tmp_path: Path, body: dict[str, Any], kernels: str) -> None:
+    recipe, notes = read_recipe(write(tmp_path, body))
+    assert recipe.kernels == kernels
+    assert ("→ kernels " in "\n".join(notes)) == (kernels != "torch")
+    for key in set(body) - set(LORA) - set(FACTORY_LORA):
+        assert any(key in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("body", "key"),
     [
         ({"load_in_8bit": True}, "load_in_8bit"),
+        ({"s2_attention": True, "flash_attention": True}, "s2_attention"),
+        ({"attn_implementation": "s2"}, "attn_implementation"),
         ({"rl": "ipo"}, "rl"),
         ({"rl": "grpo"}, "rl"),
         ({"chat_template": "llama3"}, "chat_template"),
@@ -236,6 +265,7 @@ def test_a_notebook_of_unsloth_is_read_and_not_run(tmp_path: Path, ending: str) 
         cells = {"cells": [{"cell_type": "code", "source": ["!pip install unsloth\n", code]}]}
         return write(tmp_path, code if ending == ".py" else json.dumps(cells), "talks" + ending)
 
+    assert read_recipe(put(", use_liger_kernel = True"))[0].kernels == "liger"
     recipe, notes = read_recipe(put(""))
     assert (recipe.name, recipe.base, recipe.data[0].dataset) == ("talks", "unsloth/some-8b", "talks")
     assert (recipe.lora.rank, recipe.lora.targets, recipe.batch.max_length) == (8, ["q_proj", "v_proj"], 1024)

@@ -86,7 +86,11 @@ def test_pairs_thumbs_and_texts_become_what_their_trainers_take(store: RunStore)
     for kind in ROWS:
         dataset(store, kind)
     with text_of(store) as text:
-        pairs = build(recipe("dpo", "preference"), store.datasets, text).train
+        of_pairs = build(recipe("dpo", "preference"), store.datasets, text)
+        pairs = of_pairs.train
+        # Learned from are the answers of what is trained on, and of no held-out pair.
+        learned = sum(len(pair["chosen_ids"]) + len(pair["rejected_ids"]) for pair in pairs)
+        assert of_pairs.report.trained == learned
         first = text.tokenizer.text_of(pairs[0]["prompt_ids"])
         assert first.endswith("<|im_start|>assistant\n")
         assert text.tokenizer.text_of(pairs[0]["chosen_ids"]).startswith("0.<|im_end|>")

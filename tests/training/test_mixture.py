@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.tokens import ModelText
-from llmops_tui.training.example import length_of
+from llmops_tui.training.example import IGNORED, length_of
 from llmops_tui.training.examples import build
 from llmops_tui.training.mixture import SourceShare, mixture_findings, mixture_lines, mixture_of, overlaps_of, passes_of
 from llmops_tui.training.preflight import data_facts
@@ -61,6 +61,7 @@ def test_the_mixture_is_counted_on_the_examples_themselves(sample: Workspace) ->
     assert first.uses + second.uses == first.examples + second.examples == len(made.train)
     assert first.tokens + second.tokens == sum(map(length_of, made.train))
     assert second.uses >= sum(count for ids, count in trained.items() if ids in only_second)
+    assert made.report.trained == sum(label != IGNORED for e in made.train for label in e["labels"])
     assert first.held_out + second.held_out == len(made.report.drawn.rows if made.report.drawn else [])
     # 2.5 is twice each row and once more half of them.
     assert 2 * first.used < first.uses < 3 * first.used

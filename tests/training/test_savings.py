@@ -41,7 +41,10 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def found(wanted: Recipe, *, gpu: bool = True, lengths: tuple[int, ...] = (2048,) * 64, absent: str = "") -> Any:
-    records = savings(wanted, SHAPE, max(lengths), lengths, gpu=gpu, absent=lambda _recipe: absent)
+    """By setting; what ``absent`` says is so of every recipe with Liger's kernels."""
+    records = savings(
+        wanted, SHAPE, max(lengths), lengths, gpu=gpu, absent=lambda one: absent if one.kernels == "liger" else ""
+    )
     return {record["setting"]: record for record in records}
 
 
@@ -49,6 +52,13 @@ def found(wanted: Recipe, *, gpu: bool = True, lengths: tuple[int, ...] = (2048,
 def test_an_estimate_with_other_kernels_is_what_a_card_held(kernels: str) -> None:
     told = estimate(SHAPE, recipe(kernels=kernels), 2048, gpu=True).total
     assert told == pytest.approx(MEASURED[kernels]["peak_bytes"], rel=0.08)
+
+
+def test_what_the_recipe_itself_lacks_is_said_of_no_setting() -> None:
+    told = found(recipe(kernels="liger", gradient_checkpointing=False), absent="no liger-kernel")
+    assert not any(record["absent"] for record in told.values())
+    told = found(recipe(gradient_checkpointing=False), absent="no liger-kernel")
+    assert [setting for setting, record in told.items() if record["absent"]] == ["kernels: liger"]
 
 
 def test_what_liger_saves_is_near_to_what_it_saved() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import psutil
@@ -35,7 +36,7 @@ from llmops_tui.training.search_methods import (
 )
 from llmops_tui.training.search_space import Space, check_space, check_trials, default_space, span_from_text, span_text
 from llmops_tui.training.sweeps import _outcome, check_search
-from llmops_tui.training.trials import Asked, follow, suggest
+from llmops_tui.training.trials import Asked, conclude, follow, suggest
 from llmops_tui.training.worker import trial as trial_process
 from screens.training import sweep_rendering
 from tests.training.conftest import Llmops
@@ -299,6 +300,14 @@ def test_a_trial_that_is_ended_early_says_at_which_step_and_why(pruner: Any, sai
             assert f"at step {row['step']}" in row["why"]
         else:
             assert (row["step"], row["why"]) == (None, "")
+
+
+def test_a_search_of_which_no_trial_finished_says_why(tmp_path: Path, sample: Any) -> None:
+    study, wanted = journal(tmp_path, "tpe", NUMBERS), asked("none")
+    for why in ("CUDA out of memory", "CUDA out of memory", "its loss is no number"):
+        conclude(study, study.ask(), Mock(side_effect=LlmopsError("trial_failed", why)))
+    with pytest.raises(LlmopsError, match=r"^no trial finished: CUDA out of memory; its loss is no number$"):
+        _outcome(RunStore(sample), wanted, study)
 
 
 def journal(folder: Path, sampler: Any, space: Space) -> optuna.Study:

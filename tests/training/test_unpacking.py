@@ -38,23 +38,10 @@ from llmops_tui.training.unpacking.vocabulary import Vocabulary
 from llmops_tui.workspace.layout import Workspace
 from tests.later import Later
 from tests.representatives import representatives
+from tests.training.hard_strings import hard_strings
 from tests.training.models import FAMILIES, make_model
 
 unpacking = Later("llmops_tui.training.worker.unpack")
-
-# What ways to split differ in, and what tokenizers stumble over.
-_PIECES = (
-    "Hello", " World", "'s", "'LL", "don't", " ", "  ", "\n", "\n\n", "\t", "\r\n", "1", "12", "12345", "½", "²", "٣٤", "café",
-    "cafe\u0301", "नमस्ते", "日本語", "漢字", "カナ", "한국어", "🚀", "🇩🇪", "\u200d", "\u00a0", "\u3000", "/", "//", "...", "!?", "==", "(x)",
-    "CamelCase", "HTTPServer", "ÄÖü", "_a_", "__", "$5", "€", "<br/>", "ǅ", "ª", "ⅷ", "\u2028", "\x0b", "\ufeff", "'ſ", "ﬁ", "▁", "▁▁",
-    "<0x0A>", "<s>", "<|im_end|>", "<|im_start|>", "\x00", "\x7f",
-)  # fmt: skip
-
-
-def hard_strings(count: int = 240) -> list[str]:
-    drawn = random.Random(3)
-    made = ["".join(drawn.choice(_PIECES) for _ in range(drawn.randint(1, 14))) for _ in range(count)]
-    return [pre_tokenizers.PROBE, *made]
 
 
 def quiet(_share: float, _message: str = "") -> None:
