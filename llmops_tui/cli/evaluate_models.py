@@ -44,6 +44,7 @@ def perplexity(
     """Compute the perplexity of a text by token, word and byte, and its bits per byte."""
     from llmops_tui.cli.serve import own_options
     from llmops_tui.evaluation.perplexity import perplexity as measure
+    from llmops_tui.evaluation.statistics.words import too_few_to_say
     from llmops_tui.inference.client import ModelClient
     from llmops_tui.inference.endpoints import open_endpoint
     from llmops_tui.inference.supervisor import ServerSupervisor
@@ -68,11 +69,12 @@ def perplexity(
     found = asyncio.run(work())
     data = {"model": model, "file": str(file), **found.as_dict(tokens=tokens)}
     word = "beyond numbers" if found.by_word is None else f"{found.by_word:.4f}"
+    few = f", {too_few_to_say(data['needed'])}" if data["too_few"] else ""
     session.emit(
         data,
         lambda: (
             f"perplexity {data['perplexity']:.4f} [{data['low']:.4f}, {data['high']:.4f}] over {data['tokens']:,} tokens"
-            f"{', too few to say' if data['too_few'] else ''}\n"
+            f"{few}\n"
             f"by word {word} · by byte {data['byte_perplexity']:.4f}, {data['bits_per_byte']:.4f} bits\n"
             f"window {data['window']}, stride {data['stride']}"
         ),

@@ -23,9 +23,9 @@ from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import difference_interval, figure_interval
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.evaluation.statistics.studentised import FEWEST
+from llmops_tui.evaluation.statistics.words import too_few_to_say
 
 FEW = 30
-TOO_FEW = f"too few to say: {FEWEST} cases, or groups of them, are needed"
 _LEVEL = 0.95
 _WHOLE_SET_RESAMPLES = 1000
 _COSTS = {metric.called for metric in ALWAYS}
@@ -90,7 +90,8 @@ class Difference:
             "losses": self.losses,
             "n": self.n,
             "smallest_effect": self.smallest,
-            "too_few": self.interval.too_few,
+            "too_few": i.too_few,
+            "needed": i.needed,
             "verdict": self.verdict,
             "unit": self.unit,
         }
@@ -204,12 +205,9 @@ def points(value: float, *, share: bool, unit: str = "", signed: bool = True) ->
 
 def _sentence(d: Difference) -> str:
     size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
-    ends = (
-        sorted((d.interval.low, d.interval.high), key=abs)
-        if d.interval.low * d.interval.high > 0
-        else (d.interval.low, d.interval.high)
-    )
+    ends: Sequence[float] = (d.interval.low, d.interval.high)
     crossing = d.interval.low * d.interval.high <= 0
+    ends = ends if crossing else sorted(ends, key=abs)
     low, high = (
         points(e if crossing else abs(e), share=d.share, unit="" if d.share else d.unit, signed=crossing) for e in ends
     )
@@ -217,7 +215,7 @@ def _sentence(d: Difference) -> str:
     if not math.isfinite(d.interval.low):
         sure = f"({d.n:,} paired cases, too similar for an interval)"
     if d.interval.too_few:
-        text = f"{TOO_FEW.capitalize()}; {d.name} differs by {size} {sure}."
+        text = f"{too_few_to_say(d.interval.needed).capitalize()}; {d.name} differs by {size} {sure}."
     elif d.verdict in {"better", "worse"}:
         text = f"The candidate is {d.verdict} on {d.name} by {size} {sure}."
     elif d.verdict == "differs":
@@ -311,7 +309,7 @@ def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric,
             share=max(abs(figures[0]), abs(figures[1])) <= 1,
         )
     binary = bool(np.isin(before, (0.0, 1.0)).all() and np.isin(after, (0.0, 1.0)).all())
-    interval = difference_interval(differences, clusters, binary=binary)
+    interval = difference_interval(differences, clusters, binary=binary, bounds=metric.bounds)
     if binary and clusters is None:
         p, test = mcnemar_exact(wins, losses), "McNemar, exact"
     else:
@@ -350,10 +348,13 @@ def _whole_set(
     both = clustered_sums(np.hstack([rows[:n], rows[n:]]), clusters)
     whole = both.sum(axis=0, keepdims=True)
     figures = float(metric.figure(whole[:, :width])[0]), float(metric.figure(whole[:, width:])[0])
+    span = np.ptp(metric.figure_bounds) if metric.figure_bounds is not None else None
     interval = figure_interval(
         both,
         lambda sums: metric.figure(sums[:, width:]) - metric.figure(sums[:, :width]),
         resamples=_WHOLE_SET_RESAMPLES,
+        bounds=None if span is None else (-span, span),
+        enough=f"{FEWEST} cases" if clusters is None else f"{FEWEST} groups",
     )
     return interval, figures
 
@@ -394,6 +395,6 @@ def _slices(left: Sequence[Result], right: Sequence[Result], metric: Metric) -> 
     for (by, value), at in sorted(places.items()):
         a, b = before[at], after[at]
         binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
-        interval = difference_interval(b - a, numbered([groups[i] for i in at]), binary=binary)
+        interval = difference_interval(b - a, numbered([groups[i] for i in at]), binary=binary, bounds=metric.bounds)
         found.append(Slice(by, value, len(at), float(a.mean()), float(b.mean()), interval))
     return found

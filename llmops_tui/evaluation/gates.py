@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Literal, TypedDict
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.comparison import TOO_FEW, Comparison, Difference, points
+from llmops_tui.evaluation.comparison import Comparison, Difference, points
 from llmops_tui.evaluation.records import RunSummary
+from llmops_tui.evaluation.statistics.words import too_few_to_say
 
 _METRIC = r"(?P<metric>[\w.+~-]+(?: [\w.+~-]+)*?)"
 _RELATIVE = re.compile(
@@ -115,18 +117,29 @@ def _judge(rule: Rule, summary: RunSummary, comparison: Comparison | None) -> Ru
         return _absolute(rule, summary)
     if comparison is None:
         return Ruling(rule.text, "fail", "no baseline was given")
-    if comparison.comparable.refused:
-        return Ruling(rule.text, "fail", f"not comparable: {'; '.join(comparison.comparable.refused)}")
     found = next((d for d in comparison.differences if d.name == rule.metric), None)
-    if found is None:
-        return Ruling(rule.text, "fail", f"{rule.metric} is not measured in both runs")
+    if comparison.comparable.refused:
+        why = f"not comparable: {'; '.join(comparison.comparable.refused)}"
+    elif found is None:
+        why = f"{rule.metric} is not measured in both runs"
+    elif not found.better:
+        why = f"{rule.metric} has no better direction: more of it is neither better nor worse"
+    else:
+        return _compared(rule, found)
+    return Ruling(rule.text, "fail", why)
+
+
+def _compared(rule: Rule, found: Difference) -> Ruling:
+    """What a rule says of a difference from the baseline."""
     low, high = found.interval.low, found.interval.high
     if found.better < 0:
         low, high = -high, -low
     margin = rule.margin * abs(found.baseline) if rule.relative else rule.margin
     told = _told(found)
     if found.interval.too_few:
-        return Ruling(rule.text, "fail" if rule.kind == "better" else "unsure", f"{told}; {TOO_FEW}")
+        return Ruling(
+            rule.text, "fail" if rule.kind == "better" else "unsure", f"{told}; {too_few_to_say(found.interval.needed)}"
+        )
     if rule.kind == "better":
         return Ruling(rule.text, "pass" if low > 0 else "fail", told)
     if high < -margin:
@@ -139,6 +152,9 @@ def _told(d: Difference) -> str:
     change, low, high = (
         points(v, share=d.share, unit=d.unit) for v in (d.interval.value, d.interval.low, d.interval.high)
     )
+    if not math.isfinite(d.interval.low):
+        same = f"{d.n:,} cases too similar for an interval"
+        return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}{unit}, {same}"
     return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}{unit}, 95 % {low} to {high}, n {d.n:,}"
 
 
@@ -162,7 +178,7 @@ def _absolute(rule: Rule, summary: RunSummary) -> Ruling:
         told += f"; {counted(figure['unusable'], 'answer')} without a score"
     checked = value
     if rule.surely and not rule.percentile and figure["too_few"]:
-        return Ruling(rule.text, "fail", f"{told}; {TOO_FEW}")
+        return Ruling(rule.text, "fail", f"{told}; {too_few_to_say(figure['needed'])}")
     if rule.surely and low is not None and high is not None:
         checked = low if rule.sign.startswith(">") else high
     holds = {

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from llmops_tui.evaluation.records import Figure, RunSummary
+from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.foreign_text import JsonObject
 
 _FIGURE = {"mean": None, "low": None, "high": None, "n": 0, "unusable": 0, "method": "", "better": 0, "unit": "", "type": "",
-           "binary": False, "too_few": False}  # fmt: skip
+           "binary": False, "too_few": False, "needed": ""}  # fmt: skip
 _COSTS = {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
 _PAIRED = {"mean": None, "difference": None, "low": None, "high": None, "n": 0}
 # Facts of a metric that are shown together: by the one that says that they are there, what goes with it.
@@ -57,7 +58,7 @@ def cache_told(summary: RunSummary) -> str:
 
 def interval_told(figure: Figure) -> str:
     """How a figure's interval was computed, and whether there was too little for one that keeps its promise."""
-    return figure["method"] + (", too few to say" if figure["too_few"] else "")
+    return figure["method"] + (f", {too_few_to_say(figure['needed'])}" if figure["too_few"] else "")
 
 
 def _with(usual: JsonObject, found: Mapping[Any, Any]) -> JsonObject:

@@ -54,6 +54,7 @@ class _PerplexityRecord(TypedDict):
     low: float
     high: float
     too_few: bool
+    needed: str
     word_perplexity: float | None
     byte_perplexity: float
     bits_per_byte: float

@@ -14,6 +14,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.model_records import PerplexityRecord
 from llmops_tui.evaluation.statistics.bootstrap import Interval
 from llmops_tui.evaluation.statistics.intervals import figure_interval
+from llmops_tui.evaluation.statistics.studentised import FEWEST
 from llmops_tui.inference.client import ModelClient
 
 _AT_ONCE = 4
@@ -74,7 +75,10 @@ class Perplexity:
         values = np.array([p for _, p in self.tokens if p is not None])
         parts = np.array_split(values, max(2, len(values) // block))
         rows = np.array([[part.sum(), len(part)] for part in parts])
-        return figure_interval(rows, lambda sums: np.exp(-sums[:, 0] / sums[:, 1]), resamples=2000)
+        enough = f"{FEWEST * block:,} tokens"
+        return figure_interval(
+            rows, lambda sums: np.exp(-sums[:, 0] / sums[:, 1]), resamples=2000, bounds=(1.0, math.inf), enough=enough
+        )
 
     def as_dict(self, *, tokens: bool = False) -> PerplexityRecord:
         """For JSON; with the tokens on request."""
@@ -84,6 +88,7 @@ class Perplexity:
             "low": i.low,
             "high": i.high,
             "too_few": i.too_few,
+            "needed": i.needed,
             "word_perplexity": self.by_word,
             "byte_perplexity": self.by_byte,
             "bits_per_byte": self.bits_per_byte,

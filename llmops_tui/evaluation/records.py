@@ -60,10 +60,14 @@ class _Figure(TypedDict):
     type: str
     binary: bool
     too_few: bool
+    needed: str
 
 
 class Figure(_Figure, total=False):
-    """One metric of a run, over ``n`` cases; ``method`` names the interval's, ``better`` is 1 where more is, -1 where less is."""
+    """One metric of a run, over ``n`` cases; ``method`` names the interval's, ``better`` is 1 where more is, -1 where less is.
+
+    ``needed`` says how many cases would be enough where there are too few to say anything.
+    """
 
     facts: Facts
 
@@ -331,6 +335,7 @@ class DifferenceRecord(TypedDict):
     n: int
     smallest_effect: float
     too_few: bool
+    needed: str
     verdict: str
     unit: str
 

@@ -16,6 +16,7 @@ from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import difference_interval
 from llmops_tui.evaluation.statistics.significance import mcnemar_exact, sign_flip, smallest_effect
+from llmops_tui.evaluation.statistics.studentised import FEWEST
 
 LEVEL = 0.95
 OPENED_AT = 0.25
@@ -135,7 +136,9 @@ def judge(found: Paired, look: int = 1) -> Judged:
     level = level_of(look)
     clusters = numbered(found.groups)
     if found.n < 2:
-        nothing = Interval(math.nan, math.nan, math.nan, level, "none: fewer than two rows", too_few=True)
+        nothing = Interval(math.nan, math.nan, math.nan, level, "none: fewer than two rows", needed=f"{FEWEST} cases")
         return Judged(found, nothing, 1.0, math.nan, look)
-    interval = difference_interval(found.differences, clusters, binary=found.binary, level=level)
+    shares = max(found.seed.max(), found.candidate.max()) <= 1 and min(found.seed.min(), found.candidate.min()) >= 0
+    bounds = (0.0, 1.0) if shares else None
+    interval = difference_interval(found.differences, clusters, binary=found.binary, level=level, bounds=bounds)
     return Judged(found, interval, found.p(), smallest_effect(found.differences, clusters, level=level), look)

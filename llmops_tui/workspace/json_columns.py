@@ -22,7 +22,7 @@ Shape = type | UnionType | list[Any] | dict[str, Any]
 _NUMBER = int | float
 _FIGURE = {
     "mean": _NUMBER | None, "low": _NUMBER | None, "high": _NUMBER | None, "n": int, "unusable": int, "method": str,
-    "better?": int, "unit?": str, "binary": bool, "too_few?": bool,
+    "better?": int, "unit?": str, "binary": bool, "too_few?": bool, "needed?": str,
 }  # fmt: skip
 _SUMMARY = {
     "metrics": {"*": _FIGURE}, "cases": int, "answers": int, "cached": int, "errors": int, "costs": dict, "variations": [dict],

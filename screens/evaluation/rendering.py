@@ -9,6 +9,7 @@ from textual.content import Content
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparison import Difference, points
 from llmops_tui.evaluation.kept_summary import cache_told
+from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
 from screens.widgets import units
 from screens.widgets.chart import short_number
@@ -156,7 +157,7 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
             parts += [(bar(mean, low, high, utf8=utf8), "$accent"), " "]
         parts += [(f" {f['unit']}" if f["unit"] else "", "$muted"), (f" n {f['n']:,}", "$muted")]
         if f["too_few"]:
-            parts += [("  too few to say", "$warning")]
+            parts += [(f"  {too_few_to_say(f['needed'])}", "$warning")]
         if f["unusable"]:
             parts += [(f"  {f['unusable']:,} without a score", "$warning")]
         parts.append("\n")

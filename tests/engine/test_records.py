@@ -207,7 +207,7 @@ def test_what_a_newer_version_says_of_an_evaluation_is_shown(
     (run,) = store.start(version, store.columns(version.suite, ["support-base"]))[:1]
     manifest: Any = {"model_sha256": "c" * 64} | LATER
     figure = {"mean": 1.0, "low": 0.5, "high": 1.0, "n": 1, "unusable": 0, "method": "wilson", "binary": True}
-    figure |= {"better": 0, "unit": "", "type": "", "too_few": False}
+    figure |= {"better": 0, "unit": "", "type": "", "too_few": False, "needed": ""}
     costs = {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
     counts = {"cases": 1, "answers": 1, "cached": 0, "errors": 0, "costs": costs, "variations": []}
     counts |= {"of": 1, "gaps": [], "agreement": None}

@@ -27,11 +27,16 @@ DIFFERENCES: dict[str, tuple[Draw, float]] = {
     "lognormal, sigma 0.5": (lambda r, shape: r.lognormal(sigma=0.5, size=shape) - np.exp(0.125), 0.0),
     "lognormal, sigma 1": (lambda r, shape: r.lognormal(size=shape) - np.exp(0.5), 0.0),
     "shares (beta 5, 1)": (lambda r, shape: r.beta(5, 1, size=shape) - 5 / 6, 0.0),
+    "flat": (lambda r, shape: r.random(size=shape) - 0.5, 0.0),
+    "mostly none (70 %), else exponential": (lambda r, shape: (r.random(shape) < 0.3) * r.exponential(size=shape) - 0.3, 0.0),
+    "mostly none (70 %), else up or down": (lambda r, shape: (r.random(shape) < 0.3) * r.uniform(-1, 1, shape), 0.0),
     "binary, 10 and 10 %": (lambda r, shape: _flipped(r, shape, 0.1, 0.1), 0.0),
     "binary, 30 and 10 %": (lambda r, shape: _flipped(r, shape, 0.3, 0.1), 0.2),
     "binary, 5 and 15 %": (lambda r, shape: _flipped(r, shape, 0.05, 0.15), -0.1),
 }  # fmt: skip
 BINARY = frozenset(name for name in DIFFERENCES if name.startswith("binary"))
+# What is held more often than promised while there are few: results that can only be a few, and scores that crowd nowhere.
+HELD_MORE = BINARY | {name for name in DIFFERENCES if name.startswith(("flat", "mostly"))}
 
 
 def clustered(within: Draw, sizes: tuple[int, ...], shared: float) -> Callable[[np.random.Generator], Floats]:

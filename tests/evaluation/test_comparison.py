@@ -179,9 +179,7 @@ def test_rules_on_differences(before: list[float], after: list[float], rule: str
 def test_what_is_too_few_to_say_neither_stops_nor_passes_surely() -> None:
     lost = compared([0.9] * 9, [0.1] * 9)
     assert lost.differences[0].verdict == "unclear"
-    assert lost.sentence.startswith(
-        "Too few to say: 10 cases, or groups of them, are needed; exact differs by 80 points"
-    )
+    assert lost.sentence.startswith("Too few to say: 10 cases are needed; exact differs by 80 points")
     assert lost.differences[0].as_dict()["too_few"]
     rules = ["exact not worse than baseline by > 1 point", "exact better than baseline", "exact >= 0.9 surely"]
     few = {"metrics": {"exact": SUMMARY["metrics"]["exact"] | {"too_few": True}}}

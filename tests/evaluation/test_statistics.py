@@ -15,13 +15,14 @@ from llmops_tui.evaluation.statistics.bootstrap import bca, mean_of, resampled_s
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import (
     difference_interval,
+    figure_interval,
     mean_interval,
     tango,
     wilson,
 )
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.evaluation.statistics.student import t_quantile
-from llmops_tui.evaluation.statistics.studentised import spread_of
+from llmops_tui.evaluation.statistics.studentised import farthest, spread_of, unskewed
 from tests.later import Later
 
 stats, multitest = Later("scipy.stats"), Later("statsmodels.stats.multitest")
@@ -145,7 +146,10 @@ def test_what_is_all_alike_still_has_an_interval() -> None:
     assert 0.95 < everything.low < 1 == everything.high
     grouped = mean_interval(np.ones(300), np.repeat(np.arange(30), 10))
     assert grouped.low == wilson(30, 30).low
-    half = difference_interval(np.full(300, 0.5))
+    assert math.isnan(difference_interval(np.zeros(300)).low), "by how much scores could differ is not known"
+    judged = difference_interval(np.zeros(300), bounds=(1.0, 5.0))
+    assert judged.high == pytest.approx(4 * wilson(0, 300).high)
+    half = difference_interval(np.full(300, 0.5), bounds=(0.0, 1.0))
     assert half.low < 0.5 < half.high
 
 
@@ -189,12 +193,37 @@ def test_an_interval_without_skew_is_students() -> None:
     assert skewed.high - skewed.value > 1.5 * (skewed.value - skewed.low)
 
 
+def test_no_interval_of_scores_with_bounds_leaves_them() -> None:
+    shares = np.array([1.0, 1, 1, 1, 1, 1, 1, 1, 1, 0.2])
+    assert mean_interval(shares).high > 1
+    assert mean_interval(shares, bounds=(0.0, 1.0)).high == 1
+    found = figure_interval(rows_of(shares), mean_of, resamples=500, bounds=(0.0, 1.0))
+    assert 0 <= found.low < found.value < found.high == 1
+
+
+@given(st.floats(1.5, 6), st.floats(0.01, 3))
+@settings(max_examples=60)
+def test_an_end_moves_no_farther_back_where_samples_are_more_skewed(q: float, skew: float) -> None:
+    ends = [unskewed(q, share * skew, 10, 1.0) for share in np.linspace(0.02, 1, 50)]
+    assert ends == sorted(ends)
+    at = skew / math.sqrt(10)
+    direct = 3 / at * (1 - math.cbrt(1 - at * q - at * at / 6))
+    assert ends[-1] == pytest.approx(direct) if at < farthest(q) else ends[-1] >= direct
+
+
 def test_what_is_too_few_to_say_is_marked() -> None:
     random = np.random.default_rng(3)
     assert difference_interval(random.normal(size=9)).too_few
     groups = np.repeat(np.arange(9), 50)
     assert difference_interval(random.normal(size=450), groups).too_few
     assert not difference_interval(random.normal(size=500), np.repeat(np.arange(10), 50)).too_few
+    # Groups of other sizes are worth fewer of one size, however many they are.
+    sizes = np.array([1] * 299 + [900])
+    many = difference_interval(random.normal(size=sizes.sum()), np.repeat(np.arange(300), sizes))
+    assert many.needed.startswith("about 2,")
+    assert many.needed.endswith("groups of such sizes")
+    assert difference_interval(random.normal(size=9)).needed == "10 cases"
+    assert difference_interval(random.normal(size=450), groups).needed == "10 groups"
     assert math.isnan(mean_interval(np.array([0.3, 0.4]), np.array([0, 0])).low)
     assert mean_interval(np.array([0.3])).too_few
 

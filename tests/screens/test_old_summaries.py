@@ -69,13 +69,17 @@ def drawn(summary: dict[str, Any]) -> str:
 
 
 def test_a_figure_of_too_few_says_so() -> None:
-    few = {**FIGURE, "too_few": True}
+    few = {**FIGURE, "too_few": True, "needed": "about 35 groups of such sizes"}
     assert "too few to say" not in drawn(FULL)
-    assert "too few to say" in drawn({**FULL, "metrics": {"m": few}})
-    told = whole({**FULL, "metrics": {"m": few, "n": FIGURE}})
+    enough = "too few to say: about 35 groups of such sizes are needed"
+    assert enough in drawn({**FULL, "metrics": {"m": few}})
+    # An earlier version did not say how many would be enough.
+    told = whole({**FULL, "metrics": {"m": few, "n": FIGURE, "k": {**FIGURE, "too_few": True}}})
     assert told is not None
     method = told["metrics"]["n"]["method"]
-    assert [interval_told(figure) for figure in told["metrics"].values()] == [f"{method}, too few to say", method]
+    assert [interval_told(figure) for figure in told["metrics"].values()] == [
+        f"{method}, {enough}", method, f"{method}, too few to say",
+    ]  # fmt: skip
 
 
 def test_a_summary_is_drawn_whatever_another_version_left_out() -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, clustered_sums, mean_of, rows_of
 from llmops_tui.evaluation.statistics.intervals import figure_interval, mean_interval
+from llmops_tui.evaluation.statistics.studentised import FEWEST
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
@@ -147,8 +148,9 @@ class Metric(BaseModel):
     plain: ClassVar[bool] = False
     # So many characters of answer and expectation take next to no time, whatever they say; only longer ones need a process.
     little: ClassVar[int] = 0
-    # A figure of all cases together, that no mean of scores gives.
+    # A figure of all cases together, that no mean of scores gives; and what it cannot leave, where there is such a limit.
     whole_set: ClassVar[bool] = False
+    figure_bounds: ClassVar[tuple[float, float] | None] = None
 
     @property
     def called(self) -> str:
@@ -198,9 +200,12 @@ class Metric(BaseModel):
             _, numbers = np.unique(clusters[usable], return_inverse=True)
         if self.whole_set:
             sums = clustered_sums(self.rows(kept), numbers)
-            interval = figure_interval(sums, self.figure, resamples=_SET_RESAMPLES)
+            enough = f"{FEWEST} cases" if numbers is None else f"{FEWEST} groups"
+            interval = figure_interval(
+                sums, self.figure, resamples=_SET_RESAMPLES, bounds=self.figure_bounds, enough=enough
+            )
         else:
-            interval = mean_interval(np.array([s.value for s in kept], np.float64), numbers)
+            interval = mean_interval(np.array([s.value for s in kept], np.float64), numbers, bounds=self.bounds)
         return Summary(interval, len(kept), len(scores) - len(kept), self.facts(kept))
 
 

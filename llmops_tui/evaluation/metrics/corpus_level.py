@@ -42,6 +42,8 @@ class Classification(Metric):
     revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True
+    # A share, or a correlation.
+    figure_bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     none: ClassVar[str] = "(none)"
     several: ClassVar[str] = "(several)"
 
@@ -156,6 +158,7 @@ class Bleu(Metric):
     lowercase: bool = False
     needs_expected: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True
+    figure_bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 100; the detail has the counts that BLEU is made of."""
@@ -206,6 +209,7 @@ class Chrf(Metric):
     words: Annotated[int, Field(ge=0, le=4)] = 0
     needs_expected: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True
+    figure_bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 100; the detail has the counts that chrF is made of."""
@@ -251,6 +255,7 @@ class Calibration(Metric):
     needs_expected: ClassVar[bool] = True
     needs_logprob: ClassVar[bool] = True
     whole_set: ClassVar[bool] = True
+    figure_bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     bins: ClassVar[int] = 10
 
     def score(self, case: Case, answer: Answer) -> Score:

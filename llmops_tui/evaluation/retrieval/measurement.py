@@ -32,6 +32,8 @@ from llmops_tui.retrieval.store import Index, IndexStore
 
 KS = (1, 5, 10)
 _SIGNIFICANT = 0.05
+# Every figure of a query is a share.
+_BOUNDS = (0.0, 1.0)
 # How deep a ranking is looked at first where it is cut off by tokens.
 _DEPTH = 100
 Told = Callable[[float, str], None]
@@ -163,7 +165,7 @@ def _ranked(retriever: Retriever, query: str, by: By, plan: Plan, places: Mappin
 
 
 def _figure(name: str, values: Floats) -> RankFigure:
-    interval = mean_interval(values)
+    interval = mean_interval(values, bounds=_BOUNDS)
     low, high = _ends(interval)
     return {
         "metric": name,
@@ -197,7 +199,7 @@ def _compared(contenders: Sequence[Contender], columns: Sequence[Mapping[str, Fl
 def _difference(name: str, before: Floats, after: Floats) -> RankDifference:
     changes = after - before
     binary = name.startswith("hit@")
-    interval = difference_interval(changes, binary=binary)
+    interval = difference_interval(changes, binary=binary, bounds=_BOUNDS)
     wins, losses = int((changes > 0).sum()), int((changes < 0).sum())
     effect = float(changes.mean())
     if binary:

@@ -147,6 +147,7 @@ def as_dict(metric: Metric, summary: Summary) -> Figure:
         "type": metric.type,
         "binary": metric.binary,
         "too_few": i.too_few,
+        "needed": i.needed,
     }
     if summary.facts:
         figure["facts"] = summary.facts
@@ -204,7 +205,7 @@ def _paired_figures(pairs: Sequence[tuple[Result, Result]], metrics: Sequence[Me
         clusters = numbered([group for _, _, group in kept])
         if usable and not metric.whole_set:
             differences = np.array([b - a for a, b in usable])
-            interval = difference_interval(differences, clusters, binary=metric.binary)
+            interval = difference_interval(differences, clusters, binary=metric.binary, bounds=metric.bounds)
             found[metric.called] = {
                 "mean": sum(b for _, b in usable) / len(usable),
                 "difference": interval.value,
@@ -230,5 +231,5 @@ def _agreement(results: Sequence[Result]) -> Agreement | None:
             shares.append(sum(a == b for a, b in pairs) / len(pairs))
     if not shares:
         return None
-    interval = mean_interval(np.array(shares))
+    interval = mean_interval(np.array(shares), bounds=(0.0, 1.0))
     return {"mean": interval.value, "low": interval.low, "high": interval.high, "n": len(shares)}

@@ -27,7 +27,8 @@ _NORMAL = NormalDist()
 class Interval:
     """An estimate with its confidence interval, and how that was made.
 
-    ``too_few`` is said of so few cases or clusters that the interval cannot be relied on, whatever it is.
+    ``needed`` says how many cases or clusters would be enough where they are so few that the interval cannot be relied on,
+    whatever it is.
     """
 
     value: float
@@ -35,7 +36,12 @@ class Interval:
     high: float
     level: float
     method: str
-    too_few: bool = False
+    needed: str = ""
+
+    @property
+    def too_few(self) -> bool:
+        """Whether nothing can be said with so few."""
+        return bool(self.needed)
 
     @property
     def half_width(self) -> float:
@@ -68,16 +74,30 @@ def resampled_sums(rows: Floats, resamples: int = RESAMPLES, seed: int = 0) -> F
     return found
 
 
-def bca(rows: Floats, figure: Figure, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def without_each(rows: Floats, figure: Figure) -> Floats:
+    """The figure without each row: what a jackknife goes by, shape (rows,)."""
+    return figure(rows.sum(axis=0) - rows)
+
+
+def bca(
+    rows: Floats,
+    figure: Figure,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    without: Floats | None = None,
+) -> Interval:
     """The bias-corrected and accelerated bootstrap interval of a figure.
 
-    ``rows`` has shape (cases or clusters, columns). Efron, "Better Bootstrap Confidence Intervals", EventLog of the
+    ``rows`` has shape (cases or clusters, columns); ``without`` are the figures of :func:`without_each`, where they are known.
+    Efron, "Better Bootstrap Confidence Intervals", EventLog of the
     American Statistical Association 82, 1987; the acceleration is the jackknife's (Efron and Tibshirani, "An Introduction
     to the Bootstrap", 1993, eq. 14.15). Ties with the estimate count half, as in SciPy.
     """
     value = float(figure(rows.sum(axis=0, keepdims=True))[0])
     if len(rows) < 2 or not math.isfinite(value):
-        return Interval(value, math.nan, math.nan, level, "none: fewer than two cases", too_few=True)
+        return Interval(value, math.nan, math.nan, level, "none: fewer than two cases")
     drawn = figure(resampled_sums(rows, resamples, seed))
     drawn = np.sort(drawn[np.isfinite(drawn)])
     if not len(drawn) or drawn[0] == drawn[-1]:
@@ -85,7 +105,7 @@ def bca(rows: Floats, figure: Figure, *, level: float = 0.95, resamples: int = R
         return Interval(value, math.nan, math.nan, level, "none: all cases are identical")
     below = (np.searchsorted(drawn, value, "left") + np.searchsorted(drawn, value, "right")) / (2 * len(drawn))
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
-    without = figure(rows.sum(axis=0) - rows)
+    without = without_each(rows, figure) if without is None else without
     centred = without[np.isfinite(without)].mean() - without[np.isfinite(without)]
     spread = float((centred**2).sum())
     acceleration = float((centred**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0

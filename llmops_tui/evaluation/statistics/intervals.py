@@ -9,12 +9,16 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.evaluation.statistics.bootstrap import Figure, Floats, Interval, bca
-from llmops_tui.evaluation.statistics.student import t_quantile
-from llmops_tui.evaluation.statistics.studentised import FEWEST, spread_of, studentised
-
-# With so many cases a bootstrap needs no help.
-_MANY = 100
+from llmops_tui.evaluation.statistics.bootstrap import Figure, Floats, Interval, bca, without_each
+from llmops_tui.evaluation.statistics.studentised import (
+    FEWEST,
+    Bounds,
+    degrees_of,
+    needed,
+    of_figure,
+    spread_of,
+    studentised,
+)
 
 
 def z_of(level: float) -> float:
@@ -68,10 +72,16 @@ def tango(wins: int, losses: int, n: int, level: float = 0.95) -> Interval:
     return Interval(value, root(value, -1.0, z), root(value, 1.0, -z), level, "Tango score")
 
 
-def mean_interval(values: Floats, clusters: npt.NDArray[np.int64] | None = None, *, level: float = 0.95) -> Interval:
+def mean_interval(
+    values: Floats,
+    clusters: npt.NDArray[np.int64] | None = None,
+    *,
+    level: float = 0.95,
+    bounds: Bounds | None = None,
+) -> Interval:
     """A mean with its interval: Wilson's for right or wrong, else by Student's distribution, of clusters if there are any.
 
-    ``values`` has shape (cases,); ``clusters`` numbers the cluster of each case from 0.
+    ``values`` has shape (cases,); ``clusters`` numbers the cluster of each case from 0; ``bounds`` are what no score leaves.
     """
     binary = bool(np.isin(values, (0.0, 1.0)).all())
     if binary and clusters is None:
@@ -79,26 +89,35 @@ def mean_interval(values: Floats, clusters: npt.NDArray[np.int64] | None = None,
     if clusters is not None and binary and values.min() == values.max():
         # All right or all wrong: no cluster differs, and each counts as one case.
         count = int(clusters.max()) + 1
-        return replace(wilson(float(values[0]) * count, count, level), too_few=count < FEWEST)
-    return _of_mean(values, clusters, level, (0.0, 1.0) if binary else None)
+        return replace(wilson(float(values[0]) * count, count, level), needed=_needed(values, clusters))
+    return _of_mean(values, clusters, level, (0.0, 1.0) if binary else bounds)
 
 
-def _of_mean(
-    values: Floats, clusters: npt.NDArray[np.int64] | None, level: float, bounds: tuple[float, float] | None
-) -> Interval:
+def _needed(values: Floats, clusters: npt.NDArray[np.int64] | None) -> str:
+    """How many cases or clusters are needed, of a mean that has no error; empty where there are enough."""
+    if clusters is None:
+        return needed(len(values), len(values) - 1, clustered=False)
+    sizes = np.bincount(clusters).astype(np.float64)
+    return needed(len(sizes), degrees_of(sizes) if len(sizes) > 1 else 0.0, clustered=True)
+
+
+def _of_mean(values: Floats, clusters: npt.NDArray[np.int64] | None, level: float, bounds: Bounds | None) -> Interval:
     """By Student's distribution, within ``bounds``."""
     units = len(values) if clusters is None else int(clusters.max()) + 1
     if units < 2:
         what = "two cases" if clusters is None else "two groups"
-        return Interval(float(values.mean()), math.nan, math.nan, level, f"none: fewer than {what}", too_few=True)
+        why = f"none: fewer than {what}"
+        return Interval(float(values.mean()), math.nan, math.nan, level, why, needed=_needed(values, clusters))
     spread = spread_of(values, clusters)
     if not spread.error:
-        few = units < FEWEST
-        return Interval(spread.value, math.nan, math.nan, level, "none: all cases are identical", too_few=few)
-    found = studentised(spread, level, clustered=clusters is not None)
+        why = "none: all cases are identical"
+        return Interval(spread.value, math.nan, math.nan, level, why, needed=spread.needed)
+    found = studentised(spread, level)
     if bounds is None:
         return found
-    return replace(found, low=max(bounds[0], found.low), high=min(bounds[1], found.high))
+    # A score that another version of a metric left outside must not put the mean itself outside.
+    low, high = min(found.value, max(bounds[0], found.low)), max(found.value, min(bounds[1], found.high))
+    return replace(found, low=low, high=high)
 
 
 def difference_interval(
@@ -107,39 +126,51 @@ def difference_interval(
     *,
     binary: bool = False,
     level: float = 0.95,
+    bounds: Bounds | None = None,
 ) -> Interval:
     """The mean of paired differences, shape (cases,), with its interval.
 
     Tango's score interval where cases are right or wrong, else by Student's distribution, of clusters if there are any.
+    ``bounds`` are what no score leaves, none where they have no limit: then nothing is known of what differences that are all
+    alike might be otherwise.
     """
     if binary and clusters is None:
         wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
         return tango(wins, losses, len(differences), level)
-    if float(np.ptp(differences)) == 0 and abs(differences[0]) <= 1:
-        # All alike: a share as large as Wilson's bound of none in n may still be otherwise.
+    most = None if bounds is None else bounds[1] - bounds[0]
+    if binary:
+        most = 1.0
+    if most is not None and float(np.ptp(differences)) == 0:
+        # All alike: a share as large as Wilson's bound of none in n may still be otherwise, by all that scores allow.
         value = float(differences[0])
         units = len(differences) if clusters is None else int(clusters.max()) + 1
-        unseen = wilson(0, units, level).high
-        few = units < FEWEST
-        ends = max(-1.0, value - unseen), min(1.0, value + unseen)
-        return Interval(value, *ends, level, "Wilson, all alike", too_few=few)
-    return _of_mean(differences, clusters, level, (-1.0, 1.0) if binary else None)
+        unseen = wilson(0, units, level).high * most
+        ends = max(-most, value - unseen), min(most, value + unseen)
+        return Interval(value, *ends, level, "Wilson, all alike", needed=_needed(differences, clusters))
+    return _of_mean(differences, clusters, level, None if most is None else (-most, most))
 
 
-def figure_interval(rows: Floats, figure: Figure, *, level: float = 0.95, resamples: int) -> Interval:
+def figure_interval(
+    rows: Floats,
+    figure: Figure,
+    *,
+    level: float = 0.95,
+    resamples: int,
+    bounds: Bounds | None = None,
+    enough: str = f"{FEWEST} cases",
+) -> Interval:
     """A figure of sums over cases or clusters, such as BLEU or F1: ``rows`` has shape (cases or clusters, columns).
 
-    BCa; of few rows, which a bootstrap takes for all there are, each end is moved outwards to that of the jackknife with
-    Student's quantile where that is farther (Tukey 1958).
+    BCa; since a bootstrap takes few rows for all there are, each end is moved outwards to that of the jackknife where that is
+    farther, within ``bounds``. ``enough`` is what ``FEWEST`` rows are, in words.
     """
-    found = bca(rows, figure, level=level, resamples=resamples)
-    few = len(rows) < FEWEST
-    n = len(rows)
-    if n >= _MANY or not math.isfinite(found.low):
-        return replace(found, too_few=few)
-    without = figure(rows.sum(axis=0) - rows)
-    if not np.isfinite(without).all():
-        return replace(found, too_few=few)
-    half = t_quantile((1 + level) / 2, n - 1) * math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
-    low, high = min(found.low, found.value - half), max(found.high, found.value + half)
-    return replace(found, low=low, high=high, method=f"{found.method}, jackknife t", too_few=few)
+    without = without_each(rows, figure) if len(rows) > 1 else None
+    found = bca(rows, figure, level=level, resamples=resamples, without=without)
+    found = replace(found, needed=enough if len(rows) < FEWEST else "")
+    if without is None or not math.isfinite(found.low) or not np.isfinite(without).all():
+        return found
+    other = of_figure(found.value, without, level)
+    low, high = min(found.low, other.low), max(found.high, other.high)
+    if bounds is not None:
+        low, high = max(bounds[0], low), min(bounds[1], high)
+    return replace(found, low=low, high=high, method=f"{found.method}, {other.method}")

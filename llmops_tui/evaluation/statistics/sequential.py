@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
 from llmops_tui.decisions.means import half_width
 from llmops_tui.evaluation.statistics.bootstrap import Interval
+from llmops_tui.evaluation.statistics.student import t_quantile
+from llmops_tui.evaluation.statistics.studentised import FEWEST, needed, spread_of, unskewed
 
 _LEVEL = 0.95
 # Both parameters of the mixture over rates: Jeffreys' prior, which is narrow for rates near 0 and 1.
 _PRIOR = 0.5
+# Farther out no quantile has the digits that it needs: of so few scores nothing is known yet.
+_SURE = 1 - 1e-12
 
 
 def log_evidence(total: float, n: int, rate: float) -> float:
@@ -57,8 +62,10 @@ def mean_sequence(
 ) -> Interval:
     """The interval of a mean at every look.
 
-    Where scores have bounds it is exact. Where they have none it is right for many scores, from ``first`` on, at which it is
-    the narrowest: see :func:`llmops_tui.decisions.means.half_width`.
+    Where scores have bounds it is exact. Where they have none it is that of
+    :func:`llmops_tui.decisions.means.half_width`, the narrowest at ``first`` scores, from which on it holds in simulations: with
+    Student's quantile in the place of the normal one, and on the side of the longer tail moved outwards as intervals of
+    means are. Without an end where there are too few to say anything.
     """
     n = len(values)
     if bounds is not None and n and bounds[0] <= min(values) and max(values) <= bounds[1]:
@@ -67,9 +74,16 @@ def mean_sequence(
         value, left, right = (low + part * (high - low) for part in (found.value, found.low, found.high))
         return Interval(value, left, right, level, found.method)
     name = "confidence sequence, asymptotic"
-    if n < 2:
-        return Interval(math.nan, -math.inf, math.inf, level, name)
-    numbers = np.array(values, np.float64)
-    half = float(half_width(n, numbers.std(ddof=1), 1 - level, first))
-    mean = float(numbers.mean())
-    return Interval(mean, mean - half, mean + half, level, name)
+    if n < FEWEST:
+        few = needed(n, n - 1, clustered=False)
+        return Interval(float(np.mean(values)) if n else math.nan, -math.inf, math.inf, level, name, needed=few)
+    spread = spread_of(np.array(values, np.float64))
+    errors = float(half_width(n, math.sqrt(n), 1 - level, first))
+    share = NormalDist().cdf(errors)
+    if share > _SURE:
+        return Interval(spread.value, -math.inf, math.inf, level, name)
+    q = t_quantile(share, spread.degrees)
+    far = unskewed(q, spread.skew, n)
+    low = spread.value - spread.error * (far if spread.skew < 0 else q)
+    high = spread.value + spread.error * (far if spread.skew > 0 else q)
+    return Interval(spread.value, low, high, level, f"{name}, skew-corrected")
