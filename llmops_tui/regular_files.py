@@ -46,7 +46,7 @@ def read_regular_text(path: Path, errors: str = "strict") -> str:
     return read_regular(path).decode("utf-8", errors)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file for reading, as :func:`read_regular` does.
 
     A link that leads nowhere is no missing file: what it led to may lie on a disk that is not there now.

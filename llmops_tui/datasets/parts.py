@@ -62,7 +62,9 @@ class PartWriter:
         self._names: dict[str, None] = dict.fromkeys(chain.from_iterable(p.types for p in self.parts))
         self._lower = {name.lower() for name in self._names}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parquet")
-        self._pending: list[Future[None]] = []
+        # What is left of a part once it is written, while the next one is.
+        self._settling = ThreadPoolExecutor(1, thread_name_prefix="settling")
+        self._pending: list[Future[Future[None]]] = []
         self._opened: duckdb.DuckDBPyConnection | None = None
 
     def add(self, rows: list[Row], written: Callable[[int], None] | None = None, size: int = 0) -> None:
@@ -77,10 +79,10 @@ class PartWriter:
         self._tables = self._tables or len(rows) >= _MANY_ROWS or size >= _MANY_BYTES
         if self._tables:
             table = as_table(data, part.types)
-            self._submit(part, lambda number: self._write_table(number, table, part.types), written)
+            self._submit_table(part, table, written)
             return
         self._hash.spoil()
-        self._submit(part, lambda number: self._write(number, data), written)
+        self._submit(part, lambda number: self._write(number, data), lambda: None, written)
 
     def takes(self, names: Iterable[str]) -> bool:
         """Whether all of these fields can be columns beside those that there are."""
@@ -102,24 +104,41 @@ class PartWriter:
         self._tables = True
         types = types_of(table)
         part = Part(table.num_rows, types, largest_of(table, types))
-        kept = numbered(table.select(list(types)), self.rows)
-        self._submit(part, lambda number: self._write_table(number, kept, types), written)
+        self._submit_table(part, numbered(table.select(list(types)), self.rows), written)
 
-    def _submit(self, part: Part, write: Callable[[int], None], written: Callable[[int], None] | None) -> None:
+    def _submit_table(self, part: Part, table: pa.Table, written: Callable[[int], None] | None) -> None:
+        types = dict(part.types)
+        self._submit(
+            part, lambda number: self._write_table(number, table), lambda: self._hash.take(table, types), written
+        )
+
+    def _submit(
+        self,
+        part: Part,
+        write: Callable[[int], None],
+        take: Callable[[], None],
+        written: Callable[[int], None] | None,
+    ) -> None:
+        """Have a part written, taken into the hash, made durable and then told, in this order and that of the parts."""
         number = len(self.parts)
         self.parts.append(part)
         self.rows += part.rows
         while len(self._pending) > 1:
-            self._pending.pop(0).result()
+            self._pending.pop(0).result().result()
 
-        def work() -> None:
-            write(number)
+        def settle() -> None:
+            take()
+            sync_file(part_path(self.folder, number))
             if written is not None:
                 written(number)
 
+        def work() -> Future[None]:
+            write(number)
+            return self._settling.submit(settle)
+
         self._pending.append(self._pool.submit(work))
 
-    def _write_table(self, number: int, table: pa.Table, types: dict[str, Type]) -> None:
+    def _write_table(self, number: int, table: pa.Table) -> None:
         path = part_path(self.folder, number)
         try:
             file = TableFile(path, table)
@@ -127,8 +146,6 @@ class PartWriter:
             file.close()
         except OSError as error:
             raise write_failed(path, error) from error
-        sync_file(path)
-        self._hash.take(table, types)
 
     def digest(self, columns: Sequence[Column]) -> str | None:
         """The content hash of what was written, where all of it came by tables; it is the one of the files then."""
@@ -205,12 +222,11 @@ class PartWriter:
             raise write_failed(path, error) from error
         finally:
             self._connection.unregister("chunk")
-        sync_file(path)
 
     def wait(self) -> bool:
         """Wait for all parts; true where some must be rewritten to have the columns of all."""
         for future in self._pending:
-            future.result()
+            future.result().result()
         self._pending = []
         wanted = list(self._unified().items())
         return any(list(part.types.items()) != wanted for part in self.parts)
@@ -219,8 +235,10 @@ class PartWriter:
         """Wait for all parts and give all the same columns; returns these."""
         self.wait()
         self._pool.shutdown()
+        self._settling.shutdown()
         if not self.parts:
             self._write(0, {ROW: np.arange(0)})
+            sync_file(part_path(self.folder, 0))
             self._hash.spoil()
             self.parts.append(Part(0, {}))
         columns = [Column(name, kind) for name, kind in self._unified().items()]
@@ -236,6 +254,7 @@ class PartWriter:
     def give_up(self) -> None:
         """Stop writing; what was written stays for a later try."""
         self._pool.shutdown(cancel_futures=True)
+        self._settling.shutdown(cancel_futures=True)
         self._close()
 
     def _unified(self) -> dict[str, Type]:

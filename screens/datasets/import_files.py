@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.reports import ImportArguments
 
-_HINT = "JSONL, JSON, CSV, Parquet, Arrow, text, SQLite, a dataset folder; compressed or not. The files are previewed first."
+_HINT = "JSONL, JSON, CSV, Excel, Parquet, Arrow, text, SQLite, a dataset folder; compressed or not. They are previewed first."
 
 
 async def ask_for_import(shell: Shell) -> ImportArguments | None:

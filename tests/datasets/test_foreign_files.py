@@ -128,7 +128,7 @@ def foreign_files(folder: Path) -> dict[str, str]:
         (folder / name).write_bytes(data)
     words = {name: word for name, (_, word) in made.items()}
     for name, members, word in (
-        ("i.xlsx", ["[Content_Types].xml", "xl/workbook.xml"], "Excel"),
+        ("i.xlsb", ["[Content_Types].xml", "xl/workbook.bin"], "Excel"),
         ("j.docx", ["word/document.xml"], "Word"),
         ("l.pt", ["archive/data.pkl"], "pickle"),
     ):

@@ -82,8 +82,9 @@ class Source:
 
     Attributes:
         path: where it is.
-        type: ``jsonl``, ``json``, ``csv``, ``tsv``, ``parquet``, ``arrow``, ``text``, ``document``, ``sqlite``, ``llm-log``.
-        table: the table, of a SQLite file.
+        type: ``jsonl``, ``json``, ``csv``, ``tsv``, ``parquet``, ``arrow``, ``text``, ``document``, ``sqlite``,
+            ``workbook``, ``llm-log``.
+        table: the table of a SQLite file, or the sheet of a workbook.
         split: the split it belongs to, of a dataset folder.
         unit: of a text: ``line``, ``paragraph`` or ``file``.
         encoding: of a text that is not UTF-8, as Python names it.

@@ -29,12 +29,13 @@ Places = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 _QUOTE, _BACKSLASH, _SPACE = b'"\\ '
-_LINE_END, _OPENED = b"\n{"
+_LINE_END, _OPENED, _WRITTEN_LINE_END = b"\n{n"
 # What may stand behind a backslash, and what of it is not written so in canonical JSON.
 _ESCAPED = np.isin(np.arange(256), np.frombuffer(b'"\\/bfnrtu', np.uint8))
 _REWRITTEN = np.isin(np.arange(256), np.frombuffer(b"/u", np.uint8))
 # Bytes that stay in the processor's cache.
-_PIECE = 1 << 20
+_PIECE, _MASKED = 1 << 20, 1 << 17
+_NOWHERE: Places = np.zeros(0, np.int64)
 _WORD = 8
 _MASKS = np.array([(1 << (8 * n)) - 1 for n in range(_WORD + 1)], np.uint64)
 _CLOSED = np.uint64(int.from_bytes(b"}]", "little"))
@@ -133,14 +134,14 @@ class ConversationBlocks:
         return None
 
     def _table(self, data: bytes, known: dict[str, Type], name: str, fields: TurnFields) -> pa.Table | None:
-        if not is_unicode(data):
-            return None
         columns: list[pa.Array] = []
         lines: list[bytes | memoryview] = []
         for some in _in_cache(data):
             texts = _texts_of(some)
-            found = _conversations(texts, name, fields) if texts is not None else None
-            column = _canonical(texts, found, fields) if texts is not None and found is not None else None
+            if texts is None or not is_unicode(texts.data):
+                return None
+            found = _conversations(texts, name, fields)
+            column = _canonical(texts, found, fields) if found is not None else None
             if found is None or column is None:
                 return None
             columns.append(column)
@@ -171,20 +172,41 @@ def _in_cache(data: bytes) -> Iterator[memoryview]:
 def _texts_of(lines: memoryview) -> _Texts | None:
     """The texts of some lines; none where something stands behind a backslash that cannot."""
     signs = np.frombuffer(lines, np.uint8)
-    places = np.flatnonzero((signs == _QUOTE) | (signs == _BACKSLASH))
-    quoted = signs[places] == _QUOTE
-    quotes, escapes = places[quoted], _escapes(places[~quoted])
-    meant = signs[escapes + 1]
-    if not _ESCAPED[meant].all():
-        return None
-    hidden = escapes[meant == _QUOTE] + 1
-    if len(hidden):
-        plain = np.ones(len(quotes), np.bool_)
-        plain[np.searchsorted(quotes, hidden)] = False
-        quotes = quotes[plain]
+    quotes, plain = _quotes(signs)
+    rewritten = _NOWHERE
+    if not plain:
+        escapes = _escapes(np.flatnonzero(signs == _BACKSLASH))
+        meant = signs[escapes + 1]
+        if not _ESCAPED[meant].all():
+            return None
+        hidden = escapes[meant == _QUOTE] + 1
+        quotes = np.delete(quotes, np.searchsorted(quotes, hidden))
+        rewritten = escapes[_REWRITTEN[meant]]
     if len(quotes) % 2 or not len(quotes):
         return None
-    return _Texts(b"".join([lines, *_CONSTANTS]), len(lines), quotes, escapes[_REWRITTEN[meant]])
+    return _Texts(b"".join([lines, *_CONSTANTS]), len(lines), quotes, rewritten)
+
+
+def _quotes(signs: npt.NDArray[np.uint8]) -> tuple[Places, bool]:
+    """Where quotes are, and whether there is nothing but an end of a line behind each backslash, as in most texts.
+
+    Pieces are so small that all that is made of one stays in the cache.
+    """
+    room = np.empty((2, _MASKED), np.bool_)
+    found: list[Places] = []
+    plain = True
+    for begin in range(0, len(signs), _MASKED):
+        piece = signs[begin : begin + _MASKED]
+        places = np.flatnonzero(np.equal(piece, _QUOTE, out=room[0, : len(piece)]))
+        places += begin
+        found.append(places)
+        escaping = np.equal(piece, _BACKSLASH, out=room[0, : len(piece)])
+        if plain and (count := np.count_nonzero(escaping)):
+            behind = signs[begin + 1 : begin + 1 + _MASKED]
+            ends = np.equal(behind, _WRITTEN_LINE_END, out=room[1, : len(behind)])
+            ends &= escaping[: len(behind)]
+            plain = count == np.count_nonzero(ends)
+    return np.concatenate(found), plain
 
 
 def _escapes(backslashes: Places) -> Places:

@@ -28,10 +28,11 @@ from llmops_tui.datasets.sources.json_lines import read_json_lines
 from llmops_tui.datasets.sources.signatures import HEAD_BYTES, read_type, refuse_binary, refuse_foreign
 from llmops_tui.datasets.sources.streams import check_encoding, compression_in, compression_of, encoding_of, open_stream
 from llmops_tui.datasets.sources.texts import read_document, read_text
+from llmops_tui.datasets.sources.workbooks import is_workbook, read_workbook, sheet_sources, sheets_of
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.regular_files import matching_files
 
-_TYPED = frozenset({"parquet", "arrow", "sqlite"})
+_TYPED = frozenset({"parquet", "arrow", "sqlite", "workbook"})
 
 
 def find_all(paths: Iterable[Path], *, table: str = "", unit: str = "line", encoding: str = "") -> tuple[Source, ...]:
@@ -42,8 +43,8 @@ def find_all(paths: Iterable[Path], *, table: str = "", unit: str = "line", enco
 def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: str = "") -> list[Source]:
     """The sources that a path stands for: a file, the files of an archive or a dataset folder, or those of a pattern.
 
-    ``table`` is the table of a database, or the file inside an archive. ``encoding`` is that of text files which do not say
-    it by a byte order mark and are not UTF-8.
+    ``table`` is the table of a database, the sheet of a workbook, or the file inside an archive. ``encoding`` is that of
+    text files which do not say it by a byte order mark and are not UTF-8.
 
     Raises:
         InputRefusedError: it is not there, or nothing here can be imported.
@@ -68,12 +69,18 @@ def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: s
             raise InputRefusedError(
                 "file_type_refused", f"{path} is a {kind} archive in {packed}", "Decompress it, and import that."
             )
+        if is_archive(head) and not packed and is_workbook(path):
+            return sheet_sources(path, table)
         if is_archive(head):
             chosen, told = chosen_members(path, table)
             read = partial(_file, path, unit=unit, encoding=check_encoding(encoding))
             members = with_splits([read(head_of(path, name), member=name) for name in chosen])
             return [replace(m, told="; ".join(filter(None, (told, told_splits(members), m.told)))) for m in members]
         source = _file(path, head, unit, check_encoding(encoding))
+        if source.type == "workbook":
+            raise InputRefusedError(
+                "file_damaged", f"{path} is no Excel workbook", "Check the file, or give it the suffix it is of."
+            )
     except OSError as error:
         raise _unreadable(path, error) from error
     if table and source.type != "sqlite":
@@ -143,14 +150,16 @@ def _is_json(line: bytes) -> bool:
 
 
 def tables_of(path: Path) -> list[str]:
-    """What can be chosen of a file: the tables of a database, or the files inside an archive.
+    """What can be chosen of a file: the tables of a database, the sheets of a workbook, or the files inside an archive.
 
     Raises:
         InputRefusedError: it is neither, or is damaged.
     """
     with open_stream(path) as stream:
         archive = is_archive(stream.read(HEAD_BYTES))
-    return [member.name for member in members_of(path)] if archive else _of_database(path)
+    if not archive:
+        return _of_database(path)
+    return [s.name for s in sheets_of(path)] if is_workbook(path) else [member.name for member in members_of(path)]
 
 
 def _of_database(path: Path) -> list[str]:
@@ -198,6 +207,7 @@ def read_batches(
         "document": read_document,
         "sqlite": read_sqlite,
         "llm-log": read_llm_log,
+        "workbook": read_workbook,
         **dict.fromkeys(TABLES, read_delimited),
     }
     try:

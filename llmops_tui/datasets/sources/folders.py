@@ -16,8 +16,9 @@ BY_SUFFIX = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
     ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".txt": "text", ".text": "text", ".md": "document",
     ".markdown": "document", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
+    ".xlsx": "workbook", ".xlsm": "workbook",
 }  # fmt: skip
-_ROWS = frozenset({"jsonl", "json", "parquet", *TABLES})
+_ROWS = frozenset({"jsonl", "json", "parquet", "workbook", *TABLES})
 # What programs write beside the data.
 _BESIDE = frozenset({"dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json"})
 _SHOWN = 12

@@ -21,7 +21,7 @@ class _Foreign(NamedTuple):
 
 
 _UNPACK = "Unpack it, and import the files in it."
-_NO_DATASET = "Import the data itself: JSONL, JSON, CSV, Parquet, Arrow, SQLite or text."
+_NO_DATASET = "Import the data itself: JSONL, JSON, CSV, Excel, Parquet, Arrow, SQLite or text."
 _TABLE = "Save the sheet as CSV, and import that."
 _CONVERT = "Convert it to Parquet or JSONL with the program that wrote it."
 _FOREIGN: dict[bytes, _Foreign] = {
@@ -43,11 +43,11 @@ _FOREIGN: dict[bytes, _Foreign] = {
     b"FEA1": _Foreign("a Feather file of version 1", "Write it again with pyarrow, which writes version 2."),
     b"7z\xbc\xaf": _Foreign("a 7z archive", _UNPACK),
     b"Rar!": _Foreign("a RAR archive", _UNPACK),
-    b"\xd0\xcf\x11\xe0": _Foreign("a file of an old Office program, such as .xls", _TABLE),
+    b"\xd0\xcf\x11\xe0": _Foreign("a file of an old Office program, such as .xls, or one with a password", _TABLE),
 }
 _PICKLE = _Foreign("a pickle, which is never read: loading one can run any program", _CONVERT)
 _IN_ZIP = {
-    "xl/": _Foreign("an Excel workbook", _TABLE),
+    "xl/workbook.bin": _Foreign("a binary Excel workbook (.xlsb)", "Save it as .xlsx, and import that."),
     "word/": _Foreign("a Word document", "Save it as text, and import that."),
     "content.xml": _Foreign("an OpenDocument file", _TABLE),
     "archive/data.pkl": _Foreign("a file of torch, which holds a pickle and is never read", _CONVERT),
