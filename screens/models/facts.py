@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from screens.services import Services
 
 Part = str | tuple[str, str] | Content
+# What has no blanks and is longer goes on in the next line, below its beginning.
+_UNBROKEN = 50
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,17 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
 def _rows(rows: list[tuple[str, Any]]) -> list[Part]:
     parts: list[Part] = []
     for name, value in rows:
-        parts += [(f"{name:14}", "$muted"), f"{safe_line(str(value if value is not None else 'not given'))}\n"]
+        text = safe_line(str(value if value is not None else "not given"))
+        parts += [(f"{name:14}", "$muted"), "\n".ljust(15).join(_pieces(text)) + "\n"]
     return parts
+
+
+def _pieces(text: str) -> list[str]:
+    """A path or a hash in pieces that stand below each other; other texts wrap between words."""
+    if " " in text or len(text) <= _UNBROKEN:
+        return [text]
+    end = text.rfind("/", 0, _UNBROKEN) + 1 or (len(text) + 1) // 2 if len(text) < 2 * _UNBROKEN else _UNBROKEN
+    return [text[:end], *_pieces(text[end:])]
 
 
 def _remote_rows(model: Model, details: Details) -> list[tuple[str, Any]]:

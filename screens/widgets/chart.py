@@ -12,6 +12,8 @@ from textual.widget import Widget
 # The dot of each pixel of a braille cell, by row and column.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 LABEL = 8
+# A number below a chart for so many columns of it.
+_TICK_COLUMNS = 12
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 # Beyond it the arithmetic of axes overflows; a loss that large is drawn at the edge.
 _LARGEST = 1e250
@@ -205,18 +207,36 @@ def _with_axes(
 ) -> list[Content]:
     labels = axis_labels(canvas.rows, ys, logarithmic=logarithmic)
     lines = [axis(label, utf8=utf8) + canvas.row(row, utf8=utf8) for row, label in enumerate(labels)]
-    left, right = short_number(xs[0]), short_number(xs[1])
-    lines.append(Content.styled(" " * (LABEL + 1) + left + right.rjust(canvas.columns - len(left)), "$muted"))
+    lines.append(Content.styled(" " * (LABEL + 1) + _below(xs, canvas.columns), "$muted"))
     return lines
+
+
+def _below(xs: tuple[float, float], columns: int) -> str:
+    """The numbers below a chart: its ends, and round ones between them where there is room."""
+    left, right = short_number(xs[0]), short_number(xs[1])
+    line = left + right.rjust(columns - len(left))
+    if xs[0] >= xs[1]:
+        return line
+    for value in round_ticks(*xs, max(1, columns // _TICK_COLUMNS)):
+        text = short_number(value)
+        begin = round((value - xs[0]) / (xs[1] - xs[0]) * (columns - 1)) - len(text) // 2
+        end = begin + len(text)
+        # Steps are whole where their ends are.
+        whole = value == int(value) or any(x != int(x) for x in xs)
+        if whole and begin > 1 and not line[begin - 2 : end + 2].strip():
+            line = line[:begin] + text + line[end:]
+    return line
 
 
 def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False) -> list[str]:
     """The number beside each row of a chart; empty beside most. Round ones: steps of 1, 2 or 5 of a power of ten.
 
-    From 0 to 100 the quarters are marked; where no two round ones fit, the ends. With ``logarithmic``, ``ys`` are powers of ten.
+    From 0 to 100 the quarters are marked, or where they would stand unevenly the halves; where no two round ones fit, the ends.
+    With ``logarithmic``, ``ys`` are powers of ten.
     """
     if ys == (0.0, 100.0) and rows > 4:
-        ticks = [(float(value), str(value)) for value in (0, 25, 50, 75, 100)]
+        quarters = rows > 8 or (rows - 1) % 4 == 0
+        ticks = [(float(value), str(value)) for value in ((0, 25, 50, 75, 100) if quarters else (0, 50, 100))]
     else:
         ticks = _powers(ys, rows) if logarithmic else _ticks(ys, rows)
     labels = [""] * rows
