@@ -1,4 +1,7 @@
-"""What a change of screen costs: processor time of the app until the frame that shows it, and bytes, first and later."""
+"""What a change of screen costs: processor time of the app until the frame that shows it, and bytes, first and later.
+
+With ``tmux`` on a terminal that repeats signs of ASCII alone, as tmux does.
+"""
 
 from __future__ import annotations
 
@@ -78,4 +81,5 @@ def main() -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    Terminal.ascii_alone = "tmux" in sys.argv[1:]
     print(json.dumps(main(), indent=2))
