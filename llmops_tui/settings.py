@@ -32,7 +32,10 @@ class Settings(BaseModel):
         Literal["auto", "on", "off"], Field(description="Smooth scrolling and fades; auto is off over SSH and in tmux.")
     ] = "auto"
     charts: Annotated[
-        Literal["auto", "blocks", "ascii"], Field(description="Characters for gauges; auto uses ASCII without UTF-8.")
+        Literal["auto", "blocks", "ascii"],
+        Field(
+            description="What charts are made of; auto draws lines in pixels in kitty and Ghostty, and ASCII without UTF-8."
+        ),
     ] = "auto"
     confirm_quit: Annotated[bool, Field(description="Ask before quitting while an answer is being generated.")] = True
     idle_minutes: Annotated[

@@ -22,6 +22,8 @@ from screens.terminal_pen import (
     ATTRIBUTES,
     FEW_BLANKS,
     MANY_BLANKS,
+    PICTURES_ANSWER,
+    PICTURES_ASKED,
     PLAIN,
     REPEATS_ANSWER,
     REPEATS_ASKED,
@@ -30,6 +32,7 @@ from screens.terminal_pen import (
     Pen,
     Run,
     downwards,
+    is_sure,
 )
 
 # So few cells between two changes are written again: to step over them takes as many bytes.
@@ -83,10 +86,16 @@ class _Difference(CompositorUpdate):
 
 
 class FrameDelta:
-    """Remembers what the terminal shows, and writes what is new. For one terminal, and one thread."""
+    """Remembers what the terminal shows, and writes what is new. For one terminal, and one thread.
 
-    def __init__(self, *, erases: bool = True) -> None:
+    Attributes:
+        shows_pictures: whether it said that it shows some; it is asked only where ``pictures`` are expected of it.
+    """
+
+    def __init__(self, *, erases: bool = True, pictures: bool = False) -> None:
         self._erases = erases
+        self._asks_pictures = pictures
+        self.shows_pictures = False
         self._repeats = False
         self._rows: list[_Row] = []
         self._width = 0
@@ -103,7 +112,8 @@ class FrameDelta:
         self._forgotten = True
 
     def answered(self, x: int, y: int) -> None:
-        """The terminal says where the cursor is: behind what was asked with the first frame, it repeats signs."""
+        """The terminal says where the cursor is: what was asked with the first frame tells by that what it can."""
+        self.shows_pictures = self.shows_pictures or (self._asks_pictures and x in PICTURES_ANSWER)
         self._repeats = self._repeats or (x, y) == REPEATS_ANSWER
 
     def of(self, frame: RenderableType | None) -> RenderableType | None:
@@ -118,7 +128,7 @@ class FrameDelta:
             self._rows = []
             return update.render_segments(console)
         width, height, drawn = pieces
-        asked = "" if self._rows else REPEATS_ASKED
+        asked = "" if self._rows else REPEATS_ASKED + (PICTURES_ASKED if self._asks_pictures else "")
         if (width, height) != (self._width, len(self._rows)):
             self._rows, self._width, self._forgotten = [_Row(width) for _ in range(height)], width, False
         changed: dict[int, _Row] = {}
@@ -258,9 +268,9 @@ def _runs(y: int, row: _Row, begin: int, end: int) -> Iterator[Run]:
     """Cells of a line in runs of one look, of which each ends behind a sign that is not sure."""
     x = begin
     while x < end:
-        look, stop, sure = row.looks[x], x + 1, _is_sure(row.signs[x])
+        look, stop, sure = row.looks[x], x + 1, is_sure(row.signs[x])
         while stop < end and row.looks[stop] is look and (sure or row.signs[stop] == ""):
-            sure = sure and _is_sure(row.signs[stop])
+            sure = sure and is_sure(row.signs[stop])
             stop += 1
         if look is not UNKNOWN:
             yield Run(look, y, x, row.signs[x:stop], sure)
@@ -287,8 +297,3 @@ def _joined(runs: Iterable[Run], width: int) -> list[Run]:
 def _erased(run: Run, width: int) -> bool:
     """Whether it is better erased than written."""
     return len(run.signs) >= (FEW_BLANKS if run.end == width else MANY_BLANKS)
-
-
-def _is_sure(sign: str) -> bool:
-    """Whether all terminals draw a sign as wide as we think: letters, lines, blocks, braille, and signs of East Asia."""
-    return (sign <= "\u25ff" and len(sign) < 2) or "\u2800" <= sign <= "\u28ff" or "\u2e80" <= sign < "\ufb00"

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+# Those that know placeholders of kitty's protocol; whether they show pictures now is asked.
+_WITH_PICTURES = frozenset({"xterm-kitty", "xterm-ghostty"})
 _LOCAL_FPS = 60
 _REMOTE_FPS = 15
 
@@ -22,6 +24,8 @@ class TerminalProfile:
         stream_interval: seconds between two updates of a streaming text.
         cells_per_second: cells a streaming text may repaint in a second; bounds the bytes that travel.
         erases_in_colour: whether what is erased takes the colour behind it; screen leaves its own.
+        pictures: whether it is one of those that may show pictures in its cells: never in a multiplexer, nor where every byte
+            travels.
     """
 
     remote: bool
@@ -30,6 +34,7 @@ class TerminalProfile:
     stream_interval: float
     cells_per_second: int
     erases_in_colour: bool = True
+    pictures: bool = False
 
     @property
     def calm(self) -> bool:
@@ -57,6 +62,7 @@ def detect(environment: Mapping[str, str] | None = None) -> TerminalProfile:
         stream_interval=1 / 10 if remote else 1 / 30,
         cells_per_second=9_000 if remote else 200_000,
         erases_in_colour=not env.get("STY"),
+        pictures=utf8 and not remote and not multiplexed and env.get("TERM") in _WITH_PICTURES,
     )
 
 

@@ -25,6 +25,11 @@ _FAR = 5
 # It is asked on the second line, as the answer from the first is a key on some terminals.
 REPEATS_ASKED = "\x1b[2H─\x1b[b\x1b[6n"
 REPEATS_ANSWER = (2, 1)
+# Whether it shows pictures: one of five columns moves the cursor behind it, to the sixth or, as some count, one further.
+PICTURES_ASKED = "\x1b[2H\x1b_Ga=T,f=24,s=1,v=1,c=5,r=1,i=999,q=2;AAAA\x1b\\\x1b[6n\x1b_Ga=d,d=I,i=999,q=2\x1b\\"
+PICTURES_ANSWER = frozenset({5, 6})
+# Stands for a part of a picture.
+PLACEHOLDER = "\U0010eeee"
 # So many lines of a column are drawn downwards, one below the other, and so wide ones.
 _TALL, _NARROW = 3, 3
 
@@ -75,9 +80,9 @@ class Run(NamedTuple):
         return self.x + len(self.signs)
 
     @property
-    def order(self) -> tuple[str, list[str], str]:
-        """By colours: to go to a cell takes fewer bytes than to change them."""
-        return self.look.paper, sorted(self.look.attributes), self.look.ink or ""
+    def order(self) -> tuple[str, str, list[str]]:
+        """By colours, and then by attributes: to go to a cell takes fewer bytes than to change the one or the other."""
+        return self.look.paper, self.look.ink or "", sorted(self.look.attributes)
 
 
 class Pen:
@@ -201,3 +206,13 @@ def downwards(runs: list[Run]) -> Iterator[Run]:
         for one in column if len(column) >= _TALL else [run]:
             del waiting[(one.x, one.y)]
             yield one
+
+
+def is_sure(sign: str) -> bool:
+    """Whether all terminals draw a sign as wide as we think: letters, lines, blocks, braille, and signs of East Asia."""
+    return (
+        (sign <= "\u25ff" and len(sign) < 2)
+        or sign == PLACEHOLDER
+        or "\u2800" <= sign <= "\u28ff"
+        or "\u2e80" <= sign < "\ufb00"
+    )

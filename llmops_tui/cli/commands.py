@@ -77,6 +77,8 @@ COMMANDS = {
         {
             "get": "llmops_tui.cli.model_get:get",
             "remove": "llmops_tui.cli.model_remove:remove",
+            "rename": "llmops_tui.cli.record_rename:rename_model",
+            "copy": "llmops_tui.cli.record_rename:copy_model",
             "alias": "llmops_tui.cli.model_alias:alias",
         },
     ),

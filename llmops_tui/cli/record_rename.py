@@ -1,4 +1,4 @@
-"""``llmops prompt rename`` and ``copy``, ``llmops data rename`` and ``copy``, ``llmops eval copy``, ``llmops train copy``."""
+"""``rename`` and ``copy`` of ``llmops prompt``, ``data`` and ``model``; ``copy`` of ``llmops eval`` and ``train``."""
 
 from __future__ import annotations
 
@@ -42,6 +42,29 @@ def rename_dataset(
     _rename(context, Kept.DATASET, name, new, force=force)
 
 
+def rename_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
+    new: _New,
+    force: _Force = False,
+) -> None:
+    """Give a model another name; its file, aliases, traces and chats go with it. llmops undo takes it back."""
+    from llmops_tui.maintenance.archiving import Archivable
+
+    _rename(context, Archivable.MODEL, name, new, force=force)
+
+
+def copy_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
+    new: _New,
+) -> None:
+    """Register a model's file under a second name, too; it takes no more room."""
+    from llmops_tui.maintenance.archiving import Archivable
+
+    _copy(context, Archivable.MODEL, name, new)
+
+
 def copy_prompt(
     context: typer.Context,
     ref: Annotated[str, typer.Argument(metavar="REF", help="A version, such as triage@3.")],
@@ -77,7 +100,13 @@ def copy_suite(
 
 def copy_recipe(
     context: typer.Context,
-    ref: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, or a version of it, such as triage-qlora@3.")],
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe, a version of it, such as triage-qlora@3, or a run: what it was started with.",
+        ),
+    ],
     new: _New,
 ) -> None:
     """Make a version of a recipe the first of a recipe of its own."""
@@ -86,7 +115,7 @@ def copy_recipe(
     _copy(context, Archivable.RECIPE, ref, new)
 
 
-def _rename(context: typer.Context, kind: Kept, name: str, new: str, *, force: bool) -> None:
+def _rename(context: typer.Context, kind: Kept | Archivable, name: str, new: str, *, force: bool) -> None:
     from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)

@@ -54,5 +54,6 @@ def shown(catalog: Catalog, store: ExperimentStore, experiment: Experiment) -> S
 def _canary(store: ExperimentStore, experiment: Experiment, budget: float, against: float) -> str:
     """What is known of a canary's failures."""
     seen = store.counts(experiment.id)["b"]
-    told = f"{seen.failed} of {seen.conversations} conversations failed with {experiment.settings['b']}; {budget:.3g} of them may"
-    return f"{told}. Evidence against it {against:.3g} of {1 / experiment.settings['alpha']:.3g}."
+    told = f"{seen.failed} of {seen.conversations} conversations failed with {experiment.settings['b']}"
+    evidence = f"Evidence against it {against:.3g} of {1 / experiment.settings['alpha']:.3g}."
+    return f"{told}; {budget * 100:.3g} % of them may. {evidence}"

@@ -16,8 +16,9 @@ _SCREENS = {
     "label": "playground", "prompt": "playground", "model": "models", "recipe": "training", "training": "training",
     "suite": "evaluation", "evaluation": "evaluation",
 }  # fmt: skip
-# What can be copied.
-_COPIED = {*(kind.value for kind in Kept), *(kind.value for kind in TABLES)}
+# What can get another name, and what can be copied.
+RENAMED = {*(kind.value for kind in Kept), Archivable.MODEL.value}
+_COPIED = {*RENAMED, *(kind.value for kind in TABLES)}
 
 
 class ActRecord(TypedDict):
@@ -45,8 +46,8 @@ class Act:
 
     Attributes:
         at: seconds since 1970.
-        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt`` or ``dataset``,
-            ``archive``, ``copy``, or ``deleted`` of a suite or a recipe.
+        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt``, ``dataset`` or
+            ``model``, ``archive``, ``copy``, or ``deleted`` of a suite or a recipe.
         subject: the prompt or the dataset; what was put away, taken back or deleted; the copy.
         name: the label or the tag; of rows what was done, such as the note of the version; the name that it got; the kind of
             what was put away or deleted; the kind and the version that was copied, with a blank between them.
@@ -69,7 +70,7 @@ class Act:
     @property
     def title(self) -> str:
         """What was done, in a line."""
-        if self.kind in set(Kept):
+        if self.kind in RENAMED:
             return f"{self.kind} {self.subject} is called {self.name}"
         if self.kind == "archive":
             return f"{self.name} {self.subject} is {'archived' if self.after else 'no longer archived'}"
@@ -99,12 +100,14 @@ def version_text(number: int | None) -> str:
     return "none" if number is None else f"@{number}"
 
 
-def called(act: Act, kind: Kept, name: str, new_name: str) -> Act:
-    """An act on something that has another name now."""
-    kinds = {"label"} if kind is Kept.PROMPT else {"tag", "rows"}
+def called(act: Act, kind: str, name: str, new_name: str) -> Act:
+    """An act on something of a kind that has another name now."""
+    kinds = (
+        {Kept.PROMPT: {"label"}, Kept.DATASET: {"tag", "rows"}}.get(Kept(kind), set()) if kind in set(Kept) else set()
+    )
     about = act.kind in kinds or (act.kind, act.name.partition(" ")[0]) in {
-        ("archive", kind.value),
-        ("copy", kind.value),
+        ("archive", kind),
+        ("copy", kind),
     }
     return replace(act, subject=new_name) if about and act.subject == name else act
 
@@ -132,7 +135,7 @@ def _is_act(act: Act) -> bool:
         isinstance(act.subject, str)
         and isinstance(act.name, str)
         and (
-            act.kind in {"label", "tag", "rows", *Kept}
+            act.kind in {"label", "tag", "rows", *RENAMED}
             or (act.kind == "archive" and act.name in set(Archivable))
             or (act.kind == "deleted" and act.name in set(TABLES))
             or (act.kind == "copy" and act.name.partition(" ")[0] in _COPIED)

@@ -89,7 +89,7 @@ def plan_removal(workspace: Workspace, name: str) -> ModelRemoval:
     others = [other for other in registry.all() if other.name != name and other.kind != "remote"]
     paths = _paths(workspace, model, others)
     size = bytes_in(*paths)
-    return ModelRemoval(model, paths, size, _uses(registry.catalog, model), _busy(workspace, model))
+    return ModelRemoval(model, paths, size, _uses(registry.catalog, model), busy_with(workspace, model))
 
 
 def remove_model(workspace: Workspace, name: str, *, force: bool = False) -> ModelRemoval:
@@ -186,7 +186,7 @@ def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _busy(workspace: Workspace, model: Model) -> tuple[str, ...]:
+def busy_with(workspace: Workspace, model: Model) -> tuple[str, ...]:
     """Servers of it, of another with it beside or guessing for it, experiments, and jobs and runs at work with it."""
     name, found = model.name, []
     for handle in ServerSupervisor(workspace).running():

@@ -1,4 +1,4 @@
-"""Other names of prompts and datasets, and copies of them under a name of their own."""
+"""Other names of prompts and datasets, and copies of them, of suites and recipes under a name of their own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ _COLUMNS = {
 _DRAFT = "draft:"
 # Records of the app beside the catalog: where the playground is, what is remembered of screens, comparisons.
 _RECORDS = ("session", "view", "board:")
-_PROMPT, _VERSION, _VARIABLES = "prompt", "version", "variables"
+# Where a model is named, too.
+_ASKED = (*_RECORDS, "chat:", _DRAFT)
+_PROMPT, _VERSION, _MODEL, _VARIABLES = "prompt", "version", "model", "variables"
 
 
 class RenamingRecord(TypedDict):
@@ -76,7 +78,7 @@ class Renaming:
         done: whether it has the name.
     """
 
-    kind: Kept
+    kind: Kept | Archivable
     name: str
     new_name: str
     uses: tuple[str, ...] = ()
@@ -138,7 +140,7 @@ def rename_record(workspace: Workspace, kind: Kept, name: str, new_name: str, *,
             ingest(catalog, event_log)  # what was run under the old name goes with it
             # One for both: where the catalog cannot be written, what the app remembers keeps the old name, too.
             with event_log.transaction() as connection:
-                _rename_records(connection, kind, name, new_name)
+                rename_in_records(connection, kind, name, new_name)
                 catalog.write(lambda catalog_connection: _rename(catalog_connection, kind, name, new_name))
             Archive(event_log).rename(Archivable(kind.value), name, new_name)
         finally:
@@ -172,11 +174,11 @@ def copy_definition(workspace: Workspace, kind: Archivable, ref: str, new_name: 
     """Make a version of a suite or of a recipe the first of one of its own; how that version is named.
 
     They have no other name than the one they were made with, which is part of their hash: runs name them by it. A copy, and
-    the old one archived, is another name.
+    the old one archived, is another name. Of a training run the recipe is copied that it was started with.
 
     Raises:
         NotFoundError: there is no such version.
-        InputRefusedError: ``bad_name``, ``name_taken``.
+        InputRefusedError: ``bad_name``, ``name_taken``; ``is_a_run``: it is an evaluation run.
     """
     workspace.refuse_if_read_only()
     check_dataset_name(new_name)
@@ -186,10 +188,27 @@ def copy_definition(workspace: Workspace, kind: Archivable, ref: str, new_name: 
     renamed = {"name": new_name}
     if kind is Archivable.SUITE:
         suites = EvaluationStore(workspace)
-        old = suites.suite(ref)
+        try:
+            old = suites.suite(ref)
+        except NotFoundError:
+            with suppress(NotFoundError):
+                suite = suites.get(ref).suite_ref
+                raise InputRefusedError(
+                    "is_a_run",
+                    f"{ref} is a run, and a run is what was measured once: there is no second of it",
+                    f"llmops eval run {suite} runs its suite again; llmops eval copy {suite} {new_name} copies that.",
+                ) from None
+            raise
         return suites.save_suite(old.suite.model_copy(update=renamed), f"copy of {old.ref}").ref
     recipes = RunStore(workspace)
-    number = recipes.save_recipe(recipes.recipe(ref).model_copy(update=renamed), f"copy of {ref}")
+    try:
+        recipe = recipes.recipe(ref)
+    except NotFoundError as error:
+        try:
+            recipe = recipes.get(ref).recipe
+        except NotFoundError:
+            raise error from None
+    number = recipes.save_recipe(recipe.model_copy(update=renamed), f"copy of {ref}")
     return f"{new_name}@{number}"
 
 
@@ -234,14 +253,14 @@ def _rename(connection: duckdb.DuckDBPyConnection, kind: Kept, name: str, new_na
         connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [new_name, name])
 
 
-def _rename_records(connection: sqlite3.Connection, kind: Kept, name: str, new_name: str) -> None:
-    """The draft of a prompt, and what the app remembers of it by name."""
+def rename_in_records(connection: sqlite3.Connection, kind: Kept | Archivable, name: str, new_name: str) -> None:
+    """The draft of a prompt, and what the app remembers of a prompt, a dataset or a model by name."""
     if kind is Kept.PROMPT:
         rename_stages(connection, name, new_name)
         connection.execute("DELETE FROM drafts WHERE key = ?", (_DRAFT + new_name,))
         connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (_DRAFT + new_name, _DRAFT + name))
     for key, text in connection.execute("SELECT key, body FROM drafts").fetchall():
-        if not key.startswith(_RECORDS):
+        if not key.startswith(_ASKED if kind is Archivable.MODEL else _RECORDS):
             continue
         with suppress(ValueError):
             body = json.loads(text)
@@ -252,10 +271,14 @@ def _rename_records(connection: sqlite3.Connection, kind: Kept, name: str, new_n
                 )
 
 
-def _change_of(kind: Kept, name: str, new_name: str) -> Callable[[str, object], object]:
-    """What a field is afterwards: the prompt of a column or place, the version of a dataset that a place shows."""
+def _change_of(kind: Kept | Archivable, name: str, new_name: str) -> Callable[[str, object], object]:
+    """What a field is afterwards: the prompt or model of a column or place, the version of a dataset that a place shows."""
 
     def changed(field: str, value: object) -> object:
+        if kind is Archivable.MODEL:
+            if field != _MODEL or not isinstance(value, str):
+                return value
+            return "+".join(new_name if part == name else part for part in value.split("+"))
         if kind is Kept.PROMPT:
             return new_name if (field, value) == (_PROMPT, name) else value
         if field == _VERSION and isinstance(value, str) and value.rpartition("@")[0] == name:

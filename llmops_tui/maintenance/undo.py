@@ -17,9 +17,10 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.prompt_versions import CHAINS
 from llmops_tui.inference.stages import StageStore
-from llmops_tui.maintenance.acts import Act, ActRecord, HistoryRecord, called, read_acts, same, version_text
+from llmops_tui.maintenance.acts import RENAMED, Act, ActRecord, HistoryRecord, called, read_acts, same, version_text
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_definition, restore_definition
+from llmops_tui.maintenance.model_renaming import copy_model, remove_copy, rename_model
 from llmops_tui.maintenance.record_removal import Kept, remove_record
 from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
 from llmops_tui.prompts.label_audit import MOVED, RESTORED, audited
@@ -125,12 +126,17 @@ class UndoHistory:
         if older and not noted:
             self._note("rows", made.dataset, made.note, max(older), made.number)
 
-    def rename(self, kind: Kept, name: str, new_name: str, *, force: bool = False) -> Renaming:
-        """Give a prompt or a dataset another name; as :func:`rename_record`. What was done with it before stays undoable."""
-        done = rename_record(self._workspace, kind, name, new_name, force=force)
+    def rename(self, kind: Kept | Archivable, name: str, new_name: str, *, force: bool = False) -> Renaming:
+        """Give a prompt, a dataset or a model another name; as :func:`rename_record` and :func:`rename_model`.
+
+        What was done with it before stays undoable.
+        """
+        done = self._renamed(kind.value, name, new_name, force=force)
         act = Act(time.time(), kind.value, name, new_name, None, None, forced=force)
         self._change(
-            lambda now: [*(called(other, kind, name, new_name) for other in now if not other.undone), act][-_MOST:]
+            lambda now: [*(called(other, kind.value, name, new_name) for other in now if not other.undone), act][
+                -_MOST:
+            ]
         )
         return done
 
@@ -149,7 +155,10 @@ class UndoHistory:
             self._note("archive", name, kind.value, None if away else 1, 1 if away else None)
 
     def copy(self, kind: Kept | Archivable, ref: str, new_name: str) -> str:
-        """Make a version the first of something of its own; as :func:`copy_record` and :func:`copy_definition`."""
+        """Make a version the first of something of its own, or register a model's file under a second name, too.
+
+        As :func:`copy_record`, :func:`copy_definition` and :func:`copy_model`.
+        """
         made = self._copied(kind, ref, new_name)
         self._note("copy", new_name, f"{kind.value} {ref}", None, 1)
         return made
@@ -200,16 +209,16 @@ class UndoHistory:
         done = replace(act, undone=undo)
 
         def changed(now: list[Act]) -> list[Act]:
-            if act.kind in set(Kept):
+            if act.kind in RENAMED:
                 old, new = (act.name, act.subject) if undo else (act.subject, act.name)
-                now = [called(other, Kept(act.kind), old, new) for other in now]
+                now = [called(other, act.kind, old, new) for other in now]
             return [done if same(other) == same(act) else other for other in now]
 
         self._change(changed)
         return done
 
     def _set(self, act: Act, *, undo: bool) -> None:
-        if act.kind in set(Kept):
+        if act.kind in RENAMED:
             self._set_name(act, *((act.name, act.subject) if undo else (act.subject, act.name)), undo=undo)
             return
         held, wanted = (act.after, act.before) if undo else (act.before, act.after)
@@ -247,17 +256,22 @@ class UndoHistory:
 
     def _set_name(self, act: Act, old: str, new: str, *, undo: bool) -> None:
         try:
-            rename_record(self._workspace, Kept(act.kind), old, new, force=act.forced and not undo)
+            self._renamed(act.kind, old, new, force=act.forced and not undo)
         except InputRefusedError as error:
             # What names it, or has the name, was made since: that does not pass, and acts before this one wait behind it.
             if error.code not in {"record_used", "name_taken"}:
                 raise
-            command = "data" if act.kind == Kept.DATASET else "prompt"
+            command = "data" if act.kind == Kept.DATASET else act.kind
             raise InputRefusedError(
                 _STALE,
                 f"{act.title}: {error.message}",
                 f"The next undo takes back the act before it. llmops {command} rename gives it any other name.",
             ) from error
+
+    def _renamed(self, kind: str, name: str, new_name: str, *, force: bool) -> Renaming:
+        if kind == Archivable.MODEL:
+            return rename_model(self._workspace, name, new_name, force=force)
+        return rename_record(self._workspace, Kept(kind), name, new_name, force=force)
 
     def _set_copy(self, act: Act, *, undo: bool) -> None:
         said, _, ref = act.name.partition(" ")
@@ -265,6 +279,8 @@ class UndoHistory:
         try:
             if not undo:
                 self._copied(kind, ref, act.subject)
+            elif kind is Archivable.MODEL:
+                remove_copy(self._workspace, act.subject)
             elif isinstance(kind, Archivable):
                 remove_definition(self._workspace, kind, act.subject)
             elif len(versions_of(self._workspace, kind, act.subject)) > 1:
@@ -283,6 +299,8 @@ class UndoHistory:
     def _copied(self, kind: Kept | Archivable, ref: str, new_name: str) -> str:
         if isinstance(kind, Kept):
             return copy_record(self._workspace, kind, ref, new_name)
+        if kind is Archivable.MODEL:
+            return copy_model(self._workspace, ref, new_name)
         return copy_definition(self._workspace, kind, ref, new_name)
 
     def _set_deleted(self, act: Act, *, undo: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.shards import without_ending
 
+RULE = "Letters, digits and . _ - (at most 100)."
 _LONGEST = 100
 # No plus sign: it joins a model and an adapter.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -22,9 +23,7 @@ def check_name(name: str) -> None:
         InputRefusedError: ``bad_name``.
     """
     if not _NAME.fullmatch(name):
-        raise InputRefusedError(
-            "bad_name", f"{name!r} is not a valid model name", "Use letters, digits and . _ - (at most 100)."
-        )
+        raise InputRefusedError("bad_name", f"{name!r} is not a valid model name", f"Use {RULE[0].lower()}{RULE[1:]}")
 
 
 def fit_name(text: str) -> str:

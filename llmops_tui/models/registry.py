@@ -216,6 +216,29 @@ class ModelRegistry:
         self._insert(model, "")
         return model
 
+    def check_free(self, name: str) -> None:
+        """Refuse what is no name, and a name that a model or an alias has.
+
+        Raises:
+            InputRefusedError: ``bad_name``, ``name_taken``.
+        """
+        check_name(name)
+        if any(model.name == name for model in self.all()):
+            raise InputRefusedError("name_taken", f"there is a model {name} already", "Choose another name.")
+        taken = self.catalog.read(lambda connection: alias_like(connection, name))
+        if taken is not None:
+            raise InputRefusedError(
+                "name_taken",
+                f"{taken[0]!r} is an alias of {taken[1]!r}",
+                f"Choose another name, or remove the alias: llmops model alias --remove {taken[0]}",
+            )
+
+    def copy(self, model: Model, name: str, added_at: float) -> Model:
+        """Register what a model is made of under a second name, which is free, too."""
+        made = replace(model, name=name, added_at=added_at)
+        self._insert(made, "" if model.kind == "remote" else self._stored_path(model.path))
+        return made
+
     def _insert(self, model: Model, path: str) -> None:
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             row = connection.execute("SELECT sha256 FROM models WHERE name = ?", [model.name]).fetchone()

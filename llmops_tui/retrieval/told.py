@@ -13,7 +13,7 @@ def index_text(record: IndexRecord, stale: list[str]) -> str:
     """What is said of a version."""
     count = f"{counted(record['documents'], 'document')}, {counted(record['chunks'], 'chunk')}"
     lines = [
-        f"{record['name']}@{record['number']}: {count}, about {record['tokens']:,} tokens, {record['bytes'] / 1e6:,.1f} MB",
+        f"{record['name']}@{record['number']}: {count}, about {record['tokens']:,} tokens, {_size(record['bytes'])}",
         f"from: {told_source(record['source'])}" + (f", {record['source']['of']}" if record["source"]["of"] else ""),
     ]
     embedder = record["embedder"]
@@ -33,6 +33,10 @@ def index_text(record: IndexRecord, stale: list[str]) -> str:
     lines += [f"taken out: {name}" for name in record["excluded"]]
     lines += [f"stale: {why}" for why in stale]
     return "\n".join(lines)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
 
 
 def hit_text(hit: HitRecord) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -11,6 +10,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from screens.shell.pane import Pane
+from screens.widgets import units
 from screens.widgets.columns import Column
 from screens.widgets.table import Table
 
@@ -139,6 +139,6 @@ def _columns() -> list[Column[ChainVersion]]:
         Column("chain", lambda one: one.ref),
         Column("labels", lambda one: (" ".join(one.labels), "good"), rank=1, spare=True),
         Column("note", lambda one: one.note, share=1, least=6, rank=2, most=200, spare=True),
-        Column("saved", lambda one: time.strftime("%m-%d %H:%M", time.localtime(one.created_at)), lambda one: one.created_at,
+        Column("saved", lambda one: units.moment(one.created_at), lambda one: one.created_at,
             rank=3, falling=True),
     ]  # fmt: skip

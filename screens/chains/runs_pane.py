@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -13,6 +12,7 @@ from textual.message import Message
 
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
+from screens.widgets import units
 from screens.widgets.columns import Column, Part
 from screens.widgets.table import Table
 
@@ -107,7 +107,7 @@ def _of(run: ChainRunRecord) -> str:
 
 def _columns() -> list[Column[ChainRunRecord]]:
     return [
-        Column("at", lambda run: time.strftime("%m-%d %H:%M", time.localtime(run.job.created_at)),
+        Column("at", lambda run: units.moment(run.job.created_at),
             lambda run: run.job.created_at, falling=True),
         Column("version", lambda run: run.ref, rank=3),
         Column("state", _state),

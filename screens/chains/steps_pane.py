@@ -129,7 +129,8 @@ def _columns() -> list[Column[SpanRecord]]:
     return [
         Column("step", lambda one: one["path"], most=40),
         Column("kind", lambda one: (one["kind"], "muted"), rank=2),
-        Column("s", lambda one: f"{one['seconds']:.2f}", lambda one: one["seconds"], right=True, falling=True, rank=1),
+        Column("took", lambda one: f"{one['seconds']:.2f}", lambda one: one["seconds"],
+            unit="s", right=True, falling=True, rank=1),
         Column("tokens", lambda one: f"{_tokens(one):,}" if _tokens(one) else "", _tokens, right=True, falling=True, rank=3),
         Column("stopped", lambda one: "known" if one["cached"] else one["stopped"], rank=4, spare=True),
         Column("output", _came, share=1, least=8, most=_LONG),

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
+from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.counts import counted
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 _HELP = (
     "One answer a column, all to the same input. F5 runs them at once; enter says that the column with the focus is the best, "
     "t that none is. d compares the others with it word by word, b hides which is which. h and l go from column to column."
+)
+_EMPTY = (
+    "Nothing to compare yet. F7 adds a model, v versions; B opens a board that was kept.\n"
+    "In the playground, space marks versions and v compares them."
 )
 _NARROWEST = 30
 # All columns are drawn together, so many times a second at most, and so many cells: what a line over SSH carries is less.
@@ -57,6 +63,7 @@ class ColumnsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """All columns there may be; those that are not are hidden."""
+        yield Static(Content.styled(_EMPTY, "$muted"), id="compare-empty")
         with Horizontal(id="compare-views"):
             yield from self._views
 
@@ -100,6 +107,8 @@ class ColumnsPane(Pane):
     def _page(self) -> None:
         """Show the columns around the one that is looked at: all where there is room, else a page of them."""
         count = len(self._state.columns)
+        self.query_one("#compare-empty").display = not count
+        self.query_one("#compare-views").display = bool(count)
         if not count:
             for view in self._views:
                 view.display = False

@@ -53,6 +53,8 @@ _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lo
 _VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
 COSTS = ("latency", "tokens-per-s", "tokens")
 _BAR = 24
+# The room of an interval and of the unit behind it.
+_BESIDE = 26
 
 
 def _state(state: EvalState) -> Part:
@@ -73,7 +75,7 @@ RUN_COLUMNS: list[Column[EvalState]] = [
     Column("run", lambda state: safe_line(state.run.name, 80), share=2, least=10),
     Column("state", _state, rank=4, most=16),
     Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=6, most=14),
-    Column("mean", lambda state: number(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=1,
+    Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=1,
         least=5),
     Column("asked", lambda state: (safe_line(state.run.column, 80), "muted"), share=3, least=10, rank=3),
     Column("cases", lambda state: units.whole(state.run.summary["cases"] if state.run.summary is not None else None),
@@ -102,6 +104,11 @@ SUITE_COLUMNS: list[Column[KeptSuite]] = [
 def number(value: float | None) -> str:
     """A figure in three digits, or a dash."""
     return "–" if value is None else f"{value:.3g}" if abs(value) < 1000 else short_number(value)
+
+
+def score(value: float | None) -> str:
+    """A mean of a table: a share with the same digits in each row."""
+    return f"{value:.3f}" if value is not None and abs(value) <= 1 else number(value)
 
 
 def ends(low: float | None, high: float | None) -> str:
@@ -152,10 +159,14 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
                 (f"  {counted(f['unusable'], 'answer')} without a score\n", "$muted"),
             ]
             continue
-        parts += [(f"{number(mean):>8}", "bold"), f" {ends(low, high):<18}"]
         if low is not None and high is not None and low >= 0 and high <= 1 and not f["unit"]:
+            parts += [(f"{score(mean):>8}", "bold"), f" [{score(low)}, {score(high)}] "]
             parts += [(bar(mean, low, high, utf8=utf8), "$accent"), " "]
-        parts += [(f" {f['unit']}" if f["unit"] else "", "$muted"), (f" n {f['n']:,}", "$muted")]
+        else:
+            # The unit stands behind what it is of; the room of a bar is nobody's.
+            told = f" {ends(low, high)} ".replace("  ", " ")
+            parts += [(f"{number(mean):>8}", "bold"), told, (f["unit"].ljust(max(1, _BESIDE - len(told))), "$muted")]
+        parts += [(f" n {f['n']:,}", "$muted")]
         if f["too_few"]:
             parts += [(f"  {too_few_to_say(f['needed'])}", "$warning")]
         if f["unusable"]:
@@ -214,7 +225,7 @@ def _facts(figure: Figure) -> list[Any]:
 def _overlap(summary: RunSummary) -> list[Any]:
     overlap = summary.get("overlap") or {}
     if not overlap.get("ancestors"):
-        return [(f"{overlap.get('note', '')}\n", "$muted")]
+        return [(f"{safe_line(overlap.get('note', ''))}\n", "$muted")]
     told = ", ".join(f"{safe_line(a['dataset'])} {a['rows']:,}" for a in overlap["ancestors"])
     if not overlap["rows"]:
         return [(f"no case is in the training data of the model ({told})\n", "$muted")]

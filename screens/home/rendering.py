@@ -12,7 +12,7 @@ from llmops_tui.counts import counted
 from llmops_tui.jobs.store import JobState
 from llmops_tui.safe_text import safe_line
 from screens.models.facts import size_text
-from screens.widgets.line_list import Line
+from screens.widgets.line_list import Line, without_least
 from screens.widgets.sparkline import sparkline
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Tile:
             )
             lines += [[(row, "accent")] for row in bars[:-1]]
             lines.append([(bars[-1], "accent"), (told, "muted")])
-        return lines[:rows]
+        return [without_least(line, width) for line in lines[:rows]]
 
 
 def tiles(
@@ -99,8 +99,12 @@ def _data(seen: Overview, courses: Courses) -> Tile:
     found = sum(count for _, count in seen.problems)
     return Tile(
         [(counted(len(seen.datasets), "dataset"), "plain")]
-        + ([(f"  {counted(found, 'row')} with problems", "warn")] if found else [("  no problems known", "muted")]),
-        [(safe_line(name), "accent"), (f"  {counted(rows, 'row')}", "plain")],
+        + (
+            [(f"  {counted(found, 'row')} with problems", "warn")]
+            if found
+            else [("  no problems", "muted"), (" known", "muted")]
+        ),
+        [(safe_line(name), "accent"), (f"  {rows:,}", "plain"), (" row" if rows == 1 else " rows", "muted")],
         [],
         [[(safe_line(n), "muted"), (f"  {counted(r, 'row')}", "muted")] for n, r in seen.datasets[1:]],
         courses.rows,
@@ -138,9 +142,9 @@ def _training(seen: Overview, losses: Sequence[float], *, utf8: bool) -> Tile:
         detail: Line = [(safe_line(job.message, 60), "muted")]
     else:
         name, finished = seen.runs[0]
-        ended = ("  newest finished", "good") if finished else ("  newest not finished", "warn")
+        ended = (" finished", "good") if finished else (" not finished", "warn")
         detail = []
-        state = [(counted(len(seen.runs), "run"), "plain"), ended]
+        state = [(counted(len(seen.runs), "run"), "plain"), ("  newest", "muted"), ended]
         figure = [(safe_line(name), "accent"), (f"  loss {last}" if last else "", "plain")]
     others: list[Line] = [[(safe_line(n), "muted")] for n, _ in seen.runs[0 if running else 1 :]]
     return Tile(state, figure, detail, others, tuple(losses), "loss by step")
@@ -163,7 +167,7 @@ def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
         )
     interval = f"[{score.low:.2f} … {score.high:.2f}]  " if score.low is not None and score.high is not None else ""
     return Tile(
-        [(safe_line(f"{score.suite} {score.metric} {score.mean:.2f}"), "plain"), told],
+        [(safe_line(f"{score.suite} "), "muted"), (safe_line(f"{score.metric} {score.mean:.2f}"), "plain"), told],
         [(f"{interval}n={score.cases:,}", "plain")],
         [(safe_line(score.run), "accent")],
         [[(safe_line(f"{s.suite} {s.metric} {s.mean:.2f}"), "muted")] for s in seen.scores[1:]],
@@ -181,7 +185,7 @@ def _models(seen: Overview, moment: Moment | None) -> Tile:
     unverified = sum(1 for _, k, _, verified in seen.models if not verified and k != "remote")
     return Tile(
         [(counted(len(seen.models), "model"), "plain"), (f"  {len(loaded)} loaded", "good" if loaded else "muted")],
-        [(safe_line(name), "accent"), (f"  {kind} {size_text(size)}", "plain")],
+        [(safe_line(name), "accent"), (f"  {kind}", "muted"), (f" {size_text(size)}", "plain")],
         [(f"{unverified} not verified since added", "muted")] if unverified else [("all verified", "muted")],
         [[(safe_line(n), "muted"), (f"  {k} {size_text(b)}", "muted")] for n, k, b, _ in seen.models[1:]],
     )
@@ -200,7 +204,7 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
     slow = f"p95 {first:,.0f} ms, 15 min" if first is not None else f"median {medians[-1]:,.0f} ms" if medians else ""
     return Tile(
         state,
-        [(f"{counted(seen.requests_day, 'request')} in a day", "plain"), failed],
+        [(counted(seen.requests_day, "request"), "plain"), (" in a day", "muted"), failed],
         [(slow or "no recent answers", "muted")],
         [],
         courses.traffic if seen.requests_day else (),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from screens.services import Services
 
 Part = str | tuple[str, str] | Content
+# The column of values, and the room for them before anybody knows how wide the text is.
+_VALUES, _ROOM = 14, 50
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,10 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     return Details(memory, engine, problem, proof=proof, aliases=aliases, shared_address=place)
 
 
-def facts(model: Model, *, loaded: bool, details: Details) -> Content:
-    """All of it."""
-    parts = _rows(_remote_rows(model, details) if model.kind == "remote" else _file_rows(model, loaded=loaded))
+def facts(model: Model, *, loaded: bool, details: Details, width: int = 0) -> Content:
+    """All of it, for so many columns."""
+    rows = _remote_rows(model, details) if model.kind == "remote" else _file_rows(model, loaded=loaded)
+    parts = _rows(rows, width - _VALUES if width > 2 * _VALUES else _ROOM)
     if model.kind == "remote":
         lacks = model.header.get("lacks") or {}
         parts.append(("\nMissing features\n", "bold"))
@@ -122,11 +125,21 @@ def facts(model: Model, *, loaded: bool, details: Details) -> Content:
     return Content.assemble(*parts)
 
 
-def _rows(rows: list[tuple[str, Any]]) -> list[Part]:
+def _rows(rows: list[tuple[str, Any]], room: int = _ROOM) -> list[Part]:
     parts: list[Part] = []
     for name, value in rows:
-        parts += [(f"{name:14}", "$muted"), f"{safe_line(str(value if value is not None else 'not given'))}\n"]
+        text = safe_line(str(value if value is not None else "not given"))
+        beside = "\n" + " " * _VALUES
+        parts += [(f"{name:{_VALUES}}", "$muted"), beside.join(_pieces(text, room)) + "\n"]
     return parts
+
+
+def _pieces(text: str, room: int) -> list[str]:
+    """A path or a hash in pieces that stand below each other; other texts wrap between words."""
+    if " " in text or len(text) <= room:
+        return [text]
+    end = text.rfind("/", 0, room) + 1 or room
+    return [text[:end], *_pieces(text[end:], room)]
 
 
 def _remote_rows(model: Model, details: Details) -> list[tuple[str, Any]]:

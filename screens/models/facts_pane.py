@@ -32,8 +32,14 @@ class FactsPane(Pane):
         """Show what is known of a model; nothing where there is none."""
         self._shown = (model, loaded)
         details = self._details.get(model.name, Details()) if model is not None else Details()
-        content = facts(model, loaded=loaded, details=details) if model is not None else ""
+        width = self.query_one("#facts-text", Static).size.width
+        content = facts(model, loaded=loaded, details=details, width=width) if model is not None else ""
         self.query_one("#facts-text", Static).update(content)
+
+    def on_resize(self) -> None:
+        """Paths go on in the next line where this one ends."""
+        model, loaded = self._shown
+        self.call_after_refresh(self.show, model, loaded=loaded)
 
     async def inspect(self, available: dict[str, int]) -> None:
         """Look at the shown model's file and engine; ``available`` is what can be taken of each device, in bytes."""

@@ -73,6 +73,7 @@ class GuardsScreen(Modal[None]):
         """Title, list, facts and keys."""
         with Vertical(classes="dialog dialog-wide"):
             yield Static("Guards", id="guard-title", classes="dialog-title", markup=False)
+            yield Static("", id="guard-head", markup=False)
             yield OptionList(id="guard-list", markup=False)
             yield Static("", id="guard-facts", markup=False)
             parts: list[str | tuple[str, str]] = []
@@ -128,6 +129,7 @@ class GuardsScreen(Modal[None]):
         options.highlighted = places.index(here) if here in places else 0 if places else None
         on_now = sum(one.guard.mode == "on" for one in self._lines)
         self.query_one("#guard-title", Static).update(f"Guards · {on_now:,} of {len(self._lines):,} on")
+        self.query_one("#guard-head", Static).update(Content.styled(_HEAD if self._lines else "", "bold $muted"))
         if not self._lines:
             self.query_one("#guard-facts", Static).update(Content.styled(_EMPTY, "$muted"))
 
@@ -220,15 +222,20 @@ def _choice(version: GuardVersion) -> Choice:
     return Choice(version.ref, version.ref, counted(len(version.guards.guards), "guard"))
 
 
+_HEAD = f"{'guard':18} {'mode':7} {'does':8} {'looks at':8} {'found in a week':>15}  model"
+_SIDES = {("input", "output"): "both"}
+
+
 def _shown(line: _Line) -> Content:
     guard = line.guard
     found = sum(one["found"] for one in line.figures)
     looked = sum(one["looked"] for one in line.figures)
+    told = f"{found:,} of {looked:,}" if looked else "not asked yet"
     return Content.assemble(
-        (f"{safe_line(guard.name, 30):24} ", "bold"),
+        f"{safe_line(guard.name, 18):18} ",
         (f"{guard.mode:7}", "$success" if guard.mode == "on" else "$muted"),
-        f" {guard.action:7} {'+'.join(guard.sides):13} ",
-        (f"{found:,} of {looked:,}" if looked else "not asked yet", "$warning" if found else "$muted"),
+        f" {guard.action:8} {_SIDES.get(tuple(guard.sides), '+'.join(guard.sides)):8} ",
+        (f"{told:>15}", "$warning" if found else "$muted"),
         ("  " + safe_line(line.force.model or "all models", 30), "$muted"),
     )
 

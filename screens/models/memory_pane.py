@@ -13,6 +13,7 @@ from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
 
 _BAR_CELLS = 12
+_HOLDER = "     ■ "
 _MARKS = ("$accent", "$success", "$warning", "$secondary")
 
 
@@ -55,15 +56,17 @@ class MemoryPane(Pane):
     async def inspect(self) -> dict[str, int]:
         """Look at all devices and draw them; returns what can be taken of each, in bytes."""
         uses = await asyncio.to_thread(inspect)
-        blocks = self.shell.profile.utf8
+        blocks, width = self.shell.profile.utf8, self.query_one(Static).size.width
         parts: list[str | tuple[str, str]] = []
         for use in uses:
-            parts += self._bar(use, "█" if blocks else "#", "░" if blocks else ".")
+            parts += self._bar(
+                use, "█" if blocks else "#", "░" if blocks else ".", width - len(_HOLDER) - len(" 999.99 GB")
+            )
         self.query_one(Static).update(Content.assemble(*parts))
         return {use.device: use.available for use in uses}
 
     @staticmethod
-    def _bar(use: DeviceUse, full: str, empty: str) -> list[str | tuple[str, str]]:
+    def _bar(use: DeviceUse, full: str, empty: str, room: int) -> list[str | tuple[str, str]]:
         ours = [h for h in use.holders if h[2]]
         parts: list[str | tuple[str, str]] = [(f"{use.device:5}", "bold")]
         cells = 0
@@ -76,7 +79,7 @@ class MemoryPane(Pane):
         parts.append((empty * free, "$line"))
         parts.append(f" {use.available / 1e9:.1f}/{use.total / 1e9:.1f} GB free\n")
         for number, (name, size, _) in enumerate(ours):
-            parts += [("     ■ ", _MARKS[number % len(_MARKS)]), f"{safe_line(name)} {size / 1e9:.2f} GB\n"]
+            parts += [(_HOLDER, _MARKS[number % len(_MARKS)]), f"{safe_line(name, max(8, room))} {size / 1e9:.2f} GB\n"]
         for name, size, _ in [h for h in use.holders if not h[2]][:3]:
-            parts += [("     ■ ", "$muted"), (f"{safe_line(name)} {size / 1e9:.2f} GB\n", "$muted")]
+            parts += [(_HOLDER, "$muted"), (f"{safe_line(name, max(8, room))} {size / 1e9:.2f} GB\n", "$muted")]
         return parts

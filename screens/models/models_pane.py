@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
+from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line
 from screens.models.find_models import add_found
@@ -20,6 +21,7 @@ from screens.models.register_model import register_model
 from screens.navigation import ModelInPlayground
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
+from screens.shell.renaming import copy, rename
 from screens.widgets import units
 from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.columns import Column, Part
@@ -215,6 +217,20 @@ class ModelsPane(Pane):
         if self._table.picked:
             names = [model.name for model in self._table.picked]
             self.act("removal", offer_removal, self.shell, "model", names, self.load)
+
+    def action_rename(self) -> None:
+        """Another name for the model."""
+        if self.current is not None:
+            self.act("name", self._named, rename, self.current.name)
+
+    def action_duplicate(self) -> None:
+        """The model's file under a second name."""
+        if self.current is not None:
+            self.act("name", self._named, copy, self.current.name)
+
+    async def _named(self, ask: Callable[..., Coroutine[Any, Any, str]], name: str) -> None:
+        if new := await ask(self.shell, Archivable.MODEL, name):
+            await self.load(new)
 
     def action_use(self) -> None:
         """Use the model in the playground."""

@@ -18,6 +18,7 @@ from screens.navigation import Destination, ModelPlace
 from screens.shell.base import BaseScreen
 
 if TYPE_CHECKING:
+    from llmops_tui.maintenance.acts import Act
     from screens.services import Services
     from screens.terminal import TerminalProfile
 
@@ -80,6 +81,10 @@ class ModelsScreen(BaseScreen):
         model = self._list.current
         self.query_one(FactsPane).show(model, loaded=model is not None and self._list.is_loaded(model))
         self.act("look", self._inspect)
+
+    async def undone(self, act: Act) -> None:
+        """Read again, with the cursor on what has another name."""
+        await self._list.load(act.called if act.kind == "model" else "")
 
     # ── places ──
 

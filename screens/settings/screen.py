@@ -81,7 +81,7 @@ class SettingsScreen(BaseScreen):
         ]
         return Content.assemble(
             f"llmops {__version__} · {safe_line(str(self.services.workspace.root))}\n",
-            (f"Settings: {settings_path()}   Keys: {keymap_path()}\n", "$muted"),
+            (f"Settings: {settings_path()}\nKeys: {keymap_path()}\n", "$muted"),
             (f"Terminal: {', '.join(terminal) or 'local'}", "$muted"),
         )
 

@@ -1,10 +1,13 @@
-"""Ask for another name of a prompt or dataset, or for that of a copy, and do it."""
+"""Ask for another name of a prompt, dataset or model, or for that of a copy, and do it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.models.names import RULE as MODEL_RULE
+from llmops_tui.models.names import check_name
 from llmops_tui.names import RULE, as_name, is_name
 from llmops_tui.safe_text import safe_line
 from screens.shell.shell import Shell
@@ -13,20 +16,20 @@ from screens.widgets.dialogs import ConfirmDialog, LineDialog
 if TYPE_CHECKING:
     from llmops_tui.maintenance.archiving import Archivable
     from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.renaming import Renaming
+    from llmops_tui.workspace.layout import Workspace
 
 
-async def rename(shell: Shell, kind: Kept, name: str) -> str:
+async def rename(shell: Shell, kind: Kept | Archivable, name: str) -> str:
     """The name it has now; empty where it was left as it is.
 
     Raises:
         LlmopsError: the name is taken, or a job is at work with it.
     """
-    from llmops_tui.maintenance.renaming import plan_renaming
-
-    new = await _ask_name(shell, f"Another name for {kind.value} {safe_line(name)}", name)
+    new = await _ask_name(shell, kind, f"Another name for {kind.value} {safe_line(name)}", name)
     if not new or new == name:
         return ""
-    planned = await asyncio.to_thread(plan_renaming, shell.services.workspace, kind, name, new)
+    planned = await asyncio.to_thread(_plan, shell.services.workspace, kind, name, new)
     if planned.uses and not planned.in_the_way:
         told = "\n".join(safe_line(use) for use in planned.uses)
         question = f"{told}\n\nThey name it as it is called now, and would not find it. z takes it back."
@@ -37,14 +40,24 @@ async def rename(shell: Shell, kind: Kept, name: str) -> str:
     return new
 
 
-async def copy(shell: Shell, kind: Kept, ref: str) -> str:
-    """The version that was made of another, the first of its name; empty where none was.
+def _plan(workspace: Workspace, kind: Kept | Archivable, name: str, new: str) -> Renaming:
+    from llmops_tui.maintenance.model_renaming import plan_model_renaming
+    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.renaming import plan_renaming
+
+    if isinstance(kind, Kept):
+        return plan_renaming(workspace, kind, name, new)
+    return plan_model_renaming(workspace, name, new)
+
+
+async def copy(shell: Shell, kind: Kept | Archivable, ref: str) -> str:
+    """What was made of another: a version, the first of its name, or a model; empty where none was.
 
     Raises:
         LlmopsError: the name is taken.
     """
     name = ref.partition("@")[0]
-    new = await _ask_name(shell, f"The name of the copy of {safe_line(ref)}", f"{name}-copy")
+    new = await _ask_name(shell, kind, f"The name of the copy of {safe_line(ref)}", f"{name}-copy")
     if not new:
         return ""
     made = await asyncio.to_thread(shell.services.undo.copy, kind, ref, new)
@@ -58,7 +71,7 @@ async def copy_definition(shell: Shell, kind: Archivable, ref: str) -> str:
     Raises:
         LlmopsError: the name is taken.
     """
-    new = await _ask_name(shell, f"The name of the copy of {safe_line(ref)}", f"{ref.partition('@')[0]}-copy")
+    new = await _ask_name(shell, kind, f"The name of the copy of {safe_line(ref)}", f"{ref.partition('@')[0]}-copy")
     if not new:
         return ""
     made = await asyncio.to_thread(shell.services.undo.copy, kind, ref, new)
@@ -66,9 +79,19 @@ async def copy_definition(shell: Shell, kind: Archivable, ref: str) -> str:
     return made
 
 
-async def _ask_name(shell: Shell, title: str, value: str) -> str:
+async def _ask_name(shell: Shell, kind: Kept | Archivable, title: str, value: str) -> str:
+    if kind.value == "model":
+        return await shell.ask(LineDialog(title, MODEL_RULE, value, check=_model_problem)) or ""
     text = await shell.ask(LineDialog(title, RULE, value, check=_problem))
     return as_name(text) if text else ""
+
+
+def _model_problem(text: str) -> str:
+    try:
+        check_name(text)
+    except InputRefusedError as error:
+        return error.message
+    return ""
 
 
 def _problem(text: str) -> str:

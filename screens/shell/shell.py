@@ -33,6 +33,7 @@ from screens.widgets.modal import Modal
 if TYPE_CHECKING:
     from llmops_tui.settings import Settings
     from screens.terminal import TerminalProfile
+    from screens.widgets.pixel_canvas import PictureTerminal
 
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -54,7 +55,8 @@ class Shell(App[int]):
     def __init__(self, services: Services, profile: TerminalProfile, keymap: dict[str, str]) -> None:
         super().__init__()
         keep_parsed(self.stylesheet)
-        self._delta = FrameDelta(erases=profile.erases_in_colour)
+        self._delta = FrameDelta(erases=profile.erases_in_colour, pictures=profile.pictures)
+        self._drawn_anew = 0
         self.services = services
         self.profile = profile
         self.user_keymap = keymap
@@ -84,6 +86,7 @@ class Shell(App[int]):
         """Write the whole frame: the terminal may show something else than what was written to it."""
         if self._delta.has_begun:
             self._delta.forget()
+            self._drawn_anew += 1
             self.screen.refresh()
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
@@ -138,7 +141,10 @@ class Shell(App[int]):
         if error.code == "closing":
             return
         _log.warning("%s: %s", error.code, error.message)
-        self.say(error.told, title="Failed", severity="error", seconds=12.0)
+        told = safe_line(error.told)
+        # What fails again and again, such as a look once a second, is told once and covers nothing more.
+        if not any(one.message == told and not one.has_expired for one in self._notifications):
+            self.say(told, title="Failed", severity="error", seconds=12.0)
 
     @on(Worker.StateChanged)
     def worker_failed(self, event: Worker.StateChanged) -> None:
@@ -212,6 +218,16 @@ class Shell(App[int]):
         except OSError as error:
             self.report(LlmopsError("settings_unwritable", f"the settings cannot be written: {error}"))
         self.services.settings = settings
+
+    def picture_terminal(self) -> PictureTerminal | None:
+        """The terminal, where it shows pictures in its cells and the user wants them."""
+        from screens.widgets.pixel_canvas import PictureTerminal
+
+        writer = self.terminal_writer()
+        if writer is None or not self._delta.shows_pictures or self.services.settings.charts != "auto":
+            return None
+        colours = self.theme_variables
+        return PictureTerminal(writer, lambda style: colours.get(style.removeprefix("$"), style), self._drawn_anew)
 
     def terminal_writer(self) -> Callable[[str], None] | None:
         """What writes a sequence to the terminal, or none where there is no terminal."""

@@ -112,9 +112,11 @@ class RecipesPane(Pane):
         self._made = True
         self.post_message(Changed())
 
-    def action_duplicate(self) -> None:
-        """A recipe of its own that begins with this one."""
-        if self._asked() is not None and self._list.current is not None:
+    def duplicate(self, run: str = "") -> None:
+        """A recipe of its own that begins with this one, or with that of a run."""
+        if run:
+            self.act("name", self._duplicate, run)
+        elif self._asked() is not None and self._list.current is not None:
             self.act("name", self._duplicate, self._list.current.ref)
 
     async def _duplicate(self, ref: str) -> None:

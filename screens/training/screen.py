@@ -135,6 +135,16 @@ class TrainingScreen(LiveScreen):
         pane = self._recipes if isinstance(self.focused_panel(), RecipesPane) else self._runs
         pane.delete_picked()
 
+    def action_duplicate(self) -> None:
+        """A recipe of its own that begins with the one under the cursor; with that of the run where the runs have the focus."""
+        run = self._runs.run if isinstance(self.focused_panel(), RunsPane) else None
+        if run is None:
+            self._recipes.duplicate()
+        elif run.own is None:
+            self.app.say("This run is another program's: llmops has no recipe of it.", severity="warning")
+        else:
+            self._recipes.duplicate(run.name)
+
     # ── what the base asks ──
 
     def reveal(self, panel: Panel) -> None:

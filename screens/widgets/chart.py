@@ -1,17 +1,20 @@
-"""Line charts in braille: several series, linear or logarithmic, smoothed, zoomed; drawn from numbers alone."""
+"""Line charts: several series, linear or logarithmic, smoothed, zoomed; drawn from numbers alone, in braille or as a picture."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 from textual.widget import Widget
 
-# The dot of each pixel of a braille cell, by row and column.
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+from screens.widgets.canvas import Canvas, Drawn
+from screens.widgets.pixel_canvas import PixelCanvas, shown_by
+
 LABEL = 8
+# A number below a chart for so many columns of it.
+_TICK_COLUMNS = 12
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 # Beyond it the arithmetic of axes overflows; a loss that large is drawn at the edge.
 _LARGEST = 1e250
@@ -52,56 +55,6 @@ def short_number(value: float) -> str:
     return f"{value:,.0f}" if size >= 1000 else f"{value:.3g}"
 
 
-class Canvas:
-    """Cells that lines are drawn into, two dots wide and four high each."""
-
-    def __init__(self, columns: int, rows: int) -> None:
-        self.columns, self.rows = columns, rows
-        self._cells: list[list[tuple[int, str]]] = [[(0, "")] * columns for _ in range(rows)]
-
-    def trace(
-        self,
-        points: Sequence[tuple[float, float]],
-        xs: tuple[float, float],
-        ys: tuple[float, float],
-        style: str,
-        *,
-        dotted: bool = False,
-    ) -> None:
-        """Draw a line through points, given the range of both axes; a point whose y is no number breaks it."""
-        across, down = self.columns * 2, self.rows * 4
-        span_x, span_y = (xs[1] - xs[0]) or 1.0, (ys[1] - ys[0]) or 1.0
-        before: tuple[int, int] | None = None
-        for point in points:
-            if math.isnan(point[1]):
-                before = None
-                continue
-            x = round((point[0] - xs[0]) / span_x * (across - 1))
-            y = round((ys[1] - point[1]) / span_y * (down - 1))
-            steps = max(1, abs(x - before[0]), abs(y - before[1])) if before is not None else 1
-            for step in range(1, steps + 1):
-                if dotted and (x + step) % 4 in {2, 3}:
-                    continue
-                px = x if before is None else before[0] + round((x - before[0]) * step / steps)
-                py = y if before is None else before[1] + round((y - before[1]) * step / steps)
-                row, column = min(self.rows - 1, max(0, py // 4)), min(self.columns - 1, max(0, px // 2))
-                self._cells[row][column] = (self._cells[row][column][0] | _DOTS[py % 4][px % 2], style)
-            before = (x, y)
-
-    def row(self, row: int, *, utf8: bool, cross: int | None = None) -> Content:
-        """One row of cells; ``cross`` is the column of a vertical line through it."""
-        parts: list[tuple[str, str] | str] = []
-        for column, (dots, style) in enumerate(self._cells[row]):
-            text = " " if not dots else chr(0x2800 + dots) if utf8 else "*"
-            if column == cross:
-                parts.append((text if dots else "│" if utf8 else "|", "reverse $accent" if dots else "$accent"))
-            elif parts and isinstance(parts[-1], tuple) and parts[-1][1] == style:
-                parts[-1] = (parts[-1][0] + text, style)
-            else:
-                parts.append((text, style))
-        return Content.assemble(*(part if part[1] else part[0] for part in parts))
-
-
 class LineChart(Widget):
     """A chart of series; ``zoom`` shows the last part of them."""
 
@@ -114,6 +67,7 @@ class LineChart(Widget):
         self.logarithmic = False
         self.smoothing = 0
         self.zoom = 1.0
+        self._picture = ("", 0)
 
     def show(self, series: list[Series]) -> None:
         """Draw these series from now on."""
@@ -145,8 +99,17 @@ class LineChart(Widget):
         return self.zoom
 
     def render(self) -> Content:
-        """Axes and lines."""
+        """Axes and lines; the lines are a picture where the terminal shows some."""
         width, height = self.size.width, self.size.height
+        pixels: list[PixelCanvas] = []
+        terminal = shown_by(self.app)
+
+        def made(columns: int, rows: int) -> Drawn:
+            if terminal is None or rows > PixelCanvas.MOST_ROWS:
+                return Canvas(columns, rows)
+            pixels.append(PixelCanvas(columns, rows, terminal.colours, self.id or ""))
+            return pixels[-1]
+
         lines = draw(
             self._series,
             width,
@@ -155,12 +118,26 @@ class LineChart(Widget):
             logarithmic=self.logarithmic,
             zoom=self.zoom,
             utf8=self._utf8,
+            canvas=made,
         )
+        if terminal is not None and pixels:
+            picture = pixels[-1].sent(), terminal.drawn_anew
+            if picture != self._picture:
+                self._picture = picture
+                terminal.write(picture[0])
         return Content("\n").join(lines)
 
 
 def draw(
-    series: list[Series], width: int, height: int, *, weight: float, logarithmic: bool, zoom: float, utf8: bool
+    series: list[Series],
+    width: int,
+    height: int,
+    *,
+    weight: float,
+    logarithmic: bool,
+    zoom: float,
+    utf8: bool,
+    canvas: Callable[[int, int], Drawn] = Canvas,
 ) -> list[Content]:
     """The lines of a chart of so many cells."""
     columns, rows = width - LABEL - 1, height - 1
@@ -173,10 +150,10 @@ def draw(
         low, high = low - abs(low or 1) * 0.05, high + abs(high or 1) * 0.05
     xs = [x for one in kept for x, _ in one.points]
     first, last = min(xs), max(xs)
-    canvas = Canvas(columns, rows)
+    drawn = canvas(columns, rows)
     for one in kept:
-        canvas.trace(one.points, (first, last), (low, high), one.style, dotted=one.dotted)
-    return _with_axes(canvas, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8)
+        drawn.trace(one.points, (first, last), (low, high), one.style, dotted=one.dotted)
+    return _with_axes(drawn, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8)
 
 
 def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: bool) -> list[Series]:
@@ -196,7 +173,7 @@ def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: b
 
 
 def _with_axes(
-    canvas: Canvas,
+    canvas: Drawn,
     xs: tuple[float, float],
     ys: tuple[float, float],
     *,
@@ -205,18 +182,36 @@ def _with_axes(
 ) -> list[Content]:
     labels = axis_labels(canvas.rows, ys, logarithmic=logarithmic)
     lines = [axis(label, utf8=utf8) + canvas.row(row, utf8=utf8) for row, label in enumerate(labels)]
-    left, right = short_number(xs[0]), short_number(xs[1])
-    lines.append(Content.styled(" " * (LABEL + 1) + left + right.rjust(canvas.columns - len(left)), "$muted"))
+    lines.append(Content.styled(" " * (LABEL + 1) + _below(xs, canvas.columns), "$muted"))
     return lines
+
+
+def _below(xs: tuple[float, float], columns: int) -> str:
+    """The numbers below a chart: its ends, and round ones between them where there is room."""
+    left, right = short_number(xs[0]), short_number(xs[1])
+    line = left + right.rjust(columns - len(left))
+    if xs[0] >= xs[1]:
+        return line
+    for value in round_ticks(*xs, max(1, columns // _TICK_COLUMNS)):
+        text = short_number(value)
+        begin = round((value - xs[0]) / (xs[1] - xs[0]) * (columns - 1)) - len(text) // 2
+        end = begin + len(text)
+        # Steps are whole where their ends are.
+        whole = value == int(value) or any(x != int(x) for x in xs)
+        if whole and begin > 1 and not line[begin - 2 : end + 2].strip():
+            line = line[:begin] + text + line[end:]
+    return line
 
 
 def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False) -> list[str]:
     """The number beside each row of a chart; empty beside most. Round ones: steps of 1, 2 or 5 of a power of ten.
 
-    From 0 to 100 the quarters are marked; where no two round ones fit, the ends. With ``logarithmic``, ``ys`` are powers of ten.
+    From 0 to 100 the quarters are marked, or where they would stand unevenly the halves; where no two round ones fit, the ends.
+    With ``logarithmic``, ``ys`` are powers of ten.
     """
     if ys == (0.0, 100.0) and rows > 4:
-        ticks = [(float(value), str(value)) for value in (0, 25, 50, 75, 100)]
+        quarters = rows > 8 or (rows - 1) % 4 == 0
+        ticks = [(float(value), str(value)) for value in ((0, 25, 50, 75, 100) if quarters else (0, 50, 100))]
     else:
         ticks = _powers(ys, rows) if logarithmic else _ticks(ys, rows)
     labels = [""] * rows

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Checkbox, Input, Static
+from textual.widgets import Checkbox, Input
 
 from llmops_tui.safe_text import safe_line
 from screens.widgets.fields import Field
@@ -56,6 +59,8 @@ def from_text(info: FieldInfo, text: str) -> Any:
 _YES_NO = {True: "yes", False: "no"}
 # A row is a line or two of text, and the space below it.
 _ROW_LINES = 3
+# The width of names, and the room between a field and its note.
+_LABEL_COLUMNS, _GAP = 16, 2
 
 
 def _typed(value: BaseModel) -> dict[str, object]:
@@ -67,14 +72,51 @@ def _typed(value: BaseModel) -> dict[str, object]:
     return out
 
 
+class FormRow(Widget):
+    """A field, with its name before it and a note behind.
+
+    Name and note are drawn by the row: widgets of their own would take as long again to come up.
+    """
+
+    def __init__(self, label: str, field: Widget, note: str, width: int) -> None:
+        super().__init__(field, classes="form-row")
+        field.styles.margin = (0, 0, 0, _LABEL_COLUMNS)
+        field.styles.width = width
+        self._label, self._note, self._indent = label, note, _LABEL_COLUMNS + width + _GAP
+        self._wrong = False
+
+    def tell(self, note: str, *, wrong: bool) -> None:
+        """Show another note; one that says what is wrong stands out."""
+        self._note, self._wrong = note, wrong
+        self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  Textual's
+        """As many lines as the note takes, or the name."""
+        return len(self._lines(width))
+
+    def render(self) -> Content:
+        """The name, room for the field, and the lines of the note."""
+        return Content("\n").join(self._lines(self.size.width))
+
+    def _lines(self, width: int) -> list[Content]:
+        note = Content.styled(self._note, "$error" if self._wrong else "$muted").wrap(max(1, width - self._indent))
+        names = Content(self._label).wrap(_LABEL_COLUMNS - 1)
+        pairs = zip_longest(names, note, fillvalue=Content(""))
+        return [name.pad_right(self._indent - name.cell_length) + beside for name, beside in pairs]
+
+
 class ModelForm(VerticalScroll, Generic[Model]):
     """Edits one pydantic model. ``value`` is the last valid state; ``suggestions`` complete what is typed in a field."""
 
     class Changed(Message):
         """A field was changed, and all fields are valid."""
 
-    def __init__(self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None) -> None:
+    def __init__(
+        self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None, field_columns: int = 20
+    ) -> None:
         super().__init__(classes="model-form", can_focus=False)
+        self._field_columns = field_columns
+        self._rows: dict[str, FormRow] = {}
         self.value = value
         self._suggestions = dict(suggestions or {})
         self.problems: dict[str, str] = {}
@@ -90,7 +132,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
         if names[seen:]:
             self.call_after_refresh(lambda: self.mount_all([self._row(name) for name in names[seen:]]))
 
-    def _row(self, name: str) -> Horizontal:
+    def _row(self, name: str) -> FormRow:
         info, current = type(self.value).model_fields[name], getattr(self.value, name)
         field: Widget
         if info.annotation is bool:
@@ -100,12 +142,8 @@ class ModelForm(VerticalScroll, Generic[Model]):
             suggester = SuggestFromList(known) if known else None
             field = Field(to_text(current), name=name, compact=True, suggester=suggester)
         note = self._notes[name] = self._note(name, info)
-        return Horizontal(
-            Static(name.replace("_", " "), classes="form-name", markup=False),
-            field,
-            Static(note, classes="form-note", id=f"note-{name}", markup=False),
-            classes="form-row",
-        )
+        row = self._rows[name] = FormRow(name.replace("_", " "), field, note, self._field_columns)
+        return row
 
     def suggest(self, name: str, known: tuple[str, ...]) -> None:
         """Complete other words in a field from now on."""
@@ -154,9 +192,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
             told = safe_line(problem) if problem else self._note(name, info)
             if self._notes.get(name, told) != told:
                 self._notes[name] = told
-                note = self.query_one(f"#note-{name}", Static)
-                note.update(told)
-                note.set_class(problem is not None, "-wrong")
+                self._rows[name].tell(told, wrong=problem is not None)
         if not self.problems:
             self.post_message(self.Changed())
 

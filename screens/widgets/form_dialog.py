@@ -40,7 +40,7 @@ class FormDialog(Modal["Model | None"], Generic[Model]):
     ) -> None:
         super().__init__()
         self._title, self._told, self._takes, self._leaves = title, told, takes, leaves
-        self._form: ModelForm[Model] = ModelForm(value, suggestions=suggestions)
+        self._form: ModelForm[Model] = ModelForm(value, suggestions=suggestions, field_columns=12)
 
     def compose(self) -> ComposeResult:
         """The form and its keys."""

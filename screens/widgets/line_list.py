@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -102,6 +102,11 @@ class LineList(CursorScroll):
         super().notify_style_update()
         self._styles.clear()
 
+    @property
+    def room(self) -> int:
+        """Cells of a line of columns: figures at the right edge do not touch a scroll bar."""
+        return self.scrollable_content_region.width - (1 if self.show_vertical_scrollbar else 0)
+
     def _style(self, name: str) -> Style:
         if name not in self._styles:
             self._styles[name] = self.get_component_rich_style(f"line-list--{name}")
@@ -150,6 +155,17 @@ class LineList(CursorScroll):
     def _colour(self, style: str) -> str | None:
         colour = self._style(style).color
         return None if colour is None or style == "plain" else colour.name
+
+
+def without_least(line: Line, width: int) -> Line:
+    """A line without what is least in it where it is too long: a figure is worth more than what it is of."""
+    line = list(line)
+    while len(line) > 1 and sum(cell_len(text) for text, _ in line) > width:
+        least = [place for place, (_, style) in enumerate(line) if style == "muted"]
+        if not least:
+            break
+        del line[least[-1]]
+    return line
 
 
 def cell(text: str, width: int) -> str:

@@ -170,7 +170,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
         )
         place = next((n for n, row in enumerate(found) if self._key(row) == kept), min(cursor, max(0, len(found) - 1)))
         self._plan, self._drawn = None, {}
-        if found and count == len(found) and place == cursor and plan is not None and self._planned(plan.width) == plan:
+        if found and count == len(found) and place == cursor and plan is not None and self._planned() == plan:
             self.count, self._line = len(found), self._line_of
             self._draw_changed(drawn)
         else:
@@ -180,24 +180,23 @@ class Table(SelectingList, Filtered, Generic[Row]):
 
     def _draw_changed(self, drawn: dict[int, Line]) -> None:
         top = self.scroll_offset.y
-        width = self.scrollable_content_region.width
         for index in range(top, min(len(self.shown), top + self.size.height)):
-            if drawn.get(index) != self._line_of(index, width):
+            if drawn.get(index) != self._line_of(index, self.room):
                 self.refresh(Region(0, index - top + self.head_lines, self.size.width, 1))
 
     # ── drawing ──
 
-    def _planned(self, width: int) -> ColumnPlan[Row]:
-        if self._plan is None or self._plan.width != width:
-            self._plan = ColumnPlan(self.chosen_columns, self.shown, self.order, width, _GUTTER)
+    def _planned(self) -> ColumnPlan[Row]:
+        if self._plan is None or self._plan.width != self.room:
+            self._plan = ColumnPlan(self.chosen_columns, self.shown, self.order, self.room, _GUTTER)
         return self._plan
 
-    def _line_of(self, index: int, width: int) -> Line:
+    def _line_of(self, index: int, _width: int) -> Line:
         row = self.shown[index]
         text, style = self._mark(row)
         if self._key(row) in self.selected and not text.strip():
             text, style = "●", "warn"
-        self._drawn[index] = [(fit(text, _GUTTER), style), *self._planned(width).line(row)]
+        self._drawn[index] = [(fit(text, _GUTTER), style), *self._planned().line(row)]
         return self._drawn[index]
 
     @property
@@ -205,8 +204,8 @@ class Table(SelectingList, Filtered, Generic[Row]):
         """Not above what says that there are no rows."""
         return bool(self.rows)
 
-    def _head(self, width: int) -> Strip:
-        names = self._planned(width).head(self.order, falling=self.falling)
+    def _head(self, width: int) -> Strip:  # noqa: ARG002  the room for columns is narrower
+        names = self._planned().head(self.order, falling=self.falling)
         styles = {
             ordered: self.get_component_rich_style(f"table--{'order' if ordered else 'head'}")
             for ordered in (True, False)
@@ -236,7 +235,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
 
     def action_order_by(self, step: int) -> None:
         """Sort by the next column or the one before; between the last and the first stands the order they came in."""
-        names = ["", *(name for name, _ in self._planned(self.scrollable_content_region.width).widths)]
+        names = ["", *(name for name, _ in self._planned().widths)]
         at = names.index(self.order) if self.order in names else 0
         self.order_by(names[(at + step) % len(names)])
 
@@ -264,7 +263,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
         """A click on a head sorts by it, and turns the order round where it is sorted by it."""
         if event.y >= self.head_lines:
             super().on_click(event)
-        elif name := self._planned(self.scrollable_content_region.width).column_at(event.x):
+        elif name := self._planned().column_at(event.x):
             self.order_by(name, falling=not self.falling if name == self.order else None)
 
     # ── filter ──

@@ -13,7 +13,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from screens.widgets.chart import LABEL, Canvas, axis, axis_labels, short_number
+from screens.widgets.canvas import Canvas
+from screens.widgets.chart import LABEL, axis, axis_labels, short_number
 
 if TYPE_CHECKING:
     from llmops_tui.monitoring.resolutions import Curve

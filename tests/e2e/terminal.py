@@ -29,7 +29,13 @@ _PRIVATE = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 
 
 class Terminal:
-    """The app under a pty of its own."""
+    """The app under a pty of its own.
+
+    Attributes:
+        ascii_alone: whether the terminals repeat signs of ASCII alone, as tmux does.
+    """
+
+    ascii_alone = False
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class Terminal:
     ) -> None:
         self.columns, self.rows = size
         self._screen = EmulatedScreen(self.columns, self.rows)
+        self._screen.ascii_alone = self.ascii_alone
         self._stream = EmulatedByteStream(self._screen)
         self.raw = bytearray()
         self.child = pexpect.spawn(
@@ -68,9 +75,12 @@ class Terminal:
         except pexpect.EOF:
             return False
         self.raw += part
-        # pyte knows no kitty key reports and would print their tail.
-        self._stream.feed(re.sub(rb"\x1b\[[<>=]\d*u", b"", part))
+        self._stream.feed(self.obeyed(part))
         return True
+
+    def obeyed(self, part: bytes) -> bytes:
+        """What pyte gets of it: it knows no kitty key reports and would print their tail."""
+        return re.sub(rb"\x1b\[[<>=]\d*u", b"", part)
 
     def wait(self, what: str | Callable[[str], bool], seconds: float = 120) -> None:
         """Wait until the screen shows a text, or a condition on it holds."""

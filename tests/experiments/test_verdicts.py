@@ -204,7 +204,7 @@ def test_a_canary_says_how_many_failed_and_what_stopped_it(workspace: Workspace)
     assert [bool(one) for one in why] == [False, False, True, False]
     found = traffic.shown()
     assert found["experiment"]["state"] == "rolled back"
-    assert found["verdict"]["sentence"].startswith("4 of 6 conversations failed with two; 0.02 of them may.")
+    assert found["verdict"]["sentence"].startswith("4 of 6 conversations failed with two; 2 % of them may.")
     assert found["course"][-1][0] == 6
     assert found["course"][-1][1] > math.log(100)
 

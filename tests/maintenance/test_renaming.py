@@ -1,8 +1,9 @@
-"""Other names of prompts and datasets, and copies of them: what goes along, what stays, what is refused."""
+"""Other names of prompts, datasets and models, and copies of them: what goes along, what stays, what is refused."""
 
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,11 +11,14 @@ from llmops_tui.datasets.operations.base import remake
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.maintenance import renaming
-from llmops_tui.maintenance.archiving import Archivable
+from llmops_tui.maintenance import model_renaming, renaming
+from llmops_tui.maintenance.archiving import Archivable, Archive
+from llmops_tui.maintenance.model_removal import plan_removal
 from llmops_tui.maintenance.record_removal import Kept
 from llmops_tui.maintenance.renaming import copy_definition, copy_record, plan_renaming
 from llmops_tui.maintenance.undo import UndoHistory
+from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.drafts import Draft, Drafts, Session
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.training.runs import RunStore
@@ -164,6 +168,78 @@ def test_where_the_catalog_cannot_be_written_nothing_has_the_new_name(
     assert ((drafts.load("support") or Draft()).template, drafts.load("help")) == ("not saved yet", None)
     assert drafts.load_session().prompt == "support"
     assert history.acts() == []
+
+
+def test_a_models_file_has_a_second_name_and_that_one_another(sample: Workspace) -> None:
+    catalog, event_log = Catalog(sample), EventLog(sample)
+    registry, history = ModelRegistry(catalog), UndoHistory(catalog, event_log)
+    assert history.copy(Archivable.MODEL, "support-base", "second") == "second"
+    first, second = registry.get("support-base"), registry.get("second")
+    assert (second.path, second.sha256, second.kind) == (first.path, first.sha256, first.kind)
+    # It goes with the name; the file stays with the other one.
+    assert plan_removal(sample, "second").paths == ()
+    AliasBook(catalog).add("second", "gpt:1")
+    event_log.save_draft("board:current", {"columns": [{"model": "second+tone", "prompt": "second"}]})
+    history.archive(Archivable.MODEL, ["second"])
+    done = history.rename(Archivable.MODEL, "second", "third")
+    assert done.as_dict() == {
+        "kind": "model", "name": "second", "new_name": "third", "uses": [], "in_the_way": [], "done": True,
+    }  # fmt: skip
+    assert {model.name for model in registry.all()} >= {"support-base", "third"}
+    assert AliasBook(catalog).all() == {"gpt:1": "third"}
+    assert event_log.load_draft("board:current") == {"columns": [{"model": "third+tone", "prompt": "second"}]}
+    assert Archive(event_log).names(Archivable.MODEL) == {"third"}
+    assert history.acts()[0].title == "model second is called third"
+    with pytest.raises(NotFoundError):
+        registry.get("second")
+    # Name, archive, copy: each is taken back, and the copy is made again.
+    assert [history.undo() is not None for _ in range(3)] == [True] * 3
+    assert "second" not in {model.name for model in registry.all()}
+    assert history.redo() is not None
+    assert registry.get("second").path == first.path
+
+
+def test_what_names_a_model_keeps_it_from_another_name(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = Catalog(sample)
+    registry, history = ModelRegistry(catalog), UndoHistory(catalog, EventLog(sample))
+    with pytest.raises(InputRefusedError, match="chain desk@1 names it") as refused:
+        history.rename(Archivable.MODEL, "support-base", "other")
+    assert "llmops model copy support-base other" in refused.value.hint
+    AliasBook(catalog).add("support-base", "qwen3:8b")
+    for name in ("support-base", "not a name", "qwen3-8b:", "support+base"):
+        for way in (history.copy, history.rename):
+            with pytest.raises(InputRefusedError):
+                way(Archivable.MODEL, "support-base", name)
+    history.rename(Archivable.MODEL, "support-base", "other", force=True)
+    assert AliasBook(catalog).all() == {"qwen3:8b": "other"}
+    assert history.undo() is not None
+    assert "support-base" in {model.name for model in registry.all()}
+    monkeypatch.setattr(model_renaming, "busy_with", lambda *_: ("it is loaded",))
+    with pytest.raises(InputRefusedError, match="it is loaded"):
+        history.rename(Archivable.MODEL, "support-base", "other", force=True)
+
+
+def test_a_second_name_that_something_names_stays(sample: Workspace) -> None:
+    history = UndoHistory(Catalog(sample), EventLog(sample))
+    history.copy(Archivable.MODEL, "support-base", "second")
+    recipes = RunStore(sample)
+    recipes.save_recipe(recipes.recipe("triage-qlora").model_copy(update={"name": "later", "base": "second"}), "")
+    with pytest.raises(InputRefusedError, match="training recipe later names it"):
+        history.undo()
+    assert "second" in {model.name for model in ModelRegistry(Catalog(sample)).all()}
+
+
+def test_of_a_training_run_the_recipe_is_copied_and_an_evaluation_run_is_told_to_be_one(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RunStore(sample).recipe("triage-qlora")
+    monkeypatch.setattr(RunStore, "get", lambda _self, _name: SimpleNamespace(recipe=recipe))
+    assert copy_definition(sample, Archivable.RECIPE, "triage-qlora-1", "second") == "second@1"
+    assert RunStore(sample).recipe("second").base == recipe.base
+    monkeypatch.setattr(EvaluationStore, "get", lambda _self, _name: SimpleNamespace(suite_ref="triage@1"))
+    with pytest.raises(InputRefusedError, match="measured once") as refused:
+        copy_definition(sample, Archivable.SUITE, "triage-1", "third")
+    assert "llmops eval run triage@1" in refused.value.hint
 
 
 @pytest.mark.parametrize("kind", [Archivable.SUITE, Archivable.RECIPE])

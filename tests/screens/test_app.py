@@ -493,6 +493,11 @@ async def test_a_notice_whose_time_runs_out_while_it_is_shown_does_not_freeze_th
         await until(pilot, lambda: bool(pilot.app.screen.query(Toast)))
         await until(pilot, lambda: not pilot.app.screen.query(Toast))
         assert notices(pilot) == ""
+        # What fails once a second is told once.
+        for _ in range(3):
+            pilot.app.report(LlmopsError("full", "the disk is full"))
+            await pilot.pause()
+        assert notices(pilot).count("the disk is full") == 1
 
 
 def test_the_time_of_a_notice_begins_when_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,13 @@ from textual.widgets._toast import Toast
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.maintenance.archiving import Archivable
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.monitoring.overview import read_overview
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets.dataset_list_pane import DatasetListPane
+from screens.models.models_pane import ModelsPane
 from screens.playground.prompts_pane import PromptList, PromptsPane
 from screens.playground.state import PlaygroundState
 from screens.shell.command_screen import CommandScreen
@@ -20,6 +22,7 @@ from screens.shell.palette import Palette
 from screens.shell.things import read_things
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
+from screens.widgets.table import Table
 from tests.screens.conftest import OpenApp, settle, until
 
 
@@ -99,6 +102,39 @@ async def test_datasets_are_renamed_and_copied_in_their_table(open_app: OpenApp,
         await pilot.press("z")
         await until(pilot, lambda: screen.version.ref == "triage-copy@1")
     assert set(store.logs()) == {"triage", "triage-test", "triage-copy"}
+
+
+@pytest.mark.slow
+async def test_models_are_renamed_and_copied_in_their_table(open_app: OpenApp, sample: Workspace) -> None:
+    def names() -> set[str]:
+        return {model.name for model in ModelRegistry(Catalog(sample)).all()}
+
+    before = names()
+    async with open_app() as pilot:
+        await pilot.press("f9", "5")
+        await until(pilot, lambda: bool(pilot.app.screen.query(ModelsPane)))
+        pane = pilot.app.screen.query_one(ModelsPane)
+        await until(pilot, lambda: pane.current is not None)
+        pane.query_one(Table).focus()
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        pilot.app.screen.query_one(Input).value = "second"
+        await pilot.press("enter")
+        await until(pilot, lambda: pane.current is not None and pane.current.name == "second")
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        # No name of a model: it is told, and the text stays to be corrected.
+        pilot.app.screen.query_one(Input).value = "drei ä"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, LineDialog)
+        pilot.app.screen.query_one(Input).value = "third"
+        await pilot.press("enter")
+        await until(pilot, lambda: pane.current is not None and pane.current.name == "third")
+        await pilot.press("z")
+        await until(pilot, lambda: pane.current is not None and pane.current.name == "second")
+        await pilot.press("z")
+        await until(pilot, lambda: names() == before and len(pane.models) == len(before))
 
 
 async def test_a_notice_covers_no_output_of_the_command_line(open_app: OpenApp) -> None:

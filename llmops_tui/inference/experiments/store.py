@@ -188,7 +188,8 @@ def _too_many(found: Counts, settings: Settings) -> str:
     if evidence < -math.log(settings["alpha"]):
         return ""
     return (
-        f"{found.failed} of {found.conversations} conversations failed with {settings['b']}, and {budget:.3g} of them may: "
+        f"{found.failed} of {found.conversations} conversations failed with {settings['b']}, "
+        f"and {budget * 100:.3g} % of them may: "
         f"evidence {math.exp(min(evidence, 700)):.3g} of {1 / settings['alpha']:.3g}"
     )
 
