@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from llmops_tui.embeddings.embedder import EmbedderRecord
 
@@ -32,10 +32,16 @@ class ChunkerRecord(TypedDict):
 
 
 class RefusedRecord(TypedDict):
-    """A document that could not be taken, and why."""
+    """A document that could not be taken, and why; of a file what it was like then, so that a mended one is noticed.
+
+    ``file_sha256`` is empty of a file that could not be read at all.
+    """
 
     document: str
     why: str
+    file_sha256: NotRequired[str]
+    size: NotRequired[int]
+    mtime_ns: NotRequired[int]
 
 
 class IndexRecord(TypedDict):

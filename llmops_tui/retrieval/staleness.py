@@ -21,8 +21,7 @@ def stale_because(store: IndexStore, index: Index) -> list[str]:
         with ChunkFile.opened(index.folder) as file:
             return file.files()
 
-    apart = frozenset(record["excluded"]) | {one["document"] for one in record["refused"]}
-    told = source_differs(store.catalog, record["source"], files, apart)
+    told = source_differs(store.catalog, record["source"], files, frozenset(record["excluded"]), record["refused"])
     if record["chunker"]["revision"] != REVISION:
         told.append("documents are cut otherwise by this release")
     if record["embedder"] is not None:
