@@ -44,14 +44,21 @@ class RefusedRecord(TypedDict):
     mtime_ns: NotRequired[int]
 
 
+class RerankerRecord(TypedDict):
+    """The model that puts what was found in another order, by its hash."""
+
+    model: str
+    sha256: str
+
+
 class IndexRecord(TypedDict):
     """A version of an index.
 
     ``sha256`` is the hash of all that decides what it finds. ``folder`` has its files. ``excluded`` are documents that
     somebody took out, which stay out when it is built again. ``other_files`` counts the files of the folder by ending that no
     reader is for. Without ``embedder`` it is searched by words alone; ``pooling`` is how its model makes one vector of those of
-    all tokens. ``computed`` vectors were made for this version, ``reused`` were there; ``cut`` chunks were too long for the
-    model. ``tokens`` is an estimate.
+    all tokens; with ``reranker`` what was found can be put in another order by it. ``computed`` vectors were made for this
+    version, ``reused`` were there; ``cut`` chunks were too long for the model. ``tokens`` is an estimate.
     """
 
     name: str
@@ -75,6 +82,7 @@ class IndexRecord(TypedDict):
     bytes: int
     seconds: float
     made_at: float
+    reranker: NotRequired[RerankerRecord | None]
 
 
 class BuildRecord(TypedDict):
@@ -84,6 +92,7 @@ class BuildRecord(TypedDict):
     tokens: int
     embedder: EmbedderRecord | None
     take_back: bool
+    reranker: NotRequired[RerankerRecord | None]
 
 
 class BuiltRecord(TypedDict):
