@@ -33,7 +33,7 @@ from llmops_tui.chains.tools import ChainTools
 from llmops_tui.chains.values import kept
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.inference.retrieval_asked import RetrievalAsked
+from llmops_tui.inference.retrieval_asked import RetrievalAsked, retrievals_noted
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.json_tree import content_of
@@ -297,7 +297,8 @@ class ChainRun:
             text = "\n\n".join(f"[{one['number']}] {one['source']}\n{one['text']}" for one in passages)
             return {"text": text, "passages": passages}
 
-        return await self._done(found, here, query, decided, work)
+        given = {name: value for name, value in asked.items() if name != "check"}
+        return await self._done(found, here, given, decided, work)
 
     async def _done(
         self, found: ResolvedStep, here: str, given: Any, decided_by: Mapping[str, object], work: Callable[[], Any]
@@ -317,12 +318,14 @@ class ChainRun:
     async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Variables, here: str) -> str:
         assert found.prompt is not None
         variables = {name: await self._value(text, values) for name, text in found.values.items()}
-        messages = await self._rendered(found, variables)
-        told_of = {
+        with retrievals_noted() as retrieved:
+            messages = await self._rendered(found, variables)
+        told_of: dict[str, object] = {
             "prompt": found.prompt.prompt,
             "prompt_version": found.prompt.number,
             "variables": variables,
             "step": here,
+            **({"retrieved": retrieved} if retrieved else {}),
         }
         asked = StepRequest(found.model, messages, fields.parameters, fields.schema_, told_of)
         leaf = Leaf(found, here, self._models.key(asked), messages)

@@ -53,9 +53,9 @@ class SpanRecord(TypedDict):
     """One step that was done.
 
     ``path`` says where, such as ``each[3]/label`` or ``polish#2/draft``; ``key`` is the hash of all that decides its result.
-    ``input`` is what it was given: messages of a prompt, the query of a search, the text that is read. ``output`` is its
-    result; of steps that others are inside of it is left out, and ``rows`` and ``failed`` count those of a map. ``stopped`` is
-    why a model stopped. ``trace`` is the request's id. ``cached``: the answer was there before.
+    ``input`` is what it was given: messages of a prompt, a search with its query, its index and ``k``, the text that is read.
+    ``output`` is its result; of steps that others are inside of it is left out, and ``rows`` and ``failed`` count those of a
+    map. ``stopped`` is why a model stopped. ``trace`` is the request's id. ``cached``: the answer was there before.
     """
 
     path: str

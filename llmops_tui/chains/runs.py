@@ -77,10 +77,10 @@ class ChainRunRecord:
 
 
 def all_runs(jobs: JobStore, chain: str = "", limit: int = 1000) -> list[ChainRunRecord]:
-    """The runs, the newest first; of one chain, where it is named."""
+    """The newest runs, the newest first; of one chain, where it is named."""
     found: dict[str, ChainRunRecord] = {}
-    for job in jobs.all(limit):
-        if job.kind == KIND and (job.resumes or job.id) not in found:
+    for job in jobs.of_kind(KIND, limit):
+        if (job.resumes or job.id) not in found:
             one = _record(jobs, job)
             if not chain or one.asked["chain"] == chain:
                 found[one.id] = one
@@ -88,13 +88,14 @@ def all_runs(jobs: JobStore, chain: str = "", limit: int = 1000) -> list[ChainRu
 
 
 def get_run(jobs: JobStore, given: str) -> ChainRunRecord:
-    """A run by its id, or the beginning of it.
+    """A run by its id, or the beginning of it, however long ago it was; also by the id of a job that resumed it.
 
     Raises:
         NotFoundError: there is none.
     """
-    runs = {one.id: one for one in all_runs(jobs)}
-    return runs[resolve_prefix("chain run", given, runs)]
+    folders = jobs.folders_of(KIND)
+    own = folders.get(given) or resolve_prefix("chain run", given, set(folders.values()))
+    return _record(jobs, jobs.newest_for([own])[own])
 
 
 def _record(jobs: JobStore, job: Job) -> ChainRunRecord:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.cli.prompt import read_given
-from llmops_tui.errors import ExitCode, LlmopsError, NotFoundError
+from llmops_tui.cli.prompt import pass_gate, read_given
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.names import as_name
 
 if TYPE_CHECKING:
@@ -173,18 +173,33 @@ def tag(
     ref: Ref,
     label: Annotated[str, typer.Argument(help="The label, such as production.")],
     remove: Annotated[bool, typer.Option("--remove", help="Remove the label.")] = False,
+    suite: Annotated[
+        str | None, typer.Option("--gate", metavar="SUITE", help="Only if the gate of this suite passes.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", help="With --gate: the model whose runs count; repeatable. Default: those of the suite."
+        ),
+    ] = None,
 ) -> None:
-    """Point a label at a version: what is served and run by that name is that version from then on."""
+    """Point a label at a version: what is served and run by that name is that version from then on. Exit 1 if a gate fails."""
     from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     store, history = store_of(session), UndoHistory(session.catalog, session.event_log)
     version = store.get(ref)
+    if models and suite is None:
+        raise InputRefusedError("bad_option", "--model says whose runs count for a gate", "Add --gate SUITE.")
+    if remove and suite is not None:
+        raise InputRefusedError("bad_option", "--gate is for setting a label, and --remove takes it away")
     if remove:
         store.check_label(version.name, label)
         history.remove_label(version.served_name, label)
         session.emit({"chain": version.name, "removed": label}, lambda: f"{version.name} has no label {label} now")
         return
+    if suite is not None:
+        pass_gate(session, version.served, label, suite, models or [])
     history.move_label(version.served, label)
     version = store.get(version.ref)
     session.emit(version.as_dict(), lambda: f"{label} → {version.ref}")

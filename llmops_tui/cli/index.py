@@ -21,7 +21,10 @@ app = typer.Typer(help="Indexes of documents.", no_args_is_help=True, rich_marku
 _Ref = Annotated[str, typer.Argument(metavar="INDEX", help="name, for its newest version, or name@number.")]
 _Query = Annotated[str, typer.Argument(help="What is searched for.")]
 _By = Annotated[
-    str, typer.Option("--by", help="bm25, vectors, hybrid or everything; default: hybrid, or bm25 without vectors.")
+    str,
+    typer.Option(
+        "--by", help="bm25, vectors, hybrid, reranked or everything; default: hybrid, or bm25 without vectors."
+    ),
 ]
 _K = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many chunks.")]
 _Context = Annotated[int, typer.Option("--context", min=1, help="How many tokens 'everything' may have.")]
@@ -67,6 +70,10 @@ def build(
     embedder: Annotated[
         str, typer.Option("--embedder", help="A registered model that embeds; none: words alone.")
     ] = "",
+    reranker: Annotated[
+        str,
+        typer.Option("--reranker", help="A model for --by reranked: one that ranks, or that answers; none: no more."),
+    ] = "",
     tokens: Annotated[
         int, typer.Option("--tokens", min=0, max=8192, help="Tokens of a chunk, about; 0: as before, or 300.")
     ] = 0,
@@ -79,7 +86,7 @@ def build(
 ) -> None:
     """Build an index, or its next version from its documents as they are now. Only chunks that are new are embedded."""
     from llmops_tui.retrieval.build import ENTRY, KIND
-    from llmops_tui.retrieval.request import build_request
+    from llmops_tui.retrieval.request import build_request, with_reranker
     from llmops_tui.retrieval.sources import told_source
 
     session = session_of(context)
@@ -95,6 +102,7 @@ def build(
         tokens=tokens,
         take_back=take_back,
     )
+    asked = with_reranker(store_of(session), asked, reranker) if reranker else asked
     by = asked["embedder"]["model"] if asked["embedder"] else "words alone"
     session.say(f"{name}: {told_source(asked['source'])}, chunks of about {asked['tokens']} tokens, by {by}")
     arguments = {"name": name, "asked": asked}

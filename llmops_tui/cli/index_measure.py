@@ -25,7 +25,9 @@ def measure(
     ],
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", help="bm25, vectors or hybrid; repeatable, the others are compared with the first."),
+        typer.Option(
+            "--by", help="bm25, vectors, hybrid or reranked; repeatable, the others are compared with the first."
+        ),
     ] = None,
     against: Annotated[
         list[str] | None, typer.Option("--against", help="Another index or version to compare with; repeatable.")

@@ -171,18 +171,20 @@ def tag(
     version = store.get(ref)
     if models and suite is None:
         raise InputRefusedError("bad_option", "--model says whose runs count for a gate", "Add --gate SUITE.")
+    if remove and suite is not None:
+        raise InputRefusedError("bad_option", "--gate is for setting a label, and --remove takes it away")
     if remove:
         history.remove_label(version.prompt, label)
         version = store.get(version.ref)
     else:
         if suite is not None:
-            _pass_gate(session, ref, label, suite, models or [])
+            pass_gate(session, ref, label, suite, models or [])
         version = history.move_label(ref, label)
     session.emit(version.as_dict(), lambda: f"{version.ref}: {' '.join(version.labels) or 'no labels'}")
 
 
-def _pass_gate(session: Session, ref: str, label: str, suite: str, models: list[str]) -> None:
-    """Stop where the rules of a suite say no.
+def pass_gate(session: Session, ref: str, label: str, suite: str, models: list[str]) -> None:
+    """Stop where the rules of a suite say no to moving a label to a version of a prompt, or of ``chain/NAME``.
 
     Raises:
         LlmopsError: ``gate_closed``.

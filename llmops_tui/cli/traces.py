@@ -86,6 +86,8 @@ def show(
     ] = "",
 ) -> None:
     """Show one trace with its messages, figures and feedback."""
+    from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
+
     session = session_of(context)
     found = _store(session).get(trace)
     if as_:
@@ -104,7 +106,8 @@ def show(
         parts += [f"[thinking]\n{found.thinking}"] if found.thinking else []
         parts += [f"[answer]\n{found.output}"] + ([f"error: {line.error}"] if line.error else [])
         parts += [f"content: {line.content}"] if line.content else []
-        parts += [f"client: {found.client_words}"] if found.client else []
+        parts += [f"client: {words}"] if (words := found.client_words) else []
+        parts += [retrieval_words(one) for one in retrieved_of(found.client)]
         for said in found.said:
             words = [
                 {1: "up", -1: "down"}.get(said["score"] or 0),

@@ -1,4 +1,4 @@
-"""Whether a label may move to a prompt version: by runs of the versions of now, whole, and by the rules of now."""
+"""Whether a label may move to a version of a prompt or a chain: by whole runs of the versions of now, and the rules of now."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.gates import Ruling, parse_rule
 from llmops_tui.evaluation.run_comparison import gate
 from llmops_tui.evaluation.run_search import RunSearch
+from llmops_tui.inference.prompt_versions import CHAINS
+from llmops_tui.prompts.store import PromptStore
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, SuiteVersion
@@ -19,31 +21,41 @@ if TYPE_CHECKING:
 
 
 def suites_for(store: EvaluationStore, prompt: str) -> list[SuiteVersion]:
-    """The newest version of each suite that asks a prompt and has rules: those that may decide about its labels."""
+    """The newest version of each suite that asks a prompt and has rules: those that may decide about its labels.
+
+    A chain is named as ``chain/NAME``; suites that ask one step of it do not decide about the whole.
+    """
     newest: dict[str, SuiteVersion] = {}
     for version in store.suites():
         newest.setdefault(version.suite.name, version)
     return [
         version
         for version in newest.values()
-        if version.suite.rules and prompt in {ref.partition("@")[0] for ref in version.suite.prompts()}
+        if version.suite.rules and prompt in {_asked(ref) for ref in version.suite.prompts()}
     ]
+
+
+def _asked(ref: str) -> str:
+    """The prompt or the chain that a column asks; empty where it is a step of a chain."""
+    return "" if ref.startswith(CHAINS) and ":" in ref else ref.partition("@")[0]
 
 
 def promotion(
     store: EvaluationStore, ref: str, label: str, suite: str, models: Sequence[str] = (), more: Sequence[str] = ()
 ) -> list[Ruling]:
-    """What the rules of a suite, and ``more`` beside them, say of moving a label to a prompt version.
+    """What the rules of a suite, and ``more`` beside them, say of moving a label to a version of a prompt, or of ``chain/NAME``.
 
     For each model, and each set of parameters of the suite, the newest run of the version that counts is compared with the
     newest of the version that has the label now. A run counts if it is whole, and if suite, prompt, model, adapter and
-    metrics are today what they were in it; rules may have changed, and are those of today. Models are those given, else
+    metrics are today what they were in it, and of a chain all that its steps use; rules may have changed, and are those of
+    today. Models are those given, else
     those of the suite, else the one of the newest run that counts.
 
     Raises:
         InputRefusedError: ``not_evaluated``: a run is missing, with what would make it; ``no_rules``, ``prompt_of_chain``.
     """
-    version, wanted = store.prompts.get(ref), store.suite(suite)
+    texts = PromptStore(store.catalog, CHAINS) if ref.startswith(CHAINS) else store.prompts
+    version, wanted = texts.get(ref), store.suite(suite)
     if wanted.suite.chain:
         raise InputRefusedError(
             "prompt_of_chain",
@@ -52,7 +64,7 @@ def promotion(
         )
     if not (wanted.suite.rules or more):
         raise InputRefusedError("no_rules", f"suite {wanted.ref} has no rules", "Add rules to it, or leave out --gate.")
-    before = next((v for v in store.prompts.versions(version.prompt) if label in v.labels), version)
+    before = next((v for v in texts.versions(version.prompt) if label in v.labels), version)
     seeking = RunSearch(store, wanted, store.all())
     chosen: list[str] = [*(models or wanted.suite.models)]
     if not chosen:

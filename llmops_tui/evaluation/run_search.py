@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.measures import ready, sources
 from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.run_comparison import asks_the_same
+from llmops_tui.inference.prompt_versions import CHAINS
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, SuiteVersion
@@ -73,10 +74,30 @@ class RunSearch:
             return run.not_whole
         if not asks_the_same(self.store, run, self.wanted):
             return f"was asked of {run.suite_ref}, which asks or measures otherwise"
+        changed = (
+            self._changed_chain(run, version)
+            if version.prompt.startswith(CHAINS)
+            else f"was asked with another text of {version.ref}"
+            if run.manifest.get("prompt_sha256") != [version.sha256]
+            else ""
+        )
+        return changed or self._changed_model(run) or self._changed_metrics(run)
+
+    def _changed_chain(self, run: EvalRun, version: PromptVersion) -> str:
+        """What a chain's labels and names stand for may be something else today than in the run."""
+        from llmops_tui.evaluation.runner.chained import decided_by
+
         made = run.manifest
-        if made.get("prompt_sha256") != [version.sha256]:
-            return f"was asked with another text of {version.ref}"
-        return self._changed_model(run) or self._changed_metrics(run)
+        try:
+            prompts, parts = decided_by(self.store, version.ref, run.asked.model)
+        except LlmopsError as error:
+            return f"was asked of {version.ref}, which cannot be run today: {error.message}"
+        then = dict(zip(made.get("prompt", []), made.get("prompt_sha256", []), strict=False)) | made.get(
+            "chain_parts", {}
+        )
+        now = prompts | parts
+        other = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+        return f"was asked with another {', '.join(other[:_TOLD])}" if other else ""
 
     def _changed_model(self, run: EvalRun) -> str:
         try:

@@ -18,7 +18,10 @@ from llmops_tui.evaluation.statistics.intervals import difference_interval
 from llmops_tui.evaluation.statistics.significance import mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.evaluation.statistics.studentised import FEWEST
 
-LEVEL = 0.95
+ERROR = 0.05
+"""The chance that any look at the same sealed rows, of all that there will ever be, finds a difference that is not there."""
+SPENT = 0.8
+"""The share of what is left of it that a look spends: the first is the one that is meant."""
 OPENED_AT = 0.25
 """The corrected p-value, one-sided, up to which the best candidate is worth a look at the sealed rows.
 
@@ -120,20 +123,21 @@ class Judged:
 
 
 def level_of(look: int) -> float:
-    """The level of the interval of the n-th look at the same sealed rows: Bonferroni's for the looks so far.
+    """The level of the interval of the n-th look at the same sealed rows: 96 %, then 99.2 %, 99.84 % and so on.
 
-    It holds for the claim of that look. That any of n looks claims what is not so has a chance of up to
-    5 % · (1 + 1/2 + … + 1/n).
+    Each look spends four fifths of what is left of 5 %, so that all looks together, however many, err in 5 % at the most
+    (alpha spending, by Bonferroni's inequality). That holds for candidates that nobody chose by the sealed rows themselves.
     """
-    return 1 - (1 - LEVEL) / max(1, look)
+    return 1 - ERROR * SPENT * (1 - SPENT) ** (max(1, look) - 1)
 
 
-def judge(found: Paired, look: int = 1) -> Judged:
+def judge(found: Paired, look: int = 1, level: float | None = None) -> Judged:
     """The verdict of the sealed rows on one candidate, which was chosen without them.
 
+    ``level`` is that of the interval, where it is not the one of the look.
     The interval is Tango's score interval for rows that are right or wrong, else Student's, of groups where there are any.
     """
-    level = level_of(look)
+    level = level_of(look) if level is None else level
     clusters = numbered(found.groups)
     if found.n < 2:
         nothing = Interval(math.nan, math.nan, math.nan, level, "none: fewer than two rows", needed=f"{FEWEST} cases")

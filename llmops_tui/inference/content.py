@@ -5,10 +5,10 @@ Told by what may stay, not by what must go: a field that is added later is taken
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-from llmops_tui.workspace.events import FeedbackRecord, RequestRecord
+from llmops_tui.workspace.events import ClientRecord, FeedbackRecord, RequestRecord
 
 # Texts of a record that name things of ours; numbers are figures whatever they are called.
 _NAMES = frozenset({
@@ -26,19 +26,34 @@ def as_kept(body: RequestRecord, policy: str) -> RequestRecord:
     if policy == "off":
         error = {"error": _NOT_KEPT} if body.get("error") else {}
         parameters = {"parameters": _figures(body["parameters"])} if body.get("parameters") else {}
-        left = _figures(body) | _EMPTY | parameters | error | _client(body, {}) | {"content": "off"}
+        left = _figures(body) | _EMPTY | parameters | error | _client(body, {}, lambda _text: "") | {"content": "off"}
         return cast("RequestRecord", left)
     if policy == "redact":
         said = (body.get("client") or {}).get("metadata")
-        redacted = _without_personal(body) | _client(body, _redacted(said)) | {"content": "redacted"}
+        redacted = _without_personal(body) | _client(body, _redacted(said), _redacted) | {"content": "redacted"}
         return cast("RequestRecord", redacted)
     return {**body}
 
 
-def _client(body: RequestRecord, metadata: Any) -> dict[str, object]:
-    """What a client said beside the request, in another form; which key it had is kept."""
+def _client(body: RequestRecord, metadata: Any, changed: Callable[[str], str]) -> dict[str, object]:
+    """What a client said beside the request, in another form; which key it had is kept.
+
+    Of what was retrieved the query and the names of documents are ``changed``; which chunks of which index came is kept.
+    """
     client = body.get("client")
-    return {"client": {**client, "metadata": metadata}} if client else {}
+    if not client:
+        return {}
+    told: ClientRecord = {**client, "metadata": metadata}
+    if found := client.get("retrieved"):
+        told["retrieved"] = [
+            {
+                **one,
+                "query": changed(one["query"]),
+                "passages": [{**passage, "document": changed(passage["document"])} for passage in one["passages"]],
+            }
+            for one in found
+        ]
+    return {"client": told}
 
 
 def feedback_as_kept(entry: FeedbackRecord, policy: str) -> FeedbackRecord:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import httpx
 
+    from llmops_tui.inference.spread_connections import SpreadConnections
+
 
 def socket_transport(path: str) -> httpx.HTTPTransport:
     """A transport to who listens at this path, for a client that blocks."""
@@ -19,8 +21,15 @@ def socket_transport(path: str) -> httpx.HTTPTransport:
     return httpx.HTTPTransport(uds=path, verify=False)
 
 
-def async_socket_transport(path: str, *, most_connections: int | None = 100) -> httpx.AsyncHTTPTransport:
-    """A transport to who listens at this path, for an event loop; of so many connections at once, None for any number."""
+def async_socket_transport(path: str) -> SpreadConnections:
+    """A transport to who listens at this path, for an event loop; it has as many connections as requests at once."""
+    import ssl
+
     import httpx
 
-    return httpx.AsyncHTTPTransport(uds=path, verify=False, limits=httpx.Limits(max_connections=most_connections))
+    from llmops_tui.inference.spread_connections import SpreadConnections
+
+    # Nothing is encrypted, and a context of its own would be made for each connection.
+    unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    one = httpx.Limits(max_connections=1)
+    return SpreadConnections(lambda: httpx.AsyncHTTPTransport(uds=path, verify=unused, limits=one))

@@ -139,6 +139,17 @@ class JobStore:
         cursor = self.event_log.connection().execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (limit,))
         return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
 
+    def of_kind(self, kind: str, limit: int) -> list[Job]:
+        """The newest jobs of one kind first, however many of others came since."""
+        cursor = self.event_log.connection().execute(
+            "SELECT * FROM jobs WHERE kind = ? ORDER BY id DESC LIMIT ?", (kind, limit)
+        )
+        return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
+
+    def folders_of(self, kind: str) -> dict[str, str]:
+        """The folder of each job of one kind, as :meth:`newest_for` takes it: the id of the first job of that work."""
+        return dict(self.event_log.connection().execute(f"SELECT id, {_FOLDER} FROM jobs WHERE kind = ?", (kind,)))
+
     def lately(self, limit: int, watched: Iterable[str] = ()) -> list[Job]:
         """The newest jobs, all that are recorded as unfinished, and those with the given ids; the newest first."""
         cursor = self.event_log.connection().execute(

@@ -33,6 +33,7 @@ _WHO = """CASE
     WHEN NOT json_valid(client) THEN 'unknown'
     WHEN json_type(client) = 'NULL' THEN 'here'
     WHEN json_type(client) <> 'OBJECT' THEN 'unknown'
+    WHEN NOT json_exists(client, '$.key') THEN 'here'
     WHEN coalesce(client->>'$.key', '') = '' THEN 'no key'
     ELSE 'key ' || (client->>'$.key')
 END"""

@@ -14,6 +14,7 @@ from llmops_tui.inference.client import ModelClient, StreamEnd, Thought, TokensT
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.endpoints import Endpoint, open_endpoint
 from llmops_tui.inference.remote import RemoteHandle
+from llmops_tui.inference.retrieval_asked import retrievals_noted
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.inference.supervisor import ServerSupervisor
@@ -25,7 +26,7 @@ from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.events import RequestRecord
+from llmops_tui.workspace.events import RequestRecord, TracedRetrieval
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.json_columns import kept
@@ -193,7 +194,8 @@ class PromptRunner:
         Raises:
             LlmopsError: whatever went wrong; text that came before is in the run's record. ``too_many_rounds``.
         """
-        messages = await asyncio.to_thread(self.render, request)
+        with retrievals_noted() as retrieved:
+            messages = await asyncio.to_thread(self.render, request)
         saving = asyncio.ensure_future(asyncio.to_thread(self._save, request))
         stopped = None
         try:
@@ -206,7 +208,10 @@ class PromptRunner:
         yield RunProgress("saved", version=version, created=created, run_id=run_id)
         if stopped is not None:
             raise stopped
-        known = {"prompt": request.prompt, "prompt_version": version.number, "variables": request.variables}
+        known: dict[str, object] = {
+            "prompt": request.prompt, "prompt_version": version.number, "variables": request.variables,
+        }  # fmt: skip
+        known |= {"retrieved": retrieved} if retrieved else {}
         asked = _Asked(run_id, model, request.parameters, request.as_fields(), known, [*messages])
         async with contextlib.aclosing(self._rounds(asked, tools)) as steps:
             async for step in steps:
@@ -348,7 +353,10 @@ class _Asked:
             "messages": list(self.messages),
             "parameters": self.parameters.model_dump(exclude_none=True),
         }
-        return record | cast("RequestRecord", dict(self.known))
+        known = dict(self.known)
+        if (retrieved := known.pop("retrieved", None)) is not None:
+            record["client"] = {"retrieved": cast("list[TracedRetrieval]", retrieved)}
+        return record | cast("RequestRecord", known)
 
 
 def _call_text(call: ToolCall) -> str:

@@ -28,7 +28,14 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.retrieval.chunk_file import NAME, ChunkFile, ChunkWriter
 from llmops_tui.retrieval.chunking import REVISION
 from llmops_tui.retrieval.documents import Readers
-from llmops_tui.retrieval.records import BuildRecord, BuiltRecord, IndexRecord, RefusedRecord, SourceRecord
+from llmops_tui.retrieval.records import (
+    BuildRecord,
+    BuiltRecord,
+    IndexRecord,
+    RefusedRecord,
+    RerankerRecord,
+    SourceRecord,
+)
 from llmops_tui.retrieval.sources import Corpus, read_corpus, told_source
 from llmops_tui.retrieval.store import BUILDING, EMBEDDED, VECTORS, Index, IndexStore
 from llmops_tui.workspace.catalog import Catalog
@@ -68,7 +75,8 @@ async def build_index(
         left = stack.enter_context(ChunkFile.opened(before.folder)) if before is not None else None
         excluded = [] if asked["take_back"] or before is None else before.record["excluded"]
         written = _write_chunks(store.catalog, asked, excluded, staged, left, report)
-        digest = index_digest(written.digest, asked["tokens"], asked["embedder"], asked["source"])
+        reranker = asked.get("reranker")
+        digest = index_digest(written.digest, asked["tokens"], asked["embedder"], asked["source"], reranker)
         if before is not None and before.record["sha256"] == digest:
             shutil.rmtree(staged)
             # The same documents may have come from a later version of their dataset, or beside others that are refused.
@@ -95,6 +103,7 @@ async def build_index(
             "chunker": {"revision": REVISION, "tokens": asked["tokens"]},
             "embedder": asked["embedder"],
             "pooling": pooling,
+            "reranker": reranker,
             "excluded": excluded,
             "refused": written.refused,
             "other_files": dict(written.others),
@@ -210,11 +219,18 @@ def _batches(texts: Iterator[tuple[int, bytes, str]]) -> Iterator[list[tuple[int
         yield batch
 
 
-def index_digest(documents: str, tokens: int, embedder: EmbedderRecord | None, source: SourceRecord) -> str:
-    """The hash of all that decides what an index finds: documents with their chunks, and the embedder."""
+def index_digest(
+    documents: str,
+    tokens: int,
+    embedder: EmbedderRecord | None,
+    source: SourceRecord,
+    reranker: RerankerRecord | None = None,
+) -> str:
+    """The hash of all that decides what an index finds: documents with their chunks, the embedder, and what reranks."""
     spec = None if embedder is None else [EmbedderSpec(**embedder).key, embedder["query_prefix"]]
     # The same documents from another place are another index only by their names.
-    return sha256_text(json.dumps([documents, REVISION, tokens, spec, source["kind"], source["of"]]))
+    decides = [documents, REVISION, tokens, spec, source["kind"], source["of"]]
+    return sha256_text(json.dumps([*decides, reranker["sha256"]] if reranker is not None else decides))
 
 
 def _note_lineage(store: IndexStore, index: Index) -> None:

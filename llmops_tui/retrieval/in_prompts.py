@@ -6,17 +6,20 @@ and one that tries to command the model is left out and said to be, unless the p
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.retrieval_asked import note_retrieval
 
 if TYPE_CHECKING:
     from llmops_tui.inference.retrieval_asked import RetrievalAsked
-    from llmops_tui.retrieval.records import PassageRecord
+    from llmops_tui.retrieval.records import HitRecord
     from llmops_tui.retrieval.retriever import By, Embed
     from llmops_tui.retrieval.store import Index, IndexStore
     from llmops_tui.workspace.catalog import Catalog
+    from llmops_tui.workspace.events import TracedPassage, TracedRetrieval
 
 MOST = 100
 
@@ -48,18 +51,31 @@ class PromptRetrieval:
             raise InputRefusedError("bad_retrieval", f"retrieve() takes 1 to {MOST} passages, not {asked['k']}")
         # In a thread of its own: whoever renders may be in an event loop, and a query is embedded in one.
         with ThreadPoolExecutor(1) as alone:
-            return alone.submit(self._found, asked).result()
+            told, found = alone.submit(self._found, asked).result()
+        note_retrieval(told)
+        return found
 
-    def _found(self, asked: RetrievalAsked) -> list[dict[str, object]]:
+    def _found(self, asked: RetrievalAsked) -> tuple[TracedRetrieval, list[dict[str, object]]]:
         from llmops_tui.retrieval.retriever import opened_retriever
         from llmops_tui.retrieval.store import IndexStore
 
         store = IndexStore(self._catalog)
         index = _index(store, asked["index"])
         self._used[index.ref] = index.record["sha256"]
+        began, clock = time.time(), time.monotonic()
         with opened_retriever(store, index, self._embed) as retriever:
-            hits, _ = retriever.search(asked["query"], _way(asked["by"], retriever.best_way), asked["k"])
-        return [_given(number, hit["passage"], check=asked["check"]) for number, hit in enumerate(hits, 1)]
+            by = _way(asked["by"], retriever.best_way)
+            hits, _ = retriever.search(asked["query"], by, asked["k"])
+        told: TracedRetrieval = {
+            "index": index.ref,
+            "query": asked["query"],
+            "k": asked["k"],
+            "by": by,
+            "started_at": began,
+            "seconds": time.monotonic() - clock,
+            "passages": [_traced(hit) for hit in hits],
+        }
+        return told, [_given(number, hit, check=asked["check"]) for number, hit in enumerate(hits, 1)]
 
 
 def _index(store: IndexStore, ref: str) -> Index:
@@ -82,7 +98,20 @@ def _way(given: str, usual: By) -> By:
     return found
 
 
-def _given(number: int, passage: PassageRecord, *, check: bool) -> dict[str, object]:
+def _traced(hit: HitRecord) -> TracedPassage:
+    passage = hit["passage"]
+    return {
+        "chunk": passage["chunk"],
+        "document": passage["document"],
+        "start": passage["start"],
+        "end": passage["end"],
+        "sha256": passage["sha256"],
+        "score": hit["score"],
+    }
+
+
+def _given(number: int, hit: HitRecord, *, check: bool) -> dict[str, object]:
+    passage = hit["passage"]
     page = f", p. {passage['page']}" if passage["page"] is not None else ""
     # Its name and its headings are as foreign as its text.
     document = _checked(passage["document"], check=check)
@@ -96,6 +125,8 @@ def _given(number: int, passage: PassageRecord, *, check: bool) -> dict[str, obj
         "page": passage["page"],
         "heading": _checked(passage["heading"], check=check),
         "sha256": passage["sha256"],
+        "chunk": passage["chunk"],
+        "score": hit["score"],
     }
 
 

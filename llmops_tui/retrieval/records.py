@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from llmops_tui.embeddings.embedder import EmbedderRecord
 
@@ -32,10 +32,23 @@ class ChunkerRecord(TypedDict):
 
 
 class RefusedRecord(TypedDict):
-    """A document that could not be taken, and why."""
+    """A document that could not be taken, and why; of a file what it was like then, so that a mended one is noticed.
+
+    ``file_sha256`` is empty of a file that could not be read at all.
+    """
 
     document: str
     why: str
+    file_sha256: NotRequired[str]
+    size: NotRequired[int]
+    mtime_ns: NotRequired[int]
+
+
+class RerankerRecord(TypedDict):
+    """The model that puts what was found in another order, by its hash."""
+
+    model: str
+    sha256: str
 
 
 class IndexRecord(TypedDict):
@@ -44,8 +57,8 @@ class IndexRecord(TypedDict):
     ``sha256`` is the hash of all that decides what it finds. ``folder`` has its files. ``excluded`` are documents that
     somebody took out, which stay out when it is built again. ``other_files`` counts the files of the folder by ending that no
     reader is for. Without ``embedder`` it is searched by words alone; ``pooling`` is how its model makes one vector of those of
-    all tokens. ``computed`` vectors were made for this version, ``reused`` were there; ``cut`` chunks were too long for the
-    model. ``tokens`` is an estimate.
+    all tokens; with ``reranker`` what was found can be put in another order by it. ``computed`` vectors were made for this
+    version, ``reused`` were there; ``cut`` chunks were too long for the model. ``tokens`` is an estimate.
     """
 
     name: str
@@ -69,6 +82,7 @@ class IndexRecord(TypedDict):
     bytes: int
     seconds: float
     made_at: float
+    reranker: NotRequired[RerankerRecord | None]
 
 
 class BuildRecord(TypedDict):
@@ -78,6 +92,7 @@ class BuildRecord(TypedDict):
     tokens: int
     embedder: EmbedderRecord | None
     take_back: bool
+    reranker: NotRequired[RerankerRecord | None]
 
 
 class BuiltRecord(TypedDict):

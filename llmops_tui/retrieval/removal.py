@@ -77,7 +77,8 @@ def _without(store: IndexStore, index: Index, going: list[str], excluded: list[s
     if record["embedder"] is not None:
         kept = np.array([chunk - 1 for chunk, name in sorted(document_of.items()) if name not in gone], np.int64)
         _copy_vectors(index.vectors, kept, VectorFile(staged / VECTORS, record["dimensions"]))
-    sha256 = index_digest(digest, record["chunker"]["tokens"], record["embedder"], record["source"])
+    reranker = record.get("reranker")
+    sha256 = index_digest(digest, record["chunker"]["tokens"], record["embedder"], record["source"], reranker)
     changed: IndexRecord = {
         **record,
         "sha256": sha256,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
@@ -17,14 +17,18 @@ from llmops_tui.retrieval.records import HitRecord
 from llmops_tui.retrieval.store import Index, IndexStore
 from llmops_tui.retrieval.terms import query_terms
 
-By = Literal["bm25", "vectors", "hybrid", "everything"]
-WAYS: tuple[By, ...] = ("bm25", "vectors", "hybrid", "everything")
+By = Literal["bm25", "vectors", "hybrid", "reranked", "everything"]
+WAYS: tuple[By, ...] = ("bm25", "vectors", "hybrid", "reranked", "everything")
 # So many of each ranking are fused.
 FUSED = 200
+DEEP = 50
+"""So many of what was found are reranked; the rest stays behind them."""
 # What of a context "everything" may take, in estimated tokens.
 CONTEXT = 8192
 _TERMS_OF = 50
 Embed = Callable[[str], Vectors]
+Rerank = Callable[[str, Sequence[str]], list[float]]
+"""The scores of texts for a query."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ class Ranking:
 class Retriever:
     """Searches one version of an index; for one thread at a time."""
 
-    def __init__(self, index: Index, file: ChunkFile, embed: Embed) -> None:
+    def __init__(self, index: Index, file: ChunkFile, embed: Embed, rerank: Rerank) -> None:
         self.index = index
         self.file = file
         self._embed = embed
+        self._rerank = rerank
         self._asked: tuple[str, Vectors] | None = None
 
     def vector(self, query: str) -> Vectors:
@@ -71,6 +76,8 @@ class Retriever:
             raise InputRefusedError("bad_search", "there is nothing to search for", "Say it in your own words.")
         if by == "everything":
             return self._everything(context)
+        if by == "reranked":
+            return self._reranked(query, count)
         deep = max(count, FUSED) if by == "hybrid" else count
         words, vectors, compared = {}, {}, 0
         if by != "vectors":
@@ -86,6 +93,23 @@ class Retriever:
         if by == "hybrid":
             order = [(chunk, score) for chunk, score in islice(fuse([list(words), list(vectors)]).items(), count)]
         return Ranking(order, words, vectors, compared)
+
+    def _reranked(self, query: str, count: int) -> Ranking:
+        """What the usual way finds first, in the order of the reranker's scores, and the rest behind it as it was."""
+        if self.index.record.get("reranker") is None:
+            name = self.index.record["name"]
+            raise InputRefusedError(
+                "no_reranker",
+                f"{self.index.ref} was built without a reranker",
+                f"Search by {self.best_way}, or build it with one: llmops index build {name} --reranker MODEL.",
+            )
+        found = self.rank(query, self.best_way, max(count, DEEP))
+        first = [chunk for chunk, _ in found.order[:DEEP]]
+        passages = self.file.passages(first)
+        texts = ["\n".join(filter(None, (passages[n]["heading"], passages[n]["text"]))) for n in first]
+        scored = sorted(zip(first, self._rerank(query, texts), strict=True), key=lambda one: -one[1]) if first else []
+        order: list[tuple[int, float | None]] = [*scored, *((chunk, None) for chunk, _ in found.order[DEEP:])]
+        return replace(found, order=order[:count])
 
     def _everything(self, context: int) -> Ranking:
         tokens = self.index.record["tokens"]
@@ -136,13 +160,22 @@ class Retriever:
 
 
 @contextmanager
-def opened_retriever(store: IndexStore, index: Index, embed: Embed | None = None) -> Iterator[Retriever]:
-    """A retriever of an index; the model is started when a query needs it, unless ``embed`` makes the vectors."""
+def opened_retriever(
+    store: IndexStore, index: Index, embed: Embed | None = None, rerank: Rerank | None = None
+) -> Iterator[Retriever]:
+    """A retriever of an index; models are started when a query needs them, unless ``embed`` and ``rerank`` do their work."""
 
     def ask(query: str) -> Vectors:
         spec = index.spec
         assert spec is not None
         return embed_query(store.catalog, spec, query)
 
+    def order(query: str, texts: Sequence[str]) -> list[float]:
+        from llmops_tui.retrieval.reranking import rerank_texts
+
+        record = index.record.get("reranker")
+        assert record is not None
+        return rerank_texts(store.catalog, record, query, texts)
+
     with ChunkFile.opened(index.folder) as file:
-        yield Retriever(index, file, embed or ask)
+        yield Retriever(index, file, embed or ask, rerank or order)

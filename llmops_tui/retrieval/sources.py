@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -200,6 +201,7 @@ def _entered(workspace: Workspace, place: Path, folders: list[str], refuse: Call
 def _documents(files: Mapping[str, Path], readers: Readers, known: KnownText, corpus: Corpus) -> Iterator[Document]:
     for name, path in files.items():
         kind = ENDINGS[path.suffix.lower()]
+        facts, digest = None, ""
         try:
             facts = path.stat()
             check_size(path, facts.st_size)
@@ -209,7 +211,10 @@ def _documents(files: Mapping[str, Path], readers: Readers, known: KnownText, co
             text, title = (before, "") if before is not None else readers.read(path)
         except (UnreadableDocumentError, OSError) as error:
             told = (error.strerror if isinstance(error, OSError) else "") or str(error)
-            corpus.refused.append({"document": name, "why": told})
+            refused: RefusedRecord = {"document": name, "why": told}
+            if facts is not None:
+                refused |= {"file_sha256": digest, "size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+            corpus.refused.append(refused)
             continue
         yield Document(
             name,
@@ -224,9 +229,13 @@ def _documents(files: Mapping[str, Path], readers: Readers, known: KnownText, co
 
 
 def source_differs(
-    catalog: Catalog, source: SourceRecord, files: Callable[[], Mapping[str, FileFacts]], apart: frozenset[str]
+    catalog: Catalog,
+    source: SourceRecord,
+    files: Callable[[], Mapping[str, FileFacts]],
+    excluded: AbstractSet[str],
+    refused: Sequence[RefusedRecord],
 ) -> list[str]:
-    """What differs in a source from what it was, in words; ``files`` were read, those in ``apart`` were not taken."""
+    """What differs in a source from what it was, in words; ``files`` were read, others ``excluded`` or ``refused``."""
     if source["kind"] == "dataset":
         return _dataset_differs(catalog, source)
     folder = Path(source["place"])
@@ -234,12 +243,30 @@ def source_differs(
         return [f"the folder {folder} is gone"]
     now, _, _ = _files(catalog.workspace, folder)
     before = files()
+    apart = {one["document"]: one for one in refused}
     told = [
         ("changed", [n for n, facts in before.items() if n in now and _changed(now[n], facts)]),
-        ("new", [n for n in now if n not in before and n not in apart]),
+        ("new", [n for n in now if n not in before and n not in apart and n not in excluded]),
+        ("that could not be taken changed", [n for n in now if n in apart and _mended(now[n], apart[n])]),
         ("gone", [n for n in before if n not in now]),
     ]
     return [f"{counted(len(names), 'file')} {what}: {_some(names)}" for what, names in told if names]
+
+
+def _mended(path: Path, refused: RefusedRecord) -> bool:
+    """Whether a file that could not be taken is another one now, so that it may be."""
+    if "size" not in refused:
+        # It was a link or the like, and is a file now.
+        return True
+    if refused["file_sha256"]:
+        return _changed(path, FileFacts(refused["file_sha256"], refused["size"], refused["mtime_ns"]))
+    # It was too large, or nobody could read it: its rights may have changed alone.
+    try:
+        check_size(path, path.stat().st_size)
+        path.open("rb").close()
+    except (UnreadableDocumentError, OSError):
+        return False
+    return True
 
 
 def _changed(path: Path, before: FileFacts) -> bool:

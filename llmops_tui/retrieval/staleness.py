@@ -21,20 +21,21 @@ def stale_because(store: IndexStore, index: Index) -> list[str]:
         with ChunkFile.opened(index.folder) as file:
             return file.files()
 
-    apart = frozenset(record["excluded"]) | {one["document"] for one in record["refused"]}
-    told = source_differs(store.catalog, record["source"], files, apart)
+    told = source_differs(store.catalog, record["source"], files, frozenset(record["excluded"]), record["refused"])
     if record["chunker"]["revision"] != REVISION:
         told.append("documents are cut otherwise by this release")
     if record["embedder"] is not None:
-        told += _embedder_differs(
-            ModelRegistry(store.catalog), record["embedder"]["model"], record["embedder"]["sha256"]
+        told += _model_differs(
+            ModelRegistry(store.catalog), record["embedder"]["model"], record["embedder"]["sha256"], "embedded"
         )
+    if (reranker := record.get("reranker")) is not None:
+        told += _model_differs(ModelRegistry(store.catalog), reranker["model"], reranker["sha256"], "reranks")
     return told
 
 
-def _embedder_differs(registry: ModelRegistry, model: str, sha256: str) -> list[str]:
+def _model_differs(registry: ModelRegistry, model: str, sha256: str, did: str) -> list[str]:
     try:
         now = registry.get(model).sha256
     except NotFoundError:
-        return [f"the model {model}, which embedded it, is gone"]
-    return [] if now == sha256 else [f"{model} is another model now than the one that embedded it"]
+        return [f"the model {model}, which {did} it, is gone"]
+    return [] if now == sha256 else [f"{model} is another model now than the one that {did} it"]

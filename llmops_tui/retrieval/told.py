@@ -25,6 +25,8 @@ def index_text(record: IndexRecord, stale: list[str]) -> str:
         lines.append(f"embedded by {embedder['model']} in {record['dimensions']} dimensions{pooled}: {made}")
         if embedder["row_prefix"] or embedder["query_prefix"]:
             lines.append(f"before chunks: {embedder['row_prefix']!r}, before queries: {embedder['query_prefix']!r}")
+    if (reranker := record.get("reranker")) is not None:
+        lines.append(f"reranked by {reranker['model']}")
     if record["cut"]:
         lines.append(f"{counted(record['cut'], 'chunk')} were cut: too long for the model; --tokens makes them shorter")
     lines += [f"not taken: {one['document']}: {one['why']}" for one in record["refused"]]

@@ -15,7 +15,9 @@ from llmops_tui import __version__
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.traces.records import Said
+from llmops_tui.traces.retrieved import retrieved_of
 from llmops_tui.traces.store import Trace, TraceFilter, TraceStore
+from llmops_tui.workspace.events import TracedRetrieval
 
 _BATCH = 200
 _SECONDS = 30.0
@@ -66,6 +68,7 @@ class Span(TypedDict):
 
     traceId: str
     spanId: str
+    parentSpanId: NotRequired[str]
     name: str
     kind: int
     startTimeUnixNano: str
@@ -116,7 +119,7 @@ def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, h
     sent = 0
     with httpx.Client(timeout=_SECONDS, headers=headers) as client:
         for batch in _batches(store, wanted):
-            body = {"resourceSpans": [_resource([span(trace, content=content) for trace in batch])]}
+            body = {"resourceSpans": [_resource([one for trace in batch for one in spans(trace, content=content)])]}
             try:
                 with client.stream("POST", address, json=body) as answer:
                     told = next(answer.iter_bytes(), b"")[:200].decode("utf-8", "replace")
@@ -126,6 +129,37 @@ def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, h
                 raise _failed(address, f"HTTP {answer.status_code}: {told}", sent)
             sent += len(batch)
     return sent
+
+
+def spans(trace: Trace, *, content: bool) -> list[Span]:
+    """A trace as its span, and behind it one for each search that its passages came from."""
+    whole = span(trace, content=content)
+    return [whole, *(_retrieval(n, one, whole, content=content) for n, one in enumerate(retrieved_of(trace.client)))]
+
+
+def _retrieval(number: int, found: TracedRetrieval, whole: Span, *, content: bool) -> Span:
+    begin = int(found["started_at"] * 1e9)
+    documents = [{"id": f"{found['index']}#{one['chunk']}", "score": one["score"]} for one in found["passages"]]
+    values: dict[str, object] = {
+        "gen_ai.operation.name": "retrieval",
+        "gen_ai.data_source.id": found["index"],
+        "gen_ai.request.top_k": found["k"],
+        "gen_ai.retrieval.documents": json.dumps(documents),
+        "llmops.retrieval.by": found["by"],
+    }
+    if content:
+        values["gen_ai.retrieval.query.text"] = found["query"]
+    return {
+        "traceId": whole["traceId"],
+        "spanId": hashlib.sha256(f"{whole['spanId']} {number}".encode()).hexdigest()[:16],
+        "parentSpanId": whole["spanId"],
+        "name": f"retrieval {found['index']}",
+        "kind": _CLIENT,
+        "startTimeUnixNano": str(begin),
+        "endTimeUnixNano": str(begin + int(found["seconds"] * 1e9)),
+        "attributes": _attributes(values),
+        "events": [],
+    }
 
 
 def span(trace: Trace, *, content: bool) -> Span:

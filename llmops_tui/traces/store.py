@@ -213,11 +213,13 @@ class Trace:
 
     @property
     def client_words(self) -> str:
-        """Who sent it from outside, and what was said with it, in one line; empty for a run of this workspace."""
+        """Who sent it from outside, and what was said with it, in one line; of a run of this workspace, what it is part of."""
         if self.client is None:
             return ""
         if isinstance(step := self.client.get("chain"), dict):
             return f"step {step.get('step')} of {step.get('chain')}"
+        if "key" not in self.client and "retrieved" in self.client:
+            return ""
         said, key, part = self.client.get("metadata"), self.client.get("key"), self.client.get("experiment")
         of = f", {str(part.get('arm')).upper()} of {part.get('id')}" if isinstance(part, dict) else ""
         of += _guards_words(self.client.get("guards"))

@@ -60,10 +60,33 @@ class TracedStep(TypedDict, total=False):
     step: str
 
 
+class TracedPassage(TypedDict):
+    """A chunk of an index that was retrieved: which part of its document's text, with its score in the ranking."""
+
+    chunk: int
+    document: str
+    start: int
+    end: int
+    sha256: str
+    score: float | None
+
+
+class TracedRetrieval(TypedDict):
+    """A search in an index whose passages went into a request: how it was asked, how long it took, and what came."""
+
+    index: str
+    query: str
+    k: int
+    by: str
+    started_at: float
+    seconds: float
+    passages: list[TracedPassage]
+
+
 class ClientRecord(TypedDict, total=False):
     """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of.
 
-    Of a request of this workspace's own: the ``chain`` whose step it is.
+    Of a request of this workspace's own, which has no ``key``: the ``chain`` whose step it is, and what was ``retrieved`` for it.
     """
 
     key: str | None
@@ -71,6 +94,7 @@ class ClientRecord(TypedDict, total=False):
     experiment: TracedExperiment
     guards: Sequence[GuardVerdict]
     chain: TracedStep
+    retrieved: list[TracedRetrieval]
 
 
 class RequestRecord(TypedDict, total=False):

@@ -28,12 +28,21 @@ async def save_chain(shell: Shell, name: str, text: str, parent: int | None) -> 
 
 
 async def label_version(shell: Shell, version: ChainVersion) -> bool:
-    """Ask for a label and point it at a version; whether that was done."""
+    """Ask for a label and point it at a version; whether that was done. Where suites have rules for the chain, one may decide.
+
+    Raises:
+        LlmopsError: ``gate_closed``: the rules of the chosen suite do not allow it.
+    """
+    from screens.playground.move_label import allowed_by
+
     label = await shell.ask(LineDialog(f"Label for {version.ref}", "such as production; it moves here", "production"))
     if not label:
         return False
+    told = await allowed_by(shell, version.served_name, version.served, label)
+    if told is None:
+        return False
     await asyncio.to_thread(shell.services.undo.move_label, version.served, label)
-    shell.say(f"{label} is {version.ref} now; z takes it back.")
+    shell.say(f"{label} is {version.ref} now{told}; z takes it back.")
     return True
 
 

@@ -23,8 +23,6 @@ async def move_label(shell: Shell, version: PromptVersion) -> bool:
     Raises:
         LlmopsError: ``gate_closed``: the rules of the chosen suite do not allow it.
     """
-    from llmops_tui.evaluation.promotion import suites_for
-
     hint = "The label moves from its current version to this one; z undoes."
     name = await shell.ask(LineDialog(f"Label for {version.ref}", hint, "production"))
     if not name:
@@ -34,21 +32,9 @@ async def move_label(shell: Shell, version: PromptVersion) -> bool:
     if stage is not None and stage.suites:
         return await _by_policy(shell, version, stage)
     held = await asyncio.to_thread(moving.held, version.prompt, name)
-    suites = await asyncio.to_thread(suites_for, shell.services.evaluation, version.prompt)
-    told = ""
-    if suites:
-        choices = [
-            *(Choice(kept.ref, f"If {kept.ref} allows it", "; ".join(kept.suite.rules), "suite") for kept in suites),
-            Choice(_AT_ONCE, "At once", "whatever was measured"),
-        ]
-        chosen = await shell.ask(ChoiceDialog(f"{name} moves to {version.ref} …", choices))
-        if chosen is None:
-            return False
-        if chosen != _AT_ONCE:
-            found = await _allowed(shell, version, name, chosen)
-            if found is None:
-                return False
-            told = f": {found}"
+    told = await allowed_by(shell, version.prompt, version.ref, name)
+    if told is None:
+        return False
     if held == version.number:
         shell.say(f"{name} is {version.ref} already.")
         return False
@@ -56,6 +42,32 @@ async def move_label(shell: Shell, version: PromptVersion) -> bool:
     await asyncio.to_thread(lambda: moving.promote(version.ref, name, expected=held))
     shell.say(f"{name} is now {version.ref}{told}; z undoes.")
     return True
+
+
+async def allowed_by(shell: Shell, prompt: str, ref: str, label: str) -> str | None:
+    """What the suite says that may decide about a label of a prompt, or of ``chain/NAME``; empty where none has to.
+
+    None where it was left, or a run is missing, which may be started then.
+
+    Raises:
+        LlmopsError: ``gate_closed``: the rules of the chosen suite do not allow it.
+    """
+    from llmops_tui.evaluation.promotion import suites_for
+
+    suites = await asyncio.to_thread(suites_for, shell.services.evaluation, prompt)
+    if not suites:
+        return ""
+    choices = [
+        *(Choice(kept.ref, f"If {kept.ref} allows it", "; ".join(kept.suite.rules), "suite") for kept in suites),
+        Choice(_AT_ONCE, "At once", "whatever was measured"),
+    ]
+    chosen = await shell.ask(ChoiceDialog(f"{label} moves to {ref} …", choices))
+    if chosen is None:
+        return None
+    if chosen == _AT_ONCE:
+        return ""
+    found = await _allowed(shell, ref, label, chosen)
+    return None if found is None else f": {found}"
 
 
 async def roll_back(shell: Shell, version: PromptVersion) -> bool:
@@ -104,7 +116,7 @@ async def _by_policy(shell: Shell, version: PromptVersion, stage: Stage) -> bool
     return True
 
 
-async def _allowed(shell: Shell, version: PromptVersion, label: str, suite: str) -> str | None:
+async def _allowed(shell: Shell, ref: str, label: str, suite: str) -> str | None:
     """What the rules of a suite say, where they allow it; none where a run is missing, which may be started then."""
     from llmops_tui.errors import LlmopsError
     from llmops_tui.evaluation.gates import passes
@@ -112,7 +124,7 @@ async def _allowed(shell: Shell, version: PromptVersion, label: str, suite: str)
     from llmops_tui.evaluation.run_search import NotEvaluatedError
 
     try:
-        rulings = await asyncio.to_thread(promotion, shell.services.evaluation, version.ref, label, suite)
+        rulings = await asyncio.to_thread(promotion, shell.services.evaluation, ref, label, suite)
     except NotEvaluatedError as error:
         await _offer_run(shell, suite, error)
         return None

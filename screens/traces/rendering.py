@@ -10,6 +10,7 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
+from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
 from screens.widgets.diff_text import diff_parts
 from screens.widgets.figures import figure
 
@@ -82,6 +83,7 @@ def figures(trace: Trace) -> Content:
         ("engine", trace.engine or ""),
         ("prompt", f"{line.prompt}@{line.version}" if line.prompt else ""),
         ("client", trace.client_words),
+        *(("retrieved", retrieval_words(one)) for one in retrieved_of(trace.client)),
         ("end", line.finish_reason),
         ("first token", _milliseconds(line.ttft_ms)),
         ("total time", _milliseconds(line.total_ms)),

@@ -13,6 +13,7 @@ import pytest
 from llmops_tui.embeddings.embedder import embedder_spec, embedding_models
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.engine.ranking import PairFacts, PairWriter
+from llmops_tui.inference.ranking_test import ABSURD, OBVIOUS
 from llmops_tui.models.bert_gguf import RANK
 from llmops_tui.models.embedding_memory import embedding_shape
 from llmops_tui.models.gguf import read_header
@@ -146,6 +147,7 @@ async def server(workspace: Workspace, tmp_path: Path) -> AsyncIterator[Server]:
     async for made in opened(workspace, PLAIN):
         made.engine.info["ranks"] = True
         made.server._reranking._path = write_ranker(tmp_path / "rank.gguf")
+        made.server._reranking._tested[""] = ""
         yield made
 
 
@@ -213,6 +215,37 @@ async def test_what_cannot_be_done_is_refused_by_name(
     assert error["param"] == param
     assert hint in error["hint"]
     assert server.engine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ((float("nan"), float("nan")), "no numbers"),
+        ((1e-20, 2e-22), "nothing"),
+        ((0.5, 0.5), "all alike"),
+        ((-4.0, 3.0), "wrong way round"),
+        ((0.9, 1e-20), ""),
+        ((2.0, -11.0), ""),
+    ],
+)
+async def test_a_model_that_only_says_that_it_ranks_is_refused(
+    server: Server, scores: tuple[float, float], told: str
+) -> None:
+    server.server._reranking._tested.clear()
+    scored(server, *scores)
+    answers = [await server.post("/v1/rerank", {"query": "q", "documents": ["a", "b"]}) for _ in range(2)]
+    if told:
+        assert {one.status_code for one in answers} == {400}
+        error = answers[0].json()["error"]
+        assert (error["code"], error["param"]) == ("no_rank", "model")
+        assert told in error["message"]
+    else:
+        assert {one.status_code for one in answers} == {200}
+    # It is tested once.
+    assert [call["inputs"] for call in server.engine.calls] == [
+        [OBVIOUS, ABSURD],
+        *([["a", "b"]] * 2 if not told else []),
+    ]
 
 
 async def test_a_model_that_does_not_rank_and_a_file_without_a_head_say_so(server: Server) -> None:

@@ -25,8 +25,59 @@ def test_no_certificate_is_read_where_nothing_is_encrypted(monkeypatch: pytest.M
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", read)
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", read)
     socket_transport.socket_transport("/nowhere").close()
-    async_socket_transport("/nowhere")
-    async_socket_transport("/nowhere", most_connections=None)
+    async_socket_transport("/nowhere")._make()
+
+
+async def test_connections_are_as_many_as_requests_at_once_and_are_used_again(tmp_path: Path) -> None:
+    import asyncio
+
+    import httpx
+
+    opened, at_once, most = 0, 0, 0
+    going = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened, at_once, most
+        opened += 1
+        while line := await reader.readline():
+            while (await reader.readline()) != b"\r\n":
+                pass
+            at_once += 1
+            most = max(most, at_once)
+            if at_once == 3:
+                going.set()
+            await going.wait()
+            at_once -= 1
+            body = line.split()[1]
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, tmp_path / "s")
+    async with server:
+        transport = async_socket_transport(str(tmp_path / "s"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            first = await asyncio.gather(*(client.get(f"/{n}") for n in range(3)))
+            assert [one.text for one in first] == ["/0", "/1", "/2"]
+            for n in range(5):
+                assert (await client.get(f"/again{n}")).text == f"/again{n}"
+            assert (opened, most, transport.made, len(transport._idle)) == (3, 3, 3, 3)
+            # An answer that is left gives its connection back, too.
+            async with client.stream("GET", "/left"):
+                assert len(transport._idle) == 2
+            assert (len(transport._idle), transport.made) == (3, 3)
+        assert transport._idle == []
+
+
+async def test_whoever_finds_nobody_says_so_and_may_try_again(tmp_path: Path) -> None:
+    import httpx
+
+    transport = async_socket_transport(str(tmp_path / "nobody"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for _ in range(2):
+            with pytest.raises(httpx.ConnectError):
+                await client.get("/")
+    assert transport.made == 1
 
 
 def test_there_is_one_way_to_a_socket() -> None:

@@ -13,6 +13,7 @@ from llmops_tui.improvement.budget import Budget, Limits
 from llmops_tui.improvement.candidates import Candidate, frame_of
 from llmops_tui.improvement.refusals import CopyCheck
 from llmops_tui.improvement.search import Found, Listener, Rows, Search, Settings
+from llmops_tui.improvement.verdict import judge, level_of, paired
 
 BASE = 0.7
 RUNS = 500
@@ -130,6 +131,32 @@ def rates(gain: float, runs: int = RUNS, sealed: int = 120) -> Rates:
     return Rates(opened / runs, claimed / runs, float(np.mean(looked)) if looked else 0.0)
 
 
+def false_looks(looks: int, runs: int = RUNS, sealed: int = 120, level: float | None = None) -> list[float]:
+    """The share of sealed parts that had a verdict by the n-th look, of candidates that are all as good as the seed.
+
+    Each look is at another candidate on the same rows, whatever the look before said; ``level`` is that of each look, where
+    it is not the one that looks spend.
+    """
+    first = np.zeros(looks)
+    rows = [f"z{n}" for n in range(sealed)]
+
+    def asked(which: int, bench: Coins) -> list[float | None]:
+        return asyncio.run(bench.score(Candidate(which, "instruction", "", "{{ text }}", str(which)), rows))
+
+    for number in range(runs):
+        bench = Coins(np.random.default_rng(number))
+        seed = asked(0, bench)
+        for look in range(1, looks + 1):
+            pairs = paired(seed, asked(look, bench), rows)
+            found = judge(pairs, look) if level is None else judge(pairs, level=level)
+            if found.better or found.worse:
+                first[look - 1] += 1
+                break
+    return [float(share) for share in np.cumsum(first) / runs]
+
+
 if __name__ == "__main__":
     for gain in (0.0, 0.1, 0.15, 0.2):
         sys.stdout.write(f"{gain:.2f}: {rates(gain)}\n")
+    levels = ", ".join(f"{100 * level_of(look):g}" for look in range(1, 6))
+    sys.stdout.write(f"looks at {levels} %: {false_looks(5)}; each at 95 %: {false_looks(5, level=0.95)}\n")

@@ -11,7 +11,7 @@ from llmops_tui.improvement.budget import Budget, Limits, Spent
 from llmops_tui.improvement.candidates import Candidate
 from llmops_tui.improvement.race import cost, race, stages
 from llmops_tui.improvement.verdict import OPENED_AT, judge, level_of, paired, worth_a_look
-from tests.improvement.simulated import Quiet, rates, searched
+from tests.improvement.simulated import Quiet, false_looks, rates, searched
 
 
 def _names(count: int) -> list[str]:
@@ -56,8 +56,9 @@ def test_rows_that_ask_the_same_count_as_one() -> None:
 
 
 def test_another_look_widens_the_interval() -> None:
-    assert level_of(1) == pytest.approx(0.95)
-    assert level_of(2) == pytest.approx(0.975)
+    assert [level_of(look) for look in (1, 2, 3)] == pytest.approx([0.96, 0.992, 0.9984])
+    # However many there will be.
+    assert sum(1 - level_of(look) for look in range(1, 1000)) == pytest.approx(0.05)
     pairs = paired([0.0] * 30 + [1.0] * 70, [1.0] * 24 + [0.0] * 6 + [0.0] * 8 + [1.0] * 62, _names(100))
     first, third = judge(pairs, 1), judge(pairs, 3)
     assert third.interval.low < first.interval.low < first.interval.high < third.interval.high
@@ -151,6 +152,15 @@ def test_of_500_runs_of_equal_candidates_at_most_one_in_twenty_claims_an_improve
     assert found.opened <= OPENED_AT
     # What would have been reported without sealed rows: the best looks better than it is.
     assert found.best_looked > 0.015
+
+
+@pytest.mark.slow
+def test_of_500_sealed_parts_that_are_looked_at_five_times_at_most_one_in_twenty_has_a_false_verdict() -> None:
+    found = false_looks(5)
+    assert found == sorted(found)
+    assert found[-1] <= 0.05
+    # By the levels of each look alone it would be more than what is promised.
+    assert false_looks(5, level=0.95)[-1] > 0.08
 
 
 @pytest.mark.slow

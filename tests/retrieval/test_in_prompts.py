@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.inference.retrieval_asked import RetrievalAsked
+from llmops_tui.inference.retrieval_asked import RetrievalAsked, retrievals_noted
 from llmops_tui.inference.template_renderer import MOST_RETRIEVALS, TemplateRenderer
 from llmops_tui.inference.template_worker import answer, chat_environment, prompt_environment
 from llmops_tui.retrieval.in_prompts import PromptRetrieval
@@ -61,6 +61,22 @@ def test_passages_are_numbered_and_name_their_source(renderer: Renderer) -> None
     assert text == (
         "Answer from:\n[1] card.txt, characters 0 to 41\nMy card did not arrive. Where is my card?\n\nwhere is my card"
     )
+
+
+def test_what_was_retrieved_is_noted_for_whoever_renders_with_scores_and_time(renderer: Renderer) -> None:
+    with retrievals_noted() as noted:
+        renderer.render("{{ retrieve('where is my card', 2, by='bm25') }}", {})
+        renderer.render("{{ retrieve('refunds', 1, by='bm25') }}", {})
+    first, second = noted
+    assert (first["index"], first["query"], first["k"], first["by"]) == ("shop@1", "where is my card", 2, "bm25")
+    assert [one["document"] for one in first["passages"]][:1] == ["card.txt"]
+    assert (first["passages"][0]["start"], first["passages"][0]["end"]) == (0, 41)
+    assert all(one["score"] is not None and one["score"] > 0 for one in first["passages"])
+    assert first["seconds"] >= 0
+    assert second["passages"][0]["document"] == "orders.md"
+    # Outside of the block nobody is told.
+    renderer.render("{{ retrieve('refunds', 1, by='bm25') }}", {})
+    assert len(noted) == 2
 
 
 def test_passages_can_be_gone_through(renderer: Renderer) -> None:

@@ -93,8 +93,26 @@ def test_what_is_refused_beside_the_same_documents_is_told_and_not_stale(
     assert stale(store) == ["1 file new: empty.md"]
     built = build(shop)
     assert built["unchanged"]
-    assert built["index"]["refused"] == [{"document": "empty.md", "why": "it has no text"}]
+    assert [(one["document"], one["why"]) for one in built["index"]["refused"]] == [("empty.md", "it has no text")]
     assert store.get("shop@1").record["other_files"] == {".png": 1}
+    assert stale(store) == []
+
+
+def test_a_file_that_could_not_be_taken_and_was_mended_is_stale(store: IndexStore, shop: Path, build: Build) -> None:
+    (shop / "bad.txt").write_bytes(b"caf\xe9")
+    (shop / "link.md").symlink_to(shop / "card.txt")
+    with (shop / "huge.txt").open("wb") as file:
+        file.truncate(2**40)
+    assert len(build(shop)["index"]["refused"]) == 3
+    os.utime(shop / "bad.txt", (1, 1))
+    os.utime(shop / "huge.txt", (1, 1))
+    assert stale(store) == []
+    (shop / "bad.txt").write_text("café")
+    (shop / "huge.txt").write_text("small")
+    (shop / "link.md").unlink()
+    (shop / "link.md").write_text("a card")
+    assert stale(store) == ["3 files that could not be taken changed: bad.txt, huge.txt, link.md"]
+    assert build(shop)["index"]["refused"] == []
     assert stale(store) == []
 
 

@@ -18,7 +18,8 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.content import as_kept, feedback_as_kept
 from llmops_tui.traces.feedback import give
-from llmops_tui.traces.otlp import export, span
+from llmops_tui.traces.otlp import export, span, spans
+from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.traces.to_dataset import gather, make_version
 from llmops_tui.workspace.catalog import Catalog, catalog_lock
@@ -216,11 +217,17 @@ def test_content_is_kept_redacted_or_left_out() -> None:
 
 
 SECRET = "ann@example.org"
+RETRIEVED = [
+    {
+        "index": "manual@3", "query": f"where is the card of {SECRET}", "k": 1, "by": "bm25", "started_at": 1.0, "seconds": 0.25,
+        "passages": [{"chunk": 7, "document": f"{SECRET}.txt", "start": 0, "end": 9, "sha256": "ab", "score": 1.5}],
+    }
+]  # fmt: skip
 ANYWHERE = {
     "messages": [{"role": "user", "content": SECRET, "name": SECRET, "tool_calls": [{"function": {"arguments": SECRET}}]}],
     "output": SECRET, "variables": {SECRET: SECRET, "n": 4711}, "error": f"template_failed: {SECRET} is no number",
     "parameters": {"stop": [SECRET], "temperature": 0.5, "grammar": SECRET}, "model": "m", "total_ms": 3.0,
-    "client": {"key": "0123abcd", "metadata": {"user": SECRET, "customer": 4711}}, "a_field_of_tomorrow": {"deep": [SECRET]},
+    "client": {"key": "0123abcd", "metadata": {"user": SECRET, "customer": 4711}, "retrieved": RETRIEVED}, "a_field_of_tomorrow": {"deep": [SECRET]},
 }  # fmt: skip
 
 
@@ -228,6 +235,8 @@ def test_no_field_of_a_record_escapes_what_the_user_decided() -> None:
     redacted, off = as_kept(ANYWHERE, "redact"), as_kept(ANYWHERE, "off")
     assert SECRET not in json.dumps(redacted)
     assert redacted["client"]["key"] == off["client"]["key"] == "0123abcd"
+    # Which chunks came is a figure; what was searched for is content.
+    assert [one["client"]["retrieved"][0]["passages"][0]["chunk"] for one in (redacted, off)] == [7, 7]
     assert SECRET not in json.dumps(off)
     assert "4711" not in json.dumps(off)
     assert off["parameters"] == {"temperature": 0.5}
@@ -272,6 +281,23 @@ def test_comments_and_errors_go_to_a_collector_only_with_content(store: TraceSto
     for content in (False, True):
         sent = json.dumps(span(trace, content=content))
         assert ("between us" in sent) is ("quotes the question" in sent) is content
+
+
+def test_what_was_retrieved_is_shown_and_is_a_span_of_its_own(store: TraceStore, event_log: EventLog) -> None:
+    trace = replace(store.get(ask(event_log, 1)), client={"retrieved": RETRIEVED})
+    assert trace.client_words == ""
+    (found,) = retrieved_of(trace.client)
+    assert retrieval_words(found) == (
+        f"1 passage of manual@3 by bm25 for 'where is the card of {SECRET}', 250 ms: [1] {SECRET}.txt 0:9 (1.5)"
+    )
+    whole, search = spans(trace, content=False)
+    assert (search["parentSpanId"], search["traceId"]) == (whole["spanId"], whole["traceId"])
+    assert int(search["endTimeUnixNano"]) - int(search["startTimeUnixNano"]) == 250_000_000
+    assert SECRET not in json.dumps(search)
+    assert '\\"id\\": \\"manual@3#7\\", \\"score\\": 1.5' in json.dumps(search)
+    assert SECRET in json.dumps(spans(trace, content=True)[1])
+    for odd in ({"retrieved": 5}, {"retrieved": [{"index": "x"}]}, None):
+        assert retrieved_of(odd) == []
 
 
 @pytest.mark.slow

@@ -48,13 +48,14 @@ steps:
 
 
 class Taken(NamedTuple):
-    """Seconds of the clock, and of processors."""
+    """Seconds of the clock, of processors, and of these what the asking side took: this process and its helpers."""
 
     clock: float
     processor: float
+    client: float
 
     def __sub__(self, other: Taken) -> Taken:
-        return Taken(self.clock - other.clock, self.processor - other.processor)
+        return Taken(*(ours - theirs for ours, theirs in zip(self, other, strict=True)))
 
 
 class Bench:
@@ -83,22 +84,19 @@ class Bench:
 
     def now(self) -> Taken:
         """The clock, and the processor time of all that takes part: this process, the server, its engine, the helpers."""
-        others = 0.0
-        for process in psutil.Process().children(recursive=True) + self.engine():
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                others += times.user + times.system
-        return Taken(time.perf_counter(), time.process_time() + others)
+        served = self.engine()
+        helpers = [one for one in psutil.Process().children(recursive=True) if one not in served]
+        client = time.process_time() + _used(helpers)
+        return Taken(time.perf_counter(), client + _used(served), client)
 
     def engine(self) -> list[psutil.Process]:
-        """The server's processes, which are nobody's children."""
+        """The processes of the model's server."""
         found = []
         for handle in self.supervisor.running():
             with contextlib.suppress(psutil.Error):
                 server = psutil.Process(handle.process.pid)
                 found += [server, *server.children(recursive=True)]
-        known = {process.pid for process in psutil.Process().children(recursive=True)}
-        return [process for process in found if process.pid not in known]
+        return found
 
     async def batched(self, seed: int) -> Taken:
         """What it takes for all requests, ready rendered, as many at once as keep the engine busy."""
@@ -139,6 +137,15 @@ class Bench:
         return seconds
 
 
+def _used(processes: list[psutil.Process]) -> float:
+    used = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
+
+
 def _request(asked: StepRequest) -> Any:
     from llmops_tui.chains.asking import PATH
     from llmops_tui.inference.asking.asker import Request
@@ -158,9 +165,13 @@ def main() -> None:
             asyncio.run(bench.batched(0))
             bench.rows = rows
             for number in range(rounds):
-                # Answers of other seeds are other requests: nothing is known from before.
-                plain = asyncio.run(bench.batched(10 + number))
-                mapped = asyncio.run(bench.mapped(100 + number, number))
+                # Answers of other seeds are other requests: nothing is known from before. Each begins in turn.
+                if number % 2:
+                    mapped = asyncio.run(bench.mapped(100 + number, number))
+                    plain = asyncio.run(bench.batched(10 + number))
+                else:
+                    plain = asyncio.run(bench.batched(10 + number))
+                    mapped = asyncio.run(bench.mapped(100 + number, number))
                 found.append((plain, mapped))
         finally:
             bench.tools.close()

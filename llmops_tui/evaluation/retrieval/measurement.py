@@ -91,7 +91,7 @@ def measure(
             retriever = stack.enter_context(opened_retriever(store, contender.index, lambda text: vectors[text]))  # noqa: B023  used within
             queries = read_queries(path, retriever.file, contender.index.ref)
             spec = contender.index.spec
-            if contender.by in {"vectors", "hybrid"} and spec is not None:
+            if contender.by in {"vectors", "hybrid", "reranked"} and spec is not None:
                 told(number / len(contenders), f"embedding {len(queries):,} queries")
                 if spec not in known:
                     known[spec] = (embed_all or _embedder_of(store))(spec, [query.text for query in queries])

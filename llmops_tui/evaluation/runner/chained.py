@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 class ChainAnswers:
     """Answers cases with a chain."""
 
-    def __init__(self, store: EvaluationStore, ref: str, model: str, renderer: TemplateRenderer, parallel: int) -> None:
+    def __init__(
+        self, store: EvaluationStore, ref: str, model: str, renderer: TemplateRenderer | None, parallel: int
+    ) -> None:
         name, self.step = split_step(ref)
         self.version = ChainStore(store.catalog).get(name)
         self._tools = ChainTools(store.catalog, renderer)
@@ -104,6 +106,19 @@ def chain_answers(
 ) -> ChainAnswers | None:
     """What answers the cases of a run, where that is a chain."""
     return ChainAnswers(store, ref, model, renderer, parallel) if is_chain(ref) else None
+
+
+def decided_by(store: EvaluationStore, ref: str, model: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What decides the output of a chain as all that it names is now: its prompts and its other parts, each by name and hash.
+
+    Raises:
+        ChainRefusedError, NotFoundError: something that it uses is not there.
+    """
+    answers = ChainAnswers(store, ref, model, None, 1)
+    try:
+        return dict(answers.prompts()), answers.parts()
+    finally:
+        answers.close()
 
 
 class _Repeated:

@@ -62,7 +62,7 @@ class Upstream:
         self.users = 0
         self._retired = False
         self.http: httpx.AsyncClient = httpx.AsyncClient(
-            transport=async_socket_transport(handle.socket, most_connections=None),
+            transport=async_socket_transport(handle.socket),
             base_url="http://localhost",
             headers={"Authorization": f"Bearer {handle.key}"},
             # A long prompt may take minutes before its first token; the death of the server is noticed at once all the same.

@@ -11,7 +11,14 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import Grant
 from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.workspace.events import ClientRecord, RequestRecord, TracedExperiment, TracedPrompt, TracedStep
+from llmops_tui.workspace.events import (
+    ClientRecord,
+    RequestRecord,
+    TracedExperiment,
+    TracedPrompt,
+    TracedRetrieval,
+    TracedStep,
+)
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
 ON_BEHALF = b"x-llmops-on-behalf"
@@ -90,6 +97,8 @@ class Caller:
             beside: ClientRecord = {} if self.experiment is None else {"experiment": self.experiment}
             if isinstance(step := known.get("chain"), dict):
                 beside["chain"] = cast("TracedStep", step)
+            if isinstance(found := known.get("retrieved"), list):
+                beside["retrieved"] = cast("list[TracedRetrieval]", found)
             return {
                 "prompt": known.get("prompt"),
                 "prompt_version": known.get("prompt_version"),

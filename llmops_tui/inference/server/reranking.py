@@ -12,7 +12,8 @@ from pydantic import Field, PlainValidator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from llmops_tui.inference.engine_wire import NO_RANK, Call
+from llmops_tui.inference.engine_wire import NO_RANK, Call, Embedded
+from llmops_tui.inference.ranking_test import ABSURD, OBVIOUS, QUERY, unfit
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.connection import read_body, while_connected
 from llmops_tui.inference.server.fields import Checked, FieldRefusedError, Rules, Unoffered, refuse
@@ -102,6 +103,8 @@ class Reranking:
         self._generator = generator
         self._adapters = adapters
         self._texts = texts
+        # Of the model, and of each of its adapters, whether its scores are any.
+        self._tested: dict[str, str] = {}
 
     async def rank(self, request: Request) -> Response:
         """``POST /v1/rerank`` and its other names."""
@@ -116,11 +119,19 @@ class Reranking:
                 "Convert it again with its classification head.",
                 "no_rank",
             )
-        call: Call = {"op": "rank", "query": body.query, "inputs": body.documents, "adapter": adapter}
-        async with self._generator.admitted(request.scope["caller"], call) as ticket:
-            packed, result = await while_connected(request, self._texts.vectors(call, ticket))
-        # Of several scores, such as those of yes and no, the first is the document's.
-        scores = [struct.unpack_from("<f", base64.b64decode(one))[0] for one in packed]
+        if adapter not in self._tested:
+            # Once: what it says of a pair that anybody can judge.
+            (obvious, absurd), _ = await self._scores(request, QUERY, [OBVIOUS, ABSURD], adapter)
+            self._tested[adapter] = unfit(obvious, absurd)
+        if why := self._tested[adapter]:
+            raise FieldRefusedError(
+                "model",
+                f"this model says that it ranks texts, and does not: {why}",
+                "Convert it again with its classification head; a model that answers yes or no reranks an index as it is: "
+                "llmops index build NAME --reranker MODEL.",
+                "no_rank",
+            )
+        scores, result = await self._scores(request, body.query, body.documents, adapter)
         order = sorted(range(len(scores)), key=lambda n: (-scores[n], n))[: body.top_n]
         told: RerankAnswer = {
             "id": new_id("rank"),
@@ -130,6 +141,15 @@ class Reranking:
             "usage": {"prompt_tokens": result["tokens"], "total_tokens": result["tokens"]},
         }
         return JSONResponse(told)
+
+    async def _scores(
+        self, request: Request, query: str, documents: list[str], adapter: str
+    ) -> tuple[list[float], Embedded]:
+        """The score of each document; of several, such as those of yes and no, the first is the document's."""
+        call: Call = {"op": "rank", "query": query, "inputs": documents, "adapter": adapter}
+        async with self._generator.admitted(request.scope["caller"], call) as ticket:
+            packed, result = await while_connected(request, self._texts.vectors(call, ticket))
+        return [struct.unpack_from("<f", base64.b64decode(one))[0] for one in packed], result
 
 
 def _ranked(index: int, score: float, body: RerankRequest) -> Ranked:
