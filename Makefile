@@ -107,7 +107,7 @@ $(VENV)/.clients: $(wildcard $(CLIENTS)/*.txt) $(wildcard tests/clients/*/packag
 	@for file in $(CLIENTS)/*.txt; do made=$(VENV)/$$(basename $$file .txt); \
 		$(PYTHON) -m venv $$made && $$made/bin/python -m pip install --disable-pip-version-check --quiet -r $$file || exit 1; done
 	@if command -v node >/dev/null && command -v npm >/dev/null; then \
-		for made in programs:clients-js coding_agents:coding-agents promptfoo:clients-promptfoo; do \
+		for made in programs:clients-js coding_agents:coding-agents promptfoo:clients-promptfoo mcp:clients-mcp; do \
 		from=tests/clients/$${made%:*} folder=$(VENV)/$${made#*:}; mkdir -p $$folder && \
 		cp $$from/package.json $$from/package-lock.json $$folder && \
 		if [ $${made%:*} = promptfoo ]; then less="--omit=optional --omit=peer --legacy-peer-deps"; else less=; fi; \

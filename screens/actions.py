@@ -123,6 +123,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("chat.cut", "x,backspace", "Cut", "Delete the turn and all that was said on it, after asking.", pane="conversation"),
     Action("chat.model", "m,f4", "Model", "Choose the model that answers.", show=True, pane="conversation"),
     Action("chat.parameters", "p,f6", "Parameters", "Set temperature, seed and the other parameters of the chat.", pane="conversation"),
+    Action("chat.tools", "i,alt+m", "Tools", "Add tool servers, switch on the tools that answers may call, or take a file of tools with mock results.", pane="conversation"),
     Action("chat.system", "s,alt+e", "System", "Write the system text in $EDITOR.", pane="conversation"),
     Action("chat.rename", "R,alt+b", "Rename", "Give the chat another name.", pane="chats"),
     Action("chat.remove", "D,alt+x", "Delete", "Delete the chat, after asking.", pane="chats"),

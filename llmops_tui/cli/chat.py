@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmops_tui.cli.chat_answer import have_answered
 from llmops_tui.cli.output import Session, is_given, session_of
+from llmops_tui.cli.tool_calls import ApproveTools, MockTools, Servers, ToolChoice, offering
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.safe_text import safe_line, safe_text
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.client import StreamEnd
     from llmops_tui.prompts.chats.store import Chats
     from llmops_tui.prompts.chats.tree import Chat, Turn
 
@@ -75,6 +74,10 @@ def say(
     temperature: _Temperature = None,
     max_tokens: _MaxTokens = None,
     seed: _Seed = None,
+    mcp: Servers = None,
+    tools: MockTools = None,
+    approve_tools: ApproveTools = False,
+    tool_choice: ToolChoice = "",
 ) -> None:
     """Say something, and have the model answer."""
     from llmops_tui.cli.generate import parameters_from
@@ -82,6 +85,7 @@ def say(
 
     check_said(text)
     session = session_of(context)
+    offer = offering(session, mcp or [], approve=approve_tools, first=tool_choice, mock=tools)
     chats = _chats(session)
     try:
         chat = chats.load(name)
@@ -100,7 +104,7 @@ def say(
         chat = chats.begin(name, system=system)
     chat = _set(session, chat, model, temperature, max_tokens, seed)
     chat = said(chats, chat, chat.turn(at).id if at else chat.head, text)
-    _answer(session, chat, chat.head, begin)
+    have_answered(session, chat, chat.head, begin, offer)
 
 
 @app.command()
@@ -115,14 +119,19 @@ def again(
     temperature: _Temperature = None,
     max_tokens: _MaxTokens = None,
     seed: _Seed = None,
+    mcp: Servers = None,
+    tools: MockTools = None,
+    approve_tools: ApproveTools = False,
+    tool_choice: ToolChoice = "",
 ) -> None:
     """Have a turn answered once more; the new answer stands beside the first. At temperature 0 give another --seed or --model."""
     from llmops_tui.prompts.chats.tree import ASSISTANT
 
     session = session_of(context)
+    offer = offering(session, mcp or [], approve=approve_tools, first=tool_choice, mock=tools)
     chat = _set(session, _chats(session).load(name), model, temperature, max_tokens, seed)
     found = chat.turn(turn) if turn else _last(chat)
-    _answer(session, chat, found.parent if found.role == ASSISTANT else found.id, begin)
+    have_answered(session, chat, found.parent if found.role == ASSISTANT else found.id, begin, offer)
 
 
 @app.command()
@@ -135,23 +144,32 @@ def edit(
     go_on: Annotated[
         bool, typer.Option("--go-on", help="Of an answer: have the model go on from the end of your text.")
     ] = False,
+    mcp: Servers = None,
+    tools: MockTools = None,
+    approve_tools: ApproveTools = False,
+    tool_choice: ToolChoice = "",
 ) -> None:
     """Say a turn in another way, as a new branch; the first one stays with all that was said on it."""
     from llmops_tui.prompts.chats.answers import rewritten
     from llmops_tui.prompts.chats.tree import USER
 
     session = session_of(context)
+    offer = offering(session, mcp or [], approve=approve_tools, first=tool_choice, mock=tools)
     chats = _chats(session)
     chat = chats.load(name)
     found = chat.turn(turn)
     if go_on:
         if found.role == USER:
             raise InputRefusedError("bad_option", "--go-on is for an answer of the model", "Leave it out.")
-        _answer(session, chat, found.parent, text)
+        have_answered(session, chat, found.parent, text, offer)
         return
+    if (mcp or tools is not None) and not (found.role == USER and answer):
+        raise InputRefusedError(
+            "bad_option", "nothing is answered, so no tool is offered", "Leave out --mcp and --tools."
+        )
     chat = rewritten(chats, chat, found, text)
     if found.role == USER and answer:
-        _answer(session, chat, chat.head, "")
+        have_answered(session, chat, chat.head, "", offer)
         return
     session.emit(
         {"chat": name, "turn": chat.head}, lambda: f"{name} goes on from turn {len(chat.branch())} as you wrote it"
@@ -305,50 +323,6 @@ def _last(chat: Chat) -> Turn:
     if not branch:
         raise InputRefusedError("nothing_said", f"nothing was said in {chat.name}", "llmops chat say begins.")
     return branch[-1]
-
-
-def _answer(session: Session, chat: Chat, parent: str, begun: str) -> None:
-    """Have a turn answered; the answer streams to stdout."""
-    from llmops_tui.cli.serve import opener
-    from llmops_tui.inference.template_renderer import TemplateRenderer
-    from llmops_tui.models.registry import ModelRegistry
-    from llmops_tui.prompts.runs import PromptRunner
-
-    if not chat.model:
-        raise InputRefusedError("no_model", f"{chat.name} has no model", "Add --model NAME.")
-    model = ModelRegistry(session.catalog).get(chat.model)
-    renderer = TemplateRenderer()
-    try:
-        runner = PromptRunner(session.catalog, session.event_log, renderer, opener(session))
-
-        async def talk() -> tuple[Chat | None, StreamEnd | None]:
-            from llmops_tui.prompts.chats.answers import answer
-
-            kept = end = None
-            steps = answer(_chats(session), runner, chat, parent, model, chat.parameters, begun=begun)
-            async with aclosing(steps):
-                async for step in steps:
-                    kept = step.chat or kept
-                    end = step.progress.end if step.progress is not None and step.progress.end else end
-                    if step.progress is not None and step.progress.stage == "text" and not session.options.json:
-                        session.stream(step.progress.text)
-            return kept, end
-
-        kept, end = asyncio.run(talk())
-    finally:
-        renderer.close()
-    assert kept is not None
-    assert end is not None
-    turn = kept.branch()[-1]
-    if session.options.json:
-        session.emit_line({"chat": kept.name, "number": len(kept.branch()), **turn.as_dict()})
-    else:
-        session.stream("\n")
-    for warning in end.warnings:
-        session.say(f"{warning['param']}: {warning['message']}")
-    made = end.timings.get("completion_tokens")
-    length = "no token count" if made is None else counted(made, "token")
-    session.say(f"turn {len(kept.branch())} of {kept.name}, {model.name}: {length}, {turn.ended}")
 
 
 def _when(at: float) -> str:

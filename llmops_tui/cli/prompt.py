@@ -13,6 +13,7 @@ import typer
 from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.serve import opener
+from llmops_tui.cli.tool_calls import ApproveTools, MockTools, Servers, ToolChoice, offering
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import text_of
@@ -238,19 +239,13 @@ def run(
         bool | None, typer.Option("--thinking/--no-thinking", help="Think first or not; default: as the template does.")
     ] = None,
     thinking_budget: Annotated[int | None, typer.Option(help="End the thinking after this many tokens.")] = None,
-    mcp: Annotated[
-        list[str] | None, typer.Option("--mcp", metavar="SERVER", help="Offer the tools of this server; repeatable.")
-    ] = None,
-    approve_tools: Annotated[
-        bool, typer.Option("--approve-tools", help="Make the calls of the model without asking; for scripts.")
-    ] = False,
-    tool_choice: Annotated[
-        str, typer.Option(metavar="auto|required|TOOL", help="What the first answer must call; the next are free.")
-    ] = "",
+    mcp: Servers = None,
+    tools: MockTools = None,
+    approve_tools: ApproveTools = False,
+    tool_choice: ToolChoice = "",
 ) -> None:
     """Run a version on a model; the answer streams to stdout."""
     from llmops_tui.cli.generate import parameters_from
-    from llmops_tui.cli.tool_calls import offering
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
@@ -279,8 +274,8 @@ def run(
     renderer = TemplateRenderer(retrieve=PromptRetrieval(catalog))
     try:
         runner = PromptRunner(catalog, event_log, renderer, opener(session))
-        tools = offering(session, mcp or [], approve=approve_tools, first=tool_choice)
-        data = asyncio.run(_run(session, runner, request, chosen, tools))
+        offer = offering(session, mcp or [], approve=approve_tools, first=tool_choice, mock=tools)
+        data = asyncio.run(_run(session, runner, request, chosen, offer))
     finally:
         renderer.close()
     if session.options.json:

@@ -18,7 +18,7 @@ from llmops_tui.names import as_name
 if TYPE_CHECKING:
     from llmops_tui.prompts.foreign_files import Form
 
-_FORMS = "openai|llm|dotprompt"
+_FORMS = "openai|llm|dotprompt|promptfoo"
 
 
 def export(
@@ -29,6 +29,7 @@ def export(
 ) -> None:
     """Export a prompt with all its versions as YAML, or one version as another program keeps it."""
     from llmops_tui.prompts import foreign_files, prompt_files
+    from llmops_tui.prompts.drafts import Drafts
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.files import write_atomic
 
@@ -36,7 +37,11 @@ def export(
     store = PromptStore(session.catalog)
     if form := _form(as_):
         version = store.get(ref)
-        versions, text = [version], foreign_files.write_foreign(version.system, version.template, form)
+        draft = Drafts(session.event_log).load(version.prompt)
+        text = foreign_files.write_foreign(
+            version.system, version.template, form, label=version.ref, values=draft.variables if draft else {}
+        )
+        versions = [version]
     else:
         versions = store.versions(ref)
         text = prompt_files.dump(versions)
@@ -58,7 +63,9 @@ def import_(
     context: typer.Context,
     file: Annotated[
         Path,
-        typer.Argument(help="A file of llmops prompt export, OpenAI messages, an llm template, or a .prompt file."),
+        typer.Argument(
+            help="A file of llmops prompt export, OpenAI messages, an llm template, a .prompt file, or promptfoo's configuration."
+        ),
     ],
     move_labels: Annotated[
         bool, typer.Option("--move-labels", help="Also move labels that are on other versions here.")
@@ -118,16 +125,20 @@ def _form(given: str) -> Form | None:
 
 
 def _import_foreign(session: Session, text: str, form: Form, name: str, source: str) -> None:
-    from llmops_tui.prompts.foreign_files import read_foreign
+    from llmops_tui.prompts.foreign_files import read_variants
     from llmops_tui.prompts.store import PromptStore
 
-    found = read_foreign(text, form, source)
-    version, new = PromptStore(session.catalog).save(
-        name, template=found.template, system=found.system, note=f"from {form}"
-    )
-    facts = {"prompt": version.prompt, "versions": [version.number], "created": int(new), "left": list(found.left)}
-    lines = [f"{version.ref}: {'new' if new else 'was there already'}"]
-    lines += [f"not carried, since a version has texts alone: {', '.join(found.left)}"] if found.left else []
+    store, found = PromptStore(session.catalog), read_variants(text, form, source)
+    saved = [store.save(name, template=one.template, system=one.system, note=f"from {form}") for one in found]
+    left = found[0].left
+    facts = {
+        "prompt": name,
+        "versions": [version.number for version, _ in saved],
+        "created": sum(new for _, new in saved),
+        "left": list(left),
+    }
+    lines = [f"{version.ref}: {'new' if new else 'was there already'}" for version, new in saved]
+    lines += [f"not carried, since a version has texts alone: {', '.join(left)}"] if left else []
     session.emit(facts, lambda: "\n".join(lines))
 
 

@@ -21,6 +21,11 @@ app = typer.Typer(
 _Name = Annotated[str, typer.Argument(help="The server's name.")]
 _Tools = Annotated[list[str] | None, typer.Argument(help="The tools.")]
 _All = Annotated[bool, typer.Option("--all", help="All tools of the server.")]
+_RuleTool = Annotated[str, typer.Argument(help="The tool; * is all of the server.")]
+_When = Annotated[
+    list[str] | None,
+    typer.Option("--when", metavar="NAME=PATTERN", help="Only where this argument fits, as path=/notes/*; repeatable."),
+]
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -48,9 +53,13 @@ def list_(context: typer.Context) -> None:
 
     session = session_of(context)
     found = tool_servers(session.workspace)
-    rows = [(one.name, len(one.tools), "approved" if one.approved else "not approved", one.line) for one in found]
+    rows = [
+        (one.name, len(one.tools), "approved" if one.approved else "not approved", _rules(one), one.line)
+        for one in found
+    ]
     session.emit(
-        {"servers": [_facts(one) for one in found]}, lambda: session.rows(("server", "on", "state", "command"), rows)
+        {"servers": [_facts(one) for one in found]},
+        lambda: session.rows(("server", "on", "state", "rules", "command"), rows),
     )
 
 
@@ -65,16 +74,26 @@ def remove(context: typer.Context, name: _Name) -> None:
 
 
 @app.command()
-def show(context: typer.Context, name: _Name) -> None:
+def show(
+    context: typer.Context,
+    name: _Name,
+    model: Annotated[str, typer.Option("--model", help="Count the tokens that each tool takes of this model.")] = "",
+) -> None:
     """Start a server, and list its tools and whether each is on."""
     session = session_of(context)
     server, facts = asyncio.run(_connect(session, name))
-    tools = [{**tool, "on": server.tools.get(tool["name"]) == tool["digest"]} for tool in facts["tools"]]
+    tokens = asyncio.run(_tokens(session, model, facts)) if model else {}
+    tools = [
+        {**tool, "on": server.tools.get(tool["name"]) == tool["digest"]}
+        | ({"tokens": tokens[tool["name"]]} if tokens else {})
+        for tool in facts["tools"]
+    ]
     rows = [
         (
             tool["name"],
             "on" if server.tools.get(tool["name"]) == tool["digest"] else _off(server, tool["name"]),
             ", ".join(tool["parameters"].get("properties", {})),
+            *([tokens[tool["name"]]] if tokens else []),
             tool["problem"] or tool["description"].split("\n")[0],
         )
         for tool in facts["tools"]
@@ -82,10 +101,26 @@ def show(context: typer.Context, name: _Name) -> None:
     if facts["note"]:
         session.say(facts["note"])
     head = f"{facts['server']} {facts['version']}, protocol {facts['protocol']}"
+    columns = ("tool", "", "arguments", *(["tokens"] if tokens else []), "what it says of itself")
+    cost = f"\nall {sum(tokens.values()):,} tokens of {model}" if tokens else ""
     session.emit(
         {**_facts(server), "protocol": facts["protocol"], "tools": tools, "note": facts["note"]},
-        lambda: f"{head}\n{session.rows(('tool', '', 'arguments', 'what it says of itself'), rows)}",
+        lambda: f"{head}\n{session.rows(columns, rows)}{cost}",
     )
+
+
+async def _tokens(session: Session, model: str, facts: Ready) -> dict[str, int]:
+    """What each tool takes of a request to a model, which is loaded for it."""
+    from llmops_tui.cli.serve import opener
+    from llmops_tui.inference.client import ModelClient
+    from llmops_tui.mcp_client.toolbox import list_text
+    from llmops_tui.models.registry import ModelRegistry
+
+    found = ModelRegistry(session.catalog).get(model)
+    endpoint = await asyncio.to_thread(opener(session), found)
+    async with ModelClient(endpoint) as client:
+        told = [await client.tokenize(content=list_text([tool])) for tool in facts["tools"]]
+    return {tool["name"]: len(one["tokens"]) for tool, one in zip(facts["tools"], told, strict=True)}
 
 
 def _off(server: ToolServer, tool: str) -> str:
@@ -123,6 +158,51 @@ def off(context: typer.Context, name: _Name, tools: _Tools = None, every: _All =
     session.emit(_facts(changed), lambda: f"{name}: {', '.join(changed.tools) or 'no tool is on'}")
 
 
+@app.command()
+def allow(context: typer.Context, name: _Name, tool: _RuleTool, when: _When = None) -> None:
+    """Make a rule: calls of the tool that fit are made without asking. A rule that denies a call comes first."""
+    _add_rule(context, name, tool, when, allow=True)
+
+
+@app.command()
+def deny(context: typer.Context, name: _Name, tool: _RuleTool, when: _When = None) -> None:
+    """Make a rule: calls of the tool that fit are never made, also not with --approve-tools."""
+    _add_rule(context, name, tool, when, allow=False)
+
+
+@app.command()
+def ask(context: typer.Context, name: _Name, tool: _RuleTool) -> None:
+    """Remove the rules of a tool: each call of it is asked about again."""
+    from llmops_tui.mcp_client.servers import set_rules, tool_server
+
+    session = session_of(context)
+    rules = tool_server(session.workspace, name).rules
+    left = [rule for rule in rules if rule.tool != tool]
+    if len(left) == len(rules):
+        raise NotFoundError("rule", tool, f"llmops tools list shows the rules of {name}.")
+    changed = set_rules(session.workspace, name, left)
+    session.emit(_facts(changed), lambda: f"{name}: {_rules(changed) or 'no rules'}")
+
+
+def _add_rule(context: typer.Context, name: str, tool: str, when: list[str] | None, *, allow: bool) -> None:
+    from llmops_tui.mcp_client.rules import ToolRule, read_conditions
+    from llmops_tui.mcp_client.servers import set_rules, tool_server
+
+    session = session_of(context)
+    server, rule = (
+        tool_server(session.workspace, name),
+        ToolRule(tool=tool, allow=allow, when=read_conditions(when or ())),
+    )
+    # Those of somebody else are not made mine by a rule of mine.
+    changed = set_rules(session.workspace, name, [*server.followed_rules, rule])
+    session.emit(_facts(changed), lambda: f"{name}: {_rules(changed)}")
+
+
+def _rules(server: ToolServer) -> str:
+    told = "; ".join(rule.told for rule in server.rules)
+    return told if server.followed_rules or not told else f"{told} (not made by you, and not followed)"
+
+
 def _wanted(tools: list[str] | None, *, every: bool) -> list[str]:
     if bool(tools) == every:
         raise LlmopsError("usage", "name the tools, or give --all", exit_code=ExitCode.USAGE)
@@ -146,4 +226,5 @@ def _facts(server: ToolServer) -> dict[str, object]:
         "variables": list(server.variables),
         "approved": server.approved,
         "tools": list(server.tools),
+        "rules": [rule.model_dump() for rule in server.followed_rules],
     }

@@ -19,14 +19,13 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.run import SuiteVersion
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
-from llmops_tui.inference.access.store import KeyStore
-from llmops_tui.inference.stages import StageStore
 from llmops_tui.inference.stages import forget_prompt as forget_stages
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.archiving import Archivable, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.in_use import Thing, means, users_of
+from llmops_tui.maintenance.named_in import chains_with_dataset, chains_with_prompt, served_prompts
 from llmops_tui.maintenance.records import RecordRemovalRecord
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.retrieval.store import IndexStore
@@ -202,8 +201,7 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
         tuple(f"{name}@{v.number}" for v in versions),
         uses=(
             *_made_of(workspace, [version.sha256 for version in versions if version.sha256 not in staying]),
-            *_suites_of(workspace, Kept.PROMPT, name, *(f"{name}@{v.number}" for v in versions)),
-            *_served(workspace, {name}),
+            *named_by(workspace, Kept.PROMPT, {name, *(f"{name}@{v.number}" for v in versions)}),
         ),
     )
 
@@ -223,9 +221,10 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
 
 
 def named_by(workspace: Workspace, kind: Kept, names: Collection[str]) -> list[str]:
-    """What names a prompt or a dataset, in words: suites, and of a dataset training recipes and runs that did not end well."""
+    """What names a prompt or a dataset, in words: suites, chains, served names, and of a dataset recipes, indexes and runs."""
     if kind is Kept.PROMPT:
-        return [*_suites_of(workspace, kind, *names), *_served(workspace, names)]
+        chains = chains_with_prompt(workspace, names)
+        return [*_suites_of(workspace, kind, *names), *chains, *served_prompts(workspace, names)]
     newest: dict[str, tuple[int, Recipe]] = {}
     for name, number, recipe, _, _ in RunStore(workspace).recipes():
         newest.setdefault(name, (number, recipe))
@@ -235,15 +234,8 @@ def named_by(workspace: Workspace, kind: Kept, names: Collection[str]) -> list[s
         if any(means(said, names) for said in (recipe.evaluation.dataset, *(one.dataset for one in recipe.data)))
     ]
     told += [f"{one} is built from it" for one in _indexes_of(workspace, names)]
+    told += chains_with_dataset(workspace, names)
     return [*_suites_of(workspace, kind, *names), *told, *_unfinished(workspace, names)]
-
-
-def _served(workspace: Workspace, prompts: Collection[str]) -> list[str]:
-    """By which names clients ask for prompts, and whose keys are for them."""
-    event_log = EventLog(workspace)
-    told = [f"clients ask for it as prompt/{one.ref}" for one in StageStore(event_log).all() if one.prompt in prompts]
-    keys = [one for one in KeyStore(event_log).all() if one.revoked_at is None]
-    return told + [f"the key {one.name} is for it" for one in keys if set(one.scope.prompts or ()) & set(prompts)]
 
 
 def _indexes_of(workspace: Workspace, datasets: Collection[str], hashes: Collection[str] = ()) -> list[str]:
@@ -258,10 +250,14 @@ def _indexes_of(workspace: Workspace, datasets: Collection[str], hashes: Collect
 
 
 def _waiting_for(workspace: Workspace, going: list[DatasetVersion]) -> list[str]:
-    """The training runs that have not ended well, which cannot be gone on with without their rows, and suites."""
+    """The training runs that have not ended well, which cannot be gone on with without their rows, suites, and chains."""
     refs = {version.ref for version in going}
     names = (*refs, *(version.dataset for version in going))
-    return _unfinished(workspace, refs) + _suites_of(workspace, Kept.DATASET, *names)
+    return [
+        *_unfinished(workspace, refs),
+        *_suites_of(workspace, Kept.DATASET, *names),
+        *chains_with_dataset(workspace, names),
+    ]
 
 
 def _unfinished(workspace: Workspace, refs: Collection[str]) -> list[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import pydantic
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import parse_json, text_of
+from llmops_tui.mcp_client.rules import ToolRule
 from llmops_tui.user_files import approved_tool_servers_path
 from llmops_tui.workspace.approved_digests import approve, is_approved
 from llmops_tui.workspace.files import reason, sha256_text
@@ -38,6 +39,7 @@ class ToolServer(pydantic.BaseModel):
         command: the program and its arguments, started without a shell.
         variables: names of environment variables that it gets besides the harmless ones; their values are never kept.
         tools: the tools that are on, each with the hash of its description when it was switched on.
+        rules: which calls are made or denied without a word.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -46,11 +48,29 @@ class ToolServer(pydantic.BaseModel):
     command: Annotated[tuple[_Word, ...], pydantic.Field(min_length=1, max_length=200)]
     variables: Annotated[tuple[_Word, ...], pydantic.Field(max_length=50)] = ()
     tools: Annotated[dict[_Word, _Word], pydantic.Field(max_length=1000)] = {}
+    rules: Annotated[tuple[ToolRule, ...], pydantic.Field(max_length=1000)] = ()
 
     @property
     def digest(self) -> str:
         """What is approved: the hash of all that decides what runs."""
         return sha256_text(json.dumps([self.command, self.variables]))
+
+    @property
+    def followed_rules(self) -> tuple[ToolRule, ...]:
+        """The rules, where this user made them: those that stand in the workspace of somebody else decide nothing."""
+        return self.rules if self.rules and is_approved(approved_tool_servers_path(), self._rules_digest) else ()
+
+    @property
+    def _rules_digest(self) -> str:
+        return sha256_text(json.dumps([self.digest, [rule.model_dump() for rule in self.rules]]))
+
+    def approve_rules(self) -> None:
+        """Follow its rules from now on.
+
+        Raises:
+            OSError: the user's own files cannot be written.
+        """
+        approve(approved_tool_servers_path(), self._rules_digest)
 
     @property
     def line(self) -> str:
@@ -184,6 +204,24 @@ def switch_tools(workspace: Workspace, name: str, change: Mapping[str, str | Non
     tool_server(workspace, name)
     _change(workspace, lambda known: [switched(one) for one in known])
     return tool_server(workspace, name)
+
+
+def set_rules(workspace: Workspace, name: str, rules: Sequence[ToolRule]) -> ToolServer:
+    """Give a server these rules in place of those that it has; whoever calls this has them from the user.
+
+    Raises:
+        NotFoundError: there is no such server. InputRefusedError: ``workspace_untrusted``.
+    """
+    require_trust(workspace, f"rules of the tool server {name} would have calls made without a word")
+    tool_server(workspace, name)
+    kept = tuple(dict.fromkeys(rules))
+    _change(
+        workspace, lambda known: [one.model_copy(update={"rules": kept}) if one.name == name else one for one in known]
+    )
+    made = tool_server(workspace, name)
+    if made.rules:
+        made.approve_rules()
+    return made
 
 
 def require_may_run(workspace: Workspace, server: ToolServer) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +13,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.mcp_client.connection import Called, ToolConnection
 from llmops_tui.mcp_client.messages import ToolRecord
+from llmops_tui.mcp_client.rules import ToolRule, ruling
 from llmops_tui.mcp_client.servers import ToolServer
 from llmops_tui.workspace.files import sha256_text
 
@@ -29,6 +31,11 @@ class OfferedTool:
     function: str
     server: str
     record: ToolRecord
+    rules: tuple[ToolRule, ...] = ()
+
+    def ruling(self, arguments: JsonObject) -> ToolRule | None:
+        """The rule that decides a call of it; none: a person does."""
+        return ruling(self.rules, self.record["name"], arguments)
 
     def as_request(self) -> JsonObject:
         """The tool as chat completions take it."""
@@ -42,6 +49,11 @@ def offered(connections: Sequence[ToolConnection]) -> tuple[list[OfferedTool], l
     notes: list[str] = []
     for connection in connections:
         server, known = connection.server, {tool["name"]: tool for tool in connection.tools}
+        rules = server.followed_rules
+        if server.rules and not rules:
+            notes.append(
+                f"{server.name}: its rules were not made by you and are not followed: each call is asked about"
+            )
         for name, digest in server.tools.items():
             tool = known.get(name)
             if tool is None:
@@ -54,7 +66,7 @@ def offered(connections: Sequence[ToolConnection]) -> tuple[list[OfferedTool], l
                 )
             else:
                 found.append(
-                    OfferedTool(_function(server.name, name, {one.function for one in found}), server.name, tool)
+                    OfferedTool(_function(server.name, name, {one.function for one in found}), server.name, tool, rules)
                 )
     return found, notes
 
@@ -68,6 +80,11 @@ def _function(server: str, tool: str, taken: set[str]) -> str:
         return long
     mark = sha256_text(f"{server} {tool}")[:8]
     return f"{long[: _MOST_NAME - len(mark) - 1]}_{mark}"
+
+
+def list_text(tools: Iterable[ToolRecord]) -> str:
+    """What a list of tools is in a request, as JSON: chat templates put it before the conversation in this or a similar form."""
+    return json.dumps([OfferedTool(tool["name"], "", tool).as_request() for tool in tools], ensure_ascii=False)
 
 
 class Toolbox:

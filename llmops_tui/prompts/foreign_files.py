@@ -1,4 +1,4 @@
-"""Prompts as other programs keep them: OpenAI's messages as JSON, templates of ``llm``, and ``.prompt`` files (dotprompt).
+"""Prompts as other programs keep them: OpenAI's messages, templates of ``llm``, ``.prompt`` files (dotprompt), promptfoo.
 
 A version here is a system and a user text with Jinja. What another form says beside these, such as a model or a schema, is
 named and not carried; what cannot be said in a form at all, such as a loop, is refused by name.
@@ -16,8 +16,10 @@ import yaml
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json, parse_yaml
+from llmops_tui.prompts.plain_templates import parts_of, variable_name, with_marks
+from llmops_tui.prompts.promptfoo_files import read_configuration, write_configuration
 
-Form = Literal["openai", "llm", "dotprompt"]
+Form = Literal["openai", "llm", "dotprompt", "promptfoo"]
 FORMS: tuple[Form, ...] = get_args(Form)
 # Python's string.Template, by which llm fills in.
 _DOLLAR = re.compile(
@@ -25,16 +27,11 @@ _DOLLAR = re.compile(
 )
 # Handlebars: one backslash before it makes text of it, of several one goes. Neither inside: it is not closed.
 _MUSTACHE = re.compile(r"(?P<slashes>\\*)\{\{(?:\{(?P<raw>.*?)\}\}\}|(?P<inner>.*?)\}\})?", re.DOTALL)
-_JINJA = re.compile(r"\{\{(?P<inner>.*?)\}\}|(?P<other>\{%.*?%\}|\{#.*?#\})", re.DOTALL)
-# At the end of a text comes what begins a variable.
-_MARKS = re.compile(r"\{\{|\{%|\{#|\{\Z")
-# What is a value or an operator of a form where it stands alone, and no variable.
-_WORDS_OF_JINJA = frozenset({"true", "false", "none", "True", "False", "None", "not", "self"})
+# What is a value or an operator of Handlebars where it stands alone, and no variable.
 _WORDS_OF_HANDLEBARS = frozenset({
     "this", "true", "false", "null", "undefined", "else", "history", "if", "unless", "each", "with", "lookup", "log", "json",
     "role", "section", "media", "ifEquals", "unlessEquals",
 })  # fmt: skip
-_QUOTED = re.compile(r"""(?P<sign>['"])(?P<text>[^'"\\]*)(?P=sign)""")
 _ROLE = re.compile(r"""role\s+['"](?P<role>[a-z]+)['"]""")
 # Blank lines and a license's lines may come before it.
 _FRONT = re.compile(
@@ -67,7 +64,11 @@ def form_of(name: str, text: str) -> Form | None:
         body = parse_yaml(text)
     except (yaml.YAMLError, ValueError):
         return None
-    if not isinstance(body, dict) or "versions" in body or not body.keys() & _LLM_TEXTS:
+    if not isinstance(body, dict) or "versions" in body:
+        return None
+    if "prompts" in body:
+        return "promptfoo"
+    if not body.keys() & _LLM_TEXTS:
         return None
     return "llm" if body.keys() <= _LLM_TEXTS | _LLM_OTHERS else None
 
@@ -81,19 +82,28 @@ def _is_ours(text: str) -> bool:
 
 
 def read_foreign(text: str, form: Form, source: str) -> ForeignPrompt:
-    """The prompt of a file.
+    """The prompt of a file; the first where it has several.
 
     Raises:
         InputRefusedError: ``bad_prompt_file``: it is not of that form, or says what no version here can; with its place.
     """
+    return read_variants(text, form, source)[0]
+
+
+def read_variants(text: str, form: Form, source: str) -> list[ForeignPrompt]:
+    """The prompts of a file, which are variants of one: a configuration of promptfoo may have several; raises as above."""
     readers: dict[Form, Callable[[str], ForeignPrompt]] = {
         "openai": _read_openai,
         "llm": _read_llm,
         "dotprompt": _read_dotprompt,
     }
     try:
-        found = readers[form](text)
-        if not found.system.strip() and not found.template.strip():
+        if form == "promptfoo":
+            texts, left = read_configuration(text)
+            found = [ForeignPrompt(*one, left) for one in texts]
+        else:
+            found = [readers[form](text)]
+        if not all(one.system.strip() or one.template.strip() for one in found):
             raise ValueError("it has no text")
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise InputRefusedError(
@@ -104,13 +114,17 @@ def read_foreign(text: str, form: Form, source: str) -> ForeignPrompt:
     return found
 
 
-def write_foreign(system: str, template: str, form: Form) -> str:
-    """A version as a file of a form.
+def write_foreign(
+    system: str, template: str, form: Form, *, label: str = "prompt", values: Mapping[str, str] | None = None
+) -> str:
+    """A version as a file of a form; promptfoo's has its ``label``, and one test with the ``values`` of its variables.
 
     Raises:
         InputRefusedError: ``cannot_export``: the templates say what that form cannot, which is named.
     """
     try:
+        if form == "promptfoo":
+            return write_configuration(system, template, label, values or {})
         if form == "openai":
             messages = [("system", system), ("user", template)]
             body = {"messages": [{"role": role, "content": text} for role, text in messages if text]}
@@ -194,14 +208,14 @@ def _from_dollars(text: str) -> str:
         name = match["named"] or match["braced"]
         if name is None:
             raise ValueError(f"a $ alone at character {match.start() + 1}; a literal one is written $$")
-        return f"\0{_for_jinja(name)}\0"
+        return f"\0{variable_name(name)}\0"
 
-    return _with_marks(_DOLLAR.sub(variable, text.replace("\0", "")))
+    return with_marks(_DOLLAR.sub(variable, text.replace("\0", "")))
 
 
 def _as_dollars(text: str) -> str:
     made = ""
-    for part, is_variable in _parts(text):
+    for part, is_variable in parts_of(text):
         if is_variable and not part.isascii():
             raise ValueError(f"{part}: a variable's name has only the letters a to z there")
         made += f"${{{part}}}" if is_variable else part.replace("$", "$$")
@@ -235,12 +249,12 @@ def _read_dotprompt(text: str) -> ForeignPrompt:
             texts[role] += piece
             role, piece, marked = _turn(turn["role"], texts), "", True
         elif inner.isidentifier() and inner not in _WORDS_OF_HANDLEBARS:
-            piece += f"\0{_for_jinja(inner)}\0"
+            piece += f"\0{variable_name(inner)}\0"
         else:
             raise ValueError(f"{match[0]} is no plain variable")
     texts[role] += piece + body[at:]
     # The line breaks beside a mark of a role belong to the mark.
-    system, user = (_with_marks(one.strip("\n") if marked else one) for one in (texts["system"], texts["user"]))
+    system, user = (with_marks(one.strip("\n") if marked else one) for one in (texts["system"], texts["user"]))
     return ForeignPrompt(system, user, tuple(sorted(str(name) for name in head)))
 
 
@@ -254,7 +268,7 @@ def _turn(role: str, texts: Mapping[str, str]) -> str:
 
 def _as_mustache(text: str) -> str:
     made = ""
-    parts = _parts(text)
+    parts = parts_of(text)
     for (part, is_variable), (after, variable_follows) in zip(parts, [*parts[1:], ("", False)], strict=True):
         if not is_variable:
             if "{{" in part or (variable_follows and part.endswith("{")):
@@ -276,53 +290,3 @@ def _without_front(body: str) -> str:
     if body != body.strip():
         raise ValueError("a text with --- at its beginning keeps no blanks at its ends there")
     return f"---\n{{}}\n---\n{body}"
-
-
-# ── Jinja ──
-
-
-def _for_jinja(name: str) -> str:
-    if name in _WORDS_OF_JINJA:
-        raise ValueError(f"{name} is a word of Jinja, and cannot be a variable here")
-    return name
-
-
-def _with_marks(text: str) -> str:
-    """A text whose variables stand between NULs as Jinja; what Jinja would take for its own is written as text."""
-    parts = text.split("\0")
-    made = ""
-    for plain, name in zip(parts[::2], [*parts[1::2], ""], strict=True):
-        # The end of the whole text begins nothing.
-        whole = plain if name else f"{plain}\0"
-        made += _MARKS.sub(lambda match: "{{ '" + match[0] + "' }}", whole).rstrip("\0")
-        made += f"{{{{ {name} }}}}" if name else ""
-    return made
-
-
-def _parts(text: str) -> list[tuple[str, bool]]:
-    """A Jinja text as texts and names of variables, one after the other; no text stands beside another.
-
-    Raises:
-        ValueError: it has more than texts and plain variables.
-    """
-    made: list[tuple[str, bool]] = []
-
-    def add(plain: str) -> None:
-        if made and not made[-1][1]:
-            plain = made.pop()[0] + plain
-        if plain:
-            made.append((plain, False))
-
-    at = 0
-    for match in _JINJA.finditer(text):
-        add(text[at : match.start()])
-        at = match.end()
-        inner = (match["inner"] or "").strip()
-        if match["other"] is None and inner.isidentifier() and inner not in _WORDS_OF_JINJA:
-            made.append((inner, True))
-        elif match["other"] is None and (quoted := _QUOTED.fullmatch(inner)) is not None:
-            add(quoted["text"])
-        else:
-            raise ValueError(f"{match[0]} is more than a variable")
-    add(text[at:])
-    return made

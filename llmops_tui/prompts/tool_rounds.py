@@ -1,7 +1,7 @@
 """Tools in a run: a call that the model makes waits for a person's word, is made, and its result goes back to the model.
 
-What is not approved is not called. What a tool answers is another program's text: it goes to the model, and never decides
-whether the next call needs a word.
+What is not approved, by a word or by a rule of the user, is not called. What a tool answers is another program's text: it
+goes to the model, and never decides whether the next call needs a word.
 """
 
 from __future__ import annotations
@@ -59,13 +59,40 @@ Approve = Callable[[CallStep], Awaitable[Decision]]
 class Tools(Protocol):
     """What calls tools: a :class:`~llmops_tui.mcp_client.toolbox.Toolbox`."""
 
-    tools: list[OfferedTool]
+    @property
+    def tools(self) -> list[OfferedTool]:
+        """All that are offered."""
 
     def find(self, function: str) -> OfferedTool | None:
         """The tool that a model calls so."""
 
     async def call(self, tool: OfferedTool, arguments: JsonObject) -> Called:
         """Call it."""
+
+
+class Together:
+    """Tools of several sources as one: of two with one name the first source has it, as a mock has the name of a real tool."""
+
+    def __init__(self, *sources: Tools) -> None:
+        self._sources = sources
+
+    @property
+    def tools(self) -> list[OfferedTool]:
+        """All of them."""
+        found: dict[str, OfferedTool] = {}
+        for source in self._sources:
+            for tool in source.tools:
+                found.setdefault(tool.function, tool)
+        return list(found.values())
+
+    def find(self, function: str) -> OfferedTool | None:
+        """The tool that a model calls so."""
+        return next((tool for tool in self.tools if tool.function == function), None)
+
+    async def call(self, tool: OfferedTool, arguments: JsonObject) -> Called:
+        """Call it where it is from."""
+        source = next(source for source in self._sources if source.find(tool.function) is tool)
+        return await source.call(tool, arguments)
 
 
 @dataclass
@@ -132,7 +159,11 @@ class ToolRounds:
             yield replace(made, state="refused", text=f"Not called: {problem}")
             return
         made = replace(made, server=tool.server, tool=tool.record["name"])
-        if made.function not in self._approved:
+        rule = tool.ruling(arguments)
+        if rule is not None and not rule.allow:
+            yield replace(made, state="denied", text="Not called: a rule of the user denies this call.")
+            return
+        if rule is None and made.function not in self._approved:
             yield made
             decision = await self.approve(made)
             if decision is Decision.DENY:

@@ -156,6 +156,7 @@ class ConversationPane(Pane):
     async def _answer(self, chat: Chat, parent: str, begun: str) -> None:
         from llmops_tui.prompts.chats.answers import answer
         from llmops_tui.prompts.chats.store import Chats
+        from screens.playground.tools import offering
 
         self.check_model()
         model = self._state.model
@@ -166,11 +167,12 @@ class ConversationPane(Pane):
         self.shell.unfinished = "An answer is being generated."
         chats, runner = Chats(self.services.event_log), self.services.runner
         try:
-            steps = answer(chats, runner, chat, parent, model, chat.parameters, begun=begun)
-            async with aclosing(steps):
-                async for step in steps:
-                    if step.progress is not None:
-                        self._take(step.progress)
+            async with offering(self.shell, self._state, self.stop) as tools:
+                steps = answer(chats, runner, chat, parent, model, chat.parameters, begun=begun, tools=tools)
+                async with aclosing(steps):
+                    async for step in steps:
+                        if step.progress is not None:
+                            self._take(step.progress)
         finally:
             self.shell.unfinished = ""
             self._live = None
@@ -181,18 +183,13 @@ class ConversationPane(Pane):
 
     def _take(self, step: RunProgress) -> None:
         """Note what came; it is drawn with what comes in the same moment."""
-        live = self._live
-        if live is None:
+        if self._live is None:
             return
-        if step.stage == "text":
-            self._live = replace(live, text=live.text + step.text, doing="")
-        elif step.stage == "thinking":
-            self._live = replace(live, thinking=live.thinking + step.text, doing="thinking …")
-        elif step.stage == "loading":
-            self._live = replace(live, doing="reading …")
-        elif step.end is not None:
-            speed = step.end.timings.get("tokens_per_s")
-            self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
+        self._live = self._live.after(step)
+        if step.end is not None:
+            self.shell.show_status(
+                replace(self.shell.status, loaded=True, tokens_per_s=step.end.timings.get("tokens_per_s"))
+            )
         if self._timer is None:
             self._timer = self.set_timer(self._profile.stream_interval, self._flush)
 
@@ -253,10 +250,11 @@ class ConversationPane(Pane):
         if self._live is not None or chat is None or turn is None:
             return
         if len(chat.beside(turn)) == 1:
-            again = "r has it answered" if turn.role == ASSISTANT else "e says it"
-            self.shell.say(f"There is one way only; {again} in another.")
-            return
-        self.post_message(self.Switched(turn, step))
+            self.shell.say(
+                f"There is one way only; {'r has it answered' if turn.role == ASSISTANT else 'e says it'} in another."
+            )
+        else:
+            self.post_message(self.Switched(turn, step))
 
     def action_unfold(self) -> None:
         """Unfold or fold what was thought."""
@@ -265,9 +263,19 @@ class ConversationPane(Pane):
 
     def put_cursor_on(self, turn: Turn | None) -> None:
         """Put the cursor on the head of a turn."""
-        place = next((place for place, owner in enumerate(self._owners) if owner == turn), None)
-        if place is not None:
-            self._list.move_to(place)
+        if turn in self._owners:
+            self._list.move_to(self._owners.index(turn))
+
+    def action_tools(self) -> None:
+        """Choose tools."""
+        from screens.playground.tools import choose_tools
+
+        self.act("tools", choose_tools, self.shell, self._state)
+
+    async def on_unmount(self) -> None:
+        """End the tool servers that were kept for the next answer."""
+        if self._state.connections is not None:
+            await self._state.connections.close()
 
     # ── who answers, and how ──
 

@@ -55,8 +55,8 @@ class MessagePane(Pane):
             id="chat-editor", soft_wrap=True, tab_behavior="focus", placeholder=_HINT, compact=True
         )
         self._of = ""
-        # What is to be written yet, by chat; who writes does it one by one.
-        self._waiting: dict[str, str] = {}
+        # What is to be written yet, by chat and the turn that is said in another way; who writes does it one by one.
+        self._waiting: dict[tuple[str, str], str] = {}
         self._writing = False
 
     def compose(self) -> ComposeResult:
@@ -103,10 +103,12 @@ class MessagePane(Pane):
     @on(TextArea.Changed)
     def _edited(self, event: TextArea.Changed) -> None:
         event.stop()
-        # What replaces a turn is not the next message: that stays as it was kept.
-        if self._state.editing or not self._of:
-            return
-        self._waiting[self._of] = self._editor.text
+        if self._of:
+            self.keep(self._of, self._state.editing, self._editor.text)
+
+    def keep(self, chat: str, turn: str, text: str) -> None:
+        """Keep what is written of the next message, or of a turn in another way: behind what is to be written before it."""
+        self._waiting[chat, turn] = text
         if not self._writing:
             self._writing = True
             self.run_worker(self.guarded(self._write), group="unsent", exit_on_error=False)
@@ -117,6 +119,11 @@ class MessagePane(Pane):
         chats = Chats(self.services.event_log)
         try:
             while self._waiting:
-                await asyncio.to_thread(chats.keep_unsent, *self._waiting.popitem())
+                (chat, turn) = first = next(iter(self._waiting))
+                text = self._waiting.pop(first)
+                if turn:
+                    await asyncio.to_thread(chats.keep_editing, chat, turn, text)
+                else:
+                    await asyncio.to_thread(chats.keep_unsent, chat, text)
         finally:
             self._writing = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.prompts.chats.tree import USER, Chat, Turn
@@ -12,19 +13,43 @@ from screens.widgets.text_wrap import wrap_line
 
 if TYPE_CHECKING:
     from llmops_tui.inference.wire import ChatMessage
+    from llmops_tui.prompts.runs import RunProgress
+    from llmops_tui.prompts.tool_rounds import CallStep
 
 _INDENT = 2
 _SHOWN_CALL = 300
+_UNMADE = {"failed", "denied", "refused"}
 
 
 @dataclass(frozen=True)
 class Live:
-    """An answer that is on its way: what came so far, and what is being done."""
+    """An answer that is on its way: what came so far, and what is being done.
+
+    ``said`` was said beside the ``calls`` of tools, which are in the order in which they were made.
+    """
 
     model: str
     text: str = ""
     thinking: str = ""
     doing: str = ""
+    said: tuple[str, ...] = ()
+    calls: Mapping[str, CallStep] = field(default_factory=dict)
+
+    def after(self, step: RunProgress) -> Live:
+        """The answer with what a step brought."""
+        if step.stage == "text":
+            return replace(self, text=self.text + step.text, doing="")
+        if step.stage == "thinking":
+            return replace(self, thinking=self.thinking + step.text, doing="thinking …")
+        if step.stage == "loading":
+            return replace(self, doing="reading …")
+        if step.call is not None:
+            return replace(self, calls={**self.calls, f"{step.run_id} {step.call.id}": step.call})
+        if step.stage == "round":
+            # What was said beside the calls stands in their round.
+            said = (*self.said, self.text) if self.text else self.said
+            return replace(self, text="", thinking="", said=said)
+        return self
 
 
 def turn_lines(turn: Turn, number: int, ways: list[Turn], width: int, *, unfolded: bool, utf8: bool) -> list[Line]:
@@ -73,7 +98,13 @@ class DrawnTurns:
 def live_lines(live: Live, number: int, width: int, *, unfolded: bool, utf8: bool) -> list[Line]:
     """The lines of an answer that is on its way."""
     head: Line = [(f"{number} ", "muted"), (safe_line(live.model, 60), "good"), (f"  {live.doing}", "muted")]
-    lines = [head, *_thought(live.thinking, width, unfolded=unfolded or not live.text, utf8=utf8)]
+    lines = [head]
+    for text in live.said:
+        lines += _wrapped(safe_text(text), width, "muted")
+    for call in live.calls.values():
+        told = f"{call.function} {call.arguments}  {call.state}" + (f" → {call.text}" if call.text else "")
+        lines += _wrapped(safe_line(told, _SHOWN_CALL), width, "bad" if call.state in _UNMADE else "muted")
+    lines += _thought(live.thinking, width, unfolded=unfolded or not live.text, utf8=utf8)
     return [*lines, *_wrapped(safe_text(live.text), width, "plain")]
 
 

@@ -21,7 +21,7 @@ from screens.chat.chats_pane import ChatsPane
 from screens.chat.conversation_pane import ConversationPane
 from screens.chat.copying import command, copies
 from screens.chat.message_pane import MessagePane
-from screens.chat.state import ChatState
+from screens.chat.state import ChatState, read_chat
 from screens.navigation import ChatPlace, Destination, ScreenPlace
 from screens.shell.base import BaseScreen
 from screens.widgets.panel import Panel
@@ -85,9 +85,7 @@ class ChatScreen(BaseScreen):
         if name and all(one.name != name for one in chats):
             raise InputRefusedError("no_chat", f"there is no chat {name} any more", "Choose another one.")
         name = name or (chats[0].name if chats else "")
-        chat = await asyncio.to_thread(self._store.load, name) if name else None
-        text = await asyncio.to_thread(self._store.unsent, name) if name else ""
-        self.state.editing = ""
+        chat, self.state.editing, text = await asyncio.to_thread(read_chat, self._store, name)
         self._show(chat, end=True)
         self._message.show(text)
         self.remove_class("-sidebar")
@@ -136,6 +134,7 @@ class ChatScreen(BaseScreen):
         if editing:
             turn = chat.turn(editing)
             chat = await asyncio.to_thread(rewritten, self._store, chat, turn, text)
+            self._message.keep(chat.name, editing, "")
             text = await asyncio.to_thread(self._store.unsent, chat.name)
         else:
             self._conversation.check_model()  # before anything is kept: without one nobody answers
@@ -186,6 +185,7 @@ class ChatScreen(BaseScreen):
             self.act("back", self._back)
 
     async def _leave_edit(self) -> None:
+        self._message.keep(self._chat.name, self.state.editing, "")
         self.state.editing = ""
         self._message.show(await asyncio.to_thread(self._store.unsent, self._chat.name))
         self._conversation.focus_inside()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.prompts.drafts import Draft, Session
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.scripted.script import Script
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.mcp_client.kept_connections import KeptConnections
     from llmops_tui.models.registry import Model
@@ -53,6 +54,7 @@ class PlaygroundState:
         opened: set once the workspace was read for the first time, or could not be.
         tool_servers: the servers whose tools the last run offered.
         connections: those to tool servers, once one was needed; they stay between runs.
+        mock_tools: tools with mock results, where a file of them was chosen.
         catch_up: takes what was typed and not told yet into the draft; the editors give it.
     """
 
@@ -65,6 +67,7 @@ class PlaygroundState:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     tool_servers: tuple[str, ...] = ()
     connections: KeptConnections | None = None
+    mock_tools: Script | None = None
     catch_up: Callable[[], None] = lambda: None
     _parameters: SamplingParameters | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,6 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.mcp_client.messages import Ready, ToolRecord
+from llmops_tui.mcp_client.rules import ANY_TOOL, ToolRule
 from llmops_tui.prompts.tool_rounds import CallStep
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.modal import Modal
@@ -25,21 +27,37 @@ REMOVE = "remove"
 STOP = "stop"
 
 
-class ToolsDialog(Modal["Mapping[str, str | None] | str | None"]):
-    """The tools of a connected server. Gives what was switched, by name; :data:`REMOVE`; or none where all stays."""
+@dataclass(frozen=True)
+class ToolsChange:
+    """What was switched, by name, and the rules as they are now."""
+
+    switched: Mapping[str, str | None]
+    rules: tuple[ToolRule, ...]
+
+
+class ToolsDialog(Modal["ToolsChange | str | None"]):
+    """The tools of a connected server. Gives what was changed; :data:`REMOVE`; or none where all stays."""
 
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape", "give_up", "Cancel"),
         Binding("space", "switch", "Switch", priority=True),
         Binding("a", "switch_all", "All"),
+        Binding("r", "rule", "Rule"),
         Binding("D", "remove", "Remove"),
         Binding("enter,f5,ctrl+s", "take", "Take", priority=True),
     ]
 
-    def __init__(self, server: str, facts: Ready, known: Mapping[str, str]) -> None:
-        """``known`` are the tools that were switched on, each with the hash of its description then."""
+    def __init__(
+        self, server: str, facts: Ready, known: Mapping[str, str], rules: tuple[ToolRule, ...] = (), cost: str = ""
+    ) -> None:
+        """``known`` are the tools that were switched on, each with the hash of its description then.
+
+        ``cost`` says what the tools take of a model's context.
+        """
         super().__init__()
+        self._rules = rules
+        self._cost = cost
         self._server = server
         self._facts = facts
         self._known = known
@@ -55,6 +73,7 @@ class ToolsDialog(Modal["Mapping[str, str | None] | str | None"]):
             with TextScroll(id="about"):
                 yield Static("", id="tool", markup=False)
             note = f"{facts['note']}. " if facts["note"] else ""
+            note += f"{self._cost} " if self._cost else ""
             yield Static(
                 Content(safe_line(f"{note}What a server says of its tools is its own word.")), classes="dialog-text"
             )
@@ -62,6 +81,7 @@ class ToolsDialog(Modal["Mapping[str, str | None] | str | None"]):
                 _keys(
                     ("space", "on or off"),
                     ("a", "all"),
+                    ("r", "ask, always or never"),
                     ("enter", "take"),
                     ("D", "remove the server"),
                     ("esc", "cancel"),
@@ -86,9 +106,11 @@ class ToolsDialog(Modal["Mapping[str, str | None] | str | None"]):
         told = tool["problem"] or tool["description"]
         changed = name not in self._on and name in self._known
         note = "changed since it was switched on  " if changed else ""
+        rules = "; ".join(safe_line(rule.told, 80) for rule in self._rules if rule.tool in {name, ANY_TOOL})
         return Content.assemble(
-            (f"{state} ", "$accent"), safe_line(name, 60), "  ", (note, "$warning"), (safe_line(told, 200), "$muted")
-        )
+            (f"{state} ", "$accent"), safe_line(name, 60), "  ", (note, "$warning"), (f"{rules}  " if rules else "", "$accent"),
+            (safe_line(told, 200), "$muted"),
+        )  # fmt: skip
 
     @on(OptionList.OptionHighlighted)
     def _looked(self, event: OptionList.OptionHighlighted) -> None:
@@ -114,6 +136,20 @@ class ToolsDialog(Modal["Mapping[str, str | None] | str | None"]):
         self._on ^= {tool["name"]}
         self._fill(cursor)
 
+    def action_rule(self) -> None:
+        """Calls of the tool are asked about, always made, never made; rules for some arguments stay as they are."""
+        cursor = self.query_one(OptionList).highlighted
+        if cursor is None:
+            return
+        name = self._facts["tools"][cursor]["name"]
+        plain = next((rule for rule in self._rules if rule.tool == name and not rule.when), None)
+        others = tuple(rule for rule in self._rules if rule is not plain)
+        if plain is None:
+            self._rules = (*others, ToolRule(tool=name, allow=True))
+        else:
+            self._rules = (*others, ToolRule(tool=name, allow=False)) if plain.allow else others
+        self._fill(cursor)
+
     def action_switch_all(self) -> None:
         """Switch all on, or off where all are on."""
         able = {tool["name"] for tool in self._facts["tools"] if not tool["problem"]}
@@ -127,7 +163,7 @@ class ToolsDialog(Modal["Mapping[str, str | None] | str | None"]):
             name: digests[name] for name in self._on if self._known.get(name) != digests[name]
         }
         change |= {name: None for name in self._known if name not in self._on}
-        self.dismiss(change)
+        self.dismiss(ToolsChange(change, self._rules))
 
     def action_remove(self) -> None:
         """Close, and have the server removed."""

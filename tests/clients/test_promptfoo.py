@@ -21,10 +21,19 @@ from llmops_tui.evaluation.metrics.base import Answer
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.promptfoo.reader import read_promptfoo
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
+from llmops_tui.inference.template_renderer import TemplateRenderer
+from llmops_tui.prompts.drafts import Draft, Drafts
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
 from tests.clients.promptfoo_configs import CONFIGS, Made
 from tests.clients.running import HERE, beside
+from tests.commands import Llmops
 
 pytestmark = pytest.mark.slow
+# What the endpoint was asked, one conversation each.
+ASKED: list[list[dict[str, str]]] = []
 
 
 def answer_to(messages: Any) -> tuple[str, str]:
@@ -38,6 +47,7 @@ class _Endpoint(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        ASKED.append(body["messages"])
         text, end = answer_to(body["messages"])
         choice = {"index": 0, "finish_reason": end, "message": {"role": "assistant", "content": text}}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
@@ -198,3 +208,52 @@ async def test_promptfoo_says_the_same(
         if (mine.asked, mine.passes) != (other.asked, other.passes) or not near or not (names or other.passes is None):
             differ.append((mine, other))
     assert not differ, f"{len(differ)} of {len(found)}: {differ[:5]}"
+
+
+# A system text, texts that a template would take for its own, signs that make a prompt the name of a file, and quotes.
+EXPORTED = [
+    ("Be kind to {{ name }}.", "Hi {{ name }}, {{ question }}"),
+    ("", "*/path/to.txt"),
+    ('Answer in JSON: { "a": {{ x }}}', "{{ '{{' }} x }} {{ '{%' }} if %} $& \\n\nÄ 'q' {{x}}"),
+]
+VALUES = {"name": "Ann", "question": "what is {{ name }} {% x %}, 'you'?\nSay: \"yes\"", "x": "\\ 5 $& {#"}
+
+
+def test_its_own_command_reads_what_is_exported(endpoint: str, sample: Workspace, tmp_path: Path) -> None:
+    """Each prompt reaches the model as it does from here, character by character."""
+    program = beside("clients-promptfoo") / "node_modules" / ".bin" / "promptfoo"
+    if not program.exists():
+        pytest.skip(f"{program} is not there: make test-slow installs it where npm is")
+    store, drafts = PromptStore(Catalog(sample)), Drafts(EventLog(sample))
+    renderer = TemplateRenderer()
+    quiet = dict.fromkeys(("TELEMETRY", "UPDATE", "REMOTE_GENERATION", "SHARING"), "1")
+    settings = {f"PROMPTFOO_DISABLE_{name}": value for name, value in quiet.items()}
+    settings |= {"PROMPTFOO_CONFIG_DIR": str(tmp_path / "home"), "OPENAI_BASE_URL": endpoint, "OPENAI_API_KEY": "none"}
+    try:
+        for number, (system, template) in enumerate(EXPORTED):
+            version, _ = store.save(f"exported-{number}", template=template, system=system)
+            drafts.save(version.prompt, Draft(system, template, VALUES, version.number))
+            path = tmp_path / f"{number}" / "promptfooconfig.yaml"
+            path.parent.mkdir()
+            Llmops(sample).run("prompt", "export", version.ref, "--as", "promptfoo", "--to", str(path))
+            told = subprocess.run(
+                [str(program), "validate", "-c", str(path)],
+                env=os.environ | settings,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            assert told.returncode == 0, told.stdout + told.stderr
+            ASKED.clear()
+            result = path.with_name("out.json")
+            subprocess.run(
+                [str(program), "eval", "-c", str(path), "-r", "openai:chat:said", "--no-cache", "--no-table", "-o", str(result)],
+                env=os.environ | settings, check=True, capture_output=True,
+            )  # fmt: skip
+            turns = [("system", system), ("user", template)]
+            expected = [{"role": r, "content": renderer.render(t, VALUES)} for r, t in turns if t]
+            assert [expected] == ASKED
+            (one,) = json.loads(result.read_text())["results"]["results"]
+            assert one["prompt"]["label"] == version.ref
+    finally:
+        renderer.close()

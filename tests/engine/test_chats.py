@@ -298,6 +298,20 @@ def test_what_is_typed_goes_with_its_chat_and_to_no_other_of_its_name(chats: Cha
     assert chats.unsent("a") == ""
 
 
+def test_an_edit_that_was_not_sent_goes_with_its_chat_too(chats: Chats) -> None:
+    chats.begin("a")
+    chats.keep_editing("a", "turn_1", "half")
+    chats.keep_unsent("a", "the next message")
+    assert (chats.editing("a"), chats.unsent("a")) == (("turn_1", "half"), "the next message")
+    chats.rename("a", "b")
+    assert (chats.editing("a"), chats.editing("b")) == (None, ("turn_1", "half"))
+    chats.keep_editing("b", "turn_1", "")
+    assert (chats.editing("b"), chats.unsent("b")) == (None, "the next message")
+    chats.keep_editing("b", "turn_1", "again")
+    chats.remove("b")
+    assert chats.editing("b") is None
+
+
 def test_a_chat_that_cannot_be_read_hides_no_other_and_can_be_removed(chats: Chats, event_log: EventLog) -> None:
     chats.begin("b")
     event_log.save_draft("chat:c", {"turns": [7]})

@@ -64,7 +64,7 @@ def test_what_is_written_is_read_again_and_says_the_same(form: Form, system: str
     if form == "dotprompt" and system:
         expected, got = [one.strip("\n") for one in expected], [one.strip("\n") for one in got]
     assert got == expected
-    assert found.left == ()
+    assert found.left == (("tests",) if form == "promptfoo" else ())
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,8 @@ def test_what_is_written_is_read_again_and_says_the_same(form: Form, system: str
         ("dotprompt", '{{role "system"}}\r\nBe kind.\r\n{{role "user"}}\r\nHi\r\nyou', "Be kind.", "Hi\nyou", ()),
         ("dotprompt", r"\{{x}} \\{{x}} \\\{{x}}", "", "{{ '{{' }}x}} \\{{ x }} \\\\{{ x }}", ()),
         ("dotprompt", '{{role "system"}}\nBe kind.\n{{ role "user" }}\nHi {{name}}\n', "Be kind.", "Hi {{ name }}", ()),
+        ("promptfoo", "prompts: ['Hi {{name}}: {% raw']\nproviders: [m]\n", "", "Hi {{ name }}: {{ '{%' }} raw", ("providers",)),
+        ("promptfoo", "prompts:\n- label: a\n  raw: |\n    - role: system\n      content: Be kind.\n    - role: user\n      content: Hi {{x}}\n", "Be kind.", "Hi {{ x }}", ()),
     ],
 )  # fmt: skip
 def test_texts_are_read(form: Form, text: str, system: str, template: str, left: tuple[str, ...]) -> None:
@@ -109,6 +111,11 @@ def test_texts_are_read(form: Form, text: str, system: str, template: str, left:
         ("dotprompt", "a {{name", "at character 3 of the text is not closed"),
         ("dotprompt", "a {{not}}", "not is a word of Jinja"),
         ("llm", "prompt: a $True\n", "True is a word of Jinja"),
+        ("promptfoo", "prompts: [file://a.txt]\n", r"prompts\[0\]: file://a.txt is a file"),
+        ("promptfoo", "prompts: [{id: exec:a.py}]\n", "is a file"),
+        ("promptfoo", "prompts: [a, '{{ x | upper }}']\n", r"prompts\[1\]: .* is more than a variable"),
+        ("promptfoo", 'prompts: [\'[{"role": "assistant", "content": "a"}]\']\n', "turn 1 is of role assistant"),
+        ("promptfoo", "prompts: []\n", "no prompts"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_carried_is_refused_by_name(form: Form, text: str, why: str) -> None:
@@ -118,7 +125,7 @@ def test_what_cannot_be_carried_is_refused_by_name(form: Form, text: str, why: s
 
 @pytest.mark.parametrize("text", ["{% for x in y %}{{ x }}{% endfor %}", "{{ x | upper }}", "{# note #}"])
 def test_more_than_variables_is_not_exported(text: str) -> None:
-    for form in ("llm", "dotprompt"):
+    for form in ("llm", "dotprompt", "promptfoo"):
         with pytest.raises(InputRefusedError, match="is more than a variable"):
             write_foreign("", text, form)
     assert json.loads(write_foreign("s", text, "openai"))["messages"][1]["content"] == text
@@ -147,6 +154,7 @@ def test_a_prompt_file_says_to_handlebars_what_it_says_here(template: str, writt
         ("dotprompt", "{{ log }}", "log is a word of Handlebars"),
         ("llm", "{{ имя }}", "only the letters a to z"),
         ("llm", "{{ true }}", "is more than a variable"),
+        ("promptfoo", "{{ env }}", "env is a word of promptfoo"),
     ],
 )
 def test_what_a_form_would_take_for_its_own_is_not_exported(form: Form, template: str, why: str) -> None:
@@ -161,6 +169,7 @@ def test_a_form_is_known_by_the_file() -> None:
     assert form_of("a.yaml", "prompt: hi $input\nmodel: m\n") == "llm"
     assert form_of("a.yaml", "prompt: hi\nversions: []\n") is None
     assert form_of("a.yaml", "prompt: hi\nother: 1\n") is None
+    assert form_of("a.yaml", "prompts: [hi]\ntests: []\n") == "promptfoo"
 
 
 def test_through_the_command_line(sample: Workspace, tmp_path: Any) -> None:
@@ -176,6 +185,22 @@ def test_through_the_command_line(sample: Workspace, tmp_path: Any) -> None:
     assert again["created"] == 0
     cli.run("prompt", "import", str(file), "--move-labels", code=3)
     cli.run("prompt", "export", "greeting", "--as", "pickle", code=3)
+
+
+def test_a_configuration_of_promptfoo_has_the_values_of_the_draft_and_may_have_variants(
+    sample: Workspace, tmp_path: Path
+) -> None:
+    cli, out = Llmops(sample), tmp_path / "promptfooconfig.yaml"
+    cli.run("prompt", "export", "support@1", "--as", "promptfoo", "--to", str(out))
+    body = yaml.safe_load(out.read_text())
+    assert body["tests"] == [{"vars": {"question": "When are you open?"}}]
+    assert [one["label"] for one in body["prompts"]] == ["support@1"]
+    body["prompts"].append("Please: {{ question }}")
+    out.write_text(yaml.safe_dump(body))
+    told = cli.run("prompt", "import", str(out), "--name", "support")
+    assert (told["versions"], told["created"], told["left"]) == ([1, 3], 1, ["tests"])
+    with pytest.raises(InputRefusedError, match="reads as a file"):
+        write_foreign("", "{{ x }}", "promptfoo", values={"x": "file:///etc/passwd"})
 
 
 def test_an_export_to_a_pipe_has_each_character(sample: Workspace) -> None:

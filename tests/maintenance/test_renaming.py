@@ -7,14 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from llmops_tui.chains.store import ChainStore
 from llmops_tui.datasets.operations.base import remake
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.inference.experiments.records import Settings
+from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.maintenance import model_renaming, renaming
 from llmops_tui.maintenance.archiving import Archivable, Archive
 from llmops_tui.maintenance.model_removal import plan_removal
-from llmops_tui.maintenance.record_removal import Kept
+from llmops_tui.maintenance.record_removal import Kept, plan_record_removal
 from llmops_tui.maintenance.renaming import copy_definition, copy_record, plan_renaming
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.aliases import AliasBook
@@ -84,6 +87,35 @@ def test_what_names_it_is_told_and_keeps_it_from_being_renamed(sample: Workspace
     with pytest.raises(InputRefusedError, match="would not find it"):
         history.rename(Kept.DATASET, "triage-test", "other")
     assert DatasetStore(Catalog(sample)).get("triage-test").number == 1
+
+
+def test_chains_and_experiments_that_stand_on_a_prompt_are_told_before_it_goes(sample: Workspace) -> None:
+    settings: Settings = {
+        "a": "prompt/support@production", "b": "prompt/product@production", "share": 0.5, "by": "conversation",
+        "metric": {"type": "rating"}, "budget": None, "alpha": 0.05, "slower": 1.5,
+    }  # fmt: skip
+    begun = ExperimentStore(EventLog(sample)).start("prompt/support@production", "ab", settings)
+    told = f"the experiment {begun.id} on prompt/support@production is running"
+    for name, uses in (("support", ["chain desk@1 asks it", told]), ("product", [told])):
+        for planned in (
+            plan_renaming(sample, Kept.PROMPT, name, "other").uses,
+            plan_record_removal(sample, Kept.PROMPT, name).uses,
+        ):
+            assert set(uses) <= set(planned)
+            assert any("chain" in use for use in planned) == (name == "support")
+    chains = ChainStore(Catalog(sample))
+    chains.save(
+        "rows", "model: m\nsteps:\n  all:\n    dataset: triage-test\n    steps:\n      one: {prompt: product}\n"
+    )
+    # A version without a label that is not the newest asks nobody any more.
+    chains.save(
+        "rows", "model: m\nsteps:\n  all:\n    dataset: triage-test@1\n    steps:\n      one: {prompt: triage}\n"
+    )
+    assert "chain rows@2 maps its rows" in plan_renaming(sample, Kept.DATASET, "triage-test", "other").uses
+    assert "chain rows@2 maps its rows" in plan_record_removal(sample, Kept.DATASET, "triage-test@1").uses
+    assert not any("rows@" in use for use in plan_renaming(sample, Kept.PROMPT, "product", "other").uses)
+    with pytest.raises(InputRefusedError, match="chain desk@1 asks it"):
+        UndoHistory(Catalog(sample), EventLog(sample)).rename(Kept.PROMPT, "support", "help")
 
 
 def test_a_name_that_cannot_be_taken_back_does_not_keep_what_was_done_before_it(sample: Workspace) -> None:

@@ -27,6 +27,7 @@ def test_servers_and_tools(workspace: Workspace) -> None:
         "variables": ["LANG"],
         "approved": True,
         "tools": [],
+        "rules": [],
     }
     shown = command.run("tools", "show", "bare")
     assert [(tool["name"], tool["on"]) for tool in shown["tools"]] == [("echo", False)]
@@ -57,6 +58,7 @@ def test_escape_sequences_of_a_server_are_not_printed(workspace: Workspace) -> N
     ],
 )
 def test_calls_are_approved_by_somebody(sample: Workspace, arguments: tuple[str, ...], told: str) -> None:
+    add_server(sample, "bare", ("a program",))
     done = llmops(
         "prompt", "run", "support", "--model", "support-base", "--var", "question=x", *arguments, workspace=sample
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 
 from llmops_tui.prompts.chats.answers import said
 from llmops_tui.prompts.chats.store import Chats
@@ -16,6 +18,7 @@ from screens.chat.conversation_pane import ConversationPane
 from screens.chat.message_pane import MessagePane
 from screens.chat.screen import ChatScreen
 from screens.navigation import ChatPlace
+from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from screens.widgets.line_list import LineList
 from tests.fakes import FakeModelServer, hostile_strings
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -168,3 +171,62 @@ async def test_without_its_model_nothing_is_kept_and_the_text_stays(open_app: Op
         await until(pilot, lambda: "gone" in notices(pilot))
         assert screen.query_one(MessagePane).text == "hello"
         assert chats.load("c") == Chat("c", model="gone", changed_at=chats.load("c").changed_at)
+
+
+MOCKS = "- {name: book, description: Book a room., results: [{result: booked}]}"
+
+
+@pytest.mark.slow
+async def test_tools_are_offered_and_their_calls_stand_before_the_answer(
+    open_app: OpenApp, server: FakeModelServer, sample: Workspace, tmp_path: Path
+) -> None:
+    chats = trip(sample)
+    file = tmp_path / "mocks.yaml"
+    file.write_text(MOCKS)
+    called = {
+        "tool_calls": [{"index": 0, "id": "c0", "type": "function", "function": {"name": "book", "arguments": "{}"}}]
+    }
+    server.turns = [["I book. ", called]]
+    async with open_app(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("escape", "i")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        pilot.app.screen.query_one(Input).value = str(file)
+        await pilot.press("enter")
+        await until(pilot, lambda: "Tools with mock results, until the app ends: book." in notices(pilot))
+        await pilot.press("r")
+        await until(pilot, lambda: len(chats.load("trip").turns) == 4)
+        await settle(pilot)
+        assert [tool["function"]["name"] for tool in server.requests[0]["tools"]] == ["book"]
+        turn = chats.load("trip").branch()[-1]
+        assert (turn.text, [message["role"] for message in turn.rounds]) == ("Hello world.", ["assistant", "tool"])
+        drawn = "\n".join(lines(pilot))
+        assert "called book {}" in drawn
+        assert "→ booked" in drawn
+
+
+@pytest.mark.slow
+async def test_an_edit_is_kept_while_it_is_typed_until_it_is_sent_or_left(
+    open_app: OpenApp, server: FakeModelServer, sample: Workspace
+) -> None:
+    chats = trip(sample)
+    first = chats.load("trip").turns[0]
+    chats.keep_editing("trip", first.id, "Where to?")
+    async with open_app(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        assert (screen.state.editing, screen.query_one(MessagePane).text) == (first.id, "Where to?")
+        await pilot.press("n", "o", "w")
+        await until(pilot, lambda: chats.editing("trip") == (first.id, "Where to?now"))
+        await pilot.press("escape")
+        await until(pilot, lambda: chats.editing("trip") is None)
+        await settle(pilot)
+        assert screen.state.editing == ""
+        await pilot.press("g", "j", "j", "j", "e")
+        await settle(pilot)
+        await pilot.press("x")
+        await until(pilot, lambda: chats.editing("trip") == (first.id, "Where?x"))
+        await pilot.press("enter")
+        await until(pilot, lambda: branch(chats) == ["Where?x", "Hello world."])
+        await until(pilot, lambda: chats.editing("trip") is None)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "chat:"
 _UNSENT = "chat-unsent:"
+_EDIT = "chat-edit:"
 _ADVICE = "llmops chat list shows all chats."
 
 
@@ -124,7 +125,7 @@ class Chats:
                 raise InputRefusedError("name_taken", f"there is a chat {new_name}", "Choose another name.")
             if new_name != name:
                 _forget_unsent(connection, new_name)
-            for prefix in (_PREFIX, _UNSENT):
+            for prefix in (_PREFIX, _UNSENT, _EDIT):
                 connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (prefix + new_name, prefix + name))
             return chat_of(new_name, json.loads(body))
 
@@ -135,11 +136,26 @@ class Chats:
     def keep_unsent(self, name: str, text: str) -> None:
         """Keep what is being written, where the chat is still there; durable when this returns."""
         with self._event_log.transaction() as connection:
-            _forget_unsent(connection, name)
+            connection.execute("DELETE FROM drafts WHERE key = ?", (_UNSENT + name,))
             if text and _body(connection, name) is not None:
                 connection.execute(
                     "INSERT INTO drafts (key, body, at) VALUES (?, ?, ?)",
                     (_UNSENT + name, json.dumps({"text": text}), time.time()),
+                )
+
+    def editing(self, name: str) -> tuple[str, str] | None:
+        """The turn that was being said in another way, by its id, and what was written of it; none where none was."""
+        kept = self._event_log.load_draft(_EDIT + name)
+        return (str(kept["turn"]), str(kept["text"])) if kept else None
+
+    def keep_editing(self, name: str, turn: str, text: str) -> None:
+        """Keep what a turn is being said as; an empty text: it is not any more. Durable when this returns."""
+        with self._event_log.transaction() as connection:
+            connection.execute("DELETE FROM drafts WHERE key = ?", (_EDIT + name,))
+            if text and _body(connection, name) is not None:
+                connection.execute(
+                    "INSERT INTO drafts (key, body, at) VALUES (?, ?, ?)",
+                    (_EDIT + name, json.dumps({"turn": turn, "text": text}), time.time()),
                 )
 
     def add_answer(self, name: str, turn: Turn) -> Chat:
@@ -202,7 +218,7 @@ def _body(connection: sqlite3.Connection, name: str) -> str | None:
 
 def _forget_unsent(connection: sqlite3.Connection, name: str) -> None:
     """Of a chat that is gone, what was being written in another window may be left."""
-    connection.execute("DELETE FROM drafts WHERE key = ?", (_UNSENT + name,))
+    connection.executemany("DELETE FROM drafts WHERE key = ?", [(_UNSENT + name,), (_EDIT + name,)])
 
 
 def _write(connection: sqlite3.Connection, chat: Chat) -> Chat:

@@ -6,6 +6,7 @@ import json
 import re
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.chats.tree import USER, Chat
 
 FORMS = ("markdown", "messages", "jsonl")
@@ -36,8 +37,20 @@ def _markdown(chat: Chat) -> str:
         parts.append("**system**\n\n" + _quoted(chat.system))
     for turn in chat.branch():
         who = "you" if turn.role == USER else turn.model or "assistant"
-        parts.append(f"**{who}**\n\n" + _quoted(turn.text))
+        parts.append(f"**{who}**\n\n" + "\n>\n".join([*map(_round, turn.rounds), _quoted(turn.text)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _round(message: ChatMessage) -> str:
+    """What was called, and what came of it, as code; what was said beside a call before it."""
+    calls = message.get("tool_calls") or []
+    told = [f"called {call['function']['name']} {call['function']['arguments']}" for call in calls]
+    content = str(message.get("content") or "")
+    if message["role"] == "tool":
+        told, content = [f"→ {content}"], ""
+    lines = "\n".join(told)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", lines)), default=0))
+    return "\n>\n".join([*([_quoted(content)] if content else []), _quoted(f"{fence}\n{lines}\n{fence}")])
 
 
 def _quoted(text: str) -> str:
