@@ -90,6 +90,9 @@ def serve(
     spm_infill: Annotated[
         bool, typer.Option("--spm-infill", help="Tell the model the suffix of a gap before its prefix.")
     ] = False,
+    engines: Annotated[
+        int, typer.Option(min=1, max=64, help="Number of engine processes of a model, each with its memory.")
+    ] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[
@@ -135,6 +138,7 @@ def serve(
         tls_cert=certificate,
         tls_key=key_of_it,
         spm_infill=spm_infill,
+        engines=engines,
         starter=0 if detach else os.getpid(),
     )
     if found is None:

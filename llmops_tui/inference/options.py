@@ -20,7 +20,8 @@ class ServingSettings:
 
     ``special_in_content`` reads control tokens that messages spell as such, and not as text. ``open_access`` asks for no
     key. ``spm_infill`` tells a model what follows a gap before what precedes it. With ``tls_cert`` and ``tls_key``, files in
-    PEM, the address is encrypted.
+    PEM, the address is encrypted. ``engines`` are so many processes of the model behind one address, each with all of its
+    engine settings, its memory included.
     """
 
     trace_content: str = "keep"
@@ -36,6 +37,7 @@ class ServingSettings:
     tls_cert: str = ""
     tls_key: str = ""
     spm_infill: bool = False
+    engines: int = 1
     # The process that a server ends with; 0 for one that outlives whoever starts it.
     starter: int = 0
     # The process that a server was loaded for: without it, the server ends as soon as it answers nobody; 0 for none.
@@ -58,6 +60,7 @@ class ServingRecord(TypedDict, total=False):
     tls_cert: str
     tls_key: str
     spm_infill: bool
+    engines: int
     starter: int
     needed_by: int
 

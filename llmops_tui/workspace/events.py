@@ -60,10 +60,21 @@ class TracedStep(TypedDict, total=False):
     step: str
 
 
+class TracedSpan(TypedDict, total=False):
+    """Of which trace of another application something was a step, by hexadecimal ids; what it did, and of which program."""
+
+    trace: str
+    span: str
+    parent: str
+    operation: str
+    service: str
+    scope: str
+
+
 class ClientRecord(TypedDict, total=False):
     """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of.
 
-    Of a request of this workspace's own: the ``chain`` whose step it is.
+    Of a request of this workspace's own: the ``chain`` whose step it is. ``otlp``: it is a step of another application's.
     """
 
     key: str | None
@@ -71,6 +82,7 @@ class ClientRecord(TypedDict, total=False):
     experiment: TracedExperiment
     guards: Sequence[GuardVerdict]
     chain: TracedStep
+    otlp: TracedSpan
 
 
 class RequestRecord(TypedDict, total=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -33,6 +34,7 @@ from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import modelless_routes
 from llmops_tui.inference.server.apis.ollama_request import OllamaShow
 from llmops_tui.inference.server.apis.ollama_teller import silence
+from llmops_tui.inference.server.apis.otlp import OtlpApi
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import (
     error_answer,
@@ -49,6 +51,8 @@ from llmops_tui.inference.server.openapi import api_page, describe_api, posted_p
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.refusals import RefusedError
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
 
 _REMEMBERED = 20_000
 
@@ -83,6 +87,7 @@ class Router:
         self._experiments = experiments
         self._gate = gate
         self._others = others or NoOthers()
+        self._spans = OtlpApi(EventLog(Workspace(Path(options.workspace))), options.trace_content)
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
@@ -101,6 +106,7 @@ class Router:
             *modelless_routes(),
             *self._batches.routes(),
             *(KeysApi(self._gate.store).routes() if self._gate is not None else ()),
+            *self._spans.routes(),
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.access.gate import AccessGate
 from llmops_tui.inference.constraint_checker import ConstraintChecker
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.server.access import Access
@@ -26,6 +27,7 @@ from llmops_tui.inference.server.apis.infill import InfillApi
 from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import OllamaApi
 from llmops_tui.inference.server.apis.ollama_models import ServedModel
+from llmops_tui.inference.server.apis.otlp import OtlpApi
 from llmops_tui.inference.server.apis.response_store import ResponseStore
 from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
@@ -48,7 +50,6 @@ from llmops_tui.inference.server.records import EventWriter
 from llmops_tui.inference.server.refusals import RefusedError
 from llmops_tui.inference.server.reranking import RERANK, Reranking
 from llmops_tui.inference.server.texts import Texts
-from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -60,7 +61,7 @@ _TEXTS: tuple[Literal["controls", "marks"], ...] = ("controls", "marks")
 class ModelServer:
     """One model's endpoint: many requests at once, a bounded queue before them."""
 
-    def __init__(self, options: ServerOptions, engine: EngineProcess) -> None:
+    def __init__(self, options: ServerOptions, engine: Engine) -> None:
         self.options = options
         self.engine = engine
         workspace = Workspace(Path(options.workspace))
@@ -73,7 +74,9 @@ class ModelServer:
         self._feedback = Feedback(self._event_log, options.trace_content)
         self._metrics = ServerMetrics(options.model)
         engine.lost = self._metrics.engine_lost
-        self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel, model=options.model)
+        self.generator = Generator(
+            self.engine, self._writer, self._metrics, options.parallel * options.engines, model=options.model
+        )
         self._adapters = AdapterShelf(
             workspace, options.model, self.engine, special_in_content=options.special_in_content
         )
@@ -130,6 +133,7 @@ class ModelServer:
             *self._ollama.routes(),
             *self._batches.routes(),
             *KeysApi(self.gate.store).routes(),
+            *OtlpApi(self._event_log, self.options.trace_content).routes(),
             Route("/v1/messages", self._anthropic.create, methods=post),
             Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback.take, methods=post),
@@ -199,6 +203,8 @@ class ModelServer:
                 **self.engine.info,
                 "state": state,
             }
+            if self.options.engines > 1:
+                facts["engines"] = self.engine.standings
             for name in _TEXTS:
                 facts.pop(name, None)
         return JSONResponse(facts, 200 if status == "ok" else 503)

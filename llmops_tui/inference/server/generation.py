@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import FILTERED, Call, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import Caller
@@ -18,7 +19,6 @@ from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
 from llmops_tui.inference.server.spending import Spending
 from llmops_tui.inference.wire import Warned
-from llmops_tui.inference.worker_client import EngineProcess
 
 _EMBEDDING = 32
 _ENDS = {"done", "error"}
@@ -37,7 +37,7 @@ class Generator:
     """Passes choices to the engine, at most as many requests at a time as run and may wait."""
 
     def __init__(
-        self, engine: EngineProcess, writer: EventWriter, metrics: ServerMetrics, parallel: int, *, model: str = ""
+        self, engine: Engine, writer: EventWriter, metrics: ServerMetrics, parallel: int, *, model: str = ""
     ) -> None:
         self._engine = engine
         self._writer = writer
