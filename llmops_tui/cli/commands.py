@@ -78,6 +78,7 @@ COMMANDS = {
             "get": "llmops_tui.cli.model_get:get",
             "remove": "llmops_tui.cli.model_remove:remove",
             "alias": "llmops_tui.cli.model_alias:alias",
+            "bom": "llmops_tui.cli.model_bom:bom",
         },
     ),
     "train": Entry(

@@ -133,6 +133,7 @@ class Router:
             answered = await self._others.answer(request, given)
             self._metrics.passed(asked.partition("@")[0], answered.status_code)
             return answered
+        _check_prompt(caller, asked)
         assigned = await self._experiments.assigned(request, asked, given) if asked else None
         if assigned is not None:
             target = await self._experiments.target(assigned)
@@ -272,6 +273,7 @@ class Router:
             if not own:
                 raise LlmopsError("model_not_found", f"no {asked[:100]!r} is served here for this key")
             return JSONResponse(own[0])
+        _check_prompt(request.scope["caller"], asked)
         target = await self._targets.of(asked)
         target.check(request.scope["caller"])
         meant = target.meant
@@ -293,6 +295,12 @@ class Router:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
         return error_answer(error, request.url.path, 503 if isinstance(error, LoadFailedError) else None)
+
+
+def _check_prompt(caller: Caller, asked: str) -> None:
+    """Refuse a key what it is not for before it is looked whether that is there."""
+    if caller.grant is not None and asked.startswith(PREFIX):
+        caller.grant.check_prompt(asked.removeprefix(PREFIX).partition("@")[0])
 
 
 def _seen(request: Request, entry: Mapping[str, Any]) -> bool:

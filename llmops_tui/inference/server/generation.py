@@ -84,6 +84,7 @@ class Generator:
                     yield ticket
         except QueueFullError as error:
             for choice in choices:
+                choice.note_verdicts()
                 ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {error.message}"})
                 self._writer.enqueue(choice.record.id, ended)
             raise
@@ -185,7 +186,9 @@ class Generator:
             if not choice.kept and choice.begun and choice.metered:
                 choice.over = self._told_of(choice.call["id"])
             if not choice.kept and choice.ticket.refused is None:
-                # Nobody waits for this answer any more; whoever left is not kept for the disk either.
+                # Nobody waits for this answer any more; whoever left is not kept for the disk either. What guards said of the
+                # request is told all the same, and which of them refused what came of the answer.
+                choice.note_verdicts()
                 ended = choice.record.ended({"finish_reason": "cancelled"})
                 self._metrics.ended(ended)
                 self._writer.enqueue(choice.record.id, ended)
@@ -244,6 +247,7 @@ class Generator:
         if last["event"] == "error":
             error = choice.failure = LlmopsError(**last["error"])
             choice.kept = True
+            choice.note_verdicts()
             await self._keep(choice.record, {"finish_reason": "error", "error": error.message})
             raise error
         assert last["event"] == "done"
