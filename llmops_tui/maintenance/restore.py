@@ -137,7 +137,8 @@ def unpack(
 ) -> None:
     """Unpack a backup into a new folder, compared with its manifest, and forget there whom the ledger of erasures has.
 
-    What is to be ``restored`` is an entry of its audit: an older state goes on from there. Who cannot be forgotten is told by a notice in the workspace; with ``all_forgotten`` it is refused.
+    What is to be ``restored`` is an entry of its audit: an older state goes on from there. Who cannot be
+    forgotten is told by a notice in the workspace; with ``all_forgotten`` it is refused.
     """
     folder.mkdir(mode=0o700)
     (folder / ".unpacking").touch()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+
+from llmops_tui.foreign_text import JsonObject
 
 
-def client_words(client: Mapping[str, Any]) -> str:
+def client_words(client: JsonObject) -> str:
     """Who sent a request from outside, and what was said with it."""
     if isinstance(step := client.get("chain"), dict):
         return f"step {step.get('step')} of {step.get('chain')}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from llmops_tui import __version__
 from llmops_tui.chains.records import SpanRecord
 from llmops_tui.chains.runs import get_run
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.otlp.conversion import CONVENTIONS
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.traces.records import Said
@@ -213,7 +214,7 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
-def _parts(message: Mapping[str, Any]) -> list[dict[str, object]]:
+def _parts(message: JsonObject) -> list[dict[str, object]]:
     """A message's parts, as the conventions have them."""
     if message.get("role") == "tool":
         response = {"type": "tool_call_response", "id": message.get("tool_call_id"), "result": message.get("content")}

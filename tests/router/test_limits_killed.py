@@ -102,11 +102,15 @@ async def test_limits_assignment_and_audit_outlive_kills(workspace: Workspace) -
     limits = httpx.Limits(max_connections=CLIENTS)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=False, timeout=300, limits=limits) as http:
 
+        def over() -> bool:
+            # On a busy machine it may take longer until there was something to kill three times.
+            return time.time() - began >= SECONDS and kills == KILLS
+
         async def client(number: int) -> None:
             key = keys[number % len(keys)]
             headers = {"Authorization": f"Bearer {key.secret}"}
             messages = [{"role": "user", "content": f"conversation {number}"}]
-            while time.time() - began < SECONDS or not arms[number]:
+            while not over() or not arms[number]:
                 body = {"model": "one", "messages": messages, "max_tokens": SAID}
                 try:
                     answer = await http.post("/v1/chat/completions", json=body, headers=headers)
@@ -122,13 +126,13 @@ async def test_limits_assignment_and_audit_outlive_kills(workspace: Workspace) -
                     assert int(answer.headers["retry-after"]) >= 1
                     # Whoever was turned away waits, so that those with no limit are heard; not as long as it was told.
                     await asyncio.sleep(0.2)
-                    if time.time() - began >= SECONDS:
+                    if over():
                         return
 
         async def killer() -> None:
             nonlocal kills
             for number in range(1, KILLS + 1):
-                while time.time() - began < SECONDS * number / (KILLS + 1) or statuses[200] < 100 * number:
+                while time.time() - began < SECONDS * number / (KILLS + 1) or statuses[200] < 50 * number:
                     await asyncio.sleep(0.02)
                 await asyncio.to_thread(server.kill)
                 kills += 1

@@ -1,8 +1,8 @@
-r"""Texts in one form, so that a rule finds what is written in another: lower case, no marks, no look-alikes, nothing hidden.
+"""Texts in one form, so that a rule finds what is written in another: lower case, no marks, no look-alikes, nothing hidden.
 
 Each character is mapped for itself, so the form of a beginning is the beginning of the form: what is found in a stream does
-not depend on how it is cut, and every place in the form has its place in the text. What JSON escapes, as in the arguments of
-calls of tools (``\u0041``), is the character that it stands for.
+not depend on how it is cut, and every place in the form has its place in the text. What JSON escapes by its number, as in
+the arguments of calls of tools, is the character that it stands for.
 """
 
 from __future__ import annotations

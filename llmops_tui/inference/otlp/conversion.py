@@ -8,9 +8,10 @@ or as structured values, or events.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.otlp.spans import ForeignEvent, ForeignSpan
 from llmops_tui.workspace.events import ClientRecord, FeedbackRecord, RequestRecord, TracedSpan
 
@@ -119,7 +120,7 @@ def as_feedback(span: ForeignSpan) -> list[tuple[str, FeedbackRecord]]:
     return found
 
 
-def _evaluations(span: ForeignSpan) -> dict[str, Any]:
+def _evaluations(span: ForeignSpan) -> JsonObject:
     found = [
         {name.removeprefix("gen_ai.evaluation."): value for name, value in event.attributes.items()}
         for event in span.events
@@ -148,7 +149,7 @@ def _error(span: ForeignSpan) -> str | None:
     return told or str(span.attributes.get("error.type") or "it failed, and nothing says how")
 
 
-def _parameters(given: Mapping[str, Any]) -> dict[str, object]:
+def _parameters(given: JsonObject) -> dict[str, object]:
     found = {
         ours: given[f"gen_ai.request.{name}"] for name, ours in _PARAMETERS.items() if f"gen_ai.request.{name}" in given
     }
@@ -162,7 +163,7 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, object]:
 # ── what was said ──
 
 
-def _said(span: ForeignSpan, operation: str) -> tuple[list[dict[str, Any]], str, str, str]:
+def _said(span: ForeignSpan, operation: str) -> tuple[list[JsonObject], str, str, str]:
     """The messages that were given, the answer, the thinking before it, and why it ended."""
     given = span.attributes
     if operation == "execute_tool":
@@ -202,7 +203,7 @@ def _said(span: ForeignSpan, operation: str) -> tuple[list[dict[str, Any]], str,
     return asked, text, _text(first.get("reasoning_content")), reason or str(first.get("finish_reason") or "")
 
 
-def _instructions(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _instructions(given: JsonObject) -> list[JsonObject]:
     told = _parsed(given.get("gen_ai.system_instructions"))
     if not told:
         return []
@@ -211,7 +212,7 @@ def _instructions(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "system", "content": "\n".join(texts)}]
 
 
-def _messages(told: Any) -> list[dict[str, Any]]:
+def _messages(told: Any) -> list[JsonObject]:
     found = _parsed(told)
     if isinstance(found, str):
         return [{"role": "user", "content": found}]
@@ -220,13 +221,13 @@ def _messages(told: Any) -> list[dict[str, Any]]:
     return [_message(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _message(told: Mapping[str, Any]) -> dict[str, Any]:
+def _message(told: JsonObject) -> JsonObject:
     """A message with parts as OpenAI's API has it; one that is so already stays as it is."""
     parts = told.get("parts")
     if not isinstance(parts, list):
         return {"role": "user", "content": "", **told}
     texts: list[str] = []
-    found: dict[str, Any] = {"role": told.get("role") or "user"}
+    found: JsonObject = {"role": told.get("role") or "user"}
     for part in parts:
         if not isinstance(part, dict):
             texts.append(_text(part))
@@ -251,9 +252,9 @@ def _message(told: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _told(events: Sequence[ForeignEvent]) -> list[dict[str, Any]]:
+def _told(events: Sequence[ForeignEvent]) -> list[JsonObject]:
     """Messages as events have them, in the conventions up to 1.36."""
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     for event in events:
         if event.name == "gen_ai.content.prompt":
             found += _messages(event.attributes.get("gen_ai.prompt"))
@@ -263,9 +264,9 @@ def _told(events: Sequence[ForeignEvent]) -> list[dict[str, Any]]:
     return found
 
 
-def _numbered(given: Mapping[str, Any], begin: str) -> list[dict[str, Any]]:
+def _numbered(given: JsonObject, begin: str) -> list[JsonObject]:
     """OpenInference's lists, whose members' fields are attributes of their own: ``BEGIN0.message.role``."""
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, JsonObject] = {}
     for name, value in given.items():
         if name.startswith(begin):
             number, _, rest = name.removeprefix(begin).partition(".")
@@ -274,8 +275,8 @@ def _numbered(given: Mapping[str, Any], begin: str) -> list[dict[str, Any]]:
     return [found[number] for number in sorted(found)]
 
 
-def _numbered_message(fields: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _numbered_message(fields: JsonObject) -> JsonObject:
+    found: JsonObject = {
         "role": fields.get("message.role") or "user",
         "content": _text(fields.get("message.content"))
         or "".join(_text(one.get("message_content.text")) for one in _numbered(fields, "message.contents.")),
@@ -314,7 +315,7 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _count(given: Mapping[str, Any], *names: str) -> int | None:
+def _count(given: JsonObject, *names: str) -> int | None:
     for name in names:
         value = given.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1 << 31:

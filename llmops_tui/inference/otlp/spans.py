@@ -22,7 +22,7 @@ class ForeignEvent:
 
     name: str
     at: float
-    attributes: dict[str, Any]
+    attributes: JsonObject
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ForeignSpan:
     name: str
     started_at: float
     ended_at: float
-    attributes: dict[str, Any]
+    attributes: JsonObject
     events: list[ForeignEvent] = field(default_factory=list)
     failed: bool = False
     error: str = ""
@@ -95,8 +95,8 @@ def _span(span: JsonObject, place: str, service: str, scope: str) -> ForeignSpan
     )
 
 
-def _attributes(holder: JsonObject, place: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _attributes(holder: JsonObject, place: str) -> JsonObject:
+    found: JsonObject = {}
     for n, pair in enumerate(_list(holder, "attributes", place)):
         found[str(pair.get("key") or "")] = _value(pair.get("value"), f"{place}.attributes[{n}].value")
     return found

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.batch.job import answer_here, refusal
 from llmops_tui.inference.batch.requests import RequestFile
 from llmops_tui.inference.filed.output import OutputLine, failed
@@ -63,7 +64,7 @@ class AnswerNode(Node):
         """What this node is."""
         return node_facts(self.folder)
 
-    def open(self, models: Mapping[str, str], options: Mapping[str, Any], job: str) -> None:
+    def open(self, models: Mapping[str, str], options: JsonObject, job: str) -> None:
         """Make the models of shipped files known, by their names; ``options`` are how they are loaded.
 
         Raises:
