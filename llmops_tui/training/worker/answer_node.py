@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypedDict
 
 from llmops_tui.errors import LlmopsError
@@ -19,9 +21,8 @@ from llmops_tui.inference.filed.output import OutputLine, failed
 from llmops_tui.inference.options import LoadOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.engine_settings import from_json
-from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.training.worker.node import Node
-from llmops_tui.training.worker.node_facts import NodeFacts, node_facts
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import write_atomic
@@ -60,10 +61,6 @@ class AnswerNode(Node):
         self._job = ""
         self._told = 0
 
-    def facts(self) -> NodeFacts:
-        """What this node is."""
-        return node_facts(self.folder)
-
     def open(self, models: Mapping[str, str], options: JsonObject, job: str) -> None:
         """Make the models of shipped files known, by their names; ``options`` are how they are loaded.
 
@@ -76,7 +73,8 @@ class AnswerNode(Node):
         for name, place in models.items():
             if name not in known:
                 registry.add(self.folder / place, name)
-        self._options, self._job = LoadOptions(**from_json(options)), job
+        # A node that is gone leaves no model behind.
+        self._options, self._job = replace(LoadOptions(**from_json(options)), needed_by=os.getpid()), job
 
     def answer(self, shard: bytes) -> ShardAnswered:
         """Answer the lines of a shard, whose models have the names that :meth:`open` gave them.
@@ -91,9 +89,19 @@ class AnswerNode(Node):
         checked = file.check()
         if checked.problems:
             raise refusal(checked, path)
+        self._load({line.model.model.name: line.model.model for line in checked.lines})
         kept = _Kept()
         asyncio.run(answer_here(self._workspace, self._options, file, checked, kept, job=self._job))
         return {"lines": kept.lines, "events": self._events()}
+
+    def _load(self, wanted: Mapping[str, Model]) -> None:
+        """Have just these models loaded, so that they stay from one shard to the next."""
+        supervisor = ServerSupervisor(self._workspace)
+        for handle in supervisor.running():
+            if handle.model not in wanted:
+                supervisor.stop(handle.model)
+        for model in wanted.values():
+            supervisor.ensure(model, self._options)
 
     def _events(self) -> list[tuple[str, str, str]]:
         """What the servers noted of requests since it was asked the last time."""
