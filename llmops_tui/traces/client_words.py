@@ -15,6 +15,11 @@ def client_words(client: JsonObject) -> str:
         return f"{span.get('operation')} of {span.get('service') or 'another application'}, trace {span.get('trace')}"
     said, key, part = client.get("metadata"), client.get("key"), client.get("experiment")
     of = f", {str(part.get('arm')).upper()} of {part.get('id')}" if isinstance(part, dict) else ""
+    of += "".join(
+        f", {what} {name}"
+        for what, name in (("of recording", client.get("recording")), ("answered by", client.get("replayed")))
+        if name
+    )
     of += _guards_words(client.get("guards"))
     return (f"key {key}" if key else "no key") + of + (f", says {json.dumps(said, ensure_ascii=False)}" if said else "")
 

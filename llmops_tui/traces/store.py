@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue")
 # What a filter may say beside words: ``model:name prompt:triage@3 is:down slow:2000 since:24h``.
-_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain|trace|service):(\S+)$")
+_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain|trace|service|recording):(\S+)$")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 _COLUMNS = 19
@@ -55,7 +55,8 @@ class TraceFilter:
 
     ``experiment``: those of an experiment, by its id; with ``@a`` or ``@b`` those of one of its models. ``chain``: the steps of
     a chain, by its name, with a version or without, or of one run of it, by the run's id. ``trace`` and ``service``: the steps
-    of a trace of another application, by the beginning of its id, and all of that application.
+    of a trace of another application, by the beginning of its id, and all of that application. ``recording``: what a server
+    was asked while it recorded under this name.
     """
 
     text: str = ""
@@ -69,6 +70,7 @@ class TraceFilter:
     chain: str = ""
     trace: str = ""
     service: str = ""
+    recording: str = ""
 
     @classmethod
     def parse(cls, said: str, now: float) -> TraceFilter:
@@ -84,7 +86,7 @@ class TraceFilter:
                 words.append(part)
                 continue
             name, value = match.groups()
-            if name in {"model", "chain", "trace", "service"}:
+            if name in {"model", "chain", "trace", "service", "recording"}:
                 fields[name] = value.removeprefix("chain/")
             elif name == "experiment":
                 if value.partition("@")[2] not in {"", "a", "b"}:
@@ -148,6 +150,7 @@ class TraceFilter:
         own = "json_extract_string(r.client, '$.otlp.{}')".format
         parts: list[tuple[str, list[Any]]] = [(f"starts_with({own('trace')}, ?)", [self.trace.lower()])]
         parts.append((f"{own('service')} = ?", [self.service]))
+        parts.append(("json_extract_string(r.client, '$.recording') = ?", [self.recording]))
         return [part for part in parts if part[1][0]]
 
 

@@ -75,6 +75,7 @@ class ClientRecord(TypedDict, total=False):
     """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of.
 
     Of a request of this workspace's own: the ``chain`` whose step it is. ``otlp``: it is a step of another application's.
+    ``recording`` is that which it is of, ``replayed`` that which its answer is from.
     """
 
     key: str | None
@@ -83,6 +84,8 @@ class ClientRecord(TypedDict, total=False):
     guards: Sequence[GuardVerdict]
     chain: TracedStep
     otlp: TracedSpan
+    recording: str
+    replayed: str
 
 
 class RequestRecord(TypedDict, total=False):

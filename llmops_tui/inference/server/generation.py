@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import cast
 
 from llmops_tui.errors import LlmopsError
@@ -49,6 +49,8 @@ class Generator:
         self._embedding = Turns(_EMBEDDING)
         self._spending = Spending(engine, model)
         self.last_used = time.monotonic()
+        # What answers in place of the engine, where answers are held.
+        self.held_answers: Callable[[Choice], AsyncGenerator[Messages]] | None = None
 
     @property
     def active(self) -> int:
@@ -212,7 +214,9 @@ class Generator:
         assert choice.ticket is not None
         over: asyncio.Future[Generated | None] | None = None
         last: Messages = []
-        async with self._turns.turn(choice.ticket), contextlib.aclosing(self._engine.call(choice.call)) as calls:
+        held = self.held_answers
+        answering = self._engine.call(choice.call) if held is None else held(choice)
+        async with self._turns.turn(choice.ticket), contextlib.aclosing(answering) as calls:
             choice.begun = True
             async for told in calls:
                 self.last_used = time.monotonic()
