@@ -23,11 +23,14 @@ def run(
     model: Annotated[str, typer.Option("--model", help="Ask this model, whatever model the requests name.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Only check the requests.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many faulty lines to list.")] = LIMIT,
+    target: Annotated[
+        str, typer.Option("--target", metavar="ray:ADDRESS", help="Answer on the nodes of a Ray cluster.")
+    ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Check every request of a file, then answer them; `llmops job resume` continues after an interruption."""
     from llmops_tui.inference.batch.job import open_requests, refusal
-    from llmops_tui.inference.filed.batches import ENTRY
+    from llmops_tui.inference.filed.batches import CLUSTER_ENTRY, ENTRY
     from llmops_tui.inference.filed.output import output_exists
 
     session = session_of(context)
@@ -64,11 +67,25 @@ def run(
     assert output is not None
     arguments = {"requests": str(file.resolve()), "output": str(output.absolute()), "model": model}
     title = f"answer {len(checked.lines)} requests of {file.name}"
-    found = run_job(session, kind="batch", title=title, entry=ENTRY, arguments=arguments, detach=detach)
+    entry = ENTRY
+    if target:
+        entry = CLUSTER_ENTRY
+        arguments["target"] = _target(target)
+    found = run_job(session, kind="batch", title=title, entry=entry, arguments=arguments, detach=detach)
     if found is not None:
         session.emit(
             found, lambda: f"{found['output']}: {found['completed']} answered, {found['failed']} with an error"
         )
+
+
+def _target(given: str) -> str:
+    from llmops_tui.training.targets import target_of
+
+    try:
+        target_of(given)
+    except ValueError as error:
+        raise LlmopsError("usage", str(error), exit_code=ExitCode.USAGE) from error
+    return given
 
 
 @app.command()

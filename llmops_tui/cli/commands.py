@@ -80,6 +80,7 @@ COMMANDS = {
             "rename": "llmops_tui.cli.record_rename:rename_model",
             "copy": "llmops_tui.cli.record_rename:copy_model",
             "alias": "llmops_tui.cli.model_alias:alias",
+            "bom": "llmops_tui.cli.model_bom:bom",
         },
     ),
     "train": Entry(

@@ -56,13 +56,23 @@ def list_sets(
     for one in force:
         used.setdefault(one.version.ref, []).append(one.model or "all models")
     rows = [[one.ref, _guards(one), ", ".join(used.get(one.ref, []))] for one in found[:limit]]
+    damaged = store.damaged()
+    rows += [
+        [
+            f"{one['set']}@{one['version']}",
+            f"damaged: {one['why']}",
+            ", ".join(m or "all models" for m in one["used_for"]),
+        ]
+        for one in damaged
+    ]
     told = {
         "sets": [one.as_record() for one in found[:limit]],
         "in_force": [one.as_record() for one in force],
         "heads": store.heads(),
+        "damaged": damaged,
         "total": len(found),
     }
-    session.emit(told, lambda: session.rows(["set", "guards", "in force for"], rows, len(found)))
+    session.emit(told, lambda: session.rows(["set", "guards", "in force for"], rows, len(found) + len(damaged)))
 
 
 @app.command()

@@ -39,6 +39,13 @@ def add(
     store_key: Annotated[
         bool, typer.Option("--store-key", help="Read the API key from stdin and store it in the keyring.")
     ] = False,
+    load_adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="With a URL of vLLM: have it load the adapter in this folder of its own machine, as NAME.",
+        ),
+    ] = None,
     move: Annotated[
         bool, typer.Option("--move", help="If the model is registered at another path: use this path from now on.")
     ] = False,
@@ -49,13 +56,14 @@ def add(
         hint = "llmops model add PATH, or: llmops model add https://… --name NAME"
         raise LlmopsError("usage", "the path or URL is empty", hint, ExitCode.USAGE)
     remote = "://" in place
-    unfit = {"--remote-model": remote_model, "--key-env": key_env, "--store-key": store_key} if not remote else {}
+    unfit = {"--remote-model": remote_model, "--key-env": key_env, "--store-key": store_key}
+    unfit = {**unfit, "--load-adapter": load_adapter} if not remote else {}
     for option, given in (unfit or {"--move": move}).items():
         if given:
             goes = "a file" if remote else "a URL"
             raise LlmopsError("usage", f"{option} goes with {goes}", exit_code=ExitCode.USAGE)
     if remote:
-        _add_remote(session, place, name, remote_model, key_env, store_key=store_key)
+        _add_remote(session, place, name, remote_model, key_env, store_key=store_key, adapter=load_adapter)
         return
     from llmops_tui.models.names import fit_name, name_of_file
     from llmops_tui.models.registration import add_file
@@ -70,18 +78,28 @@ def add(
 
 
 def _add_remote(
-    session: Session, url: str, name: str | None, wanted: str | None, key_env: str | None, *, store_key: bool
+    session: Session,
+    url: str,
+    name: str | None,
+    wanted: str | None,
+    key_env: str | None,
+    *,
+    store_key: bool,
+    adapter: str | None,
 ) -> None:
     import os
 
     from llmops_tui.inference.approved_keys import approve, key_variable
-    from llmops_tui.inference.remote import check_url, probe_remote
+    from llmops_tui.inference.remote import check_url, load_adapter, probe_remote
     from llmops_tui.inference.remote import store_key as keep
 
     url = check_url(url)
     if name is None:
         raise LlmopsError("usage", "a URL needs a name: --name NAME", exit_code=ExitCode.USAGE)
     key = sys.stdin.readline().strip() if store_key else os.environ.get(key_env or key_variable(name), "")
+    if adapter is not None:
+        wanted = wanted or name
+        load_adapter(url, key, wanted, adapter)
     facts = probe_remote(url, key, wanted)
     if store_key:
         keep(name, key)
@@ -89,7 +107,9 @@ def _add_remote(
     approve(key_env or key_variable(name), url)
     model = _registry(session).add_remote(url, name, facts, key_env)
     lacks = "".join(f"\n  lacks {what}: {why}" for what, why in facts["lacks"].items())
-    session.emit(model.as_dict(), lambda: f"{name}: {facts['remote_model']} at {url}{lacks}")
+    server = f", {told}" if (told := facts.get("server")) else ""
+    beside = f"\n  adapters: {', '.join(found)}" if (found := facts.get("adapters")) else ""
+    session.emit(model.as_dict(), lambda: f"{name}: {facts['remote_model']} at {url}{server}{beside}{lacks}")
 
 
 @app.command()

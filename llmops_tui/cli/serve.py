@@ -90,6 +90,14 @@ def serve(
     spm_infill: Annotated[
         bool, typer.Option("--spm-infill", help="Tell the model the suffix of a gap before its prefix.")
     ] = False,
+    engines: Annotated[
+        int, typer.Option(min=1, max=64, help="Number of engine processes of a model, each with its memory.")
+    ] = 1,
+    record: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Mark the traces of what is asked as this recording, such as of an agent."),
+    ] = "",
+    replay: Annotated[str, typer.Option(metavar="NAME", help="Give the answers of a recording, and no others.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until memory is free instead of failing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the server in the background.")] = False,
     replace: Annotated[
@@ -135,6 +143,9 @@ def serve(
         tls_cert=certificate,
         tls_key=key_of_it,
         spm_infill=spm_infill,
+        engines=engines,
+        record=_recording(record),
+        replay=_recording(replay),
         starter=0 if detach else os.getpid(),
     )
     if found is None:
@@ -175,6 +186,22 @@ def _check_which(model: str | None, all_models: bool, only_with_all: dict[str, f
     for option, given in only_with_all.items():
         if given is not None and not all_models:
             raise LlmopsError("usage", f"{option} goes with --all", exit_code=ExitCode.USAGE)
+
+
+def _recording(name: str) -> str:
+    """The name of a recording.
+
+    Raises:
+        InputRefusedError: ``bad_name``: it cannot be one.
+    """
+    from llmops_tui.errors import InputRefusedError
+    from llmops_tui.names import is_name
+
+    if name and not is_name(name):
+        raise InputRefusedError(
+            "bad_name", f"{name[:60]!r} cannot be the name of a recording", "Use letters and digits."
+        )
+    return name
 
 
 def _serve_until_ended(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ Filter = Annotated[
     str,
     typer.Option(
         "--filter",
-        help="Words, ~regex, and terms: model:M prompt:P@3 is:down slow:2000 since:24h experiment:E@b chain:C.",
+        help="Words, ~regex, and terms: model:M prompt:P@3 is:down slow:2000 since:24h experiment:E@b chain:C recording:R.",
     ),
 ]
 
@@ -188,6 +189,60 @@ def to_dataset(
         return "\n".join(lines)
 
     session.emit(data, human)
+
+
+@app.command()
+def trajectories(
+    context: typer.Context,
+    said: Filter = "",
+    check: Annotated[
+        Path | None, typer.Option("--check", metavar="FILE", help="Checks in YAML; exits with 1 if one fails.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of conversations.", min=1)] = LIMIT,
+) -> None:
+    """Put the requests of agents together: which tools each conversation called, and whether checks of that hold."""
+    from llmops_tui.evaluation.statistics.intervals import wilson
+    from llmops_tui.foreign_text import text_of
+    from llmops_tui.traces.trajectories import read_checks
+    from llmops_tui.traces.trajectories import trajectories as found_in
+    from llmops_tui.user_files import with_home
+
+    session = session_of(context)
+    path = with_home(check) if check is not None else None
+    checks = read_checks(text_of(path), str(path)) if path is not None else ()
+    found = found_in(_store(session), _wanted(said))
+    for one in found:
+        one.problems = [told for asked in checks for told in asked.problems(one)]
+    passed = sum(not one.problems for one in found)
+    share = wilson(passed, len(found)) if checks and found else None
+    rows = [
+        [
+            one.traces[0],
+            len(one.traces),
+            " → ".join(call["tool"] for call in one.calls),
+            one.answer[:40],
+            "; ".join(one.problems) or ("passed" if checks else ""),
+        ]
+        for one in found[:limit]
+    ]
+    data = {
+        "trajectories": [one.as_dict() for one in found[:limit]],
+        "total": len(found),
+        "checks": len(checks),
+        "passed": passed if checks else None,
+        "low": share.low if share is not None else None,
+        "high": share.high if share is not None else None,
+    }
+
+    def human() -> str:
+        table = session.rows(["first trace", "requests", "calls", "answer", "checks"], rows, len(found))
+        if share is None:
+            return table
+        return f"{table}\n{passed} of {len(found)} passed, {share.low:.0%} to {share.high:.0%}"
+
+    session.emit(data, human)
+    if passed < len(found) and checks:
+        raise typer.Exit(1)
 
 
 @app.command("export")

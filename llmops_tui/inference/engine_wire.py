@@ -324,11 +324,24 @@ class EndedEvent(TypedDict):
 Starting = PhaseEvent | ReadyEvent | FailedEvent | UnsoundEvent | EndedEvent
 
 
+class Standing(TypedDict, total=False):
+    """How one process of an engine stands: ``state`` as of :class:`Health`.
+
+    Where it is one of several, ``active`` are the requests it has, and ``asked`` those it had.
+    """
+
+    pid: Required[int | None]
+    state: Required[str]
+    last_failure: Required[str]
+    active: int
+    asked: int
+
+
 class Health(EngineInfo, total=False):
     """What a model server says of itself at ``/health``: its ``status`` to everybody, the rest to who has its key.
 
     ``status`` is ``ok``, ``loading``, ``restarting``, ``failing``, ``silent`` or ``failed``; empty where nobody answers.
-    Of the ``active`` requests, ``batched`` are of jobs that answer files.
+    Of the ``active`` requests, ``batched`` are of jobs that answer files. ``engines`` are told where there are several.
     """
 
     status: str
@@ -344,4 +357,5 @@ class Health(EngineInfo, total=False):
     waiting: int
     last_failure: str
     fallback: dict[str, str]
+    engines: list[Standing]
     state: EngineState

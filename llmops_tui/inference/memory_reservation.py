@@ -68,7 +68,7 @@ def plan(workspace: Workspace, model: Model, options: LoadOptions) -> Plan:
         draft = _draft_header(found, model, header)
         options = replace(options, draft=str(found.path))
     gpus = [] if rung.environment else usable_gpus()
-    planned = make_plan(header, options, gpus, ledger().available, draft)
+    planned = make_plan(header, options, gpus, lambda device: ledger().available(device) // options.engines, draft)
     return replace(planned, rung=rung, notes=(*planned.notes, *_left_out(asked, options, rung)))
 
 
@@ -124,9 +124,8 @@ def lease(
     while True:
         planned = plan(workspace, model, options)
         try:
-            taken = ledger().take(
-                planned.sizes, name=model.name, kind="server", workspace=str(workspace.root), process=process
-            )
+            sizes = {device: size * options.engines for device, size in planned.sizes.items()}
+            taken = ledger().take(sizes, name=model.name, kind="server", workspace=str(workspace.root), process=process)
         except MemoryShortError as error:
             if not options.wait:
                 raise _with_advice(error, _header(model), options) from None
@@ -142,7 +141,7 @@ def _header(model: Model) -> GgufHeader:
 
 
 def _with_advice(error: MemoryShortError, header: GgufHeader, options: LoadOptions) -> LlmopsError:
-    smaller = largest_that_fits(header, options, error.available, gpu=error.device != memory.HOST)
+    smaller = largest_that_fits(header, options, error.available // options.engines, gpu=error.device != memory.HOST)
     if smaller is not None:
         error.smaller = smaller
         error.hint = sentences(error.hint, f"This would fit: --context {smaller[0]} --parallel {smaller[1]}.")

@@ -20,7 +20,9 @@ class ServingSettings:
 
     ``special_in_content`` reads control tokens that messages spell as such, and not as text. ``open_access`` asks for no
     key. ``spm_infill`` tells a model what follows a gap before what precedes it. With ``tls_cert`` and ``tls_key``, files in
-    PEM, the address is encrypted.
+    PEM, the address is encrypted. ``engines`` are so many processes of the model behind one address, each with all of its
+    engine settings, its memory included. Traces of what is asked are of the recording ``record``; with ``replay`` the answers
+    are those of a recording.
     """
 
     trace_content: str = "keep"
@@ -36,6 +38,9 @@ class ServingSettings:
     tls_cert: str = ""
     tls_key: str = ""
     spm_infill: bool = False
+    engines: int = 1
+    record: str = ""
+    replay: str = ""
     # The process that a server ends with; 0 for one that outlives whoever starts it.
     starter: int = 0
     # The process that a server was loaded for: without it, the server ends as soon as it answers nobody; 0 for none.
@@ -58,6 +63,9 @@ class ServingRecord(TypedDict, total=False):
     tls_cert: str
     tls_key: str
     spm_infill: bool
+    engines: int
+    record: str
+    replay: str
     starter: int
     needed_by: int
 

@@ -20,15 +20,22 @@ from llmops_tui.workspace.trust import HOW, require_trust
 
 _SERVICE = "llmops"
 _SECONDS = 10.0
+# Who says of itself whose models these are.
+_PROGRAMS = {"vllm", "llamacpp", "sglang"}
 # All of one answer, however slowly its bytes come.
 _WHOLE_SECONDS = 60.0
 # What is asked of an endpoint to learn whether it offers it, and what is missing where it does not.
 _LACKS = {
     "tokenize": "no token counts before a run",
-    "logprobs": "no log-probabilities: no perplexity, no multiple choice by likelihood",
+    "logprobs": "no log-probabilities of answers",
+    "echo": "no log-probabilities of given texts: no perplexity, no multiple choice by likelihood",
     "json_schema": "answers are not constrained by a schema",
     "seed": "a seed is not honoured, or not reported as honoured",
+    "load_adapters": "no adapters while it runs: only those that it was started with",
 }
+# vLLM's own doors, which it has where it was started with VLLM_ALLOW_RUNTIME_LORA_UPDATING; asked with nothing they refuse it.
+_LOAD_ADAPTER = "/v1/load_lora_adapter"
+_TELLS_FAULT = {400, 422}
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def open_remote(workspace: Workspace, model: Model) -> RemoteHandle:
 
 
 def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
-    """What an endpoint offers: ``{"models", "remote_model", "lacks", "latency_ms"}``.
+    """What an endpoint offers.
 
     Raises:
         LlmopsError: it cannot be reached, refuses the key, or has no such model.
@@ -143,6 +150,8 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
                 )
             served = wanted or names[0]
             offers = _offers(client, served)
+            told = {str(m["id"]): m for m in listed["data"]}
+            server = _server(client, told[served])
     except httpx.HTTPError as error:
         raise LlmopsError(
             "endpoint_unreachable", f"{url}: {error}", "Check that the server is running and that the URL is correct."
@@ -150,7 +159,50 @@ def probe_remote(url: str, key: str, wanted: str | None = None) -> Remote:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LlmopsError("not_openai_compatible", f"{url}/v1/models did not respond as OpenAI's API does") from error
     lacks = {name: text for name, text in _LACKS.items() if name not in offers}
-    return {"models": names, "remote_model": served, "lacks": lacks, "latency_ms": latency}
+    context = told[served].get("max_model_len")
+    return {
+        "models": names,
+        "remote_model": served,
+        "lacks": lacks,
+        "latency_ms": latency,
+        "server": server,
+        # vLLM lists an adapter as a model of its own, with the one that it goes beside as its parent.
+        "adapters": [name for name, one in told.items() if one.get("parent") == served],
+        "context_length": context if isinstance(context, int) else None,
+    }
+
+
+def load_adapter(url: str, key: str, name: str, path: str) -> None:
+    """Have an endpoint load an adapter that lies on its own machine, under a name by which it is asked from then on.
+
+    Raises:
+        LlmopsError: ``adapter_load_failed``: it does not offer that, or the adapter cannot be loaded, with its words.
+    """
+    import httpx
+
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        with httpx.Client(base_url=url, headers=headers, timeout=_WHOLE_SECONDS, follow_redirects=False) as client:
+            deadline = time.monotonic() + _WHOLE_SECONDS
+            body = {"lora_name": name, "lora_path": path}
+            with client.stream("POST", _LOAD_ADAPTER, json=body) as response:
+                said, status = read_short(response, url, until=deadline), response.status_code
+    except httpx.HTTPError as error:
+        raise LlmopsError("endpoint_unreachable", f"{url}: {error}", "Check that the server is running.") from error
+    if status == 200:
+        return
+    why = f"HTTP {status}: {said.decode('utf-8', 'replace')[:300]}"
+    hint = "The path is one of the server's machine, and vLLM has to be started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True."
+    raise LlmopsError("adapter_load_failed", f"{url} does not load the adapter {name!r}: {why}", hint)
+
+
+def _server(client: Any, entry: JsonObject) -> str:
+    """The program behind an endpoint, with its version; empty where it does not say."""
+    status, told = _ask(client, "GET", "/version")
+    version = told.get("version") if status == 200 and isinstance(told, dict) else None
+    owner = entry.get("owned_by")
+    program = owner if isinstance(owner, str) and owner in _PROGRAMS else ""
+    return f"{program} {version}".strip() if isinstance(version, str) else program
 
 
 def _ask(client: Any, method: str, path: str, body: JsonObject | None = None) -> tuple[int, Any]:
@@ -176,7 +228,21 @@ def _offers(client: Any, served: str) -> set[str]:
         found.add("json_schema")
     if _ask(client, "POST", "/v1/chat/completions", turn | {"seed": 1})[0] == 200:
         found.add("seed")
+    if _echoes(client, served):
+        found.add("echo")
+    # Asked to load nothing, a door that is there tells what is missing.
+    if _ask(client, "POST", _LOAD_ADAPTER, {})[0] in _TELLS_FAULT:
+        found.add("load_adapters")
     return found
+
+
+def _echoes(client: Any, served: str) -> bool:
+    """Whether given tokens are told with their log-probabilities: of the first there is none, of the second there is."""
+    body: JsonObject = {"model": served, "prompt": "The cat sat", "max_tokens": 1, "echo": True, "logprobs": 1}
+    status, answer = _ask(client, "POST", "/v1/completions", body)
+    told = answer["choices"][0].get("logprobs") if status == 200 else None
+    given = (told or {}).get("token_logprobs") or []
+    return len(given) > 1 and isinstance(given[1], (int, float))
 
 
 def _is_near(host: str) -> bool:

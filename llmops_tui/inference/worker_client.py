@@ -15,7 +15,7 @@ from typing import cast
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.crash import why_it_died
 from llmops_tui.inference.engine_launch import Launched, launch
-from llmops_tui.inference.engine_wire import Call, EngineInfo, EngineStart, Event, Generated
+from llmops_tui.inference.engine_wire import Call, EngineInfo, EngineStart, Event, Generated, Standing
 from llmops_tui.inference.fallback import RUNGS
 from llmops_tui.jobs.process import child_ends
 
@@ -115,6 +115,15 @@ class EngineProcess:
             return {}
         rung = self._engine.rung
         return {"rung": rung.name, "told": rung.told, "cause": self._engine.cause, "remedy": rung.remedy}
+
+    @property
+    def standings(self) -> list[Standing]:
+        """How it stands, as one of one."""
+        return [{"pid": self.pid, "state": self.state, "last_failure": self.last_failure}]
+
+    def owes(self, request_id: str) -> bool:
+        """Whether it still has to end this request."""
+        return request_id in self._owed
 
     async def start(self) -> None:
         """Make sure the engine runs.
@@ -286,7 +295,7 @@ class EngineProcess:
             tell(None)
         self._left.clear()
         self._owed.clear()
-        self._revive()
+        self.revive()
 
     def _count_failure(self, told: str) -> None:
         self._failures += 1
@@ -295,7 +304,7 @@ class EngineProcess:
         if late >= 0:
             self._retry_at = time.monotonic() + self._pauses[min(late, len(self._pauses) - 1)]
 
-    def _revive(self) -> None:
+    def revive(self) -> None:
         """Start the engine again without waiting for a request: a server that could answer says so."""
 
         async def again() -> None:

@@ -22,10 +22,11 @@ from llmops_tui.maintenance.erasure_ledger import FILE as LEDGER
 from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
 from llmops_tui.maintenance.forgetting.erase import carry_on, carry_out_ledger
 from llmops_tui.maintenance.records import OutsideModel, RestoreRecord
+from llmops_tui.workspace.audit import audit
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.files import make_private_folder, sync_folder
+from llmops_tui.workspace.files import make_private_folder, sha256_text, sync_folder
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from llmops_tui.workspace.marker import make_workspace
@@ -33,6 +34,8 @@ from llmops_tui.workspace.notices import write_notice
 
 _AT_FDCWD = -100
 _EXCHANGE = 2
+RESTORED = "workspace.restored"
+"""The kind of the entry of the audit."""
 Progress = Callable[[float, str], None]
 
 
@@ -101,7 +104,7 @@ def restore(path: Path, workspace: Workspace, progress: Progress | None = None, 
         _clear_leftovers(root)
         folder = root.with_name(f"{root.name}.restoring-{os.getpid()}")
         try:
-            unpack(path, manifest, folder, tell, passphrase)
+            unpack(path, manifest, folder, tell, passphrase, restored=True)
             # Nothing of ours runs in it now; a program that begins to is told so by the missing lock.
             old = _exchange(folder, root)
         except OSError as error:
@@ -130,10 +133,12 @@ def unpack(
     passphrase: str = "",
     *,
     all_forgotten: bool = False,
+    restored: bool = False,
 ) -> None:
     """Unpack a backup into a new folder, compared with its manifest, and forget there whom the ledger of erasures has.
 
-    Who cannot be forgotten is told by a notice in the workspace; with ``all_forgotten`` it is refused.
+    What is to be ``restored`` is an entry of its audit: an older state goes on from there. Who cannot be
+    forgotten is told by a notice in the workspace; with ``all_forgotten`` it is refused.
     """
     folder.mkdir(mode=0o700)
     (folder / ".unpacking").touch()
@@ -145,12 +150,24 @@ def unpack(
         tell(0.95 * done / (manifest.size or 1), name)
     fresh = make_workspace(Workspace(folder), own=False)
     _forget_again(fresh, tell, all_forgotten=all_forgotten)
+    if restored:
+        _note_restored(fresh, manifest)
     # What is found beside the files is of the workspace that the backup was made of.
     (folder / "seals.json").unlink(missing_ok=True)
     record_checksums(fresh, again=True, large=True)
     (folder / ".unpacking").unlink()
     for each in (folder, folder.parent):
         sync_folder(each)
+
+
+def _note_restored(fresh: Workspace, manifest: Manifest) -> None:
+    """Add to the audit that a backup took the place of what was: by the hash of what it holds, and when it was made."""
+    held = sha256_text("\n".join(f"{name} {digest}" for name, (digest, _) in sorted(manifest.files.items())))
+    event_log = EventLog(fresh)
+    try:
+        audit(event_log, RESTORED, held, made_at=manifest.made_at, entries=(manifest.audit or {"seq": 0})["seq"])
+    finally:
+        event_log.close()
 
 
 def _forget_again(fresh: Workspace, tell: Progress, *, all_forgotten: bool) -> None:

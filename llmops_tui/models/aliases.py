@@ -1,4 +1,7 @@
-"""Other names of registered models, for clients that insist on a name: kept in the catalog, unique against all names."""
+"""Other names of registered models, for clients that insist on a name: kept in the catalog, unique against all names.
+
+Which model answers for a name is what others rely on, so each change is an entry of the audit, by hashes.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,20 @@ import time
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.workspace.audit import audit
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
     import duckdb
 
 # As others write names: qwen3:8b, Qwen/Qwen3-8B-GGUF. No plus sign: it joins a model and an adapter.
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
+
+
+ALIASED, UNALIASED = "alias.set", "alias.removed"
+"""Kinds of entries of the audit."""
 
 
 class AliasBook:
@@ -48,7 +58,7 @@ class AliasBook:
             told = f"{alias!r} is how a served prompt is asked for"
             raise InputRefusedError("bad_name", told, "Choose another alias.")
 
-        def work(connection: duckdb.DuckDBPyConnection) -> None:
+        def work(connection: duckdb.DuckDBPyConnection) -> str | None:
             row = connection.execute("SELECT name FROM models WHERE lower(name) = lower(?)", [alias]).fetchone()
             if row is not None:
                 raise InputRefusedError("name_taken", f"{row[0]!r} is a registered model", "Choose another alias.")
@@ -57,8 +67,9 @@ class AliasBook:
                 hint = f"llmops model alias --remove {taken[0]}"
                 raise InputRefusedError("name_taken", f"{taken[0]!r} is an alias of {taken[1]!r} already", hint)
             connection.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", [alias, model, time.time()])
+            return _sha256(connection, model)
 
-        self.catalog.write(work)
+        self._note(ALIASED, alias, self.catalog.write(work))
 
     def remove(self, alias: str) -> str:
         """Forget an alias; returns what it stood for.
@@ -67,13 +78,24 @@ class AliasBook:
             NotFoundError: there is none.
         """
 
-        def work(connection: duckdb.DuckDBPyConnection) -> str:
+        def work(connection: duckdb.DuckDBPyConnection) -> tuple[str, str | None]:
             row = connection.execute("DELETE FROM model_aliases WHERE alias = ? RETURNING model", [alias]).fetchone()
             if row is None:
                 raise NotFoundError("alias", alias, "llmops model alias lists them.")
-            return str(row[0])
+            return str(row[0]), _sha256(connection, str(row[0]))
 
-        return self.catalog.write(work)
+        model, digest = self.catalog.write(work)
+        self._note(UNALIASED, alias, digest)
+        return model
+
+    def _note(self, kind: str, alias: str, sha256: str | None) -> None:
+        audit(EventLog(self.catalog.workspace), kind, sha256 or "", alias=sha256_text(alias)[:16])
+
+
+def _sha256(connection: duckdb.DuckDBPyConnection, model: str) -> str | None:
+    """The hash of a model's file, without the adapter beside it."""
+    row = connection.execute("SELECT sha256 FROM models WHERE name = ?", [model.partition("+")[0]]).fetchone()
+    return None if row is None else str(row[0])
 
 
 def alias_like(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class ModelHeader(TypedDict, total=False):
@@ -37,6 +37,8 @@ class ModelHeader(TypedDict, total=False):
     remote_model: str
     lacks: dict[str, str]
     key_env: str | None
+    server: str
+    adapters: list[str]
     # The name of the adapter that goes beside it.
     adapter: str
 
@@ -127,9 +129,16 @@ class MemoryRecord(TypedDict):
 
 
 class Remote(TypedDict):
-    """What an endpoint offers: its models, the one that is meant, the fields it lacks, and milliseconds to its answer."""
+    """What an endpoint offers: its models, the one that is meant, the fields it lacks, and milliseconds to its answer.
+
+    ``server`` is its program with the version, ``adapters`` are those of its names that are an adapter of the one that is
+    meant, and ``context_length`` is that of one prompt and its answer; empty, or none, where it does not say.
+    """
 
     models: list[str]
     remote_model: str
     lacks: dict[str, str]
     latency_ms: float
+    server: NotRequired[str]
+    adapters: NotRequired[list[str]]
+    context_length: NotRequired[int | None]

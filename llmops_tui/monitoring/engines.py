@@ -49,6 +49,7 @@ class EngineLoad:
         steps_rate: batches a second of decoding: how often all weights are read.
         weights: bytes of the model's file, all of which one step reads.
         failure: how it ended when it last did.
+        processes, answering: how many processes the engine has, and how many of them would answer now.
     """
 
     model: str
@@ -66,6 +67,8 @@ class EngineLoad:
     weights: int | None = None
     address: str = ""
     failure: str = ""
+    processes: int = 1
+    answering: int = 1
 
     def as_dict(self) -> EngineRecord:
         """For JSON; its processes by their numbers."""
@@ -171,6 +174,7 @@ class EngineSampler:
         engine = ProcessIdentity(int(pid), float(started)) if pid and started is not None else None
         rates = self._rates_of(handle.model, engine, state)
         capacity = state.get("cache_capacity") or 0
+        several = facts.get("engines") or []
         return EngineLoad(
             model=handle.model,
             process=handle.process,
@@ -184,6 +188,8 @@ class EngineSampler:
             weights=facts.get("model_bytes"),
             address=handle.address,
             failure=_failure(facts.get("last_failure") or facts.get("error")),
+            processes=len(several) or 1,
+            answering=sum(one["state"] == "ok" for one in several) if several else int(facts.get("status") == "ok"),
             **rates,
         )
 

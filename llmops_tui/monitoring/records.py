@@ -98,6 +98,8 @@ class EngineRecord(TypedDict):
     weights: int | None
     address: str
     failure: str
+    processes: int
+    answering: int
 
 
 class MomentRecord(TypedDict):

@@ -1,108 +1,37 @@
 """Export of traces as OpenTelemetry spans, on request only.
 
-Names follow the semantic conventions for generative AI (gen_ai.*, in development); the wire form is OTLP/HTTP with
-JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp.
+Names follow OpenTelemetry's GenAI semantic conventions 0.1.0 (https://github.com/open-telemetry/semantic-conventions-genai);
+the wire form is OTLP/HTTP with JSON: https://opentelemetry.io/docs/specs/otlp/#otlphttp.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import NotRequired, TypedDict
+from collections.abc import Iterator
 
 from llmops_tui import __version__
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.otlp.conversion import CONVENTIONS
+from llmops_tui.traces.otlp_retrievals import chain_retrievals, searched
+from llmops_tui.traces.otlp_spans import (
+    CLIENT,
+    ERROR,
+    ResourceSpans,
+    Scope,
+    Span,
+    SpanEvent,
+    attributes,
+    below,
+    trace_of,
+)
 from llmops_tui.traces.records import Said
-from llmops_tui.traces.retrieved import retrieved_of
 from llmops_tui.traces.store import Trace, TraceFilter, TraceStore
-from llmops_tui.workspace.events import TracedRetrieval
 
 _BATCH = 200
 _SECONDS = 30.0
-_CLIENT = 3
-_ERROR = 2
-
-
-class Value(TypedDict, total=False):
-    """A value of an attribute, under the name of its type."""
-
-    boolValue: bool
-    intValue: str
-    doubleValue: float
-    stringValue: str
-    arrayValue: Values
-
-
-class Values(TypedDict):
-    """Values of a list."""
-
-    values: list[Value]
-
-
-class Attribute(TypedDict):
-    """A name and its value."""
-
-    key: str
-    value: Value
-
-
-class SpanEvent(TypedDict):
-    """Something that happened to a span; moments are nanoseconds since 1970, as texts."""
-
-    name: str
-    timeUnixNano: str
-    attributes: list[Attribute]
-
-
-class Status(TypedDict, total=False):
-    """How a span ended."""
-
-    code: int
-    message: str
-
-
-class Span(TypedDict):
-    """A trace in the collector's terms; see :class:`SpanEvent` for moments."""
-
-    traceId: str
-    spanId: str
-    parentSpanId: NotRequired[str]
-    name: str
-    kind: int
-    startTimeUnixNano: str
-    endTimeUnixNano: str
-    attributes: list[Attribute]
-    events: list[SpanEvent]
-    status: NotRequired[Status]
-
-
-class Resource(TypedDict):
-    """What the spans come from."""
-
-    attributes: list[Attribute]
-
-
-class Scope(TypedDict):
-    """The program that made the spans."""
-
-    name: str
-    version: str
-
-
-class ScopeSpans(TypedDict):
-    """Spans of one program."""
-
-    scope: Scope
-    spans: list[Span]
-
-
-class ResourceSpans(TypedDict):
-    """What a collector is sent."""
-
-    resource: Resource
-    scopeSpans: list[ScopeSpans]
 
 
 def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, headers: dict[str, str]) -> int:
@@ -116,10 +45,12 @@ def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, h
     if not url.startswith(("http://", "https://")):
         raise InputRefusedError("bad_address", f"{url!r} is not the URL of a collector", "http://localhost:4318")
     address = url.rstrip("/") + ("" if url.rstrip("/").endswith("/v1/traces") else "/v1/traces")
-    sent = 0
+    sent, runs = 0, set[str]()
     with httpx.Client(timeout=_SECONDS, headers=headers) as client:
         for batch in _batches(store, wanted):
-            body = {"resourceSpans": [_resource([one for trace in batch for one in spans(trace, content=content)])]}
+            spans = [one for trace in batch for one in spans_of(trace, content=content)]
+            spans += chain_retrievals(store, batch, runs, content=content)
+            body = {"resourceSpans": [_resource(spans)]}
             try:
                 with client.stream("POST", address, json=body) as answer:
                     told = next(answer.iter_bytes(), b"")[:200].decode("utf-8", "replace")
@@ -131,46 +62,23 @@ def export(store: TraceStore, wanted: TraceFilter, url: str, *, content: bool, h
     return sent
 
 
-def spans(trace: Trace, *, content: bool) -> list[Span]:
-    """A trace as its span, and behind it one for each search that its passages came from."""
+def spans_of(trace: Trace, *, content: bool) -> list[Span]:
+    """One trace as spans of OTLP's JSON: the request, below it what was searched for it, and tools whose results it had."""
     whole = span(trace, content=content)
-    return [whole, *(_retrieval(n, one, whole, content=content) for n, one in enumerate(retrieved_of(trace.client)))]
-
-
-def _retrieval(number: int, found: TracedRetrieval, whole: Span, *, content: bool) -> Span:
-    begin = int(found["started_at"] * 1e9)
-    documents = [{"id": f"{found['index']}#{one['chunk']}", "score": one["score"]} for one in found["passages"]]
-    values: dict[str, object] = {
-        "gen_ai.operation.name": "retrieval",
-        "gen_ai.data_source.id": found["index"],
-        "gen_ai.request.top_k": found["k"],
-        "gen_ai.retrieval.documents": json.dumps(documents),
-        "llmops.retrieval.by": found["by"],
-    }
-    if content:
-        values["gen_ai.retrieval.query.text"] = found["query"]
-    return {
-        "traceId": whole["traceId"],
-        "spanId": hashlib.sha256(f"{whole['spanId']} {number}".encode()).hexdigest()[:16],
-        "parentSpanId": whole["spanId"],
-        "name": f"retrieval {found['index']}",
-        "kind": _CLIENT,
-        "startTimeUnixNano": str(begin),
-        "endTimeUnixNano": str(begin + int(found["seconds"] * 1e9)),
-        "attributes": _attributes(values),
-        "events": [],
-    }
+    return [whole, *_tools(trace, whole, content=content), *searched(trace, whole, content=content)]
 
 
 def span(trace: Trace, *, content: bool) -> Span:
-    """One trace as a span of OTLP's JSON."""
+    """One request as a span; what came from another application has the ids that it had there."""
     line = trace.line
     digest = hashlib.sha256(line.id.encode()).hexdigest()
     begin = int(line.started_at * 1e9)
+    foreign = (trace.client or {}).get("otlp") or {}
     operation = "text_completion" if trace.messages and trace.messages[0].get("role") == "prompt" else "chat"
+    operation = foreign.get("operation") or operation
     values: dict[str, object] = {
         "gen_ai.operation.name": operation,
-        "gen_ai.provider.name": "llama_cpp",
+        "gen_ai.provider.name": (trace.engine or "unknown") if foreign else "llama_cpp",
         "gen_ai.request.model": line.model,
         "gen_ai.response.model": line.model,
         "gen_ai.response.id": line.id,
@@ -186,14 +94,14 @@ def span(trace: Trace, *, content: bool) -> Span:
     }
     step = (trace.client or {}).get("chain") or {}
     # Steps of one run of a chain are one trace.
-    whole = hashlib.sha256(step["run"].encode()).hexdigest() if step.get("run") else digest
+    whole = trace_of(step["run"]) if step.get("run") else digest
     values |= {"llmops.chain.name": step.get("chain"), "llmops.chain.step": step.get("step")}
     if line.error:
         values["error.type"] = "error"
     if content:
-        parts = [
-            {"role": m.get("role"), "parts": [{"type": "text", "content": m.get("content")}]} for m in trace.messages
-        ]
+        if tools := trace.parameters.get("tools"):
+            values["gen_ai.tool.definitions"] = json.dumps(tools, ensure_ascii=False)
+        parts = [{"role": m.get("role"), "parts": _parts(m)} for m in trace.messages]
         answer = {
             "role": "assistant",
             "parts": [
@@ -206,18 +114,20 @@ def span(trace: Trace, *, content: bool) -> Span:
         values["gen_ai.output.messages"] = json.dumps([answer], ensure_ascii=False)
     events = [_evaluation(said, score, content=content) for said in trace.said if (score := said["score"])]
     out: Span = {
-        "traceId": whole[:32],
-        "spanId": digest[32:48],
+        "traceId": foreign.get("trace") or whole[:32],
+        "spanId": foreign.get("span") or digest[32:48],
         "name": f"{operation} {line.model}",
-        "kind": _CLIENT,
+        "kind": CLIENT,
         "startTimeUnixNano": str(begin),
         "endTimeUnixNano": str(begin + int((line.total_ms or 0) * 1e6)),
-        "attributes": _attributes(values),
+        "attributes": attributes(values),
         "events": events,
     }
+    if foreign.get("parent"):
+        out["parentSpanId"] = foreign["parent"]
     if line.error:
         # A message may quote what was asked.
-        out["status"] = {"code": _ERROR}
+        out["status"] = {"code": ERROR}
         if content:
             out["status"]["message"] = line.error
     return out
@@ -227,6 +137,49 @@ _PARAMETERS = {
     "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_tokens": "max_tokens", "seed": "seed",
     "stop_sequences": "stop", "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
 }  # fmt: skip
+
+
+def _parts(message: JsonObject) -> list[dict[str, object]]:
+    """A message's parts, as the conventions have them."""
+    if message.get("role") == "tool":
+        response = {"type": "tool_call_response", "id": message.get("tool_call_id"), "result": message.get("content")}
+        return [response]
+    parts: list[dict[str, object]] = []
+    if message.get("reasoning_content"):
+        parts.append({"type": "reasoning", "content": message["reasoning_content"]})
+    if message.get("content") or not message.get("tool_calls"):
+        parts.append({"type": "text", "content": message.get("content")})
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        arguments = function.get("arguments")
+        parts.append({"type": "tool_call", "id": call.get("id"), "name": function.get("name"), "arguments": arguments})
+    return parts
+
+
+def _tools(trace: Trace, asked: Span, *, content: bool) -> list[Span]:
+    """The tools that were executed just before a request, as far as it tells; when they were is not known."""
+    last = next((n for n, m in reversed(list(enumerate(trace.messages))) if m.get("role") != "tool"), None)
+    if last is None:
+        return []
+    calls = {call.get("id"): call.get("function") or {} for call in trace.messages[last].get("tool_calls") or ()}
+    found = []
+    for message in trace.messages[last + 1 :]:
+        key = message.get("tool_call_id")
+        called = calls.get(key, {})
+        values = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": called.get("name"),
+            "gen_ai.tool.type": "function",
+            "gen_ai.tool.call.id": key,
+            "gen_ai.tool.call.arguments": called.get("arguments") if content else None,
+            "gen_ai.tool.call.result": message.get("content") if content else None,
+        }
+        digest = hashlib.sha256(f"{trace.line.id} {key}".encode()).hexdigest()
+        found.append(
+            below(asked["traceId"], digest, asked["spanId"], f"execute_tool {called.get('name') or ''}", values)
+        )
+        found[-1]["startTimeUnixNano"] = found[-1]["endTimeUnixNano"] = asked["startTimeUnixNano"]
+    return found
 
 
 def _evaluation(said: Said, score: int, *, content: bool) -> SpanEvent:
@@ -240,32 +193,21 @@ def _evaluation(said: Said, score: int, *, content: bool) -> SpanEvent:
     return {
         "name": "gen_ai.evaluation.result",
         "timeUnixNano": str(int(said["said_at"] * 1e9)),
-        "attributes": _attributes(values),
+        "attributes": attributes(values),
     }
 
 
 def _resource(spans: list[Span]) -> ResourceSpans:
     return {
-        "resource": {"attributes": _attributes({"service.name": "llmops", "service.version": __version__})},
-        "scopeSpans": [{"scope": {"name": "llmops", "version": __version__}, "spans": spans}],
+        "resource": {"attributes": attributes({"service.name": "llmops", "service.version": __version__})},
+        "scopeSpans": [{"scope": _scope(), "spans": spans}],
     }
 
 
-def _attributes(values: Mapping[str, object]) -> list[Attribute]:
-    return [{"key": key, "value": _value(value)} for key, value in values.items() if value is not None]
-
-
-def _value(value: object) -> Value:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        # 64-bit integers are texts in protobuf's JSON.
-        return {"intValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, (list, tuple)):
-        return {"arrayValue": {"values": [_value(item) for item in value]}}
-    return {"stringValue": str(value)}
+def _scope() -> Scope:
+    # The conventions have no schema's address of their own yet.
+    told = {"gen_ai.semantic_conventions.version": CONVENTIONS}
+    return {"name": "llmops", "version": __version__, "attributes": attributes(told)}
 
 
 def _batches(store: TraceStore, wanted: TraceFilter) -> Iterator[list[Trace]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.traces.client_words import client_words
 from llmops_tui.traces.orders import NEWEST, QUESTION, TIMES, TraceOrder, TraceTimes
 from llmops_tui.traces.records import LineRecord, Said, TraceRecord
 from llmops_tui.workspace.catalog import Catalog
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue")
 # What a filter may say beside words: ``model:name prompt:triage@3 is:down slow:2000 since:24h``.
-_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain):(\S+)$")
+_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain|trace|service|recording):(\S+)$")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 _COLUMNS = 19
@@ -53,7 +54,9 @@ class TraceFilter:
     """Which traces are meant. ``slow``: those that took at least so many ms; ``since``: a moment in seconds.
 
     ``experiment``: those of an experiment, by its id; with ``@a`` or ``@b`` those of one of its models. ``chain``: the steps of
-    a chain, by its name, with a version or without, or of one run of it, by the run's id.
+    a chain, by its name, with a version or without, or of one run of it, by the run's id. ``trace`` and ``service``: the steps
+    of a trace of another application, by the beginning of its id, and all of that application. ``recording``: what a server
+    was asked while it recorded under this name.
     """
 
     text: str = ""
@@ -65,6 +68,9 @@ class TraceFilter:
     since: float | None = None
     experiment: str = ""
     chain: str = ""
+    trace: str = ""
+    service: str = ""
+    recording: str = ""
 
     @classmethod
     def parse(cls, said: str, now: float) -> TraceFilter:
@@ -80,7 +86,7 @@ class TraceFilter:
                 words.append(part)
                 continue
             name, value = match.groups()
-            if name in {"model", "chain"}:
+            if name in {"model", "chain", "trace", "service", "recording"}:
                 fields[name] = value.removeprefix("chain/")
             elif name == "experiment":
                 if value.partition("@")[2] not in {"", "a", "b"}:
@@ -126,7 +132,7 @@ class TraceFilter:
             parts.append((_STATE_SQL[self.state], []))
         if self.slow is not None:
             parts.append(("r.total_ms >= ?", [self.slow]))
-        parts += self._of_experiment()
+        parts += [*self._of_experiment(), *self._of_others()]
         if self.chain:
             whole, run = (f"json_extract_string(r.client, '$.chain.{name}')" for name in ("chain", "run"))
             condition = f"({run} = ? OR {whole} = 'chain/' || ? OR starts_with({whole}, 'chain/' || ? || '@'))"
@@ -139,6 +145,13 @@ class TraceFilter:
         key, _, arm = self.experiment.partition("@")
         told = (("id", key), ("arm", arm))
         return [(f"json_extract_string(r.client, '$.experiment.{name}') = ?", [value]) for name, value in told if value]
+
+    def _of_others(self) -> list[tuple[str, list[Any]]]:
+        own = "json_extract_string(r.client, '$.otlp.{}')".format
+        parts: list[tuple[str, list[Any]]] = [(f"starts_with({own('trace')}, ?)", [self.trace.lower()])]
+        parts.append((f"{own('service')} = ?", [self.service]))
+        parts.append(("json_extract_string(r.client, '$.recording') = ?", [self.recording]))
+        return [part for part in parts if part[1][0]]
 
 
 @dataclass(frozen=True)
@@ -214,20 +227,7 @@ class Trace:
     @property
     def client_words(self) -> str:
         """Who sent it from outside, and what was said with it, in one line; of a run of this workspace, what it is part of."""
-        if self.client is None:
-            return ""
-        if isinstance(step := self.client.get("chain"), dict):
-            return f"step {step.get('step')} of {step.get('chain')}"
-        if "key" not in self.client and "retrieved" in self.client:
-            return ""
-        said, key, part = self.client.get("metadata"), self.client.get("key"), self.client.get("experiment")
-        of = f", {str(part.get('arm')).upper()} of {part.get('id')}" if isinstance(part, dict) else ""
-        of += _guards_words(self.client.get("guards"))
-        return (
-            (f"key {key}" if key else "no key")
-            + of
-            + (f", says {json.dumps(said, ensure_ascii=False)}" if said else "")
-        )
+        return "" if self.client is None else client_words(self.client)
 
     def as_dict(self) -> TraceRecord:
         """For JSON."""
@@ -245,20 +245,6 @@ class Trace:
             "client": self.client,
             "said": self.said,
         }
-
-
-def _guards_words(verdicts: object) -> str:
-    """What guards found or failed at, and how long all of them took."""
-    if not isinstance(verdicts, list) or not verdicts:
-        return ""
-    said = [
-        f"{one.get('guard')} {one.get('verdict')} in the {one.get('side')}"
-        + (" (shadow)" if one.get("mode") != "on" else "")
-        for one in verdicts
-        if one.get("verdict") != "pass"
-    ]
-    took = sum(float(one.get("ms") or 0.0) for one in verdicts)
-    return f", guards: {'; '.join(said) or 'nothing found'}, {took:.1f} ms"
 
 
 class TraceStore:

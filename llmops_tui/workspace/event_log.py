@@ -129,7 +129,7 @@ class EventLog:
         row = (
             self.connection()
             .execute(
-                "SELECT EXISTS (SELECT 1 FROM events WHERE key = ? AND kind = 'request') "
+                "SELECT EXISTS (SELECT 1 FROM events WHERE key = ? AND kind IN ('request', 'taken')) "
                 "OR EXISTS (SELECT 1 FROM timings WHERE id = ?)",
                 (key, key),
             )
@@ -142,7 +142,7 @@ class EventLog:
         row = (
             self.connection()
             .execute(
-                "SELECT json_extract(body, '$.client.key') FROM events WHERE key = ? AND kind = 'request' "
+                "SELECT json_extract(body, '$.client.key') FROM events WHERE key = ? AND kind IN ('request', 'taken') "
                 "ORDER BY seq DESC LIMIT 1",
                 (key,),
             )

@@ -83,10 +83,23 @@ class TracedRetrieval(TypedDict):
     passages: list[TracedPassage]
 
 
+class TracedSpan(TypedDict, total=False):
+    """Of which trace of another application something was a step, by hexadecimal ids; what it did, and of which program."""
+
+    trace: str
+    span: str
+    parent: str
+    operation: str
+    service: str
+    scope: str
+
+
 class ClientRecord(TypedDict, total=False):
     """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of.
 
     Of a request of this workspace's own, which has no ``key``: the ``chain`` whose step it is, and what was ``retrieved`` for it.
+    ``otlp``: it is a step of another application's. ``recording`` is that which it is of, ``replayed`` that which its answer
+    is from.
     """
 
     key: str | None
@@ -95,6 +108,9 @@ class ClientRecord(TypedDict, total=False):
     guards: Sequence[GuardVerdict]
     chain: TracedStep
     retrieved: list[TracedRetrieval]
+    otlp: TracedSpan
+    recording: str
+    replayed: str
 
 
 class RequestRecord(TypedDict, total=False):

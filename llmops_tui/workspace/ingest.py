@@ -178,5 +178,7 @@ def _insert_feedback(db: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> 
 
 _INSERTS: dict[str, Callable[[duckdb.DuckDBPyConnection, Sequence[Event]], None]] = {
     "request": _insert_requests,
+    # As a request, but of another application: it says nothing of how quick this machine is.
+    "taken": _insert_requests,
     "feedback": _insert_feedback,
 }

@@ -31,6 +31,7 @@ _SUMMARY = {
 _HEADER = {
     "files?": [str], "architecture?": str, "chat_template?": str, "parameters?": _NUMBER, "context_length?": _NUMBER,
     "vocabulary?": _NUMBER, "lacks?": dict, "url?": str, "remote_model?": str, "key_env?": str, "adapter?": str,
+    "server?": str, "adapters?": [str],
 }  # fmt: skip
 
 # By table: the columns that name a row, and the shape of each column of JSON.

@@ -144,7 +144,11 @@ def _pieces(text: str, room: int) -> list[str]:
 
 def _remote_rows(model: Model, details: Details) -> list[tuple[str, Any]]:
     there = model.header.get("remote_model")
-    return [("address", model.header.get("url")), ("remote model", there), ("key", details.key)]
+    rows = [("address", model.header.get("url")), ("remote model", there), ("key", details.key)]
+    adapters = ", ".join(model.header.get("adapters") or ())
+    return rows + [
+        (name, told) for name, told in (("server", model.header.get("server")), ("adapters", adapters)) if told
+    ]
 
 
 _STATES = {

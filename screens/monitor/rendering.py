@@ -118,6 +118,9 @@ def _engine(engine: EngineLoad, width: int, view: GpuView) -> list[Line]:
         (f"  {engine.running} of {engine.slots} slots", "plain"),
         (f" · queue {engine.waiting}", "warn" if engine.waiting else "plain"),
     ]
+    if engine.processes > 1:
+        some = engine.answering < engine.processes
+        head.append((f" · {engine.answering} of {engine.processes} engines", "bad" if some else "plain"))
     parts = []
     cache = f"cache {number(None if engine.cache is None else 100 * engine.cache, '%')}"
     if sum(len(text) for text, _ in head) + len(cache) + 3 <= width:

@@ -17,11 +17,16 @@ from llmops_tui.maintenance import check_catalog
 from llmops_tui.maintenance.archive import read_manifest
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.findings import Report
+from llmops_tui.maintenance.restore import restore
+from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.served import served_at
 from llmops_tui.workspace.audit import anchor, audit, entries, problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from tests.engine.engines import MODEL
 
 
 def test_what_is_done_with_keys_is_in_it(workspace: Workspace) -> None:
@@ -79,6 +84,28 @@ def test_a_backup_keeps_an_anchor(workspace: Workspace) -> None:
     kept = read_manifest(place).audit
     assert kept == {"seq": 1, "sha256": entry.sha256}
     assert problems(event_log.connection(), {str(place): kept}) == []
+
+
+def test_other_names_and_restored_states_are_in_it(workspace: Workspace) -> None:
+    catalog = Catalog(workspace)
+    ModelRegistry(catalog).add(MODEL, "m")
+    book = AliasBook(catalog)
+    book.add("m", "gpt-4o")
+    place = workspace.root.parent / "backup.tar"
+    backup(workspace, place)
+    assert book.remove("gpt-4o") == "m"
+    event_log = EventLog(workspace)
+    told = [(one.kind, one.subject, one.facts.get("alias")) for one in entries(event_log.connection())]
+    digest, alias = ModelRegistry(catalog).get("m").sha256, sha256_text("gpt-4o")[:16]
+    assert told == [("alias.set", digest, alias), ("alias.removed", digest, alias)]
+    event_log.close()
+    restore(place, workspace)
+    fresh = EventLog(workspace)
+    found = list(entries(fresh.connection()))
+    assert [one.kind for one in found] == ["alias.set", "workspace.restored"]
+    assert found[-1].facts["entries"] == 1
+    assert AliasBook(Catalog(workspace)).all() == {"gpt-4o": "m"}
+    assert problems(fresh.connection(), {str(place): read_manifest(place).audit}) == []  # type: ignore[dict-item]
 
 
 def test_what_served_at_a_moment(workspace: Workspace) -> None:

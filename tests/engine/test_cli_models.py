@@ -105,7 +105,7 @@ def test_serving_lasts_until_it_is_interrupted_and_its_address_is_a_model(
     monkeypatch.setenv("SOME_KEY", key)
     added = data("model", "add", told["url"], "--name", "away", "--key-env", "SOME_KEY", workspace=other)
     assert added["url"] == base
-    assert added["lacks"] == {}
+    assert set(added["lacks"]) == {"load_adapters"}
     answer = data("generate", "--model", "away", "--prompt", "When are you open?", workspace=other)
     assert answer["text"] == "We are open Monday to Saturday from 9 to 18."
     assert answer["usage"]["completion_tokens"] == 12

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -19,6 +21,7 @@ from llmops_tui.inference.server.schemas import ChatRequest
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.access.doors import OWN, PROMPT, Counting, Doors, Time
+from tests.commands import Llmops
 
 OWNER = "a-key-of-the-owner-file"
 
@@ -319,3 +322,59 @@ async def test_a_place_at_the_engine_is_free_while_a_guard_looks_at_the_whole(
         assert (await doors.chat(OWNER, stream=stream)).status_code == 200
     # A judge that is the model itself would wait for the place of the answer that it is to look at.
     assert free == [before, before]
+
+
+async def test_a_key_with_nothing_left_has_no_judge_asked_for_it(guarded: Open) -> None:
+    doors = guarded(["Yes."], guards=[{"kind": "judge", "model": "j", "question": "Is it bad?", "on": ["input"]}])
+    asked: list[str] = []
+
+    async def judge(_guard: object, text: str) -> bool:
+        asked.append(text)
+        return False
+
+    doors.server._completions._guarding._peers.says = judge  # type: ignore[assignment,method-assign]
+    key = doors.key(tokens_per_day=PROMPT + 1)
+    assert (await doors.chat(key.secret, max_tokens=1)).status_code == 200
+    assert len(asked) == 1
+    refused = await doors.chat(key.secret, max_tokens=1)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(refused.headers["retry-after"]) > 1
+    assert len(asked) == 1
+
+
+async def test_an_answer_that_its_client_left_keeps_what_guards_said(guarded: Open, workspace: Workspace) -> None:
+    doors = guarded(["It is", " all", " good."], guards=[{"kind": "words", "words": ["bomb"], "on": ["input"]}, SECRET])
+    generator = doors.server.generator
+    run, begun = generator._try, []
+
+    async def left(choice: object) -> AsyncGenerator[list[dict[str, Any]]]:
+        async for messages in run(choice):  # type: ignore[arg-type]
+            begun.append(messages)
+            yield messages  # type: ignore[misc]
+            raise GeneratorExit
+
+    generator._try = left  # type: ignore[assignment,method-assign]
+    with contextlib.suppress(BaseException):
+        await doors.chat(OWNER)
+    await asyncio.sleep(0)
+    await doors.server._writer.close()
+    assert begun
+    assert verdicts(workspace) == [[("g0", "input", "pass", "on")]]
+
+
+def test_one_damaged_set_hides_no_other(workspace: Workspace) -> None:
+    event_log = EventLog(workspace)
+    store = GuardStore(event_log)
+    whole, _ = store.save(GuardSet.model_validate({"name": "shop", "guards": [{"name": "g", **SECRET}]}))
+    broken, _ = store.save(GuardSet.model_validate({"name": "broken", "guards": [{"name": "g", **SECRET}]}))
+    store.use(whole, "m")
+    store.use(broken)
+    with event_log.transaction() as connection:
+        connection.execute("UPDATE guard_sets SET body = '{' WHERE name = 'broken'")
+    assert [one.ref for one in store.all()] == ["shop@1"]
+    assert [one.version.ref for one in store.in_force()] == ["shop@1"]
+    ((damaged),) = store.damaged()
+    assert (damaged["set"], damaged["version"], damaged["used_for"]) == ("broken", 1, [""])
+    listed = Llmops(workspace).run("guard", "list")
+    assert [one["set"] for one in listed["sets"]] == ["shop"]
+    assert listed["damaged"][0]["why"]

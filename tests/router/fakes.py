@@ -237,12 +237,13 @@ async def running(
     models: FixedModels,
     servers: FakeServers,
     others: Callable[[ModelPool], Others] | None = None,
+    port: int = 0,
     **pool_options: Any,
 ) -> AsyncIterator[Running]:
-    """A router that serves these models, and what ``others`` makes beside them, on a free port."""
+    """A router that serves these models, and what ``others`` makes beside them, on a port, or a free one."""
     metrics = RouterMetrics()
     pool = ModelPool(servers, counts=metrics, **pool_options)
-    listening = listen_at("127.0.0.1", 0)
+    listening = listen_at("127.0.0.1", port)
     port = listening.getsockname()[1]
     options = ServerOptions(
         str(workspace.root), "--all", "", "", "", "own", None, host="127.0.0.1", port=port, keys=(KEY,)

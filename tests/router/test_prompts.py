@@ -210,3 +210,17 @@ def test_what_a_trace_is_told_has_room_for_long_values() -> None:
     for wrong in (b"[]", b'{"name": 1}', b'{"name": "a", "version": "1", "sha256": "", "variables": {}}'):
         with pytest.raises(ValueError, match=r"no prompt|a part"):
             traced_prompt(wrong)
+
+
+async def test_a_key_for_one_prompt_is_not_told_which_others_there_are(
+    workspace: Workspace, folder: Path, prompts: PromptStore
+) -> None:
+    secret = KeyStore(EventLog(workspace)).create("shop", Scope(prompts=("support",))).secret
+    async with running(workspace, MODELS, FakeServers(folder)) as router:
+        router.http.headers["authorization"] = f"Bearer {secret}"
+        told = []
+        for name in ("prompt/chatty", "prompt/nobodys", "prompt/chatty@7"):
+            asked = await router.ask(name, messages=[])
+            looked = await router.http.get(f"/v1/models/{name}")
+            told.append((asked.status_code, asked.json()["error"]["code"], looked.status_code))
+        assert told == [(403, "key_scope", 403)] * 3

@@ -18,7 +18,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.content import as_kept, feedback_as_kept
 from llmops_tui.traces.feedback import give
-from llmops_tui.traces.otlp import export, span, spans
+from llmops_tui.traces.otlp import export, span, spans_of
 from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.traces.to_dataset import gather, make_version
@@ -290,12 +290,12 @@ def test_what_was_retrieved_is_shown_and_is_a_span_of_its_own(store: TraceStore,
     assert retrieval_words(found) == (
         f"1 passage of manual@3 by bm25 for 'where is the card of {SECRET}', 250 ms: [1] {SECRET}.txt 0:9 (1.5)"
     )
-    whole, search = spans(trace, content=False)
+    whole, search = spans_of(trace, content=False)
     assert (search["parentSpanId"], search["traceId"]) == (whole["spanId"], whole["traceId"])
     assert int(search["endTimeUnixNano"]) - int(search["startTimeUnixNano"]) == 250_000_000
     assert SECRET not in json.dumps(search)
     assert '\\"id\\": \\"manual@3#7\\", \\"score\\": 1.5' in json.dumps(search)
-    assert SECRET in json.dumps(spans(trace, content=True)[1])
+    assert SECRET in json.dumps(spans_of(trace, content=True)[1])
     for odd in ({"retrieved": 5}, {"retrieved": [{"index": "x"}]}, None):
         assert retrieved_of(odd) == []
 

@@ -57,6 +57,11 @@ class Nodes:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    yield from nodes_of(monkeypatch, 2)
+
+
+def nodes_of(monkeypatch: pytest.MonkeyPatch, count: int) -> Iterator[Nodes]:
+    """A cluster of so many nodes, which asks for a token, as long as it is needed."""
     settings = {
         "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(20).hex(), "RAY_USAGE_STATS_ENABLED": "0",
         # As Ray has it for a processor: sums come out the same on a node and here.
@@ -68,7 +73,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     }  # fmt: skip
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    folder, process, told = _start()
+    folder, process, told = start_nodes(count)
     try:
         yield Nodes(told["address"], tuple((Path(node["caches"]), node["pid"]) for node in told["nodes"]))
     finally:
@@ -76,13 +81,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start() -> tuple[Path, subprocess.Popen[str], dict[str, Any]]:
+def start_nodes(count: int = 2) -> tuple[Path, subprocess.Popen[str], dict[str, Any]]:
     """Other parts of Ray have times of their own to start in: a busy machine may need more than one try."""
     for _ in range(_TRIES):
         # Paths of sockets are short.
         folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.ray_nodes", str(folder), "2"],
+            [sys.executable, "-m", "tests.training.ray_nodes", str(folder), str(count)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None

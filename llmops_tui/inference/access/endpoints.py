@@ -12,6 +12,7 @@ ENDPOINTS = {
     "tokenize": "tokens of texts, counted or spelled",
     "batches": "files of requests, and the jobs that answer them; the requests need their own endpoints",
     "feedback": "what is thought of answers",
+    "traces": "spans of other applications, taken in as OpenTelemetry sends them",
     "metrics": "figures of the whole server",
     "keys": "keys within the key itself, made by it",
 }
@@ -27,7 +28,7 @@ _PLACES = {
     "/v1/rerank": "rerank", "/v1/reranking": "rerank", "/rerank": "rerank", "/reranking": "rerank",
     "/tokenize": "tokenize", "/detokenize": "tokenize", "/tokenizer_info": "tokenize",
     "/v1/files": "batches", "/v1/batches": "batches",
-    "/v1/feedback": "feedback", "/metrics": "metrics", "/v1/keys": "keys",
+    "/v1/feedback": "feedback", "/v1/traces": "traces", "/metrics": "metrics", "/v1/keys": "keys",
     "/v1/models": MODELS, "/api/tags": MODELS, "/api/ps": MODELS, "/api/show": MODELS, "/api/version": MODELS,
     # Refused to everybody, with what to do instead.
     "/api/pull": MODELS, "/api/create": MODELS, "/api/delete": MODELS, "/api/copy": MODELS, "/api/push": MODELS,

@@ -75,8 +75,7 @@ class Grant:
             KeyRefusedError: ``key_scope``.
         """
         scope = self.key.scope
-        if not scope.allows_prompt(prompt):
-            raise self._beyond(f"the prompt {prompt[:100]!r}", "prompts", scope.prompts)
+        self.check_prompt(prompt)
         if not scope.allows_model(model, prompt):
             allowed = scope.models if scope.prompts is None else (*(scope.models or ()), *_served(scope.prompts))
             raise self._beyond(f"the model {model[:100]!r}", "models", allowed)
@@ -113,6 +112,36 @@ class Grant:
             return name
 
         return await self.gate.do(work)
+
+    async def refuse_spent(self, tokens: int) -> None:
+        """Refuse a request that so many tokens are not there for now, before anything is computed for it.
+
+        Raises:
+            LimitReachedError: they are not there; nothing was taken.
+        """
+        if not self.limits_tokens:
+            return
+
+        def work() -> None:
+            connection = self.gate.store.event_log.connection()
+            limiter = self.gate.limiter
+            limiter.check(connection, self.line, tokens, limiter.now(connection, write=False))
+
+        try:
+            await asyncio.to_thread(work)
+        except LimitReachedError as error:
+            self.gate.refused[self.key.id] += 1
+            self.note(error.standings)
+            raise
+
+    def check_prompt(self, prompt: str) -> None:
+        """Refuse a served prompt that is not in the key's scope, whether it is there or not: that is not told.
+
+        Raises:
+            KeyRefusedError: ``key_scope``.
+        """
+        if not self.key.scope.allows_prompt(prompt):
+            raise self._beyond(f"the prompt {prompt[:100]!r}", "prompts", self.key.scope.prompts)
 
     async def settle(self, reservation: str, model: str, used: Used) -> None:
         """Tell what a request used; the rest of what was reserved is given back.

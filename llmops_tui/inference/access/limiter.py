@@ -114,6 +114,14 @@ class Limiter:
         name = f"{self._me}-{next(self._count)}"
         return name, self._take(connection, line, "tokens", tokens, now, name)
 
+    def check(self, connection: sqlite3.Connection, line: Sequence[AccessKey], tokens: int, now: int) -> None:
+        """Refuse what could not be reserved now; nothing is taken.
+
+        Raises:
+            LimitReachedError: as :meth:`count_request`.
+        """
+        self._take(connection, line, "tokens", tokens, now, "", keep=False)
+
     def settle(self, connection: sqlite3.Connection, line: Sequence[AccessKey], request: str, used: int) -> None:
         """Give back what a request reserved and did not use."""
         for key in line:
@@ -139,6 +147,8 @@ class Limiter:
         cost: int,
         now: int,
         request: str,
+        *,
+        keep: bool = True,
     ) -> list[Standing]:
         due: list[tuple[str, str, Account]] = []
         before: list[Standing] = []
@@ -166,7 +176,7 @@ class Limiter:
                     after.append(_standing(unit, span, limit, account, now))
         if longest:
             raise LimitReachedError(told, longest / MICROSECONDS, before)
-        for identifier, name, account in due:
+        for identifier, name, account in due if keep else ():
             _write(connection, identifier, name, account)
         return after
 

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -16,8 +17,8 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.batch.requests import CheckedFile, Line, RequestFile
 from llmops_tui.inference.filed.batches import NOTE, PROBLEMS, BatchDone
-from llmops_tui.inference.filed.output import Answered, OutputLog, output_exists, output_line
-from llmops_tui.inference.options import options_from
+from llmops_tui.inference.filed.output import Answered, OutputLine, OutputLog, output_exists, output_line
+from llmops_tui.inference.options import LoadOptions, options_from
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
 from llmops_tui.inference.server.callers import ON_BEHALF, of_batch
@@ -65,7 +66,30 @@ def run(
 
     ``key`` is the id of the access key within whose scope and limits they are asked.
     """
-    path = Path(requests)
+    options = options_from(load_settings()[0])
+    file = open_requests(context.workspace, Path(requests), model, endpoint=endpoint, only=only)
+
+    def answer(log: OutputLog, checked: CheckedFile) -> None:
+        def report() -> None:
+            share = len(log.done) / len(checked.lines)
+            context.report(1 if share == 1 else min(0.99, share), told_of(checked, log))
+
+        asyncio.run(
+            answer_here(context.workspace, options, file, checked, log, job=context.job_id, key=key, report=report)
+        )
+
+    return answer_file(context, file, output, answer)
+
+
+def answer_file(
+    context: JobContext, file: RequestFile, output: str, answer: Callable[[OutputLog, CheckedFile], None]
+) -> BatchDone:
+    """Check a file, and have ``answer`` answer what its output has no answer to; each line once, however often it is begun.
+
+    Raises:
+        InputRefusedError: ``batch_refused``, ``input_changed``, ``output_exists``.
+    """
+    path = file.path
     context.report(0, "checking the requests")
     # What an earlier try found is looked for anew.
     (context.folder / PROBLEMS).unlink(missing_ok=True)
@@ -76,7 +100,6 @@ def run(
         raise InputRefusedError(
             "input_changed", f"{path} is not the file that this batch began with", "Restore it, or start a new batch."
         )
-    file = open_requests(context.workspace, path, model, endpoint=endpoint, only=only)
     checked = file.check()
     if checked.problems:
         write_atomic(context.folder / PROBLEMS, json.dumps(checked.problems[:_MOST_PROBLEMS]))
@@ -92,29 +115,47 @@ def run(
             raise InputRefusedError(
                 "output_exists", f"{output} answers {min(strange)[:100]!r}, which was not asked", "Restore the file."
             )
-        asyncio.run(_answer_all(context, file, checked, log, key))
+        answer(log, checked)
     finally:
         log.close()
     bad = sum(log.done.values())
     return {"output": output, "total": len(log.done), "completed": len(log.done) - bad, "failed": bad}
 
 
-async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFile, log: OutputLog, key: str) -> None:
-    """Ask until all is answered, or the job is asked to stop.
+class AnswerLog(Protocol):
+    """Where answers go: which are there already, by custom id, whether they failed."""
+
+    done: dict[str, bool]
+
+    def add(self, line: OutputLine) -> None:
+        """Keep one."""
+
+
+async def answer_here(
+    workspace: Workspace,
+    options: LoadOptions,
+    file: RequestFile,
+    checked: CheckedFile,
+    log: AnswerLog,
+    *,
+    job: str,
+    key: str = "",
+    report: Callable[[], None] = lambda: None,
+) -> None:
+    """Ask the models of a workspace until all is answered; ``report`` is called meanwhile, and may raise to stop it.
 
     Raises:
         LlmopsError: a model cannot be loaded, or the output not be written.
     """
-    options = replace(options_from(load_settings()[0]), needed_by=os.getpid())
-    servers = SupervisedServers(context.workspace, options)
+    servers = SupervisedServers(workspace, replace(options, needed_by=os.getpid()))
     pool = ModelPool(servers)
-    work = asyncio.create_task(_Batch(pool, file, log, context.job_id, key).run(checked))
+    work = asyncio.create_task(_Batch(pool, file, log, job, key).run(checked))
     try:
         while not work.done():
-            context.report(min(0.99, len(log.done) / len(checked.lines)), _told(checked, log))
+            report()
             await asyncio.wait({work}, timeout=_LOOK_SECONDS)
         work.result()
-        context.report(1, _told(checked, log))
+        report()
     finally:
         work.cancel()
         await asyncio.wait({work})
@@ -122,14 +163,15 @@ async def _answer_all(context: JobContext, file: RequestFile, checked: CheckedFi
         await pool.close()
 
 
-def _told(checked: CheckedFile, log: OutputLog) -> str:
+def told_of(checked: CheckedFile, log: AnswerLog) -> str:
+    """How far a batch is, in words."""
     return f"{len(log.done)} of {len(checked.lines)} answered, {sum(log.done.values())} with an error"
 
 
 class _Batch:
     """Asks what is left of a file, one model after the other, as many requests at once as the model's server runs."""
 
-    def __init__(self, pool: ModelPool, file: RequestFile, log: OutputLog, job_id: str, key: str = "") -> None:
+    def __init__(self, pool: ModelPool, file: RequestFile, log: AnswerLog, job_id: str, key: str = "") -> None:
         self._pool = pool
         self._file = file
         self._log = log

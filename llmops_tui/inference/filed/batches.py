@@ -53,6 +53,8 @@ class BatchDone(TypedDict):
 
 
 ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.inference.batch.job:run")
+CLUSTER_ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.training.worker.cluster_batch:run")
+"""The same on the nodes of a Ray cluster."""
 
 
 @dataclass(frozen=True)

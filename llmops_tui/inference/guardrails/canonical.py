@@ -1,7 +1,8 @@
 """Texts in one form, so that a rule finds what is written in another: lower case, no marks, no look-alikes, nothing hidden.
 
 Each character is mapped for itself, so the form of a beginning is the beginning of the form: what is found in a stream does
-not depend on how it is cut, and every place in the form has its place in the text.
+not depend on how it is cut, and every place in the form has its place in the text. What JSON escapes by its number, as in
+the arguments of calls of tools, is the character that it stands for.
 """
 
 from __future__ import annotations
@@ -30,7 +31,23 @@ _BLANKS = {"Zs", "Zl", "Zp"}
 _ROUNDS = 4
 # Runs that may be text in base64 or as hexadecimal digits; shorter ones are words.
 _SHORTEST = 16
-_ENCODED = re.compile(rf"[A-Za-z0-9+/_-]{{{_SHORTEST},}}={{0,2}}")
+# Signs that are not seen, which may be strewn into such a run.
+UNSEEN = "".join(
+    chr(one)
+    for begin, end in (
+        (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F),
+        (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
+        (0xFFF9, 0xFFFB), (0xE0000, 0xE01EF),
+    )
+    for one in range(begin, end + 1)
+)  # fmt: skip
+_ENCODED = re.compile(rf"(?:[A-Za-z0-9+/_-][{UNSEEN}]*+){{{_SHORTEST},}}(?:=[{UNSEEN}]*+){{0,2}}")
+_NO_UNSEEN = dict.fromkeys(map(ord, UNSEEN))
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+# What may become an escape when the text goes on; half of a pair of escapes stands for no character of its own.
+_BEGUN = re.compile(r"(?:\\u[dD][89abAB][0-9a-fA-F]{2})?\\(?:u[0-9a-fA-F]{0,3})?\Z|\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
+_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_LONGEST_ESCAPE = 12
 _JOINED = re.compile(r"[+/_-]")
 MOST_ENCODED = 4096
 """So much of a run is decoded: what comes behind is not looked at as encoded text."""
@@ -66,37 +83,63 @@ def _plain(character: str) -> str:
 
 @dataclass
 class CanonicalText:
-    """A text that grows, and its form; ``at`` is where in the text each character of the form comes from."""
+    """A text that grows, and its form; ``at`` and ``to`` are where in the text each character of the form comes from."""
 
     raw: str = ""
     form: str = ""
     at: list[int] = field(default_factory=list)
+    to: list[int] = field(default_factory=list)
+    # How much of the text has its form: the end may be half of an escape.
+    formed: int = 0
 
     @classmethod
     def of(cls, text: str) -> CanonicalText:
         """A whole text."""
         made = cls()
         made.add(text)
+        made.end()
         return made
 
     def add(self, more: str) -> None:
         """Go on with it."""
-        begun = len(self.raw)
-        parts = []
-        for place, character in enumerate(more, begun):
+        self.raw += more
+        begun = _BEGUN.search(self.raw, max(self.formed, len(self.raw) - _LONGEST_ESCAPE))
+        self._form(begun.start() if begun is not None else len(self.raw))
+
+    def end(self) -> None:
+        """Nothing follows: what might have become an escape is none."""
+        self._form(len(self.raw))
+
+    def _form(self, until: int) -> None:
+        parts: list[str] = []
+        place = self.formed
+        while place < until:
+            character, after = self.raw[place], place + 1
+            if character == "\\" and (
+                escape := _PAIR.match(self.raw, place, until) or _ESCAPE.match(self.raw, place, until)
+            ):
+                character, after = _meant(escape), escape.end()
             if said := canonical_character(character):
                 parts.append(said)
                 self.at += [place] * len(said)
-        self.raw += more
+                self.to += [after] * len(said)
+            place = after
+        self.formed = max(self.formed, until)
         self.form += "".join(parts)
 
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """Where in the text a part of the form stands, with what is hidden in it."""
-        return self.at[start], self.at[end - 1] + 1
+        return self.at[start], self.to[end - 1]
 
     def form_place(self, raw: int) -> int:
         """How much of the form comes from before a place in the text."""
         return bisect.bisect_left(self.at, raw)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    """The character that an escape of JSON, or a pair of them, stands for."""
+    units = [int(one, 16) for one in escape.groups()]
+    return chr(0x10000 + ((units[0] - 0xD800) << 10) + units[1] - 0xDC00) if len(units) == 2 else chr(units[0])
 
 
 def canonical(text: str) -> str:
@@ -112,7 +155,7 @@ def encoded_runs(text: str, start: int = 0) -> list[tuple[int, int]]:
 def decoded(run: str, depth: int = 0) -> str:
     """The text that a run stands for in base64 or hexadecimal digits; empty where it is none."""
     said = []
-    for found in dict.fromkeys(_readings(run[:MOST_ENCODED].rstrip("="))):
+    for found in dict.fromkeys(_readings(run.translate(_NO_UNSEEN)[:MOST_ENCODED].rstrip("="))):
         said.append(found)
         if depth < _DEEPEST and (match := _ENCODED.fullmatch(found.strip())):
             said.append(decoded(match[0], depth + 1))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from llmops_tui.inference.guardrails.canonical import (
     MOST_ENCODED,
+    UNSEEN,
     CanonicalText,
     canonical,
     decoded,
@@ -23,7 +24,7 @@ from llmops_tui.privacy.replacement import mark
 # A text that streams is looked at for personal data each time it has so many more characters.
 _STEP = 200
 # What a run that may be encoded goes on with.
-_RUN = string.ascii_letters + string.digits + "+/_=-"
+_RUN = string.ascii_letters + string.digits + "+/_=-" + UNSEEN
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class PatternPlaces:
         bound = len(text.raw) - self._reach_raw
         if self._reach_form:
             place = len(text.form) - self._reach_form
-            bound = min(bound, text.at[place] if place >= 0 else 0)
+            bound = min(bound, text.formed, text.at[place] if place >= 0 else 0)
         tail = text.raw[-MOST_ENCODED - 1 :]
         run = len(tail) - len(tail.rstrip(_RUN))
         if run <= MOST_ENCODED:

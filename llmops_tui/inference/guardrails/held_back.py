@@ -94,11 +94,17 @@ class HeldBack:
         self.told += said
         return said
 
+    @property
+    def said(self) -> list[Found]:
+        """What guards said of the answer; of one that was left before its end, which of them refused it."""
+        return self.found or ([Found(self.blocked, "found", 0.0)] if self.blocked is not None else [])
+
     async def finish(self) -> str:
         """What is told at the end, after all guards have looked at the whole; the verdicts are in ``found``.
 
         Where one refuses it, it is what stands before the first place that it refuses, or nothing more.
         """
+        self.text.end()
         if self.blocked is None:
             self.found = await self.prepared.check(self.text.raw, "output")
         else:

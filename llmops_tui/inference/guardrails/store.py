@@ -55,6 +55,15 @@ class InForceRecord(TypedDict):
     since: float
 
 
+class DamagedRecord(TypedDict):
+    """A version that cannot be read, and what it is in force for: models, an empty one for all."""
+
+    set: str
+    version: int
+    why: str
+    used_for: list[str]
+
+
 @dataclass(frozen=True)
 class GuardVersion:
     """One version of a guard set."""
@@ -122,12 +131,31 @@ class GuardStore:
         return self.get(f"{guards.name}@{number}"), same is None
 
     def all(self) -> list[GuardVersion]:
-        """All versions, by name, the newest first."""
+        """All versions that can be read, by name, the newest first; the others are :meth:`damaged`."""
+        return [one for one in self._read() if isinstance(one, GuardVersion)]
+
+    def damaged(self) -> list[DamagedRecord]:
+        """The versions that cannot be read, with why, and the models that they are in force for, which answer nobody."""
+        return [one for one in self._read() if not isinstance(one, GuardVersion)]
+
+    def _read(self) -> list[GuardVersion | DamagedRecord]:
         connection = self._event_log.connection()
         if not _there(connection):
             return []
+        used: dict[tuple[str, int], list[str]] = {}
+        for model, name, number in connection.execute("SELECT model, name, number FROM guards_in_force ORDER BY model"):
+            used.setdefault((name, number), []).append(model)
+        found: list[GuardVersion | DamagedRecord] = []
         rows = connection.execute("SELECT name, number, body, created_at FROM guard_sets ORDER BY name, number DESC")
-        return [_version(*row) for row in rows]
+        for row in rows.fetchall():
+            try:
+                found.append(_version(*row))
+            except InputRefusedError as error:
+                name, number = str(row[0]), int(row[1])
+                found.append(
+                    {"set": name, "version": number, "why": error.message, "used_for": used.get((name, number), [])}
+                )
+        return found
 
     def get(self, ref: str) -> GuardVersion:
         """A version, as ``name@number``; a name stands for its newest.
@@ -189,12 +217,17 @@ class GuardStore:
         return {"model": model, "set": name, "version": number, "sha256": sha256, "since": since}
 
     def in_force(self) -> list[GuardsInForce]:
-        """What is in force, that for all models first."""
+        """What is in force and can be read, that for all models first."""
         connection = self._event_log.connection()
         if not _there(connection):
             return []
         rows = connection.execute("SELECT model, name, number, since FROM guards_in_force ORDER BY model").fetchall()
-        return [GuardsInForce(model, self.get(f"{name}@{number}"), since) for model, name, number, since in rows]
+        known = {(one.guards.name, one.number): one for one in self.all()}
+        return [
+            GuardsInForce(model, known[name, number], since)
+            for model, name, number, since in rows
+            if (name, number) in known
+        ]
 
     def ref_for(self, model: str) -> tuple[str, float]:
         """Which version looks at the requests of a model, empty for none; and when a head was last trained."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -33,6 +34,7 @@ from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import modelless_routes
 from llmops_tui.inference.server.apis.ollama_request import OllamaShow
 from llmops_tui.inference.server.apis.ollama_teller import silence
+from llmops_tui.inference.server.apis.otlp import OtlpApi
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import (
     error_answer,
@@ -49,6 +51,8 @@ from llmops_tui.inference.server.openapi import api_page, describe_api, posted_p
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.refusals import RefusedError
 from llmops_tui.inference.server_record import ServerHandle
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
 
 _REMEMBERED = 20_000
 
@@ -83,6 +87,7 @@ class Router:
         self._experiments = experiments
         self._gate = gate
         self._others = others or NoOthers()
+        self._spans = OtlpApi(EventLog(Workspace(Path(options.workspace))), options.trace_content)
         # Which model's server made a response; a client may ask for it again by its id alone.
         self._made_by: OrderedDict[str, ServerHandle] = OrderedDict()
 
@@ -101,6 +106,7 @@ class Router:
             *modelless_routes(),
             *self._batches.routes(),
             *(KeysApi(self._gate.store).routes() if self._gate is not None else ()),
+            *self._spans.routes(),
             Route("/tokenizer_info", self._by_body),
             Route("/v1/feedback", self._feedback.take, methods=["POST"]),
             Route("/v1/responses/{id}", self._by_id, methods=["GET", "DELETE"]),
@@ -127,6 +133,7 @@ class Router:
             answered = await self._others.answer(request, given)
             self._metrics.passed(asked.partition("@")[0], answered.status_code)
             return answered
+        _check_prompt(caller, asked)
         assigned = await self._experiments.assigned(request, asked, given) if asked else None
         if assigned is not None:
             target = await self._experiments.target(assigned)
@@ -266,6 +273,7 @@ class Router:
             if not own:
                 raise LlmopsError("model_not_found", f"no {asked[:100]!r} is served here for this key")
             return JSONResponse(own[0])
+        _check_prompt(request.scope["caller"], asked)
         target = await self._targets.of(asked)
         target.check(request.scope["caller"])
         meant = target.meant
@@ -287,6 +295,12 @@ class Router:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
         return error_answer(error, request.url.path, 503 if isinstance(error, LoadFailedError) else None)
+
+
+def _check_prompt(caller: Caller, asked: str) -> None:
+    """Refuse a key what it is not for before it is looked whether that is there."""
+    if caller.grant is not None and asked.startswith(PREFIX):
+        caller.grant.check_prompt(asked.removeprefix(PREFIX).partition("@")[0])
 
 
 def _seen(request: Request, entry: Mapping[str, Any]) -> bool:

@@ -7,11 +7,11 @@ import contextlib
 from pathlib import Path
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Call
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.fields import FieldRefusedError
-from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -22,9 +22,7 @@ from llmops_tui.workspace.layout import Workspace
 class AdapterShelf:
     """Adapters by name. A model name ``base+adapter`` names both."""
 
-    def __init__(
-        self, workspace: Workspace, base: str, engine: EngineProcess, *, special_in_content: bool = False
-    ) -> None:
+    def __init__(self, workspace: Workspace, base: str, engine: Engine, *, special_in_content: bool = False) -> None:
         self._registry = ModelRegistry(Catalog(workspace))
         self._base = base
         self._engine = engine

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.access.gate import AccessGate
 from llmops_tui.inference.constraint_checker import ConstraintChecker
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Health
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.inference.server.access import Access
@@ -26,6 +27,7 @@ from llmops_tui.inference.server.apis.infill import InfillApi
 from llmops_tui.inference.server.apis.keys import KeysApi
 from llmops_tui.inference.server.apis.ollama import OllamaApi
 from llmops_tui.inference.server.apis.ollama_models import ServedModel
+from llmops_tui.inference.server.apis.otlp import OtlpApi
 from llmops_tui.inference.server.apis.response_store import ResponseStore
 from llmops_tui.inference.server.apis.responses import ResponsesApi
 from llmops_tui.inference.server.completions import Completions
@@ -44,13 +46,14 @@ from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api, request_models
 from llmops_tui.inference.server.options import ServerOptions
+from llmops_tui.inference.server.recording import HeldAnswers
 from llmops_tui.inference.server.records import EventWriter
 from llmops_tui.inference.server.refusals import RefusedError
 from llmops_tui.inference.server.reranking import RERANK, Reranking
 from llmops_tui.inference.server.texts import Texts
-from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.events import ClientRecord
 from llmops_tui.workspace.layout import Workspace
 
 # Facts of the engine that nobody but the chat template needs, and that may be long.
@@ -60,7 +63,7 @@ _TEXTS: tuple[Literal["controls", "marks"], ...] = ("controls", "marks")
 class ModelServer:
     """One model's endpoint: many requests at once, a bounded queue before them."""
 
-    def __init__(self, options: ServerOptions, engine: EngineProcess) -> None:
+    def __init__(self, options: ServerOptions, engine: Engine) -> None:
         self.options = options
         self.engine = engine
         workspace = Workspace(Path(options.workspace))
@@ -68,12 +71,16 @@ class ModelServer:
             options.chat_template, self.engine.facts, special_in_content=options.special_in_content
         )
         self._event_log = EventLog(workspace)
-        self._writer = EventWriter(self._event_log, options.trace_content)
+        self._writer = EventWriter(self._event_log, options.trace_content, _recorded(options))
         self.gate = AccessGate(self._event_log)
         self._feedback = Feedback(self._event_log, options.trace_content)
         self._metrics = ServerMetrics(options.model)
         engine.lost = self._metrics.engine_lost
-        self.generator = Generator(self.engine, self._writer, self._metrics, options.parallel, model=options.model)
+        self.generator = Generator(
+            self.engine, self._writer, self._metrics, options.parallel * options.engines, model=options.model
+        )
+        if options.replay:
+            self.generator.held_answers = HeldAnswers(self._event_log, options.replay).call
         self._adapters = AdapterShelf(
             workspace, options.model, self.engine, special_in_content=options.special_in_content
         )
@@ -130,6 +137,7 @@ class ModelServer:
             *self._ollama.routes(),
             *self._batches.routes(),
             *KeysApi(self.gate.store).routes(),
+            *OtlpApi(self._event_log, self.options.trace_content).routes(),
             Route("/v1/messages", self._anthropic.create, methods=post),
             Route("/v1/messages/count_tokens", self._anthropic.count_tokens, methods=post),
             Route("/v1/feedback", self._feedback.take, methods=post),
@@ -199,6 +207,8 @@ class ModelServer:
                 **self.engine.info,
                 "state": state,
             }
+            if self.options.engines > 1:
+                facts["engines"] = self.engine.standings
             for name in _TEXTS:
                 facts.pop(name, None)
         return JSONResponse(facts, 200 if status == "ok" else 503)
@@ -244,6 +254,16 @@ class ModelServer:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
         return error_answer(error, request.url.path)
+
+
+def _recorded(options: ServerOptions) -> ClientRecord:
+    """What the traces of a server are marked with."""
+    told: ClientRecord = {}
+    if options.record:
+        told["recording"] = options.record
+    if options.replay:
+        told["replayed"] = options.replay
+    return told
 
 
 class _ModelEntry(TypedDict):

@@ -103,7 +103,7 @@ class Choice:
         """Put what guards said of the request and its answer into the record."""
         if self.held is None:
             return
-        self.verdicts += [one.told(self.held.prepared.ref, "output") for one in self.held.found]
+        self.verdicts += [one.told(self.held.prepared.ref, "output") for one in self.held.said]
         client: ClientRecord = {**(self.record.body.get("client") or {})}
         self.record.body["client"] = {**client, "guards": self.verdicts}
 

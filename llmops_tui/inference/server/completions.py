@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import JSON_FORMS, Form, FormRefusedError, ToolRecord, schema_of
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
 from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server import events, schemas
@@ -50,7 +51,6 @@ from llmops_tui.inference.server.template_features import turns_of
 from llmops_tui.inference.server.thinking import thinking_held, variables_asked
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
-from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
 _BEGUN_CALL = "the call that it begins is not held to its tool's parameters, and is checked when it is finished"
@@ -76,7 +76,7 @@ class Completions:
     def __init__(
         self,
         options: ServerOptions,
-        engine: EngineProcess,
+        engine: Engine,
         generator: Generator,
         adapters: AdapterShelf,
         chat: ChatTemplate,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import FILTERED, Call, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import Caller
@@ -18,7 +19,6 @@ from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
 from llmops_tui.inference.server.spending import Spending
 from llmops_tui.inference.wire import Warned
-from llmops_tui.inference.worker_client import EngineProcess
 
 _EMBEDDING = 32
 _ENDS = {"done", "error"}
@@ -37,7 +37,7 @@ class Generator:
     """Passes choices to the engine, at most as many requests at a time as run and may wait."""
 
     def __init__(
-        self, engine: EngineProcess, writer: EventWriter, metrics: ServerMetrics, parallel: int, *, model: str = ""
+        self, engine: Engine, writer: EventWriter, metrics: ServerMetrics, parallel: int, *, model: str = ""
     ) -> None:
         self._engine = engine
         self._writer = writer
@@ -49,6 +49,8 @@ class Generator:
         self._embedding = Turns(_EMBEDDING)
         self._spending = Spending(engine, model)
         self.last_used = time.monotonic()
+        # What answers in place of the engine, where answers are held.
+        self.held_answers: Callable[[Choice], AsyncGenerator[Messages]] | None = None
 
     @property
     def active(self) -> int:
@@ -84,6 +86,7 @@ class Generator:
                     yield ticket
         except QueueFullError as error:
             for choice in choices:
+                choice.note_verdicts()
                 ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {error.message}"})
                 self._writer.enqueue(choice.record.id, ended)
             raise
@@ -185,7 +188,9 @@ class Generator:
             if not choice.kept and choice.begun and choice.metered:
                 choice.over = self._told_of(choice.call["id"])
             if not choice.kept and choice.ticket.refused is None:
-                # Nobody waits for this answer any more; whoever left is not kept for the disk either.
+                # Nobody waits for this answer any more; whoever left is not kept for the disk either. What guards said of the
+                # request is told all the same, and which of them refused what came of the answer.
+                choice.note_verdicts()
                 ended = choice.record.ended({"finish_reason": "cancelled"})
                 self._metrics.ended(ended)
                 self._writer.enqueue(choice.record.id, ended)
@@ -209,7 +214,9 @@ class Generator:
         assert choice.ticket is not None
         over: asyncio.Future[Generated | None] | None = None
         last: Messages = []
-        async with self._turns.turn(choice.ticket), contextlib.aclosing(self._engine.call(choice.call)) as calls:
+        held = self.held_answers
+        answering = self._engine.call(choice.call) if held is None else held(choice)
+        async with self._turns.turn(choice.ticket), contextlib.aclosing(answering) as calls:
             choice.begun = True
             async for told in calls:
                 self.last_used = time.monotonic()
@@ -244,6 +251,7 @@ class Generator:
         if last["event"] == "error":
             error = choice.failure = LlmopsError(**last["error"])
             choice.kept = True
+            choice.note_verdicts()
             await self._keep(choice.record, {"finish_reason": "error", "error": error.message})
             raise error
         assert last["event"] == "done"

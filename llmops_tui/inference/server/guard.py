@@ -44,6 +44,9 @@ _PARAMETERS = {path: {b"", b"beta=true"} for path in ("/v1/messages", "/v1/messa
 _LISTS = {"/v1/files", "/v1/batches"}
 # What is asked by an address alone.
 _BODILESS = re.compile(r"/v1/batches/[^/]+/cancel")
+# Spans of other applications come as OpenTelemetry's exporters send them: in protobuf, and packed by its collector.
+_KINDS = {"/v1/traces": ("application/x-protobuf",)}
+_PACKED = {"/v1/traces": (b"gzip",)}
 # Where a file is sent: as a form, and more of it than of any other body.
 _UPLOADS = {"/v1/files"}
 MAX_UPLOAD = 101_000_000
@@ -144,7 +147,7 @@ class Guard:
         if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             return False
         packed = {one.strip().lower() for value in headers.get(b"content-encoding", []) for one in value.split(b",")}
-        if packed - {b"", b"identity"}:
+        if packed - {b"", b"identity", *_PACKED.get(scope["path"], ())}:
             told = "the body is compressed, and is not unpacked here: send it as it is, without Content-Encoding"
             raise RefusedError(415, "body_compressed", told)
         lengths = headers.get(b"content-length", [])
@@ -155,7 +158,11 @@ class Guard:
         if scope["method"] == "POST" and scope["path"] in _UPLOADS:
             if kinds != ["multipart/form-data"]:
                 raise RefusedError(415, "not_a_form", "the body must be a form with a file: multipart/form-data")
-        elif scope["method"] == "POST" and kinds != ["application/json"] and not _says_all(scope, kinds):
+        elif (
+            scope["method"] == "POST"
+            and kinds not in ([kind] for kind in ("application/json", *_KINDS.get(scope["path"], ())))
+            and not _says_all(scope, kinds)
+        ):
             raise RefusedError(415, "not_json", "the body must be JSON and say so: Content-Type: application/json")
         return True
 

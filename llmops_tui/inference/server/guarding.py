@@ -32,6 +32,7 @@ from llmops_tui.workspace.events import GuardVerdict, TracedPrompt
 # They are put in force by other processes; they are not looked for more often than this.
 _FRESH_SECONDS = 1.0
 _APPLICATION = {"system", "developer"}
+_LEAST_TOKENS = 2
 
 
 class Guarded:
@@ -74,10 +75,17 @@ class Guarding:
         self._reading = asyncio.Lock()
 
     async def begin(self, caller: Caller) -> Guarded | None:
-        """The guards of one request; none where none are in force, or a program of the workspace asks."""
+        """The guards of one request; none where none are in force, or a program of the workspace asks.
+
+        Raises:
+            LimitReachedError: the caller's key has no tokens left.
+        """
         if caller.own:
             return None
         prepared = await self._in_force()
+        if prepared is not None and caller.grant is not None and not caller.shadow:
+            # A key that has nothing left has no judge asked for it: a prompt has a token at least, and so has an answer.
+            await caller.grant.refuse_spent(_LEAST_TOKENS)
         return Guarded(prepared, caller.prompt) if prepared is not None else None
 
     async def chat(self, guarded: Guarded, body: ChatRequest) -> str:

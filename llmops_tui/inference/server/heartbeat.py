@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Call, EngineState
-from llmops_tui.inference.worker_client import EngineProcess
 
 # Whoever asks for the health of a server waits no longer than this for its engine.
 _PATIENCE_SECONDS = 0.7
@@ -19,7 +19,7 @@ _REST_SECONDS = 3.0
 class Heartbeat:
     """Asks the engine for its state, once at a time however many want to know."""
 
-    def __init__(self, engine: EngineProcess, ask: Callable[[Call], Awaitable[EngineState]]) -> None:
+    def __init__(self, engine: Engine, ask: Callable[[Call], Awaitable[EngineState]]) -> None:
         self._engine = engine
         self._ask = ask
         self._asking: asyncio.Task[bool] | None = None

@@ -59,6 +59,7 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/v1/keys/{id}": ("delete", "Revoke a key that was made with this one", None),
     "/v1/models": ("get", "The model and its adapters", None),
     "/v1/feedback": ("post", "Say what you think of an answer, by its id", schemas.FeedbackRequest),
+    "/v1/traces": ("post", "Take in spans of another application: OTLP, in JSON or protobuf", None),
     "/tokenize": ("post", "Count and show the tokens of a text or of a rendered conversation", schemas.TokenizeRequest),
     "/detokenize": ("post", "The text of tokens", schemas.DetokenizeRequest),
     "/tokenizer_info": ("get", "Special tokens and the chat template", None),

@@ -12,7 +12,7 @@ from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.engine_wire import Generated
 from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.events import RequestRecord
+from llmops_tui.workspace.events import ClientRecord, RequestRecord
 
 
 @dataclass
@@ -42,11 +42,15 @@ class Record:
 
 
 class EventWriter:
-    """Writes records in the order they come; those that come while one write is under way go into the next."""
+    """Writes records in the order they come; those that come while one write is under way go into the next.
 
-    def __init__(self, event_log: EventLog, content: str = "keep") -> None:
+    ``beside`` is added to what is known of where each came from.
+    """
+
+    def __init__(self, event_log: EventLog, content: str = "keep", beside: ClientRecord | None = None) -> None:
         self._event_log = event_log
         self._content = content
+        self._beside: ClientRecord = beside or {}
         self._due: list[tuple[tuple[str, str, RequestRecord], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -61,6 +65,8 @@ class EventWriter:
     def enqueue(self, key: str, body: RequestRecord) -> asyncio.Future[None]:
         """Write soon; the future tells when it is durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._beside:
+            body = {**body, "client": {**(body.get("client") or {}), **self._beside}}
         self._due.append((("request", key, body), done))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())

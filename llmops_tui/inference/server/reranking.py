@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import NO_RANK, Call, Embedded
 from llmops_tui.inference.ranking_test import ABSURD, OBVIOUS, QUERY, unfit
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -20,7 +21,6 @@ from llmops_tui.inference.server.fields import Checked, FieldRefusedError, Rules
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.inference.wire import Ranked, Usage
-from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.gguf import read_header
 from llmops_tui.workspace.ids import new_id
 
@@ -95,7 +95,7 @@ class Reranking:
     """The endpoint; ``path`` is the model's file."""
 
     def __init__(
-        self, model: str, path: Path, engine: EngineProcess, generator: Generator, adapters: AdapterShelf, texts: Texts
+        self, model: str, path: Path, engine: Engine, generator: Generator, adapters: AdapterShelf, texts: Texts
     ) -> None:
         self._model = model
         self._path = path

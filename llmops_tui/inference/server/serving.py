@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.server.app import ModelServer
 from llmops_tui.inference.server.guard import MAX_HEAD
 from llmops_tui.inference.server.listener import (
@@ -28,7 +29,6 @@ from llmops_tui.inference.server.listener import (
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving_note import ServingNote
 from llmops_tui.inference.server.shutdown import Ending
-from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.checksums import record_checksums_at_end
 from llmops_tui.workspace.event_log import EventLog
@@ -36,7 +36,7 @@ from llmops_tui.workspace.layout import Workspace
 
 
 async def serve(
-    options: ServerOptions, state: Path, engine: EngineProcess, starting: asyncio.Task[None], ending: Ending
+    options: ServerOptions, state: Path, engine: Engine, starting: asyncio.Task[None], ending: Ending
 ) -> None:
     """Serve with an engine that is being started, until ``ending`` hears of it; ``state`` is removed at the end."""
     server = ModelServer(options, engine)

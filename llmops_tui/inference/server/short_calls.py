@@ -7,12 +7,12 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Call, Told
-from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.workspace.ids import new_id
 
 
-async def ask(engine: EngineProcess, call: Call) -> Told:
+async def ask(engine: Engine, call: Call) -> Told:
     """One short operation of the engine; parts of its answer are put together."""
     whole: dict[str, Any] = {}
     async with aclosing(parts_of(engine, call)) as parts:
@@ -22,7 +22,7 @@ async def ask(engine: EngineProcess, call: Call) -> Told:
     return cast("Told", whole)
 
 
-async def parts_of(engine: EngineProcess, call: Call) -> AsyncGenerator[Told]:
+async def parts_of(engine: Engine, call: Call) -> AsyncGenerator[Told]:
     """What the engine tells of one operation, the last being its result."""
     async with aclosing(engine.call({**call, "id": new_id("ask")})) as batches:
         async for batch in batches:

@@ -12,13 +12,13 @@ from typing import Any
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.access.gate import Grant
 from llmops_tui.inference.access.limiter import Used
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Call, Generated
 from llmops_tui.inference.server.admission import Ticket
 from llmops_tui.inference.server.choice import Choice
 from llmops_tui.inference.server.connection import STATUS
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.short_calls import ask
-from llmops_tui.inference.worker_client import EngineProcess
 
 _CLIENT_FAULTS = range(400, 500)
 
@@ -38,7 +38,7 @@ class _Planned:
 class Spending:
     """Reserves and settles for the requests of one model's server; ``model`` is what is told of those without choices."""
 
-    def __init__(self, engine: EngineProcess, model: str) -> None:
+    def __init__(self, engine: Engine, model: str) -> None:
         self._engine = engine
         self._model = model
         self._settling: set[asyncio.Task[None]] = set()

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Call, Embedded, Told
 from llmops_tui.inference.server import schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -29,7 +30,6 @@ from llmops_tui.inference.server.inputs import check_vocabulary
 from llmops_tui.inference.server.short_calls import ask, parts_of
 from llmops_tui.inference.server.template_features import turns_of
 from llmops_tui.inference.server.thinking import template_variables
-from llmops_tui.inference.worker_client import EngineProcess
 
 _CHUNK = 64 * 1024
 _JSON = "application/json"
@@ -46,7 +46,7 @@ class Texts:
     """``/tokenize``, ``/detokenize`` and ``/v1/embeddings`` of one model."""
 
     def __init__(
-        self, model: str, engine: EngineProcess, generator: Generator, adapters: AdapterShelf, chat: ChatTemplate
+        self, model: str, engine: Engine, generator: Generator, adapters: AdapterShelf, chat: ChatTemplate
     ) -> None:
         self._model = model
         self._engine = engine

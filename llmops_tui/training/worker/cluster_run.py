@@ -30,12 +30,12 @@ from llmops_tui.training.worker.node_facts import NodeFacts, code_sha256, versio
 from llmops_tui.training.worker.node_process import BASE, GENERATED, HELD_OUT, START, TRAIN
 from llmops_tui.training.worker.outcome import Outcome, StoppedAfterSaveError
 from llmops_tui.training.worker.ray_cluster import NodeLostError
+from llmops_tui.training.worker.shipping import PIECE, pieces, ship_files
 from llmops_tui.workspace.files import make_folder_within, sha256_file
 from llmops_tui.workspace.ids import new_id
 
 TAKEN, _TENSORBOARD = "taken", "tensorboard"
 NODES_LOST = "nodes_lost"
-_PIECE = 8_000_000
 _POLL_SECONDS = 1.0
 # So many nodes in a row may be lost without one new checkpoint.
 _LOSSES = 3
@@ -187,26 +187,17 @@ class _Attempt:
     # ── shipping ──
 
     def _ship(self) -> None:
-        kept = self._cargo.kept
-        paths = dict(kept.values())
-        sizes = {digest: path.stat().st_size for digest, path in paths.items()}
-        missing: list[str] = self._node.ask("missing", sizes, seconds=None)
-        whole, done = sum(sizes[digest] for digest in missing), 0
-        for digest in missing:
-            for offset, data in _pieces(paths[digest]):
-                self._context.report(0, f"ships the base to {self._name}: {done / max(1, whole):.0%}")
-                self._node.ask("take", digest, offset, data)
-                done += len(data)
-            if not self._node.ask("keep", digest, seconds=None):
-                raise NodeLostError(f"{paths[digest].name} did not arrive as it was sent")
-        self._node.ask("lay", {name: digest for name, (digest, _) in kept.items()}, seconds=None)
+        def told(share: float) -> None:
+            self._context.report(0, f"ships the base to {self._name}: {share:.0%}")
+
+        ship_files(self._node, self._cargo.kept, told)
         for name, body in self._cargo.own.items():
-            for offset in range(0, max(1, len(body)), _PIECE):
-                self._node.ask("write", name, offset, body[offset : offset + _PIECE])
+            for offset in range(0, max(1, len(body)), PIECE):
+                self._node.ask("write", name, offset, body[offset : offset + PIECE])
         for folder in self._begun():
             for path in sorted(folder.rglob("*")):
                 if path.is_file():
-                    for offset, data in _pieces(path):
+                    for offset, data in pieces(path):
                         self._node.ask("write", str(path.relative_to(self._folder)), offset, data)
 
     def _begun(self) -> list[Path]:
@@ -287,7 +278,7 @@ class _Attempt:
             with path.open("wb") as file:
                 path.chmod(0o600)
                 while file.tell() < size:
-                    data: bytes | None = self._node.ask("read", f"{name}/{part}", file.tell(), _PIECE)
+                    data: bytes | None = self._node.ask("read", f"{name}/{part}", file.tell(), PIECE)
                     if not data:
                         return False
                     file.write(data)
@@ -296,7 +287,7 @@ class _Attempt:
     def _read(self, name: str) -> bytes:
         """A file of the run on the node; empty where it is not there."""
         found = b""
-        while data := self._node.ask("read", name, len(found), _PIECE):
+        while data := self._node.ask("read", name, len(found), PIECE):
             found += data
         return found
 
@@ -336,19 +327,6 @@ class _Attempt:
         recipe = check(found["recipe"] | {"target": self._cargo.recipe.target})
         adapter = within(self._folder, str(found["adapter"]))
         return Outcome(int(found["steps"]), adapter, figures[0], figures[1], recipe, int(found["peak_bytes"]))
-
-
-def _pieces(path: Path) -> Iterator[tuple[int, bytes]]:
-    """A file in pieces, each with its offset; an empty one is one piece."""
-    with path.open("rb") as file:
-        offset = 0
-        while True:
-            data = file.read(_PIECE)
-            if data or not offset:
-                yield offset, data
-            offset += len(data)
-            if len(data) < _PIECE:
-                return
 
 
 def differences(nodes: list[NodeFacts]) -> list[str]:

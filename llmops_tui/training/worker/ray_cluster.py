@@ -93,10 +93,13 @@ class RayCluster:
         self.target = target
         self._shares = shares
 
-    def node(self, attempt: str, check: Callable[[], None]) -> RayNode:
-        """Ask for a node; Ray chooses it, once one is free. ``check`` is called while it is waited for."""
+    def node(self, attempt: str, check: Callable[[], None], kind: type[Node] = Node) -> RayNode:
+        """Ask for a node; Ray chooses it, once one is free. ``check`` is called while it is waited for.
+
+        ``kind`` is what is done there.
+        """
         wanted = self._wanted(self._usable())
-        actor = self._ray.remote(Node).options(**wanted, max_restarts=0, max_task_retries=0).remote(attempt)
+        actor = self._ray.remote(kind).options(**wanted, max_restarts=0, max_task_retries=0).remote(attempt)
         return RayNode(self._ray, actor, check)
 
     def places(self) -> int:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from llmops_tui import __version__
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Call
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.apis.base import Answer, Asked, AskedText, Complete, FormatOf
@@ -35,7 +36,6 @@ from llmops_tui.inference.server.gaps import Gap
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.schemas import ChatRequest, CompletionRequest
 from llmops_tui.inference.server.texts import Texts
-from llmops_tui.inference.worker_client import EngineProcess
 
 # Clients ask for it, and use no API that is newer.
 API_VERSION = "0.12.6"
@@ -60,7 +60,7 @@ class OllamaApi:
         self,
         model: ServedModel,
         format_of: FormatOf,
-        engine: EngineProcess,
+        engine: Engine,
         generator: Generator,
         adapters: AdapterShelf,
         texts: Texts,

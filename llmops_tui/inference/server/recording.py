@@ -1,0 +1,125 @@
+"""Recordings of agents: what a server is asked under a name, and a server that answers as one was answered.
+
+A request is known by its conversation alone: roles, texts, and calls of tools by name and arguments. Ids of calls are other
+ones each time, and so may be how the answer is to be chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.engine_wire import Event, Generated, TextEvent
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.ingest import ingest
+from llmops_tui.workspace.json_columns import kept
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from llmops_tui.inference.server.choice import Choice
+
+_SELECT = (
+    "SELECT id, messages, output, thinking, finish_reason, prompt_tokens, completion_tokens, content FROM requests "
+    "WHERE json_extract_string(client, '$.recording') = ? AND finish_reason NOT IN ('error', 'cancelled') "
+    "ORDER BY started_at, id"
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """An answer of a recording: its text as the model wrote it, why it ended, and its tokens."""
+
+    trace: str
+    text: str
+    reason: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+def conversation_key(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The SHA-256 of what was said in a conversation."""
+    said = [
+        [
+            one.get("role"),
+            one.get("content") or "",
+            [
+                [(call.get("function") or {}).get(part) for part in ("name", "arguments")]
+                for call in one.get("tool_calls") or ()
+            ],
+        ]
+        for one in messages
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class HeldAnswers:
+    """The answers of a recording; the same request again gets the next one that was given to it, and then the last."""
+
+    def __init__(self, event_log: EventLog, name: str) -> None:
+        self._event_log = event_log
+        self._name = name
+        self._left: dict[str, list[Held]] | None = None
+        self._reading = asyncio.Lock()
+
+    async def call(self, choice: Choice) -> AsyncGenerator[list[Event]]:
+        """What an engine would tell, of the answer that the recording has.
+
+        Raises:
+            LlmopsError: ``not_recorded``: it has none.
+        """
+        held = await self._held(choice)
+        told: TextEvent = {"id": choice.call["id"], "event": "text", "text": held.text, "reused_tokens": 0}
+        if held.prompt_tokens is not None:
+            told["prompt_tokens"] = held.prompt_tokens
+        yield [told]
+        result: Generated = {
+            "finish_reason": held.reason,
+            "prompt_tokens": held.prompt_tokens,
+            "completion_tokens": held.completion_tokens,
+            "reused_tokens": 0,
+        }
+        yield [{"id": choice.call["id"], "event": "done", "result": result}]
+
+    async def _held(self, choice: Choice) -> Held:
+        async with self._reading:
+            if self._left is None:
+                self._left = await asyncio.to_thread(self._read)
+        found = self._left.get(conversation_key(choice.record.body["messages"]))
+        if not found:
+            told = f"the recording {self._name!r} has no answer to this conversation"
+            raise LlmopsError("not_recorded", told, "Ask what was asked when it was made, or serve without --replay.")
+        return found.pop(0) if len(found) > 1 else found[0]
+
+    def _read(self) -> dict[str, list[Held]]:
+        """Its answers by their conversations.
+
+        Raises:
+            LlmopsError: ``not_recorded``: there is nothing of it; ``not_replayable``: its texts were not kept as they were, or
+                a model thought, whose marks were not kept.
+        """
+        catalog = Catalog(self._event_log.workspace)
+        ingest(catalog, self._event_log)
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+            return connection.execute(_SELECT, [self._name]).fetchall()
+
+        found: dict[str, list[Held]] = {}
+        for trace, messages, output, thinking, reason, prompt, completion, content in catalog.read(work):
+            if content or thinking:
+                why = "its texts were not kept as they were" if content else "its model thought, which is kept apart"
+                raise LlmopsError("not_replayable", f"the answer {trace} of {self._name!r} cannot be told again: {why}")
+            said = kept("requests", "messages", trace, messages) or []
+            held = Held(trace, output or "", str(reason), prompt, completion)
+            found.setdefault(conversation_key(said), []).append(held)
+        if not found:
+            raise LlmopsError(
+                "not_recorded", f"there is no recording {self._name!r}", "llmops serve --record NAME makes one."
+            )
+        return found

@@ -1,0 +1,52 @@
+"""The bill of materials of a model: what it says is in the workspace, and it is CycloneDX as CycloneDX checks it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lineage import record_edges
+from tests.commands import Llmops
+
+
+def test_it_says_what_a_model_was_made_from_and_what_was_measured(sample: Workspace, tmp_path: Path) -> None:
+    llmops = Llmops(sample)
+    catalog = Catalog(sample)
+    registry = ModelRegistry(catalog)
+    made = llmops.run("model", "bom", "support-base-q4")
+    main = made["metadata"]["component"]
+    model, base = registry.get("support-base-q4"), registry.get("support-base")
+    assert main["hashes"] == [{"alg": "SHA-256", "content": model.sha256}]
+    assert main["modelCard"]["modelParameters"]["architectureFamily"] == model.header["architecture"]
+    (rows,) = catalog.read(lambda db: db.execute("SELECT sha256 FROM dataset_versions LIMIT 1").fetchall())
+    catalog.write(lambda db: record_edges(db, output=base.sha256, kind="train", recipe="r", inputs=[rows[0]]))
+    catalog.write(lambda db: record_edges(db, output=model.sha256, kind="quantize", recipe="r", inputs=[base.sha256]))
+    path = tmp_path / "bom.json"
+    assert llmops.run("model", "bom", "support-base-q4", "--to", str(path))["components"] == 2
+    whole = json.loads(path.read_text())
+    kinds = {part["type"]: part for part in whole["components"]}
+    assert kinds["machine-learning-model"]["name"] == "support-base"
+    assert kinds["data"]["hashes"] == [{"alg": "SHA-256", "content": rows[0]}]
+    depends = {one["ref"]: one["dependsOn"] for one in whole["dependencies"]}
+    assert depends[whole["metadata"]["component"]["bom-ref"]] == [kinds["machine-learning-model"]["bom-ref"]]
+    assert depends[kinds["machine-learning-model"]["bom-ref"]] == [kinds["data"]["bom-ref"]]
+    assert whole["metadata"]["component"]["modelCard"]["modelParameters"]["datasets"] == [
+        {"ref": kinds["data"]["bom-ref"]}
+    ]
+    llmops.run("model", "bom", "support-base-q4", "--to", str(path), code=3)
+    llmops.run("model", "bom", "none", code=3)
+
+
+@pytest.mark.slow
+def test_it_is_cyclonedx(sample: Workspace) -> None:
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    schema = pytest.importorskip("cyclonedx.schema")
+    llmops = Llmops(sample)
+    for name in ("support-base", "support-base-q4"):
+        text = json.dumps(llmops.run("model", "bom", name))
+        assert validation.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(text) is None
