@@ -48,8 +48,8 @@ def traffic(
 
     session = session_of(context)
     now = time.time()
-    middle = now - _seconds(window, "--window")
-    checked = _checked(session, (middle - _seconds(before, "--before"), middle, now), model, prompt, embedder)
+    middle = now - seconds_of(window, "--window")
+    checked = _checked(session, (middle - seconds_of(before, "--before"), middle, now), model, prompt, embedder)
     kept = None
     if keep and checked.new:
         from llmops_tui.traces.store import TraceStore
@@ -81,7 +81,7 @@ def check(
     session = session_of(context)
     begin = _day(day)
     end = begin + _DAY
-    checked = _checked(session, (begin - _seconds(before, "--before"), begin, end), model, prompt, embedder)
+    checked = _checked(session, (begin - seconds_of(before, "--before"), begin, end), model, prompt, embedder)
     name, date = _monitor(model, prompt), dt.datetime.fromtimestamp(begin).astimezone().date().isoformat()
     daily = TrafficDays(session.event_log)
     daily.record(name, date, None if checked.traffic.changed is None else checked.traffic.p, checked.facts())
@@ -154,7 +154,12 @@ def _none(daily: TrafficDays) -> str:
     return f"no day was checked; there are days of: {known}" if known else "no day was checked: llmops drift check"
 
 
-def _seconds(span: str, option: str) -> float:
+def seconds_of(span: str, option: str) -> float:
+    """A span such as 24h or 7d, in seconds.
+
+    Raises:
+        LlmopsError: ``usage``: it is none.
+    """
     match = _SPAN.fullmatch(span)
     if match is None or not int(match[1]):
         raise LlmopsError("usage", f"{option} takes a span such as 24h or 7d, not {span!r}", exit_code=ExitCode.USAGE)

@@ -40,15 +40,18 @@ class RunSearch:
     wanted: SuiteVersion
     runs: Sequence[EvalRun]
 
-    def newest(self, version: PromptVersion, model: str, parameters: SamplingRecord) -> EvalRun:
+    def newest(self, version: PromptVersion | None, model: str, parameters: SamplingRecord) -> EvalRun:
         """The newest run of a prompt version that counts, on a model or, with an empty name, on any.
+
+        Without a version it is one that asked the conversations of the cases as they are.
 
         Raises:
             NotEvaluatedError: there is none; says why others do not count, and what makes one.
         """
         reasons: list[str] = []
+        ref = version.ref if version is not None else ""
         for run in self.runs:
-            if run.suite != self.wanted.suite.name or run.asked.prompt != version.ref:
+            if run.suite != self.wanted.suite.name or run.asked.prompt != ref:
                 continue
             if (model and run.asked.model != model) or run.asked.parameters != parameters:
                 continue
@@ -58,14 +61,15 @@ class RunSearch:
             reasons.append(f"{run.name} {why}")
         told = f" that counts: {'; '.join(reasons[:_TOLD])}" if reasons else ""
         on = f" on {model}" if model else ""
+        asked = f"--prompt {ref} " if ref else ""
         raise NotEvaluatedError(
-            f"{version.ref} has no run of suite {self.wanted.ref}{on}{told}",
-            f"llmops eval run {self.wanted.ref} --prompt {version.ref} --model {model or 'MODEL'} makes one.",
-            prompt=version.ref,
+            f"{f'{ref} has' if ref else 'there is'} no run of suite {self.wanted.ref}{on}{told}",
+            f"llmops eval run {self.wanted.ref} {asked}--model {model or 'MODEL'} makes one.",
+            prompt=ref,
             model=model,
         )
 
-    def _why_not(self, run: EvalRun, version: PromptVersion) -> str:
+    def _why_not(self, run: EvalRun, version: PromptVersion | None) -> str:
         """Why a run does not say what its model and prompt are worth today, as a predicate; empty where it does."""
         if run.summary is None:
             return "is not finished"
@@ -74,7 +78,7 @@ class RunSearch:
         if not asks_the_same(self.store, run, self.wanted):
             return f"was asked of {run.suite_ref}, which asks or measures otherwise"
         made = run.manifest
-        if made.get("prompt_sha256") != [version.sha256]:
+        if version is not None and made.get("prompt_sha256") != [version.sha256]:
             return f"was asked with another text of {version.ref}"
         return self._changed_model(run) or self._changed_metrics(run)
 
