@@ -62,6 +62,62 @@ def traffic(
 
 
 @app.command()
+def behaviour(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(help="The suite that is asked again, greedily: the fixed set of questions.")],
+    model: Annotated[str, typer.Option("--model", help="The model that is asked.")],
+    prompt: Prompt = "",
+    against: Annotated[
+        str, typer.Option("--against", metavar="RUN", help="Compare with this run, not the first.")
+    ] = "",
+    ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Ask now, or compare the runs that there are.")] = True,
+) -> None:
+    """Ask a fixed set of questions again, and say whether the same model answers otherwise. Exit 1 if it does; for cron."""
+    from llmops_tui.cli.evaluate import follow
+    from llmops_tui.drift.behaviour import compare_behaviour, first_run, refuse_by_chance
+    from llmops_tui.evaluation.store import EvaluationStore
+
+    session = session_of(context)
+    store = EvaluationStore(session.workspace)
+    version = store.suite(suite)
+    refuse_by_chance(version)
+    asked = store.columns(version.suite, [model], [prompt] if prompt else None, fresh=True)
+    if len(asked) != 1:
+        told = f"suite {version.ref} asks {counted(len(asked), 'column')}, and one is compared"
+        raise InputRefusedError("many_columns", told, "Name one prompt with --prompt.")
+    if ask:
+        follow(session, store, [one.name for one in store.start(version, asked)])
+    runs = store.all()
+    meant = (version.suite.name, asked[0].model, asked[0].prompt)
+    ours = [one for one in runs if (one.suite, one.asked.model, one.asked.prompt) == meant and one.summary is not None]
+    if not ours:
+        raise InputRefusedError("no_run", f"{version.ref} was never asked of {model}", "Leave --no-ask out.")
+    first = store.get(against) if against else first_run(store, runs, ours[0], version)
+    if first is None:
+        told = f"{ours[0].name} is the first run of these files: what comes later is compared with it"
+        session.emit({"suite": version.ref, "model": model, "first": ours[0].name, "changed": None}, lambda: told)
+        return
+    found = compare_behaviour(store, first, ours[0])
+    traffic = _alarms(session, model, prompt.partition("@")[0])
+    both = found.changed and bool(traffic)
+    said = f"traffic changed, too: {', '.join(traffic)}" if both else ""
+    data = {**found.as_dict(), "traffic": traffic, "both": both}
+    session.emit(data, lambda: "\n".join(filter(None, [found.told, said])))
+    if found.changed:
+        raise typer.Exit(1)
+
+
+def _alarms(session: Session, model: str, prompt: str) -> list[str]:
+    """The monitors of this model's traffic whose evidence is an alarm."""
+    from llmops_tui.decisions.change_alarm import USUAL_THRESHOLD
+    from llmops_tui.monitoring.traffic_days import TrafficDays
+
+    ours = {_monitor("", ""), _monitor(model, ""), _monitor("", prompt), _monitor(model, prompt)}
+    evidence = TrafficDays(session.event_log).evidence()
+    return [name for name, found in evidence.items() if name in ours and found >= USUAL_THRESHOLD]
+
+
+@app.command()
 def check(
     context: typer.Context,
     before: Annotated[

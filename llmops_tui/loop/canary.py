@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmops_tui.drift.behaviour import first_run
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.run_comparison import asks_the_same, compare_runs
+from llmops_tui.evaluation.run_comparison import compare_runs
 from llmops_tui.evaluation.run_search import NotEvaluatedError, RunSearch
 
 if TYPE_CHECKING:
@@ -82,23 +83,3 @@ def fallen_suites(store: EvaluationStore, subject: Subject) -> list[Fallen]:
             )
             found.append(Fallen(suite.suite.name, first.name, newest.name, f"{suite.suite.name}: {told}"))
     return found
-
-
-def first_run(store: EvaluationStore, runs: list[EvalRun], newest: EvalRun, suite: SuiteVersion) -> EvalRun | None:
-    """The first whole run that asked the same of the same files as a run did; none where that is itself."""
-    same = ("model_sha256", "adapter_sha256", "prompt_sha256")
-    for run in sorted(runs, key=lambda one: one.created_at):
-        if run.name == newest.name:
-            return None
-        if (
-            run.suite != newest.suite
-            or run.summary is None
-            or run.not_whole
-            or run.asked.parameters != newest.asked.parameters
-        ):
-            continue
-        if run.asked.model != newest.asked.model or run.asked.prompt != newest.asked.prompt:
-            continue
-        if all(run.manifest.get(key) == newest.manifest.get(key) for key in same) and asks_the_same(store, run, suite):
-            return run
-    return None

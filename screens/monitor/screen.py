@@ -124,6 +124,17 @@ class MonitorScreen(LiveScreen):
         if place is not None:
             self.shell.open_place(place)
 
+    def action_quality(self) -> None:
+        """Show what changed in use, and what checks find in the answers."""
+        self.act("quality", self._show_quality)
+
+    async def _show_quality(self) -> None:
+        from screens.monitor.quality_screen import QualityScreen
+
+        place = await self.shell.ask(QualityScreen(self.services))
+        if place is not None:
+            self.shell.open_place(place)
+
     def action_back(self) -> None:
         """Take the crosshair away and let the picture go on; then clear the filter."""
         if not self._history.let_go():

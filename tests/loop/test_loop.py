@@ -103,7 +103,17 @@ def add_run(catalog: Catalog, name: str, data: str, model: str, at: float = NOW,
     body = check({"name": "support", "base": "folder", "data": [{"dataset": data}], "serving": "base"} | recipe)
     result = json.dumps({"run": name, "state": "done", "model": model, "sha256": "s", "serving": "base"})
     options = json.dumps({"beside": False, "make_room": False, "force": False, "measured": [], "start": []})
-    values = (name, json.dumps(body.model_dump()), "job_000001", "b", json.dumps([[data, "d"]]), options, result, at, at + 1)
+    values = (
+        name,
+        json.dumps(body.model_dump()),
+        "job_000001",
+        "b",
+        json.dumps([[data, "d"]]),
+        options,
+        result,
+        at,
+        at + 1,
+    )
     catalog.write(
         lambda connection: connection.execute(
             "INSERT INTO training_runs (name, recipe, job, base_sha256, data, options, result, created_at, finished_at) "
