@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from llmops_tui.counts import counted
 from llmops_tui.datasets.authors import authors_of
 from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.gates import Ruling
 from llmops_tui.experiments.reports import shown
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.loop.canary import fallen_suites
@@ -124,9 +125,10 @@ class Loop:
         feedback = read_feedback(self.traces, subject)
         proposal = self.proposal(subject, wanted, feedback)
         every = self.runs.all()
-        candidates = candidates_of(every, subject)
-        candidate = served_as(candidates[0]) if candidates else ""
-        gate = gate_of(self.evaluations, subject, candidate) if candidate else None
+        known = {model.name for model in self.evaluations.registry.all()}
+        made = [served_as(run) for run in candidates_of(every, subject)]
+        candidate = next((name for name in made if known.issuperset(name.split("+"))), "")
+        gate = self._judged(subject, candidate) if candidate else None
         found = [one for one in self.experiments.all() if one.name == subject.name and _is_of(one, candidate)]
         stations = (
             _feedback(feedback),
@@ -148,6 +150,13 @@ class Loop:
             return ""
         digest = proposal.recipe.sha256
         return next((f"{name}@{number}" for name, number, one, _, _ in self.runs.recipes() if one.sha256 == digest), "")
+
+    def _judged(self, subject: Subject, candidate: str) -> Gate:
+        try:
+            return gate_of(self.evaluations, subject, candidate)
+        except LlmopsError as error:
+            # Such as a suite of the stage's policy that was removed: told where it stands, and the other stations are seen.
+            return Gate(subject, candidate, (Ruling("the gate", "fail", f"{error.message}. {error.hint}"),), (), True)
 
     # ── the stations that look into several stores ──
 

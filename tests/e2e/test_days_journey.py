@@ -78,7 +78,7 @@ def test_a_day_from_serving_by_label_to_forgetting(sample: Workspace, supervisor
     # Served by label, with two keys that are for the prompt and for no model.
     llmops.run("eval", "run", str(suite), "--model", "support-old", "--prompt", "support@production")
     llmops.run("stage", "set", "support@production", "--model", "support-old", "--suite", "asked-before")
-    secrets = [llmops.run("key", "create", name, "--prompt", "support")["secret"] for name in ("shop", "desk")]
+    secrets = [llmops.run("key", "create", name, "--prompt", "support")["key"] for name in ("shop", "desk")]
     options = RouterOptions(
         threads=1, parallel=1, context=256, host="127.0.0.1", port=free_port(), max_loaded=3, idle_seconds=900
     )
