@@ -63,6 +63,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("monitor.rules", "e,ctrl+e", "Rules", "Change the alert rules in $EDITOR.", pane="alerts"),
     Action("monitor.dry_run", "d,alt+d", "Dry run", "Show the alerts the rules would have raised in the last day.", pane="alerts"),
     Action("monitor.begin", "b,alt+b", "Experiment", "Begin an experiment on served traffic.", pane="experiments"),
+    Action("monitor.loop", "v,alt+v", "Loop", "Show where a model stands between feedback and a retrained one in use, and do the next step."),
+    Action("monitor.quality", "a,alt+a", "Drift", "Show whether traffic or behaviour changed, and what checks find in the answers of the last week."),
     Action("monitor.end", "X,ctrl+x", "End", "End the experiment under the cursor, after asking.", pane="experiments"),
     Action("monitor.back", "escape,f13", "Back", "Remove the crosshair, resume the chart, clear the filter."),
     Action("traces.look", "f5,ctrl+r", "Refresh", "Reload the list.", pane="list"),

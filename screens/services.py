@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.jobs.launcher import JobLauncher
+    from llmops_tui.loop.stations import Loop
     from llmops_tui.maintenance.archiving import Archive
     from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.models.registry import Model, ModelRegistry
@@ -197,6 +198,13 @@ class Services:
     def _tell_alerts(self, alerts: list[Alert]) -> None:
         if self.alerts_told is not None:
             self.alerts_told(alerts)
+
+    @cached_property
+    def loop(self) -> Loop:
+        """From feedback to a retrained model in use."""
+        from llmops_tui.loop.stations import Loop
+
+        return Loop(self.catalog, self.event_log, self.evaluation, self.promotions)
 
     @cached_property
     def promotions(self) -> Promotions:

@@ -48,8 +48,8 @@ def traffic(
 
     session = session_of(context)
     now = time.time()
-    middle = now - _seconds(window, "--window")
-    checked = _checked(session, (middle - _seconds(before, "--before"), middle, now), model, prompt, embedder)
+    middle = now - seconds_of(window, "--window")
+    checked = _checked(session, (middle - seconds_of(before, "--before"), middle, now), model, prompt, embedder)
     kept = None
     if keep and checked.new:
         from llmops_tui.traces.store import TraceStore
@@ -59,6 +59,62 @@ def traffic(
     session.emit({**checked.facts(), **_topics(checked), "kept": kept}, lambda: _told(checked, kept))
     if checked.traffic.changed:
         raise typer.Exit(1)
+
+
+@app.command()
+def behaviour(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(help="The suite that is asked again, greedily: the fixed set of questions.")],
+    model: Annotated[str, typer.Option("--model", help="The model that is asked.")],
+    prompt: Prompt = "",
+    against: Annotated[
+        str, typer.Option("--against", metavar="RUN", help="Compare with this run, not the first.")
+    ] = "",
+    ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Ask now, or compare the runs that there are.")] = True,
+) -> None:
+    """Ask a fixed set of questions again, and say whether the same model answers otherwise. Exit 1 if it does; for cron."""
+    from llmops_tui.cli.evaluate import follow
+    from llmops_tui.drift.behaviour import compare_behaviour, first_run, refuse_by_chance
+    from llmops_tui.evaluation.store import EvaluationStore
+
+    session = session_of(context)
+    store = EvaluationStore(session.workspace)
+    version = store.suite(suite)
+    refuse_by_chance(version)
+    asked = store.columns(version.suite, [model], [prompt] if prompt else None, fresh=True)
+    if len(asked) != 1:
+        told = f"suite {version.ref} asks {counted(len(asked), 'column')}, and one is compared"
+        raise InputRefusedError("many_columns", told, "Name one prompt with --prompt.")
+    if ask:
+        follow(session, store, [one.name for one in store.start(version, asked)])
+    runs = store.all()
+    meant = (version.suite.name, asked[0].model, asked[0].prompt)
+    ours = [one for one in runs if (one.suite, one.asked.model, one.asked.prompt) == meant and one.summary is not None]
+    if not ours:
+        raise InputRefusedError("no_run", f"{version.ref} was never asked of {model}", "Leave --no-ask out.")
+    first = store.get(against) if against else first_run(store, runs, ours[0], version)
+    if first is None:
+        told = f"{ours[0].name} is the first run of these files: what comes later is compared with it"
+        session.emit({"suite": version.ref, "model": model, "first": ours[0].name, "changed": None}, lambda: told)
+        return
+    found = compare_behaviour(store, first, ours[0])
+    traffic = _alarms(session, model, prompt.partition("@")[0])
+    both = found.changed and bool(traffic)
+    said = f"traffic changed, too: {', '.join(traffic)}" if both else ""
+    data = {**found.as_dict(), "traffic": traffic, "both": both}
+    session.emit(data, lambda: "\n".join(filter(None, [found.told, said])))
+    if found.changed:
+        raise typer.Exit(1)
+
+
+def _alarms(session: Session, model: str, prompt: str) -> list[str]:
+    """The monitors of this model's traffic whose evidence is an alarm."""
+    from llmops_tui.decisions.change_alarm import USUAL_THRESHOLD
+    from llmops_tui.monitoring.traffic_days import TrafficDays
+
+    ours = {_monitor("", ""), _monitor(model, ""), _monitor("", prompt), _monitor(model, prompt)}
+    evidence = TrafficDays(session.event_log).evidence()
+    return [name for name, found in evidence.items() if name in ours and found >= USUAL_THRESHOLD]
 
 
 @app.command()
@@ -81,7 +137,7 @@ def check(
     session = session_of(context)
     begin = _day(day)
     end = begin + _DAY
-    checked = _checked(session, (begin - _seconds(before, "--before"), begin, end), model, prompt, embedder)
+    checked = _checked(session, (begin - seconds_of(before, "--before"), begin, end), model, prompt, embedder)
     name, date = _monitor(model, prompt), dt.datetime.fromtimestamp(begin).astimezone().date().isoformat()
     daily = TrafficDays(session.event_log)
     daily.record(name, date, None if checked.traffic.changed is None else checked.traffic.p, checked.facts())
@@ -154,7 +210,12 @@ def _none(daily: TrafficDays) -> str:
     return f"no day was checked; there are days of: {known}" if known else "no day was checked: llmops drift check"
 
 
-def _seconds(span: str, option: str) -> float:
+def seconds_of(span: str, option: str) -> float:
+    """A span such as 24h or 7d, in seconds.
+
+    Raises:
+        LlmopsError: ``usage``: it is none.
+    """
     match = _SPAN.fullmatch(span)
     if match is None or not int(match[1]):
         raise LlmopsError("usage", f"{option} takes a span such as 24h or 7d, not {span!r}", exit_code=ExitCode.USAGE)

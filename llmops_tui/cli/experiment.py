@@ -22,7 +22,7 @@ app = typer.Typer(
 def start(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The model or alias whose requests are part of it.")],
-    b: Annotated[str, typer.Option("--b", help="The candidate.")],
+    b: Annotated[str, typer.Option("--b", help="The candidate; for a prompt a version of it, or a model.")],
     a: Annotated[str, typer.Option("--a", help="What answers now; without it, what NAME means.")] = "",
     kind: Annotated[str, typer.Option("--kind", help="ab, canary or shadow.")] = "ab",
     split: Annotated[float | None, typer.Option("--split", help="The share of conversations that B has.")] = None,

@@ -41,15 +41,18 @@ class RunSearch:
     wanted: SuiteVersion
     runs: Sequence[EvalRun]
 
-    def newest(self, version: PromptVersion, model: str, parameters: SamplingRecord) -> EvalRun:
+    def newest(self, version: PromptVersion | None, model: str, parameters: SamplingRecord) -> EvalRun:
         """The newest run of a prompt version that counts, on a model or, with an empty name, on any.
+
+        Without a version it is one that asked the conversations of the cases as they are.
 
         Raises:
             NotEvaluatedError: there is none; says why others do not count, and what makes one.
         """
         reasons: list[str] = []
+        ref = version.ref if version is not None else ""
         for run in self.runs:
-            if run.suite != self.wanted.suite.name or run.asked.prompt != version.ref:
+            if run.suite != self.wanted.suite.name or run.asked.prompt != ref:
                 continue
             if (model and run.asked.model != model) or run.asked.parameters != parameters:
                 continue
@@ -59,14 +62,15 @@ class RunSearch:
             reasons.append(f"{run.name} {why}")
         told = f" that counts: {'; '.join(reasons[:_TOLD])}" if reasons else ""
         on = f" on {model}" if model else ""
+        asked = f"--prompt {ref} " if ref else ""
         raise NotEvaluatedError(
-            f"{version.ref} has no run of suite {self.wanted.ref}{on}{told}",
-            f"llmops eval run {self.wanted.ref} --prompt {version.ref} --model {model or 'MODEL'} makes one.",
-            prompt=version.ref,
+            f"{f'{ref} has' if ref else 'there is'} no run of suite {self.wanted.ref}{on}{told}",
+            f"llmops eval run {self.wanted.ref} {asked}--model {model or 'MODEL'} makes one.",
+            prompt=ref,
             model=model,
         )
 
-    def _why_not(self, run: EvalRun, version: PromptVersion) -> str:
+    def _why_not(self, run: EvalRun, version: PromptVersion | None) -> str:
         """Why a run does not say what its model and prompt are worth today, as a predicate; empty where it does."""
         if run.summary is None:
             return "is not finished"
@@ -74,14 +78,15 @@ class RunSearch:
             return run.not_whole
         if not asks_the_same(self.store, run, self.wanted):
             return f"was asked of {run.suite_ref}, which asks or measures otherwise"
-        changed = (
-            self._changed_chain(run, version)
-            if version.prompt.startswith(CHAINS)
-            else f"was asked with another text of {version.ref}"
-            if run.manifest.get("prompt_sha256") != [version.sha256]
-            else ""
-        )
+        changed = "" if version is None else self._changed_text(run, version)
         return changed or self._changed_model(run) or self._changed_metrics(run)
+
+    def _changed_text(self, run: EvalRun, version: PromptVersion) -> str:
+        if version.prompt.startswith(CHAINS):
+            return self._changed_chain(run, version)
+        if run.manifest.get("prompt_sha256") != [version.sha256]:
+            return f"was asked with another text of {version.ref}"
+        return ""
 
     def _changed_chain(self, run: EvalRun, version: PromptVersion) -> str:
         """What a chain's labels and names stand for may be something else today than in the run."""

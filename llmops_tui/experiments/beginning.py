@@ -13,9 +13,10 @@ from llmops_tui.experiments.metrics import decider
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.experiments.records import ANSWERED, BY_OPENING, HEADER, RATING, Arm, Experiment, Settings
 from llmops_tui.inference.experiments.store import ExperimentStore
-from llmops_tui.inference.prompt_versions import find_version
+from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, find_version
 from llmops_tui.inference.router.names import resolve
-from llmops_tui.inference.router.prompts import PREFIX
+from llmops_tui.inference.router.prompts import ON, PREFIX
+from llmops_tui.inference.stages import StageStore
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
@@ -32,7 +33,7 @@ class NewExperiment(BaseModel):
 
     name: Annotated[str, Field(description="The model, alias or prompt/NAME@LABEL whose requests are part of it.")] = ""
     a: Annotated[str, Field(description="What answers now; empty: what the name means.")] = ""
-    b: Annotated[str, Field(description="The candidate.")] = ""
+    b: Annotated[str, Field(description="The candidate; for a prompt a version of it, or a model.")] = ""
     kind: Annotated[Literal["ab", "canary", "shadow"], Field(description="ab, canary or shadow.")] = "ab"
     split: Annotated[float | None, Field(ge=0.01, le=0.99, description="B's share; ab 0.5, canary 0.05.")] = None
     by: Annotated[str, Field(description="conversation, user, key or header:NAME.")] = BY_OPENING
@@ -84,22 +85,49 @@ def begin(catalog: Catalog, store: ExperimentStore, asked: NewExperiment) -> Exp
 
     def meant(which: str, name: str) -> tuple[str, str | None]:
         """The name that stands for it from now on, and the hash of what answers."""
+        ref, on, model = name.partition(ON) if name.startswith(PREFIX) else (name, "", "")
         try:
             if name.startswith(PREFIX):
-                version = catalog.read(lambda connection: find_version(connection, name.removeprefix(PREFIX)))
-                return f"{PREFIX}{version.ref}", version.sha256
+                version = catalog.read(lambda connection: find_version(connection, ref.removeprefix(PREFIX)))
+                if not on:
+                    return f"{PREFIX}{version.ref}", version.sha256
+                found = resolve(model, models, aliases)
+                return f"{PREFIX}{version.ref}{ON}{found.name}", found.model.sha256
             found = resolve(name, models, aliases)
         except LlmopsError as error:
             raise InputRefusedError(error.code, f"{which}: {error.message}", error.hint) from error
         return found.name, found.model.sha256
 
     meant("name", asked.name)
+    if asked.name.startswith(PREFIX) and not settings["b"].startswith(PREFIX):
+        settings = _on_models(store, asked.name, settings)
     first, second = meant("a", settings["a"]), meant("b", settings["b"])
     if first[0] == second[0]:
         raise _wrong(f"A and B are both {first[0]!r}")
     # What its names stand for now: an alias or a label that is moved meanwhile does not change it.
     hashes: dict[Arm, str | None] = {"a": first[1], "b": second[1]}
     return store.start(asked.name, asked.kind, {**settings, "a": first[0], "b": second[0]}, hashes)
+
+
+def _on_models(store: ExperimentStore, name: str, settings: Settings) -> Settings:
+    """The arms of an experiment in which a model stands against the one that a prompt's stage has: the same version on both.
+
+    Raises:
+        InputRefusedError: ``bad_experiment``: the name is no stage, or A is another model than the stage's.
+    """
+    prompt, _, label = name.removeprefix(PREFIX).partition("@")
+    stage = StageStore(store.event_log).get(prompt, label or DEFAULT_LABEL)
+    a = settings["a"]
+    if a.startswith(PREFIX):
+        if a.partition(ON)[2]:
+            return {**settings, "b": f"{a.partition(ON)[0]}{ON}{settings['b']}"}
+        if stage is None or not stage.model:
+            told = f"b: {settings['b']!r} is a model, and no stage says which model answers {name!r} now"
+            raise InputRefusedError(
+                "bad_experiment", told, f"llmops stage set {prompt}@{label or DEFAULT_LABEL} --model NAME"
+            )
+        return {**settings, "a": f"{a}{ON}{stage.model}", "b": f"{a}{ON}{settings['b']}"}
+    return {**settings, "a": f"{name}{ON}{a}", "b": f"{name}{ON}{settings['b']}"}
 
 
 def _entry(given: str) -> JsonObject:

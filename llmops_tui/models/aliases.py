@@ -71,6 +71,22 @@ class AliasBook:
 
         self._note(ALIASED, alias, self.catalog.write(work))
 
+    def move(self, alias: str, before: str, after: str) -> None:
+        """Let an alias stand for another model than before; the caller knows that it is there.
+
+        Raises:
+            InputRefusedError: ``alias_moved``: it stands for something else than ``before`` by now.
+        """
+
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            row = connection.execute("SELECT model FROM model_aliases WHERE alias = ?", [alias]).fetchone()
+            if row is None or str(row[0]) != before:
+                told = f"{alias!r} stands for {row[0]!r}" if row is not None else f"{alias!r} is no alias any more"
+                raise InputRefusedError("alias_moved", f"{told}, not for {before!r}", "llmops model alias lists them.")
+            connection.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", [alias, after, time.time()])
+
+        self.catalog.write(work)
+
     def remove(self, alias: str) -> str:
         """Forget an alias; returns what it stood for.
 

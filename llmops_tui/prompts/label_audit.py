@@ -65,9 +65,8 @@ def note_moves(store: PromptStore, event_log: EventLog) -> None:
 
 def audited_moves(event_log: EventLog, until: float = float("inf")) -> Iterator[AuditedMove]:
     """The moves of labels up to a moment, the oldest first."""
-    connection = event_log.connection()
-    reasons = dict(connection.execute("SELECT seq, reason FROM label_reasons")) if _has_reasons(connection) else {}
-    for entry in _moves(connection):
+    reasons = reasons_of(event_log)
+    for entry in _moves(event_log.connection()):
         at = float(entry.facts.get("moved_at") or entry.at)
         if at <= until:
             yield AuditedMove(
@@ -105,10 +104,21 @@ def _add(
     }
     entry = add_entry(connection, kind, ids.get((move.prompt, move.after), ""), facts)
     if reason:
-        connection.execute(_REASONS)
-        connection.execute("INSERT INTO label_reasons VALUES (?, ?)", (entry.seq, reason))
+        keep_reason(connection, entry.seq, reason)
 
 
 def _has_reasons(connection: sqlite3.Connection) -> bool:
     asked = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'label_reasons'"
     return bool(connection.execute(asked).fetchone())
+
+
+def keep_reason(connection: sqlite3.Connection, seq: int, reason: str) -> None:
+    """Keep why an entry of the audit was made, in the words of whoever made it, beside the audit, which holds no words."""
+    connection.execute(_REASONS)
+    connection.execute("INSERT INTO label_reasons VALUES (?, ?)", (seq, reason))
+
+
+def reasons_of(event_log: EventLog) -> dict[int, str]:
+    """The reasons that are kept, by the number of the audit's entry."""
+    connection = event_log.connection()
+    return dict(connection.execute("SELECT seq, reason FROM label_reasons")) if _has_reasons(connection) else {}

@@ -72,10 +72,13 @@ def _retrieval(run: str, step: SpanRecord, *, content: bool) -> Span:
     ]
     if content:
         documents = [{**told, "content": one.get("text")} for told, one in zip(documents, passages, strict=True)]
+    # Older runs kept the query alone.
+    asked = step["input"] if isinstance(step["input"], dict) else {"query": step["input"]}
     values = {
         "gen_ai.operation.name": "retrieval",
-        "gen_ai.retrieval.query.text": str(step["input"]) if content else None,
-        "gen_ai.retrieval.top_k": len(passages),
+        "gen_ai.data_source.id": asked.get("index"),
+        "gen_ai.retrieval.query.text": str(asked.get("query", "")) if content else None,
+        "gen_ai.request.top_k": asked.get("k", len(passages)),
         "gen_ai.retrieval.documents": json.dumps(documents, ensure_ascii=False),
         "llmops.chain.step": step["path"],
         "error.type": "error" if step["state"] == "failed" else None,

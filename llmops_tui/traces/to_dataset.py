@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.counts import counted
+from llmops_tui.datasets.authors import COLUMN, MODEL, PERSON
 from llmops_tui.datasets.parts import PartWriter
 from llmops_tui.datasets.privacy.replacement import replace_in_row
 from llmops_tui.datasets.store import DatasetStore
@@ -37,8 +38,15 @@ class Gathered:
     personal: Counter[str] = field(default_factory=Counter)
 
 
-def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> Gathered:
+def gather(
+    store: TraceStore, wanted: TraceFilter, shape: str, privacy: str, among: Container[str] | None = None
+) -> Gathered:
     """What a dataset of these traces would hold. Answers that were dismissed in the review are never taken.
+
+    Where ``among`` is given, no other traces are.
+
+    Each row says in :data:`~llmops_tui.datasets.authors.COLUMN` whether a person or a model wrote its answer, of pairs the
+    better one.
 
     ``messages``: a correction stands in place of the answer; else an answer with a thumb up is taken as it is.
     ``preference``: a correction is better than the answer it corrects; of answers to the very same conversation, each
@@ -52,6 +60,8 @@ def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> 
     gathered = Gathered()
     found = []
     for trace, messages, output, score, correction, content, thinking in _read(store, wanted):
+        if among is not None and trace not in among:
+            continue
         turns = kept("requests", "messages", trace, messages) or []
         if content == "off" or not turns:
             gathered.left_out["its content was not stored"] += 1
@@ -63,11 +73,11 @@ def gather(store: TraceStore, wanted: TraceFilter, shape: str, privacy: str) -> 
         _as_messages(found, gathered)
     else:
         _as_pairs(found, gathered)
-    _search(gathered, privacy)
+    look_for_personal(gathered, privacy)
     return gathered
 
 
-def _search(gathered: Gathered, privacy: str) -> None:
+def look_for_personal(gathered: Gathered, privacy: str) -> None:
     """Count the personal data of all rows, and take it out where that is wanted."""
     for number, row in enumerate(gathered.rows):
         clean, counts = replace_in_row(row, mark, KINDS)
@@ -101,10 +111,12 @@ def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) 
             gathered.left_out["its content was not stored"] += 1
             continue
         answer = correction or ("" if ended == "error" else output)
-        row = {"messages": [*turns, *([{"role": "assistant", "content": answer}] if answer else [])]}
+        row: dict[str, Any] = {"messages": [*turns, *([{"role": "assistant", "content": answer}] if answer else [])]}
+        if answer:
+            row[COLUMN] = PERSON if correction else MODEL
         gathered.rows.append(row)
         gathered.traces.append(trace)
-    _search(gathered, privacy)
+    look_for_personal(gathered, privacy)
     return gathered
 
 
@@ -130,7 +142,8 @@ def _as_messages(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
             continue
         # Of an answer that was written anew nobody knows what would have been thought.
         thought = {"reasoning_content": thinking} if thinking and not correction else {}
-        gathered.rows.append({"messages": [*turns, {"role": "assistant", "content": answer, **thought}]})
+        said = {"role": "assistant", "content": answer, **thought}
+        gathered.rows.append({"messages": [*turns, said], COLUMN: PERSON if correction else MODEL})
         gathered.traces.append(trace)
 
 
@@ -141,24 +154,27 @@ def _as_pairs(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
     for group in groups.values():
         better = [(item[0], item[2]) for item in group if item[3] == 1 and not item[4]]
         worse = [(item[0], item[2]) for item in group if item[3] == -1]
-        pairs = [(item[0], item[4], item[2]) for item in group if item[4]]
-        pairs += [(up, good, bad) for up, good in better for _, bad in worse]
+        pairs = [(item[0], item[4], item[2], PERSON) for item in group if item[4]]
+        pairs += [(up, good, bad, MODEL) for up, good in better for _, bad in worse]
         pairs = [pair for pair in pairs if pair[1] != pair[2]]
         if not pairs:
             gathered.left_out["no other answer to the same conversation"] += len(group)
-        for trace, good, bad in pairs:
+        for trace, good, bad, author in pairs:
             gathered.rows.append(
                 {
                     "prompt": group[0][1],
                     "chosen": [{"role": "assistant", "content": good}],
                     "rejected": [{"role": "assistant", "content": bad}],
+                    COLUMN: author,
                 }
             )
             gathered.traces.append(trace)
 
 
-def make_version(datasets: DatasetStore, name: str, gathered: Gathered, shape: str, privacy: str) -> DatasetVersion:
-    """Keep gathered rows as the next version of a dataset.
+def make_version(
+    datasets: DatasetStore, name: str, gathered: Gathered, shape: str, privacy: str, part: str = ""
+) -> DatasetVersion:
+    """Keep gathered rows as the next version of a dataset; ``part`` says which part of what was gathered they are.
 
     Raises:
         InputRefusedError: ``no_rows``: no trace makes a row.
@@ -180,7 +196,8 @@ def make_version(datasets: DatasetStore, name: str, gathered: Gathered, shape: s
             f"; {said} {'redacted' if privacy == 'redact' else 'left in'}" if said else ""
         )
         inputs = tuple((trace, trace) for trace in dict.fromkeys(gathered.traces))
-        recipe = Recipe("traces", {"shape": shape, "privacy": privacy}, inputs)
+        made = {"shape": shape, "privacy": privacy} | ({"part": part} if part else {})
+        recipe = Recipe("traces", made, inputs)
         return datasets.keep(folder, name, kind=shape, columns=columns, recipe=recipe, note=note)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

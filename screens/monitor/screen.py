@@ -113,6 +113,28 @@ class MonitorScreen(LiveScreen):
         else:
             self.shell.say("← and → put a crosshair on the chart first.", severity="warning")
 
+    def action_loop(self) -> None:
+        """Show where a served name stands between feedback and a retrained model."""
+        self.act("loop", self._show_loop)
+
+    async def _show_loop(self) -> None:
+        from screens.monitor.loop_screen import LoopScreen
+
+        place = await self.shell.ask(LoopScreen(self.services))
+        if place is not None:
+            self.shell.open_place(place)
+
+    def action_quality(self) -> None:
+        """Show what changed in use, and what checks find in the answers."""
+        self.act("quality", self._show_quality)
+
+    async def _show_quality(self) -> None:
+        from screens.monitor.quality_screen import QualityScreen
+
+        place = await self.shell.ask(QualityScreen(self.services))
+        if place is not None:
+            self.shell.open_place(place)
+
     def action_back(self) -> None:
         """Take the crosshair away and let the picture go on; then clear the filter."""
         if not self._history.let_go():

@@ -200,6 +200,27 @@ async def test_an_experiment_has_two_versions_of_a_prompt_as_its_arms(
         assert seen == {("a", "support@1", "Qu"), ("b", "support@2", "Q:")}
 
 
+async def test_an_experiment_has_one_version_of_a_prompt_on_two_models_as_its_arms(
+    workspace: Workspace, folder: Path, prompts: PromptStore
+) -> None:
+    settings: Settings = {
+        "a": "prompt/support@1+two", "b": "prompt/support@1+one", "share": 0.5, "by": "conversation", "metric": RATING,
+        "budget": None, "alpha": 0.01, "slower": 1.2,
+    }  # fmt: skip
+    ExperimentStore(EventLog(workspace)).start("prompt/support@production", "ab", settings)
+    async with running(workspace, MODELS, FakeServers(folder)) as router:
+        for number in range(24):
+            answer = await router.ask("prompt/support@production", variables={"shop": "A", "question": str(number)})
+            assert (answer.status_code, answer.headers["x-llmops-prompt"]) == (200, "support@1")
+        for model, arm in (("two", "a"), ("one", "b")):
+            requests = router.server(model).requests
+            assert {json.loads(one[2]["x-llmops-experiment"])["arm"] for one in requests} == {arm}
+            assert {json.loads(one[3])["model"] for one in requests} == {model}
+        # What an arm is called by is no name for clients: which model answers a prompt is not theirs to say.
+        refused = await router.ask("prompt/support@1+one", variables={"shop": "A", "question": "1"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+
+
 def test_what_a_trace_is_told_has_room_for_long_values() -> None:
     name, value = prompt_header("Ümläut", 3, "ab", {"short": 1, "long": "ü" * 50_000})
     assert name == PROMPT

@@ -62,7 +62,7 @@ class RoutedExperiments:
     async def _both_allowed(self, caller: Caller, experiment: Experiment) -> bool:
         for name in (experiment.model_of("a"), experiment.model_of("b")):
             try:
-                target = await self._targets.of(name)
+                target = await self._targets.of_arm(name)
             except LlmopsError:
                 continue  # that it is gone is told to whoever would be answered by it
             if not target.seen(caller):
@@ -76,7 +76,7 @@ class RoutedExperiments:
             LlmopsError: it is not there any more, which is a failure of its arm.
         """
         try:
-            return await self._targets.of(assigned.model)
+            return await self._targets.of_arm(assigned.model)
         except LlmopsError:
             await self._routing.failed(assigned)
             raise
@@ -116,7 +116,7 @@ class RoutedExperiments:
         header = assigned.header()
 
         async def ask() -> bool:
-            target = await self._targets.of(assigned.model)
+            target = await self._targets.of_arm(assigned.model)
             ready = await self._targets.ready(
                 target, path, original.field, assigned.experiment.name, original.raw, original.given
             )
@@ -131,7 +131,7 @@ class RoutedExperiments:
 
     async def _loaded(self, served: str) -> bool:
         try:
-            name = (await self._targets.of(served)).meant.model.name
+            name = (await self._targets.of_arm(served)).meant.model.name
         except LlmopsError:
             return False
         return any(handle.model == name for handle in await self._pool.loaded())

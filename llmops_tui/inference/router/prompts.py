@@ -21,6 +21,8 @@ from llmops_tui.workspace.catalog import Catalog, Stamp
 
 PREFIX = "prompt/"
 """What the name of a served prompt begins with, where a request names its model."""
+ON = "+"
+"""What stands between a prompt's version and the model that answers it, in the name of an experiment's arm."""
 PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat")
 """Where prompts are asked."""
 _VARIABLES = "variables"

@@ -10,7 +10,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.router.body import with_name
 from llmops_tui.inference.router.catalogue import RegisteredModels
 from llmops_tui.inference.router.names import Meant
-from llmops_tui.inference.router.prompts import PREFIX, ServedPrompt, ServedPrompts, body_bytes
+from llmops_tui.inference.router.prompts import ON, PREFIX, ServedPrompt, ServedPrompts, body_bytes
 from llmops_tui.inference.server.callers import Caller
 
 # A body of more bytes is searched in a thread, so that no stream waits for it.
@@ -78,6 +78,19 @@ class Targets:
         told = f"no stage says which model answers {asked[:100]!r}, and {len(served)} are served"
         hint = f"llmops stage set {prompt.version.prompt}@{prompt.label or 'production'} --model NAME says so."
         raise LlmopsError("model_ambiguous", told, hint)
+
+    async def of_arm(self, name: str) -> Target:
+        """What the name of an experiment's arm means: as :meth:`of`, and ``prompt/NAME@3+MODEL`` is a version on a model.
+
+        No client may ask by such a name: which model answers a prompt is said by its stage.
+
+        Raises:
+            LlmopsError: as :meth:`of`.
+        """
+        ref, plus, model = name.partition(ON)
+        if self._prompts is None or not (plus and name.startswith(PREFIX)):
+            return await self.of(name)
+        return Target(await self._models.meant(model), await self._prompts.meant(ref))
 
     async def ready(
         self, target: Target, path: str, field_name: str, asked: str, raw: bytes, given: JsonObject

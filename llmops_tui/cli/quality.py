@@ -1,0 +1,146 @@
+"""``llmops quality``: what cheap checks find in the answers in use, as shares of all traffic, corrected by your labels."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmops_tui.cli.drift import seconds_of
+from llmops_tui.cli.output import Session, session_of
+from llmops_tui.errors import InputRefusedError
+
+if TYPE_CHECKING:
+    from llmops_tui.quality.sampling import Sample
+
+app = typer.Typer(help="Quality in use: refusals, abuse, personal data, schemas, grounding.", no_args_is_help=True)
+_Window = Annotated[str, typer.Option("--window", metavar="SPAN", help="How far back: 24h, 7d.")]
+_Filter = Annotated[str, typer.Option("--filter", help="Which traces, as llmops traces list takes it.")]
+_Most = Annotated[
+    int, typer.Option("--most", min=10, max=100_000, help="At most so many answers are drawn and judged.")
+]
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Option("--check", help="A check by name; repeatable. Default: all, without --metric.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric that needs the answer alone, by its type or as JSON; repeatable."),
+    ] = None,
+    window: _Window = "7d",
+    said: _Filter = "",
+    most: _Most = 2000,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, help="The most time for judging; what is not reached is not judged.")
+    ] = 120.0,
+    above: Annotated[
+        float | None, typer.Option("--above", min=0, max=1, help="Exit 1 where a share is surely above this.")
+    ] = None,
+) -> None:
+    """Judge a sample of answers, and say what share of all traffic each check finds, with its interval and its cost."""
+    from llmops_tui.quality.checks import checks_of
+    from llmops_tui.quality.estimates import look
+    from llmops_tui.quality.labels import LabelStore
+
+    session = session_of(context)
+    checks = checks_of(names, metric)
+    sample = _sample(session, window, said, most)
+    show = session.progress("judging")
+    found = look(
+        session.catalog,
+        sample,
+        checks,
+        LabelStore(session.event_log),
+        seconds=seconds,
+        report=show if show is not None else lambda _share: None,
+    )
+    looked = max((one.looked for one in found), default=0)
+    data = {
+        "answers": sample.size,
+        "looked": looked,
+        "without_content": sample.without_content,
+        "strata": {one.stratum: one.size for one in sample.strata},
+        "checks": [one.as_dict() for one in found],
+    }
+
+    def human() -> str:
+        head = f"{looked:,} of {sample.size:,} answers judged, {sum(one.seconds for one in found):.1f} s"
+        lines = [head, *(f"  {one.told}; {one.ms:.2f} ms each" for one in found)]
+        if sample.without_content:
+            lines.append(f"{sample.without_content:,} answers without content: nothing is known of them")
+        return "\n".join(lines)
+
+    session.emit(data, human)
+    if above is not None and any(not math.isnan(one.estimate.value) and one.estimate.low > above for one in found):
+        raise typer.Exit(1)
+
+
+@app.command("next")
+def next_(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="CHECK", help="The check that is labelled.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=200, help="How many.")] = 10,
+    window: _Window = "7d",
+    said: _Filter = "",
+) -> None:
+    """List the answers to label next; they are drawn by chance, so that labels say something of all traffic."""
+    from llmops_tui.quality.estimates import to_label
+    from llmops_tui.quality.labels import LabelStore
+    from llmops_tui.quality.sampling import read_exchanges
+
+    session = session_of(context)
+    sample = _sample(session, window, said, 10)
+    traces = to_label(sample, LabelStore(session.event_log), name, count)
+    found = read_exchanges(session.catalog, traces)
+    rows = [[one, found[one].question[:60], found[one].output[:60]] for one in traces if one in found]
+    data = [
+        {"trace": one, "question": found[one].question, "answer": found[one].output} for one in traces if one in found
+    ]
+    session.emit({"check": name, "next": data}, lambda: session.rows(["trace", "question", "answer"], rows))
+
+
+@app.command()
+def label(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="CHECK", help="The check that is labelled.")],
+    trace: Annotated[str, typer.Argument(help="The trace, as llmops quality next names it.")],
+    says: Annotated[str, typer.Argument(metavar="yes|no", help="Whether the answer is what the check looks for.")],
+    window: _Window = "7d",
+    said: _Filter = "",
+) -> None:
+    """Say whether an answer is what a check looks for. Labels correct the check; only what was drawn can be labelled."""
+    from llmops_tui.quality.labels import LabelStore
+
+    if says not in {"yes", "no"}:
+        raise InputRefusedError("bad_label", f"{says[:20]!r} is no label", "Say yes or no.")
+    session = session_of(context)
+    store = LabelStore(session.event_log)
+    store.give(trace, name, float(says == "yes"), _sample(session, window, said, 10).stream)
+    labels = len(store.of(name))
+    session.emit({"trace": trace, "check": name, "label": says, "labels": labels}, lambda: f"{name}: {labels:,} labels")
+
+
+@app.command("list")
+def list_(context: typer.Context) -> None:
+    """List the checks that there are."""
+    from llmops_tui.quality.checks import CHECKS
+
+    session = session_of(context)
+    data = [{"check": one.name, "about": one.about} for one in CHECKS]
+    session.emit({"checks": data}, lambda: session.rows(["check", "counts"], [[one.name, one.about] for one in CHECKS]))
+
+
+def _sample(session: Session, window: str, said: str, most: int) -> Sample:
+    from llmops_tui.quality.sampling import draw
+    from llmops_tui.traces.store import TraceFilter
+    from llmops_tui.workspace.ingest import ingest
+
+    now = time.time()
+    ingest(session.catalog, session.event_log)
+    return draw(session.catalog, TraceFilter.parse(said, now), now - seconds_of(window, "--window"), now, most)

@@ -1,0 +1,105 @@
+"""Which answers in use are looked at: drawn by chance within each part of the traffic, the same ones whenever it is asked.
+
+What is drawn follows from the hash of a trace's id, so nothing has to be kept of it, and nobody can choose.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmops_tui.quality.checks import Exchange
+from llmops_tui.traces.orders import QUESTION
+from llmops_tui.traces.store import TRACES, TraceFilter
+from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.json_columns import kept
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from llmops_tui.workspace.catalog import Catalog
+
+_LONGEST = 100_000
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A stratum of the traffic: how many answers it has, and the traces that were drawn, in the order of chance."""
+
+    stratum: str
+    size: int
+    traces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The strata of a stretch of traffic, and ``stream``: the traces of all of it in the order of chance, the first ones.
+
+    ``without_content`` counts answers of which nothing was kept.
+    """
+
+    strata: tuple[Drawn, ...]
+    stream: tuple[str, ...]
+    without_content: int
+
+    @property
+    def size(self) -> int:
+        """Answers in all."""
+        return sum(one.size for one in self.strata)
+
+
+def draw(catalog: Catalog, wanted: TraceFilter, begin: float, end: float, most: int, stream: int = 1000) -> Sample:
+    """Draw at most so many answers from a moment to another, in seconds; strata are models with prompts.
+
+    Each stratum has its share of ``most``, and a few where its share is less: so a prompt that is seldom asked is seen, too.
+    """
+    condition, values = wanted.sql()
+    sql = (
+        f"SELECT r.id, r.model, coalesce(r.prompt, ''), r.content FROM {TRACES} WHERE {condition} AND r.started_at >= ? "
+        "AND r.started_at < ? AND r.finish_reason NOT IN ('error', 'cancelled') "
+        # What a candidate said in the shadow nobody saw.
+        "AND NOT (coalesce(json_extract_string(r.client, '$.experiment.arm'), '') = 'b' "
+        "AND json_extract_string(r.client, '$.experiment.pair') IS NOT NULL)"
+    )
+
+    def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str | None]]:
+        return connection.execute(sql, [*values, begin, end]).fetchall()
+
+    rows = catalog.read(work)
+    by_stratum: dict[str, list[str]] = defaultdict(list)
+    for trace, model, prompt, content in rows:
+        if content != "off":
+            by_stratum[f"{model} {prompt}".strip()].append(trace)
+    everything = sorted((one for traces in by_stratum.values() for one in traces), key=_chance)
+    total, strata = len(everything), []
+    fewest = min(20, most // max(1, len(by_stratum)))
+    for name, traces in sorted(by_stratum.items()):
+        n = min(len(traces), max(fewest, most * len(traces) // max(1, total)))
+        strata.append(Drawn(name, len(traces), tuple(sorted(traces, key=_chance)[:n])))
+    return Sample(tuple(strata), tuple(everything[:stream]), len(rows) - total)
+
+
+def _chance(trace: str) -> str:
+    return sha256_text(f"quality {trace}")
+
+
+def read_exchanges(catalog: Catalog, traces: Sequence[str]) -> dict[str, Exchange]:
+    """What was asked and answered, by trace; those that are gone are left out."""
+    sql = (
+        f"SELECT r.id, {QUESTION}, r.messages, left(r.output, {_LONGEST}), r.variables, r.parameters FROM {TRACES} "
+        "WHERE list_contains(?, r.id)"
+    )
+
+    def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None, object, str, object, object]]:
+        return connection.execute(sql, [list(traces)]).fetchall()
+
+    found = {}
+    for trace, question, messages, output, variables, parameters in catalog.read(work):
+        turns, values, given = (
+            kept("requests", name, trace, value)
+            for name, value in (("messages", messages), ("variables", variables), ("parameters", parameters))
+        )
+        found[trace] = Exchange(trace, question or "", tuple(turns or ()), output or "", values or {}, given or {})
+    return found

@@ -1,0 +1,181 @@
+"""What changed in use, and how good answers are: traffic, behaviour, and cheap checks, each with its figures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import getters, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line, safe_text
+from screens.navigation import Destination, EvaluationPlace, TracePlace
+from screens.shell.shell import Shell
+from screens.widgets.modal import Modal
+
+if TYPE_CHECKING:
+    from screens.services import Services
+
+_EMPTY = "No day of traffic was checked, no suite was asked again, and no answers are kept."
+_WEEK = 7 * 86_400.0
+# Answers that are judged while somebody waits, and for how long at most.
+_MOST, _SECONDS = 400, 10.0
+_STYLES = {
+    "changed": "$error",
+    "alarm": "$error",
+    "same": "$success",
+    "quiet": "$success",
+    "check": "$accent",
+    "none": "$muted",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One line: what it is about, how it stands, in words, the command for more, and a place that shows what is behind it."""
+
+    about: str
+    state: str
+    told: str
+    command: str
+    place: Destination | None = None
+
+
+class QualityScreen(Modal[Destination | None]):
+    """Statements of traffic, behaviour and answers, which are never one light."""
+
+    app = getters.app(Shell)
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("escape,q", "close", "Close"),
+        Binding("f5,ctrl+r", "look", "Refresh"),
+    ]
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self.statements: list[Statement] = []
+
+    def compose(self) -> ComposeResult:
+        """Title, statements, what is known of one, and keys."""
+        with Vertical(classes="dialog dialog-wide"):
+            yield Static("Drift and quality", classes="dialog-title", markup=False)
+            yield OptionList(id="quality-statements", markup=False)
+            yield Static("Reading …", id="quality-facts", markup=False)
+            parts: list[str | tuple[str, str]] = []
+            for key, what in (("enter", "what is behind it"), ("f5", "judge again"), ("esc", "close")):
+                parts += [(key, "$accent"), f" {what}   "]
+            yield Static(Content.assemble(*parts), classes="dialog-keys")
+
+    def on_mount(self) -> None:
+        """Read all."""
+        self.query_one(OptionList).focus()
+        self.action_look()
+
+    def action_look(self) -> None:
+        """Read and judge again."""
+        self.run_worker(self._read(), group="act", exclusive=True, exit_on_error=False)
+
+    async def _read(self) -> None:
+        try:
+            self.statements = await asyncio.to_thread(_statements, self._services)
+        except LlmopsError as error:
+            self.app.report(error)
+            return
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(_line(one), id=str(number)) for number, one in enumerate(self.statements)])
+        if self.statements:
+            options.highlighted = 0
+        else:
+            self.query_one("#quality-facts", Static).update(Content.styled(_EMPTY, "$muted"))
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        one = self.statements[event.option_index]
+        facts = Content.assemble(safe_text(one.told)[:1500], ("\nmore  ", "$muted"), safe_line(one.command, 300))
+        self.query_one("#quality-facts", Static).update(facts)
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        one = self.statements[event.option_index]
+        if one.place is None:
+            self.app.say(f"{one.about}: {safe_line(one.command, 200)} has more.")
+        else:
+            self.dismiss(one.place)
+
+    def action_close(self) -> None:
+        """Close."""
+        self.dismiss(None)
+
+
+def _line(one: Statement) -> Content:
+    return Content.assemble(
+        (f"{safe_line(one.about, 26):27} ", "bold"), (f"{one.state:8} ", _STYLES[one.state]), safe_line(one.told, 200)
+    )
+
+
+def _statements(services: Services) -> list[Statement]:
+    return [*_traffic(services), *_behaviour(services), *_answers(services)]
+
+
+def _traffic(services: Services) -> list[Statement]:
+    from llmops_tui.decisions.change_alarm import USUAL_THRESHOLD
+    from llmops_tui.monitoring.traffic_days import TrafficDays
+
+    days, found = TrafficDays(services.event_log), []
+    for monitor in days.monitors():
+        last = days.course(monitor)[-1]
+        p = "too few to say" if last.p is None else f"p {last.p:.3f}"
+        told = f"{last.day}: {p}; evidence {last.statistic:,.1f} of {USUAL_THRESHOLD:,.0f}"
+        found.append(Statement(f"traffic, {monitor}", "alarm" if last.alarm else "quiet", told, "llmops drift days"))
+    return found
+
+
+def _behaviour(services: Services) -> list[Statement]:
+    from llmops_tui.drift.behaviour import newest_behaviours
+
+    return [
+        Statement(
+            f"behaviour, {one.suite}",
+            "changed" if one.changed else "same",
+            f"{one.model}: {one.told}",
+            f"llmops drift behaviour {one.suite} --model {one.model}",
+            EvaluationPlace(one.newest),
+        )
+        for one in newest_behaviours(services.evaluation)
+    ]
+
+
+def _answers(services: Services) -> list[Statement]:
+    from llmops_tui.quality.checks import CHECKS
+    from llmops_tui.quality.estimates import look
+    from llmops_tui.quality.labels import LabelStore
+    from llmops_tui.quality.sampling import draw
+    from llmops_tui.traces.store import TraceFilter
+
+    now = time.time()
+    sample = draw(services.catalog, TraceFilter(), now - _WEEK, now, _MOST)
+    if not sample.size:
+        return []
+    found = look(services.catalog, sample, CHECKS, LabelStore(services.event_log), seconds=_SECONDS)
+    return [
+        Statement(
+            f"answers, {one.check.name}",
+            "check" if one.applies else "none",
+            f"{one.told}; {one.applies:,} judged of {sample.size:,}, {one.ms:.2f} ms each",
+            f"llmops quality check --check {one.check.name}",
+            TracePlace(one.traces[0]) if one.traces else None,
+        )
+        for one in found
+    ]

@@ -1,0 +1,1 @@
+"""From use back to training."""
