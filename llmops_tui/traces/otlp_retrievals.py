@@ -84,7 +84,8 @@ def _retrieval(run: str, step: SpanRecord, *, content: bool) -> Span:
         "error.type": "error" if step["state"] == "failed" else None,
     }
     digest = hashlib.sha256(f"{run} {step['path']} {step['key']}".encode()).hexdigest()
-    made = below(trace_of(run)[:32], digest, "", f"retrieval {step['step']}", values)
+    made = below(trace_of(run)[:32], digest, "", f"retrieval {asked.get('index') or step['step']}", values)
+    made["kind"] = CLIENT
     made["startTimeUnixNano"] = str(int(step["started_at"] * 1e9))
     made["endTimeUnixNano"] = str(int((step["started_at"] + step["seconds"]) * 1e9))
     if step["state"] == "failed":
