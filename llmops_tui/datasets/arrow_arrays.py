@@ -1,4 +1,4 @@
-"""Arrays of Arrow made of texts and numbers, and texts joined: without what pyarrow does with values of Python.
+"""Arrays of Arrow made of texts and numbers, and numbers of these; texts joined: without what pyarrow does with values of Python.
 
 It asks of each of those whether it is one of pandas, and loads pandas for that wherever it is installed, which takes as
 long as an import of some megabytes.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**31 - 1
 _KINDS = {"int64": np.int64, "double": np.float64, "bool": np.bool_}
+_STORED = {"int64": "<i8", "int32": "<i4", "double": "<f8"}
 
 
 def text_array(values: Sequence[str | None]) -> pa.Array:
@@ -42,6 +43,28 @@ def number_array(values: npt.NDArray[Any]) -> pa.Array:
     there = _bits(~np.ma.getmaskarray(values)) if np.ma.is_masked(values) else None
     buffer = _bits(data) if data.dtype.kind == "b" else pa.py_buffer(data)
     return pa.Array.from_buffers(kind, len(data), [there, buffer])
+
+
+def numbers_of(values: pa.Array) -> npt.NDArray[Any]:
+    """Integers, numbers or truth values as numpy has them; anything where there is none. pyarrow's own way loads pandas."""
+    buffer = values.buffers()[1]
+    if not len(values):
+        return np.zeros(0, _KINDS.get(str(values.type), np.int64))
+    if str(values.type) == "bool":
+        return _of_bits(buffer, values)
+    size = np.dtype(_STORED[str(values.type)])
+    return np.frombuffer(buffer, size, len(values), values.offset * size.itemsize)
+
+
+def are_there(values: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which places of an array have a value."""
+    buffer = values.buffers()[0] if values.null_count else None
+    return np.ones(len(values), np.bool_) if buffer is None else _of_bits(buffer, values)
+
+
+def _of_bits(buffer: pa.Buffer, values: pa.Array) -> npt.NDArray[np.bool_]:
+    begin, end = values.offset, values.offset + len(values)
+    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=end, bitorder="little")[begin:].view(np.bool_)
 
 
 def filled(values: pa.Array) -> pa.Array:

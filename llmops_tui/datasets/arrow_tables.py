@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TYPES: dict[str, Type] = {"string": "text", "int64": "integer", "double": "number", "bool": "boolean"}
 # What a column of texts says that are JSON.
 JSON_TEXT = {b"llmops": b"json"}
-_GROUP_ROWS = 10_000
+_GROUP_ROWS, _PAGE_BYTES = 10_000, 1 << 18
 # Texts of so few different values among the first thousand are written once, and then by their number.
 _LOOKED_AT, _FEW = 1000, 100
 
@@ -74,6 +74,8 @@ class TableFile:
             first.schema,
             compression="zstd",
             compression_level=1,
+            # So large that it stays in the processor's cache while it is put together and compressed.
+            data_page_size=_PAGE_BYTES,
             # Integers by their differences: a column of numbers of rows is next to nothing then.
             use_dictionary=[name for name in _of_few_values(first) if name not in integers],
             column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),

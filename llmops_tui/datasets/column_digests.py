@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from llmops_tui.datasets.arrow_arrays import filled
+from llmops_tui.datasets.arrow_arrays import are_there, filled, numbers_of
 from llmops_tui.datasets.records import Column, Type
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class ColumnDigest:
         if self._kind in {"text", "json"}:
             self._text_array(values)
         else:
-            data = values.to_numpy(zero_copy_only=False) if not values.null_count else _masked(values)
+            data = numbers_of(values) if not values.null_count else _masked(values)
             self.numbers(data)
 
     def _text_array(self, values: pa.Array) -> None:
         import pyarrow.compute as pc
 
-        missing = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
+        missing = ~are_there(values) if values.null_count else None
         if missing is not None:
             # What stands in the place of a text that is none is nobody's business.
             values = filled(values)
@@ -74,7 +74,7 @@ class ColumnDigest:
         if not len(signs) or signs.max() < _BEYOND_ASCII:
             lengths = np.diff(places).astype("<i8")
         else:
-            lengths = pc.utf8_length(values).to_numpy(zero_copy_only=False).astype("<i8")
+            lengths = numbers_of(pc.utf8_length(values)).astype("<i8")
         if missing is not None:
             lengths[missing] = -1
         self._there.update(lengths.data)
@@ -136,6 +136,4 @@ class RunningHash:
 
 
 def _masked(values: pa.Array) -> npt.NDArray[Any]:
-    missing = values.is_null().to_numpy(zero_copy_only=False)
-    data = filled(values).to_numpy(zero_copy_only=False)
-    return np.ma.masked_array(data, mask=missing)
+    return np.ma.masked_array(numbers_of(values), mask=~are_there(values))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import orjson
 
-from llmops_tui.datasets.arrow_arrays import filled
+from llmops_tui.datasets.arrow_arrays import filled, numbers_of
 from llmops_tui.datasets.arrow_json import has_escaped
 from llmops_tui.datasets.arrow_tables import types_of
 from llmops_tui.datasets.column_digests import RunningHash
@@ -202,7 +202,7 @@ def _texts(written: pa.Array) -> list[str | None]:
 
 
 def _bits(values: pa.Array) -> Any:
-    return filled(values).to_numpy(zero_copy_only=False).view(np.int64)
+    return numbers_of(filled(values)).view(np.int64)
 
 
 def _bytes(texts: pa.Array) -> list[bytes | None]:

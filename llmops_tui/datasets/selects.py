@@ -158,18 +158,19 @@ def _stream(
 ) -> set[str]:
     """Write what comes, numbered anew; returns the columns with values, or nothing where it comes in another order."""
     import numpy as np
-    import pyarrow as pa
+
+    from llmops_tui.datasets.arrow_arrays import number_array, numbers_of
 
     last = -1
     # What was not read to its end would be in the way of the next query: both are closed.
     with connection.sql(text).to_arrow_reader(_BATCH_ROWS) as reader, _Collected(path, columns, hashed) as out:
         for given in reader:
             report(hashed.rows)
-            numbers = given.column(0).to_numpy()
+            numbers = numbers_of(given.column(0))
             if len(numbers) and (numbers[0] <= last or (np.diff(numbers) <= 0).any()):
                 return set()
             last = int(numbers[-1]) if len(numbers) else last
-            out.add(given if keep is None else given.filter(pa.array(keep[numbers])))
+            out.add(given if keep is None else given.filter(number_array(keep[numbers])))
         out.flush()
         return out.stored
 

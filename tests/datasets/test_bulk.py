@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops_tui import datasets
 from llmops_tui.datasets import content_hash, export_job, parts, profile
+from llmops_tui.datasets.arrow_arrays import are_there, filled, number_array, numbers_of
 from llmops_tui.datasets.column_statistics import of_counts
 from llmops_tui.datasets.column_types import typed_column
 from llmops_tui.datasets.content_hash import hash_of
@@ -384,3 +386,24 @@ def test_figures_by_counts_are_those_of_the_values(values: list[int]) -> None:
         assert told[name] == np.quantile(values, share, method="inverted_cdf")  # type: ignore[literal-required]
     if len(set(values)) > 1:
         assert sum(told["histogram"]) == len(values)
+
+
+@given(
+    st.sampled_from(["<i8", "<f8", "?"]),
+    st.lists(st.tuples(st.integers(-(2**53), 2**53), st.booleans()), max_size=40),
+    st.integers(0, 12),
+)
+def test_numbers_come_out_of_arrays_as_they_went_in(kind: str, given_: list[tuple[int, bool]], begin: int) -> None:
+    values = np.ma.masked_array([v for v, _ in given_], mask=[hidden for _, hidden in given_]).astype(kind)
+    array = number_array(values)[begin:]
+    kept = values[begin:]
+    assert are_there(array).tolist() == (~np.ma.getmaskarray(kept)).tolist()
+    assert numbers_of(array)[are_there(array)].tolist() == np.ma.compressed(kept).tolist()
+    assert numbers_of(filled(array)).tolist() == np.ma.filled(kept, 0).tolist()
+    assert numbers_of(array).dtype == np.dtype(kind)
+
+
+def test_nothing_of_datasets_has_pyarrow_load_pandas() -> None:
+    """Which it does for its arrays to numpy wherever pandas is installed: half a second of a processor for each job."""
+    folder = Path(datasets.__file__).parent
+    assert [path.name for path in folder.rglob("*.py") if ".to_numpy(" in path.read_text()] == []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui.datasets.arrow_arrays import are_there, numbers_of
 from llmops_tui.datasets.records import Row, load_whole_json
 from llmops_tui.json_values import of_bytes
 
@@ -108,7 +109,7 @@ def _moments(array: pa.Array, unit: str, zone: str, *, date: bool = False) -> li
     import pyarrow as pa
 
     numbers = array if date else array.view(pa.int64())
-    raw = numbers.fill_null(0).to_numpy(zero_copy_only=False).astype("i8")
+    raw = np.where(are_there(numbers), numbers_of(numbers), 0).astype("i8")
     moments: npt.NDArray[np.datetime64] = raw.view(f"M8[{unit}]")
     texts = np.datetime_as_string(moments).tolist()
     there = array.is_valid().to_pylist()

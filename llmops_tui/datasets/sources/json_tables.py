@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
+from llmops_tui.datasets.arrow_arrays import are_there, numbers_of
 from llmops_tui.datasets.column_types import EXACT
 from llmops_tui.datasets.parts import MAX_COLUMNS
 from llmops_tui.datasets.records import Row, Type
@@ -203,7 +204,7 @@ def _exact(column: pa.ChunkedArray, *, seen: bool) -> bool:
     import numpy as np
 
     for chunk in column.chunks:
-        values = chunk.to_numpy(zero_copy_only=False)[chunk.is_valid().to_numpy(zero_copy_only=False)]
+        values = numbers_of(chunk)[are_there(chunk)]
         # An integer beyond this may have become this.
         if not (np.abs(values) < EXACT).all() or (np.signbit(values) & (values == 0)).any():
             return False
