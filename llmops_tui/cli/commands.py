@@ -72,7 +72,7 @@ COMMANDS = {
         {"measure": "llmops_tui.cli.index_measure:measure"},
     ),
     "model": Entry(
-        "Models: register, fetch, verify, quantize, unload",
+        "Models: register, fetch, verify, quantize, stop",
         "llmops_tui.cli.model:app",
         {
             "get": "llmops_tui.cli.model_get:get",

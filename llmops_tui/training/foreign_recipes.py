@@ -38,7 +38,11 @@ def read_recipe(path: Path, accepted: Collection[str] = ()) -> tuple[Recipe, lis
 
 
 def read_foreign(path: Path) -> Translation | None:
-    """A configuration of another program, translated; none where a file is none."""
+    """A configuration of another program, translated; none where a file is none.
+
+    Raises:
+        InputRefusedError: ``bad_recipe``: it is one that is not read.
+    """
     text = text_of(path, errors="replace")
     if path.suffix in foreign_unsloth.ENDINGS:
         found = foreign_unsloth.arguments_of(foreign_unsloth.source_of(text, path.suffix))
@@ -55,6 +59,12 @@ def read_foreign(path: Path) -> Translation | None:
                 made = foreign_axolotl.translate(body)
             elif "model_name_or_path" in body:
                 made = foreign_factory.translate(body)
+            elif {"model", "train_dataset"} <= set(body):
+                raise InputRefusedError(
+                    "bad_recipe",
+                    f"{path.name} is a configuration of LLaMA-Factory's new trainer (v1), which is not read",
+                    "Write it for the other one, with model_name_or_path, or begin with llmops train new.",
+                )
     if made is not None:
         made.put("name", _name(path.stem))
     return made

@@ -49,7 +49,8 @@ def value(family: str, name: str, whole: _Array, part: int) -> _Array:
         # A kernel for each channel, in a dimension of its own.
         return whole.reshape(whole.shape[0], whole.shape[-1])
     if own.endswith("A_log"):
-        found: _Array = -np.exp(whole)
+        # In 64 bits and rounded once: in 32, the last bit is another one by processor, and not that of llama.cpp's converter.
+        found: _Array = -np.exp(whole.astype(np.float64)).astype(whole.dtype)
         return found
     if family == "gpt_oss" and own.startswith("mlp.experts."):
         turned = whole if own.endswith("_bias") else whole.swapaxes(1, 2)
@@ -63,7 +64,7 @@ def restored(family: str, name: str, parts: tuple[_Array, ...]) -> _Array:
     _, own = _behind(name)
     whole = parts[0]
     if own.endswith("A_log"):
-        found: _Array = np.log(-whole)
+        found: _Array = np.log(-whole.astype(np.float64)).astype(whole.dtype)
         return found
     if family == "gpt_oss" and own.startswith("mlp.experts."):
         if "gate_up" in own:
