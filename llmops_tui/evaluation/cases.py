@@ -20,14 +20,12 @@ from llmops_tui.evaluation.metrics.base import Case, MetricEntry
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.scripted.script import FIELDS, read_script
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.evaluation.suite_checks import OF_CASE, check_fields, check_variations
 from llmops_tui.evaluation.variations import vary
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.user_files import with_home
 from llmops_tui.workspace.files import sha256_text
-
-# What a case written in a suite may have besides its variables.
-_KNOWN = {"vars", "expected", "context", "choices", "group", "slices", "messages", "metrics", "id", "script"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ def build_cases(suite: Suite, datasets: DatasetStore, limit: int | None = None) 
     """All cases, with their variations behind them; with a limit a sample of those that the suite has.
 
     Raises:
-        InputRefusedError: ``missing_column``: a path leads nowhere in a row; ``no_cases``.
+        InputRefusedError: ``missing_column``: a path leads nowhere in a row; ``no_cases``; ``bad_metric``: fields that no case
+            expects.
     """
     version = datasets.get(suite.cases) if isinstance(suite.cases, str) else None
     found = list(_written(suite) if version is None else _of_rows(suite, version))
@@ -80,6 +79,9 @@ def build_cases(suite: Suite, datasets: DatasetStore, limit: int | None = None) 
         raise InputRefusedError(
             "no_cases", f"suite {suite.name!r} has no cases", "Add some, or choose another dataset."
         )
+    whole = [case for case, _ in found]
+    check_fields(suite.made_metrics(), whole)
+    check_variations(suite, whole)
     found = _drawn(found, suite.limit, suite.seed)
     of = len(found)
     found = _drawn(found, limit, suite.seed)
@@ -122,7 +124,7 @@ def _written(suite: Suite) -> Iterator[tuple[Case, Any]]:
     assert not isinstance(suite.cases, str)
     for number, given in enumerate(suite.cases):
         # Short form: what is not known stands for a variable.
-        variables = given.get("vars", {k: v for k, v in given.items() if k not in _KNOWN})
+        variables = given.get("vars", {k: v for k, v in given.items() if k not in OF_CASE})
         if not isinstance(variables, dict):
             raise InputRefusedError("bad_suite", f"cases[{number}].vars is not a mapping")
         fixed = suite.choices if isinstance(suite.choices, list) else []

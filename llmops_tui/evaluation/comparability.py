@@ -9,6 +9,8 @@ from typing import Any
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.records import Manifest
 from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.runner.summary import case_scores
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
 _AXES = {
@@ -43,11 +45,12 @@ def comparable(
     of: tuple[int, int],
     otherwise: Sequence[str] = (),
     apart: Sequence[str] = (),
+    lost: Sequence[str] = (),
 ) -> Comparable:
     """Whether two runs may be compared, by their manifests; ``common`` are cases that both have, of so many each.
 
     ``otherwise`` are metrics of single cases which measure the same case in different ways, ``apart`` those that only one of
-    the runs has.
+    the runs has, and ``lost`` what :func:`scored_in_one` tells.
     """
     refused: list[str] = []
     notes: list[str] = []
@@ -61,6 +64,7 @@ def comparable(
         notes.append(
             f"{counted(common, 'case is', 'cases are')} in both, of {of[0]:,} and {of[1]:,}; the others are not compared"
         )
+    notes += lost
     refused += [
         f"{what} differs: {_told(one.get(name))} and {_told(two.get(name))}"
         for name, what in _MUST.items()
@@ -101,6 +105,24 @@ def comparable(
             f"they ran {one.get('parallel')} and {two.get('parallel')} requests in parallel: their times are not comparable"
         )
     return Comparable(tuple(refused), tuple(notes), changed)
+
+
+def scored_in_one(left: Sequence[Result], right: Sequence[Result]) -> list[str]:
+    """What is told of metrics that have a score of a case in one of the runs only: the comparison leaves such cases out.
+
+    Both have the same cases, by their keys.
+    """
+    names = dict.fromkeys(name for results in (left, right) for result in results[:1] for name in result.scores)
+    found = []
+    for name in names:
+        one, two = ({case.key: value for case, value in case_scores(part, name)} for part in (left, right))
+        apart = sum((one[key] is None) != (two[key] is None) for key in one.keys() & two.keys())
+        if apart:
+            count = counted(apart, "case has", "cases have")
+            found.append(
+                f"{count} a score of {name} in one of the runs only, and {'is' if apart == 1 else 'are'} left out"
+            )
+    return found
 
 
 def _servers(one: Manifest, two: Manifest, notes: list[str]) -> None:

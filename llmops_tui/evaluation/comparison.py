@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llmops_tui.counts import counted
-from llmops_tui.evaluation.comparability import Comparable, comparable
+from llmops_tui.evaluation.comparability import Comparable, comparable, scored_in_one
 from llmops_tui.evaluation.measures import measured_otherwise
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
@@ -205,9 +205,8 @@ def points(value: float, *, share: bool, unit: str = "", signed: bool = True) ->
 
 def _sentence(d: Difference) -> str:
     size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
-    ends: Sequence[float] = (d.interval.low, d.interval.high)
     crossing = d.interval.low * d.interval.high <= 0
-    ends = ends if crossing else sorted(ends, key=abs)
+    ends = sorted((d.interval.low, d.interval.high), key=None if crossing else abs)
     low, high = (
         points(e if crossing else abs(e), share=d.share, unit="" if d.share else d.unit, signed=crossing) for e in ends
     )
@@ -248,7 +247,8 @@ def compare(
     left, right = ([r for r in part if r.case.key in keys] for part in (left, right))
     chosen = metric or (metrics[0].called if metrics else "")
     differing = measured_otherwise((r.case for r in left), (r.case for r in right))
-    result = Comparison(base_run, run, comparable(base_run, run, len(keys), counts, *differing), chosen)
+    lost = scored_in_one(left, right)
+    result = Comparison(base_run, run, comparable(base_run, run, len(keys), counts, *differing, lost), chosen)
     everything = [*metrics, *(m for m in ALWAYS if m.called not in {given.called for given in metrics})]
     result.differences = _differences(left, right, everything, resamples)
     main = next((m for m in everything if m.called == chosen), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Literal, TypedDict
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.comparison import Comparison, Difference, points
-from llmops_tui.evaluation.records import RunSummary
+from llmops_tui.evaluation.records import Figure, RunSummary
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 
 _METRIC = r"(?P<metric>[\w.+~-]+(?: [\w.+~-]+)*?)"
@@ -23,6 +24,7 @@ _ABSOLUTE = re.compile(
     rf"^{_METRIC}(?: (?P<percentile>p50|p95|p99))? ?(?P<sign>>=|<=|>|<) ?(?P<limit>-?\d+(?:\.\d+)?) ?(?P<unit>points?|%|ms)?"
     r"(?P<surely> surely)?$"
 )
+_HOLDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 Outcome = Literal["pass", "fail", "unsure"]
 
 
@@ -176,18 +178,25 @@ def _absolute(rule: Rule, summary: RunSummary) -> Ruling:
         told += f" (95 % {low:.4g} to {high:.4g}, n {figure['n']:,})"
     if figure["unusable"]:
         told += f"; {counted(figure['unusable'], 'answer')} without a score"
-    checked = value
     if rule.surely and not rule.percentile and figure["too_few"]:
         return Ruling(rule.text, "fail", f"{told}; {too_few_to_say(figure['needed'])}")
+    checked = value
     if rule.surely and low is not None and high is not None:
         checked = low if rule.sign.startswith(">") else high
-    holds = {
-        ">=": checked >= rule.limit,
-        "<=": checked <= rule.limit,
-        ">": checked > rule.limit,
-        "<": checked < rule.limit,
-    }
-    return Ruling(rule.text, "pass" if holds[rule.sign] else "fail", told)
+    if not _HOLDS[rule.sign](checked, rule.limit):
+        return Ruling(rule.text, "fail", told)
+    if figure["unusable"] and not _holds_without(rule, figure, checked):
+        return Ruling(rule.text, "unsure", f"{told}, which could decide otherwise")
+    return Ruling(rule.text, "pass", told)
+
+
+def _holds_without(rule: Rule, figure: Figure, checked: float) -> bool:
+    """Whether a rule holds whatever the scores would be that are missing; of what has no limits nobody knows."""
+    if rule.percentile or not figure["binary"]:
+        return False
+    worst = 0.0 if rule.sign.startswith(">") else 1.0
+    count = figure["n"] + figure["unusable"]
+    return _HOLDS[rule.sign]((checked * figure["n"] + worst * figure["unusable"]) / count, rule.limit)
 
 
 def passes(rulings: Sequence[Ruling], *, strict: bool = False) -> bool:

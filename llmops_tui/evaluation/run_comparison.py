@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.comparison import Comparison, compare
 from llmops_tui.evaluation.gates import Ruling, judge, parse_rule
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.run import EvalRun, SuiteVersion
 from llmops_tui.evaluation.runner.results import Result, read_results
@@ -55,10 +57,20 @@ def metrics_of_run(store: EvaluationStore, run: EvalRun, results: Sequence[Resul
 
 
 def compare_runs(store: EvaluationStore, baseline: str, candidate: str, metric: str = "") -> Comparison:
-    """Compare two finished runs."""
+    """Compare two finished runs.
+
+    Raises:
+        InputRefusedError: one is not finished; ``bad_metric``: the candidate does not measure it.
+    """
     a, b = store.get(baseline), store.get(candidate)
     first, second = results_of(a), results_of(b)
-    return compare((a, first), (b, second), metrics_of_run(store, b, second), metric)
+    metrics = metrics_of_run(store, b, second)
+    names = {one.called for one in (*metrics, *ALWAYS)}
+    if metric and metric not in names:
+        close = get_close_matches(metric, names, 1)
+        hint = f"Did you mean {close[0]}?" if close else f"Measured are {', '.join(sorted(names))}."
+        raise InputRefusedError("bad_metric", f"{metric!r} is not measured in {candidate}", hint)
+    return compare((a, first), (b, second), metrics, metric)
 
 
 def asks_the_same(store: EvaluationStore, run: EvalRun, wanted: SuiteVersion) -> bool:

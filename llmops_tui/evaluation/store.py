@@ -16,6 +16,7 @@ from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.records import Evaluated, Manifest, RunSummary
 from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.evaluation.suite_checks import check_new
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.launcher import JobLauncher, JobPlace
@@ -54,6 +55,7 @@ class EvaluationStore:
         Raises:
             InputRefusedError: ``bad_metric``: one of its metrics cannot be used here.
         """
+        check_new(suite)
         problem = next((text for metric in suite.all_metrics() if (text := metric.problem())), "")
         if problem:
             raise InputRefusedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ def test_runs_without_a_case_in_common_are_refused() -> None:
     assert "3 cases are in both, of 5 and 3" in partly.comparable.notes[0]
 
 
+def test_cases_that_only_one_run_has_a_score_of_are_told() -> None:
+    found = compared([1.0, 0.0, None, None] * 5, [1.0, None, None, 1.0] * 5)
+    assert found.differences[0].n == 5
+    assert "10 cases have a score of exact in one of the runs only, and are left out" in found.comparable.notes
+
+
 def test_several_changes_at_once_are_told() -> None:
     found = compared([1.0] * 10, [0.0] * 10, prompt_sha256=["q"], rendered_sha256="z")
     assert found.comparable.changed == ("prompt", "model")
@@ -142,8 +149,8 @@ def test_several_metrics_are_corrected_for_being_several() -> None:
 
 
 SUMMARY = {"metrics": {
-    "exact": {"mean": 0.94, "low": 0.91, "high": 0.96, "n": 300, "unusable": 2, "too_few": False},
-    "latency": {"mean": 300.0, "low": 290.0, "high": 310.0, "n": 300, "unusable": 0, "too_few": False, "facts": {"p95": 480.0}},
+    "exact": {"mean": 0.94, "low": 0.91, "high": 0.96, "n": 300, "unusable": 2, "too_few": False, "needed": "", "binary": True},
+    "latency": {"mean": 300.0, "low": 290.0, "high": 310.0, "n": 300, "unusable": 0, "too_few": False, "needed": "", "binary": False, "facts": {"p95": 480.0}},
 }}  # fmt: skip
 
 
@@ -186,6 +193,29 @@ def test_what_is_too_few_to_say_neither_stops_nor_passes_surely() -> None:
     found = judge([parse_rule(rule) for rule in rules], few, lost)
     assert [ruling.outcome for ruling in found] == ["unsure", "fail", "fail"]
     assert all("too few to say" in ruling.why for ruling in found)
+
+
+@pytest.mark.parametrize(("unusable", "binary", "rule", "outcome"), [
+    (2, True, "exact >= 0.9", "pass"), (2, True, "exact >= 0.94", "unsure"), (200, True, "exact >= 0.9", "unsure"),
+    (2, True, "exact >= 0.95", "fail"), (2, False, "exact >= 0.9", "unsure"), (0, False, "exact >= 0.9", "pass"),
+    (2, True, "exact <= 0.95", "pass"), (9, True, "exact <= 0.94", "unsure"),
+])  # fmt: skip
+def test_answers_without_a_score_let_no_rule_pass_that_they_could_break(
+    unusable: int, binary: bool, rule: str, outcome: str
+) -> None:
+    figure = SUMMARY["metrics"]["exact"] | {"unusable": unusable, "binary": binary}
+    (ruling,) = judge([parse_rule(rule)], {"metrics": {"exact": figure}}, None)
+    assert ruling.outcome == outcome
+    assert ("could decide otherwise" in ruling.why) == (outcome == "unsure")
+
+
+def test_what_has_no_better_direction_is_neither_better_nor_worse() -> None:
+    found = compared([0.2] * 20, [0.4] * 20)
+    found.differences = [replace(d, better=0) for d in found.differences]
+    for rule in ("exact better than baseline", "exact not worse than baseline"):
+        (ruling,) = judge([parse_rule(rule)], SUMMARY, found)
+        assert ruling.outcome == "fail"
+        assert "no better direction" in ruling.why
 
 
 @pytest.mark.parametrize("text", ["", "exact", "exact is good", "exact >= much", "not worse than baseline"])

@@ -234,6 +234,16 @@ def test_repeats_and_parameters(folder: Folder) -> None:
     assert "openai:a, openai:b" in told
 
 
+def test_what_passes_whatever_the_answer_is_and_what_changes_nothing_are_told(folder: Folder) -> None:
+    check = {"type": "contains", "value": "a", "threshold": 0.5}
+    folder.suite({"prompts": ["{{ x }}"], "tests": [{"vars": {"x": "one"}}, {"vars": {"y": "one"}, "assert": [check]}]})
+    told = "; ".join(folder.told)
+    assert "tests[0]: it has no assertion, and passes whatever the answer is" in told
+    assert "tests[1]: it has no assertion" not in told
+    assert "tests[1].assert[0].threshold: promptfoo gives contains none" in told
+    assert "tests[1], prompt '{{ x }}': nothing is left of it once it is filled in" in told
+
+
 def test_models_of_a_file_are_those_that_stand_in_it(folder: Folder) -> None:
     folder.write(one__yaml="id: openai:a\nconfig: {temperature: 0.5, tools: file://t.json}\n", t__json="[]")
     says = folder.refused(one({}, providers=["file://one.yaml"]))

@@ -19,6 +19,7 @@ from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Variation, check_suite, parse_suite
+from llmops_tui.evaluation.suite_checks import check_new
 from llmops_tui.evaluation.suite_file import read_suite
 from llmops_tui.evaluation.variations import vary
 from llmops_tui.sample_files import sample_folder
@@ -40,6 +41,57 @@ BODY: dict[str, Any] = {
 def test_a_damaged_suite_says_what_and_where(change: dict[str, Any], says: str) -> None:
     with pytest.raises(InputRefusedError) as refused:
         check_suite(BODY | change, "s")
+    assert says in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"cases": [{"vars": {"q": "a"}, "expectd": "1"}]}, "cases[0].expectd: a case has no such field Did you mean expected?"),
+    ({"group": "document"}, "group: it says where something is in the rows of a dataset"), ({"slices": ["lang"]}, "slices: it says where"),
+    ({"expected": "answer"}, "expected: it says where"), ({"variables": {"q": "x"}}, "variables: it says where"),
+    ({"context": "c"}, "context: it says where"), ({"script": {"user": "u"}}, "script: it says where"),
+    ({"choices": "c"}, "choices: a path is for the rows"),
+    ({"metrics": ["rouge", "verdict"]}, "every answer would pass"),
+    ({"metrics": [{"type": "exact", "name": "latency"}]}, "'latency' is measured with every run"),
+    ({"metrics": ["bleu"], "until": {"metric": "bleu", "half_width": 1}}, "bleu is a figure of all cases together"),
+    ({"rules": ["exat >= 0.9"]}, "exat is not measured by this suite Did you mean exact?"), ({"rules": ["exact is good"]}, "is not a rule"),
+])  # fmt: skip
+def test_a_new_version_that_says_what_nobody_would_heed_is_refused(change: dict[str, Any], says: str) -> None:
+    suite = check_suite(BODY | change, "s")
+    with pytest.raises(InputRefusedError) as refused:
+        check_new(suite)
+    assert says in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_what_a_new_version_may_say() -> None:
+    parts = [{"metric": "rougeL", "at_least": 0.4}]
+    metrics = ["rouge", {"type": "verdict", "parts": parts}, "latency"]
+    rules = ["pass >= 0.9", "latency p95 <= 500 ms", "tokens not worse than baseline", "rougeL >= 0.5 surely"]
+    check_new(check_suite(BODY | {"metrics": metrics, "rules": rules}, "s"))
+    for suite in shipped().values():
+        check_new(suite)
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"metrics": [{"type": "json-fields", "fields": ["a", "typo"]}]}, "no expected answer has the field typo"),
+    ({"metrics": [{"type": "json-fields", "fields": ["bb"]}]}, "Did you mean b?"),
+    ({"vary": [{"kind": "typos", "variable": "questoin"}]}, "no case has the variable questoin Did you mean question?"),
+])  # fmt: skip
+def test_what_no_case_has_is_refused_before_anything_is_asked(change: dict[str, Any], says: str) -> None:
+    cases = [
+        {"question": "one?", "expected": {"a": 1}},
+        {"question": "two?", "expected": '{"b": 2}'},
+        {"question": "three?"},
+    ]
+    assert (
+        len(
+            build_cases(
+                check_suite({"cases": cases, "metrics": [{"type": "json-fields", "fields": ["a", "b"]}]}, "s"), None
+            ).cases
+        )
+        == 3
+    )
+    with pytest.raises(InputRefusedError) as refused:
+        build_cases(check_suite({"cases": cases} | change, "s"), None)
     assert says in f"{refused.value.message} {refused.value.hint}"
 
 

@@ -130,6 +130,8 @@ class CaseChecks:
         entry |= {"inverse": True} if given.type != kind else {}
         if given.threshold is not None and (KINDS[kind].limit is not None or kind == "latency"):
             entry["threshold"] = given.threshold
+        elif given.threshold is not None:
+            self._tell(f"{where}.threshold: promptfoo gives {given.type} none, and it changes nothing")
         try:
             make_metric(entry, where)
         except InputRefusedError as error:

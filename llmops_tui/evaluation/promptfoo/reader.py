@@ -163,9 +163,12 @@ class _Reader:
             for prompt in asked:
                 source = test.options.prefix + prompt.raw + test.options.suffix
                 where = f"{test.where}, prompt {prompt.label[:60]!r}"
+                messages = self._filler.prompt(source, values, where)
+                if not any(str(message.get("content") or "").strip() for message in messages):
+                    self._tell(f"{where}: nothing is left of it once it is filled in, so that an empty message is sent")
                 found.append(
                     {
-                        "messages": self._filler.prompt(source, values, where),
+                        "messages": messages,
                         "slices": slices | ({"prompt": self._called(prompt)} if len(prompts) > 1 else {}),
                         "metrics": metrics,
                     }
@@ -186,6 +189,8 @@ class _Reader:
         return prompt.label.replace(f"{self._folder}/", "")[:100]
 
     def _metrics(self, test: OneTest, variables: Variables) -> list[MetricEntry]:
+        if not test.asserts:
+            self._tell(f"{test.where}: it has no assertion, and passes whatever the answer is, as in promptfoo")
         checks = CaseChecks(self._filler, self._folder, variables, test.options.provider, self._tell)
         return checks.metrics(list(test.asserts), test.threshold)
 
