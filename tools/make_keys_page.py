@@ -76,13 +76,14 @@ There is one history of a workspace, for all screens and for the command line, a
 what was done last, on whichever screen you are, and names it; `Z` does it again; `U` shows the history, and takes back
 everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
 
-In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts and
-datasets, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a dataset:
+In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts, datasets
+and models, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a dataset:
 fixes, edits, operations, labels, saved queries, restored versions. Versions are never changed, so undoing rows makes a new
 version with the rows from before. If a label or a dataset was changed in another way meanwhile, for example by the MCP server,
 nothing is overwritten: you are told, and the entry leaves the history. Deleting asks first; that of a suite or recipe can be
 undone, any other cannot. A copy that something was made of stays. Verdicts on answers are changed with the same keys, and texts
-of prompts have their versions.
+of prompts have their versions. [Names, copies, deleting](maintenance.md#names-copies-deleting) tells which of these each thing
+has.
 
 ## Snippets and macros
 

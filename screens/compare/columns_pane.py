@@ -20,7 +20,7 @@ from llmops_tui.prompts.compare.boards import TIE
 from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, with_next_seed
 from llmops_tui.prompts.compare.records import Answering
 from screens.compare.column_view import ColumnView
-from screens.compare.state import CompareState
+from screens.compare.state import EMPTY, CompareState
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 _HELP = (
     "One answer a column, all to the same input. F5 runs them at once; enter says that the column with the focus is the best, "
     "t that none is. d compares the others with it word by word, b hides which is which. h and l go from column to column."
-)
-_EMPTY = (
-    "Nothing to compare yet. F7 adds a model, v versions; B opens a board that was kept.\n"
-    "In the playground, space marks versions and v compares them."
 )
 _NARROWEST = 30
 # All columns are drawn together, so many times a second at most, and so many cells: what a line over SSH carries is less.
@@ -63,7 +59,7 @@ class ColumnsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """All columns there may be; those that are not are hidden."""
-        yield Static(Content.styled(_EMPTY, "$muted"), id="compare-empty")
+        yield Static(Content.styled(EMPTY, "$muted"), id="compare-empty")
         with Horizontal(id="compare-views"):
             yield from self._views
 
@@ -110,8 +106,6 @@ class ColumnsPane(Pane):
         self.query_one("#compare-empty").display = not count
         self.query_one("#compare-views").display = bool(count)
         if not count:
-            for view in self._views:
-                view.display = False
             self.set_title("Columns")
             return
         fitting = max(1, min(count, self.size.width // _NARROWEST))

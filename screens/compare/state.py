@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
     from llmops_tui.prompts.runs import RunHistory, RunRecord
 
+EMPTY = (
+    "Nothing to compare yet. F7 adds a model, v versions; B opens a board that was kept.\n"
+    "In the playground, space marks versions and v compares them."
+)
 _BLIND = "ABCDEF"
 
 

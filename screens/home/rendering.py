@@ -132,7 +132,7 @@ def _prompts(seen: Overview, courses: Courses) -> Tile:
 def _training(seen: Overview, losses: Sequence[float], *, utf8: bool) -> Tile:
     running = [job for job in seen.jobs if job.kind == "train" and job.state == JobState.RUNNING]
     if not running and not seen.runs:
-        return _none("no runs yet", "F5 there trains a recipe")
+        return _none("no runs yet", "F5 there trains one")
     last = f"{losses[-1]:.3f}" if losses else ""
     if running:
         job = running[0]

@@ -222,7 +222,7 @@ def _choice(version: GuardVersion) -> Choice:
     return Choice(version.ref, version.ref, counted(len(version.guards.guards), "guard"))
 
 
-_HEAD = f"{'guard':18} {'mode':7} {'does':8} {'looks at':8} {'found in a week':>15}  model"
+_HEAD = f"{'guard':16} {'mode':7} {'does':8} {'looks at':8} {'in a week':>14}  model"
 _SIDES = {("input", "output"): "both"}
 
 
@@ -232,10 +232,10 @@ def _shown(line: _Line) -> Content:
     looked = sum(one["looked"] for one in line.figures)
     told = f"{found:,} of {looked:,}" if looked else "not asked yet"
     return Content.assemble(
-        f"{safe_line(guard.name, 18):18} ",
+        f"{safe_line(guard.name, 15):16} ",
         (f"{guard.mode:7}", "$success" if guard.mode == "on" else "$muted"),
         f" {guard.action:8} {_SIDES.get(tuple(guard.sides), '+'.join(guard.sides)):8} ",
-        (f"{told:>15}", "$warning" if found else "$muted"),
+        (f"{told:>14}", "$warning" if found else "$muted"),
         ("  " + safe_line(line.force.model or "all models", 30), "$muted"),
     )
 
