@@ -33,6 +33,8 @@ def write_configuration(system: str, template: str, label: str, values: Mapping[
         "description": f"{label} of llmops",
         # More than one line, or promptfoo might take it for the name of a file.
         "prompts": [{"label": label, "raw": json.dumps(turns, ensure_ascii=False, indent=2)}],
+        # A configuration names who is asked; this one repeats the prompt, until another is named.
+        "providers": ["echo"],
         "tests": [{"vars": {name: _as_value(name, values.get(name, "")) for name in names}}],
     }
     return str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100_000))

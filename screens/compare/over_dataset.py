@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,12 @@ _ROWS = 20
 _SEE, _ASK, _FRESH = "see", "ask", "fresh"
 
 
-async def compare_over(shell: Shell, state: CompareState) -> Board | None:
-    """Show the rows that were asked before, or ask others; the board with its runs where they are new."""
+async def compare_over(shell: Shell, state: CompareState, keep: Callable[[Board], None]) -> None:
+    """Show the rows that were asked before, or ask others; the board with their runs is kept before they are looked at."""
     board = state.board
     if not board.columns:
         shell.say("There is no column yet: a adds one.", severity="warning")
-        return None
+        return
     services = shell.services
     fresh = False
     if board.over:
@@ -48,14 +48,14 @@ async def compare_over(shell: Shell, state: CompareState) -> Board | None:
         ]
         what = await shell.ask(ChoiceDialog("Over a dataset", choices))
         if what is None:
-            return None
+            return
         if what == _SEE:
             await _show_rows(shell, table)
-            return None
+            return
         fresh = what == _FRESH
     if any(column.version is None for column in board.columns):
         raise InputRefusedError("draft_column", "a column is in no version yet", "F5 runs the columns and saves it.")
-    return await _ask(shell, board, fresh=fresh)
+    await _ask(shell, board, keep, fresh=fresh)
 
 
 def _table(services: Services, runs: Sequence[str]) -> ColumnTable:
@@ -78,7 +78,7 @@ def column_of_run(prompts: PromptStore, run: EvalRun) -> Column:
     return Column(version.prompt, version.number, version.system, version.template, asked.model, parameters)
 
 
-async def _ask(shell: Shell, board: Board, *, fresh: bool) -> Board | None:
+async def _ask(shell: Shell, board: Board, keep: Callable[[Board], None], *, fresh: bool) -> None:
     services = shell.services
     summaries = await asyncio.to_thread(lambda: [log[0] for log in services.datasets.logs().values() if log])
     choices = [Choice(v.ref, v.ref, f"{counted(v.rows, 'row')} of {v.kind}", "dataset") for v in summaries]
@@ -86,7 +86,7 @@ async def _ask(shell: Shell, board: Board, *, fresh: bool) -> Board | None:
         ChoiceDialog("Ask the rows of …", choices, "There is no dataset yet; the Datasets screen imports one.")
     )
     if ref is None:
-        return None
+        return
     version = next(v for v in summaries if v.ref == ref)
     count = await shell.ask(
         LineDialog(
@@ -96,7 +96,7 @@ async def _ask(shell: Shell, board: Board, *, fresh: bool) -> Board | None:
         )
     )
     if not count:
-        return None
+        return
     if not count.isdigit() or not int(count):
         raise InputRefusedError("bad_count", f"{count!r} is no number of rows", "Write a whole number, such as 20.")
     texts = "\n".join(f"{column.system}\n{column.template}" for column in board.columns)
@@ -111,11 +111,11 @@ async def _ask(shell: Shell, board: Board, *, fresh: bool) -> Board | None:
             known = ", ".join(column.name for column in version.columns)
             path = await shell.ask(LineDialog(f"Where is {name} in a row?", f"{error.message}; columns: {known}"))
             if not path:
-                return None
+                return
             given[name] = path
     runs = await asyncio.to_thread(start, services.evaluation, board.columns, ref, int(count), paths, fresh=fresh)
     shell.say(f"{counted(len(runs), 'column')} over {count} rows of {ref}: a job; o shows the rows as they come.")
-    made = replace(board, over=tuple(run.name for run in runs))
+    keep(made := replace(board, over=tuple(run.name for run in runs)))
     if (
         await shell.ask(
             ChoiceDialog(
@@ -128,4 +128,3 @@ async def _ask(shell: Shell, board: Board, *, fresh: bool) -> Board | None:
     else:
         table = await asyncio.to_thread(_table, services, made.over)
         await _show_rows(shell, table)
-    return made

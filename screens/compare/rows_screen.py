@@ -1,4 +1,4 @@
-"""Rows of a dataset with the answers of all columns: those that differ most first; one key votes and shows the next."""
+"""Rows of a dataset with the answers of all columns: those that differ most first; one key votes and shows one without a vote."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ class RowsScreen(Modal[None]):
         self._diff = False
         self._voter = getpass.getuser()
         self._done = False
+        self._trouble = ""
 
     def compose(self) -> ComposeResult:
         """Progress, the row, the keys."""
@@ -78,7 +79,9 @@ class RowsScreen(Modal[None]):
         self._look()
 
     def _look(self) -> None:
-        if not self._done:
+        # A look that takes longer than until the next is not begun anew: it would never end.
+        looking = any(worker.group == "rows" and worker.is_running for worker in self.workers)
+        if not self._done and not looking:
             self.run_worker(self._read(), group="rows", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
@@ -89,9 +92,12 @@ class RowsScreen(Modal[None]):
             found = await asyncio.to_thread(self._table.rows)
             self._votes = await asyncio.to_thread(self._table.votes, self._voter)
         except LlmopsError as error:
-            self._done = True
-            self.app.report(error)
+            # It may pass, as where another process has the catalog: told once, and looked at again.
+            if error.message != self._trouble:
+                self._trouble = error.message
+                self.app.report(error)
             return
+        self._trouble = ""
         self._done = all(run.summary is not None for run in runs)
         # The row that is looked at stays where more rows come in.
         here = self._row.case.key if self._row is not None else ""
@@ -186,7 +192,10 @@ class RowsScreen(Modal[None]):
             self.app.report(error)
             return
         self._votes[row.case.index] = winner
-        self.action_step(1)
+        # Rows that came meanwhile may stand before this one.
+        around = [*range(self._at + 1, len(self._rows)), *range(self._at)]
+        left = next((place for place in around if self._rows[place].case.index not in self._votes), None)
+        self.action_step(1 if left is None else left - self._at)
 
     def action_step(self, by: int) -> None:
         """Another row."""

@@ -219,9 +219,11 @@ class CompareScreen(BaseScreen):
     async def _over(self) -> None:
         from screens.compare.over_dataset import compare_over
 
-        if (board := await compare_over(self.shell, self.state)) is not None:
-            self.state.board = board
-            self._board_changed()
+        await compare_over(self.shell, self.state, self._take_board)
+
+    def _take_board(self, board: Board) -> None:
+        self.state.board = board
+        self._board_changed()
 
     # ── out ──
 

@@ -29,6 +29,8 @@ _HELP = (
     "▸ the open one. Space selects several."
 )
 _ONE = "One at a time: esc takes the selection back."
+# How often is looked whether somebody else changed prompts: another window, a command, a folder that is kept in step.
+_LOOK_SECONDS = 1.0
 _NO_SUBJECT = "Choose a prompt; unsaved text is not a version yet."
 _EMPTY = "No prompts yet.\nn starts one."
 
@@ -111,18 +113,39 @@ class PromptsPane(Pane):
             self.versions = versions
 
     class Changed(Message):
-        """Prompts were deleted, or have other names."""
+        """Prompts were deleted or have other names, or somebody else changed some."""
 
     def __init__(self, state: PlaygroundState, busy: Callable[[], bool]) -> None:
         super().__init__(title="Prompts", jump_key="p", id="playground-prompts", help_text=_HELP)
         self._state, self._busy = state, busy
         self._field = Field(placeholder="find in names, notes and text", id="find", compact=True)
         self._list = PromptList()
+        self._stamp: object = None
 
     def compose(self) -> ComposeResult:
         """The filter, hidden until it is wanted, and the list."""
         yield self._field
         yield self._list
+
+    def on_mount(self) -> None:
+        """Look for what others change."""
+        self.set_interval(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        # What was found by words stays until it is left.
+        if self.screen.is_current and self._state.opened.is_set() and not self.finding:
+            self.act("look", self._look_at_others)
+
+    async def _look_at_others(self) -> None:
+        """Have all read again where versions or labels are others than those that are shown."""
+        store = self.services.prompts
+        if store.stamp() == self._stamp:
+            return
+        summaries = await asyncio.to_thread(store.summaries)
+        # Reading may write the log of the catalog into its file.
+        self._stamp = store.stamp()
+        if summaries != self._state.prompts:
+            self.post_message(self.Changed())
 
     def show(self) -> None:
         """Show all prompts."""

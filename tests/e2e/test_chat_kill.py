@@ -20,7 +20,7 @@ from tests.fakes import FakeModelServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ROUNDS = 40
+ROUNDS = 25
 # Rewrites the first turn again and again, and says which text was kept, once it was.
 EDITOR = """
 import sys
@@ -87,7 +87,10 @@ def test_an_edit_that_is_being_typed_is_there_after_a_kill(
     app.child.kill(signal.SIGKILL)
     app.finish()
     again = terminal()
-    # It comes back to the chat, and to what was being written.
+    again.wait("{{ question }}")
+    again.jump("a", "Answer")
+    again.press("o")
+    # The chat is at what was being written.
     again.wait("Turn 1 in another way")
     again.wait("Where? And when?")
     again.press("enter")

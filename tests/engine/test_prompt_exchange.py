@@ -64,7 +64,7 @@ def test_what_is_written_is_read_again_and_says_the_same(form: Form, system: str
     if form == "dotprompt" and system:
         expected, got = [one.strip("\n") for one in expected], [one.strip("\n") for one in got]
     assert got == expected
-    assert found.left == (("tests",) if form == "promptfoo" else ())
+    assert found.left == (("providers", "tests") if form == "promptfoo" else ())
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_configuration_of_promptfoo_has_the_values_of_the_draft_and_may_have_v
     body["prompts"].append("Please: {{ question }}")
     out.write_text(yaml.safe_dump(body))
     told = cli.run("prompt", "import", str(out), "--name", "support")
-    assert (told["versions"], told["created"], told["left"]) == ([1, 3], 1, ["tests"])
+    assert (told["versions"], told["created"], told["left"]) == ([1, 3], 1, ["providers", "tests"])
     with pytest.raises(InputRefusedError, match="reads as a file"):
         write_foreign("", "{{ x }}", "promptfoo", values={"x": "file:///etc/passwd"})
 

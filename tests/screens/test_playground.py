@@ -724,3 +724,20 @@ async def test_the_lines_of_a_version_say_which_version_brought_them(open_app: O
         assert any(f"@{newest.number} " in one and "Answer [b]briefly[/b]." in one for one in shown)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
+
+
+@pytest.mark.slow
+async def test_what_others_change_is_seen_and_what_is_being_written_stays(open_app: OpenApp, sample: Workspace) -> None:
+    store = PromptStore(Catalog(sample))
+    async with open_app() as pilot:
+        await write(pilot, " mine")
+        store.save("support", template="of another window", note="from there")
+        store.move_label("triage@1", "staging")
+        await until(pilot, lambda: any(v.note == "from there" for v in playground(pilot).state.versions))
+        await until(
+            pilot, lambda: {p.name: p for p in playground(pilot).state.prompts}["triage"].labels["staging"] == 1
+        )
+        await settle(pilot)
+        rows = playground(pilot).query_one(VersionList).rows
+        assert [row.number for row in rows][:2] == [4, 3]
+        assert playground(pilot).state.draft.template.endswith(" mine")

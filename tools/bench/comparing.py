@@ -1,4 +1,8 @@
-"""What six columns cost on a terminal while each streams 100 tokens a second: bytes, processor, and keys meanwhile."""
+"""What six columns cost on a terminal while each streams 100 tokens a second: bytes, processor, and keys meanwhile.
+
+``python tools/bench/comparing.py [WIDTHxHEIGHT[:ssh]]…``. Bytes and processor time are of the pace that was kept, however busy
+the machine is; what a key waits by the clock says something on a calm machine only.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,9 @@ from tests.fakes import FakeModelServer  # noqa: E402
 from tools.bench.drawing import SSH, TOKENS_PER_SECOND, gated_server, key_to_frame, processor_seconds  # noqa: E402
 
 COLUMNS = 6
-SIZES = ((80, 24), (120, 40), (200, 50))
+# By which a terminal is told that a frame begins.
+_FRAME = b"\x1b[?2026h"
+SIZES = ("80x24", "120x40", "200x50", "120x40:ssh")
 
 
 def prepare(workspace: Workspace) -> None:
@@ -89,25 +95,30 @@ def streaming(
         while pace.seconds - started < seconds:
             app.pump(0.05)
         span = pace.seconds - started
-        rate = (len(app.raw) - before) / span
+        written = bytes(app.raw[before:])
         share = (processor_seconds(app.child.pid) - cpu) / span
         app.child.send(b"e")
         app.wait("what all columns are asked")
-        cpu, started = processor_seconds(app.child.pid), pace.seconds
         keys = key_to_frame(app, 40)
-        spent = processor_seconds(app.child.pid) - cpu - share * (pace.seconds - started)
-        app.close()
+        # What a key costs by itself, while nothing streams.
         pace.end()
+        while app.pump(0.5) and server.unsent:
+            pass
+        cpu = processor_seconds(app.child.pid)
+        key_to_frame(app, 40)
+        spent = processor_seconds(app.child.pid) - cpu
+        app.close()
     return {
-        "bytes_per_s": rate,
+        "bytes_per_s": len(written) / span,
         "cpu": share,
-        "key_cpu_ms": max(0.0, spent) / 40 * 1000,
+        "frames_per_s": written.count(_FRAME) / span,
+        "key_cpu_ms": spent / 40 * 1000,
         "key_ms_p50": statistics.median(keys),
         "key_ms_p95": statistics.quantiles(keys, n=20)[18],
     }
 
 
-def main() -> dict[str, Any]:
+def main(*sizes: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="llmops-bench-", ignore_cleanup_errors=True) as folder:
         os.environ["XDG_CONFIG_HOME"] = folder
         for name in ("SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "NO_COLOR"):
@@ -116,9 +127,14 @@ def main() -> dict[str, Any]:
         workspace = make_workspace(Workspace(Path(folder) / "ws"))
         fill(workspace)
         prepare(workspace)
-        found: dict[str, Any] = {f"{w}x{h}": streaming(workspace, (w, h), None, 10) for w, h in SIZES}
-        return found | {"120x40 ssh": streaming(workspace, (120, 40), SSH, 10)}
+        found: dict[str, Any] = {}
+        for name in sizes or SIZES:
+            size, _, ssh = name.partition(":")
+            width, height = (int(part) for part in size.split("x"))
+            found[name] = streaming(workspace, (width, height), SSH if ssh else None, 10)
+            print(json.dumps({name: found[name]}), file=sys.stderr, flush=True)
+        return found
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(), indent=2))
+    print(json.dumps(main(*sys.argv[1:]), indent=2))
