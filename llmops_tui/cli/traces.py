@@ -87,10 +87,12 @@ def show(
     ] = "",
 ) -> None:
     """Show one trace with its messages, figures and feedback."""
+    from llmops_tui.traces.citations import citation_words, citations_of
     from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
 
     session = session_of(context)
     found = _store(session).get(trace)
+    cited = citations_of(session.catalog, found)
     if as_:
         text = _code_of(session, found).written(as_)
         if found.line.content == "redacted":
@@ -108,7 +110,8 @@ def show(
         parts += [f"[answer]\n{found.output}"] + ([f"error: {line.error}"] if line.error else [])
         parts += [f"content: {line.content}"] if line.content else []
         parts += [f"client: {words}"] if (words := found.client_words) else []
-        parts += [retrieval_words(one) for one in retrieved_of(found.client)]
+        parts += [f"retrieved: {retrieval_words(one)}" for one in retrieved_of(found.client)]
+        parts += [f"citation {citation_words(one)}" for one in cited]
         for said in found.said:
             words = [
                 {1: "up", -1: "down"}.get(said["score"] or 0),
@@ -119,7 +122,7 @@ def show(
             parts.append(f"{said['source']}: " + " · ".join(word for word in words if word))
         return "\n".join(parts)
 
-    session.emit(found.as_dict(), human)
+    session.emit({**found.as_dict(), "citations": cited}, human)
 
 
 def _code_of(session: Session, found: Trace) -> RequestCode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
@@ -22,7 +23,7 @@ from llmops_tui.retrieval.chunking import Chunk, cut
 from llmops_tui.retrieval.documents import Document
 from llmops_tui.retrieval.records import PassageRecord
 from llmops_tui.retrieval.sources import FileFacts
-from llmops_tui.retrieval.terms import Term, coded_terms
+from llmops_tui.retrieval.terms import Term, coded_terms, words_in
 
 NAME = "chunks.db"
 _TABLES = (
@@ -31,6 +32,8 @@ _TABLES = (
     """CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
     heading TEXT NOT NULL, above TEXT NOT NULL, tokens INTEGER NOT NULL, sha256 TEXT NOT NULL, key BLOB NOT NULL)""",
     "CREATE INDEX chunks_of ON chunks (document, start)",
+    # Words that more than half of all chunks have.
+    "CREATE TABLE common (word TEXT PRIMARY KEY) WITHOUT ROWID",
     """CREATE VIRTUAL TABLE words USING fts5(text, codes, content='', tokenize='porter unicode61 remove_diacritics 2')""",
 )
 _PASSAGE = """SELECT c.id, d.name, c.start, c."end", c.heading, c.sha256, c.tokens, d.paged,
@@ -46,6 +49,8 @@ class ChunkWriter:
     def __init__(self, path: Path, tokens: int) -> None:
         self._tokens = tokens
         self.documents = self.chunks = self.tokens = 0
+        # In how many chunks each word is.
+        self._having: Counter[str] = Counter()
         # Of what is written, so that whoever makes the same again knows it.
         self._digest = sha256()
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
@@ -96,6 +101,7 @@ class ChunkWriter:
                 (at, number, chunk.start, chunk.end, chunk.heading, chunk.above, chunk.tokens, digest, text_key(meant))
             )
             words.append((at, meant, coded_terms(meant)))
+            self._having.update(words_in(meant))
             self._digest.update(f"{chunk.start}-{chunk.end}\0".encode())
             self.tokens += chunk.tokens
         self._connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -104,6 +110,8 @@ class ChunkWriter:
 
     def finish(self) -> str:
         """All is there: make it durable, and return the hash of the documents with their chunks."""
+        common = [(word,) for word, count in self._having.items() if 2 * count > self.chunks]
+        self._connection.executemany("INSERT INTO common VALUES (?)", common)
         self._connection.execute("COMMIT")
         self._connection.execute("INSERT INTO words (words) VALUES ('optimize')")
         # The next to open it waits for nothing that is still in memory alone.
@@ -127,6 +135,7 @@ class ChunkFile:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._common: frozenset[str] | None = None
         # The document of each file by its hash, for which there is no index.
         self._by_file: dict[str, int] | None = None
 
@@ -152,9 +161,28 @@ class ChunkFile:
     # ── words ──
 
     def best(self, terms: Sequence[Term], count: int) -> list[tuple[int, float]]:
-        """The chunks that have any of these terms, with their BM25, the best first; of equal ones the first in the text."""
+        """The chunks that have any of these terms, with their BM25, the best first; of equal ones the first in the text.
+
+        SQLite gives a term that more than half of all chunks have a weight of a millionth, and looks at all of them for it. So
+        these are left out where the others find enough.
+        """
         if not terms:
             return []
+        telling = [term for term in terms if term.said.lower() not in self._common_words()]
+        if telling and len(telling) < len(terms) and len(found := self._ranked(telling, count)) == count:
+            return found
+        return self._ranked(terms, count)
+
+    def _common_words(self) -> frozenset[str]:
+        """Words that more than half of all chunks have; none where an earlier version wrote the file."""
+        if self._common is None:
+            try:
+                self._common = frozenset(word for (word,) in self._connection.execute("SELECT word FROM common"))
+            except sqlite3.OperationalError:
+                self._common = frozenset()
+        return self._common
+
+    def _ranked(self, terms: Sequence[Term], count: int) -> list[tuple[int, float]]:
         found = self._connection.execute(
             "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?", (_any(terms), count)
         )

@@ -39,6 +39,11 @@ def coded_terms(text: str) -> str:
     return " ".join(found)
 
 
+def words_in(text: str) -> set[str]:
+    """The different words of a text, small, as a query says them."""
+    return {word.lower() for word in _WORD.findall(text)}
+
+
 def query_terms(query: str) -> list[Term]:
     """The different terms of a query, in its order."""
     found: dict[str, Term] = {}

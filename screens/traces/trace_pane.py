@@ -10,6 +10,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from llmops_tui.safe_text import safe_text
+from llmops_tui.traces.retrieved import retrieved_of
 from screens.shell import external_editor
 from screens.shell.pane import Pane
 from screens.traces import rendering
@@ -38,6 +40,7 @@ class TracePane(Pane):
         super().__init__(title="Conversation", jump_key="v", id="traces-one", help_text=rendering.HELP_TRACE)
         self.trace: Trace | None = None
         self._view = 0
+        self._cited: list[str] = []
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -52,9 +55,18 @@ class TracePane(Pane):
             return
         same = self.trace is not None and self.trace.line.id == line.id
         self.trace = await asyncio.to_thread(self.services.traces.get, line.id)
+        self._cited = await asyncio.to_thread(self._citations, self.trace)
         self._draw(self.trace)
         if not same:
             self.query_one("#trace-scroll", TextScroll).scroll_home(animate=False)
+
+    def _citations(self, trace: Trace) -> list[str]:
+        """What the passages say of the citations in the answer, each in a line."""
+        if not retrieved_of(trace.client):
+            return []
+        from llmops_tui.traces.citations import citation_words, citations_of
+
+        return [citation_words(one) for one in citations_of(self.services.catalog, trace)]
 
     def _draw(self, trace: Trace) -> None:
         kind = list(_VIEWS)[self._view % len(_VIEWS)]
@@ -62,7 +74,9 @@ class TracePane(Pane):
         utf8 = self.shell.profile.utf8
         above = {"Conversation": in_one_line, "Figures": waterfall}.get(kind)
         parts = [above(trace, utf8=utf8)] if above is not None else []
-        self.query_one("#trace-text", Static).update(Content.assemble(*parts, _VIEWS[kind](trace)))
+        cited = self._cited if kind == "Figures" else []
+        behind = [part for one in cited for part in ("\n", ("citation ", "$muted"), safe_text(one))]
+        self.query_one("#trace-text", Static).update(Content.assemble(*parts, _VIEWS[kind](trace), *behind))
 
     def action_detail(self) -> None:
         """The next view."""

@@ -73,6 +73,8 @@ def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 51
     if pooling == RANK:
         for name, out in (("pooler.dense", width), ("classifier", 1)):
             tensors |= {f"{name}.weight": rng.normal(size=(out, width)) / 4, f"{name}.bias": rng.normal(size=out)}
+        # As drawn, it would rank what is absurd before what is obvious, and be refused.
+        tensors |= {name: -tensors[name] for name in ("classifier.weight", "classifier.bias")}
     return write_bert(path, config, tensors, words, pooling=pooling, exact=True)
 
 

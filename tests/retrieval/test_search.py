@@ -8,6 +8,7 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.retrieval.store import IndexStore
+from llmops_tui.retrieval.terms import query_terms
 from llmops_tui.retrieval.why_not import explain, find_places, place_of_chunk
 from tests.retrieval.conftest import SHOP, Build, Open
 
@@ -36,6 +37,41 @@ def test_words_are_found_whatever_their_form(opened: Open, query: str, document:
     assert hits[0]["passage"]["document"] == document
     assert set(terms) <= set(hits[0]["terms"])
     assert (hits[0]["bm25_rank"], hits[0]["vectors_rank"], hits[0]["cosine"]) == (1, None, None)
+
+
+def test_words_that_most_chunks_have_are_left_out_where_others_find_enough(
+    tmp_path: Path, build: Build, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(40):
+        (folder / f"{n:02}.txt").write_text(
+            f"The card of number {n} is {'red' if n % 3 else 'blue and blue'}. {'x ' * n}"
+        )
+    build(folder, name="many", words_alone=True)
+    with opened("many") as retriever:
+        assert {"the", "card", "of", "number", "is", "red"} <= retriever.file._common_words()
+        assert not {"blue", "7"} & retriever.file._common_words()
+        asked: list[int] = []
+        whole = retriever.file._ranked
+        monkeypatch.setattr(
+            retriever.file, "_ranked", lambda terms, count: asked.append(len(terms)) or whole(terms, count)
+        )
+        for query, count, looked in (
+            ("is the blue card number 7", 5, [2]),
+            ("is the blue card", 40, [1, 4]),
+            ("the red card", 5, [3]),
+            ("blue", 5, [1]),
+        ):
+            asked.clear()
+            terms = query_terms(query)
+            found, all_of_them = retriever.file.best(terms, count), whole(terms, count)
+            assert asked == looked
+            assert [chunk for chunk, _ in found] == [chunk for chunk, _ in all_of_them]
+            assert [s for _, s in found] == pytest.approx([s for _, s in all_of_them], abs=1e-4)
+        # Files of an earlier version do not tell.
+        monkeypatch.setattr(retriever.file, "_common", frozenset())
+        assert retriever.file.best(query_terms("is the blue card number 7"), 5)
 
 
 @pytest.mark.usefixtures("built")

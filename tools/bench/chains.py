@@ -162,7 +162,9 @@ def main() -> None:
         found = []
         try:
             rows, bench.rows = bench.rows, bench.rows[: 2 * STREAMS]
+            # What is loaded and started once belongs to neither.
             asyncio.run(bench.batched(0))
+            asyncio.run(bench.mapped(1, rounds))
             bench.rows = rows
             for number in range(rounds):
                 # Answers of other seeds are other requests: nothing is known from before. Each begins in turn.
