@@ -11,7 +11,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.loop.distinct import clusters_of
 from llmops_tui.traces.store import TRACES
-from llmops_tui.traces.to_dataset import Gathered, gather, look_for_personal, make_version
+from llmops_tui.traces.to_dataset import UNRATED, Gathered, gather, look_for_personal, make_version
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ingest import ingest
 
@@ -78,8 +78,13 @@ class Parts:
 
 
 def versions_of_traces(datasets: DatasetStore) -> list[DatasetVersion]:
-    """The versions that were made of traces, the oldest first."""
-    found = [one for log in datasets.logs().values() for one in log if one.recipe.operation == OPERATION]
+    """The versions that were made of feedback on traces, the oldest first; not those of answers that nobody rated."""
+    found = [
+        one
+        for log in datasets.logs().values()
+        for one in log
+        if one.recipe.operation == OPERATION and one.recipe.parameters.get("part") != UNRATED
+    ]
     return sorted(found, key=lambda one: one.created_at)
 
 

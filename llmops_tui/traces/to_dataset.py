@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHAPES = ("messages", "preference")
 PRIVACY = ("redact", "keep")
+UNRATED = "unrated"
+"""The part of a version whose answers nobody called good: it is no data to train on as it is."""
 
 
 @dataclass
