@@ -18,6 +18,7 @@ from llmops_tui.training.recipe import DataSource, Recipe, check
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
+    from llmops_tui.foreign_text import JsonObject
     from llmops_tui.loop.subject import Subject
     from llmops_tui.monitoring.traffic_days import TrafficDays
     from llmops_tui.training.runs import Run, RunStore
@@ -76,7 +77,7 @@ class ProposalRecord(TypedDict):
     old: dict[str, int]
     authors: list[AuthorsRecord]
     replay: float | None
-    recipe: dict[str, object] | None
+    recipe: JsonObject | None
     why_none: str
 
 
