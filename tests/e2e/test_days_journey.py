@@ -140,6 +140,8 @@ def test_a_day_from_serving_by_label_to_forgetting(sample: Workspace, supervisor
     proposal = llmops.run("loop", "propose", STAGE, "--distinct", "10", "--recipe", "triage-qlora", "--save")
     assert (proposal["proposed"], proposal["kept"]) == (True, "triage-qlora@2")
     assert proposal["reasons"][0]["found"] >= 10
+    # What the recipe had is replayed beside what is new.
+    assert (set(proposal["old"]), set(proposal["new"])) == ({"triage@1"}, {"feedback@1"})
 
     # The gate refuses a worse model, and passes a better one.
     assert not llmops.run("loop", "gate", STAGE, "support-worse", "--evaluate", code=1)["passes"]
