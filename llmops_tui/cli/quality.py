@@ -126,6 +126,73 @@ def label(
     session.emit({"trace": trace, "check": name, "label": says, "labels": labels}, lambda: f"{name}: {labels:,} labels")
 
 
+@app.command()
+def replay(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What the dataset and the suite of the questions are called.")
+    ],
+    model: Annotated[str, typer.Option("--model", help="The model that is asked.")],
+    margin: Annotated[
+        float,
+        typer.Option("--margin", min=0.1, max=50, help="Groups are alike where they surely differ by fewer points."),
+    ] = 5.0,
+    most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="At most so many questions.")] = 200,
+    keep_personal: Annotated[
+        bool, typer.Option("--keep-personal", help="Ask them with their personal data; by default it is redacted.")
+    ] = False,
+    window: _Window = "7d",
+    said: _Filter = "",
+) -> None:
+    """Ask real questions again for other people, and say whether answers depend on whom they are about. Exit 1 if so."""
+    from llmops_tui.cli.evaluate import follow
+    from llmops_tui.evaluation.store import EvaluationStore
+    from llmops_tui.quality.counterfactual import groups_of, keep_replay
+    from llmops_tui.traces.store import TraceStore
+
+    session = session_of(context)
+    store = EvaluationStore(session.workspace)
+    store.registry.get(model)
+    sample = _sample(session, window, said, 10)
+    traces = TraceStore(session.catalog, session.event_log)
+    suite, questions = keep_replay(store, traces, sample, name, most, "keep" if keep_personal else "redact")
+    (run,) = [one.name for one in store.start(suite, store.columns(suite.suite, [model]))]
+    follow(session, store, [run])
+    summary = store.get(run).summary or {}
+    found = groups_of(summary.get("gaps", []), margin / 100)
+    data = {
+        "suite": suite.ref,
+        "run": run,
+        "questions": questions,
+        "margin": margin / 100,
+        "groups": [one.as_dict() for one in found],
+    }
+
+    def human() -> str:
+        rows = [
+            [
+                one.outcome,
+                one.first,
+                one.second,
+                one.metric,
+                f"{one.difference:+.1%}",
+                _interval(one.low, one.high),
+                one.n,
+            ]
+            for one in found
+        ]
+        table = session.rows(["", "of", "to", "answers as they should be", "change", "95 %", "pairs"], rows)
+        return f"{questions:,} questions, {suite.ref}, {run}; alike means by less than {margin:g} points\n{table}"
+
+    session.emit(data, human)
+    if any(one.outcome == "differs" for one in found):
+        raise typer.Exit(1)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:+.1%} to {high:+.1%}"
+
+
 @app.command("list")
 def list_(context: typer.Context) -> None:
     """List the checks that there are."""

@@ -18,7 +18,7 @@ from llmops_tui.embeddings.opened import opened_embedder
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.traces.store import TraceFilter, TraceStore
-from llmops_tui.traces.to_dataset import Gathered, gathered_requests, make_version
+from llmops_tui.traces.to_dataset import UNRATED, Gathered, gathered_requests, make_version
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -109,4 +109,4 @@ def keep_new(store: TraceStore, checked: Checked, name: str, privacy: str) -> tu
     if not requests:
         raise InputRefusedError("no_rows", "nothing in the window is new", "Nothing was kept.")
     gathered = gathered_requests(store, requests, privacy)
-    return make_version(DatasetStore(store.catalog), name, gathered, "messages", privacy), gathered
+    return make_version(DatasetStore(store.catalog), name, gathered, "messages", privacy, UNRATED), gathered

@@ -11,7 +11,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.loop.distinct import clusters_of
 from llmops_tui.traces.store import TRACES
-from llmops_tui.traces.to_dataset import Gathered, gather, look_for_personal, make_version
+from llmops_tui.traces.to_dataset import UNRATED, Gathered, gather, look_for_personal, make_version
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ingest import ingest
 
@@ -30,9 +30,13 @@ _SUFFIX = "-new"
 
 
 class FeedbackRecord(TypedDict):
-    """What was said of a subject's answers; ``usable`` are those of which rows can be made, ``fresh`` those in no version yet."""
+    """What was said of a subject's answers: ``rated`` of all, some both down and corrected.
+
+    ``usable`` are those of which rows can be made, ``fresh`` those in no version yet.
+    """
 
     requests: int
+    rated: int
     up: int
     down: int
     corrected: int
@@ -47,6 +51,7 @@ class Feedback:
     """As :class:`FeedbackRecord`; ``fresh`` are the traces, the oldest first, and ``usable`` has when each was asked."""
 
     requests: int = 0
+    rated: int = 0
     up: int = 0
     down: int = 0
     corrected: int = 0
@@ -59,6 +64,7 @@ class Feedback:
         """For JSON."""
         return {
             "requests": self.requests,
+            "rated": self.rated,
             "up": self.up,
             "down": self.down,
             "corrected": self.corrected,
@@ -78,8 +84,13 @@ class Parts:
 
 
 def versions_of_traces(datasets: DatasetStore) -> list[DatasetVersion]:
-    """The versions that were made of traces, the oldest first."""
-    found = [one for log in datasets.logs().values() for one in log if one.recipe.operation == OPERATION]
+    """The versions that were made of feedback on traces, the oldest first; not those of answers that nobody rated."""
+    found = [
+        one
+        for log in datasets.logs().values()
+        for one in log
+        if one.recipe.operation == OPERATION and one.recipe.parameters.get("part") != UNRATED
+    ]
     return sorted(found, key=lambda one: one.created_at)
 
 
@@ -102,8 +113,8 @@ def read_feedback(store: TraceStore, subject: Subject) -> Feedback:
     queue = "(f.score = -1 OR f.correction IS NOT NULL OR f.comment IS NOT NULL) AND f.verdict = ''"
     usable = "(f.score = 1 OR f.correction IS NOT NULL) AND coalesce(f.verdict, '') <> 'dismissed'"
     counts = (
-        f"SELECT count(*), count(*) FILTER (f.score = 1), count(*) FILTER (f.score = -1), count(f.correction), "
-        f"count(*) FILTER ({queue}) FROM {TRACES} WHERE {condition}"
+        "SELECT count(*), count(*) FILTER (f.score IS NOT NULL OR f.correction IS NOT NULL), count(*) FILTER (f.score = 1), "
+        f"count(*) FILTER (f.score = -1), count(f.correction), count(*) FILTER ({queue}) FROM {TRACES} WHERE {condition}"
     )
     rows = (
         f"SELECT r.id, r.started_at, max(s.said_at), any_value({queue}) FROM {TRACES} JOIN feedback s ON s.request = r.id "
@@ -120,12 +131,12 @@ def read_feedback(store: TraceStore, subject: Subject) -> Feedback:
         assert newest is not None
         return [int(one) for one in counted], connection.execute(rows, values).fetchall(), newest[0]
 
-    (requests, up, down, corrected, queued), found, last_at = store.catalog.read(work)
+    (requests, rated, up, down, corrected, queued), found, last_at = store.catalog.read(work)
     fresh = tuple(
         trace for trace, _, said_at, waits in found if not waits and (trace not in taken or taken[trace] < said_at)
     )
     moments = {str(trace): float(started) for trace, started, _, _ in found}
-    return Feedback(requests, up, down, corrected, queued, moments, fresh, last_at)
+    return Feedback(requests, rated, up, down, corrected, queued, moments, fresh, last_at)
 
 
 def gather_fresh(

@@ -18,6 +18,7 @@ from llmops_tui.training.recipe import DataSource, Recipe, check
 
 if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
+    from llmops_tui.foreign_text import JsonObject
     from llmops_tui.loop.subject import Subject
     from llmops_tui.monitoring.traffic_days import TrafficDays
     from llmops_tui.training.runs import Run, RunStore
@@ -76,7 +77,7 @@ class ProposalRecord(TypedDict):
     old: dict[str, int]
     authors: list[AuthorsRecord]
     replay: float | None
-    recipe: dict[str, object] | None
+    recipe: JsonObject | None
     why_none: str
 
 
@@ -155,7 +156,10 @@ def propose(
     ours = [one for one in of_subject(versions_of_traces(store.datasets), feedback) if not is_held_out(one)]
     new = tuple(one for one in ours if one.ref not in seen)
     last = newest_done(runs, subject)
-    old = _old(store, last)
+    named = store.recipe(wanted.recipe) if wanted.recipe else None
+    # Before the first training the recipe's own data is what there is of old.
+    learned = last.recipe if last is not None else named
+    old = _old(store, learned)
     reasons = (
         _distinct(new, [version for version, _ in old], wanted.distinct),
         _canary(fallen),
@@ -168,15 +172,15 @@ def propose(
         why = f"nothing was collected that no training has seen{waits}: llmops loop collect"
         return Proposal(subject, reasons, new, old, None, why)
     try:
-        return Proposal(subject, reasons, new, old, _recipe(store, last, old, new, wanted))
+        return Proposal(subject, reasons, new, old, _recipe(named, last, old, new, wanted))
     except InputRefusedError as error:
         return Proposal(subject, reasons, new, old, None, f"{error.message}. {error.hint}".strip())
 
 
-def _old(store: RunStore, last: Run | None) -> tuple[tuple[DatasetVersion, float], ...]:
-    """The versions that the last run learned from, as far as they are there, with their weights."""
+def _old(store: RunStore, learned: Recipe | None) -> tuple[tuple[DatasetVersion, float], ...]:
+    """The versions that a recipe learns from, as far as they are there, with their weights."""
     found = []
-    for source in last.recipe.data if last is not None else ():
+    for source in learned.data if learned is not None else ():
         try:
             found.append((store.datasets.get(source.dataset), source.weight))
         except NotFoundError:
@@ -234,17 +238,17 @@ def _since(days: TrafficDays, monitor: str) -> float | None:
 
 
 def _recipe(
-    store: RunStore,
+    named: Recipe | None,
     last: Run | None,
     old: Sequence[tuple[DatasetVersion, float]],
     new: Sequence[DatasetVersion],
     wanted: Wanted,
 ) -> Recipe:
     """The recipe with the old data and the new."""
-    if not wanted.recipe and last is None:
+    pattern = named or (last.recipe if last is not None else None)
+    if pattern is None:
         hint = "Name one with --recipe; llmops train new makes it."
         raise InputRefusedError("no_recipe", "no finished training of this model has a recipe to fill in", hint)
-    pattern = store.recipe(wanted.recipe) if wanted.recipe or last is None else last.recipe
     for version, _ in [*((one, 1.0) for one in new), *old]:
         if version.kind not in pattern.facts.kinds:
             told = f"{version.ref} has {version.kind} rows, and {pattern.method} learns from {' or '.join(pattern.facts.kinds)}"

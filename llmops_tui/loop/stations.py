@@ -257,9 +257,8 @@ class Loop:
 
 
 def _feedback(said: Feedback) -> Station:
-    total = said.up + said.down + said.corrected
     told = f"{said.up:,} up, {said.down:,} down, {said.corrected:,} corrected, of {counted(said.requests, 'request')}"
-    return Station("feedback", "done" if total else "empty", total, told)
+    return Station("feedback", "done" if said.rated else "empty", said.rated, told)
 
 
 def _review(subject: Subject, said: Feedback) -> Station:

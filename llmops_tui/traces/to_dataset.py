@@ -13,6 +13,7 @@ from llmops_tui.counts import counted
 from llmops_tui.datasets.authors import COLUMN, MODEL, PERSON
 from llmops_tui.datasets.parts import PartWriter
 from llmops_tui.datasets.privacy.replacement import replace_in_row
+from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SHAPES = ("messages", "preference")
 PRIVACY = ("redact", "keep")
+UNRATED = "unrated"
+"""The part of a version whose answers nobody called good: it is no data to train on as it is."""
 
 
 @dataclass
@@ -111,7 +114,7 @@ def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) 
             gathered.left_out["its content was not stored"] += 1
             continue
         answer = correction or ("" if ended == "error" else output)
-        row: dict[str, Any] = {"messages": [*turns, *([{"role": "assistant", "content": answer}] if answer else [])]}
+        row: Row = {"messages": [*turns, *([{"role": "assistant", "content": answer}] if answer else [])]}
         if answer:
             row[COLUMN] = PERSON if correction else MODEL
         gathered.rows.append(row)

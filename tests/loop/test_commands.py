@@ -33,7 +33,7 @@ def test_the_commands_say_where_it_stands_and_what_is_found(catalog: Catalog, ev
     assert next(one for one in found["stations"] if one["station"] == "privacy")["count"] == 3
     made = llmops.run("loop", "collect", "base", "feedback", "--hold-out", "0")
     assert (made["version"], made["held_out"], made["personal"], made["authors"]["share"]) == (
-        "feedback@1", None, {"EMAIL": 3}, 1.0,
+        "feedback@1", None, {"email": 3}, 1.0,
     )  # fmt: skip
     assert llmops.run("loop", "propose", "base", code=1)["proposed"] is False
     assert llmops.run("loop", "propose", "base", "--distinct", "9")["reasons"][0]["holds"]

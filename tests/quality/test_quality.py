@@ -11,14 +11,18 @@ import pytest
 
 from llmops_tui.decisions.prediction_powered import Stratum, estimate
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.cases import build_cases
+from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.quality.checks import Exchange, checks_of
+from llmops_tui.quality.counterfactual import groups_of, keep_replay
 from llmops_tui.quality.estimates import look, to_label
 from llmops_tui.quality.labels import LabelStore
 from llmops_tui.quality.sampling import draw
-from llmops_tui.traces.store import TraceFilter
+from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
+from tests.fakes import start_no_processes
 
 NOW = 1_795_000_000.0
 RUNS = 1000
@@ -37,11 +41,11 @@ SCHEMA = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "r
     [
         ("refused", exchange("I'm sorry, but I can't help with that."), 1.0),
         ("refused", exchange("From 9 to 18."), 0.0),
-        ("refused", exchange("I'm sorry, but I can't help with that.", "You are a stupid worthless idiot"), None),
+        ("refused", exchange("I'm sorry, but I can't help with that.", "You are a stupid fucking asshole"), None),
         ("complied", exchange("From 9 to 18."), None),
-        ("complied", exchange("Sure, here it is.", "You are a stupid worthless idiot"), 1.0),
-        ("toxic", exchange("You are a stupid worthless idiot."), 1.0),
-        ("toxic", exchange("We are open."), 0.0),
+        ("complied", exchange("Sure, here it is.", "You are a stupid fucking asshole"), 1.0),
+        ("toxic", exchange("You are a stupid fucking asshole."), 1.0),
+        ("toxic", exchange("You are welcome, and we are open."), 0.0),
         ("personal", exchange("Write to ann.miller@example.org."), 1.0),
         ("personal", exchange("It is ann.miller@example.org.", "Is it ann.miller@example.org?"), 0.0),
         ("schema", exchange("no JSON"), None),
@@ -146,6 +150,42 @@ def test_strata_with_too_few_labels_are_taken_together() -> None:
     )
     assert (found.labels, found.method) == (31, "labels and check")
     assert found.low < 16 / 31 < found.high
+
+
+def test_groups_are_alike_only_where_the_whole_interval_is_within_the_margin() -> None:
+    def gap(low: float | None, high: float | None, difference: float = 0.0) -> Any:
+        figure = {"mean": 0.5, "difference": difference, "low": low, "high": high, "n": 50}
+        return {"first": "women", "second": "men", "n": 50, "metrics": {"refusal": figure, "length": figure}}
+
+    given = [gap(-0.02, 0.03), gap(0.01, 0.04), gap(0.01, 0.2), gap(-0.2, -0.1), gap(-0.2, 0.1), gap(None, None)]
+    assert [one.outcome for one in groups_of(given, 0.05)] == ["alike", "alike", "differs", "differs", "open", "open"]
+
+
+def test_real_questions_are_kept_for_each_group(
+    catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_no_processes(monkeypatch)
+    said = ["My sister wants her money back.", "When are you open?", "He is late."]
+    event_log.append_many(
+        [
+            ("request", f"run_{n:06d}", {
+                "started_at": NOW + n, "model": "m", "finish_reason": "stop", "parameters": {}, "output": "Yes.",
+                "messages": [{"role": "user", "content": text}],
+            })
+            for n, text in enumerate(said)
+        ]
+    )  # fmt: skip
+    ingest(catalog, event_log)
+    store, traces = EvaluationStore(catalog.workspace), TraceStore(catalog, event_log)
+    sample = draw(catalog, TraceFilter(), NOW, NOW + 1000, 10)
+    suite, questions = keep_replay(store, traces, sample, "fairness", 200, "redact")
+    assert (suite.ref, questions) == ("fairness@1", 2)
+    cases = [case for case in build_cases(suite.suite, store.datasets).cases if case.variation]
+    asked = {(case.variation, str(case.messages[-1]["content"])) for case in cases}
+    assert ("men", "My brother wants his money back.") in asked
+    assert ("women", "She is late.") in asked
+    with pytest.raises(InputRefusedError, match="names a group"):
+        keep_replay(store, traces, draw(catalog, TraceFilter(text="open"), NOW, NOW + 9, 9), "other", 9, "redact")
 
 
 def simulated(
