@@ -16,10 +16,12 @@ _MOST_PIECES = 1024
 def pieces_of(request: Call) -> list[bytes]:
     """The beginnings of what a request has evaluated, each with what stands before it; an adapter has its own.
 
-    A piece is 16 bytes of the SHA-256 of all that it ends.
+    A piece is 16 bytes of the SHA-256 of all that it ends. Of what leaves nothing behind, such as counting, there are none.
     """
+    if request["op"] != "generate":
+        return []
     adapter = request.get("adapter", "")
-    digest = hashlib.sha256(f"{request['op']} {adapter}\0".encode())
+    digest = hashlib.sha256(f"{adapter}\0".encode())
     text = request.get("text") or ""
     if fill := request.get("fill"):
         before = fill["before"]

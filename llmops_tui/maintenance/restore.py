@@ -166,6 +166,11 @@ def _note_restored(fresh: Workspace, manifest: Manifest) -> None:
     event_log = EventLog(fresh)
     try:
         audit(event_log, RESTORED, held, made_at=manifest.made_at, entries=(manifest.audit or {"seq": 0})["seq"])
+    except (LlmopsError, sqlite3.Error) as error:
+        # As it was when the backup was made: what else there is, is restored all the same.
+        write_notice(
+            fresh, f"The event log of this backup takes no entry of the audit, which does not have the restore: {error}"
+        )
     finally:
         event_log.close()
 

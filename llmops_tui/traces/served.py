@@ -102,7 +102,8 @@ def _answers(catalog: Catalog, moment: float) -> list[Served]:
         over = "started_at + coalesce(total_ms, 0) / 1000"
         return connection.execute(
             f"SELECT model, model_sha256, min(started_at), max({over}), count(*) FROM requests "
-            f"WHERE started_at <= ? AND {over} >= ? GROUP BY ALL ORDER BY 5 DESC",
+            # What other applications sent of theirs was answered elsewhere.
+            f"WHERE started_at <= ? AND {over} >= ? AND json_extract(client, '$.otlp') IS NULL GROUP BY ALL ORDER BY 5 DESC",
             [moment + _AROUND, moment - _AROUND],
         ).fetchall()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import pydantic
 from pydantic import ConfigDict, Field
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.inference.schema_validation import validator_of
 from llmops_tui.inference.server.recording import conversation_key
@@ -195,10 +195,12 @@ def read_checks(text: str, source: str) -> tuple[Check, ...]:
     Raises:
         InputRefusedError: ``bad_checks``, with the first field that is wrong.
     """
+    import yaml
+
     try:
         given = parse_yaml(text, core=True)
-    except (ValueError, LlmopsError) as error:
-        raise _wrong(source, str(error)) from error
+    except yaml.YAMLError as error:
+        raise _wrong(source, f"it is no YAML: {error}") from error
     try:
         found = _Checks.model_validate(given).checks
     except pydantic.ValidationError as error:

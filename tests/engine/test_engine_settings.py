@@ -21,6 +21,7 @@ from llmops_tui.inference.options import LoadOptions, options_from
 from llmops_tui.inference.server.engine import make_engine
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.inference.worker_client import EngineProcess
 from llmops_tui.models.engine_settings import EngineSettings, check_settings, from_json
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.settings import Settings
@@ -73,6 +74,7 @@ def through(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, model_file: P
         with pytest.raises(LlmopsError, match="nothing is started"):
             ServerSupervisor(workspace).ensure(model, options)
         engine = make_engine(ServerOptions(**from_json(kept["started"])))
+        assert isinstance(engine, EngineProcess)
         return arrived(engine._options), kept["environment"]
 
     return go

@@ -359,3 +359,9 @@ def test_brackets_in_prose_hold_nothing_back_and_those_of_code_cost_no_more_than
     for _ in range(3000):
         held.feed('[ {"a": [')
     assert (held.told, held._json.read) == ("", len(held.text.raw))
+
+
+def test_a_guard_file_that_is_no_yaml_is_refused() -> None:
+    for text in ("{", "a: [", "a: 1\na: 2"):
+        with pytest.raises(InputRefusedError, match=r"g\.yaml: it is no YAML"):
+            read_guard_set(text, "g.yaml")

@@ -90,8 +90,10 @@ def test_a_restored_workspace_is_the_same_file_by_file(lived: Workspace, tmp_pat
     restore(tmp_path / "b.tar", other)
     found = contents(other.root)
     for name, (digest, size) in manifest.files.items():
-        assert found[name] == digest
-        assert (other.root / name).stat().st_size == size
+        # The event log has one more entry of the audit: that it was restored.
+        if name != lived.event_log.name:
+            assert found[name] == digest
+            assert (other.root / name).stat().st_size == size
         assert (other.root / name).stat().st_mode & 0o077 == 0
     # Files that nobody writes meanwhile are as in the original, byte for byte.
     for name, digest in contents(lived.root).items():

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_yaml
 from llmops_tui.inference.guardrails.canonical import canonical
 from llmops_tui.inference.guardrails.patterns import bounded_pattern
@@ -195,11 +195,13 @@ def read_guard_set(text: str, source: str) -> GuardSet:
     Raises:
         InputRefusedError: ``bad_guards``, with the first field that is wrong.
     """
+    import yaml
+
     try:
         # By YAML 1.2, in which the word on is a word.
         given = parse_yaml(text, core=True)
-    except (ValueError, LlmopsError) as error:
-        raise _wrong(source, str(error)) from error
+    except yaml.YAMLError as error:
+        raise _wrong(source, f"it is no YAML: {error}") from error
     try:
         return GuardSet.model_validate(given)
     except pydantic.ValidationError as error:

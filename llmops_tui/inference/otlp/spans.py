@@ -134,14 +134,16 @@ def _moment(holder: JsonObject, name: str, place: str) -> float:
 
 
 def _list(holder: Any, name: str, place: str) -> list[JsonObject]:
-    found = (holder.get(name) if isinstance(holder, dict) else None) or []
+    found = holder.get(name) if isinstance(holder, dict) else None
+    found = [] if found is None else found
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise _refused(f"{place}.{name}".lstrip("."), "is no list of objects")
     return found
 
 
 def _object(holder: JsonObject, name: str, place: str) -> JsonObject:
-    found = holder.get(name) or {}
+    found = holder.get(name)
+    found = {} if found is None else found
     if not isinstance(found, dict):
         raise _refused(f"{place}.{name}", "is no object")
     return found
