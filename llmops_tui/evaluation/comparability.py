@@ -64,7 +64,6 @@ def comparable(
         notes.append(
             f"{counted(common, 'case is', 'cases are')} in both, of {of[0]:,} and {of[1]:,}; the others are not compared"
         )
-    notes += lost
     refused += [
         f"{what} differs: {_told(one.get(name))} and {_told(two.get(name))}"
         for name, what in _MUST.items()
@@ -104,7 +103,7 @@ def comparable(
         notes.append(
             f"they ran {one.get('parallel')} and {two.get('parallel')} requests in parallel: their times are not comparable"
         )
-    return Comparable(tuple(refused), tuple(notes), changed)
+    return Comparable(tuple(refused), (*notes, *lost), changed)
 
 
 def scored_in_one(left: Sequence[Result], right: Sequence[Result]) -> list[str]:

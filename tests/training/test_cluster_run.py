@@ -134,7 +134,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(nodes, "node_folder", lambda: folder)
     monkeypatch.setattr("llmops_tui.training.worker.cluster_run._POLL_SECONDS", 0)
-    monkeypatch.setattr("llmops_tui.training.worker.cluster_run._PIECE", 64)
+    for module in ("cluster_run", "shipping"):
+        monkeypatch.setattr(f"llmops_tui.training.worker.{module}.PIECE", 64)
     return folder
 
 
