@@ -128,7 +128,7 @@ def test_figures_of_a_whole_set(
     record_property: Any,
 ) -> None:
     random = np.random.default_rng(n)
-    found = [figure_interval(draw(random, n), figure, resamples=2000) for _ in range(SUITES)]
+    found = [figure_interval(draw(random, n), figure, resamples=1000) for _ in range(SUITES)]
     low, high = ends(found)
     record_property("simulated", (inside(found, truth), float((high < truth).mean()), float((low > truth).mean())))
     # Of ten cases of three classes some class may have one or none; those have no interval, or a wide one.
