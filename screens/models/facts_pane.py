@@ -32,7 +32,8 @@ class FactsPane(Pane):
         """Show what is known of a model; nothing where there is none."""
         self._shown = (model, loaded)
         details = self._details.get(model.name, Details()) if model is not None else Details()
-        width = self.query_one("#facts-text", Static).size.width
+        # A scroll bar may come with what is shown, and takes two columns.
+        width = self.query_one("#facts-text", Static).size.width - 2
         content = facts(model, loaded=loaded, details=details, width=width) if model is not None else ""
         self.query_one("#facts-text", Static).update(content)
 

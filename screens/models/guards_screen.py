@@ -223,7 +223,7 @@ def _choice(version: GuardVersion) -> Choice:
 
 
 _HEAD = f"{'guard':16} {'mode':7} {'does':8} {'looks at':8} {'in a week':>14}  model"
-_SIDES = {("input", "output"): "both"}
+_SIDES: dict[tuple[str, ...], str] = {("input", "output"): "both"}
 
 
 def _shown(line: _Line) -> Content:
