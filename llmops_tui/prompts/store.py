@@ -172,7 +172,7 @@ class PromptStore:
             return True
 
         created = self._catalog.write(work)
-        return next(v for v in self.versions(name, candidates=True) if v.sha256 == digest), created
+        return self._select("v.prompt = ? AND v.sha256 = ?", [name, digest])[0], created
 
     def stamp(self) -> Stamp:
         """What changes whenever a prompt does, and with anything else in the catalog; cheap."""

@@ -94,10 +94,11 @@ def test_an_edit_that_is_being_typed_is_there_after_a_kill(
     again.wait("Turn 1 in another way")
     again.wait("Where? And when?")
     again.press("enter")
-    again.wait("Hello world.")
+    # It is drawn as it comes, and kept when it ended.
+    again.wait(lambda text: "Hello world." in text and len(chats.load("trip").turns) == 4)
+    again.wait(lambda _text: chats.editing("trip") is None)
     chat = chats.load("trip")
     assert chat.turns[:2] == first
     assert [turn.text for turn in chat.branch()] == ["Where? And when?", "Hello world."]
-    assert chats.editing("trip") is None
     again.press("ctrl+q")
     assert again.finish() == 0
