@@ -174,13 +174,13 @@ def newest_behaviours(store: EvaluationStore) -> list[Behaviour]:
         versions.setdefault(version.suite.name, version)
     found, seen = [], set[tuple[str, str, str]]()
     for run in runs:
-        version, place = versions.get(run.suite), (run.suite, run.asked.model, run.asked.prompt)
-        if version is None or place in seen or run.summary is None or run.not_whole:
+        suite, place = versions.get(run.suite), (run.suite, run.asked.model, run.asked.prompt)
+        if suite is None or place in seen or run.summary is None or run.not_whole:
             continue
         seen.add(place)
-        if run.asked.parameters.get("temperature") != 0 or not asks_the_same(store, run, version):
+        if run.asked.parameters.get("temperature") != 0 or not asks_the_same(store, run, suite):
             continue
-        first = first_run(store, runs, run, version)
+        first = first_run(store, runs, run, suite)
         if first is not None:
             found.append(compare_behaviour(store, first, run))
     return found

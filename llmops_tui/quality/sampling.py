@@ -92,7 +92,9 @@ def read_exchanges(catalog: Catalog, traces: Sequence[str]) -> dict[str, Exchang
         "WHERE list_contains(?, r.id)"
     )
 
-    def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None, object, str, object, object]]:
+    def work(
+        connection: duckdb.DuckDBPyConnection,
+    ) -> list[tuple[str, str | None, str | None, str, str | None, str | None]]:
         return connection.execute(sql, [list(traces)]).fetchall()
 
     found = {}

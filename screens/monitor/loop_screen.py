@@ -46,7 +46,7 @@ class LoopScreen(Modal[Destination | None]):
     def __init__(self, services: Services, name: str = "") -> None:
         super().__init__()
         self._services = services
-        self._name = name
+        self._served = name
         self.standing: Standing | None = None
 
     def compose(self) -> ComposeResult:
@@ -76,9 +76,9 @@ class LoopScreen(Modal[Destination | None]):
 
     async def _read(self) -> None:
         names = await asyncio.to_thread(self._names)
-        if not self._name:
-            self._name = names[0] if names else ""
-        if not self._name:
+        if not self._served:
+            self._served = names[0] if names else ""
+        if not self._served:
             self.query_one("#loop-facts", Static).update(Content.styled(_EMPTY, "$muted"))
             return
         standing = await asyncio.to_thread(self._standing)
@@ -102,7 +102,7 @@ class LoopScreen(Modal[Destination | None]):
     def _standing(self) -> Standing:
         from llmops_tui.loop.subject import subject_of
 
-        subject = subject_of(self._services.catalog, self._services.event_log, self._name)
+        subject = subject_of(self._services.catalog, self._services.event_log, self._served)
         return self._services.loop.standing(subject)
 
     @property
@@ -115,7 +115,9 @@ class LoopScreen(Modal[Destination | None]):
     def _show(self, station: Station | None) -> None:
         if station is None:
             return
-        after = [("\nnext  ", "$muted"), safe_line(station.next, 300)] if station.next else []
+        after: list[str | tuple[str, str]] = []
+        if station.next:
+            after = [("\nnext  ", "$muted"), safe_line(station.next, 300)]
         self.query_one("#loop-facts", Static).update(Content.assemble(safe_text(station.told)[:1500], *after))
 
     @on(OptionList.OptionHighlighted)
@@ -151,7 +153,7 @@ class LoopScreen(Modal[Destination | None]):
         names = await asyncio.to_thread(self._names)
         chosen = await self.app.ask(ChoiceDialog("The loop of", [Choice(one, one) for one in names], _EMPTY))
         if chosen:
-            self._name, self.standing = chosen, None
+            self._served, self.standing = chosen, None
             await self._read()
 
     def action_look(self) -> None:

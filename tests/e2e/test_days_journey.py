@@ -167,10 +167,11 @@ def test_a_day_from_serving_by_label_to_forgetting(sample: Workspace, supervisor
     app.wait("Processes")
     app.press("v")
     app.wait("answered by support-base", seconds=600)
+    app.wait("next step")
     app.press("B")
     app.wait("Take support-base out of")
     app.press("y")
-    app.wait("support-old answers again", seconds=600)
+    app.wait("answered by support-old", seconds=600)
     app.press("escape")
     app.press("ctrl+q")
     assert app.finish() == 0

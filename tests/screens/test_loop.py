@@ -35,7 +35,7 @@ async def test_each_station_is_seen_and_enter_does_its_next_step(
         screen = pilot.app.screen
         assert isinstance(screen, LoopScreen)
         if screen.standing is None or screen.standing.subject.name != "support-base":
-            screen._name, screen.standing = "support-base", None
+            screen._served, screen.standing = "support-base", None
             await screen._read()
             await settle(pilot)
         assert "support-base, answered by support-base" in shown(pilot, "#loop-title")
