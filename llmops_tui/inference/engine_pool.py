@@ -107,7 +107,7 @@ class EnginePool:
     @property
     def info(self) -> EngineInfo:
         """What one that was ready says of the model."""
-        return next((member.engine.info for member in self._members if member.engine.info), {})
+        return next((member.engine.info for member in self._members if member.engine.info), EngineInfo())
 
     @property
     def last_failure(self) -> str:

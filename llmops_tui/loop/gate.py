@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.evaluation.gates import Ruling, RulingRecord, parse_rule
+from llmops_tui.evaluation.gates import Ruling, RulingRecord
 from llmops_tui.evaluation.gates import passes as gates_open
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
+from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.evaluation.run_comparison import gate
 from llmops_tui.evaluation.run_search import NotEvaluatedError
 from llmops_tui.loop.canary import newest_suites, prompt_of, run_that_counts

@@ -174,7 +174,9 @@ def test_a_damaged_set_is_told_by_name_and_is_in_nobodys_way(workspace: Workspac
     assert [one.what for one in in_force_at(catalog, log, time.time())] == ["shop@1, on: none"]
     with log.transaction() as connection:
         connection.execute("UPDATE guard_sets SET body = '{}'")
-    for read in (store.all, store.in_force, lambda: store.for_model("m")):
+    assert store.all() == []
+    assert [(one["set"], one["used_for"]) for one in store.damaged()] == [("old", []), ("shop", [""])]
+    for read in (store.in_force, lambda: store.for_model("m")):
         with pytest.raises(InputRefusedError, match="@1 is damaged"):
             read()
     assert [one.what for one in in_force_at(catalog, log, time.time())] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict
 
@@ -16,6 +17,7 @@ from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import NO_RANK, Call, Embedded
 from llmops_tui.inference.ranking_test import ABSURD, OBVIOUS, QUERY, unfit
 from llmops_tui.inference.server.adapters import AdapterShelf
+from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.connection import read_body, while_connected
 from llmops_tui.inference.server.fields import Checked, FieldRefusedError, Rules, Unoffered, refuse
 from llmops_tui.inference.server.generation import Generator
@@ -120,8 +122,9 @@ class Reranking:
                 "no_rank",
             )
         if adapter not in self._tested:
-            # Once: what it says of a pair that anybody can judge.
-            (obvious, absurd), _ = await self._scores(request, QUERY, [OBVIOUS, ABSURD], adapter)
+            # Once, and at nobody's expense: what it says of a pair that anybody can judge.
+            house = replace(request.scope["caller"], grant=None)
+            (obvious, absurd), _ = await self._scores(request, house, QUERY, [OBVIOUS, ABSURD], adapter)
             self._tested[adapter] = unfit(obvious, absurd)
         if why := self._tested[adapter]:
             raise FieldRefusedError(
@@ -131,7 +134,8 @@ class Reranking:
                 "llmops index build NAME --reranker MODEL.",
                 "no_rank",
             )
-        scores, result = await self._scores(request, body.query, body.documents, adapter)
+        caller = request.scope["caller"]
+        scores, result = await self._scores(request, caller, body.query, body.documents, adapter)
         order = sorted(range(len(scores)), key=lambda n: (-scores[n], n))[: body.top_n]
         told: RerankAnswer = {
             "id": new_id("rank"),
@@ -143,11 +147,11 @@ class Reranking:
         return JSONResponse(told)
 
     async def _scores(
-        self, request: Request, query: str, documents: list[str], adapter: str
+        self, request: Request, caller: Caller, query: str, documents: list[str], adapter: str
     ) -> tuple[list[float], Embedded]:
         """The score of each document; of several, such as those of yes and no, the first is the document's."""
         call: Call = {"op": "rank", "query": query, "inputs": documents, "adapter": adapter}
-        async with self._generator.admitted(request.scope["caller"], call) as ticket:
+        async with self._generator.admitted(caller, call) as ticket:
             packed, result = await while_connected(request, self._texts.vectors(call, ticket))
         return [struct.unpack_from("<f", base64.b64decode(one))[0] for one in packed], result
 
