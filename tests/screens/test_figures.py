@@ -11,8 +11,10 @@ from rich.segment import Segment
 from textual.color import Color
 
 from screens.frame_filter import FrameFilter
-from screens.widgets.chart import axis_labels
+from screens.models.facts import _pieces
+from screens.widgets.chart import Series, axis_labels, draw
 from screens.widgets.figures import figure
+from screens.widgets.line_list import without_least
 from screens.widgets.time_chart import time_labels
 
 
@@ -48,6 +50,35 @@ def test_nothing_is_written_as_python_does(value: object) -> None:
 )  # fmt: skip
 def test_ticks_are_round(ys: tuple[float, float], labels: list[str]) -> None:
     assert [label for label in axis_labels(12, ys) if label][::-1] == labels
+
+
+def test_quarters_of_percent_stand_evenly_or_are_halves() -> None:
+    assert axis_labels(6, (0.0, 100.0)) == ["100", "", "50", "", "", "0"]
+    assert axis_labels(5, (0.0, 100.0)) == ["100", "75", "50", "25", "0"]
+
+
+def test_below_a_chart_are_round_steps_between_its_ends_where_there_is_room() -> None:
+    def below(first: float, last: float, width: int) -> list[str]:
+        line = [Series("loss", "", [(first, 1.0), (last, 2.0)])]
+        return draw(line, width, 8, weight=0.0, logarithmic=False, zoom=1.0, utf8=True)[-1].plain.split()
+
+    assert below(1, 40, 80) == ["1", "10", "20", "30", "40"]
+    assert below(1, 2, 80) == ["1", "2"]
+    assert below(0, 1000, 30) == ["0", "1,000"]
+    assert below(0.5, 2.5, 60) == ["0.5", "1", "1.5", "2", "2.5"]
+
+
+def test_of_a_line_that_is_too_long_what_is_least_goes_first() -> None:
+    line = [("360 requests", "plain"), (" in a day", "muted"), ("  18 failed", "bad")]
+    assert without_least(line, 40) == line
+    assert "".join(text for text, _ in without_least(line, 25)) == "360 requests  18 failed"
+    assert without_least([("all of it", "muted")], 3) == [("all of it", "muted")]
+
+
+def test_a_path_goes_on_below_its_beginning() -> None:
+    assert _pieces("/home/me/models/support-base.gguf", 20) == ["/home/me/models/", "support-base.gguf"]
+    assert _pieces("a" * 64, 40) == ["a" * 40, "a" * 24]
+    assert _pieces("words wrap by themselves", 8) == ["words wrap by themselves"]
 
 
 def test_a_logarithmic_axis_has_powers_of_ten_and_what_is_between_them() -> None:
