@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -18,6 +19,10 @@ from llmops_tui.models.registry import Model
 
 State = Literal["trained", "masked", "cut"]
 TWICE = "occurs twice at the beginning"
+_APART = (
+    "a letter and its mark are two characters, which this tokenizer makes one and llama.cpp, which serves, does not: "
+    "compose them, as nfc_normalize of llmops data map does"
+)
 
 
 @dataclass(frozen=True)
@@ -256,6 +261,8 @@ class ModelText:
             problems.append(
                 f"the last answer does not end with {self.tokenizer.eos}: the model would not learn to stop"
             )
+        if self.tokenizer.composes and not unicodedata.is_normalized("NFC", text):
+            problems.append(_APART)
         if self.tokenizer.bos and text.startswith(self.tokenizer.bos * 2):
             problems.append(f"{self.tokenizer.bos} {TWICE}")
         return TokenView(text, tuple(tokens), tuple(problems))

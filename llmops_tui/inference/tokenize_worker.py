@@ -76,6 +76,7 @@ def _folder(path: Path) -> tuple[Facts, _Encode, _Decode]:
         "eos": folder.special("eos_token"),
         "pad": folder.special("pad_token"),
         "adds_bos": bool(tokenizer.encode("a").special_tokens_mask[:1] == [1]),
+        "composes": tokenizer.normalizer is not None and "\u00e9" in tokenizer.normalizer.normalize_str("e\u0301"),
         "n_vocab": tokenizer.get_vocab_size(),
     }
     return facts, encode, lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False))
@@ -135,6 +136,7 @@ def _gguf(path: Path) -> tuple[Facts, _Encode, _Decode]:
         "eos": special(llama_cpp.llama_vocab_eos(vocab)),
         "pad": special(llama_cpp.llama_vocab_pad(vocab)),
         "adds_bos": bool(llama_cpp.llama_vocab_get_add_bos(vocab)),
+        "composes": False,
         "n_vocab": llama_cpp.llama_vocab_n_tokens(vocab),
     }
     return facts, encode, lambda ids: b"".join(bytes.fromhex(piece(i)) for i in ids).decode("utf-8", "replace")

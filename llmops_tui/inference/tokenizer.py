@@ -37,12 +37,16 @@ class Counted(TypedDict, total=False):
 
 
 class Facts(TypedDict):
-    """What it says first: the special tokens as text, empty where there is none, and the size of the vocabulary."""
+    """What it says first: the special tokens as text, empty where there is none, and the size of the vocabulary.
+
+    ``composes``: a letter and its mark become one character (Unicode's form NFC) before a text is split. llama.cpp never does.
+    """
 
     bos: str
     eos: str
     pad: str
     adds_bos: bool
+    composes: bool
     n_vocab: int
 
 
@@ -65,6 +69,7 @@ class Tokenizer:
         self.eos = str(facts["eos"])
         self.pad = str(facts["pad"])
         self.adds_bos = bool(facts["adds_bos"])
+        self.composes = bool(facts["composes"])
 
     def __enter__(self) -> Self:
         return self

@@ -241,6 +241,26 @@ def test_training_and_serving_are_compared_token_for_token(sample: Workspace) ->
     assert codes(check_parity(other)) == {("error", "parity")}
 
 
+def test_letters_that_only_training_would_compose_are_named(sample: Workspace, tmp_path: Path) -> None:
+    store = RunStore(sample)
+    folder = tmp_path / "composing"
+    shutil.copytree(store.registry.get("support-base-hf").path, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"normalizer": {"type": "NFC"}}), "utf-8")
+    apart, whole = ({"prompt": "Which drink?", "completion": one} for one in ("cafe\u0301", "caf\u00e9"))
+
+    def told(name: str, row: Any) -> bool:
+        with ModelText(store.registry.get(name)) as text:
+            return "llama.cpp" in " ".join(text.view("prompt-completion", row).problems)
+
+    store.registry.add(folder, "composing")
+    assert told("composing", apart)
+    assert not told("composing", whole)
+    # What is served, and what is made of it, composes nothing.
+    assert not told("support-base", apart)
+    assert not told("support-base-hf", apart)
+
+
 @pytest.mark.slow
 def test_plan_tells_everything(llmops: Llmops) -> None:
     llmops.run("train", "new", "small", "--base", "support-base-hf", "--data", "triage", "--preset", "tiny")

@@ -89,7 +89,7 @@ def _vocabulary(writer: gguf.GGUFWriter, folder: ModelFolder) -> None:
     else:
         writer.add_tokenizer_model("gpt2")
         if (kind := (data.get("normalizer") or {}).get("type", "NFC")) != "NFC":
-            # Composed letters are what texts have anyway; llama.cpp changes nothing.
+            # Composed letters are what texts have anyway; llama.cpp changes nothing, and rows with others are named before a run.
             raise InputRefusedError(
                 "unknown_tokenizer", f"the tokenizer changes texts first ({kind}), which llama.cpp does not"
             )
