@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.evaluation.gates import Ruling, parse_rule, passes
+from llmops_tui.evaluation.gates import Ruling, passes
 from llmops_tui.evaluation.promotion import promotion
+from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.inference.router.names import resolve
 from llmops_tui.inference.stages import Stage, StageStore, StageSubject
 from llmops_tui.maintenance.undo import UndoHistory

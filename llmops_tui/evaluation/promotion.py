@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.gates import Ruling, parse_rule
+from llmops_tui.evaluation.gates import Ruling
+from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.evaluation.run_comparison import gate
 from llmops_tui.evaluation.run_search import RunSearch
 

@@ -7,10 +7,11 @@ from difflib import get_close_matches
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.comparison import Comparison, compare
-from llmops_tui.evaluation.gates import Ruling, judge, parse_rule
+from llmops_tui.evaluation.gates import Ruling, judge
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.evaluation.run import EvalRun, SuiteVersion
 from llmops_tui.evaluation.runner.results import Result, read_results
 from llmops_tui.evaluation.store import EvaluationStore

@@ -13,6 +13,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.structured import JsonFields, json_of
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric, Verdict
+from llmops_tui.evaluation.rules import parse_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,10 +96,6 @@ def _check_verdicts(suite: Suite, metrics: Iterable[Metric]) -> None:
 
 
 def _check_rules(rules: Iterable[str], measured: set[str]) -> None:
-    if not rules:
-        return
-    from llmops_tui.evaluation.gates import parse_rule
-
     for rule in rules:
         name = parse_rule(rule).metric
         if name not in measured:

@@ -10,10 +10,11 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.comparison import Comparison, compare
-from llmops_tui.evaluation.gates import judge, parse_rule, passes
+from llmops_tui.evaluation.gates import judge, passes
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.pairwise import Decision, summary
+from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.evaluation.runner.results import Result
 from tests.evaluation.conftest import EXACT, case, made_run, results
 
