@@ -1,4 +1,4 @@
-"""The rules of a suite: on the metrics of a run, and on differences from a baseline."""
+"""Rules of gates, read from their texts."""
 
 from __future__ import annotations
 

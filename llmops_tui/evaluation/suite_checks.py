@@ -96,8 +96,6 @@ def _check_verdicts(suite: Suite, metrics: Iterable[Metric]) -> None:
 
 
 def _check_rules(rules: Iterable[str], measured: set[str]) -> None:
-    if not rules:
-        return
     for rule in rules:
         name = parse_rule(rule).metric
         if name not in measured:
