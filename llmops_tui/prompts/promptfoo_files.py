@@ -6,7 +6,8 @@ A configuration may have several prompts, which are compared; each is a system a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
 import yaml
 
@@ -18,6 +19,7 @@ _WORDS = frozenset(
     {"true", "false", "none", "null", "undefined", "not", "and", "or", "in", "is", "if", "else", "env", "loop"}
 )
 _FILE = ("file://", "package:")
+_NAMED = re.compile(r"\{\{\s*(\w+)\s*\}\}", re.ASCII)
 
 
 def write_configuration(system: str, template: str, label: str, values: Mapping[str, str]) -> str:
@@ -35,7 +37,7 @@ def write_configuration(system: str, template: str, label: str, values: Mapping[
         "prompts": [{"label": label, "raw": json.dumps(turns, ensure_ascii=False, indent=2)}],
         # A configuration names who is asked; this one repeats the prompt, until another is named.
         "providers": ["echo"],
-        "tests": [{"vars": {name: _as_value(name, values.get(name, "")) for name in names}}],
+        "tests": [{"vars": {name: _as_value(name, values.get(name, ""), names) for name in names}}],
     }
     return str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100_000))
 
@@ -101,8 +103,10 @@ def _from_nunjucks(text: str, where: str) -> str:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _as_value(name: str, value: str) -> str:
-    """A value that promptfoo takes as it stands: its values are templates, too, and may name files."""
+def _as_value(name: str, value: str, names: Collection[str]) -> str:
+    """A value that promptfoo takes as it stands: one may name a file, and another value that it has."""
     if value.startswith(_FILE):
         raise ValueError(f"the value of {name} begins with {value[:8]}, which promptfoo reads as a file")
-    return with_marks(value.replace("\0", ""))
+    if found := next((one for one in _NAMED.finditer(value) if one[1] in names), None):
+        raise ValueError(f"the value of {name} has {found[0]}, in whose place promptfoo puts the value of {found[1]}")
+    return value

@@ -34,20 +34,14 @@ def insert_rows(
     Raises:
         duckdb.Error: a value does not fit its column; nothing of ``rows`` was inserted then.
     """
-    values = [_whole(column) for column in zip(*rows, strict=True)]
-    if not values:
+    held = [list(column) for column in zip(*rows, strict=True)]
+    if not held:
         return
+    values = [[whole_characters(value) if isinstance(value, str) else value for value in column] for column in held]
     names = ", ".join(quote_name(name) for name in columns)
     unnested = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
     insert = "INSERT OR IGNORE" if once else "INSERT"
     connection.execute(f"{insert} INTO {table} ({names}) SELECT {unnested}", values)
-
-
-def _whole(column: Sequence[Any]) -> list[Any]:
-    """A column whose texts have whole characters alone: one look at all of them, since nearly all are ASCII."""
-    if "".join([value for value in column if isinstance(value, str)]).isascii():
-        return list(column)
-    return [whole_characters(value) if isinstance(value, str) else value for value in column]
 
 
 def whole_characters(text: str) -> str:

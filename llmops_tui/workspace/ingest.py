@@ -40,9 +40,6 @@ _FEEDBACK_COLUMNS = {
     "verdict": "VARCHAR", "source": "VARCHAR", "said_at": "DOUBLE",
 }  # fmt: skip
 
-# Behind the key, and whether each is JSON.
-_REQUEST_FIELDS = tuple((name, kind == "JSON") for name, kind in list(_REQUEST_COLUMNS.items())[1:])
-
 # The key of an event and its body.
 Event = tuple[str, dict[str, Any]]
 
@@ -151,13 +148,8 @@ def _insert_requests(db: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> 
         ).fetchall()
     }
     edges = []
-    recipes: dict[str, str] = {}
     for key, body in events:
-        # Most requests have parameters that others had.
-        said = json.dumps(body.get("parameters"))
-        recipe = recipes.get(said) or recipes.setdefault(
-            said, sha256_text(json.dumps(body.get("parameters"), sort_keys=True))
-        )
+        recipe = sha256_text(json.dumps(body.get("parameters"), sort_keys=True))
         prompt = versions.get((body.get("prompt"), body.get("prompt_version")))
         inputs = (body.get("model_sha256"), body.get("adapter_sha256"), prompt)
         edges += [(key, "run", recipe, str(source)) for source in inputs if source]
@@ -165,13 +157,13 @@ def _insert_requests(db: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> 
 
 
 def _request_row(key: str, body: Mapping[str, object]) -> list[Any]:
-    return [key, *[_json(body.get(name)) if is_json else body.get(name) for name, is_json in _REQUEST_FIELDS]]
+    return [key] + [
+        _json(body.get(name)) if kind == "JSON" else body.get(name) for name, kind in list(_REQUEST_COLUMNS.items())[1:]
+    ]
 
 
 def _json(value: Any) -> str:
     """ASCII, which the search in stored messages goes by; DuckDB refuses an escape of half a character."""
-    if value is None:
-        return "null"
     text = json.dumps(value)
     if "\\ud" in text:
         text = json.dumps(json.loads(whole_characters(json.dumps(value, ensure_ascii=False))))

