@@ -325,7 +325,7 @@ class ChainRun:
             "prompt_version": found.prompt.number,
             "variables": variables,
             "step": here,
-            **({"retrieved": retrieved} if retrieved else {}),
+            **({"client": {"retrieved": retrieved}} if retrieved else {}),
         }
         asked = StepRequest(found.model, messages, fields.parameters, fields.schema_, told_of)
         leaf = Leaf(found, here, self._models.key(asked), messages)

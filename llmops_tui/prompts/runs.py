@@ -26,7 +26,7 @@ from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.events import RequestRecord, TracedRetrieval
+from llmops_tui.workspace.events import RequestRecord
 from llmops_tui.workspace.ids import new_id, resolve_prefix
 from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.json_columns import kept
@@ -208,10 +208,8 @@ class PromptRunner:
         yield RunProgress("saved", version=version, created=created, run_id=run_id)
         if stopped is not None:
             raise stopped
-        known: dict[str, object] = {
-            "prompt": request.prompt, "prompt_version": version.number, "variables": request.variables,
-        }  # fmt: skip
-        known |= {"retrieved": retrieved} if retrieved else {}
+        beside = {"client": {"retrieved": retrieved}} if retrieved else {}
+        known = {"prompt": request.prompt, "prompt_version": version.number, "variables": request.variables, **beside}
         asked = _Asked(run_id, model, request.parameters, request.as_fields(), known, [*messages])
         async with contextlib.aclosing(self._rounds(asked, tools)) as steps:
             async for step in steps:
@@ -353,10 +351,7 @@ class _Asked:
             "messages": list(self.messages),
             "parameters": self.parameters.model_dump(exclude_none=True),
         }
-        known = dict(self.known)
-        if (retrieved := known.pop("retrieved", None)) is not None:
-            record["client"] = {"retrieved": cast("list[TracedRetrieval]", retrieved)}
-        return record | cast("RequestRecord", known)
+        return record | cast("RequestRecord", dict(self.known))
 
 
 def _call_text(call: ToolCall) -> str:

@@ -50,7 +50,7 @@ def _finished(store: EvaluationStore, suite: Suite, ref: str, right: int) -> str
         "metrics": {m.called: fingerprint(m) for m in metrics}, "metric_sources": sources(metrics, store.registry),
     }  # fmt: skip
     summary = summarise(list(log.done.values()), metrics, 1.0)
-    store.finish(entry.name, made, summary, sha256_file(entry.results))  # type: ignore[arg-type]
+    store.finish(entry.name, made, summary, sha256_file(entry.results))
     end_processes()
     return entry.name
 

@@ -97,7 +97,8 @@ class Caller:
             beside: ClientRecord = {} if self.experiment is None else {"experiment": self.experiment}
             if isinstance(step := known.get("chain"), dict):
                 beside["chain"] = cast("TracedStep", step)
-            if isinstance(found := known.get("retrieved"), list):
+            given = known.get("client")
+            if isinstance(given, dict) and isinstance(found := given.get("retrieved"), list):
                 beside["retrieved"] = cast("list[TracedRetrieval]", found)
             return {
                 "prompt": known.get("prompt"),
