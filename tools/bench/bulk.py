@@ -1,11 +1,10 @@
 """Work on many rows beside DuckDB, polars and ``datasets``: import, export, exact duplicates, profile and filter.
 
-``python tools/bench/bulk.py [--rows N] [--chats BYTES] [--texts FILE] [--rounds N] [--only WORK] [--to FILE]``. With ``--chats``
-there are import and export of long conversations too, in a file of so many bytes: of random words, or of the questions and
-answers in a file of JSON Lines such as GSM8K's. In each round every program does each work once, one after another, so that
-other load on the machine meets all alike; what is told are the medians of processor seconds, of all threads, and of seconds by
-the clock, and the ratios to DuckDB's as the medians of the rounds' ratios. DuckDB has two threads; for conversations there is
-one of a single thread, too. Programs are loaded before.
+``python tools/bench/bulk.py [--rows N] [--chats BYTES] [--rounds N] [--only WORK] [--to FILE]``. With ``--chats`` there are
+import and export of long conversations too, in a file of so many bytes. In each round every program does each work
+once, one after another, so that other load on the machine meets all alike; what is told are the medians of processor seconds,
+of all threads, and of seconds by the clock, and the ratios to DuckDB's as the medians of the rounds' ratios. DuckDB has two
+threads; for conversations there is one of a single thread, too. Programs are loaded before.
 """
 
 from __future__ import annotations
@@ -84,22 +83,6 @@ def write_chats(path: Path, size: int) -> None:
                     turns.append({"role": role, "content": "\n".join(lines)})
             row = {"id": rows, "source": chance.choice(["web", "mail"]), "score": round(chance.random(), 4)}
             written += file.write(json.dumps(row | {"messages": turns}) + "\n")
-            rows += 1
-
-
-def write_talks(path: Path, size: int, texts: Path) -> None:
-    """Conversations of four to twelve turns, whose questions and answers are drawn at random from a file of such pairs."""
-    chance = random.Random(1)
-    pairs = [json.loads(line) for line in texts.read_text().splitlines()]
-    written = rows = 0
-    with path.open("w") as file:
-        while written < size:
-            turns = []
-            for pair in chance.choices(pairs, k=chance.randint(2, 6)):
-                turns.append({"role": "user", "content": pair["question"]})
-                turns.append({"role": "assistant", "content": pair["answer"]})
-            row = {"id": rows, "source": chance.choice(["web", "mail"]), "score": round(chance.random(), 4)}
-            written += file.write(json.dumps(row | {"messages": turns}, ensure_ascii=False) + "\n")
             rows += 1
 
 
@@ -255,7 +238,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--chats", type=int, default=0, help="bytes of conversations")
-    parser.add_argument("--texts", type=Path, help="questions and answers, by line, that the conversations are made of")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", default=[], help="one of the works, by its name")
     parser.add_argument("--to", type=Path, help="a file for the figures, too")
@@ -264,9 +246,7 @@ def main() -> None:
         source = Path(name) / "rows.jsonl"
         write_short(source, given.rows)
         chats = Path(name) / "chats.jsonl" if given.chats else None
-        if chats is not None and given.texts is not None:
-            write_talks(chats, given.chats, given.texts)
-        elif chats is not None:
+        if chats is not None:
             write_chats(chats, given.chats)
         found = measured(source, chats, Path(name), given.rounds, given.only)
         text = json.dumps({"rows": given.rows, "bytes": source.stat().st_size, "works": found}, indent=2)
