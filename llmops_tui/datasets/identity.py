@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -9,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
-from llmops_tui.datasets.records import CONTENT_COLUMNS, Column, Message, Row, dump_json, whole_text
+from llmops_tui.datasets.records import CONTENT_COLUMNS, Column, Message, Row, whole_text
 
 Sameness = Literal["row", "content", "text"]
 SAMENESS: tuple[Sameness, ...] = get_args(Sameness)
@@ -123,8 +124,8 @@ def _sorted_json(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, orjson.JSONEncodeError):
-        # Numbers beyond 64 bits.
-        return dump_json(value).encode("utf-8", "replace")
+        # Numbers beyond 64 bits, and half a character.
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "replace")
 
 
 def _hash(text: str | bytes) -> bytes:

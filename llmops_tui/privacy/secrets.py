@@ -134,6 +134,9 @@ def looks_drawn(value: str, least: int = 16) -> bool:
 
 
 def _trimmed(value: str) -> str:
+    # A number ends where the object that it is the last value of does.
+    if (number := value.rstrip("}")).isdigit():
+        return number
     return value.rstrip(".,;:)?") if not value.endswith("==") else value
 
 

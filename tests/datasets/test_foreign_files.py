@@ -141,6 +141,15 @@ def foreign_files(folder: Path) -> dict[str, str]:
     return words | {"m.tar": "rows.bin"}
 
 
+def test_what_a_file_needs_first_is_said(store: DatasetStore, tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(gzip.compress(b"a,b\n1,2\n")))
+    with pytest.raises(InputRefusedError, match="compressed twice: with gzip, and that with gzip"):
+        preview(store, [tmp_path / "a.csv.gz"])
+    (tmp_path / "b.csv").write_bytes(b"a,b\r1,2\r3,4\r")
+    with pytest.raises(InputRefusedError, match="carriage returns stand in it"):
+        preview(store, [tmp_path / "b.csv"])
+
+
 def test_files_of_other_kinds_are_refused_by_name(store: DatasetStore, tmp_path: Path) -> None:
     for name, word in foreign_files(tmp_path).items():
         with pytest.raises(InputRefusedError, match=word) as told:

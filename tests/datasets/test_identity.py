@@ -195,3 +195,13 @@ def test_a_split_never_makes_an_empty_part_without_a_word(store: DatasetStore, f
     with pytest.raises(InputRefusedError, match=r"50 rows are 1 group .* the same .who. or ask the same"):
         split_into(store, linked.ref, {"train": 0.9, "test": 0.1}, no_report, group="who")
     assert sorted(store.logs()) == ["few", "linked"]
+
+
+@pytest.mark.parametrize("odd", [10**30, "\ud83d"])
+def test_the_order_of_keys_is_nothing_beside_what_only_the_slow_parser_knows(odd: Any) -> None:
+    row = {"a": odd, "b": {"x": 1, "y": 2}}
+    assert (
+        row_key("tabular", row)
+        == row_key("tabular", _turned(row))
+        != row_key("tabular", {**row, "b": {"x": 2, "y": 1}})
+    )

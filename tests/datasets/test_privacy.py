@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmops_tui.datasets.checks.registry import find_check
 from llmops_tui.datasets.operations.base import apply
-from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms, replace_in_row
+from llmops_tui.datasets.privacy.replacement import Key, Pseudonyms, beside_texts, replace_in_row
 from llmops_tui.datasets.privacy.report import find_in_version
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
@@ -470,3 +470,14 @@ def test_the_town_of_an_address_is_looked_for_in_bounded_steps() -> None:
     assert [text[start:end] for start, end in find_addresses(text)] == ["12 Main Street"]
     text = "Otto-von-Guericke-Straße 12, 60311 Frankfurt-am-Main"
     assert [text[start:end] for start, end in find_addresses(text)] == [text]
+
+
+@pytest.mark.parametrize("value", [{"password": 4711}, {"password": 4711, "a": "x"}, {"a": [{"db_pwd": 471147}]}])
+def test_a_number_that_is_called_a_password_is_taken_out(value: dict[str, Any]) -> None:
+    row = {"text": json.dumps(value), "value": value, **value}
+    made, counts = replace_in_row(row, mark)
+    assert counts == {"secret": 3}
+    assert not re.search(r"\d", json.dumps(made))
+    assert [text for _, text in beside_texts(row) if find_personal(text)]
+    plain = {"tokens": 4711, "password_length": 4711, "n": 4711, "pass": 4711, "password": 12}
+    assert replace_in_row(plain, mark) == (plain, {})

@@ -175,13 +175,68 @@ def test_preferences_of_other_programs() -> None:
     assert read("preference", dict(ultra)) == {"prompt": [question], "chosen": [good], "rejected": [bad]}
 
 
+def test_a_system_text_beside_answers_is_in_their_prompt() -> None:
+    system, question = {"role": "system", "content": "s"}, {"role": "user", "content": "q"}
+    good, bad = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad"}
+    for row in (
+        {"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}},
+        {"messages": [question], "chosen": good, "rejected": bad},
+        {"messages": [question, good], "rejected_response": "bad"},
+        {"prompt": [question], "chosen": [good], "rejected": [bad]},
+        {"prompt": "q", "chosen": [question, good], "rejected": [question, bad]},
+        {"chosen": [question, good], "rejected": [question, bad]},
+    ):  # fmt: skip
+        made = read("preference", json.loads(json.dumps({**row, "system": "s"})))
+        assert made == {"prompt": [system, question], "chosen": [good], "rejected": [bad]}
+    own = {"prompt": [system, question], "chosen": [good], "rejected": [bad], "system": "t"}
+    assert read("preference", json.loads(json.dumps(own))) == own
+
+
+def test_two_answers_of_an_instruction_are_a_preference() -> None:
+    row = {"instruction": "q", "input": "", "output": ["good", "bad"]}
+    assert (recognise([row] * 3).format, recognise([row] * 3).others) == ("preference", {})
+    question = {"role": "user", "content": "q"}
+    assert read("preference", dict(row)) == {"prompt": [question], "chosen": "good", "rejected": "bad"}
+    with pytest.raises(RowRefusedError, match="two answers"):
+        read("alpaca", dict(row))
+    assert recognise([{**row, "output": ["one", "two", "three"]}] * 3).format == "alpaca"
+
+
+@pytest.mark.parametrize("labels", [("true", "false"), ("True", "FALSE"), ("1", "0"), (1, 0), (True, False)])
+def test_a_table_of_texts_says_which_answers_are_good(labels: tuple[Any, Any]) -> None:
+    rows = [{"prompt": "q", "completion": "a", "label": label} for label in labels]
+    assert recognise(rows).format == "kto"
+    assert [read("kto", dict(row))["label"] for row in rows] == [True, False]
+    # A digit beside a conversation may be its class.
+    talks = [
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "label": labels[0]}
+    ]
+    assert recognise(talks).format == ("messages" if labels[0] == "1" or type(labels[0]) is int else "kto")
+
+
+def test_tables_of_other_programs_in_a_document(store: DatasetStore, tmp_path: Path) -> None:
+    wanted = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    for number, document in enumerate((
+        {"columns": ["a", "b"], "index": [0, 1], "data": [[1, "x"], [2, "y"]]},
+        {"columns": ["a", "b"], "data": [[1, "x"], [2, "y"]]},
+        {"a": {"0": 1, "1": 2}, "b": {"0": "x", "1": "y"}},
+        {"a": [1, 2], "b": ["x", "y"]},
+    )):  # fmt: skip
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(document))
+        assert rows_of(import_now(store, [path], f"t{number}", "tabular")) == wanted
+    path.write_text(json.dumps({"a": {"0": 1, "2": 2}, "b": {"0": "x", "2": "y"}}))
+    assert import_now(store, [path], "other", "tabular").rows == 1
+
+
 def test_a_conversation_beside_answers_is_their_prompt() -> None:
     question = {"role": "user", "content": "q"}
     good, bad = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad"}
     pair = {"prompt": [question], "chosen": [good], "rejected": [bad]}
     apart = {"messages": [question], "chosen": good, "rejected": bad}
     swift = {"messages": [question, good], "rejected_response": "bad"}
-    for row in (apart, swift):
+    others = {"messages": [question, good], "rejected_messages": [question, bad]}
+    for row in (apart, swift, others):
         assert (recognise([row] * 3).format, recognise([row] * 3).others) == ("preference", {})
         assert read("preference", json.loads(json.dumps(row))) == pair
     # It is what was said already, where the answers tell what was asked themselves.

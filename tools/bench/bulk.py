@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import statistics
@@ -31,6 +32,7 @@ from llmops_tui.datasets.import_job import import_now  # noqa: E402
 from llmops_tui.datasets.operations.base import apply  # noqa: E402
 from llmops_tui.datasets.profile import profile  # noqa: E402
 from llmops_tui.datasets.store import DatasetStore  # noqa: E402
+from llmops_tui.jobs.launcher import ENVIRONMENT  # noqa: E402
 from llmops_tui.workspace.catalog import Catalog  # noqa: E402
 from llmops_tui.workspace.catalog_file import connect_memory  # noqa: E402
 from llmops_tui.workspace.layout import Workspace  # noqa: E402
@@ -52,6 +54,8 @@ WORDS = (
     "in",
 )
 WHERE = "n % 3 > 0"
+# As a job has it; read when pyarrow is loaded, which is later.
+os.environ.update(ENVIRONMENT)
 Works = dict[str, dict[str, Callable[[Path], Any]]]
 
 

@@ -25,6 +25,7 @@ from llmops_tui.datasets.raw import RawFile  # noqa: E402
 from llmops_tui.datasets.sql_console import view_sql  # noqa: E402
 from llmops_tui.datasets.store import DatasetStore  # noqa: E402
 from llmops_tui.datasets.window import RowWindow, View  # noqa: E402
+from llmops_tui.jobs.launcher import ENVIRONMENT  # noqa: E402
 from llmops_tui.sample import fill  # noqa: E402
 from llmops_tui.workspace.catalog import Catalog  # noqa: E402
 from llmops_tui.workspace.catalog_file import connect_memory  # noqa: E402
@@ -125,7 +126,8 @@ def run(code: str, *arguments: str) -> tuple[float, float]:
     """Seconds and peak memory in MB of Python code in a process of its own."""
     started = time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=ROOT)
+    # As a job has it.
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=ROOT, env={**os.environ, **ENVIRONMENT})
     return time.perf_counter() - started, max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1e3
 
 

@@ -16,11 +16,13 @@ class Alpaca(Format):
 
     def recognises(self, row: Row) -> bool:
         """By question and answer."""
-        return has(row, "instruction", "output")
+        return has(row, "instruction", "output") and not has_two_answers(row)
 
     def read(self, row: Row) -> Row:
         """Its texts as messages."""
         messages = instruction_messages(row)
+        if has_two_answers({"instruction": "", **row}):
+            raise RowRefusedError("output holds two answers, of which the first is preferred: the format is preference")
         answer = row.pop("output", None)
         if answer is not None:
             messages.append({"role": "assistant", "content": answer})
@@ -57,6 +59,18 @@ class Alpaca(Format):
         if pairs:
             out["history"] = [[q.get("content"), a.get("content")] for q, a in pairs]
         return out | row
+
+
+def has_two_answers(row: Row) -> bool:
+    """Whether an instruction has a better and a worse answer, as LLaMA-Factory writes rows to rank."""
+    answers = row.get("output")
+    return (
+        row.get("instruction") is not None
+        and "chosen" not in row
+        and isinstance(answers, list)
+        and len(answers) == 2
+        and all(isinstance(answer, str) for answer in answers)
+    )
 
 
 def instruction_messages(row: Row) -> list[Message]:

@@ -9,6 +9,9 @@ from llmops_tui.datasets.formats.prompt_completion import PromptCompletion
 from llmops_tui.datasets.formats.sharegpt import ShareGpt
 from llmops_tui.datasets.records import Message, Row
 
+# As tables of texts have them.
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
 
 class Kto(Format):
     """``{"prompt": …, "completion": …, "label": true}``, or a conversation with ``label`` or ``kto_tag``."""
@@ -21,17 +24,17 @@ class Kto(Format):
 
     def recognises(self, row: Row) -> bool:
         """By the label beside an answer."""
-        label = row.get("label")
+        label = _TRUTH.get(row["label"].lower()) if isinstance(row.get("label"), str) else row.get("label")
         if "messages" in row or "conversations" in row:
             # A whole number may be the class of a conversation.
-            return "kto_tag" in row or isinstance(label, bool)
+            return "kto_tag" in row or (isinstance(label, bool) and row["label"] not in {"0", "1"})
         return "kto_tag" in row or ({"prompt", "completion"} <= set(row) and isinstance(label, (bool, int)))
 
     def read(self, row: Row) -> Row:
         """Prompt, completion and label."""
         label = row.pop("kto_tag") if "kto_tag" in row else row.pop("label", None)
-        if isinstance(label, str) and label.lower() in {"true", "false"}:
-            label = label.lower() == "true"
+        if isinstance(label, str):
+            label = _TRUTH.get(label.lower(), label)
         if not isinstance(label, bool) and label not in (0, 1):
             raise RowRefusedError(f"label is {kind_name(label)}, not true or false")
         if "prompt" in row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmops_tui.datasets.formats.alpaca import instruction_messages
+from llmops_tui.datasets.formats.alpaca import has_two_answers, instruction_messages
 from llmops_tui.datasets.formats.base import Format, RowRefusedError, checked_messages, has, ordered, structured
 from llmops_tui.datasets.formats.prompt_completion import said
 from llmops_tui.datasets.formats.sharegpt import turn_message
@@ -17,8 +17,9 @@ class Preference(Format):
     """``{"prompt": …, "chosen": …, "rejected": …}``; the prompt may be part of both answers, or of another format.
 
     ``question`` beside ``system`` is a prompt too, and so are OpenAI's ``input`` beside ``preferred_output`` and
-    ``non_preferred_output``, and ``messages`` that end with a question. A conversation beside ``rejected_response`` is the
-    chosen one.
+    ``non_preferred_output``, and ``messages`` that end with a question. A conversation beside ``rejected_response`` or
+    ``rejected_messages`` is the chosen one, and so is the first of two answers that ``output`` of an instruction holds. A
+    system text beside all that is the first message of the prompt.
     """
 
     name = "preference"
@@ -26,16 +27,17 @@ class Preference(Format):
     columns = frozenset(
         {
             "prompt", "chosen", "rejected", "conversations", "instruction", "input", "system", "history", "question",
-            "messages", _REJECTED, *_MESSAGES.values(), *_OPENAI.values(),
+            "messages", "output", _REJECTED, *_MESSAGES.values(), *_OPENAI.values(),
         }
     )  # fmt: skip
     sign = "have 'chosen' and 'rejected'"
-    implies = ("sharegpt", "messages")
+    implies = ("sharegpt", "messages", "alpaca")
 
     def recognises(self, row: Row) -> bool:
         """By the two answers."""
-        named = [("chosen", "rejected"), _MESSAGES.values(), _OPENAI.values(), ("messages", _REJECTED)]
-        return any(has(row, *names) for names in named)
+        named = [("chosen", "rejected"), _MESSAGES.values(), _OPENAI.values()]
+        named += [("messages", _REJECTED), ("messages", _MESSAGES["rejected"])]
+        return has_two_answers(row) or any(has(row, *names) for names in named)
 
     def read(self, row: Row) -> Row:
         """The prompt apart from both answers."""
@@ -44,6 +46,10 @@ class Preference(Format):
                 row.update({name: row.pop(given) for name, given in names.items()})
         if "chosen" not in row and has(row, "messages", _REJECTED):
             _take_apart(row)
+        elif "chosen" not in row and has(row, "messages", _MESSAGES["rejected"]):
+            row |= {"chosen": row.pop("messages"), "rejected": row.pop(_MESSAGES["rejected"])}
+        elif "chosen" not in row and has_two_answers(row):
+            row["chosen"], row["rejected"] = row.pop("output")
         chosen, rejected = said(row.pop("chosen", None), "chosen"), said(row.pop("rejected", None), "rejected")
         prompt = _prompt(row)
         if isinstance(chosen, list) and isinstance(rejected, list) and (prompt is None or isinstance(prompt, str)):
@@ -54,6 +60,7 @@ class Preference(Format):
         if prompt is None and (asked := _asked(row)):
             prompt = asked
             del row["messages"]
+        prompt = _with_system(prompt, row)
         return ({} if prompt is None else {"prompt": prompt}) | {"chosen": chosen, "rejected": rejected, **row}
 
 
@@ -65,9 +72,10 @@ def _prompt(row: Row) -> str | list[Message] | None:
     if "instruction" in row:
         return instruction_messages(row)
     if row.get("prompt") is not None:
-        return _with_system(said(row.pop("prompt"), "prompt"), row)
+        return said(row.pop("prompt"), "prompt")
     if isinstance(row.get("question"), str):
-        return _with_system(row.pop("question"), row)
+        question: str = row.pop("question")
+        return question
     if isinstance(row.get("input"), dict) and "messages" in row["input"]:
         given = dict(row.pop("input"))
         asked = [ordered(m) for m in checked_messages(given.pop("messages"), "input.messages")]
@@ -99,13 +107,16 @@ def _asked(row: Row) -> list[Message]:
     return [ordered(turn) for turn in turns] if turns and turns[-1].get("role") in {"user", "tool"} else []
 
 
-def _with_system(prompt: str | list[Message], row: Row) -> str | list[Message]:
-    """A prompt behind the system text that stands beside it, which is taken out of the row."""
+def _with_system(prompt: str | list[Message] | None, row: Row) -> str | list[Message] | None:
+    """A prompt behind the system text that stands beside it, which is taken out of the row; one that has its own keeps it."""
     system = row.get("system")
-    if not isinstance(system, str) or not isinstance(prompt, str):
+    if not isinstance(system, str) or prompt is None:
+        return prompt
+    if isinstance(prompt, list) and any(turn.get("role") == "system" for turn in prompt):
         return prompt
     del row["system"]
-    return [{"role": "system", "content": system}, {"role": "user", "content": prompt}] if system else prompt
+    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return [{"role": "system", "content": system}, *asked] if system else prompt
 
 
 def _common_prefix(left: list[Message], right: list[Message]) -> list[Message]:

@@ -17,6 +17,7 @@ from llmops_tui.datasets.records import Row, dump_json, load_whole_json
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.privacy.detection import KINDS, find_personal
 from llmops_tui.privacy.replacement import readable, replace_in_text
+from llmops_tui.privacy.secret_names import Introduced, judge_name
 from llmops_tui.regular_files import read_regular
 from llmops_tui.workspace.files import make_folder_within, make_private_folder, write_atomic
 from llmops_tui.workspace.ids import ALPHABET
@@ -39,7 +40,7 @@ def replace_in_row(
     JSON afterwards: what was a number in it becomes a text.
     """
     taken = _Taken(stand_in, kinds)
-    made = {n: value if _skipped(n, value) else _replaced(value, taken.replaced) for n, value in row.items()}
+    made = {n: v if _skipped(n, v) else _replaced(v, taken.replaced, name=n) for n, v in row.items()}
     return made, taken.counts
 
 
@@ -106,45 +107,57 @@ def _skipped(name: str, value: Any) -> bool:
     return name in _SKIP and isinstance(value, str)
 
 
-def _replaced(value: Any, change: Callable[[str], str], *, shortest: int = _SHORTEST_NUMBER) -> Any:
-    """A JSON value with ``change`` done to its texts, its keys, and its whole numbers of so many digits."""
+def _replaced(value: Any, change: Callable[[str], str], *, shortest: int = _SHORTEST_NUMBER, name: str = "") -> Any:
+    """A JSON value with ``change`` done to its texts, its keys, and its whole numbers of so many digits.
+
+    ``name`` is what it is called: a number that is called a password is searched as it stands behind that word in a text.
+    """
     if isinstance(value, str):
         return change(value)
     if isinstance(value, int) and not isinstance(value, bool) and len(str(abs(value))) >= shortest:
         said = str(value)
         fresh = change(said)
         return value if fresh == said else fresh
+    if _is_secret_number(name, value):
+        fresh = change(f"{name}: {value}")
+        return value if fresh == f"{name}: {value}" else fresh.removeprefix(f"{name}: ")
     if isinstance(value, list):
         return [_replaced(item, change, shortest=shortest) for item in value]
     if isinstance(value, dict):
         made: dict[str, Any] = {}
-        for name, item in value.items():
-            key = fresh = change(name)
+        for key, item in value.items():
+            made_key = fresh = change(key)
             number = 1
-            while key in made:
+            while made_key in made:
                 number += 1
-                key = f"{fresh} {number}"
-            made[key] = item if _skipped(name, item) else _replaced(item, change, shortest=shortest)
+                made_key = f"{fresh} {number}"
+            made[made_key] = item if _skipped(key, item) else _replaced(item, change, shortest=shortest, name=key)
         return made
     return value
 
 
+def _is_secret_number(name: str, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and judge_name(name) is Introduced.PASSWORD
+
+
 def beside_texts(row: Row) -> Iterator[tuple[str, str]]:
-    """What redaction searches besides the texts of a row, with its place: long whole numbers, and keys of objects."""
+    """What redaction searches besides the texts of a row, with its place: long numbers, passwords in digits, keys of objects."""
     for name, value in row.items():
-        yield from _beside(name, value)
+        yield from _beside(name, value, name)
 
 
-def _beside(place: str, value: Any) -> Iterator[tuple[str, str]]:
+def _beside(place: str, value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, int) and not isinstance(value, bool) and len(str(abs(value))) >= _SHORTEST_NUMBER:
         yield place, str(value)
+    elif _is_secret_number(name, value):
+        yield place, f"{name}: {value}"
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _beside(f"{place}[{index}]", item)
     elif isinstance(value, dict):
         for key, item in value.items():
             yield f"{place}, a key", key
-            yield from _beside(f"{place}.{key}", item)
+            yield from _beside(f"{place}.{key}", item, key)
 
 
 class Key:

@@ -31,6 +31,9 @@ from llmops_tui.errors import InputRefusedError
 _NAMED = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([^\r\n"\x80-\xff]|[\xc2-\xf4][\x80-\xbf]{1,3})"?\r?\n')
 _DELIMITERS = (",", ";", "\t", "|")
 _NO_UTF8 = "it is not valid UTF-8"
+_RETURNS = (
+    "carriage returns stand in it without line feeds, as old programs end lines: tr '\\r' '\\n' makes lines of them"
+)
 _SAMPLE = 1 << 16
 _LOOKED_AT = 50
 _FEW = 2
@@ -157,7 +160,7 @@ def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], st
         except StopIteration:
             return
         except csv.Error as error:
-            reason = lines.problem or str(error)
+            reason = lines.problem or (_RETURNS if str(error).startswith("new-line character") else str(error))
             lines.go_back()
             records = csv.reader(lines, delimiter=delimiter, strict=True)
             yield at, [], reason

@@ -63,13 +63,8 @@ def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: s
         with open_stream(path) as stream:
             head = stream.read(HEAD_BYTES)
         refuse_foreign(path, head)
-        packed = compression_of(path)
-        kind = "zip" if head.startswith(b"PK") else "tar"
-        if is_archive(head) and packed and (packed == "zstd" or kind == "zip"):
-            raise InputRefusedError(
-                "file_type_refused", f"{path} is a {kind} archive in {packed}", "Decompress it, and import that."
-            )
-        if is_archive(head) and not packed and is_workbook(path):
+        _refuse_packed(path, head)
+        if head.startswith(b"PK\x03\x04") and is_workbook(path):
             return sheet_sources(path, table)
         if is_archive(head):
             chosen, told = chosen_members(path, table)
@@ -86,6 +81,20 @@ def find_sources(path: Path, *, table: str = "", unit: str = "line", encoding: s
     if table and source.type != "sqlite":
         raise InputRefusedError("table_refused", f"{path} is {source.type}, which has no tables", "Omit --table.")
     return _tables(path, table) if source.type == "sqlite" else [source]
+
+
+def _refuse_packed(path: Path, head: bytes) -> None:
+    """Refuse what is packed in two ways that are not read together; ``head`` is what the outer one holds."""
+    packed = compression_of(path)
+    inner = compression_in(head)
+    if packed and inner:
+        told = f"{path} is compressed twice: with {inner}, and that with {packed}"
+        raise InputRefusedError("file_type_refused", told, "Decompress it once, and import that.")
+    kind = "zip" if head.startswith(b"PK") else "tar"
+    if packed and is_archive(head) and (packed == "zstd" or kind == "zip"):
+        raise InputRefusedError(
+            "file_type_refused", f"{path} is a {kind} archive in {packed}", "Decompress it, and import that."
+        )
 
 
 def _matches(path: Path) -> list[Path]:

@@ -95,10 +95,31 @@ def _found(document: Any) -> _Found:
         if not _is_turn(records[0]):
             return _Found(records, told=_beside(document, [name]))
         return _Found([document])
+    if (frame := _frame(document)) is not None:
+        return frame
     columns = {k: v for k, v in document.items() if isinstance(v, list)}
     if columns and len(columns) == len(document) and len({len(v) for v in columns.values()}) == 1:
         return _Found([dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)])
     return _Found([document])
+
+
+def _frame(document: JsonObject) -> _Found | None:
+    """The rows of a table that names its columns apart, or has a number beside each value, as pandas writes them."""
+    names, rows = document.get("columns"), document.get("data")
+    if isinstance(names, list) and isinstance(rows, list) and rows and document.keys() <= {"columns", "data", "index"}:
+        fit = all(isinstance(row, list) and len(row) == len(names) for row in rows)
+        if fit and all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+            beside = "; not imported: index" * ("index" in document)
+            told = f"the rows are the list 'data', by the names in 'columns'{beside}"
+            return _Found([dict(zip(names, row, strict=True)) for row in rows], told=told)
+    columns = list(document.values())
+    if len(columns) > 1 and all(isinstance(column, dict) and column for column in columns):
+        numbers = [str(number) for number in range(len(columns[0]))]
+        if all(list(column) == numbers for column in columns):
+            values = zip(*(column.values() for column in columns), strict=True)
+            told = "its fields are columns, of which each value has the number of its row"
+            return _Found([dict(zip(document, row, strict=True)) for row in values], told=told)
+    return None
 
 
 def _found_in_pieces(data: bytes) -> _Found:
