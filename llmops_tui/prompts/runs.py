@@ -274,9 +274,7 @@ class PromptRunner:
                             continue
                         asked.calls = event.calls
                         if isinstance(handle, RemoteHandle):
-                            output = (
-                                "\n".join([asked.text, *map(_call_text, event.calls)]) if event.calls else asked.text
-                            )
+                            output = "\n".join([asked.text, *map(_call_text, event.calls)])
                             ended: RequestRecord = {"finish_reason": event.finish_reason, "output": output}
                             ended |= {"thinking": asked.thinking} if asked.thinking else {}
                             await asyncio.to_thread(self._keep, asked.run_id, {**body, **event.timings, **ended})
@@ -368,10 +366,8 @@ class RunHistory:
 
     def of(self, prompt: str, version: int | None = None, limit: int = 100) -> list[RunRecord]:
         """Runs of a prompt, or of one of its versions."""
-        condition, values = "prompt = ?", [prompt]
-        if version is not None:
-            condition += f" AND prompt_version = {int(version)}"
-        return self._select(condition, values, limit)
+        condition = "prompt = ?" + ("" if version is None else f" AND prompt_version = {int(version)}")
+        return self._select(condition, [prompt], limit)
 
     def get(self, given: str) -> RunRecord:
         """One run by id or by the beginning of it."""
