@@ -111,12 +111,8 @@ COMMANDS = {
     "stage": Entry("Prompts served by label: policy, promotion, rollback", "llmops_tui.cli.stage:app"),
     "guard": Entry("Guards for requests and answers of served models", "llmops_tui.cli.guard:app"),
     "drift": Entry("Whether what users ask changed, and what is new in it", "llmops_tui.cli.drift:app"),
-    "quality": Entry(
-        "What cheap checks find in the answers in use, corrected by your labels", "llmops_tui.cli.quality:app"
-    ),
-    "loop": Entry(
-        "From feedback to a retrained model in use: where it stands, the next step", "llmops_tui.cli.loop:app"
-    ),
+    "quality": Entry("How good the answers in use are, by checks and your labels", "llmops_tui.cli.quality:app"),
+    "loop": Entry("From feedback to a retrained model: state and next step", "llmops_tui.cli.loop:app"),
     "job": Entry("Background jobs", "llmops_tui.cli.job:app", {"remove": "llmops_tui.cli.work_remove:job"}),
     "batch": Entry("Files of requests, answered as jobs", "llmops_tui.cli.batch:app"),
     "archive": Entry("Put things away, so that lists leave them out", "llmops_tui.cli.archive:app"),

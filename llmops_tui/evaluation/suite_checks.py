@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
@@ -54,7 +54,7 @@ def _bad(message: str, hint: str) -> InputRefusedError:
     return InputRefusedError("bad_suite", message, hint)
 
 
-def _check_written(suite: Suite, cases: Sequence[Mapping[str, Any]]) -> None:
+def _check_written(suite: Suite, cases: Sequence[Mapping[str, object]]) -> None:
     for name in _PATHS:
         if getattr(suite, name):
             raise _bad(

@@ -222,10 +222,7 @@ class PromptRunner:
         model: Model,
         tools: ToolRounds | None = None,
     ) -> AsyncGenerator[RunProgress, None]:
-        """Have a model answer a conversation, of which no prompt is the source; as :meth:`run`.
-
-        An assistant's text at the end is the beginning of the answer, and what comes is told behind it.
-        """
+        """As :meth:`run`, of a conversation that no prompt is the source of; an assistant's text at its end begins the answer."""
         asked = _Asked(new_id("run"), model, parameters, {}, {}, [*messages])
         async with contextlib.aclosing(self._rounds(asked, tools)) as steps:
             async for step in steps:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Event, Generated, TextEvent
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -43,7 +44,7 @@ class Held:
     completion_tokens: int | None
 
 
-def conversation_key(messages: Sequence[Mapping[str, Any]]) -> str:
+def conversation_key(messages: Sequence[Mapping[str, object]]) -> str:
     """The SHA-256 of what was said in a conversation."""
     said = [
         [
@@ -51,7 +52,7 @@ def conversation_key(messages: Sequence[Mapping[str, Any]]) -> str:
             one.get("content") or "",
             [
                 [(call.get("function") or {}).get(part) for part in ("name", "arguments")]
-                for call in one.get("tool_calls") or ()
+                for call in cast("Sequence[JsonObject]", one.get("tool_calls") or ())
             ],
         ]
         for one in messages
