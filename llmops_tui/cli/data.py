@@ -60,9 +60,7 @@ def import_(
     ] = None,
     table: Annotated[
         str,
-        typer.Option(
-            help="The table of a SQLite file, the sheet of a workbook, or the file inside an archive, to import."
-        ),
+        typer.Option(help="The table of a SQLite file, the sheet of a workbook, or the file in an archive."),
     ] = "",
     unit: Annotated[str, typer.Option(help="For text files: one row per line, paragraph or file.")] = "line",
     encoding: Annotated[
