@@ -131,7 +131,7 @@ def _holds_without(rule: Rule, figure: Figure, checked: float) -> bool:
         return False
     worst = 0.0 if rule.sign.startswith(">") else 1.0
     count = figure["n"] + figure["unusable"]
-    return _HOLDS[rule.sign]((checked * figure["n"] + worst * figure["unusable"]) / count, rule.limit)
+    return bool(_HOLDS[rule.sign]((checked * figure["n"] + worst * figure["unusable"]) / count, rule.limit))
 
 
 def passes(rulings: Sequence[Ruling], *, strict: bool = False) -> bool:
