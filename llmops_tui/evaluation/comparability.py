@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import Manifest
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
@@ -111,7 +112,11 @@ def scored_in_one(left: Sequence[Result], right: Sequence[Result]) -> list[str]:
 
     Both have the same cases, by their keys.
     """
-    names = dict.fromkeys(name for results in (left, right) for result in results[:1] for name in result.scores)
+    # An answer from the cache has no latency, and needs none.
+    costs = {metric.called for metric in ALWAYS}
+    names = dict.fromkeys(
+        n for results in (left, right) for result in results[:1] for n in result.scores if n not in costs
+    )
     found = []
     for name in names:
         one, two = ({case.key: value for case, value in case_scores(part, name)} for part in (left, right))

@@ -5,7 +5,7 @@ Suites that were saved before are read all the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from llmops_tui.evaluation.metrics.base import Case, Metric
     from llmops_tui.evaluation.suite import Suite
+    from llmops_tui.foreign_text import JsonObject
 
 # What a case written in a suite may have besides its variables.
 OF_CASE = frozenset(
@@ -54,7 +55,7 @@ def _bad(message: str, hint: str) -> InputRefusedError:
     return InputRefusedError("bad_suite", message, hint)
 
 
-def _check_written(suite: Suite, cases: Sequence[Mapping[str, object]]) -> None:
+def _check_written(suite: Suite, cases: Sequence[JsonObject]) -> None:
     for name in _PATHS:
         if getattr(suite, name):
             raise _bad(
