@@ -282,8 +282,7 @@ def actions_of(*scopes: str) -> list[Action]:
     return [action for action in ACTIONS if action.scope in scopes]
 
 
-# What the id of a binding ends with that works while text is written.
-ALWAYS = ".always"
+ALWAYS = ".always"  # what the id of a binding ends with that works while text is written
 
 
 def bindings_of(scope: str) -> list[Binding]:
