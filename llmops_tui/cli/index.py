@@ -102,7 +102,7 @@ def build(
         tokens=tokens,
         take_back=take_back,
     )
-    asked = with_reranker(store_of(session), asked, reranker) if reranker else asked
+    asked = with_reranker(store_of(session), name, asked, reranker)
     by = asked["embedder"]["model"] if asked["embedder"] else "words alone"
     session.say(f"{name}: {told_source(asked['source'])}, chunks of about {asked['tokens']} tokens, by {by}")
     arguments = {"name": name, "asked": asked}

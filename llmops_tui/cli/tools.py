@@ -176,10 +176,11 @@ def ask(context: typer.Context, name: _Name, tool: _RuleTool) -> None:
     from llmops_tui.mcp_client.servers import set_rules, tool_server
 
     session = session_of(context)
-    rules = tool_server(session.workspace, name).rules
-    left = [rule for rule in rules if rule.tool != tool]
-    if len(left) == len(rules):
+    server = tool_server(session.workspace, name)
+    if all(rule.tool != tool for rule in server.rules):
         raise NotFoundError("rule", tool, f"llmops tools list shows the rules of {name}.")
+    # Those of somebody else are not made mine when one of them goes.
+    left = [rule for rule in server.followed_rules if rule.tool != tool]
     changed = set_rules(session.workspace, name, left)
     session.emit(_facts(changed), lambda: f"{name}: {_rules(changed) or 'no rules'}")
 

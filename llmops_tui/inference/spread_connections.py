@@ -36,7 +36,9 @@ class SpreadConnections(httpx.AsyncBaseTransport):
         try:
             response = await transport.handle_async_request(request)
         except BaseException:
-            await self._give_back(transport)
+            # Of a request that is cancelled at the wrong moment httpcore counts the connection as taken for ever, and this
+            # pool has no other.
+            await transport.aclose()
             raise
         response.stream = _Answer(cast("httpx.AsyncByteStream", response.stream), lambda: self._give_back(transport))
         return response

@@ -152,7 +152,7 @@ def _with_folders(workspace: Workspace, paths: list[Path]) -> tuple[Path, ...]:
 
 
 def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
-    """Training runs from it, evaluations of it, models that were made of it and are registered, and indexes it embedded."""
+    """Training runs from it, evaluations of it, models made of it that are registered, indexes that it embedded or reranks."""
     asked = (
         ("training run", "SELECT name FROM training_runs WHERE base_sha256 = ? ORDER BY name", model.sha256),
         (
@@ -173,13 +173,19 @@ def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
             for kind, sql, value in asked
         ]
 
+    indexes = list(IndexStore(catalog).readable())
     embedded = [
         index.ref
-        for index in IndexStore(catalog).readable()
+        for index in indexes
         if (embedder := index.record["embedder"]) is not None and embedder["sha256"] == model.sha256
     ]
+    reranked = [
+        index.ref
+        for index in indexes
+        if (reranker := index.record.get("reranker")) is not None and reranker["sha256"] == model.sha256
+    ]
     found = []
-    for kind, names in [*catalog.read(work), ("index embedded by it:", embedded)]:
+    for kind, names in [*catalog.read(work), ("index embedded by it:", embedded), ("index reranked by it:", reranked)]:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             found.append(f"{kind} {', '.join(names[:3])}{more}")

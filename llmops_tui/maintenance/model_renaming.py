@@ -22,6 +22,8 @@ from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.model_removal import busy_with, plan_removal
 from llmops_tui.maintenance.renaming import Renaming, rename_in_records
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.retrieval.records import IndexRecord
+from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -53,7 +55,8 @@ def rename_model(workspace: Workspace, name: str, new_name: str, *, force: bool 
     Raises:
         NotFoundError: there is none of that name.
         InputRefusedError: ``bad_name``, ``name_taken``; ``in_the_way``: it is loaded, or a job is at work with it;
-            ``record_used``: runs, recipes, suites, chains, keys, stages or guards name it as it is called now, and no ``force``.
+            ``record_used``: runs, recipes, suites, chains, indexes, keys, stages or guards name it as it is called now, and
+            no ``force``.
     """
     workspace.refuse_if_read_only()
     # Nobody starts a job from here on: what is seen now stays so.
@@ -147,6 +150,7 @@ def _named_by(workspace: Workspace, name: str) -> Iterator[str]:
         "training run": [run.name for run in runs.all() if name in {run.recipe.base, run.name}],
         "suite": judged,
         "chain": list(_chains_with(ChainStore(catalog), name)),
+        "index": [one.ref for one in IndexStore(catalog).all() if name in _models_of(one.record)],
         "key": [key.name for key in keys if name in {*(key.scope.models or ()), *(key.scope.adapters or ())}],
         "stage": [stage.ref for stage in StageStore(event_log).all() if name in stage.model.split("+")],
         "guards": [one.version.ref for one in GuardStore(event_log).in_force() if name in one.model.split("+")],
@@ -156,6 +160,11 @@ def _named_by(workspace: Workspace, name: str) -> Iterator[str]:
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             yield f"{kind} {', '.join(names[:_NAMED])}{more} {'name' if len(names) > 1 else 'names'} it"
+
+
+def _models_of(record: IndexRecord) -> set[str]:
+    """What embeds an index, and what reranks it: both are looked for by their names."""
+    return {one["model"] for one in (record["embedder"], record.get("reranker")) if one is not None}
 
 
 def _chains_with(store: ChainStore, name: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.mcp_client.connection import Called, ToolConnection
 from llmops_tui.mcp_client.messages import ToolRecord
-from llmops_tui.mcp_client.rules import ToolRule, ruling
+from llmops_tui.mcp_client.rules import ANY_TOOL, ToolRule, ruling
 from llmops_tui.mcp_client.servers import ToolServer
 from llmops_tui.workspace.files import sha256_text
 
@@ -44,7 +44,7 @@ class OfferedTool:
 
 
 def offered(connections: Sequence[ToolConnection]) -> tuple[list[OfferedTool], list[str]]:
-    """The tools that are on, with names that no two have; and what to tell of those that are on and are not offered."""
+    """The tools that are on, with names that no two have; and what to tell of those that are not offered, and of rules."""
     found: list[OfferedTool] = []
     notes: list[str] = []
     for connection in connections:
@@ -54,6 +54,11 @@ def offered(connections: Sequence[ToolConnection]) -> tuple[list[OfferedTool], l
             notes.append(
                 f"{server.name}: its rules were not made by you and are not followed: each call is asked about"
             )
+        notes += [
+            f"{server.name}: it has no tool {rule.tool!r}, and this rule decides nothing: {rule.told}"
+            for rule in rules
+            if rule.tool not in {ANY_TOOL, *known}
+        ]
         for name, digest in server.tools.items():
             tool = known.get(name)
             if tool is None:

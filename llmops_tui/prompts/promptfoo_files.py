@@ -19,6 +19,10 @@ _WORDS = frozenset(
     {"true", "false", "none", "null", "undefined", "not", "and", "or", "in", "is", "if", "else", "env", "loop"}
 )
 _FILE = ("file://", "package:")
+# What promptfoo takes for the name of a file, with a function in it, or for a prompt that is kept elsewhere.
+_ELSEWHERE = re.compile(
+    r"(?:portkey|langfuse|helicone)://\S+|exec:.+|[^\s{}]+\.(?:txt|md|j2|jsonl?|ya?ml|csv|[cm]?[jt]s|py)(?::\w+)?"
+)
 _NAMED = re.compile(r"\{\{\s*(\w+)\s*\}\}", re.ASCII)
 
 
@@ -64,8 +68,8 @@ def _read(given: object, where: str) -> tuple[str, str]:
     raw = given.get("raw") or given.get("id") if isinstance(given, dict) else given
     if not isinstance(raw, str) or not raw.strip():
         raise ValueError(f"{where}: it has no text")
-    if raw.startswith(_FILE) or (isinstance(given, dict) and "raw" not in given):
-        raise ValueError(f"{where}: {raw[:80]} is a file: import that one, or put its text in")
+    if raw.startswith(_FILE) or _ELSEWHERE.fullmatch(raw.strip()) or (isinstance(given, dict) and "raw" not in given):
+        raise ValueError(f"{where}: {raw[:80]} is a file, or kept elsewhere: import that one, or put its text in")
     try:
         turns = parse_yaml(raw) if raw.lstrip().startswith("- role:") else parse_json(raw)
     except ValueError:

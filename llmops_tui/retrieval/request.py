@@ -6,7 +6,7 @@ from llmops_tui.embeddings.embedder import EmbedderRecord, embedder_spec
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.retrieval.chunking import TOKENS
-from llmops_tui.retrieval.records import BuildRecord, RerankerRecord, SourceRecord
+from llmops_tui.retrieval.records import BuildRecord, SourceRecord
 from llmops_tui.retrieval.reranking import reranker_record
 from llmops_tui.retrieval.sources import newest_source, source_of
 from llmops_tui.retrieval.store import Index, IndexStore
@@ -30,7 +30,7 @@ def build_request(
 ) -> BuildRecord:
     """The request. ``embedder`` is a registered model, or ``none`` for an index that is searched by words alone.
 
-    It is reranked as it was before; see :func:`with_reranker`.
+    What reranks it is put in by :func:`with_reranker`.
 
     Raises:
         InputRefusedError: ``no_source``: the index is new, and has none; ``no_embedder``; or the source is none.
@@ -41,23 +41,21 @@ def build_request(
         "tokens": tokens or (before.record["chunker"]["tokens"] if before is not None else TOKENS),
         "embedder": _embedder(ModelRegistry(store.catalog), before, embedder, row_prefix, query_prefix),
         "take_back": take_back,
-        "reranker": _reranker(ModelRegistry(store.catalog), before),
     }
 
 
-def _reranker(registry: ModelRegistry, before: Index | None) -> RerankerRecord | None:
-    """The model of that name as it is now."""
-    was = None if before is None else before.record.get("reranker")
-    return None if was is None else reranker_record(registry, was["model"])
-
-
-def with_reranker(store: IndexStore, asked: BuildRecord, given: str) -> BuildRecord:
-    """A request with another reranker: a registered model, or ``none``.
+def with_reranker(store: IndexStore, name: str, asked: BuildRecord, given: str = "") -> BuildRecord:
+    """A request with what reranks the index: a registered model, or ``none``; empty: that of before, as it is now.
 
     Raises:
         NotFoundError: there is no such model. InputRefusedError: ``no_rank``: it can be none.
     """
-    return {**asked, "reranker": None if given == NONE else reranker_record(ModelRegistry(store.catalog), given)}
+    # That of before is not looked at where another is given: it may be gone.
+    before = None if given else store.newest(name)
+    was = before.record.get("reranker") if before is not None else None
+    model = was["model"] if was is not None else given
+    reranker = reranker_record(ModelRegistry(store.catalog), model) if model not in {"", NONE} else None
+    return {**asked, "reranker": reranker}
 
 
 def _source(catalog: Catalog, name: str, before: Index | None, given: str, of: str, id_column: str) -> SourceRecord:

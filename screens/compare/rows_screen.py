@@ -57,6 +57,8 @@ class RowsScreen(Modal[None]):
         self._columns = list(columns)
         self._rows: list[Row] = []
         self._votes: dict[int, int] = {}
+        # Those of this screen: what is read while one is given does not have it yet.
+        self._given: dict[int, int] = {}
         self._at = 0
         self._blind = True
         self._diff = False
@@ -90,7 +92,7 @@ class RowsScreen(Modal[None]):
             runs = await asyncio.to_thread(lambda: [store.get(run.name) for run in self._table.runs])
             self._table = ColumnTable(store, runs)
             found = await asyncio.to_thread(self._table.rows)
-            self._votes = await asyncio.to_thread(self._table.votes, self._voter)
+            votes = await asyncio.to_thread(self._table.votes, self._voter)
         except LlmopsError as error:
             # It may pass, as where another process has the catalog: told once, and looked at again.
             if error.message != self._trouble:
@@ -98,6 +100,8 @@ class RowsScreen(Modal[None]):
                 self.app.report(error)
             return
         self._trouble = ""
+        # Those of this screen may have been given since these were read.
+        self._votes = votes | self._given
         self._done = all(run.summary is not None for run in runs)
         # The row that is looked at stays where more rows come in.
         here = self._row.case.key if self._row is not None else ""
@@ -191,7 +195,7 @@ class RowsScreen(Modal[None]):
         except LlmopsError as error:
             self.app.report(error)
             return
-        self._votes[row.case.index] = winner
+        self._votes[row.case.index] = self._given[row.case.index] = winner
         # Rows that came meanwhile may stand before this one.
         around = [*range(self._at + 1, len(self._rows)), *range(self._at)]
         left = next((place for place in around if self._rows[place].case.index not in self._votes), None)

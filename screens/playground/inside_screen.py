@@ -270,7 +270,7 @@ class InsideScreen(Modal[bool]):
         """Leave what is beside the tokens, stop, close."""
         if self._beside:
             self._show_beside(self._beside, self._read_prompt)
-        elif self._asking is not None:
+        elif self._asking is not None and self._end is None:
             self._asking.cancel()
         else:
             self.dismiss(result=True)

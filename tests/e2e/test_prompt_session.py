@@ -94,9 +94,10 @@ def test_write_compare_vote_look_inside_label_sync_and_bisect(terminal: OpenTerm
         app.press("i")
         app.wait("the model ended it")
         app.press("down", "enter")
-        # The alternative is the token now; the end that is told is then that of the new answer.
-        app.wait(lambda text: re.search("▸ .*chosen", text) is not None)
+        # The answer begins with the alternative, and has more: the end that is told is then that of the new answer.
+        app.wait(lambda text: re.search(r"│  I[^│]*[^│\s]", text) is not None)
         app.wait("the model ended it")
+        assert re.search("▸ .*chosen", app.text)
         app.leave("the model ended it")
         app.wait("{{ question }}")
         # Label the version.

@@ -77,7 +77,52 @@ async def test_whoever_finds_nobody_says_so_and_may_try_again(tmp_path: Path) ->
         for _ in range(2):
             with pytest.raises(httpx.ConnectError):
                 await client.get("/")
-    assert transport.made == 1
+    # What failed is not used again.
+    assert (transport.made, transport._idle) == (2, [])
+
+
+async def test_connections_that_broke_or_were_left_or_closed_by_the_server_cost_nobody_an_answer(
+    tmp_path: Path,
+) -> None:
+    import asyncio
+
+    import httpx
+
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        line = await reader.readline()
+        while (await reader.readline()) != b"\r\n":
+            pass
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+        if b"broken" in line:
+            writer.write(head + b"ha")
+        elif b"slow" in line:
+            await reader.read()
+        else:
+            writer.write(head + b"well")
+        await writer.drain()
+        # Without a word that it is so.
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, tmp_path / "s")
+    async with server:
+        transport = async_socket_transport(str(tmp_path / "s"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            for _ in range(2):
+                assert (await client.get("/")).text == "well"
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.get("/broken")
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.get("/slow", timeout=0.01)
+                waiting = asyncio.ensure_future(client.get("/slow"))
+                await asyncio.sleep(0.01)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+        assert (opened, transport._idle) == (8, [])
 
 
 def test_there_is_one_way_to_a_socket() -> None:

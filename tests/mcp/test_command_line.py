@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.maintenance.trust_review import consent, describe, inspect
-from llmops_tui.mcp_client.servers import add_server, tool_server
+from llmops_tui.mcp_client.rules import ToolRule
+from llmops_tui.mcp_client.servers import add_server, set_rules, tool_server
 from llmops_tui.user_files import approved_tool_servers_path
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.trust import withdraw
@@ -74,6 +75,20 @@ def test_a_run_needs_tools_that_are_on(sample: Workspace) -> None:
     assert json.loads(llmops("--json", *asked, "--mcp", "no", workspace=sample).stdout)["error"]["code"] == (
         "tool server_not_found"
     )
+
+
+def test_rules_of_somebody_else_are_not_made_ones_own(workspace: Workspace) -> None:
+    add_server(workspace, "files", ("/nowhere/program",))
+    theirs = [ToolRule(tool=tool, allow=True) for tool in ("read", "*")]
+    set_rules(workspace, "files", theirs)
+    followed = approved_tool_servers_path().read_text().splitlines()
+    approved_tool_servers_path().write_text("\n".join(followed[:-1]) + "\n")
+    assert tool_server(workspace, "files").followed_rules == ()
+    # Neither by one that is removed, nor by one that is added.
+    command = Llmops(workspace)
+    assert command.run("tools", "ask", "files", "read")["rules"] == []
+    set_rules(workspace, "files", [])
+    assert command.run("tools", "ask", "files", "read", code=3)["error"]["code"] == "rule_not_found"
 
 
 def test_consent_to_a_workspace_is_consent_to_its_commands(workspace: Workspace) -> None:

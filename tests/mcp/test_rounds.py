@@ -20,6 +20,7 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.mcp_client.connection import Called, ToolConnection
 from llmops_tui.mcp_client.messages import ToolRecord
+from llmops_tui.mcp_client.rules import ToolRule
 from llmops_tui.mcp_client.servers import ToolServer, switch_tools
 from llmops_tui.mcp_client.toolbox import OfferedTool, Toolbox, offered
 from llmops_tui.models.registry import Model, ModelRegistry
@@ -236,6 +237,14 @@ def test_only_tools_that_are_on_and_as_they_were_are_offered(workspace: Workspac
     assert len(set(names)) == len(names)
     assert len(notes) == 3
     assert any("'b' is another since you switched it on" in note for note in notes)
+    # A name that is written wrong in a rule is told, and one that nobody here made is not followed.
+    rules = (ToolRule(tool="a", allow=True), ToolRule(tool="delet", allow=False), ToolRule(tool="*", allow=False))
+    second.server = second.server.model_copy(update={"rules": rules})
+    assert offered([second])[1] == [
+        "two: its rules were not made by you and are not followed: each call is asked about"
+    ]
+    second.server.approve_rules()
+    assert offered([second])[1] == ["two: it has no tool 'delet', and this rule decides nothing: deny delet"]
 
 
 @pytest.mark.slow

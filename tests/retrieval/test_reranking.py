@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.ranking_test import OBVIOUS, unfit
+from llmops_tui.maintenance.model_removal import plan_removal
+from llmops_tui.maintenance.model_renaming import _models_of
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.retrieval.build import index_digest
 from llmops_tui.retrieval.request import build_request, with_reranker
@@ -130,7 +132,7 @@ def test_a_reranker_belongs_to_a_version_and_stays_with_the_next(
     with opened_retriever(store, store.get("shop"), vector) as retriever, pytest.raises(InputRefusedError) as without:
         retriever.search("card", "reranked", 3)
     assert (without.value.code, "--reranker" in without.value.hint) == ("no_reranker", True)
-    plain = build_request(store, "shop")
+    plain = with_reranker(store, "shop", build_request(store, "shop"))
     assert plain["reranker"] is None
     store.catalog.write(
         lambda db: db.execute(
@@ -138,9 +140,8 @@ def test_a_reranker_belongs_to_a_version_and_stays_with_the_next(
             "'{\"chat_template\": \"x\"}', 0, NULL), ('bare', 'gguf', '/nowhere/bare.gguf', 'cd', 1, '{}', 0, NULL)"
         )
     )
-    asked = with_reranker(store, plain, "judge")
+    asked = with_reranker(store, "shop", plain, "judge")
     assert asked["reranker"] == {"model": "judge", "sha256": "ab"}
-    assert with_reranker(store, asked, "none")["reranker"] is None
     with pytest.raises(InputRefusedError, match="neither a head that ranks nor a template"):
         reranker_record(ModelRegistry(store.catalog), "bare")
     # Another version, since other passages come first; what was without one keeps its hash.
@@ -149,5 +150,17 @@ def test_a_reranker_belongs_to_a_version_and_stays_with_the_next(
     assert index_digest(*given) == index_digest(*given, None) != index_digest(*given, asked["reranker"])
     kept = _reranked(store)
     assert stale_because(store, kept) == []
+    store.note(store.get("shop"), kept.record)
+    # It is found by its name, and is told of to whoever removes it.
+    assert list(_models_of(kept.record)) == ["judge"]
+    assert "index reranked by it: shop@1" in plan_removal(store.catalog.workspace, "judge").uses
     store.catalog.write(lambda db: db.execute("UPDATE models SET sha256 = 'other' WHERE name = 'judge'"))
     assert stale_because(store, kept) == ["judge is another model now than the one that reranks it"]
+    again = with_reranker(store, "shop", plain)["reranker"]
+    assert again == {"model": "judge", "sha256": "other"}
+    # It is built without one, or with another, also when that one is gone.
+    store.catalog.write(lambda db: db.execute("UPDATE models SET name = 'other' WHERE name = 'judge'"))
+    with pytest.raises(NotFoundError, match="judge"):
+        with_reranker(store, "shop", plain)
+    assert with_reranker(store, "shop", plain, "none")["reranker"] is None
+    assert with_reranker(store, "shop", plain, "other")["reranker"] == {"model": "other", "sha256": "other"}

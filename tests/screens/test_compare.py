@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -17,8 +20,10 @@ from llmops_tui.prompts.compare.columns import Column
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
+from screens.compare import rows_screen
 from screens.compare.column_view import ColumnView
 from screens.compare.over_dataset import column_of_run
+from screens.compare.rows_screen import RowsScreen
 from screens.compare.screen import CompareScreen
 from screens.compare.state import CompareState
 from tests.fakes import FakeModelServer, hostile_strings
@@ -240,3 +245,27 @@ def test_rows_over_a_dataset_have_the_columns_that_were_asked(catalog: Catalog) 
     asked = Asked(column.ref, column.model, column.as_dict()["parameters"])
     run = EvalRun("r", "s", 1, "", asked, {}, {}, "", 0.0, 1.0, catalog.workspace.runs)
     assert column_of_run(prompts, run) == column
+
+
+async def test_a_vote_that_is_given_while_the_votes_are_read_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = threading.Event()
+    row = SimpleNamespace(case=SimpleNamespace(index=4, key="a"))
+
+    def votes(_voter: str) -> dict[int, int]:
+        read.wait(60)
+        return {7: 1}
+
+    table: Any = SimpleNamespace(runs=[], rows=lambda: [row], votes=votes, vote=lambda *_: None)
+    services: Any = SimpleNamespace(evaluation=None)
+    columns: Any = [None, None]
+    screen = RowsScreen(services, table, columns)
+    monkeypatch.setattr(rows_screen, "ColumnTable", lambda *_: table)
+    monkeypatch.setattr(screen, "_show", lambda: None)
+    monkeypatch.setattr(screen, "action_step", lambda _by: None)
+    screen._rows = [row]  # type: ignore[list-item]
+    reading = asyncio.ensure_future(screen._read())
+    await asyncio.sleep(0)
+    await screen._vote(0)
+    read.set()
+    await reading
+    assert screen._votes == {4: rows_screen.TIE, 7: 1}
