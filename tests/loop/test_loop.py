@@ -479,6 +479,11 @@ def test_each_station_says_what_the_stores_say(
         ("at work", 0),
         f"llmops experiment stop {shadow.id} && llmops experiment start base --b base+ada-1 --kind canary",
     )
+    # What is surely worse as a shadow answers nobody.
+    worse = {"verdict": {"pairs": 40, "better": "a", "sentence": "base is better"}}
+    with monkeypatch.context() as patched:
+        patched.setattr("llmops_tui.loop.stations.shown", lambda *_: worse)
+        assert (standing()["shadow"], standing()["canary"][0]) == (("stopped", 40), "empty")
     loop.experiments.stop(shadow.id, "")
     canary = loop.experiments.start("base", "canary", settings)
     assert standing()["promotion"][0] == "empty"
