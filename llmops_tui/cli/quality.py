@@ -111,12 +111,17 @@ def label(
     name: Annotated[str, typer.Argument(metavar="CHECK", help="The check that is labelled.")],
     trace: Annotated[str, typer.Argument(help="The trace, as llmops quality next names it.")],
     says: Annotated[str, typer.Argument(metavar="yes|no", help="Whether the answer is what the check looks for.")],
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="JSON", help="The metric, where it has a name of its own.")
+    ] = None,
     window: _Window = "7d",
     said: _Filter = "",
 ) -> None:
     """Say whether an answer is what a check looks for. Labels correct the check; only what was drawn can be labelled."""
+    from llmops_tui.quality.checks import refuse_unknown
     from llmops_tui.quality.labels import LabelStore
 
+    refuse_unknown(name, metric)
     if says not in {"yes", "no"}:
         raise InputRefusedError("bad_label", f"{says[:20]!r} is no label", "Say yes or no.")
     session = session_of(context)

@@ -65,6 +65,14 @@ class Promotions:
             NotFoundError: there is no such prompt or suite.
             InputRefusedError: no such model, ``bad_rule``, ``bad_policy``: rules without a suite that measures.
         """
+        return self.stages.set(stage, self.checked(stage))
+
+    def checked(self, stage: Stage) -> StageSubject:
+        """What the audit calls a stage that may be kept.
+
+        Raises:
+            NotFoundError, InputRefusedError: as :meth:`define`.
+        """
         for suite in stage.suites:
             self._evaluations.suite(suite)
         for rule in stage.rules:
@@ -73,7 +81,7 @@ class Promotions:
             raise InputRefusedError(
                 "bad_policy", "rules say nothing without a suite that measures", "Add --suite NAME."
             )
-        return self.stages.set(stage, self._subject(stage))
+        return self._subject(stage)
 
     def forget(self, stage: Stage) -> None:
         """Have a label be a label alone again."""

@@ -79,25 +79,8 @@ class StageStore:
 
     def set(self, stage: Stage, subject: StageSubject) -> Stage:
         """Keep a stage in place of the one that there was."""
-        made = Stage(stage.prompt, stage.label, stage.model, stage.suites, stage.rules, time.time())
-        told = made.as_record()
         with self._event_log.transaction() as connection:
-            connection.execute(_TABLE)
-            connection.execute(
-                "INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    made.prompt, made.label, made.model, json.dumps(told["suites"]), json.dumps(told["rules"]),
-                    made.changed_at,
-                ),
-            )  # fmt: skip
-            facts = {
-                "label": label_hash(made.label),
-                "model": subject.model_sha256,
-                "adapter": subject.adapter_sha256,
-                "policy": sha256_text(json.dumps([told["suites"], told["rules"]])),
-            }
-            add_entry(connection, SET, subject.prompt_id, facts)
-        return made
+            return keep_stage(connection, stage, subject)
 
     def remove(self, stage: Stage, subject: StageSubject) -> None:
         """Forget a stage: its label stays, moves freely, and is answered by the only model."""
@@ -117,6 +100,25 @@ class StageStore:
     def get(self, prompt: str, label: str) -> Stage | None:
         """A label's stage, where it is one."""
         return next((stage for stage in self.all(prompt) if stage.label == label), None)
+
+
+def keep_stage(connection: sqlite3.Connection, stage: Stage, subject: StageSubject) -> Stage:
+    """As :meth:`StageStore.set`, within the transaction of what else has to be there with it or not at all."""
+    made = Stage(stage.prompt, stage.label, stage.model, stage.suites, stage.rules, time.time())
+    told = made.as_record()
+    connection.execute(_TABLE)
+    connection.execute(
+        "INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?, ?, ?)",
+        (made.prompt, made.label, made.model, json.dumps(told["suites"]), json.dumps(told["rules"]), made.changed_at),
+    )
+    facts = {
+        "label": label_hash(made.label),
+        "model": subject.model_sha256,
+        "adapter": subject.adapter_sha256,
+        "policy": sha256_text(json.dumps([told["suites"], told["rules"]])),
+    }
+    add_entry(connection, SET, subject.prompt_id, facts)
+    return made
 
 
 def rename_prompt(connection: sqlite3.Connection, name: str, new_name: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.inference.stages import keep_stage
 from llmops_tui.loop.subject import resolved
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
@@ -16,6 +16,7 @@ from llmops_tui.workspace.audit import Fact, add_entry, entries
 from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping
 
     from llmops_tui.deployment.promotions import Promotions
@@ -122,11 +123,22 @@ class Replacements:
             )
         after = resolved(self._catalog, model).name
         facts = {**self._hashes("before", subject.model), **self._hashes("after", after), **more}
+        # Whoever else would put a model there waits, so what is looked at here still holds when it is moved. Of a stage the
+        # move and its entry are there together or not at all; an alias is kept in the catalog, and there moments before.
+        with self._event_log.transaction() as connection:
+            self._put(connection, subject, after)
+            entry = add_entry(connection, kind, _called(subject.name), facts)
+            if reason:
+                keep_reason(connection, entry.seq, reason)
+        return Replacement(kind, entry.at, subject.model, after, reason, entry.by, entry.seq)
+
+    def _put(self, connection: sqlite3.Connection, subject: Subject, after: str) -> None:
         if subject.stage is not None:
             held = self._promotions.stages.get(subject.stage.prompt, subject.stage.label)
             if held is None or held.model != subject.stage.model:
                 raise _moved(subject, held.model if held is not None else "no stage")
-            self._promotions.define(replace(held, model=after))
+            made = replace(held, model=after)
+            keep_stage(connection, made, self._promotions.checked(made))
         elif subject.alias:
             book = AliasBook(self._catalog)
             stands_for = book.all().get(subject.alias, "")
@@ -137,11 +149,6 @@ class Replacements:
             told = f"{subject.name} is a model's own name, which cannot stand for another model"
             hint = f"llmops model alias {subject.name} ALIAS makes a name that can; applications ask for that."
             raise InputRefusedError("no_alias", told, hint)
-        with self._event_log.transaction() as connection:
-            entry = add_entry(connection, kind, _called(subject.name), facts)
-            if reason:
-                keep_reason(connection, entry.seq, reason)
-        return Replacement(kind, time.time(), subject.model, after, reason, entry.by, entry.seq)
 
     def _hashes(self, which: str, model: str) -> dict[str, Fact]:
         base, _, adapter = model.partition("+")

@@ -130,6 +130,7 @@ class Loop:
         candidate = next((name for name in made if known.issuperset(name.split("+"))), "")
         gate = self._judged(subject, candidate) if candidate else None
         found = [one for one in self.experiments.all() if one.name == subject.name and _is_of(one, candidate)]
+        shadow = self._shadow(subject, gate, candidate, _newest(found, "shadow"))
         stations = (
             _feedback(feedback),
             _review(subject, feedback),
@@ -138,8 +139,8 @@ class Loop:
             _proposal(proposal, self._kept(proposal)),
             self._training(subject, every, candidate),
             _gate(gate, subject),
-            self._shadow(subject, gate, candidate, _newest(found, "shadow")),
-            self._canary(subject, gate, candidate, _newest(found, "canary")),
+            shadow,
+            self._canary(subject, gate, candidate, _newest(found, "canary"), shadow),
             self._promotion(subject, gate, candidate, _newest(found, "canary")),
         )
         return Standing(subject, stations, feedback, proposal, candidate, gate)
@@ -213,14 +214,20 @@ class Loop:
             verdict = shown(self.catalog, self.experiments, found)["verdict"]
         except LlmopsError as error:
             return Station("shadow", "stopped", 0, error.message)
+        # What is surely worse beside it goes no further, whatever suites say.
         state: State = "done" if found.state == "stopped" or verdict["better"] else "at work"
+        state = "stopped" if verdict["better"] == "a" else state
         return Station("shadow", state, verdict["pairs"], verdict["sentence"], f"llmops experiment show {found.id}")
 
-    def _canary(self, subject: Subject, gate: Gate | None, candidate: str, found: Experiment | None) -> Station:
+    def _canary(
+        self, subject: Subject, gate: Gate | None, candidate: str, found: Experiment | None, beside: Station
+    ) -> Station:
         shadow = _newest([one for one in self.experiments.all() if one.name == subject.name], "shadow")
         if found is None:
             if gate is None or not gate.passes or shadow is None or not _is_of(shadow, candidate):
                 return Station("canary", "empty", 0, "no candidate was asked as a shadow")
+            if beside.state == "stopped":
+                return Station("canary", "empty", 0, f"the shadow does not speak for {candidate}")
             first = f"llmops experiment stop {shadow.id} && " if shadow.state != "stopped" else ""
             begin = f"{first}llmops experiment start {subject.name} --b {candidate} --kind canary"
             return Station("canary", "to do", 0, f"{candidate} answers nobody yet", begin)

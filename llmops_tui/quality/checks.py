@@ -127,6 +127,29 @@ def checks_of(names: list[str] | None, metrics: list[str] | None) -> list[Check]
     return [*chosen, *(_of_metric(entry) for entry in metrics or ())]
 
 
+def refuse_unknown(name: str, metric: str | None) -> None:
+    """Refuse a name that no check and no metric goes by: labels of it would never be read.
+
+    ``metric`` is the one of this name as a suite writes it, where it has a name of its own.
+
+    Raises:
+        InputRefusedError: ``no_check``; ``bad_metric``: it needs more than the answer.
+    """
+    if metric is not None:
+        called = _of_metric(metric).name
+        if called != name:
+            raise InputRefusedError("no_check", f"this metric is called {called!r}, not {name!r}", "Label that name.")
+    elif name not in {one.name for one in CHECKS}:
+        try:
+            _of_metric(name)
+        except InputRefusedError as error:
+            told = f"there is no check {name[:60]!r}, and as a metric: {error.message}"
+            hint = (
+                f"There are {', '.join(one.name for one in CHECKS)}; --metric says what one with a name of its own is."
+            )
+            raise InputRefusedError("no_check", told, hint) from error
+
+
 def _of_metric(given: str) -> Check:
     try:
         entry = json.loads(given) if given.lstrip().startswith("{") else {"type": given}

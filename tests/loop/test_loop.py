@@ -408,6 +408,35 @@ def test_a_candidate_takes_the_place_that_the_gate_opens_and_gives_it_back(
         replacements.promote(Gate(own, "base+ada-1", (Ruling("r", "pass", ""),), (), True))
 
 
+def test_a_stage_has_its_new_model_with_its_entry_or_not_at_all(
+    loop: Loop, catalog: Catalog, event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_models(catalog, "base", "ada-1", "ada-2")
+    loop.promotions.prompts.save("support", template="{{ q }}")
+    loop.promotions.prompts.move_label("support@1", "production")
+    loop.promotions.define(Stage("support", "production", "base"))
+    subject = subject_of(catalog, event_log, "support@production")
+    opened = Gate(subject, "base+ada-1", (Ruling("r", "pass", ""),), (), True)
+    replacements, before = loop.replacements(), len(list(entries(event_log.connection())))
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("llmops_tui.loop.promotion.add_entry", ended)
+        replacements.promote(opened)
+    assert subject_of(catalog, event_log, "support@production").model == "base"
+    assert len(list(entries(event_log.connection()))) == before
+    made = replacements.promote(opened)
+    newest = list(entries(event_log.connection()))[-2:]
+    assert [one.kind for one in newest] == ["stage.set", PROMOTED]
+    assert (made.at, made.audit) == (newest[-1].at, newest[-1].seq)
+    # Of two that were judged beside the same model one is put there.
+    with pytest.raises(InputRefusedError) as refused:
+        replacements.promote(Gate(subject, "base+ada-2", (Ruling("r", "pass", ""),), (), True))
+    assert refused.value.code == "model_moved"
+
+
 # ── where it stands ──
 
 
@@ -450,6 +479,11 @@ def test_each_station_says_what_the_stores_say(
         ("at work", 0),
         f"llmops experiment stop {shadow.id} && llmops experiment start base --b base+ada-1 --kind canary",
     )
+    # What is surely worse as a shadow answers nobody.
+    worse = {"verdict": {"pairs": 40, "better": "a", "sentence": "base is better"}}
+    with monkeypatch.context() as patched:
+        patched.setattr("llmops_tui.loop.stations.shown", lambda *_: worse)
+        assert (standing()["shadow"], standing()["canary"][0]) == (("stopped", 40), "empty")
     loop.experiments.stop(shadow.id, "")
     canary = loop.experiments.start("base", "canary", settings)
     assert standing()["promotion"][0] == "empty"

@@ -13,7 +13,7 @@ from llmops_tui.decisions.prediction_powered import Stratum, estimate
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.cases import build_cases
 from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.quality.checks import Exchange, checks_of
+from llmops_tui.quality.checks import Exchange, checks_of, refuse_unknown
 from llmops_tui.quality.counterfactual import groups_of, keep_replay
 from llmops_tui.quality.estimates import look, to_label
 from llmops_tui.quality.labels import LabelStore
@@ -257,3 +257,13 @@ def test_a_weighted_sample_is_unbiased() -> None:
     error = float(np.std(found)) / math.sqrt(RUNS)
     assert abs(float(np.mean(found))) < 3.5 * error
     assert covered / RUNS >= 0.93
+
+
+def test_a_label_of_what_no_check_is_called_is_refused() -> None:
+    own = '{"type": "contains", "value": "x", "name": "has-x"}'
+    for name, metric in (("refused", None), ("toxicity", None), ("has-x", own)):
+        refuse_unknown(name, metric)
+    for name, metric in (("refusd", None), ("has-y", own), ("has-x", None)):
+        with pytest.raises(InputRefusedError) as refused:
+            refuse_unknown(name, metric)
+        assert refused.value.code == "no_check"

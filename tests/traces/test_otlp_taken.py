@@ -130,6 +130,11 @@ def test_what_is_no_request_is_refused_by_its_place() -> None:
         (request(span(CHAT, startTimeUnixNano="noon")), "startTimeUnixNano"),
         (request(span({}) | {"attributes": [{"key": "a", "value": {"lostValue": 1}}]}), "lostValue"),
         (request(span({}) | {"attributes": [{"key": "a", "value": {"intValue": "x"}}]}), "intValue"),
+        (request(span({}) | {"attributes": [{"key": "a", "value": {"intValue": "9" * 400}}]}), "intValue"),
+        # No moment that a clock can tell.
+        (request(span({}) | {"startTimeUnixNano": "9" * 400}), "startTimeUnixNano"),
+        (request(span({}) | {"startTimeUnixNano": float("inf")}), "startTimeUnixNano"),
+        (request(span({}) | {"endTimeUnixNano": -1}), "endTimeUnixNano"),
     ):
         with pytest.raises(InputRefusedError, match=place):
             list(spans_of(bad))

@@ -111,7 +111,10 @@ def _value(value: Any, place: str) -> Any:
     ((kind, given),) = list(value.items())[:1]
     try:
         if kind == "intValue":
-            return int(given)
+            whole = int(given)
+            if not -(1 << 63) <= whole < 1 << 63:
+                raise ValueError("it has more than 64 bits")
+            return whole
         if kind == "doubleValue":
             number = float(given)
             return number if math.isfinite(number) else str(number)
@@ -119,7 +122,7 @@ def _value(value: Any, place: str) -> Any:
             return [_value(one, place) for one in _list(given, "values", place)]
         if kind == "kvlistValue":
             return {str(one.get("key") or ""): _value(one.get("value"), place) for one in _list(given, "values", place)}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _refused(place, f"is no {kind}") from error
     if kind in {"stringValue", "boolValue", "bytesValue"}:
         return given
@@ -128,9 +131,12 @@ def _value(value: Any, place: str) -> Any:
 
 def _moment(holder: JsonObject, name: str, place: str) -> float:
     try:
-        return int(holder.get(name) or 0) / 1e9
-    except (TypeError, ValueError) as error:
+        told = int(holder.get(name) or 0)
+    except (TypeError, ValueError, OverflowError) as error:
         raise _refused(f"{place}.{name}", "is no number of nanoseconds") from error
+    if not 0 <= told < 1 << 64:
+        raise _refused(f"{place}.{name}", "is no number of nanoseconds in 64 bits")
+    return told / 1e9
 
 
 def _list(holder: Any, name: str, place: str) -> list[JsonObject]:
