@@ -14,6 +14,7 @@ from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.prompts.chats.tree import ASSISTANT, Chat, Turn
+from screens.chat.change_chat import change_chat, change_system
 from screens.chat.rendering import DrawnTurns, Live, live_lines, system_lines
 from screens.chat.state import ChatState
 from screens.shell.pane import Pane
@@ -288,17 +289,12 @@ class ConversationPane(Pane):
         self.act("change", self._change, "parameters")
 
     async def _change(self, what: str) -> None:
-        from screens.chat.change_chat import change_chat
-
         if (change := await change_chat(self.shell, self._state.chat, what)) is not None:
             self.post_message(self.Changed(change))
 
     def action_system(self) -> None:
         """Change the system text in $EDITOR."""
-        from screens.chat.change_chat import change_system
-
-        chat = self._state.chat
-        if chat is None:
+        if (chat := self._state.chat) is None:
             self.shell.say("No chat is open; n begins one.", severity="warning")
         elif (change := change_system(self.shell, chat)) is not None:
             self.post_message(self.Changed(change))
