@@ -268,4 +268,4 @@ async def test_a_vote_that_is_given_while_the_votes_are_read_stays(monkeypatch: 
     await screen._vote(0)
     read.set()
     await reading
-    assert screen._votes == {4: rows_screen.TIE, 7: 1}
+    assert screen._votes == {4: TIE, 7: 1}
