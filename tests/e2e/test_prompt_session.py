@@ -131,10 +131,8 @@ def test_write_compare_vote_look_inside_label_sync_and_bisect(terminal: OpenTerm
         suite.write_text(
             json.dumps(
                 {
-                    "cases": [{"question": _QUESTION, "expected": _ANSWER}],
+                    "cases": [{"vars": {"question": _QUESTION}, "expected": _ANSWER}],
                     "prompt": "hours",
-                    "variables": {"question": "question"},
-                    "expected": "expected",
                     "parameters": {"temperature": 0, "max_tokens": 48},
                     "metrics": ["contains"],
                 }
