@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import logging
@@ -57,6 +58,8 @@ def launch(
         profile = terminal.without_utf8(profile)
     # Nothing made while starting is garbage; collecting begins again with the first look at the machine.
     gc.disable()
+    # What was frozen is never collected, and DuckDB's bindings would tell on the terminal what is left at the end.
+    atexit.register(gc.unfreeze)
     existing(workspace)
     refuse_links(workspace)
     if why := untrusted_reason(workspace):

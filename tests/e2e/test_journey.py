@@ -49,6 +49,8 @@ def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTermi
         app.wait(lambda text: "{{ question }} Please." not in text)
         app.press("ctrl+q")
         assert app.finish() == 0
+        # DuckDB tells what is left of it when the interpreter ends.
+        assert "leaked" not in app.text
         assert app.unchanged()
         store = PromptStore(Catalog(workspace))
         assert [v.number for v in store.versions("support")] == [3, 2, 1]
