@@ -284,7 +284,7 @@ def test_a_model_that_goes_halfway_leaves_what_was_answered(sample: Workspace) -
     state = store.state(store.get(run.name))
     assert state.job is not None
     assert "the model 'support-base' is not available" in state.job.cause
-    assert "eval resume" in state.job.cause
+    assert "llmops job resume" in state.job.cause
     kept = len(read_results(run.results))
     assert 20 <= kept < 200
     assert not any(r.answer.error for r in read_results(run.results))
