@@ -285,11 +285,12 @@ def _tell_of(workspace: Workspace, kept: Path, why: str) -> None:
 
 
 def catalog_locked(workspace: Workspace, holder: str, seconds: float) -> LlmopsError:
-    """The error of a catalog that stayed locked."""
+    """The error of a catalog that stayed locked; where it was this process's own work, nothing is to be closed."""
+    own = holder == f"process {os.getpid()}"
     return LlmopsError(
         "workspace_locked",
-        f"the catalog {workspace.catalog} stayed locked for {seconds:g} s by {holder}",
-        "Close that program, or wait and try again.",
+        f"the catalog {workspace.catalog} stayed locked for {seconds:g} s by {'other work of this program' if own else holder}",
+        "It is busy: wait and try again. Nothing was changed." if own else "Close that program, or wait and try again.",
     )
 
 

@@ -121,6 +121,19 @@ def test_a_locked_catalog_names_the_holder(workspace: Workspace, code: str, targ
     Catalog(workspace).read(lambda connection: connection.execute("SELECT 1"))
 
 
+def test_nobody_is_asked_to_close_the_program_that_asks(workspace: Workspace) -> None:
+    catalog = Catalog(workspace, lock_seconds=0.05)
+    with ThreadPoolExecutor(1) as pool:
+
+        def nested(_connection: duckdb.DuckDBPyConnection) -> None:
+            asked = pool.submit(catalog.read, lambda connection: connection.execute("SELECT 1"))
+            with pytest.raises(LlmopsError, match="other work of this program") as caught:
+                asked.result()
+            assert "Close" not in caught.value.hint
+
+        Catalog(workspace).read(nested)
+
+
 def test_a_job_waits_where_somebody_who_sits_before_it_would_give_up(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
