@@ -83,13 +83,13 @@ class JobsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(COLUMNS, id="job-list", key=lambda job: job.id, empty=_EMPTY)
+        yield Table(COLUMNS, id="job-list", key=lambda job: job.id, empty=_EMPTY, reads=True)
 
     async def load(self, select: str = "") -> None:
         """Read the jobs again; with ``select`` put the cursor on one."""
         jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
         before = self.current
-        if jobs != self._jobs.rows or select or any(not job.state.final for job in jobs):
+        if not jobs or jobs != self._jobs.rows or select or any(not job.state.final for job in jobs):
             self._jobs.fill(jobs, select)
         running = sum(not job.state.final for job in jobs)
         self.set_title("Jobs", f"{len(jobs):,}" + (f" · {running:,} not ended" if running else ""))

@@ -70,6 +70,7 @@ class TraceListPane(Pane):
             id="trace-list",
             key=lambda line: line.id,
             empty=rendering.NO_TRACES,
+            reads=True,
             sorts=False,
             filters=False,
         )

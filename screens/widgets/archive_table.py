@@ -30,7 +30,7 @@ class ArchiveTable(Table[Row]):
         filters: bool = True,
         selects: bool = True,
     ) -> None:
-        super().__init__(columns, id=id, key=key, empty=empty, mark=mark, filters=filters, selects=selects)
+        super().__init__(columns, id=id, key=key, empty=empty, mark=mark, filters=filters, selects=selects, reads=True)
         self.kind = kind
         self.away: frozenset[str] = frozenset()
         self.shows_away = False
@@ -54,7 +54,8 @@ class ArchiveTable(Table[Row]):
         """Other things are put away now, or are to be shown."""
         if (frozenset(names), shows) != (self.away, self.shows_away):
             self.away, self.shows_away = frozenset(names), shows
-            self.fill(self._every)
+            if not self._reads:
+                self.fill(self._every)
 
     def _line_of(self, index: int, width: int) -> Line:
         line = super()._line_of(index, width)

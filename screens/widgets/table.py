@@ -74,10 +74,13 @@ class Table(SelectingList, Filtered, Generic[Row]):
         sorts: bool = True,
         filters: bool = True,
         selects: bool = True,
+        reads: bool = False,
     ) -> None:
+        """``reads``: its rows are read when the screen opens; until they are there, it does not say that there are none."""
         super().__init__(id=id)
         self.columns = list(columns)
-        self.placeholder = self.empty = empty
+        self.empty, self._reads = empty, reads
+        self.placeholder = "Reading …" if reads else empty
         self.rows, self.shown = list[Row](), list[Row]()
         self.arrangement = Arrangement()
         self._key, self._mark = key, mark or (lambda _row: ("", "plain"))
@@ -129,6 +132,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
     def fill(self, rows: Sequence[Row], select: str = "", *, top: bool = False) -> None:
         """Show these rows; the cursor stays on its row, or goes to the one named ``select`` or with ``top`` to the first."""
         before = self.current_key
+        self._reads = False
         self.rows = list(rows)
         here = {self._key(row) for row in rows}
         self.selected = {key: None for key in self.selected if key in here}
@@ -164,10 +168,8 @@ class Table(SelectingList, Filtered, Generic[Row]):
         """Filter, sort, put the cursor on the row ``kept``, and draw what became different."""
         count, cursor, plan, drawn = len(self.shown), self.cursor, self._plan, self._drawn
         found = self.shown = arranged(self.rows, self.columns, self.arrangement, sorts=self._may["sort"])
-        said = self.arrangement.said
-        self.placeholder = (
-            self.empty if not self.rows or not said else f"Nothing matches “{said}”.\nesc clears the filter."
-        )
+        nothing, said = "Reading …" if self._reads else self.empty, self.arrangement.said
+        self.placeholder = f"Nothing matches “{said}”.\nesc clears the filter." if said and self.rows else nothing
         place = next((n for n, row in enumerate(found) if self._key(row) == kept), min(cursor, max(0, len(found) - 1)))
         self._plan, self._drawn = None, {}
         if found and count == len(found) and place == cursor and plan is not None and self._planned() == plan:

@@ -120,9 +120,9 @@ def test_no_action_takes_a_key_of_tables() -> None:
 
 
 class Shown(App[None]):
-    def __init__(self) -> None:
+    def __init__(self, *, reads: bool = False) -> None:
         super().__init__()
-        self.table = Table(COLUMNS, id="things", key=lambda thing: thing.name, empty="None yet.")
+        self.table = Table(COLUMNS, id="things", key=lambda thing: thing.name, empty="None yet.", reads=reads)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return VARIABLE_DEFAULTS
@@ -134,6 +134,15 @@ class Shown(App[None]):
 
 def lines(table: Table[Thing]) -> list[str]:
     return ["".join(segment.text for segment in table.render_line(y)).rstrip() for y in range(table.size.height)]
+
+
+async def test_it_does_not_say_that_there_are_none_before_they_were_read() -> None:
+    app = Shown(reads=True)
+    async with app.run_test(size=(40, 6)):
+        app.table.restore(Arrangement())
+        assert app.table.placeholder == "Reading …"
+        app.table.fill([])
+        assert app.table.placeholder == "None yet."
 
 
 async def test_keys_of_a_table() -> None:
