@@ -79,7 +79,7 @@ def test_an_edit_that_is_being_typed_is_there_after_a_kill(
     app.press("o")
     app.wait("Here.")
     # Not escape and then the key: a busy app reads both at once, as one key with alt.
-    app.jump("v", "Conversation")
+    app.jump("v", "trip")
     app.press("g", "e")
     app.wait("Turn 1 in another way")
     app.press(" And when?")
