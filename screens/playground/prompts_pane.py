@@ -132,15 +132,15 @@ class PromptsPane(Pane):
         self.set_interval(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
-        # What was found by words stays until it is left.
-        if self.screen.is_current and self._state.opened.is_set() and not self.finding:
+        # What was found by words stays until it is left. An act is begun where there is something to read alone.
+        if not self.screen.is_current or not self._state.opened.is_set() or self.finding:
+            return
+        if self.services.prompts.stamp() != self._stamp:
             self.act("look", self._look_at_others)
 
     async def _look_at_others(self) -> None:
         """Have all read again where versions or labels are others than those that are shown."""
         store = self.services.prompts
-        if store.stamp() == self._stamp:
-            return
         summaries = await asyncio.to_thread(store.summaries)
         # Reading may write the log of the catalog into its file.
         self._stamp = store.stamp()
