@@ -119,7 +119,10 @@ def scored_in_one(left: Sequence[Result], right: Sequence[Result]) -> list[str]:
     )
     found = []
     for name in names:
-        one, two = ({case.key: value for case, value in case_scores(part, name)} for part in (left, right))
+        scores = [case_scores(part, name) for part in (left, right)]
+        if all(value is not None for part in scores for _, value in part):
+            continue
+        one, two = ({case.key: value for case, value in part} for part in scores)
         apart = sum((one[key] is None) != (two[key] is None) for key in one.keys() & two.keys())
         if apart:
             count = counted(apart, "case has", "cases have")
