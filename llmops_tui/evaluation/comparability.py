@@ -10,8 +10,7 @@ from llmops_tui.counts import counted
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import Manifest
 from llmops_tui.evaluation.run import EvalRun
-from llmops_tui.evaluation.runner.results import Result
-from llmops_tui.evaluation.runner.summary import case_scores
+from llmops_tui.evaluation.runner.summary import ScoredCases
 
 # What two runs are mostly compared for. More than one of them at once cannot be told apart.
 _AXES = {
@@ -107,7 +106,7 @@ def comparable(
     return Comparable(tuple(refused), (*notes, *lost), changed)
 
 
-def scored_in_one(left: Sequence[Result], right: Sequence[Result]) -> list[str]:
+def scored_in_one(left: ScoredCases, right: ScoredCases) -> list[str]:
     """What is told of metrics that have a score of a case in one of the runs only: the comparison leaves such cases out.
 
     Both have the same cases, by their keys.
@@ -115,14 +114,13 @@ def scored_in_one(left: Sequence[Result], right: Sequence[Result]) -> list[str]:
     # An answer from the cache has no latency, and needs none.
     costs = {metric.called for metric in ALWAYS}
     names = dict.fromkeys(
-        n for results in (left, right) for result in results[:1] for n in result.scores if n not in costs
+        n for part in (left, right) for result in part.results[:1] for n in result.scores if n not in costs
     )
     found = []
     for name in names:
-        scores = [case_scores(part, name) for part in (left, right)]
-        if all(value is not None for part in scores for _, value in part):
+        if all(value is not None for part in (left, right) for _, value in part.scores(name)):
             continue
-        one, two = ({case.key: value for case, value in part} for part in scores)
+        one, two = left.by_key(name), right.by_key(name)
         apart = sum((one[key] is None) != (two[key] is None) for key in one.keys() & two.keys())
         if apart:
             count = counted(apart, "case has", "cases have")

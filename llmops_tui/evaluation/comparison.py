@@ -12,12 +12,12 @@ import numpy as np
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparability import Comparable, comparable, scored_in_one
 from llmops_tui.evaluation.measures import measured_otherwise
-from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.metrics.base import Case, Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
-from llmops_tui.evaluation.runner.summary import case_scores
+from llmops_tui.evaluation.runner.summary import ScoredCases
 from llmops_tui.evaluation.statistics.bootstrap import RESAMPLES, Floats, Interval, clustered_sums
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import difference_interval, figure_interval
@@ -240,60 +240,59 @@ def compare(
     ``metrics`` are those of the suite; ``metric`` is the one that cases are ordered and slices are made by, else the first.
     """
     (base_run, base), (run, found) = a, b
-    left = [r for r in base if not r.case.variation]
-    right = [r for r in found if not r.case.variation]
-    keys = {r.case.key for r in left} & {r.case.key for r in right}
-    counts = (len({r.case.key for r in left}), len({r.case.key for r in right}))
+    left, right = ([r for r in part if not r.case.variation] for part in (base, found))
+    known = [{r.case.key for r in part} for part in (left, right)]
+    keys, counts = known[0] & known[1], (len(known[0]), len(known[1]))
     left, right = ([r for r in part if r.case.key in keys] for part in (left, right))
     chosen = metric or (metrics[0].called if metrics else "")
     differing = measured_otherwise((r.case for r in left), (r.case for r in right))
-    lost = scored_in_one(left, right)
+    ours, theirs = ScoredCases(left), ScoredCases(right)
+    lost = scored_in_one(ours, theirs)
     result = Comparison(base_run, run, comparable(base_run, run, len(keys), counts, *differing, lost), chosen)
     everything = [*metrics, *(m for m in ALWAYS if m.called not in {given.called for given in metrics})]
-    result.differences = _differences(left, right, everything, resamples)
+    result.differences = _differences(ours, theirs, everything, resamples)
     main = next((m for m in everything if m.called == chosen), None)
-    result.pairs = pairs_of(left, right, chosen, main.better if main is not None else 1)
-    if main is not None and not main.whole_set:
-        result.slices = _slices(left, right, main)
+    result.pairs = pairs_of(ours, theirs, chosen, main.better if main else 1)
+    if main and not main.whole_set:
+        result.slices = _slices(ours, theirs, main)
     return result
 
 
-def _differences(
-    left: Sequence[Result], right: Sequence[Result], metrics: Sequence[Metric], resamples: int
-) -> list[Difference]:
+def _differences(left: ScoredCases, right: ScoredCases, metrics: Sequence[Metric], resamples: int) -> list[Difference]:
     found = [d for m in metrics if (d := _difference(left, right, m, resamples)) is not None]
     tested = [d for d in found if d.p is not None and d.name not in _COSTS]
     corrected = dict(zip((d.name for d in tested), holm([d.p or 0.0 for d in tested]), strict=True))
     return [Difference(**{**vars(d), "p_holm": corrected.get(d.name, d.p)}) for d in found]
 
 
-def _paired(left: Sequence[Result], right: Sequence[Result], name: str) -> tuple[Floats, Floats, list[str], list[str]]:
-    """Scores of both where both have one, with the groups and the keys of their cases."""
-    first = {case.key: (case, value) for case, value in case_scores(left, name)}
-    ours, theirs, groups, keys = [], [], [], []
-    for case, value in case_scores(right, name):
-        before = first.get(case.key)
-        if before is not None and before[1] is not None and value is not None:
-            ours.append(before[1])
-            theirs.append(value)
-            groups.append(case.group)
-            keys.append(case.key)
-    return np.array(ours), np.array(theirs), groups, keys
+def _paired(left: ScoredCases, right: ScoredCases, name: str) -> tuple[Floats, Floats, list[Case]]:
+    """Scores of both where both have one, with their cases."""
+    first = left.by_key(name)
+    found = [
+        (before, value, case)
+        for case, value in right.scores(name)
+        if value is not None and (before := first.get(case.key)) is not None
+    ]
+    return (
+        np.array([before for before, _, _ in found]),
+        np.array([value for _, value, _ in found]),
+        [c for _, _, c in found],
+    )
 
 
-def _difference(left: Sequence[Result], right: Sequence[Result], metric: Metric, resamples: int) -> Difference | None:
+def _difference(left: ScoredCases, right: ScoredCases, metric: Metric, resamples: int) -> Difference | None:
     name = metric.called
-    before, after, groups, keys = _paired(left, right, name)
+    before, after, cases = _paired(left, right, name)
     if not len(before):
         return None
     differences = after - before
-    clusters = numbered(groups)
+    clusters = numbered([case.group for case in cases])
     signed = differences * (metric.better or 1)
     wins, losses = int((signed > 0).sum()), int((signed < 0).sum())
     share = bool(before.min() >= 0 and before.max() <= 1 and after.min() >= 0 and after.max() <= 1)
     common = {"wins": wins, "losses": losses, "ties": len(signed) - wins - losses, "n": len(signed)}
     if metric.whole_set:
-        interval, figures = _whole_set(left, right, metric, set(keys))
+        interval, figures = _whole_set(left.results, right.results, metric, {case.key for case in cases})
         return Difference(
             name,
             figures[0],
@@ -363,12 +362,11 @@ def _scored(result: Result, name: str) -> bool:
     return name in result.scores and result.scores[name].value is not None
 
 
-def pairs_of(left: Sequence[Result], right: Sequence[Result], name: str, better: int) -> list[Pair]:
+def pairs_of(left: ScoredCases, right: ScoredCases, name: str, better: int) -> list[Pair]:
     """All cases that both have, variations left out: worst first, then what has no score, then ties, then what got better."""
-    before = {r.case.key: r for r in left if r.repeat == 0 and not r.case.variation}
-    first, second = ({case.key: value for case, value in case_scores(part, name)} for part in (left, right))
-    found = []
-    for result in right:
+    before = {r.case.key: r for r in left.results if r.repeat == 0 and not r.case.variation}
+    first, second, found = left.by_key(name), right.by_key(name), []
+    for result in right.results:
         if result.repeat or result.case.key not in before:
             continue
         a, b = first.get(result.case.key), second.get(result.case.key)
@@ -384,17 +382,19 @@ def pairs_of(left: Sequence[Result], right: Sequence[Result], name: str, better:
     return sorted(found, key=order)
 
 
-def _slices(left: Sequence[Result], right: Sequence[Result], metric: Metric) -> list[Slice]:
-    before, after, groups, keys = _paired(left, right, metric.called)
-    of = {r.case.key: r.case.slices for r in left}
+def _slices(left: ScoredCases, right: ScoredCases, metric: Metric) -> list[Slice]:
+    before, after, cases = _paired(left, right, metric.called)
+    of = {r.case.key: r.case.slices for r in left.results}
     places: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for i, key in enumerate(keys):
-        for by, value in of[key].items():
+    for i, case in enumerate(cases):
+        for by, value in of[case.key].items():
             places[by, value].append(i)
     found = []
     for (by, value), at in sorted(places.items()):
         a, b = before[at], after[at]
         binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
-        interval = difference_interval(b - a, numbered([groups[i] for i in at]), binary=binary, bounds=metric.bounds)
+        interval = difference_interval(
+            b - a, numbered([cases[i].group for i in at]), binary=binary, bounds=metric.bounds
+        )
         found.append(Slice(by, value, len(at), float(a.mean()), float(b.mean()), interval))
     return found

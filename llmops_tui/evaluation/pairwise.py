@@ -26,6 +26,7 @@ from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.runner.rendering import render_all
 from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.runner.summary import ScoredCases
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.evaluation.store import EvaluationStore
@@ -196,7 +197,7 @@ def run(
     renderer = TemplateRenderer()
     try:
         left, right = (_told_what_was_asked(store, one, results_of(one), renderer) for one in (a, b))
-        pairs = pairs_of(left, right, "", 1)
+        pairs = pairs_of(ScoredCases(left), ScoredCases(right), "", 1)
         if not pairs:
             raise LlmopsError("not_comparable", f"{baseline} and {candidate} have no case in common")
         decisions = asyncio.run(_decide_all(context, store, pairs, model, rubric, renderer, since))

@@ -118,6 +118,7 @@ def open_run(shelf: Shelf, run: EvalRun, baseline: EvalRun | None, metric: str) 
 def _read(shelf: Shelf, opened: Opened) -> None:
     from llmops_tui.evaluation.comparison import pairs_of
     from llmops_tui.evaluation.runner.results import read_results
+    from llmops_tui.evaluation.runner.summary import ScoredCases
 
     run, baseline, metric = opened.run, opened.baseline, opened.metric
     try:
@@ -130,7 +131,8 @@ def _read(shelf: Shelf, opened: Opened) -> None:
         if baseline is not None and baseline.summary is not None:
             better = run.summary["metrics"].get(opened.metric)
             sign = better["better"] if better else 1
-            opened.pairs = pairs_of(shelf.results(baseline), opened.results, opened.metric, sign)
+            left, right = ScoredCases(shelf.results(baseline)), ScoredCases(opened.results)
+            opened.pairs = pairs_of(left, right, opened.metric, sign)
         else:
             opened.results = sorted(opened.results, key=lambda r: _order(r, opened.metric))
     except LlmopsError as error:

@@ -75,6 +75,27 @@ def case_scores(results: Sequence[Result], name: str) -> list[tuple[Case, float 
     return found
 
 
+class ScoredCases:
+    """Results whose scores of cases are read once by metric, however often they are asked for."""
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self.results = results
+        self._scores: dict[str, list[tuple[Case, float | None]]] = {}
+        self._by_key: dict[str, dict[str, float | None]] = {}
+
+    def scores(self, name: str) -> list[tuple[Case, float | None]]:
+        """What :func:`case_scores` finds."""
+        if name not in self._scores:
+            self._scores[name] = case_scores(self.results, name)
+        return self._scores[name]
+
+    def by_key(self, name: str) -> dict[str, float | None]:
+        """The same by the key of the case."""
+        if name not in self._by_key:
+            self._by_key[name] = {case.key: value for case, value in self.scores(name)}
+        return self._by_key[name]
+
+
 class RunningMeans:
     """The means of metrics while a run is at work: what each result adds is known without a look at all others."""
 
