@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.training.bases import as_computed
 from llmops_tui.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,13 +27,19 @@ def with_versions(recipe: Recipe, refs: Sequence[str], evaluation: str = "") -> 
 def pin(recipe: Recipe, datasets: DatasetStore) -> tuple[Recipe, Pins, Pins]:
     """A recipe by versions as its names stand now, those it learns from, and the one it is measured on where it names one.
 
+    What it leaves to this machine's processor is in it, too.
+
     Raises:
         NotFoundError: there is no such dataset.
     """
     data = tuple((v.ref, v.sha256) for v in (datasets.get(source.dataset) for source in recipe.data))
     named = [recipe.evaluation.dataset] if recipe.evaluation.dataset else []
     measured = tuple((v.ref, v.sha256) for v in map(datasets.get, named))
-    return with_versions(recipe, [ref for ref, _ in data], "".join(ref for ref, _ in measured)), data, measured
+    return (
+        with_versions(as_computed(recipe), [ref for ref, _ in data], "".join(ref for ref, _ in measured)),
+        data,
+        measured,
+    )
 
 
 def check_data(who: str, pins: Iterable[tuple[str, str]], datasets: DatasetStore) -> None:

@@ -88,7 +88,7 @@ class Quantization(_Part):
     ] = True
     compute: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"],
-        Field(description="Data type for computation; auto: the best type of the device."),
+        Field(description="Data type for computation; auto: the best type of the device, as it is when a run starts."),
     ] = "auto"
 
 

@@ -30,6 +30,7 @@ def compute_type(recipe: Recipe) -> torch.dtype:
     """The type that is computed in."""
     if recipe.quantization.compute != "auto":
         return _TYPES[recipe.quantization.compute]
+    # Runs that begin on this machine's processor name their type; a node of a cluster has the same one as any other node.
     if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
         return torch.float16
     return torch.bfloat16

@@ -14,7 +14,7 @@ from llmops_tui.hardware.memory import HOST
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.training import device_queue, duration, preflight
-from llmops_tui.training.bases import tokenized_by
+from llmops_tui.training.bases import as_computed, tokenized_by
 from llmops_tui.training.duration import Speed
 from llmops_tui.training.example import length_of
 from llmops_tui.training.examples import Examples, build
@@ -39,7 +39,7 @@ _DRY_STEPS = 2
 def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) -> PlanRecord:
     """Look at a recipe from all sides; returns the plan."""
     began = time.monotonic()
-    wanted = check(recipe)
+    wanted = as_computed(check(recipe))
     surroundings.prepare(wanted.devices)
     from llmops_tui.training.worker.attention import attention_findings
     from llmops_tui.training.worker.kernels import kernel_findings
