@@ -24,6 +24,7 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 from llmops_tui.workspace.trust import trust
+from tests.helper_pool import HelperPool
 from tests.processor_time import ProcessorTime
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -58,6 +59,7 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 def pytest_configure(config: pytest.Config) -> None:
     """At the end of a run of many files it is told what needed most."""
     config.pluginmanager.register(ProcessorTime(), "processor-time")
+    config.pluginmanager.register(HelperPool(), "helper-pool")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,6 +81,16 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(5000, 20, 20)
     # At the end all of it is to go, in whatever circles it is; else DuckDB tells it as leaked.
     atexit.register(gc.unfreeze)
+
+
+@pytest.fixture
+def own_helpers(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Helper processes as they are, started and ended by the test alone."""
+    pool = pytestconfig.pluginmanager.get_plugin("helper-pool")
+    assert isinstance(pool, HelperPool)
+    pool.paused = True
+    yield
+    pool.paused = False
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,9 @@ from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from tests.engine.engines import MODEL
 
+# Of what becomes of a process each test needs its own.
+pytestmark = pytest.mark.usefixtures("own_helpers")
+
 INNOCENT = {"type": "json_object"}
 
 
