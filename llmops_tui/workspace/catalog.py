@@ -117,9 +117,10 @@ class Catalog:
     def stamp(self) -> Stamp:
         """What changes whenever the catalog does: its files, their times and sizes. Opens nothing, so it may be asked often."""
         found = []
-        for path in (self.workspace.catalog, self.workspace.catalog.with_name(self.workspace.catalog.name + ".wal")):
+        path = os.fspath(self.workspace.catalog)
+        for name in (path, f"{path}.wal"):
             with contextlib.suppress(OSError):
-                facts = path.stat()
+                facts = os.stat(name)  # noqa: PTH116  a path would be made of it each second
                 found.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
         return tuple(found)
 

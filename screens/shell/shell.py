@@ -160,11 +160,12 @@ class Shell(App[int]):
     def show_status(self, status: Status) -> None:
         """A new status, drawn by the screen that is in front; one that is just being made gets the next."""
         self.status = status
-        for line in self.screen.query(StatusLine):
-            if line.children:
+        # Each second: a query would look at all widgets of the screen.
+        for line in self.screen.children:
+            if isinstance(line, StatusLine) and line.children:
                 line.show(status)
-        for tabs in self.screen.query(TabLine):
-            tabs.show(status.badges)
+            elif isinstance(line, TabLine):
+                line.show(status.badges)
 
     # ── what is asked ──
 

@@ -100,8 +100,9 @@ class StatusLine(Horizontal):
             parts = self._parts(status, leanness)
             if sum(part.cell_length + _GAP for part in parts.values() if part.plain) <= self.size.width:
                 break
-        for place, content in parts.items():
-            self.query_one(f"#status-{place}", StatusPart).show(content)
+        for part in self.children:
+            if isinstance(part, StatusPart):
+                part.show(parts[part.place])
 
     def on_resize(self) -> None:
         """More fits now, or less."""

@@ -30,6 +30,7 @@ def llmops(workspace: Workspace, *arguments: str, code: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @needs_real_data
 def test_gsm8k_end_to_end(sample: Workspace, tmp_path: Path) -> None:
     seen = llmops(sample, "data", "import", str(REAL / "gsm8k" / "train.jsonl"), "--dry-run")
@@ -72,6 +73,7 @@ def test_gsm8k_end_to_end(sample: Workspace, tmp_path: Path) -> None:
     assert len(out.read_text().splitlines()) == parts[0]["rows"]
 
 
+@pytest.mark.slow
 @needs_real_data
 def test_banking77_end_to_end(sample: Workspace, tmp_path: Path) -> None:
     for part, rows in (("train", 10003), ("test", 3080)):

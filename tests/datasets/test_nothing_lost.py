@@ -133,7 +133,7 @@ def check_files(store: DatasetStore, version: DatasetVersion, folder: Path) -> N
 def test_every_file_gives_the_rows_back_or_says_what_differs(
     store: DatasetStore, fill: Fill, tmp_path: Path, kind: str
 ) -> None:
-    rows = Rows(1).of(kind, 6)
+    rows = Rows(1).of(kind, 3)
     version = fill(rows, "rows", kind)
     assert version.rows == len(rows)
     assert bag(rows_of(version)) == bag(json.loads(json.dumps(rows)))
