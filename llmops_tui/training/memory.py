@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.models.safetensors import ModelFolder
+from llmops_tui.training.attention_costs import attention_bytes
 from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import MemoryFacts, MemoryParts
+from llmops_tui.training.shape import Shape
 
 # The modules of both ends, as families.py names them, which takes long to import.
 EMBEDDINGS, OUTPUT = "embed_tokens", "lm_head"
@@ -28,30 +29,6 @@ _HOST_OVERHEAD = 815_000_000
 _ADAPTER_BYTES = 4
 # Tiles of the logits in TRL 1.16.
 _TILE_TOKENS, _TILE_WORDS, _TILE_BYTES_ON_HOST = 4096, 32_768, 42
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a network that its memory depends on."""
-
-    family: str
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    key_value: int
-    vocabulary: int
-    linear: int
-    other: int
-    # Inputs plus outputs of each linear module of all layers, by the module's name.
-    widths: tuple[tuple[str, int], ...]
-    # The numbers of each module by its path, as modules that are trained whole are named.
-    modules: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def key(self) -> str:
-        """A name for this shape, under which measurements are kept."""
-        return f"{self.family}-{self.layers}x{self.hidden}x{self.inner}-v{self.vocabulary}"
 
 
 @dataclass(frozen=True)
@@ -75,43 +52,6 @@ class TrainingMemory:
     def as_dict(self) -> MemoryParts:
         """For JSON."""
         return cast("MemoryParts", asdict(self) | {"total": self.total})
-
-
-def shape_of(folder: ModelFolder) -> Shape:
-    """The sizes of a model, from its configuration and the shapes of its tensors."""
-    text = folder.config
-    hidden, heads = int(text.get("hidden_size") or 0), int(text.get("num_attention_heads") or 1)
-    head = int(text.get("head_dim") or hidden // heads)
-    linear, other = 0, 0
-    widths: dict[str, int] = {}
-    modules: dict[str, int] = {}
-    for name, tensor in folder.tensors.items():
-        count = 1
-        for n in tensor.shape:
-            count *= n
-        path = name.rpartition(".")[0]
-        modules[path] = modules.get(path, 0) + count
-        # Experts are matrices of all experts in torch: they have no adapter, and are not quantized.
-        expert = ".experts." in name or ".block_sparse_moe." in name
-        if len(tensor.shape) == 2 and ".layers." in name and name.endswith(".weight") and not expert:
-            linear += count
-            module = name.split(".")[-2]
-            widths[module] = widths.get(module, 0) + sum(tensor.shape)
-        else:
-            other += count
-    return Shape(
-        folder.family,
-        int(text.get("num_hidden_layers") or 0),
-        hidden,
-        int(text.get("intermediate_size") or 4 * hidden),
-        heads,
-        2 * head * int(text.get("num_key_value_heads") or heads),
-        int(text.get("vocab_size") or 0),
-        linear,
-        other,
-        tuple(sorted(widths.items())),
-        tuple(sorted(modules.items())),
-    )
 
 
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
@@ -142,8 +82,12 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
     # Gradients are there at the same time as the optimizer's state.
     optimizer = trainable * (_OPTIMIZER_BYTES[name] + _ADAPTER_BYTES)
     layer = _layer_bytes(shape, recipe, tokens, wide)
-    kept = shape.hidden * tokens * wide
-    activations = shape.layers * kept + layer if recipe.gradient_checkpointing else shape.layers * layer
+    attention = attention_bytes(shape, recipe, width, wide)
+    if recipe.gradient_checkpointing:
+        activations = shape.layers * shape.hidden * tokens * wide + layer + attention.kept
+    else:
+        activations = shape.layers * layer + shape.attention_layers * attention.kept
+    activations += attention.once + attention.working
     if recipe.quantization.type != "none":
         # The largest weight is held dequantized while it is multiplied.
         activations += shape.hidden * shape.inner * wide
@@ -223,7 +167,10 @@ def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What runs of a shape on a device tell: the factor of estimates, tokens a second, and how many runs there were."""
+    """What runs of a shape on a device tell: the factor of estimates, tokens a second, and how many runs there were.
+
+    Tokens are those with padding, as if attention cost nothing: how much it costs goes by the length of rows.
+    """
 
     factor: float = 1.0
     tokens_per_s: float | None = None

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from llmops_tui.cli.train_export import _plan_text as plan_text
-from llmops_tui.training.memory import Shape, estimate
+from llmops_tui.training.memory import estimate
 from llmops_tui.training.preflight_speed import padding, saving_lines, savings
 from llmops_tui.training.recipe import Recipe, check
+from llmops_tui.training.shape import Shape
 
 MEASURED = json.loads(
     (Path(__file__).parents[2] / "docs" / "benchmarks" / "2026-11-27-gpu-h200.json").read_text("utf-8")
