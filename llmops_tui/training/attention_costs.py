@@ -14,15 +14,15 @@ from llmops_tui.training.shape import Shape
 
 # Families that transformers has no sdpa of, which are trained with eager where the recipe leaves it to the family.
 WITHOUT_SDPA = frozenset({"gemma2", "gpt_oss"})
-# A mask of truth values is held by the model; sdpa makes one of numbers of it in each layer, by way of another.
-_MASK, _INVERTED = 1, 1
+# A mask of truth values is held by the model; sdpa makes one of numbers of it in each layer.
+_MASK = 1
+# Of eager: the softmax of the scores in 32 bits, and in the backward pass its gradient.
+_WIDE = 4
 # With a mask all of a row is computed, and without one half of it: each token with those before it.
 _DENSE = 2
 # A step in passes through the model: back through an adapter's frozen base, whose own gradients nobody needs, through weights
 # that have some, and through attention.
 BACK, BACK_OF_ALL, _BACK_OF_ATTENTION = 1, 2, 2.5
-# Of eager: the scores' softmax, in 32 bits and as it is multiplied, and in the backward pass two gradients in 32 bits.
-_SOFTMAX, _GRADIENTS = 4, 8
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ def rows_at_once(recipe: Recipe) -> int:
     return recipe.batch.size * (2 if recipe.facts.examples == "pairs" else 1)
 
 
-def attention_bytes(shape: Shape, recipe: Recipe, width: int, wide: int) -> AttentionBytes:
+def attention_bytes(shape: Shape, recipe: Recipe, width: int, wide: int, *, gpu: bool) -> AttentionBytes:
     """What a batch of rows of ``width`` tokens needs, the longest as long as that; ``wide`` are bytes of a number computed."""
     kind = kind_of(recipe, shape.family)
-    pairs_of_tokens = rows_at_once(recipe) * width * width
+    rows = rows_at_once(recipe)
+    square = rows * width * width
+    # With a mask keys and values are there once for each head of the queries.
+    repeated = rows * width * (2 * (shape.queries or shape.hidden) - shape.key_value) * wide
     if kind == "eager":
-        scores = shape.heads * pairs_of_tokens
-        return AttentionBytes(
-            once=wide * pairs_of_tokens,
-            kept=scores * (_SOFTMAX + (wide if wide < _SOFTMAX else 0)),
-            working=scores * _GRADIENTS,
-        )
+        scores = shape.heads * square
+        # The softmax and, where that is another number, what is multiplied; back from it its gradient and that of the scores.
+        kept = scores * (_WIDE + (wide if wide < _WIDE else 0))
+        back = scores * (2 * _WIDE + (wide if gpu else _WIDE))
+        return AttentionBytes(once=wide * square, kept=kept + repeated, working=max(0, back - kept))
     if kind == "sdpa" and masked(shape, recipe, width):
-        return AttentionBytes(
-            once=_MASK * pairs_of_tokens, kept=wide * pairs_of_tokens, working=_INVERTED * pairs_of_tokens
-        )
+        return AttentionBytes(once=_MASK * square, kept=wide * square + repeated)
     return AttentionBytes()
 
 

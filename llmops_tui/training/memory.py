@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.training.attention_costs import attention_bytes
+from llmops_tui.training.attention_costs import attention_bytes, rows_at_once
 from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import MemoryFacts, MemoryParts
 from llmops_tui.training.shape import Shape
@@ -59,9 +59,7 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
     part = recipe.reinforcement
     answered = recipe.facts.examples == "prompts"
     width = min(longest + part.max_tokens if answered else longest, recipe.batch.max_length)
-    tokens = recipe.batch.size * width
-    if recipe.facts.examples == "pairs":
-        tokens *= 2
+    tokens = rows_at_once(recipe) * width
     wide = 4 if recipe.quantization.compute == "float32" else 2
     weights = shape.other * wide + shape.linear * wide
     if recipe.quantization.type != "none":
@@ -81,17 +79,12 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         name = "paged_adamw_8bit" if gpu and not recipe.fsdp else "adamw_torch"
     # Gradients are there at the same time as the optimizer's state.
     optimizer = trainable * (_OPTIMIZER_BYTES[name] + _ADAPTER_BYTES)
-    layer = _layer_bytes(shape, recipe, tokens, wide)
-    attention = attention_bytes(shape, recipe, width, wide)
-    if recipe.gradient_checkpointing:
-        activations = shape.layers * shape.hidden * tokens * wide + layer + attention.kept
-    else:
-        activations = shape.layers * layer + shape.attention_layers * attention.kept
-    activations += attention.once + attention.working
-    if recipe.quantization.type != "none":
-        # The largest weight is held dequantized while it is multiplied.
-        activations += shape.hidden * shape.inner * wide
+    kept, working = _activations(shape, recipe, width, wide, gpu=gpu)
+    activations = kept + working
     logits = _logits_bytes(shape, recipe, tokens, wide, gpu=gpu)
+    if gpu and not recipe.facts.whole_logits:
+        # They are gone when the gradients of the last layer are computed: of both the larger is the peak.
+        logits = max(0, logits - working)
     if answered:
         # While it generates all answers of a step have their keys and values at once, and nothing is kept for gradients.
         cache = recipe.effective_batch * width * shape.layers * shape.key_value * wide
@@ -118,14 +111,15 @@ def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: 
     """The largest piece of the logits, with what is computed of it.
 
     TRL's supervised, DPO and KTO trainers never hold all of them: a tile of tokens and words at a time, on a GPU as one
-    buffer forward and one backward. On a processor torch computes the tile with copies in 32 bits, which were measured to
+    buffer. On a processor torch computes the tile with copies in 32 bits, which were measured to
     take 42 bytes a value.
     """
     if recipe.facts.whole_logits:
         # As computed, upcast to 32 bits, its log-softmax, and the gradient of both.
         return tokens * shape.vocabulary * (wide + 4 + 4 + 4)
     tile = min(tokens, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
-    return tile * 2 * wide + tokens * shape.hidden * 4 if gpu else tile * _TILE_BYTES_ON_HOST
+    # The hidden states as the last norm has them, in 32 bits too, those that are scored, and their gradients.
+    return tile * wide + tokens * shape.hidden * (8 + 4 * wide) if gpu else tile * _TILE_BYTES_ON_HOST
 
 
 def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
@@ -149,20 +143,49 @@ def _within(path: str, saved: tuple[str, ...]) -> bool:
     return any(".".join(names[: end + 1]).endswith(saved) for end in range(len(names)))
 
 
-def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
-    """What autograd keeps of one layer: inputs of norms (in 32 bits too), of attention, of products, of each adapter."""
+def _activations(shape: Shape, recipe: Recipe, width: int, wide: int, *, gpu: bool) -> tuple[int, int]:
+    """What is kept of all layers, and what is there beside it while the gradients of one are computed."""
+    tokens = rows_at_once(recipe) * width
+    layer, working = _layer_bytes(shape, recipe, tokens, wide, gpu=gpu)
+    attention = attention_bytes(shape, recipe, width, wide, gpu=gpu)
+    working += attention.working
+    if recipe.quantization.type != "none":
+        # The largest weight is held dequantized while it is multiplied.
+        working += shape.hidden * shape.inner * wide
+    if recipe.gradient_checkpointing:
+        # What is recomputed of a layer is there while its gradients are.
+        return shape.layers * shape.hidden * tokens * wide + attention.once, working + layer + attention.kept
+    return shape.layers * layer + shape.attention_layers * attention.kept + attention.once, working
+
+
+def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: bool) -> tuple[int, int]:
+    """What autograd keeps of one layer, and what is there beside it while the layer's gradients are computed.
+
+    Kept are inputs of norms (in 32 bits too), of attention, of products, and of each adapter. On a GPU they were counted of
+    transformers' and PEFT's own code, with tensors that have no numbers (``tests/training/test_attention_costs.py``); on a
+    host they are as measured there.
+    """
     liger = recipe.kernels == "liger"
-    norms = 2 * shape.hidden * (wide if liger else wide + 4 + wide)
-    attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
+    queries = shape.queries or shape.hidden
+    adapter = recipe.tuning == "lora"
     # Liger computes the gate's activation once more in the backward pass.
     feed_forward = (3 if liger else 4) * shape.inner * wide
     modules = max(1, len(shape.widths)) if recipe.lora.targets == ["all-linear"] else len(recipe.lora.targets)
-    adapters = (
-        0 if recipe.tuning == "full" else modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2)
-    )
-    if recipe.lora.dropout and recipe.tuning == "lora":
+    adapters = modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2) if adapter else 0
+    if recipe.lora.dropout and adapter:
         adapters += modules * shape.hidden * 3
-    return tokens * (norms + attention + feed_forward + adapters)
+    if not gpu:
+        norms = 2 * shape.hidden * (wide + 4 + wide)
+        attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
+        return tokens * (norms + attention + feed_forward + adapters), 0
+    norms = 2 * shape.hidden * ((wide if liger else 4) + wide)
+    attention = (2 * queries + shape.key_value) * wide
+    if adapter and recipe.quantization.type == "none" and wide < _ADAPTER_BYTES:
+        # PEFT widens the input of each adapter for its weights, and autocast narrows it again, each time as a copy.
+        adapters += (3 * shape.hidden + queries) * wide
+    # Of the gate's product and of the residual two gradients each; Liger writes one of both over what was kept.
+    gradients = (1 if liger else 2) * (shape.inner + shape.hidden) * wide
+    return tokens * (norms + attention + feed_forward + adapters), tokens * gradients
 
 
 @dataclass(frozen=True)
