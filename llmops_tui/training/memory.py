@@ -33,7 +33,10 @@ _TILE_TOKENS, _TILE_WORDS, _TILE_BYTES_ON_HOST = 4096, 32_768, 42
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes by part. ``factor`` is what measured runs of this shape came to beside their estimates."""
+    """Bytes by part. ``factor`` is what measured runs of this shape came to beside their estimates.
+
+    On a GPU ``logits`` are what they take beyond a layer at work, which is among the activations: both are never there at once.
+    """
 
     weights: int
     adapter: int

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmops_tui.models.safetensors import ModelFolder, Tensor
 from llmops_tui.training.attention_costs import WITHOUT_SDPA, AttentionBytes, attention_bytes, kind_of, masked
 from llmops_tui.training.families import FAMILIES
 from llmops_tui.training.memory import _activations, estimate
 from llmops_tui.training.recipe import Recipe, check
-from llmops_tui.training.shape import Shape
+from llmops_tui.training.shape import Shape, shape_of
 from tests.later import Later
 from tests.training.test_preflight import LLAMA_8B
 
@@ -57,6 +59,39 @@ def test_eager_holds_the_scores_of_each_head() -> None:
 def test_a_window_is_a_mask_of_rows_that_are_longer() -> None:
     shape = dataclasses.replace(LLAMA_8B, windowed=16, window=4096)
     assert [masked(shape, recipe(), width) for width in (4095, 4096, 8192)] == [False, True, True]
+
+
+def folder(layers: dict[str, tuple[int, ...]], **config: Any) -> ModelFolder:
+    tensors = {f"model.layers.{name}.weight": Tensor("F32", shape, Path("w"), name) for name, shape in layers.items()}
+    figures = {
+        "model_type": "llama",
+        "hidden_size": 8,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 4,
+        "vocab_size": 32,
+    }
+    return ModelFolder(Path(), figures | config, {}, tensors)
+
+
+ATTENTION = {f"{layer}.self_attn.q_proj": (16, 8) for layer in range(3)}
+
+
+def test_a_shape_has_the_layers_with_attention_and_their_windows() -> None:
+    found = shape_of(folder(ATTENTION | {"3.conv.in_proj": (8, 8)}, head_dim=8, sliding_window=512))
+    assert (found.queries, found.attending, found.windowed, found.window) == (16, 3, 3, 512)
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    found = shape_of(folder(ATTENTION, sliding_window=512, layer_types=kinds))
+    assert (found.queries, found.attending, found.windowed) == (8, 3, 2)
+    for unused in ({"sliding_window": None}, {"sliding_window": 512, "use_sliding_window": False}):
+        assert shape_of(folder(ATTENTION, **unused)).window == 0
+    # What is told of layers that have no such name is told of all.
+    assert shape_of(folder({})).attention_layers == 4
+
+
+def test_a_token_is_multiplied_with_the_experts_that_it_goes_to() -> None:
+    experts = {f"0.mlp.experts.{n}.up_proj": (4, 8) for n in range(8)}
+    found = shape_of(folder(ATTENTION | experts, num_experts=8, num_experts_per_tok=2))
+    assert found.multiplied == 3 * 16 * 8 + 2 * 4 * 8 + 32 * 8
 
 
 def test_what_is_not_recomputed_holds_the_mask_of_each_layer() -> None:
