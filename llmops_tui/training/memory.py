@@ -165,8 +165,8 @@ def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: b
     """What autograd keeps of one layer, and what is there beside it while the layer's gradients are computed.
 
     Kept are inputs of norms (in 32 bits too), of attention, of products, and of each adapter. On a GPU they were counted of
-    transformers' and PEFT's own code, with tensors that have no numbers (``tests/training/test_attention_costs.py``); on a
-    host they are as measured there.
+    transformers' code, with tensors that have no numbers (docs/benchmarks.md, "Long contexts"); on a host they are as measured
+    there.
     """
     liger = recipe.kernels == "liger"
     queries = shape.queries or shape.hidden
