@@ -6,12 +6,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llmops_tui.training.attention_costs import BACK, BACK_OF_ALL, token_cost
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.shape import Shape
 
 _TENTH = 10
-# What a step is made of, in passes through the model: forward, and where activations are not kept forward once more; back
-# through an adapter's frozen base, whose own gradients nobody needs, or through weights that have some.
-_BACK, _BACK_OF_ALL = 1, 2
 
 
 @dataclass(frozen=True)
@@ -19,12 +18,12 @@ class Speed:
     """What was measured in real steps.
 
     Attributes:
-        padded: tokens a second as they are computed, padding included.
+        plain: tokens a second as they are computed, padding included, as if attention cost nothing: :func:`work` a second.
         answer: seconds for a token of a sample answer; 0 where none was asked for.
         begin: seconds before the first step.
     """
 
-    padded: float
+    plain: float
     answer: float = 0.0
     begin: float = 0.0
 
@@ -45,20 +44,45 @@ class Lengths:
     answers: Sequence[int]
 
 
-def seconds(recipe: Recipe, lengths: Lengths, speed: Speed) -> float:
+def seconds(recipe: Recipe, shape: Shape, lengths: Lengths, speed: Speed) -> float:
     """How long a run takes from its start to its last evaluation; with early stopping it may end before."""
     steps = recipe.steps(lengths.rows)
     count = evaluations(recipe, steps) if lengths.held_out else 0
-    learned = padded(recipe, lengths.learned) * steps * recipe.effective_batch / max(1, lengths.rows)
-    measured = padded(recipe, lengths.held_out) * forward_share(recipe) * count
+    learned = work(recipe, shape, lengths.learned) * steps * recipe.effective_batch / max(1, lengths.rows)
+    measured = work(recipe, shape, lengths.held_out, packed=False) * forward_share(recipe) * count
     asked = sum(min(length, recipe.evaluation.sample_tokens) for length in lengths.answers) * count
-    return speed.begin + (learned + measured) / speed.padded + asked * speed.answer
+    return speed.begin + (learned + measured) / speed.plain + asked * speed.answer
+
+
+def work(recipe: Recipe, shape: Shape, lengths: Sequence[int], *, packed: bool | None = None) -> float:
+    """Tokens of all rows as batches have them, each counted with what its attention costs beside all weights.
+
+    ``lengths`` are those of sequences where several rows are packed into one; ``packed`` says where it is otherwise.
+    """
+    packed = recipe.batch.packing if packed is None else packed
+    found = 0.0
+    for batch in _batches(recipe, lengths):
+        width = max(batch)
+        # A batch of rows of one length has no mask.
+        mask = packed or len(set(batch)) > 1 or recipe.facts.examples == "pairs"
+        tokens = sum(batch) if packed else width * len(batch)
+        found += tokens * token_cost(shape, recipe, width, mask=mask)
+    return found
+
+
+def plain_share(recipe: Recipe, shape: Shape, lengths: Sequence[int]) -> float:
+    """Tokens of these rows a second, as a share of what :class:`Speed` has: less for padding, and for attention."""
+    return sum(lengths) / work(recipe, shape, lengths)
 
 
 def padded(recipe: Recipe, lengths: Sequence[int]) -> int:
     """Tokens of all rows as batches have them: each row is as long as the longest of its batch."""
     if recipe.batch.packing:
         return sum(lengths)
+    return sum(max(batch) * len(batch) for batch in _batches(recipe, lengths))
+
+
+def _batches(recipe: Recipe, lengths: Sequence[int]) -> list[list[int]]:
     order = list(lengths)
     if recipe.batch.group_by_length:
         order.sort()
@@ -66,8 +90,7 @@ def padded(recipe: Recipe, lengths: Sequence[int]) -> int:
         # As any order by chance has it.
         random.Random(recipe.seed).shuffle(order)  # noqa: S311
     size = recipe.batch.size
-    batches = [order[at : at + size] for at in range(0, len(order), size)]
-    return sum(max(batch) * len(batch) for batch in batches)
+    return [order[at : at + size] for at in range(0, len(order), size)]
 
 
 def evaluations(recipe: Recipe, steps: int) -> int:
@@ -79,4 +102,4 @@ def evaluations(recipe: Recipe, steps: int) -> int:
 def forward_share(recipe: Recipe) -> float:
     """What an evaluation of a row costs, as a share of what it costs to learn from it."""
     again = 1 if recipe.gradient_checkpointing else 0
-    return 1 / (1 + again + (_BACK_OF_ALL if recipe.tuning == "full" else _BACK))
+    return 1 / (1 + again + (BACK_OF_ALL if recipe.tuning == "full" else BACK))

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.models.safetensors import ModelFolder
+from llmops_tui.training.attention_costs import attention_bytes, rows_at_once
 from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import MemoryFacts, MemoryParts
+from llmops_tui.training.shape import Shape
 
 # The modules of both ends, as families.py names them, which takes long to import.
 EMBEDDINGS, OUTPUT = "embed_tokens", "lm_head"
@@ -31,32 +32,11 @@ _TILE_TOKENS, _TILE_WORDS, _TILE_BYTES_ON_HOST = 4096, 32_768, 42
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The sizes of a network that its memory depends on."""
-
-    family: str
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    key_value: int
-    vocabulary: int
-    linear: int
-    other: int
-    # Inputs plus outputs of each linear module of all layers, by the module's name.
-    widths: tuple[tuple[str, int], ...]
-    # The numbers of each module by its path, as modules that are trained whole are named.
-    modules: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def key(self) -> str:
-        """A name for this shape, under which measurements are kept."""
-        return f"{self.family}-{self.layers}x{self.hidden}x{self.inner}-v{self.vocabulary}"
-
-
-@dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes by part. ``factor`` is what measured runs of this shape came to beside their estimates."""
+    """Bytes by part. ``factor`` is what measured runs of this shape came to beside their estimates.
+
+    On a GPU ``logits`` are what they take beyond a layer at work, which is among the activations: both are never there at once.
+    """
 
     weights: int
     adapter: int
@@ -77,51 +57,12 @@ class TrainingMemory:
         return cast("MemoryParts", asdict(self) | {"total": self.total})
 
 
-def shape_of(folder: ModelFolder) -> Shape:
-    """The sizes of a model, from its configuration and the shapes of its tensors."""
-    text = folder.config
-    hidden, heads = int(text.get("hidden_size") or 0), int(text.get("num_attention_heads") or 1)
-    head = int(text.get("head_dim") or hidden // heads)
-    linear, other = 0, 0
-    widths: dict[str, int] = {}
-    modules: dict[str, int] = {}
-    for name, tensor in folder.tensors.items():
-        count = 1
-        for n in tensor.shape:
-            count *= n
-        path = name.rpartition(".")[0]
-        modules[path] = modules.get(path, 0) + count
-        # Experts are matrices of all experts in torch: they have no adapter, and are not quantized.
-        expert = ".experts." in name or ".block_sparse_moe." in name
-        if len(tensor.shape) == 2 and ".layers." in name and name.endswith(".weight") and not expert:
-            linear += count
-            module = name.split(".")[-2]
-            widths[module] = widths.get(module, 0) + sum(tensor.shape)
-        else:
-            other += count
-    return Shape(
-        folder.family,
-        int(text.get("num_hidden_layers") or 0),
-        hidden,
-        int(text.get("intermediate_size") or 4 * hidden),
-        heads,
-        2 * head * int(text.get("num_key_value_heads") or heads),
-        int(text.get("vocab_size") or 0),
-        linear,
-        other,
-        tuple(sorted(widths.items())),
-        tuple(sorted(modules.items())),
-    )
-
-
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
     """The peak of a run whose longest row has ``longest`` tokens; of several GPUs that of each."""
     part = recipe.reinforcement
     answered = recipe.facts.examples == "prompts"
     width = min(longest + part.max_tokens if answered else longest, recipe.batch.max_length)
-    tokens = recipe.batch.size * width
-    if recipe.facts.examples == "pairs":
-        tokens *= 2
+    tokens = rows_at_once(recipe) * width
     wide = 4 if recipe.quantization.compute == "float32" else 2
     weights = shape.other * wide + shape.linear * wide
     if recipe.quantization.type != "none":
@@ -141,13 +82,12 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
         name = "paged_adamw_8bit" if gpu and not recipe.fsdp else "adamw_torch"
     # Gradients are there at the same time as the optimizer's state.
     optimizer = trainable * (_OPTIMIZER_BYTES[name] + _ADAPTER_BYTES)
-    layer = _layer_bytes(shape, recipe, tokens, wide)
-    kept = shape.hidden * tokens * wide
-    activations = shape.layers * kept + layer if recipe.gradient_checkpointing else shape.layers * layer
-    if recipe.quantization.type != "none":
-        # The largest weight is held dequantized while it is multiplied.
-        activations += shape.hidden * shape.inner * wide
+    kept, working = _activations(shape, recipe, width, wide, gpu=gpu)
+    activations = kept + working
     logits = _logits_bytes(shape, recipe, tokens, wide, gpu=gpu)
+    if gpu and not recipe.facts.whole_logits:
+        # They are gone when the gradients of the last layer are computed: of both the larger is the peak.
+        logits = max(0, logits - working)
     if answered:
         # While it generates all answers of a step have their keys and values at once, and nothing is kept for gradients.
         cache = recipe.effective_batch * width * shape.layers * shape.key_value * wide
@@ -174,14 +114,15 @@ def _logits_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: 
     """The largest piece of the logits, with what is computed of it.
 
     TRL's supervised, DPO and KTO trainers never hold all of them: a tile of tokens and words at a time, on a GPU as one
-    buffer forward and one backward. On a processor torch computes the tile with copies in 32 bits, which were measured to
+    buffer. On a processor torch computes the tile with copies in 32 bits, which were measured to
     take 42 bytes a value.
     """
     if recipe.facts.whole_logits:
         # As computed, upcast to 32 bits, its log-softmax, and the gradient of both.
         return tokens * shape.vocabulary * (wide + 4 + 4 + 4)
     tile = min(tokens, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
-    return tile * 2 * wide + tokens * shape.hidden * 4 if gpu else tile * _TILE_BYTES_ON_HOST
+    # The hidden states as the last norm has them, in 32 bits too, those that are scored, and their gradients.
+    return tile * wide + tokens * shape.hidden * (8 + 4 * wide) if gpu else tile * _TILE_BYTES_ON_HOST
 
 
 def trainable_parameters(shape: Shape, recipe: Recipe) -> int:
@@ -205,25 +146,57 @@ def _within(path: str, saved: tuple[str, ...]) -> bool:
     return any(".".join(names[: end + 1]).endswith(saved) for end in range(len(names)))
 
 
-def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int) -> int:
-    """What autograd keeps of one layer: inputs of norms (in 32 bits too), of attention, of products, of each adapter."""
+def _activations(shape: Shape, recipe: Recipe, width: int, wide: int, *, gpu: bool) -> tuple[int, int]:
+    """What is kept of all layers, and what is there beside it while the gradients of one are computed."""
+    tokens = rows_at_once(recipe) * width
+    layer, working = _layer_bytes(shape, recipe, tokens, wide, gpu=gpu)
+    attention = attention_bytes(shape, recipe, width, wide, gpu=gpu)
+    working += attention.working
+    if recipe.quantization.type != "none":
+        # The largest weight is held dequantized while it is multiplied.
+        working += shape.hidden * shape.inner * wide
+    if recipe.gradient_checkpointing:
+        # What is recomputed of a layer is there while its gradients are.
+        return shape.layers * shape.hidden * tokens * wide + attention.once, working + layer + attention.kept
+    return shape.layers * layer + shape.attention_layers * attention.kept + attention.once, working
+
+
+def _layer_bytes(shape: Shape, recipe: Recipe, tokens: int, wide: int, *, gpu: bool) -> tuple[int, int]:
+    """What autograd keeps of one layer, and what is there beside it while the layer's gradients are computed.
+
+    Kept are inputs of norms (in 32 bits too), of attention, of products, and of each adapter. On a GPU they were counted of
+    transformers' code, with tensors that have no numbers (docs/benchmarks.md, "Long contexts"); on a host they are as measured
+    there.
+    """
     liger = recipe.kernels == "liger"
-    norms = 2 * shape.hidden * (wide if liger else wide + 4 + wide)
-    attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
+    queries = shape.queries or shape.hidden
+    adapter = recipe.tuning == "lora"
     # Liger computes the gate's activation once more in the backward pass.
     feed_forward = (3 if liger else 4) * shape.inner * wide
     modules = max(1, len(shape.widths)) if recipe.lora.targets == ["all-linear"] else len(recipe.lora.targets)
-    adapters = (
-        0 if recipe.tuning == "full" else modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2)
-    )
-    if recipe.lora.dropout and recipe.tuning == "lora":
+    adapters = modules * recipe.lora.rank * (4 if recipe.quantization.type == "none" else 2) if adapter else 0
+    if recipe.lora.dropout and adapter:
         adapters += modules * shape.hidden * 3
-    return tokens * (norms + attention + feed_forward + adapters)
+    if not gpu:
+        norms = 2 * shape.hidden * (wide + 4 + wide)
+        attention = (shape.hidden * 2 + shape.key_value) * wide * 2 + shape.hidden * wide
+        return tokens * (norms + attention + feed_forward + adapters), 0
+    norms = 2 * shape.hidden * ((wide if liger else 4) + wide)
+    attention = (2 * queries + shape.key_value) * wide
+    if adapter and recipe.quantization.type == "none" and wide < _ADAPTER_BYTES:
+        # PEFT widens the input of each adapter for its weights, and autocast narrows it again, each time as a copy.
+        adapters += (3 * shape.hidden + queries) * wide
+    # Of the gate's product and of the residual two gradients each; Liger writes one of both over what was kept.
+    gradients = (1 if liger else 2) * (shape.inner + shape.hidden) * wide
+    return tokens * (norms + attention + feed_forward + adapters), tokens * gradients
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What runs of a shape on a device tell: the factor of estimates, tokens a second, and how many runs there were."""
+    """What runs of a shape on a device tell: the factor of estimates, tokens a second, and how many runs there were.
+
+    Tokens are those with padding, as if attention cost nothing: how much it costs goes by the length of rows.
+    """
 
     factor: float = 1.0
     tokens_per_s: float | None = None

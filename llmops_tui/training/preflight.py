@@ -19,10 +19,6 @@ from llmops_tui.regular_files import read_regular
 from llmops_tui.training.bases import unregistered
 from llmops_tui.training.examples import Examples, Report, sources
 from llmops_tui.training.export.serving_model import serving_model
-from llmops_tui.training.memory import (
-    Shape,
-    shape_of,
-)
 from llmops_tui.training.mixture import mixture_findings, mixture_of, overlaps_of, passes_of
 from llmops_tui.training.parity import Parity, check_parity, compare_with_serving, some_rows
 from llmops_tui.training.preflight_base import check_base
@@ -36,6 +32,7 @@ from llmops_tui.training.preflight_rewards import check_rewards
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import DataFacts
+from llmops_tui.training.shape import Shape, shape_of
 from llmops_tui.workspace.files import bytes_in
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from llmops_tui.training import device_queue
 from llmops_tui.training.memory import (
     Calibration,
     Fit,
-    Shape,
     TrainingMemory,
     estimate,
     nearest_that_fits,
@@ -21,6 +20,7 @@ from llmops_tui.training.memory import (
 )
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.shape import Shape
 
 QUEUE = "queue"
 

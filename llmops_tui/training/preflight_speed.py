@@ -6,14 +6,18 @@ import random
 from collections.abc import Callable, Sequence
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.training.memory import Shape, estimate
+from llmops_tui.training.attention_costs import token_cost
+from llmops_tui.training.memory import estimate
 from llmops_tui.training.recipe import Changes, Recipe, changed
 from llmops_tui.training.records import SavingRecord
+from llmops_tui.training.shape import Shape
 
 _SMALL = ("adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd")
-# Seconds of a step over those of one without it, as an 8B in NF4 had them on an H200: docs/benchmarks.md.
+# Seconds of a step over those of one without it, as an 8B in NF4 had them on an H200 with rows of 2,048 tokens, of which
+# attention took a share: docs/benchmarks.md.
 _LIGER_STEP, _COMPILED_STEP, _FLEX_STEP = 0.84, 0.82, 0.93
-WHERE_MEASURED = "as measured with an 8B in NF4 on an H200"
+_COST_THERE = 1.054
+WHERE_MEASURED = "reckoned from an 8B in NF4 on an H200"
 
 
 def savings(
@@ -47,7 +51,7 @@ def savings(
             "used": used,
             "absent": "" if used or (told := absent(with_it)) == lacks else told,
             "memory": less,
-            "step": step,
+            "step": None if step is None else _step(step, with_it, without, shape, longest),
             # What was packed already is not known apart.
             "padding": padding(recipe, lengths) if packing and not used else None,
         }
@@ -73,6 +77,15 @@ def _settings(recipe: Recipe, *, gpu: bool) -> list[tuple[Changes, Changes, floa
         ({"kernels": "liger"}, {"kernels": "torch"}, _LIGER_STEP),
         ({"kernels": "compiled"}, {"kernels": "torch"}, _COMPILED_STEP),
     ]
+
+
+def _step(measured: float, with_it: Recipe, without: Recipe, shape: Shape, longest: int) -> float:
+    """Seconds of a step over those of one without it, in rows as long as these: kernels leave attention as long as it is."""
+    cost = [token_cost(shape, one, longest, mask=one.batch.packing) for one in (with_it, without)]
+    if with_it.attention != without.attention:
+        # As measured where rows are short, and in long ones what a mask makes sdpa compute and flex does not.
+        return min(measured, cost[0] / cost[1])
+    return 1 - (1 - measured) * min(1.0, _COST_THERE / cost[1])
 
 
 def _in_use(recipe: Recipe, field: str, value: object, *, gpu: bool) -> bool:

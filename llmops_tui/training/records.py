@@ -217,7 +217,8 @@ class HeldOutRecord(TypedDict):
 class DryRun(TypedDict, total=False):
     """Two real steps on the longest rows; ``findings`` are what they showed, which a plan has among its problems.
 
-    ``padded_per_s`` are tokens a second with padding; ``answer_token_s`` is what a token of a sample answer takes, and
+    ``padded_per_s`` are tokens a second with padding, and ``plain_per_s`` as many as they would be if attention cost nothing;
+    ``answer_token_s`` is what a token of a sample answer takes, and
     ``begin_s`` what came before the first step, both in seconds.
     """
 
@@ -225,6 +226,7 @@ class DryRun(TypedDict, total=False):
     step_s: float
     tokens_per_s: float
     padded_per_s: float
+    plain_per_s: float
     answer_token_s: float
     begin_s: float
     peak_bytes: int

@@ -18,11 +18,9 @@ from llmops_tui.training import device_queue, preflight
 from llmops_tui.training.examples import EMPTY_ANSWER, SAME_ANSWERS, build
 from llmops_tui.training.memory import (
     Calibration,
-    Shape,
     TrainingMemory,
     estimate,
     nearest_that_fits,
-    shape_of,
     trainable_parameters,
 )
 from llmops_tui.training.parity import check_parity, compare_with_serving
@@ -32,6 +30,7 @@ from llmops_tui.training.preflight_memory import Room, room_findings
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.shape import Shape, shape_of
 from llmops_tui.workspace.layout import Workspace
 from tests.training.conftest import Llmops
 from tests.training.test_methods import dataset, recipe
@@ -41,6 +40,8 @@ LLAMA_8B = Shape(
     (("down_proj", 32 * 18432), ("gate_proj", 32 * 18432), ("k_proj", 32 * 5120), ("o_proj", 32 * 8192),
      ("q_proj", 32 * 8192), ("up_proj", 32 * 18432), ("v_proj", 32 * 5120)),
 )  # fmt: skip
+# So many weights that attention costs nothing beside them.
+SHORT = Shape("llama", 2, 8, 16, 2, 16, 32, 10**15, 520, (("q_proj", 32),))
 BODY: dict[str, Any] = {"name": "r", "base": "b", "data": ["d"]}
 
 

@@ -11,9 +11,10 @@ from llmops_tui.inference import memory_reservation
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training import preflight_memory
 from llmops_tui.training.examples import Examples, Report
-from llmops_tui.training.memory import Calibration, Shape
+from llmops_tui.training.memory import Calibration
 from llmops_tui.training.preflight_generator import look_at_generator
 from llmops_tui.training.recipe import Recipe, check
+from llmops_tui.training.shape import Shape
 from llmops_tui.workspace.catalog import Catalog
 
 SHAPE = Shape("llama", 2, 8, 16, 2, 16, 32, 512, 520, (("q_proj", 32),))

@@ -15,11 +15,12 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.hardware import memory
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.training import device_queue
-from llmops_tui.training.memory import estimate, shape_of
+from llmops_tui.training.memory import estimate
 from llmops_tui.training.preflight_ranks import check_ranks
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.recipe_input import from_text
 from llmops_tui.training.runs import Run, RunStore
+from llmops_tui.training.shape import shape_of
 from llmops_tui.training.worker.rank_batches import RankBatches
 from llmops_tui.workspace.event_log import EventLog
 from tests.training.conftest import metrics

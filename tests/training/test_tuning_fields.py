@@ -13,12 +13,13 @@ import pytest
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.safetensors import ModelFolder, Tensor
 from llmops_tui.models.text_part import DEFAULTS, text_names, text_part
-from llmops_tui.training.memory import _steps, estimate, nearest_that_fits, shape_of, trainable_parameters
+from llmops_tui.training.memory import _steps, estimate, nearest_that_fits, trainable_parameters
 from llmops_tui.training.mixture import repeats, times
 from llmops_tui.training.network import _share
 from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_memory import disk_needed
 from llmops_tui.training.recipe import Recipe, changed, check
+from llmops_tui.training.shape import shape_of
 
 
 def recipe(**changes: Any) -> Recipe:

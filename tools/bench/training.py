@@ -26,9 +26,10 @@ from llmops_tui.sample import fill
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.training.examples import build
 from llmops_tui.training.history import FILE
-from llmops_tui.training.memory import estimate, shape_of
+from llmops_tui.training.memory import estimate
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.shape import shape_of
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
 

@@ -26,6 +26,7 @@ from llmops_tui.training.preflight_speed import savings
 from llmops_tui.training.recipe import Recipe, changed, check
 from llmops_tui.training.records import DryRun, ParityRecord, PlanRecord
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.shape import Shape
 from llmops_tui.training.starts import start_of
 from llmops_tui.training.worker import surroundings
 from llmops_tui.training.worker.cluster_look import places_of
@@ -69,8 +70,9 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     alone, together = changed(wanted, {"devices": wanted.devices[:1], "fsdp": False}), len(room.devices)
     dry, speed = None, None
     if tokens_per_s:
-        # As it was measured before: of long rows, which have little padding.
+        # As it was measured before, of rows that were as long as they were.
         speed = Speed(tokens_per_s * together)
+        tokens_per_s *= duration.plain_share(wanted, shape, examples.report.lengths)
     if dry_run and wanted.target:
         findings.append(Finding("info", "target", f"two real steps were not taken: {wanted.target} is another machine"))
     elif dry_run and wanted.fsdp:
@@ -82,14 +84,14 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
     elif dry_run and not any(f.level == "error" for f in findings):
         context.report(0.7, "two real steps on the longest rows")
         before = time.monotonic() - began
-        dry = _dry_run(alone, weights, examples, context, None if start is None else start.folder)
+        dry = _dry_run(alone, shape, weights, examples, context, None if start is None else start.folder)
         # The first of several trains them, which need not be the fullest.
         tried = device_queue.training_devices(alone.devices)[0]
         dry["estimated_bytes"] = estimate(shape, alone, longest, gpu=tried != HOST).total
         tokens_per_s = dry["tokens_per_s"]
-        speed = Speed(dry["padded_per_s"] * together, dry["answer_token_s"], before + dry["begin_s"])
+        speed = Speed(dry["plain_per_s"] * together, dry["answer_token_s"], before + dry["begin_s"])
         findings += [Finding(**one) for one in dry.pop("findings", [])]
-        store.measured(shape.key, tried, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], tokens_per_s)
+        store.measured(shape.key, tried, dry["estimated_bytes"], dry["peak_bytes"], dry["step_s"], dry["plain_per_s"])
         measured += 1
     tokens = int(sum(examples.report.lengths) * passes_of(wanted, len(examples.train)))
     if wanted.facts.examples == "prompts":
@@ -100,9 +102,10 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
             * (sum(examples.report.lengths) // len(examples.train) + wanted.reinforcement.max_tokens)
         )
     tokens_per_s = tokens_per_s * together if tokens_per_s else None
-    held_out = [length_of(row) for row in examples.held_out]
-    read = duration.Lengths(examples.report.lengths, len(examples.train), held_out, answers)
-    seconds = None if speed is None else duration.seconds(wanted, read, speed)
+    read = duration.Lengths(
+        examples.report.lengths, len(examples.train), [length_of(row) for row in examples.held_out], answers
+    )
+    seconds = None if speed is None else duration.seconds(wanted, shape, read, speed)
     if dry is not None and wanted.facts.examples == "prompts":
         # Generation included, with answers as long as they were.
         seconds = steps * dry["step_s"]
@@ -148,7 +151,9 @@ def _energy(device: str, seconds: float | None) -> float | None:
     return None if watts is None or seconds is None else watts * seconds / 3.6e6
 
 
-def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext, start: Path | None) -> DryRun:
+def _dry_run(
+    recipe: Recipe, shape: Shape, base: Path, examples: Examples, context: JobContext, start: Path | None
+) -> DryRun:
     """Two optimizer steps on the longest rows; the peak of memory and the time of the second step."""
     from llmops_tui.training.worker import trainers
     from llmops_tui.training.worker.base_model import load_tokenizer
@@ -196,11 +201,16 @@ def _dry_run(recipe: Recipe, base: Path, examples: Examples, context: JobContext
         tokens = int((history.last("tokens_per_s") or 0) * seconds) or tokens
     # Both steps have the same rows, in an order by chance.
     lengths = [examples.report.lengths[i] for i in taken]
+    work = duration.work(recipe, shape, lengths) / _DRY_STEPS
+    if recipe.facts.examples == "prompts":
+        # Answers are longer than what they are asked with.
+        work = tokens
     return {
         "steps": _DRY_STEPS,
         "step_s": seconds,
         "tokens_per_s": tokens / seconds,
         "padded_per_s": duration.padded(recipe, lengths) / _DRY_STEPS / seconds,
+        "plain_per_s": work / seconds,
         "answer_token_s": answer_token_s,
         "begin_s": began - entered,
         "peak_bytes": memory_bytes(),
