@@ -182,7 +182,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("datasets.model", "m,alt+m", "Model", "Choose the model whose tokens are counted.", pane="record"),
     Action("datasets.clear", "escape,f13", "Back", "Clear the filter."),
     Action("training.start", "f5,ctrl+r", "Start", "Start training the recipe, in the background.", show=True, priority=True, pane="recipes"),
-    Action("training.plan", "p,f6", "Preflight", "Check data, template, memory and time, with two real steps.", show=True, pane="recipes"),
+    Action("training.plan", "p,f6", "Preflight", "Check data, template, memory and time, with a few real steps.", show=True, pane="recipes"),
     Action("training.new", "n,f7", "New", "Make a recipe from a preset.", show=True, pane="recipes"),
     Action("training.change", "enter,f4", "Change", "Change the recipe in its form; makes a new version.", show=True, pane="recipes"),
     Action("training.edit", "e,ctrl+e", "Editor", "Change the recipe as YAML in $EDITOR.", pane="recipes"),

@@ -34,7 +34,10 @@ def plan(
     accept: Accept = None,
     target: Target = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run/--no-dry-run", help="Run and measure two real steps on the longest rows.")
+        bool,
+        typer.Option(
+            "--dry-run/--no-dry-run", help="Run and measure real steps: two on the longest rows, two on usual ones."
+        ),
     ] = True,
 ) -> None:
     """Preflight a run: data, template, tokens, memory, time. Exit 1 if there are errors."""

@@ -93,6 +93,24 @@ def _batches(recipe: Recipe, lengths: Sequence[int]) -> list[list[int]]:
     return [order[at : at + size] for at in range(0, len(order), size)]
 
 
+def usual(recipe: Recipe, shape: Shape, lengths: Sequence[int], count: int) -> list[int]:
+    """The rows of ``count`` steps that cost what most of a run's do, by place, one step behind the other.
+
+    Shorter rows are not as many times faster as they are shorter: what a step has besides is the same for all.
+    """
+    order = list(range(len(lengths)))
+    if recipe.batch.group_by_length:
+        order.sort(key=lambda at: lengths[at])
+    else:
+        random.Random(recipe.seed).shuffle(order)  # noqa: S311
+    size = recipe.effective_batch
+    steps = [order[at : at + size] for at in range(0, len(order) - size + 1, size)] or [(order * size)[:size]]
+    steps.sort(key=lambda step: work(recipe, shape, [lengths[at] for at in step]))
+    middle = max(0, (len(steps) - count) // 2)
+    chosen = steps[middle : middle + count]
+    return [at for number in range(count) for at in chosen[number % len(chosen)]]
+
+
 def evaluations(recipe: Recipe, steps: int) -> int:
     """How often a run of so many steps is measured; its last step always is."""
     every = recipe.evaluation.every or max(1, steps // _TENTH)

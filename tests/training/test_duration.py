@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from llmops_tui.training.attention_costs import token_cost
-from llmops_tui.training.duration import Lengths, Speed, evaluations, forward_share, padded, plain_share, seconds, work
+from llmops_tui.training.duration import (
+    Lengths,
+    Speed,
+    evaluations,
+    forward_share,
+    padded,
+    plain_share,
+    seconds,
+    usual,
+    work,
+)
 from llmops_tui.training.recipe import Recipe, check
 from tests.training.test_preflight import LLAMA_8B, SHORT
 
@@ -100,3 +110,14 @@ def test_rows_of_other_lengths_have_a_mask_and_held_out_rows_are_not_packed() ->
     packed = recipe(batch={"size": 2, "accumulation": 1, "packing": True}, gradient_checkpointing=True)
     assert work(packed, SHORT, [100, 50]) == pytest.approx(150, rel=1e-6)
     assert work(packed, SHORT, [100, 50], packed=False) == pytest.approx(200, rel=1e-6)
+
+
+def test_usual_steps_are_those_that_cost_what_most_do() -> None:
+    lengths = [10] * 30 + [20] * 40 + [500] * 30
+    grouped = recipe(batch={"size": 4, "accumulation": 1, "group_by_length": True})
+    rows = usual(grouped, LLAMA_8B, lengths, 2)
+    assert [lengths[at] for at in rows] == [20] * 8
+    assert len(set(rows)) == 8
+    # Of fewer rows than a step has, some come twice.
+    assert usual(recipe(), LLAMA_8B, [7, 8], 2) == usual(recipe(), LLAMA_8B, [7, 8], 1) * 2
+    assert sorted(usual(recipe(), LLAMA_8B, [7, 8], 1)) == [0, 0, 1, 1]

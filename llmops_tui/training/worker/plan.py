@@ -1,4 +1,4 @@
-"""The planning job: everything of the preflight, and two real steps on the longest rows where that is asked for."""
+"""The planning job: everything of the preflight, and a few real steps where that is asked for."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def plan(context: JobContext, recipe: dict[str, Any], *, dry_run: bool = False) 
             )
         )
     elif dry_run and not any(f.level == "error" for f in findings):
-        context.report(0.7, "two real steps on the longest rows")
+        context.report(0.7, "real steps on the longest rows and on usual ones")
         before = time.monotonic() - began
         dry = _dry_run(alone, shape, weights, examples, context, None if start is None else start.folder)
         # The first of several trains them, which need not be the fullest.
@@ -154,7 +154,11 @@ def _energy(device: str, seconds: float | None) -> float | None:
 def _dry_run(
     recipe: Recipe, shape: Shape, base: Path, examples: Examples, context: JobContext, start: Path | None
 ) -> DryRun:
-    """Two optimizer steps on the longest rows; the peak of memory and the time of the second step."""
+    """Two optimizer steps on the longest rows, for the peak of memory, and two on usual ones, for the time of a step.
+
+    Packed rows are as long as all others; prompts, and rows that carry the answers of their neighbours, come in no order that
+    could be chosen: of those the second step tells the time.
+    """
     from llmops_tui.training.worker import trainers
     from llmops_tui.training.worker.base_model import load_tokenizer
     from llmops_tui.training.worker.beginning import TAKEN, Beginning
@@ -165,12 +169,15 @@ def _dry_run(
     entered = time.monotonic()
     order = sorted(range(len(examples.train)), key=lambda i: -examples.report.lengths[i])
     taken = (order * -(-count // len(order)))[:count]
-    longest = [examples.train[i] for i in taken]
+    ordered = not recipe.batch.packing and recipe.facts.examples not in {"prompts", "thumbs"}
+    usual = duration.usual(recipe, shape, examples.report.lengths, _DRY_STEPS) if ordered else []
+    steps = _DRY_STEPS * (2 if ordered else 1)
+    rows = [examples.train[i] for i in (*taken, *usual)]
     short = changed(
         recipe,
         {
-            "epochs": _DRY_STEPS,
-            "max_steps": _DRY_STEPS,
+            "epochs": steps,
+            "max_steps": steps,
             "evaluation.patience": 0,
             "trackers": [],
             "checkpoints.every": 1000,
@@ -184,32 +191,36 @@ def _dry_run(
         callback = RunCallback(short, context, recorder, [])
         tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
         callback.tokenizer = tokenizer
-        few = Examples(longest, [], [], examples.report)
+        few = Examples(rows, [], [], examples.report)
         begin = Beginning(short, base, start, Path(scratch) / TAKEN)
         trainer = trainers.make(short, begin.model(), tokenizer, few, Path(scratch), [callback], begin)
         # Nothing of these steps is kept.
         trainer.args.save_strategy = "no"
+        if ordered:
+            trainer.args.train_sampling_strategy, trainer.lengths = "sequential", None
         with rewarded(trainer, short, base, few, context, recorder, folder=Path(scratch), force=True) as found:
             began = time.monotonic()
             trainer.train()
         answer_token_s = _answer_token_seconds(callback, trainer.model, examples) if examples.held_out else 0.0
         recorder.close()
         history = read_history(Path(scratch))
-    seconds = history.last("seconds") or (time.monotonic() - began) / _DRY_STEPS
-    tokens = sum(sorted(examples.report.lengths, reverse=True)[: recipe.effective_batch])
+    counted = [of for _, of in sorted(history.series.get("seconds", {}).items())][-(_DRY_STEPS if ordered else 1) :]
+    seconds = sum(counted) / len(counted) if counted else (time.monotonic() - began) / steps
+    # Without an order both steps have the same rows, by chance.
+    lengths = [examples.report.lengths[i] for i in usual or taken]
+    each = [lengths[at : at + recipe.effective_batch] for at in range(0, len(lengths), recipe.effective_batch)]
+    tokens = sum(lengths) // _DRY_STEPS
     if recipe.facts.examples == "prompts":
         tokens = int((history.last("tokens_per_s") or 0) * seconds) or tokens
-    # Both steps have the same rows, in an order by chance.
-    lengths = [examples.report.lengths[i] for i in taken]
-    work = duration.work(recipe, shape, lengths) / _DRY_STEPS
+    work = sum(duration.work(recipe, shape, step) for step in each) / _DRY_STEPS
     if recipe.facts.examples == "prompts":
         # Answers are longer than what they are asked with.
         work = tokens
     return {
-        "steps": _DRY_STEPS,
+        "steps": steps,
         "step_s": seconds,
         "tokens_per_s": tokens / seconds,
-        "padded_per_s": duration.padded(recipe, lengths) / _DRY_STEPS / seconds,
+        "padded_per_s": sum(duration.padded(recipe, step) for step in each) / _DRY_STEPS / seconds,
         "plain_per_s": work / seconds,
         "answer_token_s": answer_token_s,
         "begin_s": began - entered,
