@@ -203,8 +203,14 @@ def points(value: float, *, share: bool, unit: str = "", signed: bool = True) ->
     return f"{sign}{value:.3g}" + (f" {unit}" if unit else "")
 
 
+def _size(d: Difference, value: float) -> str:
+    """How large a difference is, with its unit."""
+    text = points(abs(value), share=d.share, unit=d.unit, signed=False)
+    return f"{text} {'point' if text == '1' else 'points'}" if d.share else text
+
+
 def _sentence(d: Difference) -> str:
-    size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
+    size = _size(d, d.interval.value)
     crossing = d.interval.low * d.interval.high <= 0
     ends = sorted((d.interval.low, d.interval.high), key=None if crossing else abs)
     low, high = (
@@ -220,7 +226,7 @@ def _sentence(d: Difference) -> str:
     elif d.verdict == "differs":
         text = f"The candidate differs on {d.name} by {size} {sure}."
     else:
-        seen = points(d.smallest, share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
+        seen = _size(d, d.smallest)
         text = f"No difference on {d.name} was found {sure}; less than {seen} may be missed with this number of cases."
     if d.losses:
         text += f" {counted(d.losses, 'case')} got worse."
