@@ -17,7 +17,7 @@ _GPU = {
 }  # fmt: skip
 _ENGINE = {
     "running": "running requests", "waiting": "waiting requests", "cache": "context in use", "prompt_rate": "reading prompts",
-    "decode_rate": "generating", "throughput": "tokens of the last minutes",
+    "decode_rate": "generating", "throughput": "mean speed",
 }  # fmt: skip
 # What is either so or not: how it is told where it is so, or for ``up`` where it is not.
 _STATES = {"up": "is down", "lost": "is lost", "throttled": "is slowed down", "rolled_back": "was rolled back"}
@@ -59,8 +59,9 @@ def state_told(series: str) -> str:
     whose, _, last = rest.rpartition(".")
     if last not in _STATES:
         return ""
-    thing = f"GPU {what.removeprefix('gpu')}" if what.startswith("gpu") else f"the {what} of {whose}"
-    return f"{thing} {_STATES[last]}" if whose or what.startswith("gpu") else ""
+    if what.startswith("gpu"):
+        return f"GPU {what.removeprefix('gpu')} {_STATES[last]}"
+    return f"the {what} {'of ' if what == 'engine' else ''}{whose} {_STATES[last]}" if whose else ""
 
 
 def value_told(series: str, value: float) -> str:

@@ -21,7 +21,7 @@ BY_NAME = {rule.name: rule for rule in DEFAULT_RULES}
         ("no space left", "host.disk_free", 2.5e8, "free space on the disk below 1 GB, worst 250 MB"),
         ("engine down", "engine.m.up", 0.0, "the engine of m is down"),
         ("failed job", "job.eval.failed", 2.0, "failed jobs of kind eval above 0, worst 2"),
-        ("stopped canary", "experiment.one.rolled_back", 1.0, "the experiment of one was rolled back"),
+        ("stopped canary", "experiment.one.rolled_back", 1.0, "the experiment one was rolled back"),
         ("changed traffic", "drift.daily.evidence", 650.0, "evidence of change in daily above 599, worst 650"),
         ("lost GPU", "gpu0.lost", 1.0, "GPU 0 is lost"),
         ("throttled GPU", "gpu2.throttled", 1.0, "GPU 2 is slowed down"),
