@@ -132,9 +132,7 @@ class PlaygroundScreen(BaseScreen):
     def _busy(self) -> bool:
         """Whether an answer is being generated, which is told."""
         if self._answer.running:
-            self.shell.say(
-                "An answer is being generated; esc stops it, then this key does something again.", severity="warning"
-            )
+            self.shell.say("An answer is being generated: esc stops it first.", severity="warning")
         return self._answer.running
 
     def action_run(self) -> None:

@@ -72,9 +72,12 @@ class KeyQueue:
         """The focus is where it belongs."""
         self._held = max(0, self._held - 1)
 
-    def expect(self, act: Worker[Any]) -> None:
-        """Keep keys until the act shows a dialog or ends: who types ahead types for that."""
-        self._reading[act] = time.monotonic() + _LONGEST_READING
+    def expect(self, act: Worker[Any], *, another: bool = False) -> None:
+        """Keep keys until the act shows a dialog or ends: who types ahead types for that.
+
+        For ``another`` dialog behind one that was answered not for so long: what follows the last may take any time.
+        """
+        self._reading[act] = time.monotonic() + (_LONGEST if another else _LONGEST_READING)
 
     def expect_no_more(self, act: Worker[Any]) -> bool:
         """The dialog is there, or none comes soon; whether one was waited for."""

@@ -199,7 +199,7 @@ class Shell(App[int]):
             return await asyncio.shield(answer)
         finally:
             if waited:
-                self.keys.expect(flow)
+                self.keys.expect(flow, another=True)
 
     def works_on(self) -> None:
         """Said by a flow whose next dialog, where it has one, is far off: keys are for what is in front meanwhile."""
