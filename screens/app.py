@@ -209,7 +209,7 @@ class LlmopsApp(SnippetActions):
 
         screen = self._current()
         if screen is not None:
-            screen.act("trust", ask_for_trust, self)
+            screen.ask_by("trust", ask_for_trust, self)
 
     def action_copy(self) -> None:
         """Copy; pressed again at once, choose what."""
@@ -252,7 +252,7 @@ class LlmopsApp(SnippetActions):
 
         screen = self._current()
         if screen is not None:
-            screen.act("history", show_history, self)
+            screen.ask_by("history", show_history, self)
 
     def action_quit_app(self) -> None:
         """Leave; asks where something would be cut short."""

@@ -1,4 +1,4 @@
-"""The actions of screens beside the ten, as :mod:`screens.actions` takes them in."""
+"""The actions of the settings, and of screens beside the ten, as :mod:`screens.actions` takes them in."""
 
 from __future__ import annotations
 
@@ -42,4 +42,13 @@ IMPROVEMENT: tuple[Action, ...] = (
     Action("improvement.view", "w,f12", "Next view", "Verdict and front, the change against the seed, the sealed rows.", show=True, pane="detail"),
     Action("improvement.look", "f5,ctrl+r", "Refresh", "Read the improvements again."),
     Action("improvement.leave", "escape,f13", "Back", "Go back."),
+)  # fmt: skip
+
+SETTINGS: tuple[Action, ...] = (
+    Action("settings.edit", "enter,e", "Edit", "Change the setting under the cursor; esc ends that.", show=True),
+    Action("settings.save", "ctrl+s,f2", "Save", "Save the settings.", show=True, priority=True),
+    Action("settings.theme", "t,f4", "Theme", "Choose a theme; each is seen while the cursor is on it.", show=True),
+    Action("settings.keys", "K,f6", "Keys", "Change the keys of actions; they hold at once.", show=True),
+    Action("settings.snippets", "m,f7", "Snippets", "Change snippets and macros in $EDITOR.", show=True),
+    Action("settings.reset", "r,f8", "Defaults", "Fill in the defaults; saved only with Save.", show=True),
 )  # fmt: skip

@@ -32,8 +32,8 @@ it could not use, it moves that file out of the way, and says so.
 
 In every list, table and text that is only read, `j` and `k` go a line down and up, `g` and `G` to the first and the
 last line, `ctrl+d` and `ctrl+u` half a page, beside the arrows and `pgup`, `pgdn`, `home`, `end`. No action takes one of
-these. While you write text, `ctrl+z` and `ctrl+y` undo and redo what you typed. What you type while a screen is being
-opened waits for it.
+these. While you write text, `ctrl+z` and `ctrl+y` undo and redo what you typed. What you type while a screen or a dialog is
+being opened waits for it, also where something is read before the dialog comes.
 
 ## Lists
 
@@ -76,12 +76,13 @@ There is one history of a workspace, for all screens and for the command line, a
 what was done last, on whichever screen you are, and names it; `Z` does it again; `U` shows the history, and takes back
 everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
 
-In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts, datasets
-and models, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a dataset:
-fixes, edits, operations, labels, saved queries, restored versions. Versions are never changed, so undoing rows makes a new
-version with the rows from before. If a label or a dataset was changed in another way meanwhile, for example by the MCP server,
+In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts, datasets,
+models and chats, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a
+dataset: imports, fixes, edits, operations, splits, labels, saved queries, restored versions. Versions are never changed, so
+undoing rows makes a new version with the rows from before, and undoing the first one archives the dataset, which `Z` brings
+back. What was done at once, such as the parts of a split, goes back at once. If a label or a dataset was changed in another way meanwhile, for example by the MCP server,
 nothing is overwritten: you are told, and the entry leaves the history. Deleting asks first; that of a suite or recipe can be
-undone, any other cannot. A copy that something was made of stays. Verdicts on answers are changed with the same keys, and texts
+undone, any other cannot, and says so before. A copy that something was made of stays. Verdicts on answers are changed with the same keys, and texts
 of prompts have their versions. [Names, copies, deleting](maintenance.md#names-copies-deleting) tells which of these each thing
 has.
 

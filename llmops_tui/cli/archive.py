@@ -20,7 +20,8 @@ app = typer.Typer(help="What lists leave out.", no_args_is_help=True, rich_marku
 _Kind = Annotated[
     str,
     typer.Argument(
-        metavar="KIND", help="prompt, dataset, model, recipe, training, suite or evaluation; the last are runs."
+        metavar="KIND",
+        help="prompt, dataset, model, recipe, training, suite, evaluation or chain; training and evaluation are runs.",
     ),
 ]
 _Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The names, as the lists show them.")]

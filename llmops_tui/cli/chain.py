@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.prompt import pass_gate, read_given
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, NotFoundError
@@ -105,10 +106,10 @@ def check(
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: _Limit = LIMIT) -> None:
+def list_(context: typer.Context, limit: _Limit = LIMIT, archived: AlsoArchived = False) -> None:
     """List the chains."""
     session = session_of(context)
-    found = store_of(session).summaries()
+    found = left(session, "chain", store_of(session).summaries(), lambda one: one["chain"], also=archived)
     rows = [
         (one["chain"], one["latest"], " ".join(f"{k}@{v}" for k, v in one["labels"].items()), _when(one["changed_at"]))
         for one in found[:limit]
@@ -246,9 +247,13 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")] = False,
 ) -> None:
     """Delete a chain with all its versions and labels. Its runs stay; llmops job remove deletes them."""
+    from llmops_tui.maintenance.archiving import Archivable, forget_archived
+
     session = session_of(context)
     store = store_of(session)
     going = store.remove(name) if yes else store.versions(name)
+    if yes:
+        forget_archived(session.workspace, Archivable.CHAIN, name)
     labels = [label for one in going for label in one.labels]
     verb = "deleted" if yes else "would be deleted"
     told = [f"{verb}: {one.ref}{f', {one.note}' if one.note else ''}" for one in going]

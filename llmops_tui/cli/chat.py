@@ -232,9 +232,11 @@ def export(
 
 @app.command()
 def rename(context: typer.Context, name: _Name, new_name: Annotated[str, typer.Argument(help="Its new name.")]) -> None:
-    """Give a chat another name."""
+    """Give a chat another name. llmops undo takes it back."""
+    from llmops_tui.maintenance.undo import UndoHistory
+
     session = session_of(context)
-    _chats(session).rename(name, new_name)
+    UndoHistory(session.catalog, session.event_log).rename_chat(name, new_name)
     session.emit({"chat": new_name, "before": name}, lambda: f"{name} is {new_name} now")
 
 

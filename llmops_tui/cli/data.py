@@ -73,6 +73,7 @@ def import_(
     from llmops_tui.datasets.formats.readers import mapped_kind
     from llmops_tui.datasets.import_job import ENTRY, start_arguments, suggested_name
     from llmops_tui.datasets.import_preview import preview
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     store = store_of(session)
@@ -101,6 +102,7 @@ def import_(
     title = f"import {arguments['name']}"
     made = run_job(session, kind="import", title=title, entry=ENTRY, arguments=arguments, detach=detach)
     if made is not None:
+        UndoHistory(session.catalog, session.event_log).note_rows(store.get(f"{made['dataset']}@{made['version']}"))
         session.emit(made, lambda: _imported(made))
 
 

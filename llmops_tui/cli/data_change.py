@@ -271,6 +271,7 @@ def split(
     """Split into datasets named NAME-PART. Rows with the same question stay in one part."""
     from llmops_tui.datasets.operations.splits import split_into
     from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     try:
@@ -290,6 +291,7 @@ def split(
         synthetic=synthetic,
         seed=seed,
     )
+    UndoHistory(session.catalog, session.event_log).note_rows(*made)
     session.emit(
         {"parts": [v.as_dict() for v in made]}, lambda: "\n".join(f"{v.ref}: {counted(v.rows, 'row')}" for v in made)
     )

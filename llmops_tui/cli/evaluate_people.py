@@ -69,6 +69,7 @@ def grade(
     from llmops_tui.evaluation.grading.agreement import agreement_of
     from llmops_tui.evaluation.grading.graded import make_dataset, teach_judge
     from llmops_tui.evaluation.grading.opening import grade_sheet, grader_name
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     _one_of({"--list": listed, "--export": export, "--to-dataset": to_dataset, "--teach": teach})
@@ -79,6 +80,7 @@ def grade(
         return
     if to_dataset:
         version = make_dataset(sheet, to_dataset)
+        UndoHistory(session.catalog, session.event_log).note_rows(version)
         session.emit(version.as_dict(), lambda: f"{version.ref}: {counted(version.rows, 'row')}, {version.note}")
         return
     if teach:

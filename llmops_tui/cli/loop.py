@@ -99,11 +99,13 @@ def collect(
     from llmops_tui.datasets.authors import authors_of
     from llmops_tui.loop.collecting import keep_suite
     from llmops_tui.loop.feedback import collect as collected
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     loop, subject = _loop(session), _subject(session, name)
     privacy = "keep" if keep_personal else "redact"
     version, held, parts = collected(loop.traces, subject, dataset, shape=shape, privacy=privacy, share=hold_out)
+    UndoHistory(session.catalog, session.event_log).note_rows(version, *([held] if held is not None else []))
     suite = keep_suite(loop.evaluations, held, metric) if held is not None and metric else None
     authors = authors_of(version)
     data = {

@@ -167,6 +167,7 @@ def to_dataset(
 ) -> None:
     """Make a dataset version from corrected and upvoted answers."""
     from llmops_tui.datasets.store import DatasetStore
+    from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.traces.to_dataset import gather, make_version
 
     session = session_of(context)
@@ -175,6 +176,7 @@ def to_dataset(
     store.page(_wanted(said), 1)
     gathered = gather(store, _wanted(said), shape, privacy)
     version = make_version(DatasetStore(session.catalog), name, gathered, shape, privacy)
+    UndoHistory(session.catalog, session.event_log).note_rows(version)
     data = {
         "dataset": version.dataset,
         "version": version.number,

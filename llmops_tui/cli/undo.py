@@ -15,7 +15,7 @@ def undo(
     again: Annotated[bool, typer.Option("--redo", help="Do again what was taken back last.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List the history, newest first, and change nothing.")] = False,
 ) -> None:
-    """Take back the last move of a label or tag, the last new name, or the last change of rows. Exit 1 if there is none."""
+    """Take back what was done last: a moved label or tag, a new name, rows made, things archived. Exit 1 if there is none."""
     import time
 
     from llmops_tui.errors import InputRefusedError
@@ -28,7 +28,7 @@ def undo(
     if show:
         acts = history.acts()
         rows = [
-            (time.strftime("%Y-%m-%d %H:%M", time.localtime(act.at)), "undone" if act.undone else "", act.title)
+            (time.strftime("%Y-%m-%d %H:%M", time.localtime(act.at)), "undone" if act.undone else "", act.told)
             for act in acts
         ]
         session.emit(
@@ -40,4 +40,4 @@ def undo(
     if done is None:
         session.say("there is nothing to redo" if again else "there is nothing to undo")
         raise typer.Exit(1)
-    session.emit({**asdict(done), "title": done.title}, lambda: f"{'done again' if again else 'undone'}: {done.title}")
+    session.emit({**asdict(done), "title": done.title}, lambda: f"{'done again' if again else 'undone'}: {done.told}")

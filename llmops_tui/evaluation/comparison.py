@@ -195,16 +195,16 @@ def _reason(result: Result, metric: str) -> str:
     return score.reason if score is not None else ""
 
 
-def points(value: float, *, share: bool, unit: str = "", signed: bool = True) -> str:
-    """A difference as people say it: in points where the metric is a share."""
+def points(value: float, *, share: bool, unit: str = "", signed: bool = True, named: bool = False) -> str:
+    """A difference as people say it: in points where the metric is a share, with that word where they are ``named``."""
     sign = "+" if signed and value > 0 else ""
     if share:
-        return f"{sign}{value * 100:.3g}"
+        return f"{sign}{value * 100:.3g}" + (f" point{'s' if f'{value * 100:.3g}' != '1' else ''}" if named else "")
     return f"{sign}{value:.3g}" + (f" {unit}" if unit else "")
 
 
 def _sentence(d: Difference) -> str:
-    size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
+    size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False, named=True)
     crossing = d.interval.low * d.interval.high <= 0
     ends = sorted((d.interval.low, d.interval.high), key=None if crossing else abs)
     low, high = (
@@ -220,7 +220,7 @@ def _sentence(d: Difference) -> str:
     elif d.verdict == "differs":
         text = f"The candidate differs on {d.name} by {size} {sure}."
     else:
-        seen = points(d.smallest, share=d.share, unit=d.unit, signed=False) + (" points" if d.share else "")
+        seen = points(d.smallest, share=d.share, unit=d.unit, signed=False, named=True)
         text = f"No difference on {d.name} was found {sure}; less than {seen} may be missed with this number of cases."
     if d.losses:
         text += f" {counted(d.losses, 'case')} got worse."

@@ -14,11 +14,12 @@ _YEAR_3000 = 32_503_680_000.0
 # Where acts on these are seen, and what is of these kinds.
 _SCREENS = {
     "label": "playground", "prompt": "playground", "model": "models", "recipe": "training", "training": "training",
-    "suite": "evaluation", "evaluation": "evaluation",
+    "suite": "evaluation", "evaluation": "evaluation", "chat": "chat", "chain": "chains",
 }  # fmt: skip
+CHAT = "chat"
 # What can get another name, and what can be copied.
-RENAMED = {*(kind.value for kind in Kept), Archivable.MODEL.value}
-_COPIED = {*RENAMED, *(kind.value for kind in TABLES)}
+RENAMED = {*(kind.value for kind in Kept), Archivable.MODEL.value, CHAT}
+_COPIED = {*(kind.value for kind in Kept), Archivable.MODEL.value, *(kind.value for kind in TABLES)}
 
 
 class ActRecord(TypedDict):
@@ -32,6 +33,7 @@ class ActRecord(TypedDict):
     after: int | None
     undone: bool
     forced: bool
+    beside: int
 
 
 class HistoryRecord(TypedDict, total=False):
@@ -46,16 +48,17 @@ class Act:
 
     Attributes:
         at: seconds since 1970.
-        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt``, ``dataset`` or
-            ``model``, ``archive``, ``copy``, or ``deleted`` of a suite or a recipe.
+        kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt``, ``dataset``,
+            ``model`` or ``chat``, ``archive``, ``copy``, or ``deleted`` of a suite or a recipe.
         subject: the prompt or the dataset; what was put away, taken back or deleted; the copy.
         name: the label or the tag; of rows what was done, such as the note of the version; the name that it got; the kind of
             what was put away or deleted; the kind and the version that was copied, with a blank between them.
-        before: the number of the version before; none where there was no label or tag, and where it got another name; 1 where
-            it was put away.
+        before: the number of the version before; none where there was no label or tag, where the rows are the first of their
+            dataset, and where it got another name; 1 where it was put away.
         after: the number of the version after; as ``before``.
         undone: whether it is taken back; those are the newest, and redo does them again.
         forced: whether it got its name although something names it as it was called before; doing it again is meant so, too.
+        beside: how many more were done at the same moment, such as the other parts of a split: they go back and forth with it.
     """
 
     at: float
@@ -66,6 +69,14 @@ class Act:
     after: int | None
     undone: bool = False
     forced: bool = False
+    beside: int = 0
+
+    @property
+    def told(self) -> str:
+        """The title, with what was done at once with it and what became of it."""
+        more = f", and {self.beside} more at once" if self.beside else ""
+        away = " (archived, not deleted)" if self.undone and self.kind == "rows" and self.before is None else ""
+        return f"{self.title}{more}{away}"
 
     @property
     def title(self) -> str:
@@ -79,9 +90,16 @@ class Act:
         if self.kind == "deleted":
             return f"{self.name} {self.subject} is deleted"
         way = f"{version_text(self.before)} → {version_text(self.after)}"
+        if self.kind == "rows" and self.before is None:
+            return f"{self.subject}@{self.after} is new: {self.name}".removesuffix(": ")
         if self.kind == "rows":
             return f"{self.subject} {way}: {self.name}" if self.name else f"{self.subject} {way}"
         return f"{self.kind} {self.name} of {self.subject}: {way}"
+
+    def made(self, dataset: str, number: int, at: float) -> bool:
+        """Whether it made a version of a dataset, at that time or later; a first one that was archived is made anew."""
+        here = self.kind == "rows" and (self.subject, self.after) == (dataset, number) and self.at >= at
+        return here and not (self.undone and self.before is None)
 
     @property
     def called(self) -> str:
@@ -145,4 +163,5 @@ def _is_act(act: Act) -> bool:
         and all(isinstance(number, int | None) for number in (act.before, act.after))
         and isinstance(act.undone, bool)
         and isinstance(act.forced, bool)
+        and isinstance(act.beside, int)
     )

@@ -26,6 +26,7 @@ class Archivable(StrEnum):
     TRAINING = "training"
     SUITE = "suite"
     EVALUATION = "evaluation"
+    CHAIN = "chain"
 
 
 class ArchivedRecord(TypedDict):
@@ -95,6 +96,7 @@ def find(workspace: Workspace, kind: Archivable, name: str) -> None:
         NotFoundError: there is none.
     """
     # Lists ask what is put away as soon as the app is open, and need none of these for that.
+    from llmops_tui.chains.store import ChainStore
     from llmops_tui.datasets.store import DatasetStore
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.models.registry import ModelRegistry
@@ -111,6 +113,7 @@ def find(workspace: Workspace, kind: Archivable, name: str) -> None:
         Archivable.TRAINING: RunStore(workspace).get,
         Archivable.SUITE: EvaluationStore(workspace).suite,
         Archivable.EVALUATION: EvaluationStore(workspace).get,
+        Archivable.CHAIN: ChainStore(catalog).versions,
     }
     finders[kind](name)
 

@@ -1,28 +1,29 @@
 """One history of what was done in a workspace and can be taken back: by any screen, any command, across restarts.
 
 An act has a name, and what held before and after it. Undoing does not erase: a label or a tag points where it pointed
-before, and a dataset gets a new version with the rows it had. What others changed meanwhile is not overwritten.
+before, a dataset gets a new version with the rows it had, and one that had none is archived. What others changed meanwhile
+is not overwritten.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, cast
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.prompt_versions import CHAINS
 from llmops_tui.inference.stages import StageStore
-from llmops_tui.maintenance.acts import RENAMED, Act, ActRecord, HistoryRecord, called, read_acts, same, version_text
+from llmops_tui.maintenance.act_log import ActLog
+from llmops_tui.maintenance.acts import CHAT, RENAMED, Act, called, same, version_text
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_definition, restore_definition
 from llmops_tui.maintenance.model_renaming import copy_model, remove_copy, rename_model
 from llmops_tui.maintenance.record_removal import Kept, remove_record
 from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
+from llmops_tui.prompts.chats.store import Chats
 from llmops_tui.prompts.label_audit import MOVED, RESTORED, audited
 from llmops_tui.prompts.store import ANY, Held, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
@@ -31,10 +32,11 @@ from llmops_tui.workspace.event_log import EventLog
 if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
 
-_KEY = "undo"
 # The rows of what was deleted, by the time of the act.
 _DELETED = "undo:deleted:"
 _MOST = 200
+# Seconds: a first version that is older was there before whoever tells of it.
+_JUST_MADE = 3600.0
 _STALE = "undo_stale"
 
 
@@ -47,10 +49,11 @@ class UndoHistory:
         self._prompts, self._chains = PromptStore(catalog), PromptStore(catalog, CHAINS)
         self._datasets = DatasetStore(catalog)
         self._archive = Archive(event_log)
+        self._log = ActLog(event_log)
 
     def acts(self) -> list[Act]:
         """All that are known, the newest first."""
-        return read_acts(self._kept())[::-1]
+        return self._log.acts()[::-1]
 
     # ── what can be taken back ──
 
@@ -112,19 +115,25 @@ class UndoHistory:
         self._datasets.untag(dataset, tag)
         self._note("tag", dataset, tag, before, None)
 
-    def note_rows(self, made: DatasetVersion) -> None:
-        """A version took the place of the newest one; the first of a dataset is undone by removing the dataset.
+    def note_rows(self, *made: DatasetVersion) -> None:
+        """A version took the place of the newest one; several, such as the parts of a split, are taken back at once.
 
-        What it was made of may be an older one, and is not what undoing brings back. A version that was there already, since
-        the newest has just these rows, is no act.
+        What it was made of may be an older one, and is not what undoing brings back: where there was none, the dataset is
+        archived then. A version that was there already, since the newest has just these rows, is no act. A dataset that is
+        archived and gets a version is in the lists again.
         """
-        noted = any(
-            act.kind == "rows" and (act.subject, act.after) == (made.dataset, made.number) and act.at >= made.created_at
-            for act in self.acts()
-        )
-        older = [one.number for one in self._datasets.log(made.dataset) if one.number < made.number]
-        if older and not noted:
-            self._note("rows", made.dataset, made.note, max(older), made.number)
+        known = self.acts()
+        now = time.time()
+        noted: list[Act] = []
+        for one in made:
+            older = [other.number for other in self._datasets.log(one.dataset) if other.number < one.number]
+            if not older and now - one.created_at > _JUST_MADE:
+                continue
+            if not any(act.made(one.dataset, one.number, one.created_at) for act in known):
+                noted.append(Act(now, "rows", one.dataset, one.note, max(older, default=None), one.number))
+        if noted:
+            self._archive.remove(Archivable.DATASET, [act.subject for act in noted])
+            self._add(*(replace(act, beside=len(noted) - 1) for act in noted))
 
     def rename(self, kind: Kept | Archivable, name: str, new_name: str, *, force: bool = False) -> Renaming:
         """Give a prompt, a dataset or a model another name; as :func:`rename_record` and :func:`rename_model`.
@@ -133,12 +142,17 @@ class UndoHistory:
         """
         done = self._renamed(kind.value, name, new_name, force=force)
         act = Act(time.time(), kind.value, name, new_name, None, None, forced=force)
-        self._change(
+        self._log.change(
             lambda now: [*(called(other, kind.value, name, new_name) for other in now if not other.undone), act][
                 -_MOST:
             ]
         )
         return done
+
+    def rename_chat(self, name: str, new_name: str) -> None:
+        """Give a chat another name; as :meth:`Chats.rename`."""
+        Chats(self._event_log).rename(name, new_name)
+        self._add(Act(time.time(), CHAT, name, new_name, None, None))
 
     def archive(self, kind: Archivable, names: Collection[str], *, away: bool = True) -> None:
         """Put things away, or with ``away`` false have lists show them again; each is an act.
@@ -151,8 +165,12 @@ class UndoHistory:
         held = self._archive.names(kind)
         changing = [name for name in names if (name in held) is not away]
         (self._archive.add if away else self._archive.remove)(kind, changing)
-        for name in changing:
-            self._note("archive", name, kind.value, None if away else 1, 1 if away else None)
+        if changing:
+            now, held_before, held_after = time.time(), None if away else 1, 1 if away else None
+            beside = len(changing) - 1
+            self._add(
+                *(Act(now, "archive", name, kind.value, held_before, held_after, beside=beside) for name in changing)
+            )
 
     def copy(self, kind: Kept | Archivable, ref: str, new_name: str) -> str:
         """Make a version the first of something of its own, or register a model's file under a second name, too.
@@ -177,7 +195,7 @@ class UndoHistory:
     # ── back and forth ──
 
     def undo(self) -> Act | None:
-        """Take back the newest act that is not; none where there is none.
+        """Take back the newest act that is not, with those that were done at once with it; none where there is none.
 
         Raises:
             LlmopsError: it cannot be taken back, with the reason; out of the history is what never can be any more.
@@ -193,18 +211,23 @@ class UndoHistory:
         return self._step(undo=False)
 
     def _step(self, *, undo: bool) -> Act | None:
-        acts = read_acts(self._kept())
+        acts = self._log.acts()
         places = [place for place, act in enumerate(acts) if act.undone is not undo]
         if not places:
             return None
-        place = places[-1] if undo else places[0]
-        act = acts[place]
+        first = acts[places[-1] if undo else places[0]]
+        at_once = [acts[place] for place in places if acts[place].at == first.at]
+        for act in at_once[::-1] if undo else at_once:
+            self._take(act, undo=undo)
+        return replace(first, undone=undo)
+
+    def _take(self, act: Act, *, undo: bool) -> None:
         try:
             self._set(act, undo=undo)
         except LlmopsError as error:
             # A full disk or a busy catalog passes, and the act is wanted then.
             if error.code == _STALE or isinstance(error, NotFoundError):
-                self._change(lambda now: [other for other in now if same(other) != same(act)])
+                self._log.change(lambda now: [other for other in now if same(other) != same(act)])
             raise
         done = replace(act, undone=undo)
 
@@ -214,8 +237,7 @@ class UndoHistory:
                 now = [called(other, act.kind, old, new) for other in now]
             return [done if same(other) == same(act) else other for other in now]
 
-        self._change(changed)
-        return done
+        self._log.change(changed)
 
     def _set(self, act: Act, *, undo: bool) -> None:
         if act.kind in RENAMED:
@@ -256,7 +278,10 @@ class UndoHistory:
 
     def _set_name(self, act: Act, old: str, new: str, *, undo: bool) -> None:
         try:
-            self._renamed(act.kind, old, new, force=act.forced and not undo)
+            if act.kind == CHAT:
+                Chats(self._event_log).rename(old, new)
+            else:
+                self._renamed(act.kind, old, new, force=act.forced and not undo)
         except InputRefusedError as error:
             # What names it, or has the name, was made since: that does not pass, and acts before this one wait behind it.
             if error.code not in {"record_used", "name_taken"}:
@@ -329,13 +354,19 @@ class UndoHistory:
 
     def _set_rows(self, act: Act, held: int | None, wanted: int | None) -> None:
         newest = self._datasets.get(act.subject)
-        if newest.sha256 != self._datasets.get(f"{act.subject}@{held}").sha256:
+        # Where there was nothing, the first rows are still there, archived.
+        if newest.sha256 != self._datasets.get(f"{act.subject}@{wanted if held is None else held}").sha256:
             raise InputRefusedError(
                 _STALE,
                 f"{act.title}: {newest.ref} was made since and has other rows",
                 "Nothing was changed. llmops data restore makes the rows of any version the newest.",
             )
-        self._datasets.restore(f"{act.subject}@{wanted}")
+        if wanted is None:
+            self._archive.add(Archivable.DATASET, [act.subject])
+        elif held is None:
+            self._archive.remove(Archivable.DATASET, [act.subject])
+        else:
+            self._datasets.restore(f"{act.subject}@{wanted}")
 
     # ── what holds now, and the record ──
 
@@ -361,29 +392,6 @@ class UndoHistory:
             return
         self._add(Act(time.time(), kind, subject, name, before, after))
 
-    def _add(self, act: Act) -> None:
+    def _add(self, *acts: Act) -> None:
         # What was taken back before is not done again after something else was done.
-        self._change(lambda now: [*(other for other in now if not other.undone), act][-_MOST:])
-
-    def _kept(self) -> HistoryRecord | None:
-        with suppress(ValueError, TypeError):
-            return cast("HistoryRecord | None", self._event_log.load_draft(_KEY))
-        return None
-
-    def _change(self, work: Callable[[list[Act]], list[Act]]) -> None:
-        with self._record() as body:
-            body["acts"] = [cast("ActRecord", asdict(act)) for act in work(read_acts(body))]
-
-    @contextmanager
-    def _record(self) -> Iterator[HistoryRecord]:
-        """The record, read and written in one transaction: other processes add to it as well."""
-        with self._event_log.transaction() as connection:
-            row = connection.execute("SELECT body FROM drafts WHERE key = ?", (_KEY,)).fetchone()
-            body: HistoryRecord = {}
-            with suppress(ValueError, TypeError):
-                body = cast("HistoryRecord", dict(json.loads(row[0]))) if row is not None else {}
-            yield body
-            connection.execute(
-                "INSERT OR REPLACE INTO drafts (key, body, at) VALUES (?, ?, ?)",
-                (_KEY, json.dumps(body, ensure_ascii=True), time.time()),
-            )
+        self._log.change(lambda now: [*(other for other in now if not other.undone), *acts][-_MOST:])

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from llmops_tui.monitoring.records import AlertRecord
 from llmops_tui.monitoring.rules import Rule
 from llmops_tui.monitoring.series import counts_events, why_silent
+from llmops_tui.monitoring.series_words import named, state_told, value_told
 
 _COMMAND_SECONDS = 20
 # A series is silent when it had no value for so long, or for its rule's own time where that is longer.
@@ -66,10 +67,11 @@ class Alert:
     def text(self) -> str:
         """One line for a person."""
         if self.worst is None:
-            told = f"{self.series} has no data"
-        else:
-            limit = f"above {self.rule.above:g}" if self.rule.above is not None else f"below {self.rule.below:g}"
-            told = f"{self.series} {limit}, worst {self.worst:.4g}"
+            told = f"{named(self.series)}: no data"
+        elif not (told := state_told(self.series)):
+            side, limit = ("above", self.rule.above) if self.rule.above is not None else ("below", self.rule.below)
+            worst = value_told(self.series, self.worst)
+            told = f"{named(self.series)} {side} {value_told(self.series, limit or 0.0)}, worst {worst}"
         # What it is about comes first: on a small screen the end is not seen.
         return f"{self.rule.name}: {self.note} ({told})" if self.note else f"{self.rule.name}: {told}"
 

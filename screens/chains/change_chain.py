@@ -76,6 +76,8 @@ async def write_chain(shell: Shell, name: str, text: str) -> None:
 
 async def remove_chain(shell: Shell, version: ChainVersion) -> bool:
     """Ask, and delete a chain with all its versions; whether that was done."""
+    from llmops_tui.maintenance.archiving import Archivable, forget_archived
+
     store = ChainStore(shell.services.catalog)
     versions = await asyncio.to_thread(store.versions, version.name)
     labels = ", ".join(label for one in versions for label in one.labels)
@@ -83,5 +85,6 @@ async def remove_chain(shell: Shell, version: ChainVersion) -> bool:
     if not await shell.ask(ConfirmDialog(f"Delete the chain {version.name}?", f"{told} Its runs stay.")):
         return False
     await asyncio.to_thread(store.remove, version.name)
+    await asyncio.to_thread(forget_archived, shell.services.workspace, Archivable.CHAIN, version.name)
     shell.say(f"{version.name} is deleted.")
     return True

@@ -11,6 +11,7 @@ from textual.message import Message
 
 from screens.shell.pane import Pane
 from screens.widgets import units
+from screens.widgets.archive_table import ArchiveTable
 from screens.widgets.columns import Column
 from screens.widgets.table import Table
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 _EMPTY = "No chain yet.\nn writes one: prompts, searches, branches and maps that use each other's results."
 _HELP = (
     "Versions of chains, those of the chain that was changed last first. n begins a new chain, l points a label such as "
-    "production at the version, d compares it with its parent, F5 runs it."
+    "production at the version, d compares it with its parent, F5 runs it, & archives the chain. "
+    "A chain keeps its name, since its runs have it: llmops chain copy makes one of another name."
 )
 
 
@@ -56,7 +58,15 @@ class ListPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table(_columns(), id="chains-versions", key=lambda one: one.ref, empty=_EMPTY, selects=False)
+        yield ArchiveTable(
+            _columns(),
+            kind="chain",
+            id="chains-versions",
+            key=lambda one: one.ref,
+            named=lambda one: one.name,
+            empty=_EMPTY,
+            selects=False,
+        )
 
     @property
     def _table(self) -> Table[ChainVersion]:
@@ -100,7 +110,7 @@ class ListPane(Pane):
     def action_label(self) -> None:
         """Point a label at the version."""
         if self.current is not None:
-            self.act("label", self._label, self.current)
+            self.ask_by("label", self._label, self.current)
 
     async def _label(self, version: ChainVersion) -> None:
         from screens.chains.change_chain import label_version
@@ -123,7 +133,7 @@ class ListPane(Pane):
     def action_remove(self) -> None:
         """Delete the chain."""
         if self.current is not None:
-            self.act("remove", self._remove, self.current)
+            self.ask_by("remove", self._remove, self.current)
 
     async def _remove(self, version: ChainVersion) -> None:
         from screens.chains.change_chain import remove_chain

@@ -102,7 +102,7 @@ class ChainsScreen(LiveScreen):
 
     @on(ListPane.Wanted)
     def _wanted(self, event: ListPane.Wanted) -> None:
-        self.act("run", self._run, event.rows)
+        self.ask_by("run", self._run, event.rows)
 
     async def _run(self, rows: bool) -> None:
         from screens.chains.start_run import start_run
@@ -119,7 +119,7 @@ class ChainsScreen(LiveScreen):
 
     @on(StepsPane.Again)
     def _again(self) -> None:
-        self.act("run", self._run_from)
+        self.ask_by("run", self._run_from)
 
     async def _run_from(self) -> None:
         from screens.chains.start_run import run_from

@@ -151,7 +151,7 @@ class TextPane(Pane):
 
     def action_save(self) -> None:
         """Keep the text as a version."""
-        self.act("save", self._save)
+        self.ask_by("save", self._save)
 
     async def _save(self) -> None:
         from screens.chains.change_chain import save_chain
@@ -174,7 +174,7 @@ class TextPane(Pane):
 
     def action_write(self) -> None:
         """Write the text into a file."""
-        self.act("write", self._write)
+        self.ask_by("write", self._write)
 
     async def _write(self) -> None:
         from screens.chains.change_chain import write_chain

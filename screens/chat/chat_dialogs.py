@@ -42,7 +42,9 @@ async def rename_chat(shell: Shell, name: str) -> str | None:
     new_name = await shell.ask(LineDialog(f"Rename {name}", RULE, name, check=_problem))
     if not new_name or as_name(new_name) == name:
         return None
-    return (await asyncio.to_thread(Chats(shell.services.event_log).rename, name, as_name(new_name))).name
+    await asyncio.to_thread(shell.services.undo.rename_chat, name, as_name(new_name))
+    shell.say(f"{name} is called {as_name(new_name)}; z undoes.")
+    return as_name(new_name)
 
 
 async def remove_chat(shell: Shell, name: str) -> bool:

@@ -271,7 +271,7 @@ class ConversationPane(Pane):
         """Choose tools."""
         from screens.playground.tools import choose_tools
 
-        self.act("tools", choose_tools, self.shell, self._state)
+        self.ask_by("tools", choose_tools, self.shell, self._state)
 
     async def on_unmount(self) -> None:
         """End the tool servers that were kept for the next answer."""
@@ -282,11 +282,11 @@ class ConversationPane(Pane):
 
     def action_model(self) -> None:
         """Choose the model that answers."""
-        self.act("change", self._change, "model")
+        self.ask_by("change", self._change, "model")
 
     def action_parameters(self) -> None:
         """Change the sampling parameters."""
-        self.act("change", self._change, "parameters")
+        self.ask_by("change", self._change, "parameters")
 
     async def _change(self, what: str) -> None:
         if (change := await change_chat(self.shell, self._state.chat, what)) is not None:

@@ -26,4 +26,5 @@ async def keep_pair(shell: Shell, chat: Chat, turn: Turn) -> None:
     made = await asyncio.to_thread(
         keep_pairs, shell.services.datasets, name, messages, texts, ways.index(turn), sources
     )
-    shell.say(f"{made.ref}: {counted(made.rows, 'row')}")
+    await asyncio.to_thread(shell.services.undo.note_rows, made)
+    shell.say(f"{made.ref}: {counted(made.rows, 'row')}. z undoes it.")

@@ -211,9 +211,9 @@ class ChatScreen(BaseScreen):
         elif what == "go on":
             self._conversation.answer(self._chat, parent, turn.text)
         elif what == "begin":
-            self.act("begin", self._begin_answer, parent)
+            self.ask_by("begin", self._begin_answer, parent)
         else:
-            self.act(what, self._cut if what == "cut" else self._pair, turn)
+            self.ask_by(what, self._cut if what == "cut" else self._pair, turn)
 
     def _answer_again(self, parent: str) -> None:
         from screens.chat.chat_dialogs import again_parameters
@@ -262,7 +262,7 @@ class ChatScreen(BaseScreen):
     @on(ChatsPane.Asked)
     def _chat_asked(self, event: ChatsPane.Asked) -> None:
         if self._idle():
-            self.act("chat", self._do, event.what, event.name)
+            self.ask_by("chat", self._do, event.what, event.name)
 
     async def _do(self, what: str, name: str) -> None:
         from screens.chat.chat_dialogs import do_with_chat

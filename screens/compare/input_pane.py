@@ -52,7 +52,7 @@ class InputPane(Pane):
 
     def action_edit(self) -> None:
         """Change a variable."""
-        self.act("input", self._edit)
+        self.ask_by("input", self._edit)
 
     async def _edit(self) -> None:
         state = self._state

@@ -109,7 +109,7 @@ class CompareScreen(BaseScreen):
         elif column is None:
             self.shell.say("There is no column yet: v in the playground brings its prompt here.", severity="warning")
         else:
-            self.act("columns", self._changed, ask, column)
+            self.ask_by("columns", self._changed, ask, column)
 
     async def _changed(self, ask: Callable[[Column], Awaitable[tuple[Column, ...] | None]], column: Column) -> None:
         found = await ask(column)
@@ -166,7 +166,7 @@ class CompareScreen(BaseScreen):
 
     def action_pin(self) -> None:
         """Keep the board under a name."""
-        self.act("board", self._pin)
+        self.ask_by("board", self._pin)
 
     async def _pin(self) -> None:
         from screens.compare.boards import pin_board
@@ -178,7 +178,7 @@ class CompareScreen(BaseScreen):
     def action_boards(self) -> None:
         """Open a board."""
         if not self._columns.running:
-            self.act("board", self._open)
+            self.ask_by("board", self._open)
 
     async def _open(self) -> None:
         from screens.compare.boards import open_board
@@ -196,7 +196,7 @@ class CompareScreen(BaseScreen):
 
     def action_keep(self) -> None:
         """Make something of the last vote."""
-        self.act("keep", self._keep)
+        self.ask_by("keep", self._keep)
 
     async def _keep(self) -> None:
         from screens.compare.keep_vote import Decided, keep_vote
@@ -214,7 +214,7 @@ class CompareScreen(BaseScreen):
 
     def action_over(self) -> None:
         """Ask the rows of a dataset."""
-        self.act("over", self._over)
+        self.ask_by("over", self._over)
 
     async def _over(self) -> None:
         from screens.compare.over_dataset import compare_over

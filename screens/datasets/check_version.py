@@ -13,7 +13,7 @@ _JOB = "llmops_tui.datasets.checks.runner:run_check_job"
 
 
 async def check_version(shell: Shell, progress: Panel, version: DatasetVersion) -> None:
-    """Check it; the report is kept beside the version.
+    """Check it, and say so; the report is kept beside the version.
 
     Raises:
         LlmopsError: ``job_failed``.
@@ -25,3 +25,4 @@ async def check_version(shell: Shell, progress: Panel, version: DatasetVersion) 
         )
     )
     await follow_job(services, progress, job)
+    shell.say(f"{version.ref} is checked.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 from textual import on
@@ -37,6 +39,8 @@ class ChecksPane(Pane):
         super().__init__(title="Checks", jump_key="c", id="datasets-checks", help_text=rendering.HELP_CHECKS)
         self.report: CheckReport | None = None
         self._version: DatasetVersion | None = None
+        # The id of the version that is being checked.
+        self._checked = ""
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -74,17 +78,29 @@ class ChecksPane(Pane):
         """A small version is checked when it is first looked at; of a large one that is asked for."""
         if self._version is not version or self.report is not None or version.rows > _CHECKED_UNASKED:
             return
-        self.set_note("checking …")
-        await self.services.check_dataset(version)
-        await self.read(version)
-        if self._version is version and self.report is None:
-            self._draw()
+        async with self.checking(version):
+            await self.services.check_dataset(version)
+            await self.read(version)
+
+    @asynccontextmanager
+    async def checking(self, version: DatasetVersion) -> AsyncIterator[None]:
+        """Say while it lasts that the version is checked, where it is the one that is open."""
+        self._checked = version.id
+        self._draw()
+        try:
+            yield
+        finally:
+            self._checked = ""
+            if self._version is not None and self._version.id == version.id:
+                self._draw()
 
     def _draw(self) -> None:
-        """The report, or that there is none."""
+        """The report, that there is none yet, or that it is being made."""
         report, note = self.report, ""
+        at_work = self._version is not None and self._version.id == self._checked
         problems = report["problems"] if report is not None else []
-        self.table.empty = rendering.NO_CHECKS if report is None else "No problems were found."
+        nothing = rendering.CHECKING if at_work else rendering.NO_CHECKS
+        self.table.empty = nothing if report is None else "No problems were found."
         self.table.set_columns(rendering.check_columns(self._of))
         self.table.fill(problems)
         if report is not None and problems:
@@ -112,7 +128,7 @@ class ChecksPane(Pane):
         elif not problem["fix"]:
             self.shell.say("This problem has no automatic fix; enter shows the rows.", severity="warning")
         else:
-            self.act("fix", self._fix, self._version, problem)
+            self.ask_by("fix", self._fix, self._version, problem)
 
     async def _fix(self, version: DatasetVersion, problem: Problem) -> None:
         """Show the rows it is about, say what will be done with how many, and do it where that is wanted."""

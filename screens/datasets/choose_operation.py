@@ -13,7 +13,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 Chosen = Operation | Split | Export | Rejects | Synthesis
-# Operation, title, note, what is asked for; nothing where it starts at once.
+# Operation, title, note, what is asked for; nothing where it starts at once. An example is no value: it says "such as".
 _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
     ("dedup", "Deduplicate", "remove rows with the same content, whatever their ids", ""),
     ("dedup-row", "Deduplicate whole rows", "only rows that are the same in all columns", ""),
@@ -23,7 +23,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
         "dedup-meaning",
         "Deduplicate by meaning",
         "rows that say the same in other words; M embeds",
-        "least cosine, such as 0.95",
+        "the least cosine, from 0 to 1",
     ),
     ("against", "Remove another dataset's rows", "such as an evaluation set", "name of that dataset"),
     ("redact", "Redact", "replace personal data with placeholders such as [EMAIL]", ""),
@@ -33,7 +33,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
         "split",
         "Split",
         "into parts without duplicates across",
-        "train=0.9 eval=0.1   then stratify=COLUMN group=COLUMN near synthetic=train seed=0",
+        "each part with its share; may follow: stratify=COLUMN group=COLUMN near synthetic=train seed=0",
     ),
     ("sample", "Sample", "some rows by seed", "number of rows, or a share such as 0.1, and a seed"),
     ("sort", "Sort", "by an SQL expression", "SQL expression"),
@@ -52,6 +52,8 @@ _OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+# What the field holds until something else is written.
+_DEFAULTS = {"split": "train=0.9 eval=0.1", "dedup-meaning": "0.95"}
 # What is asked for is a path.
 _PATHS = {"export", "pseudonymise", "reveal"}
 
@@ -68,7 +70,8 @@ async def choose_operation(shell: Shell, version: DatasetVersion) -> Chosen | No
     if operation is None:
         return None
     name, title, _, hint = operation
-    text = await shell.ask(LineDialog(f"{title}: {version.ref}", hint, path=name in _PATHS)) if hint else ""
+    asked = LineDialog(f"{title}: {version.ref}", hint, _DEFAULTS.get(name, ""), path=name in _PATHS)
+    text = await shell.ask(asked) if hint else ""
     if hint and not text:
         return None
     try:

@@ -95,7 +95,7 @@ class DatasetListPane(Pane):
     def _with_one(self, do: Callable[[str], Coroutine[Any, Any, None]]) -> None:
         names = self._subjects
         if len(names) == 1:
-            self.act("name", do, names[0])
+            self.ask_by("name", do, names[0])
         else:
             self.shell.say(_ONE if names else "No datasets yet: i imports one.", severity="warning")
 
@@ -105,7 +105,7 @@ class DatasetListPane(Pane):
             return False
         from screens.shell.removal import offer_removal
 
-        self.act("removal", offer_removal, self.shell, "dataset", self._subjects, self._removed)
+        self.ask_by("removal", offer_removal, self.shell, "dataset", self._subjects, self._removed)
         return True
 
     async def _removed(self) -> None:

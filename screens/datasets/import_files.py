@@ -19,6 +19,7 @@ from screens.widgets.panel import Panel
 if TYPE_CHECKING:
     from llmops_tui.datasets.import_preview import Preview
     from llmops_tui.datasets.reports import ImportArguments
+    from llmops_tui.datasets.version import DatasetVersion
 
 _HINT = "JSONL, JSON, CSV, Excel, Parquet, Arrow, text, SQLite, a dataset folder; compressed or not. They are previewed first."
 
@@ -75,8 +76,8 @@ async def _choose_table(shell: Shell, path: Path) -> str | None:
     return await shell.ask(ChoiceDialog(f"Which table of {path.name}", choices))
 
 
-async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments) -> str:
-    """Read files into a version, as a job, and say what it holds; returns its reference.
+async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments) -> DatasetVersion:
+    """Read files into a version, as a job, and say what it holds.
 
     Raises:
         LlmopsError: ``job_failed``.
@@ -92,5 +93,5 @@ async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments
     made = await follow_job(services, progress, job)
     ref = f"{made['dataset']}@{made['version']}"
     apart = f", {made['rejected']:,} rejected" if made["rejected"] else ""
-    shell.say(f"{ref}: {counted(made['rows'], 'row')}{apart}.")
-    return ref
+    shell.say(f"{ref}: {counted(made['rows'], 'row')}{apart}. z undoes it.")
+    return await asyncio.to_thread(services.datasets.get, ref)

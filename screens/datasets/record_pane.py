@@ -126,7 +126,7 @@ class RecordPane(Pane):
 
     def action_model(self) -> None:
         """Choose the model whose tokenizer and template are used."""
-        self.act("model", self._choose_model)
+        self.ask_by("model", self._choose_model)
 
     async def _choose_model(self) -> None:
         models = await asyncio.to_thread(self.services.models.all)

@@ -25,6 +25,7 @@ HELP_RECORD = "w switches between conversation, tokens, rendered template and JS
 HELP_CHECKS = "Problems in the data. Enter shows the rows; f fixes them all in a new version, z undoes that."
 NO_DATASETS = "No datasets yet.\ni imports files: JSONL, CSV, Parquet, SQLite, texts and more."
 NO_ROWS = "No rows.\nesc clears the filter."
+CHECKING = "Checking …"
 NO_CHECKS = "Not checked yet. F5 checks all rows: duplicates, broken turns, personal data and more."
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:-=+*#@"

@@ -233,7 +233,7 @@ class RowsPane(Pane):
 
     def action_meaning(self) -> None:
         """Choose what is to be done by the meaning of the rows."""
-        self.act("meaning", self._choose_by_meaning)
+        self.ask_by("meaning", self._choose_by_meaning)
 
     async def _choose_by_meaning(self) -> None:
         if self.window is not None:
@@ -269,7 +269,7 @@ class RowsPane(Pane):
     def action_views(self) -> None:
         """Choose a saved view."""
         if self.window is not None:
-            self.act("views", self._choose_view, self.window.version.dataset)
+            self.ask_by("views", self._choose_view, self.window.version.dataset)
 
     async def _choose_view(self, dataset: str) -> None:
         from llmops_tui.datasets.window import View
@@ -292,7 +292,7 @@ class RowsPane(Pane):
         if window.count == window.version.rows and not window.view.sort:
             self.shell.say("All rows are shown: there is nothing to save. / filters.", severity="warning")
             return
-        self.act("keep", self._keep, window)
+        self.ask_by("keep", self._keep, window)
 
     async def _keep(self, window: RowWindow) -> None:
         operation = await keep_rows(self.shell, window)

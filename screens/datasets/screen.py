@@ -186,14 +186,14 @@ class DatasetsScreen(BaseScreen):
     async def _apply(self, operation: Operation) -> None:
         await self._open_made(await apply_operation(self.shell, self._rows, operation))
 
-    async def _open_made(self, version: DatasetVersion | None) -> None:
-        if version is None:
-            return
-        await asyncio.to_thread(self.services.undo.note_rows, version)
-        await self.refresh_data(version.ref)
+    async def _open_made(self, *made: DatasetVersion | None) -> None:
+        if versions := [one for one in made if one is not None]:
+            await asyncio.to_thread(self.services.undo.note_rows, *versions)
+            await self.show_archive()
+            await self.refresh_data(versions[0].ref)
 
     async def _split(self, split: Split) -> None:
-        await self.refresh_data(await split_version(self.shell, self._rows, split))
+        await self._open_made(*await split_version(self.shell, self._rows, split))
 
     async def _synthesise(self, wanted: Synthesis) -> None:
         await self._open_made(await synthesise_rows(self.shell, self._rows, wanted))
@@ -203,7 +203,7 @@ class DatasetsScreen(BaseScreen):
         if self.version is None:
             self.shell.say("No datasets yet: i imports one.", severity="warning")
         else:
-            self.act("choose", self._choose_operation, self.version)
+            self.ask_by("choose", self._choose_operation, self.version)
 
     async def _choose_operation(self, version: DatasetVersion) -> None:
         # Each in the group of its kind: a menu that is opened and left does not replace what is at work.
@@ -212,11 +212,11 @@ class DatasetsScreen(BaseScreen):
         elif isinstance(chosen, Split):
             self.act("operate", self._split, chosen)
         elif isinstance(chosen, Export):
-            self.act("export", export_version, self.shell, self._rows, chosen)
+            self.ask_by("export", export_version, self.shell, self._rows, chosen)
         elif isinstance(chosen, Synthesis):
-            self.act("operate", self._synthesise, chosen)
+            self.ask_by("operate", self._synthesise, chosen)
         elif chosen is not None:
-            self.act("rejects", show_rejects, self.shell, version, self.logs[version.dataset])
+            self.ask_by("rejects", show_rejects, self.shell, version, self.logs[version.dataset])
 
     async def undone(self, act: Act) -> None:
         """Show the version that is the newest now."""
@@ -233,14 +233,14 @@ class DatasetsScreen(BaseScreen):
             self.act("check", self._check, self.version)
 
     async def _check(self, version: DatasetVersion) -> None:
-        await check_version(self.shell, self._rows, version)
+        async with self._checks.checking(version):
+            await check_version(self.shell, self._rows, version)
         if self.version is not None and self.version.id == version.id:
             await self.open_version(version)
-        self.shell.say(f"{version.ref} is checked.")
 
     def action_import_files(self) -> None:
         """Ask for files."""
-        self.act("choose", self._choose_files)
+        self.ask_by("choose", self._choose_files)
 
     async def _choose_files(self) -> None:
         arguments = await ask_for_import(self.shell)
@@ -248,19 +248,19 @@ class DatasetsScreen(BaseScreen):
             self.act("import", self._import, arguments)
 
     async def _import(self, arguments: ImportArguments) -> None:
-        await self.refresh_data(await import_files(self.shell, self._rows, arguments))
+        await self._open_made(await import_files(self.shell, self._rows, arguments))
 
     def action_label(self) -> None:
         """Label rows."""
         if self.version is not None:
-            self.act("label", self._label, self.version)
+            self.ask_by("label", self._label, self.version)
 
     async def _label(self, version: DatasetVersion) -> None:
         await self._open_made(await label_rows(self.shell, version, self._columns.statistics))
 
     def action_console(self) -> None:
         """The SQL console."""
-        self.act("console", self._open_console)
+        self.ask_by("console", self._open_console)
 
     async def _open_console(self) -> None:
         from screens.datasets.console_screen import ConsoleScreen

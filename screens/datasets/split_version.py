@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from llmops_tui.counts import counted
+from llmops_tui.datasets.version import DatasetVersion
 from screens.datasets.operation import Split
 from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
@@ -13,8 +14,8 @@ from screens.widgets.panel import Panel
 _JOB = "llmops_tui.datasets.operations.splits:run_split"
 
 
-async def split_version(shell: Shell, progress: Panel, split: Split) -> str:
-    """Make the parts, and say what they are; returns the reference of the first.
+async def split_version(shell: Shell, progress: Panel, split: Split) -> list[DatasetVersion]:
+    """Make the parts, and say what they are.
 
     Raises:
         LlmopsError: ``job_failed``.
@@ -30,7 +31,7 @@ async def split_version(shell: Shell, progress: Panel, split: Split) -> str:
     )
     made = await follow_job(services, progress, job)
     refs = [f"{part['dataset']}@{part['version']}" for part in made["parts"]]
-    shell.say(
-        ", ".join(f"{name} {counted(part['rows'], 'row')}" for name, part in zip(refs, made["parts"], strict=True))
-    )
-    return refs[0]
+    parts = await asyncio.to_thread(lambda: [services.datasets.get(name) for name in refs])
+    told = ", ".join(f"{part.ref} {counted(part.rows, 'row')}" for part in parts)
+    shell.say(f"{told}. z undoes it.")
+    return parts

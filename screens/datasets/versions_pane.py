@@ -97,7 +97,7 @@ class VersionsPane(Pane):
     def action_tag(self) -> None:
         """Ask for a tag and point it at the open version."""
         if self._version is not None:
-            self.act("tag", self._tag, self._version)
+            self.ask_by("tag", self._tag, self._version)
 
     async def _tag(self, version: DatasetVersion) -> None:
         hint = "such as production; a tag moves, versions stay; z undoes"
@@ -110,7 +110,7 @@ class VersionsPane(Pane):
     def action_diff(self) -> None:
         """Compare the open version with its parent, or another."""
         if self._version is not None:
-            self.act("diff", compare_versions, self.shell, self._version)
+            self.ask_by("diff", compare_versions, self.shell, self._version)
 
     def action_restore(self) -> None:
         """Make the open version the newest again."""
@@ -130,7 +130,7 @@ class VersionsPane(Pane):
         rows = self.table.picked if self.table.has_focus else []
         refs = [row.version.ref for row in rows] or ([self._version.ref] if self._version is not None else [])
         if refs:
-            self.act("removal", offer_removal, self.shell, "dataset", refs, self._removed)
+            self.ask_by("removal", offer_removal, self.shell, "dataset", refs, self._removed)
 
     async def _removed(self) -> None:
         self.post_message(self.Changed())

@@ -141,7 +141,7 @@ class FiguresPane(Pane):
         if opened is None or opened.baseline is None or not opened.comparable:
             self.shell.say("Choose a finished run, and another as its baseline with space.", severity="warning")
         else:
-            self.act("judge", self._judge, opened.baseline.name, opened.run.name, fresh)
+            self.ask_by("judge", self._judge, opened.baseline.name, opened.run.name, fresh)
 
     async def _judge(self, baseline: str, candidate: str, fresh: bool) -> None:
         found = await judge_runs(self.shell, baseline, candidate, self.set_note, fresh=fresh)
@@ -153,7 +153,7 @@ class FiguresPane(Pane):
         if self._opened is None or self._opened.run.summary is None:
             self.shell.say("Choose a finished run first.", severity="warning")
         else:
-            self.act("grade", grade_runs, self.shell, [self._opened.run, *self._finished_baseline(self._opened)])
+            self.ask_by("grade", grade_runs, self.shell, [self._opened.run, *self._finished_baseline(self._opened)])
 
     def action_vote(self) -> None:
         """Choose between the answers of the run and of its baseline."""
@@ -161,7 +161,7 @@ class FiguresPane(Pane):
         if opened is None or opened.run.summary is None or not self._finished_baseline(opened):
             self.shell.say("Choose a finished run, and another as its baseline with space.", severity="warning")
         else:
-            self.act("grade", vote_between, self.shell, [opened.run, *self._finished_baseline(opened)])
+            self.ask_by("grade", vote_between, self.shell, [opened.run, *self._finished_baseline(opened)])
 
     @staticmethod
     def _finished_baseline(opened: Opened) -> list[EvalRun]:
@@ -184,7 +184,7 @@ class FiguresPane(Pane):
     def action_export(self) -> None:
         """Write the run to a file."""
         if self._opened is not None:
-            self.act("export", export_run, self.shell, self._opened.run)
+            self.ask_by("export", export_run, self.shell, self._opened.run)
 
     def action_use(self) -> None:
         """Open the prompt of the run in the playground, with its model."""

@@ -151,7 +151,8 @@ class GradeScreen(Modal[None]):
         except LlmopsError as error:
             self.app.report(error)
             return
-        self.app.say(f"{version.ref}: {version.note}.")
+        await asyncio.to_thread(self.app.services.undo.note_rows, version)
+        self.app.say(f"{version.ref}: {version.note}. z on another screen undoes it.")
 
     def action_teach(self) -> None:
         """Show the judge graded answers as examples."""

@@ -73,9 +73,9 @@ def _first(state: EvalState) -> tuple[str, float | None]:
 
 RUN_COLUMNS: list[Column[EvalState]] = [
     Column("run", lambda state: safe_line(state.run.name, 80), share=2, least=10),
-    Column("state", _state, rank=4, most=16),
+    Column("state", _state, rank=1, most=16),
     Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=6, most=14),
-    Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=1,
+    Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=2,
         least=5),
     Column("asked", lambda state: (safe_line(state.run.column, 80), "muted"), share=3, least=10, rank=3),
     Column("cases", lambda state: units.whole(state.run.summary["cases"] if state.run.summary is not None else None),

@@ -103,7 +103,7 @@ class RunsPane(Pane):
             self.shell.say("There is no run yet.", severity="warning")
         else:
             marked = [state.run for state in self.states if state.run.name in self._list.selected]
-            self.act("columns", show_columns, self.shell, self.state.run, marked, [s.run for s in self.states])
+            self.ask_by("columns", show_columns, self.shell, self.state.run, marked, [s.run for s in self.states])
 
     def action_stop(self) -> None:
         """Ask, then stop the run."""
@@ -111,7 +111,7 @@ class RunsPane(Pane):
         if state is None or state.job is None or state.job.state.final:
             self.shell.say("This run is not running.", severity="warning")
         else:
-            self.act("steer", self._stop, state.run.name, state.job.id)
+            self.ask_by("steer", self._stop, state.run.name, state.job.id)
 
     async def _stop(self, name: str, job: str) -> None:
         if await self.shell.ask(ConfirmDialog(f"Stop {name}?", "Answers so far are kept; R resumes.")):
@@ -132,7 +132,7 @@ class RunsPane(Pane):
         """Delete the selected runs, or the one under the cursor."""
         names = [state.run.name for state in self._list.picked]
         if names:
-            self.act("removal", offer_removal, self.shell, "evaluation run", names, self._removed)
+            self.ask_by("removal", offer_removal, self.shell, "evaluation run", names, self._removed)
 
     async def _removed(self) -> None:
         self.post_message(Changed())

@@ -93,7 +93,7 @@ class SuitesPane(Pane):
         if self.suite is None:
             self.shell.say("No suites yet: n writes one.", severity="warning")
         else:
-            self.act("run", self._run, self.suite.suite, fresh)
+            self.ask_by("run", self._run, self.suite.suite, fresh)
 
     async def _run(self, suite: Suite, fresh: bool) -> None:
         name = await run_suite(self.shell, suite, fresh=fresh)
@@ -103,7 +103,7 @@ class SuitesPane(Pane):
     def action_plan(self) -> None:
         """Show what is known before a run."""
         if self.suite is not None:
-            self.act("plan", self._plan, self.suite.suite)
+            self.ask_by("plan", self._plan, self.suite.suite)
 
     async def _plan(self, suite: Suite) -> None:
         found = await plan_suite(self.shell, suite)
@@ -121,7 +121,7 @@ class SuitesPane(Pane):
 
     def action_task(self) -> None:
         """Run a standard task."""
-        self.act("task", self._run_task)
+        self.ask_by("task", self._run_task)
 
     async def _run_task(self) -> None:
         name = await run_task(self.shell, self.set_note, lambda: self.post_message(Changed()))
@@ -131,7 +131,7 @@ class SuitesPane(Pane):
 
     def action_new(self) -> None:
         """Write a suite."""
-        self.act("new", self._new)
+        self.ask_by("new", self._new)
 
     async def _new(self) -> None:
         if await write_suite(self.shell):
@@ -140,7 +140,7 @@ class SuitesPane(Pane):
     def action_duplicate(self) -> None:
         """A suite of its own that begins with this one."""
         if self.suite is not None:
-            self.act("name", self._duplicate, self.suite)
+            self.ask_by("name", self._duplicate, self.suite)
 
     async def _duplicate(self, kept: KeptSuite) -> None:
         from llmops_tui.maintenance.archiving import Archivable
@@ -161,7 +161,7 @@ class SuitesPane(Pane):
             self.shell.say("This suite comes with llmops, and stays.", severity="warning")
             return
         name = self.suite.suite.name
-        self.act("removal", offer_definition_removal, self.shell, Archivable.SUITE, name, self._removed)
+        self.ask_by("removal", offer_definition_removal, self.shell, Archivable.SUITE, name, self._removed)
 
     async def _removed(self) -> None:
         self.post_message(Changed())
@@ -169,7 +169,7 @@ class SuitesPane(Pane):
     def action_edit(self) -> None:
         """Change the suite."""
         if self.suite is not None:
-            self.act("edit", self._edit, self.suite.suite)
+            self.ask_by("edit", self._edit, self.suite.suite)
 
     async def _edit(self, suite: Suite) -> None:
         if await change_suite(self.shell, suite):

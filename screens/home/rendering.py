@@ -29,6 +29,8 @@ HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
 # Lines of a tile with room for everything, and the most that bars have.
 _ROOMY, _MOST_ROWS = 4, 4
 NO_JOBS = "No jobs yet."
+# Cells of the state of a job with its share.
+_JOB_STATE = len("running 100%")
 HELP_DAY = "Requests of each of the last 24 hours, and the median time of their answers. enter opens the monitor."
 NO_RECENT = "No requests yet."
 TILES = (
@@ -265,7 +267,7 @@ def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
     )
     return [
         (mark, style),
-        (f"{job.state.value}{share}".ljust(10), style),
+        (f"{job.state.value}{share}".ljust(_JOB_STATE) + " ", style),
         (safe_line(job.title), "plain"),
         (f"  {clock(job.finished_at or job.created_at)}", "muted"),
         (f"  {safe_line(job.message or job.cause, 60)}", "muted"),

@@ -87,7 +87,7 @@ class ListPane(Pane):
 
     def action_new(self) -> None:
         """Begin one."""
-        self.act("new", self._new)
+        self.ask_by("new", self._new)
 
     async def _new(self) -> None:
         from screens.improvement.start_improvement import start_improvement

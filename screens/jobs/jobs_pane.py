@@ -124,7 +124,7 @@ class JobsPane(Pane):
         if not jobs:
             self.shell.say("This job has ended already.", severity="warning")
         else:
-            self.act("cancel", self._cancel, jobs)
+            self.ask_by("cancel", self._cancel, jobs)
 
     async def _cancel(self, jobs: list[Job]) -> None:
         what = safe_line(jobs[0].title) if len(jobs) == 1 else counted(len(jobs), "job")
@@ -145,7 +145,9 @@ class JobsPane(Pane):
     def action_remove(self) -> None:
         """Ask, then delete the ended jobs."""
         if self._jobs.picked:
-            self.act("removal", offer_removal, self.shell, "job", [job.id for job in self._jobs.picked], self._removed)
+            self.ask_by(
+                "removal", offer_removal, self.shell, "job", [job.id for job in self._jobs.picked], self._removed
+            )
 
     async def _removed(self) -> None:
         self.post_message(self.Changed())

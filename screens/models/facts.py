@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Part = str | tuple[str, str] | Content
 # The column of values, and the room for them before anybody knows how wide the text is.
-_VALUES, _ROOM = 14, 50
+_VALUES, _ROOM = 16, 50
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _rows(rows: list[tuple[str, Any]], room: int = _ROOM) -> list[Part]:
     for name, value in rows:
         text = safe_line(str(value if value is not None else "not given"))
         beside = "\n" + " " * _VALUES
-        parts += [(f"{name:{_VALUES}}", "$muted"), beside.join(_pieces(text, room)) + "\n"]
+        parts += [(f"{name:{_VALUES - 1}} ", "$muted"), beside.join(_pieces(text, room)) + "\n"]
     return parts
 
 

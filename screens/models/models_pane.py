@@ -131,7 +131,7 @@ class ModelsPane(Pane):
 
     def _do(self, group: str, flow: Flow, *arguments: object) -> None:
         """Go through a flow, wait for the job that it began, and look at the registry again."""
-        self.act(group, self._through, flow, *arguments)
+        self.ask_by(group, self._through, flow, *arguments)
 
     async def _through(self, flow: Flow, *arguments: object) -> None:
         begun = await flow(self.shell, *arguments)
@@ -196,7 +196,7 @@ class ModelsPane(Pane):
 
     def action_access_keys(self) -> None:
         """Show the keys of clients."""
-        self.act("keys", self._show_keys)
+        self.ask_by("keys", self._show_keys)
 
     async def _show_keys(self) -> None:
         from screens.models.access_keys_screen import AccessKeysScreen
@@ -205,7 +205,7 @@ class ModelsPane(Pane):
 
     def action_guards(self) -> None:
         """Show the guards of requests and answers."""
-        self.act("keys", self._show_guards)
+        self.ask_by("keys", self._show_guards)
 
     async def _show_guards(self) -> None:
         from screens.models.guards_screen import GuardsScreen
@@ -216,17 +216,17 @@ class ModelsPane(Pane):
         """Ask, then forget the models and delete what the workspace has of it."""
         if self._table.picked:
             names = [model.name for model in self._table.picked]
-            self.act("removal", offer_removal, self.shell, "model", names, self.load)
+            self.ask_by("removal", offer_removal, self.shell, "model", names, self.load)
 
     def action_rename(self) -> None:
         """Another name for the model."""
         if self.current is not None:
-            self.act("name", self._named, rename, self.current.name)
+            self.ask_by("name", self._named, rename, self.current.name)
 
     def action_duplicate(self) -> None:
         """The model's file under a second name."""
         if self.current is not None:
-            self.act("name", self._named, copy, self.current.name)
+            self.ask_by("name", self._named, copy, self.current.name)
 
     async def _named(self, ask: Callable[..., Coroutine[Any, Any, str]], name: str) -> None:
         if new := await ask(self.shell, Archivable.MODEL, name):

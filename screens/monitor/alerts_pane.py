@@ -58,4 +58,4 @@ class AlertsPane(Pane):
 
     def action_dry_run(self) -> None:
         """What the rules would have raised in the last day."""
-        self.act("dry", dry_run, self.shell)
+        self.ask_by("dry", dry_run, self.shell)

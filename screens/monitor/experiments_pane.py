@@ -127,11 +127,11 @@ class ExperimentsPane(Pane):
 
     def action_begin(self) -> None:
         """Begin an experiment."""
-        self.act("experiment", begin_experiment, self.shell)
+        self.ask_by("experiment", begin_experiment, self.shell)
 
     def action_end(self) -> None:
         """End the experiment under the cursor."""
         if self.chosen is None:
             self.shell.say("There is no experiment to end; b begins one.", severity="warning")
             return
-        self.act("experiment", stop_experiment, self.shell, self.chosen)
+        self.ask_by("experiment", stop_experiment, self.shell, self.chosen)

@@ -140,7 +140,7 @@ class HistoryPane(Pane):
 
     def action_choose(self) -> None:
         """Choose what the chart shows."""
-        self.act("choose", self._choose)
+        self.ask_by("choose", self._choose)
 
     async def _choose(self) -> None:
         choices = [
@@ -167,7 +167,7 @@ class HistoryPane(Pane):
 
         title = self.group.title if self.group is not None else "History"
         name = f"{title}-{WINDOWS[self._window][1]}".lower().replace(" ", "-")
-        self.act("chart-file", save_chart, self.shell, self._chart.as_file(title), name)
+        self.ask_by("chart-file", save_chart, self.shell, self._chart.as_file(title), name)
 
     def action_pause(self) -> None:
         """Hold the picture, or let it go on; recording goes on in any case."""

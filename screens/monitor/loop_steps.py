@@ -56,6 +56,7 @@ def _collected(services: Services, subject: Subject, name: str) -> str:
     from llmops_tui.loop.feedback import collect
 
     version, held, _ = collect(services.traces, subject, name)
+    services.undo.note_rows(version, *([held] if held is not None else []))
     if held is None:
         return f"{version.ref} has {counted(version.rows, 'row')}; nothing was held out."
     suite = keep_suite(services.evaluation, held, DEFAULT_METRIC)

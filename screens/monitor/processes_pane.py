@@ -110,4 +110,4 @@ class ProcessesPane(Pane):
         elif process.started == 0:
             self.shell.say("This process is not visible from here, so it cannot be signalled.", severity="warning")
         else:
-            self.act("signal", signal_process, self.shell, process)
+            self.ask_by("signal", signal_process, self.shell, process)

@@ -107,15 +107,15 @@ class MonitorScreen(LiveScreen):
         alert = self.query_one(AlertsPane).chosen
         crossed = self._history.crossed
         if alert is not None:
-            self.act("inspect", show_incident, self.shell, alert)
+            self.ask_by("inspect", show_incident, self.shell, alert)
         elif crossed is not None:
-            self.act("inspect", show_activity, self.shell, crossed)
+            self.ask_by("inspect", show_activity, self.shell, crossed)
         else:
             self.shell.say("← and → put a crosshair on the chart first.", severity="warning")
 
     def action_loop(self) -> None:
         """Show where a served name stands between feedback and a retrained model."""
-        self.act("loop", self._show_loop)
+        self.ask_by("loop", self._show_loop)
 
     async def _show_loop(self) -> None:
         from screens.monitor.loop_screen import LoopScreen
@@ -126,7 +126,7 @@ class MonitorScreen(LiveScreen):
 
     def action_quality(self) -> None:
         """Show what changed in use, and what checks find in the answers."""
-        self.act("quality", self._show_quality)
+        self.ask_by("quality", self._show_quality)
 
     async def _show_quality(self) -> None:
         from screens.monitor.quality_screen import QualityScreen

@@ -138,7 +138,7 @@ class AnswerPane(Pane):
 
     def action_model(self) -> None:
         """Choose the model."""
-        self.act("model", self._choose_model)
+        self.ask_by("model", self._choose_model)
 
     async def _choose_model(self) -> None:
         from screens.playground.choose_model import choose_model
@@ -148,7 +148,7 @@ class AnswerPane(Pane):
 
     def action_parameters(self) -> None:
         """Edit the sampling parameters."""
-        self.act("parameters", self._choose_parameters)
+        self.ask_by("parameters", self._choose_parameters)
 
     async def _choose_parameters(self) -> None:
         from screens.playground.parameters_dialog import ParametersDialog
@@ -160,7 +160,7 @@ class AnswerPane(Pane):
         """Choose tools."""
         from screens.playground.tools import choose_tools
 
-        self.act("tools", choose_tools, self.shell, self._state)
+        self.ask_by("tools", choose_tools, self.shell, self._state)
 
     async def on_unmount(self) -> None:
         """End the tool servers that were kept for the next run."""
@@ -176,7 +176,7 @@ class AnswerPane(Pane):
         """Ask once more, and look at the answer token by token."""
         from screens.playground.look_inside import look_inside
 
-        self.act("inside", look_inside, self.shell, self._state)
+        self.ask_by("inside", look_inside, self.shell, self._state)
 
     def action_chat(self) -> None:
         """Go to the chats."""
@@ -190,7 +190,7 @@ class AnswerPane(Pane):
         """Keep what was asked and answered as a case of a suite."""
         from screens.playground.add_case import add_case
 
-        self.act("case", add_case, self.shell, self._state, self.text)
+        self.ask_by("case", add_case, self.shell, self._state, self.text)
 
     # ── running ──
 

@@ -210,7 +210,7 @@ class PromptsPane(Pane):
         from screens.shell.removal import offer_removal
 
         if names := self._subjects:
-            self.act("removal", offer_removal, self.shell, "prompt", names, self._deleted)
+            self.ask_by("removal", offer_removal, self.shell, "prompt", names, self._deleted)
         else:
             self.shell.say(_NO_SUBJECT, severity="warning")
 
@@ -242,7 +242,7 @@ class PromptsPane(Pane):
     def _with_one(self, do: Callable[[str], Coroutine[Any, Any, None]]) -> None:
         names = self._subjects
         if len(names) == 1:
-            self.act("name", do, names[0])
+            self.ask_by("name", do, names[0])
         else:
             self.shell.say(_ONE if names else _NO_SUBJECT, severity="warning")
 
@@ -260,7 +260,7 @@ class PromptsPane(Pane):
 
     def action_new(self) -> None:
         """Start a new prompt."""
-        self.act("new", self._new)
+        self.ask_by("new", self._new)
 
     async def _new(self) -> None:
         from screens.playground.name_prompt import ask_prompt_name

@@ -132,7 +132,7 @@ class PlaygroundScreen(BaseScreen):
     def _busy(self) -> bool:
         """Whether an answer is being generated, which is told."""
         if self._answer.running:
-            self.shell.say("An answer is being generated; esc stops it.", severity="warning")
+            self.shell.say("An answer is being generated: esc stops it first.", severity="warning")
         return self._answer.running
 
     def action_run(self) -> None:
@@ -225,7 +225,7 @@ class PlaygroundScreen(BaseScreen):
 
     @on(RunsPane.Opened)
     def _run_opened(self, event: RunsPane.Opened) -> None:
-        if not self._answer.running:
+        if not self._busy():
             self._answer.show_run(event.run)
 
     @on(AnswerPane.ModelChosen)
@@ -256,7 +256,7 @@ class PlaygroundScreen(BaseScreen):
 
     def open_prompt(self, name: str, model: str = "", version: int | None = None) -> None:
         """Open a prompt by name, for a model and at a version where they are given."""
-        if not self._answer.running:
+        if not self._busy():
             self.state.model_name = model or self.state.model_name
             self.act("load", self.load, name, version)
 

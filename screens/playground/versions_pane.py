@@ -196,7 +196,7 @@ class VersionsPane(Pane):
 
     def action_save(self) -> None:
         """Save a version with a note."""
-        self.act("save", self._save)
+        self.ask_by("save", self._save)
 
     async def _save(self) -> None:
         from screens.playground.save_version import save_version
@@ -219,7 +219,7 @@ class VersionsPane(Pane):
         """Compare two marked versions, or the one under the cursor with another."""
         from screens.playground.compare_versions import compare_versions
 
-        self.act("diff", compare_versions, self.shell, self._state, self._list.version, self.marked)
+        self.ask_by("diff", compare_versions, self.shell, self._state, self._list.version, self.marked)
 
     def action_compare(self) -> None:
         """Bring the draft, or the marked versions, to the comparison, with the keys that were typed before this one."""
@@ -234,7 +234,7 @@ class VersionsPane(Pane):
         if version is None:
             self.shell.say("Text that is in no version yet is the draft's; choose a version.", severity="warning")
             return
-        self.act("blame", self._blame, version)
+        self.ask_by("blame", self._blame, version)
 
     async def _blame(self, version: PromptVersion) -> None:
         from llmops_tui.prompts.blame import blame
@@ -254,7 +254,7 @@ class VersionsPane(Pane):
         if version is None:
             self.shell.say("A label points at a version; run or save the draft first.", severity="warning")
             return
-        self.act("label", self._label, version)
+        self.ask_by("label", self._label, version)
 
     async def _label(self, version: PromptVersion) -> None:
         from screens.playground.move_label import move_label
@@ -268,7 +268,7 @@ class VersionsPane(Pane):
         if version is None:
             self.shell.say("A label is on a version; put the cursor on the one that has it.", severity="warning")
             return
-        self.act("label", self._roll_back, version)
+        self.ask_by("label", self._roll_back, version)
 
     async def _roll_back(self, version: PromptVersion) -> None:
         from screens.playground.move_label import roll_back

@@ -69,7 +69,7 @@ class PlanPane(Pane):
 
     def action_find(self) -> None:
         """Ask whom, and search."""
-        self.act("find", self._find)
+        self.ask_by("find", self._find)
 
     async def _find(self) -> None:
         person = await ask_whom(self.shell)
@@ -95,7 +95,7 @@ class PlanPane(Pane):
         if self._plan is None or not self._plan.things:
             self.shell.say("There is nothing to forget: n finds a person first.", severity="warning")
         else:
-            self.act("forget", self._forget, self._plan)
+            self.ask_by("forget", self._forget, self._plan)
 
     async def _forget(self, plan: Plan) -> None:
         erasure = await forget(self.shell, plan, self.set_note)

@@ -66,7 +66,7 @@ class RetentionPane(Pane):
     def action_apply(self) -> None:
         """Ask, then delete what is due."""
         if self._going:
-            self.act("apply", self._apply)
+            self.ask_by("apply", self._apply)
         else:
             self.shell.say("Nothing is due.")
 

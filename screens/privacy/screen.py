@@ -85,7 +85,7 @@ class PrivacyScreen(BaseScreen):
 
     def action_report(self) -> None:
         """Write the report into a file."""
-        self.act("report", self._report)
+        self.ask_by("report", self._report)
 
     async def _report(self) -> None:
         name = time.strftime("personal-data-%Y%m%d.md")

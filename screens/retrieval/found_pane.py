@@ -83,7 +83,7 @@ class FoundPane(Pane):
         if self.index is None:
             self.shell.say("There is no index yet: n makes one.", severity="warning")
         else:
-            self.act("search", self._ask)
+            self.ask_by("search", self._ask)
 
     async def _ask(self) -> None:
         assert self.index is not None
@@ -114,7 +114,7 @@ class FoundPane(Pane):
         if self.index is None or not self.query_text:
             self.shell.say("F5 searches first; then w explains a passage that did not come.", severity="warning")
         else:
-            self.act("why", self._why)
+            self.ask_by("why", self._why)
 
     async def _why(self) -> None:
         words = await self.shell.ask(

@@ -72,7 +72,7 @@ class ListPane(Pane):
 
     def action_new(self) -> None:
         """Make an index."""
-        self.act("build", self._new)
+        self.ask_by("build", self._new)
 
     async def _new(self) -> None:
         from screens.retrieval.build_index import new_index
@@ -98,7 +98,7 @@ class ListPane(Pane):
     def action_remove(self) -> None:
         """Remove the index, or a document of it."""
         if self.current is not None:
-            self.act("remove", self._remove, self.current.index)
+            self.ask_by("remove", self._remove, self.current.index)
 
     async def _remove(self, index: Index) -> None:
         from screens.retrieval.remove_index import remove_index

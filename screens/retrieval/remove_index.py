@@ -31,7 +31,8 @@ async def remove_index(shell: Shell, index: Index) -> bool:
         question, told = f"Remove the index {name}?", f"{counted(versions, 'version')} go, and cannot be brought back."
     else:
         question = f"Take {chosen} out of {name}?"
-        told = "It goes out of every version with its words and vectors, and stays out when the index is built again."
+        told = "It goes out of every version with its words and vectors, and stays out when the index is built again. "
+        told += "This cannot be undone."
     if not await shell.ask(ConfirmDialog(question, told)):
         return False
     await asyncio.to_thread(_remove, services, name, None if chosen == _ALL else chosen)

@@ -103,7 +103,7 @@ class KeysScreen(Modal[None], ShellNode):
     def action_press(self, more: bool) -> None:
         """Wait for a key."""
         if self.table.current is not None:
-            self.act("keys", self._press, self.table.current.action, more)
+            self.ask_by("keys", self._press, self.table.current.action, more)
 
     async def _press(self, action: Action, more: bool) -> None:
         keymap = self.shell.user_keymap

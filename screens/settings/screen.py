@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from screens.terminal import TerminalProfile
 
 
+_HELP = "One row per setting: j and k go through them, enter edits one, esc ends that. ctrl+s saves."
+
+
 def make(services: Services, profile: TerminalProfile) -> SettingsScreen:
     """Make the screen."""
     return SettingsScreen(services, profile)
@@ -41,15 +44,16 @@ class SettingsScreen(BaseScreen):
 
     CSS_PATH = ["screen.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual
     BINDINGS: ClassVar[list[Binding]] = bindings_of("settings")  # type: ignore[assignment]
-    AUTO_FOCUS = "Input"
+    AUTO_FOCUS = ".model-form"
     scope = "settings"
     about = "Every setting with its description. Changes apply when you save them; a theme is previewed at once."
 
     def compose_body(self) -> ComposeResult:
         """The form, and where things are."""
-        with Panel(title="Settings", jump_key="s", id="settings", help_text="One row per setting. Ctrl+s saves."):
+        with Panel(title="Settings", jump_key="s", id="settings", help_text=_HELP):
             yield ModelForm(
                 self.services.settings,
+                browses=True,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},
             )
             yield Static(self._places(), id="places", markup=False)
@@ -106,6 +110,10 @@ class SettingsScreen(BaseScreen):
         self.app.keep_settings(form.value)
         self.query_one("#settings", Panel).set_note("")
         self.app.say("The settings are saved.")
+
+    def action_edit(self) -> None:
+        """Change the setting under the cursor."""
+        self.query_one(ModelForm).edit()
 
     def action_theme(self) -> None:
         """Choose a theme, each seen while one is on it."""

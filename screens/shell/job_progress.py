@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+from textual.worker import NoActiveWorker, get_current_worker
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.store import Job, JobState
 from screens.services import Services
+from screens.shell.shell import Shell
 from screens.widgets.panel import Panel
 
 _SECONDS = 0.2
@@ -17,9 +21,14 @@ _SECONDS = 0.2
 async def wait_for_job(services: Services, job: Job, told: Callable[[str], object]) -> dict[str, Any]:
     """A job's result once it has ended; its progress is told until then, and nothing at the end.
 
+    Keys are not kept for a dialog that may follow it.
+
     Raises:
         LlmopsError: ``job_failed``.
     """
+    with suppress(NoActiveWorker):
+        if isinstance(app := get_current_worker().node.app, Shell):
+            app.works_on()
     try:
         while not job.state.final:
             told(f"{job.title} {job.progress:.0%} {job.message}")

@@ -8,7 +8,10 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-_HELP = "f1"
+from screens.actions import ALWAYS
+
+# What shows everything else stays where there is room for little; the first of them the longest.
+_STAY = ("app.help", "app.palette")
 _GAP = 2
 
 
@@ -17,6 +20,7 @@ class _Key(NamedTuple):
     shown: str
     text: str
     enabled: bool
+    stays: int
 
     @property
     def width(self) -> int:
@@ -45,20 +49,19 @@ class KeyLine(Widget):
         for _, binding, enabled, _ in self.screen.active_bindings.values():
             if binding.show:
                 shown = self.app.get_key_display(binding)
-                first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled))
+                name = (binding.id or "").removesuffix(ALWAYS)
+                stays = len(_STAY) - _STAY.index(name) if name in _STAY else 0
+                first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled, stays))
         keys = tuple(first.values())
         if keys != self._keys:
             self._keys = keys
             self.refresh()
 
     def fitting(self) -> list[_Key]:
-        """The keys that fit, whole; the one for help always does."""
+        """The keys that fit, whole: the last go first, that for the palette late, and that for help never."""
         keys = list(self._keys)
-        while sum(key.width for key in keys) - _GAP > self.size.width:
-            spare = [key for key in keys if key.key != _HELP]
-            if not spare:
-                break
-            keys.remove(spare[-1])
+        while len(keys) > 1 and sum(key.width for key in keys) - _GAP > self.size.width:
+            keys.remove(min(reversed(keys), key=lambda key: key.stays))
         return keys
 
     def render(self) -> Content:

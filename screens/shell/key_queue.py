@@ -1,7 +1,8 @@
 """Keys that are typed ahead: they wait until the screen they are meant for is in front, and has the focus where it belongs.
 
 Textual hands a key to what has the focus at this moment. Whoever types on while a screen is opened, or a jump is on its
-way, would otherwise type into what was in front before, or into nothing.
+way, would otherwise type into what was in front before, or into nothing. The same holds for a dialog of an act that
+first has to read something: keys wait for the dialog, or for the end of the act where it asks nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from textual import events
 from textual.app import App
 from textual.dom import DOMNode
+from textual.worker import Worker
 
 from screens.actions import actions_of
 
@@ -24,6 +26,11 @@ _GROUP = "keys"
 _FILLING = frozenset({"load", "open"})
 # Seconds: a screen that takes longer gets its keys all the same, and so does one that never answers.
 _LONGEST = 3.0
+# Seconds that an act which asks may read before its dialog, such as the preview of a file.
+_LONGEST_READING = 10.0
+# How often a key's way is gone behind it: what it is for may tell its pane by a message, and that the screen by another,
+# before an act begins.
+_ROUNDS = 3
 _PAUSE = 0.005
 Typed = events.Key | events.Paste
 
@@ -47,6 +54,8 @@ class KeyQueue:
         self._on_its_way = False
         self._screen: DOMNode | None = None
         self._held = 0
+        # Acts whose dialog is not there yet, and until when it is waited for.
+        self._reading: dict[Worker[Any], float] = {}
         self._everywhere: set[str] = set()
         self.learn(keymap or {})
 
@@ -63,11 +72,29 @@ class KeyQueue:
         """The focus is where it belongs."""
         self._held = max(0, self._held - 1)
 
+    def expect(self, act: Worker[Any], *, another: bool = False) -> None:
+        """Keep keys until the act shows a dialog or ends: who types ahead types for that.
+
+        For ``another`` dialog behind one that was answered not for so long: what follows the last may take any time.
+        """
+        self._reading[act] = time.monotonic() + (_LONGEST if another else _LONGEST_READING)
+
+    def expect_no_more(self, act: Worker[Any]) -> bool:
+        """The dialog is there, or none comes soon; whether one was waited for."""
+        return self._reading.pop(act, None) is not None
+
+    @property
+    def _kept_back(self) -> bool:
+        """Whether keys wait for a jump, a change of screen or a dialog."""
+        now = time.monotonic()
+        self._reading = {act: end for act, end in self._reading.items() if not act.is_finished and now < end}
+        return bool(self._held or self._reading)
+
     async def take(self, event: Typed) -> None:
         """Deliver a key or what was pasted, at once where nothing is on its way."""
         here = self._app.screen
         ready = here is self._screen or (self._screen is None and here.is_mounted)
-        if not self._waiting and not self._on_its_way and not self._held and ready:
+        if not self._waiting and not self._on_its_way and not self._kept_back and ready:
             await self._send(event)
             return
         self._waiting.append(event)
@@ -100,41 +127,50 @@ class KeyQueue:
         target = self._app.focused or self._screen
         self._on_its_way = True
         await self._deliver(event)
-        self._follow(target)
+        self._follow(target, target, _ROUNDS)
 
-    def _follow(self, node: DOMNode) -> None:
-        """Go the way of the key, behind it: when this arrives at the app, the key was handled or passed by all."""
+    def _follow(self, node: DOMNode, begin: DOMNode, rounds: int) -> None:
+        """Go the way of the key, behind it: when this arrives at the app, the key was handled or passed by all.
+
+        And once more behind what these told, and what that told.
+        """
         while node is not self._app:
-            if node.call_later(self._passed, node):
+            if node.call_later(self._passed, node, begin, rounds):
                 return
             node = node.parent or self._app
-        if not self._app.call_later(self._arrived):
-            self._arrived()
+        if not self._app.call_later(self._arrived, begin, rounds):
+            self._on_its_way = False
 
-    def _passed(self, node: DOMNode) -> None:
-        self._follow(node.parent or self._app)
+    def _passed(self, node: DOMNode, begin: DOMNode, rounds: int) -> None:
+        self._follow(node.parent or self._app, begin, rounds)
 
-    def _arrived(self) -> None:
-        self._on_its_way = False
+    def _arrived(self, begin: DOMNode, rounds: int) -> None:
+        if rounds > 1:
+            self._follow(begin, begin, rounds - 1)
+        else:
+            self._on_its_way = False
 
     async def _until_settled(self, event: Typed) -> None:
         """Wait until the key would go where whoever typed it expects it to go."""
         end = time.monotonic() + _LONGEST
         while time.monotonic() < end:
             screen = self._app.screen
-            if self._held or self._on_its_way or not screen.is_mounted:
+            if self._kept_back or self._on_its_way or not screen.is_mounted:
+                if self._reading:
+                    # It has a limit of its own, and what follows it the whole time.
+                    end = time.monotonic() + _LONGEST
                 await asyncio.sleep(_PAUSE)
                 continue
             if screen is self._screen:
                 return
             await self._answered(screen, end)
-            if screen is not self._app.screen or self._held:
+            if screen is not self._app.screen or self._kept_back:
                 continue
             if not self._for_all_screens(event) and self._filling(screen):
                 await asyncio.sleep(_PAUSE)
                 continue
             await self._answered(screen, end)
-            if screen is self._app.screen and not self._held:
+            if screen is self._app.screen and not self._kept_back:
                 return
         self._held, self._on_its_way = 0, False
 

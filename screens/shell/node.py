@@ -36,11 +36,22 @@ class ShellNode(DOMNode):
         return self.app.services
 
     def act(self, group: str, work: Work, *arguments: object) -> None:
-        """Do something that takes time; a newer one of the same group replaces it; failures are shown in one place."""
+        """Do something that takes time; a newer one of the same group replaces it; failures are shown in one place.
+
+        What shows a dialog on its way is begun by :meth:`ask_by`.
+        """
+        self._begin(group, work, *arguments)
+
+    def ask_by(self, group: str, flow: Work, *arguments: object) -> None:
+        """As :meth:`act`, for what asks something: keys that are typed before its dialog is there wait for it."""
+        self.app.keys.expect(self._begin(group, flow, *arguments))
+
+    def _begin(self, group: str, work: Work, *arguments: object) -> Worker[None]:
         worker: Worker[None] = self.run_worker(
             partial(self.guarded, work, *arguments), group=group, exclusive=True, exit_on_error=False
         )
         worker.name = group
+        return worker
 
     @on(Worker.StateChanged)
     def _worker_changed(self, event: Worker.StateChanged) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import RenderableType
@@ -12,7 +13,7 @@ from textual import events, on
 from textual.app import App
 from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
-from textual.worker import Worker, WorkerState
+from textual.worker import NoActiveWorker, Worker, WorkerState, get_current_worker
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
@@ -57,6 +58,8 @@ class Shell(App[int]):
         keep_parsed(self.stylesheet)
         self._delta = FrameDelta(erases=profile.erases_in_colour, pictures=profile.pictures)
         self._drawn_anew = 0
+        # Whether a frame was made while updates were held back.
+        self._undrawn = False
         self.services = services
         self.profile = profile
         self.user_keymap = keymap
@@ -91,7 +94,18 @@ class Shell(App[int]):
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """As Textual's, but that what the terminal shows already is not written again."""
+        self._undrawn = self._undrawn or (renderable is not None and bool(self._batch_count))
         super()._display(screen, self._delta.of(renderable))
+
+    def _end_batch(self) -> None:
+        """As Textual's, but that what changed while nothing was written is written now.
+
+        Textual takes such a part of a frame for drawn, and leaves the terminal as it was there.
+        """
+        super()._end_batch()
+        if self._undrawn and not self._batch_count:
+            self._undrawn = False
+            self.screen.refresh()
 
     def _load_screen_css(self, screen: Screen[Any]) -> None:
         """As Textual's, but that nothing is parsed again, and nothing styled but this screen.
@@ -172,11 +186,26 @@ class Shell(App[int]):
     async def ask(self, dialog: Modal[Answer]) -> Answer | None:
         """A dialog's answer, none where it was left. For flows: what waits must run as a worker.
 
-        What is archived is not offered, unless it is asked for.
+        What is archived is not offered, unless it is asked for. What is typed behind the answer waits for the next dialog
+        of the same flow, or for its end.
         """
         if isinstance(dialog, ChoiceDialog) and dialog.kinds:
             dialog.leave_out(await asyncio.to_thread(self.services.archive.by_kind))
-        return await self.push_screen_wait(dialog)
+        # As push_screen_wait, but that one is told when the dialog is in front.
+        await self._flush_next_callbacks()
+        answer = self.push_screen(dialog, wait_for_dismiss=True)
+        flow = get_current_worker()
+        waited = self.keys.expect_no_more(flow)
+        try:
+            return await asyncio.shield(answer)
+        finally:
+            if waited:
+                self.keys.expect(flow, another=True)
+
+    def works_on(self) -> None:
+        """Said by a flow whose next dialog, where it has one, is far off: keys are for what is in front meanwhile."""
+        with suppress(NoActiveWorker):
+            self.keys.expect_no_more(get_current_worker())
 
     def open_palette(self, said: str = "") -> None:
         """The palette, with what is asked for already."""

@@ -46,7 +46,7 @@ class SnippetActions(TourActions):
         if not isinstance(field, Input | TextArea) or (isinstance(field, TextArea) and field.read_only):
             self.say("Go to a text first: a snippet is put where its cursor is.", severity="warning")
             return
-        self.run_worker(self._put_snippet(field), group="snippet", exit_on_error=False)
+        self.keys.expect(self.run_worker(self._put_snippet(field), group="snippet", exit_on_error=False))
 
     async def _put_snippet(self, field: Input | TextArea) -> None:
         from llmops_tui.snippets import load_snippets, word_before

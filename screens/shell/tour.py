@@ -83,6 +83,8 @@ class Tour:
         self._before = _answer(app)
         self._drawn: tuple[object, int] = (None, -1)
         self._timer = app.set_interval(_SECONDS, self._look)
+        # On the screen that comes to the front with its first frame, where it is composed by then.
+        app.screen_change_signal.subscribe(app, lambda _screen: self._draw(), immediate=True)
         self._draw()
 
     @property
@@ -103,10 +105,14 @@ class Tour:
         """Leave it."""
         self._at = len(STEPS)
         self._timer.stop()
-        for screen in (self._app.screen, self._drawn[0]):
-            if isinstance(screen, BaseScreen):
-                screen.query(f"#{_ID}").remove()
+        self._app.screen_change_signal.unsubscribe(self._app)
+        self._wipe()
         self._app.say(told, seconds=10)
+
+    def _wipe(self) -> None:
+        """Take it from the screen it was drawn on last: on those that are behind, it is on none."""
+        if isinstance(screen := self._drawn[0], BaseScreen) and screen.is_attached:
+            screen.query(f"#{_ID}").remove()
 
     def _look(self) -> None:
         if not self.over and STEPS[self._at].done(self._app, self._before):
@@ -116,10 +122,12 @@ class Tour:
 
     def _draw(self) -> None:
         screen = next((s for s in reversed(self._app.screen_stack) if isinstance(s, BaseScreen)), None)
-        if screen is None or not screen.query("#body"):
+        if self.over or screen is None or not screen.query("#body"):
             return
         if self._drawn == (screen, self._at) and screen.query(f"#{_ID}"):
             return
+        if self._drawn[0] is not screen:
+            self._wipe()
         self._drawn = (screen, self._at)
         step = STEPS[self._at]
         parts: list[tuple[str, str] | str] = [(f"Tour {self._at + 1} of {len(STEPS)}  ", "$accent bold"), step.text]

@@ -30,7 +30,7 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     elsewhere = isinstance(screen, BaseScreen) and screen.scope != act.screen
     where = f" ({act.screen})" if elsewhere else ""
     shell.say(
-        f"{'Undone' if undo else 'Done again'}{where}: {act.title}. {'Z does it again' if undo else 'z undoes it'}."
+        f"{'Undone' if undo else 'Done again'}{where}: {act.told}. {'Z does it again' if undo else 'z undoes it'}."
     )
     if isinstance(screen, BaseScreen):
         await screen.undone(act)
@@ -41,9 +41,11 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
 async def show_history(shell: Shell) -> None:
     """Show all acts; the chosen one is the last that stays done, or is done again."""
     acts = await asyncio.to_thread(shell.services.undo.acts)
+    # What was done at once goes back at once.
+    steps_of = list({act.at: act for act in acts}.values())
     choices = [
-        Choice(str(place), f"{'  undone  ' if act.undone else ''}{act.title}", _when(act.at))
-        for place, act in enumerate(acts)
+        Choice(str(place), f"{'  undone  ' if act.undone else ''}{act.told}", _when(act.at))
+        for place, act in enumerate(steps_of)
     ]
     title = (
         "What was done, newest first: enter takes back everything down to the one under the cursor, or does it again"
@@ -58,9 +60,10 @@ async def show_history(shell: Shell) -> None:
         )
         return
     place = int(chosen)
-    undo = not acts[place].undone
+    undo = not steps_of[place].undone
     # What is undone are the newest: back to the chosen one, or forth to it.
-    steps = sum(not act.undone for act in acts[: place + 1]) if undo else sum(act.undone for act in acts[place:])
+    before, after = steps_of[: place + 1], steps_of[place:]
+    steps = sum(not act.undone for act in before) if undo else sum(act.undone for act in after)
     for _ in range(steps):
         if await step(shell, undo=undo) is None:
             return

@@ -199,7 +199,7 @@ class TraceListPane(Pane):
 
     def action_filter(self) -> None:
         """Ask which traces to show."""
-        self.act("filter", self._ask_filter)
+        self.ask_by("filter", self._ask_filter)
 
     async def _ask_filter(self) -> None:
         hint = "Words, ~regex, model:M prompt:P@3 is:down is:failed slow:2000 since:24h."
@@ -266,7 +266,7 @@ class TraceListPane(Pane):
     def action_comment(self) -> None:
         """Write what one thinks."""
         if self._list.picked:
-            self.act("comment", self._ask_comment, [line.id for line in self._list.picked])
+            self.ask_by("comment", self._ask_comment, [line.id for line in self._list.picked])
 
     async def _ask_comment(self, traces: list[str]) -> None:
         text = await self.shell.ask(LineDialog("Comment on the answer", "One line; earlier comments are kept."))
@@ -277,13 +277,13 @@ class TraceListPane(Pane):
 
     def action_to_dataset(self) -> None:
         """Make a dataset version of what is shown."""
-        self.act("dataset", make_dataset, self.shell, self.said)
+        self.ask_by("dataset", make_dataset, self.shell, self.said)
 
     def action_delete(self) -> None:
         """Show what else has the texts of the traces, ask, then delete them and what was said of them from every file."""
         if self._list.picked:
             # A group of its own: whoever looks again meanwhile must not cancel it.
-            self.act("removal", self._delete, [line.id for line in self._list.picked])
+            self.ask_by("removal", self._delete, [line.id for line in self._list.picked])
 
     async def _delete(self, traces: list[str]) -> None:
         if await delete_traces(self.shell, traces):

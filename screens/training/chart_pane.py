@@ -57,7 +57,7 @@ class ChartPane(Pane):
         title = figures[self._figure % len(figures)].title
         chart = ChartFile(title, "step", [ChartLine(one.name, one.points) for one in self._chart.series])
         names = "-".join(run.name for run in self._charted[:3]) or "chart"
-        self.act("chart-file", save_chart, self.shell, chart, f"{names}-{title}".replace(" ", "-").replace("/", "-"))
+        self.ask_by("chart-file", save_chart, self.shell, chart, f"{names}-{title}".replace(" ", "-").replace("/", "-"))
 
     def action_smooth(self) -> None:
         """The next smoothing."""

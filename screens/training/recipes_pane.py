@@ -84,7 +84,7 @@ class RecipesPane(Pane):
 
     def action_new(self) -> None:
         """A new recipe from a preset."""
-        self.act("new", self._new)
+        self.ask_by("new", self._new)
 
     async def _new(self) -> None:
         if await make_recipe(self.shell):
@@ -94,7 +94,7 @@ class RecipesPane(Pane):
     def action_change(self) -> None:
         """Change the recipe in its form."""
         if self.recipe is not None:
-            self.act("change", self._change, self.recipe)
+            self.ask_by("change", self._change, self.recipe)
 
     async def _change(self, recipe: Recipe) -> None:
         if await change_recipe(self.shell, recipe):
@@ -115,9 +115,9 @@ class RecipesPane(Pane):
     def duplicate(self, run: str = "") -> None:
         """A recipe of its own that begins with this one, or with that of a run."""
         if run:
-            self.act("name", self._duplicate, run)
+            self.ask_by("name", self._duplicate, run)
         elif self._asked() is not None and self._list.current is not None:
-            self.act("name", self._duplicate, self._list.current.ref)
+            self.ask_by("name", self._duplicate, self._list.current.ref)
 
     async def _duplicate(self, ref: str) -> None:
         from llmops_tui.maintenance.archiving import Archivable
@@ -133,7 +133,7 @@ class RecipesPane(Pane):
 
         recipe = self._asked()
         if recipe is not None:
-            self.act("removal", offer_definition_removal, self.shell, Archivable.RECIPE, recipe.name, self._removed)
+            self.ask_by("removal", offer_definition_removal, self.shell, Archivable.RECIPE, recipe.name, self._removed)
 
     async def _removed(self) -> None:
         self.post_message(Changed())
@@ -149,7 +149,7 @@ class RecipesPane(Pane):
         recipe = self._asked()
         if recipe is not None:
             self.post_message(self.Planning())
-            self.act("plan", self._plan, recipe)
+            self.ask_by("plan", self._plan, recipe)
 
     async def _plan(self, recipe: Recipe) -> None:
         if not await allowed(self.shell, recipe):
@@ -161,7 +161,7 @@ class RecipesPane(Pane):
         """Start a run of the recipe."""
         recipe = self._asked()
         if recipe is not None:
-            self.act("start", self._start, recipe, self._plans.get(recipe.sha256))
+            self.ask_by("start", self._start, recipe, self._plans.get(recipe.sha256))
 
     async def _start(self, recipe: Recipe, plan: dict[str, Any] | None) -> None:
         name = await start_run(self.shell, recipe, plan)
@@ -171,7 +171,7 @@ class RecipesPane(Pane):
     def action_sweep(self) -> None:
         """Search for better settings around the recipe."""
         if self.recipe is not None:
-            self.act("choose", self._choose_sweep, self.recipe)
+            self.ask_by("choose", self._choose_sweep, self.recipe)
 
     async def _choose_sweep(self, recipe: Recipe) -> None:
         if not await allowed(self.shell, recipe):

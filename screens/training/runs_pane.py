@@ -104,7 +104,7 @@ class RunsPane(Pane):
         if self.run.own is None:
             self.act("forget", self._forget, self.run.folder)
         else:
-            self.act("steer", self._stop, self.run.name)
+            self.ask_by("steer", self._stop, self.run.name)
 
     async def _forget(self, folder: Path) -> None:
         from llmops_tui.training.foreign_runs import forget
@@ -154,7 +154,7 @@ class RunsPane(Pane):
                 severity="warning",
             )
             return
-        self.act("removal", offer_removal, self.shell, "training run", [run.name for run in picked], self._removed)
+        self.ask_by("removal", offer_removal, self.shell, "training run", [run.name for run in picked], self._removed)
 
     async def _removed(self) -> None:
         self.post_message(Changed())
@@ -163,7 +163,7 @@ class RunsPane(Pane):
         """Merge, quantize, prove."""
         run = self._own()
         if run is not None:
-            self.act("choose", self._choose_form, run.name)
+            self.ask_by("choose", self._choose_form, run.name)
 
     async def _choose_form(self, name: str) -> None:
         kind = await choose_constraint(self.shell, name)
@@ -188,7 +188,7 @@ class RunsPane(Pane):
 
     def action_watch(self) -> None:
         """Ask for the output folder of another program's run, and watch it."""
-        self.act("watch", self._watch)
+        self.ask_by("watch", self._watch)
 
     async def _watch(self) -> None:
         from llmops_tui.training.foreign_runs import watch

@@ -10,7 +10,7 @@ from screens.widgets.table import Table
 
 
 class ArchiveTable(Table[Row]):
-    """A table whose rows have the names of one ``kind`` of thing as their keys.
+    """A table whose rows have the names of one ``kind`` of thing as keys, or are versions of the one that ``named`` tells.
 
     Attributes:
         kind: what they are, as the archive calls it.
@@ -29,9 +29,11 @@ class ArchiveTable(Table[Row]):
         mark: Callable[[Row], Part] | None = None,
         filters: bool = True,
         selects: bool = True,
+        named: Callable[[Row], str] | None = None,
     ) -> None:
         super().__init__(columns, id=id, key=key, empty=empty, mark=mark, filters=filters, selects=selects, reads=True)
         self.kind = kind
+        self._named = named or key
         self.away: frozenset[str] = frozenset()
         self.shows_away = False
         self._every: list[Row] = []
@@ -40,12 +42,12 @@ class ArchiveTable(Table[Row]):
     @property
     def picked_keys(self) -> list[str]:
         """The names of the selected rows, or of the one under the cursor."""
-        return [self._key(row) for row in self.picked]
+        return list(dict.fromkeys(self._named(row) for row in self.picked))
 
     def fill(self, rows: Sequence[Row], select: str = "", *, top: bool = False) -> None:
         """As that of every table, with what is put away left out."""
         self._every = list(rows)
-        left = [row for row in rows if self.shows_away or self._key(row) not in self.away]
+        left = [row for row in rows if self.shows_away or self._named(row) not in self.away]
         hidden = f"All {len(rows)} are archived.\n% shows what is archived."
         self.empty = hidden if rows and not left else self._nothing
         super().fill(left, select, top=top)
@@ -59,6 +61,6 @@ class ArchiveTable(Table[Row]):
 
     def _line_of(self, index: int, width: int) -> Line:
         line = super()._line_of(index, width)
-        if self._key(self.shown[index]) in self.away:
+        if self._named(self.shown[index]) in self.away:
             self._drawn[index] = line = [(text, "muted") for text, _ in line]
         return line

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding
+from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Input, TextArea
+from textual.widgets import Checkbox, Input, TextArea
 
 
 async def _act_at_once(field: Widget, event: events.Key) -> None:
@@ -48,3 +49,12 @@ class Editor(TextArea):
         # The new width may have been drawn already, with lines wrapped for the old one: Textual wraps anew and keeps the drawing.
         super()._on_resize()
         self.refresh()
+
+
+class TickBox(Checkbox):
+    """Yes or no: a box with a cross in it, or an empty one. Textual's has a pale cross in it, which reads as yes."""
+
+    @property
+    def _button(self) -> Content:
+        self.BUTTON_INNER = "X" if self.value else " "
+        return super()._button

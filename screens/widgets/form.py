@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from itertools import zip_longest
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
@@ -19,8 +20,9 @@ from textual.widget import Widget
 from textual.widgets import Checkbox, Input
 
 from llmops_tui.safe_text import safe_line
-from screens.widgets.fields import Field
+from screens.widgets.fields import Field, TickBox
 from screens.widgets.figures import figure
+from screens.widgets.motions import motions
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -83,7 +85,14 @@ class FormRow(Widget):
         field.styles.margin = (0, 0, 0, _LABEL_COLUMNS)
         field.styles.width = width
         self._label, self._note, self._indent = label, note, _LABEL_COLUMNS + width + _GAP
-        self._wrong = False
+        self._wrong = self._current = False
+        self.field = field
+
+    def mark(self, *, current: bool) -> None:
+        """Show whether it is the one that would be edited."""
+        if current is not self._current:
+            self._current = current
+            self.refresh()
 
     def tell(self, note: str, *, wrong: bool) -> None:
         """Show another note; one that says what is wrong stands out."""
@@ -100,22 +109,40 @@ class FormRow(Widget):
 
     def _lines(self, width: int) -> list[Content]:
         note = Content.styled(self._note, "$error" if self._wrong else "$muted").wrap(max(1, width - self._indent))
-        names = Content(self._label).wrap(_LABEL_COLUMNS - 1)
+        name = Content.styled(self._label, "reverse") if self._current else Content(self._label)
+        names = name.wrap(_LABEL_COLUMNS - 1)
         pairs = zip_longest(names, note, fillvalue=Content(""))
         return [name.pad_right(self._indent - name.cell_length) + beside for name, beside in pairs]
 
 
 class ModelForm(VerticalScroll, Generic[Model]):
-    """Edits one pydantic model. ``value`` is the last valid state; ``suggestions`` complete what is typed in a field."""
+    """Edits one pydantic model. ``value`` is the last valid state; ``suggestions`` complete what is typed in a field.
+
+    One that ``browses`` takes the focus itself: rows are gone through as those of a list, :meth:`edit` goes into the field of
+    the row, and escape out of it. Until then keys are those of the screen.
+    """
+
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # narrower than the base allows
+        *motions("row(1)", "row(-1)", "row(-1000)", "row(1000)"),
+        Binding("down", "row(1)", show=False),
+        Binding("up", "row(-1)", show=False),
+        Binding("escape", "leave_field", show=False),
+    ]
 
     class Changed(Message):
         """A field was changed, and all fields are valid."""
 
     def __init__(
-        self, value: Model, *, suggestions: dict[str, tuple[str, ...]] | None = None, field_columns: int = 20
+        self,
+        value: Model,
+        *,
+        suggestions: dict[str, tuple[str, ...]] | None = None,
+        field_columns: int = 20,
+        browses: bool = False,
     ) -> None:
-        super().__init__(classes="model-form", can_focus=False)
+        super().__init__(classes="model-form", can_focus=browses)
         self._field_columns = field_columns
+        self._browses, self._at = browses, 0
         self._rows: dict[str, FormRow] = {}
         self.value = value
         self._suggestions = dict(suggestions or {})
@@ -136,7 +163,7 @@ class ModelForm(VerticalScroll, Generic[Model]):
         info, current = type(self.value).model_fields[name], getattr(self.value, name)
         field: Widget
         if info.annotation is bool:
-            field = Checkbox(_YES_NO[current], current, name=name, compact=True)
+            field = TickBox(_YES_NO[current], current, name=name, compact=True)
         else:
             known = self._suggestions.get(name)
             suggester = SuggestFromList(known) if known else None
@@ -144,6 +171,56 @@ class ModelForm(VerticalScroll, Generic[Model]):
         note = self._notes[name] = self._note(name, info)
         row = self._rows[name] = FormRow(name.replace("_", " "), field, note, self._field_columns)
         return row
+
+    # ── going through its rows ──
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  the interface
+        """Rows are gone through while no field has the focus, and a field is left for them."""
+        if action in {"row", "half_page"}:
+            return self._browses and self.has_focus
+        return action != "leave_field" or (self._browses and not self.has_focus)
+
+    def on_focus(self) -> None:
+        """Show which row it is."""
+        self._mark(self._at)
+
+    def on_blur(self) -> None:
+        """Its field is in use, or something else."""
+        self._mark(None)
+
+    def on_descendant_focus(self) -> None:
+        """The row of the field that has the focus is the one to come back to."""
+        for place, row in enumerate(self._rows.values()):
+            if row.field.has_focus:
+                self._at = place
+
+    def _mark(self, at: int | None) -> None:
+        for place, row in enumerate(self._rows.values()):
+            row.mark(current=place == at)
+
+    def action_row(self, step: int) -> None:
+        """Go some rows down, or up with a number below 0."""
+        self._at = max(0, min(self._at + step, len(self._rows) - 1))
+        self._mark(self._at)
+        list(self._rows.values())[self._at].scroll_visible(animate=False)
+
+    def action_half_page(self, direction: int) -> None:
+        """Half of what is seen down or up."""
+        self.action_row(direction * max(1, self.size.height // _ROW_LINES // 2))
+
+    def edit(self) -> None:
+        """Go into the field of the row; yes and no are turned over at once."""
+        field = list(self._rows.values())[self._at].field
+        if isinstance(field, TickBox):
+            field.toggle()
+        else:
+            field.focus()
+
+    def action_leave_field(self) -> None:
+        """Back to the rows."""
+        self.focus()
+
+    # ── its value ──
 
     def suggest(self, name: str, known: tuple[str, ...]) -> None:
         """Complete other words in a field from now on."""

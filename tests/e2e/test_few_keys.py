@@ -14,9 +14,11 @@ import pytest
 
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.inference.supervisor import ServerSupervisor
+from llmops_tui.maintenance.archiving import Archivable, Archive
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.training.runs import RunStore
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from tests.e2e.conftest import OpenTerminal
 from tests.e2e.terminal import Terminal
@@ -121,9 +123,19 @@ def test_a_file_is_imported_freed_of_duplicates_and_split(
     fingers.press("enter", sees="train=0.9")
     fingers.type("train=0.8 eval=0.2")
     fingers.press("enter")
-    store = DatasetStore(Catalog(sample))
-    wait_for(lambda: len(store.log("faq")) >= 3 or any(name.startswith("faq-") for name in store.logs()))
+    store, archive = DatasetStore(Catalog(sample)), Archive(EventLog(sample))
+    wait_for(lambda: {"faq-train", "faq-eval"} <= set(store.logs()))
+    app.wait("faq-train@1")
     assert fingers.keys <= 14
+    # And the three of them are taken back with three keys: the parts, the rows, what was imported.
+    fingers.keys = 0
+    fingers.press("z")
+    wait_for(lambda: archive.names(Archivable.DATASET) == {"faq-train", "faq-eval"})
+    fingers.press("z")
+    wait_for(lambda: store.get("faq").sha256 == store.get("faq@1").sha256)
+    fingers.press("z")
+    wait_for(lambda: archive.names(Archivable.DATASET) == {"faq-train", "faq-eval", "faq"})
+    assert fingers.keys == 3
 
 
 def test_five_versions_are_made_and_compared(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.comparison import Comparison, compare
+from llmops_tui.evaluation.comparison import Comparison, compare, points
 from llmops_tui.evaluation.gates import judge, passes
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
@@ -267,3 +267,9 @@ def test_a_judge_that_likes_the_first_place_is_seen() -> None:
     fair = summary(pairs, [Decision(0.9, 0.8)] * 30 + [Decision(None, 0.2)] * 10, "j")
     assert (fair["wins"], fair["unusable"], fair["n"]) == (30, 10, 30)
     assert abs(fair["position_bias"]["mean"]) < 0.06
+
+
+def test_a_difference_of_one_is_a_point() -> None:
+    said = [points(value, share=True, signed=False, named=True) for value in (0.01, 0.0101, 0.12)]
+    assert said == ["1 point", "1.01 points", "12 points"]
+    assert points(3, share=False, unit="ms", named=True) == "+3 ms"

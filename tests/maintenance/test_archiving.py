@@ -27,8 +27,9 @@ def test_what_is_archived_comes_back_by_undo_and_goes_again_by_redo(sample: Work
     assert [act.title for act in history.acts()] == ["prompt product is archived", "prompt support is archived"]
     undone = history.undo()
     assert undone is not None
-    assert (undone.subject, undone.screen) == ("product", "playground")
-    assert archive.names(Archivable.PROMPT) == {"support"}
+    # They went at once, and come back at once.
+    assert (undone.told, undone.screen) == ("prompt product is archived, and 1 more at once", "playground")
+    assert archive.names(Archivable.PROMPT) == frozenset()
     assert history.redo() is not None
     assert archive.names(Archivable.PROMPT) == {"support", "product"}
     history.archive(Archivable.PROMPT, ["product"], away=False)

@@ -8,9 +8,12 @@ import pytest
 
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.operations.base import apply
+from llmops_tui.datasets.operations.splits import split_into
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.maintenance.archiving import Archivable, Archive
 from llmops_tui.maintenance.undo import UndoHistory
+from llmops_tui.prompts.chats.store import Chats
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -138,9 +141,75 @@ def test_undoing_brings_back_the_newest_rows_whatever_the_new_ones_were_made_of(
         # The second time it was there already.
         made.note_rows(third)
     made.note_rows(apply(store, "filter", ["d@1"], {"where": "a = 3"}, name="other"))
-    assert [(act.before, act.after) for act in made.acts()] == [(2, 3), (1, 2)]
+    assert [(act.subject, act.before, act.after) for act in made.acts()] == [
+        ("other", None, 1),
+        ("d", 2, 3),
+        ("d", 1, 2),
+    ]
+    made.undo()
     made.undo()
     assert store.get("d").sha256 == second.sha256
+
+
+def test_an_import_a_change_and_a_split_are_three_acts(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> None:
+    store, made, archive = DatasetStore(catalog), history(workspace, catalog), Archive(EventLog(workspace))
+    file = tmp_path / "d.jsonl"
+    file.write_text("".join(f'{{"a": {n}}}\n' for n in range(4)))
+    first = import_now(store, [file], "d", "tabular")
+    made.note_rows(first)
+    second = apply(store, "sample", ["d@1"], {"rows": 3})
+    made.note_rows(second)
+    parts = split_into(store, "d", {"train": 2, "eval": 1}, lambda _share, _told: None)
+    made.note_rows(*parts)
+    assert [act.told for act in made.acts()][-2:] == [f"d @1 → @2: {second.note}", "d@1 is new"]
+    undone = made.undo()
+    assert undone is not None
+    # Both parts at once; nothing is deleted.
+    assert undone.told.endswith(", and 1 more at once (archived, not deleted)")
+    assert archive.names(Archivable.DATASET) == {"d-train", "d-eval"}
+    made.undo()
+    assert store.get("d").sha256 == first.sha256
+    made.undo()
+    assert archive.names(Archivable.DATASET) == {"d-train", "d-eval", "d"}
+    assert made.undo() is None
+    for _ in range(3):
+        made.redo()
+    assert archive.names(Archivable.DATASET) == frozenset()
+    assert store.get("d").sha256 == second.sha256
+    # A part that was taken back and is made again is in the lists again, and an act of its own.
+    made.undo()
+    made.note_rows(*split_into(store, "d", {"train": 2, "eval": 1}, lambda _share, _told: None))
+    assert archive.names(Archivable.DATASET) == frozenset()
+    made.undo()
+    assert archive.names(Archivable.DATASET) == {"d-train", "d-eval"}
+
+
+def test_a_first_version_with_other_rows_since_is_not_put_away(
+    workspace: Workspace, catalog: Catalog, tmp_path: Path
+) -> None:
+    store, made = DatasetStore(catalog), history(workspace, catalog)
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"a": 1}\n{"a": 2}\n')
+    made.note_rows(import_now(store, [file], "d", "tabular"))
+    apply(store, "sample", ["d@1"], {"rows": 1})
+    with pytest.raises(InputRefusedError, match="made since"):
+        made.undo()
+    assert Archive(EventLog(workspace)).all() == []
+
+
+def test_another_name_of_a_chat_is_taken_back(workspace: Workspace, catalog: Catalog) -> None:
+    chats, made = Chats(EventLog(workspace)), history(workspace, catalog)
+    chats.begin("one")
+    made.rename_chat("one", "two")
+    assert [(act.title, act.screen) for act in made.acts()] == [("chat one is called two", "chat")]
+    made.undo()
+    assert [chat.name for chat in chats.summaries()] == ["one"]
+    made.redo()
+    assert [chat.name for chat in chats.summaries()] == ["two"]
+    chats.begin("one")
+    with pytest.raises(InputRefusedError, match="there is a chat one"):
+        made.undo()
+    assert made.acts() == []
 
 
 def test_of_a_damaged_history_what_is_none_is_left_out(workspace: Workspace, catalog: Catalog) -> None:

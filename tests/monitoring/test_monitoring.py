@@ -230,7 +230,7 @@ def test_a_lower_limit_and_series_of_many() -> None:
     engine = AlertEngine((low,))
     raised = engine.step(0, {"engine.a.throughput": 5, "engine.b.throughput": 50, "host.cpu": 1})
     assert [(a.series, a.text) for a in raised] == [
-        ("engine.a.throughput", "slow: engine.a.throughput below 10, worst 5")
+        ("engine.a.throughput", "slow: mean speed of a below 10 tok/s, worst 5 tok/s")
     ]
     assert engine.step(1, {"engine.a.throughput": 15}) == []
     assert [a.cleared_at for a in engine.step(2, {"engine.a.throughput": 25})] == [2]
@@ -261,7 +261,7 @@ def test_a_command_gets_what_happened_without_a_shell(tmp_path: Path) -> None:
     code = f"import os; open({str(out)!r}, 'w').write(os.environ['LLMOPS_STATE'] + ' ' + os.environ['LLMOPS_TEXT'])"
     rule = HOT.model_copy(update={"command": f'{sys.executable} -c "{code}"'})
     assert run_command(Alert(rule, "gpu0.temperature; rm -rf /", 1.0, 90.0)) == ""
-    assert out.read_text().startswith("raised hot: gpu0.temperature; rm")
+    assert out.read_text().startswith("raised hot: temperature; rm -rf / of GPU 0")
     assert "failed" in run_command(Alert(HOT.model_copy(update={"command": "/nowhere/at/all"}), "x", 1.0, 90.0))
     assert "ended with 3" in run_command(
         Alert(HOT.model_copy(update={"command": f"{sys.executable} -c 'exit(3)'"}), "x", 1, 1)
@@ -396,7 +396,7 @@ def test_alerts_are_told_kept_and_go_on_after_a_restart(workspace: Workspace, ev
     watch = Watch(workspace)
     for number in range(4):
         request(event_log, f"run_{number}", NOON, failed=True)
-    assert [alert.text for alert in watch.go(6).alerts] == ["errors: errors.m above 0.5, worst 1"]
+    assert [alert.text for alert in watch.go(6).alerts] == ["errors: failed requests of m above 50 %, worst 100 %"]
     assert [alert.cleared_at for alert in watch.told] == [None]
     watch.recorder.stop()
     again = Watch(workspace)

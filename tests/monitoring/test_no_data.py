@@ -103,9 +103,9 @@ def test_a_rule_may_be_told_of_the_silence_itself() -> None:
     engine = AlertEngine((one,))
     for second in range(40):
         engine.step(second, {})
-    assert engine.active[0].text == "hot: gpu0.temperature has no data"
+    assert engine.active[0].text == "hot: temperature of GPU 0: no data"
     engine.step(40, {SERIES: 95.0})
-    assert engine.active[0].text == "hot: gpu0.temperature above 80, worst 95"
+    assert engine.active[0].text == "hot: temperature of GPU 0 above 80 °C, worst 95 °C"
 
 
 @given(st.lists(st.sampled_from([None, 60.0, 75.0, 90.0]), max_size=300), st.sampled_from(["end", "raise", "keep"]))
@@ -371,7 +371,7 @@ def test_a_job_that_failed_is_an_alert_until_it_is_gone_on_with(workspace: Works
     job = jobs.add(kind="train", title="train qlora-03", spec={})
     jobs.update(job.id, state="failed", cause="out of memory", started_at=NOON, finished_at=watch.clock.now)
     (alert,) = watch.go(2).alerts
-    assert alert.text == "failed job: train qlora-03 failed: out of memory (job.train.failed above 0, worst 1)"
+    assert alert.text == "failed job: train qlora-03 failed: out of memory (failed jobs of kind train above 0, worst 1)"
     # Set back by a day it would have failed for as long.
     watch.clock.now -= 86_400
     assert watch.go(590).alerts
@@ -478,7 +478,7 @@ def test_a_server_that_was_killed_is_down_until_its_model_is_stopped(workspace: 
     assert [handle.model for handle in supervisor.fallen()] == ["m"]
     watch = Watch(workspace)
     (alert,) = watch.go(10).alerts
-    assert alert.text == "engine down: m: its server ended without a message (engine.m.up below 1, worst 0)"
+    assert alert.text == "engine down: m: its server ended without a message (the engine of m is down)"
     assert not supervisor.stop("m")
     assert supervisor.fallen() == []
     watch.recorder._engines._due = 0.0

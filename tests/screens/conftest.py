@@ -100,7 +100,8 @@ def no_screen_is_loaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def keys_wait_as_long_as_the_machine_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A screen that takes long to come has its keys delivered all the same; where the machine is busy, that is later."""
-    monkeypatch.setattr(key_queue, "_LONGEST", key_queue._LONGEST * slowed())
+    for limit in ("_LONGEST", "_LONGEST_READING"):
+        monkeypatch.setattr(key_queue, limit, getattr(key_queue, limit) * slowed())
 
 
 def _lasting(message: str, title: str, severity: SeverityLevel, seconds: float, markup: bool) -> Notice:

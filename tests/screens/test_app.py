@@ -241,6 +241,12 @@ async def test_settings_are_checked_saved_and_used_again(open_app: OpenApp) -> N
         await settle(pilot)
         screen = pilot.app.screen
         assert isinstance(screen, SettingsScreen)
+        # Nothing is written into until one says so: letters and digits are keys.
+        assert isinstance(pilot.app.focused, ModelForm)
+        await pilot.press("j", "k", "enter")
+        assert isinstance(pilot.app.focused, Input)
+        await pilot.press("escape")
+        assert isinstance(pilot.app.focused, ModelForm)
         fields = {field.name: field for field in screen.query(Input)}
         fields["idle_minutes"].value = "-1"
         await pilot.pause()

@@ -97,3 +97,44 @@ async def test_a_key_that_comes_while_the_last_one_is_just_delivered_is_emptied_
     queue.release()
     await finished(app)
     assert told == ["a", "b", "c"]
+
+
+class Act:
+    """A worker of the app."""
+
+    is_finished = False
+
+
+async def test_keys_wait_for_the_dialog_of_an_act_that_still_reads() -> None:
+    app = Node()
+    app.screen = Node()
+    queue, told = queue_of(app)
+    await queue.take(events.Key("f5", None))
+    act = Act()
+    queue.expect(act)  # type: ignore[arg-type]  # no worker, but what is asked of one
+    await queue.take(events.Key("enter", None))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert told == ["f5"]
+    # Its dialog is in front.
+    app.screen = Node()
+    assert queue.expect_no_more(act)  # type: ignore[arg-type]
+    await finished(app)
+    assert told == ["f5", "enter"]
+    # One that ends without a dialog keeps nothing back.
+    queue.expect(act)  # type: ignore[arg-type]
+    await queue.take(events.Key("a", "a"))
+    act.is_finished = True
+    await finished(app)
+    assert told == ["f5", "enter", "a"]
+
+
+async def test_an_act_that_reads_for_ever_keeps_no_key_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_queue, "_LONGEST_READING", 0.01)
+    app = Node()
+    app.screen = Node()
+    queue, told = queue_of(app)
+    queue.expect(Act())  # type: ignore[arg-type]
+    await queue.take(events.Key("a", "a"))
+    await finished(app)
+    assert told == ["a"]

@@ -297,7 +297,7 @@ async def test_alerts_are_seen_in_the_app_and_rules_are_changed_in_the_editor(
     async with open_app() as pilot:
         screen = await go(pilot, "6")
         await screen.refresh_all()
-        assert "gpu0.temperature above 50" in shown(pilot, "#alert-lines")
+        assert "temperature of GPU 0 above 50 °C" in shown(pilot, "#alert-lines")
         editor = tmp_path / "editor"
         editor.write_text(
             f"#!{sys.executable}\nimport sys\nopen(sys.argv[1], 'w').write('- {{name: a, series: host.cpu, above: 1}}')\n"
@@ -383,7 +383,7 @@ async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: R
         services = pilot.app.services  # type: ignore[attr-defined]
         await until(pilot, lambda: services.alerts_told is not None)
         services.alerts_told(alerts)
-        await until(pilot, lambda: "errors.model-0 above 0.05" in notices(pilot))
+        await until(pilot, lambda: "failed requests of model-0 above 5 %" in notices(pilot))
         assert "and 40 more: the monitor lists them" in notices(pilot)
         assert "errors.model-1" not in notices(pilot)
         services.alerts_told([replace(alert, cleared_at=2.0) for alert in alerts[:3]])

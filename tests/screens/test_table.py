@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -14,7 +16,7 @@ from textual.pilot import Pilot
 from screens.actions import ACTIONS
 from screens.theme import VARIABLE_DEFAULTS
 from screens.widgets.arrangement import Arrangement
-from screens.widgets.columns import GAP, Column, fit, fit_columns, sort_rows
+from screens.widgets.columns import GAP, Column, ColumnPlan, fit, fit_columns, sort_rows
 from screens.widgets.row_filter import RowFilter, is_filter
 from screens.widgets.table import TABLE_KEYS, Table
 from screens.widgets.table_filter import TableFilter
@@ -238,3 +240,18 @@ async def test_a_pane_has_room_for_all_that_its_empty_table_says(open_app: OpenA
         await settle(pilot)
         said = "".join(table.render_line(y).text.strip() + " " for y in range(table.size.height))
         assert "personal data and more." in said
+
+
+@pytest.mark.parametrize("width", [28, 38, 76])
+def test_a_run_has_its_state_in_every_width(width: int) -> None:
+    from screens.evaluation.rendering import RUN_COLUMNS
+
+    run = SimpleNamespace(name="triage-support-base-12", summary=None, column="triage@3 support-base", created_at=0.0)
+    job = SimpleNamespace(message="120 of 300 · 4 min", progress=0.4)
+    states: list[Any] = [
+        SimpleNamespace(run=run, state="done", job=None), SimpleNamespace(run=run, state="running", job=job),
+    ]  # fmt: skip
+    plan = ColumnPlan([column for column in RUN_COLUMNS if column.chosen], states, "", width, 2)
+    text = "".join(part for part, _ in plan.line(states[1]))
+    assert "▶ 120 of 300" in text
+    assert [name for name, _ in plan.widths][:2] == ["run", "state"]

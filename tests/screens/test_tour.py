@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.text import Text
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -31,9 +32,21 @@ async def test_each_step_is_done_by_doing_it(open_app: OpenApp) -> None:
         await until(pilot, lambda: "Tour 6 of 8" in told(pilot))
         await pilot.press("ctrl+p")
         await until(pilot, lambda: "Tour 7 of 8" in told(pilot))
+        # It is on the screen in front and on none that was visited.
+        stacks = [stack[0] for stack in pilot.app._screen_stacks.values() if stack]
+        assert [bool(screen.query("#tour")) for screen in stacks] == [
+            screen is pilot.app.screen_stack[0] for screen in stacks
+        ]
         await pilot.press("escape", "alt+q")
         await until(pilot, lambda: not told(pilot))
         assert "The tour is over" in notices(pilot)
+        assert not any(screen.query("#tour") for screen in stacks)
+        # A frame that comes while updates are held back is not written, and made up for as soon as they are not.
+        await settle(pilot)
+        assert not pilot.app.screen._repaint_required
+        with pilot.app.batch_update():
+            pilot.app._display(pilot.app.screen, Text())
+        assert pilot.app.screen._repaint_required
 
 
 def test_every_step_names_its_keys() -> None:

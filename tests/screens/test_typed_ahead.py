@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 
 import pytest
@@ -10,11 +11,13 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from screens.actions import SCREEN_KEYS
+from screens.evaluation.screen import EvaluationScreen
 from screens.playground.prompts_pane import PromptList
 from screens.shell.base import BaseScreen
 from screens.shell.help import HelpScreen
+from screens.widgets.dialogs import ChoiceDialog, LineDialog
 from tests.representatives import representatives
-from tests.screens.conftest import OpenApp, settle
+from tests.screens.conftest import OpenApp, notices, settle, until
 
 
 def type_at_once(pilot: Pilot[int], *keys: str) -> None:
@@ -71,3 +74,52 @@ async def test_text_is_written_in_its_order(open_app: OpenApp) -> None:
         type_at_once(pilot, *" ghi")
         await settle(pilot)
         assert getattr(pilot.app.focused, "text", "").startswith("abc def pasted ghi")
+
+
+@pytest.mark.slow
+async def test_keys_behind_one_that_reads_before_its_dialog_are_for_that_dialog(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f9", "4")
+        await settle(pilot)
+        screen, gate = pilot.app.screen, threading.Event()
+        assert isinstance(screen, EvaluationScreen)
+        models, read = screen.services.models, screen.services.models.runnable
+
+        def slowly() -> object:
+            gate.wait()
+            return read()
+
+        monkeypatch.setattr(models, "runnable", slowly)
+        # Enter on the list of suites begins it by a message of the list, and F5 by itself: the same holds for both.
+        for begins in (["f9", "s", "enter"], ["f5"]):
+            type_at_once(pilot, *begins, "n", "o", "n", "e", "enter", "escape")
+            await pilot.pause(0.1)
+            assert pilot.app.screen is screen
+            gate.set()
+            # What was typed narrowed the choice to nothing, which enter does not take.
+            await settle(pilot)
+            await until(pilot, lambda: pilot.app.screen is screen)
+            gate.clear()
+        gate.set()
+        assert "started" not in notices(pilot)
+        assert not screen.model.runs
+
+
+@pytest.mark.slow
+async def test_the_second_dialog_of_a_flow_gets_what_was_typed_behind_the_first(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        seen: list[str] = []
+
+        def note(dialog: object) -> None:
+            if isinstance(dialog, ChoiceDialog | LineDialog):
+                seen.append(type(dialog).__name__)
+
+        pilot.app.screen_change_signal.subscribe(pilot.app, note, immediate=True)
+        type_at_once(pilot, "o", *"sample", "enter", *"3 7", "enter")
+        await until(pilot, lambda: "triage@2" in notices(pilot))
+        assert seen == ["ChoiceDialog", "LineDialog"]
+        assert "3 rows" in notices(pilot)

@@ -41,10 +41,6 @@ def switched(app: Terminal, key: str, sign: str) -> tuple[float, int]:
     """Go to a screen; milliseconds on a processor until it is seen, and the bytes of it and what it fills in."""
     while app.pump(0.3) and (before := len(app.raw)) and app.pump(0.3) and len(app.raw) != before:
         pass
-    if "idle minutes" in app.text:
-        # A field has the focus there, where a digit is text: they are left by the line of screens, which counts for none.
-        app.go("8", " Log ")
-        app.pump(0.5)
     before, begun = len(app.raw), processor_ms(app.child.pid)
     app.press(key)
     app.wait(sign)
