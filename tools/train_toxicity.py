@@ -1,7 +1,8 @@
 """Trains the weights of the toxicity metric: a linear model over hashed words and letters, from sentences made here.
 
 The training sentences are made of frames and words below and of those halves of the labelled sets, of abuse and of what a polite
-service says, that are there to tune on; the other halves are never seen. Run it after a change of either: ``python tools/train_toxicity.py``.
+service says, that are there to tune on; the other halves are never seen. Run it after a change of any:
+``python -m tools.train_toxicity``.
 """
 
 from __future__ import annotations
