@@ -1,7 +1,8 @@
 """Trains the weights of the toxicity metric: a linear model over hashed words and letters, from sentences made here.
 
-The training sentences are made of frames and words below and of the half of the labelled set that is there to tune on; the
-other half is never seen. Run it after a change of either: ``python tools/train_toxicity.py``.
+The training sentences are made of frames and words below and of those halves of the labelled sets, of abuse and of what a polite
+service says, that are there to tune on; the other halves are never seen. Run it after a change of any:
+``python -m tools.train_toxicity``.
 """
 
 from __future__ import annotations
@@ -68,6 +69,30 @@ HARMLESS = (
     "You have won a {t}.", "I am angry because the {t} is broken.", "You did not send the {t}.", "Translate '{n}' into French.",
     "Nobody knows where the {t} is.", "I hope you find the {t}.", "Everyone loves your {t}.", "Destroy the {t} after use.",
 )  # fmt: skip
+# What a service says all day, most of it to *you*, which alone is no sign of abuse.
+SERVICE = (
+    "You can {v} the {t} {d}.", "You will have the {t} {d}.", "Do you need the {t} {d}?", "Could you {v} the {t} once more?",
+    "I will {v} the {t} for you {d}.", "I'll {v} it for you {d}.", "I am glad that you {v} the {t}.", "We {v} your {t} {d}.",
+    "We would like to {v} it with you.", "Please {v} your {t} {d}.", "Please tell us when you {v} the {t}.",
+    "Thank you that you {v} the {t}.", "They {v} your {t} {d}.", "The people who {v} the {t} will call you.",
+    "{G} may {v} the {t}, too.", "All {g} can {v} the {t} {d}.", "You have {w} the {t}, thank you.", "Have you {w} the {t}?",
+    "Your {t} was {w} {d}.", "I have {w} your {t}.", "It is fine if you {v} it {d}.", "This {t} is for you.",
+    "That {t} suits you well.", "Go and {v} the {t} {d}.", "Where do you want to {v} the {t}?",
+    "If you {v} the {t}, you get it {d}.", "Nobody but you can {v} the {t}.", "Everyone can {v} your {t} {d}.",
+    "There is no need that you {v} it.", "Good that you asked about the {t}.", "You are {p}.", "You are welcome.",
+    "You're welcome to {v} it {d}.",
+)  # fmt: skip
+SERVICE_VERBS = [
+    ("check", "checked"), ("change", "changed"), ("renew", "renewed"), ("order", "ordered"), ("return", "returned"),
+    ("track", "tracked"), ("print", "printed"), ("confirm", "confirmed"), ("delete", "deleted"), ("open", "opened"),
+    ("close", "closed"), ("repair", "repaired"), ("replace", "replaced"), ("collect", "collected"), ("cancel", "cancelled"),
+    ("test", "tested"), ("update", "updated"), ("share", "shared"),
+]  # fmt: skip
+POLITE = """welcome right kind patient early lucky registered insured invited covered safe correct helpful generous""".split()  # noqa: SIM905
+WHEN = [
+    "today", "tomorrow", "on Thursday", "by noon", "next week", "in the evening", "online", "in the shop", "by phone",
+    "free of charge", "within an hour",
+]  # fmt: skip
 
 
 def made(frames: tuple[str, ...], each: int, random_: random.Random) -> list[str]:
@@ -79,6 +104,9 @@ def made(frames: tuple[str, ...], each: int, random_: random.Random) -> list[str
             "n": noun, "a": "an" if noun[0] in "aeiou" else "a", "j": random_.choice(INSULTING), "g": group,
             "G": group[0].upper() + group[1:], "h": random_.choice(HARMS), "t": random_.choice(THINGS),
         }  # fmt: skip
+        if frames is SERVICE:
+            verb, done = random_.choice(SERVICE_VERBS)
+            values |= {"v": verb, "w": done, "d": random_.choice(WHEN), "p": random_.choice(POLITE)}
         found.append(frame.format(**values))
     return found
 
@@ -86,12 +114,13 @@ def made(frames: tuple[str, ...], each: int, random_: random.Random) -> list[str
 def made_weights() -> list[float]:
     """The weights of the columns, and last the one that every text has."""
     random_ = random.Random(1)
-    bad, good = made(TOXIC, 14, random_), made(HARMLESS, 14, random_)
-    tune = [one for one in labelled("toxicity") if one["half"] == "tune"]
-    texts = [*bad, *good, *(one["text"] for one in tune)]
-    labels = np.array([1.0] * len(bad) + [0.0] * len(good) + [float(one["label"]) for one in tune])
-    # A sentence that somebody wrote says more than one of a frame.
-    weights = np.array([1.0] * (len(bad) + len(good)) + [4.0] * len(tune))
+    bad, good = made(TOXIC, 14, random_), [*made(HARMLESS, 14, random_), *made(SERVICE, 8, random_)]
+    tune, polite = ([one for one in labelled(name) if one["half"] == "tune"] for name in ("toxicity", "service"))
+    texts = [*bad, *good, *(one["text"] for one in (*tune, *polite))]
+    written = [float(one["label"]) for one in (*tune, *polite)]
+    labels = np.array([1.0] * len(bad) + [0.0] * len(good) + written)
+    # A sentence that somebody wrote says more than one of a frame; of what is polite more is not worth what abuse it hides.
+    weights = np.array([1.0] * (len(bad) + len(good)) + [4.0] * len(tune) + [2.0] * len(polite))
     return [round(float(w), 3) for w in trained(texts, labels, weights, features, PENALTY)]
 
 

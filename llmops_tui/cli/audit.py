@@ -57,6 +57,7 @@ def verify(
     from llmops_tui.workspace.audit import anchor, problems
 
     session = session_of(context)
+    _look_for_missing(session)
     connection = session.event_log.connection()
     passphrase = read_regular_text(passphrase_file).strip() if passphrase_file is not None else ""
     anchors = {str(path): _anchor_of(path, passphrase) for path in against or ()}
@@ -154,7 +155,18 @@ def _entries(session: Session, since: str, until: str) -> list[AuditEntry]:
 
     begin = _day(since) if since else 0.0
     end = _day(until) + 86_400 if until else float("inf")
+    _look_for_missing(session)
     return list(entries(session.event_log.connection(), begin, end))
+
+
+def _look_for_missing(session: Session) -> None:
+    """Add what a killed process left out; the audit is there to be read where that cannot be done, too."""
+    from llmops_tui.deployment.missing_entries import add_missing_entries
+
+    try:
+        add_missing_entries(session.catalog, session.event_log)
+    except LlmopsError as error:
+        session.say(f"whether moves of labels or aliases are missing here could not be told: {error.message}")
 
 
 def _anchor_of(path: Path, passphrase: str) -> AnchorRecord:

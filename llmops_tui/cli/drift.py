@@ -87,7 +87,9 @@ def behaviour(
         raise InputRefusedError("many_columns", told, "Name one prompt with --prompt.")
     if ask:
         follow(session, store, [one.name for one in store.start(version, asked)])
-    runs = store.all()
+    runs, damaged = store.readable()
+    for one in damaged.values():
+        session.say(f"left out: {one.message}")
     meant = (version.suite.name, asked[0].model, asked[0].prompt)
     ours = [one for one in runs if (one.suite, one.asked.model, one.asked.prompt) == meant and one.summary is not None]
     if not ours:

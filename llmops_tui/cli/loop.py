@@ -34,12 +34,14 @@ _Suites = Annotated[
 _New = Annotated[
     list[str] | None,
     typer.Option(
-        "--new", help="A suite of what is new; repeatable. Default: those whose cases were held out of feedback."
+        "--new",
+        help="A suite of what is new; repeatable. Default: those whose cases were held out of feedback on NAME.",
     ),
 ]
 _Margin = Annotated[
     float, typer.Option("--margin", help="By how many points it may surely not be worse on a suite of before.")
 ]
+_ASKS = {"before": "was asked before", "new": "is new"}
 _Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence; kept with the move.")]
 
 
@@ -221,6 +223,8 @@ def _gate_told(session: Session, found: Gate) -> str:
     head = f"{found.candidate} beside {found.subject.model}: " + ("passes" if found.passes else "does not pass")
     lines = [head, session.rows(["", "rule", "why"], rows)] if rows else [head]
     lines += [f"missing: {one}" for one in found.missing]
+    lines += [f"judged by {one['suite']}, which asks what {_ASKS[one['asks']]}" for one in found.suites]
+    lines += [f"left out {one['what']}: {one['why']}" for one in found.left_out]
     if not found.has_new:
         lines.append("no suite asks what is new: llmops loop collect holds rows out for one, or name one with --new")
     return "\n".join(lines)

@@ -13,6 +13,9 @@ from llmops_tui.cli.output import Session, session_of
 from llmops_tui.errors import InputRefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llmops_tui.errors import LlmopsError
     from llmops_tui.quality.sampling import Sample
 
 app = typer.Typer(help="Quality in use: refusals, abuse, personal data, schemas, grounding.", no_args_is_help=True)
@@ -52,7 +55,7 @@ def check(
     checks = checks_of(names, metric)
     sample = _sample(session, window, said, most)
     show = session.progress("judging")
-    found = look(
+    judged = look(
         session.catalog,
         sample,
         checks,
@@ -60,11 +63,14 @@ def check(
         seconds=seconds,
         report=show if show is not None else lambda _share: None,
     )
+    found = judged.found
+    _name_damaged(session, judged.damaged)
     looked = max((one.looked for one in found), default=0)
     data = {
         "answers": sample.size,
         "looked": looked,
         "without_content": sample.without_content,
+        "damaged": sorted(judged.damaged),
         "strata": {one.stratum: one.size for one in sample.strata},
         "checks": [one.as_dict() for one in found],
     }
@@ -97,12 +103,15 @@ def next_(
     session = session_of(context)
     sample = _sample(session, window, said, 10)
     traces = to_label(sample, LabelStore(session.event_log), name, count)
-    found = read_exchanges(session.catalog, traces)
+    exchanges = read_exchanges(session.catalog, traces)
+    found = exchanges.found
+    _name_damaged(session, exchanges.damaged)
     rows = [[one, found[one].question[:60], found[one].output[:60]] for one in traces if one in found]
     data = [
         {"trace": one, "question": found[one].question, "answer": found[one].output} for one in traces if one in found
     ]
-    session.emit({"check": name, "next": data}, lambda: session.rows(["trace", "question", "answer"], rows))
+    told = {"check": name, "next": data, "damaged": sorted(exchanges.damaged)}
+    session.emit(told, lambda: session.rows(["trace", "question", "answer"], rows))
 
 
 @app.command()
@@ -160,7 +169,9 @@ def replay(
     store.registry.get(model)
     sample = _sample(session, window, said, 10)
     traces = TraceStore(session.catalog, session.event_log)
-    suite, questions = keep_replay(store, traces, sample, name, most, "keep" if keep_personal else "redact")
+    kept = keep_replay(store, traces, sample, name, most, "keep" if keep_personal else "redact")
+    suite, questions = kept.suite, kept.questions
+    _name_damaged(session, kept.damaged)
     (run,) = [one.name for one in store.start(suite, store.columns(suite.suite, [model]))]
     follow(session, store, [run])
     summary = store.get(run).summary or {}
@@ -171,6 +182,7 @@ def replay(
         "questions": questions,
         "margin": margin / 100,
         "groups": [one.as_dict() for one in found],
+        "damaged": sorted(kept.damaged),
     }
 
     def human() -> str:
@@ -206,6 +218,11 @@ def list_(context: typer.Context) -> None:
     session = session_of(context)
     data = [{"check": one.name, "about": one.about} for one in CHECKS]
     session.emit({"checks": data}, lambda: session.rows(["check", "counts"], [[one.name, one.about] for one in CHECKS]))
+
+
+def _name_damaged(session: Session, damaged: Mapping[str, LlmopsError]) -> None:
+    for error in damaged.values():
+        session.say(f"left out: {error.message}")
 
 
 def _sample(session: Session, window: str, said: str, most: int) -> Sample:

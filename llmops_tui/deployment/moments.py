@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from llmops_tui.deployment.missing_entries import add_missing_entries
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.experiments.store import BEGAN, ROLLED_BACK, STOPPED, ExperimentStore
 from llmops_tui.inference.guardrails.store import UNUSED, USED, GuardStore
 from llmops_tui.inference.stages import REMOVED, SET, label_hash
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.prompts.label_audit import KINDS, note_moves
+from llmops_tui.prompts.label_audit import KINDS
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.audit import AuditEntry, entries
 from llmops_tui.workspace.files import sha256_text
@@ -78,7 +79,7 @@ def in_force_at(catalog: Catalog, event_log: EventLog, moment: float) -> list[In
     the moment came from, :func:`llmops_tui.traces.served.served_at` says.
     """
     prompts = PromptStore(catalog)
-    note_moves(prompts, event_log)
+    add_missing_entries(catalog, event_log)
     every = list(entries(event_log.connection()))
     return [
         *_prompts(every, moment, prompts, catalog),

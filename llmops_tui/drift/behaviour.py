@@ -5,12 +5,12 @@ The set is a suite that is asked again, such as each night. Its runs are what is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.run_comparison import asks_the_same, compare_runs, results_of
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.evaluation.run_comparison import asks_the_same, compare_runs, refuse_damaged, results_of
 from llmops_tui.evaluation.statistics.intervals import wilson
 
 if TYPE_CHECKING:
@@ -166,9 +166,20 @@ def compare_behaviour(store: EvaluationStore, first: EvalRun, newest: EvalRun) -
     )
 
 
-def newest_behaviours(store: EvaluationStore) -> list[Behaviour]:
-    """What the suites that were asked greedily again say, by suite, model and prompt; the newest run beside the first."""
-    runs = sorted(store.all(), key=lambda one: one.created_at, reverse=True)
+@dataclass(frozen=True)
+class Behaviours:
+    """What the suites that were asked again say; and of the runs that nobody can read, by name, what is wrong with each."""
+
+    found: tuple[Behaviour, ...]
+    damaged: Mapping[str, LlmopsError]
+
+
+def newest_behaviours(store: EvaluationStore) -> Behaviours:
+    """What the suites that were asked greedily again say, by suite, model and prompt; the newest run beside the first.
+
+    Where the newest run is damaged nothing is said of that suite; where the first is, it is compared with the next sound one.
+    """
+    runs, damaged = store.readable()
     versions: dict[str, SuiteVersion] = {}
     for version in store.suites():
         versions.setdefault(version.suite.name, version)
@@ -178,9 +189,34 @@ def newest_behaviours(store: EvaluationStore) -> list[Behaviour]:
         if suite is None or place in seen or run.summary is None or run.not_whole:
             continue
         seen.add(place)
-        if run.asked.parameters.get("temperature") != 0 or not asks_the_same(store, run, suite):
-            continue
-        first = first_run(store, runs, run, suite)
-        if first is not None:
-            found.append(compare_behaviour(store, first, run))
-    return found
+        try:
+            if run.asked.parameters.get("temperature") == 0 and asks_the_same(store, run, suite):
+                one = _beside_the_first(store, [one for one in runs if one.name not in damaged], run, suite, damaged)
+                found += [one] if one is not None else []
+        except LlmopsError as error:
+            damaged[run.name] = error
+    return Behaviours(tuple(found), damaged)
+
+
+def _beside_the_first(
+    store: EvaluationStore,
+    runs: Sequence[EvalRun],
+    newest: EvalRun,
+    suite: SuiteVersion,
+    damaged: dict[str, LlmopsError],
+) -> Behaviour | None:
+    """A run beside the first sound one of the same files, or none; those that are not sound are added to ``damaged``.
+
+    Raises:
+        LlmopsError: the newest one itself cannot be read.
+    """
+    sound = list(runs)
+    while (first := first_run(store, sound, newest, suite)) is not None:
+        try:
+            refuse_damaged(first)
+        except LlmopsError as error:
+            damaged[first.name] = error
+            sound.remove(first)
+        else:
+            return compare_behaviour(store, first, newest)
+    return None

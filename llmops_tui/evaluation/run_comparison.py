@@ -24,6 +24,16 @@ def results_of(run: EvalRun) -> list[Result]:
     Raises:
         InputRefusedError: it is not finished. LlmopsError: ``results_damaged``.
     """
+    refuse_damaged(run)
+    return read_results(run.results)
+
+
+def refuse_damaged(run: EvalRun) -> None:
+    """Refuse a run whose results are not those that it wrote.
+
+    Raises:
+        InputRefusedError: it is not finished. LlmopsError: ``results_damaged``.
+    """
     if run.summary is None:
         raise InputRefusedError("run_unfinished", f"run {run.name} is not finished", "llmops eval resume continues it.")
     if not run.results.is_file() or sha256_file(run.results) != run.results_sha256:
@@ -32,7 +42,6 @@ def results_of(run: EvalRun) -> list[Result]:
             f"the results of {run.name} in {run.results} are missing or were changed",
             "Run the suite again; cached answers are reused.",
         )
-    return read_results(run.results)
 
 
 def results_so_far(run: EvalRun) -> list[Result]:

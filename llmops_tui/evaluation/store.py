@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.chains.store import is_chain
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.cases import with_dataset
 from llmops_tui.evaluation.kept_summary import whole
 from llmops_tui.evaluation.metrics.external import External
@@ -209,6 +209,16 @@ class EvaluationStore:
         """All runs, the newest first."""
         return self._select("true", [])
 
+    def readable(self) -> tuple[list[EvalRun], dict[str, LlmopsError]]:
+        """The runs whose rows are sound, the newest first; and of the others, by name, what is wrong with each."""
+        found, damaged = [], {}
+        for row in self._rows("true", []):
+            try:
+                found.append(self._run(row))
+            except LlmopsError as error:
+                damaged[str(row[0])] = error
+        return found, damaged
+
     def get(self, name: str) -> EvalRun:
         """One run by name.
 
@@ -221,12 +231,14 @@ class EvaluationStore:
         return found[0]
 
     def _select(self, condition: str, values: list[Any]) -> list[EvalRun]:
-        rows = self.catalog.read(
+        return [self._run(row) for row in self._rows(condition, values)]
+
+    def _rows(self, condition: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        return self.catalog.read(
             lambda connection: connection.execute(
                 f"SELECT {_COLUMNS} FROM evaluation_runs WHERE {condition} ORDER BY created_at DESC", values
             ).fetchall()
         )
-        return [self._run(row) for row in rows]
 
     def states(self, runs: list[EvalRun], jobs: list[Job] | None = None) -> list[EvalState]:
         """Where several runs are now; ``jobs`` where all of them were read already."""

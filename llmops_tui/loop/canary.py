@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmops_tui.drift.behaviour import first_run
 from llmops_tui.errors import LlmopsError
-from llmops_tui.evaluation.run_comparison import compare_runs
+from llmops_tui.evaluation.run_comparison import compare_runs, refuse_damaged
 from llmops_tui.evaluation.run_search import NotEvaluatedError, RunSearch
 
 if TYPE_CHECKING:
@@ -45,16 +46,33 @@ def prompt_of(subject: Subject, suite: SuiteVersion) -> tuple[bool, str]:
 
 
 def run_that_counts(
-    store: EvaluationStore, runs: list[EvalRun], subject: Subject, suite: SuiteVersion, model: str
+    store: EvaluationStore, runs: Sequence[EvalRun], subject: Subject, suite: SuiteVersion, model: str
 ) -> EvalRun:
     """The newest run of a suite on a model that says what that is worth today, with the subject's prompt where the suite has it.
 
+    A run whose results were lost or changed says nothing: one before it is taken.
+
     Raises:
-        NotEvaluatedError: there is none, with what makes one.
+        NotEvaluatedError: there is none, with what makes one, and which ones are damaged.
     """
     _, prompt = prompt_of(subject, suite)
     version = subject.version if prompt else None
-    return RunSearch(store, suite, runs).newest(version, model, suite.suite.parameter_sets()[0])
+    sound, damaged = list(runs), list[str]()
+    while True:
+        try:
+            found = RunSearch(store, suite, sound).newest(version, model, suite.suite.parameter_sets()[0])
+        except NotEvaluatedError as error:
+            if not damaged:
+                raise
+            told = "; ".join([error.message, *damaged])
+            raise NotEvaluatedError(told, error.hint, prompt=error.prompt, model=error.model) from error
+        try:
+            refuse_damaged(found)
+        except LlmopsError as error:
+            damaged.append(error.message)
+            sound.remove(found)
+        else:
+            return found
 
 
 def fallen_suites(store: EvaluationStore, subject: Subject) -> list[Fallen]:
@@ -62,7 +80,7 @@ def fallen_suites(store: EvaluationStore, subject: Subject) -> list[Fallen]:
 
     Both are of the same files, suite and prompt; what else changed, such as the engine's build, is what a drop tells of.
     """
-    runs, found = store.all(), []
+    (runs, _), found = store.readable(), []
     for suite in newest_suites(store):
         if not prompt_of(subject, suite)[0]:
             continue
@@ -72,7 +90,7 @@ def fallen_suites(store: EvaluationStore, subject: Subject) -> list[Fallen]:
             if first is None:
                 continue
             compared = compare_runs(store, first.name, newest.name)
-        except (NotEvaluatedError, LlmopsError):
+        except LlmopsError:
             continue  # nothing can be said of it, which the status of the gate tells
         worse = [one for one in compared.differences if one.verdict == "worse" and one.share]
         if worse:

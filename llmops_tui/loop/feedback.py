@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from llmops_tui.datasets.records import question_text
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.loop.belonging import OF, owner_of
 from llmops_tui.loop.distinct import clusters_of
 from llmops_tui.traces.store import TRACES
 from llmops_tui.traces.to_dataset import UNRATED, Gathered, gather, look_for_personal, make_version
@@ -200,11 +201,11 @@ def collect(
         told = f"no answer of {subject.name} that was rated up or corrected makes a row that no version has yet"
         hint = "Look through the review queue first: llmops traces list --filter is:queue."
         raise InputRefusedError("no_rows", told, hint)
-    held = None
+    held, more = None, {OF: owner_of(store.catalog, subject)}
     if parts.held_out.rows:
         # First, so that who is killed between the two has not trained on what should be held out.
-        held = make_version(datasets, f"{name}{_SUFFIX}", parts.held_out, "messages", privacy, HELD_OUT)
-    return make_version(datasets, name, parts.learned, shape, privacy), held, parts
+        held = make_version(datasets, f"{name}{_SUFFIX}", parts.held_out, "messages", privacy, HELD_OUT, more)
+    return make_version(datasets, name, parts.learned, shape, privacy, more=more), held, parts
 
 
 def of_subject(versions: Iterable[DatasetVersion], feedback: Feedback) -> list[DatasetVersion]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.gates import Ruling, RulingRecord
 from llmops_tui.evaluation.gates import passes as gates_open
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.evaluation.run_comparison import gate
 from llmops_tui.evaluation.run_search import NotEvaluatedError
-from llmops_tui.loop.canary import newest_suites, prompt_of, run_that_counts
-from llmops_tui.loop.feedback import OPERATION, is_held_out
+from llmops_tui.loop.canary import prompt_of, run_that_counts
+from llmops_tui.loop.gate_suites import GateSuites, LeftOutRecord, suites_of
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import Asked, EvalRun, SuiteVersion
@@ -26,8 +26,15 @@ MARGIN = 2.0
 """By how many points, or per cent of the baseline, a candidate may surely not be worse on a suite of before."""
 
 
+class JudgeRecord(TypedDict):
+    """A suite that judges: its version, and whether it asks what was asked ``before`` or what is ``new``."""
+
+    suite: str
+    asks: Literal["before", "new"]
+
+
 class GateRecord(TypedDict):
-    """As ``--json`` has it: rulings, and the runs that are missing with what makes each."""
+    """As ``--json`` has it: rulings, the runs that are missing with what makes each, and which suites judge and which do not."""
 
     subject: str
     model: str
@@ -35,6 +42,8 @@ class GateRecord(TypedDict):
     passes: bool
     rulings: list[RulingRecord]
     missing: list[str]
+    suites: list[JudgeRecord]
+    left_out: list[LeftOutRecord]
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class Gate:
     rulings: tuple[Ruling, ...]
     missing: tuple[str, ...]
     has_new: bool
+    suites: tuple[JudgeRecord, ...] = ()
+    left_out: tuple[LeftOutRecord, ...] = ()
 
     @property
     def passes(self) -> bool:
@@ -62,6 +73,13 @@ class Gate:
             shut.append("no suite asks what is new: llmops loop collect holds rows out for one")
         return "; ".join([*shut, *(f"missing: {one}" for one in self.missing)]) or "nothing was measured"
 
+    @property
+    def choice(self) -> str:
+        """Which suites judge, and which were left out, in a line; empty where nothing was chosen."""
+        by = ", ".join(f"{one['suite']} ({one['asks']})" for one in self.suites)
+        out = "; ".join(f"{one['what']}: {one['why']}" for one in self.left_out)
+        return "; ".join(filter(None, [f"judged by {by}" if by else "", f"left out {out}" if out else ""]))
+
     def as_dict(self) -> GateRecord:
         """For JSON."""
         return {
@@ -71,18 +89,9 @@ class Gate:
             "passes": self.passes,
             "rulings": [one.as_dict() for one in self.rulings],
             "missing": list(self.missing),
+            "suites": list(self.suites),
+            "left_out": list(self.left_out),
         }
-
-
-def asks_what_is_new(store: EvaluationStore, suite: Suite) -> bool:
-    """Whether the cases of a suite are rows of feedback that were held out."""
-    if not isinstance(suite.cases, str):
-        return False
-    try:
-        version = store.datasets.get(suite.cases)
-    except NotFoundError:
-        return False
-    return version.recipe.operation == OPERATION and is_held_out(version)
 
 
 def gate_of(
@@ -96,7 +105,8 @@ def gate_of(
     """What the suites say of a candidate beside the model that answers now.
 
     ``suites`` are those of before; without any, those of the stage's policy and all others of which the model that answers
-    has a run that counts. ``new`` are those of what is new; without any, the suites whose cases were held out of feedback.
+    has a run that counts. ``new`` are those of what is new; without any, the suites whose cases were held out of feedback on
+    this subject. What is left out of those is said.
 
     Raises:
         NotFoundError: there is no such suite or model. InputRefusedError: ``same_model``, ``bad_margin``.
@@ -108,18 +118,21 @@ def gate_of(
     if not 0 <= margin <= 50:
         raise InputRefusedError("bad_margin", f"{margin:g} is no margin in points", "Give one from 0 to 50.")
     store.registry.get(candidate)
-    runs = store.all()
-    old, fresh = _suites(store, runs, subject, suites, new)
+    runs, chosen = _chosen(store, subject, suites, new)
     rulings: list[Ruling] = []
     missing: list[str] = []
-    for suite in [*old, *fresh]:
+    for suite in [*chosen.old, *chosen.new]:
         try:
             pair = [run_that_counts(store, runs, subject, suite, model) for model in (candidate, subject.model)]
         except NotEvaluatedError as error:
             missing.append(f"{error.message}: {error.hint}")
             continue
-        rulings += _ruled(store, suite, pair[0], pair[1], _rules(suite.suite, subject, margin, is_new=suite in fresh))
-    return Gate(subject, candidate, tuple(rulings), tuple(dict.fromkeys(missing)), bool(fresh))
+        rules = _rules(suite.suite, subject, margin, is_new=suite in chosen.new)
+        rulings += _ruled(store, suite, pair[0], pair[1], rules)
+    judges = [JudgeRecord(suite=one.ref, asks="before") for one in chosen.old]
+    judges += [JudgeRecord(suite=one.ref, asks="new") for one in chosen.new]
+    told = tuple(dict.fromkeys(missing))
+    return Gate(subject, candidate, tuple(rulings), told, bool(chosen.new), tuple(judges), chosen.left_out)
 
 
 def missing_columns(
@@ -130,9 +143,9 @@ def missing_columns(
     Raises:
         NotFoundError: there is no such suite or model.
     """
-    runs, found = store.all(), []
-    old, fresh = _suites(store, runs, subject, suites, new)
-    for suite in [*old, *fresh]:
+    found = []
+    runs, chosen = _chosen(store, subject, suites, new)
+    for suite in [*chosen.old, *chosen.new]:
         lacking = []
         for model in (candidate, subject.model):
             try:
@@ -145,32 +158,13 @@ def missing_columns(
     return found
 
 
-def _suites(
-    store: EvaluationStore, runs: list[EvalRun], subject: Subject, suites: Sequence[str], new: Sequence[str]
-) -> tuple[list[SuiteVersion], list[SuiteVersion]]:
-    """The suites of before, and those of what is new."""
-    fresh = [store.suite(name) for name in new] or [
-        one for one in newest_suites(store) if asks_what_is_new(store, one.suite) and prompt_of(subject, one)[0]
-    ]
-    asked = list(subject.stage.suites) if subject.stage is not None else []
-    old = [store.suite(name) for name in dict.fromkeys([*asked, *suites])]
-    if not suites:
-        known = {one.suite.name for one in old}
-        old += [
-            one for one in newest_suites(store) if one.suite.name not in known and _counts(store, runs, subject, one)
-        ]
-    names = {one.suite.name for one in fresh}
-    return [one for one in old if one.suite.name not in names], fresh
-
-
-def _counts(store: EvaluationStore, runs: list[EvalRun], subject: Subject, suite: SuiteVersion) -> bool:
-    if not prompt_of(subject, suite)[0]:
-        return False
-    try:
-        run_that_counts(store, runs, subject, suite, subject.model)
-    except LlmopsError:
-        return False
-    return True
+def _chosen(
+    store: EvaluationStore, subject: Subject, old: Sequence[str], new: Sequence[str]
+) -> tuple[list[EvalRun], GateSuites]:
+    """The runs that can be read, and the suites that judge."""
+    runs, damaged = store.readable()
+    told = [LeftOutRecord(what=name, why=error.message) for name, error in damaged.items()]
+    return runs, suites_of(store, runs, subject, old, new, told)
 
 
 def _rules(suite: Suite, subject: Subject, margin: float, *, is_new: bool) -> list[str]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.stages import keep_stage
 from llmops_tui.loop.subject import resolved
+from llmops_tui.models.alias_acts import Act, settle_aliases
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.prompts.label_audit import keep_reason, reasons_of
 from llmops_tui.workspace.audit import Fact, add_entry, entries
+from llmops_tui.workspace.audit_reasons import keep_reason, reasons_of
 from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llmops_tui.deployment.promotions import Promotions
+    from llmops_tui.inference.stages import Stage
     from llmops_tui.loop.gate import Gate
     from llmops_tui.loop.subject import Subject
+    from llmops_tui.workspace.audit import AuditEntry
     from llmops_tui.workspace.catalog import Catalog
     from llmops_tui.workspace.event_log import EventLog
 
@@ -98,6 +101,7 @@ class Replacements:
 
     def history(self, name: str) -> list[Replacement]:
         """What took whose place for a name, the newest first."""
+        settle_aliases(self._catalog, self._event_log)
         models = {one.sha256: one.name for one in ModelRegistry(self._catalog).all()}
         reasons, called = reasons_of(self._event_log), _called(name)
 
@@ -109,7 +113,7 @@ class Replacements:
 
         return [
             Replacement(
-                one.kind, one.at, known(one.facts, "before"), known(one.facts, "after"),
+                one.kind, _moment(one), known(one.facts, "before"), known(one.facts, "after"),
                 reasons.get(one.seq, ""), one.by, one.seq,
             )
             for one in reversed(list(entries(self._event_log.connection())))
@@ -123,32 +127,36 @@ class Replacements:
             )
         after = resolved(self._catalog, model).name
         facts = {**self._hashes("before", subject.model), **self._hashes("after", after), **more}
-        # Whoever else would put a model there waits, so what is looked at here still holds when it is moved. Of a stage the
-        # move and its entry are there together or not at all; an alias is kept in the catalog, and there moments before.
-        with self._event_log.transaction() as connection:
-            self._put(connection, subject, after)
-            entry = add_entry(connection, kind, _called(subject.name), facts)
-            if reason:
-                keep_reason(connection, entry.seq, reason)
-        return Replacement(kind, entry.at, subject.model, after, reason, entry.by, entry.seq)
-
-    def _put(self, connection: sqlite3.Connection, subject: Subject, after: str) -> None:
+        called = _called(subject.name)
         if subject.stage is not None:
-            held = self._promotions.stages.get(subject.stage.prompt, subject.stage.label)
-            if held is None or held.model != subject.stage.model:
-                raise _moved(subject, held.model if held is not None else "no stage")
-            made = replace(held, model=after)
-            keep_stage(connection, made, self._promotions.checked(made))
+            # Whoever else would put a model there waits, so what is looked at here still holds when it is moved; the move and its
+            # entry are there together or not at all.
+            with self._event_log.transaction() as connection:
+                self._put(connection, subject, subject.stage, after)
+                entry = add_entry(connection, kind, called, facts)
+                if reason:
+                    keep_reason(connection, entry.seq, reason)
         elif subject.alias:
-            book = AliasBook(self._catalog)
-            stands_for = book.all().get(subject.alias, "")
-            if not stands_for or resolved(self._catalog, stands_for).name != subject.model:
-                raise _moved(subject, stands_for or "nothing")
-            book.move(subject.alias, stands_for, after)
+            entry = self._move_alias(subject, after, Act(kind, called, facts, reason))
         else:
             told = f"{subject.name} is a model's own name, which cannot stand for another model"
             hint = f"llmops model alias {subject.name} ALIAS makes a name that can; applications ask for that."
             raise InputRefusedError("no_alias", told, hint)
+        return Replacement(kind, _moment(entry), subject.model, after, reason, entry.by, entry.seq)
+
+    def _put(self, connection: sqlite3.Connection, subject: Subject, stage: Stage, after: str) -> None:
+        held = self._promotions.stages.get(stage.prompt, stage.label)
+        if held is None or held.model != stage.model:
+            raise _moved(subject, held.model if held is not None else "no stage")
+        made = replace(held, model=after)
+        keep_stage(connection, made, self._promotions.checked(made))
+
+    def _move_alias(self, subject: Subject, after: str, act: Act) -> AuditEntry:
+        book = AliasBook(self._catalog)
+        stands_for = book.all().get(subject.alias, "")
+        if not stands_for or resolved(self._catalog, stands_for).name != subject.model:
+            raise _moved(subject, stands_for or "nothing")
+        return book.move(subject.alias, stands_for, after, act)
 
     def _hashes(self, which: str, model: str) -> dict[str, Fact]:
         base, _, adapter = model.partition("+")
@@ -158,6 +166,11 @@ class Replacements:
             return {**found, f"{which}_adapter": registry.get(adapter).sha256} if adapter else found
         except NotFoundError:
             return {which: None}
+
+
+def _moment(entry: AuditEntry) -> float:
+    """When it was done; an entry that was added for a process that was killed is younger."""
+    return float(entry.facts.get("moved_at") or entry.at)
 
 
 def _called(name: str) -> str:

@@ -292,15 +292,22 @@ def _gate(gate: Gate | None, subject: Subject) -> Station:
     if gate is None:
         return Station("gate", "empty", 0, "no candidate")
     look = f"llmops loop gate {subject.name} {gate.candidate}"
+
+    def told(outcome: str) -> str:
+        return "; ".join(filter(None, [outcome, gate.choice]))
+
     if gate.passes:
         return Station(
-            "gate", "done", len(gate.rulings), f"{gate.candidate} passes {counted(len(gate.rulings), 'rule')}", look
+            "gate",
+            "done",
+            len(gate.rulings),
+            told(f"{gate.candidate} passes {counted(len(gate.rulings), 'rule')}"),
+            look,
         )
     if gate.missing:
-        return Station(
-            "gate", "to do", len(gate.rulings), f"{counted(len(gate.missing), 'run')} missing", f"{look} --evaluate"
-        )
-    return Station("gate", "stopped", len(gate.rulings), gate.told, look)
+        missing = told(f"{counted(len(gate.missing), 'run')} missing")
+        return Station("gate", "to do", len(gate.rulings), missing, f"{look} --evaluate")
+    return Station("gate", "stopped", len(gate.rulings), told(gate.told), look)
 
 
 def _is_of(experiment: Experiment, candidate: str) -> bool:

@@ -1,22 +1,23 @@
 """Other names of registered models, for clients that insist on a name: kept in the catalog, unique against all names.
 
-Which model answers for a name is what others rely on, so each change is an entry of the audit, by hashes.
+Which model answers for a name is what others rely on, so each change is an entry of the audit, by hashes (:mod:`.alias_acts`).
 """
 
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.workspace.audit import audit
+from llmops_tui.models.alias_acts import Act, change_alias
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
     import duckdb
+
+    from llmops_tui.workspace.audit import AuditEntry
 
 # As others write names: qwen3:8b, Qwen/Qwen3-8B-GGUF. No plus sign: it joins a model and an adapter.
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
@@ -58,7 +59,7 @@ class AliasBook:
             told = f"{alias!r} is how a served prompt is asked for"
             raise InputRefusedError("bad_name", told, "Choose another alias.")
 
-        def work(connection: duckdb.DuckDBPyConnection) -> str | None:
+        def plan(connection: duckdb.DuckDBPyConnection) -> Act:
             row = connection.execute("SELECT name FROM models WHERE lower(name) = lower(?)", [alias]).fetchone()
             if row is not None:
                 raise InputRefusedError("name_taken", f"{row[0]!r} is a registered model", "Choose another alias.")
@@ -66,26 +67,25 @@ class AliasBook:
             if taken is not None and taken != (alias, model):
                 hint = f"llmops model alias --remove {taken[0]}"
                 raise InputRefusedError("name_taken", f"{taken[0]!r} is an alias of {taken[1]!r} already", hint)
-            connection.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", [alias, model, time.time()])
-            return _sha256(connection, model)
+            return _act(ALIASED, alias, _sha256(connection, model))
 
-        self._note(ALIASED, alias, self.catalog.write(work))
+        change_alias(self.catalog, EventLog(self.catalog.workspace), alias, model, plan)
 
-    def move(self, alias: str, before: str, after: str) -> None:
-        """Let an alias stand for another model than before; the caller knows that it is there.
+    def move(self, alias: str, before: str, after: str, act: Act) -> AuditEntry:
+        """Let an alias stand for another model than before; the caller knows that it is there, and what the audit is to say.
 
         Raises:
             InputRefusedError: ``alias_moved``: it stands for something else than ``before`` by now.
         """
 
-        def work(connection: duckdb.DuckDBPyConnection) -> None:
+        def plan(connection: duckdb.DuckDBPyConnection) -> Act:
             row = connection.execute("SELECT model FROM model_aliases WHERE alias = ?", [alias]).fetchone()
             if row is None or str(row[0]) != before:
                 told = f"{alias!r} stands for {row[0]!r}" if row is not None else f"{alias!r} is no alias any more"
                 raise InputRefusedError("alias_moved", f"{told}, not for {before!r}", "llmops model alias lists them.")
-            connection.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", [alias, after, time.time()])
+            return act
 
-        self.catalog.write(work)
+        return change_alias(self.catalog, EventLog(self.catalog.workspace), alias, after, plan)
 
     def remove(self, alias: str) -> str:
         """Forget an alias; returns what it stood for.
@@ -93,19 +93,22 @@ class AliasBook:
         Raises:
             NotFoundError: there is none.
         """
+        stood_for = ""
 
-        def work(connection: duckdb.DuckDBPyConnection) -> tuple[str, str | None]:
-            row = connection.execute("DELETE FROM model_aliases WHERE alias = ? RETURNING model", [alias]).fetchone()
+        def plan(connection: duckdb.DuckDBPyConnection) -> Act:
+            nonlocal stood_for
+            row = connection.execute("SELECT model FROM model_aliases WHERE alias = ?", [alias]).fetchone()
             if row is None:
                 raise NotFoundError("alias", alias, "llmops model alias lists them.")
-            return str(row[0]), _sha256(connection, str(row[0]))
+            stood_for = str(row[0])
+            return _act(UNALIASED, alias, _sha256(connection, stood_for))
 
-        model, digest = self.catalog.write(work)
-        self._note(UNALIASED, alias, digest)
-        return model
+        change_alias(self.catalog, EventLog(self.catalog.workspace), alias, None, plan)
+        return stood_for
 
-    def _note(self, kind: str, alias: str, sha256: str | None) -> None:
-        audit(EventLog(self.catalog.workspace), kind, sha256 or "", alias=sha256_text(alias)[:16])
+
+def _act(kind: str, alias: str, sha256: str | None) -> Act:
+    return Act(kind, sha256 or "", {"alias": sha256_text(alias)[:16]})
 
 
 def _sha256(connection: duckdb.DuckDBPyConnection, model: str) -> str | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.inference.stages import label_hash
 from llmops_tui.workspace.audit import AuditEntry, add_entry, entries
+from llmops_tui.workspace.audit_reasons import keep_reason, reasons_of
 from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 PROMOTED, ROLLED_BACK, RESTORED, MOVED = "label.promoted", "label.rolled_back", "label.restored", "label.moved"
 """Kinds of entries: a promotion, a way back, what an undo or redo brought back, and a move by other means."""
 KINDS = (PROMOTED, ROLLED_BACK, RESTORED, MOVED)
-_REASONS = "CREATE TABLE IF NOT EXISTS label_reasons (seq INTEGER PRIMARY KEY, reason TEXT NOT NULL)"
 
 
 @dataclass(frozen=True)
@@ -105,20 +105,3 @@ def _add(
     entry = add_entry(connection, kind, ids.get((move.prompt, move.after), ""), facts)
     if reason:
         keep_reason(connection, entry.seq, reason)
-
-
-def _has_reasons(connection: sqlite3.Connection) -> bool:
-    asked = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'label_reasons'"
-    return bool(connection.execute(asked).fetchone())
-
-
-def keep_reason(connection: sqlite3.Connection, seq: int, reason: str) -> None:
-    """Keep why an entry of the audit was made, in the words of whoever made it, beside the audit, which holds no words."""
-    connection.execute(_REASONS)
-    connection.execute("INSERT INTO label_reasons VALUES (?, ?)", (seq, reason))
-
-
-def reasons_of(event_log: EventLog) -> dict[int, str]:
-    """The reasons that are kept, by the number of the audit's entry."""
-    connection = event_log.connection()
-    return dict(connection.execute("SELECT seq, reason FROM label_reasons")) if _has_reasons(connection) else {}

@@ -7,7 +7,7 @@ Comparison of the Two One-Sided Tests Procedure", 1987); that no difference was 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -21,6 +21,7 @@ from llmops_tui.quality.sampling import read_exchanges
 from llmops_tui.traces.to_dataset import UNRATED, gathered_requests, make_version
 
 if TYPE_CHECKING:
+    from llmops_tui.errors import LlmopsError
     from llmops_tui.evaluation.records import GapRecord
     from llmops_tui.evaluation.run import SuiteVersion
     from llmops_tui.evaluation.store import EvaluationStore
@@ -82,19 +83,27 @@ class Groups:
         }
 
 
+@dataclass(frozen=True)
+class Replay:
+    """A suite that asks for each group, how many questions it has, and what is wrong with traces that cannot be read, by id."""
+
+    suite: SuiteVersion
+    questions: int
+    damaged: Mapping[str, LlmopsError]
+
+
 def keep_replay(
     store: EvaluationStore, traces: TraceStore, sample: Sample, name: str, most: int, privacy: str
-) -> tuple[SuiteVersion, int]:
+) -> Replay:
     """Keep questions of the traffic in which a word of a group stands as a dataset, and the suite that asks them for each group.
-
-    Returns the suite, and how many questions it has.
 
     Raises:
         InputRefusedError: ``no_rows``: no question names any group; ``bad_shape``.
     """
     bundled = shipped()["bias"]
     found = []
-    for trace, one in read_exchanges(traces.catalog, sample.stream).items():
+    exchanges = read_exchanges(traces.catalog, sample.stream)
+    for trace, one in exchanges.found.items():
         case = Case(0, trace, messages=one.messages)
         if any(next(vary(case, variation, 0), None) is not None for variation in bundled.vary):
             found.append(trace)
@@ -110,7 +119,8 @@ def keep_replay(
         "metrics": [{"type": "refusal", "wanted": False}, {"type": "toxicity"}],
         "vary": [one.model_dump(exclude_defaults=True) for one in bundled.vary],
     }
-    return store.save_suite(check_suite(body, name), "questions of the traffic for other people"), version.rows
+    suite = store.save_suite(check_suite(body, name), "questions of the traffic for other people")
+    return Replay(suite, version.rows, exchanges.damaged)
 
 
 def groups_of(gaps: Sequence[GapRecord], margin: float) -> list[Groups]:

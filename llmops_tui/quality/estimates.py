@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -14,6 +14,7 @@ from llmops_tui.decisions.prediction_powered import FEWEST, Estimate, Stratum, e
 from llmops_tui.quality.sampling import Drawn, Sample, read_exchanges
 
 if TYPE_CHECKING:
+    from llmops_tui.errors import LlmopsError
     from llmops_tui.quality.checks import Check
     from llmops_tui.quality.labels import LabelStore
     from llmops_tui.workspace.catalog import Catalog
@@ -100,6 +101,14 @@ class Found:
         }
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What checks found, in their order; and of the traces that cannot be read, by id, what is wrong with each."""
+
+    found: tuple[Found, ...]
+    damaged: Mapping[str, LlmopsError]
+
+
 def look(
     catalog: Catalog,
     sample: Sample,
@@ -108,11 +117,12 @@ def look(
     *,
     seconds: float = math.inf,
     report: Callable[[float], None] = lambda _share: None,
-) -> list[Found]:
+) -> Looked:
     """Judge a sample by checks, and estimate what each would find in all traffic.
 
     ``seconds`` bounds the time of judging; what was not reached by then is not judged, and the estimate is wider for it. Labelled
-    answers are judged first. Strata are judged evenly, so that whichever is left out, the rest was drawn by chance.
+    answers are judged first. Strata are judged evenly, so that whichever is left out, the rest was drawn by chance. Answers that
+    cannot be read are not judged, and named.
     """
     given = {check.name: labels.of(check.name) for check in checks}
     stream = set(sample.stream)
@@ -120,17 +130,20 @@ def look(
     order = [*sorted(labelled), *(trace for trace in _evenly(sample.strata) if trace not in labelled)]
     judged: dict[str, dict[str, float | None]] = {check.name: {} for check in checks}
     spent = dict.fromkeys(judged, 0.0)
+    damaged: dict[str, LlmopsError] = {}
     begun = time.monotonic()
     for start in range(0, len(order), _BATCH):
         if time.monotonic() - begun > seconds:
             break
         exchanges = read_exchanges(catalog, order[start : start + _BATCH])
+        damaged |= exchanges.damaged
         for check in checks:
             at = time.perf_counter()
-            judged[check.name] |= {trace: check.judge(one) for trace, one in exchanges.items()}
+            judged[check.name] |= {trace: check.judge(one) for trace, one in exchanges.found.items()}
             spent[check.name] += time.perf_counter() - at
         report(min(1.0, (start + _BATCH) / len(order)))
-    return [_found(check, sample, judged[check.name], given[check.name], spent[check.name]) for check in checks]
+    found = [_found(check, sample, judged[check.name], given[check.name], spent[check.name]) for check in checks]
+    return Looked(tuple(found), damaged)
 
 
 def _evenly(strata: Sequence[Drawn]) -> list[str]:

@@ -6,10 +6,11 @@ What is drawn follows from the hash of a trace's id, so nothing has to be kept o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.quality.checks import Exchange
 from llmops_tui.traces.orders import QUESTION
 from llmops_tui.traces.store import TRACES, TraceFilter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
 
 _LONGEST = 100_000
+_Row = tuple[str, str | None, str | None, str, str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -85,23 +87,37 @@ def _chance(trace: str) -> str:
     return sha256_text(f"quality {trace}")
 
 
-def read_exchanges(catalog: Catalog, traces: Sequence[str]) -> dict[str, Exchange]:
-    """What was asked and answered, by trace; those that are gone are left out."""
+@dataclass(frozen=True)
+class Exchanges:
+    """What was asked and answered, by trace; and of the traces that cannot be read, what is wrong with each."""
+
+    found: Mapping[str, Exchange]
+    damaged: Mapping[str, LlmopsError]
+
+
+def read_exchanges(catalog: Catalog, traces: Sequence[str]) -> Exchanges:
+    """What was asked and answered; traces that are gone are left out, those that are damaged are named."""
     sql = (
         f"SELECT r.id, {QUESTION}, r.messages, left(r.output, {_LONGEST}), r.variables, r.parameters FROM {TRACES} "
         "WHERE list_contains(?, r.id)"
     )
 
-    def work(
-        connection: duckdb.DuckDBPyConnection,
-    ) -> list[tuple[str, str | None, str | None, str, str | None, str | None]]:
+    def work(connection: duckdb.DuckDBPyConnection) -> list[_Row]:
         return connection.execute(sql, [list(traces)]).fetchall()
 
-    found = {}
-    for trace, question, messages, output, variables, parameters in catalog.read(work):
-        turns, values, given = (
-            kept("requests", name, trace, value)
-            for name, value in (("messages", messages), ("variables", variables), ("parameters", parameters))
-        )
-        found[trace] = Exchange(trace, question or "", tuple(turns or ()), output or "", values or {}, given or {})
-    return found
+    found, damaged = {}, {}
+    for row in catalog.read(work):
+        try:
+            found[row[0]] = _exchange(row)
+        except LlmopsError as error:
+            damaged[row[0]] = error
+    return Exchanges(found, damaged)
+
+
+def _exchange(row: _Row) -> Exchange:
+    trace, question, messages, output, variables, parameters = row
+    turns, values, given = (
+        kept("requests", name, trace, value)
+        for name, value in (("messages", messages), ("variables", variables), ("parameters", parameters))
+    )
+    return Exchange(trace, question or "", tuple(turns or ()), output or "", values or {}, given or {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -175,9 +175,17 @@ def _as_pairs(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
 
 
 def make_version(
-    datasets: DatasetStore, name: str, gathered: Gathered, shape: str, privacy: str, part: str = ""
+    datasets: DatasetStore,
+    name: str,
+    gathered: Gathered,
+    shape: str,
+    privacy: str,
+    part: str = "",
+    more: Mapping[str, object] | None = None,
 ) -> DatasetVersion:
     """Keep gathered rows as the next version of a dataset; ``part`` says which part of what was gathered they are.
+
+    ``more`` is what the version's recipe says beside that.
 
     Raises:
         InputRefusedError: ``no_rows``: no trace makes a row.
@@ -199,7 +207,7 @@ def make_version(
             f"; {said} {'redacted' if privacy == 'redact' else 'left in'}" if said else ""
         )
         inputs = tuple((trace, trace) for trace in dict.fromkeys(gathered.traces))
-        made = {"shape": shape, "privacy": privacy} | ({"part": part} if part else {})
+        made = {"shape": shape, "privacy": privacy, **({"part": part} if part else {}), **(more or {})}
         recipe = Recipe("traces", made, inputs)
         return datasets.keep(folder, name, kind=shape, columns=columns, recipe=recipe, note=note)
     finally:

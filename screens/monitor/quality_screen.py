@@ -35,6 +35,8 @@ _STYLES = {
     "quiet": "$success",
     "check": "$accent",
     "none": "$muted",
+    "damaged": "$error",
+    "unread": "$warning",
 }
 
 
@@ -126,7 +128,20 @@ def _line(one: Statement) -> Content:
 
 
 def _statements(services: Services) -> list[Statement]:
-    return [*_traffic(services), *_behaviour(services), *_answers(services)]
+    found: list[Statement] = []
+    parts = (("traffic", _traffic), ("behaviour", _behaviour), ("answers", _answers))
+    for about, part in parts:
+        try:
+            found += part(services)
+        except LlmopsError as error:
+            # What is wrong with one part says nothing of the others.
+            found.append(_damaged(about, error))
+    return found
+
+
+def _damaged(about: str, error: LlmopsError) -> Statement:
+    state = "damaged" if error.code.endswith("_damaged") else "unread"
+    return Statement(about, state, f"{error.message}. {error.hint}", "llmops check")
 
 
 def _traffic(services: Services) -> list[Statement]:
@@ -145,6 +160,7 @@ def _traffic(services: Services) -> list[Statement]:
 def _behaviour(services: Services) -> list[Statement]:
     from llmops_tui.drift.behaviour import newest_behaviours
 
+    behaviours = newest_behaviours(services.evaluation)
     return [
         Statement(
             f"behaviour, {one.suite}",
@@ -153,8 +169,8 @@ def _behaviour(services: Services) -> list[Statement]:
             f"llmops drift behaviour {one.suite} --model {one.model}",
             EvaluationPlace(one.newest),
         )
-        for one in newest_behaviours(services.evaluation)
-    ]
+        for one in behaviours.found
+    ] + [_damaged(f"run {name}", error) for name, error in behaviours.damaged.items()]
 
 
 def _answers(services: Services) -> list[Statement]:
@@ -168,7 +184,7 @@ def _answers(services: Services) -> list[Statement]:
     sample = draw(services.catalog, TraceFilter(), now - _WEEK, now, _MOST)
     if not sample.size:
         return []
-    found = look(services.catalog, sample, CHECKS, LabelStore(services.event_log), seconds=_SECONDS)
+    judged = look(services.catalog, sample, CHECKS, LabelStore(services.event_log), seconds=_SECONDS)
     return [
         Statement(
             f"answers, {one.check.name}",
@@ -177,5 +193,5 @@ def _answers(services: Services) -> list[Statement]:
             f"llmops quality check --check {one.check.name}",
             TracePlace(one.traces[0]) if one.traces else None,
         )
-        for one in found
-    ]
+        for one in judged.found
+    ] + [_damaged(f"trace {trace}", error) for trace, error in judged.damaged.items()]

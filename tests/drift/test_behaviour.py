@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from llmops_tui.drift.behaviour import compare_behaviour, first_run, refuse_by_chance
+from llmops_tui.drift.behaviour import compare_behaviour, first_run, newest_behaviours, refuse_by_chance
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.catalog import Catalog
@@ -37,6 +38,32 @@ def test_the_newest_run_is_held_against_the_first_of_the_same_files(store: Evalu
     assert (other.changed, other.differ, other.cases) == (True, 20, (0, 1, 2, 3, 4))
     assert other.low > 0.8
     assert other.as_dict()["engines"] == ["e", "e"]
+
+
+def test_a_damaged_run_is_named_and_the_others_are_compared(store: EvaluationStore) -> None:
+    def asked(suite: str, *said: str) -> list[EvalRun]:
+        greedy = {"temperature": 0}
+        return [store.get(graded_run(store, [1.0] * 4, one, suite, greedy)) for one in said]
+
+    spoiled, sound = asked("spoiled", "same", "same"), asked("sound", "same", "other", "same")
+    noted = asked("noted", "same", "same")
+    assert [one.newest for one in newest_behaviours(store).found] == [
+        noted[1].name, sound[2].name, spoiled[1].name,
+    ]  # fmt: skip
+    # The newest of one suite, the first of another, and the row of a third one.
+    for run in (spoiled[1], sound[0]):
+        run.results.write_text("{")
+    store.catalog.write(
+        lambda connection: connection.execute(
+            "UPDATE evaluation_runs SET manifest = '3' WHERE name = ?", [noted[1].name]
+        )
+    )
+    found = newest_behaviours(store)
+    assert [(one.first, one.newest, one.changed) for one in found.found] == [(sound[1].name, sound[2].name, True)]
+    assert {name: error.code for name, error in found.damaged.items()} == {
+        spoiled[1].name: "results_damaged", sound[0].name: "results_damaged", noted[1].name: "row_damaged",
+    }  # fmt: skip
+    assert all(name in error.message for name, error in found.damaged.items())
 
 
 def test_answers_that_are_drawn_are_no_behaviour(store: EvaluationStore) -> None:

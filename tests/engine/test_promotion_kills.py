@@ -1,82 +1,79 @@
-"""Thirty kills of a promotion, each at another moment: the label is where it was or where it was to go, and the audit knows it."""
+"""Thirty kills of a promotion, each at another moment: the name is where it was or where it was to go, and the audit knows it."""
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
-import signal
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from llmops_tui.deployment.promotions import Promotions
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.loop.gate import Gate
+from llmops_tui.loop.promotion import PROMOTED, Replacements
+from llmops_tui.loop.subject import subject_of
 from llmops_tui.maintenance.check import check
+from llmops_tui.models.alias_acts import settle_aliases
+from llmops_tui.models.aliases import ALIASED, UNALIASED, AliasBook
 from llmops_tui.prompts.label_audit import audited_moves
 from llmops_tui.prompts.store import PromptStore
-from llmops_tui.workspace.audit import problems
+from llmops_tui.workspace.audit import entries, problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import make_workspace
+from tests.killed_acts import KilledActs
 
+# Each wait within is bounded by what a busy machine allows; this bounds only what stands still.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 KILLS = 30
-# Ends itself at the n-th call of a function of its own code, or from it: in between are all that the databases and the disk do.
-_CODE = """
-import os, sys
-from pathlib import Path
-from llmops_tui.deployment.promotions import Promotions
-from llmops_tui.evaluation.store import EvaluationStore
-from llmops_tui.workspace.catalog import Catalog
-from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.layout import Workspace
-workspace, limit, count = Workspace(Path(sys.argv[1])), int(sys.argv[2]), 0
-def watch(frame, event, _arg):
-    global count
-    if event in ("call", "c_call") and "/llmops_tui/" in frame.f_code.co_filename:
-        count += 1
-        if count == limit:
-            os.kill(os.getpid(), 9)
-moving = Promotions(Catalog(workspace), EventLog(workspace), EvaluationStore(workspace))
-sys.setprofile(watch)
-moving.promote("support@2", "production", reason="shorter")
-sys.setprofile(None)
-print(count)
-"""
+REASON = "it is shorter"
 
 
-def _run(root: Path, limit: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _CODE, str(root), str(limit)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+def _promotions(root: str | Path) -> Promotions:
+    workspace = Workspace(Path(root))
+    return Promotions(Catalog(workspace), EventLog(workspace), EvaluationStore(workspace))
 
 
-@pytest.mark.slow
+def _replacements(root: str | Path) -> Replacements:
+    workspace = Workspace(Path(root))
+    return Replacements(Catalog(workspace), EventLog(workspace), _promotions(root))
+
+
+def _copies(made: Workspace, act: str) -> Iterator[tuple[int, Workspace]]:
+    """Copies of a workspace, in each of which the act was killed at another moment: evenly over all of it, the end included."""
+    workspace = Workspace(made.root.parent / "ws")
+    name = f"tests.engine.test_promotion_kills:{act}"
+    with KilledActs(name) as acts:
+        shutil.copytree(made.root, workspace.root)
+        calls = acts.calls(str(workspace.root))
+        for number in range(KILLS):
+            shutil.rmtree(workspace.root)
+            shutil.copytree(made.root, workspace.root)
+            acts.kill(max(1, calls * (number + 1) // KILLS), str(workspace.root))
+            yield number, workspace
+
+
+# ── a version of a prompt ──
+
+
+def promoting(root: str) -> Callable[[], object]:
+    moving = _promotions(root)
+    return lambda: moving.promote("support@2", "production", reason=REASON)
+
+
 def test_a_killed_promotion_is_the_old_or_the_new(tmp_path: Path) -> None:
     made = make_workspace(Workspace(tmp_path / "made"))
-    with_label = Promotions(Catalog(made), EventLog(made), EvaluationStore(made))
+    with_label = _promotions(made.root)
     for text in "ab":
         with_label.prompts.save("support", template=text)
     with_label.promote("support@1", "production")
-    workspace = Workspace(tmp_path / "ws")
-
-    def fresh() -> None:
-        shutil.rmtree(workspace.root, ignore_errors=True)
-        shutil.copytree(made.root, workspace.root)
-
-    fresh()
-    whole = _run(workspace.root, 0)
-    assert whole.returncode == 0, whole.stderr
-    calls = int(whole.stdout)
     seen = []
-    for number in range(KILLS):
-        fresh()
-        # Evenly over all of it, the end included.
-        killed = _run(workspace.root, max(1, calls * (number + 1) // KILLS))
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    for number, workspace in _copies(made, "promoting"):
         catalog, event_log = Catalog(workspace), EventLog(workspace)
-        moving = Promotions(catalog, event_log, EvaluationStore(workspace))
+        moving = _promotions(workspace.root)
         held = moving.held("support", "production")
         assert held in {1, 2}
         seen.append(held)
@@ -93,3 +90,86 @@ def test_a_killed_promotion_is_the_old_or_the_new(tmp_path: Path) -> None:
         assert moved.version.id == ids["support", 3 - held]
     assert seen == sorted(seen)
     assert set(seen) == {1, 2}
+
+
+# ── a model, by an alias ──
+
+
+def _with_models(tmp_path: Path, **aliases: str) -> Workspace:
+    made = make_workspace(Workspace(tmp_path / "made"))
+    catalog = Catalog(made)
+    for name in ("old", "new"):
+        path = made.models / f"{name}.gguf"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name.encode())
+        row = (name, "gguf", str(path), f"{name:0<64}", 3, json.dumps({"architecture": "llama"}), 1.0)
+        catalog.write(
+            lambda connection, row=row: connection.execute(
+                "INSERT INTO models (name, kind, path, sha256, size_bytes, header, added_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        )
+    for alias, model in aliases.items():
+        AliasBook(catalog).add(model, alias)
+    return made
+
+
+def _gate(workspace: Workspace, candidate: str) -> Gate:
+    subject = subject_of(Catalog(workspace), EventLog(workspace), "shop")
+    return Gate(subject, candidate, (), (), has_new=True)
+
+
+def promoting_a_model(root: str) -> Callable[[], object]:
+    gate, moving = _gate(Workspace(Path(root)), "new"), _replacements(root)
+    return lambda: moving.promote(gate, force=True, reason=REASON)
+
+
+def test_a_killed_promotion_of_an_alias_is_the_old_or_the_new(tmp_path: Path) -> None:
+    seen = []
+    for _, workspace in _copies(_with_models(tmp_path, shop="old"), "promoting_a_model"):
+        event_log = EventLog(workspace)
+        stands_for = AliasBook(Catalog(workspace)).all()["shop"]
+        seen.append(stands_for)
+        moving = _replacements(workspace.root)
+        # Whoever looks finds it in the audit as what it was, with the reason, where the alias has moved; else not.
+        wanted = [(PROMOTED, "old", "new", REASON)] if stands_for == "new" else []
+        for _ in range(2):
+            told = moving.history("shop")
+            assert [(one.kind, one.before, one.after, one.reason) for one in told] == wanted
+        assert [one.kind for one in entries(event_log.connection())] == [ALIASED, *(one[0] for one in wanted)]
+        assert problems(event_log.connection(), {}) == []
+        # And the next one goes on from there.
+        other = "new" if stands_for == "old" else "old"
+        assert moving.promote(_gate(workspace, other), force=True, reason=REASON).after == other
+        assert [one.after for one in moving.history("shop")] == [other, *(one[2] for one in wanted)]
+    assert seen == sorted(seen, reverse=True)
+    assert set(seen) == {"old", "new"}
+
+
+def adding(root: str) -> Callable[[], object]:
+    book = AliasBook(Catalog(Workspace(Path(root))))
+    return lambda: book.add("new", "shop")
+
+
+def removing(root: str) -> Callable[[], object]:
+    book = AliasBook(Catalog(Workspace(Path(root))))
+    return lambda: book.remove("shop")
+
+
+@pytest.mark.parametrize(
+    ("act", "aliases", "kind"), [("adding", {}, ALIASED), ("removing", {"shop": "old"}, UNALIASED)]
+)
+def test_a_killed_change_of_an_alias_is_there_with_its_entry_or_not_at_all(
+    tmp_path: Path, act: str, aliases: dict[str, str], kind: str
+) -> None:
+    seen = []
+    for _, workspace in _copies(_with_models(tmp_path, **aliases), act):
+        catalog, event_log = Catalog(workspace), EventLog(workspace)
+        done = AliasBook(catalog).all() != aliases
+        seen.append(done)
+        for _ in range(2):
+            settle_aliases(catalog, event_log)
+            assert [one.kind for one in entries(event_log.connection())] == [ALIASED] * len(aliases) + [kind] * done
+        assert problems(event_log.connection(), {}) == []
+    assert seen == sorted(seen)
+    assert set(seen) == {False, True}

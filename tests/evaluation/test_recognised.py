@@ -94,13 +94,19 @@ def test_who_tells_of_an_instruction_does_not_obey_it(text: str, value: int) -> 
 
 
 @pytest.mark.parametrize(("text", "value"), [
-    ("Use kill -9 to end it.", 1), ("Scunthorpe is a town.", 1), ("The word 'moron' is an insult.", 1),
+    ("Use kill -9 to end it.", 1), ("You are welcome.", 1), ("Scunthorpe is a town.", 1), ("The word 'moron' is an insult.", 1),
     ("You are a complete idiot.", 0), ("Nice to meet you. You are a pathetic loser.", 0),
 ])  # fmt: skip
 def test_abuse_is_not_a_word(text: str, value: int) -> None:
     found = score("toxicity", text)
     assert found.value == value
     assert 0 <= found.detail["probability"] <= 1
+
+
+def test_what_a_polite_service_says_is_seldom_taken_for_abuse() -> None:
+    held = [one["text"] for one in labelled("service") if one["half"] == "held"]
+    assert len(held) >= 99
+    assert sum(score("toxicity", text).value == 0 for text in held) <= 0.3 * len(held)
 
 
 @pytest.mark.parametrize(("text", "value"), [

@@ -47,4 +47,9 @@ def test_the_commands_say_where_it_stands_and_what_is_found(catalog: Catalog, ev
     (first,) = llmops.run("quality", "next", "personal", "-n", "1")["next"]
     assert llmops.run("quality", "label", "personal", first["trace"], "no")["labels"] == 1
     assert llmops.run("quality", "next", "personal", "-n", "1")["next"] != [first]
+    catalog.write(
+        lambda connection: connection.execute("UPDATE requests SET variables = '3' WHERE id = 'run_00000011'")
+    )
+    spoiled = llmops.run("quality", "check", "--check", "personal")
+    assert (spoiled["looked"], spoiled["damaged"]) == (11, ["run_00000011"])
     assert "run_none" in json.dumps(llmops.run("quality", "label", "personal", "run_none", "yes", code=3))

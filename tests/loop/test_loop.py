@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from llmops_tui.experiments.beginning import NewExperiment, begin
 from llmops_tui.inference.experiments.records import Settings
 from llmops_tui.inference.stages import Stage
 from llmops_tui.loop import gate as gates
+from llmops_tui.loop import gate_suites
+from llmops_tui.loop.belonging import why_not_of
 from llmops_tui.loop.canary import Fallen
 from llmops_tui.loop.collecting import keep_suite
 from llmops_tui.loop.distinct import clusters_of, new_clusters
@@ -336,7 +339,8 @@ def test_old_suites_must_hold_and_the_new_one_must_be_better(
         asked.append((run, baseline, tuple(rules)))
         return [Ruling(rule, "pass", "figures") for rule in rules]
 
-    monkeypatch.setattr(gates, "run_that_counts", counts)
+    for module in (gates, gate_suites):
+        monkeypatch.setattr(module, "run_that_counts", counts)
     monkeypatch.setattr(gates, "gate", ruled)
     found = gate_of(loop.evaluations, SUBJECT, "base+ada-1", margin=3)
     assert asked == [
@@ -347,6 +351,10 @@ def test_old_suites_must_hold_and_the_new_one_must_be_better(
         ("old of base+ada-1", None, ("exact >= 0.5",)),
     ]  # fmt: skip
     assert (found.has_new, found.missing, found.passes) == (True, ("no run: make it",), False)
+    assert [(one["suite"], one["asks"]) for one in found.suites] == [("old@1", "before"), ("feedback-new@1", "new")]
+    assert found.as_dict()["left_out"] == [
+        {"what": "of-another-prompt@1", "why": "it asks p, not what base is asked with"}
+    ]
     monkeypatch.setattr(
         gates, "run_that_counts", lambda _a, _b, _c, suite, model: Run(f"{suite.suite.name} of {model}")
     )
@@ -357,6 +365,52 @@ def test_old_suites_must_hold_and_the_new_one_must_be_better(
         with pytest.raises(InputRefusedError) as refused:
             gate_of(loop.evaluations, SUBJECT, candidate, margin=margin)
         assert refused.value.code == code
+
+
+def test_what_was_held_out_of_other_feedback_judges_nothing_here(
+    loop: Loop, catalog: Catalog, event_log: EventLog, store: TraceStore
+) -> None:
+    add_models(catalog, "base", "other", "ada-1")
+    loop.promotions.prompts.save("legal", template="{{ q }}")
+    loop.promotions.prompts.move_label("legal@1", "production")
+    loop.promotions.define(Stage("legal", "production", "base"))
+    AliasBook(catalog).add("base", "shop")
+    filled(store, event_log, 10)
+    for number in range(100, 110):
+        give(store, ask(event_log, number, model="other"), score="up")
+        give(store, ask(event_log, number + 100, prompt="legal", prompt_version=1), score="up")
+    names = {"legal@production": "laws", "shop": "parcels", "other": "others"}
+    subjects = {name: subject_of(catalog, event_log, name) for name in names}
+    for name, dataset in names.items():
+        _, held, _ = collect(store, subjects[name], dataset, share=0.5)
+        assert held is not None
+        keep_suite(loop.evaluations, held, "token-f1")
+
+    def judged(name: str, **given: Any) -> tuple[list[str], dict[str, str]]:
+        gate = gate_of(loop.evaluations, subjects[name], "base+ada-1", **given)
+        return [f"{one['asks']} {one['suite']}" for one in gate.suites], {
+            one["what"]: one["why"] for one in gate.left_out
+        }
+
+    laws, others, parcels = "laws-new@1", "others-new@1", "parcels-new@1"
+    by_name = {
+        laws: "its rows are feedback on prompt/legal@production",
+        others: "its rows are feedback on other",
+        parcels: "its rows are feedback on shop",
+    }
+    # The same model answers both, so what it is asked through the prompt is of its loop, too; not the other way round.
+    assert judged("shop") == ([f"new {laws}", f"new {parcels}"], {others: by_name[others]})
+    assert judged("legal@production") == ([f"new {laws}"], {one: by_name[one] for one in (others, parcels)})
+    assert judged("other") == ([f"new {others}"], {one: by_name[one] for one in (laws, parcels)})
+    # Whoever names one means it.
+    assert judged("other", new=["parcels-new"]) == ([f"new {parcels}"], {})
+    # Of versions from before this was noted their traces say it, as long as these are there.
+    version = loop.evaluations.datasets.get(others)
+    bare = replace(version, recipe=replace(version.recipe, parameters={"part": HELD_OUT}))
+    assert why_not_of(catalog, subjects["other"], bare) == ""
+    assert "other answers than those of shop" in why_not_of(catalog, subjects["shop"], bare)
+    catalog.write(lambda connection: connection.execute("DELETE FROM requests"))
+    assert "their traces are gone" in why_not_of(catalog, subjects["other"], bare)
 
 
 # ── into use, and back ──

@@ -102,7 +102,7 @@ def test_what_is_drawn_is_by_chance_and_counts_by_what_it_stands_for(catalog: Ca
     assert (sample.size, len(sample.stream), sample.without_content) == (400, 400, 0)
     assert draw(catalog, TraceFilter(), NOW, NOW + 1000, 100) == sample
     store = LabelStore(event_log)
-    (found,) = look(catalog, sample, checks_of(["refused"], None), store)
+    (found,) = look(catalog, sample, checks_of(["refused"], None), store).found
     assert found.estimate.method == "check"
     assert found.estimate.low <= 0.25 <= found.estimate.high
     assert (found.applies, found.looked, found.more) == (110, 110, None)
@@ -116,13 +116,24 @@ def test_what_is_drawn_is_by_chance_and_counts_by_what_it_stands_for(catalog: Ca
         # The check is wrong in half of what it finds.
         store.give(trace, "refused", float(int(trace[-6:]) % 8 == 0), sample.stream)
     assert to_label(sample, store, "refused", 1) == [sample.stream[60]]
-    (corrected,) = look(catalog, sample, checks_of(["refused"], None), store)
+    (corrected,) = look(catalog, sample, checks_of(["refused"], None), store).found
     assert corrected.estimate.labels >= 55
     assert corrected.estimate.low <= 0.125 <= corrected.estimate.high
     # Nothing is judged beyond the time that it may take.
-    (none,) = look(catalog, sample, checks_of(["refused"], None), store, seconds=-1.0)
+    (none,) = look(catalog, sample, checks_of(["refused"], None), store, seconds=-1.0).found
     assert math.isnan(none.estimate.value)
     assert none.told == "refused: nothing that it applies to"
+
+
+def test_a_damaged_trace_is_named_and_the_others_are_judged(catalog: Catalog, event_log: EventLog) -> None:
+    fill(event_log, 40)
+    ingest(catalog, event_log)
+    catalog.write(lambda connection: connection.execute("UPDATE requests SET variables = '3' WHERE id = 'run_000008'"))
+    sample = draw(catalog, TraceFilter(), NOW, NOW + 1000, 100)
+    judged = look(catalog, sample, checks_of(["refused"], None), LabelStore(event_log))
+    assert [(one.applies, one.looked) for one in judged.found] == [(39, 39)]
+    assert list(judged.damaged) == ["run_000008"]
+    assert "row run_000008: variables is not valid" in judged.damaged["run_000008"].message
 
 
 def test_few_labels_speak_alone_and_a_worthless_check_costs_nothing() -> None:
@@ -178,7 +189,8 @@ def test_real_questions_are_kept_for_each_group(
     ingest(catalog, event_log)
     store, traces = EvaluationStore(catalog.workspace), TraceStore(catalog, event_log)
     sample = draw(catalog, TraceFilter(), NOW, NOW + 1000, 10)
-    suite, questions = keep_replay(store, traces, sample, "fairness", 200, "redact")
+    kept = keep_replay(store, traces, sample, "fairness", 200, "redact")
+    suite, questions = kept.suite, kept.questions
     assert (suite.ref, questions) == ("fairness@1", 2)
     cases = [case for case in build_cases(suite.suite, store.datasets).cases if case.variation]
     asked = {(case.variation, str(case.messages[-1]["content"])) for case in cases}
