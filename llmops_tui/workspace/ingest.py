@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-# A few megabytes of text, and well under a second with the catalog locked.
-_BATCH = 2000
+# Well under a second with the catalog locked. Each transaction also writes the catalog's last rows anew, so that small ones
+# cost more than what is in them.
+_BATCH = 10_000
 # Characters of events that are read and inserted at once, so that large ones need no more memory than small ones.
 _BATCH_LENGTH = 16_000_000
 
@@ -35,6 +36,8 @@ _REQUEST_COLUMNS = {
     "reused_tokens": "INTEGER", "ttft_ms": "DOUBLE", "total_ms": "DOUBLE", "tokens_per_s": "DOUBLE",
     "engine": "VARCHAR", "content": "VARCHAR", "client": "JSON", "thinking": "VARCHAR", "reasoning_tokens": "INTEGER",
 }  # fmt: skip
+# Those that the body has, and whether they hold JSON.
+_BODY_COLUMNS = [(name, kind == "JSON") for name, kind in _REQUEST_COLUMNS.items() if name != "id"]
 _FEEDBACK_COLUMNS = {
     "id": "VARCHAR", "request": "VARCHAR", "score": "INTEGER", "correction": "VARCHAR", "comment": "VARCHAR",
     "verdict": "VARCHAR", "source": "VARCHAR", "said_at": "DOUBLE",
@@ -144,7 +147,7 @@ def _insert_requests(db: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> 
     versions = {
         (prompt, number): sha256
         for prompt, number, sha256 in db.execute(
-            "SELECT prompt, number, sha256 FROM prompt_versions WHERE list_contains(?::VARCHAR[], prompt)", [names]
+            "SELECT prompt, number, sha256 FROM prompt_versions WHERE prompt IN (SELECT unnest(?::VARCHAR[]))", [names]
         ).fetchall()
     }
     edges = []
@@ -157,13 +160,13 @@ def _insert_requests(db: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> 
 
 
 def _request_row(key: str, body: Mapping[str, object]) -> list[Any]:
-    return [key] + [
-        _json(body.get(name)) if kind == "JSON" else body.get(name) for name, kind in list(_REQUEST_COLUMNS.items())[1:]
-    ]
+    return [key, *(_json(body.get(name)) if is_json else body.get(name) for name, is_json in _BODY_COLUMNS)]
 
 
 def _json(value: Any) -> str:
     """ASCII, which the search in stored messages goes by; DuckDB refuses an escape of half a character."""
+    if value is None:
+        return "null"
     text = json.dumps(value)
     if "\\ud" in text:
         text = json.dumps(json.loads(whole_characters(json.dumps(value, ensure_ascii=False))))
