@@ -11,7 +11,6 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -136,6 +135,8 @@ class ChunkFile:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        # Its words, once they are searched.
+        self._searched: Postings | None = None
         # The document of each file by its hash, for which there is no index.
         self._by_file: dict[str, int] | None = None
 
@@ -153,16 +154,22 @@ class ChunkFile:
         except sqlite3.Error as error:
             raise _damaged(path, error) from error
         with closing(connection):
+            file = cls(connection)
             try:
-                yield cls(connection)
+                yield file
             except sqlite3.DatabaseError as error:
                 raise _damaged(path, error) from error
+            finally:
+                if file._searched is not None:
+                    file._searched.close()
 
     # ── words ──
 
-    @cached_property
+    @property
     def _postings(self) -> Postings:
-        return Postings(self._connection)
+        if self._searched is None:
+            self._searched = Postings(self._connection)
+        return self._searched
 
     @property
     def has_arrays(self) -> bool:

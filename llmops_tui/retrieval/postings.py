@@ -157,6 +157,10 @@ class Postings:
         # What stands below the line of the formula, beside how often a word is in a chunk of this length.
         self._damped = _K1 * ((1 - _B) + _B * lengths / (max(1, int(lengths.sum())) / max(1, self._count)))
 
+    def close(self) -> None:
+        """Let go of what it needs beside the file."""
+        self._tokens.close()
+
     def best(self, terms: Sequence[Term], count: int) -> list[tuple[int, float]]:
         """The chunks that have any of these terms, with their BM25, the best first; of equal ones the first in the text."""
         scores = self._scores(terms)
@@ -235,6 +239,10 @@ class _Tokens:
         self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._connection.execute(f"CREATE VIRTUAL TABLE said USING fts5(word, content='', tokenize='{TOKENIZER}')")
         self._connection.execute("CREATE VIRTUAL TABLE tokens USING fts5vocab(said, instance)")
+
+    def close(self) -> None:
+        """Let go of the table."""
+        self._connection.close()
 
     def of(self, words: Sequence[str]) -> list[list[bytes]]:
         """The tokens of each word, in their order."""

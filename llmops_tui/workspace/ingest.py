@@ -69,14 +69,24 @@ def _ingest_batch(catalog: Catalog, event_log: EventLog, most: int) -> int:
         return 0
     event_log_id = str(connection.execute("SELECT journal FROM identity").fetchone()[0])
     last = int(rows[-1][0])
+    # Read before the catalog is locked for others; none of what was damaged.
+    read = [
+        (seq, key, kind, json.loads(body) if sha256_text(body) == digest else None)
+        for seq, key, kind, body, digest in rows
+        if kind in _INSERTS
+    ]
 
     def work(db: duckdb.DuckDBPyConnection) -> None:
         found = db.execute("SELECT last_seq FROM folded WHERE journal = ?", [event_log_id]).fetchone()
         done = int(found[0]) if found else 0
         fresh: dict[str, list[Event]] = {kind: [] for kind in _INSERTS}
-        for seq, key, kind, body, digest in rows:
-            if seq > done and kind in fresh and _intact(catalog, key, body, digest):
-                fresh[kind].append((key, json.loads(body)))
+        for seq, key, kind, body in read:
+            if seq > done and body is not None:
+                fresh[kind].append((key, body))
+            elif seq > done:
+                write_notice(
+                    catalog.workspace, f"The event log's entry {key} was damaged on disk and could not be kept."
+                )
         for kind, events in fresh.items():
             _INSERTS[kind](db, events)
         _mark(db, event_log_id, last)
@@ -113,13 +123,6 @@ def _mark(db: duckdb.DuckDBPyConnection, event_log_id: str, last: int) -> None:
         "INSERT INTO folded VALUES (?, ?) ON CONFLICT (journal) DO UPDATE SET last_seq = greatest(last_seq, excluded.last_seq)",
         [event_log_id, last],
     )
-
-
-def _intact(catalog: Catalog, key: str, body: str, digest: str) -> bool:
-    if sha256_text(body) == digest:
-        return True
-    write_notice(catalog.workspace, f"The event log's entry {key} was damaged on disk and could not be kept.")
-    return False
 
 
 def _is_too_much(error: BaseException | None) -> bool:
