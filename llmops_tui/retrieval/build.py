@@ -39,7 +39,7 @@ from llmops_tui.retrieval.records import (
 from llmops_tui.retrieval.sources import Corpus, read_corpus, told_source
 from llmops_tui.retrieval.store import BUILDING, EMBEDDED, VECTORS, Index, IndexStore
 from llmops_tui.workspace.catalog import Catalog
-from llmops_tui.workspace.files import bytes_in, make_folder_within, sha256_text, sync_file
+from llmops_tui.workspace.files import bytes_in, copy_durable, make_folder_within, sha256_text, sync_file
 from llmops_tui.workspace.lineage import record_edges
 
 ENTRY: JobEntry[BuiltRecord] = JobEntry("llmops_tui.retrieval.build:run_build_job")
@@ -77,19 +77,20 @@ async def build_index(
         written = _write_chunks(store.catalog, asked, excluded, staged, left, report)
         reranker = asked.get("reranker")
         digest = index_digest(written.digest, asked["tokens"], asked["embedder"], asked["source"], reranker)
-        if before is not None and before.record["sha256"] == digest:
-            shutil.rmtree(staged)
+        if before is not None and left is not None and before.record["sha256"] == digest:
             # The same documents may have come from a later version of their dataset, or beside others that are refused.
-            same = store.note(
-                before,
-                {
-                    **before.record,
-                    "source": asked["source"],
-                    "excluded": excluded,
-                    "refused": written.refused,
-                    "other_files": dict(written.others),
-                },
-            )
+            now: IndexRecord = {
+                **before.record,
+                "source": asked["source"],
+                "excluded": excluded,
+                "refused": written.refused,
+                "other_files": dict(written.others),
+            }
+            if left.has_arrays:
+                shutil.rmtree(staged)
+                same = store.note(before, now)
+            else:
+                same = _with_arrays(store, before, now, staged)
             return {"index": same.record, "unchanged": True}
         if embedder is not None:
             await _embed(store, name, staged, written.chunks, embedder, counts, report)
@@ -123,6 +124,17 @@ async def build_index(
     _note_lineage(store, made)
     report(1.0, "done")
     return {"index": made.record, "unchanged": False}
+
+
+def _with_arrays(store: IndexStore, before: Index, now: IndexRecord, staged: Path) -> Index:
+    """The same version with the file that was just written, whose words are there as arrays, and its vectors as they are."""
+    for left in (EMBEDDED, VECTORS):
+        shutil.rmtree(staged / left, ignore_errors=True)
+    if now["embedder"] is not None:
+        make_folder_within(staged / VECTORS)
+        for path in before.vectors.folder.iterdir():
+            copy_durable(path, staged / VECTORS / path.name)
+    return store.replace(staged, {**now, "folder": f"{now['folder']}-arrays", "bytes": bytes_in(staged)}, before)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The documents, chunks and words of an index in one SQLite file, which is written once and then only read.
 
-``words`` is an FTS5 table without content: its terms are stemmed by Porter's algorithm, without accents, and ranked by BM25
-(Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; k1 1.2, b 0.75 as SQLite has them).
+``words`` is an FTS5 table without content: its terms are stemmed by Porter's algorithm, without accents. Chunks are ranked by
+BM25 from arrays of the same terms (:mod:`.postings`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
@@ -17,13 +16,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from llmops_tui.embeddings.vector_file import text_key
 from llmops_tui.errors import LlmopsError
 from llmops_tui.retrieval.chunking import Chunk, cut
 from llmops_tui.retrieval.documents import Document
+from llmops_tui.retrieval.postings import TABLES as POSTINGS
+from llmops_tui.retrieval.postings import TOKENIZER, Postings, has_arrays, write_postings
 from llmops_tui.retrieval.records import PassageRecord
 from llmops_tui.retrieval.sources import FileFacts
-from llmops_tui.retrieval.terms import Term, coded_terms, words_in
+from llmops_tui.retrieval.terms import Term, coded_terms
 
 NAME = "chunks.db"
 _TABLES = (
@@ -32,9 +35,8 @@ _TABLES = (
     """CREATE TABLE chunks (id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
     heading TEXT NOT NULL, above TEXT NOT NULL, tokens INTEGER NOT NULL, sha256 TEXT NOT NULL, key BLOB NOT NULL)""",
     "CREATE INDEX chunks_of ON chunks (document, start)",
-    # Words that more than half of all chunks have.
-    "CREATE TABLE common (word TEXT PRIMARY KEY) WITHOUT ROWID",
-    """CREATE VIRTUAL TABLE words USING fts5(text, codes, content='', tokenize='porter unicode61 remove_diacritics 2')""",
+    f"CREATE VIRTUAL TABLE words USING fts5(text, codes, content='', tokenize='{TOKENIZER}')",
+    *POSTINGS,
 )
 _PASSAGE = """SELECT c.id, d.name, c.start, c."end", c.heading, c.sha256, c.tokens, d.paged,
     substr(d.text, c.start + 1, c."end" - c.start), CASE WHEN d.paged THEN substr(d.text, 1, c.start) ELSE '' END
@@ -49,8 +51,6 @@ class ChunkWriter:
     def __init__(self, path: Path, tokens: int) -> None:
         self._tokens = tokens
         self.documents = self.chunks = self.tokens = 0
-        # In how many chunks each word is.
-        self._having: Counter[str] = Counter()
         # Of what is written, so that whoever makes the same again knows it.
         self._digest = sha256()
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
@@ -101,7 +101,6 @@ class ChunkWriter:
                 (at, number, chunk.start, chunk.end, chunk.heading, chunk.above, chunk.tokens, digest, text_key(meant))
             )
             words.append((at, meant, coded_terms(meant)))
-            self._having.update(words_in(meant))
             self._digest.update(f"{chunk.start}-{chunk.end}\0".encode())
             self.tokens += chunk.tokens
         self._connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -110,10 +109,11 @@ class ChunkWriter:
 
     def finish(self) -> str:
         """All is there: make it durable, and return the hash of the documents with their chunks."""
-        common = [(word,) for word, count in self._having.items() if 2 * count > self.chunks]
-        self._connection.executemany("INSERT INTO common VALUES (?)", common)
         self._connection.execute("COMMIT")
         self._connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        self._connection.execute("BEGIN")
+        write_postings(self._connection, self.chunks)
+        self._connection.execute("COMMIT")
         # The next to open it waits for nothing that is still in memory alone.
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA user_version = 1")
@@ -135,7 +135,8 @@ class ChunkFile:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._common: frozenset[str] | None = None
+        # Its words, once they are searched.
+        self._searched: Postings | None = None
         # The document of each file by its hash, for which there is no index.
         self._by_file: dict[str, int] | None = None
 
@@ -153,67 +154,47 @@ class ChunkFile:
         except sqlite3.Error as error:
             raise _damaged(path, error) from error
         with closing(connection):
+            file = cls(connection)
             try:
-                yield cls(connection)
+                yield file
             except sqlite3.DatabaseError as error:
                 raise _damaged(path, error) from error
+            finally:
+                if file._searched is not None:
+                    file._searched.close()
 
     # ── words ──
 
+    @property
+    def _postings(self) -> Postings:
+        if self._searched is None:
+            self._searched = Postings(self._connection)
+        return self._searched
+
+    @property
+    def has_arrays(self) -> bool:
+        """Whether the words are there as arrays; not where an earlier version wrote the file."""
+        return has_arrays(self._connection)
+
     def best(self, terms: Sequence[Term], count: int) -> list[tuple[int, float]]:
-        """The chunks that have any of these terms, with their BM25, the best first; of equal ones the first in the text.
-
-        SQLite gives a term that more than half of all chunks have a weight of a millionth, and looks at all of them for it. So
-        these are left out where the others find enough.
-        """
-        if not terms:
-            return []
-        telling = [term for term in terms if term.said.lower() not in self._common_words()]
-        if telling and len(telling) < len(terms) and len(found := self._ranked(telling, count)) == count:
-            return found
-        return self._ranked(terms, count)
-
-    def _common_words(self) -> frozenset[str]:
-        """Words that more than half of all chunks have; none where an earlier version wrote the file."""
-        if self._common is None:
-            try:
-                self._common = frozenset(word for (word,) in self._connection.execute("SELECT word FROM common"))
-            except sqlite3.OperationalError:
-                self._common = frozenset()
-        return self._common
-
-    def _ranked(self, terms: Sequence[Term], count: int) -> list[tuple[int, float]]:
-        found = self._connection.execute(
-            "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?", (_any(terms), count)
-        )
-        return [(int(chunk), float(score)) for chunk, score in found]
+        """The chunks that have any of these terms, with their BM25, the best first; of equal ones the first in the text."""
+        return self._postings.best(terms, count)
 
     def word_rank(self, terms: Sequence[Term], chunk: int) -> tuple[int, float] | None:
         """The rank of a chunk among all that have any of these terms, and its BM25; none where it has none of them."""
-        if not terms:
-            return None
-        scores = self._connection.execute(
-            "SELECT rowid, rank FROM words WHERE words MATCH ?", (_any(terms),)
-        ).fetchall()
-        own = next((rank for row, rank in scores if row == chunk), None)
-        if own is None:
-            return None
-        return 1 + sum((rank, row) < (own, chunk) for row, rank in scores), -float(own)
+        return self._postings.rank(terms, chunk)
 
     def having(self, term: Term, chunks: Sequence[int]) -> set[int]:
         """Which of some chunks have a term."""
-        marks = ", ".join("?" for _ in chunks)
-        found = self._connection.execute(
-            f"SELECT rowid FROM words WHERE words MATCH ? AND rowid IN ({marks})", (term.expression, *chunks)
-        )
-        return {int(row) for (row,) in found}
+        having = self._postings.having(term)
+        wanted = np.fromiter(chunks, np.int64)
+        # They are in their order. What is behind the last one is not there.
+        at = np.searchsorted(having, wanted)
+        return set(wanted[having.take(at, mode="clip") == wanted].tolist()) if len(having) else set()
 
     def frequency(self, term: Term) -> int:
         """How many chunks have a term."""
-        found = self._connection.execute(
-            "SELECT count(*) FROM words WHERE words MATCH ?", (term.expression,)
-        ).fetchone()
-        return int(found[0])
+        return len(self._postings.having(term))
 
     # ── chunks and documents ──
 
@@ -336,10 +317,6 @@ class ChunkFile:
             )
             writer.add(document, chunks)
         return writer
-
-
-def _any(terms: Sequence[Term]) -> str:
-    return " OR ".join(term.expression for term in terms)
 
 
 def _passage(row: Sequence[object]) -> PassageRecord:

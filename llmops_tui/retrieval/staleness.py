@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmops_tui.errors import NotFoundError
+from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.retrieval.chunk_file import ChunkFile
 from llmops_tui.retrieval.chunking import REVISION
@@ -24,6 +24,8 @@ def stale_because(store: IndexStore, index: Index) -> list[str]:
     told = source_differs(store.catalog, record["source"], files, frozenset(record["excluded"]), record["refused"])
     if record["chunker"]["revision"] != REVISION:
         told.append("documents are cut otherwise by this release")
+    elif not _has_arrays(index):
+        told.append("an earlier release wrote its words, and searching by bm25 is slower in them")
     if record["embedder"] is not None:
         told += _model_differs(
             ModelRegistry(store.catalog), record["embedder"]["model"], record["embedder"]["sha256"], "embedded"
@@ -31,6 +33,15 @@ def stale_because(store: IndexStore, index: Index) -> list[str]:
     if (reranker := record.get("reranker")) is not None:
         told += _model_differs(ModelRegistry(store.catalog), reranker["model"], reranker["sha256"], "reranks")
     return told
+
+
+def _has_arrays(index: Index) -> bool:
+    try:
+        with ChunkFile.opened(index.folder) as file:
+            return file.has_arrays
+    except LlmopsError:
+        # It is damaged, which whoever searches it is told.
+        return True
 
 
 def _model_differs(registry: ModelRegistry, model: str, sha256: str, did: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from llmops_tui.retrieval.chunking import UNSPACED
 
@@ -24,10 +25,24 @@ _PREFIX = "zq"
 
 @dataclass(frozen=True)
 class Term:
-    """A term of a query: as it was said, and as an expression of FTS5."""
+    """A term of a query.
+
+    Attributes:
+        said: as the query has it.
+        column: where it is looked for.
+        written: as it is written there.
+        begins: whether it may go on there.
+    """
 
     said: str
-    expression: str
+    column: Literal["text", "codes"]
+    written: str
+    begins: bool = False
+
+    @property
+    def expression(self) -> str:
+        """The term as FTS5 is asked for it."""
+        return f'{self.column} : "{self.written}"{" *" if self.begins else ""}'
 
 
 def coded_terms(text: str) -> str:
@@ -39,11 +54,6 @@ def coded_terms(text: str) -> str:
     return " ".join(found)
 
 
-def words_in(text: str) -> set[str]:
-    """The different words of a text, small, as a query says them."""
-    return {word.lower() for word in _WORD.findall(text)}
-
-
 def query_terms(query: str) -> list[Term]:
     """The different terms of a query, in its order."""
     found: dict[str, Term] = {}
@@ -51,15 +61,15 @@ def query_terms(query: str) -> list[Term]:
         said = word.lower()
         # An underscore separates words for the tokenizer.
         if said.strip("_"):
-            found.setdefault(said, Term(word, f'text : "{said}"'))
+            found.setdefault(said, Term(word, "text", said))
     for writing in _signed(query):
-        found.setdefault(writing.lower(), Term(writing, f'codes : "{_coded(writing)}"'))
+        found.setdefault(writing.lower(), Term(writing, "codes", _coded(writing)))
     for run in _runs(query):
         if len(run) == 1:
-            found.setdefault(run, Term(run, f'codes : "{run}" *'))
+            found.setdefault(run, Term(run, "codes", run, begins=True))
         for at in range(len(run) - 1):
             pair = run[at : at + 2]
-            found.setdefault(pair, Term(pair, f'codes : "{pair}"'))
+            found.setdefault(pair, Term(pair, "codes", pair))
     return list(found.values())[:MOST_TERMS]
 
 

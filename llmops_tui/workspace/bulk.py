@@ -10,7 +10,11 @@ from llmops_tui.workspace.sandbox import quote_name
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
+# From so many rows on Arrow is worth its loading.
+_MANY = 1000
+_INCOMING = "rows_that_come_in"
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -37,11 +41,38 @@ def insert_rows(
     held = [list(column) for column in zip(*rows, strict=True)]
     if not held:
         return
-    values = [[whole_characters(value) if isinstance(value, str) else value for value in column] for column in held]
     names = ", ".join(quote_name(name) for name in columns)
-    unnested = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
-    insert = "INSERT OR IGNORE" if once else "INSERT"
-    connection.execute(f"{insert} INTO {table} ({names}) SELECT {unnested}", values)
+    insert = f"{'INSERT OR IGNORE' if once else 'INSERT'} INTO {table} ({names})"
+    arrays = _arrays(columns, held) if len(held[0]) >= _MANY else None
+    if arrays is None:
+        values = [[whole_characters(value) if isinstance(value, str) else value for value in column] for column in held]
+        unnested = ", ".join(f"unnest(?::{kind}[])" for kind in columns.values())
+        connection.execute(f"{insert} SELECT {unnested}", values)
+        return
+    # Of what was executed before, somebody may have fetched the first row alone, and nothing is registered meanwhile.
+    connection.execute("SELECT 1").fetchall()
+    connection.register(_INCOMING, arrays)
+    try:
+        connection.execute(f"{insert} SELECT {names} FROM {_INCOMING}")
+    finally:
+        connection.unregister(_INCOMING)
+
+
+def _arrays(columns: Mapping[str, str], values: Sequence[Sequence[Any]]) -> pa.Table | None:
+    """The values as Arrow has them, of which DuckDB makes columns at a third of the cost; none where one is of another type.
+
+    Then DuckDB is to convert it, or to say why it cannot. A text with half of a surrogate pair is none of Arrow's, either.
+    """
+    import pyarrow as pa
+
+    types = {"VARCHAR": pa.string(), "JSON": pa.string(), "DOUBLE": pa.float64(), "INTEGER": pa.int32()}
+    if not set(columns.values()) <= set(types):
+        return None
+    try:
+        made = [pa.array(column, types[kind]) for column, kind in zip(values, columns.values(), strict=True)]
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None
+    return pa.table(dict(zip(columns, made, strict=True)))
 
 
 def whole_characters(text: str) -> str:

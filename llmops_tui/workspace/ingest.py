@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-# A few megabytes of text, and well under a second with the catalog locked.
-_BATCH = 2000
+# Well under a second with the catalog locked. Each transaction also writes the catalog's last rows anew, so that small ones
+# cost more than what is in them.
+_BATCH = 10_000
 # Characters of events that are read and inserted at once, so that large ones need no more memory than small ones.
 _BATCH_LENGTH = 16_000_000
 
@@ -35,6 +36,8 @@ _REQUEST_COLUMNS = {
     "reused_tokens": "INTEGER", "ttft_ms": "DOUBLE", "total_ms": "DOUBLE", "tokens_per_s": "DOUBLE",
     "engine": "VARCHAR", "content": "VARCHAR", "client": "JSON", "thinking": "VARCHAR", "reasoning_tokens": "INTEGER",
 }  # fmt: skip
+# Those that the body has, and whether they hold JSON.
+_BODY_COLUMNS = [(name, kind == "JSON") for name, kind in _REQUEST_COLUMNS.items() if name != "id"]
 _FEEDBACK_COLUMNS = {
     "id": "VARCHAR", "request": "VARCHAR", "score": "INTEGER", "correction": "VARCHAR", "comment": "VARCHAR",
     "verdict": "VARCHAR", "source": "VARCHAR", "said_at": "DOUBLE",
@@ -66,14 +69,24 @@ def _ingest_batch(catalog: Catalog, event_log: EventLog, most: int) -> int:
         return 0
     event_log_id = str(connection.execute("SELECT journal FROM identity").fetchone()[0])
     last = int(rows[-1][0])
+    # Read before the catalog is locked for others; none of what was damaged.
+    read = [
+        (seq, key, kind, json.loads(body) if sha256_text(body) == digest else None)
+        for seq, key, kind, body, digest in rows
+        if kind in _INSERTS
+    ]
 
     def work(db: duckdb.DuckDBPyConnection) -> None:
         found = db.execute("SELECT last_seq FROM folded WHERE journal = ?", [event_log_id]).fetchone()
         done = int(found[0]) if found else 0
         fresh: dict[str, list[Event]] = {kind: [] for kind in _INSERTS}
-        for seq, key, kind, body, digest in rows:
-            if seq > done and kind in fresh and _intact(catalog, key, body, digest):
-                fresh[kind].append((key, json.loads(body)))
+        for seq, key, kind, body in read:
+            if seq > done and body is not None:
+                fresh[kind].append((key, body))
+            elif seq > done:
+                write_notice(
+                    catalog.workspace, f"The event log's entry {key} was damaged on disk and could not be kept."
+                )
         for kind, events in fresh.items():
             _INSERTS[kind](db, events)
         _mark(db, event_log_id, last)
@@ -112,13 +125,6 @@ def _mark(db: duckdb.DuckDBPyConnection, event_log_id: str, last: int) -> None:
     )
 
 
-def _intact(catalog: Catalog, key: str, body: str, digest: str) -> bool:
-    if sha256_text(body) == digest:
-        return True
-    write_notice(catalog.workspace, f"The event log's entry {key} was damaged on disk and could not be kept.")
-    return False
-
-
 def _is_too_much(error: BaseException | None) -> bool:
     import duckdb
 
@@ -144,7 +150,7 @@ def _insert_requests(db: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> 
     versions = {
         (prompt, number): sha256
         for prompt, number, sha256 in db.execute(
-            "SELECT prompt, number, sha256 FROM prompt_versions WHERE list_contains(?::VARCHAR[], prompt)", [names]
+            "SELECT prompt, number, sha256 FROM prompt_versions WHERE prompt IN (SELECT unnest(?::VARCHAR[]))", [names]
         ).fetchall()
     }
     edges = []
@@ -157,13 +163,13 @@ def _insert_requests(db: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> 
 
 
 def _request_row(key: str, body: Mapping[str, object]) -> list[Any]:
-    return [key] + [
-        _json(body.get(name)) if kind == "JSON" else body.get(name) for name, kind in list(_REQUEST_COLUMNS.items())[1:]
-    ]
+    return [key, *(_json(body.get(name)) if is_json else body.get(name) for name, is_json in _BODY_COLUMNS)]
 
 
 def _json(value: Any) -> str:
     """ASCII, which the search in stored messages goes by; DuckDB refuses an escape of half a character."""
+    if value is None:
+        return "null"
     text = json.dumps(value)
     if "\\ud" in text:
         text = json.dumps(json.loads(whole_characters(json.dumps(value, ensure_ascii=False))))

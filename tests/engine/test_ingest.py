@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces import feedback
 from llmops_tui.traces.store import TraceStore
-from llmops_tui.workspace import catalog_file, kept_engines
+from llmops_tui.workspace import bulk, catalog_file, kept_engines
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -204,3 +206,91 @@ def test_feedback_that_is_durable_is_not_told_as_lost(
     said = feedback.give(TraceStore(catalog, event_log), "run_a", score="up")
     ingest(catalog, event_log)
     assert select(catalog, "SELECT id, score FROM feedback") == [(said["feedback"], 1)]
+
+
+_MIXED: list[tuple[Any, ...]] = [
+    ("a", 1, 1.5, '{"a": 1}'),
+    ("b\0c é ☃ \U0001f469", None, 2, "null"),
+    (None, 2**31 - 1, None, None),
+    ("", -(2**31), float("inf"), '"\\ud83d\\udc69"'),
+    ("x", 2.0, 2**60, "[]"),
+]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (),
+        ("half \ud83d of a pair", 1, 1.0, "{}"),
+        ("x", 2.5, 1.0, "{}"),
+        (5, True, "7", "{}"),
+        ("x", "9", True, "{}"),
+        # What DuckDB refuses.
+        ("x", "many", 1.0, "{}"),
+        ("x", 2**40, 1.0, "{}"),
+        ("x", 1, "far", "{}"),
+        ("x", 1, 1.0, "{"),
+        ("x", [1], 1.0, "{}"),
+    ],
+    ids=repr,
+)
+def test_many_rows_are_what_each_of_them_is_alone(odd: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {"t": "VARCHAR", "i": "INTEGER", "d": "DOUBLE", "j": "JSON"}
+
+    def inserted(many: int) -> list[tuple[Any, ...]] | type[Exception]:
+        monkeypatch.setattr(bulk, "_MANY", many)
+        with closing(catalog_file.connect_memory()) as connection:
+            connection.execute("CREATE TABLE held (t VARCHAR, i INTEGER, d DOUBLE, j JSON)")
+            # Somebody looked at the first row alone.
+            connection.execute("SELECT * FROM range(5000)").fetchone()
+            try:
+                bulk.insert_rows(connection, "held", columns, [*_MIXED, *([odd] if odd else [])])
+            except duckdb.Error as error:
+                return type(error)
+            return connection.execute("SELECT * FROM held ORDER BY rowid").fetchall()
+
+    one_way, other_way = inserted(1), inserted(1000)
+    assert one_way == other_way
+    assert isinstance(one_way, type) or one_way[: len(_MIXED)] == [(t, i, d, j) for t, i, d, j in _MIXED]
+
+
+def test_a_backlog_is_taken_by_arrays_and_its_rows_are_those_of_few(
+    catalog: Catalog, event_log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PromptStore(catalog).save("triage", template="{{ q }}")
+    events = [
+        (
+            "request",
+            f"run_{n}",
+            request_body(
+                f"o{n}",
+                prompt="triage",
+                prompt_version=1,
+                model_sha256="m",
+                ttft_ms=n / 3,
+                messages=[{"role": "user", "content": "☃" * n}],
+            ),
+        )
+        for n in range(30)
+    ]
+    other = make_workspace(Workspace(tmp_path / "other"))
+    other_catalog, other_log = Catalog(other), EventLog(other)
+    PromptStore(other_catalog).save("triage", template="{{ q }}")
+    by_arrays: list[bool] = []
+    made = bulk._arrays
+    monkeypatch.setattr(bulk, "_arrays", lambda *given: by_arrays.append((found := made(*given)) is not None) or found)
+    for many, log, book in ((1000, event_log, catalog), (1, other_log, other_catalog)):
+        monkeypatch.setattr(bulk, "_MANY", many)
+        log.append_many(events)
+        assert ingest(book, log) == 30
+    other_log.close()
+    assert by_arrays == [True, True]
+    for table in ("requests", "lineage"):
+        rows = [
+            select(
+                book, f"SELECT * EXCLUDE ({'made_at' if table == 'lineage' else 'engine'}) FROM {table} ORDER BY ALL"
+            )
+            for book in (catalog, other_catalog)
+        ]
+        assert rows[0] == rows[1]
+        assert len(rows[0]) >= 30

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError
-from llmops_tui.retrieval.store import IndexStore
-from llmops_tui.retrieval.terms import query_terms
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.retrieval.chunk_file import ChunkFile
+from llmops_tui.retrieval.staleness import stale_because
+from llmops_tui.retrieval.store import Index, IndexStore
+from llmops_tui.retrieval.terms import Term, query_terms
 from llmops_tui.retrieval.why_not import explain, find_places, place_of_chunk
 from tests.retrieval.conftest import SHOP, Build, Open
+from tests.word_embedder import Words
 
 
 @pytest.fixture
@@ -39,39 +45,169 @@ def test_words_are_found_whatever_their_form(opened: Open, query: str, document:
     assert (hits[0]["bm25_rank"], hits[0]["vectors_rank"], hits[0]["cosine"]) == (1, None, None)
 
 
-def test_words_that_most_chunks_have_are_left_out_where_others_find_enough(
-    tmp_path: Path, build: Build, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+_SAID = [
+    "the",
+    "card",
+    "of",
+    "number",
+    "is",
+    "red",
+    "blue",
+    "refund",
+    "refunds",
+    "running",
+    "ran",
+    "café",
+    "cafe",
+    "don't",
+    "E-1042",
+    "C++",
+    "snake_case",
+    "x.y",
+    "返金は五日以内",
+    "届きます",
+    "Straße",
+    "ÅNGSTRÖM",
+    "é",
+    "नमस्ते",
+    "5",
+    "-5",
+    "_",
+    "__a",
+]
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, build: Build) -> None:
+    """Chunks of drawn words, which are in few of them, in most, or in all."""
+    chance = Random(5)
     folder = tmp_path / "many"
     folder.mkdir()
-    for n in range(40):
-        (folder / f"{n:02}.txt").write_text(
-            f"The card of number {n} is {'red' if n % 3 else 'blue and blue'}. {'x ' * n}"
-        )
-    build(folder, name="many", words_alone=True)
+    weights = [1 / (1 + at) for at in range(len(_SAID))]
+    for n in range(150):
+        words = chance.choices(_SAID, weights, k=chance.randrange(1, 12)) + [f"no{n % 60}"] * (n % 3)
+        (folder / f"{n:03}.txt").write_text(" ".join(["always", *words]))
+    # Longer than the counts of a byte.
+    (folder / "again.txt").write_text("red " * 300 + "blue " * 3)
+    build(folder, name="many", tokens=4000, words_alone=True)
+
+
+def by_sqlite_of(file: ChunkFile, term: Term) -> list[tuple[int, float]]:
+    return file._connection.execute("SELECT rowid, -rank FROM words WHERE words MATCH ?", (term.expression,)).fetchall()
+
+
+def forget_arrays(index: Index) -> None:
+    with closing(sqlite3.connect(index.folder / "chunks.db", isolation_level=None)) as connection:
+        connection.execute("DROP TABLE postings")
+        connection.execute("DROP TABLE lengths")
+
+
+def by_sqlite(file: ChunkFile, query: str, count: int) -> list[tuple[int, float]]:
+    """What FTS5 ranks first for all terms of a query at once, and its scores."""
+    asked = " OR ".join(term.expression for term in query_terms(query))
+    found = file._connection.execute(
+        "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?", (asked, count)
+    )
+    return found.fetchall()
+
+
+@pytest.mark.usefixtures("drawn")
+def test_the_ranking_and_its_scores_are_those_of_sqlite(opened: Open) -> None:
+    chance = Random(6)
+    queries = [
+        " ".join(chance.choices([*_SAID, "always", "no7", "nowhere"], k=chance.randrange(1, 9))) for _ in range(80)
+    ]
     with opened("many") as retriever:
-        assert {"the", "card", "of", "number", "is", "red"} <= retriever.file._common_words()
-        assert not {"blue", "7"} & retriever.file._common_words()
-        asked: list[int] = []
-        whole = retriever.file._ranked
-        monkeypatch.setattr(
-            retriever.file, "_ranked", lambda terms, count: asked.append(len(terms)) or whole(terms, count)
-        )
-        for query, count, looked in (
-            ("is the blue card number 7", 5, [2]),
-            ("is the blue card", 40, [1, 4]),
-            ("the red card", 5, [3]),
-            ("blue", 5, [1]),
+        file = retriever.file
+        assert file.has_arrays
+        chunks = retriever.index.record["chunks"]
+        for query in (
+            *queries,
+            "always",
+            "nowhere",
+            "_",
+            "red",
+            "refund refunds refunding",
+            "snake_case",
+            "返",
+            "届き",
         ):
-            asked.clear()
             terms = query_terms(query)
-            found, all_of_them = retriever.file.best(terms, count), whole(terms, count)
-            assert asked == looked
-            assert [chunk for chunk, _ in found] == [chunk for chunk, _ in all_of_them]
-            assert [s for _, s in found] == pytest.approx([s for _, s in all_of_them], abs=1e-4)
-        # Files of an earlier version do not tell.
-        monkeypatch.setattr(retriever.file, "_common", frozenset())
-        assert retriever.file.best(query_terms("is the blue card number 7"), 5)
+            if not terms:
+                assert file.best(terms, 5) == []
+                continue
+            for count in (1, 10, chunks, chunks + 1):
+                found, sqlite = file.best(terms, count), by_sqlite(file, query, count)
+                assert [chunk for chunk, _ in found] == [chunk for chunk, _ in sqlite], query
+                assert [score for _, score in found] == pytest.approx([score for _, score in sqlite], rel=1e-12)
+            for term in terms:
+                having = {row for row, _ in by_sqlite_of(file, term)}
+                assert file.frequency(term) == len(having)
+                assert file.having(term, range(1, 40)) == {row for row in having if row < 40}
+
+
+@pytest.mark.usefixtures("drawn")
+def test_the_words_of_a_file_that_an_earlier_release_wrote_are_found_by_sqlite(opened: Open, store: IndexStore) -> None:
+    index = store.get("many")
+    queries = [" ".join(_SAID[at : at + 4]) for at in range(0, len(_SAID), 4)]
+    with opened("many") as retriever:
+        now = [retriever.file.best(query_terms(query), 20) for query in queries]
+    forget_arrays(index)
+    with opened("many") as retriever:
+        assert not retriever.file.has_arrays
+        for query, found in zip(queries, now, strict=True):
+            before = retriever.file.best(query_terms(query), 20)
+            assert [chunk for chunk, _ in before] == [chunk for chunk, _ in found]
+            assert [score for _, score in before] == pytest.approx([score for _, score in found], rel=1e-12)
+    assert stale_because(store, index) == [
+        "an earlier release wrote its words, and searching by bm25 is slower in them"
+    ]
+
+
+def test_building_again_writes_the_arrays_that_an_earlier_release_did_not(
+    shop: Path, build: Build, opened: Open, store: IndexStore
+) -> None:
+    build(shop)
+    before = store.get("shop")
+    with opened() as retriever:
+        hits = retriever.search("where is my card", "hybrid", 4)
+    forget_arrays(before)
+    words = Words()
+    assert build(shop, words)["unchanged"]
+    assert not words.asked
+    after = store.get("shop")
+    assert (after.ref, after.record["sha256"]) == ("shop@1", before.record["sha256"])
+    assert not before.folder.exists()
+    assert not any("release" in why for why in stale_because(store, after))
+    with opened() as retriever:
+        assert retriever.file.has_arrays
+        assert retriever.search("where is my card", "hybrid", 4) == hits
+    assert build(shop)["unchanged"]
+    assert store.get("shop").folder == after.folder
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE lengths SET tokens = x'00'",
+        "DELETE FROM lengths",
+        "UPDATE postings SET steps = x'ffff' WHERE chunks = 2",
+        "UPDATE postings SET steps = x'01' WHERE chunks = 2",
+        "UPDATE postings SET steps = x'0000' WHERE chunks = 2",
+        "UPDATE postings SET counts = x'010203' WHERE chunks = 2",
+    ],
+)
+def test_arrays_that_are_not_whole_are_told(
+    tmp_path: Path, build: Build, opened: Open, store: IndexStore, damage: str
+) -> None:
+    (tmp_path / "two").mkdir()
+    for name in "ab":
+        (tmp_path / "two" / f"{name}.txt").write_text("lamp")
+    build(tmp_path / "two", name="two", words_alone=True)
+    with closing(sqlite3.connect(store.get("two").folder / "chunks.db", isolation_level=None)) as connection:
+        connection.execute(damage)
+    with pytest.raises(LlmopsError, match="cannot be read"), opened("two") as retriever:
+        retriever.search("lamp", "bm25", 2)
 
 
 @pytest.mark.usefixtures("built")
