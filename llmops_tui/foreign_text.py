@@ -15,7 +15,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.regular_files import open_given
 
 if TYPE_CHECKING:
-    from yaml.nodes import MappingNode, Node
+    from yaml import SafeLoader
+    from yaml.nodes import MappingNode, Node, ScalarNode
 
 JsonObject = dict[str, Any]
 """An untrusted object of JSON, YAML or TOML: it may have any name with any value, and no field is guaranteed.
@@ -87,8 +88,8 @@ def parse_toml(text: str) -> JsonObject:
 def parse_yaml(text: str, *, core: bool = False) -> Any:
     """The value of a YAML text, of plain types alone.
 
-    ``core`` reads words and numbers as YAML 1.2's core schema does, as most programs do that are not written in Python:
-    ``yes`` and ``12:30`` are texts, ``1e3`` and ``010`` numbers.
+    A date is the text that it is written as. ``core`` reads words and numbers as YAML 1.2's core schema does, as most programs
+    do that are not written in Python: ``yes`` and ``12:30`` are texts, ``1e3`` and ``010`` numbers; a date is a date there.
 
     Raises:
         yaml.YAMLError: it is none, is nested too deep, contains itself, or unfolds to too much.
@@ -120,10 +121,7 @@ def parse_yaml(text: str, *, core: bool = False) -> Any:
                 _measure(node, {})
             return node
 
-    if core:
-        Loader.yaml_implicit_resolvers = _core_resolvers(yaml.SafeLoader.yaml_implicit_resolvers)
-        Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: _core_integer(node.value))
-        Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: _core_float(node.value))
+    _take_plain(Loader, core=core)
     if len(text) > MAX_BYTES:
         raise yaml.YAMLError(f"it is larger than {MAX_BYTES:,} characters")
     try:
@@ -135,6 +133,36 @@ def parse_yaml(text: str, *, core: bool = False) -> Any:
         raise yaml.YAMLError(f"a value cannot be read: {error}"[:300]) from error
 
 
+def _take_plain(loader: type[SafeLoader], *, core: bool) -> None:
+    """Have a loader make plain types alone, by the core schema or by YAML 1.1's."""
+    for kind in ("binary", "set", "omap", "pairs"):
+        loader.add_constructor(f"tag:yaml.org,2002:{kind}", _refuse_kind)
+    if not core:
+        kept = loader.yaml_implicit_resolvers
+        loader.yaml_implicit_resolvers = {
+            sign: [one for one in known if one[0] != _DATE] for sign, known in kept.items()
+        }
+        loader.add_constructor(_DATE, _date_text)
+        return
+    loader.yaml_implicit_resolvers = _core_resolvers(loader.yaml_implicit_resolvers)
+    loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: _core_integer(node.value))
+    loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: _core_float(node.value))
+
+
+def _date_text(loader: SafeLoader, node: ScalarNode) -> str:
+    """A date that is called one by its tag, which has to be one."""
+    loader.construct_yaml_timestamp(node)
+    return str(node.value)
+
+
+def _refuse_kind(_loader: Any, node: Node) -> NoReturn:
+    import yaml
+
+    kind = node.tag.rpartition(":")[2]
+    raise yaml.MarkedYAMLError(problem=f"!!{kind} is no text, number, list or mapping", problem_mark=node.start_mark)
+
+
+_DATE = "tag:yaml.org,2002:timestamp"
 _CORE = {
     "bool": (re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), "tTfF"),
     "int": (re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), "-+0123456789"),

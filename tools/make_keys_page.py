@@ -80,11 +80,11 @@ In the history are moves and removals of the labels of prompts and the tags of d
 models and chats, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a
 dataset: imports, fixes, edits, operations, splits, labels, saved queries, restored versions. Versions are never changed, so
 undoing rows makes a new version with the rows from before, and undoing the first one archives the dataset, which `Z` brings
-back. What was done at once, such as the parts of a split, goes back at once. If a label or a dataset was changed in another way meanwhile, for example by the MCP server,
-nothing is overwritten: you are told, and the entry leaves the history. Deleting asks first; that of a suite or recipe can be
-undone, any other cannot, and says so before. A copy that something was made of stays. Verdicts on answers are changed with the same keys, and texts
-of prompts have their versions. [Names, copies, deleting](maintenance.md#names-copies-deleting) tells which of these each thing
-has.
+back. What was done at once, such as the parts of a split, goes back at once. If a label or a dataset was changed in another
+way meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the entry leaves the history. Deleting
+asks first; that of a suite or recipe can be undone, any other cannot, and says so before. A copy that something was made of
+stays. Verdicts on answers are changed with the same keys, and texts of prompts have their versions. [Names, copies,
+deleting](maintenance.md#names-copies-deleting) tells which of these each thing has.
 
 ## Snippets and macros
 

@@ -20,7 +20,7 @@ from llmops_tui.evaluation.metrics.base import Case, MetricEntry
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.scripted.script import FIELDS, read_script
 from llmops_tui.evaluation.suite import Suite
-from llmops_tui.evaluation.suite_checks import OF_CASE, check_fields, check_variations
+from llmops_tui.evaluation.suite_checks import OF_CASE, check_fields, check_texts, check_variations
 from llmops_tui.evaluation.variations import vary
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.template_renderer import Variables
@@ -81,6 +81,7 @@ def build_cases(suite: Suite, datasets: DatasetStore, limit: int | None = None) 
         )
     whole = [case for case, _ in found]
     check_fields(suite.made_metrics(), whole)
+    check_texts(suite.made_metrics(), whole)
     check_variations(suite, whole)
     found = _drawn(found, suite.limit, suite.seed)
     of = len(found)

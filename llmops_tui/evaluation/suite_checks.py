@@ -5,12 +5,14 @@ Suites that were saved before are read all the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
+from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.metrics.structured import JsonFields, json_of
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric, Verdict
 from llmops_tui.evaluation.rules import parse_rule
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 OF_CASE = frozenset(
     {"vars", "expected", "context", "choices", "group", "slices", "messages", "metrics", "id", "script"}
 )
+# A variable in double braces, with a filter or a part behind it or not.
+_NAMED = re.compile(r"\{\{-?\s*(\w+)\s*(?:-?\}\}|[|.\[])")
 # Of a suite, paths in the rows of a dataset.
 _PATHS = ("variables", "expected", "context", "group", "slices", "script")
 
@@ -118,6 +122,39 @@ def check_variations(suite: Suite, cases: Sequence[Case]) -> None:
             close = get_close_matches(name, known, 1)
             hint = f"Did you mean {close[0]}?" if close else "Without variable, all of them are varied."
             raise _bad(f"vary[{number}]: no case has the variable {name}", hint)
+
+
+def check_texts(metrics: Iterable[Metric], cases: Sequence[Case]) -> None:
+    """Refuse a metric whose text names a variable as a template does: it is compared as it is written, braces and all.
+
+    Raises:
+        InputRefusedError: ``bad_metric``.
+    """
+    known = {name for case in cases for name in case.variables} | {"expected", "context"}
+    for metric in metrics:
+        # A judge's rubric is a template.
+        if isinstance(metric, AskingMetric | DerivedMetric):
+            continue
+        for field, value in metric.model_dump().items():
+            named = next((n for text in texts_in(value) for n in _NAMED.findall(text) if n in known), "")
+            if named:
+                raise InputRefusedError(
+                    "bad_metric",
+                    f"{metric.called}: {field} has {{{{ {named} }}}}, and is no template: it is compared as it is written",
+                    "Without a value, a metric goes by what the case expects; a case's own metrics have texts of their own.",
+                )
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """All texts of a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from texts_in(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from texts_in(one)
 
 
 def check_fields(metrics: Iterable[Metric], cases: Sequence[Case]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import struct
 import tomllib
@@ -105,7 +106,7 @@ def test_plain_yaml_is_read_as_ever() -> None:
     for text in (
         "",
         "a: 1",
-        "[1, 2.5, true, null, 2020-01-02]",
+        "[1, 2.5, true, null]",
         "a: &x {k: v}\nb: *x\nc: {<<: *x, l: 1}",
         "- |\n  text\n",
     ):
@@ -242,3 +243,20 @@ def test_odd_parts_of_a_model_folder_are_told(tmp_path: Path) -> None:
         weights.write_bytes(struct.pack("<Q", len(odd)) + odd + b"\0" * 4)
         with pytest.raises(InputRefusedError, match="damaged"):
             read_tensors(weights)
+
+
+def test_a_date_is_the_text_that_it_is_written_as() -> None:
+    assert parse_yaml("a: 2024-01-02\nb: [2024-01-02T10:00:00Z]\nc: !!timestamp 2024-01-02") == {
+        "a": "2024-01-02",
+        "b": ["2024-01-02T10:00:00Z"],
+        "c": "2024-01-02",
+    }
+    assert parse_yaml("2024-13-45") == "2024-13-45"
+    assert parse_yaml("2024-01-02", core=True) == dt.date(2024, 1, 2)
+
+
+@pytest.mark.parametrize("core", [False, True])
+@pytest.mark.parametrize("kind", ["!!binary aGk=", "!!set {a, b}", "!!omap [a: 1]", "!!pairs [a: 1]"])
+def test_what_json_does_not_have_is_no_value(kind: str, core: bool) -> None:
+    with pytest.raises(yaml.YAMLError, match=f"{kind.split(maxsplit=1)[0]} is no text, number, list or mapping"):
+        parse_yaml(f"a: {kind}", core=core)

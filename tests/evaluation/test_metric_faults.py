@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.cases import build_cases
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.metrics.texts import number_in
+from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.foreign_text import parse_yaml
 
 
@@ -85,3 +88,24 @@ def test_the_blank_before_a_choice_is_none_of_its_length() -> None:
     case = Case(0, "k", expected=" ab", choices=(" ab", " abcd"))
     # -3/2 is more than -7/4, and -3/3 less than -7/5 would be the other way round.
     assert metric.score(case, Answer(choice_logprobs=(-3.6, -7.1))).detail["chosen"] == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "field"),
+    [
+        ({"type": "contains", "value": "{{ expected }}"}, "value"),
+        ({"type": "contains", "mode": "none", "value": "{{q}}"}, "value"),
+        ({"type": "contains", "value": ["x", "{{ q | upper }}"]}, "value"),
+        ({"type": "regex", "negate": True, "pattern": "^{{q}}$"}, "pattern"),
+    ],
+)
+def test_a_metric_that_names_a_variable_as_a_template_does_is_refused(entry: dict[str, Any], field: str) -> None:
+    cases = [{"vars": {"q": "a secret word"}, "expected": "secret"}]
+    with pytest.raises(InputRefusedError, match=f"{field} has .*, and is no template"):
+        build_cases(check_suite({"cases": cases, "metrics": [entry]}, "s"), None)  # type: ignore[arg-type]
+    # Braces around anything else are what is looked for, and a rubric is a template.
+    for other in (
+        {"type": "contains", "value": "{{ name }}"},
+        {"type": "judge", "model": "m", "rubric": "As {{ expected }}?"},
+    ):
+        build_cases(check_suite({"cases": cases, "metrics": [other]}, "s"), None)  # type: ignore[arg-type]
