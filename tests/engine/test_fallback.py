@@ -130,6 +130,7 @@ async def test_an_engine_that_dies_of_its_first_tokens_is_started_one_rung_lower
     assert (await launched(tmp_path, gpu_layers=1)).rung.name == "full"
 
 
+@pytest.mark.slow
 async def test_a_rung_that_leaves_out_nothing_that_is_asked_for_is_not_tried(trap: Trap, tmp_path: Path) -> None:
     trap.set("anything")
     with pytest.raises(LlmopsError, match="SIGSEGV") as caught:
