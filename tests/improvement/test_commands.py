@@ -82,7 +82,8 @@ def test_the_pages_example_finds_and_confirms_a_planted_instruction(ready: Llmop
     ready.run(*command, "--yes", code=3)
     again = ready.run(*command, "--yes", "--look-again")
     assert again["sealed"]["look"] == 2
-    assert again["sealed"]["level"] == pytest.approx(0.975)
+    # All looks together err in 5 % at the most: 4 % are the first one's, and a fifth of that the second's.
+    assert again["sealed"]["level"] == pytest.approx(0.992)
     assert "look 2" in again["verdict"]
     listed = ready.run("prompt", "improvements", "colour")["improvements"]
     assert [one["looked"]["look"] for one in listed] == [2, 1]
