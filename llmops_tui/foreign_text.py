@@ -151,7 +151,12 @@ def _take_plain(loader: type[SafeLoader], *, core: bool) -> None:
 
 def _date_text(loader: SafeLoader, node: ScalarNode) -> str:
     """A date that is called one by its tag, which has to be one."""
-    loader.construct_yaml_timestamp(node)
+    if not loader.timestamp_regexp.match(node.value):
+        import yaml
+
+        raise yaml.MarkedYAMLError(
+            problem=f"{node.value!r} is no date: a value cannot be read", problem_mark=node.start_mark
+        )
     return str(node.value)
 
 

@@ -101,7 +101,8 @@ def of_base(session: Session, recipe: Recipe) -> Recipe:
 
 def announce(session: Session, store: RunStore, recipe: Recipe) -> None:
     """Say what a run of a GGUF base writes before it trains, and how large that is."""
+    from llmops_tui.training.bases import as_computed
     from llmops_tui.training.unpacking.cache import announcement
 
-    if told := announcement(session.workspace, store.base_of(recipe), recipe.quantization.compute):
+    if told := announcement(session.workspace, store.base_of(recipe), as_computed(recipe).quantization.compute):
         session.say(told)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.maintenance.definition_removal import TABLES
 from llmops_tui.maintenance.record_removal import Kept
@@ -17,6 +18,8 @@ _SCREENS = {
     "suite": "evaluation", "evaluation": "evaluation", "chat": "chat", "chain": "chains",
 }  # fmt: skip
 CHAT = "chat"
+STALE = "undo_stale"
+_MOST = 200
 # What can get another name, and what can be copied.
 RENAMED = {*(kind.value for kind in Kept), Archivable.MODEL.value, CHAT}
 _COPIED = {*(kind.value for kind in Kept), Archivable.MODEL.value, *(kind.value for kind in TABLES)}
@@ -128,6 +131,19 @@ def called(act: Act, kind: str, name: str, new_name: str) -> Act:
         ("copy", kind),
     }
     return replace(act, subject=new_name) if about and act.subject == name else act
+
+
+def newest(acts: list[Act]) -> list[Act]:
+    """The acts that are remembered: those of the newest moments, since what was done at once is taken back at once."""
+    moments = sorted({act.at for act in acts})[-_MOST:]
+    return [act for act in acts if act.at >= moments[0]] if moments else []
+
+
+def stale(
+    act: Act, why: str, hint: str = "Nothing was changed. The next undo takes back the act before it."
+) -> InputRefusedError:
+    """Why an act can never be taken back, or done again, any more."""
+    return InputRefusedError(STALE, f"{act.title}: {why}", hint)
 
 
 def same(act: Act) -> tuple[float, str, str]:

@@ -17,7 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.prompt_versions import CHAINS
 from llmops_tui.inference.stages import StageStore
 from llmops_tui.maintenance.act_log import ActLog
-from llmops_tui.maintenance.acts import CHAT, RENAMED, Act, called, same, version_text
+from llmops_tui.maintenance.acts import CHAT, RENAMED, STALE, Act, called, newest, same, stale, version_text
 from llmops_tui.maintenance.archiving import Archivable, Archive, find
 from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_definition, restore_definition
 from llmops_tui.maintenance.model_renaming import copy_model, remove_copy, rename_model
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
 # The rows of what was deleted, by the time of the act.
 _DELETED = "undo:deleted:"
-_MOST = 200
-# Seconds: a first version that is older was there before whoever tells of it.
+# Seconds: a version that is older was there before whoever tells of it.
 _JUST_MADE = 3600.0
-_STALE = "undo_stale"
 
 
 class UndoHistory:
@@ -115,25 +113,26 @@ class UndoHistory:
         self._datasets.untag(dataset, tag)
         self._note("tag", dataset, tag, before, None)
 
-    def note_rows(self, *made: DatasetVersion) -> None:
+    def note_rows(self, *made: DatasetVersion) -> bool:
         """A version took the place of the newest one; several, such as the parts of a split, are taken back at once.
 
         What it was made of may be an older one, and is not what undoing brings back: where there was none, the dataset is
         archived then. A version that was there already, since the newest has just these rows, is no act. A dataset that is
-        archived and gets a version is in the lists again.
+        archived and gets a version is in the lists again. Returns whether there is anything to take back.
         """
         known = self.acts()
         now = time.time()
         noted: list[Act] = []
         for one in made:
             older = [other.number for other in self._datasets.log(one.dataset) if other.number < one.number]
-            if not older and now - one.created_at > _JUST_MADE:
+            if now - one.created_at > _JUST_MADE:
                 continue
             if not any(act.made(one.dataset, one.number, one.created_at) for act in known):
                 noted.append(Act(now, "rows", one.dataset, one.note, max(older, default=None), one.number))
         if noted:
             self._archive.remove(Archivable.DATASET, [act.subject for act in noted])
             self._add(*(replace(act, beside=len(noted) - 1) for act in noted))
+        return bool(noted)
 
     def rename(self, kind: Kept | Archivable, name: str, new_name: str, *, force: bool = False) -> Renaming:
         """Give a prompt, a dataset or a model another name; as :func:`rename_record` and :func:`rename_model`.
@@ -143,9 +142,7 @@ class UndoHistory:
         done = self._renamed(kind.value, name, new_name, force=force)
         act = Act(time.time(), kind.value, name, new_name, None, None, forced=force)
         self._log.change(
-            lambda now: [*(called(other, kind.value, name, new_name) for other in now if not other.undone), act][
-                -_MOST:
-            ]
+            lambda now: newest([*(called(other, kind.value, name, new_name) for other in now if not other.undone), act])
         )
         return done
 
@@ -217,6 +214,13 @@ class UndoHistory:
             return None
         first = acts[places[-1] if undo else places[0]]
         at_once = [acts[place] for place in places if acts[place].at == first.at]
+        try:
+            for act in at_once if len(at_once) > 1 and first.kind == "rows" else ():
+                self._refuse_stale(act, *((act.after, act.before) if undo else (act.before, act.after)))
+        except LlmopsError:
+            # What was done at once is taken back at once or not at all.
+            self._log.change(lambda now: [act for act in now if act.at != first.at])
+            raise
         for act in at_once[::-1] if undo else at_once:
             self._take(act, undo=undo)
         return replace(first, undone=undo)
@@ -226,7 +230,7 @@ class UndoHistory:
             self._set(act, undo=undo)
         except LlmopsError as error:
             # A full disk or a busy catalog passes, and the act is wanted then.
-            if error.code == _STALE or isinstance(error, NotFoundError):
+            if error.code == STALE or isinstance(error, NotFoundError):
                 self._log.change(lambda now: [other for other in now if same(other) != same(act)])
             raise
         done = replace(act, undone=undo)
@@ -258,11 +262,7 @@ class UndoHistory:
             return
         now = self._label(act.subject, act.name) if act.kind == "label" else self._tag(act.subject, act.name)
         if now != held:
-            raise InputRefusedError(
-                _STALE,
-                f"{act.title}: it is {version_text(now)} now, which somebody else chose",
-                "Nothing was changed. The next undo takes back the act before it.",
-            )
+            raise stale(act, f"it is {version_text(now)} now, which somebody else chose")
         ref = f"{act.subject}@{wanted}"
         if act.kind == "label":
             texts = self._labelled(act.subject)
@@ -287,11 +287,8 @@ class UndoHistory:
             if error.code not in {"record_used", "name_taken"}:
                 raise
             command = "data" if act.kind == Kept.DATASET else act.kind
-            raise InputRefusedError(
-                _STALE,
-                f"{act.title}: {error.message}",
-                f"The next undo takes back the act before it. llmops {command} rename gives it any other name.",
-            ) from error
+            hint = f"The next undo takes back the act before it. llmops {command} rename gives it any other name."
+            raise stale(act, error.message, hint) from error
 
     def _renamed(self, kind: str, name: str, new_name: str, *, force: bool) -> Renaming:
         if kind == Archivable.MODEL:
@@ -315,11 +312,7 @@ class UndoHistory:
         except InputRefusedError as error:
             if error.code not in {"record_used", "name_taken"}:
                 raise
-            raise InputRefusedError(
-                _STALE,
-                f"{act.title}: {error.message}",
-                "Nothing was changed. The next undo takes back the act before it.",
-            ) from error
+            raise stale(act, error.message) from error
 
     def _copied(self, kind: Kept | Archivable, ref: str, new_name: str) -> str:
         if isinstance(kind, Kept):
@@ -341,26 +334,22 @@ class UndoHistory:
         except InputRefusedError as error:
             if error.code != "name_taken":
                 raise
-            raise InputRefusedError(
-                _STALE,
-                f"{act.title}: {error.message}",
-                "Nothing was changed. The next undo takes back the act before it.",
-            ) from error
+            raise stale(act, error.message) from error
 
     def _deleted(self, kind: Archivable, name: str, at: float) -> DefinitionRemoval:
         removed = remove_definition(self._workspace, kind, name)
         self._event_log.save_draft(f"{_DELETED}{at}", {"rows": list(removed.rows)})
         return removed
 
-    def _set_rows(self, act: Act, held: int | None, wanted: int | None) -> None:
-        newest = self._datasets.get(act.subject)
+    def _refuse_stale(self, act: Act, held: int | None, wanted: int | None) -> None:
+        now = self._datasets.get(act.subject)
         # Where there was nothing, the first rows are still there, archived.
-        if newest.sha256 != self._datasets.get(f"{act.subject}@{wanted if held is None else held}").sha256:
-            raise InputRefusedError(
-                _STALE,
-                f"{act.title}: {newest.ref} was made since and has other rows",
-                "Nothing was changed. llmops data restore makes the rows of any version the newest.",
-            )
+        if now.sha256 != self._datasets.get(f"{act.subject}@{wanted if held is None else held}").sha256:
+            hint = "Nothing was changed. llmops data restore makes the rows of any version the newest."
+            raise stale(act, f"{now.ref} was made since and has other rows", hint)
+
+    def _set_rows(self, act: Act, held: int | None, wanted: int | None) -> None:
+        self._refuse_stale(act, held, wanted)
         if wanted is None:
             self._archive.add(Archivable.DATASET, [act.subject])
         elif held is None:
@@ -394,4 +383,4 @@ class UndoHistory:
 
     def _add(self, *acts: Act) -> None:
         # What was taken back before is not done again after something else was done.
-        self._log.change(lambda now: [*(other for other in now if not other.undone), *acts][-_MOST:])
+        self._log.change(lambda now: newest([*(other for other in now if not other.undone), *acts]))

@@ -68,7 +68,7 @@ class Alert:
         """One line for a person."""
         if self.worst is None:
             told = f"{named(self.series)}: no data"
-        elif not (told := state_told(self.series)):
+        elif (self.rule.below is not None) != self.series.endswith(".up") or not (told := state_told(self.series)):
             side, limit = ("above", self.rule.above) if self.rule.above is not None else ("below", self.rule.below)
             worst = value_told(self.series, self.worst)
             told = f"{named(self.series)} {side} {value_told(self.series, limit or 0.0)}, worst {worst}"

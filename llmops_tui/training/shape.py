@@ -47,8 +47,8 @@ class Shape:
 
     @property
     def key(self) -> str:
-        """A name for this shape, under which measurements are kept."""
-        return f"{self.family}-{self.layers}x{self.hidden}x{self.inner}-v{self.vocabulary}"
+        """A name for this shape, under which measurements are kept; those of other formulas have other names."""
+        return f"2 {self.family}-{self.layers}x{self.hidden}x{self.inner}-v{self.vocabulary}"
 
     @property
     def attention_layers(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ def insert_rows(
         return
     names = ", ".join(quote_name(name) for name in columns)
     insert = f"{'INSERT OR IGNORE' if once else 'INSERT'} INTO {table} ({names})"
+    import duckdb
+
     arrays = _arrays(columns, held) if len(held[0]) >= _MANY else None
     if arrays is None:
         values = [[whole_characters(value) if isinstance(value, str) else value for value in column] for column in held]
@@ -55,7 +58,9 @@ def insert_rows(
     try:
         connection.execute(f"{insert} SELECT {names} FROM {_INCOMING}")
     finally:
-        connection.unregister(_INCOMING)
+        # In a transaction that failed nothing is executed any more; what is registered goes with its end.
+        with contextlib.suppress(duckdb.TransactionException):
+            connection.unregister(_INCOMING)
 
 
 def _arrays(columns: Mapping[str, str], values: Sequence[Sequence[Any]]) -> pa.Table | None:
@@ -67,6 +72,12 @@ def _arrays(columns: Mapping[str, str], values: Sequence[Sequence[Any]]) -> pa.T
 
     types = {"VARCHAR": pa.string(), "JSON": pa.string(), "DOUBLE": pa.float64(), "INTEGER": pa.int32()}
     if not set(columns.values()) <= set(types):
+        return None
+    if any(
+        kind == "INTEGER" and any(isinstance(value, float) for value in column)
+        for kind, column in zip(columns.values(), values, strict=True)
+    ):
+        # Arrow cuts what DuckDB rounds.
         return None
     try:
         made = [pa.array(column, types[kind]) for column, kind in zip(values, columns.values(), strict=True)]

@@ -26,5 +26,5 @@ async def keep_pair(shell: Shell, chat: Chat, turn: Turn) -> None:
     made = await asyncio.to_thread(
         keep_pairs, shell.services.datasets, name, messages, texts, ways.index(turn), sources
     )
-    await asyncio.to_thread(shell.services.undo.note_rows, made)
-    shell.say(f"{made.ref}: {counted(made.rows, 'row')}. z undoes it.")
+    undoes = " z undoes it." if await asyncio.to_thread(shell.services.undo.note_rows, made) else ""
+    shell.say(f"{made.ref}: {counted(made.rows, 'row')}.{undoes}")

@@ -67,8 +67,8 @@ async def keep_vote(shell: Shell, decided: Decided) -> bool:
             decided.winner,
             decided.sources,
         )
-        await asyncio.to_thread(shell.services.undo.note_rows, made)
-        shell.say(f"{made.ref}: {counted(made.rows, 'row')}. z undoes it.")
+        undoes = " z undoes it." if await asyncio.to_thread(shell.services.undo.note_rows, made) else ""
+        shell.say(f"{made.ref}: {counted(made.rows, 'row')}.{undoes}")
     elif what == "label":
         if column.version is None:
             raise InputRefusedError("draft_column", f"{column.ref} is in no version yet", "Run it first.")

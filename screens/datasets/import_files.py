@@ -93,5 +93,8 @@ async def import_files(shell: Shell, progress: Panel, arguments: ImportArguments
     made = await follow_job(services, progress, job)
     ref = f"{made['dataset']}@{made['version']}"
     apart = f", {made['rejected']:,} rejected" if made["rejected"] else ""
-    shell.say(f"{ref}: {counted(made['rows'], 'row')}{apart}. z undoes it.")
-    return await asyncio.to_thread(services.datasets.get, ref)
+    version = await asyncio.to_thread(services.datasets.get, ref)
+    # Of the same rows as before no version is made.
+    undoes = " z undoes it." if await asyncio.to_thread(services.undo.note_rows, version) else ""
+    shell.say(f"{ref}: {counted(made['rows'], 'row')}{apart}.{undoes}")
+    return version

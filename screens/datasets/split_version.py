@@ -33,5 +33,6 @@ async def split_version(shell: Shell, progress: Panel, split: Split) -> list[Dat
     refs = [f"{part['dataset']}@{part['version']}" for part in made["parts"]]
     parts = await asyncio.to_thread(lambda: [services.datasets.get(name) for name in refs])
     told = ", ".join(f"{part.ref} {counted(part.rows, 'row')}" for part in parts)
-    shell.say(f"{told}. z undoes it.")
+    undoes = " z undoes it." if await asyncio.to_thread(services.undo.note_rows, *parts) else ""
+    shell.say(f"{told}.{undoes}")
     return parts

@@ -151,8 +151,9 @@ class GradeScreen(Modal[None]):
         except LlmopsError as error:
             self.app.report(error)
             return
-        await asyncio.to_thread(self.app.services.undo.note_rows, version)
-        self.app.say(f"{version.ref}: {version.note}. z on another screen undoes it.")
+        noted = await asyncio.to_thread(self.app.services.undo.note_rows, version)
+        undoes = " z on another screen undoes it." if noted else ""
+        self.app.say(f"{version.ref}: {version.note}.{undoes}")
 
     def action_teach(self) -> None:
         """Show the judge graded answers as examples."""

@@ -34,6 +34,6 @@ def _make(services: Services, said: str, shape: str, name: str) -> str:
 
     gathered = gather(services.traces, TraceFilter.parse(said, time.time()), shape, "redact")
     version = make_version(services.datasets, name, gathered, shape, "redact")
-    services.undo.note_rows(version)
+    undoes = " z undoes it." if services.undo.note_rows(version) else ""
     left = sum(gathered.left_out.values())
-    return f"{version.ref}: {version.note}" + (f"; {left} left out" if left else "") + ". z undoes it."
+    return f"{version.ref}: {version.note}" + (f"; {left} left out" if left else "") + f".{undoes}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.counts import counted
+from llmops_tui.training.bases import as_computed
 from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.worker import PLAN_ENTRY
 from screens.shell.job_progress import wait_for_job
@@ -67,7 +68,7 @@ async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -
 def _announcement(shell: Shell, recipe: Recipe) -> str:
     """What a run of a GGUF base writes before it trains, and how large that is."""
     store = shell.services.training
-    return announcement(store.workspace, store.base_of(recipe), recipe.quantization.compute)
+    return announcement(store.workspace, store.base_of(recipe), as_computed(recipe).quantization.compute)
 
 
 async def choose_sweep(shell: Shell, recipe: Recipe) -> SweepArguments | None:

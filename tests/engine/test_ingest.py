@@ -213,7 +213,7 @@ _MIXED: list[tuple[Any, ...]] = [
     ("b\0c é ☃ \U0001f469", None, 2, "null"),
     (None, 2**31 - 1, None, None),
     ("", -(2**31), float("inf"), '"\\ud83d\\udc69"'),
-    ("x", 2.0, 2**60, "[]"),
+    ("x", 2, 2**60, "[]"),
 ]
 
 
@@ -223,6 +223,7 @@ _MIXED: list[tuple[Any, ...]] = [
         (),
         ("half \ud83d of a pair", 1, 1.0, "{}"),
         ("x", 2.5, 1.0, "{}"),
+        ("x", 2.7, 1.0, "{}"),
         (5, True, "7", "{}"),
         ("x", "9", True, "{}"),
         # What DuckDB refuses.
@@ -252,6 +253,19 @@ def test_many_rows_are_what_each_of_them_is_alone(odd: tuple[Any, ...], monkeypa
     one_way, other_way = inserted(1), inserted(1000)
     assert one_way == other_way
     assert isinstance(one_way, type) or one_way[: len(_MIXED)] == [(t, i, d, j) for t, i, d, j in _MIXED]
+
+
+def test_a_row_that_does_not_fit_is_told_within_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "_MANY", 1)
+    with closing(catalog_file.connect_memory()) as connection:
+        connection.execute("CREATE TABLE held (i INTEGER NOT NULL)")
+        for _ in range(2):
+            connection.execute("BEGIN")
+            with pytest.raises(duckdb.ConstraintException, match="NOT NULL"):
+                bulk.insert_rows(connection, "held", {"i": "INTEGER"}, [(1,), (None,)])
+            connection.execute("ROLLBACK")
+        bulk.insert_rows(connection, "held", {"i": "INTEGER"}, [(1,), (2,)])
+        assert connection.execute("SELECT i FROM held").fetchall() == [(1,), (2,)]
 
 
 def test_a_backlog_is_taken_by_arrays_and_its_rows_are_those_of_few(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.operations.splits import split_into
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.maintenance.acts import Act, newest
 from llmops_tui.maintenance.archiving import Archivable, Archive
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.prompts.chats.store import Chats
@@ -195,6 +197,39 @@ def test_a_first_version_with_other_rows_since_is_not_put_away(
     with pytest.raises(InputRefusedError, match="made since"):
         made.undo()
     assert Archive(EventLog(workspace)).all() == []
+
+
+def test_parts_of_a_split_go_back_at_once_or_not_at_all(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> None:
+    store, made = DatasetStore(catalog), history(workspace, catalog)
+    file = tmp_path / "d.jsonl"
+    file.write_text("".join(f'{{"a": {n}}}\n' for n in range(6)))
+    made.note_rows(import_now(store, [file], "d", "tabular"))
+    assert made.note_rows(*split_into(store, "d", {"train": 4, "eval": 2}, lambda _share, _told: None))
+    apply(store, "sample", ["d-train@1"], {"rows": 1})
+    with pytest.raises(InputRefusedError, match="d-train@2 was made since"):
+        made.undo()
+    assert Archive(EventLog(workspace)).all() == []
+    # What can never be taken back any more keeps nothing behind it.
+    assert [act.subject for act in made.acts()] == ["d"]
+
+
+def test_rows_of_before_are_nothing_that_was_done(workspace: Workspace, catalog: Catalog, tmp_path: Path) -> None:
+    store, made = DatasetStore(catalog), history(workspace, catalog)
+    for number, rows in ((1, 1), (2, 2)):
+        file = tmp_path / f"{number}.jsonl"
+        file.write_text("".join(f'{{"a": {n}}}\n' for n in range(rows)))
+        version = import_now(store, [file], "d", "tabular")
+    assert not made.note_rows(replace(version, created_at=version.created_at - 86_400))
+    assert made.undo() is None
+
+
+def test_what_was_done_at_once_is_remembered_whole() -> None:
+    one = Act(1.0, "archive", "a", "suite", None, 1)
+    many = [replace(one, at=2.0, subject=f"s{n}") for n in range(300)]
+    assert newest([one, *many]) == [one, *many]
+    apart = [replace(one, at=float(n)) for n in range(300)]
+    assert newest(apart) == apart[-200:]
+    assert newest([]) == []
 
 
 def test_another_name_of_a_chat_is_taken_back(workspace: Workspace, catalog: Catalog) -> None:

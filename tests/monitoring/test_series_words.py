@@ -34,3 +34,8 @@ def test_an_alert_has_words_and_units(rule: str, series: str, worst: float | Non
 
 def test_a_series_of_others_keeps_its_name() -> None:
     assert Alert(Rule(name="own", series="x.y", above=1), "x.y", 0.0, 2.5).text == "own: x.y above 1, worst 2.5"
+
+
+def test_a_state_is_told_as_the_rule_asks_for_it() -> None:
+    assert "is down" not in Alert(Rule(name="own", series="engine.*.up", above=0), "engine.m.up", 0.0, 1.0).text
+    assert "is lost" not in Alert(Rule(name="own", series="gpu*.lost", below=1), "gpu0.lost", 0.0, 0.0).text
