@@ -141,8 +141,8 @@ def check_texts(metrics: Iterable[Metric], cases: Sequence[Case]) -> None:
                 raise InputRefusedError(
                     "bad_metric",
                     f"{metric.called}: {field} has {{{{ {named} }}}}, and is no template: it is compared as it is written",
-                    "Without a value, a metric goes by what the case expects; a case's own metrics have texts of their own. A regex "
-                    "finds the braces themselves, as \\{\\{.",
+                    "Without a value, a metric goes by what the case expects; a case's own metrics have texts of their own. "
+                    "A regex finds the braces themselves, as \\{\\{.",
                 )
 
 
