@@ -81,7 +81,7 @@ def build_cases(suite: Suite, datasets: DatasetStore, limit: int | None = None) 
         )
     whole = [case for case, _ in found]
     check_fields(suite.made_metrics(), whole)
-    check_texts(suite.made_metrics(), whole)
+    check_texts(suite.made_metrics(), {name for case in whole for name in case.variables})
     check_variations(suite, whole)
     found = _drawn(found, suite.limit, suite.seed)
     of = len(found)

@@ -43,6 +43,7 @@ def check_new(suite: Suite) -> None:
     metrics = suite.all_metrics()
     if not isinstance(suite.cases, str):
         _check_written(suite, suite.cases)
+        check_texts(suite.made_metrics(), {str(name) for case in suite.cases for name in case.get("vars") or case})
     _check_names(metrics)
     _check_verdicts(suite, metrics)
     if suite.until is not None:
@@ -124,13 +125,13 @@ def check_variations(suite: Suite, cases: Sequence[Case]) -> None:
             raise _bad(f"vary[{number}]: no case has the variable {name}", hint)
 
 
-def check_texts(metrics: Iterable[Metric], cases: Sequence[Case]) -> None:
+def check_texts(metrics: Iterable[Metric], variables: set[str]) -> None:
     """Refuse a metric whose text names a variable as a template does: it is compared as it is written, braces and all.
 
     Raises:
         InputRefusedError: ``bad_metric``.
     """
-    known = {name for case in cases for name in case.variables} | {"expected", "context"}
+    known = variables | {"expected", "context"}
     for metric in metrics:
         # A judge's rubric is a template.
         if isinstance(metric, AskingMetric | DerivedMetric):

@@ -13,6 +13,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.metrics.texts import number_in
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.evaluation.suite_checks import check_new
 from llmops_tui.foreign_text import parse_yaml
 
 
@@ -103,6 +104,9 @@ def test_a_metric_that_names_a_variable_as_a_template_does_is_refused(entry: dic
     cases = [{"vars": {"q": "a secret word"}, "expected": "secret"}]
     with pytest.raises(InputRefusedError, match=f"{field} has .*, and is no template"):
         build_cases(check_suite({"cases": cases, "metrics": [entry]}, "s"), None)  # type: ignore[arg-type]
+    # Before it is kept, too: a run of it would end at once.
+    with pytest.raises(InputRefusedError, match="is no template"):
+        check_new(check_suite({"cases": cases, "metrics": [entry]}, "s"))
     # Braces around anything else are what is looked for, and a rubric is a template.
     for other in (
         {"type": "contains", "value": "{{ name }}"},
