@@ -57,6 +57,15 @@ class TrainingMemory:
         return cast("MemoryParts", asdict(self) | {"total": self.total})
 
 
+def optimizer_on(recipe: Recipe, *, gpu: bool) -> str:
+    """The optimizer of a recipe on a GPU or a processor, where it leaves that open."""
+    if recipe.optimizer.name != "auto":
+        return recipe.optimizer.name
+    # bitsandbytes does not divide its state, and a recipe that names it for DoRA on fp4 is refused.
+    small = gpu and not recipe.fsdp and not (recipe.lora.dora and recipe.quantization.type == "fp4")
+    return "paged_adamw_8bit" if small else "adamw_torch"
+
+
 def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: float = 1.0) -> TrainingMemory:
     """The peak of a run whose longest row has ``longest`` tokens; of several GPUs that of each."""
     part = recipe.reinforcement
@@ -77,11 +86,8 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, *, gpu: bool, factor: f
             weights += 4 * (shape.linear + shape.other)
         wide = wide if gpu else 4
     trainable = trainable_parameters(shape, recipe)
-    name = recipe.optimizer.name
-    if name == "auto":
-        name = "paged_adamw_8bit" if gpu and not recipe.fsdp else "adamw_torch"
     # Gradients are there at the same time as the optimizer's state.
-    optimizer = trainable * (_OPTIMIZER_BYTES[name] + _ADAPTER_BYTES)
+    optimizer = trainable * (_OPTIMIZER_BYTES[optimizer_on(recipe, gpu=gpu)] + _ADAPTER_BYTES)
     kept, working = _activations(shape, recipe, width, wide, gpu=gpu)
     activations = kept + working
     logits = _logits_bytes(shape, recipe, tokens, wide, gpu=gpu)

@@ -30,6 +30,7 @@ from llmops_tui.training.worker.beginning import TAKEN, Beginning
 from llmops_tui.training.worker.callbacks import RunCallback, memory_bytes
 from llmops_tui.training.worker.outcome import Outcome
 from llmops_tui.training.worker.reward_run import rewarded
+from llmops_tui.training.worker.settled import settle
 
 _STATE_FILE, _ADAPTER_CONFIG = "trainer_state.json", "adapter_config.json"
 
@@ -138,6 +139,7 @@ def _attempt(
     set_seed(recipe.seed)
     tokenizer = load_tokenizer(base, recipe.template(read_folder(base).chat_template))
     checkpoint = None if found is None else found.path
+    recipe = settle(recipe, checkpoint)
     others = stack.enter_context(ranks.beside(recipe, base, examples, folder, checkpoint))
     in_step = ranks.InStep(memory_bytes) if others is not None else None
     callback = RunCallback(recipe, context, recorder, examples.generated)

@@ -24,8 +24,10 @@ from trl.trainer.sft_trainer import SFTTrainer
 from llmops_tui.training import checkpoints
 from llmops_tui.training.example import IGNORED, Example, length_of
 from llmops_tui.training.examples import Examples
+from llmops_tui.training.memory import optimizer_on
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.training.records import LogEntry
+from llmops_tui.training.worker import settled
 from llmops_tui.training.worker.base_model import compute_type
 from llmops_tui.training.worker.batches import GroupedByLength, PackedCollator, tokens_of
 from llmops_tui.training.worker.division import divide, divided
@@ -51,7 +53,7 @@ class _Ours:
     args: Any
     optimizer: Any
     saving_into: Path | None = None
-    keep_checkpoints: int = 2
+    recipe: Recipe
     lengths: list[int] | None = None
     in_step: InStep | None = None
     gather_function: Any
@@ -116,6 +118,7 @@ class _Ours:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
             self._wait()
             if first:
+                settled.keep(self.recipe, self.saving_into / f"checkpoint-{step}")
                 checkpoints.commit(folder, step, eval_loss_at(self.state.log_history, step))
         except (OSError, RuntimeError) as error:
             # torch tells a full disk as an error of its own.
@@ -126,7 +129,7 @@ class _Ours:
         finally:
             self.saving_into = None
         if first:
-            checkpoints.prune(folder, self.keep_checkpoints)
+            checkpoints.prune(folder, self.recipe.checkpoints.keep)
 
     def _wait(self) -> None:
         """Each rank adds to a checkpoint what only it knows: none begins or commits it before the others."""
@@ -256,7 +259,7 @@ def make(
     if recipe.batch.group_by_length and recipe.facts.examples != "thumbs":
         trainer.lengths = [length_of(row) for row in examples.train]
     trainer.in_step = in_step
-    trainer.keep_checkpoints = recipe.checkpoints.keep
+    trainer.recipe = recipe
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             # TRL puts the adapter of a quantized base into 16 bits, where small updates of AdamW are rounded away.
@@ -323,10 +326,6 @@ _PREFERENCES: dict[str, Callable[[dict[str, Any]], tuple[type, Any]]] = {
 
 def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available()
-    optimizer = recipe.optimizer.name
-    if optimizer == "auto":
-        # bitsandbytes does not divide its state.
-        optimizer = "paged_adamw_8bit" if on_gpu and not recipe.fsdp else "adamw_torch"
     compute = compute_type(recipe)
     save_every = recipe.checkpoints.every or max(1, steps // _PARTS_OF_TEN)
     eval_every = recipe.evaluation.every or max(1, steps // _PARTS_OF_TEN)
@@ -345,7 +344,7 @@ def _options(recipe: Recipe, folder: Path, steps: int, *, measured: bool) -> dic
         "lr_scheduler_type": recipe.optimizer.schedule,
         "warmup_steps": recipe.optimizer.warmup_steps(steps),
         "max_grad_norm": recipe.optimizer.max_grad_norm,
-        "optim": optimizer,
+        "optim": optimizer_on(recipe, gpu=on_gpu),
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         # KTO's rows carry the answers of their neighbours, so they come in the order in which they were shuffled before.
