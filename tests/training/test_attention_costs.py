@@ -112,14 +112,17 @@ def test_the_families_without_sdpa_are_those_of_transformers() -> None:
     assert {kind_of(recipe(), family) for family in found} == {"eager"}
 
 
-# Small enough to be computed, and in the proportions of a Llama of 8B.
-HIDDEN, INNER, HEADS, KEYS, RANK, WIDTH = 64, 224, 4, 1, 2, 192
+# Small enough to be computed, and in the proportions of a Llama of 8B. With one head of keys there would be no copies of it.
+HIDDEN, INNER, HEADS, KEYS, RANK, WIDTH = 64, 224, 8, 2, 2, 192
+# Inputs and outputs of what has an adapter.
+WIDTHS = (
+    ("q", 2 * HIDDEN), ("k", HIDDEN + HIDDEN // 4), ("v", HIDDEN + HIDDEN // 4), ("o", 2 * HIDDEN),
+    ("gate", HIDDEN + INNER), ("up", HIDDEN + INNER), ("down", INNER + HIDDEN),
+)  # fmt: skip
 
 
 def small_shape(layers: int) -> Shape:
-    return Shape(
-        "llama", layers, HIDDEN, INNER, HEADS, 2 * KEYS * HIDDEN // HEADS, 32, 1, 1, tuple((n, 1) for n in "abcdefg")
-    )
+    return Shape("llama", layers, HIDDEN, INNER, HEADS, 2 * KEYS * HIDDEN // HEADS, 32, 1, 1, WIDTHS)
 
 
 def peak(layers: int, wanted: Recipe, *, mask: bool = False) -> int:
@@ -185,9 +188,14 @@ def peak(layers: int, wanted: Recipe, *, mask: bool = False) -> int:
     return alive.most
 
 
+def per_token(layers: int, wanted: Recipe, *, mask: bool = False) -> float:
+    """Bytes of a token at the peak, without the adapter in 16 bits as autocast keeps it: it is the same for rows of any length."""
+    return (peak(layers, wanted, mask=mask) - 2 * layers * RANK * sum(width for _, width in WIDTHS)) / WIDTH
+
+
 def of_one_layer(wanted: Recipe, *, mask: bool = False) -> float:
     """Bytes of a token that each further layer adds."""
-    return (peak(4, wanted, mask=mask) - peak(2, wanted, mask=mask)) / 2 / WIDTH
+    return (per_token(4, wanted, mask=mask) - per_token(2, wanted, mask=mask)) / 2
 
 
 def told(wanted: Recipe, layers: int = 2, width: int = WIDTH) -> float:
@@ -207,7 +215,9 @@ def test_what_a_step_holds_is_what_is_estimated(quantized: str, attention: str, 
     assert of_one_layer(kept, mask=packing) == pytest.approx((told(kept, 4) - told(kept)) / 2, rel=0.03)
     recomputed = recipe(**changes)
     assert of_one_layer(recomputed, mask=packing) == pytest.approx(2 * HIDDEN, rel=0.03)
-    # On a host the gradient of eager's scores is in 32 bits, but what feed-forward kept is gone by then.
-    assert peak(2, recomputed, mask=packing) / WIDTH == pytest.approx(
-        told(recomputed), rel=0.15 if attention == "eager" else 0.1
+    # On a host the gradient of eager's scores is in 32 bits, but what feed-forward kept is gone by then. That of the widest
+    # adapter's input is in 32 bits there too, where the base is in 16: figures of a card had no room for it.
+    widened = 4 * INNER if quantized == "none" and attention != "eager" else 0
+    assert per_token(2, recomputed, mask=packing) == pytest.approx(
+        told(recomputed) + widened, rel=0.15 if attention == "eager" else 0.05
     )
