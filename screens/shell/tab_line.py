@@ -19,6 +19,8 @@ _SHORT = {
     "playground": "Play", "datasets": "Data", "training": "Train", "evaluation": "Eval", "models": "Models",
     "monitor": "Mon", "settings": "Set", "privacy": "",
 }  # fmt: skip
+# Where they would fit close to each other alone.
+_NEARLY = {"evaluation": "Eval"}
 _MOST = 99
 # A tab in front has so many cells beside its name.
 _EDGE = 1
@@ -55,11 +57,12 @@ class TabLine(Widget):
 
     def render(self) -> Content:
         """As much of the names as fits."""
-        for names in (_TITLES, _TITLES | _SHORT, {self._front: _SHORT.get(self._front) or _TITLES[self._front]}, {}):
-            for gap in (2, 1):
-                tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
-                if sum(tab.cell_length + gap for tab in tabs) - gap + 2 * _EDGE <= self.size.width:
-                    return self._joined(tabs, gap)
+        short, own = _TITLES | _SHORT, {self._front: _SHORT.get(self._front) or _TITLES[self._front]}
+        ways = ((_TITLES, 2), (_TITLES | _NEARLY, 2), (_TITLES, 1), (short, 2), (short, 1), (own, 2), (own, 1), ({}, 2))
+        for names, gap in ways:
+            tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
+            if sum(tab.cell_length + gap for tab in tabs) - gap + 2 * _EDGE <= self.size.width:
+                return self._joined(tabs, gap)
         return self._joined(tabs, 1)
 
     def _joined(self, tabs: list[Content], gap: int) -> Content:
