@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from rich.cells import cell_len, split_graphemes
 from rich.color import ColorSystem
 from rich.console import Console, RenderableType
 from rich.segment import Segment
 from rich.style import Style
-from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual._compositor import CompositorUpdate
 
+from screens.frame_pieces import graphemes, pieces_of
 from screens.terminal_pen import (
     ATTRIBUTES,
     FEW_BLANKS,
@@ -36,7 +36,7 @@ from screens.terminal_pen import (
 )
 
 # So few cells between two changes are written again: to step over them takes as many bytes.
-_SHORT_GAP = 4
+_SHORT_GAP = 2
 # A line whose change takes more bytes than so many may take fewer if it is erased before.
 _WORTH_A_LOOK = 24
 
@@ -123,7 +123,7 @@ class FrameDelta:
     def render(self, update: CompositorUpdate, console: Console) -> str:
         """What to write so that the terminal shows a frame."""
         colours = console._color_system or ColorSystem.TRUECOLOR  # noqa: SLF001  as Textual's strips do
-        pieces = _pieces(update)
+        pieces = pieces_of(update)
         if pieces is None:
             self._rows = []
             return update.render_segments(console)
@@ -156,25 +156,36 @@ class FrameDelta:
             self._rows[y] = row
         self._forgotten = False
         pen.draw(sorted(erased, key=lambda run: run.order))
-        for _, alike in groupby(sorted(runs, key=lambda run: run.order), key=lambda run: run.order):
-            pen.draw(downwards(list(alike)))
+        alike = groupby(sorted(runs, key=lambda run: run.order), key=lambda run: run.order)
+        left = [list(downwards(list(some))) for _, some in alike]
+        while left:
+            # Where the way to the first of them and the change of colours are shortest.
+            nearest = min(left, key=lambda some: pen.way_to(some[0]))
+            left.remove(nearest)
+            pen.draw(nearest)
         return asked + pen.text()
 
     def _line(self, y: int, shown: _Row, row: _Row, pen: Pen) -> tuple[list[Run], list[Run]]:
-        """What to erase of a line, and then what to write: the way of fewer bytes."""
+        """What to erase of a line, and then what to write: the way of fewest bytes."""
+        best: tuple[list[Run], list[Run]]
         runs = _differing(y, shown, row)
         usual = sum(map(pen.cost, runs))
         if not self._erases or usual < _WORTH_A_LOOK:
             return [], runs
-        begin, width = runs[0].x, len(row.signs)
-        blanks = Counter(look for look in row.looks[begin:] if look.ink is None)
-        if blanks.total() < FEW_BLANKS:
-            return [], runs
-        blank = max(blanks, key=lambda look: blanks[look])
-        cleared = shown.copy()
-        cleared.put(begin, [" "] * (width - begin), [blank] * (width - begin))
-        first, rest = Run(blank, y, begin, cleared.signs[begin:], sure=True), _differing(y, cleared, row)
-        return ([first], rest) if pen.cost(first) + sum(map(pen.cost, rest)) < usual else ([], runs)
+        begin, best, least = runs[0].x, ([], runs), usual
+        # To the end of the line, which is short to say, or to the last change, which leaves the line beside a pane.
+        for end in dict.fromkeys((len(row.signs), runs[-1].end)):
+            blanks = Counter(look for look in row.looks[begin:end] if look.ink is None)
+            if blanks.total() < FEW_BLANKS:
+                continue
+            blank = max(blanks, key=lambda look: blanks[look])
+            cleared = shown.copy()
+            cleared.put(begin, [" "] * (end - begin), [blank] * (end - begin))
+            first, rest = Run(blank, y, begin, cleared.signs[begin:end], sure=True), _differing(y, cleared, row)
+            cost = pen.cost(first) + sum(map(pen.cost, rest))
+            if cost < least:
+                best, least = ([first], rest), cost
+        return best
 
     def _cells(self, segment: Segment, colours: ColorSystem) -> tuple[list[str], list[Look]]:
         text, style, _ = segment
@@ -183,7 +194,7 @@ class FrameDelta:
             signs = list(text)
         else:
             signs = []
-            for sign, cells in _graphemes(text):
+            for sign, cells in graphemes(text):
                 signs.append(sign)
                 signs.extend([""] * (cells - 1))
         if " " in text:
@@ -208,39 +219,6 @@ class FrameDelta:
             look = Look(on, ink, paper, link)
             known = self._looks[style] = look, Look(frozenset(), None, paper) if look.is_bare else look
         return known
-
-
-def _graphemes(text: str) -> Iterable[tuple[str, int]]:
-    """The signs of a text, each with the cells it takes."""
-    out: list[tuple[str, int]] = []
-    for char in text:
-        cells = cell_len(char)
-        if cells == 0 and out:
-            out[-1] = (out[-1][0] + char, out[-1][1])
-        elif cells:
-            out.append((char, cells))
-    if sum(cells for _, cells in out) == cell_len(text):
-        return out
-    return [(text[begin:end], cells) for begin, end, cells in split_graphemes(text)[0] if cells]
-
-
-def _pieces(update: CompositorUpdate) -> tuple[int, int, list[tuple[int, int, Iterable[Segment]]]] | None:
-    """Width and height of the frame, and what is drawn: line, column, segments. None of what is no whole frame."""
-    if isinstance(update, LayoutUpdate):
-        x, y, width, height = update.region
-        lines = [(line, x, [s for strip in strips for s in strip]) for line, strips in enumerate(update.strips, y)]
-        return x + width, y + height, lines  # type: ignore[return-value]  # a list of segments is one
-    if isinstance(update, ChopsUpdate) and update.chops:
-        drawn: list[tuple[int, int, Iterable[Segment]]] = []
-        # As Textual does it: strips that reach into a span, cut where it ends.
-        for line, begin, end in update.spans:
-            for stop, (x, strip) in zip(update.chop_ends[line], update.chops[line].items(), strict=False):
-                if strip is None or x > end or stop <= begin:
-                    continue
-                whole = end > x >= begin and stop <= end
-                drawn.append((line, x, strip if whole else strip.crop(0, min(stop, end) - x)))
-        return update.chop_ends[0][-1], len(update.chops), drawn
-    return None
 
 
 def _differing(y: int, shown: _Row, row: _Row) -> list[Run]:

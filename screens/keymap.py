@@ -5,58 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from llmops_tui.user_files import settings_folder
+from llmops_tui.keymap_file import keymap_path, read_keymap, write_keymap
 from screens.action import Action
 from screens.actions import ACTIONS, ALWAYS, BY_ID
-
-
-def keymap_path() -> Path:
-    """The keymap file: ``[keys]`` with lines such as ``"playground.run" = "f5,ctrl+r"``."""
-    return settings_folder() / "keymap.toml"
 
 
 def load_keymap(path: Path | None = None) -> tuple[dict[str, str], list[str]]:
     """The keymap that can be used, and what was wrong in the file."""
     path = path or keymap_path()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}, []
-    except (OSError, UnicodeDecodeError) as error:
-        return {}, [f"{path}: {error}"]
-    # Most users have none, and the first frame need not wait for what reads one.
-    import tomllib
-
-    from llmops_tui.foreign_text import parse_toml
-
-    try:
-        table = parse_toml(text).get("keys", {})
-    except tomllib.TOMLDecodeError as error:
-        return {}, [f"{path}: {error}"]
-    if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-        return {}, [f"{path}: [keys] must contain strings"]
+    table, trouble = read_keymap(path)
+    if trouble:
+        return {}, [trouble]
     good, problems = check_keymap(table)
     return good, [f"{path}: {problem}" for problem in problems]
 
 
 def save_keymap(keymap: dict[str, str], path: Path | None = None) -> Path | None:
-    """Write a keymap.
-
-    Returns:
-        Where the former file was put, if it held what would be lost: comments, or something that cannot be used. Else None.
-    """
-    import tomli_w
-
-    from llmops_tui.settings import keep_beside
-    from llmops_tui.workspace.files import write_atomic
-
-    path = path or keymap_path()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kept = None
-    if path.exists() and (load_keymap(path)[1] or "#" in path.read_text(encoding="utf-8", errors="replace")):
-        kept = keep_beside(path)
-    write_atomic(path, tomli_w.dumps({"keys": keymap}))
-    return kept
+    """Write a keymap; as :func:`write_keymap`, where the former file may have something that cannot be used."""
+    return write_keymap(keymap, path, spoiled=bool(load_keymap(path)[1]))
 
 
 def textual_keymap(keymap: dict[str, str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ PICTURES_ANSWER = frozenset({5, 6})
 # Stands for a part of a picture.
 PLACEHOLDER = "\U0010eeee"
 # So many lines of a column are drawn downwards, one below the other, and so wide ones.
-_TALL, _NARROW = 3, 3
+_TALL, _NARROW = 3, 2
 
 
 class Look(NamedTuple):
@@ -106,15 +106,23 @@ class Pen:
 
     def move(self, x: int, y: int) -> None:
         """Go to a cell, the shortest way."""
-        if (x, y) == (self._x, self._y):
-            return
+        if (x, y) != (self._x, self._y):
+            self._out.append(self._way(x, y))
+            self._x, self._y = x, y
+
+    def way_to(self, run: Run) -> int:
+        """As many bytes as it takes to begin a run: to go there, and to set its colours."""
+        here = (run.x, run.y) == (self._x, self._y)
+        return (0 if here else len(self._way(run.x, run.y))) + len(self._change(run.look)[0])
+
+    def _way(self, x: int, y: int) -> str:
+        """The shortest way to another cell."""
         whole = f"\x1b[{y + 1}H" if x == 0 else f"\x1b[{y + 1};{x + 1}H"
-        if self._y >= 0:
-            down = y - self._y
-            lines = _DOWN * down if 0 <= down < _FAR else f"\x1b[{abs(down)}{'B' if down > 0 else 'A'}"
-            whole = min(whole, lines + self._column(x), key=len)
-        self._out.append(whole)
-        self._x, self._y = x, y
+        if self._y < 0:
+            return whole
+        down = y - self._y
+        lines = _DOWN * down if 0 <= down < _FAR else f"\x1b[{abs(down)}{'B' if down > 0 else 'A'}"
+        return min(whole, lines + self._column(x), key=len)
 
     def _column(self, x: int) -> str:
         """The shortest way to a column of the same line."""
@@ -144,9 +152,13 @@ class Pen:
 
     def wear(self, look: Look) -> None:
         """Set what of a look is not set."""
+        if look is not self._look:
+            change, self._look = self._change(look)
+            self._out.append(change)
+
+    def _change(self, look: Look) -> tuple[str, Look]:
+        """What sets what of a look is not set, and what is set then."""
         now = self._look
-        if look is now:
-            return
         attributes, ink = look.attributes, look.ink
         if ink is None:
             # Nothing is there to be coloured, or bold.
@@ -159,11 +171,9 @@ class Pen:
             codes.append(ink or "39")
         if look.paper != now.paper:
             codes.append(look.paper or "49")
-        if look.link != now.link:
-            self._out.append(look.link or "\x1b]8;;\x1b\\")
-        if codes:
-            self._out.append(f"\x1b[{';'.join(codes)}m")
-        self._look = look if look.ink is not None else Look(attributes, ink, look.paper, look.link)
+        link = (look.link or "\x1b]8;;\x1b\\") if look.link != now.link else ""
+        colours = f"\x1b[{';'.join(codes)}m" if codes else ""
+        return link + colours, look if look.ink is not None else Look(attributes, ink, look.paper, look.link)
 
     def write(self, signs: list[str], *, sure: bool) -> None:
         """Write cells at the cursor. Behind what is not ``sure`` to be so wide, nobody knows in which column it is."""

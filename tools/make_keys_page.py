@@ -77,11 +77,16 @@ what was done last, on whichever screen you are, and names it; `Z` does it again
 everything down to the line you choose. `llmops undo`, `llmops undo --redo` and `llmops undo --list` do the same.
 
 In the history are moves and removals of the labels of prompts and the tags of datasets, other names of prompts, datasets,
-models and chats, copies, suites and recipes that were deleted, what was archived, and every new version that was made of a
-dataset: imports, fixes, edits, operations, splits, labels, saved queries, restored versions. Versions are never changed, so
-undoing rows makes a new version with the rows from before, and undoing the first one archives the dataset, which `Z` brings
+models and chats, copies, suites and recipes that were deleted, what was archived, every new version that was made of a
+dataset: imports, fixes, edits, operations, splits, labels, saved queries, restored versions; versions of suites, such as by a
+case or an attack that was added, saved views of datasets, models that were registered, snippets, macros and keys. A version or
+a model that a job made in the background is there as soon as the job has ended, whoever waited for it. Versions never change,
+so undoing rows makes a new version with the rows from before, and undoing the first one archives the dataset, which `Z` brings
 back. What was done at once, such as the parts of a split, goes back at once. If a label or a dataset was changed in another
-way meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the entry leaves the history. Deleting
+way meanwhile, for example by the MCP server, nothing is overwritten: you are told, and the entry leaves the history. So it is
+with a version of a suite that was run, and a model that something was done with. Snippets, macros and keys are yours and no
+workspace's: what they were is kept beside the facts about this machine, and the history of a workspace from somebody else changes
+none of them. Deleting
 asks first; that of a suite or recipe can be undone, any other cannot, and says so before. A copy that something was made of
 stays. Verdicts on answers are changed with the same keys, and texts of prompts have their versions. [Names, copies,
 deleting](maintenance.md#names-copies-deleting) tells which of these each thing has.

@@ -88,6 +88,7 @@ def grade(
         if len(suites) > 1:
             raise InputRefusedError("several_suites", f"the runs are of {', '.join(suites)}", "Name runs of one suite.")
         taught, count = teach_judge(sheet, suites[0], teach)
+        UndoHistory(session.catalog, session.event_log).note_suite(taught)
         session.emit(
             {**taught.as_dict(), "examples": count},
             lambda: f"{taught.ref}: {sheet.criterion.name} is shown {counted(count, 'graded answer')}",

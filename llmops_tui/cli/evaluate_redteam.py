@@ -40,6 +40,7 @@ def redteam(
     """Make a suite of attacks from seeds: encodings, roles, languages, many shots, documents; offline. eval run runs it."""
     from llmops_tui.evaluation.redteam.making import choose, make_suite
     from llmops_tui.evaluation.redteam.seeds import OWN, read_seeds
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     if not writer and is_given(context, "each"):
@@ -53,6 +54,7 @@ def redteam(
         attacks += written.attacks
         unusable = written.unusable
     version = store.save_suite(make_suite(attacks, name, limit, seed), "attacks made from seeds")
+    UndoHistory(session.catalog, session.event_log).note_suite(version)
     by_kind: dict[str, int] = {}
     for case in version.suite.cases:
         assert isinstance(case, dict)
@@ -107,8 +109,10 @@ def redteam_keep(
 ) -> None:
     """Add the attacks that succeeded in a run to a suite, so that they are asked from now on."""
     from llmops_tui.evaluation.redteam.making import keep_found
+    from llmops_tui.maintenance.undo import UndoHistory
 
     session = session_of(context)
     store = store_of(session)
     version, new = keep_found(store, store.get(name), to)
+    UndoHistory(session.catalog, session.event_log).note_suite(version)
     session.emit({**version.as_dict(), "new": new}, lambda: f"{version.ref}: {counted(new, 'new attack')}")

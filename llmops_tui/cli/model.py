@@ -65,6 +65,7 @@ def add(
     if remote:
         _add_remote(session, place, name, remote_model, key_env, store_key=store_key, adapter=load_adapter)
         return
+    from llmops_tui.maintenance.undo import UndoHistory
     from llmops_tui.models.names import fit_name, name_of_file
     from llmops_tui.models.registration import add_file
 
@@ -72,6 +73,8 @@ def add(
     made = fit_name(path.resolve().name) if path.is_dir() else name_of_file(path.name)
     added = add_file(_registry(session), path, name or made, session.progress(f"hashing {path.name}"), move=move)
     model = added.model
+    if added.new:
+        UndoHistory(session.catalog, session.event_log).note_registered(model)
     for note in added.notes:
         session.say(note)
     session.emit(added.as_dict(), lambda: f"{model.name}: {model.quantization}, sha256 {model.sha256[:16]}…")
@@ -92,6 +95,7 @@ def _add_remote(
     from llmops_tui.inference.approved_keys import approve, key_variable
     from llmops_tui.inference.remote import check_url, load_adapter, probe_remote
     from llmops_tui.inference.remote import store_key as keep
+    from llmops_tui.maintenance.undo import UndoHistory
 
     url = check_url(url)
     if name is None:
@@ -105,7 +109,10 @@ def _add_remote(
         keep(name, key)
     # Whoever types the address lets the key go there, also one that is set later.
     approve(key_env or key_variable(name), url)
+    known = any(model.name == name for model in _registry(session).all())
     model = _registry(session).add_remote(url, name, facts, key_env)
+    if not known:
+        UndoHistory(session.catalog, session.event_log).note_registered(model)
     lacks = "".join(f"\n  lacks {what}: {why}" for what, why in facts["lacks"].items())
     server = f", {told}" if (told := facts.get("server")) else ""
     beside = f"\n  adapters: {', '.join(found)}" if (found := facts.get("adapters")) else ""

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli.output import session_of
+from llmops_tui.cli.output import Session, session_of
+
+if TYPE_CHECKING:
+    from llmops_tui.user_entries import EntryChange
 
 app = typer.Typer(help="Texts and macros by name.", no_args_is_help=True, rich_markup_mode=None)
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _.")]
+
+
+def _note(session: Session, change: EntryChange) -> None:
+    """Note a change in the history of the workspace, where there is one: snippets are the user's, in all of them."""
+    from llmops_tui.errors import LlmopsError
+    from llmops_tui.maintenance.undo import UndoHistory
+
+    with suppress(LlmopsError):
+        UndoHistory(session.catalog, session.event_log).note_entries(change)
 
 
 @app.command("list")
@@ -43,6 +56,7 @@ def add(
     """Keep a text, in place of one of the same name."""
     from llmops_tui.errors import InputRefusedError
     from llmops_tui.snippets import load_snippets, problem_of_text, save_snippets
+    from llmops_tui.user_entries import SNIPPET, EntryChange
 
     session = session_of(context)
     text = sys.stdin.read() if text == "-" else text
@@ -52,6 +66,7 @@ def add(
     former = save_snippets(replace(kept, texts={**kept.texts, name: text}))
     if former is not None:
         session.say(f"The former file is kept as {former}")
+    _note(session, EntryChange(SNIPPET, name, kept.texts.get(name), text))
     session.emit({"name": name, "text": text}, lambda: f"{name} is kept")
 
 
@@ -64,6 +79,7 @@ def remove(
     """Forget a snippet or a macro."""
     from llmops_tui.errors import NotFoundError
     from llmops_tui.snippets import Snippets, load_snippets, save_snippets
+    from llmops_tui.user_entries import MACRO, SNIPPET, EntryChange
 
     session = session_of(context)
     kept, _ = load_snippets()
@@ -75,4 +91,6 @@ def remove(
     former = save_snippets(Snippets(texts, macros))
     if former is not None:
         session.say(f"The former file is kept as {former}")
+    before = list(kept.macros[name]) if macro else kept.texts[name]
+    _note(session, EntryChange(MACRO if macro else SNIPPET, name, before, None))
     session.emit({"name": name, "removed": True}, lambda: f"{name} is removed")

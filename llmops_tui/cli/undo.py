@@ -15,7 +15,7 @@ def undo(
     again: Annotated[bool, typer.Option("--redo", help="Do again what was taken back last.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List the history, newest first, and change nothing.")] = False,
 ) -> None:
-    """Take back what was done last: a moved label or tag, a new name, rows made, things archived. Exit 1 if there is none."""
+    """Take back what was done last: a label or tag, a name, rows, cases, views, models, snippets. Exit 1 if there is none."""
     import time
 
     from llmops_tui.errors import InputRefusedError

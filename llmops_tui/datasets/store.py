@@ -309,6 +309,12 @@ class DatasetStore:
             )
         )
 
+    def remove_view(self, name: str, view_name: str) -> None:
+        """Forget a view."""
+        self.catalog.write(
+            lambda db: db.execute("DELETE FROM dataset_views WHERE dataset = ? AND name = ?", [name, view_name])
+        )
+
     def mapping(self, columns: tuple[str, ...]) -> dict[str, str]:
         """The mapping that was used last for a table with these columns; empty where there is none."""
         row = self.catalog.read(

@@ -32,6 +32,17 @@ class ActLog:
         with self._record() as body:
             body["acts"] = [cast("ActRecord", asdict(act)) for act in work(read_acts(body))]
 
+    def jobs_until(self) -> float:
+        """When the last job ended whose work is in the history; 0 where none is."""
+        with suppress(ValueError, TypeError):
+            return float((self._event_log.load_draft(_KEY) or {}).get("jobs", 0.0))
+        return 0.0
+
+    def note_jobs(self, until: float) -> None:
+        """The work of jobs that ended until then is in the history."""
+        with self._record() as body:
+            body["jobs"] = until
+
     @contextmanager
     def _record(self) -> Iterator[HistoryRecord]:
         """The record, read and written in one transaction: other processes add to it as well."""

@@ -10,14 +10,19 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.maintenance.definition_removal import TABLES
 from llmops_tui.maintenance.record_removal import Kept
+from llmops_tui.user_entries import KEYS, MACRO, SNIPPET
 
 _YEAR_3000 = 32_503_680_000.0
 # Where acts on these are seen, and what is of these kinds.
 _SCREENS = {
     "label": "playground", "prompt": "playground", "model": "models", "recipe": "training", "training": "training",
     "suite": "evaluation", "evaluation": "evaluation", "chat": "chat", "chain": "chains",
+    "registered": "models", "snippet": "settings", "macro": "settings", "keys": "settings",
 }  # fmt: skip
 CHAT = "chat"
+# A version of a suite, a view of a dataset, a model that was registered, and entries of the user's own files.
+SUITE, VIEW, REGISTERED = "suite", "view", "registered"
+ENTRIES = (SNIPPET, MACRO, KEYS)
 STALE = "undo_stale"
 _MOST = 200
 # What can get another name, and what can be copied.
@@ -37,12 +42,14 @@ class ActRecord(TypedDict):
     undone: bool
     forced: bool
     beside: int
+    id: str
 
 
 class HistoryRecord(TypedDict, total=False):
-    """The history as it is kept, the oldest act first."""
+    """The history as it is kept, the oldest act first; ``jobs``: when the last job ended whose work is in it."""
 
     acts: list[ActRecord]
+    jobs: float
 
 
 @dataclass(frozen=True)
@@ -52,16 +59,21 @@ class Act:
     Attributes:
         at: seconds since 1970.
         kind: ``label`` of a prompt, ``tag`` of a dataset, ``rows`` of a dataset, another name of a ``prompt``, ``dataset``,
-            ``model`` or ``chat``, ``archive``, ``copy``, or ``deleted`` of a suite or a recipe.
-        subject: the prompt or the dataset; what was put away, taken back or deleted; the copy.
-        name: the label or the tag; of rows what was done, such as the note of the version; the name that it got; the kind of
-            what was put away or deleted; the kind and the version that was copied, with a blank between them.
+            ``model`` or ``chat``, ``archive``, ``copy``, ``deleted`` of a suite or a recipe, a version of a ``suite``, a
+            ``view`` of a dataset, a model that was ``registered``, or a ``snippet``, a ``macro`` or the ``keys`` of an
+            action.
+        subject: the prompt, the dataset or the suite; what was put away, taken back or deleted; the copy; the model; the
+            snippet, the macro, or the id of the action.
+        name: the label or the tag; of rows and suites what was done, such as the note of the version; the name that it got;
+            the kind of what was put away or deleted; the kind and the version that was copied, with a blank between them;
+            the name of the view; where the model is; of keys those that it has now.
         before: the number of the version before; none where there was no label or tag, where the rows are the first of their
-            dataset, and where it got another name; 1 where it was put away.
+            dataset, and where it got another name; 1 where it was put away, or was there.
         after: the number of the version after; as ``before``.
         undone: whether it is taken back; those are the newest, and redo does them again.
         forced: whether it got its name although something names it as it was called before; doing it again is meant so, too.
         beside: how many more were done at the same moment, such as the other parts of a split: they go back and forth with it.
+        id: of a chat, by which it is known whatever it is called; empty of all else.
     """
 
     at: float
@@ -73,6 +85,7 @@ class Act:
     undone: bool = False
     forced: bool = False
     beside: int = 0
+    id: str = ""
 
     @property
     def told(self) -> str:
@@ -92,11 +105,23 @@ class Act:
             return f"{self.subject} is a copy of {self.name}"
         if self.kind == "deleted":
             return f"{self.name} {self.subject} is deleted"
+        became = "kept" if self.before is None else "changed" if self.after is not None else "removed"
+        others = {
+            VIEW: f"view {self.name} of {self.subject} is {became}",
+            REGISTERED: f"model {self.subject} is registered: {self.name}",
+            KEYS: f"keys of {self.subject}: {self.name}",
+            **{kind: f"{kind} {self.subject} is {became}" for kind in (SNIPPET, MACRO)},
+        }
+        return others.get(self.kind) or self._version_title
+
+    @property
+    def _version_title(self) -> str:
         way = f"{version_text(self.before)} → {version_text(self.after)}"
-        if self.kind == "rows" and self.before is None:
-            return f"{self.subject}@{self.after} is new: {self.name}".removesuffix(": ")
-        if self.kind == "rows":
-            return f"{self.subject} {way}: {self.name}" if self.name else f"{self.subject} {way}"
+        subject = f"suite {self.subject}" if self.kind == SUITE else self.subject
+        if self.kind in {"rows", SUITE} and self.before is None:
+            return f"{subject}@{self.after} is new: {self.name}".removesuffix(": ")
+        if self.kind in {"rows", SUITE}:
+            return f"{subject} {way}: {self.name}" if self.name else f"{subject} {way}"
         return f"{self.kind} {self.name} of {self.subject}: {way}"
 
     def made(self, dataset: str, number: int, at: float) -> bool:
@@ -124,7 +149,11 @@ def version_text(number: int | None) -> str:
 def called(act: Act, kind: str, name: str, new_name: str) -> Act:
     """An act on something of a kind that has another name now."""
     kinds = (
-        {Kept.PROMPT: {"label"}, Kept.DATASET: {"tag", "rows"}}.get(Kept(kind), set()) if kind in set(Kept) else set()
+        {Kept.PROMPT: {"label"}, Kept.DATASET: {"tag", "rows", VIEW}}.get(Kept(kind), set())
+        if kind in set(Kept)
+        else {REGISTERED}
+        if kind == Archivable.MODEL
+        else set()
     )
     about = act.kind in kinds or (act.kind, act.name.partition(" ")[0]) in {
         ("archive", kind),
@@ -169,7 +198,8 @@ def _is_act(act: Act) -> bool:
         isinstance(act.subject, str)
         and isinstance(act.name, str)
         and (
-            act.kind in {"label", "tag", "rows", *RENAMED}
+            act.kind in {"label", "tag", "rows", VIEW, REGISTERED, *ENTRIES, *RENAMED}
+            or (act.kind == SUITE and isinstance(act.after, int))
             or (act.kind == "archive" and act.name in set(Archivable))
             or (act.kind == "deleted" and act.name in set(TABLES))
             or (act.kind == "copy" and act.name.partition(" ")[0] in _COPIED)
@@ -180,4 +210,5 @@ def _is_act(act: Act) -> bool:
         and isinstance(act.undone, bool)
         and isinstance(act.forced, bool)
         and isinstance(act.beside, int)
+        and isinstance(act.id, str)
     )

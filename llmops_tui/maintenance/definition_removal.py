@@ -121,6 +121,54 @@ def restore_definition(workspace: Workspace, kind: Archivable, rows: Sequence[De
         with suppress(NotFoundError):
             find(workspace, kind, name)
             raise InputRefusedError("name_taken", f"another {kind.value} {name} was made since", "Nothing was changed.")
+    _insert(workspace, kind, rows)
+
+
+def remove_newest_version(workspace: Workspace, kind: Archivable, name: str, number: int) -> DefinitionRow:
+    """Take the newest version of a suite or a recipe away again; it is given back, whole.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        InputRefusedError: ``in_the_way``: a job is at work with it; ``record_used``: it is not the newest one any more, or
+            runs of it are kept.
+    """
+    workspace.refuse_if_read_only()
+    with exclusive_maintenance(workspace), JobStore(EventLog(workspace)).door():
+        rows = _rows(workspace, kind, name)
+        if not rows:
+            raise NotFoundError(kind.value, name, "It was removed.")
+        if rows[0]["number"] != number:
+            raise InputRefusedError("record_used", f"its newest version is @{rows[0]['number']} by now", "")
+        if blockers := [each.told for each in at_work(workspace) if {name, f"{name}@{number}"} & each.said]:
+            raise InputRefusedError(
+                "in_the_way", f"{name}@{number} is in use: {'; '.join(blockers)}", "End that first."
+            )
+        if kind is Archivable.SUITE and (runs := _runs_of(workspace, name, number)):
+            raise InputRefusedError("record_used", f"{counted(runs, 'run')} of it {agree(runs, 'is', 'are')} kept", "")
+        Catalog(workspace).write(
+            lambda connection: connection.execute(
+                f"DELETE FROM {TABLES[kind]} WHERE name = ? AND number = ?", [name, number]
+            )
+        )
+        if len(rows) == 1:
+            forget_archived(workspace, kind, name)
+    return rows[0]
+
+
+def restore_version(workspace: Workspace, kind: Archivable, row: DefinitionRow) -> None:
+    """Put back the newest version, which was taken away.
+
+    Raises:
+        InputRefusedError: ``name_taken``: another version of that number, or a newer one, was made since.
+    """
+    workspace.refuse_if_read_only()
+    newest = next((one["number"] for one in _rows(workspace, kind, row["name"])), 0)
+    if newest >= row["number"]:
+        raise InputRefusedError("name_taken", f"{row['name']}@{newest} was made since", "Nothing was changed.")
+    _insert(workspace, kind, [row])
+
+
+def _insert(workspace: Workspace, kind: Archivable, rows: Sequence[DefinitionRow]) -> None:
     values = [list(row.values()) for row in rows]
     Catalog(workspace).write(
         lambda connection: connection.executemany(
@@ -144,11 +192,13 @@ def _rows(workspace: Workspace, kind: Archivable, name: str) -> list[DefinitionR
     ]
 
 
-def _runs_of(workspace: Workspace, suite: str) -> int:
+def _runs_of(workspace: Workspace, suite: str, number: int | None = None) -> int:
+    """How many runs of a suite are kept, or of one of its versions."""
     return int(
         Catalog(workspace).read(
             lambda connection: connection.execute(
-                "SELECT count(*) FROM evaluation_runs WHERE suite = ?", [suite]
+                "SELECT count(*) FROM evaluation_runs WHERE suite = ? AND suite_number = coalesce(?, suite_number)",
+                [suite, number],
             ).fetchall()
         )[0][0]
     )

@@ -21,7 +21,7 @@ from llmops_tui.maintenance.archiving import Archivable, Archive, forget_archive
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.model_removal import busy_with, plan_removal
 from llmops_tui.maintenance.renaming import Renaming, rename_in_records
-from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.retrieval.records import IndexRecord
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.training.runs import RunStore
@@ -109,15 +109,33 @@ def remove_copy(workspace: Workspace, name: str) -> None:
     with exclusive_maintenance(workspace), JobStore(EventLog(workspace)).door():
         registry = ModelRegistry(Catalog(workspace))
         model = registry.get(name)
-        if busy := busy_with(workspace, model):
-            raise InputRefusedError("in_the_way", f"{name} is in use: {'; '.join(busy)}", "End that first.")
-        uses = list(_named_by(workspace, name))
-        if all(other.sha256 != model.sha256 for other in registry.all() if other.name != name):
-            uses.append("no other model has its file by now")
-        if uses:
-            raise InputRefusedError("record_used", "; ".join(uses), "llmops model remove shows what would go.")
-        registry.remove(name)
-        forget_archived(workspace, Archivable.MODEL, name)
+        alone = all(other.sha256 != model.sha256 for other in registry.all() if other.name != name)
+        _forget(workspace, model, "no other model has its file by now" if alone else "")
+
+
+def unregister(workspace: Workspace, name: str) -> Model:
+    """Forget a model that was just registered, and give it back; its file stays where it lies.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        InputRefusedError: ``record_used``: something names it, or was done with it; ``in_the_way``: somebody is at work with
+            it.
+    """
+    workspace.refuse_if_read_only()
+    with exclusive_maintenance(workspace), JobStore(EventLog(workspace)).door():
+        planned = plan_removal(workspace, name)
+        _forget(workspace, planned.model, *planned.uses)
+    return planned.model
+
+
+def _forget(workspace: Workspace, model: Model, *others: str) -> None:
+    """Forget a model that nobody is at work with and nothing names; what else stands against it is said in ``others``."""
+    if busy := busy_with(workspace, model):
+        raise InputRefusedError("in_the_way", f"{model.name} is in use: {'; '.join(busy)}", "End that first.")
+    if uses := [*_named_by(workspace, model.name), *filter(None, others)]:
+        raise InputRefusedError("record_used", "; ".join(uses), "llmops model remove shows what would go.")
+    ModelRegistry(Catalog(workspace)).remove(model.name)
+    forget_archived(workspace, Archivable.MODEL, model.name)
 
 
 def _rename(connection: duckdb.DuckDBPyConnection, name: str, new_name: str) -> None:

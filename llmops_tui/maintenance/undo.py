@@ -12,14 +12,24 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.prompt_versions import CHAINS
 from llmops_tui.inference.stages import StageStore
-from llmops_tui.maintenance.act_log import ActLog
-from llmops_tui.maintenance.acts import CHAT, RENAMED, STALE, Act, called, newest, same, stale, version_text
-from llmops_tui.maintenance.archiving import Archivable, Archive, find
-from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_definition, restore_definition
+from llmops_tui.maintenance.act_notes import ActNotes
+from llmops_tui.maintenance.acts import (
+    CHAT,
+    RENAMED,
+    STALE,
+    VIEW,
+    Act,
+    called,
+    newest,
+    same,
+    stale,
+    version_text,
+)
+from llmops_tui.maintenance.archiving import Archivable, find
+from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_definition
 from llmops_tui.maintenance.model_renaming import copy_model, remove_copy, rename_model
 from llmops_tui.maintenance.record_removal import Kept, remove_record
 from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
@@ -30,28 +40,17 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 
 if TYPE_CHECKING:
+    from llmops_tui.datasets.reports import ViewRecord
     from llmops_tui.datasets.version import DatasetVersion
 
-# The rows of what was deleted, by the time of the act.
-_DELETED = "undo:deleted:"
-# Seconds: a version that is older was there before whoever tells of it.
-_JUST_MADE = 3600.0
 
-
-class UndoHistory:
+class UndoHistory(ActNotes):
     """Acts, each with what takes it back. Do what is to be undoable through here."""
 
     def __init__(self, catalog: Catalog, event_log: EventLog) -> None:
-        self._event_log = event_log
+        super().__init__(catalog, event_log)
         self._workspace = catalog.workspace
         self._prompts, self._chains = PromptStore(catalog), PromptStore(catalog, CHAINS)
-        self._datasets = DatasetStore(catalog)
-        self._archive = Archive(event_log)
-        self._log = ActLog(event_log)
-
-    def acts(self) -> list[Act]:
-        """All that are known, the newest first."""
-        return self._log.acts()[::-1]
 
     # ── what can be taken back ──
 
@@ -113,26 +112,11 @@ class UndoHistory:
         self._datasets.untag(dataset, tag)
         self._note("tag", dataset, tag, before, None)
 
-    def note_rows(self, *made: DatasetVersion) -> bool:
-        """A version took the place of the newest one; several, such as the parts of a split, are taken back at once.
-
-        What it was made of may be an older one, and is not what undoing brings back: where there was none, the dataset is
-        archived then. A version that was there already, since the newest has just these rows, is no act. A dataset that is
-        archived and gets a version is in the lists again. Returns whether there is anything to take back.
-        """
-        known = self.acts()
-        now = time.time()
-        noted: list[Act] = []
-        for one in made:
-            older = [other.number for other in self._datasets.log(one.dataset) if other.number < one.number]
-            if now - one.created_at > _JUST_MADE:
-                continue
-            if not any(act.made(one.dataset, one.number, one.created_at) for act in known):
-                noted.append(Act(now, "rows", one.dataset, one.note, max(older, default=None), one.number))
-        if noted:
-            self._archive.remove(Archivable.DATASET, [act.subject for act in noted])
-            self._add(*(replace(act, beside=len(noted) - 1) for act in noted))
-        return bool(noted)
+    def save_view(self, dataset: str, name: str, view: ViewRecord) -> None:
+        """Save a view of a dataset, in place of one of that name."""
+        at, before = time.time(), 1 if name in self._datasets.views(dataset) else None
+        if self._effects.save_view(dataset, name, view, at):
+            self._add(Act(at, VIEW, dataset, name, before, 1))
 
     def rename(self, kind: Kept | Archivable, name: str, new_name: str, *, force: bool = False) -> Renaming:
         """Give a prompt, a dataset or a model another name; as :func:`rename_record` and :func:`rename_model`.
@@ -148,8 +132,8 @@ class UndoHistory:
 
     def rename_chat(self, name: str, new_name: str) -> None:
         """Give a chat another name; as :meth:`Chats.rename`."""
-        Chats(self._event_log).rename(name, new_name)
-        self._add(Act(time.time(), CHAT, name, new_name, None, None))
+        chat = Chats(self._event_log).rename(name, new_name)
+        self._add(Act(time.time(), CHAT, name, new_name, None, None, id=chat.id))
 
     def archive(self, kind: Archivable, names: Collection[str], *, away: bool = True) -> None:
         """Put things away, or with ``away`` false have lists show them again; each is an act.
@@ -181,12 +165,9 @@ class UndoHistory:
     def remove_definition(self, kind: Archivable, name: str) -> DefinitionRemoval:
         """Delete a suite or a recipe; as :func:`remove_definition`. Its versions are kept as long as the act is."""
         at = time.time()
-        removed = self._deleted(kind, name, at)
+        removed = self._effects.delete(kind, name, at)
         self._add(Act(at, "deleted", name, kind.value, 1, None))
-        known = {f"{_DELETED}{act.at}" for act in self.acts()}
-        for key in self._event_log.draft_keys():
-            if key.startswith(_DELETED) and key not in known:
-                self._event_log.remove_draft(key)
+        self._effects.forget_all_but(self._log.acts())
         return removed
 
     # ── back and forth ──
@@ -208,6 +189,7 @@ class UndoHistory:
         return self._step(undo=False)
 
     def _step(self, *, undo: bool) -> Act | None:
+        self._note_jobs()
         acts = self._log.acts()
         places = [place for place, act in enumerate(acts) if act.undone is not undo]
         if not places:
@@ -247,15 +229,14 @@ class UndoHistory:
         if act.kind in RENAMED:
             self._set_name(act, *((act.name, act.subject) if undo else (act.subject, act.name)), undo=undo)
             return
+        if self._effects.set(act, undo=undo):
+            return
         held, wanted = (act.after, act.before) if undo else (act.before, act.after)
         if act.kind == "rows":
             self._set_rows(act, held, wanted)
             return
         if act.kind == "copy":
             self._set_copy(act, undo=undo)
-            return
-        if act.kind == "deleted":
-            self._set_deleted(act, undo=undo)
             return
         if act.kind == "archive":
             (self._archive.add if wanted else self._archive.remove)(Archivable(act.name), [act.subject])
@@ -279,7 +260,7 @@ class UndoHistory:
     def _set_name(self, act: Act, old: str, new: str, *, undo: bool) -> None:
         try:
             if act.kind == CHAT:
-                Chats(self._event_log).rename(old, new)
+                Chats(self._event_log).rename(old, new, act.id)
             else:
                 self._renamed(act.kind, old, new, force=act.forced and not undo)
         except InputRefusedError as error:
@@ -321,26 +302,6 @@ class UndoHistory:
             return copy_model(self._workspace, ref, new_name)
         return copy_definition(self._workspace, kind, ref, new_name)
 
-    def _set_deleted(self, act: Act, *, undo: bool) -> None:
-        kind = Archivable(act.name)
-        if not undo:
-            self._deleted(kind, act.subject, act.at)
-            return
-        kept = self._event_log.load_draft(f"{_DELETED}{act.at}") or {}
-        try:
-            if not kept.get("rows"):
-                raise InputRefusedError("name_taken", "what was kept of it is gone", "")
-            restore_definition(self._workspace, kind, kept["rows"])
-        except InputRefusedError as error:
-            if error.code != "name_taken":
-                raise
-            raise stale(act, error.message) from error
-
-    def _deleted(self, kind: Archivable, name: str, at: float) -> DefinitionRemoval:
-        removed = remove_definition(self._workspace, kind, name)
-        self._event_log.save_draft(f"{_DELETED}{at}", {"rows": list(removed.rows)})
-        return removed
-
     def _refuse_stale(self, act: Act, held: int | None, wanted: int | None) -> None:
         now = self._datasets.get(act.subject)
         # Where there was nothing, the first rows are still there, archived.
@@ -380,7 +341,3 @@ class UndoHistory:
         if before == after:
             return
         self._add(Act(time.time(), kind, subject, name, before, after))
-
-    def _add(self, *acts: Act) -> None:
-        # What was taken back before is not done again after something else was done.
-        self._log.change(lambda now: newest([*(other for other in now if not other.undone), *acts]))

@@ -58,9 +58,10 @@ class ModelRecord(ModelHeader, total=False):
 
 
 class AddedRecord(ModelRecord, total=False):
-    """A model that was just registered, and what there is to be told of it."""
+    """A model that was just registered, what there is to be told of it, and whether its name was not known before."""
 
     notes: list[str]
+    new: bool
 
 
 class Verified(TypedDict):

@@ -14,14 +14,15 @@ from llmops_tui.user_files import with_home
 
 @dataclass(frozen=True)
 class Added:
-    """A registered model, and what there is to be told of it."""
+    """A registered model, what there is to be told of it, and whether its name was not known before."""
 
     model: Model
     notes: tuple[str, ...] = ()
+    new: bool = True
 
     def as_dict(self) -> AddedRecord:
         """For JSON."""
-        return {**self.model.as_dict(), "notes": list(self.notes)}
+        return {**self.model.as_dict(), "notes": list(self.notes), "new": self.new}
 
 
 def add_file(
@@ -38,7 +39,7 @@ def add_file(
     """
     before = next((model for model in registry.all() if model.name == name), None)
     model = registry.add(path, name, progress, move=move)
-    return Added(model, (*_place(before, model, path), *doubts(model.kind, model.header)))
+    return Added(model, (*_place(before, model, path), *doubts(model.kind, model.header)), before is None)
 
 
 def _place(before: Model | None, model: Model, given: Path) -> list[str]:

@@ -51,7 +51,8 @@ async def keep_vote(shell: Shell, decided: Decided) -> bool:
         version = await asyncio.to_thread(
             shell.services.evaluation.add_case, suite, column.prompt, dict(decided.variables), expected
         )
-        shell.say(f"{version.ref} has {counted(len(version.suite.cases), 'case')}.")
+        undoes = " z undoes it." if await asyncio.to_thread(shell.services.undo.note_suite, version) else ""
+        shell.say(f"{version.ref} has {counted(len(version.suite.cases), 'case')}.{undoes}")
     elif what == "pair":
         name = await shell.ask(
             LineDialog("Into the dataset", "a new version of it is made", f"{column.prompt}-preferences")

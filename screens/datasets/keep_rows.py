@@ -28,8 +28,8 @@ async def keep_rows(shell: Shell, window: RowWindow) -> Operation | None:
     if chosen == "view":
         name = await shell.ask(LineDialog("Name of the view", "v shows saved views"))
         if name:
-            await asyncio.to_thread(shell.services.datasets.save_view, version.dataset, name, view.as_dict())
-            shell.say(f"The view {name} is saved.")
+            await asyncio.to_thread(shell.services.undo.save_view, version.dataset, name, view.as_dict())
+            shell.say(f"The view {name} is saved. z undoes it.")
     if chosen != "version":
         return None
     if view.filter.startswith("="):

@@ -178,7 +178,8 @@ class FiguresPane(Pane):
         from llmops_tui.evaluation.redteam.making import keep_found
 
         version, new = await asyncio.to_thread(keep_found, self.services.evaluation, run)
-        self.shell.say(f"{version.ref}: {counted(new, 'new attack')}.")
+        undoes = " z undoes it." if await asyncio.to_thread(self.services.undo.note_suite, version) else ""
+        self.shell.say(f"{version.ref}: {counted(new, 'new attack')}.{undoes}")
         self.post_message(Changed())
 
     def action_export(self) -> None:

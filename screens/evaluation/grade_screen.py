@@ -173,7 +173,9 @@ class GradeScreen(Modal[None]):
         except LlmopsError as error:
             self.app.report(error)
             return
-        self.app.say(f"{version.ref}: {safe_line(sheet.criterion.name)} is shown {count} graded answers.")
+        noted = await asyncio.to_thread(self.app.services.undo.note_suite, version)
+        undoes = " z on another screen undoes it." if noted else ""
+        self.app.say(f"{version.ref}: {safe_line(sheet.criterion.name)} is shown {count} graded answers.{undoes}")
 
     def action_close(self) -> None:
         """Go back from the figures to the queue, or close; what was said is kept."""

@@ -53,8 +53,6 @@ _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lo
 _VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
 COSTS = ("latency", "tokens-per-s", "tokens")
 _BAR = 24
-# The room of an interval and of the unit behind it.
-_BESIDE = 26
 
 
 def _state(state: EvalState) -> Part:
@@ -149,6 +147,8 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
         return Content("Its metrics appear when it is done. R resumes a run that ended early.")
     parts: list[Any] = [_headline(summary), "\n"]
     width = max((len(safe_line(n)) for n in summary["metrics"]), default=6)
+    beside = max((len(_interval(f)) + len(f["unit"]) + 1 for f in summary["metrics"].values()), default=0)
+    digits = max((len(f"{f['n']:,}") for f in summary["metrics"].values()), default=1)
     for name, f in summary["metrics"].items():
         mean, low, high = f["mean"], f["low"], f["high"]
         chosen = "bold" if name == opened.metric else ""
@@ -159,14 +159,11 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
                 (f"  {counted(f['unusable'], 'answer')} without a score\n", "$muted"),
             ]
             continue
-        if low is not None and high is not None and low >= 0 and high <= 1 and not f["unit"]:
-            parts += [(f"{score(mean):>8}", "bold"), f" [{score(low)}, {score(high)}] "]
-            parts += [(bar(mean, low, high, utf8=utf8), "$accent"), " "]
-        else:
-            # The unit stands behind what it is of; the room of a bar is nobody's.
-            told = f" {ends(low, high)} ".replace("  ", " ")
-            parts += [(f"{number(mean):>8}", "bold"), told, (f["unit"].ljust(max(1, _BESIDE - len(told))), "$muted")]
-        parts += [(f" n {f['n']:,}", "$muted")]
+        told = _interval(f)
+        parts += [(f"{score(mean) if _is_share(f) else number(mean):>8}", "bold"), told]
+        parts += [(f"{f['unit']:{beside - len(told)}} n {f['n']:>{digits},}", "$muted")]
+        if _is_share(f) and low is not None and high is not None:
+            parts += ["  ", (bar(mean, low, high, utf8=utf8), "$accent")]
         if f["too_few"]:
             parts += [(f"  {too_few_to_say(f['needed'])}", "$warning")]
         if f["unusable"]:
@@ -175,6 +172,20 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
         parts += _facts(f)
     parts += _overlap(summary)
     return Content.assemble(*parts)
+
+
+def _is_share(figure: Figure) -> bool:
+    """Whether it is one from 0 to 1, which is drawn as a bar."""
+    low, high = figure["low"], figure["high"]
+    return low is not None and high is not None and low >= 0 and high <= 1 and not figure["unit"]
+
+
+def _interval(figure: Figure) -> str:
+    """The interval of a figure, with the blanks beside it; its unit stands behind."""
+    low, high = figure["low"], figure["high"]
+    if low is None or high is None:
+        return " "
+    return f" [{score(low)}, {score(high)}] " if _is_share(figure) else f" {ends(low, high)} "
 
 
 def _headline(summary: RunSummary) -> Content:

@@ -56,6 +56,7 @@ async def make_attacks(shell: Shell) -> str:
     version = await asyncio.to_thread(
         lambda: store.save_suite(make_suite(choose(read_seeds(), [])), "attacks made from seeds")
     )
+    await asyncio.to_thread(shell.services.undo.note_suite, version)
     return version.ref
 
 

@@ -57,5 +57,6 @@ async def _edit(shell: Shell, text: str, file: str, name: str) -> bool:
     if not called:
         return False
     version = await asyncio.to_thread(shell.services.evaluation.save_suite, parse_suite(changed, called))
-    shell.say(f"{version.ref} is saved.")
+    undoes = " z undoes it." if await asyncio.to_thread(shell.services.undo.note_suite, version) else ""
+    shell.say(f"{version.ref} is saved.{undoes}")
     return True

@@ -53,6 +53,10 @@ async def _add_remote(shell: Shell, url: str, name: str) -> None:
     base = check_url(url)
     facts = await asyncio.to_thread(probe_remote, base, os.environ.get(key_variable(name), ""))
     await asyncio.to_thread(approve, key_variable(name), base)
-    await asyncio.to_thread(lambda: shell.services.models.add_remote(base, name, facts))
+    known = {model.name for model in await asyncio.to_thread(shell.services.models.all)}
+    model = await asyncio.to_thread(lambda: shell.services.models.add_remote(base, name, facts))
+    if name not in known:
+        await asyncio.to_thread(shell.services.undo.note_registered, model)
     lacks = ", ".join(facts["lacks"]) or "nothing"
-    shell.say(f"{name} is {facts['remote_model']} at {base}. It lacks: {lacks}.")
+    undoes = "" if name in known else " z undoes it."
+    shell.say(f"{name} is {facts['remote_model']} at {base}. It lacks: {lacks}.{undoes}")

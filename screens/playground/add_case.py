@@ -37,4 +37,5 @@ async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
         return
     variables: dict[str, Any] = dict(state.draft.variables)
     version = await asyncio.to_thread(suites.add_case, name, prompt, variables, expected)
-    shell.say(f"{version.ref} has {counted(len(version.suite.cases), 'case')}.")
+    undoes = " z undoes it." if await asyncio.to_thread(shell.services.undo.note_suite, version) else ""
+    shell.say(f"{version.ref} has {counted(len(version.suite.cases), 'case')}.{undoes}")

@@ -13,13 +13,14 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.user_entries import KEYS, EntryChange
 from screens.action import Action
 from screens.actions import ACTIONS
-from screens.keymap import keys_of, load_keymap, save_keymap, taken_by
+from screens.keymap import keys_of, save_keymap, taken_by
 from screens.settings.press_key import PressKeyDialog
 from screens.shell.help import show_key
+from screens.shell.keymap_again import read_again
 from screens.shell.node import ShellNode
-from screens.shell.shell import Shell
 from screens.widgets.columns import Column
 from screens.widgets.modal import Modal
 from screens.widgets.table import Table
@@ -140,6 +141,8 @@ class KeysScreen(Modal[None], ShellNode):
             raise LlmopsError("keymap_unwritable", f"the keymap cannot be written: {error}") from None
         if kept is not None:
             self.shell.say(f"The keymap had comments or mistakes; it is kept as {kept}", severity="warning")
+        change = EntryChange(KEYS, action.id, self.shell.user_keymap.get(action.id), keymap.get(action.id))
+        await asyncio.to_thread(self.shell.services.undo.note_entries, change)
         self.shell.use_keymap(keymap)
         self.table.fill(key_rows(keymap), action.id)
 
@@ -161,12 +164,3 @@ def refuse_taken(action: Action, keymap: dict[str, str]) -> None:
                 f"{show_key(key)}, a key that {action.title} has at first, is now that of {other.title} ({other.id})",
                 "Give that one another key first.",
             )
-
-
-async def read_again(shell: Shell) -> None:
-    """Use the keymap as its file is now, where that differs from what is in force; what is wrong in it is told."""
-    keymap, problems = await asyncio.to_thread(load_keymap)
-    if keymap != shell.user_keymap:
-        for problem in problems:
-            shell.say(problem, severity="warning")
-        shell.use_keymap(keymap)

@@ -13,16 +13,17 @@ from textual.widgets import Static
 
 from llmops_tui import __version__
 from llmops_tui.counts import counted
+from llmops_tui.keymap_file import keymap_path
 from llmops_tui.safe_text import safe_line
 from llmops_tui.settings import Settings
 from llmops_tui.themes import PLUGINS
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
 from screens.actions import bindings_of
-from screens.keymap import keymap_path
 from screens.plugin_themes import missing_theme, register_plugin_themes
-from screens.settings.keys_screen import KeysScreen, read_again
+from screens.settings.keys_screen import KeysScreen
 from screens.shell.base import BaseScreen
+from screens.shell.keymap_again import read_again
 from screens.widgets.form import ModelForm
 from screens.widgets.panel import Panel
 
@@ -126,12 +127,14 @@ class SettingsScreen(BaseScreen):
     def action_snippets(self) -> None:
         """Change snippets and macros; what cannot be used of them is told."""
         from llmops_tui.snippets import load_snippets, parse_snippets, save_snippets, snippets_path
+        from llmops_tui.user_entries import changes_between
         from screens.shell.external_editor import edit_outside
 
         path = snippets_path()
         if not path.exists():
             save_snippets(load_snippets()[0])
         before = path.read_text(encoding="utf-8", errors="replace")
+        former = parse_snippets(before)[0]
         changed = edit_outside(self.shell, before, path.name)
         if changed is None or changed == before:
             return
@@ -139,7 +142,9 @@ class SettingsScreen(BaseScreen):
         found, problems = parse_snippets(changed)
         for problem in problems:
             self.app.say(problem, severity="warning")
-        self.app.say(f"{counted(len(found.texts), 'snippet')} and {counted(len(found.macros), 'macro')}.")
+        undoes = " z undoes it." if self.services.undo.note_entries(*changes_between(former, found)) else ""
+        told = f"{counted(len(found.texts), 'snippet')} and {counted(len(found.macros), 'macro')}."
+        self.app.say(f"{told}{undoes}")
 
     def action_reset(self) -> None:
         """Fill in the defaults."""

@@ -1,4 +1,7 @@
-"""The last line of every screen: the keys that do something where the focus is, as many as fit."""
+"""The last line of every screen: the keys that do something where the focus is, as many as fit.
+
+Those that are the same on all screens stand at its end, where they stay.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ class _Key(NamedTuple):
     text: str
     enabled: bool
     stays: int
+    everywhere: bool
 
     @property
     def width(self) -> int:
@@ -51,7 +55,8 @@ class KeyLine(Widget):
                 shown = self.app.get_key_display(binding)
                 name = (binding.id or "").removesuffix(ALWAYS)
                 stays = len(_STAY) - _STAY.index(name) if name in _STAY else 0
-                first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled, stays))
+                always = name.startswith("app.")
+                first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled, stays, always))
         keys = tuple(first.values())
         if keys != self._keys:
             self._keys = keys
@@ -64,20 +69,36 @@ class KeyLine(Widget):
             keys.remove(min(reversed(keys), key=lambda key: key.stays))
         return keys
 
+    def _placed(self) -> list[tuple[int, _Key]]:
+        """The keys that fit, each with the column where it begins."""
+        keys = self.fitting()
+        free = self.size.width - sum(key.width for key in keys) + _GAP
+        placed, at, moved = [], 0, False
+        for key in keys:
+            if key.everywhere and not moved:
+                at, moved = at + max(0, free), True
+            placed.append((at, key))
+            at += key.width
+        return placed
+
     def render(self) -> Content:
         """The keys and what they do."""
         key_style, text_style = self.get_visual_style("key-line--key"), self.get_visual_style("key-line--text")
         parts: list[tuple[str, object] | str] = []
-        for key in self.fitting():
-            parts += [(key.shown, key_style if key.enabled else text_style), (f" {key.text}", text_style), " " * _GAP]
+        end = 0
+        for begin, key in self._placed():
+            parts += [
+                " " * (begin - end),
+                (key.shown, key_style if key.enabled else text_style),
+                (f" {key.text}", text_style),
+            ]
+            end = begin + key.width - _GAP
         return Content.assemble(*parts)  # type: ignore[arg-type]
 
     def on_click(self, event: events.Click) -> None:
         """A click on a key presses it."""
-        end = 0
-        for key in self.fitting():
-            begin, end = end, end + key.width
-            if begin <= event.x < end - _GAP:
+        for begin, key in self._placed():
+            if begin <= event.x < begin + key.width - _GAP:
                 if key.enabled:
                     self.app.simulate_key(key.key)
                 else:

@@ -54,8 +54,9 @@ class KeyQueue:
         self._on_its_way = False
         self._screen: DOMNode | None = None
         self._held = 0
-        # Acts whose dialog is not there yet, and until when it is waited for.
-        self._reading: dict[Worker[Any], float] = {}
+        # Acts whose dialog is not there yet, until when it is waited for, and what was in front when they began: keys are for
+        # what was opened with the mouse meanwhile.
+        self._reading: dict[Worker[Any], tuple[float, DOMNode]] = {}
         self._everywhere: set[str] = set()
         self.learn(keymap or {})
 
@@ -77,7 +78,8 @@ class KeyQueue:
 
         For ``another`` dialog behind one that was answered not for so long: what follows the last may take any time.
         """
-        self._reading[act] = time.monotonic() + (_LONGEST if another else _LONGEST_READING)
+        end = time.monotonic() + (_LONGEST if another else _LONGEST_READING)
+        self._reading[act] = end, self._app.screen
 
     def expect_no_more(self, act: Worker[Any]) -> bool:
         """The dialog is there, or none comes soon; whether one was waited for."""
@@ -86,9 +88,16 @@ class KeyQueue:
     @property
     def _kept_back(self) -> bool:
         """Whether keys wait for a jump, a change of screen or a dialog."""
+        return bool(self._held or self._awaits_dialog)
+
+    @property
+    def _awaits_dialog(self) -> bool:
+        """Whether an act still reads that began on what is in front."""
         now = time.monotonic()
-        self._reading = {act: end for act, end in self._reading.items() if not act.is_finished and now < end}
-        return bool(self._held or self._reading)
+        self._reading = {
+            act: (end, begun) for act, (end, begun) in self._reading.items() if not act.is_finished and now < end
+        }
+        return any(begun is self._app.screen for _, begun in self._reading.values())
 
     async def take(self, event: Typed) -> None:
         """Deliver a key or what was pasted, at once where nothing is on its way."""
@@ -156,7 +165,7 @@ class KeyQueue:
         while time.monotonic() < end:
             screen = self._app.screen
             if self._kept_back or self._on_its_way or not screen.is_mounted:
-                if self._reading:
+                if self._awaits_dialog:
                     # It has a limit of its own, and what follows it the whole time.
                     end = time.monotonic() + _LONGEST
                 await asyncio.sleep(_PAUSE)

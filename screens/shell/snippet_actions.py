@@ -83,6 +83,7 @@ class SnippetActions(TourActions):
 
     async def _keep_macro(self, keys: list[str]) -> None:
         from llmops_tui.snippets import NAME_RULE, load_snippets, problem_of_keys, save_snippets
+        from llmops_tui.user_entries import MACRO, EntryChange
 
         told = f"{' '.join(keys[-12:])}\n{NAME_RULE}"
         name = await self.ask(LineDialog("The name of the macro", told, check=lambda text: problem_of_keys(text, keys)))
@@ -93,7 +94,10 @@ class SnippetActions(TourActions):
         former = await asyncio.to_thread(save_snippets, made)
         if former is not None:
             self.say(f"The former file is kept as {former}.", severity="warning")
-        self.say(f"{name} is kept: alt+/ plays it.")
+        before = kept.macros.get(name)
+        change = EntryChange(MACRO, name, None if before is None else list(before), keys)
+        await asyncio.to_thread(self.services.undo.note_entries, change)
+        self.say(f"{name} is kept: alt+/ plays it; z undoes.")
 
     def action_play_macro(self) -> None:
         """Press the keys of a macro."""

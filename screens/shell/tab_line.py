@@ -19,7 +19,11 @@ _SHORT = {
     "playground": "Play", "datasets": "Data", "training": "Train", "evaluation": "Eval", "models": "Models",
     "monitor": "Mon", "settings": "Set", "privacy": "",
 }  # fmt: skip
+# Where they would fit close to each other alone.
+_NEARLY = {"evaluation": "Eval"}
 _MOST = 99
+# A tab in front has so many cells beside its name.
+_EDGE = 1
 
 
 class TabLine(Widget):
@@ -53,19 +57,28 @@ class TabLine(Widget):
 
     def render(self) -> Content:
         """As much of the names as fits."""
-        for names in (_TITLES, _TITLES | _SHORT, {self._front: _SHORT.get(self._front) or _TITLES[self._front]}, {}):
-            for gap in (2, 1):
-                tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
-                if sum(tab.cell_length + gap for tab in tabs) - gap <= self.size.width:
-                    return self._joined(tabs, gap)
+        short, own = _TITLES | _SHORT, {self._front: _SHORT.get(self._front) or _TITLES[self._front]}
+        ways = ((_TITLES, 2), (_TITLES | _NEARLY, 2), (_TITLES, 1), (short, 2), (short, 1), (own, 2), (own, 1), ({}, 2))
+        for names, gap in ways:
+            tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
+            if sum(tab.cell_length + gap for tab in tabs) - gap + 2 * _EDGE <= self.size.width:
+                return self._joined(tabs, gap)
         return self._joined(tabs, 1)
 
     def _joined(self, tabs: list[Content], gap: int) -> Content:
-        self._ends, end = [], 0
+        """The tabs side by side. The one in front takes a cell of the gaps beside it, so that none moves for that."""
+        place, front = list(SCREEN_KEYS.values()).index(self._front), self._style("front")
+        self._ends, end, parts = [], _EDGE, [Content(" " * _EDGE)]
         for tab in tabs:
+            parts += [tab, Content(" " * gap)]
             end += tab.cell_length + gap
             self._ends.append(end)
-        return Content(" " * gap).join(tabs)
+        begin = self._ends[place] - gap - tabs[place].cell_length - _EDGE
+        # Of the last gap one cell is needed, for the tab in front.
+        line = Content("").join(parts)[: end - gap + _EDGE]
+        return line.stylize(front, begin, begin + _EDGE).stylize(
+            front, self._ends[place] - gap, self._ends[place] - gap + _EDGE
+        )
 
     def _tab(self, key: str, name: str, title: str) -> Content:
         front = name == self._front
@@ -78,8 +91,7 @@ class TabLine(Widget):
         for mark, count, kind in zip(self._marks, counts, ("running", "failed", "new", "alerts"), strict=True):
             if count:
                 parts.append((f"{mark}{min(count, _MOST)}", self._style(kind)))
-        edge = (" ", text)
-        return Content.assemble(*([edge, *parts, edge] if front else parts))
+        return Content.assemble(*parts)
 
     def _style(self, part: str) -> Style:
         return self.get_visual_style(f"tab-line--{part}")

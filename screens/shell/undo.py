@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
 from screens.shell.base import BaseScreen
+from screens.shell.keymap_again import read_again
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
@@ -32,6 +33,8 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     shell.say(
         f"{'Undone' if undo else 'Done again'}{where}: {act.told}. {'Z does it again' if undo else 'z undoes it'}."
     )
+    if act.kind == "keys":
+        await read_again(shell)
     if isinstance(screen, BaseScreen):
         await screen.undone(act)
         await screen.show_archive()

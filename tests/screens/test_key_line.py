@@ -5,6 +5,7 @@ import pytest
 from screens.shell.base import BaseScreen
 from screens.shell.help import HelpScreen
 from screens.shell.key_line import KeyLine
+from screens.shell.tab_line import TabLine
 from tests.screens.conftest import OpenApp, settle
 
 
@@ -38,10 +39,13 @@ async def test_a_click_on_a_key_presses_it(open_app: OpenApp) -> None:
 @pytest.mark.slow
 async def test_each_screen_has_its_own_keys(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        lines = set()
+        lines, tabs = set(), set()
         for digit in "0123456789":
             await pilot.press("f9", digit)
             await settle(pilot)
             lines.add(shown(pilot.app.screen.query_one(KeyLine)))
+            tabs.add(pilot.app.screen.query_one(TabLine).render().plain)
         assert len(lines) == 10
-        assert all("f1 Help" in line for line in lines)
+        # What is the same everywhere stays where it is, and so do all tabs: a change of screen need not write them.
+        ends = {line[line.index("^q Quit") :] for line in lines}
+        assert len({len(line) for line in lines}) == len(ends) == len(tabs) == 1

@@ -129,6 +129,27 @@ async def test_keys_wait_for_the_dialog_of_an_act_that_still_reads() -> None:
     assert told == ["f5", "enter", "a"]
 
 
+async def test_what_was_opened_with_the_mouse_gets_its_keys_while_an_act_still_reads() -> None:
+    app = Node()
+    app.screen = behind = Node()
+    queue, told = queue_of(app)
+    act = Act()
+    queue.expect(act)  # type: ignore[arg-type]  # no worker, but what is asked of one
+    app.screen = Node()
+    await queue.take(events.Key("a", "a"))
+    await finished(app)
+    assert told == ["a"]
+    # Back on what it began on, keys are for its dialog again.
+    app.screen = behind
+    await queue.take(events.Key("b", "b"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert told == ["a"]
+    act.is_finished = True
+    await finished(app)
+    assert told == ["a", "b"]
+
+
 async def test_an_act_that_reads_for_ever_keeps_no_key_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_queue, "_LONGEST_READING", 0.01)
     app = Node()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.keymap_file import keymap_path
 from screens.actions import BY_ID
-from screens.keymap import keymap_path, load_keymap, save_keymap
+from screens.keymap import load_keymap, save_keymap
 from screens.settings.keys_screen import KeysScreen
 from screens.settings.press_key import PressKeyDialog, refusal
 from screens.settings.screen import SettingsScreen

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from llmops_tui.keymap_file import write_keymap
 from llmops_tui.maintenance.acts import Act
-from screens.shell.undo import show_history
+from screens.shell.undo import show_history, step
 
 
 async def test_what_was_done_while_the_dialog_was_open_is_not_taken_back() -> None:
@@ -24,3 +25,18 @@ async def test_what_was_done_while_the_dialog_was_open_is_not_taken_back() -> No
     )
     await show_history(shell)
     assert "meanwhile" in said[0]
+
+
+async def test_keys_that_are_taken_back_hold_at_once() -> None:
+    write_keymap({"home.look": "f5,x"})
+    used: list[dict[str, str]] = []
+    act = Act(1.0, "keys", "home.look", "f5", 1, 1, undone=True)
+    shell: Any = SimpleNamespace(
+        services=SimpleNamespace(undo=SimpleNamespace(undo=lambda: act)),
+        screen=None,
+        say=lambda _text, **_options: None,
+        user_keymap={"home.look": "f5"},
+        use_keymap=used.append,
+    )
+    await step(shell, undo=True)
+    assert used == [{"home.look": "f5,x"}]

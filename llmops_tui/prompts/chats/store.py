@@ -12,6 +12,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.names import RULE, is_name
 from llmops_tui.prompts.chats.tree import Chat, Turn, chat_of
+from llmops_tui.workspace.ids import new_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,7 +85,7 @@ class Chats:
         Raises:
             InputRefusedError: ``bad_name``, or ``name_taken``.
         """
-        chat = Chat(name, system, model, parameters or SamplingParameters())
+        chat = Chat(name, system, model, parameters or SamplingParameters(), id=new_id("chat"))
         return self.put(chat)
 
     def put(self, chat: Chat) -> Chat:
@@ -110,8 +111,8 @@ class Chats:
             after = work(before)
             return before if after == before else _write(connection, after)
 
-    def rename(self, name: str, new_name: str) -> Chat:
-        """Give a chat another name.
+    def rename(self, name: str, new_name: str, chat_id: str = "") -> Chat:
+        """Give a chat another name; with an id only where it is that chat that has the name.
 
         Raises:
             NotFoundError: there is none. InputRefusedError: ``bad_name``, or ``name_taken``.
@@ -119,15 +120,23 @@ class Chats:
         _check_name(new_name)
         with self._event_log.transaction() as connection:
             body = _body(connection, name)
-            if body is None:
-                raise NotFoundError("chat", name, _ADVICE)
+            if body is None or (chat_id and chat_of(name, json.loads(body)).id != chat_id):
+                raise NotFoundError("chat", name, f"Another one has that name. {_ADVICE}" if body else _ADVICE)
             if new_name != name and _body(connection, new_name) is not None:
                 raise InputRefusedError("name_taken", f"there is a chat {new_name}", "Choose another name.")
             if new_name != name:
                 _forget_unsent(connection, new_name)
             for prefix in (_PREFIX, _UNSENT, _EDIT):
                 connection.execute("UPDATE drafts SET key = ? WHERE key = ?", (prefix + new_name, prefix + name))
-            return chat_of(new_name, json.loads(body))
+            renamed = chat_of(new_name, json.loads(body))
+            if renamed.id:
+                return renamed
+            known = replace(renamed, id=new_id("chat"))
+            connection.execute(
+                "UPDATE drafts SET body = ? WHERE key = ?",
+                (json.dumps(known.as_dict(), ensure_ascii=True), _PREFIX + new_name),
+            )
+            return known
 
     def unsent(self, name: str) -> str:
         """What was written and not sent yet."""

@@ -34,8 +34,9 @@ class TurnRecord(TypedDict):
 
 
 class ChatRecord(TypedDict):
-    """A chat, as :class:`Chat`."""
+    """A chat, as :class:`Chat`; those of before have no id."""
 
+    id: str
     system: str
     model: str
     parameters: dict[str, object]
@@ -103,6 +104,8 @@ class Chat:
     Attributes:
         head: the turn that is shown last; those it stands on are the branch that is shown.
         turns: all that was ever said, in the order of saying.
+        id: what it is known by, whatever it is called; empty of one that was begun before chats had one, until it gets
+            another name.
     """
 
     name: str
@@ -112,10 +115,12 @@ class Chat:
     head: str = ""
     turns: tuple[Turn, ...] = ()
     changed_at: float = 0.0
+    id: str = ""
 
     def as_dict(self) -> ChatRecord:
         """The chat as JSON."""
         return {
+            "id": self.id,
             "system": self.system,
             "model": self.model,
             "parameters": self.parameters.model_dump(mode="json", exclude_defaults=True),
@@ -242,6 +247,7 @@ def chat_of(name: str, body: JsonObject) -> Chat:
             str(body["head"]),
             turns,
             float(body["changed_at"]),
+            str(body.get("id", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
