@@ -69,7 +69,7 @@ COMMANDS = {
     "index": Entry(
         "Indexes of documents: build, search, explain, measure",
         "llmops_tui.cli.index:app",
-        {"measure": "llmops_tui.cli.index_measure:measure"},
+        {"measure": "llmops_tui.cli.index_measure:measure", "tune": "llmops_tui.cli.index_tune:tune"},
     ),
     "model": Entry(
         "Models: register, fetch, verify, quantize, stop",

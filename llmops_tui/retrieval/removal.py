@@ -77,11 +77,12 @@ def _without(store: IndexStore, index: Index, going: list[str], excluded: list[s
     if record["embedder"] is not None:
         kept = np.array([chunk - 1 for chunk, name in sorted(document_of.items()) if name not in gone], np.int64)
         _copy_vectors(index.vectors, kept, VectorFile(staged / VECTORS, record["dimensions"]))
-    reranker = record.get("reranker")
-    sha256 = index_digest(digest, record["chunker"]["tokens"], record["embedder"], record["source"], reranker)
+    decides = (digest, record["chunker"]["tokens"], record["embedder"], record["source"])
+    sha256 = index_digest(*decides, record.get("reranker"), record.get("fusion"))
     changed: IndexRecord = {
         **record,
         "sha256": sha256,
+        "content": index_digest(*decides),
         "folder": f"{record['number']}-{sha256[:12]}",
         "excluded": _with(record["excluded"], excluded),
         "documents": writer.documents,
