@@ -69,7 +69,11 @@ COMMANDS = {
     "index": Entry(
         "Indexes of documents: build, search, explain, measure",
         "llmops_tui.cli.index:app",
-        {"measure": "llmops_tui.cli.index_measure:measure", "tune": "llmops_tui.cli.index_tune:tune"},
+        {
+            "measure": "llmops_tui.cli.index_measure:measure",
+            "tune": "llmops_tui.cli.index_tune:tune",
+            "queries": "llmops_tui.cli.index_queries:queries",
+        },
     ),
     "model": Entry(
         "Models: register, fetch, verify, quantize, stop",

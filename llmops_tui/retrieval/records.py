@@ -161,6 +161,36 @@ class ContextCostRecord(TypedDict):
     samples: list[str]
 
 
+class WrittenQueryRecord(TypedDict):
+    """A query that a model wrote about a passage, which is the characters from ``start`` to ``end`` of a document.
+
+    ``sha256`` is the hash of the passage's text. ``state`` is open, confirmed or rejected; ``of`` the version whose chunk it was
+    written about; ``copied`` the share of its words that the passage has.
+    """
+
+    id: str
+    query: str
+    document: str
+    start: int
+    end: int
+    sha256: str
+    state: str
+    model: str
+    model_sha256: str
+    of: str
+    copied: float
+
+
+class QueriesRecord(TypedDict):
+    """What a job wrote: how many queries, how many fell as ``alike`` to others or ``empty``, how many there are now."""
+
+    index: str
+    written: int
+    alike: int
+    empty: int
+    total: int
+
+
 class BuiltRecord(TypedDict):
     """What a build came to; ``unchanged``: the version that was there is as it would be made now."""
 

@@ -14,6 +14,7 @@ from llmops_tui.retrieval.build import index_digest
 from llmops_tui.retrieval.chunk_file import NAME, ChunkFile
 from llmops_tui.retrieval.records import IndexRecord
 from llmops_tui.retrieval.store import VECTORS, Index, IndexStore
+from llmops_tui.retrieval.written_queries import WrittenQueries
 from llmops_tui.workspace.files import bytes_in, make_folder_within, sync_file
 
 _STAGED = ".removing"
@@ -47,8 +48,11 @@ def take_out(store: IndexStore, name: str, going_of: Callable[[Index], list[str]
     with store.building(name) as home:
         # What was embedded for a version that was never finished may be of them.
         store.abandon(name)
+        queries = WrittenQueries(store, name)
+        queries.forget(excluded)
         for index in store.log(name):
             going = going_of(index)
+            queries.forget(going)
             if not going:
                 store.note_source(index, index.record["source"], _with(index.record["excluded"], excluded))
             elif len(going) == index.record["documents"]:

@@ -49,8 +49,8 @@ async def build_with_contexts(shell: Shell, progress: Panel, name: str) -> bool:
     """Ask what writes a context for each chunk, say what that takes, and build the next version with them; whether it was."""
     from llmops_tui.retrieval.request import NONE
 
-    writers = await asyncio.to_thread(_writers, shell.services)
-    choices = [Choice(one, one, "writes a sentence for each chunk to be found by", "model") for one in writers]
+    found = await asyncio.to_thread(writers, shell.services)
+    choices = [Choice(one, one, "writes a sentence for each chunk to be found by", "model") for one in found]
     choices.append(Choice(NONE, "No contexts", "chunks are found by their own text alone"))
     if (chosen := await shell.ask(ChoiceDialog(f"Contexts of the chunks of {name} by", choices))) is None:
         return False
@@ -129,7 +129,8 @@ def _embedders(services: Services) -> list[str]:
     return [model.name for model in embedding_models(services.models)]
 
 
-def _writers(services: Services) -> list[str]:
+def writers(services: Services) -> list[str]:
+    """The models that may write about documents: those of this machine that answer conversations."""
     return [model.name for model in services.models.all() if model.kind == "gguf" and model.header.get("chat_template")]
 
 

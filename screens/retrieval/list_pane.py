@@ -108,6 +108,16 @@ class ListPane(Pane):
             await self.load(name)
             self.post_message(self.Changed())
 
+    def action_queries(self) -> None:
+        """Look through queries that a model wrote, or have more written."""
+        if self.current is not None:
+            self.ask_by("queries", self._queries, self.current.index.record["name"])
+
+    async def _queries(self, name: str) -> None:
+        from screens.retrieval.review_queries import review_queries
+
+        await review_queries(self.shell, self, name)
+
     def action_tune(self) -> None:
         """Learn the weight of meaning against words."""
         if self.current is not None:
