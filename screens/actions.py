@@ -237,6 +237,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("models.stop", "x,f8", "Unload", "Stop the model's server and free its memory.", show=True, pane="list"),
     Action("models.access_keys", "K,f3", "Access keys", "Make keys for clients of the served models, see their use, and revoke them.", pane="list"),
     Action("models.guards", "B,alt+6", "Guards", "Show the guards of requests and answers, what they would have done, and switch them on.", pane="list"),
+    Action("models.classify", "C,alt+x", "Classify", "Give a text the labels of a model that classifies, each with its probability.", pane="list"),
     Action("models.use", "u,enter", "Use", "Use the model in the playground.", show=True, pane="list"),
     Action("models.rename", "R,alt+r", "Rename", "Give the model another name; z undoes.", pane="list"),
     Action("models.duplicate", "P,alt+b", "Duplicate", "Register the model's file under a second name, too.", pane="list"),

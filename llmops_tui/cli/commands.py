@@ -69,7 +69,11 @@ COMMANDS = {
     "index": Entry(
         "Indexes of documents: build, search, explain, measure",
         "llmops_tui.cli.index:app",
-        {"measure": "llmops_tui.cli.index_measure:measure"},
+        {
+            "measure": "llmops_tui.cli.index_measure:measure",
+            "tune": "llmops_tui.cli.index_tune:tune",
+            "queries": "llmops_tui.cli.index_queries:queries",
+        },
     ),
     "model": Entry(
         "Models: register, fetch, verify, quantize, stop",
@@ -127,6 +131,7 @@ COMMANDS = {
     "mcp": Entry("Serve the workspace to an agent, as an MCP server", "llmops_tui.cli.mcp:mcp"),
     "embed": Entry("Compute the embeddings of texts, as JSON", "llmops_tui.cli.serve:embed"),
     "rerank": Entry("Rank texts by how well they answer a query", "llmops_tui.cli.rerank:rerank"),
+    "classify": Entry("Give texts labels, with the probability of each", "llmops_tui.cli.classify:classify"),
     "doctor": Entry("Diagnose this machine", "llmops_tui.cli.doctor:doctor"),
     "sql": Entry("Run one SELECT over the workspace", "llmops_tui.cli.sql:sql"),
     "undo": Entry("Take back the last change, do it again, or list the history", "llmops_tui.cli.undo:undo"),

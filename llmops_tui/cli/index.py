@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +11,7 @@ import typer
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
     from llmops_tui.retrieval.records import BuiltRecord
@@ -23,7 +25,8 @@ _Query = Annotated[str, typer.Argument(help="What is searched for.")]
 _By = Annotated[
     str,
     typer.Option(
-        "--by", help="bm25, vectors, hybrid, reranked or everything; default: hybrid, or bm25 without vectors."
+        "--by",
+        help="bm25, vectors, hybrid, reranked or everything; default: as tuned, or hybrid, or bm25 without vectors.",
     ),
 ]
 _K = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many chunks.")]
@@ -44,10 +47,10 @@ def way_of(given: str, index: Index) -> By:
     Raises:
         LlmopsError: ``usage``: there is no such way.
     """
-    from llmops_tui.retrieval.retriever import WAYS
+    from llmops_tui.retrieval.retriever import WAYS, usual_way
 
     if not given:
-        return "hybrid" if index.spec is not None else "bm25"
+        return usual_way(index)
     found: By | None = next((way for way in WAYS if way == given), None)
     if found is None:
         raise LlmopsError("usage", f"--by takes {', '.join(WAYS)}, not {given!r}", exit_code=ExitCode.USAGE)
@@ -74,6 +77,12 @@ def build(
         str,
         typer.Option("--reranker", help="A model for --by reranked: one that ranks, or that answers; none: no more."),
     ] = "",
+    contexts: Annotated[
+        str,
+        typer.Option(
+            "--context-model", help="A local model that writes a context for each chunk, after its cost; none: no more."
+        ),
+    ] = "",
     tokens: Annotated[
         int, typer.Option("--tokens", min=0, max=8192, help="Tokens of a chunk, about; 0: as before, or 300.")
     ] = 0,
@@ -82,11 +91,12 @@ def build(
     ] = None,
     query_prefix: Annotated[str | None, typer.Option(help="Words before each query.")] = None,
     take_back: Annotated[bool, typer.Option("--take-back", help="Take in again the documents taken out.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write contexts without asking.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Build an index, or its next version from its documents as they are now. Only chunks that are new are embedded."""
     from llmops_tui.retrieval.build import ENTRY, KIND
-    from llmops_tui.retrieval.request import build_request, with_reranker
+    from llmops_tui.retrieval.request import build_request, with_context, with_reranker
     from llmops_tui.retrieval.sources import told_source
 
     session = session_of(context)
@@ -103,12 +113,33 @@ def build(
         take_back=take_back,
     )
     asked = with_reranker(store_of(session), name, asked, reranker)
+    asked = with_context(store_of(session), name, asked, contexts)
     by = asked["embedder"]["model"] if asked["embedder"] else "words alone"
     session.say(f"{name}: {told_source(asked['source'])}, chunks of about {asked['tokens']} tokens, by {by}")
     arguments = {"name": name, "asked": asked}
+    if asked.get("context") is not None:
+        _confirm_contexts(session, name, arguments, yes=yes)
     built = run_job(session, kind=KIND, title=f"index {name}", entry=ENTRY, arguments=arguments, detach=detach)
     if built is not None:
         session.emit(built, lambda: _built_text(built))
+
+
+def _confirm_contexts(session: Session, name: str, arguments: Mapping[str, object], *, yes: bool) -> None:
+    """Say what contexts take, and ask where any has to be written."""
+    from llmops_tui.retrieval.context_cost import COST_ENTRY, cost_text
+
+    cost = run_job(session, kind="budget", title=f"contexts of {name}", entry=COST_ENTRY, arguments=arguments)
+    for sample in cost["samples"]:
+        session.say(f"  {sample}")
+    session.say(cost_text(cost))
+    asked = cost["chunks"] - cost["known"]
+    if yes or not asked:
+        return
+    if not sys.stdin.isatty():
+        told = "without a terminal what contexts take cannot be confirmed"
+        raise LlmopsError("nobody_to_ask", told, "Give --yes.", ExitCode.USAGE)
+    if not typer.confirm(f"Write {counted(asked, 'context')}?", default=False, err=True):
+        raise InputRefusedError("not_confirmed", "nothing more was written", "The first contexts are remembered.")
 
 
 def _built_text(built: BuiltRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +16,19 @@ from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.retrieval.records import MeasurementRecord, RankDifference, RankFigure
+    from llmops_tui.retrieval.store import Index
 
 
 def measure(
     context: typer.Context,
     ref: Annotated[str, typer.Argument(metavar="INDEX", help="name, for its newest version, or name@number.")],
     queries: Annotated[
-        Path, typer.Option("--queries", help="JSON Lines: query, and documents or spans that should come.")
-    ],
+        Path | None,
+        typer.Option(
+            "--queries",
+            help="JSON Lines: query, and documents or spans that should come; default: those that you confirmed.",
+        ),
+    ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,8 +58,22 @@ def measure(
         raise LlmopsError("usage", "the same retriever is named twice", exit_code=ExitCode.USAGE)
     show = session.progress(f"measure {ref}")
     plan = Plan(tuple(sorted(set(k or KS))), within)
-    found = measure_now(store, contenders, with_home(queries), plan, lambda share, _what: show(share) if show else None)
+    with ExitStack() as stack:
+        path = queries_of(session, stack, indexes[0], queries)
+        found = measure_now(store, contenders, path, plan, lambda share, _what: show(share) if show else None)
     session.emit(found, lambda: measurement_text(session, found))
+
+
+def queries_of(session: Session, stack: ExitStack, index: Index, given: Path | None) -> Path:
+    """The file of queries that is named; else those that a model wrote about an index and somebody confirmed."""
+    if given is not None:
+        return with_home(given)
+    from llmops_tui.retrieval.written_queries import confirmed_queries
+
+    path, told = stack.enter_context(confirmed_queries(store_of(session), index))
+    for line in told:
+        session.say(line)
+    return path
 
 
 def measurement_text(session: Session, found: MeasurementRecord) -> str:

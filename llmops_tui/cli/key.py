@@ -35,7 +35,7 @@ def create(
         list[str] | None,
         typer.Option(
             "--endpoint",
-            help="chat, completions, embeddings, rerank, tokenize, batches, feedback, metrics or keys; repeatable. "
+            help="chat, completions, embeddings, rerank, classify, tokenize, batches, feedback, metrics or keys; repeatable. "
             "Default: all but keys.",
         ),
     ] = None,

@@ -25,6 +25,11 @@ NO_RANK = (
     "Use a reranking model, such as a cross-encoder or Qwen3-Reranker converted to GGUF.",
 )
 """Why documents cannot be ranked, and what to do."""
+NO_LABELS = (
+    "this model gives texts no labels: its file does not name the outputs of a head (classifier.output_labels), or ranks pairs",
+    "Use a model for sequence classification that was converted to GGUF with its labels.",
+)
+"""Why texts cannot be classified, and what to do."""
 
 
 class EngineStart(SettingsRecord, total=False):
@@ -37,7 +42,8 @@ class EngineStart(SettingsRecord, total=False):
 class EngineInfo(TypedDict, total=False):
     """What an engine says of the model it loaded; empty before it did. Lengths are in tokens, sizes in bytes.
 
-    ``controls`` are the texts of the control tokens, ``marks`` those of others that are written like one.
+    ``controls`` are the texts of the control tokens, ``marks`` those of others that are written like one. ``labels`` are what
+    its head says of a text, in their order; what comes of them are probabilities where it ``head_normalises``, else logits.
     """
 
     n_ctx: int
@@ -57,6 +63,8 @@ class EngineInfo(TypedDict, total=False):
     fills: bool
     generates: bool
     ranks: bool
+    labels: list[str]
+    head_normalises: bool
 
 
 class EngineState(TypedDict, total=False):
@@ -133,17 +141,29 @@ class Call(TypedDict, total=False):
     What is to be gone on from is a ``text``, or its ``tokens``, or what stands around a gap (``fill``), of which ``cut``
     tokens were left out. Of a text, the characters in the spans ``plain`` are part of no control token, and it ``begins``
     with the token that begins one where the vocabulary wants that. With ``sizes`` the bytes of each token of the answer are
-    told. ``begun`` are the tokens that the answer begins with. ``inputs`` are the texts or tokens to embed, or to rank for
-    a ``query``, ``name`` and ``path`` an adapter, which is let go of where the path is empty, and whose chat template may
-    have further ``visible`` marks and ``ends`` of answers, ``texts`` the control tokens that are part of answers. What is to be
-    counted is a message ``of`` another operation, with all its fields. A message
-    that was ``tokenized`` off the loop has tokens, of which the first ``hidden`` were not given but added.
+    told. ``begun`` are the tokens that the answer begins with. ``inputs`` are the texts or tokens to embed, to classify, or to
+    rank for a ``query``, ``name`` and ``path`` an adapter, which is let go of where the path is empty, and whose chat template
+    may have further ``visible`` marks and ``ends`` of answers, ``texts`` the control tokens that are part of answers. What is to
+    be counted is a message ``of`` another operation, with all its fields. A message that was ``tokenized`` off
+    the loop has tokens, of which the first ``hidden`` were not given but added.
     """
 
     op: Required[
-        Literal["generate", "tokenize", "detokenize", "embed", "rank", "adapter", "state", "cancel", "visible", "count"]
+        Literal[
+            "generate",
+            "tokenize",
+            "detokenize",
+            "embed",
+            "rank",
+            "classify",
+            "adapter",
+            "state",
+            "cancel",
+            "visible",
+            "count",
+        ]
     ]
-    of: Literal["generate", "embed", "rank"]
+    of: Literal["generate", "embed", "rank", "classify"]
     id: str
     text: str
     add_special: bool

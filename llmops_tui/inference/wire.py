@@ -144,6 +144,19 @@ class Ranked(TypedDict):
     document: NotRequired[RankedDocument]
 
 
+class Classified(TypedDict):
+    """One text that was classified: the likeliest label, and the probability of each in the order of the answer's ``labels``.
+
+    ``chosen`` are those from a half on, where several may be right.
+    """
+
+    index: int
+    label: str
+    probs: list[float]
+    num_classes: int
+    chosen: NotRequired[list[str]]
+
+
 class Warned(TypedDict):
     """What could not be done as asked, told beside the answer.
 
@@ -158,13 +171,17 @@ class Warned(TypedDict):
 
 
 class Reply(TypedDict, total=False):
-    """What an endpoint answers: choices, or of ``/v1/embeddings`` data, or tokens with their text, or results."""
+    """What an endpoint answers: choices, or of ``/v1/embeddings`` data, or tokens with their text, or results.
+
+    ``labels`` are those of ``/v1/classify``, whose data are :class:`Classified`.
+    """
 
     choices: list[Choice]
     usage: Usage
     timings: Timings
     data: list[Embedded]
     results: list[Ranked]
+    labels: list[str]
     tokens: list[int]
     pieces: list[str]
     text: str

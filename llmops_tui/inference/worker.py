@@ -22,6 +22,7 @@ from llmops_tui.models.engine_settings import from_json
 from llmops_tui.rotating_log import RotatingLog
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.engine.embedding import Of
     from llmops_tui.inference.engine.embedding_queue import EmbeddingQueue
     from llmops_tui.inference.engine.grammar import Matcher, MatcherMaker
     from llmops_tui.inference.engine.long_texts import LongTexts
@@ -141,6 +142,7 @@ class _Worker:
             "count": self._spell,
             "embed": self._embed,
             "rank": self._embed,
+            "classify": self._embed,
             "adapter": self._adapter,
             "state": lambda _message: self._scheduler.state(),
             "cancel": self._cancel,
@@ -248,7 +250,7 @@ class _Worker:
             inputs,
             adapter=message.get("adapter", ""),
             dimensions=message.get("dimensions"),
-            rank=message["op"] == "rank",
+            of=cast("Of", message["op"]),
         )
 
     def _show(self, message: Call) -> None:

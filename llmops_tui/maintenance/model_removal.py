@@ -184,8 +184,18 @@ def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
         for index in indexes
         if (reranker := index.record.get("reranker")) is not None and reranker["sha256"] == model.sha256
     ]
+    written = [
+        index.ref
+        for index in indexes
+        if (context := index.record.get("context")) is not None and context["sha256"] == model.sha256
+    ]
     found = []
-    for kind, names in [*catalog.read(work), ("index embedded by it:", embedded), ("index reranked by it:", reranked)]:
+    own = [
+        ("index embedded by it:", embedded),
+        ("index reranked by it:", reranked),
+        ("index with its contexts:", written),
+    ]
+    for kind, names in [*catalog.read(work), *own]:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             found.append(f"{kind} {', '.join(names[:3])}{more}")

@@ -181,8 +181,9 @@ def _named_by(workspace: Workspace, name: str) -> Iterator[str]:
 
 
 def _models_of(record: IndexRecord) -> set[str]:
-    """What embeds an index, and what reranks it: both are looked for by their names."""
-    return {one["model"] for one in (record["embedder"], record.get("reranker")) if one is not None}
+    """What embeds an index, what reranks it and what wrote its contexts: all are looked for by their names."""
+    used = (record["embedder"], record.get("reranker"), record.get("context"))
+    return {one["model"] for one in used if one is not None}
 
 
 def _chains_with(store: ChainStore, name: str) -> Iterator[str]:

@@ -81,8 +81,12 @@ def write_bert(
     *,
     pooling: int | None = MEAN,
     exact: bool = False,
+    labels: Sequence[str] = (),
 ) -> Path:
-    """Write a model: ``tensors`` by transformers' names, ``words`` as a WordPiece vocabulary has them."""
+    """Write a model: ``tensors`` by transformers' names, ``words`` as a WordPiece vocabulary has them.
+
+    ``labels`` name the outputs of its head, where it classifies texts.
+    """
     facts: dict[str, Fact] = {
         "general.architecture": "bert",
         "bert.context_length": config["max_position_embeddings"],
@@ -105,6 +109,8 @@ def write_bert(
             "tokenizer.ggml.add_eos_token": True,
             "tokenizer.ggml.add_sep_token": False,
         }
+    if labels:
+        facts["bert.classifier.output_labels"] = list(labels)
     facts["tokenizer.ggml.token_type_count"] = config["type_vocab_size"]
     written: dict[str, npt.NDArray[np.generic]] = {}
     for name, value in sorted(tensors.items()):

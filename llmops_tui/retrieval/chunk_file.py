@@ -41,6 +41,8 @@ _TABLES = (
 _PASSAGE = """SELECT c.id, d.name, c.start, c."end", c.heading, c.sha256, c.tokens, d.paged,
     substr(d.text, c.start + 1, c."end" - c.start), CASE WHEN d.paged THEN substr(d.text, 1, c.start) ELSE '' END
     FROM chunks c JOIN documents d ON d.id = c.document"""
+# Of the chunks that have one, with the hash that it is kept by.
+_CONTEXTS = "CREATE TABLE contexts (chunk INTEGER PRIMARY KEY, key BLOB NOT NULL, context TEXT NOT NULL)"
 _MANY = 500
 _UNSTORED = re.compile("[\0\ud800-\udfff]")
 
@@ -51,6 +53,7 @@ class ChunkWriter:
     def __init__(self, path: Path, tokens: int) -> None:
         self._tokens = tokens
         self.documents = self.chunks = self.tokens = 0
+        self._has_contexts = False
         # Of what is written, so that whoever makes the same again knows it.
         self._digest = sha256()
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
@@ -61,16 +64,24 @@ class ChunkWriter:
         for statement in _TABLES:
             self._connection.execute(statement)
 
-    def add(self, document: Document, chunks: Sequence[Chunk] | None = None) -> None:
-        """Add a document, cut anew unless it comes with its chunks.
+    def cut(self, document: Document) -> tuple[str, list[Chunk]]:
+        """The text of a document as it is kept, and its chunks."""
+        # SQLite ends a text at a zero and has no lone surrogates; another sign in their place moves no offset.
+        text = _UNSTORED.sub("\ufffd", document.text)
+        return text, cut(text, structured=document.structured, tokens=self._tokens)
+
+    def add(
+        self, document: Document, chunks: Sequence[Chunk] | None = None, contexts: Sequence[tuple[bytes, str]] = ()
+    ) -> None:
+        """Add a document, cut anew unless it comes with its chunks; with ``contexts`` one for each, with its key.
 
         Raises:
             LlmopsError: ``document_twice``: one of its name is there.
         """
-        # SQLite ends a text at a zero and has no lone surrogates; another sign in their place moves no offset.
-        text = _UNSTORED.sub("\ufffd", document.text)
         if chunks is None:
-            chunks = cut(text, structured=document.structured, tokens=self._tokens)
+            text, chunks = self.cut(document)
+        else:
+            text = _UNSTORED.sub("\ufffd", document.text)
         try:
             number = self._connection.execute(
                 "INSERT INTO documents (name, title, text, paged, file_sha256, size, mtime_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -87,25 +98,35 @@ class ChunkWriter:
         except sqlite3.IntegrityError as error:
             raise LlmopsError("document_twice", f"two documents are called {document.name}") from error
         assert number is not None
-        self._digest.update(f"{document.name}\0{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}\0".encode())
-        self._add_chunks(number, text, chunks)
+        self._digest.update(_document_part(document.name, text))
+        self._add_chunks(number, text, chunks, [context for _, context in contexts])
+        self._keep_contexts(contexts)
+        self.chunks += len(chunks)
         self.documents += 1
 
-    def _add_chunks(self, number: int, text: str, chunks: Sequence[Chunk]) -> None:
+    def _keep_contexts(self, contexts: Sequence[tuple[bytes, str]]) -> None:
+        if contexts and not self._has_contexts:
+            self._connection.execute(_CONTEXTS)
+            self._has_contexts = True
+        rows = [(at, key, context) for at, (key, context) in enumerate(contexts, self.chunks + 1)]
+        if rows:
+            self._connection.executemany("INSERT INTO contexts VALUES (?, ?, ?)", rows)
+
+    def _add_chunks(self, number: int, text: str, chunks: Sequence[Chunk], contexts: Sequence[str]) -> None:
         rows, words = [], []
         for at, chunk in enumerate(chunks, self.chunks + 1):
             said = text[chunk.start : chunk.end]
-            meant = searched_text(chunk.above, said)
+            context = contexts[at - self.chunks - 1] if contexts else ""
+            meant = searched_text(chunk.above, said, context)
             digest = sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
             rows.append(
                 (at, number, chunk.start, chunk.end, chunk.heading, chunk.above, chunk.tokens, digest, text_key(meant))
             )
             words.append((at, meant, coded_terms(meant)))
-            self._digest.update(f"{chunk.start}-{chunk.end}\0".encode())
+            self._digest.update(_chunk_part(chunk.start, chunk.end, context))
             self.tokens += chunk.tokens
         self._connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self._connection.executemany("INSERT INTO words (rowid, text, codes) VALUES (?, ?, ?)", words)
-        self.chunks += len(chunks)
 
     def finish(self) -> str:
         """All is there: make it durable, and return the hash of the documents with their chunks."""
@@ -125,9 +146,17 @@ class ChunkWriter:
         self._connection.close()
 
 
-def searched_text(above: str, text: str) -> str:
-    """What is embedded and searched of a chunk: the headings that it stands under, and its text."""
-    return f"{above}\n{text}" if above else text
+def _document_part(name: str, text: str) -> bytes:
+    return f"{name}\0{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}\0".encode()
+
+
+def _chunk_part(start: int, end: int, context: str = "") -> bytes:
+    return f"{start}-{end}\0{context}{chr(0) if context else ''}".encode("utf-8", "surrogatepass")
+
+
+def searched_text(above: str, text: str, context: str = "") -> str:
+    """What is embedded and searched of a chunk: the headings that it stands under, its context, and its text."""
+    return "\n".join(part for part in (above, context, text) if part)
 
 
 class ChunkFile:
@@ -139,6 +168,7 @@ class ChunkFile:
         self._searched: Postings | None = None
         # The document of each file by its hash, for which there is no index.
         self._by_file: dict[str, int] | None = None
+        self._contexts: bool | None = None
 
     @classmethod
     @contextmanager
@@ -205,7 +235,21 @@ class ChunkFile:
             some = chunks[at : at + _MANY]
             rows = self._connection.execute(f"{_PASSAGE} WHERE c.id IN ({', '.join('?' for _ in some)})", list(some))
             found |= {int(row[0]): _passage(row) for row in rows}
+        for chunk, (_, context) in self.contexts(list(found)).items():
+            found[chunk]["context"] = context
         return found
+
+    def contexts(self, chunks: Sequence[int] | None = None) -> dict[int, tuple[bytes, str]]:
+        """The contexts of some chunks, or of all that have one, each with the hash that it is kept by."""
+        if self._contexts is None:
+            asked = "SELECT count(*) FROM sqlite_master WHERE name = 'contexts'"
+            self._contexts = bool(self._connection.execute(asked).fetchone()[0])
+        if not self._contexts:
+            return {}
+        asked = "SELECT chunk, key, context FROM contexts"
+        if chunks is not None:
+            asked += f" WHERE chunk IN ({', '.join(str(int(chunk)) for chunk in chunks)})"
+        return {int(chunk): (bytes(key), str(context)) for chunk, key, context in self._connection.execute(asked)}
 
     def all_passages(self) -> Iterator[PassageRecord]:
         """All chunks, in the order of the documents."""
@@ -227,9 +271,11 @@ class ChunkFile:
 
     def embedded_texts(self) -> Iterator[tuple[int, bytes, str]]:
         """Of each chunk its number, the hash of what is embedded of it, and that."""
+        contexts = self.contexts()
         for _, text, _, rows in self._by_document('id, start, "end", above, key'):
             for chunk, start, end, above, key in rows:
-                yield chunk, bytes(key), searched_text(above, text[start:end])
+                _, context = contexts.get(chunk, (b"", ""))
+                yield chunk, bytes(key), searched_text(above, text[start:end], context)
 
     def _by_document(self, columns: str) -> Iterator[tuple[str, str, bool, Iterator[Any]]]:
         """Each document's name, text and whether it has pages, with these columns of its chunks.
@@ -279,6 +325,15 @@ class ChunkFile:
         ).fetchone()
         return None if row is None else str(row[0])
 
+    def digest(self) -> str:
+        """The hash of the documents with their chunks, as :meth:`ChunkWriter.finish` returned it."""
+        found, contexts = sha256(), self.contexts()
+        for name, text, _, rows in self._by_document('id, start, "end"'):
+            found.update(_document_part(name, text))
+            for chunk, start, end in rows:
+                found.update(_chunk_part(start, end, contexts.get(chunk, (b"", ""))[1]))
+        return found.hexdigest()
+
     def documents(self) -> Iterator[tuple[str, str]]:
         """The names and texts of all documents."""
         for name, text in self._connection.execute("SELECT name, text FROM documents ORDER BY id"):
@@ -291,7 +346,7 @@ class ChunkFile:
 
     def copy_without(self, path: Path, names: Iterable[str], tokens: int) -> ChunkWriter:
         """Write the same again without some documents, as if they had never been; the caller finishes it."""
-        going = frozenset(names)
+        going, contexts = frozenset(names), self.contexts()
         writer = ChunkWriter(path, tokens)
         rows = self._connection.execute(
             "SELECT id, name, title, text, paged, file_sha256, size, mtime_ns FROM documents ORDER BY id"
@@ -300,12 +355,10 @@ class ChunkFile:
             if name in going:
                 continue
             title, text, paged, digest, size, mtime = rest
-            chunks = [
-                Chunk(int(start), int(end), str(heading), str(above), int(count))
-                for start, end, heading, above, count in self._connection.execute(
-                    'SELECT start, "end", heading, above, tokens FROM chunks WHERE document = ? ORDER BY id', (number,)
-                )
-            ]
+            rows_of = self._connection.execute(
+                'SELECT id, start, "end", heading, above, tokens FROM chunks WHERE document = ? ORDER BY id', (number,)
+            ).fetchall()
+            chunks = [Chunk(int(s), int(e), str(heading), str(above), int(n)) for _, s, e, heading, above, n in rows_of]
             document = Document(
                 str(name),
                 str(text),
@@ -315,7 +368,7 @@ class ChunkFile:
                 size=int(size),
                 mtime_ns=int(mtime),
             )
-            writer.add(document, chunks)
+            writer.add(document, chunks, [contexts[row[0]] for row in rows_of if row[0] in contexts])
         return writer
 
 

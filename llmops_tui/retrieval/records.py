@@ -51,6 +51,49 @@ class RerankerRecord(TypedDict):
     sha256: str
 
 
+class WriterRecord(TypedDict):
+    """A local model that writes about documents, by its hash."""
+
+    model: str
+    sha256: str
+
+
+class ContextRecord(WriterRecord):
+    """What wrote the contexts of chunks; ``prompt_sha256`` is the hash of how they were asked for."""
+
+    prompt_sha256: str
+
+
+class FusionRecord(TypedDict):
+    """How hybrid search weighs meaning against words, as it was learnt on labelled queries.
+
+    ``weight`` is that of meaning. ``queries`` of a file with the hash ``queries_sha256`` were searched for in the
+    version ``of``, whose chunks have the hash ``content``. ``mean`` is the ``metric`` of hybrid on queries that its weight was
+    not learnt on, ``alone`` that of ``baseline``, the better of both rankers alone; ``gain`` the difference query by query with
+    its interval of 95 %, ``p`` that of the permutation test, ``smallest`` the smallest gain that so many queries show with a
+    power of 80 %, ``needed`` how many would show this one. ``recommended`` is how the index is searched unless somebody
+    says otherwise.
+    """
+
+    method: str
+    weight: float
+    metric: str
+    queries: int
+    queries_sha256: str
+    of: str
+    content: str
+    baseline: str
+    mean: float
+    alone: float
+    gain: float
+    low: float | None
+    high: float | None
+    p: float
+    smallest: float | None
+    needed: int | None
+    recommended: str
+
+
 class IndexRecord(TypedDict):
     """A version of an index.
 
@@ -58,7 +101,9 @@ class IndexRecord(TypedDict):
     somebody took out, which stay out when it is built again. ``other_files`` counts the files of the folder by ending that no
     reader is for. Without ``embedder`` it is searched by words alone; ``pooling`` is how its model makes one vector of those of
     all tokens; with ``reranker`` what was found can be put in another order by it. ``computed`` vectors were made for this
-    version, ``reused`` were there; ``cut`` chunks were too long for the model. ``tokens`` is an estimate.
+    version, ``reused`` were there; ``cut`` chunks were too long for the model. ``tokens`` is an estimate. With ``fusion`` hybrid
+    search has a weight that was learnt; ``content`` is the hash of what can be found at all, without what orders it. With
+    ``context`` each chunk is searched with a context that a model wrote.
     """
 
     name: str
@@ -83,6 +128,9 @@ class IndexRecord(TypedDict):
     seconds: float
     made_at: float
     reranker: NotRequired[RerankerRecord | None]
+    fusion: NotRequired[FusionRecord | None]
+    content: NotRequired[str]
+    context: NotRequired[ContextRecord | None]
 
 
 class BuildRecord(TypedDict):
@@ -93,6 +141,54 @@ class BuildRecord(TypedDict):
     embedder: EmbedderRecord | None
     take_back: bool
     reranker: NotRequired[RerankerRecord | None]
+    fusion: NotRequired[FusionRecord | None]
+    context: NotRequired[ContextRecord | None]
+
+
+class ContextCostRecord(TypedDict):
+    """What the contexts of an index take before they are written: of ``chunks`` so many are ``known`` already.
+
+    ``prompt_tokens`` are those that are evaluated, about, ``answer_tokens`` those that are written. ``seconds`` is projected from
+    the speed at which the first ``measured`` were written, none where none had to be. ``samples`` are what these came to.
+    """
+
+    chunks: int
+    known: int
+    prompt_tokens: int
+    answer_tokens: int
+    seconds: float | None
+    measured: int
+    samples: list[str]
+
+
+class WrittenQueryRecord(TypedDict):
+    """A query that a model wrote about a passage, which is the characters from ``start`` to ``end`` of a document.
+
+    ``sha256`` is the hash of the passage's text. ``state`` is open, confirmed or rejected; ``of`` the version whose chunk it was
+    written about; ``copied`` the share of its words that the passage has.
+    """
+
+    id: str
+    query: str
+    document: str
+    start: int
+    end: int
+    sha256: str
+    state: str
+    model: str
+    model_sha256: str
+    of: str
+    copied: float
+
+
+class QueriesRecord(TypedDict):
+    """What a job wrote: how many queries, how many fell as ``alike`` to others or ``empty``, how many there are now."""
+
+    index: str
+    written: int
+    alike: int
+    empty: int
+    total: int
 
 
 class BuiltRecord(TypedDict):
@@ -105,7 +201,8 @@ class BuiltRecord(TypedDict):
 class PassageRecord(TypedDict):
     """A chunk: a part of a document's text, from the character ``start`` up to ``end``.
 
-    ``page`` is its page in a PDF, ``heading`` the headings above it, ``sha256`` the hash of its text.
+    ``page`` is its page in a PDF, ``heading`` the headings above it, ``sha256`` the hash of its text. ``context`` is what a model
+    wrote for it to be found by; it is no part of the text.
     """
 
     chunk: int
@@ -117,6 +214,7 @@ class PassageRecord(TypedDict):
     sha256: str
     tokens: int
     text: str
+    context: NotRequired[str]
 
 
 class HitRecord(TypedDict):

@@ -14,6 +14,7 @@ from llmops_tui.retrieval.build import index_digest
 from llmops_tui.retrieval.chunk_file import NAME, ChunkFile
 from llmops_tui.retrieval.records import IndexRecord
 from llmops_tui.retrieval.store import VECTORS, Index, IndexStore
+from llmops_tui.retrieval.written_queries import WrittenQueries
 from llmops_tui.workspace.files import bytes_in, make_folder_within, sync_file
 
 _STAGED = ".removing"
@@ -47,8 +48,11 @@ def take_out(store: IndexStore, name: str, going_of: Callable[[Index], list[str]
     with store.building(name) as home:
         # What was embedded for a version that was never finished may be of them.
         store.abandon(name)
+        queries = WrittenQueries(store, name)
+        queries.forget(excluded)
         for index in store.log(name):
             going = going_of(index)
+            queries.forget(going)
             if not going:
                 store.note_source(index, index.record["source"], _with(index.record["excluded"], excluded))
             elif len(going) == index.record["documents"]:
@@ -77,11 +81,12 @@ def _without(store: IndexStore, index: Index, going: list[str], excluded: list[s
     if record["embedder"] is not None:
         kept = np.array([chunk - 1 for chunk, name in sorted(document_of.items()) if name not in gone], np.int64)
         _copy_vectors(index.vectors, kept, VectorFile(staged / VECTORS, record["dimensions"]))
-    reranker = record.get("reranker")
-    sha256 = index_digest(digest, record["chunker"]["tokens"], record["embedder"], record["source"], reranker)
+    decides = (digest, record["chunker"]["tokens"], record["embedder"], record["source"])
+    sha256 = index_digest(*decides, record.get("reranker"), record.get("fusion"))
     changed: IndexRecord = {
         **record,
         "sha256": sha256,
+        "content": index_digest(*decides),
         "folder": f"{record['number']}-{sha256[:12]}",
         "excluded": _with(record["excluded"], excluded),
         "documents": writer.documents,

@@ -6,6 +6,8 @@ from llmops_tui.embeddings.embedder import EmbedderRecord, embedder_spec
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.retrieval.chunking import TOKENS
+from llmops_tui.retrieval.contexts import prompt_sha256
+from llmops_tui.retrieval.local_writer import writer_record
 from llmops_tui.retrieval.records import BuildRecord, SourceRecord
 from llmops_tui.retrieval.reranking import reranker_record
 from llmops_tui.retrieval.sources import newest_source, source_of
@@ -41,6 +43,8 @@ def build_request(
         "tokens": tokens or (before.record["chunker"]["tokens"] if before is not None else TOKENS),
         "embedder": _embedder(ModelRegistry(store.catalog), before, embedder, row_prefix, query_prefix),
         "take_back": take_back,
+        # A weight that was learnt stays until another is, and is told to be stale where it was learnt on other chunks.
+        "fusion": before.record.get("fusion") if before is not None else None,
     }
 
 
@@ -56,6 +60,21 @@ def with_reranker(store: IndexStore, name: str, asked: BuildRecord, given: str =
     model = was["model"] if was is not None else given
     reranker = reranker_record(ModelRegistry(store.catalog), model) if model not in {"", NONE} else None
     return {**asked, "reranker": reranker}
+
+
+def with_context(store: IndexStore, name: str, asked: BuildRecord, given: str = "") -> BuildRecord:
+    """A request with what writes the contexts of chunks: a registered model, or ``none``; empty: that of before, as it is now.
+
+    Raises:
+        NotFoundError: there is no such model. InputRefusedError: ``no_context``: it can write none.
+    """
+    before = None if given else store.newest(name)
+    was = before.record.get("context") if before is not None else None
+    model = was["model"] if was is not None else given
+    if model in {"", NONE}:
+        return {**asked, "context": None}
+    writer = writer_record(ModelRegistry(store.catalog), model, "no_context")
+    return {**asked, "context": {**writer, "prompt_sha256": prompt_sha256()}}
 
 
 def _source(catalog: Catalog, name: str, before: Index | None, given: str, of: str, id_column: str) -> SourceRecord:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Literal
+from typing import Literal, cast
 
-from llmops_tui.datasets.meaning.search import fuse
 from llmops_tui.embeddings.embedder import Vectors
 from llmops_tui.embeddings.opened import embed_query
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.retrieval.chunk_file import ChunkFile
+from llmops_tui.retrieval.fusion import Candidates, Ranked, fusion_of
 from llmops_tui.retrieval.records import HitRecord
 from llmops_tui.retrieval.store import Index, IndexStore
 from llmops_tui.retrieval.terms import query_terms
@@ -39,9 +38,17 @@ class Ranking:
     """
 
     order: list[tuple[int, float | None]]
-    words: dict[int, tuple[int, float]] = field(default_factory=dict)
-    vectors: dict[int, tuple[int, float]] = field(default_factory=dict)
+    words: Ranked = field(default_factory=dict)
+    vectors: Ranked = field(default_factory=dict)
     compared: int = 0
+
+
+def usual_way(index: Index) -> By:
+    """How an index is searched unless somebody says otherwise: as labelled queries recommend; else by both, if it has vectors."""
+    if index.spec is None:
+        return "bm25"
+    fusion = index.record.get("fusion")
+    return "hybrid" if fusion is None else cast("By", fusion["recommended"])
 
 
 class Retriever:
@@ -62,8 +69,8 @@ class Retriever:
 
     @property
     def best_way(self) -> By:
-        """Both where there are vectors, else words."""
-        return "hybrid" if self.index.spec is not None else "bm25"
+        """As :func:`usual_way`."""
+        return usual_way(self.index)
 
     def rank(self, query: str, by: By, count: int, *, context: int = CONTEXT) -> Ranking:
         """The chunks for a query, the best ``count``; with ``everything`` all, in the order of the documents.
@@ -79,20 +86,28 @@ class Retriever:
         if by == "reranked":
             return self._reranked(query, count)
         deep = max(count, FUSED) if by == "hybrid" else count
-        words, vectors, compared = {}, {}, 0
-        if by != "vectors":
-            found = self.file.best(query_terms(query), deep)
-            words = {chunk: (rank, score) for rank, (chunk, score) in enumerate(found, 1)}
-        if by != "bm25":
-            self._require_vectors()
-            near = self.index.nearest.find(self.vector(query), deep)
-            pairs = zip(near.rows.tolist(), near.cosines.tolist(), strict=True)
-            vectors = {row + 1: (rank, float(cosine)) for rank, (row, cosine) in enumerate(pairs, 1)}
-            compared = near.compared
+        words: Ranked = self.by_words(query, deep) if by != "vectors" else {}
+        vectors, compared = self.by_meaning(query, deep) if by != "bm25" else ({}, 0)
         order: list[tuple[int, float | None]] = [(chunk, score) for chunk, (_, score) in (words or vectors).items()]
         if by == "hybrid":
-            order = [(chunk, score) for chunk, score in islice(fuse([list(words), list(vectors)]).items(), count)]
+            order = [*Candidates(words, vectors).first(fusion_of(self.index.record.get("fusion")), count)]
         return Ranking(order, words, vectors, compared)
+
+    def by_words(self, query: str, count: int) -> dict[int, tuple[int, float]]:
+        """The best chunks by BM25, each with its rank and score."""
+        found = self.file.best(query_terms(query), count)
+        return {chunk: (rank, score) for rank, (chunk, score) in enumerate(found, 1)}
+
+    def by_meaning(self, query: str, count: int) -> tuple[dict[int, tuple[int, float]], int]:
+        """The nearest chunks, each with its rank and cosine; and of how many chunks that was taken.
+
+        Raises:
+            InputRefusedError: ``no_vectors``.
+        """
+        self._require_vectors()
+        near = self.index.nearest.find(self.vector(query), count)
+        pairs = zip(near.rows.tolist(), near.cosines.tolist(), strict=True)
+        return {row + 1: (rank, float(cosine)) for rank, (row, cosine) in enumerate(pairs, 1)}, near.compared
 
     def _reranked(self, query: str, count: int) -> Ranking:
         """What the usual way finds first, in the order of the reranker's scores, and the rest behind it as it was."""

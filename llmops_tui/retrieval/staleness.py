@@ -6,6 +6,7 @@ from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.retrieval.chunk_file import ChunkFile
 from llmops_tui.retrieval.chunking import REVISION
+from llmops_tui.retrieval.contexts import prompt_sha256
 from llmops_tui.retrieval.sources import FileFacts, source_differs
 from llmops_tui.retrieval.store import Index, IndexStore
 
@@ -32,6 +33,15 @@ def stale_because(store: IndexStore, index: Index) -> list[str]:
         )
     if (reranker := record.get("reranker")) is not None:
         told += _model_differs(ModelRegistry(store.catalog), reranker["model"], reranker["sha256"], "reranks")
+    if (context := record.get("context")) is not None:
+        told += _model_differs(
+            ModelRegistry(store.catalog), context["model"], context["sha256"], "wrote the contexts of"
+        )
+        if context["prompt_sha256"] != prompt_sha256():
+            told.append("contexts of chunks are asked for otherwise by this release")
+    if (fusion := record.get("fusion")) is not None and fusion["content"] != record.get("content"):
+        name = record["name"]
+        told.append(f"its weight was learnt on {fusion['of']}, whose chunks were others: llmops index tune {name}")
     return told
 
 

@@ -34,7 +34,7 @@ from llmops_tui.workspace.written import write_noted
 
 FOLDER = "indexes"
 VECTORS = "vectors"
-BUILDING, EMBEDDED = ".building", "embedded"
+BUILDING, EMBEDDED, CONTEXTS = ".building", "embedded", "contexts"
 _LOCK = "build.lock"
 _WAIT_SECONDS = 10.0
 _ADVICE = "llmops index list shows them; llmops index build makes one."
@@ -312,9 +312,9 @@ class IndexStore:
 
 
 def _tidy(home: Path) -> None:
-    """Leave nothing of a build that came to nothing, but for what it embedded."""
+    """Leave nothing of a build that came to nothing, but for what it embedded, and the contexts it had written."""
     staged = home / BUILDING
-    if staged.is_dir() and not (staged / EMBEDDED).is_dir():
+    if staged.is_dir() and not any((staged / kept).is_dir() for kept in (EMBEDDED, CONTEXTS)):
         shutil.rmtree(staged, ignore_errors=True)
     with suppress(OSError):
         if [path.name for path in home.iterdir()] == [_LOCK]:

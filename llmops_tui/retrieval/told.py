@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmops_tui.counts import counted
-from llmops_tui.retrieval.records import HitRecord, IndexRecord, WhyRecord
+from llmops_tui.retrieval.records import FusionRecord, HitRecord, IndexRecord, WhyRecord
 from llmops_tui.retrieval.sources import told_source
 
 _SHOWN = 160
@@ -27,6 +27,10 @@ def index_text(record: IndexRecord, stale: list[str]) -> str:
             lines.append(f"before chunks: {embedder['row_prefix']!r}, before queries: {embedder['query_prefix']!r}")
     if (reranker := record.get("reranker")) is not None:
         lines.append(f"reranked by {reranker['model']}")
+    if (context := record.get("context")) is not None:
+        lines.append(f"each chunk is searched with a context that {context['model']} wrote")
+    if (fusion := record.get("fusion")) is not None:
+        lines += fusion_text(fusion).split("\n")
     if record["cut"]:
         lines.append(f"{counted(record['cut'], 'chunk')} were cut: too long for the model; --tokens makes them shorter")
     lines += [f"not taken: {one['document']}: {one['why']}" for one in record["refused"]]
@@ -34,6 +38,30 @@ def index_text(record: IndexRecord, stale: list[str]) -> str:
     lines += [f"other files in the folder, which are not read: {others}"] if others else []
     lines += [f"taken out: {name}" for name in record["excluded"]]
     lines += [f"stale: {why}" for why in stale]
+    return "\n".join(lines)
+
+
+def fusion_text(fusion: FusionRecord) -> str:
+    """What labelled queries said of hybrid search."""
+    by = "ranks" if fusion["method"] == "ranks" else "scores"
+    metric, baseline = fusion["metric"], fusion["baseline"]
+    low, high = fusion["low"], fusion["high"]
+    interval = "too few to say" if low is None or high is None else f"95 %: {low:+.3f} … {high:+.3f}"
+    seen = "" if fusion["smallest"] is None else f"; a gain of {fusion['smallest']:.3f} could have been seen"
+    needed = "" if fusion["needed"] is None else f", {fusion['needed']:,} queries would show this one"
+    learnt = f"{counted(fusion['queries'], 'query', 'queries')} for {fusion['of']}"
+    alone = f"{fusion['alone']:.3f} by {baseline} alone: {fusion['gain']:+.3f} ({interval})"
+    lines = [
+        f"hybrid weighs meaning {fusion['weight']:.2f} and words {1 - fusion['weight']:.2f}, by {by}: learnt on {learnt}",
+        f"{metric} {fusion['mean']:.3f} on queries that it was not learnt on, {alone}{seen}{needed}",
+    ]
+    if fusion["recommended"] == "hybrid":
+        lines.append("so hybrid is recommended, and is how it is searched unless you say otherwise")
+    else:
+        lines.append(
+            f"so {baseline} alone is recommended, being no worse as far as can be seen, and is how it is searched unless you "
+            "say otherwise"
+        )
     return "\n".join(lines)
 
 

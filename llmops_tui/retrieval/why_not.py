@@ -182,6 +182,13 @@ def _reasons(retriever: Retriever, why: WhyRecord) -> Iterator[str]:
     if best["vectors_rank"] is not None:
         of = retriever.index.record["chunks"]
         yield f"by meaning it is number {best['vectors_rank']:,} of {of:,}, cosine {best['cosine']:.3f}"
+    fusion = retriever.index.record.get("fusion")
+    if fusion is not None and best["hybrid_rank"] is not None:
+        yield (
+            f"fused it is number {best['hybrid_rank']:,}: meaning weighs {fusion['weight']:.2f} and words "
+            f"{1 - fusion['weight']:.2f}, learnt on {counted(fusion['queries'], 'query', 'queries')} "
+            f"({fusion['metric']} {fusion['gain']:+.3f}; {fusion['recommended']} is recommended)"
+        )
     if why["by"] == "hybrid" and best["hybrid_rank"] is None:
         yield f"it is among the first {FUSED} of neither ranker, so it was not fused"
     if why["found"]:

@@ -212,6 +212,17 @@ class ModelsPane(Pane):
 
         await self.shell.ask(GuardsScreen(self.services))
 
+    def action_classify(self) -> None:
+        """Ask for a text, and show what the model says of it."""
+        if self.current is not None:
+            self.ask_by("classify", self._classify, self.current)
+
+    async def _classify(self, model: Model) -> None:
+        from screens.models.classify_text import classify_text
+
+        await classify_text(self.shell, model)
+        await self.load()
+
     def action_remove(self) -> None:
         """Ask, then forget the models and delete what the workspace has of it."""
         if self._table.picked:

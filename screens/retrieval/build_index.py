@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.counts import counted
 from llmops_tui.names import RULE, as_name, is_name
 from screens.shell.job_progress import follow_job
-from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
+from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
     from llmops_tui.retrieval.records import BuildRecord
@@ -41,7 +41,44 @@ async def new_index(shell: Shell, progress: Panel) -> str | None:
 async def build_again(shell: Shell, progress: Panel, name: str) -> None:
     """Build the next version of an index, from the same source and with the same settings."""
     asked = await asyncio.to_thread(_request, shell.services, name, "", "")
+    if await _allow_contexts(shell, progress, name, asked):
+        await _build(shell, progress, name, asked)
+
+
+async def build_with_contexts(shell: Shell, progress: Panel, name: str) -> bool:
+    """Ask what writes a context for each chunk, say what that takes, and build the next version with them; whether it was."""
+    from llmops_tui.retrieval.request import NONE
+
+    found = await asyncio.to_thread(writers, shell.services)
+    choices = [Choice(one, one, "writes a sentence for each chunk to be found by", "model") for one in found]
+    choices.append(Choice(NONE, "No contexts", "chunks are found by their own text alone"))
+    if (chosen := await shell.ask(ChoiceDialog(f"Contexts of the chunks of {name} by", choices))) is None:
+        return False
+    asked = await asyncio.to_thread(_request, shell.services, name, "", "", chosen)
+    if not await _allow_contexts(shell, progress, name, asked):
+        return False
     await _build(shell, progress, name, asked)
+    return True
+
+
+async def _allow_contexts(shell: Shell, progress: Panel, name: str, asked: BuildRecord) -> bool:
+    """Whether contexts may be written; nothing is asked where none has to be."""
+    if asked.get("context") is None:
+        return True
+    from llmops_tui.retrieval.context_cost import COST_ENTRY, cost_text
+
+    start = partial(
+        shell.services.jobs.start,
+        kind="budget",
+        title=f"contexts of {name}",
+        entry=COST_ENTRY,
+        arguments={"name": name, "asked": asked},
+    )
+    cost = await follow_job(shell.services, progress, await asyncio.to_thread(start))
+    if cost["known"] == cost["chunks"]:
+        return True
+    samples = "".join(f"\n\n{sample}" for sample in cost["samples"])
+    return bool(await shell.ask(ConfirmDialog(f"Write contexts for {name}?", f"{cost_text(cost)}{samples}")))  # type: ignore[arg-type]
 
 
 async def _build(shell: Shell, progress: Panel, name: str, asked: BuildRecord) -> None:
@@ -92,11 +129,19 @@ def _embedders(services: Services) -> list[str]:
     return [model.name for model in embedding_models(services.models)]
 
 
-def _request(services: Services, name: str, source: str, embedder: str) -> BuildRecord:
-    from llmops_tui.retrieval.request import build_request
+def writers(services: Services) -> list[str]:
+    """The models that may write about documents: those of this machine that answer conversations."""
+    return [model.name for model in services.models.all() if model.kind == "gguf" and model.header.get("chat_template")]
+
+
+def _request(services: Services, name: str, source: str, embedder: str, contexts: str = "") -> BuildRecord:
+    from llmops_tui.retrieval.request import build_request, with_context, with_reranker
     from llmops_tui.retrieval.store import IndexStore
 
-    return build_request(IndexStore(services.catalog), name, source=source, embedder=embedder)
+    store = IndexStore(services.catalog)
+    # What reranks the index and writes its contexts stays what it is, as on the command line.
+    asked = with_reranker(store, name, build_request(store, name, source=source, embedder=embedder))
+    return with_context(store, name, asked, contexts)
 
 
 def _name_problem(text: str) -> str:

@@ -133,8 +133,12 @@ def _find(services: Services, index: Index, query: str) -> list[HitRecord]:
     from llmops_tui.retrieval.store import IndexStore
 
     with opened_retriever(IndexStore(services.catalog), index) as retriever:
-        way = retriever.best_way
-        hits, _ = retriever.search(query, way, 2 * FUSED if way == "hybrid" else K)
+        # All rankers side by side, whichever of them is recommended.
+        hits, _ = (
+            retriever.search(query, "hybrid", 2 * FUSED)
+            if index.spec is not None
+            else retriever.search(query, "bm25", K)
+        )
     return [hit for hit in hits if any(rank is not None and rank <= K for rank in _ranks(hit))]
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _EMPTY = "No index yet.\nn makes one of a dataset, or of a folder of Markdown, text, HTML and PDF files."
 _HELP = (
     "Indexes of documents, by their newest version. n makes one, b builds it again from its documents as they are now, "
-    "x removes it or a document of it. What is stale differs from the source."
+    "m has contexts of chunks written, t learns how hybrid search weighs meaning against words, x removes it or a document of "
+    "it. What is stale differs from the source."
 )
 
 
@@ -86,7 +87,7 @@ class ListPane(Pane):
         if self.current is None:
             self.shell.say("There is no index yet: n makes one.", severity="warning")
         else:
-            self.act("build", self._build, self.current.index.record["name"])
+            self.ask_by("build", self._build, self.current.index.record["name"])
 
     async def _build(self, name: str) -> None:
         from screens.retrieval.build_index import build_again
@@ -94,6 +95,40 @@ class ListPane(Pane):
         await build_again(self.shell, self, name)
         await self.load(name)
         self.post_message(self.Changed())
+
+    def action_contexts(self) -> None:
+        """Have contexts of chunks written, or take them away."""
+        if self.current is not None:
+            self.ask_by("build", self._contexts, self.current.index.record["name"])
+
+    async def _contexts(self, name: str) -> None:
+        from screens.retrieval.build_index import build_with_contexts
+
+        if await build_with_contexts(self.shell, self, name):
+            await self.load(name)
+            self.post_message(self.Changed())
+
+    def action_queries(self) -> None:
+        """Look through queries that a model wrote, or have more written."""
+        if self.current is not None:
+            self.ask_by("queries", self._queries, self.current.index.record["name"])
+
+    async def _queries(self, name: str) -> None:
+        from screens.retrieval.review_queries import review_queries
+
+        await review_queries(self.shell, self, name)
+
+    def action_tune(self) -> None:
+        """Learn the weight of meaning against words."""
+        if self.current is not None:
+            self.ask_by("tune", self._tune, self.current.index)
+
+    async def _tune(self, index: Index) -> None:
+        from screens.retrieval.tune_index import tune_index
+
+        if await tune_index(self.shell, self, index):
+            await self.load(index.record["name"])
+            self.post_message(self.Changed())
 
     def action_remove(self) -> None:
         """Remove the index, or a document of it."""

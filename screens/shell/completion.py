@@ -12,7 +12,7 @@ from typing import Any, get_args
 _KINDS = {
     "data": ("dataset",), "prompt": ("prompt", "version"), "model": ("model",), "train": ("recipe", "run"),
     "eval": ("suite", "evaluation"), "job": ("job",), "serve": ("model",), "generate": ("model",), "embed": ("model",),
-    "rerank": ("model",), "lineage": ("dataset", "version", "model", "run", "evaluation"),
+    "rerank": ("model",), "classify": ("model",), "lineage": ("dataset", "version", "model", "run", "evaluation"),
 }  # fmt: skip
 _OPTIONS = {"--model": ("model",), "--prompt": ("prompt", "version"), "--data": ("dataset",), "--dataset": ("dataset",)}
 

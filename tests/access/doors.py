@@ -42,6 +42,7 @@ class Counting:
             "bos": "",
             "eos": "",
             "ranks": True,
+            "labels": ["good"],
             "fills": True,
         }
         self.pid, self.state, self.fallback, self.last_failure = 1, "ok", {}, ""
@@ -68,7 +69,7 @@ class Counting:
         self.calls.append(request)
         told = {"id": request["id"]}
         result: dict[str, Any] = {"finish_reason": "length", "reused_tokens": 0, "dimensions": 1, "text": ""}
-        if request["op"] in {"embed", "rank"}:
+        if request["op"] in {"embed", "rank", "classify"}:
             result["tokens"] = PROMPT * len(request["inputs"])
             for index in range(len(request["inputs"])):
                 yield [told | {"event": "vector", "index": index, "embedding": "AACAPw=="}]

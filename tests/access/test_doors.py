@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from llmops_tui.inference.access.endpoints import ENDPOINTS, MODELS, endpoint_of
 from llmops_tui.inference.access.gate import Grant
-from llmops_tui.inference.server import reranking
+from llmops_tui.inference.server import head_scores, reranking
 from llmops_tui.inference.server.openapi import posted_paths
 from llmops_tui.workspace.layout import Workspace
 from tests.access.doors import HI, OWN, PROMPT, SAID, Doors, opened
@@ -33,6 +33,7 @@ BODIES: dict[str, Any] = {
     "/api/embeddings": {"model": "m", "prompt": "Hi"},
     "/api/show": {"model": "m"},
     **{path: {"query": "a", "documents": ["b"]} for path in ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")},
+    **{path: {"input": "Hi"} for path in ("/v1/classify", "/classify")},
     "/tokenize": {"content": "Hi"},
     "/detokenize": {"tokens": [1]},
     "/v1/keys": {"name": "another"},
@@ -40,9 +41,9 @@ BODIES: dict[str, Any] = {
 }
 # Doors that make the engine evaluate something, and how many tokens.
 EVALUATING = {
-    path: PROMPT if "mbed" in path or "rank" in path else PROMPT + SAID
+    path: PROMPT if "mbed" in path or "rank" in path or "classify" in path else PROMPT + SAID
     for path in BODIES
-    if endpoint_of(path) in {"chat", "completions", "embeddings", "rerank"}
+    if endpoint_of(path) in {"chat", "completions", "embeddings", "rerank", "classify"}
 }
 OPEN = {"/", "/health", "/ping", "/openapi.json", "/docs"}
 
@@ -96,7 +97,10 @@ async def test_every_door_asks_the_gate(workspace: Workspace) -> None:
                 key = next(one for one in scoped if one.key.scope.endpoints != (endpoint,))
                 got = await refused(doors, key.secret, method, path)
                 assert (got[0], "is not for" in got[1]) == (403, True), (place, got)
-            if endpoint in {"chat", "completions", "embeddings", "rerank", "tokenize"} or path == "/api/show":
+            if (
+                endpoint in {"chat", "completions", "embeddings", "rerank", "classify", "tokenize"}
+                or path == "/api/show"
+            ):
                 got = await refused(doors, other.secret, method, path)
                 assert (got[0], "the model 'm'" in got[1]) == (403, True), (place, got)
         # Nobody was refused after the engine had been asked.
@@ -107,7 +111,7 @@ async def test_every_door_asks_the_gate(workspace: Workspace) -> None:
 async def test_every_door_that_evaluates_reserves_and_gives_back(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reranking, "read_header", lambda _path: SimpleNamespace(has_classifier=True))
+    monkeypatch.setattr(head_scores, "read_header", lambda _path: SimpleNamespace(has_classifier=True))
     # To the engine of these tests all texts are alike; that it is asked about a pair first is at nobody's expense.
     monkeypatch.setattr(reranking, "unfit", lambda *_scores: "")
     async with opened(workspace) as doors:

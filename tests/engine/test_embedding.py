@@ -30,8 +30,10 @@ def token_lists(lengths: tuple[int, ...], vocabulary: int, seed: int = 1) -> lis
     return [[int(t) for t in rng.integers(min(300, vocabulary // 2), vocabulary, n)] for n in lengths]
 
 
-def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 512) -> Path:
-    """A random encoder of two layers, with a handful of words."""
+def write_tiny_bert(
+    path: Path, *, pooling: int | None = MEAN, context: int = 512, labels: tuple[str, ...] = ()
+) -> Path:
+    """A random encoder of two layers, with a handful of words; with ``labels`` it classifies."""
     width, forward, layers = 64, 128, 2
     words = [
         "[PAD]",
@@ -71,11 +73,11 @@ def write_tiny_bert(path: Path, *, pooling: int | None = MEAN, context: int = 51
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
             tensors |= {f"{head}{name}.weight": np.ones(width), f"{head}{name}.bias": np.zeros(width)}
     if pooling == RANK:
-        for name, out in (("pooler.dense", width), ("classifier", 1)):
+        for name, out in (("pooler.dense", width), ("classifier", max(1, len(labels)))):
             tensors |= {f"{name}.weight": rng.normal(size=(out, width)) / 4, f"{name}.bias": rng.normal(size=out)}
         # As drawn, it would rank what is absurd before what is obvious, and be refused.
         tensors |= {name: -tensors[name] for name in ("classifier.weight", "classifier.bias")}
-    return write_bert(path, config, tensors, words, pooling=pooling, exact=True)
+    return write_bert(path, config, tensors, words, pooling=pooling, exact=True, labels=labels)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from llmops_tui.inference.server import reranking
+from llmops_tui.inference.server import head_scores
 from llmops_tui.inference.server.openapi import describe_api
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.test_request_fields import CHAT, HI, LEAST, TOOLS, FakeEngine, Server
@@ -37,7 +37,7 @@ ODD: list[Any] = [
 ]  # fmt: skip
 # What doors need at the least that other tests do not ask.
 NEEDED: dict[str, dict[str, Any]] = LEAST | {
-    "/infill": {"input_prefix": "a", "input_suffix": "b", "seed": 1}, "/v1/rerank": {"query": "a", "documents": ["b", "c"]},
+    "/infill": {"input_prefix": "a", "input_suffix": "b", "seed": 1}, "/v1/rerank": {"query": "a", "documents": ["b", "c"]}, "/v1/classify": {"input": "Hi"},
     "/api/chat": {"model": "m", "messages": HI, "stream": False}, "/api/generate": {"model": "m", "prompt": "Hi", "stream": False},
     "/v1/keys": {"name": "a key"},
     "/v1/batches": {"input_file_id": "file_none", "endpoint": CHAT, "completion_window": "24h"},
@@ -90,6 +90,7 @@ HINTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "output_config": ({}, {"format": {"type": "json_schema", "schema": SCHEMA}}, None),
     "documents": ({}, ["a", "b"], ["a", "c"]),
     "top_n": ({}, 1, 2),
+    "/v1/classify head": ({}, "", "none-such"),
     # Only what asks for nothing is taken, and all else is refused.
     "samplers": ({}, [], ["top_k"]),
     "n_indent": ({}, 0, 3),
@@ -129,11 +130,12 @@ class ScriptedEngine(FakeEngine):
             "add_bos": True,
             "fills": True,
             "ranks": True,
+            "labels": ["good"],
         }
         self.chance: random.Random | None = None
 
     async def call(self, request: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
-        if request["op"] == "rank":
+        if request["op"] in {"rank", "classify"}:
             self.calls.append(request)
             for index in range(len(request["inputs"])):
                 yield [{"id": request["id"], "event": "vector", "index": index, "embedding": "AACAPw=="}]
@@ -160,7 +162,7 @@ class ScriptedEngine(FakeEngine):
 @pytest.fixture
 async def server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     # The file's model has no head that ranks; what the door does with a request needs none.
-    monkeypatch.setattr(reranking, "read_header", lambda _: SimpleNamespace(has_classifier=True))
+    monkeypatch.setattr(head_scores, "read_header", lambda _: SimpleNamespace(has_classifier=True))
     made = Server(workspace, TEMPLATE, ScriptedEngine())
     yield made
     await made.http.aclose()

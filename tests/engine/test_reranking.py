@@ -80,7 +80,7 @@ def test_scores_are_those_of_llama_cpp_for_pairs_as_llama_server_makes_them(rank
     assert native.describe()["ranks"] is True
     pairs = [native.pairs.tokens(QUERY, document) for document in DOCUMENTS]
     assert pairs == [by_llama_server(ranker, QUERY, document) for document in DOCUMENTS]
-    ranker.queue.submit("r", pairs, rank=True)
+    ranker.queue.submit("r", pairs, of="rank")
     wait_for(lambda: ranker.heard.ended("r"))
     (done,) = ranker.heard.of("r", "done")
     assert (done["result"]["pooling"], done["result"]["tokens"]) == ("rank", sum(map(len, pairs)))
@@ -96,11 +96,11 @@ def test_a_long_pair_comes_to_the_same_in_pieces_and_one_that_is_too_long_is_nam
     assert longest == 512
     tokens = (native.pairs.tokens(QUERY, "bad cabbage " * 300))[:500]
     expected = by_llama_cpp(ranker, tokens)
-    ranker.queue.submit("long", [tokens], rank=True)
+    ranker.queue.submit("long", [tokens], of="rank")
     wait_for(lambda: ranker.heard.ended("long"))
     assert np.abs(ranker.heard.vectors("long")[0] - expected).max() < 1e-4
     with pytest.raises(InputRefusedError, match=r"documents\[1\]: the text has 513 tokens with its query, 1 too many"):
-        ranker.queue.submit("longer", [tokens, [tokens[0]] * 513], rank=True)
+        ranker.queue.submit("longer", [tokens, [tokens[0]] * 513], of="rank")
 
 
 def test_no_text_can_spell_a_mark_of_the_template(tmp_path: Path) -> None:
@@ -126,11 +126,12 @@ def test_a_model_says_what_stands_around_a_pair() -> None:
 def test_what_does_not_rank_and_what_does_not_embed_are_refused(ranker: Setup) -> None:
     plain = set_up(MODEL, context=64)
     with pytest.raises(InputRefusedError, match="does not rank") as caught:
-        plain.queue.submit("x", [[300]], rank=True)
+        plain.queue.submit("x", [[300]], of="rank")
     assert caught.value.code == "no_rank"
     with pytest.raises(InputRefusedError, match="ranks pairs") as caught:
         ranker.queue.submit("x", [[7]])
-    assert caught.value.hint == "Use /v1/rerank, or an embedding model."
+    doors = "/v1/classify or /v1/rerank" if ranker.bench.native.labels else "/v1/rerank"
+    assert caught.value.hint == f"Use {doors}, or an embedding model."
 
 
 def test_a_ranker_takes_texts_as_long_as_its_context_and_its_head_is_seen(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_a_ranker_takes_texts_as_long_as_its_context_and_its_head_is_seen(tmp_pa
 async def server(workspace: Workspace, tmp_path: Path) -> AsyncIterator[Server]:
     async for made in opened(workspace, PLAIN):
         made.engine.info["ranks"] = True
-        made.server._reranking._path = write_ranker(tmp_path / "rank.gguf")
+        made.server._reranking._head._path = write_ranker(tmp_path / "rank.gguf")
         made.server._reranking._tested[""] = ""
         yield made
 
@@ -249,7 +250,7 @@ async def test_a_model_that_only_says_that_it_ranks_is_refused(
 
 
 async def test_a_model_that_does_not_rank_and_a_file_without_a_head_say_so(server: Server) -> None:
-    server.server._reranking._path = MODEL
+    server.server._reranking._head._path = MODEL
     error = (await server.post("/v1/rerank", LEAST)).json()["error"]
     assert (error["code"], error["param"]) == ("no_rank", "model")
     assert "classification head" in error["hint"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.retrieval.build import build_index
-from llmops_tui.retrieval.records import BuildRecord, BuiltRecord
+from llmops_tui.retrieval.records import BuildRecord, BuiltRecord, FusionRecord
 from llmops_tui.retrieval.retriever import Retriever, opened_retriever
 from llmops_tui.retrieval.sources import source_of
 from llmops_tui.retrieval.store import IndexStore
@@ -47,7 +47,7 @@ def build(store: IndexStore) -> Build:
 
     def made(
         source: str | Path, embedder: Words | None = None, *, name: str = "shop", tokens: int = 300, words_alone: bool = False,
-        of: str = "", id_column: str = "", take_back: bool = False,
+        of: str = "", id_column: str = "", take_back: bool = False, fusion: FusionRecord | None = None,
     ) -> BuiltRecord:  # fmt: skip
         used = None if words_alone else embedder or Words()
         asked: BuildRecord = {
@@ -55,6 +55,7 @@ def build(store: IndexStore) -> Build:
             "tokens": tokens,
             "embedder": used.spec.as_dict() if used else None,
             "take_back": take_back,
+            "fusion": fusion,
         }
         return asyncio.run(build_index(store, name, asked, used, lambda _share, _told: None))
 

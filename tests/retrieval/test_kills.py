@@ -40,7 +40,7 @@ def _killed_at(step: int, work: Callable[[], object], monkeypatch: pytest.Monkey
         for name in _STEPS:
             monkeypatch.setattr(os, name, counted(getattr(os, name)))
         # The catalog's engine has threads, which a fork does not.
-        monkeypatch.setattr(build_module, "_note_lineage", lambda _store, _index: None)
+        monkeypatch.setattr(build_module, "note_lineage", lambda _store, _index: None)
         work()
     finally:
         os._exit(0)

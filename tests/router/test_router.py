@@ -304,7 +304,8 @@ async def test_what_is_not_offered_is_not_there_whatever_the_body_names(workspac
         assert not router.servers.loads
         offered = [
             "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages",
-            "/v1/messages/count_tokens", "/v1/rerank", "/rerank", "/v1/reranking", "/reranking", "/infill", "/tokenize",
+            "/v1/messages/count_tokens", "/v1/rerank", "/rerank", "/v1/reranking", "/reranking", "/v1/classify", "/classify",
+            "/infill", "/tokenize",
             "/detokenize", "/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show",
         ]  # fmt: skip
         for path in offered:

@@ -10,6 +10,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.leases import Holder, Lease, MemoryShortError
 from llmops_tui.models.discovery import FoundModel
 from llmops_tui.workspace.layout import Workspace
+from screens.models import classify_text
 from screens.models.facts import Details
 from screens.models.models_pane import ModelsPane
 from screens.models.screen import ModelsScreen
@@ -256,3 +257,29 @@ async def test_a_model_is_fetched_from_the_screen_after_it_was_shown(
         await ask("maker/small")
         await until(pilot, lambda: "hf:maker/small" in notices(pilot))
     hub.close()
+
+
+@pytest.mark.slow
+async def test_a_text_gets_its_labels(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def ask(_services: object, model: object, text: str) -> dict[str, object]:
+        asked.append(text)
+        return {"labels": ["billing", "delivery"], "data": [{"index": 0, "label": "delivery", "probs": [0.125, 0.875]}]}
+
+    monkeypatch.setattr(classify_text, "_ask", ask)
+    async with open_app() as pilot:
+        await opened(pilot)
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        pilot.app.screen.query_one(Input).value = "where is it"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await settle(pilot)
+        shown = [str(option.prompt) for option in pilot.app.screen.query_one(OptionList).options]
+        assert ["delivery" in shown[0], "0.875" in shown[0], "billing" in shown[1]] == [True] * 3
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LineDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen))
+        assert asked == ["where is it"]

@@ -94,7 +94,7 @@ def measure(
             if contender.by in {"vectors", "hybrid", "reranked"} and spec is not None:
                 told(number / len(contenders), f"embedding {len(queries):,} queries")
                 if spec not in known:
-                    known[spec] = (embed_all or _embedder_of(store))(spec, [query.text for query in queries])
+                    known[spec] = (embed_all or embedder_of(store))(spec, [query.text for query in queries])
                 vectors = known[spec]
             found, size = _measured(
                 retriever,
@@ -126,7 +126,9 @@ def measure(
     }
 
 
-def _embedder_of(store: IndexStore) -> EmbedAll:
+def embedder_of(store: IndexStore) -> EmbedAll:
+    """What embeds the queries of a measurement: the model of an index, its server started where it has to be."""
+
     def embed(spec: EmbedderSpec, texts: Sequence[str]) -> Mapping[str, Vectors]:
         async def work() -> dict[str, Vectors]:
             async with opened_embedder(store.catalog, spec) as embedder:
@@ -166,7 +168,7 @@ def _ranked(retriever: Retriever, query: str, by: By, plan: Plan, places: Mappin
 
 def _figure(name: str, values: Floats) -> RankFigure:
     interval = mean_interval(values, bounds=_BOUNDS)
-    low, high = _ends(interval)
+    low, high = ends(interval)
     return {
         "metric": name,
         "mean": float(values.mean()),
@@ -177,7 +179,8 @@ def _figure(name: str, values: Floats) -> RankFigure:
     }
 
 
-def _ends(interval: Interval) -> tuple[float | None, float | None]:
+def ends(interval: Interval) -> tuple[float | None, float | None]:
+    """The ends of an interval, none where they are not known."""
     low, high = (end if math.isfinite(end) else None for end in (interval.low, interval.high))
     return low, high
 
@@ -207,7 +210,7 @@ def _difference(name: str, before: Floats, after: Floats) -> RankDifference:
     else:
         p = sign_flip(changes)
         needed = scores_needed(effect, float(changes.std(ddof=1)) if len(changes) > 1 else 0.0)
-    low, high = _ends(interval)
+    low, high = ends(interval)
     smallest = smallest_effect(changes)
     return {
         "metric": name,

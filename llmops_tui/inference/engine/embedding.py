@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import llama_cpp
 import numpy as np
@@ -16,7 +16,7 @@ from llmops_tui.inference.engine.evaluation import AbortFlag, Batch, DecodeAbort
 from llmops_tui.inference.engine.hidden_states import HiddenStates
 from llmops_tui.inference.engine.native import NativeModel
 from llmops_tui.inference.engine.parameters import EngineOptions, context_parameters
-from llmops_tui.inference.engine_wire import NO_RANK
+from llmops_tui.inference.engine_wire import NO_LABELS, NO_RANK
 from llmops_tui.models.embedding_memory import PACK, SEQUENCES, embedding_shape
 
 _POOLINGS = {
@@ -27,6 +27,14 @@ _DECODED, _ABORTED = 0, 2
 # How near the two ways of evaluating must come to each other, of values whose length is 1.
 _SAME = 1e-4
 Vector = npt.NDArray[np.float64]
+Of = Literal["embed", "rank", "classify"]
+"""What is to come of texts: a vector of each, the scores of each with a query, or those of a model's labels."""
+# What an error calls the texts that came, and what is done to them.
+_TOLD = {
+    "embed": ("input", "embeds", "Embed"),
+    "rank": ("documents", "ranks", "Rank"),
+    "classify": ("input", "classifies", "Classify"),
+}
 
 
 @dataclass
@@ -43,7 +51,7 @@ class Text:
 class Embedder:
     """Embeds token lists with the pooling the model was made for, or the mean where it names none. For one thread.
 
-    A model that ranks makes no vector of a text but the scores of a pair, of which the first is its rank.
+    A model with a head makes no vector of a text but scores: of a pair, of which the first is its rank, or of its labels.
     """
 
     def __init__(self, native: NativeModel, options: EngineOptions) -> None:
@@ -80,34 +88,37 @@ class Embedder:
         """How many tokens of short texts are evaluated together."""
         return min(PACK, self.shape.step)
 
-    def check(self, texts: Sequence[list[int]], dimensions: int | None = None, *, rank: bool = False) -> None:
-        """Refuse what cannot be embedded, or cannot be ranked, by its place among the texts.
+    def check(self, texts: Sequence[list[int]], dimensions: int | None = None, *, of: Of = "embed") -> None:
+        """Refuse what cannot be embedded, ranked or classified, by its place among the texts.
 
         Raises:
-            InputRefusedError: ``no_embeddings``, ``no_rank``, ``bad_dimensions``, ``empty_input``, ``bad_token``, or
-                ``context_length_exceeded``.
+            InputRefusedError: ``no_embeddings``, ``no_rank``, ``no_labels``, ``bad_dimensions``, ``empty_input``,
+                ``bad_token``, or ``context_length_exceeded``.
         """
-        if rank and not self.ranks:
+        if of == "rank" and not self.ranks:
             raise InputRefusedError("no_rank", *NO_RANK)
-        if self.refusal and not rank:
+        if of == "classify" and not self._native.labels:
+            raise InputRefusedError("no_labels", *NO_LABELS)
+        if self.refusal and of == "embed":
             raise InputRefusedError("no_embeddings", *self.refusal)
         if dimensions is not None and dimensions != self.dimensions:
             raise InputRefusedError(
                 "bad_dimensions", f"this model's embeddings have {self.dimensions} dimensions, not {dimensions}"
             )
+        given, does, do = _TOLD[of]
         for place, tokens in enumerate(texts):
-            name = f"documents[{place}]: " if rank else f"input[{place}]: " if len(texts) > 1 else ""
+            name = f"{given}[{place}]: " if of == "rank" or len(texts) > 1 else ""
             longest = self.shape.longest
             if not tokens:
                 raise InputRefusedError("empty_input", f"{name}the text is empty")
             if len(tokens) > longest:
-                wide = ("Rank it in parts" if rank else "Embed it in parts") + (
+                wide = f"{do} it in parts" + (
                     ", or load the model with a larger context." if longest == self._native.n_ctx else "."
                 )
                 raise InputRefusedError(
                     "context_length_exceeded",
-                    f"{name}the text has {len(tokens):,} tokens{' with its query' if rank else ''}, "
-                    f"{len(tokens) - longest:,} too many: this model {'ranks' if rank else 'embeds'} up to {longest:,}",
+                    f"{name}the text has {len(tokens):,} tokens{' with its query' if of == 'rank' else ''}, "
+                    f"{len(tokens) - longest:,} too many: this model {does} up to {longest:,}",
                     wide,
                 )
             try:
@@ -291,9 +302,10 @@ class Embedder:
 def _why_not(native: NativeModel) -> tuple[str, str] | None:
     """Why there are no embeddings, and what to do."""
     if native.ranks:
+        doors = "/v1/classify or /v1/rerank" if native.labels else "/v1/rerank"
         return (
             "this model ranks pairs of texts (its pooling is 'rank'); it returns no embeddings",
-            "Use /v1/rerank, or an embedding model.",
+            f"Use {doors}, or an embedding model.",
         )
     if native.has_encoder and llama_cpp.llama_model_has_decoder(native.model):
         return (

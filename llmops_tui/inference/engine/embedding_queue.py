@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.engine.embedding import Embedder, Text
+from llmops_tui.inference.engine.embedding import Embedder, Of, Text
 from llmops_tui.inference.engine.evaluation import DecodeAbortedError
 from llmops_tui.inference.engine.faults import unexpected
 from llmops_tui.inference.engine_wire import Embedded, Event
@@ -67,14 +67,14 @@ class EmbeddingQueue:
         *,
         adapter: str = "",
         dimensions: int | None = None,
-        rank: bool = False,
+        of: Of = "embed",
     ) -> None:
-        """Take a request in; with ``rank`` its texts are pairs that are to be scored.
+        """Take a request in; to ``rank`` its texts are pairs that are to be scored.
 
         Raises:
             InputRefusedError: a text cannot be embedded; see :meth:`Embedder.check`.
         """
-        self._embedder.check(texts, dimensions, rank=rank)
+        self._embedder.check(texts, dimensions, of=of)
         with self._changed:
             work = _Work(request_id, texts, adapter)
             work.turn = next(self._turn)

@@ -129,7 +129,7 @@ class LongTexts:
 
     def _work(self, message: Call) -> None:
         request_id = message["id"]
-        if self._taken[request_id] and message["op"] in {"generate", "embed", "rank"}:
+        if self._taken[request_id] and message["op"] in {"generate", "embed", "rank", "classify"}:
             self._back(tokenized(self._native, message) | {"tokenized": True})
             return
         if self._taken[request_id]:
@@ -147,7 +147,7 @@ class LongTexts:
 
 def tokenized(native: NativeModel, message: Call) -> Call:
     """The message with tokens instead of its texts; a text's are marked, since a tokenizer may put some before it."""
-    if message["op"] == "embed":
+    if message["op"] in {"embed", "classify"}:
         inputs = [
             native.tokenize(given, add_special=True) if isinstance(given, str) else given for given in message["inputs"]
         ]

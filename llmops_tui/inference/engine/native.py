@@ -32,6 +32,8 @@ from llmops_tui.models.engine_settings import in_blocks
 
 _OUTPUT_BYTES = 64 * 1024 * 1024
 _PAD = 256
+# Architectures to whose heads llama.cpp adds a softmax: what comes of them are probabilities, and no logits.
+_NORMALISING = frozenset({"qwen3", "qwen3vl"})
 _DECODED, _NO_ROOM, _ABORTED = 0, 1, 2
 
 
@@ -82,6 +84,8 @@ class NativeModel:
         self.pairs = PairWriter(pair_facts(self.model, self.vocab), plain, self._controls)
         self.pooling = int(self.header_value("pooling_type") or -1)
         self.ranks = self.pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK
+        self.labels = self._label_names() if self.ranks and not self.pairs.facts.template else []
+        """The labels that its head gives texts; none of a model that ranks pairs by a template of its own."""
         self._own = threading.local()
         self.ends = self._end_tokens()
         self.specials = SpecialTokens(special_tokens(self.vocab, self.n_vocab))
@@ -311,12 +315,24 @@ class NativeModel:
             "fills": self.gaps.marks.fills,
             "generates": self.generates,
             "ranks": self.ranks,
+            "labels": self.labels,
+            "head_normalises": self.header_name in _NORMALISING,
         }
+
+    @property
+    def header_name(self) -> str:
+        """The model's architecture, as the file's header names it."""
+        return self._meta("general.architecture")
 
     def header_value(self, key: str) -> str:
         """A value of the file's header that belongs to the model's architecture, as text; empty where there is none."""
-        name = self._meta("general.architecture")
-        return self._meta(f"{name}.{key}")
+        return self._meta(f"{self.header_name}.{key}")
+
+    def _label_names(self) -> list[str]:
+        """What the outputs of the head are called; none where the file does not name each of them."""
+        count = int(llama_cpp.llama_model_n_cls_out(self.model))
+        found = [llama_cpp.llama_model_cls_label(self.model, n) for n in range(count)]
+        return [] if None in found else [bytes(name or b"").decode("utf-8", "replace") for name in found]
 
     def _meta(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(256)

@@ -88,7 +88,9 @@ class Running:
         self, request: Request, native: NativeModel, now: float, drafts: Callable[[], Draft] | None = None
     ) -> None:
         if not native.generates:
-            kind, door = ("a reranking", "rerank") if native.ranks else ("an embedding", "embeddings")
+            kind, door = ("an embedding", "embeddings")
+            if native.ranks:
+                kind, door = ("a classifying", "classify") if native.labels else ("a reranking", "rerank")
             raise InputRefusedError(
                 "no_generation", f"this model is {kind} model; it generates no text", f"Use /v1/{door}."
             )

@@ -16,7 +16,7 @@ from llmops_tui.inference.server.callers import Caller, is_batch
 from llmops_tui.inference.server.refusals import RefusedError
 
 # What an access key asks of one model; the others are about files, keys and figures of a workspace.
-_OF_MODEL = {"chat", "completions", "embeddings", "rerank", "tokenize"}
+_OF_MODEL = {"chat", "completions", "embeddings", "rerank", "classify", "tokenize"}
 
 
 class Access:

@@ -30,6 +30,7 @@ from llmops_tui.inference.server.apis.ollama_models import ServedModel
 from llmops_tui.inference.server.apis.otlp import OtlpApi
 from llmops_tui.inference.server.apis.response_store import ResponseStore
 from llmops_tui.inference.server.apis.responses import ResponsesApi
+from llmops_tui.inference.server.classifying import CLASSIFY, Classifying
 from llmops_tui.inference.server.completions import Completions
 from llmops_tui.inference.server.connection import (
     error_answer,
@@ -42,6 +43,7 @@ from llmops_tui.inference.server.feedback import Feedback
 from llmops_tui.inference.server.generation import Generator
 from llmops_tui.inference.server.guard import Guard
 from llmops_tui.inference.server.guarding import Guarding
+from llmops_tui.inference.server.head_scores import HeadScores
 from llmops_tui.inference.server.heartbeat import Heartbeat
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.openapi import api_page, describe_api, request_models
@@ -86,9 +88,9 @@ class ModelServer:
         )
         self._forms = ConstraintChecker(options.path, self._chat.format.visible)
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
-        self._reranking = Reranking(
-            options.model, Path(options.path), self.engine, self.generator, self._adapters, self._texts
-        )
+        head = HeadScores(Path(options.path), self.engine, self.generator, self._texts)
+        self._reranking = Reranking(options.model, head, self._adapters)
+        self._classifying = Classifying(options.model, head, self._adapters, self._event_log)
         self._completions = Completions(
             options,
             self.engine,
@@ -131,6 +133,11 @@ class ModelServer:
             Route("/v1/completions", self._completions.text, methods=post),
             Route("/v1/embeddings", self._texts.embeddings, methods=post),
             *(Route(f"{begin}/{name}", self._reranking.rank, methods=post) for begin in ("/v1", "") for name in RERANK),
+            *(
+                Route(f"{begin}/{name}", self._classifying.classify, methods=post)
+                for begin in ("/v1", "")
+                for name in CLASSIFY
+            ),
             Route("/v1/responses", self._responses.create, methods=post),
             Route("/v1/responses/{id}", self._responses.get),
             Route("/v1/responses/{id}", self._responses.delete, methods=["DELETE"]),

@@ -24,6 +24,7 @@ from llmops_tui.inference.server.apis.ollama_request import (
     OllamaShow,
 )
 from llmops_tui.inference.server.apis.response_request import ResponsesRequest
+from llmops_tui.inference.server.classifying import CLASSIFY, ClassifyRequest
 from llmops_tui.inference.server.fields import Checked
 from llmops_tui.inference.server.reranking import RERANK, RerankRequest
 
@@ -41,6 +42,7 @@ _PATHS: dict[str, tuple[str, str, type[Checked] | None]] = {
     "/infill": ("post", "Fill in a gap of a text, in llama-server's form", InfillRequest),
     "/v1/embeddings": ("post", "Embed texts", schemas.EmbeddingRequest),
     "/v1/rerank": ("post", "Rank documents by how well they answer a query", RerankRequest),
+    "/v1/classify": ("post", "Give texts labels, with the probability of each", ClassifyRequest),
     "/api/chat": ("post", "Answer a conversation in the form of Ollama's API", OllamaChat),
     "/api/generate": ("post", "Answer a prompt, go on with a text or fill it in, in the same form", OllamaGenerate),
     "/api/embed": ("post", "Embed texts, in the same form", OllamaEmbed),
@@ -79,7 +81,7 @@ def posted_paths() -> list[str]:
     """All paths that take such a body, by every name that they have."""
     return [
         *request_models(),
-        *(path for name in RERANK for path in (f"/{name}", f"/v1/{name}") if path != "/v1/rerank"),
+        *(path for name in (*RERANK, *CLASSIFY) for path in (f"/{name}", f"/v1/{name}") if path not in _PATHS),
     ]
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import struct
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict
 
 from pydantic import Field, PlainValidator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import NO_RANK, Call, Embedded
 from llmops_tui.inference.ranking_test import ABSURD, OBVIOUS, QUERY, unfit
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.callers import Caller
-from llmops_tui.inference.server.connection import read_body, while_connected
+from llmops_tui.inference.server.connection import read_body
 from llmops_tui.inference.server.fields import Checked, FieldRefusedError, Rules, Unoffered, refuse
-from llmops_tui.inference.server.generation import Generator
-from llmops_tui.inference.server.texts import Texts
+from llmops_tui.inference.server.head_scores import WITHOUT_HEAD, HeadScores
 from llmops_tui.inference.wire import Ranked, Usage
-from llmops_tui.models.gguf import read_header
 from llmops_tui.workspace.ids import new_id
 
 RERANK = ("rerank", "reranking")
@@ -94,17 +87,12 @@ class RerankAnswer(TypedDict):
 
 
 class Reranking:
-    """The endpoint; ``path`` is the model's file."""
+    """The endpoint."""
 
-    def __init__(
-        self, model: str, path: Path, engine: Engine, generator: Generator, adapters: AdapterShelf, texts: Texts
-    ) -> None:
+    def __init__(self, model: str, head: HeadScores, adapters: AdapterShelf) -> None:
         self._model = model
-        self._path = path
-        self._engine = engine
-        self._generator = generator
+        self._head = head
         self._adapters = adapters
-        self._texts = texts
         # Of the model, and of each of its adapters, whether its scores are any.
         self._tested: dict[str, str] = {}
 
@@ -112,15 +100,9 @@ class Reranking:
         """``POST /v1/rerank`` and its other names."""
         body = await read_body(request, RerankRequest)
         adapter = await self._adapters.of(request.scope["caller"], body.model)
-        if not (await self._engine.facts()).get("ranks"):
+        if not (await self._head.facts()).get("ranks"):
             raise FieldRefusedError("model", *NO_RANK, "no_rank")
-        if not (await asyncio.to_thread(read_header, self._path)).has_classifier:
-            raise FieldRefusedError(
-                "model",
-                "this model's file says that it ranks texts, and has no classifier that would make scores",
-                "Convert it again with its classification head.",
-                "no_rank",
-            )
+        await self._head.require_head("ranks texts", "no_rank")
         if adapter not in self._tested:
             # Once, and at nobody's expense: what it says of a pair that anybody can judge.
             house = replace(request.scope["caller"], grant=None)
@@ -130,7 +112,7 @@ class Reranking:
             raise FieldRefusedError(
                 "model",
                 f"this model says that it ranks texts, and does not: {why}",
-                "Convert it again with its classification head; a model that answers yes or no reranks an index as it is: "
+                f"{WITHOUT_HEAD.rstrip('.')}; a model that answers yes or no reranks an index as it is: "
                 "llmops index build NAME --reranker MODEL.",
                 "no_rank",
             )
@@ -151,9 +133,8 @@ class Reranking:
     ) -> tuple[list[float], Embedded]:
         """The score of each document; of several, such as those of yes and no, the first is the document's."""
         call: Call = {"op": "rank", "query": query, "inputs": documents, "adapter": adapter}
-        async with self._generator.admitted(caller, call) as ticket:
-            packed, result = await while_connected(request, self._texts.vectors(call, ticket))
-        return [struct.unpack_from("<f", base64.b64decode(one))[0] for one in packed], result
+        found, result = await self._head.of(request, caller, call)
+        return [values[0] for values in found], result
 
 
 def _ranked(index: int, score: float, body: RerankRequest) -> Ranked:

@@ -146,13 +146,14 @@ class Spending:
             choices[n].call["parameters"]["max_tokens"] = planned.answers[n]
 
     async def _counted(self, grant: Grant, call: Call) -> int:
-        """How many tokens texts have that are to be embedded or ranked."""
+        """How many tokens texts have that are to be embedded, ranked or classified."""
         most, longest = grant.most_tokens, grant.key.scope.max_context
         if most is None and longest is None:
             return 0
-        ranks = call["op"] == "rank"
-        told = await ask(self._engine, {**call, "op": "count", "of": "rank" if ranks else "embed"})
-        param = "documents" if ranks else "input"
+        of = call["op"]
+        assert of in {"embed", "rank", "classify"}
+        told = await ask(self._engine, {**call, "op": "count", "of": of})
+        param = "documents" if of == "rank" else "input"
         if longest is not None and int(told["longest"]) > longest:
             raise _too_long(grant, param, int(told["longest"]), longest)
         count = int(told["count"])
