@@ -170,7 +170,7 @@ def _behaviour(services: Services) -> list[Statement]:
             EvaluationPlace(one.newest),
         )
         for one in behaviours.found
-    ] + [_damaged(f"run {name}", error) for name, error in behaviours.damaged.items()]
+    ] + [_damaged(name, error) for name, error in behaviours.damaged.items()]
 
 
 def _answers(services: Services) -> list[Statement]:
