@@ -22,6 +22,7 @@ from screens.shell.shell import Shell
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
+    from llmops_tui.drift.behaviour import Behaviour
     from screens.services import Services
 
 _EMPTY = "No day of traffic was checked, no suite was asked again, and no answers are kept."
@@ -161,16 +162,29 @@ def _behaviour(services: Services) -> list[Statement]:
     from llmops_tui.drift.behaviour import newest_behaviours
 
     behaviours = newest_behaviours(services.evaluation)
-    return [
-        Statement(
-            f"behaviour, {one.suite}",
-            "changed" if one.changed else "same",
-            f"{one.model}: {one.told}",
-            f"llmops drift behaviour {one.suite} --model {one.model}",
-            EvaluationPlace(one.newest),
-        )
-        for one in behaviours.found
-    ] + [_damaged(name, error) for name, error in behaviours.damaged.items()]
+    found = []
+    for one in behaviours.found:
+        command = f"llmops drift behaviour {one.suite} --model {one.model}"
+        state, place = "changed" if one.changed else "same", EvaluationPlace(one.newest)
+        found.append(Statement(f"behaviour, {one.suite}", state, f"{one.model}: {one.told}", command, place))
+        found += _closer(services, one, command, place)
+    return found + [_damaged(name, error) for name, error in behaviours.damaged.items()]
+
+
+def _closer(services: Services, one: Behaviour, command: str, place: Destination) -> list[Statement]:
+    """What probabilities and a judge said of the newest run, where they were asked."""
+    from llmops_tui.drift import judged, shift
+    from llmops_tui.drift.recorded import read_found
+
+    kept, found = read_found(services.evaluation.get(one.newest), one.first), []
+    if (moved := kept.get("shift")) is not None:
+        state = "none" if moved["changed"] is None else "changed" if moved["changed"] else "same"
+        told = f"{one.model}: {shift.told_of(moved)}"
+        found.append(Statement(f"probabilities, {one.suite}", state, told, f"{command} --kl", place))
+    if (said := kept.get("judge")) is not None:
+        state, told = "changed" if said["changed"] else "same", f"{one.model}: {judged.told_of(said)}"
+        found.append(Statement(f"judge, {one.suite}", state, told, f"{command} --judge {said['judge']}", place))
+    return found
 
 
 def _answers(services: Services) -> list[Statement]:
