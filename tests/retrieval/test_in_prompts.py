@@ -24,13 +24,17 @@ from llmops_tui.inference.template_renderer import MOST_RETRIEVALS, TemplateRend
 from llmops_tui.inference.template_worker import answer, chat_environment, prompt_environment
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.quality.checks import checks_of
+from llmops_tui.quality.sampling import read_exchanges
 from llmops_tui.retrieval import served_prompts
 from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.retrieval.served_prompts import retrieving_prompts
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.traces.retrieved import retrieved_of
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.events import TracedRetrieval
 from llmops_tui.workspace.files import sha256_text
+from llmops_tui.workspace.ingest import ingest
 from tests.retrieval.conftest import Build
 from tests.word_embedder import vector
 
@@ -326,3 +330,33 @@ def test_lines_of_a_file_name_prompts_with_variables(served: ServedPrompts, tmp_
         in RequestFile(path, [model], {}, only="m", prompts=prompts).check().problems[0]["message"]
     )
     prompts.close()
+
+
+def test_quality_in_use_holds_answers_against_what_was_retrieved(
+    store: IndexStore, shop: Path, build: Build, event_log: EventLog
+) -> None:
+    build(shop, tokens=20)
+    asked: RetrievalAsked = {"query": "refunds", "k": 1, "index": "", "by": "bm25", "check": True}
+    with retrievals_noted() as noted:
+        PromptRetrieval(store.catalog, vector)(asked)
+    gone = {**noted[0], "passages": [{**noted[0]["passages"][0], "sha256": "0" * 64}]}
+    said = {
+        "run_1": ("The money comes back within five days.", noted), "run_2": ("The money comes back within nine days.", noted),
+        "run_3": ("The money comes back.", [gone]),
+    }  # fmt: skip
+    event_log.append_many(
+        [
+            ("request", key, {
+                "started_at": 1.0, "model": "m", "finish_reason": "stop", "parameters": {}, "output": output,
+                "messages": [{"role": "user", "content": "When do I get it back?"}],
+                "client": {"key": None, "metadata": {}, "retrieved": found},
+            })
+            for key, (output, found) in said.items()
+        ]
+    )  # fmt: skip
+    ingest(store.catalog, event_log)
+    found = read_exchanges(store.catalog, list(said)).found
+    assert "The money comes back within five days." in found["run_1"].context
+    (check,) = checks_of(["ungrounded"], None)
+    # A passage that its index has otherwise by now says nothing of an answer.
+    assert [check.judge(found[key]) for key in said] == [0.0, 1.0, None]
