@@ -105,7 +105,7 @@ def at(
     context: typer.Context,
     moment: Annotated[str, typer.Argument(metavar="TIME", help="Such as '2027-03-03 14:05', 14:05 of today, or now.")],
 ) -> None:
-    """Show what answered at a moment: prompts by label, experiments, the servers that ran, and what answers came from."""
+    """Show what answered at a moment: prompts by label, aliases, experiments, servers that ran, and what answers came from."""
     from llmops_tui.deployment.moments import in_force_at
     from llmops_tui.traces.served import served_at
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -32,13 +33,17 @@ def run(
     from llmops_tui.inference.batch.job import open_requests, refusal
     from llmops_tui.inference.filed.batches import CLUSTER_ENTRY, ENTRY
     from llmops_tui.inference.filed.output import output_exists
+    from llmops_tui.retrieval.batch_job import prompt_lines
 
     session = session_of(context)
     if output is None and not check:
         raise LlmopsError("usage", "where do the answers go? Give --output FILE, or --check", exit_code=ExitCode.USAGE)
     if output is not None and os.path.lexists(output):
         raise output_exists(output)
-    checked = open_requests(session.workspace, file, model).check()
+    with contextlib.ExitStack() as stack:
+        # On nodes of a cluster there are no prompts.
+        prompts = None if target else stack.enter_context(contextlib.closing(prompt_lines(session.workspace)))
+        checked = open_requests(session.workspace, file, model, prompts=prompts).check()
     rows = [(p["line"], p["custom_id"], p["message"]) for p in checked.problems[:limit]]
     if check:
         asked = {name: len(lines) for name, lines in checked.by_model.items()}

@@ -64,27 +64,43 @@ def traffic(
 @app.command()
 def behaviour(
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="The suite that is asked again, greedily: the fixed set of questions.")],
+    suite: Annotated[
+        str, typer.Argument(help="The suite, or its file, that is asked again, greedily: the fixed set of questions.")
+    ],
     model: Annotated[str, typer.Option("--model", help="The model that is asked.")],
     prompt: Prompt = "",
     against: Annotated[
         str, typer.Option("--against", metavar="RUN", help="Compare with this run, not the first.")
     ] = "",
     ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Ask now, or compare the runs that there are.")] = True,
+    kl: Annotated[
+        bool, typer.Option("--kl", help="Hold the probabilities of the answers' tokens against those recorded, too.")
+    ] = False,
+    judge: Annotated[
+        str, typer.Option("--judge", help="Have this model, or plugin:NAME, judge the answers that are others.")
+    ] = "",
+    rubric: Annotated[str, typer.Option("--rubric", help="The criterion that the judge applies.")] = "",
+    most: Annotated[
+        int, typer.Option("--most", min=2, max=10_000, help="At most so many answers for --kl and for --judge.")
+    ] = 50,
 ) -> None:
     """Ask a fixed set of questions again, and say whether the same model answers otherwise. Exit 1 if it does; for cron."""
+    from llmops_tui.cli.drift_looks import Looks, looked_closer, refuse_looks
     from llmops_tui.cli.evaluate import follow
+    from llmops_tui.cli.evaluate_options import suite_of
     from llmops_tui.drift.behaviour import compare_behaviour, first_run, refuse_by_chance
     from llmops_tui.evaluation.store import EvaluationStore
 
     session = session_of(context)
     store = EvaluationStore(session.workspace)
-    version = store.suite(suite)
+    version = suite_of(session, store, suite)
     refuse_by_chance(version)
     asked = store.columns(version.suite, [model], [prompt] if prompt else None, fresh=True)
     if len(asked) != 1:
         told = f"suite {version.ref} asks {counted(len(asked), 'column')}, and one is compared"
         raise InputRefusedError("many_columns", told, "Name one prompt with --prompt.")
+    looks = Looks(kl, judge, rubric, most)
+    refuse_looks(store, model, looks)
     if ask:
         follow(session, store, [one.name for one in store.start(version, asked)])
     runs, damaged = store.readable()
@@ -97,15 +113,18 @@ def behaviour(
     first = store.get(against) if against else first_run(store, runs, ours[0], version)
     if first is None:
         told = f"{ours[0].name} is the first run of these files: what comes later is compared with it"
-        session.emit({"suite": version.ref, "model": model, "first": ours[0].name, "changed": None}, lambda: told)
+        closer = looked_closer(session, ours[0].name, ours[0].name, Looks(kl, "", "", most))
+        data = {"suite": version.ref, "model": model, "first": ours[0].name, "changed": None, **closer.data}
+        session.emit(data, lambda: "\n".join([told, *closer.told]))
         return
     found = compare_behaviour(store, first, ours[0])
+    closer = looked_closer(session, first.name, ours[0].name, looks)
     traffic = _alarms(session, model, prompt.partition("@")[0])
-    both = found.changed and bool(traffic)
+    both = (found.changed or closer.changed) and bool(traffic)
     said = f"traffic changed, too: {', '.join(traffic)}" if both else ""
-    data = {**found.as_dict(), "traffic": traffic, "both": both}
-    session.emit(data, lambda: "\n".join(filter(None, [found.told, said])))
-    if found.changed:
+    data = {**found.as_dict(), "traffic": traffic, "both": both, **closer.data}
+    session.emit(data, lambda: "\n".join(filter(None, [found.told, *closer.told, said])))
+    if found.changed or closer.changed:
         raise typer.Exit(1)
 
 

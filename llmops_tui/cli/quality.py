@@ -10,12 +10,12 @@ import typer
 
 from llmops_tui.cli.drift import seconds_of
 from llmops_tui.cli.output import Session, session_of
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llmops_tui.errors import LlmopsError
+    from llmops_tui.quality.judging import JudgedRecord
     from llmops_tui.quality.sampling import Sample
 
 app = typer.Typer(help="Quality in use: refusals, abuse, personal data, schemas, grounding.", no_args_is_help=True)
@@ -30,7 +30,8 @@ _Most = Annotated[
 def check(
     context: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Option("--check", help="A check by name; repeatable. Default: all, without --metric.")
+        list[str] | None,
+        typer.Option("--check", help="A check or a judge by name; repeatable. Default: all checks, without --metric."),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -45,14 +46,25 @@ def check(
     above: Annotated[
         float | None, typer.Option("--above", min=0, max=1, help="Exit 1 where a share is surely above this.")
     ] = None,
+    asked: Annotated[
+        int, typer.Option("--judge-most", min=2, max=100_000, help="At most so many answers are drawn for a judge.")
+    ] = 100,
+    when_idle: Annotated[
+        bool, typer.Option("--when-idle/--now", help="Ask judges only while no server answers anybody else.")
+    ] = True,
 ) -> None:
     """Judge a sample of answers, and say what share of all traffic each check finds, with its interval and its cost."""
     from llmops_tui.quality.checks import checks_of
     from llmops_tui.quality.estimates import look
+    from llmops_tui.quality.judges import JudgeStore
     from llmops_tui.quality.labels import LabelStore
 
     session = session_of(context)
-    checks = checks_of(names, metric)
+    kept = {one.name for one in JudgeStore(session.event_log).all()}
+    judges = [name for name in names or () if name in kept]
+    plain = [name for name in names or () if name not in kept]
+    # Where judges alone are named, no check is meant.
+    checks = checks_of(plain, metric) if plain or metric or not judges else []
     sample = _sample(session, window, said, most)
     show = session.progress("judging")
     judged = look(
@@ -74,10 +86,14 @@ def check(
         "strata": {one.stratum: one.size for one in sample.strata},
         "checks": [one.as_dict() for one in found],
     }
+    graded = _graded(session, judges, window, said, (asked, seconds), when_idle=when_idle)
+    data["judges"] = graded
 
     def human() -> str:
         head = f"{looked:,} of {sample.size:,} answers judged, {sum(one.seconds for one in found):.1f} s"
+        head = head if found else f"{sample.size:,} answers"
         lines = [head, *(f"  {one.told}; {one.ms:.2f} ms each" for one in found)]
+        lines += [f"  {one['sentence']}" for one in graded]
         if sample.without_content:
             lines.append(f"{sample.without_content:,} answers without content: nothing is known of them")
         return "\n".join(lines)
@@ -85,6 +101,58 @@ def check(
     session.emit(data, human)
     if above is not None and any(not math.isnan(one.estimate.value) and one.estimate.low > above for one in found):
         raise typer.Exit(1)
+    if above is not None and any(one["value"] is not None and one["low"] > above for one in graded):
+        raise typer.Exit(1)
+
+
+def _graded(
+    session: Session, names: list[str], window: str, said: str, most: tuple[int, float], *, when_idle: bool
+) -> list[JudgedRecord]:
+    """What judges say, asked as a job, which the same interrupt cancels."""
+    from llmops_tui.cli.job import run_job
+    from llmops_tui.quality.judging import ENTRY
+
+    if not names:
+        return []
+    now = time.time()
+    arguments = {
+        "names": names, "begin": now - seconds_of(window, "--window"), "end": now, "said": said,
+        "most": most[0], "seconds": most[1], "when_idle": when_idle,
+    }  # fmt: skip
+    title = f"judge answers in use by {', '.join(names)}"
+    done = run_job(session, kind="quality", title=title, entry=ENTRY, arguments=arguments)
+    for trace in done["damaged"]:
+        session.say(f"left out: {trace} is damaged; llmops check says how")
+    return done["judges"]
+
+
+@app.command()
+def judge(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the judge and its labels are called.")],
+    model: Annotated[str, typer.Option("--model", help="The model that grades.")] = "",
+    rubric: Annotated[str, typer.Option("--rubric", help="What it grades by.")] = "",
+    low: Annotated[int, typer.Option("--low", min=0, max=9, help="The worst grade.")] = 1,
+    high: Annotated[int, typer.Option("--high", min=1, max=9, help="The best grade.")] = 5,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the judge; its labels stay.")] = False,
+) -> None:
+    """Keep a judge of answers in use: a model with a rubric. `quality check --check NAME` asks it; labels correct it."""
+    from llmops_tui.models.registry import ModelRegistry
+    from llmops_tui.quality.judges import JudgeStore
+
+    session = session_of(context)
+    store = JudgeStore(session.event_log)
+    if remove:
+        if model or rubric:
+            raise LlmopsError("usage", "--remove takes the name alone", exit_code=ExitCode.USAGE)
+        gone = store.remove(name)
+        session.emit({**gone.as_record(), "removed": True}, lambda: f"{name} is removed; its labels stay")
+        return
+    if not model or not rubric:
+        raise LlmopsError("usage", "a judge needs --model and --rubric", exit_code=ExitCode.USAGE)
+    kept = store.keep(name, ModelRegistry(session.catalog).get(model).name, rubric, low, high)
+    data = {**kept.as_record(), "removed": False}
+    session.emit(data, lambda: f"{name} is kept; llmops quality check --check {name} asks {model}")
 
 
 @app.command("next")
@@ -128,12 +196,14 @@ def label(
 ) -> None:
     """Say whether an answer is what a check looks for. Labels correct the check; only what was drawn can be labelled."""
     from llmops_tui.quality.checks import refuse_unknown
+    from llmops_tui.quality.judges import JudgeStore
     from llmops_tui.quality.labels import LabelStore
 
-    refuse_unknown(name, metric)
+    session = session_of(context)
+    if metric is not None or name not in {one.name for one in JudgeStore(session.event_log).all()}:
+        refuse_unknown(name, metric)
     if says not in {"yes", "no"}:
         raise InputRefusedError("bad_label", f"{says[:20]!r} is no label", "Say yes or no.")
-    session = session_of(context)
     store = LabelStore(session.event_log)
     store.give(trace, name, float(says == "yes"), _sample(session, window, said, 10).stream)
     labels = len(store.of(name))
@@ -212,12 +282,18 @@ def _interval(low: float | None, high: float | None) -> str:
 
 @app.command("list")
 def list_(context: typer.Context) -> None:
-    """List the checks that there are."""
+    """List the checks that there are, and the judges that are kept."""
     from llmops_tui.quality.checks import CHECKS
+    from llmops_tui.quality.judges import JudgeStore
 
     session = session_of(context)
-    data = [{"check": one.name, "about": one.about} for one in CHECKS]
-    session.emit({"checks": data}, lambda: session.rows(["check", "counts"], [[one.name, one.about] for one in CHECKS]))
+    judges = JudgeStore(session.event_log).all()
+    rows = [[one.name, one.about] for one in (*CHECKS, *judges)]
+    data = {
+        "checks": [{"check": one.name, "about": one.about} for one in CHECKS],
+        "judges": [one.as_record() for one in judges],
+    }
+    session.emit(data, lambda: session.rows(["check", "counts"], rows))
 
 
 def _name_damaged(session: Session, damaged: Mapping[str, LlmopsError]) -> None:

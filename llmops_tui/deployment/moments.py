@@ -1,4 +1,4 @@
-"""What was in force at a moment: versions of prompts and the models that answered them, guards, and arms of experiments.
+"""What was in force at a moment: versions of prompts and the models that answered them, aliases, guards, and experiments.
 
 All of it is read from the audit, whose chain tells whether anything was changed since; names are looked up today.
 """
@@ -13,6 +13,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.experiments.store import BEGAN, ROLLED_BACK, STOPPED, ExperimentStore
 from llmops_tui.inference.guardrails.store import UNUSED, USED, GuardStore
 from llmops_tui.inference.stages import REMOVED, SET, label_hash
+from llmops_tui.models.aliases import ALIASED, MODEL_PROMOTED, MODEL_ROLLED_BACK, UNALIASED, AliasBook, alias_hash
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.label_audit import KINDS
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
     from llmops_tui.workspace.event_log import EventLog
 
-Kind = Literal["prompt", "guards", "experiment"]
+Kind = Literal["prompt", "alias", "guards", "experiment"]
+_NO_MORE = "a model that is registered no more"
 
 
 class InForceRecord(TypedDict):
@@ -42,7 +44,7 @@ class InForceRecord(TypedDict):
 
 @dataclass(frozen=True)
 class InForce:
-    """One thing that was in force: a prompt's label with its version and model, or an experiment with its arms.
+    """One thing that was in force: a prompt's label with its version and model, an alias, or an experiment with its arms.
 
     ``name`` is what it is called today, ``what`` the version or the arms, and ``sha256`` the hash of that.
     """
@@ -73,7 +75,7 @@ class InForce:
 
 
 def in_force_at(catalog: Catalog, event_log: EventLog, moment: float) -> list[InForce]:
-    """What was in force at a moment, in seconds since 1970: prompts by name, then experiments.
+    """What was in force at a moment, in seconds since 1970: prompts by name, then aliases, guards and experiments.
 
     A server that was asked by the name of a model was not bound by any of this; which servers ran, and what answers around
     the moment came from, :func:`llmops_tui.traces.served.served_at` says.
@@ -83,6 +85,7 @@ def in_force_at(catalog: Catalog, event_log: EventLog, moment: float) -> list[In
     every = list(entries(event_log.connection()))
     return [
         *_prompts(every, moment, prompts, catalog),
+        *_aliases(every, moment, catalog),
         *_guards(every, moment, event_log, catalog),
         *_experiments(every, moment, event_log),
     ]
@@ -118,7 +121,47 @@ def _prompts(every: list[AuditEntry], moment: float, store: PromptStore, catalog
                 version.sha256 if version is not None else None,
                 at,
                 entry.seq,
-                names.get(str(model), "a model that is registered no more") if model else None,
+                names.get(str(model), _NO_MORE) if model else None,
+                str(model) if model else None,
+                str(adapter) if adapter else None,
+            )
+        )
+    return sorted(found, key=lambda one: one.name)
+
+
+def _aliases(every: list[AuditEntry], moment: float, catalog: Catalog) -> list[InForce]:
+    """What each alias stood for; one that is none any more is told by what the audit calls it."""
+    called = {alias_hash(alias): alias for alias in AliasBook(catalog).all()}
+    stood: dict[str, tuple[float, AuditEntry]] = {}
+    for entry in every:
+        if entry.kind in {ALIASED, UNALIASED}:
+            place = str(entry.facts.get("alias") or "")
+        elif entry.kind in {MODEL_PROMOTED, MODEL_ROLLED_BACK} and (entry.subject in stood or entry.subject in called):
+            place = entry.subject
+        else:
+            continue
+        # An entry that was added late tells when the alias moved.
+        at = float(entry.facts.get("moved_at") or entry.at)
+        if at <= moment and (place not in stood or stood[place][0] <= at):
+            stood[place] = (at, entry)
+    names = {one.sha256: one.name for one in ModelRegistry(catalog).all()}
+    found = []
+    for place, (at, entry) in stood.items():
+        if entry.kind == UNALIASED:
+            continue
+        moved = entry.kind in {MODEL_PROMOTED, MODEL_ROLLED_BACK}
+        model = entry.facts.get("after") if moved else entry.subject
+        adapter = entry.facts.get("after_adapter" if moved else "adapter")
+        parts = [names.get(str(one), _NO_MORE) for one in (model, adapter) if one]
+        found.append(
+            InForce(
+                "alias",
+                called.get(place, f"an alias that is removed, {place}"),
+                f"alias of {'+'.join(parts) or _NO_MORE}",
+                None,
+                at,
+                entry.seq,
+                parts[0] if parts else None,
                 str(model) if model else None,
                 str(adapter) if adapter else None,
             )

@@ -120,9 +120,19 @@ def first_run(store: EvaluationStore, runs: Sequence[EvalRun], newest: EvalRun, 
             "parallel": None,
         }:
             continue
-        if all(run.manifest.get(key) == newest.manifest.get(key) for key in _SAME) and asks_the_same(store, run, suite):
+        if all(run.manifest.get(key) == newest.manifest.get(key) for key in _SAME) and _asks_the_same(
+            store, run, suite
+        ):
             return run
     return None
+
+
+def _asks_the_same(store: EvaluationStore, run: EvalRun, suite: SuiteVersion) -> bool:
+    """As :func:`asks_the_same`; of a run whose suite nobody can read nothing can be said, so it is none."""
+    try:
+        return asks_the_same(store, run, suite)
+    except LlmopsError:
+        return False
 
 
 def refuse_by_chance(suite: SuiteVersion) -> None:
@@ -168,7 +178,7 @@ def compare_behaviour(store: EvaluationStore, first: EvalRun, newest: EvalRun) -
 
 @dataclass(frozen=True)
 class Behaviours:
-    """What the suites that were asked again say; and of the runs that nobody can read, by name, what is wrong with each."""
+    """What the suites that were asked again say; and of what nobody can read, ``run NAME`` or ``suite NAME@1``, what is wrong."""
 
     found: tuple[Behaviour, ...]
     damaged: Mapping[str, LlmopsError]
@@ -180,9 +190,8 @@ def newest_behaviours(store: EvaluationStore) -> Behaviours:
     Where the newest run is damaged nothing is said of that suite; where the first is, it is compared with the next sound one.
     """
     runs, damaged = store.readable()
-    versions: dict[str, SuiteVersion] = {}
-    for version in store.suites():
-        versions.setdefault(version.suite.name, version)
+    suites, broken = store.newest_suites()
+    versions = {one.suite.name: one for one in suites}
     found, seen = [], set[tuple[str, str, str]]()
     for run in runs:
         suite, place = versions.get(run.suite), (run.suite, run.asked.model, run.asked.prompt)
@@ -195,7 +204,10 @@ def newest_behaviours(store: EvaluationStore) -> Behaviours:
                 found += [one] if one is not None else []
         except LlmopsError as error:
             damaged[run.name] = error
-    return Behaviours(tuple(found), damaged)
+    told = {f"suite {ref}": error for ref, error in broken.items()} | {
+        f"run {name}": error for name, error in damaged.items()
+    }
+    return Behaviours(tuple(found), told)
 
 
 def _beside_the_first(

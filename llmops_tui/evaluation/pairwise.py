@@ -196,17 +196,27 @@ def run(
     a, b = store.get(baseline), store.get(candidate)
     renderer = TemplateRenderer()
     try:
-        left, right = (_told_what_was_asked(store, one, results_of(one), renderer) for one in (a, b))
-        pairs = pairs_of(ScoredCases(left), ScoredCases(right), "", 1)
-        if not pairs:
-            raise LlmopsError("not_comparable", f"{baseline} and {candidate} have no case in common")
-        decisions = asyncio.run(_decide_all(context, store, pairs, model, rubric, renderer, since))
+        pairs = paired(store, a, b, renderer)
+        decisions = asyncio.run(decide_all(context, store, pairs, model, rubric, renderer, since))
     finally:
         renderer.close()
     return {"baseline": baseline, "candidate": candidate, **summary(pairs, decisions, model)}
 
 
-async def _decide_all(
+def paired(store: EvaluationStore, a: EvalRun, b: EvalRun, renderer: TemplateRenderer) -> list[Pair]:
+    """The cases that two runs have in common, with the conversations as they were asked.
+
+    Raises:
+        LlmopsError: ``not_comparable``: there is none; ``results_damaged``. InputRefusedError: ``run_unfinished``.
+    """
+    left, right = (_told_what_was_asked(store, one, results_of(one), renderer) for one in (a, b))
+    pairs = pairs_of(ScoredCases(left), ScoredCases(right), "", 1)
+    if not pairs:
+        raise LlmopsError("not_comparable", f"{a.name} and {b.name} have no case in common")
+    return pairs
+
+
+async def decide_all(
     context: JobContext,
     store: EvaluationStore,
     pairs: Sequence[Pair],
@@ -215,6 +225,7 @@ async def _decide_all(
     renderer: TemplateRenderer,
     since: float | None,
 ) -> list[Decision]:
+    """What a judge says of each pair, in their order; with ``since`` by no verdict that was given before."""
     options = options_from(load_settings()[0])
     supervisor = ServerSupervisor(context.workspace)
     cache = AnswerCache(context.workspace, since)

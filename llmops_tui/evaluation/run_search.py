@@ -76,7 +76,11 @@ class RunSearch:
             return "is not finished"
         if run.not_whole:
             return run.not_whole
-        if not asks_the_same(self.store, run, self.wanted):
+        try:
+            same = asks_the_same(self.store, run, self.wanted)
+        except LlmopsError as error:
+            return f"was asked of {run.suite_ref}, which cannot be read: {error.message}"
+        if not same:
             return f"was asked of {run.suite_ref}, which asks or measures otherwise"
         changed = "" if version is None else self._changed_text(run, version)
         return changed or self._changed_model(run) or self._changed_metrics(run)

@@ -103,24 +103,39 @@ class EvaluationStore:
 
     def suites(self) -> list[SuiteVersion]:
         """All versions, the newest first."""
-        rows = self.catalog.read(
-            lambda connection: connection.execute(
-                "SELECT name, number, body, note, created_at FROM evaluation_suites ORDER BY created_at DESC, number DESC"
-            ).fetchall()
-        )
-        return [SuiteVersion(_suite(name, n, body), int(n), note, at) for name, n, body, note, at in rows]
+        return [_version(row) for row in self._suite_rows("true", [])]
+
+    def newest_suites(self) -> tuple[list[SuiteVersion], dict[str, LlmopsError]]:
+        """The newest version of each suite, by name; and where its row is damaged, by its reference, what is wrong with it."""
+        found, damaged, seen = [], {}, set[str]()
+        for row in self._suite_rows("true", []):
+            if row[0] in seen:
+                continue
+            seen.add(row[0])
+            try:
+                found.append(_version(row))
+            except LlmopsError as error:
+                damaged[f"{row[0]}@{row[1]}"] = error
+        return sorted(found, key=lambda one: one.suite.name), damaged
 
     def suite(self, ref: str) -> SuiteVersion:
-        """A suite by ``name`` or ``name@2``.
+        """A suite by ``name`` or ``name@2``; what is wrong with others does not matter.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is none. LlmopsError: ``row_damaged``.
         """
         name, _, number = ref.partition("@")
-        for version in self.suites():
-            if version.suite.name == name and (not number or number == str(version.number)):
-                return version
+        for row in self._suite_rows("name = ?", [name]):
+            if not number or number == str(row[1]):
+                return _version(row)
         raise NotFoundError("suite", ref, "llmops eval suites lists them; the path of a file works, too.")
+
+    def _suite_rows(self, condition: str, values: list[str]) -> list[tuple[Any, ...]]:
+        sql = (
+            f"SELECT name, number, body, note, created_at FROM evaluation_suites WHERE {condition} "
+            "ORDER BY created_at DESC, number DESC"
+        )
+        return self.catalog.read(lambda connection: connection.execute(sql, values).fetchall())
 
     # ── runs ──
 
@@ -331,8 +346,10 @@ class EvaluationStore:
         )
 
 
-def _suite(name: str, number: int, body: str) -> Suite:
-    return made_of("evaluation_suites", "body", f"{name}@{number}", body, lambda value: check_suite(value, name))
+def _version(row: tuple[Any, ...]) -> SuiteVersion:
+    name, number, body, note, at = row
+    suite = made_of("evaluation_suites", "body", f"{name}@{number}", body, lambda value: check_suite(value, name))
+    return SuiteVersion(suite, int(number), note, at)
 
 
 def _next_names(connection: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:

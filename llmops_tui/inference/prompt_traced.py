@@ -1,18 +1,29 @@
-"""What a model's server is told of the served prompt that a request was made of, for its trace and its key's scope."""
+"""What a model's server is told of the served prompt that a request was made of, for its trace and its key's scope.
+
+And what was retrieved for it, which the trace has as that of any prompt.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import cast
 
-from llmops_tui.workspace.events import TracedPrompt
+from llmops_tui.errors import LlmopsError
+from llmops_tui.workspace.events import TracedPrompt, TracedRetrieval
 
 # Believed beside the workspace's own key, over its socket.
 PROMPT = b"x-llmops-served-prompt"
+RETRIEVED = b"x-llmops-retrieved"
 # A header has room for so many bytes of values; the messages have all of a longer one.
 _MOST_BYTES = 6000
 _MOST_OF_ONE = 200
 _CUT = "; the message has them)"
+# Of what was retrieved, packed; each passage takes some eighty bytes.
+_MOST_PACKED = 40_000
+_MOST_UNPACKED = 4_000_000
 
 
 def prompt_header(name: str, version: int, sha256: str, variables: Mapping[str, object]) -> tuple[bytes, bytes]:
@@ -41,6 +52,39 @@ def traced_prompt(value: bytes) -> TracedPrompt:
     if any(type(told[name]) is not kind for name, kind in kinds.items()):
         raise ValueError("a part of it is of another kind")
     return {"name": told["name"], "version": told["version"], "sha256": told["sha256"], "variables": told["variables"]}
+
+
+def retrieved_header(name: str, found: Sequence[TracedRetrieval]) -> list[tuple[bytes, bytes]]:
+    """The header that tells what was retrieved for a request of a served prompt; none where nothing was.
+
+    Raises:
+        LlmopsError: ``retrieval_failed``: it is more than a trace is told, some five hundred passages.
+    """
+    if not found:
+        return []
+    packed = base64.b64encode(zlib.compress(json.dumps(found).encode(), 9))
+    if len(packed) > _MOST_PACKED:
+        count = sum(len(one["passages"]) for one in found)
+        told = f"{name} retrieves {count:,} passages for one request, more than its trace has room for"
+        raise LlmopsError("retrieval_failed", told, "Have it retrieve fewer: some five hundred have room.")
+    return [(RETRIEVED, packed)]
+
+
+def traced_retrievals(value: bytes) -> tuple[TracedRetrieval, ...]:
+    """What the header :data:`RETRIEVED` says.
+
+    Raises:
+        ValueError: it was not written so.
+    """
+    try:
+        packed = zlib.decompressobj()
+        found = json.loads(packed.decompress(base64.b64decode(value, validate=True), _MOST_UNPACKED))
+    except zlib.error as error:
+        raise ValueError("it is not packed as it should be") from error
+    whole = TracedRetrieval.__required_keys__
+    if not isinstance(found, list) or not all(isinstance(one, dict) and whole == one.keys() for one in found):
+        raise ValueError("it is no list of searches")
+    return tuple(cast("list[TracedRetrieval]", found))
 
 
 def _cut(value: object, room: int) -> object:

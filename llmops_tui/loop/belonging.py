@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.counts import counted
-from llmops_tui.errors import NotFoundError
+from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.loop.subject import subject_of
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.store import TRACES
+from llmops_tui.workspace.event_log import EventLog
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,8 +48,9 @@ def owner_of(catalog: Catalog, subject: Subject) -> OwnerRecord:
 def why_not_of(catalog: Catalog, subject: Subject, version: DatasetVersion) -> str:
     """Why a version was not made of a subject's feedback; empty where it was.
 
-    Of a prompt it is where the prompt is the same one; of another name where that is the same, or the model that answers. What an
-    earlier version of llmops made does not say so: there it is where one of its traces is the subject's.
+    Of a prompt it is where the prompt is the same one; of another name where that is the same, or the model that answered it
+    then, or that answers it now: two aliases of one model are one, also after both have moved on. What an earlier version of
+    llmops made does not say so: there it is where one of its traces is the subject's.
     """
     noted = version.recipe.parameters.get(OF)
     if not isinstance(noted, dict):
@@ -56,8 +59,18 @@ def why_not_of(catalog: Catalog, subject: Subject, version: DatasetVersion) -> s
     if now["prompt"]:
         is_ours = noted.get("prompt") == now["prompt"]
     else:
-        is_ours = noted.get("name") == now["name"] or (bool(now["model"]) and noted.get("model") == now["model"])
+        name = str(noted.get("name") or "")
+        is_ours = name == now["name"] or (bool(now["model"]) and noted.get("model") == now["model"])
+        is_ours = is_ours or _answered_by(catalog, name) == subject.base
     return "" if is_ours else f"its rows are feedback on {noted.get('name')}"
+
+
+def _answered_by(catalog: Catalog, name: str) -> str:
+    """The model that answers a name now; empty where nothing goes by it."""
+    try:
+        return subject_of(catalog, EventLog(catalog.workspace), name).base
+    except LlmopsError:
+        return ""
 
 
 def _why_not_by_traces(catalog: Catalog, subject: Subject, version: DatasetVersion) -> str:

@@ -27,14 +27,6 @@ class Fallen:
     told: str
 
 
-def newest_suites(store: EvaluationStore) -> list[SuiteVersion]:
-    """The newest version of each suite, by name."""
-    found: dict[str, SuiteVersion] = {}
-    for version in store.suites():
-        found.setdefault(version.suite.name, version)
-    return [found[name] for name in sorted(found)]
-
-
 def prompt_of(subject: Subject, suite: SuiteVersion) -> tuple[bool, str]:
     """Whether a suite can be asked of a subject, and the prompt that it is asked with; empty for conversations as they are."""
     prompts = {ref.partition("@")[0] for ref in suite.suite.prompts() if ref}
@@ -81,7 +73,7 @@ def fallen_suites(store: EvaluationStore, subject: Subject) -> list[Fallen]:
     Both are of the same files, suite and prompt; what else changed, such as the engine's build, is what a drop tells of.
     """
     (runs, _), found = store.readable(), []
-    for suite in newest_suites(store):
+    for suite in store.newest_suites()[0]:
         if not prompt_of(subject, suite)[0]:
             continue
         try:

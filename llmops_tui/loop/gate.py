@@ -120,7 +120,7 @@ def gate_of(
     store.registry.get(candidate)
     runs, chosen = _chosen(store, subject, suites, new)
     rulings: list[Ruling] = []
-    missing: list[str] = []
+    missing = [f"{one['what']}, which the stage asks for, cannot be read: {one['why']}" for one in chosen.unreadable]
     for suite in [*chosen.old, *chosen.new]:
         try:
             pair = [run_that_counts(store, runs, subject, suite, model) for model in (candidate, subject.model)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.errors import LlmopsError, NotFoundError
 from llmops_tui.loop.belonging import why_not_of
-from llmops_tui.loop.canary import newest_suites, prompt_of, run_that_counts
+from llmops_tui.loop.canary import prompt_of, run_that_counts
 from llmops_tui.loop.feedback import OPERATION, is_held_out
 
 if TYPE_CHECKING:
@@ -28,11 +28,15 @@ class LeftOutRecord(TypedDict):
 
 @dataclass(frozen=True)
 class GateSuites:
-    """The suites of before, which nobody named are those of which the model that answers has a run; and those of what is new."""
+    """The suites of before, which nobody named are those of which the model that answers has a run; and those of what is new.
+
+    ``unreadable`` are those that the stage asks for and nobody can read: without them nothing passes.
+    """
 
     old: tuple[SuiteVersion, ...]
     new: tuple[SuiteVersion, ...]
     left_out: tuple[LeftOutRecord, ...] = ()
+    unreadable: tuple[LeftOutRecord, ...] = ()
 
 
 def suites_of(
@@ -45,18 +49,32 @@ def suites_of(
 ) -> GateSuites:
     """The suites that judge a candidate for a subject, chosen where ``old`` or ``new`` names none.
 
-    ``damaged`` are the runs that nobody can read; they are told with what is left out.
+    ``damaged`` are the runs that nobody can read; they are told with what is left out, and so are suites whose rows are damaged.
 
     Raises:
         NotFoundError: there is no such suite.
     """
-    asked = list(subject.stage.suites) if subject.stage is not None else []
-    known = {one.suite.name: one for one in map(store.suite, dict.fromkeys([*asked, *old]))}
+    known: dict[str, SuiteVersion] = {}
+    unreadable: list[LeftOutRecord] = []
+    for ref in subject.stage.suites if subject.stage is not None else ():
+        try:
+            version = store.suite(ref)
+            known[version.suite.name] = version
+        except NotFoundError:
+            raise
+        except LlmopsError as error:
+            unreadable.append({"what": ref, "why": error.message})
+    known |= {one.suite.name: one for one in map(store.suite, dict.fromkeys(old))}
     fresh = {one.suite.name: one for one in map(store.suite, dict.fromkeys(new))}
-    left_out = list(damaged)
-    for one in newest_suites(store):
+    newest, broken = store.newest_suites()
+    left_out = [*damaged, *(LeftOutRecord(what=ref, why=error.message) for ref, error in broken.items())]
+    for one in newest:
         name = one.suite.name
-        held = held_out_of(store, one.suite)
+        try:
+            held = held_out_of(store, one.suite)
+        except LlmopsError as error:
+            left_out.append({"what": one.ref, "why": error.message})
+            continue
         # Where somebody named suites, those are all of their kind; what the stage asks for is always among those of before.
         if name in fresh or (held is None and name in known) or (new if held is not None else old):
             continue
@@ -66,7 +84,7 @@ def suites_of(
         elif name not in known:
             left_out.append({"what": one.ref, "why": why})
     before = tuple(one for name, one in known.items() if name not in fresh)
-    return GateSuites(before, tuple(fresh.values()), tuple(left_out))
+    return GateSuites(before, tuple(fresh.values()), tuple(left_out), tuple(unreadable))
 
 
 def held_out_of(store: EvaluationStore, suite: Suite) -> DatasetVersion | None:

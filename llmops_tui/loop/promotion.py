@@ -10,7 +10,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.stages import keep_stage
 from llmops_tui.loop.subject import resolved
 from llmops_tui.models.alias_acts import Act, settle_aliases
-from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.aliases import MODEL_PROMOTED, MODEL_ROLLED_BACK, AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.audit import Fact, add_entry, entries
 from llmops_tui.workspace.audit_reasons import keep_reason, reasons_of
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
     from llmops_tui.workspace.event_log import EventLog
 
-PROMOTED, ROLLED_BACK = "model.promoted", "model.rolled_back"
-"""Kinds of the audit's entries."""
 _LONGEST_REASON = 500
 
 
@@ -78,7 +76,7 @@ class Replacements:
             raise ClosedError(gate)
         ruled = json.dumps([one.as_dict() for one in gate.rulings], sort_keys=True)
         facts: dict[str, Fact] = {"gate": sha256_text(ruled), "forced": force and not gate.passes}
-        return self._replace(gate.subject, gate.candidate, PROMOTED, reason, facts)
+        return self._replace(gate.subject, gate.candidate, MODEL_PROMOTED, reason, facts)
 
     def roll_back(self, subject: Subject, *, reason: str = "") -> Replacement:
         """Have the model answer again that did before the one of now, whatever the gate says of it.
@@ -97,7 +95,7 @@ class Replacements:
             raise InputRefusedError(
                 "no_way_back", told, "llmops stage set --model NAME, or llmops model alias, sets any model."
             )
-        return self._replace(subject, line[-2], ROLLED_BACK, reason, {})
+        return self._replace(subject, line[-2], MODEL_ROLLED_BACK, reason, {})
 
     def history(self, name: str) -> list[Replacement]:
         """What took whose place for a name, the newest first."""
@@ -117,7 +115,7 @@ class Replacements:
                 reasons.get(one.seq, ""), one.by, one.seq,
             )
             for one in reversed(list(entries(self._event_log.connection())))
-            if one.kind in {PROMOTED, ROLLED_BACK} and one.subject == called
+            if one.kind in {MODEL_PROMOTED, MODEL_ROLLED_BACK} and one.subject == called
         ]  # fmt: skip
 
     def _replace(self, subject: Subject, model: str, kind: str, reason: str, more: dict[str, Fact]) -> Replacement:

@@ -86,7 +86,9 @@ def subject_of(catalog: Catalog, event_log: EventLog, name: str) -> Subject:
             raise InputRefusedError("no_model", told, f"llmops stage set {stage.ref} --model NAME")
         return Subject(f"{PREFIX}{stage.ref}", resolved(catalog, stage.model).name, version, stage)
     aliases = AliasBook(catalog).all()
-    return Subject(name, resolved(catalog, name).name, alias=name if name in aliases else "")
+    # An alias in another case is that alias.
+    alias = name if name in aliases else next((one for one in aliases if one.casefold() == name.casefold()), "")
+    return Subject(alias or name, resolved(catalog, name).name, alias=alias)
 
 
 def known_names(catalog: Catalog, event_log: EventLog) -> list[str]:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,16 +69,59 @@ def change_alias(
     Raises:
         LlmopsError: the plan refused it; a database cannot be written. Nothing is changed then.
     """
+
+    def carry_out(db: duckdb.DuckDBPyConnection, meant: Sequence[_Meant]) -> None:
+        if model is None:
+            _forget(db, meant)
+        for one in meant if model is not None else ():
+            db.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", [one.alias, model, one.moved_at])
+
+    (entry,) = _change(catalog, event_log, lambda db: {alias: plan(db)}, carry_out, removes=model is None)
+    return entry
+
+
+def remove_aliases(
+    catalog: Catalog,
+    event_log: EventLog,
+    plan: Callable[[duckdb.DuckDBPyConnection], Mapping[str, Act]],
+    also: Callable[[duckdb.DuckDBPyConnection], object],
+) -> list[AuditEntry]:
+    """Let aliases stand for nothing any more, with what else goes with them, and add an entry for each; all of it or nothing.
+
+    ``plan`` says which they are, and what the audit is to tell of each; ``also`` changes the catalog in the same transaction.
+
+    Raises:
+        LlmopsError: a database cannot be written. Nothing is changed then.
+    """
+
+    def carry_out(db: duckdb.DuckDBPyConnection, meant: Sequence[_Meant]) -> None:
+        _forget(db, meant)
+        also(db)
+
+    return _change(catalog, event_log, plan, carry_out, removes=True)
+
+
+def _change(
+    catalog: Catalog,
+    event_log: EventLog,
+    plan: Callable[[duckdb.DuckDBPyConnection], Mapping[str, Act]],
+    carry_out: Callable[[duckdb.DuckDBPyConnection, Sequence[_Meant]], None],
+    *,
+    removes: bool,
+) -> list[AuditEntry]:
     while True:
         with event_log.transaction() as connection:
             _settle(connection, catalog)
-            meant = _Meant(alias, time.time(), model is None, catalog.read(plan))
-            _note(connection, meant)
+            at = time.time()
+            meant = [_Meant(alias, at, removes, act) for alias, act in catalog.read(plan).items()]
+            for one in meant:
+                _note(connection, one)
         try:
             with event_log.transaction() as connection:
+                noted = _all(connection)
                 # Whoever looked in between took this for the rest of a process that was killed: again.
-                if meant in _all(connection) and catalog.write(partial(_carry_out, meant, model, plan)):
-                    return _complete(connection, meant)
+                if all(one in noted for one in meant) and catalog.write(partial(_carried_out, meant, plan, carry_out)):
+                    return [_complete(connection, one) for one in meant]
         except BaseException:
             # Where not even that can be done, the next one who looks does it.
             with contextlib.suppress(LlmopsError):
@@ -106,16 +149,21 @@ def _was_done(meant: _Meant, db: duckdb.DuckDBPyConnection) -> bool:
     return row is None if meant.removes else row is not None and float(row[0]) == meant.moved_at
 
 
-def _carry_out(
-    meant: _Meant, model: str | None, plan: Callable[[duckdb.DuckDBPyConnection], Act], db: duckdb.DuckDBPyConnection
+def _carried_out(
+    meant: Sequence[_Meant],
+    plan: Callable[[duckdb.DuckDBPyConnection], Mapping[str, Act]],
+    carry_out: Callable[[duckdb.DuckDBPyConnection, Sequence[_Meant]], None],
+    db: duckdb.DuckDBPyConnection,
 ) -> bool:
-    if plan(db) != meant.act:
+    if plan(db) != {one.alias: one.act for one in meant}:
         return False
-    if model is None:
-        db.execute("DELETE FROM model_aliases WHERE alias = ?", [meant.alias])
-    else:
-        db.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", [meant.alias, model, meant.moved_at])
+    carry_out(db, meant)
     return True
+
+
+def _forget(db: duckdb.DuckDBPyConnection, meant: Sequence[_Meant]) -> None:
+    for one in meant:
+        db.execute("DELETE FROM model_aliases WHERE alias = ?", [one.alias])
 
 
 def _complete(connection: sqlite3.Connection, meant: _Meant) -> AuditEntry:

@@ -9,12 +9,14 @@ import re
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.models.alias_acts import Act, change_alias
+from llmops_tui.models.alias_acts import Act, change_alias, remove_aliases
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import duckdb
 
     from llmops_tui.workspace.audit import AuditEntry
@@ -24,7 +26,8 @@ _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 
 
 ALIASED, UNALIASED = "alias.set", "alias.removed"
-"""Kinds of entries of the audit."""
+MODEL_PROMOTED, MODEL_ROLLED_BACK = "model.promoted", "model.rolled_back"
+"""Kinds of entries of the audit; the latter two are of a model that took another's place for an alias or a stage."""
 
 
 class AliasBook:
@@ -67,7 +70,7 @@ class AliasBook:
             if taken is not None and taken != (alias, model):
                 hint = f"llmops model alias --remove {taken[0]}"
                 raise InputRefusedError("name_taken", f"{taken[0]!r} is an alias of {taken[1]!r} already", hint)
-            return _act(ALIASED, alias, _sha256(connection, model))
+            return _act(ALIASED, alias, connection, model)
 
         change_alias(self.catalog, EventLog(self.catalog.workspace), alias, model, plan)
 
@@ -101,19 +104,38 @@ class AliasBook:
             if row is None:
                 raise NotFoundError("alias", alias, "llmops model alias lists them.")
             stood_for = str(row[0])
-            return _act(UNALIASED, alias, _sha256(connection, stood_for))
+            return _act(UNALIASED, alias, connection, stood_for)
 
         change_alias(self.catalog, EventLog(self.catalog.workspace), alias, None, plan)
         return stood_for
 
+    def forget(self, name: str, also: Callable[[duckdb.DuckDBPyConnection], object]) -> None:
+        """Forget the aliases of a model or an adapter that goes; ``also`` forgets that itself, in the same transaction."""
 
-def _act(kind: str, alias: str, sha256: str | None) -> Act:
-    return Act(kind, sha256 or "", {"alias": sha256_text(alias)[:16]})
+        def plan(connection: duckdb.DuckDBPyConnection) -> dict[str, Act]:
+            sql = (
+                "SELECT alias, model FROM model_aliases WHERE list_contains(string_split(model, '+'), ?) ORDER BY alias"
+            )
+            rows = connection.execute(sql, [name]).fetchall()
+            return {str(alias): _act(UNALIASED, str(alias), connection, str(model)) for alias, model in rows}
+
+        remove_aliases(self.catalog, EventLog(self.catalog.workspace), plan, also)
 
 
-def _sha256(connection: duckdb.DuckDBPyConnection, model: str) -> str | None:
-    """The hash of a model's file, without the adapter beside it."""
-    row = connection.execute("SELECT sha256 FROM models WHERE name = ?", [model.partition("+")[0]]).fetchone()
+def alias_hash(alias: str) -> str:
+    """What the audit calls an alias: it holds no names."""
+    return sha256_text(alias)[:16]
+
+
+def _act(kind: str, alias: str, connection: duckdb.DuckDBPyConnection, model: str) -> Act:
+    base, _, adapter = model.partition("+")
+    beside = {"adapter": _sha256(connection, adapter)} if adapter else {}
+    return Act(kind, _sha256(connection, base) or "", {"alias": alias_hash(alias), **beside})
+
+
+def _sha256(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
+    """The hash of the file of a model or an adapter."""
+    row = connection.execute("SELECT sha256 FROM models WHERE name = ?", [name]).fetchone()
     return None if row is None else str(row[0])
 
 
@@ -121,8 +143,3 @@ def alias_like(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[str, s
     """The alias that is like a name, whatever the case, and what it stands for."""
     row = connection.execute("SELECT alias, model FROM model_aliases WHERE lower(alias) = lower(?)", [name]).fetchone()
     return None if row is None else (str(row[0]), str(row[1]))
-
-
-def forget_aliases(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Forget the aliases of a model or an adapter that goes."""
-    connection.execute("DELETE FROM model_aliases WHERE list_contains(string_split(model, '+'), ?)", [name])

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.models.alias_acts import settle_aliases
-from llmops_tui.models.aliases import alias_like, forget_aliases
+from llmops_tui.models.aliases import AliasBook, alias_like
 from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
@@ -20,7 +19,6 @@ from llmops_tui.models.records import ModelHeader, ModelRecord, Remote
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.user_files import with_home
 from llmops_tui.workspace.catalog import Catalog
-from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.json_columns import kept
 from llmops_tui.workspace.layout import within
@@ -313,16 +311,9 @@ class ModelRegistry:
         raise NotFoundError("model", name, f"Known: {known}.")
 
     def remove(self, name: str) -> None:
-        """Forget a model, and its aliases; its file stays."""
+        """Forget a model, and its aliases, each with its entry of the audit; its file stays."""
         self.get(name)
-        # What was done to its aliases is told apart from this.
-        settle_aliases(self.catalog, EventLog(self.catalog.workspace))
-
-        def work(connection: duckdb.DuckDBPyConnection) -> None:
-            connection.execute("DELETE FROM models WHERE name = ?", [name])
-            forget_aliases(connection, name)
-
-        self.catalog.write(work)
+        AliasBook(self.catalog).forget(name, lambda db: db.execute("DELETE FROM models WHERE name = ?", [name]))
 
     def verify(self, name: str, progress: Callable[[float], None] | None = None) -> Model:
         """Read the whole file again and compare its hash.

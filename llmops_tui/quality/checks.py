@@ -19,7 +19,10 @@ _CONTEXT = ("context", "documents", "passages", "sources", "chunks")
 
 @dataclass(frozen=True)
 class Exchange:
-    """What was asked and answered, as checks see it; ``variables`` are those of the prompt, ``parameters`` the request's."""
+    """What was asked and answered, as checks see it; ``variables`` are those of the prompt, ``parameters`` the request's.
+
+    ``passages`` are the texts that were retrieved for it, as far as their indexes still have them.
+    """
 
     trace: str
     question: str
@@ -27,12 +30,14 @@ class Exchange:
     output: str
     variables: JsonObject
     parameters: JsonObject
+    passages: tuple[str, ...] = ()
 
     @property
     def context(self) -> str:
-        """What was retrieved for it, where a variable says so; else nothing."""
+        """What was retrieved for it, by its trace or where a variable says so; else nothing."""
         found = [self.variables.get(name) for name in _CONTEXT]
-        return "\n".join(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in found if one)
+        said = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in found if one]
+        return "\n".join([*self.passages, *said])
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,11 @@ def _of_metric(given: str) -> Check:
     metric = make_metric(entry, "metric")
     if isinstance(metric, AskingMetric):
         told = f"{metric.called} asks a model, which is no cheap check"
-        raise InputRefusedError("bad_metric", told, "Make a dataset of the traces, and run a suite with it.")
+        raise InputRefusedError(
+            "bad_metric",
+            told,
+            "llmops quality judge NAME keeps a model with a rubric as one that is asked within a budget.",
+        )
     if metric.needs_expected or metric.needs_choices or metric.needs_logprob or metric.whole_set:
         told = f"{metric.called} needs more than the answer"
         raise InputRefusedError("bad_metric", told, "Such as toxicity, refusal, json-schema or contains.")

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
 
@@ -47,11 +47,23 @@ class QualityRecord(TypedDict):
     traces: list[str]
 
 
+class Named(Protocol):
+    """What found something: a check, or a judge."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def about(self) -> str:
+        """What it counts."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A check over a sample: the estimate, to how many answers it applied, its cost, and the first traces that it found."""
 
-    check: Check
+    check: Named
     estimate: Estimate
     applies: int
     seconds: float
@@ -126,8 +138,7 @@ def look(
     """
     given = {check.name: labels.of(check.name) for check in checks}
     stream = set(sample.stream)
-    labelled = {trace for one in given.values() for trace in one if trace in stream}
-    order = [*sorted(labelled), *(trace for trace in _evenly(sample.strata) if trace not in labelled)]
+    order = order_of(sample, sorted({trace for one in given.values() for trace in one if trace in stream}))
     judged: dict[str, dict[str, float | None]] = {check.name: {} for check in checks}
     spent = dict.fromkeys(judged, 0.0)
     damaged: dict[str, LlmopsError] = {}
@@ -142,7 +153,7 @@ def look(
             judged[check.name] |= {trace: check.judge(one) for trace, one in exchanges.found.items()}
             spent[check.name] += time.perf_counter() - at
         report(min(1.0, (start + _BATCH) / len(order)))
-    found = [_found(check, sample, judged[check.name], given[check.name], spent[check.name]) for check in checks]
+    found = [found_of(check, sample, judged[check.name], given[check.name], spent[check.name]) for check in checks]
     return Looked(tuple(found), damaged)
 
 
@@ -156,9 +167,16 @@ def _evenly(strata: Sequence[Drawn]) -> list[str]:
     return [trace for _, _, trace in sorted(placed)]
 
 
-def _found(
-    check: Check, sample: Sample, judged: dict[str, float | None], labels: dict[str, float], seconds: float
+def order_of(sample: Sample, labelled: Sequence[str]) -> list[str]:
+    """In which order answers are judged: those that are labelled, then the drawn ones so that any beginning is a fair sample."""
+    first = set(labelled)
+    return [*labelled, *(trace for trace in _evenly(sample.strata) if trace not in first)]
+
+
+def found_of(
+    check: Named, sample: Sample, judged: dict[str, float | None], labels: dict[str, float], seconds: float
 ) -> Found:
+    """What values by trace say of all traffic, none of those that the check does not apply to; with a person's labels."""
     strata, applies, hits = [], 0, list[str]()
     place = {trace: one.stratum for one in sample.strata for trace in one.traces}
     by_label: dict[str, list[str]] = {}

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.metrics.model_graded import JUDGE_SYSTEM
 from llmops_tui.quality.checks import Exchange
+from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.traces.orders import QUESTION
+from llmops_tui.traces.retrieved import passages_of, retrieved_of
 from llmops_tui.traces.store import TRACES, TraceFilter
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.json_columns import kept
@@ -21,9 +24,10 @@ if TYPE_CHECKING:
     import duckdb
 
     from llmops_tui.workspace.catalog import Catalog
+    from llmops_tui.workspace.events import TracedRetrieval
 
 _LONGEST = 100_000
-_Row = tuple[str, str | None, str | None, str, str | None, str | None]
+_Row = tuple[str, str | None, str | None, str, str | None, str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -57,17 +61,22 @@ def draw(catalog: Catalog, wanted: TraceFilter, begin: float, end: float, most: 
 
     Each stratum has its share of ``most``, and a few where its share is less: so a prompt that is seldom asked is seen, too.
     """
+    from llmops_tui.evaluation.pairwise import SYSTEM as PAIR_SYSTEM
+
     condition, values = wanted.sql()
     sql = (
         f"SELECT r.id, r.model, coalesce(r.prompt, ''), r.content FROM {TRACES} WHERE {condition} AND r.started_at >= ? "
         "AND r.started_at < ? AND r.finish_reason NOT IN ('error', 'cancelled') "
         # What a candidate said in the shadow nobody saw.
         "AND NOT (coalesce(json_extract_string(r.client, '$.experiment.arm'), '') = 'b' "
-        "AND json_extract_string(r.client, '$.experiment.pair') IS NOT NULL)"
+        "AND json_extract_string(r.client, '$.experiment.pair') IS NOT NULL) "
+        # What a judge was asked by us is no answer to a user; whatever clients say has their statement beside it.
+        "AND NOT (json_extract(r.client, '$.metadata') IS NULL "
+        "AND coalesce(json_extract_string(r.messages, '$[0].content'), '') IN (?, ?))"
     )
 
     def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str | None]]:
-        return connection.execute(sql, [*values, begin, end]).fetchall()
+        return connection.execute(sql, [*values, begin, end, JUDGE_SYSTEM, PAIR_SYSTEM]).fetchall()
 
     rows = catalog.read(work)
     by_stratum: dict[str, list[str]] = defaultdict(list)
@@ -98,26 +107,35 @@ class Exchanges:
 def read_exchanges(catalog: Catalog, traces: Sequence[str]) -> Exchanges:
     """What was asked and answered; traces that are gone are left out, those that are damaged are named."""
     sql = (
-        f"SELECT r.id, {QUESTION}, r.messages, left(r.output, {_LONGEST}), r.variables, r.parameters FROM {TRACES} "
+        f"SELECT r.id, {QUESTION}, r.messages, left(r.output, {_LONGEST}), r.variables, r.parameters, "
+        f"r.client FROM {TRACES} "
         "WHERE list_contains(?, r.id)"
     )
 
     def work(connection: duckdb.DuckDBPyConnection) -> list[_Row]:
         return connection.execute(sql, [list(traces)]).fetchall()
 
-    found, damaged = {}, {}
+    found, damaged = dict[str, Exchange](), {}
+    searches: dict[str, list[TracedRetrieval]] = {}
     for row in catalog.read(work):
         try:
-            found[row[0]] = _exchange(row)
+            found[row[0]], searches[row[0]] = _exchange(row)
         except LlmopsError as error:
             damaged[row[0]] = error
+    texts = passages_of(IndexStore(catalog), [one for several in searches.values() for one in several])
+    for trace, several in searches.items():
+        if several:
+            found[trace] = replace(found[trace], passages=tuple(text for one in several for text in texts(one)))
     return Exchanges(found, damaged)
 
 
-def _exchange(row: _Row) -> Exchange:
-    trace, question, messages, output, variables, parameters = row
-    turns, values, given = (
+def _exchange(row: _Row) -> tuple[Exchange, list[TracedRetrieval]]:
+    trace, question, messages, output, variables, parameters, client = row
+    turns, values, given, sender = (
         kept("requests", name, trace, value)
-        for name, value in (("messages", messages), ("variables", variables), ("parameters", parameters))
-    )
-    return Exchange(trace, question or "", tuple(turns or ()), output or "", values or {}, given or {})
+        for name, value in (
+            ("messages", messages), ("variables", variables), ("parameters", parameters), ("client", client),
+        )
+    )  # fmt: skip
+    one = Exchange(trace, question or "", tuple(turns or ()), output or "", values or {}, given or {})
+    return one, retrieved_of(sender)

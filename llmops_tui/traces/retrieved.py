@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, cast
 
 from llmops_tui.counts import counted
+from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.events import TracedRetrieval
+
+if TYPE_CHECKING:
+    from llmops_tui.retrieval.store import IndexStore
 
 
 def retrieved_of(client: Mapping[str, object] | None) -> list[TracedRetrieval]:
@@ -16,6 +20,32 @@ def retrieved_of(client: Mapping[str, object] | None) -> list[TracedRetrieval]:
         return []
     whole = [one for one in found if isinstance(one, dict) and not TracedRetrieval.__required_keys__ - set(one)]
     return cast("list[TracedRetrieval]", whole)
+
+
+def passages_of(store: IndexStore, searches: Iterable[TracedRetrieval]) -> Callable[[TracedRetrieval], list[str]]:
+    """The texts of what searches found, each index opened once; what an index has no more, or otherwise, is left out."""
+    from llmops_tui.retrieval.chunk_file import ChunkFile
+
+    wanted: dict[str, set[int]] = {}
+    for one in searches:
+        wanted.setdefault(one["index"], set()).update(passage["chunk"] for passage in one["passages"])
+    known: dict[tuple[str, str], str] = {}
+    for ref, chunks in wanted.items():
+        try:
+            with ChunkFile.opened(store.get(ref).folder) as file:
+                found = file.passages(sorted(chunks))
+        except LlmopsError:
+            continue
+        known |= {
+            (ref, passage["sha256"]): "\n".join(filter(None, (passage["heading"], passage["text"])))
+            for passage in found.values()
+        }
+
+    def texts(search: TracedRetrieval) -> list[str]:
+        keys = [(search["index"], passage["sha256"]) for passage in search["passages"]]
+        return [known[key] for key in keys if key in known]
+
+    return texts
 
 
 def retrieval_words(found: TracedRetrieval) -> str:

@@ -16,7 +16,7 @@ from llmops_tui.datasets.privacy.replacement import replace_in_row
 from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion, Recipe
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.privacy.detection import KINDS
 from llmops_tui.privacy.replacement import mark
 from llmops_tui.traces.store import TRACES, TraceFilter, TraceStore
@@ -65,7 +65,9 @@ def gather(
     for trace, messages, output, score, correction, content, thinking in _read(store, wanted):
         if among is not None and trace not in among:
             continue
-        turns = kept("requests", "messages", trace, messages) or []
+        turns = _turns(trace, messages, gathered)
+        if turns is None:
+            continue
         if content == "off" or not turns:
             gathered.left_out["its content was not stored"] += 1
         elif turns[0].get("role") == "prompt":
@@ -109,7 +111,9 @@ def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) 
         return connection.execute(sql, [list(requests)]).fetchall()
 
     for trace, messages, output, correction, content, ended in store.catalog.read(work):
-        turns = kept("requests", "messages", trace, messages) or []
+        turns = _turns(trace, messages, gathered)
+        if turns is None:
+            continue
         if content == "off" or not turns:
             gathered.left_out["its content was not stored"] += 1
             continue
@@ -121,6 +125,16 @@ def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) 
         gathered.traces.append(trace)
     look_for_personal(gathered, privacy)
     return gathered
+
+
+def _turns(trace: str, messages: str | None, gathered: Gathered) -> list[dict[str, Any]] | None:
+    """The conversation of a trace; none where its row is damaged, which is told by its name, and the others go on."""
+    try:
+        found: list[dict[str, Any]] | None = kept("requests", "messages", trace, messages)
+    except LlmopsError as error:
+        gathered.left_out[error.message] += 1
+        return None
+    return found or []
 
 
 def _read(store: TraceStore, wanted: TraceFilter) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import getters, on
 from textual.app import ComposeResult
@@ -17,11 +17,16 @@ from textual.widgets.option_list import Option
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.monitor.judge_answers import judge_answers, judge_others, label_answers, look_at_probabilities
 from screens.navigation import Destination, EvaluationPlace, TracePlace
 from screens.shell.shell import Shell
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from llmops_tui.drift.behaviour import Behaviour
+    from llmops_tui.quality.judging import JudgedRecord
     from screens.services import Services
 
 _EMPTY = "No day of traffic was checked, no suite was asked again, and no answers are kept."
@@ -49,6 +54,10 @@ class Statement:
     told: str
     command: str
     place: Destination | None = None
+    # Of behaviour: the run that is held against, and the newest.
+    runs: tuple[str, str] | None = None
+    # Of answers: the check, or the judge, that labels are of.
+    check: str = ""
 
 
 class QualityScreen(Modal[Destination | None]):
@@ -59,6 +68,9 @@ class QualityScreen(Modal[Destination | None]):
     BINDINGS = [  # noqa: RUF012  declared so by Textual
         Binding("escape,q", "close", "Close"),
         Binding("f5,ctrl+r", "look", "Refresh"),
+        Binding("k", "probabilities", "Probabilities"),
+        Binding("j", "judge", "Judge"),
+        Binding("l", "label", "Label"),
     ]
 
     def __init__(self, services: Services) -> None:
@@ -73,7 +85,10 @@ class QualityScreen(Modal[Destination | None]):
             yield OptionList(id="quality-statements", markup=False)
             yield Static("Reading …", id="quality-facts", markup=False)
             parts: list[str | tuple[str, str]] = []
-            for key, what in (("enter", "what is behind it"), ("f5", "judge again"), ("esc", "close")):
+            for key, what in (
+                ("enter", "what is behind it"), ("k", "probabilities"), ("j", "judge"), ("l", "label"), ("f5", "again"),
+                ("esc", "close"),
+            ):  # fmt: skip
                 parts += [(key, "$accent"), f" {what}   "]
             yield Static(Content.assemble(*parts), classes="dialog-keys")
 
@@ -115,6 +130,50 @@ class QualityScreen(Modal[Destination | None]):
             self.app.say(f"{one.about}: {safe_line(one.command, 200)} has more.")
         else:
             self.dismiss(one.place)
+
+    @property
+    def _highlighted(self) -> Statement | None:
+        at = self.query_one(OptionList).highlighted
+        return self.statements[at] if at is not None and at < len(self.statements) else None
+
+    def action_probabilities(self) -> None:
+        """Hold the probabilities of the answers of the line's run against those recorded."""
+        one = self._highlighted
+        if one is None or one.runs is None:
+            self.app.say("Probabilities are those of a line of behaviour.")
+        else:
+            self._act(look_at_probabilities(self.app, one.runs, self._note))
+
+    def action_judge(self) -> None:
+        """On a line of behaviour judge the answers that are others; else have a judge grade answers in use."""
+        one = self._highlighted
+        self._act(
+            judge_others(self.app, one.runs, self._note)
+            if one is not None and one.runs is not None
+            else judge_answers(self.app, self._note)
+        )
+
+    def action_label(self) -> None:
+        """Say of answers that were drawn by chance whether they are what the line's check looks for."""
+        one = self._highlighted
+        if one is None or not one.check:
+            self.app.say("Labels are of a line of answers.")
+        else:
+            self._act(label_answers(self.app, one.check))
+
+    def _note(self, told: str) -> None:
+        self.query_one("#quality-facts", Static).update(Content(safe_text(told)))
+
+    def _act(self, work: Coroutine[Any, Any, object]) -> None:
+        self.run_worker(self._acted(work), group="act", exclusive=True, exit_on_error=False)
+
+    async def _acted(self, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            await work
+        except LlmopsError as error:
+            self.app.report(error)
+            return
+        await self._read()
 
     def action_close(self) -> None:
         """Close."""
@@ -161,16 +220,31 @@ def _behaviour(services: Services) -> list[Statement]:
     from llmops_tui.drift.behaviour import newest_behaviours
 
     behaviours = newest_behaviours(services.evaluation)
-    return [
-        Statement(
-            f"behaviour, {one.suite}",
-            "changed" if one.changed else "same",
-            f"{one.model}: {one.told}",
-            f"llmops drift behaviour {one.suite} --model {one.model}",
-            EvaluationPlace(one.newest),
-        )
-        for one in behaviours.found
-    ] + [_damaged(f"run {name}", error) for name, error in behaviours.damaged.items()]
+    found = []
+    for one in behaviours.found:
+        command = f"llmops drift behaviour {one.suite} --model {one.model}"
+        state, place = "changed" if one.changed else "same", EvaluationPlace(one.newest)
+        told, runs = f"{one.model}: {one.told}", (one.first, one.newest)
+        found.append(Statement(f"behaviour, {one.suite}", state, told, command, place, runs))
+        found += _closer(services, one, command, place)
+    return found + [_damaged(name, error) for name, error in behaviours.damaged.items()]
+
+
+def _closer(services: Services, one: Behaviour, command: str, place: Destination) -> list[Statement]:
+    """What probabilities and a judge said of the newest run, where they were asked."""
+    from llmops_tui.drift import judged, shift
+    from llmops_tui.drift.recorded import read_found
+
+    kept, found = read_found(services.evaluation.get(one.newest), one.first), list[Statement]()
+    runs = one.first, one.newest
+    if (moved := kept.get("shift")) is not None:
+        state = "none" if moved["changed"] is None else "changed" if moved["changed"] else "same"
+        told = f"{one.model}: {shift.told_of(moved)}"
+        found.append(Statement(f"probabilities, {one.suite}", state, told, f"{command} --kl", place, runs))
+    if (said := kept.get("judge")) is not None:
+        state, told = "changed" if said["changed"] else "same", f"{one.model}: {judged.told_of(said)}"
+        found.append(Statement(f"judge, {one.suite}", state, told, f"{command} --judge {said['judge']}", place, runs))
+    return found
 
 
 def _answers(services: Services) -> list[Statement]:
@@ -185,13 +259,43 @@ def _answers(services: Services) -> list[Statement]:
     if not sample.size:
         return []
     judged = look(services.catalog, sample, CHECKS, LabelStore(services.event_log), seconds=_SECONDS)
-    return [
-        Statement(
-            f"answers, {one.check.name}",
-            "check" if one.applies else "none",
-            f"{one.told}; {one.applies:,} judged of {sample.size:,}, {one.ms:.2f} ms each",
-            f"llmops quality check --check {one.check.name}",
-            TracePlace(one.traces[0]) if one.traces else None,
+    return (
+        _judges(services)
+        + [
+            Statement(
+                f"answers, {one.check.name}",
+                "check" if one.applies else "none",
+                f"{one.told}; {one.applies:,} judged of {sample.size:,}, {one.ms:.2f} ms each",
+                f"llmops quality check --check {one.check.name}",
+                TracePlace(one.traces[0]) if one.traces else None,
+                check=one.check.name,
+            )
+            for one in judged.found
+        ]
+        + [_damaged(f"trace {trace}", error) for trace, error in judged.damaged.items()]
+    )
+
+
+def _judges(services: Services) -> list[Statement]:
+    """What each kept judge said the last time it was asked, and what that cost."""
+    from llmops_tui.jobs.store import JobState
+    from llmops_tui.quality.judges import JudgeStore
+
+    kept = [one.name for one in JudgeStore(services.event_log).all()]
+    if not kept:
+        return []
+    said: dict[str, JudgedRecord] = {}
+    for job in services.jobs.store.all():
+        if job.kind == "quality" and job.state == JobState.DONE:
+            for record in (job.result or {}).get("judges", ()):
+                said.setdefault(record["check"], record)
+    found = []
+    for name in kept:
+        told = said[name]["sentence"] if name in said else "not asked yet"
+        traces = said[name]["traces"] if name in said else []
+        place = TracePlace(traces[0]) if traces else None
+        command = f"llmops quality check --check {name}"
+        found.append(
+            Statement(f"answers, {name}", "check" if name in said else "none", told, command, place, check=name)
         )
-        for one in judged.found
-    ] + [_damaged(f"trace {trace}", error) for trace, error in judged.damaged.items()]
+    return found

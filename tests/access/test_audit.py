@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from llmops_tui.cli.audit import _parsed
+from llmops_tui.deployment.moments import in_force_at
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
@@ -18,6 +21,7 @@ from llmops_tui.maintenance.archive import read_manifest
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.findings import Report
 from llmops_tui.maintenance.restore import restore
+from llmops_tui.models.alias_acts import Act
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.served import served_at
@@ -27,6 +31,9 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def test_what_is_done_with_keys_is_in_it(workspace: Workspace) -> None:
@@ -106,6 +113,62 @@ def test_other_names_and_restored_states_are_in_it(workspace: Workspace) -> None
     assert found[-1].facts["entries"] == 1
     assert AliasBook(Catalog(workspace)).all() == {"gpt-4o": "m"}
     assert problems(fresh.connection(), {str(place): read_manifest(place).audit}) == []  # type: ignore[dict-item]
+
+
+def test_a_model_that_is_removed_takes_its_aliases_along_with_an_entry_each(workspace: Workspace) -> None:
+    catalog, event_log = Catalog(workspace), EventLog(workspace)
+    registry, book = ModelRegistry(catalog), AliasBook(catalog)
+    registry.add(MODEL, "m")
+    registry.copy(registry.get("m"), "n", 1.0)
+    for model, alias in (("m", "gpt-4o"), ("m", "shop"), ("n", "till")):
+        book.add(model, alias)
+    before = time.time()
+    registry.remove("m")
+    assert book.all() == {"till": "n"}
+    told = [(one.kind, one.subject, one.facts.get("alias")) for one in entries(event_log.connection())][3:]
+    digest = registry.get("n").sha256
+    assert told == [("alias.removed", digest, sha256_text(alias)[:16]) for alias in ("gpt-4o", "shop")]
+    assert problems(event_log.connection(), {}) == []
+
+    def stood(moment: float) -> list[tuple[str, str, str | None]]:
+        return [(one.name, one.what, one.model_sha256) for one in in_force_at(catalog, event_log, moment)]
+
+    (first, second, till) = stood(before)
+    assert till == ("till", "alias of n", digest)
+    assert {one[0] for one in (first, second)} == {
+        f"an alias that is removed, {sha256_text(alias)[:16]}" for alias in ("gpt-4o", "shop")
+    }
+    assert stood(time.time()) == [till]
+
+
+def test_what_an_alias_stood_for_is_told_for_every_moment(workspace: Workspace) -> None:
+    catalog, event_log = Catalog(workspace), EventLog(workspace)
+    registry, book = ModelRegistry(catalog), AliasBook(catalog)
+    registry.add(MODEL, "m")
+
+    def put(connection: duckdb.DuckDBPyConnection) -> None:
+        for name, kind in (("ada", "adapter"), ("new", "gguf")):
+            row = (name, kind, f"models/{name}.gguf", f"{name:0<64}", 1, '{"architecture": "llama"}', 1.0)
+            connection.execute(
+                "INSERT INTO models (name, kind, path, sha256, size_bytes, header, added_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    catalog.write(put)
+    start = time.time()
+    book.add("m+ada", "shop")
+    first = time.time()
+    facts = {"before": "b", "after": f"{'new':0<64}", "after_adapter": f"{'ada':0<64}"}
+    book.move("shop", "m+ada", "new+ada", Act("model.promoted", sha256_text("shop")[:16], facts))
+    second = time.time()
+    book.remove("shop")
+
+    def stood(moment: float) -> list[tuple[str, str | None, str | None]]:
+        return [(one.what, one.model, one.adapter_sha256) for one in in_force_at(catalog, event_log, moment)]
+
+    assert stood(start) == stood(time.time()) == []
+    assert stood(first) == [("alias of m+ada", "m", f"{'ada':0<64}")]
+    assert stood(second) == [("alias of new+ada", "new", f"{'ada':0<64}")]
 
 
 def test_what_served_at_a_moment(workspace: Workspace) -> None:

@@ -61,9 +61,19 @@ def test_a_damaged_run_is_named_and_the_others_are_compared(store: EvaluationSto
     found = newest_behaviours(store)
     assert [(one.first, one.newest, one.changed) for one in found.found] == [(sound[1].name, sound[2].name, True)]
     assert {name: error.code for name, error in found.damaged.items()} == {
-        spoiled[1].name: "results_damaged", sound[0].name: "results_damaged", noted[1].name: "row_damaged",
+        f"run {spoiled[1].name}": "results_damaged", f"run {sound[0].name}": "results_damaged",
+        f"run {noted[1].name}": "row_damaged",
     }  # fmt: skip
-    assert all(name in error.message for name, error in found.damaged.items())
+    assert all(name.removeprefix("run ") in error.message for name, error in found.damaged.items())
+    # A suite's row, too: the others are compared, and asked for by name.
+    store.catalog.write(
+        lambda connection: connection.execute("UPDATE evaluation_suites SET body = '3' WHERE name = 'spoiled'")
+    )
+    again = newest_behaviours(store)
+    assert ([one.newest for one in again.found], again.damaged["suite spoiled@1"].code) == (
+        [sound[2].name], "row_damaged",
+    )  # fmt: skip
+    assert store.suite("sound").ref == "sound@1"
 
 
 def test_answers_that_are_drawn_are_no_behaviour(store: EvaluationStore) -> None:

@@ -12,11 +12,12 @@ import pytest
 from llmops_tui.deployment.promotions import Promotions
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.loop.gate import Gate
-from llmops_tui.loop.promotion import PROMOTED, Replacements
+from llmops_tui.loop.promotion import Replacements
 from llmops_tui.loop.subject import subject_of
 from llmops_tui.maintenance.check import check
 from llmops_tui.models.alias_acts import settle_aliases
-from llmops_tui.models.aliases import ALIASED, UNALIASED, AliasBook
+from llmops_tui.models.aliases import ALIASED, MODEL_PROMOTED, UNALIASED, AliasBook
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.label_audit import audited_moves
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.audit import entries, problems
@@ -132,7 +133,7 @@ def test_a_killed_promotion_of_an_alias_is_the_old_or_the_new(tmp_path: Path) ->
         seen.append(stands_for)
         moving = _replacements(workspace.root)
         # Whoever looks finds it in the audit as what it was, with the reason, where the alias has moved; else not.
-        wanted = [(PROMOTED, "old", "new", REASON)] if stands_for == "new" else []
+        wanted = [(MODEL_PROMOTED, "old", "new", REASON)] if stands_for == "new" else []
         for _ in range(2):
             told = moving.history("shop")
             assert [(one.kind, one.before, one.after, one.reason) for one in told] == wanted
@@ -156,8 +157,18 @@ def removing(root: str) -> Callable[[], object]:
     return lambda: book.remove("shop")
 
 
+def removing_its_model(root: str) -> Callable[[], object]:
+    registry = ModelRegistry(Catalog(Workspace(Path(root))))
+    return lambda: registry.remove("old")
+
+
 @pytest.mark.parametrize(
-    ("act", "aliases", "kind"), [("adding", {}, ALIASED), ("removing", {"shop": "old"}, UNALIASED)]
+    ("act", "aliases", "kind"),
+    [
+        ("adding", {}, ALIASED),
+        ("removing", {"shop": "old"}, UNALIASED),
+        ("removing_its_model", {"shop": "old", "till": "old"}, UNALIASED),
+    ],
 )
 def test_a_killed_change_of_an_alias_is_there_with_its_entry_or_not_at_all(
     tmp_path: Path, act: str, aliases: dict[str, str], kind: str
@@ -169,7 +180,10 @@ def test_a_killed_change_of_an_alias_is_there_with_its_entry_or_not_at_all(
         seen.append(done)
         for _ in range(2):
             settle_aliases(catalog, event_log)
-            assert [one.kind for one in entries(event_log.connection())] == [ALIASED] * len(aliases) + [kind] * done
+            changed = [kind] * max(1, len(aliases)) * done
+            assert [one.kind for one in entries(event_log.connection())] == [ALIASED] * len(aliases) + changed
+        if act == "removing_its_model":
+            assert ("old" in {one.name for one in ModelRegistry(catalog).all()}) is not done
         assert problems(event_log.connection(), {}) == []
     assert seen == sorted(seen)
     assert set(seen) == {False, True}

@@ -27,11 +27,11 @@ from llmops_tui.loop.collecting import keep_suite
 from llmops_tui.loop.distinct import clusters_of, new_clusters
 from llmops_tui.loop.feedback import HELD_OUT, collect, gather_fresh, is_held_out, read_feedback
 from llmops_tui.loop.gate import Gate, gate_of
-from llmops_tui.loop.promotion import PROMOTED, ROLLED_BACK, ClosedError
+from llmops_tui.loop.promotion import ClosedError
 from llmops_tui.loop.proposal import Wanted, propose
 from llmops_tui.loop.stations import Loop
 from llmops_tui.loop.subject import Subject, subject_of
-from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.aliases import MODEL_PROMOTED, MODEL_ROLLED_BACK, AliasBook
 from llmops_tui.monitoring.traffic_days import TrafficDays
 from llmops_tui.traces.feedback import give
 from llmops_tui.traces.store import TraceStore
@@ -404,6 +404,13 @@ def test_what_was_held_out_of_other_feedback_judges_nothing_here(
     assert judged("other") == ([f"new {others}"], {one: by_name[one] for one in (laws, parcels)})
     # Whoever names one means it.
     assert judged("other", new=["parcels-new"]) == ([f"new {parcels}"], {})
+    # Two aliases of one model are one loop, also after both have moved on; in another case it is the same alias.
+    AliasBook(catalog).add("base", "till")
+    assert judged_by("till", loop, catalog, event_log) == [f"new {laws}", f"new {parcels}"]
+    catalog.write(lambda db: db.execute("UPDATE model_aliases SET model = 'other'"))
+    assert judged_by("till", loop, catalog, event_log) == [f"new {others}", f"new {parcels}"]
+    assert subject_of(catalog, event_log, "TILL") == subject_of(catalog, event_log, "till")
+    catalog.write(lambda db: db.execute("UPDATE model_aliases SET model = 'base'"))
     # Of versions from before this was noted their traces say it, as long as these are there.
     version = loop.evaluations.datasets.get(others)
     bare = replace(version, recipe=replace(version.recipe, parameters={"part": HELD_OUT}))
@@ -411,6 +418,45 @@ def test_what_was_held_out_of_other_feedback_judges_nothing_here(
     assert "other answers than those of shop" in why_not_of(catalog, subjects["shop"], bare)
     catalog.write(lambda connection: connection.execute("DELETE FROM requests"))
     assert "their traces are gone" in why_not_of(catalog, subjects["other"], bare)
+
+
+def judged_by(name: str, loop: Loop, catalog: Catalog, event_log: EventLog) -> list[str]:
+    found = gate_of(loop.evaluations, subject_of(catalog, event_log, name), "base+ada-1")
+    return [f"{one['asks']} {one['suite']}" for one in found.suites]
+
+
+def test_a_damaged_suite_or_trace_is_named_and_the_rest_goes_on(
+    loop: Loop, catalog: Catalog, event_log: EventLog, store: TraceStore
+) -> None:
+    add_models(catalog, "base", "ada-1")
+    filled(store, event_log, 10)
+    _, held, _ = collect(store, SUBJECT, "feedback", share=0.5)
+    assert held is not None
+    keep_suite(loop.evaluations, held, "token-f1")
+    loop.evaluations.save_suite(
+        check_suite({"cases": [{"message": "x", "expected": "y"}], "metrics": ["exact"]}, "broken")
+    )
+    loop.promotions.prompts.save("support", template="{{ q }}")
+    loop.promotions.prompts.move_label("support@1", "production")
+    filled(store, event_log, 3, 20)
+
+    def spoil(connection: Any) -> None:
+        connection.execute("UPDATE evaluation_suites SET body = '3' WHERE name = 'broken'")
+        connection.execute("UPDATE requests SET messages = '3' WHERE id = 'run_00000021'")
+
+    said = read_feedback(store, SUBJECT)
+    catalog.write(spoil)
+    found = gate_of(loop.evaluations, SUBJECT, "base+ada-1")
+    assert [one["suite"] for one in found.suites] == ["feedback-new@1"]
+    (out,) = found.left_out
+    assert (out["what"], "row broken@1" in out["why"]) == ("broken@1", True)
+    # A suite that the stage asks for is missed by its name, and nothing passes without it.
+    staged = replace(SUBJECT, stage=Stage("support", "production", "base", ("broken",)))
+    missing = gate_of(loop.evaluations, staged, "base+ada-1").missing
+    assert "broken, which the stage asks for, cannot be read" in missing[0]
+    parts = gather_fresh(store, SUBJECT, said, "messages", "redact", 0.0)
+    assert parts.learned.traces == ["run_00000020", "run_00000022"]
+    assert [("run_00000021" in why, count) for why, count in parts.learned.left_out.items()] == [(True, 1)]
 
 
 # ── into use, and back ──
@@ -445,15 +491,19 @@ def test_a_candidate_takes_the_place_that_the_gate_opens_and_gives_it_back(
         replacements.roll_back(subject_of(catalog, event_log, "shop"))
     moves = replacements.history("shop")
     assert [(one.kind, one.before, one.after) for one in moves] == [
-        (ROLLED_BACK, "base+ada-1", "base"), (ROLLED_BACK, "base+ada-2", "base+ada-1"),
-        (PROMOTED, "base+ada-1", "base+ada-2"), (PROMOTED, "base", "base+ada-1"),
+        (MODEL_ROLLED_BACK, "base+ada-1", "base"), (MODEL_ROLLED_BACK, "base+ada-2", "base+ada-1"),
+        (MODEL_PROMOTED, "base+ada-1", "base+ada-2"), (MODEL_PROMOTED, "base", "base+ada-1"),
     ]  # fmt: skip
     assert moves[-1].reason == "it knows the new parcels"
     connection = event_log.connection()
     assert problems(connection, {}) == []
     # The audit holds hashes alone.
     told = json.dumps(
-        [[one.subject, dict(one.facts)] for one in entries(connection) if one.kind in {PROMOTED, ROLLED_BACK}]
+        [
+            [one.subject, dict(one.facts)]
+            for one in entries(connection)
+            if one.kind in {MODEL_PROMOTED, MODEL_ROLLED_BACK}
+        ]
     )
     assert "shop" not in told
     assert "parcels" not in told
@@ -483,7 +533,7 @@ def test_a_stage_has_its_new_model_with_its_entry_or_not_at_all(
     assert len(list(entries(event_log.connection()))) == before
     made = replacements.promote(opened)
     newest = list(entries(event_log.connection()))[-2:]
-    assert [one.kind for one in newest] == ["stage.set", PROMOTED]
+    assert [one.kind for one in newest] == ["stage.set", MODEL_PROMOTED]
     assert (made.at, made.audit) == (newest[-1].at, newest[-1].seq)
     # Of two that were judged beside the same model one is put there.
     with pytest.raises(InputRefusedError) as refused:

@@ -15,6 +15,7 @@ import httpx
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.batch.prompts import PromptLines
 from llmops_tui.inference.batch.requests import CheckedFile, Line, RequestFile
 from llmops_tui.inference.filed.batches import NOTE, PROBLEMS, BatchDone
 from llmops_tui.inference.filed.output import Answered, OutputLine, OutputLog, output_exists, output_line
@@ -22,6 +23,7 @@ from llmops_tui.inference.options import LoadOptions, options_from
 from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
 from llmops_tui.inference.server.callers import ON_BEHALF, of_batch
+from llmops_tui.inference.server.connection import error_answer
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
@@ -43,12 +45,18 @@ _MOST_PROBLEMS = 100
 
 
 def open_requests(
-    workspace: Workspace, path: Path, model: str = "", *, endpoint: str = "", only: str = ""
+    workspace: Workspace,
+    path: Path,
+    model: str = "",
+    *,
+    endpoint: str = "",
+    only: str = "",
+    prompts: PromptLines | None = None,
 ) -> RequestFile:
-    """A file of requests to the models of a workspace; all to one ``endpoint`` and model ``only``, where these are given."""
+    """A file of requests to the models of a workspace, as :class:`RequestFile`."""
     catalog = Catalog(workspace)
     known, aliases = ModelRegistry(catalog).all(), AliasBook(catalog).all()
-    return RequestFile(path, known, aliases, model, endpoint=endpoint, only=only)
+    return RequestFile(path, known, aliases, model, endpoint=endpoint, only=only, prompts=prompts)
 
 
 def refusal(checked: CheckedFile, path: Path) -> InputRefusedError:
@@ -60,14 +68,22 @@ def refusal(checked: CheckedFile, path: Path) -> InputRefusedError:
 
 
 def run(
-    context: JobContext, requests: str, output: str, model: str, endpoint: str = "", only: str = "", key: str = ""
+    context: JobContext,
+    requests: str,
+    output: str,
+    model: str,
+    endpoint: str = "",
+    only: str = "",
+    key: str = "",
+    *,
+    prompts: PromptLines | None = None,
 ) -> BatchDone:
     """Answer the lines of ``requests`` that ``output`` has no answer to; for the others see :class:`.RequestFile`.
 
     ``key`` is the id of the access key within whose scope and limits they are asked.
     """
     options = options_from(load_settings()[0])
-    file = open_requests(context.workspace, Path(requests), model, endpoint=endpoint, only=only)
+    file = open_requests(context.workspace, Path(requests), model, endpoint=endpoint, only=only, prompts=prompts)
 
     def answer(log: OutputLog, checked: CheckedFile) -> None:
         def report() -> None:
@@ -175,7 +191,7 @@ class _Batch:
         self._pool = pool
         self._file = file
         self._log = log
-        self._headers = {ON_BEHALF.decode(): of_batch(job_id, key).passed_on().decode()}
+        self._headers = [(ON_BEHALF, of_batch(job_id, key).passed_on())]
         self._writing = asyncio.Lock()
 
     async def run(self, checked: CheckedFile) -> None:
@@ -196,20 +212,28 @@ class _Batch:
 
     async def _work(self, bodies: Iterator[tuple[Line, JsonObject]]) -> None:
         for line, body in bodies:
-            answer, error = await self._answer(line, body)
+            try:
+                request, more = await self._file.request(line, body)
+            except LlmopsError as refused:
+                # What its prompt or its index cannot do is the answer of this line, and no other's.
+                answer, error = _refusal_of(refused, line.url), None
+            else:
+                answer, error = await self._answer(line, request, more)
             told = output_line(
                 line.custom_id, answer, None if error is None else {"code": error.code, "message": error.message}
             )
             async with self._writing:
                 await asyncio.to_thread(self._log.add, told)
 
-    async def _answer(self, line: Line, body: JsonObject) -> tuple[Answered | None, LlmopsError | None]:
+    async def _answer(
+        self, line: Line, body: JsonObject, more: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> tuple[Answered | None, LlmopsError | None]:
         """The answer to a request, whatever its status; an error where its server died of it each time."""
-        deaths = 0
+        deaths, headers = 0, [*self._headers, *more]
         while True:
             async with self._pool.use(line.model.model) as upstream:
                 try:
-                    reply = await upstream.http.post(line.url, json=body, headers=self._headers)
+                    reply = await upstream.http.post(line.url, json=body, headers=headers)
                 except httpx.TransportError:
                     reply = None
                 answered = None if reply is None else _answered(reply)
@@ -232,6 +256,12 @@ class _Batch:
 def _is_ending(answered: Answered, reply: httpx.Response | None) -> bool:
     """Whether a server says that it has no time for anybody, whatever was asked; one that failed names no time."""
     return reply is not None and answered["status_code"] == 503 and "retry-after" in reply.headers
+
+
+def _refusal_of(error: LlmopsError, path: str) -> Answered:
+    """A request that could not be made, as its endpoint would tell it."""
+    told = error_answer(error, path)
+    return {"status_code": told.status_code, "request_id": "", "body": json.loads(bytes(told.body))}
 
 
 def _pause(reply: httpx.Response | None) -> float:

@@ -13,10 +13,14 @@ import pydantic_core
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.batch.prompts import PromptLines
 from llmops_tui.inference.filed.batch_records import Problem
+from llmops_tui.inference.prompt_versions import DEFAULT_LABEL
 from llmops_tui.inference.router.names import Meant, resolve
+from llmops_tui.inference.router.prompts import PREFIX, ServedPrompt
 from llmops_tui.inference.server.connection import invalid
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
+from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import MAX_BODY
 from llmops_tui.inference.server.openapi import request_models
 from llmops_tui.models.registry import Model
@@ -38,6 +42,8 @@ class Line:
     url: str
     # The name that the model's server knows it by.
     model: Meant
+    # The version that its request is made of, where it names a prompt.
+    prompt: ServedPrompt | None = None
 
 
 @dataclass
@@ -63,7 +69,8 @@ class _BadLineError(Exception):
 class RequestFile:
     """A file of requests. ``model`` takes the place of what the lines name, empty for that.
 
-    All of them have to go to an ``endpoint``, and to the model ``only``, where these are given.
+    All of them have to go to an ``endpoint``, and to the model ``only``, where these are given. Lines that name a prompt are made
+    into requests by ``prompts``; without it they are refused.
     """
 
     def __init__(
@@ -75,8 +82,10 @@ class RequestFile:
         *,
         endpoint: str = "",
         only: str = "",
+        prompts: PromptLines | None = None,
     ) -> None:
         self.path = path
+        self.prompts = prompts
         self._endpoint, self._only = endpoint, only
         self._models, self._aliases, self._model = models, aliases, model
         self._kinds = request_models()
@@ -116,6 +125,17 @@ class RequestFile:
                 whole = {"stream": False} if streams is not None and streams.default else {}
                 yield line, {**body, **whole, "model": line.model.name}
 
+    async def request(self, line: Line, body: JsonObject) -> tuple[JsonObject, tuple[tuple[bytes, bytes], ...]]:
+        """What is sent for a line of :meth:`bodies`, and the headers that tell of the prompt that it was made of.
+
+        Raises:
+            LlmopsError: ``template_failed``, ``retrieval_failed``.
+        """
+        if line.prompt is None or self.prompts is None:
+            return body, ()
+        made = await self.prompts.made(line.prompt, line.model.name, line.url, body)
+        return made.body, made.headers
+
     def _raw_lines(self) -> Iterator[tuple[int, int, bytes]]:
         offset = 0
         try:
@@ -129,8 +149,8 @@ class RequestFile:
         except OSError as error:
             raise InputRefusedError("file_unreadable", f"cannot read {self.path}: {error.strerror}") from error
 
-    def _checked(self, given: JsonObject, raw: bytes) -> tuple[str, Meant]:
-        """Where a line goes, and the model that it means."""
+    def _checked(self, given: JsonObject, raw: bytes) -> tuple[str, Meant, ServedPrompt | None]:
+        """Where a line goes, the model that it means, and the prompt that its request is made of."""
         if unknown := sorted(set(given) - _FIELDS):
             raise _BadLineError(f"{unknown[0][:60]} is no field of a request; a line has {', '.join(sorted(_FIELDS))}")
         if given.get("method", "POST") != "POST":
@@ -146,16 +166,48 @@ class RequestFile:
             raise _BadLineError(f"{twice} stands twice in one object")
         if body.get("stream"):
             raise _BadLineError("body.stream: an answer in a file is not streamed")
+        prompt, whole = self._prompted(body, url)
         try:
-            self._kinds[url].model_validate(body)
+            self._kinds[url].model_validate(whole)
         except pydantic.ValidationError as error:
             raise _BadLineError(f"body.{invalid(error).told}") from error
-        return url, self._named(body)
+        return url, self._named(body) if prompt is None else self._answering(prompt), prompt
+
+    def _prompted(self, body: JsonObject, url: str) -> tuple[ServedPrompt | None, JsonObject]:
+        """The prompt that a line names, and its request with that in it, as far as nothing is rendered yet."""
+        asked = self._model or body.get("model") or ""
+        if not isinstance(asked, str) or not asked.startswith(PREFIX):
+            return None, body
+        if self.prompts is None or self._only:
+            where = (
+                f"only {self._only!r} is asked here" if self._only else "on this machine, without --target, they are"
+            )
+            raise _BadLineError(f"body.model: served prompts are not asked in this batch; {where}")
+        try:
+            prompt = self.prompts.meant(asked)
+            return prompt, self.prompts.outline(prompt, url, body)
+        except FieldRefusedError as error:
+            raise _BadLineError(f"body.{error.told}") from error
+        except LlmopsError as error:
+            raise _BadLineError(f"body.model: {error.told}") from error
+
+    def _answering(self, prompt: ServedPrompt) -> Meant:
+        """The model that answers a prompt: that of its stage, or the only one."""
+        if prompt.model:
+            return self._resolved(prompt.model)
+        served = [model for model in self._models if model.kind == "gguf"]
+        if len(served) == 1:
+            return Meant(served[0], served[0].name)
+        how = f"llmops stage set {prompt.version.prompt}@{prompt.label or DEFAULT_LABEL} --model NAME says so"
+        raise _BadLineError(f"body.model: no stage says which model answers {prompt.version.ref}; {how}")
 
     def _named(self, body: JsonObject) -> Meant:
         asked = self._model or body.get("model") or ""
         if not asked:
             raise _BadLineError("body.model is missing; --model names one for all lines")
+        return self._resolved(asked)
+
+    def _resolved(self, asked: str) -> Meant:
         if asked not in self._meant:
             try:
                 self._meant[asked] = resolve(asked, self._models, self._aliases)

@@ -52,7 +52,7 @@ class BatchDone(TypedDict):
     failed: int
 
 
-ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.inference.batch.job:run")
+ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.retrieval.batch_job:run")
 CLUSTER_ENTRY: JobEntry[BatchDone] = JobEntry("llmops_tui.training.worker.cluster_batch:run")
 """The same on the nodes of a Ray cluster."""
 

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.experiments.outcomes import AnswerOutcome
 from llmops_tui.inference.experiments.traced import EXPERIMENT
-from llmops_tui.inference.prompt_traced import PROMPT
+from llmops_tui.inference.prompt_traced import PROMPT, RETRIEVED
 from llmops_tui.inference.router.pool import ModelPool, Upstream
 from llmops_tui.inference.server.answers import error_body
 from llmops_tui.inference.server.callers import ON_BEHALF, OWNER, Caller
@@ -34,7 +34,7 @@ _TRIES = 3
 _OWN_HEADERS = {
     b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect",
     b"content-length", b"authorization", b"x-api-key", b"api-key", b"cookie", b"origin", b"date", b"server", ON_BEHALF,
-    EXPERIMENT, PROMPT,
+    EXPERIMENT, PROMPT, RETRIEVED,
 }  # fmt: skip
 # What an answer's beginning is looked through for; its id stands near the start.
 _BEGINNING = 4096
@@ -160,7 +160,7 @@ class Asked:
 
     def beside(self, raw: bytes, more: Iterable[Header]) -> Asked:
         """The same request with another body, as nobody's run: what a program of ours calls its run is one answer's name."""
-        kept = tuple(pair for pair in self.headers if pair[0] not in {EXPERIMENT, PROMPT, ON_BEHALF})
+        kept = tuple(pair for pair in self.headers if pair[0] not in {EXPERIMENT, PROMPT, RETRIEVED, ON_BEHALF})
         behalf = next((v for n, v in self.headers if n == ON_BEHALF), Caller(own=False, client=OWNER).passed_on())
         return Asked(self.method, self.place, (*kept, (ON_BEHALF, behalf), *more), raw)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from llmops_tui.inference.options import AskedRecord
-from llmops_tui.inference.router.serving import MakeOthers, serve_all
+from llmops_tui.inference.router.serving import MakeOthers, MakePrompts, serve_all
 from llmops_tui.inference.server.__main__ import noted
 from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.shutdown import Ending
@@ -18,12 +18,14 @@ from llmops_tui.models.engine_settings import from_json
 from llmops_tui.rotating_log import RotatingLog
 
 
-async def _run(options: ServerOptions, asked: AskedRecord, state: Path, made_of: MakeOthers) -> None:
-    await serve_all(options, asked, state, Ending(), made_of)
+async def _run(
+    options: ServerOptions, asked: AskedRecord, state: Path, made_of: MakeOthers, prompts_of: MakePrompts
+) -> None:
+    await serve_all(options, asked, state, Ending(), made_of, prompts_of)
 
 
-def main(made_of: MakeOthers) -> None:
-    """Serve with the options of the state file; ``made_of`` makes what is served beside the models."""
+def main(made_of: MakeOthers, prompts_of: MakePrompts) -> None:
+    """Serve with the options of the state file; ``made_of`` makes what is served beside the models, ``prompts_of`` prompts."""
     os.umask(0o077)
     with endings_put_off():
         state = Path(sys.argv[1])
@@ -33,4 +35,4 @@ def main(made_of: MakeOthers) -> None:
             # Asked to, it ends what it does and unloads what it loaded, as when it is stopped.
             die_with_parent(options.starter, signal.SIGTERM)
         with RotatingLog():
-            asyncio.run(_run(options, record["asked"], state, made_of))
+            asyncio.run(_run(options, record["asked"], state, made_of, prompts_of))

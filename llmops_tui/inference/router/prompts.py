@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.prompt_traced import prompt_header
+from llmops_tui.inference.prompt_traced import prompt_header, retrieved_header
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
+from llmops_tui.inference.retrieval_asked import retrievals_noted
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.stages import Stage, StageStore
@@ -58,7 +59,15 @@ class MadeRequest:
     """A request as its model's server is sent it: without the fields that the prompt took, and what its trace is told."""
 
     body: JsonObject
-    header: tuple[bytes, bytes]
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What a prompt takes of a request: the turns that stand before its own message, and the values of its variables."""
+
+    turns: list[JsonObject]
+    values: dict[str, object]
 
 
 class ServedPrompts:
@@ -117,25 +126,37 @@ class ServedPrompts:
 
         Raises:
             FieldRefusedError: a variable is unknown or missing, or a message has no place.
-            InputRefusedError: ``template_failed``.
+            InputRefusedError: ``template_failed``. LlmopsError: ``retrieval_failed``.
         """
+        version, taken = served.version, await self._taken(served, path, raw, given)
+        with retrievals_noted() as retrieved:
+            system = await self._rendered(version.system, taken.values)
+            template = await self._rendered(version.template, taken.values)
+        body = {**_with(version, path, given, taken, system, template), "model": model}
+        header = prompt_header(version.prompt, version.number, version.sha256, taken.values)
+        return MadeRequest(body, (header, *retrieved_header(version.ref, retrieved)))
+
+    async def outline(self, served: ServedPrompt, path: str, raw: bytes, given: JsonObject) -> JsonObject:
+        """A client's request with the prompt's templates in it as they are: nothing is rendered, and nothing retrieved.
+
+        Raises:
+            FieldRefusedError: as :meth:`made`.
+        """
+        version, taken = served.version, await self._taken(served, path, raw, given)
+        return _with(version, path, given, taken, version.system.strip(), version.template.strip())
+
+    async def _taken(self, served: ServedPrompt, path: str, raw: bytes, given: JsonObject) -> _Taken:
         version = served.version
         if path not in PATHS:
             raise FieldRefusedError("model", "prompts are not asked here", f"They are at {', '.join(PATHS)}.")
         if twice := duplicate_key(raw, given):
             raise FieldRefusedError(twice, "stands twice in one object", "Leave one out.")
-        variables = self._given(version, await self._needs(version), given)
         needed = await self._needs(version)
+        variables = self._given(version, needed, given)
         turns, last = _turns(path, given, version)
         values = _filled(version, needed, variables, turns, last)
-        system = await self._rendered(version.system, values)
-        conversation = list(turns)
-        if version.template.strip():
-            said = {"role": "user", "content": await self._rendered(version.template, values)}
-            conversation = [*(turns[:-1] if last is not None else turns), said]
-        body = {name: value for name, value in given.items() if name not in {_VARIABLES, "messages", "input"}}
-        body = {**body, "model": model, **_placed(path, system, conversation)}
-        return MadeRequest(body, prompt_header(version.prompt, version.number, version.sha256, values))
+        # The last message is a value of the version's own.
+        return _Taken(turns[:-1] if last is not None and version.template.strip() else list(turns), values)
 
     async def _rendered(self, template: str, values: Mapping[str, object]) -> str:
         if not template.strip():
@@ -174,6 +195,15 @@ class ServedPrompts:
     def close(self) -> None:
         """End the process that renders."""
         self._renderer.close()
+
+
+def _with(
+    version: PromptVersion, path: str, given: JsonObject, taken: _Taken, system: str, template: str
+) -> JsonObject:
+    """A request's body with a version's messages in it."""
+    own = [{"role": "user", "content": template}] if version.template.strip() else []
+    body = {name: value for name, value in given.items() if name not in {_VARIABLES, "messages", "input"}}
+    return {**body, **_placed(path, system, [*taken.turns, *own])}
 
 
 def _turns(path: str, given: JsonObject, version: PromptVersion) -> tuple[list[JsonObject], str | None]:

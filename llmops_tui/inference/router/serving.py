@@ -27,7 +27,6 @@ from llmops_tui.inference.server.options import ServerOptions
 from llmops_tui.inference.server.serving import clean_up, listen, make_http, stay_reachable
 from llmops_tui.inference.server.serving_note import ServingNote
 from llmops_tui.inference.server.shutdown import Ending
-from llmops_tui.inference.stages import StageStore
 from llmops_tui.models.engine_settings import EngineSettings, part
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums_at_end
@@ -42,10 +41,17 @@ _ADDRESS = {
 
 MakeOthers = Callable[[Catalog, ModelPool, RegisteredModels], Others]
 """Makes what is served beside the models, and asks them itself."""
+MakePrompts = Callable[[Workspace], ServedPrompts]
+"""Makes what renders the prompts of a workspace."""
 
 
 async def serve_all(
-    options: ServerOptions, asked: AskedRecord, state: Path, ending: Ending, made_of: MakeOthers
+    options: ServerOptions,
+    asked: AskedRecord,
+    state: Path,
+    ending: Ending,
+    made_of: MakeOthers,
+    prompts_of: MakePrompts,
 ) -> None:
     """Serve until ``ending`` hears of it; models that were loaded for it are unloaded then, and ``state`` is removed."""
     workspace = Workspace(Path(options.workspace))
@@ -57,7 +63,7 @@ async def serve_all(
     gate = AccessGate(EventLog(workspace))
     catalog = Catalog(workspace)
     models = RegisteredModels(catalog)
-    prompts = ServedPrompts(catalog, StageStore(EventLog(workspace)))
+    prompts = prompts_of(workspace)
     others = made_of(catalog, pool, models)
     experiments = RoutedExperiments(ExperimentStore(EventLog(workspace)), pool, models, prompts)
     router = Router(options, pool, models, feedback, metrics, batches, experiments, gate, prompts, others)

@@ -34,7 +34,7 @@ class Caller:
 
     ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for. ``client`` is who takes
     its turn among others: a program of ours, a key where there are several, else an address. ``experiment`` is what the
-    request is part of, ``prompt`` the served prompt that it was made of.
+    request is part of, ``prompt`` the served prompt that it was made of, with what was ``retrieved`` for it.
 
     With an access key, ``key`` is its name, ``access`` its id, and ``grant`` what it may do; without one all is allowed.
     """
@@ -46,6 +46,7 @@ class Caller:
     grant: Grant | None = field(default=None, compare=False)
     experiment: TracedExperiment | None = None
     prompt: TracedPrompt | None = None
+    retrieved: tuple[TracedRetrieval, ...] = field(default=(), compare=False)
 
     @property
     def shadow(self) -> bool:
@@ -109,6 +110,8 @@ class Caller:
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
         if self.experiment is not None:
             client["experiment"] = self.experiment
+        if self.retrieved:
+            client["retrieved"] = list(self.retrieved)
         if (made := self.prompt) is None:
             return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
         return {

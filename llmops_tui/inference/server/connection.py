@@ -43,7 +43,7 @@ _Result = TypeVar("_Result")
 STATUS = {
     "queue_full": 429, "form_queue_full": 429, "model_not_found": 404, "adapter_not_found": 404, "response_not_found": 404,
     "trace_not_found": 404, "file_not_found": 404, "not_recorded": 404, "not_replayable": 409,
-    **KEY_STATUS, "guards_unreadable": 503, "rate_limit_exceeded": 429,
+    **KEY_STATUS, "guards_unreadable": 503, "retrieval_failed": 503, "rate_limit_exceeded": 429,
     "batch_not_found": 404, "key_not_found": 404, "key_beyond": 403, "key_parent": 403,
     "file_too_large": 413, "batch_over": 409, "file_in_use": 409,
     # Of all models at one address.

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.access.gate import whole_seconds
 from llmops_tui.inference.experiments.traced import EXPERIMENT, traced
-from llmops_tui.inference.prompt_traced import PROMPT, traced_prompt
+from llmops_tui.inference.prompt_traced import PROMPT, RETRIEVED, traced_prompt, traced_retrievals
 from llmops_tui.inference.server.access import Access
 from llmops_tui.inference.server.callers import ON_BEHALF, OWNER, Caller, key_name, on_behalf
 from llmops_tui.inference.server.error_shapes import shaped
@@ -30,6 +30,8 @@ from llmops_tui.inference.server.refusals import RefusedError
 
 MAX_BODY = 4_000_000
 MAX_HEAD = 16_384
+PROGRAM_HEAD = 65_536
+"""Of a program of the workspace, which tells what a request was made of."""
 BODY_SECONDS = 30.0
 WRITE_SECONDS = 60.0
 # How much of a body that was refused is read all the same, so that its client comes to read the answer.
@@ -113,8 +115,9 @@ class Guard:
 
     def _check_place(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
         """Refuse a head that is too large, a Host that is not ours, and pages that were not allowed."""
-        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD:
-            raise RefusedError(431, "head_too_large", f"the head is larger than {MAX_HEAD:,} bytes")
+        most = MAX_HEAD if _over_tcp(scope) else PROGRAM_HEAD
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > most:
+            raise RefusedError(431, "head_too_large", f"the head is larger than {most:,} bytes")
         if _over_tcp(scope) and not self._host_allowed(headers.get(b"host", [])):
             raise RefusedError(403, "host_refused", "this Host is not one this server answers to")
         if not self._origins.allow(headers.get(b"origin", [])):
@@ -225,6 +228,11 @@ def _sender(caller: Caller | None, headers: dict[bytes, list[bytes]]) -> Caller 
             caller = dataclasses.replace(caller, prompt=traced_prompt(headers[PROMPT][0]))
         except ValueError as error:
             raise RefusedError(400, "bad_caller", f"{PROMPT.decode()}: {error}") from error
+    if RETRIEVED in headers:
+        try:
+            caller = dataclasses.replace(caller, retrieved=traced_retrievals(headers[RETRIEVED][0]))
+        except ValueError as error:
+            raise RefusedError(400, "bad_caller", f"{RETRIEVED.decode()}: {error}") from error
     if EXPERIMENT in headers:
         try:
             caller = dataclasses.replace(caller, experiment=traced(headers[EXPERIMENT][0]))

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.server.app import ModelServer
-from llmops_tui.inference.server.guard import MAX_HEAD
+from llmops_tui.inference.server.guard import PROGRAM_HEAD
 from llmops_tui.inference.server.listener import (
     BACKLOG,
     BoundedServer,
@@ -74,7 +74,7 @@ def make_http(app: ASGIApp, options: ServerOptions) -> BoundedServer:
         lifespan="off",
         http=PatientProtocol,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=MAX_HEAD,
+        h11_max_incomplete_event_size=PROGRAM_HEAD,
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=2,

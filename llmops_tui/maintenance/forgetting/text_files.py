@@ -34,6 +34,8 @@ _LEFT = re.compile(r"(^|/)(refused-[^/]*|[^/]*\.(corrupt|lost)-[^/]*|\.[^/]*\.(t
 _INDEX = re.compile(r"indexes/[^/]+/\d+-[0-9a-f]+")
 # Encrypted values of pseudonyms, by code.
 _VAULTS = "datasets/vaults/"
+# Tokens by number stand beside each text there: without the text they would still say it.
+_TOKENS = "/probabilities.jsonl"
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".npy", ".f16", ".u64")
 
 
@@ -110,7 +112,7 @@ def _fate(name: str, path: Path) -> tuple[str, str]:
         return "overwritten", ""
     if name.startswith("models/"):
         return "", "it belongs to a model; change it yourself, or remove the model"
-    if name.startswith("backups/"):
+    if name.startswith("backups/") or name.endswith(_TOKENS):
         return "removed", ""
     return ("redacted", "") if _is_text(path) else ("", "it is no text; remove what it belongs to")
 
