@@ -100,7 +100,7 @@ def _name_of(file: Path) -> str:
 
 def _refuse_synced(file: Path, text: str) -> None:
     """A file of a folder that is kept in step is read there, so that what both sides hold is known."""
-    from llmops_tui.prompts.folder import ENDING, parse_file
+    from llmops_tui.prompts.file_form import ENDING, parse_file
 
     if not file.name.endswith(ENDING):
         return

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.answer_settings import defaults_of
+from llmops_tui.inference.asked_prompt import fields_of, rendered
 from llmops_tui.inference.prompt_traced import prompt_header
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
@@ -23,7 +25,8 @@ PREFIX = "prompt/"
 """What the name of a served prompt begins with, where a request names its model."""
 ON = "+"
 """What stands between a prompt's version and the model that answers it, in the name of an experiment's arm."""
-PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat")
+CHAT_PATH = "/v1/chat/completions"
+PATHS = (CHAT_PATH, "/v1/responses", "/v1/messages", "/api/chat")
 """Where prompts are asked."""
 _VARIABLES = "variables"
 _KNOWN = 1000
@@ -39,11 +42,16 @@ class ServedPrompt:
 
     @property
     def model(self) -> str:
-        """The served name that answers; empty where no stage says so."""
+        """The served name that answers, by its stage, else by what the version holds; empty where neither says so."""
         labels = [label for label in (self.label, DEFAULT_LABEL) if label]
         named = [stage.model for label in labels for stage in self.stages if stage.label == label and stage.model]
         every = {stage.model for stage in self.stages if stage.model}
-        return named[0] if named else every.pop() if len(every) == 1 else ""
+        if named:
+            return named[0]
+        if len(every) == 1:
+            return every.pop()
+        settings = self.version.settings
+        return settings.model if settings is not None else ""
 
     def told(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell a client which version answered."""
@@ -127,20 +135,17 @@ class ServedPrompts:
         variables = self._given(version, await self._needs(version), given)
         needed = await self._needs(version)
         turns, last = _turns(path, given, version)
-        values = _filled(version, needed, variables, turns, last)
-        system = await self._rendered(version.system, values)
+        made = await asyncio.to_thread(
+            rendered, version, _filled(version, needed, variables, turns, last), self._renderer
+        )
         conversation = list(turns)
         if version.template.strip():
-            said = {"role": "user", "content": await self._rendered(version.template, values)}
+            said = {"role": "user", "content": made.user}
             conversation = [*(turns[:-1] if last is not None else turns), said]
+        conversation = [*(dict(turn) for turn in made.examples), *conversation]
         body = {name: value for name, value in given.items() if name not in {_VARIABLES, "messages", "input"}}
-        body = {**body, "model": model, **_placed(path, system, conversation)}
-        return MadeRequest(body, prompt_header(version.prompt, version.number, version.sha256, values))
-
-    async def _rendered(self, template: str, values: Mapping[str, object]) -> str:
-        if not template.strip():
-            return ""
-        return await asyncio.to_thread(self._renderer.render, template, values)
+        body = {**_held(path, version, body), **body, "model": model, **_placed(path, made.system, conversation)}
+        return MadeRequest(body, prompt_header(version.prompt, version.number, version.sha256, made.values))
 
     async def _needs(self, version: PromptVersion) -> list[str]:
         """The variables of a version, those of its system message first."""
@@ -223,7 +228,8 @@ def _filled(
     version: PromptVersion, needed: Sequence[str], given: dict[str, object], turns: list[JsonObject], last: str | None
 ) -> dict[str, object]:
     """The values of all variables: those given, and the last message for the one that is not."""
-    missing = [name for name in needed if name not in given]
+    defaults = defaults_of(version.settings)
+    missing = [name for name in needed if name not in given and name not in defaults]
     if turns and version.template.strip():
         if last is None:
             told = f"the last one must be the user's, of which {version.ref} makes the message"
@@ -242,9 +248,29 @@ def _filled(
     return given
 
 
+def _held(path: str, version: PromptVersion, given: JsonObject) -> JsonObject:
+    """The fields that a version holds, and a request does not say itself."""
+    settings = version.settings
+    if settings is None:
+        return {}
+    if path != CHAT_PATH:
+        other = [part for part in settings.parts if part in {"parameters", "schema", "tools"}]
+        if other:
+            told = f"{version.ref} holds {' and '.join(other)}, which requests of {path} say in other words"
+            raise FieldRefusedError("model", told, f"Ask it at {CHAT_PATH}.")
+        return {}
+    held: JsonObject = settings.parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    if "max_completion_tokens" in given:
+        held.pop("max_tokens", None)
+    if "enable_thinking" in (given.get("chat_template_kwargs") or {}):
+        held.pop("enable_thinking", None)
+    return {**held, **fields_of(settings)}
+
+
 def _placed(path: str, system: str, turns: list[JsonObject]) -> JsonObject:
     if path == "/v1/responses":
-        return {**({"instructions": system} if system else {}), "input": turns[-1]["content"]}
+        said = turns[-1]["content"] if len(turns) == 1 else turns
+        return {**({"instructions": system} if system else {}), "input": said}
     if path == "/v1/messages":
         return {**({"system": system} if system else {}), "messages": turns}
     return {"messages": [*([{"role": "system", "content": system}] if system else []), *turns]}
