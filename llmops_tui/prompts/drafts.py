@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ class Draft:
     variables: dict[str, str] = field(default_factory=dict)
     base: int | None = None
     settings: str = ""
+
+    def behind(self, typed: Draft) -> Draft:
+        """The draft with what was typed before its texts."""
+        return replace(self, system=typed.system + self.system, template=typed.template + self.template)
 
     @property
     def answer_settings(self) -> AnswerSettings | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -94,9 +93,7 @@ class PlaygroundScreen(BaseScreen):
         self._editors.show(draft := loaded.draft)
         if early is not None:
             # Typed while the app was still starting: it goes where the cursor stood, before the text that came.
-            self._editors.put(
-                replace(draft, system=early.system + draft.system, template=early.template + draft.template)
-            )
+            self._editors.put(draft.behind(early))
         await self._editors.show_variables(loaded.variables)
         if not model:
             self._editors.take_held_model()
