@@ -25,6 +25,7 @@ MOST_CHARACTERS = 256_000
 MOST_EXAMPLES = 64
 _HINT = "Its fields are " + ", ".join(PARTS) + "; llmops prompt show tells those of a version."
 # As the server takes them.
+_NO_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
 _FUNCTION = r"^[A-Za-z0-9_.-]{1,64}$"
 
 VariableType = Literal["text", "integer", "number", "boolean", "json"]
@@ -66,12 +67,15 @@ class ToolDefinition(_Part):
     @classmethod
     def _as_openai_writes(cls, given: object) -> object:
         if isinstance(given, Mapping) and given.keys() == {"type", "function"} and given["type"] == "function":
-            return given["function"]
+            given = given["function"]
+        # What a tool without parameters is offered with.
+        if isinstance(given, Mapping) and given.get("parameters") == _NO_PARAMETERS:
+            return {name: value for name, value in given.items() if name != "parameters"}
         return given
 
     def as_request(self) -> JsonObject:
         """The tool as a request offers it."""
-        parameters = self.parameters or {"type": "object", "properties": {}}
+        parameters = self.parameters or dict(_NO_PARAMETERS)
         function = {"name": self.name, "description": self.description, "parameters": parameters}
         return {"type": "function", "function": function}
 

@@ -289,7 +289,7 @@ class PlaygroundScreen(BaseScreen):
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""
         texts = [("answer", self._answer.text), *self.state.texts, ("command", self.cli_command())]
-        texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models)]
+        texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models, self.state.versions)]
         return [one for one in texts if one[1]]
 
     def cli_command(self) -> str:
