@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
@@ -192,7 +191,7 @@ def _held(before: PromptVersion | None) -> JsonObject:
     return before.settings.as_record() if before is not None and before.settings is not None else {}
 
 
-def _drawn(session: Session, ref: str, given: Mapping[str, Any]) -> JsonObject:
+def _drawn(session: Session, ref: str, given: JsonObject) -> JsonObject:
     from llmops_tui.datasets.prompt_examples import draw_examples
     from llmops_tui.datasets.store import DatasetStore
 
