@@ -79,6 +79,9 @@ class SettingsDialog(Modal["AnswerSettings | str | None"]):
 
     def action_take(self) -> None:
         """Close with what was written, where it can be read."""
+        if self._timer is not None:
+            # A look of its own would end this one.
+            self._timer.stop()
         self._look(take=True)
 
     def action_give_up(self) -> None:
