@@ -28,7 +28,7 @@ from llmops_tui.chains.tools import ChainTools
 from llmops_tui.chains.yaml_lines import Place
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError, NotFoundError
-from llmops_tui.inference.answer_settings import PARTS, refuse_settings
+from llmops_tui.inference.answer_settings import PARTS, defaults_of, refuse_settings
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.prompts.store import PromptVersion
 from llmops_tui.retrieval.store import Index
@@ -271,9 +271,10 @@ class _Resolver:
         self._check_types(step, scope)
         found = self._steps.get(step.place)
         if found is not None and found.prompt is not None:
+            known = {*scope, *defaults_of(found.prompt.settings)}
             for name, text in found.values.items():
                 if isinstance(fields, PromptStep) and name not in fields.given:
-                    if name not in scope:
+                    if name not in known:
                         told = f"{found.prompt.ref} needs the variable {name!r}, and nothing here is called so"
                         self._bad(step.place, told, f"Say what it is: with: {{{name}: …}}.")
                     used |= {text}
