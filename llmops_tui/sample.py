@@ -125,7 +125,13 @@ def _add_prompts(folder: Path, store: PromptStore, drafts: Drafts) -> None:
             continue
         versions = prompt_files.load(store, file_).versions
         last = versions[-1]
-        draft = Draft(system=last.system, template=last.template, variables=file_.variables, base=last.number)
+        draft = Draft(
+            system=last.system,
+            template=last.template,
+            variables=file_.variables,
+            base=last.number,
+            settings=last.settings_text,
+        )
         drafts.save(file_.prompt, draft)
 
 

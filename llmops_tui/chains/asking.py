@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from llmops_tui.inference.answer_settings import AnswerSettings
+from llmops_tui.inference.asked_prompt import sampling_of
 from llmops_tui.inference.asking.cache import answer_key
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.schema_keywords import Schema
@@ -30,6 +32,13 @@ class StepRequest:
     schema: Schema | None = None
     # What its trace says: prompt, version, variables and place. It decides nothing.
     told: Mapping[str, object] = field(default_factory=dict, compare=False)
+
+    def with_settings(self, settings: AnswerSettings | None) -> StepRequest:
+        """What the step does not say itself is as its prompt's version holds it."""
+        if settings is None:
+            return self
+        schema = self.schema or settings.answer_schema
+        return replace(self, parameters=sampling_of(settings, self.parameters), schema=schema)
 
     @property
     def body(self) -> dict[str, object]:

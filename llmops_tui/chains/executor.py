@@ -33,6 +33,9 @@ from llmops_tui.chains.tools import ChainTools
 from llmops_tui.chains.values import kept
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.answer_settings import defaults_of
+from llmops_tui.inference.asked_prompt import to_render
+from llmops_tui.inference.prompt_versions import PromptVersion
 from llmops_tui.inference.retrieval_asked import RetrievalAsked, retrievals_noted
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
@@ -40,14 +43,8 @@ from llmops_tui.prompts.json_tree import content_of
 
 # Failures that are none of a row's: nothing more can be done.
 FATAL = {
-    "model_gone",
-    "results_failed",
-    "cache_failed",
-    "helper_unusable",
-    "chain_too_long",
-    "server_ending",
-    "client_left",
-}
+    "model_gone", "results_failed", "cache_failed", "helper_unusable", "chain_too_long", "server_ending", "client_left",
+}  # fmt: skip
 # Of one run: steps that ask, search, read or call.
 MOST_DONE = 1_000_000
 # Rows of a map at once, for each request that the engine runs: while some are rendered and noted, others wait to be asked.
@@ -317,9 +314,13 @@ class ChainRun:
 
     async def _prompt(self, found: ResolvedStep, fields: PromptStep, values: Variables, here: str) -> str:
         assert found.prompt is not None
-        variables = {name: await self._value(text, values) for name, text in found.values.items()}
+        settings = found.prompt.settings
+        # What nothing here has the name of is left to its default.
+        left = defaults_of(settings).keys() - values.keys()
+        wanted = {name: text for name, text in found.values.items() if not (text == name and name in left)}
+        given = {name: await self._value(text, values) for name, text in wanted.items()}
         with retrievals_noted() as retrieved:
-            messages = await self._rendered(found, variables)
+            messages, variables = await self._rendered(found.prompt, given)
         told_of: dict[str, object] = {
             "prompt": found.prompt.prompt,
             "prompt_version": found.prompt.number,
@@ -327,7 +328,7 @@ class ChainRun:
             "step": here,
             **({"client": {"retrieved": retrieved}} if retrieved else {}),
         }
-        asked = StepRequest(found.model, messages, fields.parameters, fields.schema_, told_of)
+        asked = StepRequest(found.model, messages, fields.parameters, fields.schema_, told_of).with_settings(settings)
         leaf = Leaf(found, here, self._models.key(asked), messages)
         told = self._told if here in self._streamed else None
         if (known := self._journal.find(here, leaf.key)) is not None:
@@ -350,14 +351,12 @@ class ChainRun:
         self._note(span_of(leaf, output=answer.text, answer=answer))
         return answer.text
 
-    async def _rendered(self, found: ResolvedStep, variables: Variables) -> list[ChatMessage]:
-        """The messages: what steps before said is a value in them, and can be no turn and no template of its own."""
-        assert found.prompt is not None
-        told: list[ChatMessage] = []
-        if found.prompt.system.strip():
-            told.append({"role": "system", "content": await self._rendering.render(found.prompt.system, variables)})
-        told.append({"role": "user", "content": await self._rendering.render(found.prompt.template, variables)})
-        return told
+    async def _rendered(self, prompt: PromptVersion, given: Variables) -> tuple[list[ChatMessage], Variables]:
+        """The messages, and the values in them: what steps before said is one, and can be no turn and no template."""
+        asked = to_render(prompt, given)
+        some = [(text, dict(values)) for text, values in asked.sources]
+        texts = [await self._rendering.render(*one) if one[0].strip() else "" for one in some]
+        return asked.made(texts).messages, dict(asked.values)
 
     def _note(self, span: SpanRecord) -> None:
         self._journal.add(span)

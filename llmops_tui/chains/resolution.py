@@ -28,6 +28,7 @@ from llmops_tui.chains.tools import ChainTools
 from llmops_tui.chains.yaml_lines import Place
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.inference.answer_settings import PARTS, defaults_of, refuse_settings
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.prompts.store import PromptVersion
 from llmops_tui.retrieval.store import Index
@@ -185,6 +186,7 @@ class _Resolver:
 
     def _prompt(self, step: Step, fields: PromptStep) -> None:
         version = self._tools.prompts.get(self._pinned("prompt", fields.prompt))
+        refuse_settings(version, "a step of a chain", honoured=[part for part in PARTS if part != "tools"])
         self._pins[f"prompt:{fields.prompt}"] = version.ref
         if version.ref not in self._variables:
             texts = f"{version.system}\n{version.template}"
@@ -197,7 +199,8 @@ class _Resolver:
                 self._bad((*step.place, "with", name), f"{version.ref} has no variable {name!r}", hint)
         if fields.schema_ is not None:
             self._schema(fields.schema_, step.place)
-        model = fields.model or self._chain.model or self._model
+        held = version.settings.model if version.settings is not None else ""
+        model = fields.model or held or self._chain.model or self._model
         if model and model != self._chain.model:
             self._check_model(model, (*step.place, "model"))
         # What no expression gives is taken from what has its name.
@@ -268,9 +271,10 @@ class _Resolver:
         self._check_types(step, scope)
         found = self._steps.get(step.place)
         if found is not None and found.prompt is not None:
+            known = {*scope, *defaults_of(found.prompt.settings)}
             for name, text in found.values.items():
                 if isinstance(fields, PromptStep) and name not in fields.given:
-                    if name not in scope:
+                    if name not in known:
                         told = f"{found.prompt.ref} needs the variable {name!r}, and nothing here is called so"
                         self._bad(step.place, told, f"Say what it is: with: {{{name}: …}}.")
                     used |= {text}

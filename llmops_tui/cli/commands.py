@@ -40,6 +40,7 @@ COMMANDS = {
         "Prompts and their versions",
         "llmops_tui.cli.prompt:app",
         {
+            "save": "llmops_tui.cli.prompt_save:save",
             "remove": "llmops_tui.cli.record_remove:prompt",
             "rename": "llmops_tui.cli.record_rename:rename_prompt",
             "copy": "llmops_tui.cli.record_rename:copy_prompt",

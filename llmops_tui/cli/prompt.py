@@ -51,25 +51,6 @@ def _when(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
-@app.command()
-def save(
-    context: typer.Context,
-    name: _Name,
-    file: Annotated[Path | None, typer.Option(help="The user template; - reads stdin.")] = None,
-    text: Annotated[str | None, typer.Option(help="The user template.")] = None,
-    system: Annotated[str, typer.Option(help="The system template.")] = "",
-    message: Annotated[str, typer.Option("--message", "-m", help="A note on the version.")] = "",
-) -> None:
-    """Save a text as a new version."""
-    from llmops_tui.prompts.store import PromptStore
-
-    session = session_of(context)
-    template = read_given(file, text, "the template")
-    version, created = PromptStore(session.catalog).save(name, template=template, system=system, note=message)
-    facts = {"prompt": name, "version": version.number, "sha256": version.sha256, "created": created}
-    session.emit(facts, lambda: f"{version.ref}{'' if created else ' (unchanged)'}  sha256 {version.sha256[:16]}…")
-
-
 @app.command("list")
 def list_(context: typer.Context, limit: _Limit = LIMIT, archived: AlsoArchived = False) -> None:
     """List the prompts."""
@@ -93,7 +74,10 @@ def show(context: typer.Context, ref: _Ref) -> None:
     session = session_of(context)
     version = PromptStore(session.catalog).get(ref)
     head = f"{version.ref}  {' '.join(version.labels)}  {version.note}".rstrip()
-    session.emit(version.as_dict(), lambda: f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}")
+    shown = f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}"
+    if version.settings is not None:
+        shown += f"\n── settings ──\n{version.settings.as_yaml()}"
+    session.emit(version.as_dict(), lambda: shown)
 
 
 @app.command()
@@ -103,12 +87,16 @@ def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
 
     session = session_of(context)
     found = PromptStore(session.catalog).versions(name)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (f"@{v.number}", f"@{v.parent}" if v.parent else "", " ".join(v.labels), v.note, _when(v.created_at))
         for v in found[:limit]
     ]
+    head: tuple[str, ...] = ("version", "parent", "labels", "note", "saved")
+    if any(v.settings_text for v in found[:limit]):
+        head = (*head, "holds")
+        rows = [(*row, v.settings.brief() if v.settings else "") for row, v in zip(rows, found, strict=False)]
     data = {"versions": [v.as_dict() for v in found[:limit]], "total": len(found)}
-    session.emit(data, lambda: session.rows(("version", "parent", "labels", "note", "saved"), rows, len(found)))
+    session.emit(data, lambda: session.rows(head, rows, len(found)))
 
 
 @app.command()
@@ -133,6 +121,9 @@ def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
     store = PromptStore(session.catalog)
     a, b = store.get(before), store.get(after)
     parts = {"system": diff_words(a.system, b.system), "template": diff_words(a.template, b.template)}
+    if a.settings_text or b.settings_text:
+        held = [one.settings.as_yaml() if one.settings is not None else "" for one in (a, b)]
+        parts["settings"] = diff_words(*held)
     marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 
     def human() -> str:
@@ -225,7 +216,7 @@ def runs(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
 def run(
     context: typer.Context,
     ref: _Ref,
-    model: Annotated[str, typer.Option("--model", help="A registered model.")],
+    model: Annotated[str | None, typer.Option("--model", help="A registered model; default: the version's.")] = None,
     var: Annotated[list[str] | None, typer.Option("--var", help="A variable, as name=value.")] = None,
     temperature: Annotated[float | None, typer.Option()] = None,
     top_p: Annotated[float | None, typer.Option()] = None,
@@ -244,8 +235,9 @@ def run(
     approve_tools: ApproveTools = False,
     tool_choice: ToolChoice = "",
 ) -> None:
-    """Run a version on a model; the answer streams to stdout."""
+    """Run a version on a model; the answer streams to stdout. What is given here counts before what the version holds."""
     from llmops_tui.cli.generate import parameters_from
+    from llmops_tui.inference.asked_prompt import model_of
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
@@ -269,8 +261,15 @@ def run(
     )
     catalog, event_log = session.catalog, session.event_log
     version = PromptStore(catalog).get(ref)
-    request = RunRequest(version.prompt, version.system, version.template, read_variables(var or []), parameters)
-    chosen = ModelRegistry(catalog).get(model)
+    request = RunRequest(
+        version.prompt,
+        version.system,
+        version.template,
+        read_variables(var or []),
+        parameters,
+        settings=version.settings,
+    )
+    chosen = ModelRegistry(catalog).get(model_of(version.settings, model, version.ref))
     renderer = TemplateRenderer(retrieve=PromptRetrieval(catalog))
     try:
         runner = PromptRunner(catalog, event_log, renderer, opener(session))
@@ -286,14 +285,14 @@ def run(
     made = data["usage"]["completion_tokens"]
     length = "no token count" if made is None else counted(made, "token")
     session.say(
-        f"{version.ref} on {model}: {length}, first after {timing['ttft_ms']:.0f} ms, "
+        f"{version.ref} on {chosen.name}: {length}, first after {timing['ttft_ms']:.0f} ms, "
         f"{timing['tokens_per_s'] or 0:.0f} tokens/s, {data['finish_reason']}"
     )
 
 
 async def _run(session: Session, runner: PromptRunner, request: RunRequest, model: Model, offer: Offer) -> Answered:
     from llmops_tui.cli.generate import figures_of
-    from llmops_tui.cli.tool_calls import called
+    from llmops_tui.cli.tool_calls import called, uncalled
 
     text: list[str] = []
     thoughts: list[str] = []
@@ -322,7 +321,10 @@ async def _run(session: Session, runner: PromptRunner, request: RunRequest, mode
         "usage": tokens,
         "timing": times,
     }
-    return answered if tools is None else {**answered, "calls": calls}
+    if tools is None and end.calls:
+        # Of a tool that the version holds, and nobody here can call.
+        calls += uncalled(session, end.calls)
+    return answered if tools is None and not calls else {**answered, "calls": calls}
 
 
 def read_variables(given: list[str]) -> dict[str, str]:

@@ -29,7 +29,12 @@ _SHOWN = 20
 def compare(
     context: typer.Context,
     refs: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="name, name@number or name@label.")],
-    models: Annotated[list[str], typer.Option("--model", help="A model, MODEL+ADAPTER with an adapter; repeatable.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", help="A model, MODEL+ADAPTER with an adapter; repeatable; default: what each version holds."
+        ),
+    ] = None,
     var: Annotated[list[str] | None, typer.Option("--var", help="A variable, as name=value.")] = None,
     sweep: Annotated[
         str,
@@ -65,7 +70,7 @@ def compare(
         "enable_thinking": thinking,
         "thinking_budget": thinking_budget,
     }
-    columns = _columns(session, refs, models, parameters_from(given), sweep)
+    columns = _columns(session, refs, models or [], parameters_from(given), sweep)
     if over:
         if var:
             raise InputRefusedError(
@@ -128,12 +133,15 @@ def board(
 def _columns(
     session: Session, refs: Sequence[str], models: Sequence[str], parameters: SamplingParameters, sweep: str
 ) -> list[Column]:
-    from llmops_tui.prompts.compare.columns import Column, check_count, read_sweep, swept
+    from llmops_tui.inference.asked_prompt import model_of
+    from llmops_tui.prompts.compare.columns import check_count, of_version, read_sweep, swept
     from llmops_tui.prompts.store import PromptStore
 
     store = PromptStore(session.catalog)
     versions = [store.get(ref) for ref in refs]
-    found = [Column(v.prompt, v.number, v.system, v.template, model, parameters) for v in versions for model in models]
+    found = [
+        of_version(v, model, parameters) for v in versions for model in models or [model_of(v.settings, None, v.ref)]
+    ]
     if sweep:
         field, values = read_sweep(sweep)
         found = [made for column in found for made in swept(column, field, values)]

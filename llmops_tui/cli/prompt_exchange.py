@@ -16,7 +16,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.names import as_name
 
 if TYPE_CHECKING:
-    from llmops_tui.prompts.foreign_files import Form
+    from llmops_tui.prompts.foreign_settings import Form
 
 _FORMS = "openai|llm|dotprompt|promptfoo"
 
@@ -28,7 +28,7 @@ def export(
     as_: Annotated[str, typer.Option("--as", metavar=_FORMS, help="One version as another program keeps it.")] = "",
 ) -> None:
     """Export a prompt with all its versions as YAML, or one version as another program keeps it."""
-    from llmops_tui.prompts import foreign_files, prompt_files
+    from llmops_tui.prompts import foreign_files, foreign_settings, prompt_files
     from llmops_tui.prompts.drafts import Drafts
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.workspace.files import write_atomic
@@ -39,9 +39,16 @@ def export(
         version = store.get(ref)
         draft = Drafts(session.event_log).load(version.prompt)
         text = foreign_files.write_foreign(
-            version.system, version.template, form, label=version.ref, values=draft.variables if draft else {}
+            version.system,
+            version.template,
+            form,
+            label=version.ref,
+            values=draft.variables if draft else {},
+            settings=version.settings,
         )
         versions = [version]
+        if left := foreign_settings.left_behind(version.settings, form):
+            session.say(f"not carried, since {form} has no words for it: {', '.join(left)}")
     else:
         versions = store.versions(ref)
         text = prompt_files.dump(versions)
@@ -100,7 +107,7 @@ def _name_of(file: Path) -> str:
 
 def _refuse_synced(file: Path, text: str) -> None:
     """A file of a folder that is kept in step is read there, so that what both sides hold is known."""
-    from llmops_tui.prompts.folder import ENDING, parse_file
+    from llmops_tui.prompts.file_form import ENDING, parse_file
 
     if not file.name.endswith(ENDING):
         return
@@ -129,7 +136,10 @@ def _import_foreign(session: Session, text: str, form: Form, name: str, source: 
     from llmops_tui.prompts.store import PromptStore
 
     store, found = PromptStore(session.catalog), read_variants(text, form, source)
-    saved = [store.save(name, template=one.template, system=one.system, note=f"from {form}") for one in found]
+    saved = [
+        store.save(name, template=one.template, system=one.system, note=f"from {form}", settings=one.settings)
+        for one in found
+    ]
     left = found[0].left
     facts = {
         "prompt": name,
@@ -138,7 +148,7 @@ def _import_foreign(session: Session, text: str, form: Form, name: str, source: 
         "left": list(left),
     }
     lines = [f"{version.ref}: {'new' if new else 'was there already'}" for version, new in saved]
-    lines += [f"not carried, since a version has texts alone: {', '.join(left)}"] if left else []
+    lines += [f"not carried, since no version can hold it: {', '.join(left)}"] if left else []
     session.emit(facts, lambda: "\n".join(lines))
 
 

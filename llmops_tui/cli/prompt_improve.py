@@ -123,7 +123,8 @@ def _suite(
         {"type": metric},
         paths=given,
         expected=expected,
-        parameters={"max_tokens": max_tokens},
+        parameters={"max_tokens": max_tokens} if is_given(context, "max_tokens") else {},
+        settings=version.settings,
     )
     return made, "", metric
 

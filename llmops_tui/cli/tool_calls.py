@@ -18,6 +18,7 @@ from llmops_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.scripted.script import Script
+    from llmops_tui.inference.wire import ToolCall
     from llmops_tui.prompts.records import CallRecord
     from llmops_tui.prompts.tool_rounds import CallStep, Decision, ToolRounds, Tools
 
@@ -138,3 +139,17 @@ def called(session: Session, step: CallStep) -> list[CallRecord]:
             "text": step.text,
         }
     ]
+
+
+def uncalled(session: Session, calls: Sequence[ToolCall]) -> list[CallRecord]:
+    """Tell of calls of tools that a prompt's version holds, which end the answer: nobody here makes them."""
+    records: list[CallRecord] = []
+    for call in calls:
+        name, arguments = call["function"]["name"], str(call["function"]["arguments"])
+        session.say(
+            f"the model calls {safe_line(name)} with {safe_line(arguments, _SHOWN)}; --tools FILE has mock results"
+        )
+        records.append(
+            {"function": name, "server": "", "tool": name, "arguments": arguments, "state": "asked", "text": ""}
+        )
+    return records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,12 +129,17 @@ def show(
 def _code_of(session: Session, found: Trace) -> RequestCode:
     from llmops_tui.inference.request_code import code_of
     from llmops_tui.models.registry import ModelRegistry
+    from llmops_tui.prompts.store import PromptStore
 
     try:
         model = ModelRegistry(session.catalog).get(found.line.model)
     except NotFoundError:
         model = None
-    return code_of(found.line.model, model, found.messages, found.parameters, found.output)
+    settings = None
+    if found.line.prompt and found.line.version is not None:
+        with contextlib.suppress(NotFoundError):
+            settings = PromptStore(session.catalog).get(f"{found.line.prompt}@{found.line.version}").settings
+    return code_of(found.line.model, model, found.messages, found.parameters, found.output, settings)
 
 
 @app.command()

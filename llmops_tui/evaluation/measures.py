@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.evaluation.metrics.custom import fingerprint, source_of
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric, Judge
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.inference.answer_settings import refuse_settings
 from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ def ready(metric: Metric, prompts: PromptStore) -> Metric:
 
     Raises:
         NotFoundError: there is no such prompt.
+        InputRefusedError: ``settings_unsupported``: it holds more than texts.
     """
     if not isinstance(metric, Judge) or not metric.prompt:
         return metric
     version = prompts.get(metric.prompt)
+    refuse_settings(version, f"the judge {metric.called!r}, who has a model and a form of answers of its own,")
     return metric.model_copy(update={"prompt": version.ref, "system": version.system, "template": version.template})
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llmops_tui.chains.store import is_chain
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.cases import with_dataset
 from llmops_tui.evaluation.kept_summary import whole
 from llmops_tui.evaluation.metrics.external import External
@@ -31,6 +32,8 @@ from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
     import duckdb
+
+    from llmops_tui.inference.answer_settings import AnswerSettings
 
 ENTRY: JobEntry[Evaluated] = JobEntry("llmops_tui.evaluation.runner.job:run")
 _COLUMNS = "name, suite, suite_number, job, asked, manifest, summary, results_sha256, created_at, finished_at"
@@ -171,17 +174,30 @@ class EvaluationStore:
                 f"{suite.name} is a task of {theirs.harness}, which asks and scores it",
                 f"llmops eval task {theirs.task} --model MODEL",
             )
+        refs = prompts or suite.prompts()
         chosen = models or suite.models
-        if not chosen:
+        held = [settings for ref in refs if (settings := self._held(suite, ref)) is not None and settings.model]
+        own = [settings.model for settings in held]
+        if not chosen and (not own or len(own) < len(refs)):
             raise InputRefusedError("no_model", f"suite {suite.name!r} has no model", "Choose one with --model NAME.")
         judges = [metric.model for metric in suite.all_metrics() if isinstance(metric, AskingMetric)]
-        for name in [*chosen, *judges]:
+        for name in [*(chosen or own), *judges]:
             self.registry.get(name)
         for step in suite.chain:
             self.prompts.get(step.prompt)
-        refs = [self._asked(suite, ref, chosen) if ref else "" for ref in (prompts or suite.prompts())]
+        asked = [(self._asked(suite, ref, chosen) if ref else "", chosen or [own[n]]) for n, ref in enumerate(refs)]
         sets = suite.parameter_sets()
-        return [Asked(ref, model, given, parallel, limit, fresh) for ref in refs for model in chosen for given in sets]
+        return [
+            Asked(ref, model, given, parallel, limit, fresh)
+            for ref, its_models in asked
+            for model in its_models
+            for given in sets
+        ]
+
+    def _held(self, suite: Suite, ref: str) -> AnswerSettings | None:
+        """What a prompt holds beside its texts, as far as a run of the suite follows it."""
+        found = asked_prompts(self.prompts, suite, ref)
+        return found[0].settings if found and not suite.chain else None
 
     def _asked(self, suite: Suite, ref: str, models: list[str]) -> str:
         """A prompt by its version; or a chain, or one step of it."""

@@ -14,6 +14,7 @@ from llmops_tui.evaluation.suite import Suite, check_suite
 if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
     from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.answer_settings import AnswerSettings
 
 
 def suite_of_data(
@@ -25,11 +26,12 @@ def suite_of_data(
     paths: Mapping[str, str],
     expected: str = "",
     parameters: JsonObject | None = None,
+    settings: AnswerSettings | None = None,
 ) -> Suite:
     """A suite that asks a prompt the rows of a dataset version, and scores by one metric.
 
     A variable is the column of its name, and one alone the only text that a row has; what is expected is the dataset's
-    answer, or the column ``expected`` names.
+    answer, or the column ``expected`` names. How the prompt's version is sampled by its ``settings`` is left to them.
 
     Raises:
         InputRefusedError: ``variables_unmatched``, ``bad_metric``, ``nothing_expected``.
@@ -42,11 +44,13 @@ def suite_of_data(
             f"{made.called} compares with what is expected, and {data.ref} does not say which column that is ({columns})",
             "Name it with --expected.",
         )
+    held = settings.parameters.model_fields_set if settings is not None else set()
+    usual = {"temperature": 0, "max_tokens": 256, "seed": 1}
     body = {
         "cases": data.ref,
         "variables": paths_for(variables, data, paths),
         "expected": expected,
         "metrics": [metric],
-        "parameters": {"temperature": 0, "max_tokens": 256, "seed": 1, **(parameters or {})},
+        "parameters": {**{name: value for name, value in usual.items() if name not in held}, **(parameters or {})},
     }
     return check_suite(body, re.sub(r"[^A-Za-z0-9._-]", "-", f"improve-{prompt}")[:100])

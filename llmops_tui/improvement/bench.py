@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.measures import ready
@@ -61,7 +62,7 @@ class ModelBench:
         left = [row for row in dict.fromkeys(rows) if (digest, row) not in self._log.answers]
         if left:
             cases = [self._prepared.cases[row] for row in left]
-            version = _as_version(candidate)
+            version = _as_version(candidate, self._prepared.seed)
             rendered = await asyncio.to_thread(render_all, cases, version, self._renderer)
             waiting = iter(zip(cases, rendered, strict=True))
             if self._asker.unknown(self._prepared.plan.model):
@@ -94,7 +95,8 @@ class ModelBench:
 
     async def _answer(self, messages: list[ChatMessage]) -> Answer:
         name, asker = self._prepared.plan.model, self._asker
-        request = request_of(self._prepared.suite, messages, self._parameters, logprobs=False)
+        settings = self._prepared.seed.settings
+        request = request_of(self._prepared.suite, messages, self._parameters, logprobs=False, settings=settings)
         # As an evaluation keeps it, whose answers count here, too.
         sampled = {**request.body, "sampling": self._parameters.model_dump(mode="json", exclude_none=True)}
         try:
@@ -120,8 +122,9 @@ async def ask(asker: Asker, name: str, request: Request, sampled: dict[str, obje
     return read_answer(reply, trace=trace)
 
 
-def _as_version(candidate: Candidate) -> PromptVersion:
-    return PromptVersion("", "", 0, candidate.sha256, None, candidate.system, candidate.template, "", 0.0)
+def _as_version(candidate: Candidate, seed: PromptVersion) -> PromptVersion:
+    """A candidate as it would be kept: it holds beside its texts what the seed holds."""
+    return replace(seed, sha256=candidate.sha256, system=candidate.system, template=candidate.template)
 
 
 class ModelReflector:

@@ -99,7 +99,7 @@ class Candidate:
 
     @property
     def sha256(self) -> str:
-        """The hash of its texts, which is that of the prompt's version."""
+        """The hash of its texts; all candidates of an improvement hold the same beside them."""
         return content_hash(self.system, self.template)
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llmops_tui.counts import counted
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.metrics.base import Case, Metric
 from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
@@ -84,6 +85,7 @@ def prepare(catalog: Catalog, plan: ImprovementPlan, own: str = "") -> Prepared:
     store = EvaluationStore(catalog.workspace)
     seed = store.prompts.get(plan.prompt)
     suite = check_suite(plan.suite)
+    asked_prompts(store.prompts, suite, seed.ref)
     metric = _usable(suite, plan.metric)
     model, reflector = store.registry.get(plan.model), store.registry.get(plan.writer)
     if plan.embedder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmops_tui.errors import NotFoundError
@@ -11,10 +12,13 @@ from llmops_tui.names import is_name
 if TYPE_CHECKING:
     import duckdb
 
+    from llmops_tui.foreign_text import JsonObject
+    from llmops_tui.inference.answer_settings import AnswerSettings
+
 CHAINS = "chain/"
 """What the names of chains begin with, and of no prompt: a name has no stroke, unless somebody planted it."""
-COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at"
-"""Those of ``prompt_versions``, in the order of the fields of a :class:`PromptVersion`."""
+COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_at, settings"
+"""Those of ``prompt_versions``."""
 DEFAULT_LABEL = "production"
 """The label that a bare name stands for, where it is set."""
 NO_CANDIDATE = "NOT EXISTS (FROM prompt_candidates x WHERE x.prompt = v.prompt AND x.number = v.number)"
@@ -35,16 +39,21 @@ class _Version(TypedDict):
 
 
 class VersionRecord(_Version, total=False):
-    """A version of a prompt; ``parent`` is the number it was made of, ``candidate_of`` the improvement that proposed it."""
+    """A version of a prompt; ``parent`` is the number it was made of, ``candidate_of`` the improvement that proposed it.
 
+    ``settings`` are there where it holds some beside its texts, see :class:`.AnswerSettings`.
+    """
+
+    settings: JsonObject
     candidate_of: str
 
 
 @dataclass(frozen=True)
 class PromptVersion:
-    """One version of a prompt; its text never changes, its labels may move on.
+    """One version of a prompt; its text and settings never change, its labels may move on.
 
-    ``candidate_of`` is the improvement that proposed it; empty for all versions but candidates.
+    ``candidate_of`` is the improvement that proposed it; empty for all versions but candidates. ``settings_text`` is the JSON
+    of what it holds beside its texts; empty where that is nothing.
     """
 
     id: str
@@ -58,11 +67,25 @@ class PromptVersion:
     created_at: float
     labels: tuple[str, ...] = ()
     candidate_of: str = ""
+    settings_text: str = ""
 
     @property
     def ref(self) -> str:
         """How to name it: ``triage@12``."""
         return f"{self.prompt}@{self.number}"
+
+    @cached_property
+    def settings(self) -> AnswerSettings | None:
+        """What it holds beside its texts; read when it is first needed, since lists have many versions.
+
+        Raises:
+            InputRefusedError: ``bad_settings``: it cannot be read.
+        """
+        if not self.settings_text:
+            return None
+        from llmops_tui.inference.answer_settings import kept_settings
+
+        return kept_settings(self.settings_text, self.ref)
 
     def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
@@ -78,6 +101,8 @@ class PromptVersion:
             "created_at": self.created_at,
             "labels": list(self.labels),
         }
+        if self.settings is not None:
+            record["settings"] = self.settings.as_record()
         if self.candidate_of:
             record["candidate_of"] = self.candidate_of
         return record
@@ -101,7 +126,20 @@ def select_versions(
         values,
     ).fetchall()
     return [
-        PromptVersion(r[0], r[1], int(r[2]), r[3], r[4], r[5], r[6], r[7], float(r[8]), tuple(r[9] or ()), r[10] or "")
+        PromptVersion(
+            id=r[0],
+            prompt=r[1],
+            number=int(r[2]),
+            sha256=r[3],
+            parent=r[4],
+            system=r[5],
+            template=r[6],
+            note=r[7],
+            created_at=float(r[8]),
+            labels=tuple(r[10] or ()),
+            candidate_of=r[11] or "",
+            settings_text=r[9] or "",
+        )
         for r in rows
     ]
 

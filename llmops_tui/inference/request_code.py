@@ -11,14 +11,16 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.approved_keys import is_approved, key_variable, variable_of
+from llmops_tui.inference.asked_prompt import fields_of
 from llmops_tui.inference.sampling import SamplingParameters
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.answer_settings import AnswerSettings
     from llmops_tui.models.registry import Model
 
 BASE_URL = "http://127.0.0.1:8080/v1"
@@ -28,6 +30,7 @@ FORMS = ("curl", "python", "markdown")
 # What OpenAI's client takes as arguments; it sends the rest only from ``extra_body``.
 _OPENAI = {
     "temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "max_tokens", "seed", "stop",
+    "response_format", "tools",
 }  # fmt: skip
 _ALWAYS = ("temperature", "max_tokens", "seed")
 _FENCE = re.compile(r"`{3,}")
@@ -47,6 +50,7 @@ class RequestCode:
         answer: what came of it, for Markdown.
         base_url: the endpoint, with its ``/v1``.
         key_variable: the environment variable with its key; empty where it wants none.
+        fields: further fields of the request that its prompt's version holds: the form of the answer, and tools.
     """
 
     model: str
@@ -55,6 +59,7 @@ class RequestCode:
     answer: str = ""
     base_url: str = BASE_URL
     key_variable: str = KEY_VARIABLE
+    fields: Mapping[str, object] = field(default_factory=dict)
 
     def written(self, form: str) -> str:
         """In one of :data:`FORMS`.
@@ -79,7 +84,7 @@ class RequestCode:
         given = {name: value for name, value in self.parameters.items() if name in default}
         kept = {name: given.get(name, default[name]) for name in _ALWAYS}
         kept |= {name: value for name, value in given.items() if value != default[name] and value is not None}
-        return {"model": self.model, "messages": [dict(message) for message in self.messages], **kept}
+        return {"model": self.model, "messages": [dict(message) for message in self.messages], **kept, **self.fields}
 
     def curl(self) -> str:
         """A command for a POSIX shell; the key is read from the environment and stands nowhere."""
@@ -128,19 +133,23 @@ def code_of(
     messages: Sequence[Mapping[str, object]],
     parameters: Mapping[str, object],
     answer: str = "",
+    settings: AnswerSettings | None = None,
 ) -> RequestCode:
     """The code of a request to a model by its name, and as it is registered, where it still is.
+
+    ``settings`` are those of the prompt's version that was asked.
 
     A remote model is asked at its own endpoint. The variable of its key is named only where this user approved that key for
     that host: another's workspace could name any.
     """
     if model is None or model.kind != "remote":
-        return RequestCode(name, messages, parameters, answer)
+        return RequestCode(name, messages, parameters, answer, fields=fields_of(settings))
     url = str(model.header["url"])
     variable = variable_of(model)
     if not _VARIABLE.fullmatch(variable) or not is_approved(variable, url):
         variable = key_variable(model.name)
-    return RequestCode(str(model.header["remote_model"]), messages, parameters, answer, f"{url}/v1", variable)
+    named = str(model.header["remote_model"])
+    return RequestCode(named, messages, parameters, answer, f"{url}/v1", variable, fields_of(settings))
 
 
 def _escaped(text: str) -> str:

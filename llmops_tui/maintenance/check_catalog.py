@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from llmops_tui.datasets.content_hash import content_hash
 from llmops_tui.datasets.parts import source_sql
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import APART
 from llmops_tui.inference.access.store import KeyStore
+from llmops_tui.inference.answer_settings import kept_settings
 from llmops_tui.maintenance.findings import Report
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import content_hash as prompt_hash
@@ -149,11 +150,18 @@ def references(workspace: Workspace, report: Report) -> None:
     """Prompts against their hashes; labels, tags, parents and runs against what they point to."""
     catalog = Catalog(workspace)
     _kept_json(catalog, report)
-    prompts = "SELECT prompt, number, system, template, sha256 FROM prompt_versions"
-    for name, number, system, template, digest in catalog.read(lambda db: db.execute(prompts).fetchall()):
+    prompts = "SELECT prompt, number, system, template, settings, sha256 FROM prompt_versions"
+    for name, number, system, template, settings, digest in catalog.read(lambda db: db.execute(prompts).fetchall()):
         report.count("prompt versions")
-        if prompt_hash(system, template) != digest:
-            report.error(f"prompt {name}@{number}", "its text differs from what was saved", _BACKUP)
+        try:
+            if prompt_hash(system, template, settings or "") != digest:
+                report.error(f"prompt {name}@{number}", "its text differs from what was saved", _BACKUP)
+            if settings:
+                kept_settings(settings, f"{name}@{number}")
+        except ValueError:
+            continue  # told with all columns of JSON
+        except InputRefusedError as error:
+            report.error(f"prompt {name}@{number}", error.message, _BACKUP)
 
     def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, list[Any]]]:
         return [(place, text, connection.execute(sql).fetchall()) for place, text, sql in _REFERENCES]

@@ -159,7 +159,7 @@ def texts_of(workspace: Workspace, ids: Sequence[str]) -> Iterator[tuple[TextSea
                     f"SELECT correction, comment FROM feedback WHERE {where.format('request')}", [chosen]
                 ).fetchall(),
                 db.execute(
-                    f"SELECT template, system FROM prompt_versions WHERE NOT {where.format('coalesce(note, ?)')}",
+                    f"SELECT template, system, settings FROM prompt_versions WHERE NOT {where.format('coalesce(note, ?)')}",
                     [notes, ""],
                 ).fetchall(),
             )

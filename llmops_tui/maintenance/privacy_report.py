@@ -225,7 +225,7 @@ def _traces(db: duckdb.DuckDBPyConnection, rule: str) -> PlaceRecord:
 
 _OTHERS = (
     ("feedback", "SELECT concat_ws(chr(10), correction, comment), said_at FROM feedback"),
-    ("prompts", "SELECT concat_ws(chr(10), system, template), created_at FROM prompt_versions"),
+    ("prompts", "SELECT concat_ws(chr(10), system, template, settings), created_at FROM prompt_versions"),
     ("evaluation suites", "SELECT body::VARCHAR, created_at FROM evaluation_suites"),
     ("labels", "SELECT concat_ws(chr(10), annotator, value::VARCHAR), made_at FROM annotations"),
 )

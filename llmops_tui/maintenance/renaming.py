@@ -165,7 +165,12 @@ def copy_record(workspace: Workspace, kind: Kept, ref: str, new_name: str) -> st
     found = store.get(ref)
     _check_free(workspace, kind, new_name)
     made, _ = store.save(
-        new_name, template=found.template, system=found.system, note=f"copy of {found.ref}", parent=None
+        new_name,
+        template=found.template,
+        system=found.system,
+        note=f"copy of {found.ref}",
+        parent=None,
+        settings=found.settings,
     )
     return made.ref
 
@@ -240,7 +245,8 @@ def _refuse_over_draft(workspace: Workspace, name: str, new_name: str) -> None:
     if draft is None or not (draft.system.strip() or draft.template.strip()):
         return
     versions = PromptStore(Catalog(workspace)).versions(name)
-    if all((one.system, one.template) != (draft.system, draft.template) for one in versions):
+    held = (draft.system, draft.template, draft.settings)
+    if all((one.system, one.template, one.settings_text) != held for one in versions):
         raise InputRefusedError(
             "name_taken",
             f"the playground has unsaved text for a prompt {new_name}",

@@ -9,9 +9,10 @@ import pydantic
 
 from llmops_tui.evaluation.bundled_suites import suite_named
 from llmops_tui.evaluation.records import RunRecord
+from llmops_tui.inference.asked_prompt import model_of
 from llmops_tui.inference.client import StreamEnd
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.wire import Timings
+from llmops_tui.inference.wire import Timings, ToolCall
 from llmops_tui.jobs.entries import JobRecord
 from llmops_tui.mcp_server.history import OfJob
 from llmops_tui.mcp_server.reading import PromptVariables, Ref
@@ -28,14 +29,14 @@ class ToRun(Arguments):
     """What to ask, and whom."""
 
     ref: Ref
-    model: Annotated[str, pydantic.Field(max_length=200, description="The name of a registered model.")]
+    model: Annotated[
+        str, pydantic.Field(max_length=200, description="A registered model; empty: the one that the version holds.")
+    ] = ""
     variables: PromptVariables = pydantic.Field(default_factory=dict)
     parameters: SamplingParameters = SamplingParameters()
 
 
-class Ran(TypedDict):
-    """The answer to a prompt; ``run`` is the id of its trace."""
-
+class _Ran(TypedDict):
     run: str
     prompt: str
     model: str
@@ -44,15 +45,22 @@ class Ran(TypedDict):
     timing: Timings
 
 
+class Ran(_Ran, total=False):
+    """The answer to a prompt; ``run`` is the id of its trace, ``calls`` are those of tools that the version holds."""
+
+    calls: list[ToolCall]
+
+
 async def _run(bench: Workbench, given: ToRun, progress: Progress) -> Ran:
     import asyncio
 
     version = await asyncio.to_thread(bench.prompts.get, given.ref)
-    model = await asyncio.to_thread(bench.model_to_run, given.model)
+    model = await asyncio.to_thread(bench.model_to_run, model_of(version.settings, given.model, version.ref))
+    request = bench.request(version, given.variables, given.parameters)
     text: list[str] = []
     run_id, end, told = "", StreamEnd(""), 0.0
-    most = float(given.parameters.max_tokens)
-    async for step in bench.runner.run(bench.request(version, given.variables, given.parameters), model):
+    most = float(request.sampling.max_tokens)
+    async for step in bench.runner.run(request, model):
         run_id = step.run_id
         if step.stage == "loading":
             await progress(0, most, f"{version.ref} is answered by {model.name}")
@@ -63,7 +71,7 @@ async def _run(bench: Workbench, given: ToRun, progress: Progress) -> Ran:
                 await progress(float(min(len(text), most)), most, "pieces of the answer")
         elif step.end is not None:
             end = step.end
-    return {
+    ran: Ran = {
         "run": run_id,
         "prompt": version.ref,
         "model": model.name,
@@ -71,10 +79,11 @@ async def _run(bench: Workbench, given: ToRun, progress: Progress) -> Ran:
         "finish_reason": end.finish_reason,
         "timing": end.timings,
     }
+    return {**ran, "calls": end.calls} if end.calls else ran
 
 
 class ToSave(Arguments):
-    """A text to save."""
+    """A text to save; what the newest version holds beside its texts stays."""
 
     name: Annotated[str, pydantic.Field(max_length=100, description="The prompt's name.")]
     template: Annotated[str, pydantic.Field(max_length=1_000_000, description="The user template, in Jinja.")]

@@ -80,6 +80,7 @@ class Workbench:
             template=version.template,
             variables=dict(variables),
             parameters=parameters or SamplingParameters(),
+            settings=version.settings,
         )
 
     def model_to_run(self, name: str) -> Model:

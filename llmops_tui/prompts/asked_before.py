@@ -25,9 +25,16 @@ def draft_of_version(
     """
     before = drafts.load(version.prompt)
     if before is not None and before.template.strip():
-        store.save(version.prompt, template=before.template, system=before.system, parent=before.base, note=note)
+        store.save(
+            version.prompt,
+            template=before.template,
+            system=before.system,
+            parent=before.base,
+            note=note,
+            settings=before.answer_settings,
+        )
     values = {str(name): str(value) for name, value in variables.items()}
-    drafts.save(version.prompt, Draft(version.system, version.template, values, version.number))
+    drafts.save(version.prompt, Draft(version.system, version.template, values, version.number, version.settings_text))
     return version.prompt
 
 
@@ -37,7 +44,9 @@ def draft_of_messages(
     """Make a prompt of this name that asks what the last message did, behind the same system text; the prompt's name."""
     system = next((str(m.get("content") or "") for m in messages if m.get("role") == "system"), "")
     asked = [str(m.get("content") or "") for m in messages if m.get("role") != "system"]
-    made, _ = store.save(name, template=_plain(asked[-1] if asked else " "), system=_plain(system), note=note)
+    made, _ = store.save(
+        name, template=_plain(asked[-1] if asked else " "), system=_plain(system), note=note, settings=None
+    )
     drafts.save(name, Draft(made.system, made.template, {}, made.number))
     return name
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptVersion
 
-Section = Literal["system", "user"]
+Section = Literal["system", "user", "settings"]
 # Matching is quadratic at worst; of longer texts only the beginning and the end that are alike are matched.
 _MAX_LINES = 5_000
 
@@ -48,7 +48,7 @@ class BlamedLine:
 
 
 def blame(versions: Sequence[PromptVersion], number: int) -> list[BlamedLine]:
-    """The lines of a version, system text first, each with the version that brought it.
+    """The lines of a version, system text first and settings last, each with the version that brought it.
 
     A line is followed along the versions that this one was made of, from parent to parent. It counts as the same where
     Ratcliff and Obershelp's matching (:class:`difflib.SequenceMatcher`) finds it again; whoever changed a part of a line
@@ -61,9 +61,10 @@ def blame(versions: Sequence[PromptVersion], number: int) -> list[BlamedLine]:
     way = [known[number]]
     while (parent := way[-1].parent) in known and parent is not None and parent < way[-1].number:
         way.append(known[parent])
-    lines: dict[Section, list[tuple[str, PromptVersion]]] = {"system": [], "user": []}
+    lines: dict[Section, list[tuple[str, PromptVersion]]] = {"system": [], "user": [], "settings": []}
     for version in reversed(way):
-        texts: dict[Section, str] = {"system": version.system, "user": version.template}
+        held = version.settings.as_yaml() if version.settings is not None else ""
+        texts: dict[Section, str] = {"system": version.system, "user": version.template, "settings": held}
         for section, text in texts.items():
             lines[section] = _followed(lines[section], _lines_of(text), version)
     return [

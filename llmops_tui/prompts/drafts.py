@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.answer_settings import AnswerSettings
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.workspace.event_log import EventLog
 
@@ -15,12 +16,30 @@ _SESSION = "session"
 
 @dataclass(frozen=True)
 class Draft:
-    """The state of the editors for one prompt."""
+    """The state of the editors for one prompt; ``settings`` is the JSON of what it holds beside its texts, empty without."""
 
     system: str = ""
     template: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     base: int | None = None
+    settings: str = ""
+
+    def behind(self, typed: Draft) -> Draft:
+        """The draft with what was typed before its texts."""
+        return replace(self, system=typed.system + self.system, template=typed.template + self.template)
+
+    @property
+    def answer_settings(self) -> AnswerSettings | None:
+        """What it holds beside its texts.
+
+        Raises:
+            InputRefusedError: ``bad_settings``: a later release wrote it.
+        """
+        if not self.settings:
+            return None
+        from llmops_tui.inference.answer_settings import kept_settings
+
+        return kept_settings(self.settings, "the draft")
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,7 @@ class Drafts:
             template=str(body.get("template", "")),
             variables={str(k): str(v) for k, v in variables.items()} if isinstance(variables, dict) else {},
             base=base if isinstance(base, int) else None,
+            settings=str(body.get("settings") or ""),
         )
 
     def names(self) -> set[str]:

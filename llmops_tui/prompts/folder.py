@@ -16,12 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.inference.answer_settings import kept_settings
 from llmops_tui.names import RULE, is_name
+from llmops_tui.prompts.file_form import ENDING, MAX_FILE, Content, bad_file, file_text, parse_file
 from llmops_tui.prompts.store import content_hash
 from llmops_tui.regular_files import open_regular
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
@@ -31,12 +29,8 @@ if TYPE_CHECKING:
     from llmops_tui.prompts.store import PromptStore, PromptVersion
     from llmops_tui.workspace.event_log import EventLog
 
-ENDING = ".prompt.yaml"
 PREFIX = "prompt-folder:"
-_MAX_FILE = 2_000_000
 _MAX_FILES = 10_000
-# No line is folded.
-_WIDE = 1_000_000
 # Not told: there is nothing of it any more.
 _FORGOTTEN = "gone on both sides"
 # How long one waits for another sync of this workspace.
@@ -82,60 +76,10 @@ class _Step:
     newest: str
 
 
-class _Text(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, which a diff shows line by line."""
-
-
-def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Text.add_representer(str, _block)
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    system: str = ""
-    template: str = ""
-
-
-def file_text(system: str, template: str) -> str:
-    """The file of a prompt: in blocks where these say the very text, else with escapes."""
-    body = {"system": system, "template": template}
-    text = str(yaml.dump(body, Dumper=_Text, sort_keys=False, allow_unicode=True, width=_WIDE))
-    return text if yaml.safe_load(text) == body else str(yaml.safe_dump(body, sort_keys=False, width=_WIDE))
-
-
-def parse_file(raw: bytes) -> tuple[str, str]:
-    """The system and user templates of a file.
-
-    Raises:
-        InputRefusedError: ``bad_prompt_file``, with why.
-    """
-    try:
-        if len(raw) > _MAX_FILE:
-            raise ValueError(f"it is larger than {_MAX_FILE:,} bytes")
-        found = _File.model_validate(parse_yaml(raw.decode("utf-8")))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise _bad(f"{place}: {first['msg']}") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise _bad(" ".join(str(error).split())) from error
-    if not found.system.strip() and not found.template.strip():
-        raise _bad("it has no text: neither a system nor a user template")
-    return found.system, found.template
-
-
 def _bytes_of(path: Path) -> bytes:
     """What a file has, as far as it can be a prompt's."""
     with open_regular(path) as file:
-        return file.read(_MAX_FILE + 1)
-
-
-def _bad(why: str) -> InputRefusedError:
-    return InputRefusedError("bad_prompt_file", why, "Its fields are system and template, both texts.")
+        return file.read(MAX_FILE + 1)
 
 
 class PromptFolder:
@@ -223,7 +167,7 @@ class PromptFolder:
 
     # ── one prompt ──
 
-    def _one(self, name: str, file: tuple[str, str] | None, known: bool, take: Side | None, *, dry_run: bool) -> Change:
+    def _one(self, name: str, file: Content | None, known: bool, take: Side | None, *, dry_run: bool) -> Change:
         versions = self._store.versions(name) if known else []
         step = self._steps.get(name)
         if file is None and not versions:
@@ -239,7 +183,7 @@ class PromptFolder:
     def _both(
         self,
         name: str,
-        file: tuple[str, str],
+        file: Content,
         versions: Sequence[PromptVersion],
         step: _Step | None,
         take: Side | None,
@@ -275,7 +219,7 @@ class PromptFolder:
         return Change(name, "deleted there", None, detail)
 
     def _without_prompt(
-        self, name: str, file: tuple[str, str], step: _Step | None, take: Side | None, *, dry_run: bool
+        self, name: str, file: Content, step: _Step | None, take: Side | None, *, dry_run: bool
     ) -> Change:
         if step is None or take == "folder":
             return self._taken(name, file, (), None, dry_run=dry_run)
@@ -286,7 +230,7 @@ class PromptFolder:
     def _taken(
         self,
         name: str,
-        file: tuple[str, str],
+        file: Content,
         versions: Sequence[PromptVersion],
         step: _Step | None,
         *,
@@ -299,7 +243,7 @@ class PromptFolder:
         return self._noted(name, "read", version, newest, "" if new else "a version that was there already")
 
     def _kept(
-        self, name: str, file: tuple[str, str], versions: Sequence[PromptVersion], step: _Step | None, note: str
+        self, name: str, file: Content, versions: Sequence[PromptVersion], step: _Step | None, note: str
     ) -> tuple[PromptVersion, bool]:
         """The version that has a file's text, and whether it is new; one that was there gets no note of where it came from."""
         content = content_hash(*file)
@@ -311,10 +255,11 @@ class PromptFolder:
             version.number == step.version and version.sha256 == step.content for version in versions
         )
         parent = step.version if step is not None and known else None
-        return self._store.save(name, template=file[1], system=file[0], note=note, parent=parent)
+        settings = kept_settings(file[2], f"{name}{ENDING}") if file[2] else None
+        return self._store.save(name, template=file[1], system=file[0], note=note, parent=parent, settings=settings)
 
     def _put(
-        self, name: str, version: PromptVersion, newest: PromptVersion, before: tuple[str, str] | None, *, dry_run: bool
+        self, name: str, version: PromptVersion, newest: PromptVersion, before: Content | None, *, dry_run: bool
     ) -> Change:
         """Write a version over what was read of its file, and over nothing else."""
         if dry_run:
@@ -323,11 +268,11 @@ class PromptFolder:
         try:
             now = parse_file(_bytes_of(path)) if path.exists() or path.is_symlink() else None
         except (OSError, InputRefusedError):
-            now = ("", "")
+            now = ("", "", "")
         if now != before:
             return Change(name, "conflict", None, "its file changed while it was looked at; sync again")
         try:
-            write_atomic(path, file_text(version.system, version.template), mode=0o644)
+            write_atomic(path, file_text(version.system, version.template, version.settings_text), mode=0o644)
         except OSError as error:
             raise LlmopsError(
                 "folder_unwritable", f"{path} cannot be written: {reason(error)}", "What was done so far is noted."
@@ -369,9 +314,9 @@ class PromptFolder:
             )
         return found
 
-    def _read(self) -> tuple[dict[str, tuple[str, str]], list[Change]]:
+    def _read(self) -> tuple[dict[str, Content], list[Change]]:
         """The texts of the files by prompt, and the files that say none."""
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[str, Content] = {}
         refused: dict[str, Change] = {}
         self._paths = {}
         for path in sorted(path for path, _ in self._files()):
@@ -379,11 +324,11 @@ class PromptFolder:
             name = unicodedata.normalize("NFC", path.name.removesuffix(ENDING))
             try:
                 if path.is_symlink():
-                    raise _bad("it is a link, which would be replaced and not followed")
+                    raise bad_file("it is a link, which would be replaced and not followed")
                 if not is_name(name):
-                    raise _bad(f"{name!r} is not a valid prompt name: {RULE}")
+                    raise bad_file(f"{name!r} is not a valid prompt name: {RULE}")
                 if name in found:
-                    raise _bad("another file has this name in another form of Unicode")
+                    raise bad_file("another file has this name in another form of Unicode")
                 found[name] = parse_file(_bytes_of(path))
                 self._paths[name] = path
             except FileNotFoundError:

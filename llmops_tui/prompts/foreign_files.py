@@ -1,7 +1,8 @@
 """Prompts as other programs keep them: OpenAI's messages, templates of ``llm``, ``.prompt`` files (dotprompt), promptfoo.
 
-A version here is a system and a user text with Jinja. What another form says beside these, such as a model or a schema, is
-named and not carried; what cannot be said in a form at all, such as a loop, is refused by name.
+A version here is a system and a user text with Jinja, and may hold beside them what makes its answer. What another form says
+that no version can hold, or has no words for, is named and not carried; what cannot be said of the texts, such as a loop, is
+refused by name.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import yaml
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_json, parse_yaml
+from llmops_tui.foreign_text import JsonObject, parse_json, parse_yaml
+from llmops_tui.inference.answer_settings import AnswerSettings, read_settings
+from llmops_tui.prompts.foreign_settings import Form, fields_to_write, read_fields, read_turns, turns_to_write
 from llmops_tui.prompts.plain_templates import parts_of, variable_name, with_marks
 from llmops_tui.prompts.promptfoo_files import read_configuration, write_configuration
 
-Form = Literal["openai", "llm", "dotprompt", "promptfoo"]
 FORMS: tuple[Form, ...] = get_args(Form)
 # Python's string.Template, by which llm fills in.
 _DOLLAR = re.compile(
@@ -47,11 +49,12 @@ _CHANGE_THE_TEXT = {"fragments", "system_fragments", "attachments", "attachment_
 
 @dataclass(frozen=True)
 class ForeignPrompt:
-    """The texts of a file, and the names of what it says beside them."""
+    """What a file says: its texts, what it holds beside them, and the names of what is left."""
 
     system: str
     template: str
     left: tuple[str, ...] = ()
+    settings: AnswerSettings | None = None
 
 
 def form_of(name: str, text: str) -> Form | None:
@@ -100,7 +103,7 @@ def read_variants(text: str, form: Form, source: str) -> list[ForeignPrompt]:
     try:
         if form == "promptfoo":
             texts, left = read_configuration(text)
-            found = [ForeignPrompt(*one, left) for one in texts]
+            found = [_made(one.system, one.user, {**one.settings}, left) for one in texts]
         else:
             found = [readers[form](text)]
         if not all(one.system.strip() or one.template.strip() for one in found):
@@ -115,27 +118,36 @@ def read_variants(text: str, form: Form, source: str) -> list[ForeignPrompt]:
 
 
 def write_foreign(
-    system: str, template: str, form: Form, *, label: str = "prompt", values: Mapping[str, str] | None = None
+    system: str,
+    template: str,
+    form: Form,
+    *,
+    label: str = "prompt",
+    values: Mapping[str, str] | None = None,
+    settings: AnswerSettings | None = None,
 ) -> str:
     """A version as a file of a form; promptfoo's has its ``label``, and one test with the ``values`` of its variables.
+
+    What it holds beside its texts is carried as far as the form has words for it; :func:`.left_behind` names the rest.
 
     Raises:
         InputRefusedError: ``cannot_export``: the templates say what that form cannot, which is named.
     """
     try:
+        fields = fields_to_write(settings, form)
         if form == "promptfoo":
-            return write_configuration(system, template, label, values or {})
+            return write_configuration(turns_to_write(system, template, settings), label, values or {})
         if form == "openai":
-            messages = [("system", system), ("user", template)]
-            body = {"messages": [{"role": role, "content": text} for role, text in messages if text]}
+            turns = turns_to_write(system, template, settings)
+            body = {"messages": [{"role": role, "content": text} for role, text, _ in turns], **fields}
             return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
         if form == "llm":
             texts = {"system": _as_dollars(system), "prompt": _as_dollars(template)}
             # A prompt that is not there is the input alone.
             kept = {name: text for name, text in texts.items() if text or name == "prompt"}
-            return str(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100_000))
+            return str(yaml.safe_dump({**fields, **kept}, sort_keys=False, allow_unicode=True, width=100_000))
         head = f'{{{{role "system"}}}}\n{_as_mustache(system)}\n{{{{role "user"}}}}\n' if system else ""
-        return _without_front(head + _as_mustache(template))
+        return _with_front(head + _as_mustache(template), fields)
     except ValueError as error:
         raise InputRefusedError(
             "cannot_export", f"as {form}: {error}", "Export it as YAML, or simplify the template."
@@ -147,24 +159,25 @@ def write_foreign(
 
 def _read_openai(text: str) -> ForeignPrompt:
     body = parse_json(text)
-    messages, left = body, tuple[str, ...]()
+    messages, fields = body, {}
     if isinstance(body, dict):
-        messages, left = body.get("messages"), tuple(sorted(body.keys() - {"messages"}))
+        messages = body.get("messages")
+        fields = {name: value for name, value in body.items() if name != "messages"}
     if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
         raise ValueError("it has no list of messages")
-    system: list[str] = []
-    user: list[str] = []
+    turns: list[tuple[str, str]] = []
     for number, message in enumerate(messages, 1):
         role, content = message.get("role"), _content(message.get("content"), number)
         if other := message.keys() - {"role", "content"}:
             raise ValueError(f"message {number} has {', '.join(sorted(map(str, other)))}")
-        if role in {"system", "developer"} and not system and not user:
-            system.append(content)
-        elif role == "user" and not user:
-            user.append(content)
-        else:
-            raise ValueError(f"message {number} is of role {role}: only one of system and then one of user are carried")
-    return ForeignPrompt("".join(system), "".join(user), left)
+        turns.append(("system" if role == "developer" else str(role), content))
+    system, user, examples = read_turns(turns, "message")
+    record, left = read_fields(fields, "openai")
+    return _made(system, user, {**record, **examples}, left)
+
+
+def _made(system: str, user: str, record: JsonObject, left: tuple[str, ...]) -> ForeignPrompt:
+    return ForeignPrompt(system, user, left, read_settings(record, "the file"))
 
 
 def _content(content: object, number: int) -> str:
@@ -194,11 +207,9 @@ def _read_llm(text: str) -> ForeignPrompt:
     for name, one in texts.items():
         if not isinstance(one, str):
             raise TypeError(f"{name} is no text")
-    return ForeignPrompt(
-        _from_dollars(str(texts["system"])),
-        _from_dollars(str(texts["prompt"]) or "$input"),
-        tuple(sorted(given.keys() & _LLM_OTHERS - _CHANGE_THE_TEXT - {"name"})),
-    )
+    beside = given.keys() & _LLM_OTHERS - _CHANGE_THE_TEXT - {"name"}
+    record, left = read_fields({name: given[name] for name in given if name in beside}, "llm")
+    return _made(_from_dollars(str(texts["system"])), _from_dollars(str(texts["prompt"]) or "$input"), record, left)
 
 
 def _from_dollars(text: str) -> str:
@@ -255,7 +266,8 @@ def _read_dotprompt(text: str) -> ForeignPrompt:
     texts[role] += piece + body[at:]
     # The line breaks beside a mark of a role belong to the mark.
     system, user = (with_marks(one.strip("\n") if marked else one) for one in (texts["system"], texts["user"]))
-    return ForeignPrompt(system, user, tuple(sorted(str(name) for name in head)))
+    record, left = read_fields({str(name): value for name, value in head.items()}, "dotprompt")
+    return _made(system, user, record, left)
 
 
 def _turn(role: str, texts: Mapping[str, str]) -> str:
@@ -283,10 +295,12 @@ def _as_mustache(text: str) -> str:
     return made
 
 
-def _without_front(body: str) -> str:
-    """A file without front matter; text that would be taken for one stands behind one that says nothing."""
-    if _FRONT.match(body) is None:
+def _with_front(body: str, fields: JsonObject) -> str:
+    """A file with its front matter; without fields it has none, unless its text would be taken for one."""
+    if not fields and _FRONT.match(body) is None:
         return body
     if body != body.strip():
-        raise ValueError("a text with --- at its beginning keeps no blanks at its ends there")
-    return f"---\n{{}}\n---\n{body}"
+        why = "a text behind the fields between ---" if fields else "a text with --- at its beginning"
+        raise ValueError(f"{why} keeps no blanks at its ends there")
+    head = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100_000) if fields else "{}\n"
+    return f"---\n{head}---\n{body}"

@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.foreign_text import parse_yaml
+from llmops_tui.foreign_text import JsonObject, parse_yaml
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.prompts.records import LabelRecord
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 
@@ -26,6 +27,7 @@ class _VersionFile(BaseModel):
     labels: list[str] = []
     number: int | None = None
     parent: int | None = None
+    settings: JsonObject = {}
 
 
 class PromptFile(BaseModel):
@@ -88,7 +90,7 @@ def load(
     move_labels: bool = False,
     move: Callable[[str, str], PromptVersion] | None = None,
 ) -> Loaded:
-    """Save all versions of a prompt file.
+    """Save all versions of a prompt file, with what each holds beside its texts.
 
     A label that is not there yet is set. One that is on another version stays there, since it may be what is deployed, and
     moves only where that is asked for. ``move`` points a label at a version, in the place of the store itself.
@@ -97,10 +99,15 @@ def load(
     labels: list[LabelChange] = []
     numbers: dict[int, int] = {}
     created = 0
-    for item in file.versions:
+    for place, item in enumerate(file.versions):
         parent = numbers.get(item.parent) if item.parent is not None else None
         version, new = store.save(
-            file.prompt, template=item.template, system=item.system, note=item.note, parent=parent
+            file.prompt,
+            template=item.template,
+            system=item.system,
+            note=item.note,
+            parent=parent,
+            settings=read_settings(item.settings, f"settings of versions.{place}"),
         )
         created += new
         if item.number is not None:
@@ -125,6 +132,8 @@ def dump(versions: list[PromptVersion]) -> str:
         item |= {"parent": version.parent} if version.parent is not None else {}
         item |= {"note": version.note} if version.note else {}
         item |= {"labels": list(version.labels)} if version.labels else {}
-        items.append(item | {"system": version.system, "template": version.template})
+        texts = {"system": version.system, "template": version.template}
+        held = {"settings": version.settings.as_record()} if version.settings is not None else {}
+        items.append(item | texts | held)
     body = {"prompt": versions[0].prompt, "versions": items}
     return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100)

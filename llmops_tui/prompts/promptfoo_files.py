@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import yaml
 
-from llmops_tui.foreign_text import parse_json, parse_yaml
+from llmops_tui.foreign_text import JsonObject, parse_json, parse_yaml
+from llmops_tui.prompts.foreign_settings import Turn, read_turns
 from llmops_tui.prompts.plain_templates import parts_of, variable_name, with_marks
 
 # What is a value or an operator of Nunjucks where it stands alone, or promptfoo's own, and no variable.
@@ -26,15 +28,27 @@ _ELSEWHERE = re.compile(
 _NAMED = re.compile(r"\{\{\s*(\w+)\s*\}\}", re.ASCII)
 
 
-def write_configuration(system: str, template: str, label: str, values: Mapping[str, str]) -> str:
+@dataclass(frozen=True)
+class ReadPrompt:
+    """One prompt of a configuration; ``settings`` is a record of what its turns say beside its texts."""
+
+    system: str
+    user: str
+    settings: JsonObject
+
+
+def write_configuration(given: Sequence[Turn], label: str, values: Mapping[str, str]) -> str:
     """A configuration with one prompt, and one test with a value for each of its variables, empty where none is known.
 
     Raises:
         ValueError: the templates have more than variables, or a value would be read as something else.
     """
-    texts = {"system": system, "user": template}
-    turns = [{"role": role, "content": _as_nunjucks(text)} for role, text in texts.items() if text]
-    names = dict.fromkeys(part for text in texts.values() for part, is_name in parts_of(text) if is_name)
+    turns = [
+        {"role": role, "content": _as_nunjucks(text) if is_template else with_marks(text.replace("\0", ""))}
+        for role, text, is_template in given
+    ]
+    texts = [text for _, text, is_template in given if is_template]
+    names = dict.fromkeys(part for text in texts for part, is_name in parts_of(text) if is_name)
     body: dict[str, object] = {
         "description": f"{label} of llmops",
         # More than one line, or promptfoo might take it for the name of a file.
@@ -46,8 +60,8 @@ def write_configuration(system: str, template: str, label: str, values: Mapping[
     return str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100_000))
 
 
-def read_configuration(text: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """The system and user texts of each prompt, and what else the configuration says, by the names of its keys.
+def read_configuration(text: str) -> tuple[list[ReadPrompt], tuple[str, ...]]:
+    """Each prompt with the examples that stand in it as turns, and what else the configuration says, by the names of its keys.
 
     Raises:
         ValueError, TypeError: a prompt is a file, or more than a text of each; with its place.
@@ -64,7 +78,7 @@ def read_configuration(text: str) -> tuple[list[tuple[str, str]], tuple[str, ...
     return found, tuple(sorted(str(name) for name in body.keys() - {"prompts", "description"}))
 
 
-def _read(given: object, where: str) -> tuple[str, str]:
+def _read(given: object, where: str) -> ReadPrompt:
     raw = given.get("raw") or given.get("id") if isinstance(given, dict) else given
     if not isinstance(raw, str) or not raw.strip():
         raise ValueError(f"{where}: it has no text")
@@ -75,19 +89,16 @@ def _read(given: object, where: str) -> tuple[str, str]:
     except ValueError:
         turns = None
     if not (isinstance(turns, list) and turns and all(isinstance(turn, dict) and "role" in turn for turn in turns)):
-        return "", _from_nunjucks(raw, where)
-    texts = {"system": "", "user": ""}
+        return ReadPrompt("", _from_nunjucks(raw, where), {})
+    texts: list[tuple[str, str]] = []
     for number, turn in enumerate(turns, 1):
         role = "system" if turn["role"] == "developer" else turn["role"]
-        # One of each, and the system's before the user's.
-        if role not in texts or texts["user"] or texts[role] or turn.keys() != {"role", "content"}:
-            raise ValueError(
-                f"{where}: turn {number} is of role {turn['role']}: only one of system and then one of user are carried"
-            )
+        if turn.keys() != {"role", "content"}:
+            raise ValueError(f"{where}: turn {number} has more than a role and a content")
         if not isinstance(turn["content"], str):
             raise TypeError(f"{where}: turn {number} has content that is no text")
-        texts[role] = _from_nunjucks(turn["content"], where)
-    return texts["system"], texts["user"]
+        texts.append((str(role), _from_nunjucks(turn["content"], where)))
+    return ReadPrompt(*read_turns(texts, f"{where}: turn"))
 
 
 def _as_nunjucks(text: str) -> str:

@@ -7,9 +7,10 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.asked_prompt import Rendered, fields_of, rendered, sampling_of
 from llmops_tui.inference.client import ModelClient, StreamEnd, Thought, TokensTold
 from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.endpoints import Endpoint, open_endpoint
@@ -21,6 +22,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import TokenProbability, ToolCall
 from llmops_tui.models.registry import Model
+from llmops_tui.prompts.asked_run import AskedRun, with_tools
 from llmops_tui.prompts.records import RunShown
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.settings import load_settings
@@ -34,6 +36,7 @@ from llmops_tui.workspace.json_columns import kept
 if TYPE_CHECKING:
     import duckdb
 
+    from llmops_tui.inference.answer_settings import AnswerSettings
     from llmops_tui.prompts.tool_rounds import CallStep, ToolRounds
 
 # Columns of the catalog, in the order of the fields of RunRecord below.
@@ -53,7 +56,8 @@ class RunRequest:
         version: the version that has these texts, where it is known; else they are saved first.
         alternatives: how many other tokens are told beside each one of the answer; none: tokens are not told.
         begun: the tokens that the answer begins with; what is told comes behind them.
-        schema: a JSON Schema that the answer is held to.
+        schema: a JSON Schema that the answer is held to; else that of the settings.
+        settings: what the version holds beside its texts. What ``parameters`` set counts before it.
     """
 
     prompt: str
@@ -67,10 +71,16 @@ class RunRequest:
     alternatives: int | None = None
     begun: tuple[int, ...] = ()
     schema: Schema | None = None
+    settings: AnswerSettings | None = None
+
+    @property
+    def sampling(self) -> SamplingParameters:
+        """How the answer is sampled."""
+        return sampling_of(self.settings, self.parameters)
 
     def as_fields(self) -> dict[str, object]:
         """What of it is a field of the request of its own."""
-        found: dict[str, object] = {}
+        found = fields_of(self.settings)
         if self.alternatives is not None:
             found |= {"logprobs": True, "top_logprobs": self.alternatives}
         if self.begun:
@@ -174,14 +184,12 @@ class PromptRunner:
         """The messages the model is sent.
 
         Raises:
-            InputRefusedError: ``template_failed``.
+            InputRefusedError: ``template_failed``, ``variable_missing``, ``variable_unfit``.
         """
-        messages = []
-        if request.system.strip():
-            system = self._renderer.render(request.system, request.variables)
-            messages.append({"role": "system", "content": system})
-        user = self._renderer.render(request.template, request.variables)
-        return [*messages, {"role": "user", "content": user}]
+        return [{"role": one["role"], "content": str(one["content"])} for one in self._rendered(request).messages]
+
+    def _rendered(self, request: RunRequest) -> Rendered:
+        return rendered(request, request.variables, self._renderer)
 
     async def run(
         self, request: RunRequest, model: Model, tools: ToolRounds | None = None
@@ -195,7 +203,7 @@ class PromptRunner:
             LlmopsError: whatever went wrong; text that came before is in the run's record. ``too_many_rounds``.
         """
         with retrievals_noted() as retrieved:
-            messages = await asyncio.to_thread(self.render, request)
+            made = await asyncio.to_thread(self._rendered, request)
         saving = asyncio.ensure_future(asyncio.to_thread(self._save, request))
         stopped = None
         try:
@@ -209,8 +217,8 @@ class PromptRunner:
         if stopped is not None:
             raise stopped
         beside = {"client": {"retrieved": retrieved}} if retrieved else {}
-        known = {"prompt": request.prompt, "prompt_version": version.number, "variables": request.variables, **beside}
-        asked = _Asked(run_id, model, request.parameters, request.as_fields(), known, [*messages])
+        known = {"prompt": request.prompt, "prompt_version": version.number, "variables": dict(made.values), **beside}
+        asked = AskedRun(run_id, model, request.sampling, request.as_fields(), known, [*made.messages])
         async with contextlib.aclosing(self._rounds(asked, tools)) as steps:
             async for step in steps:
                 yield step
@@ -223,12 +231,12 @@ class PromptRunner:
         tools: ToolRounds | None = None,
     ) -> AsyncGenerator[RunProgress, None]:
         """As :meth:`run`, of a conversation that no prompt is the source of; an assistant's text at its end begins the answer."""
-        asked = _Asked(new_id("run"), model, parameters, {}, {}, [*messages])
+        asked = AskedRun(new_id("run"), model, parameters, {}, {}, [*messages])
         async with contextlib.aclosing(self._rounds(asked, tools)) as steps:
             async for step in steps:
                 yield step
 
-    async def _rounds(self, asked: _Asked, tools: ToolRounds | None) -> AsyncGenerator[RunProgress, None]:
+    async def _rounds(self, asked: AskedRun, tools: ToolRounds | None) -> AsyncGenerator[RunProgress, None]:
         """The requests of one run: another for each round of calls."""
         handle = await asyncio.to_thread(self._ensure, asked.model)
         yield RunProgress("loading", run_id=asked.run_id)
@@ -248,10 +256,10 @@ class PromptRunner:
             "Ask for less, or switch off the tools that it goes back to.",
         )
 
-    async def _ask(self, handle: Endpoint, asked: _Asked, tools: ToolRounds | None) -> AsyncIterator[RunProgress]:
+    async def _ask(self, handle: Endpoint, asked: AskedRun, tools: ToolRounds | None) -> AsyncIterator[RunProgress]:
         """One request: its text, and its end where it is the last one."""
         body = asked.as_record()
-        extra = {**(tools.as_request() if tools is not None else {}), **asked.fields}
+        extra = with_tools(asked.fields, tools)
         clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:
@@ -299,54 +307,13 @@ class PromptRunner:
         if request.version is not None:
             return request.version, False
         return self._store.save(
-            request.prompt, template=request.template, system=request.system, note=request.note, parent=request.parent
+            request.prompt,
+            template=request.template,
+            system=request.system,
+            note=request.note,
+            parent=request.parent,
+            settings=request.settings,
         )
-
-
-@dataclass
-class _Asked:
-    """A request of a run, with what came of it so far.
-
-    Attributes:
-        fields: further fields of the request.
-        known: the prompt, its version and variables, where a prompt is the source.
-    """
-
-    run_id: str
-    model: Model
-    parameters: SamplingParameters
-    fields: Mapping[str, object]
-    known: Mapping[str, object]
-    messages: Sequence[Mapping[str, object]]
-    text: str = ""
-    thinking: str = ""
-    calls: list[ToolCall] = field(default_factory=list)
-
-    def as_turn(self) -> Mapping[str, object]:
-        """What the model said, with what it thought, as a turn of the conversation that goes on."""
-        thought = {"reasoning_content": self.thinking} if self.thinking else {}
-        return {"role": "assistant", "content": self.text, **thought, "tool_calls": self.calls}
-
-    def again(self, turns: Sequence[Mapping[str, object]]) -> _Asked:
-        """The request that goes on behind these turns, a run of its own."""
-        messages = [*self.messages, *turns]
-        return _Asked(new_id("run"), self.model, self.parameters, self.fields, self.known, messages)
-
-    @property
-    def metadata(self) -> dict[str, object]:
-        """What the server keeps with the record."""
-        return {"run_id": self.run_id, **self.known}
-
-    def as_record(self) -> RequestRecord:
-        """The record of the request, before anything came."""
-        record: RequestRecord = {
-            "started_at": time.time(),
-            "model": self.model.name,
-            "model_sha256": self.model.sha256,
-            "messages": list(self.messages),
-            "parameters": self.parameters.model_dump(exclude_none=True),
-        }
-        return record | cast("RequestRecord", dict(self.known))
 
 
 def _call_text(call: ToolCall) -> str:

@@ -36,8 +36,10 @@ from llmops_tui.workspace.lineage import record_edges
 if TYPE_CHECKING:
     import duckdb
 
+    from llmops_tui.inference.answer_settings import AnswerSettings
+
 __all__ = [
-    "ANY", "Held", "LabelMove", "PromptStore", "PromptSummary", "PromptVersion", "check_name", "content_hash",
+    "ANY", "KEEP", "Held", "Kept", "LabelMove", "PromptStore", "PromptSummary", "PromptVersion", "check_name", "content_hash",
 ]  # fmt: skip
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,49}")
 _RESERVED = {"latest", "draft"}
@@ -77,6 +79,17 @@ Held = int | AnyVersion | None
 """Which version has a label: its number, none, or whichever does."""
 
 
+class ParentSettings(Enum):
+    """The settings of the version that a text was edited from."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = ParentSettings.KEEP
+Kept = ParentSettings | None
+"""Besides settings: those of the parent, or none."""
+
+
 class LabelMove(NamedTuple):
     """A label that moved from one version's number to another's; none where it was, or is, on none."""
 
@@ -97,9 +110,10 @@ def check_name(name: str, kind: str = "prompt") -> None:
         raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not a valid {kind} name", RULE)
 
 
-def content_hash(system: str, template: str) -> str:
-    """What addresses a version: SHA-256 over its system and user templates."""
-    return sha256_text(json.dumps([system, template], ensure_ascii=True))
+def content_hash(system: str, template: str, settings: str = "") -> str:
+    """What addresses a version: SHA-256 over its system and user templates, and over the JSON of its settings, if any."""
+    parts: list[object] = [system, template]
+    return sha256_text(json.dumps([*parts, json.loads(settings)] if settings else parts, ensure_ascii=True))
 
 
 class PromptStore:
@@ -120,12 +134,14 @@ class PromptStore:
         note: str = "",
         parent: int | None = None,
         candidate_of: str = "",
+        settings: AnswerSettings | Kept = KEEP,
     ) -> tuple[PromptVersion, bool]:
         """Keep this text as a version; returns it, and whether it is new.
 
         Text that is there already gives the version that has it; a candidate is none any more then. A note given for one
         without a note is added. ``parent`` is the version the text was edited from; without one it is the latest.
-        With ``candidate_of`` a new version is a candidate of that improvement.
+        With ``candidate_of`` a new version is a candidate of that improvement. ``settings`` are what it holds beside its text:
+        those of its parent, if nothing else is said, so that whoever changes a text alone loses none.
 
         Raises:
             InputRefusedError: the name is unfit, or there is no text.
@@ -135,10 +151,13 @@ class PromptStore:
             raise InputRefusedError(
                 "empty_prompt", f"{name} has no text: neither a system nor a user template", "Write one first."
             )
-        digest = content_hash(system, template)
+        given = "" if settings is None or settings is KEEP else settings.as_text()
 
-        def work(connection: duckdb.DuckDBPyConnection) -> bool:
+        def work(connection: duckdb.DuckDBPyConnection) -> tuple[bool, str]:
             now = time.time()
+            origin = parent if parent is not None else _latest(connection, name)
+            held = _settings(connection, name, origin) if settings is KEEP else given
+            digest = content_hash(system, template, held)
             same = connection.execute(
                 "SELECT number, note FROM prompt_versions WHERE prompt = ? AND sha256 = ?", [name, digest]
             ).fetchone()
@@ -149,15 +168,14 @@ class PromptStore:
                     connection.execute(
                         "UPDATE prompt_versions SET note = ? WHERE prompt = ? AND number = ?", [note, name, same[0]]
                     )
-                return False
+                return False, digest
             connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
             row = connection.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()
             latest = int(row[0]) if row and row[0] is not None else None
-            origin = parent if parent is not None else _latest(connection, name)
             number = (latest or 0) + 1
             connection.execute(
-                f"INSERT INTO prompt_versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [new_id("pv"), name, number, digest, origin, system, template, note, now],
+                f"INSERT INTO prompt_versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [new_id("pv"), name, number, digest, origin, system, template, note, now, held or None],
             )
             if candidate_of:
                 connection.execute(
@@ -169,9 +187,11 @@ class PromptStore:
                 ).fetchone()
                 if before is not None:
                     record_edges(connection, output=digest, kind="prompt_version", recipe="edit", inputs=[before[0]])
-            return True
+            if held and (drawn := (json.loads(held).get("examples") or {}).get("sha256")):
+                record_edges(connection, output=digest, kind="prompt_version", recipe="examples", inputs=[drawn])
+            return True, digest
 
-        created = self._catalog.write(work)
+        created, digest = self._catalog.write(work)
         return self._select("v.prompt = ? AND v.sha256 = ?", [name, digest])[0], created
 
     def stamp(self) -> Stamp:
@@ -207,8 +227,8 @@ class PromptStore:
         return found
 
     def search(self, text: str) -> list[PromptVersion]:
-        """Versions whose name, note or text contains ``text``, whatever the case; the newest first."""
-        words = "concat_ws(chr(10), v.prompt, v.note, v.system, v.template)"
+        """Versions whose name, note, text or settings contain ``text``, whatever the case; the newest first."""
+        words = "concat_ws(chr(10), v.prompt, v.note, v.system, v.template, v.settings)"
         return self._select(f"contains(lower({words}), lower(?)) AND {NO_CANDIDATE}", [text])
 
     def get(self, ref: str) -> PromptVersion:
@@ -333,6 +353,14 @@ def _latest(connection: duckdb.DuckDBPyConnection, name: str) -> int | None:
         f"SELECT max(number) FROM prompt_versions v WHERE prompt = ? AND {NO_CANDIDATE}", [name]
     ).fetchone()
     return int(row[0]) if row and row[0] is not None else None
+
+
+def _settings(connection: duckdb.DuckDBPyConnection, name: str, number: int | None) -> str:
+    """The settings of a version, as they are kept; empty where it has none, or there is no such version."""
+    row = connection.execute(
+        "SELECT settings FROM prompt_versions WHERE prompt = ? AND number = ?", [name, number]
+    ).fetchone()
+    return str(row[0]) if row and row[0] is not None else ""
 
 
 def _accept(connection: duckdb.DuckDBPyConnection, name: str, number: int) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.prompts.folder import ENDING, PREFIX, parse_file
+from llmops_tui.prompts.file_form import ENDING, parse_file
+from llmops_tui.prompts.folder import PREFIX
 from llmops_tui.prompts.store import content_hash
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class SyncedFile:
 
     Attributes:
         prompt: the prompt that its name says.
-        texts: its system and user templates; empty where it cannot be read as a prompt's.
+        texts: its system and user templates, and its settings; empty where it cannot be read as a prompt's.
         is_in_step: whether it holds what it did when it was last in step, so that a sync writes a new version over it.
     """
 
@@ -52,9 +53,9 @@ def files_of(folder: Path, contents: dict[str, str]) -> Iterator[SyncedFile]:
         if path.name.endswith(ENDING) and path.is_file():
             name = path.name.removesuffix(ENDING)
             try:
-                system, template = parse_file(path.read_bytes())
+                system, template, settings = parse_file(path.read_bytes())
             except (OSError, LlmopsError):
                 yield SyncedFile(path, name, "", is_in_step=False)
                 continue
-            in_step = contents.get(name) == content_hash(system, template)
-            yield SyncedFile(path, name, f"{system}\n{template}", in_step)
+            in_step = contents.get(name) == content_hash(system, template, settings)
+            yield SyncedFile(path, name, f"{system}\n{template}\n{settings}", in_step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from llmops_tui.datasets.records import Row, dump_json
+from llmops_tui.inference.answer_settings import refuse_settings
 from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.store import PromptStore, PromptVersion
@@ -58,9 +59,12 @@ def prompt_of(plan: SynthesisPlan, prompts: PromptStore) -> PromptVersion:
 
     Raises:
         NotFoundError: the plan names one that is not there.
+        InputRefusedError: ``settings_unsupported``: it holds more than texts.
     """
     if plan.prompt:
-        return prompts.get(plan.prompt)
+        version = prompts.get(plan.prompt)
+        refuse_settings(version, "the synthesis of rows, whose plan says model, sampling, shape and examples,")
+        return version
     own = BUILT_IN[plan.way]
     version, _ = prompts.save(
         own["name"], template=own["template"], system=own["system"], note="asks for synthetic rows"

@@ -41,6 +41,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], dict[str, Shape]]] = {
         {"variables": dict, "messages": [{"role?": str}], "parameters": dict, "client": {"key?": str}},
     ),
     "models": (("name",), {"header": _HEADER}),
+    "prompt_versions": (("prompt", "number"), {"settings": dict}),
     "dataset_versions": (
         ("dataset", "number"),
         {
@@ -86,7 +87,7 @@ KINDS: dict[str, tuple[str, dict[str, Shape]]] = {
 # Columns in which nothing may be said, as null of the database or of JSON.
 _MAY_BE_NULL = {
     ("requests", "variables"), ("requests", "messages"), ("requests", "parameters"), ("requests", "client"),
-    ("training_runs", "result"), ("evaluation_runs", "manifest"), ("evaluation_runs", "summary"),
+    ("prompt_versions", "settings"), ("training_runs", "result"), ("evaluation_runs", "manifest"), ("evaluation_runs", "summary"),
     ("improvements", "parts"), ("improvements", "looked"), ("improvements", "result"),
 }  # fmt: skip
 _REMEDY = (

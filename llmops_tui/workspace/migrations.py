@@ -157,6 +157,11 @@ MIGRATIONS: tuple[Migration, ...] = (
                 PRIMARY KEY (prompt, number))""",
         ),
     ),
+    Migration(
+        12,
+        "what makes an answer beside the texts of a prompt's version: model, sampling, variables, schema, tools, examples",
+        ("ALTER TABLE prompt_versions ADD COLUMN settings JSON",),
+    ),
 )
 
 LATEST = MIGRATIONS[-1].version

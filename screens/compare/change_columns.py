@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, check_count, read_sweep, swept
+from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, check_count, read_sweep, swept, with_version
 from screens.compare.mark_dialog import MarkDialog
 from screens.compare.state import CompareState
 from screens.shell.shell import Shell
@@ -52,9 +52,7 @@ async def choose_versions(shell: Shell, near: Column) -> Columns | None:
     chosen = await shell.ask(MarkDialog(f"Versions of {near.prompt} as columns", choices, MOST_COLUMNS))
     if not chosen:
         return None
-    return tuple(
-        replace(near, version=v.number, system=v.system, template=v.template) for v in (by_ref[ref] for ref in chosen)
-    )
+    return tuple(with_version(near, by_ref[ref]) for ref in chosen)
 
 
 async def sweep_columns(shell: Shell, column: Column) -> Columns | None:

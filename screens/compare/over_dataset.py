@@ -12,7 +12,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.columns.over_dataset import ColumnTable, paths_for, start
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts.compare.boards import Board
-from llmops_tui.prompts.compare.columns import Column
+from llmops_tui.prompts.compare.columns import Column, of_version
 from screens.compare.rows_screen import RowsScreen
 from screens.compare.state import CompareState
 from screens.navigation import JobPlace
@@ -75,7 +75,7 @@ def column_of_run(prompts: PromptStore, run: EvalRun) -> Column:
     asked = run.asked
     version = prompts.get(asked.prompt)
     parameters = SamplingParameters.model_validate(asked.parameters)
-    return Column(version.prompt, version.number, version.system, version.template, asked.model, parameters)
+    return of_version(version, asked.model, parameters)
 
 
 async def _ask(shell: Shell, board: Board, keep: Callable[[Board], None], *, fresh: bool) -> None:

@@ -252,7 +252,9 @@ class RowsScreen(Modal[None]):
     def _messages(self, column: Column, variables: dict[str, str]) -> list[dict[str, str]]:
         from llmops_tui.prompts.runs import RunRequest
 
-        request = RunRequest(column.prompt, column.system, column.template, variables, column.parameters)
+        request = RunRequest(
+            column.prompt, column.system, column.template, variables, column.parameters, settings=column.settings
+        )
         return self._services.runner.render(request)
 
     def action_close(self) -> None:

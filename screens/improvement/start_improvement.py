@@ -141,7 +141,8 @@ def _made_suite(services: Services, prompt: str, ref: str, metric: str, expected
 
     version = services.prompts.get(prompt)
     variables = services.renderer.variables(f"{version.system}\n{version.template}")
-    return suite_of_data(prompt, variables, services.datasets.get(ref), {"type": metric}, paths={}, expected=expected)
+    data, held = services.datasets.get(ref), version.settings
+    return suite_of_data(prompt, variables, data, {"type": metric}, paths={}, expected=expected, settings=held)
 
 
 async def _start(shell: Shell, progress: Panel, body: JsonObject) -> str | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -14,14 +15,14 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from screens.playground.run_figures import figures, kept_text_told
+from screens.playground.run_figures import ended, figures, kept_text_told, uncalled
 from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
 from screens.shell.pane import Pane
+from screens.shell.shell import Shell
 from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.prompts.runs import RunProgress, RunRecord
     from llmops_tui.prompts.store import PromptVersion
     from llmops_tui.prompts.tool_rounds import CallStep
@@ -47,12 +48,12 @@ class AnswerPane(Pane):
             super().__init__()
             self.name = name
 
-    class ParametersChosen(Message):
-        """Answers are to be sampled otherwise."""
+    class Holds(Message):
+        """The draft is to hold this beside its texts: JSON, empty for nothing; its parameters may be others."""
 
-        def __init__(self, parameters: SamplingParameters) -> None:
+        def __init__(self, text: str) -> None:
             super().__init__()
-            self.parameters = parameters
+            self.text = text
 
     class Versioned(Message):
         """What runs is this version; it may have been made for it."""
@@ -119,7 +120,7 @@ class AnswerPane(Pane):
 
     def show_model(self, *, again: bool = False) -> None:
         """Tell the model and the parameters in the title and in the status line, where they changed."""
-        model, parameters = self._state.model, self._state.parameters
+        model, parameters = self._state.model, self._state.sampling
         if (model, parameters, self._of) == self._shown and not again:
             return
         self._shown = (model, parameters, self._of)
@@ -148,13 +149,19 @@ class AnswerPane(Pane):
 
     def action_parameters(self) -> None:
         """Edit the sampling parameters."""
-        self.ask_by("parameters", self._choose_parameters)
+        from screens.playground.edit_settings import edit_parameters
 
-    async def _choose_parameters(self) -> None:
-        from screens.playground.parameters_dialog import ParametersDialog
+        self.ask_by("parameters", self._hold, edit_parameters)
 
-        if (parameters := await self.shell.ask(ParametersDialog(self._state.parameters))) is not None:
-            self.post_message(self.ParametersChosen(parameters))
+    def action_settings(self) -> None:
+        """Look at and change what the version holds beside its texts."""
+        from screens.playground.edit_settings import edit_settings
+
+        self.ask_by("settings", self._hold, edit_settings)
+
+    async def _hold(self, ask: Callable[[Shell, PlaygroundState], Awaitable[str | None]]) -> None:
+        if (text := await ask(self.shell, self._state)) is not None:
+            self.post_message(self.Holds(text))
 
     def action_tools(self) -> None:
         """Choose tools."""
@@ -211,7 +218,6 @@ class AnswerPane(Pane):
             self._worker.cancel()
 
     async def _go(self, run: Run) -> None:
-        from llmops_tui.prompts.runs import RunRequest
         from screens.playground.tools import offering
 
         state = self._state
@@ -225,14 +231,7 @@ class AnswerPane(Pane):
             run.generating = False
             self._figures.update("")
             raise InputRefusedError("no_model", "no model is chosen", "F4 chooses one; the Models screen adds one.")
-        request = RunRequest(
-            prompt=state.name,
-            system=state.draft.system,
-            template=state.draft.template,
-            variables=state.draft.variables,
-            parameters=state.parameters,
-            parent=state.draft.base,
-        )
+        request = state.request()
         self.shell.unfinished = "An answer is being generated."
         self._show_calls({})
         self._stream.clear(f"loading {model.name} …")
@@ -275,11 +274,10 @@ class AnswerPane(Pane):
             self._figures.update(Content.styled("generating …  esc stops", "$muted"))
         elif step.end is not None and run.record is not None:
             self._stream.flush()
-            known: dict[str, Any] = {k: v for k, v in step.end.timings.items() if k in RunRecord.__dataclass_fields__}
-            known["finish_reason"] = step.end.finish_reason
-            self._thinking.count(known.get("reasoning_tokens"))
-            known |= {"output": self._stream.text, "thinking": self._thinking.text}
-            run.record = replace(run.record, id=step.run_id, **known)
+            # Those of tools that the version holds, and nothing here can call.
+            self._show_calls(run.calls | {call.id: call for call in uncalled(step.end)})
+            run.record = ended(run.record, step.run_id, step.end, self._stream.text, self._thinking.text)
+            self._thinking.count(run.record.reasoning_tokens)
             self._figures.update(figures(run.record))
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))

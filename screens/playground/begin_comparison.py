@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from screens.navigation import ComparePlace
@@ -31,19 +30,17 @@ def comparison_of(state: PlaygroundState, marked: Sequence[PromptVersion] = ()) 
     Raises:
         InputRefusedError: ``too_many_columns``: more versions are marked than are compared.
     """
-    from llmops_tui.prompts.compare.columns import Column, check_count
+    from llmops_tui.prompts.compare.columns import Column, check_count, with_version
 
     draft, model = state.draft, state.model
     if model is None or not (draft.system.strip() or draft.template.strip()):
         return None
     version = state.matching.number if state.matching is not None else None
-    column = Column(state.name, version, draft.system, draft.template, model.name, state.parameters)
+    held = draft.answer_settings
+    column = Column(state.name, version, draft.system, draft.template, model.name, state.sampling, held)
     variables = tuple(draft.variables.items())
     if len(marked) > 1:
         check_count(len(marked))
-        columns = [
-            replace(column, version=one.number, system=one.system, template=one.template)
-            for one in sorted(marked, key=lambda one: one.number)
-        ]
+        columns = [with_version(column, one) for one in sorted(marked, key=lambda one: one.number)]
         return ComparePlace(column=columns[0], others=tuple(columns[1:]), variables=variables)
     return ComparePlace(column=column, variables=variables)

@@ -14,12 +14,15 @@ def prompt_run(state: PlaygroundState) -> str:
     parts = ["llmops", "prompt", "run", ref, "--model", state.model_name or "MODEL"]
     for name, value in state.draft.variables.items():
         parts += ["--var", f"{name}={value}"]
-    for name, value in state.parameters.model_dump(exclude_defaults=True, exclude={"stop"}).items():
+    # What the version holds need not be said again.
+    held = state.settings.parameters.model_fields_set if matching is not None and state.settings is not None else set()
+    own = state.parameters.model_dump(exclude_defaults=True, exclude={"stop", *held})
+    for name, value in own.items():
         if name == "enable_thinking":
             parts.append("--thinking" if value else "--no-thinking")
         else:
             parts += [f"--{name.replace('_', '-')}", str(value)]
-    for text in state.parameters.stop:
+    for text in state.parameters.stop if "stop" not in held else ():
         parts += ["--stop", text]
     for server in state.tool_servers:
         parts += ["--mcp", server]

@@ -12,6 +12,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.answer_settings import AnswerSettings
     from llmops_tui.prompts.store import PromptVersion
 
 _DRAFT = "draft"
@@ -28,9 +29,9 @@ async def compare_versions(
     if not state.versions:
         shell.say("There is no version yet; F5 makes the first.", severity="warning")
         return
-    texts = {v.ref: (v.ref, v.system, v.template) for v in state.versions}
+    texts = {v.ref: (v.ref, v.system, v.template, _told(v.settings)) for v in state.versions}
     if state.dirty:
-        texts[_DRAFT] = (_DRAFT, state.draft.system, state.draft.template)
+        texts[_DRAFT] = (_DRAFT, state.draft.system, state.draft.template, _told(state.settings))
     newest = _DRAFT if state.dirty else state.versions[0].ref
     subject = current.ref if current is not None else newest
     if len(marked) == _TWO:
@@ -44,6 +45,10 @@ async def compare_versions(
     name = state.model_name
     endpoint = await asyncio.to_thread(shell.services.find_endpoint, name) if name else None
     shell.push_screen(DiffScreen(texts[other], texts[subject], endpoint))
+
+
+def _told(settings: AnswerSettings | None) -> str:
+    return settings.as_yaml() if settings is not None else ""
 
 
 def _choices(state: PlaygroundState, subject: str, marked: Sequence[str], refs: list[str]) -> list[Choice]:

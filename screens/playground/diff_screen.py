@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -19,9 +20,12 @@ from screens.widgets.diff_text import diff_parts
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
+_SETTINGS = "settings"
+_SECTIONS = ("system", "user", _SETTINGS)
+
 
 class DiffScreen(Modal[None]):
-    """The difference between two texts of a prompt, each given as (name, system, template)."""
+    """The difference between two texts of a prompt, each given as (name, system, template, settings)."""
 
     CSS_PATH = ["../dialog.tcss", "diff_screen.tcss"]  # noqa: RUF012  declared so by Textual
     BINDINGS = [  # noqa: RUF012  declared so by Textual
@@ -29,7 +33,7 @@ class DiffScreen(Modal[None]):
         Binding("w,t,tab", "switch", "Words or tokens"),
     ]
 
-    def __init__(self, before: tuple[str, str, str], after: tuple[str, str, str], handle: Endpoint | None) -> None:
+    def __init__(self, before: Sequence[str], after: Sequence[str], handle: Endpoint | None) -> None:
         super().__init__()
         self._before = before
         self._after = after
@@ -77,7 +81,9 @@ class DiffScreen(Modal[None]):
 
     def _words(self) -> list[tuple[str, list[DiffPart]]]:
         return [
-            (name, diff_words(self._before[index], self._after[index])) for index, name in ((1, "system"), (2, "user"))
+            (name, diff_words(before, after))
+            for name, before, after in zip(_SECTIONS, self._before[1:], self._after[1:], strict=True)
+            if name != _SETTINGS or before or after
         ]
 
     async def _in_tokens(self, handle: Endpoint) -> tuple[list[tuple[str, list[DiffPart]]], str]:
@@ -91,6 +97,8 @@ class DiffScreen(Modal[None]):
                 after = (await client.tokenize(content=self._after[index]))["pieces"]
                 cost += len(after) - len(before)
                 sections.append((name, await asyncio.to_thread(diff_pieces, before, after)))
+        # What is held beside the texts has no tokens of its own.
+        sections += [one for one in self._words() if one[0] == _SETTINGS]
         return sections, f"{cost:+d} {agree(abs(cost), 'token', 'tokens')} with {handle.model}"
 
     def _draw(self, sections: list[tuple[str, list[DiffPart]]], note: str) -> None:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
+from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
 from screens.playground.draft_writer import DraftWriter
 from screens.playground.state import PlaygroundState
 from screens.playground.template_pane import TemplatePane
@@ -44,12 +47,15 @@ class Editors(Vertical, ShellNode):
         self._user = TemplatePane("user", title="User", jump_key="u", placeholder=_HINT_USER, help_text=_HELP_USER)
         self._variables = VariablesPane(state)
         state.catch_up = self.edit_what_stands
+        self._holds = Static("", id="settings-line", markup=False)
+        self._holds.display = False
         self._told = ("", "")  # the two texts as the draft has them; an editor may hold its newlines differently
 
     def compose(self) -> ComposeResult:
-        """Three panes."""
+        """Three panes, and a line of what the version holds beside its texts."""
         yield self._system
         yield self._user
+        yield self._holds
         yield self._variables
 
     # ── showing ──
@@ -75,6 +81,11 @@ class Editors(Vertical, ShellNode):
         matching = state.matching
         where = f"@{matching.number}" if matching else f"@{state.next_number} draft"
         self._user.set_title("User", f"{state.name} {where}")
+        self._holds.display = bool(state.draft.settings)
+        if state.draft.settings:
+            held = state.settings
+            told = held.brief() if held is not None else "settings that a later release wrote"
+            self._holds.update(Content.assemble(("holds ", "$accent"), (safe_line(told, 200), "$muted")))
         self._variables.show_note()
 
     def focus_user(self) -> None:
@@ -105,13 +116,24 @@ class Editors(Vertical, ShellNode):
         draft = replace(self._state.draft, **changes)
         if draft == self._state.draft:
             return
+        other = draft.settings != self._state.draft.settings
         self._state.draft = draft
+        if other:
+            self.take_held_model()
         self.keep()
         self.post_message(self.Changed())
+
+    def take_held_model(self) -> None:
+        """Choose the model that the draft holds; one that is not here is told."""
+        held = self._state.held_model
+        if held and not self._state.take_model(held):
+            told = f"{self._state.name} is for the model {held}, which is not here: m chooses another."
+            self.shell.say(told, severity="warning")
 
     def put(self, draft: Draft) -> None:
         """Put another draft into the editors, and keep it."""
         self.show(draft)
+        self.take_held_model()
         self.keep()
 
     def edit_outside(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from screens.playground.inside_screen import InsideScreen
 from screens.playground.state import PlaygroundState
 from screens.shell.shell import Shell
@@ -9,13 +11,9 @@ from screens.shell.shell import Shell
 
 async def look_inside(shell: Shell, state: PlaygroundState) -> None:
     """Open the screen on the draft with its model; told where there is none."""
-    from llmops_tui.prompts.runs import RunRequest
-
     model, draft = state.model, state.draft
     if model is None or not (draft.system.strip() or draft.template.strip()):
         shell.say("Write a prompt and choose a model first: m chooses one.", severity="warning")
         return
-    request = RunRequest(
-        state.name, draft.system, draft.template, draft.variables, state.parameters, draft.base, version=state.matching
-    )
+    request = replace(state.request(), version=state.matching)
     await shell.ask(InsideScreen(request, model, utf8=shell.profile.utf8))

@@ -1,4 +1,4 @@
-"""Bring a version's text back; text that is in no version is saved as one first."""
+"""Bring a version's text and settings back; what is in no version is saved as one first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def restore_version(shell: Shell, state: PlaygroundState, version: PromptVersion) -> Draft | None:
-    """The draft with the version's text; none where another prompt was opened meanwhile."""
+    """The draft with the version's text and settings; none where another prompt was opened meanwhile."""
     if state.dirty:
         draft = state.draft
         kept, _ = await asyncio.to_thread(
@@ -25,9 +25,16 @@ async def restore_version(shell: Shell, state: PlaygroundState, version: PromptV
                 system=draft.system,
                 note=f"kept before going back to @{version.number}",
                 parent=draft.base,
+                settings=draft.answer_settings,
             )
         )
         shell.say(f"Your unsaved text is kept as {kept.ref}.")
     if state.prompt != version.prompt:
         return None
-    return replace(state.draft, system=version.system, template=version.template, base=version.number)
+    return replace(
+        state.draft,
+        system=version.system,
+        template=version.template,
+        base=version.number,
+        settings=version.settings_text,
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
@@ -10,7 +11,32 @@ from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 
 if TYPE_CHECKING:
+    from llmops_tui.inference.client import StreamEnd
     from llmops_tui.prompts.runs import RunRecord
+    from llmops_tui.prompts.tool_rounds import CallStep
+
+
+def ended(run: RunRecord, run_id: str, end: StreamEnd, text: str, thinking: str) -> RunRecord:
+    """A run with what its end says, and its texts."""
+    known: dict[str, Any] = {name: value for name, value in end.timings.items() if name in run.__dataclass_fields__}
+    return replace(run, id=run_id, finish_reason=end.finish_reason, output=text, thinking=thinking, **known)
+
+
+def uncalled(end: StreamEnd) -> list[CallStep]:
+    """The calls that end a run: of tools that the prompt's version holds, and nothing here can call."""
+    from llmops_tui.prompts.tool_rounds import CallStep
+
+    told = "Not called: the version holds this tool, and nothing here calls it. t offers one with mock results."
+    return [
+        CallStep(
+            "asked",
+            call.get("id") or f"call_{number}",
+            call["function"]["name"],
+            arguments=str(call["function"]["arguments"]),
+            text=told,
+        )
+        for number, call in enumerate(end.calls)
+    ]
 
 
 def figures(run: RunRecord | None) -> Content:

@@ -124,7 +124,7 @@ class RunsPane(Pane):
         run = self._list.current
         return json.dumps(run.as_dict(), ensure_ascii=False, indent=2) if run is not None else ""
 
-    def as_code(self, models: Sequence[Model]) -> list[tuple[str, str]]:
+    def as_code(self, models: Sequence[Model], versions: Sequence[PromptVersion]) -> list[tuple[str, str]]:
         """The run that is shown as other programs make it, by name; none where nothing was kept of it."""
         from llmops_tui.inference.request_code import FORMS, code_of
 
@@ -132,5 +132,7 @@ class RunsPane(Pane):
         if run is None or not run.messages:
             return []
         model = next((one for one in models if one.name == run.model), None)
-        code = code_of(run.model, model, run.messages, run.parameters, run.output or "")
+        version = next((one for one in versions if one.number == run.version), None)
+        settings = version.settings if version is not None else None
+        code = code_of(run.model, model, run.messages, run.parameters, run.output or "", settings)
         return [(f"run as {form}", code.written(form)) for form in FORMS]

@@ -21,7 +21,14 @@ async def save_version(shell: Shell, state: PlaygroundState) -> PromptVersion | 
     # Read only now: what was typed just before the key may have been told since.
     draft, store = state.draft, shell.services.prompts
     version, created = await asyncio.to_thread(
-        lambda: store.save(state.name, template=draft.template, system=draft.system, note=note, parent=draft.base)
+        lambda: store.save(
+            state.name,
+            template=draft.template,
+            system=draft.system,
+            note=note,
+            parent=draft.base,
+            settings=draft.answer_settings,
+        )
     )
     if not created and note and version.note != note:
         version = await asyncio.to_thread(store.set_note, version.ref, note)

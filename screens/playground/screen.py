@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -80,23 +79,24 @@ class PlaygroundScreen(BaseScreen):
         try:
             session = await asyncio.to_thread(lambda: self.services.drafts.load_session())
             self.state.parameters, self.state.model_name = session.parameters, session.model
-            await self.load(session.prompt)
+            await self.load(session.prompt, model=session.model)
         finally:
             self.state.opened.set()
 
     # ── reading and showing ──
 
-    async def load(self, prompt: str | None, version: int | None = None) -> None:
-        """Open a prompt; the cursor goes to a version that is given."""
+    async def load(self, prompt: str | None, version: int | None = None, model: str | None = None) -> None:
+        """Open a prompt; the cursor goes to a version that is given. Without a ``model`` it is the one that the draft holds."""
         await self._editors.written()
         loaded, early = await self._reader.open(prompt)
         self._versions.forget_marks()
         self._editors.show(draft := loaded.draft)
         if early is not None:
             # Typed while the app was still starting: it goes where the cursor stood, before the text that came.
-            system, template = early.system + draft.system, early.template + draft.template
-            self._editors.put(replace(draft, system=system, template=template))
+            self._editors.put(draft.behind(early))
         await self._editors.show_variables(loaded.variables)
+        if not model:
+            self._editors.take_held_model()
         self._runs.show(loaded.runs)
         self._answer.show_run(loaded.runs[0] if loaded.runs else None)
         self._show_lists()
@@ -171,8 +171,7 @@ class PlaygroundScreen(BaseScreen):
     @on(VersionsPane.Changed)
     @on(PromptsPane.Changed)
     def _read_again(self) -> None:
-        # A group of its own: it must not stop a prompt from being opened.
-        self.act("refresh", self.refresh_versions)
+        self.act("refresh", self.refresh_versions)  # a group of its own: it must not stop a prompt from being opened
 
     # ── prompts, versions, runs, models ──
 
@@ -232,9 +231,9 @@ class PlaygroundScreen(BaseScreen):
     def _model_chosen(self, event: AnswerPane.ModelChosen) -> None:
         self.use_model(event.name)
 
-    @on(AnswerPane.ParametersChosen)
-    def _parameters_chosen(self, event: AnswerPane.ParametersChosen) -> None:
-        self.state.parameters = event.parameters
+    @on(AnswerPane.Holds)
+    def _draft_holds(self, event: AnswerPane.Holds) -> None:
+        self._editors.edit(settings=event.text)
         self._show_heads()
         self.act("session", self._keep_session)
 
@@ -258,7 +257,7 @@ class PlaygroundScreen(BaseScreen):
         """Open a prompt by name, for a model and at a version where they are given."""
         if not self._busy():
             self.state.model_name = model or self.state.model_name
-            self.act("load", self.load, name, version)
+            self.act("load", self.load, name, version, model)
 
     def use_model(self, name: str) -> None:
         """Choose a model by name."""
@@ -290,7 +289,7 @@ class PlaygroundScreen(BaseScreen):
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""
         texts = [("answer", self._answer.text), *self.state.texts, ("command", self.cli_command())]
-        texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models)]
+        texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models, self.state.versions)]
         return [one for one in texts if one[1]]
 
     def cli_command(self) -> str:

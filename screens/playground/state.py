@@ -11,10 +11,11 @@ from llmops_tui.prompts.drafts import Draft, Session
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.scripted.script import Script
+    from llmops_tui.inference.answer_settings import AnswerSettings
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.mcp_client.kept_connections import KeptConnections
     from llmops_tui.models.registry import Model
-    from llmops_tui.prompts.runs import RunRecord
+    from llmops_tui.prompts.runs import RunRecord, RunRequest
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
     from llmops_tui.prompts.tool_rounds import CallStep
     from screens.services import Services
@@ -85,6 +86,48 @@ class PlaygroundState:
         self._parameters = parameters
 
     @property
+    def settings(self) -> AnswerSettings | None:
+        """What the draft holds beside its texts; none where a later release wrote what cannot be read here."""
+        from llmops_tui.errors import LlmopsError
+
+        try:
+            return self.draft.answer_settings
+        except LlmopsError:
+            return None
+
+    @property
+    def sampling(self) -> SamplingParameters:
+        """How an answer is sampled: by what the draft holds, and for the rest by the parameters of the playground."""
+        held = self.settings
+        if held is None or not held.parameters.model_fields_set:
+            return self.parameters
+        return self.parameters.model_copy(update=held.parameters.model_dump(exclude_unset=True))
+
+    def take_sampling(self, chosen: SamplingParameters) -> str:
+        """Sample otherwise: what the draft holds is changed in it, whose new settings this gives; the rest here."""
+        held = self.settings
+        names = held.parameters.model_fields_set if held is not None else set()
+        values = chosen.model_dump()
+        own = {name: getattr(self.parameters, name) if name in names else value for name, value in values.items()}
+        self.parameters = type(chosen).model_validate(own)
+        if held is None or not names:
+            return self.draft.settings
+        changed = held.changed(parameters={name: value for name, value in values.items() if name in names})
+        return changed.as_text() if changed is not None else ""
+
+    @property
+    def held_model(self) -> str:
+        """The model that the draft holds; empty where it holds none, or that is chosen."""
+        held = self.settings
+        return held.model if held is not None and held.model != self.model_name else ""
+
+    def take_model(self, name: str) -> bool:
+        """Choose a model; whether it is here."""
+        here = any(model.name == name for model in self.models)
+        self.model_name = name if here else self.model_name
+        return here
+
+    @property
     def name(self) -> str:
         """The name that the prompt has, or gets."""
         return self.prompt or UNTITLED
@@ -96,10 +139,9 @@ class PlaygroundState:
 
     @property
     def matching(self) -> PromptVersion | None:
-        """The version whose text the editors hold."""
-        return next(
-            (v for v in self.versions if v.system == self.draft.system and v.template == self.draft.template), None
-        )
+        """The version whose text and settings the editors hold."""
+        held = (self.draft.system, self.draft.template, self.draft.settings)
+        return next((v for v in self.versions if (v.system, v.template, v.settings_text) == held), None)
 
     @property
     def dirty(self) -> bool:
@@ -120,6 +162,24 @@ class PlaygroundState:
     def texts(self) -> list[tuple[str, str]]:
         """The templates of the draft, by what they are called where they are copied."""
         return [("user template", self.draft.template), ("system template", self.draft.system)]
+
+    def request(self) -> RunRequest:
+        """A run of the draft.
+
+        Raises:
+            InputRefusedError: ``bad_settings``: a later release wrote what it holds beside its texts.
+        """
+        from llmops_tui.prompts.runs import RunRequest
+
+        return RunRequest(
+            prompt=self.name,
+            system=self.draft.system,
+            template=self.draft.template,
+            variables=self.draft.variables,
+            parameters=self.sampling,
+            parent=self.draft.base,
+            settings=self.draft.answer_settings,
+        )
 
     @property
     def session(self) -> Session:
@@ -158,7 +218,9 @@ def read(services: Services, prompt: str | None) -> Loaded:
     if draft is None:
         newest = versions[0] if versions else None
         draft = (
-            Draft(system=newest.system, template=newest.template, base=newest.number) if newest is not None else Draft()
+            Draft(newest.system, newest.template, base=newest.number, settings=newest.settings_text)
+            if newest is not None
+            else Draft()
         )
     try:
         variables = services.renderer.variables(f"{draft.system}\n{draft.template}")

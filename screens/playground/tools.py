@@ -26,7 +26,7 @@ _NEW, _MOCK = "+", "~"
 _SHOWN_CALLS = 6
 # Of a token, as English and JSON have them.
 _CHARACTERS = 4
-_MARKS = {"waits": "…", "runs": "…", "done": "✓", "failed": "✗", "denied": "✗", "refused": "✗"}
+_MARKS = {"waits": "…", "runs": "…", "done": "✓", "failed": "✗", "denied": "✗", "refused": "✗", "asked": "?"}
 
 
 class ToolState(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,6 +13,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
 from screens.playground.state import PlaygroundState
 from screens.shell.pane import Pane
 from screens.widgets.fields import Field
@@ -30,30 +32,36 @@ class VariableFields(VerticalScroll):
     def __init__(self) -> None:
         super().__init__(id="variable-fields", can_focus=False)
         self._names: list[str] = []
+        self._hints: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """Nothing until the variables are known."""
         yield Static("The templates use no variables. Write {{ name }} to make one.", classes="muted", markup=False)
 
-    async def show(self, names: list[str], values: dict[str, str]) -> None:
-        """Show fields for these variables, keeping those that are there."""
-        if names == self._names:
+    async def show(self, names: list[str], values: dict[str, str], hints: dict[str, str]) -> None:
+        """Show fields for these variables, keeping those that are there; ``hints`` stand in fields that are empty."""
+        if names == self._names and hints == self._hints:
             for field in self.query(Input):
                 value = values.get(field.name or "", "")
                 if field.value != value:
                     with field.prevent(Input.Changed):
                         field.value = value
             return
-        self._names = names
+        self._names, self._hints = names, hints
         await self.remove_children()
         if not names:
             await self.mount(*self.compose())
             return
         rows = []
         for name in names:
-            field = Field(values.get(name, ""), name=name, compact=True)
+            hint = safe_line(hints.get(name, ""), 80)
+            field = Field(values.get(name, ""), name=name, placeholder=hint, compact=True)
             rows.append(Horizontal(Static(name, classes="variable-name", markup=False), field, classes="variable-row"))
         await self.mount(*rows)
+
+
+def _default(value: object) -> str:
+    return "" if value is None else f"= {value if isinstance(value, str) else json.dumps(value)}"
 
 
 class VariablesPane(Pane):
@@ -81,9 +89,18 @@ class VariablesPane(Pane):
 
     async def show(self, names: list[str]) -> None:
         """Show fields for these variables, with the values of the draft."""
-        await self._fields.show(names, self._state.draft.variables)
+        await self._fields.show(names, self._state.draft.variables, self._hints())
         self._names = names
         self.show_note()
+
+    def _hints(self) -> dict[str, str]:
+        """What the draft says of its variables: the type, and the value where none is given."""
+        settings = self._state.settings
+        rules = settings.variables if settings is not None else {}
+        return {
+            name: " ".join(part for part in (rule.type, _default(rule.default), rule.description) if part)
+            for name, rule in rules.items()
+        }
 
     def show_note(self) -> None:
         """Say what is wrong with the templates, or which values spell a mark of the model's own."""

@@ -55,10 +55,23 @@ def _note(row: VersionRow) -> Part:
     return safe_line(row.version.note, 120) if row.version else "", "muted"
 
 
+def _holds(row: VersionRow) -> Part:
+    version = row.version
+    if version is None or not version.settings_text:
+        return "", "muted"
+    from llmops_tui.errors import LlmopsError
+
+    try:
+        return safe_line(version.settings.brief() if version.settings is not None else "", 80), "muted"
+    except LlmopsError:
+        return "unreadable", "bad"
+
+
 COLUMNS: list[Column[VersionRow]] = [
     Column("@", _name, lambda row: row.number, falling=True, least=4),
     Column("labels", lambda row: (" ".join(row.version.labels) if row.version else "", "good"), most=16, rank=1, spare=True),
     Column("note", _note, share=1, least=5, rank=2, spare=True),
+    Column("holds", _holds, share=1, least=5, rank=5, spare=True),
     Column("made", lambda row: units.moment(row.version.created_at) if row.version else ("", "muted"),
         lambda row: row.version.created_at if row.version else None, falling=True, chosen=False, rank=3),
     Column("characters", lambda row: units.whole(_length(row)), lambda row: _length(row),

@@ -11,6 +11,7 @@ from llmops_tui.chains.resolution import problems_in, resolve
 from llmops_tui.chains.store import ChainStore
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.workspace.event_log import EventLog
 
@@ -184,3 +185,16 @@ def test_what_json_does_not_have_is_refused_where_it_stands(given: str, told: st
     # A tag is refused before there is a value, and has its line alone.
     assert (problem.line, problem.place) == (4, "" if given.startswith("!!") else "inputs.a.default")
     assert told in problem.message
+
+
+def test_a_step_follows_what_its_prompt_holds_and_refuses_tools_by_name(tools: ChainTools) -> None:
+    text = "inputs: {ticket: text}\nsteps:\n  kind: {prompt: toned}\noutput: kind\n"
+    held = {"model": "small", "variables": {"tone": {"default": "kind"}}}
+    template = "Sort {{ ticket }}, {{ tone }}."
+    tools.prompts.save("toned", template=template, settings=read_settings(held, "here"))
+    resolved = resolve(parse_chain(text), tools)
+    assert resolved.models == ["small"]
+    tools.prompts.save("toned", template=template, settings=read_settings({**held, "tools": [{"name": "a"}]}, "here"))
+    ((line, told, hint),) = _problems(text, tools)
+    assert (line, told) == (3, "toned@2 holds tools, which a step of a chain cannot follow")
+    assert "llmops prompt save toned --no-settings" in hint

@@ -22,6 +22,7 @@ from llmops_tui.chains.runs import check_again, edited
 from llmops_tui.chains.spans import FileJournal, MemoryJournal, read_spans, spans_behind
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.plugins import Plugin
 from tests.chains.scripted import HereProcess, ScriptedModels
@@ -78,6 +79,25 @@ def test_what_a_step_says_is_data_in_the_next_one(tools: ChainTools) -> None:
     assert models.asked[0].messages == [{"role": "user", "content": "Which kind of message is this? {{ ticket }}"}]
     # One turn of the user's, whatever it says: no template of it is rendered, and it begins no turn of its own.
     assert models.asked[1].messages == [{"role": "user", "content": f"Which kind of message is this? {said}"}]
+
+
+def test_a_step_is_asked_as_its_prompt_holds_it(tools: ChainTools) -> None:
+    held = {
+        "model": "small",
+        "parameters": {"temperature": 0.5, "max_tokens": 7},
+        "variables": {"tone": {"default": "kind"}},
+        "schema": {"type": "object"},
+        "examples": {"turns": [{"question": "Mine", "answer": "{}"}], "variable": "ticket"},
+    }
+    tools.prompts.save("toned", template="{{ tone }}: {{ ticket }}", settings=read_settings(held, "here"))
+    text = "inputs: {ticket: text}\nsteps:\n  a: {prompt: toned, parameters: {max_tokens: 9}}\n"
+    models = ScriptedModels(lambda _: "{}")
+    _run(text, tools, models, {"ticket": "Yours"})
+    (asked,) = models.asked
+    assert [turn["content"] for turn in asked.messages] == ["kind: Mine", "{}", "kind: Yours"]
+    assert (asked.parameters.temperature, asked.parameters.max_tokens) == (0.5, 9)
+    assert (asked.model, asked.schema) == ("small", {"type": "object"})
+    assert asked.told["variables"] == {"ticket": "Yours", "tone": "kind"}
 
 
 def test_a_row_that_fails_is_marked_and_the_rest_goes_on(tools: ChainTools) -> None:

@@ -67,7 +67,7 @@ def test_a_file_says_the_very_text(system: str, template: str) -> None:
     text = file_text(system, template)
     assert yaml.safe_load(text) == {"system": system, "template": template}
     if system.strip() or template.strip():
-        assert parse_file(text.encode()) == (system, template)
+        assert parse_file(text.encode()) == (system, template, "")
 
 
 def test_lines_are_lines_in_the_file() -> None:

@@ -17,6 +17,7 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
@@ -31,6 +32,7 @@ from llmops_tui.maintenance.restore import restore
 from llmops_tui.privacy.person import Person
 from llmops_tui.prompts.folder import PromptFolder
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.prompts.store import content_hash as prompt_hash
 from llmops_tui.settings import Settings
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.training.runs import RunStore
@@ -278,6 +280,20 @@ def test_what_nothing_here_erases_is_told_and_no_erasure_is_begun_for_it(small: 
     assert plan.staying == ("models/README.md: it belongs to a model; change it yourself, or remove the model",)
     assert forget(small, person, "remove") is None
     assert Ledger(small).all() == []
+
+
+def test_what_a_prompt_holds_beside_its_texts_is_redacted_and_hashed_anew(small: Workspace) -> None:
+    person, prompts = Person.read(["Somebody Elsewhere"]), PromptStore(Catalog(small))
+    turns = [{"question": "Who am I?", "answer": "Somebody Elsewhere"}]
+    held = read_settings({"model": "m", "examples": {"turns": turns}}, "here")
+    before, _ = prompts.save("hello", template="Hi", settings=held)
+    prompts.save("hello", template="Hi", settings=None)
+    assert forget(small, person, "remove") is not None
+    after, plain = prompts.get("hello@1"), prompts.get("hello@2")
+    assert after.settings is not None
+    assert after.settings.as_record()["examples"]["turns"] == [{"question": "Who am I?", "answer": "[NAME]"}]
+    assert after.sha256 == prompt_hash("", "Hi", after.settings_text) != before.sha256
+    assert (plain.settings, plain.sha256) == (None, prompt_hash("", "Hi"))
 
 
 def test_files_that_prompts_are_kept_in_step_with_are_told_and_follow_at_the_next_sync(

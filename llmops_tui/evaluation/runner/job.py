@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, ready, sources
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
@@ -110,11 +111,12 @@ class _Runner:
         self._energy = EnergyMeter()
         self._before: set[tuple[int, int]] = set()
         # Of a chain; the catalog is asked once, not for every case.
-        self._prompts = [store.prompts.get(step.prompt) for step in self._suite.chain]
+        self._prompts = asked_prompts(store.prompts, self._suite, entry.asked.prompt)
+        self._settings = self._prompts[0].settings if self._prompts else None
         self._asked_chain = chain_answers(
             store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel
         )
-        self._samplings = Samplings(entry.asked.parameters)
+        self._samplings = Samplings(entry.asked.parameters, self._settings)
         self._flushed = 0.0
         self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
         self._enough = False
@@ -168,8 +170,7 @@ class _Runner:
         """The messages of each case; of prompts one after the other, those of the first; of a chain its inputs."""
         if self._asked_chain is not None:
             return self._asked_chain.asked(list(cases.cases))
-        first = self._suite.chain[0].prompt if self._suite.chain else self._entry.asked.prompt
-        prompt = self._store.prompts.get(first) if first else None
+        prompt = self._prompts[0] if self._prompts else None
         return await asyncio.to_thread(render_all, list(cases.cases), prompt, self._renderer)
 
     # ── asking ──
@@ -255,7 +256,7 @@ class _Runner:
     ) -> tuple[Request, str, Mapping[str, object]]:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters, sampled = self._samplings.of(repeat)
-        request = request_of(self._suite, messages, parameters, logprobs=self._logprobs)
+        request = request_of(self._suite, messages, parameters, logprobs=self._logprobs, settings=self._settings)
         if extra:
             request = replace(request, body={**request.body, **extra})
         return request, request.path, {**request.body, "sampling": sampled}

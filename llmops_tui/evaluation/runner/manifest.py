@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
+from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.cases import CaseSet
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.custom import fingerprint
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric, Judge
 from llmops_tui.evaluation.records import JudgeFacts, Manifest
 from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.rendering import Samplings
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
+from llmops_tui.inference.asked_prompt import fields_of
 from llmops_tui.inference.asking.asker import engine_name
 from llmops_tui.inference.options import LoadOptions
-from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.workspace.files import sha256_text
 
@@ -38,8 +40,11 @@ def manifest_of(
     model = store.registry.get(entry.asked.model)
     remote = model.kind == "remote"
     adapter = store.registry.get(str(model.header["adapter"])) if model.origin is not None else None
-    refs = [step.prompt for step in suite.chain] or [entry.asked.prompt]
-    prompts = chained.prompts() if chained is not None else _prompts(store, refs)
+    versions = asked_prompts(store.prompts, suite, entry.asked.prompt)
+    prompts = chained.prompts() if chained is not None else [(one.ref, one.sha256) for one in versions]
+    settings = versions[0].settings if versions else None
+    form = suite.response_format or fields_of(settings).get("response_format")
+    sampled, _ = Samplings(entry.asked.parameters, settings).of(0)
     judges: dict[str, JudgeFacts] = {}
     for metric in metrics:
         if isinstance(metric, AskingMetric):
@@ -70,16 +75,12 @@ def manifest_of(
         "parallel": options.parallel,
         "parameters": cast(
             "SamplingRecord",
-            SamplingParameters.model_validate(entry.asked.parameters).model_dump(mode="json", exclude_none=True),
+            sampled.model_dump(mode="json", exclude_none=True),
         ),
         "repeats": suite.repeats,
-        "response_format_sha256": sha256_text(json.dumps(suite.response_format, sort_keys=True)),
+        "response_format_sha256": sha256_text(json.dumps(form, sort_keys=True)),
         "raw": suite.raw,
         "metrics": {m.called: fingerprint(m) for m in metrics},
         "judges": judges,
         **({"chain_parts": chained.parts()} if chained is not None else {}),
     }
-
-
-def _prompts(store: EvaluationStore, refs: list[str]) -> list[tuple[str, str]]:
-    return [(version.ref, version.sha256) for version in (store.prompts.get(ref) for ref in refs if ref)]

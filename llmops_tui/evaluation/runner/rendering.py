@@ -10,6 +10,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.answer_settings import AnswerSettings
+from llmops_tui.inference.asked_prompt import fields_of, rendered_many, sampling_of
 from llmops_tui.inference.asking.asker import Request
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
@@ -35,13 +37,7 @@ def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: Templa
                 "Give the suite a prompt that uses its variables.",
             )
         return [list(case.messages) for case in cases]
-    values = [case.variables for case in cases]
-    users = renderer.render_many(prompt.template, values)
-    systems = renderer.render_many(prompt.system, values) if prompt.system.strip() else [""] * len(cases)
-    return [
-        [ChatMessage(role="system", content=s)] * bool(s) + [ChatMessage(role="user", content=u)]
-        for s, u in zip(systems, users, strict=True)
-    ]
+    return [made.messages for made in rendered_many(prompt, [case.variables for case in cases], renderer)]
 
 
 def asked_beyond(case: Case, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
@@ -51,10 +47,13 @@ def asked_beyond(case: Case, messages: Sequence[ChatMessage]) -> tuple[ChatMessa
 
 
 class Samplings:
-    """The sampling of each repeat, which has a seed of its own, as parameters and as JSON; made once, not for every case."""
+    """The sampling of each repeat, which has a seed of its own, as parameters and as JSON; made once, not for every case.
 
-    def __init__(self, given: Mapping[str, object]) -> None:
-        self._given = SamplingParameters.model_validate(given)
+    What is given counts before what the prompt's version holds.
+    """
+
+    def __init__(self, given: Mapping[str, object], settings: AnswerSettings | None = None) -> None:
+        self._given = sampling_of(settings, SamplingParameters.model_validate(given))
         self._made: dict[int, tuple[SamplingParameters, JsonObject]] = {}
 
     def of(self, repeat: int) -> tuple[SamplingParameters, JsonObject]:
@@ -66,10 +65,15 @@ class Samplings:
 
 
 def request_of(
-    suite: Suite, messages: Sequence[ChatMessage], parameters: SamplingParameters, *, logprobs: bool
+    suite: Suite,
+    messages: Sequence[ChatMessage],
+    parameters: SamplingParameters,
+    *,
+    logprobs: bool,
+    settings: AnswerSettings | None = None,
 ) -> Request:
-    """The request for an answer."""
-    extra: dict[str, Any] = {}
+    """The request for an answer; the form that the suite says counts before that of the prompt's version."""
+    extra: dict[str, Any] = fields_of(settings)
     if suite.response_format is not None:
         extra["response_format"] = suite.response_format
     if suite.raw:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.answer_settings import defaults_of
+from llmops_tui.inference.asked_prompt import Rendered, fields_of, rendered, to_render
 from llmops_tui.inference.prompt_traced import prompt_header, retrieved_header
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
 from llmops_tui.inference.retrieval_asked import retrievals_noted
@@ -24,7 +26,8 @@ PREFIX = "prompt/"
 """What the name of a served prompt begins with, where a request names its model."""
 ON = "+"
 """What stands between a prompt's version and the model that answers it, in the name of an experiment's arm."""
-PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat")
+CHAT_PATH = "/v1/chat/completions"
+PATHS = (CHAT_PATH, "/v1/responses", "/v1/messages", "/api/chat")
 """Where prompts are asked."""
 _VARIABLES = "variables"
 _KNOWN = 1000
@@ -40,11 +43,16 @@ class ServedPrompt:
 
     @property
     def model(self) -> str:
-        """The served name that answers; empty where no stage says so."""
+        """The served name that answers, by its stage, else by what the version holds; empty where neither says so."""
         labels = [label for label in (self.label, DEFAULT_LABEL) if label]
         named = [stage.model for label in labels for stage in self.stages if stage.label == label and stage.model]
         every = {stage.model for stage in self.stages if stage.model}
-        return named[0] if named else every.pop() if len(every) == 1 else ""
+        if named:
+            return named[0]
+        if len(every) == 1:
+            return every.pop()
+        settings = self.version.settings
+        return settings.model if settings is not None else ""
 
     def told(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell a client which version answered."""
@@ -130,10 +138,9 @@ class ServedPrompts:
         """
         version, taken = served.version, await self._taken(served, path, raw, given)
         with retrievals_noted() as retrieved:
-            system = await self._rendered(version.system, taken.values)
-            template = await self._rendered(version.template, taken.values)
-        body = {**_with(version, path, given, taken, system, template), "model": model}
-        header = prompt_header(version.prompt, version.number, version.sha256, taken.values)
+            made = await asyncio.to_thread(rendered, version, taken.values, self._renderer)
+        body = {**_with(version, path, given, taken, made), "model": model}
+        header = prompt_header(version.prompt, version.number, version.sha256, made.values)
         return MadeRequest(body, (header, *retrieved_header(version.ref, retrieved)))
 
     async def outline(self, served: ServedPrompt, path: str, raw: bytes, given: JsonObject) -> JsonObject:
@@ -143,7 +150,8 @@ class ServedPrompts:
             FieldRefusedError: as :meth:`made`.
         """
         version, taken = served.version, await self._taken(served, path, raw, given)
-        return _with(version, path, given, taken, version.system.strip(), version.template.strip())
+        asked = to_render(version, taken.values)
+        return _with(version, path, given, taken, asked.made([text.strip() for text, _ in asked.sources]))
 
     async def _taken(self, served: ServedPrompt, path: str, raw: bytes, given: JsonObject) -> _Taken:
         version = served.version
@@ -157,11 +165,6 @@ class ServedPrompts:
         values = _filled(version, needed, variables, turns, last)
         # The last message is a value of the version's own.
         return _Taken(turns[:-1] if last is not None and version.template.strip() else list(turns), values)
-
-    async def _rendered(self, template: str, values: Mapping[str, object]) -> str:
-        if not template.strip():
-            return ""
-        return await asyncio.to_thread(self._renderer.render, template, values)
 
     async def _needs(self, version: PromptVersion) -> list[str]:
         """The variables of a version, those of its system message first."""
@@ -197,13 +200,12 @@ class ServedPrompts:
         self._renderer.close()
 
 
-def _with(
-    version: PromptVersion, path: str, given: JsonObject, taken: _Taken, system: str, template: str
-) -> JsonObject:
-    """A request's body with a version's messages in it."""
-    own = [{"role": "user", "content": template}] if version.template.strip() else []
+def _with(version: PromptVersion, path: str, given: JsonObject, taken: _Taken, made: Rendered) -> JsonObject:
+    """A request's body with a version's messages in it, and what the version holds beside them."""
+    own = [{"role": "user", "content": made.user}] if version.template.strip() else []
+    turns = [*(dict(turn) for turn in made.examples), *taken.turns, *own]
     body = {name: value for name, value in given.items() if name not in {_VARIABLES, "messages", "input"}}
-    return {**body, **_placed(path, system, [*taken.turns, *own])}
+    return {**_held(path, version, body), **body, **_placed(path, made.system, turns)}
 
 
 def _turns(path: str, given: JsonObject, version: PromptVersion) -> tuple[list[JsonObject], str | None]:
@@ -253,7 +255,8 @@ def _filled(
     version: PromptVersion, needed: Sequence[str], given: dict[str, object], turns: list[JsonObject], last: str | None
 ) -> dict[str, object]:
     """The values of all variables: those given, and the last message for the one that is not."""
-    missing = [name for name in needed if name not in given]
+    defaults = defaults_of(version.settings)
+    missing = [name for name in needed if name not in given and name not in defaults]
     if turns and version.template.strip():
         if last is None:
             told = f"the last one must be the user's, of which {version.ref} makes the message"
@@ -272,9 +275,29 @@ def _filled(
     return given
 
 
+def _held(path: str, version: PromptVersion, given: JsonObject) -> JsonObject:
+    """The fields that a version holds, and a request does not say itself."""
+    settings = version.settings
+    if settings is None:
+        return {}
+    if path != CHAT_PATH:
+        other = [part for part in settings.parts if part in {"parameters", "schema", "tools"}]
+        if other:
+            told = f"{version.ref} holds {' and '.join(other)}, which requests of {path} say in other words"
+            raise FieldRefusedError("model", told, f"Ask it at {CHAT_PATH}.")
+        return {}
+    held: JsonObject = settings.parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    if "max_completion_tokens" in given:
+        held.pop("max_tokens", None)
+    if "enable_thinking" in (given.get("chat_template_kwargs") or {}):
+        held.pop("enable_thinking", None)
+    return {**held, **fields_of(settings)}
+
+
 def _placed(path: str, system: str, turns: list[JsonObject]) -> JsonObject:
     if path == "/v1/responses":
-        return {**({"instructions": system} if system else {}), "input": turns[-1]["content"]}
+        said = turns[-1]["content"] if len(turns) == 1 else turns
+        return {**({"instructions": system} if system else {}), "input": said}
     if path == "/v1/messages":
         return {**({"system": system} if system else {}), "messages": turns}
     return {"messages": [*([{"role": "system", "content": system}] if system else []), *turns]}

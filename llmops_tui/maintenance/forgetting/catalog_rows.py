@@ -73,7 +73,7 @@ _GOING = ("dataset_views", "dataset_mappings", "dataset_reports")
 _APART = {"lineage", "folded", "workspace", "schema_version"}
 # What has a hash: by which column it is called, and which columns the hash is of.
 _HASHED = {
-    "prompt_versions": ("prompt", ("system", "template")),
+    "prompt_versions": ("prompt", ("system", "template", "settings")),
     "training_recipes": ("name", ("body",)),
     "evaluation_suites": ("name", ("body",)),
 }
@@ -206,7 +206,7 @@ class CatalogErasure:
     def _fresh_row(self, table: Table, texts: tuple[str | None, ...]) -> dict[str, str] | None:
         """All texts of a row as they are to be; none where what its hash is of stays as it is."""
         before = {column: text or "" for column, text in zip(table.columns, texts, strict=True)}
-        fresh = {column: self._fresh(table, column, text) for column, text in before.items()}
+        fresh = {column: self._fresh(table, column, text) if text else "" for column, text in before.items()}
         of = _HASHED[table.name][1]
         return fresh if any(fresh[column] != before[column] for column in of) else None
 
@@ -257,7 +257,8 @@ class CatalogErasure:
 
     def _hashed(self, table: str, row: int, fresh: dict[str, str]) -> dict[str, str]:
         """What a row of a hashed thing is to be, with its hash."""
-        of = {column: fresh[column] for column in _HASHED[table][1]}
+        # A prompt may hold nothing beside its texts.
+        of = {column: fresh[column] for column in _HASHED[table][1] if fresh[column] or column != "settings"}
         if table != "prompt_versions":
             return of | {"sha256": _digest(table, fresh)}
         taken = {
@@ -295,6 +296,6 @@ def _recipe_digest(text: str) -> str:
 def _digest(table: str, fresh: dict[str, str]) -> str:
     """The hash of a prompt, recipe or suite, as those who make it take it."""
     if table == "prompt_versions":
-        return prompt_hash(fresh["system"], fresh["template"])
+        return prompt_hash(fresh["system"], fresh["template"], fresh.get("settings", ""))
     fields = {name: value for name, value in json.loads(fresh["body"]).items() if name not in _UNHASHED[table]}
     return sha256_text(json.dumps(fields, sort_keys=True))

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import pydantic
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.answer_settings import AnswerSettings, read_settings
+from llmops_tui.inference.asked_prompt import sampling_of
 from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.sampling import SamplingParameters
+
+if TYPE_CHECKING:
+    from llmops_tui.inference.prompt_versions import PromptVersion
 
 MOST_COLUMNS = 6
 # What is swept over, by the names that people write.
@@ -21,9 +27,7 @@ _YES = {"on": "true", "off": "false"}
 _LISTS = {"stop", "logit_bias"}
 
 
-class ColumnRecord(TypedDict):
-    """A column as boards and ``--json`` have it; a version of none is a text that is in no version yet."""
-
+class _ColumnRecord(TypedDict):
     prompt: str
     version: int | None
     system: str
@@ -32,9 +36,21 @@ class ColumnRecord(TypedDict):
     parameters: SamplingRecord
 
 
+class ColumnRecord(_ColumnRecord, total=False):
+    """A column as boards and ``--json`` have it; a version of none is a text that is in no version yet.
+
+    ``settings`` are there where the prompt holds some beside its texts.
+    """
+
+    settings: JsonObject
+
+
 @dataclass(frozen=True)
 class Column:
-    """What answers in a column. ``model`` is a name as requests have it, with an adapter ``MODEL+ADAPTER``."""
+    """What answers in a column. ``model`` is a name as requests have it, with an adapter ``MODEL+ADAPTER``.
+
+    ``parameters`` are all that it is sampled by, those included that the ``settings`` of its prompt hold.
+    """
 
     prompt: str
     version: int | None
@@ -42,6 +58,7 @@ class Column:
     template: str
     model: str
     parameters: SamplingParameters
+    settings: AnswerSettings | None = None
 
     @property
     def ref(self) -> str:
@@ -50,7 +67,7 @@ class Column:
 
     def as_dict(self) -> ColumnRecord:
         """The column as JSON."""
-        return {
+        record: ColumnRecord = {
             "prompt": self.prompt,
             "version": self.version,
             "system": self.system,
@@ -58,6 +75,9 @@ class Column:
             "model": self.model,
             "parameters": cast("SamplingRecord", self.parameters.model_dump(mode="json", exclude_none=True)),
         }
+        if self.settings is not None:
+            record["settings"] = self.settings.as_record()
+        return record
 
 
 def column_of(given: ColumnRecord) -> Column:
@@ -76,7 +96,27 @@ def column_of(given: ColumnRecord) -> Column:
         template,
         model,
         SamplingParameters.model_validate(given["parameters"]),
+        read_settings(given.get("settings"), f"the column of {prompt}"),
     )
+
+
+def of_version(version: PromptVersion, model: str, parameters: SamplingParameters) -> Column:
+    """A column of a version; what ``parameters`` set counts before what it holds."""
+    sampled = sampling_of(version.settings, parameters)
+    return Column(version.prompt, version.number, version.system, version.template, model, sampled, version.settings)
+
+
+def with_version(column: Column, version: PromptVersion) -> Column:
+    """The column with another version, and with the model and the sampling that this one holds in place of those held before."""
+    before = _held(column.settings)
+    kept = {name: value for name, value in column.parameters.model_dump().items() if before.get(name, ...) != value}
+    parameters = SamplingParameters.model_validate({**kept, **_held(version.settings)})
+    model = version.settings.model if version.settings is not None else ""
+    return of_version(version, model or column.model, parameters)
+
+
+def _held(settings: AnswerSettings | None) -> dict[str, object]:
+    return settings.parameters.model_dump(exclude_unset=True) if settings is not None else {}
 
 
 def titles(columns: Sequence[Column]) -> list[str]:

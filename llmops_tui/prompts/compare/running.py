@@ -15,6 +15,7 @@ from llmops_tui.prompts.runs import PromptRunner, RunProgress, RunRequest
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 
 MEMORY = "memory_short"
+_Text = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,15 @@ class ColumnRunner:
 
     async def _column(self, number: int, asked: _Asked) -> None:
         column = asked.columns[number]
-        version = asked.versions[column.prompt, column.system, column.template]
+        version = asked.versions[_text_of(column)]
         request = RunRequest(
-            column.prompt, column.system, column.template, asked.variables, column.parameters, version=version
+            column.prompt,
+            column.system,
+            column.template,
+            asked.variables,
+            column.parameters,
+            version=version,
+            settings=column.settings,
         )
         try:
             async with contextlib.aclosing(self._runner.run(request, self._models[column.model])) as steps:
@@ -130,13 +137,15 @@ class ColumnRunner:
         except LlmopsError as error:
             self._tell(ColumnStep(number, error=error))
 
-    def _versions(self, columns: Sequence[Column]) -> dict[tuple[str, str, str], PromptVersion]:
+    def _versions(self, columns: Sequence[Column]) -> dict[_Text, PromptVersion]:
         """The version of each text, saved where it is none yet; each text once, however many columns have it."""
-        found: dict[tuple[str, str, str], PromptVersion] = {}
+        found: dict[_Text, PromptVersion] = {}
         for column in columns:
-            key = (column.prompt, column.system, column.template)
+            key = _text_of(column)
             if key not in found:
-                found[key], _ = self._prompts.save(column.prompt, template=column.template, system=column.system)
+                found[key], _ = self._prompts.save(
+                    column.prompt, template=column.template, system=column.system, settings=column.settings
+                )
         return found
 
     def _tell(self, *steps: ColumnStep) -> None:
@@ -150,7 +159,13 @@ class _Asked:
 
     columns: Sequence[Column]
     variables: dict[str, str]
-    versions: Mapping[tuple[str, str, str], PromptVersion]
+    versions: Mapping[_Text, PromptVersion]
+
+
+def _text_of(column: Column) -> _Text:
+    """What makes a version of a column's prompt: its name, its texts, and what it holds beside them."""
+    held = column.settings.as_text() if column.settings is not None else ""
+    return column.prompt, column.system, column.template, held
 
 
 def unload_idle(supervisor: ServerSupervisor, model: str) -> bool:

@@ -1,0 +1,263 @@
+"""Whoever uses a version of a prompt follows what it holds beside its texts, or refuses it by name; nothing is left out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from llmops_tui.chains.asking import StepRequest
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.asked_prompts import asked_prompts
+from llmops_tui.evaluation.measures import ready
+from llmops_tui.evaluation.metrics.base import Case
+from llmops_tui.evaluation.metrics.model_graded import Judge
+from llmops_tui.evaluation.runner.rendering import Samplings, render_all, request_of
+from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.improvement.bench import _as_version
+from llmops_tui.improvement.candidates import Candidate
+from llmops_tui.inference.answer_settings import PARTS, AnswerSettings, read_settings
+from llmops_tui.inference.request_code import code_of
+from llmops_tui.inference.router.prompts import CHAT_PATH, ServedPrompt, ServedPrompts
+from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.stages import StageStore
+from llmops_tui.maintenance.renaming import Kept, copy_record
+from llmops_tui.mcp_server.workbench import Workbench
+from llmops_tui.prompts.asked_before import draft_of_messages, draft_of_version
+from llmops_tui.prompts.compare.columns import column_of, of_version, with_version
+from llmops_tui.prompts.drafts import Draft, Drafts
+from llmops_tui.prompts.foreign_files import FORMS, Form, read_foreign, write_foreign
+from llmops_tui.prompts.foreign_settings import left_behind
+from llmops_tui.prompts.runs import RunRequest
+from llmops_tui.prompts.store import PromptStore, PromptVersion
+from llmops_tui.synthesis.plan import SynthesisPlan
+from llmops_tui.synthesis.prompts import prompt_of
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+
+SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
+WHOLE: dict[str, Any] = {
+    "model": "m",
+    "parameters": {"temperature": 0.2, "max_tokens": 9},
+    "variables": {"tone": {"default": "kind"}},
+    "schema": SCHEMA,
+    "tools": [{"name": "look_up"}],
+    "examples": {"turns": [{"question": "Where?", "answer": "Here."}]},
+}
+TURNS = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "Where?"},
+    {"role": "assistant", "content": "Here."},
+    {"role": "user", "content": "Sort Hello"},
+]
+CASE = Case(0, "k", {"message": "Hello"})
+
+
+class Renderer:
+    """Puts values in the place of ``{{ name }}``."""
+
+    def render(self, source: str, values: Mapping[str, object], kind: str = "prompt") -> str:
+        for name, value in values.items():
+            source = source.replace(f"{{{{ {name} }}}}", str(value))
+        return source
+
+    def render_many(self, source: str, contexts: Sequence[Mapping[str, object]], kind: str = "prompt") -> list[str]:
+        return [self.render(source, values, kind) for values in contexts]
+
+    def variables(self, source: str) -> list[str]:
+        return [name for name in ("tone", "message") if name in source]
+
+
+RENDERER: Any = Renderer()
+
+
+@pytest.fixture
+def version(catalog: Catalog) -> PromptVersion:
+    held = read_settings(WHOLE, "here")
+    return PromptStore(catalog).save("p", system="Be {{ tone }}.", template="Sort {{ message }}", settings=held)[0]
+
+
+def held(version: PromptVersion) -> AnswerSettings:
+    assert version.settings is not None
+    return version.settings
+
+
+def asks_all(body: Mapping[str, Any]) -> bool:
+    """Whether a request holds the answer to the schema, and offers the tool."""
+    form = body["response_format"]["json_schema"]["schema"]
+    return form == SCHEMA and [tool["function"]["name"] for tool in body["tools"]] == ["look_up"]
+
+
+def test_a_run_and_an_agents_run(version: PromptVersion) -> None:
+    request = Workbench.request(version, {"message": "Hello"}, SamplingParameters(max_tokens=5))
+    assert (request.sampling.temperature, request.sampling.max_tokens) == (0.2, 5)
+    assert asks_all(request.as_fields())
+    own = RunRequest("p", "", "a", {}, SamplingParameters(), schema={"type": "string"}, settings=version.settings)
+    assert own.as_fields()["response_format"]["json_schema"]["schema"] == {"type": "string"}  # type: ignore[index]
+
+
+def test_columns_of_a_comparison(version: PromptVersion, catalog: Catalog) -> None:
+    column = of_version(version, "other", SamplingParameters(seed=4))
+    assert (column.parameters.temperature, column.parameters.seed, column.settings) == (0.2, 4, version.settings)
+    assert column_of(json.loads(json.dumps(column.as_dict()))).settings == version.settings
+    plain, _ = PromptStore(catalog).save("p", template="b", settings=None)
+    without = with_version(column, plain)
+    assert (without.parameters.temperature, without.parameters.seed, without.settings) == (0.0, 4, None)
+    again = with_version(without, version)
+    assert (again.parameters.temperature, again.model) == (0.2, "m")
+
+
+def suite(**more: Any) -> Suite:
+    return check_suite({"cases": [{"vars": {"message": "Hello"}}], "metrics": ["exact"], "prompt": "p", **more}, "s")
+
+
+def test_an_evaluation(version: PromptVersion) -> None:
+    assert render_all([CASE], version, RENDERER) == [TURNS]
+    parameters, sampled = Samplings({"max_tokens": 5}, version.settings).of(1)
+    assert (sampled["temperature"], sampled["max_tokens"], sampled["seed"]) == (0.2, 5, 2)
+    request = request_of(suite(), [], parameters, logprobs=False, settings=version.settings)
+    assert asks_all(request.body)
+    own = suite(response_format={"type": "json_object"})
+    asked = request_of(own, [], parameters, logprobs=False, settings=version.settings)
+    assert asked.body["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("more", "left"),
+    [
+        ({"choices": ["a", "b"], "metrics": ["choice"]}, "model, parameters, schema and tools"),
+        ({"raw": True}, "tools"),
+        (
+            {"prompt": "", "chain": [{"prompt": "p", "save": "x"}, {"prompt": "p"}]},
+            "model, parameters, schema and tools",
+        ),
+    ],
+)
+def test_ways_of_asking_that_cannot_follow_all(
+    version: PromptVersion, catalog: Catalog, more: dict[str, Any], left: str
+) -> None:
+    body = Suite.model_construct(name="s", chain=[], choices=more.get("choices", []), raw=bool(more.get("raw")))
+    if "chain" in more:
+        body = body.model_copy(update={"chain": suite(**more).chain})
+    with pytest.raises(InputRefusedError) as refused:
+        asked_prompts(PromptStore(catalog), body, version.ref)
+    assert refused.value.message.startswith(f"p@1 holds {left}, which ")
+    assert asked_prompts(PromptStore(catalog), suite(), version.ref) == [version]
+
+
+REFUSING: dict[str, Callable[[PromptStore], object]] = {
+    "the judge": lambda store: ready(Judge(model="m", rubric="r", prompt="p"), store),
+    "the synthesis": lambda store: prompt_of(SynthesisPlan(model="m", prompt="p", schema=SCHEMA), store),
+}
+
+
+@pytest.mark.parametrize("who", REFUSING)
+@pytest.mark.usefixtures("version")
+def test_who_asks_in_a_way_of_its_own_refuses(who: str, catalog: Catalog) -> None:
+    with pytest.raises(InputRefusedError, match=f"which {who}") as refused:
+        REFUSING[who](PromptStore(catalog))
+    assert all(part in refused.value.message for part in PARTS)
+
+
+def served(workspace: Workspace, version: PromptVersion, path: str, **given: Any) -> dict[str, Any]:
+    prompts = ServedPrompts(Catalog(workspace), StageStore(EventLog(workspace)), RENDERER)
+    body = {"model": "prompt/p", "variables": {"message": "Hello"}, **given}
+    made = asyncio.run(prompts.made(ServedPrompt(version, "", ()), "m", path, json.dumps(body).encode(), body))
+    return made.body
+
+
+def test_a_served_prompt(workspace: Workspace, version: PromptVersion) -> None:
+    assert ServedPrompt(version, "", ()).model == "m"
+    body = served(workspace, version, CHAT_PATH, max_completion_tokens=5)
+    assert body["messages"] == TURNS
+    assert (body["temperature"], body.get("max_tokens"), body["max_completion_tokens"]) == (0.2, None, 5)
+    assert asks_all(body)
+    assert served(workspace, version, CHAT_PATH, tools=[])["tools"] == []
+    with pytest.raises(FieldRefusedError, match="p@1 holds parameters and schema and tools"):
+        served(workspace, version, "/v1/messages")
+
+
+def test_a_served_prompt_by_other_apis(workspace: Workspace, catalog: Catalog) -> None:
+    examples = read_settings({"examples": WHOLE["examples"]}, "here")
+    version, _ = PromptStore(catalog).save("q", template="Sort {{ message }}", settings=examples)
+    assert served(workspace, version, "/v1/messages")["messages"] == TURNS[1:]
+    assert served(workspace, version, "/v1/responses")["input"] == TURNS[1:]
+
+
+def test_a_step_of_a_chain(version: PromptVersion) -> None:
+    step = StepRequest("m", [], SamplingParameters(max_tokens=5)).with_settings(version.settings)
+    assert (step.parameters.temperature, step.parameters.max_tokens, step.schema) == (0.2, 5, SCHEMA)
+    own = StepRequest("m", [], SamplingParameters(), {"type": "string"}).with_settings(version.settings)
+    assert own.schema == {"type": "string"}
+
+
+def test_a_candidate_of_an_improvement(version: PromptVersion) -> None:
+    made = _as_version(Candidate(1, "instructions", "Be brief.", "{{ message }}", ""), version)
+    assert (made.system, made.settings) == ("Be brief.", version.settings)
+
+
+def test_drafts_and_copies(version: PromptVersion, workspace: Workspace, catalog: Catalog) -> None:
+    store, drafts = PromptStore(catalog), Drafts(EventLog(workspace))
+    drafts.save("p", Draft("", "mine", {}, 1, '{"model":"mine"}'))
+    draft_of_version(store, drafts, version, {}, "kept")
+    assert drafts.load("p") == Draft(version.system, version.template, {}, 1, version.settings_text)
+    assert held(store.get("p@2")).model == "mine"
+    draft_of_messages(store, drafts, "p", [{"role": "user", "content": "a"}], "asked before")
+    assert store.get("p@3").settings is None
+    assert store.get(copy_record(workspace, Kept.PROMPT, "p@1", "copy")).settings == version.settings
+
+
+def test_code_to_copy(version: PromptVersion) -> None:
+    code = code_of("m", None, TURNS, {"temperature": 0.2}, settings=version.settings)
+    assert asks_all(code.body)
+    assert "response_format=" in code.python()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_of_other_programs(version: PromptVersion, form: Form) -> None:
+    text = write_foreign(version.system, version.template, form, settings=version.settings)
+    found = read_foreign(text, form, "f")
+    assert (found.system, found.template) == (version.system, version.template)
+    left = left_behind(version.settings, form)
+    carried = {name: part for name, part in held(version).as_record().items() if name not in left}
+    assert (found.settings.as_record() if found.settings is not None else {}) == carried
+    assert {*left, *carried} >= {*PARTS}
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "record", "left"),
+    [
+        ("openai", '{"temperature": 9, "voice": "low", "seed": 3, "messages": [{"role": "user", "content": "a"}]}',
+         {"parameters": {"seed": 3}}, ("temperature", "voice")),
+        ("openai", '{"response_format": {"type": "json_object"}, "messages": [{"role": "user", "content": "a"}]}',
+         {}, ("response_format",)),
+        ("llm", "prompt: a\noptions: {temperature: 0.5, json_object: true}\ndefaults: {n: 3}\n",
+         {"parameters": {"temperature": 0.5}, "variables": {"n": {"type": "integer", "default": 3}}},
+         ("options.json_object",)),
+        ("dotprompt", "---\nconfig: {topK: 4, apiVersion: x}\noutput: {schema: {label: string}}\n---\na",
+         {"parameters": {"top_k": 4}}, ("config.apiVersion", "output")),
+    ],
+)  # fmt: skip
+def test_what_a_file_says_that_cannot_be_held_is_named(
+    form: Form, text: str, record: dict[str, Any], left: tuple[str, ...]
+) -> None:
+    found = read_foreign(text, form, "f")
+    assert (found.settings.as_record() if found.settings is not None else {}) == record
+    assert found.left == left
+
+
+def test_examples_in_the_words_of_the_template_are_written_as_they_are_asked(version: PromptVersion) -> None:
+    examples = {**WHOLE["examples"], "variable": "message"}
+    settings = read_settings({"examples": examples}, "here")
+    body = json.loads(write_foreign("", "Sort {{ message }}", "openai", settings=settings))
+    assert [turn["content"] for turn in body["messages"]] == ["Sort Where?", "Here.", "Sort {{ message }}"]
+    with pytest.raises(InputRefusedError, match="the words of the template, which also has tone"):
+        write_foreign("", "{{ tone }} {{ message }}", "openai", settings=settings)
+    with pytest.raises(InputRefusedError, match="message 1 is an example with a variable in it"):
+        body["messages"][0]["content"] = "{{ x }}"
+        read_foreign(json.dumps(body), "openai", "f")
