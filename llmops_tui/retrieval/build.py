@@ -353,7 +353,6 @@ def run_build_job(context: JobContext, name: str, asked: BuildRecord) -> BuiltRe
         async with AsyncExitStack() as stack:
             writer, embedder, pooling = None, None, ""
             if (contexts := asked.get("context")) is not None:
-                context.report(0.0, f"starting {contexts['model']}")
                 writer = await stack.enter_async_context(opened_writer(store.catalog, contexts))
             if asked["embedder"] is not None:
                 spec = EmbedderSpec(**asked["embedder"])

@@ -189,7 +189,6 @@ def run_context_cost(context: JobContext, name: str, asked: BuildRecord) -> Cont
     assert record is not None
 
     async def work() -> ContextCostRecord:
-        context.report(0.0, f"starting {record['model']}")
         async with opened_writer(store.catalog, record) as writer:
             return await measure_cost(store, name, asked, record, writer, context.report)
 

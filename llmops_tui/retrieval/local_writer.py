@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -97,13 +97,35 @@ def writer_record(registry: ModelRegistry, name: str, code: str) -> WriterRecord
     return {"model": name, "sha256": model.sha256}
 
 
+class _WhenAsked:
+    """A writer whose model is started when it is first asked: where all is known, it is not started at all."""
+
+    def __init__(self, catalog: Catalog, record: WriterRecord, stack: AsyncExitStack) -> None:
+        self._catalog, self._record, self._stack = catalog, record, stack
+        self._made: LocalWriter | None = None
+
+    async def write(
+        self, messages: Sequence[ChatMessage], most: int, form: Mapping[str, object] | None = None
+    ) -> Written:
+        """As :meth:`Writer.write`."""
+        if self._made is None:
+            self._made = await self._stack.enter_async_context(_opened(self._catalog, self._record))
+        return await self._made.write(messages, most, form)
+
+
 @asynccontextmanager
-async def opened_writer(catalog: Catalog, record: WriterRecord) -> AsyncIterator[LocalWriter]:
-    """A writer that is ready, its model's server started where it has to be.
+async def opened_writer(catalog: Catalog, record: WriterRecord) -> AsyncIterator[Writer]:
+    """A writer, its model's server started when it is first asked.
 
     Raises:
-        LlmopsError: ``writer_changed``: the model of that name is another one now; or it cannot be started.
+        LlmopsError: there: ``writer_changed``: the model of that name is another one now; or it cannot be started.
     """
+    async with AsyncExitStack() as stack:
+        yield _WhenAsked(catalog, record, stack)
+
+
+@asynccontextmanager
+async def _opened(catalog: Catalog, record: WriterRecord) -> AsyncIterator[LocalWriter]:
     model = ModelRegistry(catalog).get(record["model"])
     if model.sha256 != record["sha256"]:
         raise LlmopsError(

@@ -44,6 +44,8 @@ _FORM = {
         },
     },
 }
+# Words of the request, which a model that repeats it says of any passage.
+_TOLD = frozenset({"passage", "document", "question"})
 _WORD = re.compile(WORD)
 
 
@@ -68,7 +70,7 @@ async def write_queries(
                 break
             question = await _question(writer, passage)
             words = words_of(question)
-            if not words:
+            if not words or _TOLD & words - words_of(passage["text"]):
                 empty += 1
             elif any(likeness(words, other) >= _ALIKE for other in said):
                 alike += 1

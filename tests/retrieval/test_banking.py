@@ -74,6 +74,12 @@ def test_figures_on_banking77(workspace: Workspace, tmp_path: Path, embedder: st
     verdicts = {c["candidate"]: {d["metric"]: d["verdict"] for d in c["differences"]} for c in found["comparisons"]}
     assert verdicts["banking@1 bm25"]["mrr@10"] == "worse"
     assert verdicts["banking@1 hybrid"]["mrr@10"] in {"worse", "unclear"}
+    # A weight that is learnt is judged on other queries, and hybrid is recommended only where that was seen.
+    learnt = command.run("index", "tune", "banking", "--queries", str(queries), "--preview")["fusion"]
+    assert (learnt["queries"], learnt["baseline"]) == (QUERIES, "vectors")
+    assert learnt["alone"] == pytest.approx(mrr["vectors"])
+    assert learnt["gain"] > -0.01
+    assert learnt["recommended"] == ("hybrid" if learnt["low"] > 0 else "vectors")
     # The same again is no other version.
     assert command.run("index", "build", "banking")["unchanged"]
     hits = command.run("index", "search", "banking", "my card was stolen", "-k", "3")["hits"]

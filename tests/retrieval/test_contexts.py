@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.worker import JobCancelledError
 from llmops_tui.maintenance.model_removal import plan_removal
@@ -26,7 +26,7 @@ from llmops_tui.retrieval.contexts import (
     parts_of,
     prompt_sha256,
 )
-from llmops_tui.retrieval.local_writer import LocalWriter, Written
+from llmops_tui.retrieval.local_writer import LocalWriter, Written, opened_writer
 from llmops_tui.retrieval.records import BuildRecord, BuiltRecord, ContextRecord
 from llmops_tui.retrieval.removal import remove_documents
 from llmops_tui.retrieval.request import with_context
@@ -264,3 +264,13 @@ def test_a_local_model_is_asked_without_thinking_where_its_template_knows_of_it(
         said = asyncio.run(writer.write([{"role": "user", "content": "x"}], 9))
         assert said == Written("A text.", 20, 5, 4.0, 9.0)
     assert client.asked == [False, None, None]
+
+
+def test_a_model_that_has_nothing_to_write_is_not_started(store: IndexStore) -> None:
+    async def work() -> None:
+        async with opened_writer(store.catalog, RECORD) as writer:
+            # There is none of that name, which nobody notices before it is asked.
+            with pytest.raises(NotFoundError):
+                await writer.write([{"role": "user", "content": "x"}], 9)
+
+    asyncio.run(work())

@@ -30,8 +30,9 @@ RECORD: WriterRecord = {"model": "writer", "sha256": "a" * 64}
 class Asks:
     """A writer that asks about the last word of a passage; ``same`` questions are all alike, and ``cut`` ones are no JSON."""
 
-    def __init__(self, *, same: bool = False, cut: bool = False, fail_after: int = 10**9) -> None:
+    def __init__(self, *, same: bool = False, cut: bool = False, says: str = "", fail_after: int = 10**9) -> None:
         self.asked: list[str] = []
+        self._says = says
         self._same, self._cut, self._fail_after = same, cut, fail_after
 
     async def write(
@@ -47,7 +48,7 @@ class Asks:
         question = (
             "What is the matter with this?" if self._same else f"Where would {passage.split()[0]} be {len(self.asked)}?"
         )
-        told = json.dumps({"question": question})
+        told = json.dumps({"question": self._says or question})
         return Written(told[: len(told) // 2] if self._cut else told)
 
 
@@ -90,6 +91,7 @@ def test_each_query_is_about_a_chunk_of_its_own_and_no_chunk_is_asked_about_twic
 def test_near_duplicates_and_what_is_no_question_fall_and_a_cancel_keeps_what_was_written(store: IndexStore) -> None:
     assert write(store, 5, Asks(same=True)) == {"index": "many@1", "written": 1, "alike": 11, "empty": 0, "total": 1}
     assert write(store, 5, Asks(cut=True))["empty"] == 11
+    assert write(store, 5, Asks(says="What does the passage say of it?"))["empty"] == 11
     with pytest.raises(JobCancelledError):
         write(store, 5, Asks(fail_after=2))
     assert len(WrittenQueries(store, "many").all()) == 3
