@@ -282,8 +282,6 @@ def _judges(services: Services) -> list[Statement]:
     from llmops_tui.quality.judges import JudgeStore
 
     kept = [one.name for one in JudgeStore(services.event_log).all()]
-    if not kept:
-        return []
     said: dict[str, JudgedRecord] = {}
     for job in services.jobs.store.all():
         if job.kind == "quality" and job.state == JobState.DONE:
