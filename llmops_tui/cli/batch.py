@@ -75,7 +75,7 @@ def run(
     entry = ENTRY
     if target:
         entry = CLUSTER_ENTRY
-        arguments["target"] = _target(target)
+        arguments["target"] = cluster_of(target)
     found = run_job(session, kind="batch", title=title, entry=entry, arguments=arguments, detach=detach)
     if found is not None:
         session.emit(
@@ -83,11 +83,17 @@ def run(
         )
 
 
-def _target(given: str) -> str:
+def cluster_of(given: str) -> str:
+    """A target as it was given, or none.
+
+    Raises:
+        LlmopsError: ``usage``: it is none.
+    """
     from llmops_tui.training.targets import target_of
 
     try:
-        target_of(given)
+        if given:
+            target_of(given)
     except ValueError as error:
         raise LlmopsError("usage", str(error), exit_code=ExitCode.USAGE) from error
     return given

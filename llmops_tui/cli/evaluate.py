@@ -55,15 +55,24 @@ def run(
         ),
     ] = None,
     fresh: Fresh = False,
+    target: Annotated[
+        str, typer.Option("--target", metavar="ray:ADDRESS", help="Have the nodes of a Ray cluster answer.")
+    ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Run the job in the background.")] = False,
 ) -> None:
     """Run every case of a suite, score the answers, and print each metric with its interval; one job for all columns."""
+    from llmops_tui.cli.batch import cluster_of
+    from llmops_tui.evaluation.runner.on_cluster import refuse_elsewhere
+
     session = session_of(context)
     store = store_of(session)
     # The job loads models by them; what is wrong in them is told here, where somebody reads it.
     _ = session.settings
     version = suite_of(session, store, given)
-    runs = store.start(version, store.columns(version.suite, models, prompts, parallel, limit=limit, fresh=fresh))
+    columns = store.columns(version.suite, models, prompts, parallel, limit=limit, fresh=fresh)
+    if target:
+        refuse_elsewhere(version.suite, columns, store.registry)
+    runs = store.start(version, columns, cluster_of(target))
     names = [entry.name for entry in runs]
     if not detach:
         follow(session, store, names)

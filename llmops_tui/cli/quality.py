@@ -288,7 +288,7 @@ def list_(context: typer.Context) -> None:
 
     session = session_of(context)
     judges = JudgeStore(session.event_log).all()
-    rows = [[one.name, one.about] for one in (*CHECKS, *judges)]
+    rows = [[one.name, one.about] for one in CHECKS] + [[one.name, one.about] for one in judges]
     data = {
         "checks": [{"check": one.name, "about": one.about} for one in CHECKS],
         "judges": [one.as_record() for one in judges],

@@ -207,13 +207,13 @@ class EvaluationStore:
 
         return chain_column(self.catalog, suite, ref, models)
 
-    def start(self, version: SuiteVersion, columns: list[Asked]) -> list[EvalRun]:
-        """Start a run for each column, one after another in one job."""
+    def start(self, version: SuiteVersion, columns: list[Asked], target: str = "") -> list[EvalRun]:
+        """Start a run for each column, one after another in one job; with a ``target`` a Ray cluster answers."""
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
             # The runs know their job before there is one: whoever dies from here on, they find each other.
             names = self._note(version, columns, place.id)
-            _launch(launcher, version.ref, names, place)
+            _launch(launcher, version.ref, names, place, target)
         return [self.get(name) for name in names]
 
     def _note(self, version: SuiteVersion, columns: list[Asked], job: str) -> list[str]:
@@ -379,5 +379,6 @@ def _next_names(connection: duckdb.DuckDBPyConnection, suite: str, count: int) -
     return found
 
 
-def _launch(launcher: JobLauncher, suite: str, names: list[str], place: JobPlace) -> None:
-    launcher.start(kind="eval", title=f"evaluate {suite}", entry=ENTRY, arguments={"runs": names}, place=place)
+def _launch(launcher: JobLauncher, suite: str, names: list[str], place: JobPlace, target: str = "") -> None:
+    arguments = {"runs": names, **({"target": target} if target else {})}
+    launcher.start(kind="eval", title=f"evaluate {suite}", entry=ENTRY, arguments=arguments, place=place)

@@ -17,6 +17,7 @@ from llmops_tui.datasets.records import Row
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.privacy.detection import KINDS
 from llmops_tui.privacy.replacement import mark
 from llmops_tui.traces.store import TRACES, TraceFilter, TraceStore
@@ -127,10 +128,10 @@ def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) 
     return gathered
 
 
-def _turns(trace: str, messages: str | None, gathered: Gathered) -> list[dict[str, Any]] | None:
+def _turns(trace: str, messages: str | None, gathered: Gathered) -> list[JsonObject] | None:
     """The conversation of a trace; none where its row is damaged, which is told by its name, and the others go on."""
     try:
-        found: list[dict[str, Any]] | None = kept("requests", "messages", trace, messages)
+        found: list[JsonObject] | None = kept("requests", "messages", trace, messages)
     except LlmopsError as error:
         gathered.left_out[error.message] += 1
         return None

@@ -47,16 +47,17 @@ _STYLES = {
 
 @dataclass(frozen=True)
 class Statement:
-    """One line: what it is about, how it stands, in words, the command for more, and a place that shows what is behind it."""
+    """One line: what it is about, how it stands, in words, the command for more, and a place that shows what is behind it.
+
+    ``runs`` of behaviour are the one that is held against and the newest; ``check`` of answers is what labels are of.
+    """
 
     about: str
     state: str
     told: str
     command: str
     place: Destination | None = None
-    # Of behaviour: the run that is held against, and the newest.
     runs: tuple[str, str] | None = None
-    # Of answers: the check, or the judge, that labels are of.
     check: str = ""
 
 
@@ -188,8 +189,7 @@ def _line(one: Statement) -> Content:
 
 def _statements(services: Services) -> list[Statement]:
     found: list[Statement] = []
-    parts = (("traffic", _traffic), ("behaviour", _behaviour), ("answers", _answers))
-    for about, part in parts:
+    for about, part in (("traffic", _traffic), ("behaviour", _behaviour), ("answers", _answers)):
         try:
             found += part(services)
         except LlmopsError as error:
@@ -282,8 +282,6 @@ def _judges(services: Services) -> list[Statement]:
     from llmops_tui.quality.judges import JudgeStore
 
     kept = [one.name for one in JudgeStore(services.event_log).all()]
-    if not kept:
-        return []
     said: dict[str, JudgedRecord] = {}
     for job in services.jobs.store.all():
         if job.kind == "quality" and job.state == JobState.DONE:

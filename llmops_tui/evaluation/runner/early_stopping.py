@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 from llmops_tui.evaluation.metrics.base import Metric
+from llmops_tui.evaluation.records import Figure, RunSummary
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.summary import case_scores
 from llmops_tui.evaluation.statistics.bootstrap import Interval
@@ -22,3 +25,13 @@ def sequence_of(metrics: Sequence[Metric], results: list[Result], until: Until) 
             groups[case.group].append(value)
     means = [sum(values) / len(values) for values in groups.values()]
     return mean_sequence(means, metric.bounds, until.at_least)
+
+
+def note_sequence(summary: RunSummary, metrics: Sequence[Metric], results: list[Result], until: Until) -> None:
+    """Have a summary tell the interval of what was looked at again and again: only one for that keeps what it promises."""
+    if until.metric not in summary["metrics"]:
+        return
+    found = sequence_of(metrics, results, until)
+    known = {"mean": found.value, "low": found.low, "high": found.high, "method": found.method}
+    if math.isfinite(found.half_width):
+        summary["metrics"][until.metric] |= cast("Figure", known)

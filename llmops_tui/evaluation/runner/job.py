@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.asked_prompts import asked_prompts
@@ -18,14 +17,15 @@ from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, rea
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
-from llmops_tui.evaluation.records import Evaluated, Figure, RunFigures
+from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.chained import chain_answers
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
-from llmops_tui.evaluation.runner.early_stopping import sequence_of
+from llmops_tui.evaluation.runner.early_stopping import note_sequence, sequence_of
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
+from llmops_tui.evaluation.runner.on_cluster import have_answered
 from llmops_tui.evaluation.runner.rendering import (
     TEXT,
     Samplings,
@@ -59,8 +59,8 @@ _LOOK_EVERY = 25
 _FLUSH_SECONDS = 0.5
 
 
-def run(context: JobContext, runs: list[str]) -> Evaluated:
-    """Do the runs one after another; what is done already stays. Returns their names and figures."""
+def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
+    """Do the runs one after another; what is done already stays, and with a ``target`` a Ray cluster answers."""
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
@@ -75,7 +75,7 @@ def run(context: JobContext, runs: list[str]) -> Evaluated:
         for number, name in enumerate(runs):
             entry = store.get(name)
             if entry.summary is None:
-                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval).run())
+                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, target).run())
             done = store.get(name)
             found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
         return {"runs": found}
@@ -94,11 +94,11 @@ class _Runner:
         renderer: TemplateRenderer,
         place: tuple[int, int],
         retrieval: PromptRetrieval,
+        target: str = "",
     ) -> None:
         self._context, self._store, self._entry, self._renderer, self._place = context, store, entry, renderer, place
         self._suite: Suite = store.suite(entry.suite_ref).suite
-        self._scorer = Scorer()
-        self._of_case = CaseMetrics(self._prepared)
+        self._scorer, self._of_case = Scorer(), CaseMetrics(self._prepared)
         self._metrics: list[Metric] = [self._prepared(m) for m in self._suite.made_metrics()]
         self._metrics += [m for m in ALWAYS if m.called not in {given.called for given in self._metrics}]
         self._choosing = any(metric.needs_choices for metric in self._metrics)
@@ -106,9 +106,8 @@ class _Runner:
         self._options = options_from(load_settings()[0])
         if entry.asked.parallel:
             self._options = replace(self._options, parallel=entry.asked.parallel)
-        self._results, self._retrieval = entry.results, retrieval
-        self._began = time.monotonic()
-        self._energy = EnergyMeter()
+        self._results, self._retrieval, self._target = entry.results, retrieval, target
+        self._began, self._energy = time.monotonic(), EnergyMeter()
         self._before: set[tuple[int, int]] = set()
         # Of a chain; the catalog is asked once, not for every case.
         self._prompts = asked_prompts(store.prompts, self._suite, entry.asked.prompt)
@@ -117,9 +116,8 @@ class _Runner:
             store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel
         )
         self._samplings = Samplings(entry.asked.parameters, self._settings)
-        self._flushed = 0.0
         self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
-        self._enough = False
+        self._flushed, self._enough = 0.0, False
 
     def _prepared(self, metric: Metric) -> Metric:
         """A metric as it measures now; a judge's prompt is kept as a version, so that it can be looked at."""
@@ -186,8 +184,10 @@ class _Runner:
         if left and asker.unknown(self._entry.asked.model):
             # What a remote model is, its first answer tells; only then is it known which answers are its own.
             await self._ask_one(*left.pop(0), asker, log, total)
-        plain = not self._choosing and not self._suite.chain and self._asked_chain is None
-        simple = plain and not any(case.script for case in cases.cases)
+        simple = self._is_simple(cases)
+        if self._target:
+            requests = [self._request(messages, repeat) for _, messages, repeat in left] if simple else None
+            have_answered(self._context, self._entry, self._target, asker, requests)
         if simple:
             left = await self._from_cache(left, asker, log, total)
         waiting = iter(left)
@@ -212,6 +212,11 @@ class _Runner:
                 task.cancel()
         if first_error:
             raise first_error[0]
+
+    def _is_simple(self, cases: CaseSet) -> bool:
+        """Whether each case is one request, which is known before any is asked."""
+        other = self._choosing or self._suite.chain or self._asked_chain is not None
+        return not other and not any(case.script for case in cases.cases)
 
     async def _ask_one(
         self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker, log: ResultLog, total: int
@@ -381,12 +386,8 @@ class _Runner:
         energy = self._energy.stop()
         asked = sum(not r.answer.cached and (r.case.index, r.repeat) not in self._before for r in results)
         summary["costs"] |= {"asked": asked, "joules": energy.joules, "energy": energy.note}
-        if self._suite.until is not None and self._suite.until.metric in summary["metrics"]:
-            # Looked at again and again: only an interval for that keeps what it promises.
-            found = sequence_of(self._metrics, results, self._suite.until)
-            known = {"mean": found.value, "low": found.low, "high": found.high, "method": found.method}
-            if math.isfinite(found.half_width):
-                summary["metrics"][self._suite.until.metric] |= cast("Figure", known)
+        if self._suite.until is not None:
+            note_sequence(summary, self._metrics, results, self._suite.until)
         self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         run = (self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options, self._asked_chain)

@@ -147,11 +147,15 @@ class Asker:
                     request.path, request.body, request.parameters, {**request.metadata, "run_id": trace}
                 ),
             )
+        return self.take(name, request, sampled, reply), trace
+
+    def take(self, name: str, request: Request, sampled: Mapping[str, object], reply: Reply) -> Reply:
+        """Keep a reply to a request, whoever asked for it, as :meth:`answer` does; what of it is kept."""
         kept = whole_reply(cast("Reply", {k: v for k, v in reply.items() if k in {"choices", "usage", "timings"}}))
         self._heard(name, reply)
         if name not in self._otherwise and not self._cut(name, kept, request.parameters.max_tokens):
             self.cache.keep(self.key(self.identity(name), request.path, sampled), kept)
-        return kept, trace
+        return kept
 
     async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
         """What an endpoint answers to a whole body, from the cache where it is known."""

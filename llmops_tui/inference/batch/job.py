@@ -212,6 +212,7 @@ class _Batch:
 
     async def _work(self, bodies: Iterator[tuple[Line, JsonObject]]) -> None:
         for line, body in bodies:
+            answer: Answered | None
             try:
                 request, more = await self._file.request(line, body)
             except LlmopsError as refused:
