@@ -129,6 +129,7 @@ class _Runner:
                 template=metric.template,
                 system=metric.system,
                 note="asks a judge for a grade",
+                settings=None,
             )
             return metric.model_copy(update={"prompt": version.ref})
         return ready(metric, self._store.prompts)
@@ -257,8 +258,7 @@ class _Runner:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters, sampled = self._samplings.of(repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs, settings=self._settings)
-        if extra:
-            request = replace(request, body={**request.body, **extra})
+        request = replace(request, body={**request.body, **(extra or {})})
         return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
