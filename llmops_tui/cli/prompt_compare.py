@@ -218,6 +218,7 @@ def _over(
     from llmops_tui.evaluation.columns.over_dataset import ColumnTable, paths_for, start
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.prompts.compare.boards import Boards
+    from llmops_tui.prompts.compare.columns import defaults_in
 
     store = store_of(session)
     version = store.datasets.get(dataset)
@@ -227,7 +228,7 @@ def _over(
         variables = renderer.variables(texts)
     finally:
         renderer.close()
-    paths = paths_for(variables, version, _variables(given))
+    paths = paths_for(variables, version, _variables(given), defaults_in(columns))
     runs = start(store, columns, dataset, rows, paths, fresh=fresh)
     names = [run.name for run in runs]
     if board:

@@ -14,7 +14,7 @@ from llmops_tui.evaluation.suite import Suite, check_suite
 if TYPE_CHECKING:
     from llmops_tui.datasets.version import DatasetVersion
     from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.answer_settings import AnswerSettings
+from llmops_tui.inference.answer_settings import AnswerSettings, defaults_of
 
 
 def suite_of_data(
@@ -48,7 +48,7 @@ def suite_of_data(
     usual = {"temperature": 0, "max_tokens": 256, "seed": 1}
     body = {
         "cases": data.ref,
-        "variables": paths_for(variables, data, paths),
+        "variables": paths_for(variables, data, paths, defaults_of(settings)),
         "expected": expected,
         "metrics": [metric],
         "parameters": {**{name: value for name, value in usual.items() if name not in held}, **(parameters or {})},

@@ -50,7 +50,7 @@ class ModelBench:
         self._prepared, self._asker, self._scorer, self._renderer = prepared, asker, scorer, renderer
         self._log, self._check, self._at_once = log, check, at_once
         self._metrics = [ready(metric, prepared.store.prompts) for metric in prepared.metrics]
-        self._parameters = Samplings(prepared.suite.parameter_sets()[0]).of(0)[0]
+        self._parameters = Samplings(prepared.suite.parameter_sets()[0], prepared.seed.settings).of(0)[0]
 
     async def score(self, candidate: Candidate, rows: Sequence[str]) -> list[float | None]:
         """As :class:`~llmops_tui.improvement.search.Bench` has it.

@@ -87,7 +87,10 @@ def has_tags(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A prompt that may be better. ``number`` counts those of one search from 0, the seed; ``parent`` is one of them."""
+    """A prompt that may be better. ``number`` counts those of one search from 0, the seed; ``parent`` is one of them.
+
+    All candidates of a search hold the same ``settings`` beside their texts, as JSON.
+    """
 
     number: int
     kind: Kind
@@ -96,11 +99,12 @@ class Candidate:
     instruction: str
     examples: tuple[Example, ...] = ()
     parent: int = 0
+    settings: str = ""
 
     @property
     def sha256(self) -> str:
-        """The hash of its texts; all candidates of an improvement hold the same beside them."""
-        return content_hash(self.system, self.template)
+        """The hash of its texts and settings, which is that of the prompt's version."""
+        return content_hash(self.system, self.template, self.settings)
 
     @property
     def words(self) -> int:

@@ -121,6 +121,7 @@ class _Run:
             note=f"{candidate.kind}, proposed by an improvement",
             parent=self._versions[candidate.parent],
             candidate_of=self._own,
+            settings=self._prepared.seed.settings,
         )
         return version.number
 

@@ -55,7 +55,8 @@ class Prepared:
     @property
     def candidate(self) -> Candidate:
         """The seed as a candidate."""
-        return Candidate(0, "seed", self.seed.system, self.seed.template, self.frame.instruction)
+        seed = self.seed
+        return Candidate(0, "seed", seed.system, seed.template, self.frame.instruction, settings=seed.settings_text)
 
     @property
     def better(self) -> int:

@@ -258,7 +258,9 @@ class Search:
         changed = instruction != self._seed.instruction
         kind: Kind = "both" if changed and examples else "instruction" if changed else "examples"
         number = len(self.found.standings)
-        return Candidate(number, kind, system, template, instruction, tuple(examples), parent.number)
+        return Candidate(
+            number, kind, system, template, instruction, tuple(examples), parent.number, self._seed.settings
+        )
 
     async def _heat(self, made: tuple[Candidate, list[str]]) -> None:
         """Hold a candidate against its parent on some rows; it stays if it is better, or as good and shorter."""

@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmops_tui.errors import NotFoundError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.names import is_name
 
 if TYPE_CHECKING:
     import duckdb
 
-    from llmops_tui.foreign_text import JsonObject
     from llmops_tui.inference.answer_settings import AnswerSettings
 
 CHAINS = "chain/"

@@ -58,6 +58,7 @@ class RunRequest:
         begun: the tokens that the answer begins with; what is told comes behind them.
         schema: a JSON Schema that the answer is held to; else that of the settings.
         settings: what the version holds beside its texts. What ``parameters`` set counts before it.
+        unheld: whether the answer is held to no schema, whatever the settings say.
     """
 
     prompt: str
@@ -72,6 +73,13 @@ class RunRequest:
     begun: tuple[int, ...] = ()
     schema: Schema | None = None
     settings: AnswerSettings | None = None
+    unheld: bool = False
+
+    @property
+    def held_to(self) -> Schema | None:
+        """The schema that the answer is held to."""
+        own = self.settings.answer_schema if self.settings is not None else None
+        return None if self.unheld else self.schema if self.schema is not None else own
 
     @property
     def sampling(self) -> SamplingParameters:
@@ -81,12 +89,13 @@ class RunRequest:
     def as_fields(self) -> dict[str, object]:
         """What of it is a field of the request of its own."""
         found = fields_of(self.settings)
+        found.pop("response_format", None)
         if self.alternatives is not None:
             found |= {"logprobs": True, "top_logprobs": self.alternatives}
         if self.begun:
             found["answer_token_ids"] = list(self.begun)
-        if self.schema is not None:
-            found["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.schema}}
+        if (schema := self.held_to) is not None:
+            found["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
         return found
 
 

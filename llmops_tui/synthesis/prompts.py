@@ -67,7 +67,7 @@ def prompt_of(plan: SynthesisPlan, prompts: PromptStore) -> PromptVersion:
         return version
     own = BUILT_IN[plan.way]
     version, _ = prompts.save(
-        own["name"], template=own["template"], system=own["system"], note="asks for synthetic rows"
+        own["name"], template=own["template"], system=own["system"], note="asks for synthetic rows", settings=None
     )
     return version
 

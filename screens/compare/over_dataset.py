@@ -12,7 +12,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.columns.over_dataset import ColumnTable, paths_for, start
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts.compare.boards import Board
-from llmops_tui.prompts.compare.columns import Column, of_version
+from llmops_tui.prompts.compare.columns import Column, defaults_in, of_version
 from screens.compare.rows_screen import RowsScreen
 from screens.compare.state import CompareState
 from screens.navigation import JobPlace
@@ -104,7 +104,7 @@ async def _ask(shell: Shell, board: Board, keep: Callable[[Board], None], *, fre
     given: dict[str, str] = {}
     while True:
         try:
-            paths = await asyncio.to_thread(paths_for, variables, version, given)
+            paths = await asyncio.to_thread(paths_for, variables, version, given, defaults_in(board.columns))
             break
         except InputRefusedError as error:
             name = next(name for name in variables if name not in given)

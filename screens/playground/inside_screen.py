@@ -227,7 +227,7 @@ class InsideScreen(Modal[bool]):
         except LlmopsError as error:
             self.app.report(error)
             return
-        self._request = replace(self._request, schema=schema)
+        self._request = replace(self._request, schema=schema, unheld=schema is None)
         self._ask(())
 
     def _show_beside(self, what: str, read: Callable[[], Coroutine[Any, Any, Content]]) -> None:
@@ -250,7 +250,7 @@ class InsideScreen(Modal[bool]):
         from llmops_tui.prompts.json_tree import problems_in, tree_of
         from screens.playground.inside_rendering import tree_content
 
-        answer, schema = self._answer.strip(), self._request.schema
+        answer, schema = self._answer.strip(), self._request.held_to
         problems = await problems_in(answer, schema) if schema is not None else {}
         return tree_content(tree_of(answer, problems), held=schema is not None)
 

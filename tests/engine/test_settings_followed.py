@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from llmops_tui.improvement.bench import _as_version
 from llmops_tui.improvement.candidates import Candidate
 from llmops_tui.inference.answer_settings import PARTS, AnswerSettings, read_settings
 from llmops_tui.inference.request_code import code_of
-from llmops_tui.inference.router.prompts import CHAT_PATH, ServedPrompt, ServedPrompts
+from llmops_tui.inference.router.held_fields import CHAT, MESSAGES, OLLAMA, RESPONSES
+from llmops_tui.inference.router.prompts import ServedPrompt, ServedPrompts
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.stages import StageStore
@@ -99,6 +101,7 @@ def test_a_run_and_an_agents_run(version: PromptVersion) -> None:
     assert asks_all(request.as_fields())
     own = RunRequest("p", "", "a", {}, SamplingParameters(), schema={"type": "string"}, settings=version.settings)
     assert own.as_fields()["response_format"]["json_schema"]["schema"] == {"type": "string"}  # type: ignore[index]
+    assert {*replace(own, unheld=True).as_fields()} == {"tools"}
 
 
 def test_columns_of_a_comparison(version: PromptVersion, catalog: Catalog) -> None:
@@ -173,20 +176,32 @@ def served(workspace: Workspace, version: PromptVersion, path: str, **given: Any
 
 def test_a_served_prompt(workspace: Workspace, version: PromptVersion) -> None:
     assert ServedPrompt(version, "", ()).model == "m"
-    body = served(workspace, version, CHAT_PATH, max_completion_tokens=5)
+    body = served(workspace, version, CHAT, max_completion_tokens=5)
     assert body["messages"] == TURNS
     assert (body["temperature"], body.get("max_tokens"), body["max_completion_tokens"]) == (0.2, None, 5)
     assert asks_all(body)
-    assert served(workspace, version, CHAT_PATH, tools=[])["tools"] == []
-    with pytest.raises(FieldRefusedError, match="p@1 holds parameters and schema and tools"):
-        served(workspace, version, "/v1/messages")
+    assert served(workspace, version, CHAT, tools=[])["tools"] == []
 
 
-def test_a_served_prompt_by_other_apis(workspace: Workspace, catalog: Catalog) -> None:
-    examples = read_settings({"examples": WHOLE["examples"]}, "here")
-    version, _ = PromptStore(catalog).save("q", template="Sort {{ message }}", settings=examples)
-    assert served(workspace, version, "/v1/messages")["messages"] == TURNS[1:]
-    assert served(workspace, version, "/v1/responses")["input"] == TURNS[1:]
+def test_a_served_prompt_by_other_apis(workspace: Workspace, version: PromptVersion, catalog: Catalog) -> None:
+    function = {"name": "look_up", "description": "", "parameters": {"type": "object", "properties": {}}}
+    form = {"type": "json_schema", "schema": SCHEMA}
+    body = served(workspace, version, MESSAGES, max_tokens=5)
+    assert (body["temperature"], body["max_tokens"], body["messages"]) == (0.2, 5, TURNS[1:])
+    assert body["output_config"] == {"format": form}
+    assert body["tools"] == [{"name": "look_up", "description": "", "input_schema": function["parameters"]}]
+    body = served(workspace, version, RESPONSES)
+    assert (body["temperature"], body["max_output_tokens"], body["input"]) == (0.2, 9, TURNS[1:])
+    assert body["text"] == {"format": {**form, "name": "answer"}}
+    assert body["tools"] == [{"type": "function", **function}]
+    body = served(workspace, version, OLLAMA, options={"num_predict": 5, "seed": 3})
+    assert body["options"] == {"temperature": 0.2, "num_predict": 5, "seed": 3}
+    assert (body["format"], body["tools"]) == (SCHEMA, [{"type": "function", "function": function}])
+    assert (served(workspace, version, OLLAMA, format="json")["format"], body["messages"]) == ("json", TURNS)
+    seeded = read_settings({"parameters": {"seed": 3}}, "here")
+    other, _ = PromptStore(catalog).save("q", template="Sort {{ message }}", settings=seeded)
+    with pytest.raises(FieldRefusedError, match="q@1 holds seed, which requests of /v1/messages have no field for"):
+        served(workspace, other, MESSAGES)
 
 
 def test_a_step_of_a_chain(version: PromptVersion) -> None:

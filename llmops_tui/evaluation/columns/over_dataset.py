@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,10 +92,12 @@ def start(
     return store.start(kept_suite, asked)
 
 
-def paths_for(variables: Sequence[str], dataset: DatasetVersion, given: Mapping[str, str]) -> dict[str, str]:
+def paths_for(
+    variables: Sequence[str], dataset: DatasetVersion, given: Mapping[str, str], defaults: Collection[str] = ()
+) -> dict[str, str]:
     """Each prompt variable's path in a row: as given, else the column of its name; one alone may be what a row has to say.
 
-    That is the only column of texts, or the first turn of the user's in a conversation.
+    That is the only column of texts, or the first turn of the user's in a conversation. One of ``defaults`` needs no path.
 
     Raises:
         InputRefusedError: ``variables_unmatched``, ``bad_path``.
@@ -110,6 +112,7 @@ def paths_for(variables: Sequence[str], dataset: DatasetVersion, given: Mapping[
     for path in given.values():
         check_path(path)
     found = dict(given)
+    variables = [name for name in variables if name in found or name in known or name not in defaults]
     for name in variables:
         if name in found:
             continue

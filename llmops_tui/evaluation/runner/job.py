@@ -109,12 +109,11 @@ class _Runner:
         self._results, self._retrieval, self._target = entry.results, retrieval, target
         self._began, self._energy = time.monotonic(), EnergyMeter()
         self._before: set[tuple[int, int]] = set()
-        # Of a chain; the catalog is asked once, not for every case.
+        # The catalog is asked once, not for every case.
         self._prompts = asked_prompts(store.prompts, self._suite, entry.asked.prompt)
         self._settings = self._prompts[0].settings if self._prompts else None
-        self._asked_chain = chain_answers(
-            store, entry.asked.prompt, entry.asked.model, renderer, self._options.parallel
-        )
+        asked = entry.asked
+        self._asked_chain = chain_answers(store, asked.prompt, asked.model, renderer, self._options.parallel)
         self._samplings = Samplings(entry.asked.parameters, self._settings)
         self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
         self._flushed, self._enough = 0.0, False
@@ -127,6 +126,7 @@ class _Runner:
                 template=metric.template,
                 system=metric.system,
                 note="asks a judge for a grade",
+                settings=None,
             )
             return metric.model_copy(update={"prompt": version.ref})
         return ready(metric, self._store.prompts)
@@ -262,8 +262,7 @@ class _Runner:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters, sampled = self._samplings.of(repeat)
         request = request_of(self._suite, messages, parameters, logprobs=self._logprobs, settings=self._settings)
-        if extra:
-            request = replace(request, body={**request.body, **extra})
+        request = replace(request, body={**request.body, **(extra or {})})
         return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:

@@ -12,10 +12,11 @@ from urllib.parse import quote
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import defaults_of
-from llmops_tui.inference.asked_prompt import Rendered, fields_of, rendered, to_render
+from llmops_tui.inference.asked_prompt import Rendered, rendered, to_render
 from llmops_tui.inference.prompt_traced import prompt_header, retrieved_header
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
 from llmops_tui.inference.retrieval_asked import retrievals_noted
+from llmops_tui.inference.router.held_fields import CHAT, MESSAGES, OLLAMA, RESPONSES, with_held
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.stages import Stage, StageStore
@@ -26,8 +27,7 @@ PREFIX = "prompt/"
 """What the name of a served prompt begins with, where a request names its model."""
 ON = "+"
 """What stands between a prompt's version and the model that answers it, in the name of an experiment's arm."""
-CHAT_PATH = "/v1/chat/completions"
-PATHS = (CHAT_PATH, "/v1/responses", "/v1/messages", "/api/chat")
+PATHS = (CHAT, RESPONSES, MESSAGES, OLLAMA)
 """Where prompts are asked."""
 _VARIABLES = "variables"
 _KNOWN = 1000
@@ -205,7 +205,7 @@ def _with(version: PromptVersion, path: str, given: JsonObject, taken: _Taken, m
     own = [{"role": "user", "content": made.user}] if version.template.strip() else []
     turns = [*(dict(turn) for turn in made.examples), *taken.turns, *own]
     body = {name: value for name, value in given.items() if name not in {_VARIABLES, "messages", "input"}}
-    return {**_held(path, version, body), **body, **_placed(path, made.system, turns)}
+    return {**with_held(path, version, body), **_placed(path, made.system, turns)}
 
 
 def _turns(path: str, given: JsonObject, version: PromptVersion) -> tuple[list[JsonObject], str | None]:
@@ -273,25 +273,6 @@ def _filled(
         told = f"is missing: {version.ref} needs it"
         raise FieldRefusedError(f"{_VARIABLES}.{missing[0]}", told, f"It needs: {', '.join(needed)}.")
     return given
-
-
-def _held(path: str, version: PromptVersion, given: JsonObject) -> JsonObject:
-    """The fields that a version holds, and a request does not say itself."""
-    settings = version.settings
-    if settings is None:
-        return {}
-    if path != CHAT_PATH:
-        other = [part for part in settings.parts if part in {"parameters", "schema", "tools"}]
-        if other:
-            told = f"{version.ref} holds {' and '.join(other)}, which requests of {path} say in other words"
-            raise FieldRefusedError("model", told, f"Ask it at {CHAT_PATH}.")
-        return {}
-    held: JsonObject = settings.parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    if "max_completion_tokens" in given:
-        held.pop("max_tokens", None)
-    if "enable_thinking" in (given.get("chat_template_kwargs") or {}):
-        held.pop("enable_thinking", None)
-    return {**held, **fields_of(settings)}
 
 
 def _placed(path: str, system: str, turns: list[JsonObject]) -> JsonObject:

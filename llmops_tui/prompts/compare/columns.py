@@ -11,7 +11,7 @@ import pydantic
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.answer_settings import AnswerSettings, read_settings
+from llmops_tui.inference.answer_settings import AnswerSettings, defaults_of, read_settings
 from llmops_tui.inference.asked_prompt import sampling_of
 from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.inference.sampling import SamplingParameters
@@ -113,6 +113,11 @@ def with_version(column: Column, version: PromptVersion) -> Column:
     parameters = SamplingParameters.model_validate({**kept, **_held(version.settings)})
     model = version.settings.model if version.settings is not None else ""
     return of_version(version, model or column.model, parameters)
+
+
+def defaults_in(columns: Sequence[Column]) -> set[str]:
+    """The variables that need no value, since a column's prompt has one for them."""
+    return {name for column in columns for name in defaults_of(column.settings)}
 
 
 def _held(settings: AnswerSettings | None) -> dict[str, object]:
