@@ -293,5 +293,5 @@ def recent_line(line: TraceLine) -> Line:
     return [
         (f"{when} ", "muted"),
         (f"{safe_line(who, 24)}  ", "accent"),
-        (safe_line(line.error or line.output, 200), "bad" if bad else "plain"),
+        (safe_line(line.error or line.output.lstrip(), 200), "bad" if bad else "plain"),
     ]

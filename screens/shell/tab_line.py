@@ -58,6 +58,7 @@ class TabLine(Widget):
     def render(self) -> Content:
         """As much of the names as fits."""
         short, own = _TITLES | _SHORT, {self._front: _SHORT.get(self._front) or _TITLES[self._front]}
+        ways: tuple[tuple[dict[str, str], int], ...]
         ways = ((_TITLES, 2), (_TITLES | _NEARLY, 2), (_TITLES, 1), (short, 2), (short, 1), (own, 2), (own, 1), ({}, 2))
         for names, gap in ways:
             tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
