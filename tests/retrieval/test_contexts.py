@@ -32,8 +32,8 @@ from llmops_tui.retrieval.removal import remove_documents
 from llmops_tui.retrieval.request import with_context
 from llmops_tui.retrieval.sources import source_of
 from llmops_tui.retrieval.staleness import stale_because
-from llmops_tui.retrieval.told import hit_text
 from llmops_tui.retrieval.store import BUILDING, IndexStore
+from llmops_tui.retrieval.told import hit_text
 from tests.retrieval.conftest import Open
 from tests.word_embedder import Words
 
