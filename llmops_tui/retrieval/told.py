@@ -80,7 +80,8 @@ def hit_text(hit: HitRecord) -> str:
     ranks += [f"has: {', '.join(hit['terms'])}"] if hit["terms"] else []
     text = " ".join(passage["text"].split())
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return f"{hit['rank']:>3}  {place}  {'  '.join(ranks)}\n     {shown}"
+    context = f"\n     context: {passage['context']}" if passage.get("context") else ""
+    return f"{hit['rank']:>3}  {place}  {'  '.join(ranks)}\n     {shown}{context}"
 
 
 def why_text(found: WhyRecord) -> str:

@@ -33,6 +33,7 @@ from llmops_tui.retrieval.request import with_context
 from llmops_tui.retrieval.sources import source_of
 from llmops_tui.retrieval.staleness import stale_because
 from llmops_tui.retrieval.store import BUILDING, IndexStore
+from llmops_tui.retrieval.told import hit_text
 from tests.retrieval.conftest import Open
 from tests.word_embedder import Words
 
@@ -93,6 +94,7 @@ def test_chunks_are_found_by_their_contexts_and_cited_without(store: IndexStore,
             assert "\n" not in passage["context"]
         # They are embedded, under the headings and above the text.
         assert any(one.startswith("Orders\nZebra about") for one in words.asked)
+        assert "\n     context: Zebra about " in hit_text(hits[0])
         assert retriever.file.digest()
     # The document stands first and once for all of its chunks: what comes before a passage is the same.
     of_orders = [one for one in writer.asked if one.startswith("The document orders.md:")]

@@ -6,17 +6,19 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from llmops_tui.retrieval.build import build_index
 from llmops_tui.retrieval.records import BuildRecord
 from llmops_tui.retrieval.sources import source_of
 from llmops_tui.retrieval.store import IndexStore
+from llmops_tui.retrieval.written_queries import WrittenQueries
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.retrieval import build_index as build_flow
 from screens.retrieval.found_pane import FoundPane
 from screens.retrieval.list_pane import ListPane
+from screens.retrieval.review_queries import QueryDialog
 from screens.retrieval.screen import RetrievalScreen
 from screens.retrieval.source_pane import SourcePane
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
@@ -123,3 +125,61 @@ async def test_without_an_index_the_screen_says_what_to_do(
         await until(pilot, lambda: screen.query_one(ListPane).current is None)
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, RetrievalScreen))
+
+
+@pytest.mark.slow
+async def test_queries_are_confirmed_by_a_key_and_contexts_and_weights_are_offered(
+    open_app: OpenApp, shop: IndexStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = WrittenQueries(shop, "shop")
+    for number in range(3):
+        queries.add(
+            {
+                "id": f"q{number}", "query": f"When does it come, {number}?", "document": "card.txt", "start": 0, "end": 23, "sha256": "",
+                "state": "open", "model": "writer", "model_sha256": "a", "of": "shop@1", "copied": 0.0,
+            }
+        )  # fmt: skip
+    built: list[BuildRecord] = []
+
+    async def build(_shell: object, _progress: object, _name: str, asked: BuildRecord) -> None:
+        built.append(asked)
+
+    async def allow(_shell: object, _progress: object, _name: str, asked: BuildRecord) -> bool:
+        return asked.get("context") is None
+
+    monkeypatch.setattr(build_flow, "_build", build)
+    monkeypatch.setattr(build_flow, "_allow_contexts", allow)
+    async with open_app() as pilot:
+        app = pilot.app
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        await pilot.press("K")
+        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
+        await settle(pilot)
+        screen = app.screen
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        await pilot.press(*"look through", "enter")
+        await until(pilot, lambda: isinstance(app.screen, QueryDialog))
+        shown = " ".join(str(one.render()) for one in app.screen.query(Static))
+        assert "When does it come, 0?" in shown
+        assert "My card did not arrive." in shown
+        await pilot.press("y")
+        await until(pilot, lambda: queries.all()[0]["state"] == "confirmed" and isinstance(app.screen, QueryDialog))
+        await pilot.press("n")
+        await until(pilot, lambda: queries.all()[1]["state"] == "rejected" and isinstance(app.screen, QueryDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+        assert [one["state"] for one in queries.all()] == ["confirmed", "rejected", "open"]
+        await pilot.press("m")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+        await pilot.press(*"no contexts", "enter")
+        await until(pilot, lambda: bool(built))
+        assert built[0].get("context") is None
+        await until(pilot, lambda: app.screen is screen)
+        await settle(pilot)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, LineDialog))
+        app.screen.query_one(Input).value = str(tmp_path / "none.jsonl")
+        await pilot.press("enter")
+        await until(pilot, lambda: "nothing to weigh" in notices(pilot))
