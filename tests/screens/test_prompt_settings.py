@@ -31,7 +31,7 @@ async def test_settings_are_seen_changed_run_and_brought_back(
         screen = playground(pilot)
         line = screen.query_one("#settings-line", Static)
         assert not line.display
-        await pilot.press("alt+y")
+        await pilot.press("alt+e")
         await settle(pilot)
         dialog = pilot.app.screen
         assert isinstance(dialog, SettingsDialog)
