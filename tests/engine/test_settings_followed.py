@@ -204,6 +204,20 @@ def test_a_served_prompt_by_other_apis(workspace: Workspace, version: PromptVers
         served(workspace, other, MESSAGES)
 
 
+def test_what_a_request_says_counts_and_null_says_nothing(workspace: Workspace, version: PromptVersion) -> None:
+    body = served(workspace, version, CHAT, temperature=None, max_completion_tokens=None, tools=None)
+    assert (body["temperature"], body["max_tokens"], len(body["tools"])) == (0.2, 9, 1)
+    body = served(workspace, version, CHAT, grammar='root ::= "a"')
+    assert ("response_format" in body, len(body["tools"])) == (False, 1)
+    assert asks_all(served(workspace, version, CHAT, grammar=None, response_format=None))
+    # What is of the wrong kind is left for the server to refuse by name.
+    assert served(workspace, version, CHAT, chat_template_kwargs=5)["chat_template_kwargs"] == 5
+    body = served(workspace, version, OLLAMA, options={"temperature": None, "seed": 3})
+    assert body["options"] == {"temperature": 0.2, "num_predict": 9, "seed": 3}
+    body = served(workspace, version, RESPONSES, text={"format": None, "verbosity": "low"})
+    assert (body["text"]["format"]["schema"], body["text"]["verbosity"]) == (SCHEMA, "low")
+
+
 def test_a_step_of_a_chain(version: PromptVersion) -> None:
     step = StepRequest("m", [], SamplingParameters(max_tokens=5)).with_settings(version.settings)
     assert (step.parameters.temperature, step.parameters.max_tokens, step.schema) == (0.2, 5, SCHEMA)
