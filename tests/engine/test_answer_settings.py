@@ -17,6 +17,7 @@ from llmops_tui.inference.answer_settings import (
     kept_settings,
     read_settings,
     refuse_settings,
+    values_filled,
     values_of,
 )
 from llmops_tui.inference.asked_prompt import fields_of, model_of, rendered, rendered_many, sampling_of
@@ -138,7 +139,11 @@ def test_variables_have_types_and_defaults() -> None:
     assert values_of(held, given) == {
         "count": 3, "share": 0.5, "on": True, "rows": [1, 2], "tone": "kind", "other": "x",
     }  # fmt: skip
-    assert values_of(held, {"count": "7", "tone": "", "share": ""}) == {"count": 7, "tone": "kind"}
+    # A text that is given is that text; only in a field of a screen, an empty one says nothing.
+    assert values_of(held, {"count": "7", "tone": "", "share": ""}) == {"count": 7, "tone": ""}
+    assert values_of(held, {"count": "", "tone": None}) == {"count": 3, "tone": "kind"}
+    assert values_filled(held, {"count": "", "tone": "", "share": "", "other": ""}) == {"share": "", "other": ""}
+    assert values_filled(held, {"tone": "dry"}) == {"tone": "dry"}
     for name, value in (("count", "many"), ("count", "1.5"), ("on", "1"), ("rows", "3"), ("share", "true")):
         with pytest.raises(InputRefusedError, match=f"the variable {name} is to be"):
             values_of(held, {name: value})

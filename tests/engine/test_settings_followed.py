@@ -204,6 +204,25 @@ def test_a_served_prompt_by_other_apis(workspace: Workspace, version: PromptVers
         served(workspace, other, MESSAGES)
 
 
+def test_a_message_is_the_value_of_the_one_variable_that_is_not_given(workspace: Workspace, catalog: Catalog) -> None:
+    rules = read_settings({"variables": {"tone": {"default": "kind"}, "message": {"default": "Hi"}}}, "here")
+    store, said = PromptStore(catalog), [{"role": "user", "content": "Hello"}]
+    one, _ = store.save(
+        "one", template="Sort {{ message }}", settings=rules and rules.changed(variables={"message": {"default": "Hi"}})
+    )
+    assert served(workspace, one, CHAT, variables={}, messages=said)["messages"][-1]["content"] == "Sort Hello"
+    assert served(workspace, one, CHAT, variables={})["messages"][-1]["content"] == "Sort Hi"
+    two, _ = store.save("two", system="Be {{ tone }}.", template="Sort {{ message }}", settings=rules)
+    body = served(workspace, two, CHAT, variables={"tone": ""}, messages=said)
+    assert [turn["content"] for turn in body["messages"]] == ["Be .", "Sort Hello"]
+    for given, told in (
+        ({}, "may be for tone or message"),
+        ({"tone": "a", "message": "b"}, "all of its variables are given"),
+    ):
+        with pytest.raises(FieldRefusedError, match=told):
+            served(workspace, two, CHAT, variables=given, messages=said)
+
+
 def test_what_a_request_says_counts_and_null_says_nothing(workspace: Workspace, version: PromptVersion) -> None:
     body = served(workspace, version, CHAT, temperature=None, max_completion_tokens=None, tools=None)
     assert (body["temperature"], body["max_tokens"], len(body["tools"])) == (0.2, 9, 1)
