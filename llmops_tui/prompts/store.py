@@ -145,7 +145,7 @@ class PromptStore:
         those of its parent, if nothing else is said, so that whoever changes a text alone loses none.
 
         Raises:
-            InputRefusedError: the name is unfit, or there is no text; ``bad_settings``: they speak of a variable that no text has.
+            InputRefusedError: the name is unfit, there is no text, or settings name a variable that no text has.
         """
         self._check_name(name)
         if not template.strip() and not system.strip():
