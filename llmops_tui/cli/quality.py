@@ -60,7 +60,12 @@ def check(
     from llmops_tui.quality.labels import LabelStore
 
     session = session_of(context)
-    kept = {one.name for one in JudgeStore(session.event_log).all()}
+    listed, broken = JudgeStore(session.event_log).listed()
+    for name in names or ():
+        if name in broken:
+            raise broken[name]
+    _name_damaged(session, broken)
+    kept = {one.name for one in listed}
     judges = [name for name in names or () if name in kept]
     plain = [name for name in names or () if name not in kept]
     # Where judges alone are named, no check is meant.
@@ -200,7 +205,8 @@ def label(
     from llmops_tui.quality.labels import LabelStore
 
     session = session_of(context)
-    if metric is not None or name not in {one.name for one in JudgeStore(session.event_log).all()}:
+    kept, broken = JudgeStore(session.event_log).listed()
+    if metric is not None or name not in {*broken, *(one.name for one in kept)}:
         refuse_unknown(name, metric)
     if says not in {"yes", "no"}:
         raise InputRefusedError("bad_label", f"{says[:20]!r} is no label", "Say yes or no.")
@@ -287,11 +293,13 @@ def list_(context: typer.Context) -> None:
     from llmops_tui.quality.judges import JudgeStore
 
     session = session_of(context)
-    judges = JudgeStore(session.event_log).all()
+    judges, broken = JudgeStore(session.event_log).listed()
+    _name_damaged(session, broken)
     rows = [[one.name, one.about] for one in CHECKS] + [[one.name, one.about] for one in judges]
     data = {
         "checks": [{"check": one.name, "about": one.about} for one in CHECKS],
         "judges": [one.as_record() for one in judges],
+        "damaged": sorted(broken),
     }
     session.emit(data, lambda: session.rows(["check", "counts"], rows))
 

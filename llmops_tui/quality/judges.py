@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.metrics.model_graded import Judge, names_something
 from llmops_tui.evaluation.metrics.registry import make_metric
@@ -103,20 +103,35 @@ class JudgeStore:
         return made
 
     def all(self) -> list[KeptJudge]:
-        """All of them, by name."""
+        """All of them that can be read, by name."""
+        return self.listed()[0]
+
+    def listed(self) -> tuple[list[KeptJudge], dict[str, LlmopsError]]:
+        """As :meth:`all`, and why others cannot be read (``row_damaged``), by name."""
         connection = self._event_log.connection()
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'quality_judges'").fetchone():
-            return []
-        rows = connection.execute("SELECT name, metric FROM quality_judges ORDER BY name")
-        return [_made(name, {"type": "judge", "name": name, **json.loads(body)}) for name, body in rows]
+            return [], {}
+        found: list[KeptJudge] = []
+        damaged: dict[str, LlmopsError] = {}
+        for name, body in connection.execute("SELECT name, metric FROM quality_judges ORDER BY name"):
+            try:
+                found.append(_made(name, {**json.loads(body), "type": "judge", "name": name}))
+            except (InputRefusedError, ValueError, TypeError, RecursionError) as error:
+                told = f"the judge {str(name)[:60]!r} cannot be read: {str(error)[:300]}"
+                hint = f"Keep it again: llmops quality judge {name} --model M --rubric R. Or restore a backup."
+                damaged[name] = LlmopsError("row_damaged", told, hint)
+        return found, damaged
 
     def get(self, name: str) -> KeptJudge:
         """One by name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is none. LlmopsError: ``row_damaged``.
         """
-        found = next((one for one in self.all() if one.name == name), None)
+        kept, damaged = self.listed()
+        found = next((one for one in kept if one.name == name), None)
+        if name in damaged:
+            raise damaged[name]
         if found is None:
             raise NotFoundError("judge", name, "llmops quality list shows them; llmops quality judge NAME keeps one.")
         return found

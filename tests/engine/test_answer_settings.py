@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.answer_settings import (
     PARTS,
     AnswerSettings,
+    fields_with,
     kept_settings,
     read_settings,
     refuse_settings,
@@ -129,6 +130,33 @@ def test_what_a_later_release_wrote_is_refused_and_not_left_out() -> None:
     with pytest.raises(InputRefusedError, match="the settings of p@3 cannot be read") as refused:
         kept_settings('{"model": "m", "voice": "low"}', "p@3")
     assert "later release" in refused.value.hint
+
+
+def test_values_in_fields_are_read_as_what_they_were() -> None:
+    rules = {"on": {"type": "boolean"}, "rows": {"type": "json"}, "n": {"type": "number"}, "tone": {"default": "kind"}}
+    held = settings(variables=rules)
+    values = {"on": True, "rows": ["é"], "n": 1.5, "tone": "dry", "other": False}
+    fields = fields_with(held, values)
+    assert fields == {"on": "true", "rows": '["é"]', "n": "1.5", "tone": "dry", "other": "False"}
+    # Where nothing says of which type it is, it stands as it is rendered.
+    assert values_of(held, fields) == {**values, "other": "False"}
+    assert fields_with(held, {"tone": None, "on": None}) == {}
+    assert fields_with(None, {"on": True}) == {"on": "True"}
+
+
+def test_a_version_that_cannot_be_read_stands_in_lists_and_says_so(store: PromptStore, catalog: Catalog) -> None:
+    store.save("p", template="a", settings=settings(model="m"))
+    later = '{"model": "m", "voice": "low"}'
+    catalog.write(lambda db: db.execute("UPDATE prompt_versions SET settings = ? WHERE number = 1", [later]))
+    store.save("p", template="b", settings=settings(model="n"))
+    newest, oldest = store.versions("p")
+    assert [(one.holds, one.unreadable) for one in (newest,)] == [("model n", "")]
+    record = oldest.as_dict()
+    assert (oldest.holds, "settings" in record) == ("unreadable", False)
+    assert record["unreadable"].startswith("the settings of p@1 cannot be read")
+    # What would carry it elsewhere does not leave it out.
+    with pytest.raises(InputRefusedError, match="the settings of p@1 cannot be read"):
+        prompt_files.dump(store.versions("p"))
 
 
 @pytest.mark.parametrize(

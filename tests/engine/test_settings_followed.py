@@ -361,6 +361,9 @@ def test_drafts_and_copies(version: PromptVersion, workspace: Workspace, catalog
     draft_of_version(store, drafts, version, {}, "kept")
     assert drafts.load("p") == Draft(version.system, version.template, {}, 1, version.settings_text)
     assert held(store.get("p@2")).model == "mine"
+    numbered, _ = store.save("n", template="{{ n }}", settings=read_settings(NUMBERED, "here"))
+    draft_of_version(store, drafts, numbered, {"n": 3}, "kept")
+    assert (drafts.load("n") or Draft()).variables == {"n": "3"}
     draft_of_messages(store, drafts, "p", [{"role": "user", "content": "a"}], "asked before")
     assert store.get("p@3").settings is None
     assert store.get(copy_record(workspace, Kept.PROMPT, "p@1", "copy")).settings == version.settings

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.metrics.model_graded import JUDGE_SYSTEM
+from llmops_tui.maintenance import check_catalog
+from llmops_tui.maintenance.findings import Report
 from llmops_tui.quality import judging
 from llmops_tui.quality.judges import JudgeStore
 from llmops_tui.quality.labels import LabelStore
@@ -99,6 +101,28 @@ def test_a_judge_is_kept_by_name_and_labels_hold_it_to_what_it_asks(event_log: E
     store.remove("help")
     with pytest.raises(NotFoundError):
         store.get("help")
+
+
+def test_a_damaged_judge_is_named_and_the_others_go_on(event_log: EventLog) -> None:
+    store = JudgeStore(event_log)
+    for name in ("cut", "help", "list", "wild"):
+        store.keep(name, "m", RUBRIC)
+    for name, body in (("cut", '{"model": "m"'), ("list", "[]"), ("wild", '{"model": "m", "rubric": "r", "low": "x"}')):
+        with event_log.transaction() as connection:
+            connection.execute("UPDATE quality_judges SET metric = ? WHERE name = ?", (body, name))
+    kept, damaged = store.listed()
+    assert ([one.name for one in kept], sorted(damaged)) == (["help"], ["cut", "list", "wild"])
+    assert store.all() == kept
+    for name in damaged:
+        with pytest.raises(LlmopsError, match=f"the judge '{name}' cannot be read") as told:
+            store.get(name)
+        assert told.value.code == "row_damaged"
+    report = Report()
+    check_catalog.judges(event_log.workspace, report)
+    assert [one.place for one in report.errors] == [f"journal.db: judge {name}" for name in ("cut", "list", "wild")]
+    # It is mended by being kept again.
+    store.keep("cut", "m", RUBRIC)
+    assert "cut" not in store.listed()[1]
 
 
 def test_a_judge_is_asked_within_its_budget_and_labels_correct_it(
