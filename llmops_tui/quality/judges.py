@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.evaluation.kept_judges import TABLE, judge_of, read_judges
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.metrics.model_graded import Judge, names_something
-from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.names import RULE, is_name
 from llmops_tui.quality.checks import CHECKS, Exchange
 from llmops_tui.quality.labels import LabelStore
@@ -21,10 +21,6 @@ from llmops_tui.quality.labels import LabelStore
 if TYPE_CHECKING:
     from llmops_tui.evaluation.metrics.model_graded import Asking
     from llmops_tui.workspace.event_log import EventLog
-
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS quality_judges (name TEXT PRIMARY KEY, metric TEXT NOT NULL, kept_at REAL NOT NULL)"
-)
 
 
 class JudgeRecord(TypedDict):
@@ -90,15 +86,16 @@ class JudgeStore:
             raise InputRefusedError(
                 "bad_metric", told, "Say it in words; the judge sees the conversation and the answer."
             )
-        made = _made(name, {"type": "judge", "name": name, "model": model, "rubric": rubric, "low": low, "high": high})
+        fields = {"model": model, "rubric": rubric, "low": low, "high": high}
+        made = KeptJudge(name, judge_of(name, fields))
         before = next((one for one in self.all() if one.name == name), None)
         labels = len(LabelStore(self._event_log).of(name))
         if before is not None and labels and _asked(before) != _asked(made):
             told = f"{name!r} has {labels:,} labels of what it asked for until now: {before.metric.rubric[:200]!r}"
             raise InputRefusedError("judge_labelled", told, "Keep the new one under another name.")
-        body = json.dumps({"model": model, "rubric": rubric, "low": low, "high": high}, sort_keys=True)
+        body = json.dumps(fields, sort_keys=True)
         with self._event_log.transaction() as connection:
-            connection.execute(_TABLE)
+            connection.execute(TABLE)
             connection.execute("INSERT OR REPLACE INTO quality_judges VALUES (?, ?, ?)", (name, body, time.time()))
         return made
 
@@ -108,19 +105,8 @@ class JudgeStore:
 
     def listed(self) -> tuple[list[KeptJudge], dict[str, LlmopsError]]:
         """As :meth:`all`, and why others cannot be read (``row_damaged``), by name."""
-        connection = self._event_log.connection()
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'quality_judges'").fetchone():
-            return [], {}
-        found: list[KeptJudge] = []
-        damaged: dict[str, LlmopsError] = {}
-        for name, body in connection.execute("SELECT name, metric FROM quality_judges ORDER BY name"):
-            try:
-                found.append(_made(name, {**json.loads(body), "type": "judge", "name": name}))
-            except (InputRefusedError, ValueError, TypeError, RecursionError) as error:
-                told = f"the judge {str(name)[:60]!r} cannot be read: {str(error)[:300]}"
-                hint = f"Keep it again: llmops quality judge {name} --model M --rubric R. Or restore a backup."
-                damaged[name] = LlmopsError("row_damaged", told, hint)
-        return found, damaged
+        found, damaged = read_judges(self._event_log)
+        return [KeptJudge(name, metric) for name, metric in found.items()], damaged
 
     def get(self, name: str) -> KeptJudge:
         """One by name.
@@ -146,12 +132,6 @@ class JudgeStore:
         with self._event_log.transaction() as connection:
             connection.execute("DELETE FROM quality_judges WHERE name = ?", (name,))
         return found
-
-
-def _made(name: str, entry: dict[str, object]) -> KeptJudge:
-    metric = make_metric(entry, f"judge {name}")
-    assert isinstance(metric, Judge)
-    return KeptJudge(name, metric)
 
 
 def _asked(one: KeptJudge) -> tuple[str, int, int]:
