@@ -83,7 +83,7 @@ class RunSearch:
         if not same:
             return f"was asked of {run.suite_ref}, which asks or measures otherwise"
         changed = "" if version is None else self._changed_text(run, version)
-        return changed or self._changed_model(run) or self._changed_metrics(run)
+        return changed or changed_model(self.store, run) or self._changed_metrics(run)
 
     def _changed_text(self, run: EvalRun, version: PromptVersion) -> str:
         if version.prompt.startswith(CHAINS):
@@ -108,18 +108,6 @@ class RunSearch:
         other = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
         return f"was asked with another {', '.join(other[:_TOLD])}" if other else ""
 
-    def _changed_model(self, run: EvalRun) -> str:
-        try:
-            model = self.store.registry.get(run.asked.model)
-            adapter = self.store.registry.get(str(model.header["adapter"])).sha256 if model.origin is not None else None
-        except NotFoundError:
-            return f"was asked of {run.asked.model}, which is not here any more"
-        if run.manifest.get("model_sha256") != model.base.sha256:
-            return f"was asked of {run.asked.model} before its file changed"
-        if run.manifest.get("adapter_sha256") != adapter:
-            return f"was asked of {run.asked.model} before its adapter changed"
-        return ""
-
     def _changed_metrics(self, run: EvalRun) -> str:
         made = run.manifest
         try:
@@ -135,3 +123,17 @@ class RunSearch:
             return "was made by an earlier version of llmops, which did not note all that decides a verdict"
         other = next((name for name, value in behind.items() if known.get(name) != value), None)
         return f"was measured with another {other}" if other else ""
+
+
+def changed_model(store: EvaluationStore, run: EvalRun) -> str:
+    """In which way a run's model is another one today, in words that go on from the run's name; empty where it is not."""
+    try:
+        model = store.registry.get(run.asked.model)
+        adapter = store.registry.get(str(model.header["adapter"])).sha256 if model.origin is not None else None
+    except NotFoundError:
+        return f"was asked of {run.asked.model}, which is not here any more"
+    if run.manifest.get("model_sha256") != model.base.sha256:
+        return f"was asked of {run.asked.model} before its file changed"
+    if run.manifest.get("adapter_sha256") != adapter:
+        return f"was asked of {run.asked.model} before its adapter changed"
+    return ""

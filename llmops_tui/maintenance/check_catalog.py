@@ -10,13 +10,13 @@ from llmops_tui.datasets.content_hash import content_hash
 from llmops_tui.datasets.parts import source_sql
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.evaluation.kept_judges import read_judges
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import APART
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.answer_settings import kept_settings
 from llmops_tui.maintenance.findings import Report
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.monitoring.judge_table import JudgeTable
 from llmops_tui.prompts.store import content_hash as prompt_hash
 from llmops_tui.system_errors import explain_system_error
 from llmops_tui.workspace.audit import anchor, problems
@@ -61,11 +61,11 @@ def access_keys(workspace: Workspace, report: Report) -> None:
 
 def judges(workspace: Workspace, report: Report) -> None:
     """Every judge of answers in use, read whole."""
-    found, damaged = read_judges(EventLog(workspace))
-    if found:
-        report.count("judges", len(found))
-    for name, error in damaged.items():
-        report.error(f"journal.db: judge {name}", error.message, error.hint)
+    read = JudgeTable(EventLog(workspace)).read()
+    for name, error in read.damaged.items():
+        report.error(f"journal.db: judge {name}", error.message, _BACKUP)
+    if read.found:
+        report.count("judges", len(read.found))
 
 
 def catalog(workspace: Workspace, report: Report) -> None:

@@ -184,11 +184,7 @@ def test_through_the_command_line(sample: Workspace, tmp_path: Any) -> None:
     assert (told["prompt"], told["created"], told["left"]) == ("greeting", 1, [])
     out = tmp_path / "out.yaml"
     cli.run("prompt", "export", "greeting", "--as", "llm", "--to", str(out))
-    assert yaml.safe_load(out.read_text()) == {
-        "system": "Be kind.",
-        "prompt": "Hi ${name}",
-        "model": "m",
-    }
+    assert yaml.safe_load(out.read_text()) == {"model": "m", "system": "Be kind.", "prompt": "Hi ${name}"}
     again = cli.run("prompt", "import", str(out), "--name", "greeting")
     assert again["created"] == 0
     cli.run("prompt", "import", str(file), "--move-labels", code=3)

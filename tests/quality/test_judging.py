@@ -101,28 +101,29 @@ def test_a_judge_is_kept_by_name_and_labels_hold_it_to_what_it_asks(event_log: E
     store.remove("help")
     with pytest.raises(NotFoundError):
         store.get("help")
+    # Its labels stay, and are of what it asked for.
+    with pytest.raises(InputRefusedError, match="labels of what it asked"):
+        store.keep("help", "m", "Is it kind?")
+    assert store.keep("help", "m", RUBRIC).metric.rubric == RUBRIC
+    LabelStore(event_log).give("run_1", "mine", 1.0, ["run_1"])
+    with pytest.raises(InputRefusedError, match="something else"):
+        store.keep("mine", "m", RUBRIC)
 
 
-def test_a_damaged_judge_is_named_and_the_others_go_on(event_log: EventLog) -> None:
+@pytest.mark.parametrize("body", ["{", "3", '{"model": "m"}', '{"model": "m", "rubric": "x", "low": 5, "high": 1}'])
+def test_a_damaged_judge_is_named_and_the_others_are_there(catalog: Catalog, event_log: EventLog, body: str) -> None:
     store = JudgeStore(event_log)
-    for name in ("cut", "help", "list", "wild"):
-        store.keep(name, "m", RUBRIC)
-    for name, body in (("cut", '{"model": "m"'), ("list", "[]"), ("wild", '{"model": "m", "rubric": "r", "low": "x"}')):
-        with event_log.transaction() as connection:
-            connection.execute("UPDATE quality_judges SET metric = ? WHERE name = ?", (body, name))
-    kept, damaged = store.listed()
-    assert ([one.name for one in kept], sorted(damaged)) == (["help"], ["cut", "list", "wild"])
-    assert store.all() == kept
-    for name in damaged:
-        with pytest.raises(LlmopsError, match=f"the judge '{name}' cannot be read") as told:
-            store.get(name)
-        assert told.value.code == "row_damaged"
+    store.keep("help", "m", RUBRIC)
+    store.keep("kind", "m", RUBRIC)
+    with event_log.transaction() as connection:
+        connection.execute("UPDATE quality_judges SET metric = ? WHERE name = 'kind'", (body,))
+    assert [one.name for one in store.all()] == ["help"]
+    assert list(store.damaged()) == ["kind"]
+    with pytest.raises(LlmopsError, match="kind"):
+        store.get("kind")
     report = Report()
-    check_catalog.judges(event_log.workspace, report)
-    assert [one.place for one in report.errors] == [f"journal.db: judge {name}" for name in ("cut", "list", "wild")]
-    # It is mended by being kept again.
-    store.keep("cut", "m", RUBRIC)
-    assert "cut" not in store.listed()[1]
+    check_catalog.judges(catalog.workspace, report)
+    assert [one.place for one in report.errors] == ["journal.db: judge kind"]
 
 
 def test_a_judge_is_asked_within_its_budget_and_labels_correct_it(
