@@ -48,7 +48,7 @@ _LIGER = (
 
 def translate(body: JsonObject) -> Translation:
     """A configuration's fields, and what of it was left out."""
-    made = Translation("axolotl", body, dict(_DEFAULTS))
+    made = Translation("axolotl", body, dict(_DEFAULTS), grpo=body.get("rl") == "grpo")
     made.carry(NAMES, values.converted)
     values.common_of(made, share="val_set_size", targets="lora_target_modules")
     values.kernels_of(made, _LIGER, named=False)
@@ -61,8 +61,12 @@ def translate(body: JsonObject) -> Translation:
     _method(made)
     values.template_of(made, "chat_template", made.take("chat_template_jinja"))
     _tokens(made)
+    values.tokens_of(made, ("tokens",))
+    values.start_of(made, "peft_init_lora_weights")
+    _peft(made)
     _plugins(made)
     _datasets(made)
+    values.evaluation_of(made)
     return made
 
 
@@ -104,6 +108,13 @@ def _method(made: Translation) -> None:
     elif made.given.get("pretraining_dataset") or (kinds and all(kind in ("completion", "pretrain") for kind in kinds)):
         made.put("method", "pretrain")
         made.put("assistant_only", False)
+        texts = made.given.get("pretraining_dataset")
+        if texts and not all(kind in ("completion", "pretrain") for kind in kinds):
+            made.leave(
+                "pretraining_dataset",
+                texts,
+                "makes it a run that learns from texts; the rows of datasets become texts as well, with their prompts learned",
+            )
 
 
 def _tokens(made: Translation) -> None:
@@ -119,6 +130,18 @@ def _tokens(made: Translation) -> None:
         )
     if tokens is not None and not isinstance(tokens, dict):
         made.leave("special_tokens", tokens, NO_COUNTERPART)
+
+
+def _peft(made: Translation) -> None:
+    """Settings of PEFT's own."""
+    settings = made.take("peft")
+    for name, value in settings.items() if isinstance(settings, dict) else ():
+        if name == "loftq_config" and value:
+            values.loftq_of(made, "peft.loftq_config", value)
+        else:
+            made.leave(f"peft.{name}", value, NO_COUNTERPART)
+    if settings is not None and not isinstance(settings, dict):
+        made.leave("peft", settings, NO_COUNTERPART)
 
 
 def _plugins(made: Translation) -> None:

@@ -1,0 +1,194 @@
+"""Scripts and notebooks of Python as data: what their names stand for, and the arguments of calls. Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmops_tui.foreign_text import parse_json
+
+# Methods that change the list or the mapping that they are called on.
+_MUTATING = frozenset({
+    "add", "append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update",
+})  # fmt: skip
+
+
+class Unread(str):
+    """Code in the place of a value."""
+
+    __slots__ = ()
+
+
+def source_of(text: str, ending: str) -> str:
+    """The Python of a script, or of a notebook's cells."""
+    if ending == ".py":
+        return text
+    try:
+        cells = parse_json(text.encode())["cells"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    cells = [cell for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
+    code = ["".join(map(str, cell.get("source") or [])) for cell in cells if cell.get("cell_type") == "code"]
+    # Lines that a notebook takes for itself are no Python.
+    lines = [line for cell in code for line in cell.splitlines() if not line.lstrip().startswith(("!", "%"))]
+    return "\n".join(lines)
+
+
+def root_of(node: ast.AST) -> ast.AST:
+    """What a chain of attributes, items and calls of methods begins with."""
+    while True:
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            node = node.func.value
+        else:
+            return node
+
+
+def stored_in(target: ast.AST) -> Iterator[ast.AST]:
+    """The places of an assignment's target, each by itself."""
+    if isinstance(target, ast.Tuple | ast.List):
+        for one in target.elts:
+            yield from stored_in(one)
+    else:
+        yield target.value if isinstance(target, ast.Starred) else target
+
+
+class Script:
+    """A parsed script: calls in their order, and what names stand for, where that can be read without running it.
+
+    Args:
+        tree: the module.
+        calls: names of functions that are looked for, which a script may import under others.
+    """
+
+    def __init__(self, tree: ast.Module, calls: frozenset[str]) -> None:
+        self.tree = tree
+        self.nodes = list(ast.walk(tree))
+        self._aliases: dict[str, str] = {}
+        self._mutated: set[str] = set()
+        assigned: dict[str, list[ast.expr]] = defaultdict(list)
+        stores: Counter[str] = Counter()
+        for node in self.nodes:
+            target, value = _assignment(node)
+            if target is not None and value is not None:
+                assigned[target].append(value)
+            if isinstance(node, ast.alias) and node.asname and node.name in calls:
+                self._aliases[node.asname] = node.name
+            if stored := _stored_name(node):
+                stores[stored] += 1
+            if changed := _changed(node):
+                self._mutated.add(changed)
+        # Which of two values a name has where it is used, only running the script would tell.
+        self._single = {
+            name: nodes[0]
+            for name, nodes in assigned.items()
+            if stores[name] == len(nodes) and len({ast.dump(node) for node in nodes}) == 1
+        }
+        for name, node in self._single.items():
+            if isinstance(node, ast.Name | ast.Attribute) and (known := _last_name(node)) in calls:
+                self._aliases[name] = known
+        found = [node for node in self.nodes if isinstance(node, ast.Call)]
+        self.calls = sorted(found, key=lambda call: (call.lineno, call.col_offset))
+
+    def called(self, node: ast.AST) -> str:
+        """The name of what is called, as its library has it; empty where it is no call, or no name is called."""
+        if not isinstance(node, ast.Call):
+            return ""
+        name = _last_name(node.func)
+        return self._aliases.get(name, name)
+
+    def named(self, node: ast.AST) -> str:
+        """The name that a function is mentioned by, as its library has it."""
+        name = _last_name(node)
+        return self._aliases.get(name, name)
+
+    def meant(self, node: ast.expr) -> ast.expr:
+        """What a name was assigned, where that is one thing; all else is itself."""
+        seen: set[str] = set()
+        while isinstance(node, ast.Name) and node.id in self._single and node.id not in seen:
+            if node.id in self._mutated:
+                break
+            seen.add(node.id)
+            node = self._single[node.id]
+        return node
+
+    def mapping(self, node: ast.expr) -> Mapping[str, ast.expr] | None:
+        """The entries of a mapping that is written in the script; none where it is not written, or changed later."""
+        node = self.meant(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            parts = [self.mapping(node.left), self.mapping(node.right)]
+        elif isinstance(node, ast.Dict):
+            parts = [
+                self.mapping(value)
+                if key is None
+                else {key.value: value}
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
+                else None
+                for key, value in zip(node.keys, node.values, strict=True)
+            ]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+            parts = [self.mapping(one) for one in node.args]
+            parts += [{one.arg: one.value} if one.arg else self.mapping(one.value) for one in node.keywords]
+        else:
+            return None
+        found: dict[str, ast.expr] = {}
+        for part in parts:
+            if part is None:
+                return None
+            found |= part
+        return found
+
+    def value(self, node: ast.expr) -> Any:
+        """The value that is written in the script, or the code in its place."""
+        unread = Unread(ast.unparse(node))
+        node = self.meant(node)
+        if isinstance(node, ast.Name):
+            return unread
+        entries = self.mapping(node)
+        if entries is not None:
+            made = {key: self.value(one) for key, one in entries.items()}
+            return unread if any(isinstance(one, Unread) for one in made.values()) else made
+        if isinstance(node, ast.List | ast.Tuple):
+            listed = [self.value(one) for one in node.elts]
+            return unread if any(isinstance(one, Unread) for one in listed) else listed
+        try:
+            value = ast.literal_eval(node)
+            json.dumps(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return unread
+        return value
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else str(getattr(node, "id", ""))
+
+
+def _assignment(node: ast.AST) -> tuple[str | None, ast.expr | None]:
+    """The name that a statement assigns alone, and its value."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id, node.value
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return node.target.id, node.value
+    return None, None
+
+
+def _stored_name(node: ast.AST) -> str:
+    """The name that something is bound to, or unbound."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        return node.id
+    if isinstance(node, ast.arg):
+        return node.arg
+    return (node.asname or node.name) if isinstance(node, ast.alias) else ""
+
+
+def _changed(node: ast.AST) -> str:
+    """The name whose list or mapping is changed in its place."""
+    if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+        return getattr(root_of(node), "id", "")
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATING:
+        return getattr(root_of(node.func), "id", "")
+    return ""
