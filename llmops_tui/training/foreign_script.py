@@ -14,6 +14,11 @@ from llmops_tui.foreign_text import parse_json
 _MUTATING = frozenset({
     "add", "append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update",
 })  # fmt: skip
+_TRAINING = frozenset({"train", "unsloth_train"})
+# Functions that only look at what they are given, or copy it.
+_LOOKING = frozenset(
+    {"dict", "list", "tuple", "set", "sorted", "len", "print", "pprint", "str", "repr", "dumps", "deepcopy"}
+)
 
 
 class Unread(str):
@@ -80,17 +85,22 @@ class Script:
                 self._aliases[node.asname] = node.name
             if stored := _stored_name(node):
                 stores[stored] += 1
-            if changed := _changed(node):
-                self._mutated.add(changed)
+            self._mutated |= _changed(node, calls)
         # Which of two values a name has where it is used, only running the script would tell.
         self._single = {
             name: nodes[0]
             for name, nodes in assigned.items()
             if stores[name] == len(nodes) and len({ast.dump(node) for node in nodes}) == 1
         }
+        # What another name stands for as well is changed with it.
+        for name in list(self._mutated):
+            while isinstance(named := self._single.get(name), ast.Name) and named.id not in self._mutated:
+                self._mutated.add(name := named.id)
         for name, node in self._single.items():
             if isinstance(node, ast.Name | ast.Attribute) and (known := _last_name(node)) in calls:
                 self._aliases[name] = known
+        functions = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+        self._inside = {id(one) for node in self.nodes if isinstance(node, functions) for one in ast.walk(node)}
         found = [node for node in self.nodes if isinstance(node, ast.Call)]
         self.calls = sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
@@ -101,6 +111,10 @@ class Script:
         name = _last_name(node.func)
         return self._aliases.get(name, name)
 
+    def trains(self, call: ast.Call) -> bool:
+        """Whether a call trains where the script is at that line: one in a function may be made at any time."""
+        return self.called(call) in _TRAINING and id(call) not in self._inside
+
     def named(self, node: ast.AST) -> str:
         """The name that a function is mentioned by, as its library has it."""
         name = _last_name(node)
@@ -110,10 +124,11 @@ class Script:
         """What a name was assigned, where that is one thing; all else is itself."""
         seen: set[str] = set()
         while isinstance(node, ast.Name) and node.id in self._single and node.id not in seen:
-            if node.id in self._mutated:
-                break
             seen.add(node.id)
-            node = self._single[node.id]
+            found = self._single[node.id]
+            if node.id in self._mutated and isinstance(found, ast.Dict | ast.List | ast.Call | ast.BinOp):
+                break
+            node = found
         return node
 
     def mapping(self, node: ast.expr) -> Mapping[str, ast.expr] | None:
@@ -185,10 +200,16 @@ def _stored_name(node: ast.AST) -> str:
     return (node.asname or node.name) if isinstance(node, ast.alias) else ""
 
 
-def _changed(node: ast.AST) -> str:
-    """The name whose list or mapping is changed in its place."""
+def _changed(node: ast.AST, calls: frozenset[str]) -> set[str]:
+    """The names whose lists or mappings are changed in their place, or may be by a function that they are given to."""
     if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-        return getattr(root_of(node), "id", "")
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATING:
-        return getattr(root_of(node.func), "id", "")
-    return ""
+        return {getattr(root_of(node), "id", "")}
+    if not isinstance(node, ast.Call):
+        return set()
+    if isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATING:
+        return {getattr(root_of(node.func), "id", "")}
+    if _last_name(node.func) in calls or _last_name(node.func) in _LOOKING:
+        return set()
+    return {
+        one.id for one in (*node.args, *(pair.value for pair in node.keywords if pair.arg)) if isinstance(one, ast.Name)
+    }

@@ -129,8 +129,7 @@ def touches(script: Script, objects: Objects, calls: Collection[str], seen: set[
 
     What comes behind the last training can change nothing of it.
     """
-    ends = [call.lineno for call in script.calls if script.called(call) in ("train", "unsloth_train")]
-    end = max(ends, default=None)
+    end = max((call.lineno for call in script.calls if script.trains(call)), default=None)
     used = {id(call.func) for call in script.calls} | seen
     used |= {id(node.value) for node in script.nodes if isinstance(node, ast.Assign)}
     for node in sorted(script.nodes, key=lambda node: (getattr(node, "lineno", 0), getattr(node, "end_col_offset", 0))):

@@ -117,7 +117,7 @@ class _Reader:
         loads: list[tuple[int, _Given]] = []
         for call in script.calls:
             name = script.called(call)
-            trained = trained or name == "train"
+            trained = trained or script.trains(call)
             if name not in _NAMED or (trained and name in _LOADING):
                 continue
             given = self._given(name, call)
@@ -129,6 +129,9 @@ class _Reader:
             return None
         for load, given in loads:
             self._load(given, measured=load in self._measured_on - self._trained_on)
+        if self._measured_on & self._trained_on:
+            why = "is not measured on; evaluation.dataset names one, and evaluation.share holds rows out"
+            found.touches.append(Touch("eval_dataset", Unread("a part of what is trained on"), why, changes=False))
         for touch in touches(script, self._objects, _NAMED, self._seen):
             self._touch(touch)
         return found

@@ -84,6 +84,8 @@ def test_arguments_in_a_written_mapping_are_read(tmp_path: Path, before: str, ar
         ("kw = dict(max_steps=7, seed=pick())", "SFTConfig(**kw)", ["seed"]),
         ("", "SFTConfig(*places)", ["SFTConfig.arguments"]),
         ("", "build()", ["args"]),
+        ("kw = dict(max_steps=7)\nsame = kw\nsame['seed'] = 1", "SFTConfig(**kw)", ["SFTConfig.arguments"]),
+        ("kw = dict(max_steps=7)\ncomplete(kw)", "SFTConfig(**kw)", ["SFTConfig.arguments"]),
         # A name whose value changes on the way has none that can be read.
         ("n = 7\nn *= 2", "SFTConfig(max_steps=n)", ["max_steps"]),
         ("for n in (1, 2):\n    pass", "SFTConfig(max_steps=n)", ["max_steps"]),
@@ -237,3 +239,18 @@ def test_rewards_are_said_to_be_missing(tmp_path: Path) -> None:
     notes = told(file)
     assert "'grpo' is a method here as well" in notes
     assert "num_generations: 4 is not carried; a recipe with method: grpo has it in reinforcement.generations" in notes
+
+
+def test_a_function_may_be_called_before_a_line_above_it(tmp_path: Path) -> None:
+    file = script(tmp_path)
+    body = file.read_text(encoding="utf-8").replace("\n", "\n    ")
+    body = body.replace('tokenizer.chat_template = "after"', "")
+    later = "def freeze():\n    model.lm_head.requires_grad_(False)\nif True:\n    main()\n"
+    file.write_text(f"def main():{body}\n{later}", encoding="utf-8")
+    assert asked(file) == ["model.requires_grad_"]
+
+
+def test_a_part_of_the_data_that_is_measured_on_is_told(tmp_path: Path) -> None:
+    file = script(tmp_path, trainer="['train'], eval_dataset=dataset['test']")
+    assert asked(file) == []
+    assert "eval_dataset: is not measured on" in "\n".join(read_recipe(file)[1])
