@@ -6,7 +6,7 @@ from typing import Any
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.training import foreign_values as values
-from llmops_tui.training.foreign_keys import NO_COUNTERPART, TEMPLATE, Translation
+from llmops_tui.training.foreign_keys import NO_COUNTERPART, TEMPLATE, WEIGHTS, Translation
 
 NAMES = {
     "base_model": "base", "lora_r": "lora.rank", "lora_alpha": "lora.alpha", "loraplus_lr_ratio": "optimizer.lora_plus_ratio",
@@ -63,7 +63,7 @@ def translate(body: JsonObject) -> Translation:
     _tokens(made)
     values.tokens_of(made, ("tokens",))
     values.start_of(made, "peft_init_lora_weights")
-    _peft(made)
+    _libraries(made)
     _plugins(made)
     _datasets(made)
     values.evaluation_of(made)
@@ -122,18 +122,21 @@ def _tokens(made: Translation) -> None:
     tokens = made.take("special_tokens")
     for name, token in tokens.items() if isinstance(tokens, dict) else ():
         pads = name == "pad_token"
-        made.leave(
-            f"special_tokens.{name}",
-            token,
-            "only pads, and is never learned from" if pads else "is another token than the base's tokenizer has",
-            changes=not pads and token is not None,
-        )
+        why = "only pads, and is never learned from" if pads else "is another token than the base's tokenizer has"
+        if name == "additional_special_tokens":
+            why = "are tokens beside those of the base; such as it has not are named in tokens"
+        made.leave(f"special_tokens.{name}", token, why, changes=not pads and token is not None)
     if tokens is not None and not isinstance(tokens, dict):
         made.leave("special_tokens", tokens, NO_COUNTERPART)
 
 
-def _peft(made: Translation) -> None:
-    """Settings of PEFT's own."""
+def _libraries(made: Translation) -> None:
+    """Settings of PEFT's own, and of TRL's."""
+    trl = made.take("trl")
+    for name, value in trl.items() if isinstance(trl, dict) else ():
+        made.leave(f"trl.{name}", value, made.lost(name))
+    if trl is not None and not isinstance(trl, dict):
+        made.leave("trl", trl, NO_COUNTERPART)
     settings = made.take("peft")
     for name, value in settings.items() if isinstance(settings, dict) else ():
         if name == "loftq_config" and value:
@@ -204,4 +207,4 @@ def _parts(made: Translation, place: str, dataset: JsonObject) -> None:
 def _why(key: str) -> str:
     if key == "type":
         return "is a prompt format of axolotl's own; here rows are written by the base's chat template"
-    return TEMPLATE if key == "chat_template" else NO_COUNTERPART
+    return {"chat_template": TEMPLATE, "weight": WEIGHTS}.get(key, NO_COUNTERPART)

@@ -62,6 +62,8 @@ def _base(made: Translation) -> None:
         made.leave("finetuning_type", kind, f"is no LoRA: {kind} is trained; here a LoRA adapter would be")
     if made.take("pissa_init"):
         made.put("lora.init", "pissa", "pissa_init")
+        if (convert := made.take("pissa_convert")) is not None:
+            made.leave("pissa_convert", convert, "is done here as well", changes=not values.switched_on(convert))
     extra = made.take("additional_target")
     if extra:
         names = extra.split(",") if isinstance(extra, str) else values.listed(extra)

@@ -34,10 +34,10 @@ _OF_GRPO = {
 TEMPLATE = "is a template by name, and is not taken over: the base's own is used; chat_template takes a Jinja template"
 
 _NO_ADAPTER = "is an adapter to go on from; start names a finished run of this workspace"
-_WEIGHTS = "is how the datasets are mixed; data has a weight for each"
+WEIGHTS = "is how the datasets are mixed; data has a weight for each"
 # Keys that are not carried although a recipe has something of their kind.
 _NEAR = {
-    "lora_model_dir": _NO_ADAPTER, "adapter_name_or_path": _NO_ADAPTER, "interleave_probs": _WEIGHTS,
+    "lora_model_dir": _NO_ADAPTER, "adapter_name_or_path": _NO_ADAPTER, "interleave_probs": WEIGHTS,
 }  # fmt: skip
 
 # Keys that change nothing of what is learned, by what they are about; a name that ends in * stands for all that begin so.
@@ -187,7 +187,8 @@ class Translation:
         why = harmless(key)
         return "" if self.grpo and (why == _GENERATED or key in _OF_GRPO) else why
 
-    def _lost(self, key: str) -> str:
+    def lost(self, key: str) -> str:
+        """Why a key that changes what is learned is not carried."""
         if self.grpo and (field_name := _OF_GRPO.get(key)):
             return f"is not carried; a recipe with method: grpo has it in reinforcement.{field_name}"
         if self.grpo and harmless(key) == _GENERATED:
@@ -205,7 +206,7 @@ class Translation:
                 continue
             why = self.harmless(key)
             off = key not in _ON and (value in (None, "", False) or value in ([], {}))
-            self.leave(key, value, why or (self._lost(key) if not off else "is off"), changes=not why and not off)
+            self.leave(key, value, why or (self.lost(key) if not off else "is off"), changes=not why and not off)
         self._name_the_rest()
         self._drop_what_the_method_has_not()
         while True:
@@ -224,7 +225,7 @@ class Translation:
                     value = self.found.pop(place)
                     measured = place.startswith(("evaluation.", "checkpoints."))
                     why = f"is not taken over: {message.removeprefix('Value error, ')}"
-                    self.left.append(Left(key, value, why, not measured))
+                    self.left.append(Left(key, self.given.get(key, value), why, not measured))
 
     def _at_odds(self, message: str) -> list[tuple[str, str]]:
         """Of fields that a key set and that cannot be together, the one that is named first."""

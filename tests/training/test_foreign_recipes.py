@@ -195,6 +195,7 @@ def test_which_weights_are_returned_is_carried_or_asked(
         (LORA | {"adapter": "qlora", "peft": {"loftq_config": {"loftq_bits": 4}}}, "lora.init", "loftq", []),
         (LORA | {"adapter": "qlora", "peft": {"loftq_config": {"loftq_bits": 2}}}, "lora.init", "loftq",
          ["peft.loftq_config"]),
+        (FACTORY_LORA | {"pissa_init": True, "pissa_convert": True, "pissa_iter": 4}, "lora.init", "pissa", ["pissa_iter"]),
         # Fields that cannot be together are named as all others are, and not by the recipe's own words alone.
         (FACTORY_LORA | {"pissa_init": True, "quantization_bit": 4}, "lora.init", "default", ["pissa_init"]),
         (LORA | {"peft": {"loftq_config": {"loftq_bits": 4}}}, "lora.init", "default", ["peft.loftq_config"]),
@@ -212,10 +213,27 @@ def test_what_a_recipe_has_is_carried(
     assert not {key for key, given in body.items() if given is not None} - traced(made)
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (LORA | {"datasets": [{"path": "a", "weight": 2}]}, "data has a weight for each"),
+        (LORA | {"special_tokens": {"additional_special_tokens": ["<x>"]}}, "are named in tokens"),
+        (LORA | {"lora_model_dir": "out"}, "start names a finished run"),
+        (FACTORY_LORA | {"adapter_name_or_path": "out"}, "start names a finished run"),
+    ],
+)
+def test_what_a_recipe_has_in_another_way_is_said(tmp_path: Path, body: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputRefusedError, match=words):
+        read_recipe(write(tmp_path, body))
+
+
 def test_grpo_is_said_to_exist_and_its_sampling_is_no_matter_of_answers_alone(tmp_path: Path) -> None:
     with pytest.raises(InputRefusedError, match="'grpo' is a method here as well") as error:
         read_recipe(write(tmp_path, LORA | {"rl": "grpo", "temperature": 0.9}))
     assert error.value.hint == "Change the file, or confirm: --accept rl,temperature"
+    nested = write(tmp_path, LORA | {"rl": "grpo", "trl": {"num_generations": 4}})
+    with pytest.raises(InputRefusedError, match=r"trl.num_generations: 4 .* reinforcement.generations"):
+        read_recipe(nested)
     assert "temperature" in "\n".join(read_recipe(write(tmp_path, LORA | {"temperature": 0.9}))[1])
 
 
