@@ -90,7 +90,7 @@ class Script:
         self._single = {
             name: nodes[0]
             for name, nodes in assigned.items()
-            if stores[name] == len(nodes) and len({ast.dump(node) for node in nodes}) == 1
+            if stores[name] == len(nodes) and (len(nodes) == 1 or len({ast.dump(node) for node in nodes}) == 1)
         }
         # What another name stands for as well is changed with it.
         for name in list(self._mutated):
@@ -159,23 +159,22 @@ class Script:
 
     def value(self, node: ast.expr) -> Any:
         """The value that is written in the script, or the code in its place."""
-        unread = Unread(ast.unparse(node))
+        try:
+            value = self._written(node)
+            json.dumps(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError):
+            return Unread(ast.unparse(node))
+        return value
+
+    def _written(self, node: ast.expr) -> Any:
+        """A value of constants, lists and mappings; what is something else is an error of Python's own."""
         node = self.meant(node)
-        if isinstance(node, ast.Name):
-            return unread
         entries = self.mapping(node)
         if entries is not None:
-            made = {key: self.value(one) for key, one in entries.items()}
-            return unread if any(isinstance(one, Unread) for one in made.values()) else made
+            return {key: self._written(one) for key, one in entries.items()}
         if isinstance(node, ast.List | ast.Tuple):
-            listed = [self.value(one) for one in node.elts]
-            return unread if any(isinstance(one, Unread) for one in listed) else listed
-        try:
-            value = ast.literal_eval(node)
-            json.dumps(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            return unread
-        return value
+            return [self._written(one) for one in node.elts]
+        return ast.literal_eval(node)
 
 
 def _last_name(node: ast.AST) -> str:

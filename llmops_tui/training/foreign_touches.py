@@ -113,11 +113,15 @@ class Objects:
             return True
         if self.has_method(node):
             return not _among(name, _TELLING) or _among(name, _PARTS)
-        return not self.holds(node.func) and not _among(name, _FUNCTIONS) and self.given_to(node)
+        return not self.is_called(node) and not _among(name, _FUNCTIONS) and self.given_to(node)
 
     def has_method(self, call: ast.Call) -> bool:
         """Whether a method of what is trained is called."""
         return isinstance(call.func, ast.Attribute) and self.holds(call.func.value)
+
+    def is_called(self, call: ast.Call) -> bool:
+        """Whether what is trained is called itself; a method of it is another question."""
+        return not isinstance(call.func, ast.Attribute) and self.holds(call.func)
 
     def given_to(self, call: ast.Call) -> bool:
         """Whether a call is given what is trained."""
@@ -173,7 +177,7 @@ def _called(script: Script, objects: Objects, node: ast.Call) -> Iterator[Touch]
     if objects.has_method(node):
         key = "" if _among(name, _TELLING) else f"{_root(script, node)}.{name}"
     else:
-        plain = objects.holds(node.func) or _among(name, (*_FUNCTIONS, *_HANDING_ON)) or not objects.given_to(node)
+        plain = objects.is_called(node) or _among(name, (*_FUNCTIONS, *_HANDING_ON)) or not objects.given_to(node)
         key = "" if plain else name or "call"
     if key:
         why = _HARMLESS.get(name)

@@ -254,3 +254,31 @@ def test_a_part_of_the_data_that_is_measured_on_is_told(tmp_path: Path) -> None:
     file = script(tmp_path, trainer="['train'], eval_dataset=dataset['test']")
     assert asked(file) == []
     assert "eval_dataset: is not measured on" in "\n".join(read_recipe(file)[1])
+
+
+def test_an_ordinary_notebook_asks_for_its_template_and_its_rows_alone(tmp_path: Path) -> None:
+    before = """
+tokenizer = get_chat_template(tokenizer, "llama-3.1")
+def texts(rows):
+    return {"text": [tokenizer.apply_chat_template(one, tokenize=False) for one in rows["conversations"]]}
+dataset = standardize_sharegpt(dataset).map(texts, batched=True)
+dataset[5]["conversations"]
+"""
+    after = """
+trainer = train_on_responses_only(trainer, instruction_part="u", response_part="a")
+tokenizer.decode(trainer.train_dataset[5]["input_ids"])
+space = tokenizer(" ", add_special_tokens=False).input_ids[0]
+tokenizer.decode([space if x == -100 else x for x in trainer.train_dataset[5]["labels"]])
+gpu = torch.cuda.get_device_properties(0)
+print(gpu.name, f"{gpu.total_memory}")
+FastLanguageModel.for_inference(model)
+model.generate(**tokenizer("Hello", return_tensors="pt").to("cuda"))
+"""
+    file = script(tmp_path, before, after, trainer=", data_collator=DataCollatorForSeq2Seq(tokenizer=tokenizer)")
+    assert asked(file) == ["chat_template", "standardize_sharegpt.map"]
+
+
+def test_long_chains_and_long_lists_take_no_time(tmp_path: Path) -> None:
+    chain = "frame = pd" + ".assign(a=1)" * 60
+    file = script(tmp_path, f"{chain}\nwords = {['w'] * 500}", args="SFTConfig(label_names=words)")
+    assert asked(file) == ["label_names"]
