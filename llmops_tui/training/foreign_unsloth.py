@@ -128,7 +128,14 @@ class _Reader:
         if "model_name" not in found.first and "trainer" not in found.first:
             return None
         for load, given in loads:
-            self._load(given, measured=load in self._measured_on - self._trained_on)
+            if self._trained_on and load not in self._trained_on | self._measured_on:
+                why = "is loaded, and is not seen to be trained on; it is not among the data"
+                code = next(
+                    (ast.unparse(node) for key, node in given if key in ("load_dataset", "path")), "load_dataset()"
+                )
+                found.touches.append(Touch("load_dataset", Unread(code), why))
+            else:
+                self._load(given, measured=load in self._measured_on - self._trained_on)
         if self._measured_on & self._trained_on:
             why = "is not measured on; evaluation.dataset names one, and evaluation.share holds rows out"
             found.touches.append(Touch("eval_dataset", Unread("a part of what is trained on"), why, changes=False))

@@ -282,3 +282,11 @@ def test_long_chains_and_long_lists_take_no_time(tmp_path: Path) -> None:
     chain = "frame = pd" + ".assign(a=1)" * 60
     file = script(tmp_path, f"{chain}\nwords = {['w'] * 500}", args="SFTConfig(label_names=words)")
     assert asked(file) == ["label_names"]
+
+
+def test_data_that_are_loaded_and_not_trained_on_are_asked(tmp_path: Path) -> None:
+    file = script(tmp_path, "other = load_dataset('other', split='train')")
+    assert asked(file) == ["load_dataset"]
+    assert [source.dataset for source in accepted(file).data] == ["triage"]
+    both = script(tmp_path, "other = load_dataset('other')\ndataset = concatenate_datasets([dataset, other])")
+    assert [source.dataset for source in accepted(both).data] == ["triage", "other"]
