@@ -31,6 +31,7 @@ from llmops_tui.regular_files import open_regular
 
 if TYPE_CHECKING:
     from llmops_tui.foreign_text import JsonObject
+    from llmops_tui.training.recipe import Recipe
     from llmops_tui.training.runs import RunState, RunStore
 
 app = typer.Typer(help="Fine-tuning.", no_args_is_help=True, rich_markup_mode=None)
@@ -38,6 +39,8 @@ train_export.add_to(app)
 train_rewards.add_to(app)
 
 _WATCH_SECONDS = 0.5
+# So many of the newest plans are looked through.
+_PLANS = 20
 
 
 @app.command()
@@ -153,7 +156,24 @@ def start(
         _follow(session, store, run.name)
         return
     state = store.state(run)
-    session.emit(state.as_dict(), lambda: f"{run.name} started; llmops train watch {run.name} shows it")
+    warned = warnings_told(store, recipe)
+    session.emit(
+        state.as_dict(),
+        lambda: (
+            f"{run.name} started; llmops train watch {run.name} shows it\n"
+            f"{warned}llmops train show {run.name} lists what its preflight warns of"
+        ),
+    )
+
+
+def warnings_told(store: RunStore, recipe: Recipe) -> str:
+    """How many warnings the newest plan of a recipe has, as the beginning of a line; empty where it was not planned."""
+    body = recipe.model_dump(mode="json")
+    for job in store.jobs.of_kind("plan", _PLANS):
+        if job.result is not None and job.spec["arguments"].get("recipe") == body:
+            count = sum(problem["level"] == "warn" for problem in job.result.get("problems", []))
+            return f"{counted(count, 'warning')} in the newest plan of this recipe; "
+    return ""
 
 
 @app.command("list")

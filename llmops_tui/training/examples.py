@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,7 +49,9 @@ class Report:
         trained: tokens learned from in an epoch, of all examples that are trained on.
         cut: rows with tokens behind the maximum length; ``cut_rows`` has the numbers of the first few.
         longest: tokens of the longest row, with what of it is cut.
-        without_target: rows with nothing to learn from, which are left out.
+        without_target: rows with nothing to learn from, which are left out; ``skipped`` counts those of them whose problem
+            says why, by problem.
+        unmeasured: rows that are held out and have nothing to be measured on, by dataset and number.
         problems: how many rows have each problem, with the numbers of the first few.
         drawn: which rows are held out, and what of them is to be told; none where nothing is measured.
         sources: what each dataset comes to, in the order of the recipe.
@@ -62,6 +65,8 @@ class Report:
     cut_rows: list[str] = field(default_factory=list)
     longest: int = 0
     without_target: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    unmeasured: set[Place] = field(default_factory=set)
     problems: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     shown: list[TokenView] = field(default_factory=list)
     drawn: HeldOut | None = None
@@ -139,6 +144,8 @@ def build(
                 if (index, number) in held:
                     share.hold_out()
                     held_out += examples
+                    if not examples:
+                        report.unmeasured.add((index, number))
                     _add_generated(asked, held, (index, number), recipe, maker, version.kind, row)
                     continue
                 count = times(often[index], chance)
@@ -215,6 +222,8 @@ def _measured(
         rows = [(number, with_options(row, recipe, None)) for number, row in read if (0, number) in wanted]
         for (number, row), made in zip(rows, maker.make(version.kind, [row for _, row in rows]), strict=True):
             found += made.examples
+            if not made.examples:
+                report.unmeasured.add((0, number))
             _add_generated(asked, wanted, (0, number), recipe, maker, version.kind, row)
     return found
 
@@ -255,6 +264,7 @@ class _Made:
             report.longest = max(report.longest, len(one))
         if not self.examples:
             report.without_target += 1
+            report.skipped.update(self.problems[:1])
         elif len(report.shown) < _SHOWN:
             report.shown.append(self.views[0])
         return self.examples

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.training import foreign_values as values
-from llmops_tui.training.foreign_keys import NO_COUNTERPART, TEMPLATE, Translation
+from llmops_tui.training.foreign_keys import NO_COUNTERPART, TEMPLATE, WEIGHTS, Translation
 
 NAMES = {
     "base_model": "base", "lora_r": "lora.rank", "lora_alpha": "lora.alpha", "loraplus_lr_ratio": "optimizer.lora_plus_ratio",
@@ -48,7 +48,7 @@ _LIGER = (
 
 def translate(body: JsonObject) -> Translation:
     """A configuration's fields, and what of it was left out."""
-    made = Translation("axolotl", body, dict(_DEFAULTS))
+    made = Translation("axolotl", body, dict(_DEFAULTS), grpo=body.get("rl") == "grpo")
     made.carry(NAMES, values.converted)
     values.common_of(made, share="val_set_size", targets="lora_target_modules")
     values.kernels_of(made, _LIGER, named=False)
@@ -61,8 +61,12 @@ def translate(body: JsonObject) -> Translation:
     _method(made)
     values.template_of(made, "chat_template", made.take("chat_template_jinja"))
     _tokens(made)
+    values.tokens_of(made, ("tokens",))
+    values.start_of(made, "peft_init_lora_weights")
+    _libraries(made)
     _plugins(made)
     _datasets(made)
+    values.evaluation_of(made)
     return made
 
 
@@ -104,6 +108,13 @@ def _method(made: Translation) -> None:
     elif made.given.get("pretraining_dataset") or (kinds and all(kind in ("completion", "pretrain") for kind in kinds)):
         made.put("method", "pretrain")
         made.put("assistant_only", False)
+        texts = made.given.get("pretraining_dataset")
+        if texts and not all(kind in ("completion", "pretrain") for kind in kinds):
+            made.leave(
+                "pretraining_dataset",
+                texts,
+                "makes it a run that learns from texts; the rows of datasets become texts as well, with their prompts learned",
+            )
 
 
 def _tokens(made: Translation) -> None:
@@ -111,14 +122,29 @@ def _tokens(made: Translation) -> None:
     tokens = made.take("special_tokens")
     for name, token in tokens.items() if isinstance(tokens, dict) else ():
         pads = name == "pad_token"
-        made.leave(
-            f"special_tokens.{name}",
-            token,
-            "only pads, and is never learned from" if pads else "is another token than the base's tokenizer has",
-            changes=not pads and token is not None,
-        )
+        why = "only pads, and is never learned from" if pads else "is another token than the base's tokenizer has"
+        if name == "additional_special_tokens":
+            why = "are tokens beside those of the base; such as it has not are named in tokens"
+        made.leave(f"special_tokens.{name}", token, why, changes=not pads and token is not None)
     if tokens is not None and not isinstance(tokens, dict):
         made.leave("special_tokens", tokens, NO_COUNTERPART)
+
+
+def _libraries(made: Translation) -> None:
+    """Settings of PEFT's own, and of TRL's."""
+    trl = made.take("trl")
+    for name, value in trl.items() if isinstance(trl, dict) else ():
+        made.leave(f"trl.{name}", value, made.lost(name))
+    if trl is not None and not isinstance(trl, dict):
+        made.leave("trl", trl, NO_COUNTERPART)
+    settings = made.take("peft")
+    for name, value in settings.items() if isinstance(settings, dict) else ():
+        if name == "loftq_config" and value:
+            values.loftq_of(made, "peft.loftq_config", value)
+        else:
+            made.leave(f"peft.{name}", value, NO_COUNTERPART)
+    if settings is not None and not isinstance(settings, dict):
+        made.leave("peft", settings, NO_COUNTERPART)
 
 
 def _plugins(made: Translation) -> None:
@@ -181,4 +207,4 @@ def _parts(made: Translation, place: str, dataset: JsonObject) -> None:
 def _why(key: str) -> str:
     if key == "type":
         return "is a prompt format of axolotl's own; here rows are written by the base's chat template"
-    return TEMPLATE if key == "chat_template" else NO_COUNTERPART
+    return {"chat_template": TEMPLATE, "weight": WEIGHTS}.get(key, NO_COUNTERPART)

@@ -22,7 +22,7 @@ _USUAL: dict[str, tuple[Any, ...]] = {
     "pref_ftx": (0, 0.0), "pref_bco_weight": (0, 0.0), "kto_chosen_weight": (1, 1.0),
     "kto_rejected_weight": (1, 1.0), "quantization_method": ("bnb", "bitsandbytes", "BNB"), "mix_strategy": ("concat",),
     "label_smoothing_factor": (0, 0.0), "dpo_label_smoothing": (0, 0.0), "ignore_pad_token_for_loss": (True,),
-    "model_revision": ("main",),
+    "model_revision": ("main",), "resize_vocab": (True,),
 }  # fmt: skip
 
 
@@ -45,6 +45,8 @@ def translate(body: JsonObject) -> Translation:
     _method(made)
     values.template_of(made, "template")
     _datasets(made)
+    values.tokens_of(made, ("add_tokens", "add_special_tokens", "new_special_tokens"))
+    values.evaluation_of(made)
     for key, usual in _USUAL.items():
         value = made.given.get(key)
         if value in usual:
@@ -60,6 +62,8 @@ def _base(made: Translation) -> None:
         made.leave("finetuning_type", kind, f"is no LoRA: {kind} is trained; here a LoRA adapter would be")
     if made.take("pissa_init"):
         made.put("lora.init", "pissa", "pissa_init")
+        if (convert := made.take("pissa_convert")) is not None:
+            made.leave("pissa_convert", convert, "is done here as well", changes=not values.switched_on(convert))
     extra = made.take("additional_target")
     if extra:
         names = extra.split(",") if isinstance(extra, str) else values.listed(extra)

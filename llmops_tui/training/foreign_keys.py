@@ -24,7 +24,21 @@ _ON = frozenset({
     "finetune_mlp_modules",
 })  # fmt: skip
 NO_COUNTERPART = "has no counterpart here"
+_GENERATED = "is about answers that are generated, not about training"
+# Of a run that learns from its own answers they are what it learns from; fields of a recipe, where there are such.
+_OF_GRPO = {
+    "temperature": "temperature", "num_generations": "generations", "max_completion_length": "max_tokens",
+    "reward_funcs": "rewards", "reward_weights": "rewards", "num_iterations": "iterations", "epsilon": "clip",
+    "scale_rewards": "scale",
+}  # fmt: skip
 TEMPLATE = "is a template by name, and is not taken over: the base's own is used; chat_template takes a Jinja template"
+
+_NO_ADAPTER = "is an adapter to go on from; start names a finished run of this workspace"
+WEIGHTS = "is how the datasets are mixed; data has a weight for each"
+# Keys that are not carried although a recipe has something of their kind.
+_NEAR = {
+    "lora_model_dir": _NO_ADAPTER, "adapter_name_or_path": _NO_ADAPTER, "interleave_probs": WEIGHTS,
+}  # fmt: skip
 
 # Keys that change nothing of what is learned, by what they are about; a name that ends in * stands for all that begin so.
 _HARMLESS: dict[str, tuple[str, ...]] = {
@@ -47,9 +61,9 @@ _HARMLESS: dict[str, tuple[str, ...]] = {
         "batch_eval_metrics", "eval_do_concat_batches", "eval_use_gather_object", "eval_num_beams", "n_shot", "task",
         "task_dir", "lang", "lm_eval_*", "loss_watchdog_*", "include_for_metrics",
         "include_inputs_for_metrics", "metric_for_best_model",
-        "greater_is_better", "load_best_model_at_end", "dpo_generate_during_eval",
+        "greater_is_better", "dpo_generate_during_eval",
     ),
-    "is about answers that are generated, not about training": (
+    _GENERATED: (
         "do_sample", "temperature", "top_p", "top_k", "num_beams", "max_length", "max_new_tokens", "repetition_penalty",
         "length_penalty", "skip_special_tokens", "infer_backend", "infer_dtype", "vllm*", "sglang_*", "use_kv_cache",
         "generation_config",
@@ -127,11 +141,13 @@ class Translation:
         given: its keys and values.
         found: the recipe's fields by dotted path; ``origin`` has the key that each came from.
         left: what was not carried.
+        grpo: whether it learns from answers of its own.
     """
 
     program: str
     given: JsonObject
     found: dict[str, Any]
+    grpo: bool = False
     origin: dict[str, str] = field(default_factory=dict)
     left: list[Left] = field(default_factory=list)
     _done: set[str] = field(default_factory=set)
@@ -166,6 +182,19 @@ class Translation:
         self._done.add(key)
         self.left.append(Left(key, value, why, changes))
 
+    def harmless(self, key: str) -> str:
+        """Why a key changes nothing of what is learned; empty where that is not known."""
+        why = harmless(key)
+        return "" if self.grpo and (why == _GENERATED or key in _OF_GRPO) else why
+
+    def lost(self, key: str) -> str:
+        """Why a key that changes what is learned is not carried."""
+        if self.grpo and (field_name := _OF_GRPO.get(key)):
+            return f"is not carried; a recipe with method: grpo has it in reinforcement.{field_name}"
+        if self.grpo and harmless(key) == _GENERATED:
+            return "is about the answers that it learns from, and is not carried"
+        return _NEAR.get(key, NO_COUNTERPART)
+
     def finish(self, path: Path) -> Recipe:
         """The recipe; what is not known and what does not fit is named.
 
@@ -175,9 +204,9 @@ class Translation:
         for key, value in self.given.items():
             if key in self._done:
                 continue
-            why = harmless(key)
+            why = self.harmless(key)
             off = key not in _ON and (value in (None, "", False) or value in ([], {}))
-            self.leave(key, value, why or (NO_COUNTERPART if not off else "is off"), changes=not why and not off)
+            self.leave(key, value, why or (self.lost(key) if not off else "is off"), changes=not why and not off)
         self._name_the_rest()
         self._drop_what_the_method_has_not()
         while True:
@@ -188,12 +217,23 @@ class Translation:
                 wrong = [(_path(problem["loc"]), str(problem["msg"])) for problem in error.errors()]
                 ours = [(place, message) for place, message in wrong if place in self.origin]
                 if not ours:
+                    ours = self._at_odds(" ".join(message for _, message in wrong))
+                if not ours:
                     return check(body, str(path))
                 for place, message in ours:
                     key = self.origin.pop(place)
                     value = self.found.pop(place)
                     measured = place.startswith(("evaluation.", "checkpoints."))
-                    self.left.append(Left(key, value, f"is not taken over: {message}", not measured))
+                    why = f"is not taken over: {message.removeprefix('Value error, ')}"
+                    self.left.append(Left(key, self.given.get(key, value), why, not measured))
+
+    def _at_odds(self, message: str) -> list[tuple[str, str]]:
+        """Of fields that a key set and that cannot be together, the one that is named first."""
+        found = {place: re.search(rf"(?<![\w.]){re.escape(place)}(?![\w.]*\w)", message) for place in self.origin}
+        named = sorted(
+            (match.start(), place) for place, match in found.items() if match and place not in ("base", "data")
+        )
+        return [(named[0][1], message)] if named else []
 
     def _name_the_rest(self) -> None:
         """Keys that were looked at and left no trace, since they say what happens here."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from llmops_tui.training.foreign_keys import TEMPLATE, Translation
+from llmops_tui.training.recipe_parts import ONLY_BEST
 
 _OPTIMIZERS = {
     "adamw_bnb_8bit": "adamw_8bit",
@@ -63,7 +65,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def common_of(made: Translation, *, share: str, targets: str) -> None:
-    """What all programs have, of which they name two differently: the share held out, and the modules with an adapter."""
+    """What both programs have, of which they name two differently: the share held out, and the modules with an adapter."""
     steps_of(made)
     share_of(made, share)
     warmup_of(made)
@@ -98,6 +100,110 @@ def steps_of(made: Translation) -> None:
             made.put("epochs", 1000.0, "max_steps")
         else:
             made.put("max_steps", 0, "max_steps")
+
+
+def evaluation_of(made: Translation) -> None:
+    """Which weights are returned, and when is measured, where that decides it; after all else of the evaluation is known."""
+    found = made.found
+    if found.get("evaluation.dataset") and found.get("evaluation.share"):
+        if key := made.origin.pop("evaluation.share", ""):
+            made.leave(key, made.given.get(key), "does not count beside a dataset to measure on", changes=False)
+        found["evaluation.share"] = 0.0
+    best = made.take("load_best_model_at_end")
+    if best is not None and not switched_on(best):
+        made.leave("load_best_model_at_end", best, "is off", changes=False)
+    elif best is not None and found.get("evaluation.patience"):
+        made.leave("load_best_model_at_end", best, "is what evaluation.patience does", changes=False)
+    elif best is not None and (found.get("evaluation.dataset") or found.get("evaluation.share")):
+        made.put("evaluation.patience", ONLY_BEST, "load_best_model_at_end")
+    elif best is not None:
+        made.leave("load_best_model_at_end", best, "returns the best of what is measured, and nothing is measured")
+    counts = bool(found.get("evaluation.patience"))
+    if counts:
+        _compared(made)
+    _cadence(made, counts=counts)
+
+
+def _compared(made: Translation) -> None:
+    """What decides which weights are the best."""
+    metric, greater = made.take("metric_for_best_model"), made.take("greater_is_better")
+    same = metric in (None, "loss", "eval_loss")
+    if metric is not None:
+        why = "decides here as well" if same else "decides there; here the evaluation loss does"
+        made.leave("metric_for_best_model", metric, why, changes=not same)
+    if greater is not None:
+        worst = same and switched_on(greater)
+        why = (
+            "would return the worst; here the lowest loss is the best" if worst else "is about the metric that decides"
+        )
+        made.leave("greater_is_better", greater, why, changes=worst)
+
+
+def _cadence(made: Translation, *, counts: bool) -> None:
+    """When is measured: in steps, or ten times in a run; ``counts`` where something is decided by it."""
+    there = "evaluation.every counts steps; where it says nothing, a run is measured ten times"
+    key = next((name for name in ("eval_strategy", "evaluation_strategy") if made.given.get(name) == "epoch"), "")
+    every = made.origin.get("evaluation.every", "")
+    if key and every:
+        del made.origin["evaluation.every"]
+        made.leave(every, made.found.pop("evaluation.every"), f"does not count beside {key}: epoch", changes=False)
+    epochs = made.found.get("epochs")
+    for name, times in ((key, 1), ("evals_per_epoch", made.take("evals_per_epoch"))):
+        if name and times is not None:
+            ten = isinstance(times, (int, float)) and isinstance(epochs, (int, float)) and times * epochs == 10
+            made.take(name)
+            why = "is what happens here" if ten else f"is by epochs, and {there}"
+            made.leave(name, made.given[name], why, changes=counts and not ten)
+    share = made.found.get("evaluation.every")
+    if isinstance(share, float) and 0 < share < 1:
+        total = made.found.get("max_steps")
+        if isinstance(total, int) and total > 0:
+            made.found["evaluation.every"] = max(1, math.ceil(share * total))
+            return
+        del made.found["evaluation.every"], made.origin["evaluation.every"]
+        why = "is what happens here" if share == 0.1 else f"is a share of all steps, and {there}"
+        made.leave(every, share, why, changes=counts and share != 0.1)
+
+
+def tokens_of(made: Translation, keys: Collection[str]) -> None:
+    """Tokens that are added to the vocabulary, whose rows are trained here."""
+    found: list[str] = []
+    for key in keys:
+        value = made.take(key)
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else listed(value)
+        if names:
+            found += [str(name) for name in names]
+            made.put("tokens", [*dict.fromkeys(found)], "" if made.origin.get("tokens") else key)
+            saved = made.found.get("lora.modules_to_save")
+            if made.found.get("tuning") != "full" and not (isinstance(saved, list) and "embed_tokens" in saved):
+                made.leave(
+                    key,
+                    value,
+                    "are carried to tokens, with which the embedding is trained whole, and the run ends merged",
+                )
+            elif made.origin.get("tokens") != key:
+                made.leave(key, value, "are carried to tokens", changes=False)
+
+
+def start_of(made: Translation, key: str) -> None:
+    """What an adapter begins as, as PEFT names it."""
+    start = made.given.get(key)
+    if start is True:
+        made.leave(key, start, "is what happens here", changes=False)
+    elif start is not None:
+        name = str(made.take(key)).lower()
+        # A name may end in the number of passes by which the part is found nearly.
+        made.put("lora.init", "pissa" if name.startswith("pissa_niter") else name, key)
+
+
+def loftq_of(made: Translation, key: str, settings: Any) -> None:
+    """A start that makes up for what four bits lose; its settings have other values nowhere here."""
+    if "lora.init" not in made.origin:
+        made.put("lora.init", "loftq", key)
+    usual = isinstance(settings, dict) and set(settings) <= {"loftq_bits"} and settings.get("loftq_bits", 4) == 4
+    made.leave(
+        key, settings, "is lora.init: loftq" if usual else "has settings; lora.init: loftq has none", changes=not usual
+    )
 
 
 def warmup_of(made: Translation) -> None:
@@ -185,7 +291,13 @@ def method_of(made: Translation, key: str, value: Any, other: str) -> None:
         made.put("method", _METHODS[str(value)], key)
     else:
         made.put("method", other)
-        made.leave(key, value, f"is a method that there is not here; {other} would be used")
+        why = "is a method that there is not here"
+        if str(value) == "grpo":
+            why = (
+                "is a method here as well, but what it rewards is code there, and is not carried: write a recipe with "
+                "method: grpo and reinforcement.rewards"
+            )
+        made.leave(key, value, f"{why}; {other} would be used")
 
 
 def template_of(made: Translation, key: str, jinja: Any = None) -> None:

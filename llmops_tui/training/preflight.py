@@ -22,7 +22,7 @@ from llmops_tui.training.export.serving_model import serving_model
 from llmops_tui.training.mixture import mixture_findings, mixture_of, overlaps_of, passes_of
 from llmops_tui.training.parity import Parity, check_parity, compare_with_serving, some_rows
 from llmops_tui.training.preflight_base import check_base
-from llmops_tui.training.preflight_data import held_out_findings
+from llmops_tui.training.preflight_data import evaluation_findings, held_out_findings
 from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.preflight_generator import look_at_generator
@@ -49,16 +49,18 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
     rows = sum(report.rows.values()) or 1
     if report.without_target:
         level = "error" if report.without_target > _MANY * rows else "warn"
-        found.append(
-            Finding(
-                level,
-                "without_target",
-                f"{report.without_target} of {counted(rows, 'row')} skipped: "
-                + ("they cannot be answered" if asked else "no tokens in the loss"),
-                "Inspect them on the datasets screen; raise batch.max_length "
-                + ("if their prompts are long." if asked else "if their answers are cut."),
-            )
-        )
+        silent = report.without_target - sum(report.skipped.values())
+        why = "they cannot be answered" if asked else "no tokens in the loss"
+        longer = f"raise batch.max_length {'if their prompts are long' if asked else 'if their answers are cut'}."
+        causes = {why: (silent, f"Inspect them on the datasets screen; {longer}")} if silent else {}
+        causes |= {
+            problem: (count, f"Inspect them on the datasets screen. Such as {', '.join(report.problems[problem][1])}.")
+            for problem, count in report.skipped.items()
+        }
+        found += [
+            Finding(level, "without_target", f"{count} of {counted(rows, 'row')} skipped: {cause}", hint)
+            for cause, (count, hint) in causes.items()
+        ]
     if report.cut:
         found.append(
             Finding(
@@ -69,6 +71,8 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
             )
         )
     for problem, (count, where) in report.problems.items():
+        if count == report.skipped.get(problem):
+            continue  # it was named as why they are
         level = "error" if TWICE in problem or UNSEEN in problem else "warn"
         found.append(
             Finding(
@@ -77,6 +81,7 @@ def check_data(recipe: Recipe, examples: Examples) -> list[Finding]:
         )
     found += held_out_findings(recipe, examples)
     steps = recipe.steps(len(examples.train))
+    found += evaluation_findings(recipe, steps, measured=bool(examples.held_out))
     if steps < 20 and not recipe.max_steps:
         found.append(
             Finding(
@@ -220,7 +225,8 @@ def _vocabulary(folder: ModelFolder) -> set[str]:
 def data_facts(recipe: Recipe, report: Report, examples: Examples, overlaps: list[OverlapRecord] | None) -> DataFacts:
     """The figures of the data, for JSON and the screen."""
     lengths = sorted(report.lengths)
-    quantiles = statistics.quantiles(lengths, n=20) if len(lengths) > 1 else lengths * 19
+    # These are all lengths that there are: no percentile is beyond the longest.
+    quantiles = statistics.quantiles(lengths, n=20, method="inclusive") if len(lengths) > 1 else lengths * 19
     return {
         "rows": report.rows,
         "examples": len(examples.train),

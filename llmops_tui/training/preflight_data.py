@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from llmops_tui.counts import counted
 from llmops_tui.training.examples import Examples
 from llmops_tui.training.held_out import HeldOut
 from llmops_tui.training.preflight_findings import Finding
 from llmops_tui.training.recipe import Recipe
+from llmops_tui.training.recipe_parts import ONLY_BEST
 
 _FEW = 20
+_IN_A_RUN = 10
 _NAMED = 5
 
 
@@ -77,7 +81,7 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
                 f"llmops data check {recipe.data[0].dataset} --against {evaluation.dataset} shows them.",
             )
         )
-    found += _synthetic_findings(recipe, drawn)
+    found += [*_unmeasured(recipe, examples, drawn), *_synthetic_findings(recipe, drawn)]
     if drawn.near is None:
         found.append(
             Finding(
@@ -93,6 +97,51 @@ def held_out_findings(recipe: Recipe, examples: Examples) -> list[Finding]:
                 "The evaluation loss is too good by them: remove near-duplicates on the datasets screen.",
             )
         )
+    return found
+
+
+def _unmeasured(recipe: Recipe, examples: Examples, drawn: HeldOut) -> list[Finding]:
+    """What is to be said where some of the rows that were drawn have no answer, or none within the maximum length."""
+    lost = len(examples.report.unmeasured)
+    if not lost:
+        return []
+    message = f"{lost} of {counted(len(drawn.rows), 'held-out row')} cannot be measured on: there is nothing for {recipe.method}"
+    return [Finding("info", "unmeasured", message, "Show the tokens of a record (datasets screen, w).")]
+
+
+def evaluation_findings(recipe: Recipe, steps: int, *, measured: bool) -> list[Finding]:
+    """What of ``evaluation`` has no effect in a run of so many steps."""
+    evaluation = recipe.evaluation
+    found = []
+    usual = type(evaluation).model_fields["share"].default
+    if evaluation.dataset and evaluation.share not in (0, usual):
+        found.append(
+            Finding(
+                "warn",
+                "share_unused",
+                f"evaluation.share {evaluation.share:g} does not count: the loss is measured on {evaluation.dataset} alone, and "
+                "all of the data is trained on",
+                "Leave one of evaluation.share and evaluation.dataset out.",
+            )
+        )
+    patience = evaluation.patience
+    if not patience:
+        return found
+    # As often as the trainer does, and once more at the end.
+    count = math.ceil(steps / (evaluation.every or max(1, steps // _IN_A_RUN)))
+    if not measured:
+        what = "the best checkpoint cannot be known" if patience >= ONLY_BEST else "it never stops the run"
+        message = f"evaluation.patience {patience} has no effect, since no evaluation loss is measured: {what}"
+        found.append(Finding("warn", "patience_unused", message, "evaluation.share holds rows out."))
+    elif patience >= ONLY_BEST:
+        message = f"the run ends with the best of {counted(count, 'measured checkpoint')}, and is not stopped before"
+        found.append(Finding("info", "only_best", message))
+    elif count <= patience + 1:
+        message = (
+            f"evaluation.patience {patience} never stops this run, which has {counted(count, 'evaluation')} in "
+            f"{counted(steps, 'step')}: it takes more than {patience + 1}"
+        )
+        found.append(Finding("warn", "patience_unused", message, "Lower evaluation.every or evaluation.patience."))
     return found
 
 

@@ -122,6 +122,10 @@ class Optimizer(_Part):
         return int(self.warmup if self.warmup >= 1 else self.warmup * steps)
 
 
+# A patience that never ends: such a run ends where it would, with the best of its checkpoints.
+ONLY_BEST = 1_000_000
+
+
 class Evaluation(_Part):
     """What is measured while it trains."""
 

@@ -205,10 +205,14 @@ class DiskFacts(TypedDict):
 
 
 class HeldOutRecord(TypedDict):
-    """Which rows a run did not learn from, as it keeps them: the numbers of the rows by dataset version."""
+    """Which rows a run did not learn from, as it keeps them: the numbers of the rows by dataset version.
+
+    The loss is measured on ``rows``; ``unmeasured`` were drawn as well, and have nothing to be measured on, such as an answer.
+    """
 
     seed: int
     rows: dict[str, list[int]]
+    unmeasured: dict[str, list[int]]
     missing: list[str]
     twins: int
     near: int | None

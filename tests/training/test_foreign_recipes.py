@@ -20,6 +20,7 @@ from llmops_tui.training import foreign_axolotl, foreign_factory
 from llmops_tui.training.foreign_keys import DATA, Translation
 from llmops_tui.training.foreign_recipes import read_foreign, read_recipe
 from llmops_tui.training.recipe import value_at
+from llmops_tui.training.recipe_parts import ONLY_BEST
 from tests.training.foreign_keys import AXOLOTL, AXOLOTL_DATASETS, FACTORY, TRAINER
 
 LORA: dict[str, Any] = {"base_model": "/m", "adapter": "lora", "datasets": [{"path": "a", "type": "chat_template"}]}
@@ -141,6 +142,108 @@ def test_what_is_trained_is_carried(tmp_path: Path, body: dict[str, Any], path: 
     recipe, notes = read_recipe(write(tmp_path, LORA | body))
     assert value_at(recipe, path) == value
     assert any("carried" in note and path in note for note in notes)
+
+
+BEST = LORA | {"load_best_model_at_end": True, "val_set_size": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("body", "changes", "patience", "every"),
+    [
+        (BEST, [], ONLY_BEST, 0),
+        (LORA | {"load_best_model_at_end": True}, ["load_best_model_at_end"], 0, 0),
+        (LORA | {"load_best_model_at_end": False}, [], 0, 0),
+        (BEST | {"early_stopping_patience": 3, "eval_steps": 20}, [], 3, 20),
+        (BEST | {"metric_for_best_model": "eval_loss", "greater_is_better": False}, [], ONLY_BEST, 0),
+        (BEST | {"metric_for_best_model": "eval_f1", "greater_is_better": True}, ["metric_for_best_model"], ONLY_BEST, 0),
+        (BEST | {"greater_is_better": True}, ["greater_is_better"], ONLY_BEST, 0),
+        # When is measured decides which weights there are to choose from, and when it is over.
+        (BEST | {"evals_per_epoch": 2}, ["evals_per_epoch"], ONLY_BEST, 0),
+        (BEST | {"evals_per_epoch": 5, "num_epochs": 2}, [], ONLY_BEST, 0),
+        (BEST | {"eval_strategy": "epoch", "eval_steps": 5}, ["eval_strategy"], ONLY_BEST, 0),
+        (BEST | {"eval_steps": 0.25}, ["eval_steps"], ONLY_BEST, 0),
+        (BEST | {"eval_steps": 0.25, "max_steps": 90}, [], ONLY_BEST, 23),
+        (BEST | {"eval_steps": 0.1}, [], ONLY_BEST, 0),
+        (LORA | {"val_set_size": 0.1, "evals_per_epoch": 2, "eval_steps": 0.3}, [], 0, 0),
+        (FACTORY_LORA | {"early_stopping_steps": 2, "eval_dataset": "b", "val_size": 0.1, "load_best_model_at_end": True},
+         [], 2, 0),
+    ],
+)  # fmt: skip
+def test_which_weights_are_returned_is_carried_or_asked(
+    tmp_path: Path, body: dict[str, Any], changes: list[str], patience: int, every: int
+) -> None:
+    file = write(tmp_path, body)
+    made = read_foreign(file)
+    assert made is not None
+    recipe = made.finish(file)
+    assert [left.key for left in made.left if left.changes] == changes
+    assert (recipe.evaluation.patience, recipe.evaluation.every) == (patience, every)
+    assert not set(body) - traced(made)
+    assert not (recipe.evaluation.dataset and recipe.evaluation.share)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "value", "changes"),
+    [
+        (LORA | {"tokens": ["<t>"]}, "tokens", ["<t>"], ["tokens"]),
+        (LORA | {"tokens": ["<t>"], "lora_modules_to_save": ["embed_tokens", "lm_head"]}, "tokens", ["<t>"], []),
+        (LORA | {"tokens": ["<t>"], "adapter": None}, "tokens", ["<t>"], []),
+        (FACTORY_LORA | {"add_tokens": "<t>, <u>", "resize_vocab": True}, "tokens", ["<t>", "<u>"], ["add_tokens"]),
+        (LORA | {"peft_init_lora_weights": "pissa"}, "lora.init", "pissa", []),
+        (LORA | {"peft_init_lora_weights": True}, "lora.init", "default", []),
+        (LORA | {"peft_init_lora_weights": "eva"}, "lora.init", "default", ["peft_init_lora_weights"]),
+        (LORA | {"adapter": "qlora", "peft": {"loftq_config": {"loftq_bits": 4}}}, "lora.init", "loftq", []),
+        (LORA | {"adapter": "qlora", "peft": {"loftq_config": {"loftq_bits": 2}}}, "lora.init", "loftq",
+         ["peft.loftq_config"]),
+        (FACTORY_LORA | {"pissa_init": True, "pissa_convert": True, "pissa_iter": 4}, "lora.init", "pissa", ["pissa_iter"]),
+        # Fields that cannot be together are named as all others are, and not by the recipe's own words alone.
+        (FACTORY_LORA | {"pissa_init": True, "quantization_bit": 4}, "lora.init", "default", ["pissa_init"]),
+        (LORA | {"peft": {"loftq_config": {"loftq_bits": 4}}}, "lora.init", "default", ["peft.loftq_config"]),
+        (LORA | {"peft_use_dora": True, "peft_init_lora_weights": "pissa"}, "lora.init", "pissa", ["peft_use_dora"]),
+    ],
+)  # fmt: skip
+def test_what_a_recipe_has_is_carried(
+    tmp_path: Path, body: dict[str, Any], path: str, value: Any, changes: list[str]
+) -> None:
+    file = write(tmp_path, body)
+    made = read_foreign(file)
+    assert made is not None
+    assert value_at(made.finish(file), path) == value
+    assert [left.key for left in made.left if left.changes] == changes
+    assert not {key for key, given in body.items() if given is not None} - traced(made)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (LORA | {"datasets": [{"path": "a", "weight": 2}]}, "data has a weight for each"),
+        (LORA | {"special_tokens": {"additional_special_tokens": ["<x>"]}}, "are named in tokens"),
+        (LORA | {"lora_model_dir": "out"}, "start names a finished run"),
+        (FACTORY_LORA | {"adapter_name_or_path": "out"}, "start names a finished run"),
+    ],
+)
+def test_what_a_recipe_has_in_another_way_is_said(tmp_path: Path, body: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputRefusedError, match=words):
+        read_recipe(write(tmp_path, body))
+
+
+def test_grpo_is_said_to_exist_and_its_sampling_is_no_matter_of_answers_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputRefusedError, match="'grpo' is a method here as well") as error:
+        read_recipe(write(tmp_path, LORA | {"rl": "grpo", "temperature": 0.9}))
+    assert error.value.hint == "Change the file, or confirm: --accept rl,temperature"
+    nested = write(tmp_path, LORA | {"rl": "grpo", "trl": {"num_generations": 4}})
+    with pytest.raises(InputRefusedError, match=r"trl.num_generations: 4 .* reinforcement.generations"):
+        read_recipe(nested)
+    assert "temperature" in "\n".join(read_recipe(write(tmp_path, LORA | {"temperature": 0.9}))[1])
+
+
+def test_texts_beside_other_data_are_said_to_become_texts_all(tmp_path: Path) -> None:
+    texts = {"pretraining_dataset": [{"path": "b", "type": "pretrain"}]}
+    with pytest.raises(InputRefusedError, match="the rows of datasets become texts") as error:
+        read_recipe(write(tmp_path, LORA | texts))
+    assert error.value.hint == "Change the file, or confirm: --accept pretraining_dataset"
+    alone = {key: value for key, value in (LORA | texts).items() if key != "datasets"}
+    assert read_recipe(write(tmp_path, alone))[0].method == "pretrain"
 
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"

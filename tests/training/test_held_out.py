@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -13,12 +16,14 @@ from llmops_tui.datasets.identity import row_key
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.records import dump_json
 from llmops_tui.datasets.tokens import ModelText
+from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training import held_out
 from llmops_tui.training.examples import Examples, Report, build, some_held_out
 from llmops_tui.training.held_out import HeldOut, Looked, choose, measured_on
 from llmops_tui.training.preflight_data import held_out_findings
 from llmops_tui.training.recipe import check
 from llmops_tui.training.runs import RunStore
+from llmops_tui.training.worker.job import _keep_held_out
 from llmops_tui.workspace.layout import Workspace
 
 
@@ -158,3 +163,16 @@ def test_a_recipe_holds_out_what_it_drew_and_an_export_asks_the_same(sample: Wor
     assert len(asked) == 8
     assert {dump_json(example) for example in few} > held
     assert {finding.code for finding in held_out_findings(wanted, made)} <= {"near_twins"}
+
+
+def test_rows_that_nothing_can_be_measured_on_are_kept_apart(tmp_path: Path) -> None:
+    drawn = HeldOut([(0, 4), (1, 2), (0, 1)])
+    report = Report(drawn=drawn, unmeasured={(0, 4)})
+    examples = Examples([], [{"input_ids": [1]}] * 2, [], report)
+    wanted = check({"name": "r", "base": "b", "data": ["one", "two"]})
+    _keep_held_out(cast("JobContext", SimpleNamespace(folder=tmp_path)), wanted, examples)
+    kept = json.loads((tmp_path / "held-out.json").read_text(encoding="utf-8"))
+    assert (kept["rows"], kept["unmeasured"]) == ({"one": [1], "two": [2]}, {"one": [4]})
+    # As many as the preflight says.
+    assert sum(map(len, kept["rows"].values())) == len(examples.held_out)
+    assert "1 of 3 held-out rows cannot be measured on" in [f.message for f in held_out_findings(wanted, examples)][1]

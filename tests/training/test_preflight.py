@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmops_tui.cli.train import warnings_told
 from llmops_tui.datasets.tokens import ModelText
 from llmops_tui.models.safetensors import read_folder
 from llmops_tui.sample_files import sample_folder
 from llmops_tui.training import device_queue, preflight
-from llmops_tui.training.examples import EMPTY_ANSWER, SAME_ANSWERS, build
+from llmops_tui.training.examples import EMPTY_ANSWER, SAME_ANSWERS, Examples, Report, build
+from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.memory import (
     Calibration,
     TrainingMemory,
@@ -24,13 +27,16 @@ from llmops_tui.training.memory import (
     trainable_parameters,
 )
 from llmops_tui.training.parity import check_parity, compare_with_serving
+from llmops_tui.training.preflight_data import evaluation_findings
 from llmops_tui.training.preflight_ends import check_ends
 from llmops_tui.training.preflight_findings import Finding, refuse
 from llmops_tui.training.preflight_memory import Room, room_findings
 from llmops_tui.training.preflight_template import check_template
 from llmops_tui.training.recipe import check
-from llmops_tui.training.runs import RunStore
+from llmops_tui.training.recipe_parts import ONLY_BEST
+from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.training.shape import Shape, shape_of
+from llmops_tui.training.worker.job import _preflight
 from llmops_tui.workspace.layout import Workspace
 from tests.training.conftest import Llmops
 from tests.training.test_methods import dataset, recipe
@@ -194,6 +200,12 @@ def test_pairs_that_prefer_nothing_and_empty_answers_are_told_once_a_row(sample:
     told = {problem: (count, where) for problem, (count, where) in made.report.problems.items()}
     assert told[SAME_ANSWERS] == (1, ["pairs@1 row 1"])
     assert told[EMPTY_ANSWER] == (1, ["pairs@1 row 2"])
+    # It is said why a row is skipped, and said once.
+    (skipped,) = [
+        f for f in preflight.check_data(recipe("dpo", "pairs"), made) if "same" in f.message or "skipped" in f.message
+    ]
+    assert (skipped.code, skipped.message) == ("without_target", f"1 of 4 rows skipped: {SAME_ANSWERS}")
+    assert "max_length" not in skipped.hint
     # The pair of one and the same answer is not trained on.
     assert [example["chosen_ids"] != example["rejected_ids"] for example in made.train] == [True] * len(made.train)
     assert len(made.train) == 3
@@ -305,3 +317,63 @@ def test_a_run_whose_preflight_finds_an_error_does_not_train(sample: Workspace) 
     assert job is not None
     assert "query_key_value" in job.cause
     assert "q_proj" in job.cause
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "steps", "measured", "told"),
+    [
+        ({"dataset": "d", "share": 0.1}, 100, True, {("warn", "share_unused")}),
+        ({"dataset": "d"}, 100, True, set()),
+        ({"dataset": "d", "share": 0.0}, 100, True, set()),
+        # One evaluation, at the end.
+        ({"every": 10, "patience": 2}, 4, True, {("warn", "patience_unused")}),
+        ({"every": 10, "patience": 2}, 30, True, {("warn", "patience_unused")}),
+        ({"every": 10, "patience": 2}, 31, True, set()),
+        ({"patience": 9}, 100, True, {("warn", "patience_unused")}),
+        ({"patience": 8}, 100, True, set()),
+        ({"share": 0.0, "patience": 3}, 100, False, {("warn", "patience_unused")}),
+        ({"patience": ONLY_BEST}, 100, True, {("info", "only_best")}),
+        ({"share": 0.0, "patience": ONLY_BEST}, 100, False, {("warn", "patience_unused")}),
+    ],
+)
+def test_what_of_the_evaluation_has_no_effect_is_told(
+    evaluation: dict[str, Any], steps: int, measured: bool, told: set[tuple[str, str]]
+) -> None:
+    assert codes(evaluation_findings(check(BODY | {"evaluation": evaluation}), steps, measured=measured)) == told
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def test_no_percentile_is_beyond_the_longest(lengths: list[int]) -> None:
+    report = Report(lengths=lengths)
+    facts = preflight.data_facts(check(BODY), report, Examples([{"input_ids": [1]}], [], [], report), None)
+    tokens = facts["tokens"]
+    assert min(lengths) <= tokens["p50"] <= tokens["p95"] <= tokens["max"] == max(lengths)
+
+
+def test_a_run_that_goes_on_says_its_warnings_once(tmp_path: Path) -> None:
+    run = cast("Run", SimpleNamespace(folder=tmp_path, force=False))
+    first, second = Finding("warn", "a", "first", "hint"), Finding("warn", "b", "second")
+    for findings in ([first, Finding("info", "c", "no matter")], [first, second]):
+        recorder = Recorder(tmp_path)
+        _preflight(run, findings, recorder)
+        recorder.write("step", 5, loss=1.0)
+        recorder.close()
+    assert [(event.step, event.message) for event in read_history(tmp_path).events] == [(0, "first"), (5, "second")]
+
+
+def test_a_start_tells_how_many_warnings_the_plan_had() -> None:
+    def planned(name: str, *levels: str) -> object:
+        body = check(BODY | {"name": name}).model_dump(mode="json")
+        result = {"problems": [{"level": level} for level in levels]}
+        return SimpleNamespace(spec={"arguments": {"recipe": body}}, result=result)
+
+    failed = SimpleNamespace(spec={"arguments": {}}, result=None)
+    newest_first = [failed, planned("a", "warn", "info", "warn"), planned("b"), planned("a")]
+    jobs = SimpleNamespace(of_kind=lambda kind, limit: newest_first if kind == "plan" else [])
+    store = cast("RunStore", SimpleNamespace(jobs=jobs))
+    told = [warnings_told(store, check(BODY | {"name": name})) for name in ("a", "b", "c")]
+    assert told == [
+        "2 warnings in the newest plan of this recipe; ",
+        "0 warnings in the newest plan of this recipe; ",
+        "",
+    ]

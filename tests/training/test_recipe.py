@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.training import presets
 from llmops_tui.training.foreign_recipes import read_recipe
-from llmops_tui.training.recipe import changed, check, fields, parse, value_at
+from llmops_tui.training.recipe import changed, check, fields, parse, unknown_field, value_at
 from llmops_tui.training.recipe_input import from_text
 
 BODY = {"name": "r", "base": "b", "data": ["d"]}
@@ -136,3 +136,20 @@ def test_a_switch_is_yes_or_no_and_nothing_else() -> None:
     assert from_text("assistant_only", "off") is False
     with pytest.raises(InputRefusedError, match="'ture' is neither yes nor no"):
         from_text("assistant_only", "ture")
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("optimizer.lr", "optimizer.learning_rate"),
+        ("optimizer.wd", "optimizer.weight_decay"),
+        ("optimizer.learningrate", "optimizer.learning_rate"),
+        ("lora.rnk", "lora.rank"),
+        ("batchsize", "batch.size"),
+        ("lr", "optimizer.learning_rate"),
+        ("evaluation.packing", "batch.packing"),
+        ("epoch", "epochs"),
+    ],
+)
+def test_the_field_that_is_meant(path: str, field: str) -> None:
+    assert f"did you mean {field}?" in str(unknown_field(path))

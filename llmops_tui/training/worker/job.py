@@ -12,7 +12,7 @@ from llmops_tui.jobs.worker import JobCancelledError, JobContext
 from llmops_tui.training import device_queue, preflight, runs
 from llmops_tui.training.bases import tokenized_by
 from llmops_tui.training.examples import Examples, build
-from llmops_tui.training.history import Recorder
+from llmops_tui.training.history import Recorder, read_history
 from llmops_tui.training.preflight_findings import Finding, refuse
 from llmops_tui.training.preflight_memory import QUEUE
 from llmops_tui.training.recipe import Recipe
@@ -106,11 +106,14 @@ def _keep_held_out(context: JobContext, recipe: Recipe, examples: Examples) -> N
         return
     refs = [recipe.evaluation.dataset] if recipe.evaluation.dataset else [source.dataset for source in recipe.data]
     rows: dict[str, list[int]] = {ref: [] for ref in refs}
+    unmeasured: dict[str, list[int]] = {ref: [] for ref in refs}
     for place, number in drawn.rows:
-        rows[refs[place]].append(number)
+        of = unmeasured if (place, number) in examples.report.unmeasured else rows
+        of[refs[place]].append(number)
     note: HeldOutRecord = {
         "seed": recipe.seed,
         "rows": {ref: sorted(numbers) for ref, numbers in rows.items()},
+        "unmeasured": {ref: sorted(numbers) for ref, numbers in unmeasured.items() if numbers},
         "missing": drawn.missing,
         "twins": drawn.twins,
         "near": drawn.near,
@@ -119,11 +122,17 @@ def _keep_held_out(context: JobContext, recipe: Recipe, examples: Examples) -> N
 
 
 def _preflight(found: runs.Run, findings: list[Finding], recorder: Recorder) -> None:
-    """Record what is to be known of the run, and stop where something is an error, unless that was insisted on."""
+    """Record what is to be known of the run, and stop where something is an error, unless that was insisted on.
+
+    A run that goes on says only what it has not said before.
+    """
+    history = read_history(found.folder)
+    said = {(event.level, event.message, event.hint) for event in history.events}
     for finding in findings:
         # The queue is behind us when this is looked at.
-        if finding.level != "info" and finding.code != QUEUE:
-            recorder.write("event", 0, level=finding.level, message=finding.message, hint=finding.hint)
+        if finding.level == "info" or finding.code == QUEUE or (finding.level, finding.message, finding.hint) in said:
+            continue
+        recorder.write("event", history.step, level=finding.level, message=finding.message, hint=finding.hint)
     if not found.force:
         refuse(findings)
 
