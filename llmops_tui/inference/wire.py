@@ -147,11 +147,12 @@ class Ranked(TypedDict):
 class Classified(TypedDict):
     """One text that was classified: the likeliest label, and the probability of each in the order of the answer's ``labels``.
 
-    ``chosen`` are those from a half on, where several may be right.
+    A label that a model has alone is said from a half on, and none below. ``chosen`` are those from a half on, where several
+    may be right.
     """
 
     index: int
-    label: str
+    label: str | None
     probs: list[float]
     num_classes: int
     chosen: NotRequired[list[str]]
