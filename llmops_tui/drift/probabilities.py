@@ -15,6 +15,7 @@ from llmops_tui.drift.shift import Moved, Shift, ShiftRecord, Tops, moved
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.model_graded import conversation_of
 from llmops_tui.evaluation.run_comparison import results_of
+from llmops_tui.evaluation.run_search import changed_model
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.asking.asker import engine_name
 from llmops_tui.inference.client import ModelClient
@@ -56,13 +57,15 @@ def run(context: JobContext, first: str, newest: str, most: int = MOST) -> Shift
     What is recorded stays the reference, however many are asked for later. Where nothing is, it is recorded now.
 
     Raises:
-        InputRefusedError: ``no_probabilities``: the model is of somebody else's endpoint; ``run_unfinished``.
+        InputRefusedError: ``no_probabilities``: the model is of somebody else's endpoint; ``other_model``: its file is another
+            one than a run asked; ``run_unfinished``.
         LlmopsError: ``results_damaged``; the model cannot be loaded.
     """
     store = EvaluationStore(context.workspace)
     recorded_run, newest_run = store.get(first), store.get(newest)
     model = store.registry.get(newest_run.asked.model)
     refuse_remote(model.name, model.kind)
+    refuse_other_model(store, [recorded_run, newest_run])
     options = options_from(load_settings()[0])
     engine = engine_name(options, model.base.path)
     endpoint = open_endpoint(ServerSupervisor(context.workspace), model, options)
@@ -116,6 +119,18 @@ def refuse_remote(name: str, kind: str) -> None:
     if kind == "remote":
         told = f"{name!r} is a remote endpoint, which tells no probabilities of a given answer"
         raise InputRefusedError("no_probabilities", told, "Leave --kl out; the answers are compared all the same.")
+
+
+def refuse_other_model(store: EvaluationStore, runs: Sequence[EvalRun]) -> None:
+    """Refuse where a finished run asked another model, or another adapter, than its name means now: that is no shift of a build.
+
+    Raises:
+        InputRefusedError: ``other_model``.
+    """
+    for run in runs:
+        if run.summary is not None and (why := changed_model(store.registry, run)):
+            hint = "llmops drift behaviour asks the suite again, and begins anew with the model as it is."
+            raise InputRefusedError("other_model", f"{run.name} {why}: nothing is held against it", hint)
 
 
 @dataclass

@@ -179,6 +179,24 @@ def test_a_remote_model_tells_no_probabilities() -> None:
         probabilities.refuse_remote("m", "remote")
 
 
+def test_a_model_that_is_another_one_by_now_has_no_shift(
+    store: EvaluationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = (graded_run(store, [1.0] * 2) for _ in range(2))
+    monkeypatch.setattr(probabilities, "refuse_remote", lambda *_: None)
+    context: Any = type("Context", (), {"workspace": store.workspace, "job_id": "job_1"})()
+    with pytest.raises(InputRefusedError, match=f"{before} was asked of m before its file changed") as refused:
+        probabilities.run(context, before, after)
+    assert refused.value.code == "other_model"
+    assert read_found(store.get(after)) == {}
+    # What the runs asked is what the name means.
+    store.catalog.write(lambda db: db.execute("UPDATE models SET sha256 = 'm' WHERE name = 'm'"))
+    probabilities.refuse_other_model(store, [store.get(before), store.get(after)])
+    store.registry.remove("m")
+    with pytest.raises(InputRefusedError, match="not here any more"):
+        probabilities.refuse_other_model(store, [store.get(after)])
+
+
 def test_a_judge_is_asked_of_answers_that_are_others_alone(
     store: EvaluationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
