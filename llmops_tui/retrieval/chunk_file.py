@@ -65,10 +65,8 @@ class ChunkWriter:
             self._connection.execute(statement)
 
     def cut(self, document: Document) -> tuple[str, list[Chunk]]:
-        """The text of a document as it is kept, and its chunks."""
-        # SQLite ends a text at a zero and has no lone surrogates; another sign in their place moves no offset.
-        text = _UNSTORED.sub("\ufffd", document.text)
-        return text, cut(text, structured=document.structured, tokens=self._tokens)
+        """As :func:`kept_chunks`, of the writer's length."""
+        return kept_chunks(document, self._tokens)
 
     def add(
         self, document: Document, chunks: Sequence[Chunk] | None = None, contexts: Sequence[tuple[bytes, str]] = ()
@@ -81,7 +79,7 @@ class ChunkWriter:
         if chunks is None:
             text, chunks = self.cut(document)
         else:
-            text = _UNSTORED.sub("\ufffd", document.text)
+            text = _kept_text(document)
         try:
             number = self._connection.execute(
                 "INSERT INTO documents (name, title, text, paged, file_sha256, size, mtime_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -144,6 +142,17 @@ class ChunkWriter:
     def abandon(self) -> None:
         """Let it go."""
         self._connection.close()
+
+
+def kept_chunks(document: Document, tokens: int) -> tuple[str, list[Chunk]]:
+    """The text of a document as it is kept, and its chunks of about so many tokens."""
+    text = _kept_text(document)
+    return text, cut(text, structured=document.structured, tokens=tokens)
+
+
+def _kept_text(document: Document) -> str:
+    # SQLite ends a text at a zero and has no lone surrogates; another sign in their place moves no offset.
+    return _UNSTORED.sub("\ufffd", document.text)
 
 
 def _document_part(name: str, text: str) -> bytes:
