@@ -43,6 +43,7 @@ def queries(
         made = run_job(session, kind=KIND, title=title, entry=ENTRY, arguments=arguments, detach=detach)
         if made is not None:
             fell = f"{made['alike']:,} were like others, {made['empty']:,} were none"
+            fell += f", the passages of {made['gone']:,} were taken out meanwhile" if made["gone"] else ""
             session.emit(made, lambda: f"{counted(made['written'], 'query', 'queries')} written; {fell}")
         return
     for state, ids in ((CONFIRMED, confirm), (REJECTED, reject)):

@@ -68,7 +68,6 @@ def test_what_cannot_be_done_is_said(
     assert (done.returncode, told in done.stderr) == (code, True), done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -90,6 +89,7 @@ def test_an_option_that_would_not_be_looked_at_is_refused_by_name(line: str, tol
     assert (error.code, error.message.startswith(told)) == ("usage", True), error.message
 
 
+@pytest.mark.slow
 def test_an_index_is_built_as_a_job(workspace: Workspace, store: IndexStore, shop: Path) -> None:
     built = Llmops(workspace).run("index", "build", "shop", "--from", str(shop), "--embedder", "none")
     assert (built["index"]["number"], built["unchanged"]) == (1, False)

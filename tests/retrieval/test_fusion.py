@@ -221,7 +221,7 @@ def test_the_command_refuses_what_it_cannot_do(workspace: Workspace, shop: Path,
     queries = written(tmp_path / "q.jsonl", by_stems(40))
 
     for arguments, code, told in (
-        (("shop", "--queries", str(queries), "--forget"), 2, "give --queries, or --forget alone"),
+        (("shop", "--queries", str(queries), "--forget"), 2, "--queries goes with learning; give --forget alone"),
         (("shop", "--queries", str(queries)), 3, "nothing to weigh"),
     ):
         done = llmops("index", "tune", *arguments, workspace=workspace)
