@@ -40,11 +40,9 @@ def classify(
 
     answer = asyncio.run(ask())
     found = cast("list[Classified]", answer["data"])
-    labels: list[str] = answer["labels"]
-    threshold: float | None = answer.get("threshold")
-    data = {"model": model, "labels": labels, "results": found, "usage": answer["usage"]}
-    if threshold is not None:
-        data["threshold"] = threshold
+    labels, threshold = answer["labels"], answer.get("threshold")
+    told = {} if threshold is None else {"threshold": threshold}
+    data = {"model": model, "labels": labels, "results": found, "usage": answer["usage"], **told}
     session.emit(data, lambda: "\n".join(line_of(one, labels, text[one["index"]], threshold) for one in found))
 
 

@@ -174,7 +174,7 @@ class Warned(TypedDict):
 class Reply(TypedDict, total=False):
     """What an endpoint answers: choices, or of ``/v1/embeddings`` data, or tokens with their text, or results.
 
-    ``labels`` are those of ``/v1/classify``, whose data are :class:`Classified`.
+    ``labels`` are those of ``/v1/classify``, whose data are :class:`Classified`; ``threshold`` is that of a trained head.
     """
 
     choices: list[Choice]
@@ -183,6 +183,7 @@ class Reply(TypedDict, total=False):
     data: list[Embedded]
     results: list[Ranked]
     labels: list[str]
+    threshold: float
     tokens: list[int]
     pieces: list[str]
     text: str
