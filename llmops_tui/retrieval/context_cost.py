@@ -13,8 +13,8 @@ from llmops_tui.counts import counted
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.retrieval.build import known_contexts
-from llmops_tui.retrieval.chunk_file import ChunkFile, kept_chunks, searched_text
-from llmops_tui.retrieval.chunking import Chunk
+from llmops_tui.retrieval.chunk_file import ChunkFile, searched_text
+from llmops_tui.retrieval.chunking import Chunk, cut
 from llmops_tui.retrieval.contexts import (
     Contextualizer,
     WrittenContexts,
@@ -175,7 +175,8 @@ def _of_corpus(
     for document in read_corpus(store.catalog, asked["source"], readers, known).documents:
         if document.name in excluded:
             continue
-        text, chunks = kept_chunks(document, asked["tokens"])
+        text = document.kept_text
+        chunks = cut(text, structured=document.structured, tokens=asked["tokens"])
         for part in parts_of(text, chunks):
             run = _Asked(document.name, text, part[0].start, part[-1].end)
             run.chunks = [chunk for chunk in part if written.get(_key(record, run, chunk)) is None]
