@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.output import Session, is_given, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
@@ -99,6 +99,10 @@ def behaviour(
     if len(asked) != 1:
         told = f"suite {version.ref} asks {counted(len(asked), 'column')}, and one is compared"
         raise InputRefusedError("many_columns", told, "Name one prompt with --prompt.")
+    if not (kl or judge) and is_given(context, "most"):
+        raise LlmopsError("usage", "--most is of --kl and of --judge", exit_code=ExitCode.USAGE)
+    if rubric and not judge:
+        raise LlmopsError("usage", "--rubric is of --judge", exit_code=ExitCode.USAGE)
     looks = Looks(kl, judge, rubric, most)
     refuse_looks(store, model, looks)
     if ask:
@@ -113,6 +117,7 @@ def behaviour(
     first = store.get(against) if against else first_run(store, runs, ours[0], version)
     if first is None:
         told = f"{ours[0].name} is the first run of these files: what comes later is compared with it"
+        told += "; there is nothing to judge yet" if judge else ""
         closer = looked_closer(session, ours[0].name, ours[0].name, Looks(kl, "", "", most))
         data = {"suite": version.ref, "model": model, "first": ours[0].name, "changed": None, **closer.data}
         session.emit(data, lambda: "\n".join([told, *closer.told]))

@@ -75,7 +75,9 @@ def show(context: typer.Context, ref: _Ref) -> None:
     version = PromptStore(session.catalog).get(ref)
     head = f"{version.ref}  {' '.join(version.labels)}  {version.note}".rstrip()
     shown = f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}"
-    if version.settings is not None:
+    if version.unreadable:
+        shown += f"\n── settings ──\n{version.unreadable}"
+    elif version.settings is not None:
         shown += f"\n── settings ──\n{version.settings.as_yaml()}"
     session.emit(version.as_dict(), lambda: shown)
 
@@ -94,7 +96,7 @@ def log(context: typer.Context, name: _Name, limit: _Limit = LIMIT) -> None:
     head: tuple[str, ...] = ("version", "parent", "labels", "note", "saved")
     if any(v.settings_text for v in found[:limit]):
         head = (*head, "holds")
-        rows = [(*row, v.settings.brief() if v.settings else "") for row, v in zip(rows, found, strict=False)]
+        rows = [(*row, v.holds) for row, v in zip(rows, found, strict=False)]
     data = {"versions": [v.as_dict() for v in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(head, rows, len(found)))
 

@@ -68,6 +68,9 @@ def save(
     """Save a text as a new version; what the version before holds beside its texts stays, unless it is changed."""
     from llmops_tui.prompts.store import PromptStore
 
+    asked = no_settings or any(one is not None for one in (model, set_, variable, schema, tools, examples, settings))
+    if file is None and text is None and not asked:
+        read_given(file, text, "the template")
     session = session_of(context)
     store = PromptStore(session.catalog)
     if no_settings and settings is not None:
@@ -83,7 +86,6 @@ def save(
     elif without := next((option for option, value in drawing.items() if value is not None), ""):
         raise LlmopsError("usage", f"{without} needs --examples DATASET@N", exit_code=ExitCode.USAGE)
     before = _latest(store, name)
-    asked = bool(changes or set_ or variable or settings is not None or no_settings)
     if file is None and text is None and asked and before is not None:
         template, system = before.template, before.system if system is None else system
     else:

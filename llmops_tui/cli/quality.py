@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.drift import seconds_of
-from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.output import Session, is_given, session_of
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
 if TYPE_CHECKING:
@@ -60,11 +61,17 @@ def check(
     from llmops_tui.quality.labels import LabelStore
 
     session = session_of(context)
-    kept = {one.name for one in JudgeStore(session.event_log).all()}
-    judges = [name for name in names or () if name in kept]
+    store = JudgeStore(session.event_log)
+    # One that is damaged says so when it is asked.
+    kept = {one.name for one in store.all()} | set(store.damaged())
+    judges = [store.get(name).name for name in names or () if name in kept]
     plain = [name for name in names or () if name not in kept]
     # Where judges alone are named, no check is meant.
     checks = checks_of(plain, metric) if plain or metric or not judges else []
+    if not judges and (is_given(context, "asked") or is_given(context, "when_idle")):
+        raise LlmopsError(
+            "usage", "--judge-most and --now are of a judge: name one with --check", exit_code=ExitCode.USAGE
+        )
     sample = _sample(session, window, said, most)
     show = session.progress("judging")
     judged = look(
@@ -82,6 +89,7 @@ def check(
         "answers": sample.size,
         "looked": looked,
         "without_content": sample.without_content,
+        "without_passages": judged.without_passages,
         "damaged": sorted(judged.damaged),
         "strata": {one.stratum: one.size for one in sample.strata},
         "checks": [one.as_dict() for one in found],
@@ -96,6 +104,9 @@ def check(
         lines += [f"  {one['sentence']}" for one in graded]
         if sample.without_content:
             lines.append(f"{sample.without_content:,} answers without content: nothing is known of them")
+        if judged.without_passages and any(one.check.name == "ungrounded" for one in found):
+            told = counted(judged.without_passages, "answer")
+            lines.append(f"{told} not judged for groundedness: not all that was retrieved for them is there any more")
         return "\n".join(lines)
 
     session.emit(data, human)
@@ -143,7 +154,7 @@ def judge(
     session = session_of(context)
     store = JudgeStore(session.event_log)
     if remove:
-        if model or rubric:
+        if any(is_given(context, name) for name in ("model", "rubric", "low", "high")):
             raise LlmopsError("usage", "--remove takes the name alone", exit_code=ExitCode.USAGE)
         gone = store.remove(name)
         session.emit({**gone.as_record(), "removed": True}, lambda: f"{name} is removed; its labels stay")
@@ -287,11 +298,14 @@ def list_(context: typer.Context) -> None:
     from llmops_tui.quality.judges import JudgeStore
 
     session = session_of(context)
-    judges = JudgeStore(session.event_log).all()
+    store = JudgeStore(session.event_log)
+    judges, damaged = store.all(), store.damaged()
+    _name_damaged(session, damaged)
     rows = [[one.name, one.about] for one in CHECKS] + [[one.name, one.about] for one in judges]
     data = {
         "checks": [{"check": one.name, "about": one.about} for one in CHECKS],
         "judges": [one.as_record() for one in judges],
+        "damaged": sorted(damaged),
     }
     session.emit(data, lambda: session.rows(["check", "counts"], rows))
 

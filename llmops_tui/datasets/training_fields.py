@@ -14,8 +14,8 @@ from llmops_tui.datasets.formats.base import kind_name
 from llmops_tui.datasets.records import Message, Row, conversation_parts, system_beside
 from llmops_tui.inference.template_renderer import Variables
 
-# Fields of a turn, and of a row, that switch learning off: of OpenAI, axolotl, ms-swift and others.
-_SWITCHES = ("weight", "loss_weight", "train", "training", "loss")
+SWITCHES = ("weight", "loss_weight", "train", "training", "loss")
+"""Fields of a turn, and of a row, that switch learning off: of OpenAI, axolotl, ms-swift and others."""
 # Columns beside a conversation that it is rendered with.
 ROW_FIELDS = ("system", "tools", "chat_template_kwargs", "mask_history", "train", "loss_weight", "weight")
 # Options of how a conversation is rendered, which are of all of it.
@@ -114,7 +114,7 @@ def _learned(row: Row, messages: list[Message], answers: set[int], problems: lis
 def _turn_switch(n: int, message: Message, problems: list[str]) -> bool:
     """Whether a turn is to be learned from, where it is the assistant's."""
     learned = True
-    for name in _SWITCHES:
+    for name in SWITCHES:
         value = message.get(name)
         if value is None:
             continue

@@ -90,6 +90,13 @@ def told_of(one: JudgedRecord) -> str:
     if not one["asked"]:
         return f"judge: all of {one['n']:,} answers are the same, so {one['judge']} was asked nothing"
     preference = one.get("preference")
+    if one["n"] and one["ties"] == one["n"]:
+        # The rule of three: what was seen in none of n is, in 19 of 20 cases, in fewer than 3 / n of all.
+        most = min(1.0, 3 / one["n"])
+        return (
+            f"judge: no answer of {one['n']:,} is better or worse than before; one on more than {most:.0%} of all answers "
+            f"would have been seen in 19 of 20 cases; {cost}"
+        )
     if preference is None or preference["low"] is None:
         return f"judge: too few to say ({one['wins']} better, {one['losses']} worse, {one['ties']} even; {cost})"
     figures = (

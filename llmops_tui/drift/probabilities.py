@@ -57,15 +57,16 @@ def run(context: JobContext, first: str, newest: str, most: int = MOST) -> Shift
     What is recorded stays the reference, however many are asked for later. Where nothing is, it is recorded now.
 
     Raises:
-        InputRefusedError: ``no_probabilities``: the model is of somebody else's endpoint; ``other_model``: its file is another
-            one than a run asked; ``run_unfinished``.
+        InputRefusedError: ``no_probabilities``: the model is of somebody else's endpoint; ``model_changed``;
+            ``run_unfinished``.
         LlmopsError: ``results_damaged``; the model cannot be loaded.
     """
     store = EvaluationStore(context.workspace)
     recorded_run, newest_run = store.get(first), store.get(newest)
     model = store.registry.get(newest_run.asked.model)
     refuse_remote(model.name, model.kind)
-    refuse_other_model(store, [recorded_run, newest_run])
+    for one in (recorded_run, newest_run):
+        _refuse_others(store, one)
     options = options_from(load_settings()[0])
     engine = engine_name(options, model.base.path)
     endpoint = open_endpoint(ServerSupervisor(context.workspace), model, options)
@@ -121,16 +122,16 @@ def refuse_remote(name: str, kind: str) -> None:
         raise InputRefusedError("no_probabilities", told, "Leave --kl out; the answers are compared all the same.")
 
 
-def refuse_other_model(store: EvaluationStore, runs: Sequence[EvalRun]) -> None:
-    """Refuse where a finished run asked another model, or another adapter, than its name means now: that is no shift of a build.
+def _refuse_others(store: EvaluationStore, run: EvalRun) -> None:
+    """Refuse files that the run's answers are not of, though they have the name that it asked.
 
     Raises:
-        InputRefusedError: ``other_model``.
+        InputRefusedError: ``model_changed``.
     """
-    for run in runs:
-        if run.summary is not None and (why := changed_model(store.registry, run)):
-            hint = "llmops drift behaviour asks the suite again, and begins anew with the model as it is."
-            raise InputRefusedError("other_model", f"{run.name} {why}: nothing is held against it", hint)
+    # That one is not finished is told by whoever reads its answers.
+    if run.summary is not None and (why := changed_model(store, run)):
+        told = f"{run.name} {why}: what it gives now is not what that run was answered by"
+        raise InputRefusedError("model_changed", told, "Ask again, without --no-ask: llmops drift behaviour … --kl.")
 
 
 @dataclass

@@ -12,6 +12,8 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.cases import build_cases
 from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.run_search import RunSearch
+from llmops_tui.inference.asked_prompt import sampling_of
+from llmops_tui.inference.sampling import SamplingParameters
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import Asked, EvalRun, SuiteVersion
@@ -218,8 +220,12 @@ class Bisection:
     def found(self) -> FoundRecord:
         """What is known once :meth:`next` has nothing left to run."""
         low, high = self._borders()
-        column = self.column(self.versions[-1])
-        sampled = column.parameters.get("temperature", 0) != 0 and self.suite.suite.repeats == 1
+        asked = SamplingParameters.model_validate(self.column(self.versions[-1]).parameters)
+        # What a suite does not say, each version may hold.
+        warm = any(
+            sampling_of(one.settings, asked).temperature > 0 for one in self.versions if one.number in self._tried
+        )
+        sampled = warm and self.suite.suite.repeats == 1
         order = {version.number: at for at, version in enumerate(self.versions)}
         return {
             "prompt": self.versions[0].prompt,

@@ -14,6 +14,7 @@ from llmops_tui.datasets.import_preview import preview
 from llmops_tui.datasets.origins import refuse_unasked
 from llmops_tui.datasets.records import answer_text, conversation, dump_json
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.training_fields import SWITCHES
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Case, MetricEntry
@@ -154,7 +155,10 @@ def _of_rows(suite: Suite, version: DatasetVersion) -> Iterator[tuple[Case, Any]
 
 def _of_row(suite: Suite, version: DatasetVersion, number: int, row: Any) -> Case:
     variables = {name: _value(row, path, number) for name, path in suite.variables.items()}
-    turns = conversation(version.kind, row)
+    # What a turn says of its own training is nothing to ask.
+    turns = [
+        {name: said for name, said in turn.items() if name not in SWITCHES} for turn in conversation(version.kind, row)
+    ]
     if turns and turns[-1].get("role") == "assistant":
         turns = turns[:-1]
     messages: tuple[Any, ...] = () if suite.variables else tuple(turns)

@@ -24,7 +24,7 @@ from llmops_tui.evaluation.metrics.model_graded import (
 from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_of
-from llmops_tui.evaluation.runner.rendering import render_all
+from llmops_tui.evaluation.runner.rendering import render_each
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.summary import ScoredCases
 from llmops_tui.evaluation.statistics.clusters import numbered
@@ -183,7 +183,8 @@ def _told_what_was_asked(
     left = [r for r in results if not r.answer.asked and not r.case.messages]
     if not left or not run.asked.prompt:
         return results
-    rendered = render_all([r.case for r in left], store.prompts.get(run.asked.prompt), renderer)
+    # What could not be rendered was not asked.
+    rendered, _ = render_each([r.case for r in left], store.prompts.get(run.asked.prompt), renderer, least=0)
     known = {id(r): tuple(messages) for r, messages in zip(left, rendered, strict=True)}
     return [replace(r, answer=replace(r.answer, asked=known[id(r)])) if id(r) in known else r for r in results]
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, SuiteVersion
     from llmops_tui.evaluation.store import EvaluationStore
     from llmops_tui.inference.engine_wire import SamplingRecord
-    from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.prompts.store import PromptVersion
 
 _TOLD = 3
@@ -32,21 +31,6 @@ class NotEvaluatedError(InputRefusedError):
         super().__init__("not_evaluated", message, hint)
         self.prompt = prompt
         self.model = model
-
-
-def changed_model(registry: ModelRegistry, run: EvalRun) -> str:
-    """Why what is registered as the model of a finished run is not what the run asked, as a predicate; empty where it is."""
-    asked = run.asked.model
-    try:
-        model = registry.get(asked)
-        adapter = registry.get(str(model.header["adapter"])).sha256 if model.origin is not None else None
-    except NotFoundError:
-        return f"was asked of {asked}, which is not here any more"
-    if run.manifest.get("model_sha256") != model.base.sha256:
-        return f"was asked of {asked} before its file changed"
-    if run.manifest.get("adapter_sha256") != adapter:
-        return f"was asked of {asked} before its adapter changed"
-    return ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +83,7 @@ class RunSearch:
         if not same:
             return f"was asked of {run.suite_ref}, which asks or measures otherwise"
         changed = "" if version is None else self._changed_text(run, version)
-        return changed or changed_model(self.store.registry, run) or self._changed_metrics(run)
+        return changed or changed_model(self.store, run) or self._changed_metrics(run)
 
     def _changed_text(self, run: EvalRun, version: PromptVersion) -> str:
         if version.prompt.startswith(CHAINS):
@@ -139,3 +123,17 @@ class RunSearch:
             return "was made by an earlier version of llmops, which did not note all that decides a verdict"
         other = next((name for name, value in behind.items() if known.get(name) != value), None)
         return f"was measured with another {other}" if other else ""
+
+
+def changed_model(store: EvaluationStore, run: EvalRun) -> str:
+    """In which way a run's model is another one today, in words that go on from the run's name; empty where it is not."""
+    try:
+        model = store.registry.get(run.asked.model)
+        adapter = store.registry.get(str(model.header["adapter"])).sha256 if model.origin is not None else None
+    except NotFoundError:
+        return f"was asked of {run.asked.model}, which is not here any more"
+    if run.manifest.get("model_sha256") != model.base.sha256:
+        return f"was asked of {run.asked.model} before its file changed"
+    if run.manifest.get("adapter_sha256") != adapter:
+        return f"was asked of {run.asked.model} before its adapter changed"
+    return ""

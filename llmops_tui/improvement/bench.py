@@ -11,7 +11,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.measures import ready
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.runner.model_calls import read_answer
-from llmops_tui.evaluation.runner.rendering import CHAT, Samplings, render_all, request_of
+from llmops_tui.evaluation.runner.rendering import CHAT, Samplings, render_each, request_of
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
 from llmops_tui.improvement.call_log import Asked, CallLog, Proposed
 from llmops_tui.improvement.candidates import Candidate, asked_text
@@ -63,12 +63,17 @@ class ModelBench:
         if left:
             cases = [self._prepared.cases[row] for row in left]
             version = _as_version(candidate, self._prepared.seed)
-            rendered = await asyncio.to_thread(render_all, cases, version, self._renderer)
-            waiting = iter(zip(cases, rendered, strict=True))
+            rendered, unfit = await asyncio.to_thread(render_each, cases, version, self._renderer, least=0)
+            # A row whose own values are at fault is answered by that, and its model is asked nothing.
+            for case in cases:
+                if case.index in unfit:
+                    self._log.add(await self._scored(digest, case, _failed(unfit[case.index])))
+            waiting = ((case, one) for case, one in zip(cases, rendered, strict=True) if case.index not in unfit)
             if self._asker.unknown(self._prepared.plan.model):
                 # What a remote model is, its first answer tells; only then is it known which answers are its own.
-                case, messages = next(waiting)
-                self._log.add(await self._asked(digest, case, messages))
+                for case, messages in waiting:
+                    self._log.add(await self._asked(digest, case, messages))
+                    break
 
             async def work() -> None:
                 for case, messages in waiting:
@@ -85,7 +90,9 @@ class ModelBench:
         return [self._log.answers[digest, row].value for row in rows]
 
     async def _asked(self, digest: str, case: Case, messages: list[ChatMessage]) -> Asked:
-        answer = await self._answer(messages)
+        return await self._scored(digest, case, await self._answer(messages))
+
+    async def _scored(self, digest: str, case: Case, answer: Answer) -> Asked:
         (scores,) = await self._scorer.score([Item(case, answer, self._metrics)], self._asker)
         score = scores[self._prepared.metric.called]
         # An answer that fails is the worst there is; a metric without a worst score cannot say, and the row is left out.
@@ -104,7 +111,11 @@ class ModelBench:
         except LlmopsError as error:
             if error.code in ENDS:
                 raise
-            return Answer(error=f"{error.code}: {error.message}")
+            return _failed(error)
+
+
+def _failed(error: LlmopsError) -> Answer:
+    return Answer(error=f"{error.code}: {error.message}")
 
 
 async def ask(asker: Asker, name: str, request: Request, sampled: dict[str, object]) -> Answer:

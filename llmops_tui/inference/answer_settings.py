@@ -310,6 +310,27 @@ def defaults_of(settings: AnswerSettings | None) -> dict[str, object]:
     return {name: rule.default for name, rule in rules.items() if rule.default is not None}
 
 
+def values_filled(settings: AnswerSettings | None, fields: Mapping[str, str]) -> dict[str, str]:
+    """What a person filled into fields, by variable: there an empty one says nothing where the variable has a default."""
+    defaults = defaults_of(settings)
+    return {name: text for name, text in fields.items() if text or name not in defaults}
+
+
+def fields_with(settings: AnswerSettings | None, values: Mapping[str, object]) -> dict[str, str]:
+    """Values as fields of text have them, so that they are read as what they are: as JSON where their type is none of text.
+
+    A variable whose value is none has no field, and so its default.
+    """
+    rules = settings.variables if settings is not None else {}
+    return {
+        name: json.dumps(value, ensure_ascii=False)
+        if not isinstance(value, str) and name in rules and rules[name].type != "text"
+        else str(value)
+        for name, value in values.items()
+        if value is not None or name not in rules
+    }
+
+
 def values_of(settings: AnswerSettings | None, given: Mapping[str, object]) -> dict[str, object]:
     """The values of all variables: those given, as their types, and the defaults of the others.
 
@@ -321,7 +342,7 @@ def values_of(settings: AnswerSettings | None, given: Mapping[str, object]) -> d
     values = dict(given)
     for name, rule in (settings.variables if settings is not None else {}).items():
         value = values.get(name)
-        if value is None or (value == "" and (rule.type != "text" or rule.default is not None)):
+        if value is None or (value == "" and rule.type != "text"):
             values.pop(name, None)
             if rule.default is not None:
                 values[name] = rule.default

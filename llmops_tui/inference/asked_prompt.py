@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import AnswerSettings, Examples, values_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import ChatMessage
@@ -132,6 +133,14 @@ def fields_of(settings: AnswerSettings | None) -> dict[str, object]:
     if settings.tools:
         fields["tools"] = [tool.as_request() for tool in settings.tools]
     return fields
+
+
+def with_offered(fields: Mapping[str, object], tools: Sequence[JsonObject]) -> dict[str, object]:
+    """The fields of a request with tools that are offered beside; of two with one name it is the one of those beside."""
+    own = fields.get("tools")
+    names = {tool["function"]["name"] for tool in tools}
+    held = [tool for tool in own if tool["function"]["name"] not in names] if isinstance(own, list) else []
+    return {**fields, "tools": [*tools, *held]} if tools else dict(fields)
 
 
 def model_of(settings: AnswerSettings | None, asked: str | None, ref: str) -> str:

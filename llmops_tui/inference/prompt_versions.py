@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from llmops_tui.errors import NotFoundError
+from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.names import is_name
 
@@ -21,6 +21,8 @@ COLUMNS = "id, prompt, number, sha256, parent, system, template, note, created_a
 """Those of ``prompt_versions``."""
 DEFAULT_LABEL = "production"
 """The label that a bare name stands for, where it is set."""
+UNREADABLE = "unreadable"
+"""What is told of settings that are damaged, or that a later release wrote."""
 NO_CANDIDATE = "NOT EXISTS (FROM prompt_candidates x WHERE x.prompt = v.prompt AND x.number = v.number)"
 """The condition of versions ``v`` that no improvement proposes."""
 
@@ -41,10 +43,12 @@ class _Version(TypedDict):
 class VersionRecord(_Version, total=False):
     """A version of a prompt; ``parent`` is the number it was made of, ``candidate_of`` the improvement that proposed it.
 
-    ``settings`` are there where it holds some beside its texts, see :class:`.AnswerSettings`.
+    ``settings`` are there where it holds some beside its texts, see :class:`.AnswerSettings`; where they cannot be read,
+    ``unreadable`` says why.
     """
 
     settings: JsonObject
+    unreadable: str
     candidate_of: str
 
 
@@ -87,6 +91,22 @@ class PromptVersion:
 
         return kept_settings(self.settings_text, self.ref)
 
+    @property
+    def unreadable(self) -> str:
+        """Why what it holds beside its texts cannot be read; empty where it can, or it holds nothing."""
+        try:
+            self.settings  # noqa: B018  asking for them tells whether they can be read
+        except InputRefusedError as error:
+            return error.message
+        return ""
+
+    @property
+    def holds(self) -> str:
+        """What it holds beside its texts, in one line of a list."""
+        if self.unreadable:
+            return UNREADABLE
+        return self.settings.brief() if self.settings is not None else ""
+
     def as_dict(self) -> VersionRecord:
         """The version as the command line's JSON shows it."""
         record: VersionRecord = {
@@ -101,7 +121,9 @@ class PromptVersion:
             "created_at": self.created_at,
             "labels": list(self.labels),
         }
-        if self.settings is not None:
+        if self.unreadable:
+            record["unreadable"] = self.unreadable
+        elif self.settings is not None:
             record["settings"] = self.settings.as_record()
         if self.candidate_of:
             record["candidate_of"] = self.candidate_of

@@ -26,6 +26,7 @@ def check(workspace: Workspace, *, accept: bool = False, progress: Progress | No
         ("the event log", check_catalog.event_log),
         ("the audit", check_catalog.audit),
         ("access keys", check_catalog.access_keys),
+        ("judges", check_catalog.judges),
         ("the catalog", check_catalog.catalog),
         ("datasets", check_catalog.datasets),
         ("models", check_catalog.models),

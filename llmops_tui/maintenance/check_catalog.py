@@ -16,6 +16,7 @@ from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.answer_settings import kept_settings
 from llmops_tui.maintenance.findings import Report
 from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.monitoring.judge_table import JudgeTable
 from llmops_tui.prompts.store import content_hash as prompt_hash
 from llmops_tui.system_errors import explain_system_error
 from llmops_tui.workspace.audit import anchor, problems
@@ -56,6 +57,15 @@ def access_keys(workspace: Workspace, report: Report) -> None:
     """Every access key, read whole."""
     if found := KeyStore(EventLog(workspace)).all():
         report.count("access keys", len(found))
+
+
+def judges(workspace: Workspace, report: Report) -> None:
+    """Every judge of answers in use, read whole."""
+    read = JudgeTable(EventLog(workspace)).read()
+    for name, error in read.damaged.items():
+        report.error(f"journal.db: judge {name}", error.message, _BACKUP)
+    if read.found:
+        report.count("judges", len(read.found))
 
 
 def catalog(workspace: Workspace, report: Report) -> None:

@@ -20,6 +20,7 @@ from llmops_tui.maintenance.records import ModelRemovalRecord
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.models.staged_download import OWN_FILES
+from llmops_tui.monitoring.judge_table import JudgeTable
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksum_scope import NOTE
@@ -189,17 +190,37 @@ def _uses(catalog: Catalog, model: Model) -> tuple[str, ...]:
         for index in indexes
         if (context := index.record.get("context")) is not None and context["sha256"] == model.sha256
     ]
+    judges = JudgeTable(EventLog(catalog.workspace)).read().found
+    judging = [name for name, one in judges.items() if one.model == model.name]
     found = []
     own = [
         ("index embedded by it:", embedded),
         ("index reranked by it:", reranked),
         ("index with its contexts:", written),
+        ("prompt that holds it:", prompts_with(catalog, model.name)),
+        ("judge of answers in use:", judging),
     ]
     for kind, names in [*catalog.read(work), *own]:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             found.append(f"{kind} {', '.join(names[:3])}{more}")
     return tuple(found)
+
+
+def prompts_with(catalog: Catalog, name: str) -> list[str]:
+    """The prompts whose newest version, or a labelled one, holds a model."""
+
+    def work(connection: Any) -> list[str]:
+        rows = connection.execute(
+            "SELECT DISTINCT v.prompt FROM prompt_versions v WHERE v.settings IS NOT NULL "
+            "AND json_extract_string(v.settings, '$.model') = ? "
+            "AND (v.number = (SELECT max(w.number) FROM prompt_versions w WHERE w.prompt = v.prompt) OR EXISTS "
+            "(FROM prompt_labels l WHERE l.prompt = v.prompt AND l.number = v.number)) ORDER BY 1",
+            [name],
+        ).fetchall()
+        return [str(prompt) for (prompt,) in rows]
+
+    return catalog.read(work)
 
 
 def busy_with(workspace: Workspace, model: Model) -> tuple[str, ...]:

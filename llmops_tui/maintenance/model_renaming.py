@@ -19,9 +19,10 @@ from llmops_tui.inference.stages import StageStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.maintenance.archiving import Archivable, Archive, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
-from llmops_tui.maintenance.model_removal import busy_with, plan_removal
+from llmops_tui.maintenance.model_removal import busy_with, plan_removal, prompts_with
 from llmops_tui.maintenance.renaming import Renaming, rename_in_records
 from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.monitoring.judge_table import JudgeTable
 from llmops_tui.retrieval.records import IndexRecord
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.training.runs import RunStore
@@ -172,6 +173,10 @@ def _named_by(workspace: Workspace, name: str) -> Iterator[str]:
         "chain": list(_chains_with(ChainStore(catalog), name)),
         "index": [one.ref for one in IndexStore(catalog).all() if name in _models_of(one.record)],
         "key": [key.name for key in keys if name in {*(key.scope.models or ()), *(key.scope.adapters or ())}],
+        "prompt": prompts_with(catalog, name),
+        "judge of answers in use": [
+            judge for judge, one in JudgeTable(event_log).read().found.items() if one.model == name
+        ],
         "stage": [stage.ref for stage in StageStore(event_log).all() if name in stage.model.split("+")],
         "guards": [one.version.ref for one in GuardStore(event_log).in_force() if name in one.model.split("+")],
     }

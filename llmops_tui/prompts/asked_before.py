@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from llmops_tui.inference.answer_settings import fields_with
 from llmops_tui.prompts.drafts import Draft
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def draft_of_version(
             note=note,
             settings=before.answer_settings,
         )
-    values = {str(name): str(value) for name, value in variables.items()}
+    values = fields_with(version.settings, variables)
     drafts.save(version.prompt, Draft(version.system, version.template, values, version.number, version.settings_text))
     return version.prompt
 

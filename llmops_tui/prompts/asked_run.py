@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from llmops_tui.inference.asked_prompt import with_offered
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.wire import ToolCall
 from llmops_tui.models.registry import Model
@@ -22,10 +23,7 @@ def with_tools(fields: Mapping[str, object], tools: ToolRounds | None) -> dict[s
     if tools is None:
         return dict(fields)
     offered = tools.as_request()
-    names = {tool["function"]["name"] for tool in offered["tools"]}
-    own = fields.get("tools")
-    beside = [tool for tool in own if tool["function"]["name"] not in names] if isinstance(own, list) else []
-    return {**offered, **fields, "tools": [*offered["tools"], *beside]}
+    return {**offered, **with_offered(fields, offered["tools"])}
 
 
 @dataclass

@@ -9,6 +9,7 @@ written over, and nothing is deleted on either side.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -20,6 +21,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.answer_settings import kept_settings
 from llmops_tui.names import RULE, is_name
 from llmops_tui.prompts.file_form import ENDING, MAX_FILE, Content, bad_file, file_text, parse_file
+from llmops_tui.prompts.named_variables import refuse_unnamed
 from llmops_tui.prompts.store import content_hash
 from llmops_tui.regular_files import open_regular
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
@@ -329,7 +331,8 @@ class PromptFolder:
                     raise bad_file(f"{name!r} is not a valid prompt name: {RULE}")
                 if name in found:
                     raise bad_file("another file has this name in another form of Unicode")
-                found[name] = parse_file(_bytes_of(path))
+                system, template, settings = found[name] = parse_file(_bytes_of(path))
+                refuse_unnamed(name, system, template, json.loads(settings) if settings else {})
                 self._paths[name] = path
             except FileNotFoundError:
                 # It went since the folder was listed.

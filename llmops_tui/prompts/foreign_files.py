@@ -19,6 +19,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json, parse_yaml
 from llmops_tui.inference.answer_settings import AnswerSettings, read_settings
 from llmops_tui.prompts.foreign_settings import Form, fields_to_write, read_fields, read_turns, turns_to_write
+from llmops_tui.prompts.named_variables import unnamed
 from llmops_tui.prompts.plain_templates import parts_of, variable_name, with_marks
 from llmops_tui.prompts.promptfoo_files import read_configuration, write_configuration
 
@@ -177,6 +178,9 @@ def _read_openai(text: str) -> ForeignPrompt:
 
 
 def _made(system: str, user: str, record: JsonObject, left: tuple[str, ...]) -> ForeignPrompt:
+    if unused := unnamed(system, user, record):
+        variables = {name: rule for name, rule in record["variables"].items() if name not in unused}
+        record, left = {**record, "variables": variables}, (*left, *(f"variables.{name}" for name in unused))
     return ForeignPrompt(system, user, left, read_settings(record, "the file"))
 
 

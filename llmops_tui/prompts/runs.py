@@ -64,7 +64,7 @@ class RunRequest:
     prompt: str
     system: str
     template: str
-    variables: dict[str, str]
+    variables: Mapping[str, object]
     parameters: SamplingParameters
     parent: int | None = None
     note: str = ""

@@ -27,6 +27,7 @@ from llmops_tui.inference.prompt_versions import (
     select_versions,
 )
 from llmops_tui.names import MOST, RULE, is_name
+from llmops_tui.prompts.named_variables import refuse_unnamed
 from llmops_tui.prompts.records import SummaryRecord
 from llmops_tui.workspace.catalog import Catalog, Stamp
 from llmops_tui.workspace.files import sha256_text
@@ -144,7 +145,7 @@ class PromptStore:
         those of its parent, if nothing else is said, so that whoever changes a text alone loses none.
 
         Raises:
-            InputRefusedError: the name is unfit, or there is no text.
+            InputRefusedError: the name is unfit, there is no text, or settings name a variable that no text has.
         """
         self._check_name(name)
         if not template.strip() and not system.strip():
@@ -169,6 +170,7 @@ class PromptStore:
                         "UPDATE prompt_versions SET note = ? WHERE prompt = ? AND number = ?", [note, name, same[0]]
                     )
                 return False, digest
+            refuse_unnamed(name, system, template, json.loads(held) if held else {})
             connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
             row = connection.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()
             latest = int(row[0]) if row and row[0] is not None else None

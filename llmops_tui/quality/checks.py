@@ -21,7 +21,7 @@ _CONTEXT = ("context", "documents", "passages", "sources", "chunks")
 class Exchange:
     """What was asked and answered, as checks see it; ``variables`` are those of the prompt, ``parameters`` the request's.
 
-    ``passages`` are the texts that were retrieved for it, as far as their indexes still have them.
+    ``passages`` are the texts that were retrieved for it; none where an index has not all of them any more.
     """
 
     trace: str
@@ -30,11 +30,13 @@ class Exchange:
     output: str
     variables: JsonObject
     parameters: JsonObject
-    passages: tuple[str, ...] = ()
+    passages: tuple[str, ...] | None = ()
 
     @property
     def context(self) -> str:
-        """What was retrieved for it, by its trace or where a variable says so; else nothing."""
+        """What was retrieved for it, by its trace or where a variable says so; else nothing, and where not all is known."""
+        if self.passages is None:
+            return ""
         found = [self.variables.get(name) for name in _CONTEXT]
         said = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in found if one]
         return "\n".join([*self.passages, *said])

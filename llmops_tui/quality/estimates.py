@@ -115,10 +115,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Looked:
-    """What checks found, in their order; and of the traces that cannot be read, by id, what is wrong with each."""
+    """What checks found, in their order; and of the traces that cannot be read, by id, what is wrong with each.
+
+    ``without_passages`` counts those of which an index has not all passages any more, by which they could be judged.
+    """
 
     found: tuple[Found, ...]
     damaged: Mapping[str, LlmopsError]
+    without_passages: int = 0
 
 
 def look(
@@ -142,19 +146,21 @@ def look(
     judged: dict[str, dict[str, float | None]] = {check.name: {} for check in checks}
     spent = dict.fromkeys(judged, 0.0)
     damaged: dict[str, LlmopsError] = {}
+    without_passages = 0
     begun = time.monotonic()
     for start in range(0, len(order), _BATCH):
         if time.monotonic() - begun > seconds:
             break
         exchanges = read_exchanges(catalog, order[start : start + _BATCH])
         damaged |= exchanges.damaged
+        without_passages += sum(one.passages is None for one in exchanges.found.values())
         for check in checks:
             at = time.perf_counter()
             judged[check.name] |= {trace: check.judge(one) for trace, one in exchanges.found.items()}
             spent[check.name] += time.perf_counter() - at
         report(min(1.0, (start + _BATCH) / len(order)))
     found = [found_of(check, sample, judged[check.name], given[check.name], spent[check.name]) for check in checks]
-    return Looked(tuple(found), damaged)
+    return Looked(tuple(found), damaged, without_passages)
 
 
 def _evenly(strata: Sequence[Drawn]) -> list[str]:

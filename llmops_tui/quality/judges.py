@@ -5,15 +5,14 @@ Labels are of the name. So what a name asks for stays as it was as long as there
 
 from __future__ import annotations
 
-import json
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.metrics.model_graded import Judge, names_something
-from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.monitoring.judge_table import JudgeTable, made_judge
 from llmops_tui.names import RULE, is_name
 from llmops_tui.quality.checks import CHECKS, Exchange
 from llmops_tui.quality.labels import LabelStore
@@ -21,10 +20,6 @@ from llmops_tui.quality.labels import LabelStore
 if TYPE_CHECKING:
     from llmops_tui.evaluation.metrics.model_graded import Asking
     from llmops_tui.workspace.event_log import EventLog
-
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS quality_judges (name TEXT PRIMARY KEY, metric TEXT NOT NULL, kept_at REAL NOT NULL)"
-)
 
 
 class JudgeRecord(TypedDict):
@@ -73,6 +68,7 @@ class JudgeStore:
 
     def __init__(self, event_log: EventLog) -> None:
         self._event_log = event_log
+        self._table = JudgeTable(event_log)
 
     def keep(self, name: str, model: str, rubric: str, low: int = 1, high: int = 5) -> KeptJudge:
         """Keep a judge; the caller knows that there is such a model.
@@ -90,54 +86,49 @@ class JudgeStore:
             raise InputRefusedError(
                 "bad_metric", told, "Say it in words; the judge sees the conversation and the answer."
             )
-        made = _made(name, {"type": "judge", "name": name, "model": model, "rubric": rubric, "low": low, "high": high})
-        before = next((one for one in self.all() if one.name == name), None)
-        labels = len(LabelStore(self._event_log).of(name))
-        if before is not None and labels and _asked(before) != _asked(made):
-            told = f"{name!r} has {labels:,} labels of what it asked for until now: {before.metric.rubric[:200]!r}"
-            raise InputRefusedError("judge_labelled", told, "Keep the new one under another name.")
-        body = json.dumps({"model": model, "rubric": rubric, "low": low, "high": high}, sort_keys=True)
-        with self._event_log.transaction() as connection:
-            connection.execute(_TABLE)
-            connection.execute("INSERT OR REPLACE INTO quality_judges VALUES (?, ?, ?)", (name, body, time.time()))
+        made = KeptJudge(name, made_judge(name, {"model": model, "rubric": rubric, "low": low, "high": high}))
+        if labels := len(LabelStore(self._event_log).of(name)):
+            # Of one that was removed, too: they answer what it asked for.
+            before = self._table.read(removed=True).found.get(name)
+            if before is None or _asked(before) != _asked(made.metric):
+                asked = "something else" if before is None else repr(before.rubric[:200])
+                told = f"{name!r} has {labels:,} labels of what it asked for until now: {asked}"
+                raise InputRefusedError("judge_labelled", told, "Keep the new one under another name.")
+        self._table.write(name, made.metric)
         return made
 
     def all(self) -> list[KeptJudge]:
-        """All of them, by name."""
-        connection = self._event_log.connection()
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'quality_judges'").fetchone():
-            return []
-        rows = connection.execute("SELECT name, metric FROM quality_judges ORDER BY name")
-        return [_made(name, {"type": "judge", "name": name, **json.loads(body)}) for name, body in rows]
+        """All of them that can be read, by name."""
+        return [KeptJudge(name, metric) for name, metric in self._table.read().found.items()]
+
+    def damaged(self) -> Mapping[str, LlmopsError]:
+        """Those that cannot be read, by name, with what is wrong with each."""
+        return self._table.read().damaged
 
     def get(self, name: str) -> KeptJudge:
         """One by name.
 
         Raises:
             NotFoundError: there is none.
+            LlmopsError: ``row_damaged``.
         """
-        found = next((one for one in self.all() if one.name == name), None)
-        if found is None:
+        read = self._table.read()
+        if name in read.damaged:
+            raise read.damaged[name]
+        if name not in read.found:
             raise NotFoundError("judge", name, "llmops quality list shows them; llmops quality judge NAME keeps one.")
-        return found
+        return KeptJudge(name, read.found[name])
 
     def remove(self, name: str) -> KeptJudge:
-        """Forget one; labels of its name stay.
+        """Forget one; labels of its name stay, and what they are labels of.
 
         Raises:
             NotFoundError: there is none.
         """
         found = self.get(name)
-        with self._event_log.transaction() as connection:
-            connection.execute("DELETE FROM quality_judges WHERE name = ?", (name,))
+        self._table.write(name, found.metric, removed=True)
         return found
 
 
-def _made(name: str, entry: dict[str, object]) -> KeptJudge:
-    metric = make_metric(entry, f"judge {name}")
-    assert isinstance(metric, Judge)
-    return KeptJudge(name, metric)
-
-
-def _asked(one: KeptJudge) -> tuple[str, int, int]:
-    return one.metric.rubric, one.metric.low, one.metric.high
+def _asked(one: Judge) -> tuple[str, int, int]:
+    return one.rubric, one.low, one.high

@@ -125,7 +125,10 @@ def read_exchanges(catalog: Catalog, traces: Sequence[str]) -> Exchanges:
     texts = passages_of(IndexStore(catalog), [one for several in searches.values() for one in several])
     for trace, several in searches.items():
         if several:
-            found[trace] = replace(found[trace], passages=tuple(text for one in several for text in texts(one)))
+            every = [texts(one) for one in several]
+            whole = [one for one in every if one is not None]
+            passages = tuple(text for one in whole for text in one) if len(whole) == len(every) else None
+            found[trace] = replace(found[trace], passages=passages)
     return Exchanges(found, damaged)
 
 

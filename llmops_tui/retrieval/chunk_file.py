@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -235,6 +235,11 @@ class ChunkFile:
         for chunk, (_, context) in self.contexts(list(found)).items():
             found[chunk]["context"] = context
         return found
+
+    def with_hashes(self, hashes: Collection[str]) -> list[int]:
+        """The chunks whose texts have these SHA-256."""
+        rows = self._connection.execute("SELECT id, sha256 FROM chunks ORDER BY id")
+        return [int(chunk) for chunk, digest in rows if digest in hashes]
 
     def contexts(self, chunks: Sequence[int] | None = None) -> dict[int, tuple[bytes, str]]:
         """The contexts of some chunks, or of all that have one, each with the hash that it is kept by."""

@@ -22,18 +22,21 @@ def retrieved_of(client: Mapping[str, object] | None) -> list[TracedRetrieval]:
     return cast("list[TracedRetrieval]", whole)
 
 
-def passages_of(store: IndexStore, searches: Iterable[TracedRetrieval]) -> Callable[[TracedRetrieval], list[str]]:
-    """The texts of what searches found, each index opened once; what an index has no more, or otherwise, is left out."""
+def passages_of(
+    store: IndexStore, searches: Iterable[TracedRetrieval]
+) -> Callable[[TracedRetrieval], list[str] | None]:
+    """The texts of what searches found, each index opened once; none of a search of which an index has a passage no more."""
     from llmops_tui.retrieval.chunk_file import ChunkFile
 
-    wanted: dict[str, set[int]] = {}
+    wanted: dict[str, set[str]] = {}
     for one in searches:
-        wanted.setdefault(one["index"], set()).update(passage["chunk"] for passage in one["passages"])
+        wanted.setdefault(one["index"], set()).update(passage["sha256"] for passage in one["passages"])
     known: dict[tuple[str, str], str] = {}
-    for ref, chunks in wanted.items():
+    for ref, hashes in wanted.items():
         try:
             with ChunkFile.opened(store.get(ref).folder) as file:
-                found = file.passages(sorted(chunks))
+                # Not by their numbers: those are others where a document was taken out.
+                found = file.passages(file.with_hashes(hashes))
         except LlmopsError:
             continue
         known |= {
@@ -41,9 +44,10 @@ def passages_of(store: IndexStore, searches: Iterable[TracedRetrieval]) -> Calla
             for passage in found.values()
         }
 
-    def texts(search: TracedRetrieval) -> list[str]:
-        keys = [(search["index"], passage["sha256"]) for passage in search["passages"]]
-        return [known[key] for key in keys if key in known]
+    def texts(search: TracedRetrieval) -> list[str] | None:
+        found = [known.get((search["index"], passage["sha256"])) for passage in search["passages"]]
+        there = [text for text in found if text is not None]
+        return there if len(there) == len(found) else None
 
     return texts
 

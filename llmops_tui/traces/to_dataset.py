@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 SHAPES = ("messages", "preference")
 PRIVACY = ("redact", "keep")
+# The answers of the examples that a trace's version brought, in their order.
+_EXAMPLES = (
+    "(SELECT json_extract_string(v.settings, '$.examples.turns[*].answer') FROM prompt_versions v "
+    "WHERE v.prompt = r.prompt AND v.number = r.prompt_version)"
+)
 UNRATED = "unrated"
 """The part of a version whose answers nobody called good: it is no data to train on as it is."""
 
@@ -52,7 +57,8 @@ def gather(
     Each row says in :data:`~llmops_tui.datasets.authors.COLUMN` whether a person or a model wrote its answer, of pairs the
     better one.
 
-    ``messages``: a correction stands in place of the answer; else an answer with a thumb up is taken as it is.
+    ``messages``: a correction stands in place of the answer; else an answer with a thumb up is taken as it is. Examples of its
+    prompt's version stay before it, and are not learned from.
     ``preference``: a correction is better than the answer it corrects; of answers to the very same conversation, each
     with a thumb up is better than each with a thumb down.
 
@@ -63,7 +69,7 @@ def gather(
         raise InputRefusedError("bad_shape", f"no such choice: {shape} {privacy}", f"{SHAPES}, {PRIVACY}")
     gathered = Gathered()
     found = []
-    for trace, messages, output, score, correction, content, thinking in _read(store, wanted):
+    for trace, messages, output, score, correction, content, thinking, answers in _read(store, wanted):
         if among is not None and trace not in among:
             continue
         turns = _turns(trace, messages, gathered)
@@ -74,7 +80,7 @@ def gather(
         elif turns[0].get("role") == "prompt":
             gathered.left_out["a text completion, not a conversation"] += 1
         else:
-            found.append((trace, turns, output, score, correction, thinking))
+            found.append((trace, turns, output, score, correction, thinking, answers))
     if shape == "messages":
         _as_messages(found, gathered)
     else:
@@ -104,14 +110,14 @@ def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) 
         raise InputRefusedError("bad_shape", f"no such choice: {privacy}", f"{PRIVACY}")
     gathered = Gathered()
     sql = (
-        f"SELECT r.id, r.messages, r.output, f.correction, r.content, r.finish_reason FROM {TRACES} "
+        f"SELECT r.id, r.messages, r.output, f.correction, r.content, r.finish_reason, {_EXAMPLES} FROM {TRACES} "
         "WHERE list_contains(?, r.id) ORDER BY r.started_at, r.id"
     )
 
     def work(connection: duckdb.DuckDBPyConnection) -> list[Any]:
         return connection.execute(sql, [list(requests)]).fetchall()
 
-    for trace, messages, output, correction, content, ended in store.catalog.read(work):
+    for trace, messages, output, correction, content, ended, answers in store.catalog.read(work):
         turns = _turns(trace, messages, gathered)
         if turns is None:
             continue
@@ -119,7 +125,9 @@ def gathered_requests(store: TraceStore, requests: Sequence[str], privacy: str) 
             gathered.left_out["its content was not stored"] += 1
             continue
         answer = correction or ("" if ended == "error" else output)
-        row: Row = {"messages": [*turns, *([{"role": "assistant", "content": answer}] if answer else [])]}
+        row: Row = {
+            "messages": [*_unlearned(turns, answers), *([{"role": "assistant", "content": answer}] if answer else [])]
+        }
         if answer:
             row[COLUMN] = PERSON if correction else MODEL
         gathered.rows.append(row)
@@ -138,11 +146,21 @@ def _turns(trace: str, messages: str | None, gathered: Gathered) -> list[JsonObj
     return found or []
 
 
+def _unlearned(turns: list[JsonObject], answers: Sequence[str] | None) -> list[JsonObject]:
+    """A conversation in which the answers of its version's examples have the weight 0; only where they all stand first."""
+    first = next((n for n, turn in enumerate(turns) if turn.get("role") != "system"), len(turns))
+    places = {first + 2 * n + 1: text for n, text in enumerate(answers or ())}
+    said = [(turn.get("role"), turn.get("content")) for turn in turns]
+    if not all(place < len(said) and said[place] == ("assistant", text) for place, text in places.items()):
+        return turns
+    return [{**turn, "weight": 0} if n in places else turn for n, turn in enumerate(turns)]
+
+
 def _read(store: TraceStore, wanted: TraceFilter) -> list[Any]:
     condition, values = wanted.sql()
     sql = (
-        f"SELECT r.id, r.messages, r.output, f.score, f.correction, r.content, r.thinking FROM {TRACES} WHERE {condition} "
-        "AND (f.score IS NOT NULL OR f.correction IS NOT NULL) AND coalesce(f.verdict, '') <> 'dismissed' "
+        f"SELECT r.id, r.messages, r.output, f.score, f.correction, r.content, r.thinking, {_EXAMPLES} FROM {TRACES} "
+        f"WHERE {condition} AND (f.score IS NOT NULL OR f.correction IS NOT NULL) AND coalesce(f.verdict, '') <> 'dismissed' "
         "AND r.finish_reason <> 'error' ORDER BY r.started_at, r.id"
     )
 
@@ -153,7 +171,7 @@ def _read(store: TraceStore, wanted: TraceFilter) -> list[Any]:
 
 
 def _as_messages(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
-    for trace, turns, output, score, correction, thinking in found:
+    for trace, turns, output, score, correction, thinking, answers in found:
         answer = correction or (output if score == 1 else None)
         if answer is None:
             gathered.left_out["a thumb down without a correction"] += 1
@@ -161,7 +179,7 @@ def _as_messages(found: list[tuple[Any, ...]], gathered: Gathered) -> None:
         # Of an answer that was written anew nobody knows what would have been thought.
         thought = {"reasoning_content": thinking} if thinking and not correction else {}
         said = {"role": "assistant", "content": answer, **thought}
-        gathered.rows.append({"messages": [*turns, said], COLUMN: PERSON if correction else MODEL})
+        gathered.rows.append({"messages": [*_unlearned(turns, answers), said], COLUMN: PERSON if correction else MODEL})
         gathered.traces.append(trace)
 
 

@@ -199,7 +199,7 @@ class ColumnsPane(Pane):
         self.shell.unfinished = "Answers are being generated."
         self.post_message(self.Changed())
         try:
-            async with aclosing(runner.run(state.columns, state.board.variables)) as steps:
+            async with aclosing(runner.run(state.columns, state.board.variables, filled=True)) as steps:
                 async for step in steps:
                     self._take(step)
         finally:

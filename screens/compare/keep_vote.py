@@ -24,7 +24,7 @@ class Decided:
     """
 
     columns: Sequence[Column]
-    variables: Mapping[str, str]
+    variables: Mapping[str, object]
     messages: Sequence[Mapping[str, str]]
     answers: Sequence[str]
     winner: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from textual import events, getters
@@ -240,7 +240,8 @@ class RowsScreen(Modal[None]):
             self.app.say("Vote for an answer of this row first.", severity="warning")
             return
         column = self._columns[vote]
-        variables = {name: str(value) for name, value in row.case.variables.items()}
+        # With their types, as the columns were asked.
+        variables = row.case.variables
         try:
             messages = await asyncio.to_thread(self._messages, column, variables)
             texts = [answer or "" for answer in row.answers]
@@ -249,7 +250,7 @@ class RowsScreen(Modal[None]):
         except LlmopsError as error:
             self.app.report(error)
 
-    def _messages(self, column: Column, variables: dict[str, str]) -> list[dict[str, str]]:
+    def _messages(self, column: Column, variables: Mapping[str, object]) -> list[dict[str, str]]:
         from llmops_tui.prompts.runs import RunRequest
 
         request = RunRequest(

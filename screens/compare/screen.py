@@ -199,6 +199,7 @@ class CompareScreen(BaseScreen):
         self.ask_by("keep", self._keep)
 
     async def _keep(self) -> None:
+        from llmops_tui.inference.answer_settings import values_filled
         from screens.compare.keep_vote import Decided, keep_vote
 
         state = self.state
@@ -210,7 +211,8 @@ class CompareScreen(BaseScreen):
         run = runs.get(state.answers[winner].run)
         messages = run.messages if run is not None else []
         texts, sources = [answer.text for answer in state.answers], [answer.run for answer in state.answers]
-        await keep_vote(self.shell, Decided(state.columns, state.board.variables, messages, texts, winner, sources))
+        variables = values_filled(state.columns[winner].settings, state.board.variables)
+        await keep_vote(self.shell, Decided(state.columns, variables, messages, texts, winner, sources))
 
     def action_over(self) -> None:
         """Ask the rows of a dataset."""

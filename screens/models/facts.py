@@ -96,24 +96,25 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
 def facts(model: Model, *, loaded: bool, details: Details, width: int = 0) -> Content:
     """All of it, for so many columns."""
     rows = _remote_rows(model, details) if model.kind == "remote" else _file_rows(model, loaded=loaded)
-    parts = _rows(rows, width - _VALUES if width > 2 * _VALUES else _ROOM)
+    room = width - _VALUES if width > 2 * _VALUES else _ROOM
+    parts = _rows(rows, room)
     if model.kind == "remote":
         lacks = model.header.get("lacks") or {}
         parts.append(("\nMissing features\n", "bold"))
         parts += [f"{safe_line(str(name))}: {safe_line(str(why))}\n" for name, why in lacks.items()] or ["nothing\n"]
         return Content.assemble(*parts)
     if details.aliases:
-        parts += _rows([("aliases", ", ".join(details.aliases))])
+        parts += _rows([("aliases", ", ".join(details.aliases))], room)
     if details.shared_address:
-        parts += _rows([("served at", f"{details.shared_address}, with all models")])
+        parts += _rows([("served at", f"{details.shared_address}, with all models")], room)
     if details.problem:
         parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
     if details.engine.get("state"):
-        parts += [("\nEngine\n", "bold"), *_rows(_engine_rows(details.engine))]
+        parts += [("\nEngine\n", "bold"), *_rows(_engine_rows(details.engine), room)]
     elif details.engine:
-        parts += [("\nEngine\n", "bold"), *_rows(_waiting_rows(details.engine))]
+        parts += [("\nEngine\n", "bold"), *_rows(_waiting_rows(details.engine), room)]
     if details.memory:
-        parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory))]
+        parts += [("\nMemory before loading\n", "bold"), *_rows(_memory_rows(details.memory), room)]
     if details.proof:
         parts += [
             ("\nVerification: compared with the adapter on its base in transformers\n", "bold"),
@@ -135,9 +136,11 @@ def _rows(rows: list[tuple[str, Any]], room: int = _ROOM) -> list[Part]:
 
 
 def _pieces(text: str, room: int) -> list[str]:
-    """A path or a hash in pieces that stand below each other; other texts wrap between words."""
-    if " " in text or len(text) <= room:
+    """A text in pieces that stand below each other: between words, a path behind its folders, a hash where it is full."""
+    if len(text) <= room:
         return [text]
+    if (blank := text.rfind(" ", 0, room + 1)) > 0:
+        return [text[:blank], *_pieces(text[blank + 1 :], room)]
     end = text.rfind("/", 0, room) + 1 or room
     return [text[:end], *_pieces(text[end:], room)]
 

@@ -281,14 +281,14 @@ def _judges(services: Services) -> list[Statement]:
     from llmops_tui.jobs.store import JobState
     from llmops_tui.quality.judges import JudgeStore
 
-    kept = [one.name for one in JudgeStore(services.event_log).all()]
+    store = JudgeStore(services.event_log)
     said: dict[str, JudgedRecord] = {}
     for job in services.jobs.store.all():
         if job.kind == "quality" and job.state == JobState.DONE:
             for record in (job.result or {}).get("judges", ()):
                 said.setdefault(record["check"], record)
-    found = []
-    for name in kept:
+    found = [_damaged(f"judge {name}", error) for name, error in store.damaged().items()]
+    for name in (one.name for one in store.all()):
         told = said[name]["sentence"] if name in said else "not asked yet"
         traces = said[name]["traces"] if name in said else []
         place = TracePlace(traces[0]) if traces else None

@@ -35,7 +35,7 @@ async def add_case(shell: Shell, state: PlaygroundState, answer: str) -> None:
     expected = await shell.ask(LineDialog("The right answer", hint, answer.strip()))
     if expected is None:
         return
-    variables: dict[str, Any] = dict(state.draft.variables)
+    variables: dict[str, Any] = dict(state.values(state.draft.answer_settings))
     version = await asyncio.to_thread(suites.add_case, name, prompt, variables, expected)
     undoes = " z undoes it." if await asyncio.to_thread(shell.services.undo.note_suite, version) else ""
     shell.say(f"{version.ref} has {counted(len(version.suite.cases), 'case')}.{undoes}")

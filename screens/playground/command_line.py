@@ -12,7 +12,7 @@ def prompt_run(state: PlaygroundState) -> str:
     matching = state.matching
     ref = matching.ref if matching is not None else state.name
     parts = ["llmops", "prompt", "run", ref, "--model", state.model_name or "MODEL"]
-    for name, value in state.draft.variables.items():
+    for name, value in state.values(state.settings).items():
         parts += ["--var", f"{name}={value}"]
     # What the version holds need not be said again.
     held = state.settings.parameters.model_fields_set if matching is not None and state.settings is not None else set()

@@ -21,11 +21,15 @@ async def edit_parameters(shell: Shell, state: PlaygroundState) -> str | None:
 
 
 async def edit_settings(shell: Shell, state: PlaygroundState) -> str | None:
-    """The JSON of the new settings, empty for none; none where they were left as they are."""
+    """The JSON of the new settings, empty for none; none where they were left as they are.
+
+    Raises:
+        InputRefusedError: ``bad_settings``: those that are held cannot be read, and would be lost.
+    """
     from llmops_tui.datasets.prompt_examples import settings_of_text
 
     await state.opened.wait()
-    held = state.settings
+    held = state.draft.answer_settings
     services = shell.services
 
     def read(text: str) -> AnswerSettings | None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def ended(run: RunRecord, run_id: str, end: StreamEnd, text: str, thinking: str) -> RunRecord:
     """A run with what its end says, and its texts."""
     known: dict[str, Any] = {name: value for name, value in end.timings.items() if name in run.__dataclass_fields__}
-    return replace(run, id=run_id, finish_reason=end.finish_reason, output=text, thinking=thinking, **known)
+    # An end has its reason in its timings, too.
+    known |= {"id": run_id, "finish_reason": end.finish_reason, "output": text, "thinking": thinking}
+    return replace(run, **known)
 
 
 def uncalled(end: StreamEnd) -> list[CallStep]:

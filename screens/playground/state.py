@@ -171,15 +171,22 @@ class PlaygroundState:
         """
         from llmops_tui.prompts.runs import RunRequest
 
+        held = self.draft.answer_settings
         return RunRequest(
             prompt=self.name,
             system=self.draft.system,
             template=self.draft.template,
-            variables=self.draft.variables,
+            variables=self.values(held),
             parameters=self.sampling,
             parent=self.draft.base,
-            settings=self.draft.answer_settings,
+            settings=held,
         )
+
+    def values(self, held: AnswerSettings | None) -> dict[str, str]:
+        """What the fields of the variables say, beside what is held."""
+        from llmops_tui.inference.answer_settings import values_filled
+
+        return values_filled(held, self.draft.variables)
 
     @property
     def session(self) -> Session:

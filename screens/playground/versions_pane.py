@@ -59,12 +59,7 @@ def _holds(row: VersionRow) -> Part:
     version = row.version
     if version is None or not version.settings_text:
         return "", "muted"
-    from llmops_tui.errors import LlmopsError
-
-    try:
-        return safe_line(version.settings.brief() if version.settings is not None else "", 80), "muted"
-    except LlmopsError:
-        return "unreadable", "bad"
+    return safe_line(version.holds, 80), "bad" if version.unreadable else "muted"
 
 
 COLUMNS: list[Column[VersionRow]] = [

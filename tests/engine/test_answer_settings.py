@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,21 +15,27 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.answer_settings import (
     PARTS,
     AnswerSettings,
+    fields_with,
     kept_settings,
     read_settings,
     refuse_settings,
+    values_filled,
     values_of,
 )
 from llmops_tui.inference.asked_prompt import fields_of, model_of, rendered, rendered_many, sampling_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts import prompt_files
 from llmops_tui.prompts.blame import blame
-from llmops_tui.prompts.file_form import file_text, parse_file
+from llmops_tui.prompts.file_form import ENDING, file_text, parse_file
+from llmops_tui.prompts.folder import PromptFolder
+from llmops_tui.prompts.named_variables import named_in
 from llmops_tui.prompts.store import PromptStore, content_hash
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 TURNS = [{"question": "Where is it?", "answer": '{"label": "order"}'}]
+TEXT = "{{ count }} of {{ message }}"
 WHOLE: dict[str, Any] = {
     "model": "m",
     "parameters": {"temperature": 0.2, "max_tokens": 9},
@@ -63,17 +70,17 @@ def store(catalog: Catalog) -> PromptStore:
 
 
 def test_settings_are_kept_with_their_version_and_are_a_part_of_its_hash(store: PromptStore) -> None:
-    plain, _ = store.save("p", template="a")
+    plain, _ = store.save("p", template=TEXT)
     assert plain.settings is None
-    assert plain.sha256 == content_hash("", "a") == content_hash("", "a", "")
+    assert plain.sha256 == content_hash("", TEXT) == content_hash("", TEXT, "")
     assert "settings" not in plain.as_dict()
-    held, new = store.save("p", template="a", settings=settings())
+    held, new = store.save("p", template=TEXT, settings=settings())
     assert (held.number, held.parent, new) == (2, 1, True)
-    assert held.sha256 == content_hash("", "a", settings().as_text()) != plain.sha256
+    assert held.sha256 == content_hash("", TEXT, settings().as_text()) != plain.sha256
     found = store.get("p@2")
     assert found.settings == settings()
     assert found.as_dict()["settings"] == WHOLE
-    assert store.save("p", template="a", settings=settings())[1] is False
+    assert store.save("p", template=TEXT, settings=settings())[1] is False
     assert [v.number for v in store.search("look_up")] == [2]
 
 
@@ -125,6 +132,82 @@ def test_what_a_later_release_wrote_is_refused_and_not_left_out() -> None:
     assert "later release" in refused.value.hint
 
 
+def test_values_in_fields_are_read_as_what_they_were() -> None:
+    rules = {"on": {"type": "boolean"}, "rows": {"type": "json"}, "n": {"type": "number"}, "tone": {"default": "kind"}}
+    held = settings(variables=rules)
+    values = {"on": True, "rows": ["é"], "n": 1.5, "tone": "dry", "other": False}
+    fields = fields_with(held, values)
+    assert fields == {"on": "true", "rows": '["é"]', "n": "1.5", "tone": "dry", "other": "False"}
+    # Where nothing says of which type it is, it stands as it is rendered.
+    assert values_of(held, fields) == {**values, "other": "False"}
+    assert fields_with(held, {"tone": None, "on": None}) == {}
+    assert fields_with(None, {"on": True}) == {"on": "True"}
+
+
+def test_a_version_that_cannot_be_read_stands_in_lists_and_says_so(store: PromptStore, catalog: Catalog) -> None:
+    store.save("p", template="a", settings=settings(model="m"))
+    later = '{"model": "m", "voice": "low"}'
+    catalog.write(lambda db: db.execute("UPDATE prompt_versions SET settings = ? WHERE number = 1", [later]))
+    store.save("p", template="b", settings=settings(model="n"))
+    newest, oldest = store.versions("p")
+    assert [(one.holds, one.unreadable) for one in (newest,)] == [("model n", "")]
+    record = oldest.as_dict()
+    assert (oldest.holds, "settings" in record) == ("unreadable", False)
+    assert record["unreadable"].startswith("the settings of p@1 cannot be read")
+    # What would carry it elsewhere does not leave it out.
+    with pytest.raises(InputRefusedError, match="the settings of p@1 cannot be read"):
+        prompt_files.dump(store.versions("p"))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Sort {{ text }}", {"text"}),
+        ("text {# {{ text }} #} {% raw %}{{ text }}{% endraw %} {{ 'text' }} {{ row.text }}", {"row"}),
+        (
+            "{%- if a.b %}{{ '}}' ~ text|upper }}{% endif %} {{ {'k': {'l': n}} }}",
+            {"if", "a", "endif", "text", "upper", "n"},
+        ),
+        ("{{ 'open }} {{ text }}", {"text"}),
+        ("Größe {{ größe }} {", {"größe"}),
+    ],
+)
+def test_names_are_found_within_the_marks_of_a_template(text: str, names: set[str]) -> None:
+    assert named_in(text) == names
+
+
+def test_settings_that_speak_of_a_variable_which_no_text_has_are_not_saved(catalog: Catalog) -> None:
+    store, turns = PromptStore(catalog), [{"question": "Where?", "answer": "Here."}]
+    for record, told in (
+        ({"examples": {"turns": turns, "variable": "txt"}}, "the variable txt, which its user template does not have"),
+        # Each question would be asked in the same words: those of the system's text are not asked again.
+        ({"examples": {"turns": turns, "variable": "shop"}}, "the variable shop, which its user template"),
+        (
+            {"variables": {"topik": {"default": "a"}, "shop": {"default": "b"}}},
+            "speak of topik, which no text of it has",
+        ),
+    ):
+        with pytest.raises(InputRefusedError, match=told) as refused:
+            store.save("p", system="For {{ shop }}", template="Sort {{ text }}", settings=read_settings(record, "here"))
+        assert refused.value.code == "bad_settings"
+    held = read_settings({"variables": {"shop": {}}, "examples": {"turns": turns, "variable": "text"}}, "here")
+    assert store.save("p", system="For {{ shop }}", template="Sort {{ text }}", settings=held)[1]
+    # Also where the text alone is changed.
+    with pytest.raises(InputRefusedError, match="speak of shop"):
+        store.save("p", template="Sort {{ text }}")
+    assert store.save("p", template="Sort {{ text }}", settings=None)[1]
+    assert len(store.versions("p")) == 2
+
+
+def test_a_file_that_speaks_of_a_variable_which_no_text_has_is_refused_and_the_others_go_on(
+    tmp_path: Path, catalog: Catalog, event_log: EventLog
+) -> None:
+    (tmp_path / f"a{ENDING}").write_text(file_text("", "Sort", '{"variables":{"topik":{}}}'))
+    (tmp_path / f"b{ENDING}").write_text(file_text("", "Sort {{ topik }}", '{"variables":{"topik":{}}}'))
+    refused, read = PromptFolder(tmp_path, PromptStore(catalog), event_log).sync()
+    assert (refused.what, "speak of topik" in refused.detail, read.what) == ("refused", True, "read")
+
+
 def test_variables_have_types_and_defaults() -> None:
     rules = {
         "count": {"type": "integer", "default": 3},
@@ -138,7 +221,11 @@ def test_variables_have_types_and_defaults() -> None:
     assert values_of(held, given) == {
         "count": 3, "share": 0.5, "on": True, "rows": [1, 2], "tone": "kind", "other": "x",
     }  # fmt: skip
-    assert values_of(held, {"count": "7", "tone": "", "share": ""}) == {"count": 7, "tone": "kind"}
+    # A text that is given is that text; only in a field of a screen, an empty one says nothing.
+    assert values_of(held, {"count": "7", "tone": "", "share": ""}) == {"count": 7, "tone": ""}
+    assert values_of(held, {"count": "", "tone": None}) == {"count": 3, "tone": "kind"}
+    assert values_filled(held, {"count": "", "tone": "", "share": "", "other": ""}) == {"share": "", "other": ""}
+    assert values_filled(held, {"tone": "dry"}) == {"tone": "dry"}
     for name, value in (("count", "many"), ("count", "1.5"), ("on", "1"), ("rows", "3"), ("share", "true")):
         with pytest.raises(InputRefusedError, match=f"the variable {name} is to be"):
             values_of(held, {name: value})
@@ -182,7 +269,7 @@ def test_what_a_request_says_counts_before_what_the_version_holds() -> None:
 
 
 def test_who_cannot_follow_a_part_refuses_it_by_name(store: PromptStore) -> None:
-    version, _ = store.save("p", template="a", settings=settings())
+    version, _ = store.save("p", template=TEXT, settings=settings())
     with pytest.raises(InputRefusedError) as refused:
         refuse_settings(version, "a sundial", honoured=("variables", "examples", "model"))
     assert refused.value.message == "p@1 holds parameters, schema and tools, which a sundial cannot follow"
@@ -192,9 +279,9 @@ def test_who_cannot_follow_a_part_refuses_it_by_name(store: PromptStore) -> None
 
 
 def test_files_carry_them(store: PromptStore) -> None:
-    version, _ = store.save("p", system="s", template="a\nb", settings=settings())
+    version, _ = store.save("p", system="s", template=f"a\n{TEXT}", settings=settings())
     text = file_text(version.system, version.template, version.settings_text)
-    assert parse_file(text.encode()) == ("s", "a\nb", version.settings_text)
+    assert parse_file(text.encode()) == ("s", f"a\n{TEXT}", version.settings_text)
     assert content_hash(*parse_file(text.encode())) == version.sha256
     whole = prompt_files.parse(prompt_files.dump(store.versions("p")), "here")
     assert prompt_files.load(store, whole).created == 0

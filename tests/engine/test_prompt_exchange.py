@@ -181,10 +181,10 @@ def test_through_the_command_line(sample: Workspace, tmp_path: Any) -> None:
     file = tmp_path / "greeting.prompt"
     file.write_text('---\nmodel: m\n---\n{{role "system"}}Be kind.\n{{role "user"}}Hi {{name}}')
     told = cli.run("prompt", "import", str(file))
-    assert (told["prompt"], told["created"], told["left"]) == ("greeting", 1, ["model"])
+    assert (told["prompt"], told["created"], told["left"]) == ("greeting", 1, [])
     out = tmp_path / "out.yaml"
     cli.run("prompt", "export", "greeting", "--as", "llm", "--to", str(out))
-    assert yaml.safe_load(out.read_text()) == {"system": "Be kind.", "prompt": "Hi ${name}"}
+    assert yaml.safe_load(out.read_text()) == {"model": "m", "system": "Be kind.", "prompt": "Hi ${name}"}
     again = cli.run("prompt", "import", str(out), "--name", "greeting")
     assert again["created"] == 0
     cli.run("prompt", "import", str(file), "--move-labels", code=3)

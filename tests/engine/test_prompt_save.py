@@ -23,7 +23,7 @@ def test_a_version_is_saved_with_what_makes_its_answer(cli: Llmops, tmp_path: Pa
     tools.write_text("- name: look_up\n  description: Finds it\n")
     cli.run("data", "import", str(rows), "--name", "faq")
     saved = cli.run(
-        "prompt", "save", "p", "--text", "Sort {{ message }}", "--system", "Be kind.", "--model", "m",
+        "prompt", "save", "p", "--text", "Sort {{ count }} of {{ message }}", "--system", "Be kind.", "--model", "m",
         "--set", "temperature=0.2", "--set", 'stop=["end"]', "--variable", "count:integer=3", "--schema", str(schema),
         "--tools", str(tools), "--examples", "faq@1", "--examples-row", "4", "--examples-variable", "message",
     )  # fmt: skip

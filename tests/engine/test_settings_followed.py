@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +16,13 @@ from llmops_tui.chains.asking import StepRequest
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.measures import ready
-from llmops_tui.evaluation.metrics.base import Case
+from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
-from llmops_tui.evaluation.runner.rendering import Samplings, render_all, request_of
+from llmops_tui.evaluation.runner.job import _Runner
+from llmops_tui.evaluation.runner.rendering import Samplings, render_all, render_each, request_of
 from llmops_tui.evaluation.suite import Suite, check_suite
-from llmops_tui.improvement.bench import _as_version
+from llmops_tui.improvement.bench import ModelBench, _as_version
+from llmops_tui.improvement.call_log import CallLog
 from llmops_tui.improvement.candidates import Candidate
 from llmops_tui.inference.answer_settings import PARTS, AnswerSettings, read_settings
 from llmops_tui.inference.request_code import code_of
@@ -64,6 +68,8 @@ class Renderer:
     """Puts values in the place of ``{{ name }}``."""
 
     def render(self, source: str, values: Mapping[str, object], kind: str = "prompt") -> str:
+        if missing := [name for name in self.variables(source) if name not in values]:
+            raise InputRefusedError("variable_missing", f"the variable {missing[0]} has no value")
         for name, value in values.items():
             source = source.replace(f"{{{{ {name} }}}}", str(value))
         return source
@@ -73,6 +79,13 @@ class Renderer:
 
     def variables(self, source: str) -> list[str]:
         return [name for name in ("tone", "message") if name in source]
+
+
+class Counting(Renderer):
+    """One whose texts have another variable."""
+
+    def variables(self, source: str) -> list[str]:
+        return ["n"] if "{{ n }}" in source else []
 
 
 RENDERER: Any = Renderer()
@@ -125,9 +138,63 @@ def test_an_evaluation(version: PromptVersion) -> None:
     assert (sampled["temperature"], sampled["max_tokens"], sampled["seed"]) == (0.2, 5, 2)
     request = request_of(suite(), [], parameters, logprobs=False, settings=version.settings)
     assert asks_all(request.body)
+    # What a script offers stands beside what is held; of two with one name it is the one that can be called.
+    mine = [{"type": "function", "function": {"name": name, "description": "mine"}} for name in ("book", "look_up")]
+    for tools, names in ((mine, ["book", "look_up"]), (mine[:1], ["book", "look_up"])):
+        body = request_of(suite(), [], parameters, logprobs=False, settings=version.settings, tools=tools).body
+        assert [tool["function"]["name"] for tool in body["tools"]] == names
+        assert body["tools"][: len(tools)] == tools
     own = suite(response_format={"type": "json_object"})
     asked = request_of(own, [], parameters, logprobs=False, settings=version.settings)
     assert asked.body["response_format"] == {"type": "json_object"}
+
+
+NUMBERED = {"variables": {"n": {"type": "integer"}}}
+
+
+def test_a_row_with_an_unfit_value_is_an_error_of_its_own_case(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, _ = PromptStore(catalog).save("p", template="{{ n }}", settings=read_settings(NUMBERED, "here"))
+    values: list[Any] = ["1", "abc", "", 4]
+    cases = [Case(at, str(at), {"n": value}, row=at + 10) for at, value in enumerate(values)]
+    renderer: Any = Counting()
+    rendered, unfit = render_each(cases, version, renderer)
+    assert [[turn["content"] for turn in one] for one in rendered] == [["1"], [], [], ["4"]]
+    assert {at: one.message for at, one in unfit.items()} == {
+        1: "row 11: the variable n is to be a whole number, not 'abc'",
+        2: "row 12: the variable n has no value",
+    }
+    with pytest.raises(InputRefusedError, match=r"^the variable n is to be a whole number"):
+        render_each(cases[1:3], version, renderer)
+    assert len(render_each(cases[1:3], version, renderer, least=0)[1]) == 2
+    runner: Any = _Runner.__new__(_Runner)
+    runner._suite, runner._unfit, runner._asked_chain, runner._choosing = suite(), unfit, None, False
+    runner._prompts, runner._entry = [], SimpleNamespace(asked=SimpleNamespace(model="m"))
+    runner._target, runner._options, runner._enough = "", SimpleNamespace(parallel=2), False
+    kept: dict[int, str] = {}
+    looked: list[int] = []
+
+    async def scored(_answers: Any, _asker: Any) -> list[Any]:
+        return []
+
+    async def from_cache(left: list[Any], *_more: Any) -> list[Any]:
+        looked.extend(one[0].index for one in left)
+        return left
+
+    async def generate(messages: list[Any], _repeat: int, _asker: Any) -> Answer:
+        return Answer(text=messages[0]["content"])
+
+    for name, work in (("_scored", scored), ("_from_cache", from_cache), ("_generate", generate)):
+        monkeypatch.setattr(runner, name, work)
+    monkeypatch.setattr(runner, "_keep", lambda made, *_: kept.update({c.index: a.error or a.text for c, _, a in made}))
+    asker: Any = SimpleNamespace(unknown=lambda _name: False)
+    log: Any = SimpleNamespace(done={})
+    asyncio.run(runner._ask_all(SimpleNamespace(cases=cases), rendered, asker, log))
+    assert looked == [0, 3]
+    assert kept == {
+        0: "1", 1: f"variable_unfit: {unfit[1].message}", 2: f"variable_missing: {unfit[2].message}", 3: "4",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -204,6 +271,39 @@ def test_a_served_prompt_by_other_apis(workspace: Workspace, version: PromptVers
         served(workspace, other, MESSAGES)
 
 
+def test_a_message_is_the_value_of_the_one_variable_that_is_not_given(workspace: Workspace, catalog: Catalog) -> None:
+    rules = read_settings({"variables": {"tone": {"default": "kind"}, "message": {"default": "Hi"}}}, "here")
+    store, said = PromptStore(catalog), [{"role": "user", "content": "Hello"}]
+    one, _ = store.save(
+        "one", template="Sort {{ message }}", settings=rules and rules.changed(variables={"message": {"default": "Hi"}})
+    )
+    assert served(workspace, one, CHAT, variables={}, messages=said)["messages"][-1]["content"] == "Sort Hello"
+    assert served(workspace, one, CHAT, variables={})["messages"][-1]["content"] == "Sort Hi"
+    two, _ = store.save("two", system="Be {{ tone }}.", template="Sort {{ message }}", settings=rules)
+    body = served(workspace, two, CHAT, variables={"tone": ""}, messages=said)
+    assert [turn["content"] for turn in body["messages"]] == ["Be .", "Sort Hello"]
+    for given, told in (
+        ({}, "may be for tone or message"),
+        ({"tone": "a", "message": "b"}, "all of its variables are given"),
+    ):
+        with pytest.raises(FieldRefusedError, match=told):
+            served(workspace, two, CHAT, variables=given, messages=said)
+
+
+def test_what_a_request_says_counts_and_null_says_nothing(workspace: Workspace, version: PromptVersion) -> None:
+    body = served(workspace, version, CHAT, temperature=None, max_completion_tokens=None, tools=None)
+    assert (body["temperature"], body["max_tokens"], len(body["tools"])) == (0.2, 9, 1)
+    body = served(workspace, version, CHAT, grammar='root ::= "a"')
+    assert ("response_format" in body, len(body["tools"])) == (False, 1)
+    assert asks_all(served(workspace, version, CHAT, grammar=None, response_format=None))
+    # What is of the wrong kind is left for the server to refuse by name.
+    assert served(workspace, version, CHAT, chat_template_kwargs=5)["chat_template_kwargs"] == 5
+    body = served(workspace, version, OLLAMA, options={"temperature": None, "seed": 3})
+    assert body["options"] == {"temperature": 0.2, "num_predict": 9, "seed": 3}
+    body = served(workspace, version, RESPONSES, text={"format": None, "verbosity": "low"})
+    assert (body["text"]["format"]["schema"], body["text"]["verbosity"]) == (SCHEMA, "low")
+
+
 def test_a_step_of_a_chain(version: PromptVersion) -> None:
     step = StepRequest("m", [], SamplingParameters(max_tokens=5)).with_settings(version.settings)
     assert (step.parameters.temperature, step.parameters.max_tokens, step.schema) == (0.2, 5, SCHEMA)
@@ -216,12 +316,54 @@ def test_a_candidate_of_an_improvement(version: PromptVersion) -> None:
     assert (made.system, made.settings) == ("Be brief.", version.settings)
 
 
+def test_an_improvement_asks_as_its_seed_is_asked(version: PromptVersion, catalog: Catalog, tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    class Fake:
+        cache = SimpleNamespace(find=lambda _keys: {}, flush=lambda: None)
+
+        def unknown(self, _name: str) -> bool:
+            return True
+
+        async def answer(self, _name: str, request: Any, sampled: Mapping[str, Any]) -> tuple[Any, str]:
+            asked.append((request.parameters, request.body, sampled["sampling"]))
+            return {"choices": [{"message": {"content": "a"}}]}, "t"
+
+        async def score(self, items: Sequence[Any], _asker: Any) -> list[Any]:
+            return [{"exact": Score(None if items[0].answer.error else 1.0)}]
+
+    def bench(seed: PromptVersion, cases: Mapping[str, Case], name: str, renderer: Any) -> ModelBench:
+        prepared: Any = SimpleNamespace(
+            metrics=(), metric=SimpleNamespace(called="exact"), store=SimpleNamespace(prompts=None), seed=seed, worst=0.0,
+            suite=suite(parameters={"max_tokens": 5}), cases=cases, plan=SimpleNamespace(model="m"),
+        )  # fmt: skip
+        fake: Any = Fake()
+        return ModelBench(prepared, fake, fake, renderer, CallLog(tmp_path / name), lambda: None, 2)
+
+    candidate = Candidate(1, "instructions", "Be {{ tone }}, and brief.", "Sort {{ message }}", "")
+    assert asyncio.run(bench(version, {"k": CASE}, "a", RENDERER).score(candidate, ["k"])) == [1.0]
+    ((parameters, body, sampled),) = asked
+    assert (parameters.temperature, parameters.max_tokens, sampled["temperature"]) == (0.2, 5, 0.2)
+    assert asks_all(body)
+    assert body["messages"] == [{"role": "system", "content": "Be kind, and brief."}, *TURNS[1:]]
+    # A row that cannot be asked is the worst answer, and ends nothing.
+    seed, _ = PromptStore(catalog).save("n", template="{{ n }}", settings=read_settings(NUMBERED, "here"))
+    cases = {"a": Case(0, "a", {"n": "abc"}, row=7), "b": Case(1, "b", {"n": 2})}
+    other = bench(seed, cases, "b", Counting())
+    assert asyncio.run(other.score(Candidate(0, "seed", "", "{{ n }}", ""), ["a", "b"])) == [0.0, 1.0]
+    assert "row 7: the variable n" in other._log.answers[Candidate(0, "seed", "", "{{ n }}", "").sha256, "a"].why
+    assert len(asked) == 2
+
+
 def test_drafts_and_copies(version: PromptVersion, workspace: Workspace, catalog: Catalog) -> None:
     store, drafts = PromptStore(catalog), Drafts(EventLog(workspace))
     drafts.save("p", Draft("", "mine", {}, 1, '{"model":"mine"}'))
     draft_of_version(store, drafts, version, {}, "kept")
     assert drafts.load("p") == Draft(version.system, version.template, {}, 1, version.settings_text)
     assert held(store.get("p@2")).model == "mine"
+    numbered, _ = store.save("n", template="{{ n }}", settings=read_settings(NUMBERED, "here"))
+    draft_of_version(store, drafts, numbered, {"n": 3}, "kept")
+    assert (drafts.load("n") or Draft()).variables == {"n": "3"}
     draft_of_messages(store, drafts, "p", [{"role": "user", "content": "a"}], "asked before")
     assert store.get("p@3").settings is None
     assert store.get(copy_record(workspace, Kept.PROMPT, "p@1", "copy")).settings == version.settings
@@ -252,8 +394,8 @@ def test_files_of_other_programs(version: PromptVersion, form: Form) -> None:
         ("openai", '{"response_format": {"type": "json_object"}, "messages": [{"role": "user", "content": "a"}]}',
          {}, ("response_format",)),
         ("llm", "prompt: a\noptions: {temperature: 0.5, json_object: true}\ndefaults: {n: 3}\n",
-         {"parameters": {"temperature": 0.5}, "variables": {"n": {"type": "integer", "default": 3}}},
-         ("options.json_object",)),
+         {"parameters": {"temperature": 0.5}}, ("options.json_object", "variables.n")),
+        ("llm", "prompt: a $n\ndefaults: {n: 3}\n", {"variables": {"n": {"type": "integer", "default": 3}}}, ()),
         ("dotprompt", "---\nconfig: {topK: 4, apiVersion: x}\noutput: {schema: {label: string}}\n---\na",
          {"parameters": {"top_k": 4}}, ("config.apiVersion", "output")),
     ],

@@ -13,6 +13,7 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.bisection import Bisection
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.prompts.store import PromptVersion
 from llmops_tui.workspace.layout import Workspace
 from tests.evaluation.test_what_decides import BODY, finished
@@ -56,6 +57,23 @@ def test_a_planted_break_is_found_by_as_few_runs_as_were_told(store: EvaluationS
     again = between(store, fresh=True)
     assert again.next() == again.versions[0]
     assert again.column(again.versions[0]).fresh
+
+
+def test_chance_is_named_also_where_a_version_holds_the_temperature(store: EvaluationStore) -> None:
+    held = read_settings({"parameters": {"temperature": 0.8}}, "here")
+    for number, settings in ((8, None), (9, held)):
+        store.prompts.save("long", template=f"version {number} {{{{ message }}}}", settings=settings)
+    for body, caution in (
+        (BODY, True),
+        (BODY | {"parameters": {"temperature": 0}}, False),
+        (BODY | {"repeats": 2}, False),
+    ):
+        suite = check_suite(body, "s")
+        store.save_suite(suite)
+        for number in (9, 10):
+            finished(store, suite, f"long@{number}", right=14 - number)
+        found = between(store, "long@9", "long@10", case=4).found()
+        assert found["caution"].startswith("Each version answered once") is caution
 
 
 def test_what_is_no_break_is_refused(store: EvaluationStore) -> None:

@@ -134,7 +134,7 @@ async def test_a_scripted_user_goes_on_and_calls_are_answered() -> None:
     assert answer.state["rooms"] == {"sea": {"nights": 1}}
     assert (answer.prompt_tokens, answer.completion_tokens, answer.total_ms) == (40, 8, 20.0)
     assert "hm It is taken." in answer.thinking
-    offered = model.asked[0][1]["tools"][0]["function"]
+    offered = model.asked[0][1][0]["function"]
     assert offered["parameters"]["properties"]["options"] == {"type": "object"}
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.metrics.model_graded import JUDGE_SYSTEM
+from llmops_tui.maintenance import check_catalog
+from llmops_tui.maintenance.findings import Report
 from llmops_tui.quality import judging
 from llmops_tui.quality.judges import JudgeStore
 from llmops_tui.quality.labels import LabelStore
@@ -99,6 +101,29 @@ def test_a_judge_is_kept_by_name_and_labels_hold_it_to_what_it_asks(event_log: E
     store.remove("help")
     with pytest.raises(NotFoundError):
         store.get("help")
+    # Its labels stay, and are of what it asked for.
+    with pytest.raises(InputRefusedError, match="labels of what it asked"):
+        store.keep("help", "m", "Is it kind?")
+    assert store.keep("help", "m", RUBRIC).metric.rubric == RUBRIC
+    LabelStore(event_log).give("run_1", "mine", 1.0, ["run_1"])
+    with pytest.raises(InputRefusedError, match="something else"):
+        store.keep("mine", "m", RUBRIC)
+
+
+@pytest.mark.parametrize("body", ["{", "3", '{"model": "m"}', '{"model": "m", "rubric": "x", "low": 5, "high": 1}'])
+def test_a_damaged_judge_is_named_and_the_others_are_there(catalog: Catalog, event_log: EventLog, body: str) -> None:
+    store = JudgeStore(event_log)
+    store.keep("help", "m", RUBRIC)
+    store.keep("kind", "m", RUBRIC)
+    with event_log.transaction() as connection:
+        connection.execute("UPDATE quality_judges SET metric = ? WHERE name = 'kind'", (body,))
+    assert [one.name for one in store.all()] == ["help"]
+    assert list(store.damaged()) == ["kind"]
+    with pytest.raises(LlmopsError, match="kind"):
+        store.get("kind")
+    report = Report()
+    check_catalog.judges(catalog.workspace, report)
+    assert [one.place for one in report.errors] == ["journal.db: judge kind"]
 
 
 def test_a_judge_is_asked_within_its_budget_and_labels_correct_it(

@@ -30,7 +30,7 @@ RUNS = 1000
 
 def exchange(output: str, question: str = "When are you open?", **more: Any) -> Exchange:
     return Exchange("run_1", question, ({"role": "user", "content": question},), output, more.get("variables", {}),
-                    more.get("parameters", {}))  # fmt: skip
+                    more.get("parameters", {}), more.get("passages", ()))  # fmt: skip
 
 
 SCHEMA = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "required": ["a"]}}}
@@ -53,6 +53,9 @@ SCHEMA = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "r
         ("schema", exchange('{"a": 1}', parameters={"response_format": SCHEMA}), 0.0),
         ("schema", exchange('{"b": 1}', parameters={"response_format": SCHEMA}), 1.0),
         ("ungrounded", exchange("The shop opens at 9."), None),
+        ("ungrounded", exchange("The shop opens at 9.", passages=("The shop opens at 9.",)), 0.0),
+        # Of what was retrieved something is gone, and that may have said so.
+        ("ungrounded", exchange("The shop opens at 7.", passages=None, variables={"context": "It opens at 9."}), None),
         ("ungrounded", exchange("The shop opens at 9.", variables={"context": "The shop opens at 9."}), 0.0),
         ("ungrounded", exchange("The shop opens at 7.", variables={"context": "The shop opens at 9."}), 1.0),
     ],

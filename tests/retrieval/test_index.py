@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,11 +19,14 @@ from llmops_tui.maintenance.lineage import trace_lineage
 from llmops_tui.maintenance.record_removal import Kept, named_by, plan_record_removal
 from llmops_tui.retrieval import build as build_module
 from llmops_tui.retrieval.chunk_file import ChunkFile
+from llmops_tui.retrieval.records import PassageRecord
 from llmops_tui.retrieval.removal import remove_documents
 from llmops_tui.retrieval.staleness import stale_because
 from llmops_tui.retrieval.store import BUILDING, IndexStore
+from llmops_tui.traces.retrieved import passages_of
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.events import TracedRetrieval
 from tests.retrieval.conftest import SHOP, Build, Open
 from tests.word_embedder import Words
 
@@ -281,6 +284,36 @@ def test_a_document_goes_out_of_every_version_with_its_words_and_vectors(
     assert build(shop, take_back=True)["index"]["documents"] == 5
     with pytest.raises(NotFoundError, match=r"nobody\.txt"):
         remove_documents(store, "shop", ["nobody.txt"])
+
+
+def test_passages_of_a_trace_are_found_by_their_text_or_not_at_all(store: IndexStore, shop: Path, build: Build) -> None:
+    (shop / "person.txt").write_text("Ann lives at the mill.", encoding="utf-8")
+    build(shop, words_alone=True)
+    index = store.get("shop")
+    with ChunkFile.opened(index.folder) as file:
+        every = list(file.passages(range(1, 100)).values())
+
+    def search(wanted: list[PassageRecord]) -> TracedRetrieval:
+        passages = [
+            {key: one[key] for key in ("chunk", "document", "start", "end", "sha256")} | {"score": 1.0}
+            for one in wanted
+        ]
+        return cast(
+            "TracedRetrieval", {"index": index.ref, "by": "bm25", "query": "x", "seconds": 0.1, "passages": passages}
+        )
+
+    lives = [one for one in every if one["document"] == "person.txt"]
+    others = [one for one in every if one["document"] != "person.txt"]
+    searches = [search(others), search([others[0], *lives]), search([])]
+    before = passages_of(store, searches)
+    assert before(searches[0]) == ["\n".join(filter(None, (one["heading"], one["text"]))) for one in others]
+    assert len(before(searches[1]) or []) == 1 + len(lives)
+    # The chunks behind it have other numbers now.
+    remove_documents(store, "shop", ["person.txt"])
+    after = passages_of(store, searches)
+    assert after(searches[0]) == before(searches[0])
+    assert after(searches[1]) is None
+    assert after(searches[2]) == []
 
 
 def test_what_is_removed_leaves_no_checksum_behind(store: IndexStore, shop: Path, build: Build) -> None:

@@ -75,10 +75,10 @@ def test_of_a_line_that_is_too_long_what_is_least_goes_first() -> None:
     assert without_least([("all of it", "muted")], 3) == [("all of it", "muted")]
 
 
-def test_a_path_goes_on_below_its_beginning() -> None:
+def test_a_path_and_a_text_go_on_below_their_beginning() -> None:
     assert _pieces("/home/me/models/support-base.gguf", 20) == ["/home/me/models/", "support-base.gguf"]
     assert _pieces("a" * 64, 40) == ["a" * 40, "a" * 24]
-    assert _pieces("words wrap by themselves", 8) == ["words wrap by themselves"]
+    assert _pieces("words wrap between words", 10) == ["words wrap", "between", "words"]
 
 
 def test_a_logarithmic_axis_has_powers_of_ten_and_what_is_between_them() -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from textual.widgets import Static, TextArea
 
+from llmops_tui.errors import InputRefusedError
+from llmops_tui.prompts.drafts import Draft
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
+from screens.compare import keep_vote
+from screens.compare.rows_screen import RowsScreen
+from screens.playground.command_line import prompt_run
 from screens.playground.diff_screen import DiffScreen
+from screens.playground.edit_settings import edit_settings
 from screens.playground.settings_dialog import SettingsDialog
+from screens.playground.state import PlaygroundState
 from screens.playground.versions_pane import VersionList
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import OpenApp, settle, until
@@ -23,6 +34,38 @@ examples: {turns: [{question: 'Where?', answer: Here.}]}
 """
 
 
+def test_an_empty_field_says_nothing_where_the_variable_has_a_default() -> None:
+    held = '{"variables":{"tone":{"default":"kind"}}}'
+    state = PlaygroundState(Draft("", "{{ tone }} {{ to }}", {"tone": "", "to": ""}, settings=held), "p")
+    assert state.request().variables == {"to": ""}
+    assert "--var to=" in prompt_run(state)
+    assert "tone" not in prompt_run(state)
+
+
+async def test_settings_that_cannot_be_read_are_not_edited() -> None:
+    state = PlaygroundState(Draft("", "a", settings='{"model": "m", "voice": "low"}'), "p")
+    state.opened.set()
+    shell: Any = SimpleNamespace(services=None)
+    with pytest.raises(InputRefusedError, match="the settings of the draft cannot be read"):
+        await edit_settings(shell, state)
+
+
+def test_a_vote_is_kept_with_values_of_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+
+    async def keep(_shell: Any, decided: Any) -> None:
+        kept.append((decided.variables, decided.messages))
+
+    monkeypatch.setattr(keep_vote, "keep_vote", keep)
+    values = {"on": True, "rows": ["a"], "n": 3, "text": "b"}
+    screen: Any = SimpleNamespace(
+        _row=SimpleNamespace(case=SimpleNamespace(index=0, variables=values), answers=["a"]), _votes={0: 0}, app=None,
+        _columns=["column"], _messages=lambda _column, variables: variables, _table=SimpleNamespace(runs=[]),
+    )  # fmt: skip
+    asyncio.run(RowsScreen._keep(screen))
+    assert kept == [(values, values)]
+
+
 @pytest.mark.slow
 async def test_settings_are_seen_changed_run_and_brought_back(
     open_app: OpenApp, server: FakeModelServer, sample: Workspace
@@ -31,7 +74,7 @@ async def test_settings_are_seen_changed_run_and_brought_back(
         screen = playground(pilot)
         line = screen.query_one("#settings-line", Static)
         assert not line.display
-        await pilot.press("alt+y")
+        await pilot.press("alt+e")
         await settle(pilot)
         dialog = pilot.app.screen
         assert isinstance(dialog, SettingsDialog)

@@ -15,13 +15,18 @@ from typing import Any
 import pytest
 
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.datasets.training_fields import conversation_of
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.evaluation.cases import build_cases
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.inference.content import as_kept, feedback_as_kept
+from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.feedback import give
 from llmops_tui.traces.otlp import export, span, spans_of
 from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
 from llmops_tui.traces.store import TraceFilter, TraceStore
-from llmops_tui.traces.to_dataset import gather, make_version
+from llmops_tui.traces.to_dataset import gather, gathered_requests, make_version
 from llmops_tui.workspace.catalog import Catalog, catalog_lock
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -161,6 +166,37 @@ def test_corrections_and_thumbs_become_conversations(store: TraceStore, event_lo
     # The same again makes no version.
     again = gather(store, TraceFilter(), "messages", "redact")
     assert make_version(DatasetStore(catalog), "feedback", again, "messages", "redact").number == 1
+
+
+def test_examples_of_a_version_are_asked_and_not_learned(
+    store: TraceStore, event_log: EventLog, catalog: Catalog
+) -> None:
+    turns = [{"question": "q1", "answer": "a1"}, {"question": "q2", "answer": "a2"}]
+    prompts = PromptStore(catalog)
+    prompts.save("triage", template="{{ message }}")
+    prompts.save("triage", template="{{ message }}", settings=read_settings({"examples": {"turns": turns}}, "here"))
+
+    def said(*contents: str) -> list[dict[str, str]]:
+        roles = ("system", *("user", "assistant") * 4)
+        return [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
+
+    give(store, ask(event_log, 1, answer="x", messages=said("s", "q1", "a1", "q2", "a2", "c", "d", "e")), score="up")
+    # Nobody knows what stands in the place of the examples, and a version without any has none.
+    give(store, ask(event_log, 2, answer="x", messages=said("s", "q1", "other", "q2", "a2", "e")), score="up")
+    whole = said("s", "q1", "a1", "q2", "a2", "e")
+    give(store, ask(event_log, 3, answer="x", messages=whole, prompt_version=1), score="up")
+    store.page(TraceFilter(), 1)
+    rows = gather(store, TraceFilter(), "messages", "redact").rows
+    assert rows == gathered_requests(store, [f"run_{n:08d}" for n in (1, 2, 3)], "redact").rows
+    weights = [[turn.get("weight") for turn in row["messages"]] for row in rows]
+    assert weights == [[None, None, 0, None, 0, *[None] * 4], [None] * 7, [None] * 7]
+    assert rows[2]["messages"][:-1] == whole
+    gathered = gather(store, TraceFilter(), "messages", "redact")
+    version = make_version(DatasetStore(catalog), "feedback", gathered, "messages", "redact")
+    learned = [conversation_of("messages", row).learned for row in rows_of(version)]
+    assert [sorted(one) for one in learned] == [[6, 8], [2, 4, 6], [2, 4, 6]]
+    cases = build_cases(check_suite({"cases": version.ref, "metrics": ["exact"]}, "s"), DatasetStore(catalog)).cases
+    assert all({*turn} == {"role", "content"} for case in cases for turn in case.messages)
 
 
 def test_pairs_are_of_the_same_conversation(store: TraceStore, event_log: EventLog, catalog: Catalog) -> None:

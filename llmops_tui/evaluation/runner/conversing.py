@@ -16,12 +16,12 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.asking.asker import Asker, Request
 from llmops_tui.inference.wire import ChatMessage, Reply
 
-# Given the conversation and what else a request has: the reply, and the answer that it is read as.
-Ask = Callable[[Sequence[ChatMessage], JsonObject], Awaitable[tuple[Reply, Answer]]]
+# Given the conversation and the tools that a script offers: the reply, and the answer that it is read as.
+Ask = Callable[[Sequence[ChatMessage], Sequence[JsonObject]], Awaitable[tuple[Reply, Answer]]]
 # Given a model and the messages of whoever plays: what it says.
 Play = Callable[[str, Sequence[ChatMessage]], Awaitable[str]]
-# Given the conversation and what else a request has: the request, its path, and its body by which its answer is kept.
-MakeRequest = Callable[[list[ChatMessage], JsonObject], tuple[Request, str, Mapping[str, object]]]
+# Given the conversation and such tools: the request, its path, and its body by which its answer is kept.
+MakeRequest = Callable[[list[ChatMessage], Sequence[JsonObject]], tuple[Request, str, Mapping[str, object]]]
 
 TOO_MANY = "steps"
 _PLAYER = """You play the user in a conversation with an assistant. What you want:
@@ -38,13 +38,12 @@ async def converse(messages: Sequence[ChatMessage], script: Script, steps: int, 
     talk = list(messages)
     world = World(script)
     offered = [tool.offered() for tool in script.tools]
-    extra: JsonObject = {"tools": offered} if offered else {}
     answers: list[Answer] = []
     calls: list[JsonObject] = []
     waiting = list(script.user) if isinstance(script.user, list) else []
     turns = 0
     for _ in range(steps):
-        reply, answer = await ask(talk, extra)
+        reply, answer = await ask(talk, offered)
         answers.append(answer)
         made = _calls_of(reply)
         asked = tuple(talk)
@@ -89,9 +88,9 @@ class Turns:
     def __init__(self, asker: Asker, model: str, request: MakeRequest) -> None:
         self._asker, self._model, self._request = asker, model, request
 
-    async def ask(self, talk: Sequence[ChatMessage], extra: JsonObject) -> tuple[Reply, Answer]:
+    async def ask(self, talk: Sequence[ChatMessage], tools: Sequence[JsonObject]) -> tuple[Reply, Answer]:
         """What the model says next."""
-        request, path, sampled = self._request(list(talk), extra)
+        request, path, sampled = self._request(list(talk), tools)
         key = self._asker.key(self._asker.identity(self._model), path, sampled)
         known = self._asker.cache.find([key]).get(key)
         if known is not None:

@@ -6,11 +6,11 @@ import asyncio
 import gc
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, ready, sources
@@ -20,18 +20,18 @@ from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.chained import chain_answers
+from llmops_tui.evaluation.runner.choosing import choose
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.early_stopping import note_sequence, sequence_of
 from llmops_tui.evaluation.runner.manifest import manifest_of
-from llmops_tui.evaluation.runner.model_calls import read_answer, read_choices
+from llmops_tui.evaluation.runner.model_calls import read_answer
 from llmops_tui.evaluation.runner.on_cluster import have_answered
 from llmops_tui.evaluation.runner.rendering import (
-    TEXT,
     Samplings,
     asked_beyond,
-    choices_request,
     render_all,
+    render_each,
     request_of,
     with_asked,
 )
@@ -117,6 +117,7 @@ class _Runner:
         self._samplings = Samplings(entry.asked.parameters, self._settings)
         self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
         self._flushed, self._enough = 0.0, False
+        self._unfit: dict[int, InputRefusedError] = {}
 
     def _prepared(self, metric: Metric) -> Metric:
         """A metric as it measures now; a judge's prompt is kept as a version, so that it can be looked at."""
@@ -169,7 +170,8 @@ class _Runner:
         if self._asked_chain is not None:
             return self._asked_chain.asked(list(cases.cases))
         prompt = self._prompts[0] if self._prompts else None
-        return await asyncio.to_thread(render_all, list(cases.cases), prompt, self._renderer)
+        found, self._unfit = await asyncio.to_thread(render_each, cases.cases, prompt, self._renderer)
+        return found
 
     # ── asking ──
 
@@ -181,6 +183,9 @@ class _Runner:
             if (case.index, repeat) not in log.done
         ]
         total = len(cases.cases) * self._suite.repeats
+        for one in [one for one in left if one[0].index in self._unfit]:
+            await self._ask_one(*one, asker, log, total)
+        left = [one for one in left if one[0].index not in self._unfit]
         if left and asker.unknown(self._entry.asked.model):
             # What a remote model is, its first answer tells; only then is it known which answers are its own.
             await self._ask_one(*left.pop(0), asker, log, total)
@@ -190,6 +195,9 @@ class _Runner:
             have_answered(self._context, self._entry, self._target, asker, requests)
         if simple:
             left = await self._from_cache(left, asker, log, total)
+        await self._ask_left(left, asker, log, total)
+
+    async def _ask_left(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> None:
         waiting = iter(left)
         first_error: list[LlmopsError] = []
 
@@ -257,12 +265,13 @@ class _Runner:
         return rest
 
     def _request(
-        self, messages: list[ChatMessage], repeat: int, extra: JsonObject | None = None
+        self, messages: list[ChatMessage], repeat: int, tools: Sequence[JsonObject] = ()
     ) -> tuple[Request, str, Mapping[str, object]]:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters, sampled = self._samplings.of(repeat)
-        request = request_of(self._suite, messages, parameters, logprobs=self._logprobs, settings=self._settings)
-        request = replace(request, body={**request.body, **(extra or {})})
+        request = request_of(
+            self._suite, messages, parameters, logprobs=self._logprobs, settings=self._settings, tools=tools
+        )
         return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
@@ -272,10 +281,12 @@ class _Runner:
             LlmopsError: the model is gone, or the results cannot be kept.
         """
         try:
+            if case.index in self._unfit:
+                raise self._unfit[case.index]
             if self._asked_chain is not None:
                 return await self._asked_chain.answer(case, repeat, asker)
             if self._choosing:
-                return await self._choose(case, messages, asker)
+                return await choose(asker, self._entry.asked.model, case, messages, raw=self._suite.raw)
             if case.script:
                 return await self._converse(case, messages, repeat, asker)
             return await self._chained(case, messages, repeat, asker)
@@ -309,28 +320,8 @@ class _Runner:
     async def _converse(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
         """The answer of a case of several turns."""
         script = read_script(case.script, f"case {case.index}")
-        turns = Turns(asker, self._entry.asked.model, lambda talk, extra: self._request(talk, repeat, extra))
+        turns = Turns(asker, self._entry.asked.model, lambda talk, tools: self._request(talk, repeat, tools))
         return await converse(messages, script, self._suite.steps, turns.ask, turns.play)
-
-    async def _choose(self, case: Case, messages: list[ChatMessage], asker: Asker) -> Answer:
-        if len(case.choices) < 2:
-            return Answer(error="the case has no choices")
-        if self._suite.raw:
-            context = "\n".join(m["content"] for m in messages)
-        else:
-            context = await asker.chat_text(self._entry.asked.model, messages)
-        # A text of a chat template has its special tokens in it; to a raw one the model's own are added.
-        name = self._entry.asked.model
-        whole, sizes = await asker.tokens_behind(name, context, case.choices, special=self._suite.raw)
-        request = choices_request(whole, sizes)
-        key = asker.key(asker.identity(name), TEXT, request.body)
-        known = asker.cache.find([key])
-        if key in known:
-            answer = read_choices(known[key].reply, sizes, cached=True, kept_at=known[key].at)
-        else:
-            reply, trace = await asker.answer(name, request, request.body)
-            answer = read_choices(reply, sizes, trace=trace)
-        return with_asked(answer, case, messages)
 
     # ── scoring ──
 

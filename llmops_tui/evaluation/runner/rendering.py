@@ -11,13 +11,15 @@ from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import AnswerSettings
-from llmops_tui.inference.asked_prompt import fields_of, rendered_many, sampling_of
+from llmops_tui.inference.asked_prompt import fields_of, rendered_many, sampling_of, with_offered
 from llmops_tui.inference.asking.asker import Request
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.store import PromptVersion
 
+# What is wrong with the values of one case alone.
+_OF_VALUES = {"variable_unfit", "variable_missing"}
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
@@ -30,14 +32,46 @@ def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: Templa
     if prompt is None:
         empty = next((case for case in cases if not case.messages), None)
         if empty is not None:
-            where = f"row {empty.row}" if empty.row is not None else f"case {empty.index}"
             raise InputRefusedError(
                 "nothing_to_ask",
-                f"{where} is not a conversation, and the suite has no prompt",
+                f"{_place(empty)} is not a conversation, and the suite has no prompt",
                 "Give the suite a prompt that uses its variables.",
             )
         return [list(case.messages) for case in cases]
     return [made.messages for made in rendered_many(prompt, [case.variables for case in cases], renderer)]
+
+
+def render_each(
+    cases: Sequence[Case], prompt: PromptVersion | None, renderer: TemplateRenderer, *, least: int = 1
+) -> tuple[list[list[ChatMessage]], dict[int, InputRefusedError]]:
+    """The messages of each case; of one whose own values are at fault none, and what is wrong with it, by the case's index.
+
+    Raises:
+        InputRefusedError: as :func:`render_all`, where the fault is no case's own, or fewer cases than ``least`` have none.
+    """
+    try:
+        return render_all(list(cases), prompt, renderer), {}
+    except InputRefusedError as error:
+        if error.code not in _OF_VALUES:
+            raise
+        first = error
+    found: list[list[ChatMessage]] = []
+    unfit: dict[int, InputRefusedError] = {}
+    for case in cases:
+        try:
+            found += render_all([case], prompt, renderer)
+        except InputRefusedError as error:
+            if error.code not in _OF_VALUES:
+                raise
+            unfit[case.index] = InputRefusedError(error.code, f"{_place(case)}: {error.message}", error.hint)
+            found.append([])
+    if len(cases) - len(unfit) < least:
+        raise first
+    return found, unfit
+
+
+def _place(case: Case) -> str:
+    return f"row {case.row}" if case.row is not None else f"case {case.index}"
 
 
 def asked_beyond(case: Case, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
@@ -71,9 +105,13 @@ def request_of(
     *,
     logprobs: bool,
     settings: AnswerSettings | None = None,
+    tools: Sequence[JsonObject] = (),
 ) -> Request:
-    """The request for an answer; the form that the suite says counts before that of the prompt's version."""
-    extra: dict[str, Any] = fields_of(settings)
+    """The request for an answer; the form that the suite says counts before that of the prompt's version.
+
+    ``tools`` are offered beside those that the version holds; of two with one name it is the one that can be called.
+    """
+    extra: dict[str, Any] = with_offered(fields_of(settings), tools)
     if suite.response_format is not None:
         extra["response_format"] = suite.response_format
     if suite.raw:

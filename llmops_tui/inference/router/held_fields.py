@@ -43,7 +43,7 @@ _PLACES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def with_held(path: str, version: PromptVersion, given: JsonObject) -> JsonObject:
-    """A request with what its prompt's version holds, where it says nothing itself.
+    """A request with what its prompt's version holds, where it says nothing itself; null says nothing.
 
     Raises:
         FieldRefusedError: the version holds a parameter that requests of this address have no field for; it is named.
@@ -52,9 +52,10 @@ def with_held(path: str, version: PromptVersion, given: JsonObject) -> JsonObjec
     if settings is None:
         return given
     held = settings.parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    if path == CHAT and "max_completion_tokens" in given:
+    if path == CHAT and given.get("max_completion_tokens") is not None:
         held.pop("max_tokens", None)
-    if path == CHAT and "enable_thinking" in (given.get("chat_template_kwargs") or {}):
+    variables = given.get("chat_template_kwargs")
+    if path == CHAT and isinstance(variables, dict) and "enable_thinking" in variables:
         held.pop("enable_thinking", None)
     places = _PLACES[path]
     if unknown := [name for name in held if name not in places]:
@@ -64,7 +65,9 @@ def with_held(path: str, version: PromptVersion, given: JsonObject) -> JsonObjec
     for name, value in held.items():
         _put(found, places[name], value)
     for way, value in _forms(path, settings):
-        _put(found, way, value)
+        # A grammar of its own is a form of the answer, too.
+        if way != ("response_format",) or given.get("grammar") is None:
+            _put(found, way, value)
     return found
 
 
@@ -101,9 +104,9 @@ def _tool(path: str, tool: JsonObject) -> JsonObject:
 def _put(body: JsonObject, way: tuple[str, ...], value: object) -> None:
     """Put a value where the request says nothing; what is no object on the way is left for the server to refuse."""
     first, *rest = way
-    if not rest:
-        body.setdefault(first, value)
-        return
     inner: Any = body.get(first)
-    if inner is None or isinstance(inner, dict):
-        body[first] = {rest[0]: value, **(inner or {})}
+    if not rest:
+        body[first] = value if inner is None else inner
+    elif inner is None or isinstance(inner, dict):
+        own = {name: said for name, said in (inner or {}).items() if name != rest[0] or said is not None}
+        body[first] = {rest[0]: value, **own}

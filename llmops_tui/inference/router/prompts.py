@@ -254,18 +254,23 @@ def _text(content: Any) -> str | None:
 def _filled(
     version: PromptVersion, needed: Sequence[str], given: dict[str, object], turns: list[JsonObject], last: str | None
 ) -> dict[str, object]:
-    """The values of all variables: those given, and the last message for the one that is not."""
+    """The values of all variables: those given, and the last message for the one that is not, also where it has a default."""
     defaults = defaults_of(version.settings)
-    missing = [name for name in needed if name not in given and name not in defaults]
+    left = [name for name in needed if name not in given]
+    missing = [name for name in left if name not in defaults]
     if turns and version.template.strip():
         if last is None:
             told = f"the last one must be the user's, of which {version.ref} makes the message"
             raise FieldRefusedError("messages", told, "End with a message of the user's.")
+        if len(meant := missing or left) == 1:
+            return {**given, meant[0]: last}
         if not missing:
             told = f"{version.ref} takes nothing from messages: all of its variables are given"
-            raise FieldRefusedError("messages", told, "Leave out messages, or the variable that the last one is for.")
-        if len(missing) == 1:
-            return {**given, missing[0]: last}
+            hint = "Leave out messages, or the variable that the last one is for."
+            if left:
+                told = f"the last one may be for {' or '.join(left)} of {version.ref}, which all have defaults"
+                hint = f"Give all but one of them in {_VARIABLES}, or leave out messages."
+            raise FieldRefusedError("messages", told, hint)
     elif not turns and not version.template.strip():
         told = f"is missing: {version.ref} is a system message alone"
         raise FieldRefusedError("messages", told, "Give the conversation, without a system message.")

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.answer_settings import values_filled
 from llmops_tui.inference.supervisor import ServerSupervisor, health
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.compare.columns import Column
@@ -48,12 +49,15 @@ class ColumnRunner:
         self._unload = unload
         self._steps: asyncio.Queue[ColumnStep | None] = asyncio.Queue()
 
-    async def run(self, columns: Sequence[Column], variables: Mapping[str, str]) -> AsyncGenerator[ColumnStep, None]:
+    async def run(
+        self, columns: Sequence[Column], variables: Mapping[str, str], *, filled: bool = False
+    ) -> AsyncGenerator[ColumnStep, None]:
         """The steps of all columns as they come; leaving the iteration early cancels what runs.
 
-        A column that fails tells its error, and the others go on.
+        A column that fails tells its error, and the others go on. ``filled`` values are those of a screen's fields, where an
+        empty one says nothing to a column that has a default.
         """
-        work = asyncio.create_task(self._run(columns, dict(variables)))
+        work = asyncio.create_task(self._run(columns, dict(variables), filled=filled))
         try:
             while (step := await self._steps.get()) is not None:
                 yield step
@@ -63,7 +67,7 @@ class ColumnRunner:
             with contextlib.suppress(asyncio.CancelledError):
                 await work
 
-    async def _run(self, columns: Sequence[Column], variables: dict[str, str]) -> None:
+    async def _run(self, columns: Sequence[Column], variables: dict[str, str], *, filled: bool) -> None:
         try:
             groups: dict[str, list[int]] = {}
             for number, column in enumerate(columns):
@@ -74,7 +78,7 @@ class ColumnRunner:
                 else:
                     groups.setdefault(model.base.name, []).append(number)
             versions = await asyncio.to_thread(self._versions, [columns[n] for g in groups.values() for n in g])
-            asked = _Asked(columns, variables, versions)
+            asked = _Asked(columns, variables, versions, filled)
             done: list[str] = []
             while groups:
                 late = await self._together(groups, asked, done)
@@ -125,7 +129,7 @@ class ColumnRunner:
             column.prompt,
             column.system,
             column.template,
-            asked.variables,
+            values_filled(column.settings, asked.variables) if asked.filled else asked.variables,
             column.parameters,
             version=version,
             settings=column.settings,
@@ -160,6 +164,7 @@ class _Asked:
     columns: Sequence[Column]
     variables: dict[str, str]
     versions: Mapping[_Text, PromptVersion]
+    filled: bool
 
 
 def _text_of(column: Column) -> _Text:
