@@ -40,12 +40,18 @@ def classify(
 
     answer = asyncio.run(ask())
     found = cast("list[Classified]", answer["data"])
-    data = {"model": model, "labels": answer["labels"], "results": found, "usage": answer["usage"]}
-    session.emit(data, lambda: "\n".join(_line(one, answer["labels"], text[one["index"]]) for one in found))
+    labels, threshold = answer["labels"], answer.get("threshold")
+    told = {} if threshold is None else {"threshold": threshold}
+    data = {"model": model, "labels": labels, "results": found, "usage": answer["usage"], **told}
+    session.emit(data, lambda: "\n".join(line_of(one, labels, text[one["index"]], threshold) for one in found))
 
 
-def _line(one: Classified, labels: Sequence[str], text: str) -> str:
+def line_of(one: Classified, labels: Sequence[str], text: str, threshold: float | None) -> str:
+    """What is printed of a text: its label, the likeliest ones, and from where on the first of all labels is meant."""
     best = sorted(zip(labels, one["probs"], strict=True), key=lambda each: -each[1])[:3]
     told = ", ".join(f"{safe_line(label)} {share:.3f}" for label, share in best)
-    chosen = ", ".join(map(safe_line, one["chosen"])) or "none" if "chosen" in one else safe_line(one["label"])
+    if threshold is not None:
+        told += f"; {safe_line(labels[0])} from {threshold:.3f} on"
+    said = one["chosen"] if "chosen" in one else [one["label"]] if one["label"] is not None else []
+    chosen = ", ".join(map(safe_line, said)) or "none"
     return f"{chosen}  ({told})  {safe_line(text)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmops_tui.cli.job import run_job
-from llmops_tui.cli.output import LIMIT, Session, session_of
+from llmops_tui.cli.output import LIMIT, Session, refuse_idle, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 
@@ -195,6 +195,8 @@ def show(
     from llmops_tui.retrieval.staleness import stale_because
     from llmops_tui.retrieval.told import index_text
 
+    if not documents:
+        refuse_idle(context, "goes with --documents, which lists them", "limit")
     session = session_of(context)
     store = store_of(session)
     index = store.get(ref)
@@ -226,6 +228,10 @@ def search(
     store = store_of(session)
     index = store.get(ref)
     way = way_of(by, index)
+    if way == "everything":
+        refuse_idle(context, "does not go with --by everything, which takes all chunks", "k")
+    else:
+        refuse_idle(context, f"goes with --by everything; {way} takes so many chunks as -k says", "tokens")
     with opened_retriever(store, index) as retriever:
         hits, compared = retriever.search(query, way, k, context=tokens)
     stale = stale_because(store, index)

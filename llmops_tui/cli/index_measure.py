@@ -80,6 +80,9 @@ def measurement_text(session: Session, found: MeasurementRecord) -> str:
     """What is printed of a measurement."""
     head = f"{counted(found['queries'], 'query', 'queries')} with {found['gold']} that should come"
     lines = [head]
+    if found["fitted"]:
+        whose = f"the weight of {' and of '.join(found['fitted'])} was learnt on these very queries"
+        lines.append(f"{whose}: their figures and differences are no evidence for it; measure on other queries")
     for one in found["retrievers"]:
         figures = [(f["metric"], f"{f['mean']:.3f}", _interval(f)) for f in one["figures"]]
         title = f"{one['index']} {one['by']}: about {one['tokens']:,.0f} tokens a query"

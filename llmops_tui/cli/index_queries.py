@@ -8,9 +8,8 @@ import typer
 
 from llmops_tui.cli.index import store_of
 from llmops_tui.cli.job import run_job
-from llmops_tui.cli.output import LIMIT, session_of
+from llmops_tui.cli.output import LIMIT, refuse_idle, session_of
 from llmops_tui.counts import counted
-from llmops_tui.errors import ExitCode, LlmopsError
 
 
 def queries(
@@ -29,9 +28,11 @@ def queries(
     from llmops_tui.retrieval.query_writing import ENTRY, KIND
     from llmops_tui.retrieval.written_queries import CONFIRMED, REJECTED, WrittenQueries
 
+    if model:
+        refuse_idle(context, "judges or lists, and --model writes more", "confirm", "reject", "limit")
+    else:
+        refuse_idle(context, "goes with --model, which writes more", "count", "detach")
     session = session_of(context)
-    if model and (confirm or reject):
-        raise LlmopsError("usage", "--model writes more; --confirm and --reject judge", exit_code=ExitCode.USAGE)
     store = store_of(session)
     name = store.get(ref).record["name"]
     kept = WrittenQueries(store, name)
@@ -42,6 +43,7 @@ def queries(
         made = run_job(session, kind=KIND, title=title, entry=ENTRY, arguments=arguments, detach=detach)
         if made is not None:
             fell = f"{made['alike']:,} were like others, {made['empty']:,} were none"
+            fell += f", the passages of {made['gone']:,} were taken out meanwhile" if made["gone"] else ""
             session.emit(made, lambda: f"{counted(made['written'], 'query', 'queries')} written; {fell}")
         return
     for state, ids in ((CONFIRMED, confirm), (REJECTED, reject)):

@@ -10,8 +10,7 @@ import typer
 
 from llmops_tui.cli.index import store_of
 from llmops_tui.cli.index_measure import queries_of
-from llmops_tui.cli.output import session_of
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.cli.output import refuse_idle, session_of
 
 
 def tune(
@@ -33,9 +32,9 @@ def tune(
     from llmops_tui.retrieval.told import fusion_text
     from llmops_tui.retrieval.weighting import keep_fusion
 
+    if forget:
+        refuse_idle(context, "goes with learning; give --forget alone", "queries", "metric", "preview")
     session = session_of(context)
-    if forget and (queries is not None or preview):
-        raise LlmopsError("usage", "give --queries, or --forget alone", exit_code=ExitCode.USAGE)
     store = store_of(session)
     index = store.get(ref)
     if forget:

@@ -14,7 +14,7 @@ import typer
 from llmops_tui import streams
 from llmops_tui.cli.options import Globals
 from llmops_tui.counts import counted
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.json_values import Notes, as_json
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.workspace.layout import Workspace, find_workspace
@@ -181,6 +181,20 @@ def is_given(context: typer.Context, name: str) -> bool:
     """Whether an option stands in the command, its default or another value."""
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
+
+
+def refuse_idle(context: typer.Context, why: str, *names: str) -> None:
+    """Refuse options that stand in the command and would not be looked at, by the names of their parameters.
+
+    ``why`` ends the sentence that the option begins.
+
+    Raises:
+        LlmopsError: ``usage``.
+    """
+    for name in names:
+        if is_given(context, name):
+            flags = next(one.opts for one in context.command.params if one.name == name)
+            raise LlmopsError("usage", f"{flags[0]} {why}", exit_code=ExitCode.USAGE)
 
 
 def session_of(context: typer.Context) -> Session:

@@ -65,7 +65,8 @@ def run(context: JobContext, first: str, newest: str, most: int = MOST) -> Shift
     recorded_run, newest_run = store.get(first), store.get(newest)
     model = store.registry.get(newest_run.asked.model)
     refuse_remote(model.name, model.kind)
-    _refuse_others(store, newest_run)
+    for one in (recorded_run, newest_run):
+        _refuse_others(store, one)
     options = options_from(load_settings()[0])
     engine = engine_name(options, model.base.path)
     endpoint = open_endpoint(ServerSupervisor(context.workspace), model, options)
@@ -127,7 +128,8 @@ def _refuse_others(store: EvaluationStore, run: EvalRun) -> None:
     Raises:
         InputRefusedError: ``model_changed``.
     """
-    if why := changed_model(store, run):
+    # That one is not finished is told by whoever reads its answers.
+    if run.summary is not None and (why := changed_model(store, run)):
         told = f"{run.name} {why}: what it gives now is not what that run was answered by"
         raise InputRefusedError("model_changed", told, "Ask again, without --no-ask: llmops drift behaviour … --kl.")
 

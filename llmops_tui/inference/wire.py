@@ -147,11 +147,12 @@ class Ranked(TypedDict):
 class Classified(TypedDict):
     """One text that was classified: the likeliest label, and the probability of each in the order of the answer's ``labels``.
 
-    ``chosen`` are those from a half on, where several may be right.
+    A label that a model has alone is said from a half on, and none below. ``chosen`` are those from a half on, where several
+    may be right.
     """
 
     index: int
-    label: str
+    label: str | None
     probs: list[float]
     num_classes: int
     chosen: NotRequired[list[str]]
@@ -173,7 +174,7 @@ class Warned(TypedDict):
 class Reply(TypedDict, total=False):
     """What an endpoint answers: choices, or of ``/v1/embeddings`` data, or tokens with their text, or results.
 
-    ``labels`` are those of ``/v1/classify``, whose data are :class:`Classified`.
+    ``labels`` are those of ``/v1/classify``, whose data are :class:`Classified`; ``threshold`` is that of a trained head.
     """
 
     choices: list[Choice]
@@ -182,6 +183,7 @@ class Reply(TypedDict, total=False):
     data: list[Embedded]
     results: list[Ranked]
     labels: list[str]
+    threshold: float
     tokens: list[int]
     pieces: list[str]
     text: str

@@ -6,7 +6,7 @@ beside their settings, so that a workspace from elsewhere brings nothing into th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from llmops_tui.maintenance.acts import ENTRIES, REGISTERED, SUITE, VIEW, Act, s
 from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.maintenance.definition_removal import (
     DefinitionRemoval,
+    DefinitionRow,
+    newest_number,
     remove_definition,
     remove_newest_version,
     restore_definition,
@@ -71,11 +73,16 @@ class Effects:
 
     # ── doing it the first time ──
 
-    def delete(self, kind: Archivable, name: str, at: float) -> DefinitionRemoval:
-        """Delete a suite or a recipe, and keep its versions for the act of that time."""
-        removed = remove_definition(self._workspace, kind, name)
-        self._keep(at, {"rows": list(removed.rows)})
-        return removed
+    def delete(
+        self, kind: Archivable, name: str, at: float, note: Callable[[], None] = lambda: None
+    ) -> DefinitionRemoval:
+        """Delete a suite or a recipe; its versions are kept for the act of that time, which ``note`` notes, before they go."""
+
+        def keep(rows: Sequence[DefinitionRow]) -> None:
+            self._keep(at, {"rows": list(rows)})
+            note()
+
+        return remove_definition(self._workspace, kind, name, keep)
 
     def save_view(self, dataset: str, name: str, view: ViewRecord, at: float) -> bool:
         """Save a view, and keep what it was; whether it was something else, or not there."""
@@ -106,20 +113,36 @@ class Effects:
             raise stale(act, "what was kept of it is gone")
         return kept
 
+    def _is_taken(self, act: Act, *, there: bool) -> bool:
+        """Whether somebody who was killed took it away and could not say so any more: it is kept, and not there."""
+        return not there and self._event_log.load_draft(f"{_KEPT}{act.at}") is not None
+
+    def _let_go(self, act: Act) -> None:
+        """It is there again: what was kept is no sign any more that it was taken."""
+        self._event_log.remove_draft(f"{_KEPT}{act.at}")
+
     def _set_deleted(self, act: Act, undo: bool) -> None:
         kind = Archivable(act.name)
         if undo:
             restore_definition(self._workspace, kind, self._kept(act, "rows")["rows"])
-        else:
+        elif not self._is_taken(act, there=newest_number(self._workspace, kind, act.subject) > 0):
             self.delete(kind, act.subject, act.at)
 
     def _set_version(self, act: Act, undo: bool) -> None:
         assert act.after is not None
         if undo:
-            row = remove_newest_version(self._workspace, Archivable.SUITE, act.subject, act.after)
-            self._keep(act.at, {"rows": [row]})
+            newest = newest_number(self._workspace, Archivable.SUITE, act.subject)
+            if not self._is_taken(act, there=newest >= act.after):
+                remove_newest_version(
+                    self._workspace,
+                    Archivable.SUITE,
+                    act.subject,
+                    act.after,
+                    lambda row: self._keep(act.at, {"rows": [row]}),
+                )
         else:
             restore_version(self._workspace, Archivable.SUITE, self._kept(act, "rows")["rows"][0])
+            self._let_go(act)
 
     def _set_view(self, act: Act, undo: bool) -> None:
         kept = self._kept(act, "after")
@@ -133,16 +156,21 @@ class Effects:
 
     def _set_registered(self, act: Act, undo: bool) -> None:
         if undo:
-            model = unregister(self._workspace, act.subject)
-            path = "" if model.kind == "remote" else str(model.path)
-            facts = {"path": path, "kind": model.kind, "sha256": model.sha256, "size_bytes": model.size_bytes}
-            times = {"added_at": model.added_at, "verified_at": model.verified_at}
-            self._keep(act.at, {"model": {**facts, **times, "header": model.header}})
+            there = any(model.name == act.subject for model in self._models.all())
+            if not self._is_taken(act, there=there):
+                unregister(self._workspace, act.subject, lambda model: self._keep_model(act, model))
             return
         kept = self._kept(act, "model")["model"]
         self._models.check_free(act.subject)
         model = Model(**{**kept, "name": act.subject, "path": Path(kept["path"])})
         self._models.copy(model, act.subject, model.added_at)
+        self._let_go(act)
+
+    def _keep_model(self, act: Act, model: Model) -> None:
+        path = "" if model.kind == "remote" else str(model.path)
+        facts = {"path": path, "kind": model.kind, "sha256": model.sha256, "size_bytes": model.size_bytes}
+        times = {"added_at": model.added_at, "verified_at": model.verified_at}
+        self._keep(act.at, {"model": {**facts, **times, "header": model.header}})
 
     def _set_entry(self, act: Act, undo: bool) -> None:
         change = change_at(act.at, act.kind, act.subject)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,9 +39,11 @@ class ActNotes:
         self._effects = Effects(catalog, event_log)
 
     def acts(self) -> list[Act]:
-        """All that are known, the newest first."""
-        self._note_jobs()
-        return self._log.acts()[::-1]
+        """All that are known, the newest first, with what jobs made that nobody waited for; nothing is written."""
+        known = self._log.acts()
+        for _, made in self._of_jobs():
+            known = _with(known, made)
+        return known[::-1]
 
     def note_rows(self, *made: DatasetVersion) -> bool:
         """A version took the place of the newest one; several, such as the parts of a split, are taken back at once.
@@ -50,10 +52,11 @@ class ActNotes:
         archived then. A version that was there already, since the newest has just these rows, is no act. A dataset that is
         archived and gets a version is in the lists again. Returns whether there is anything to take back.
         """
-        return self._note_rows(made, time.time())
+        noted = self._of_rows(made, time.time(), self._log.acts())
+        self._note_made(noted)
+        return bool(noted)
 
-    def _note_rows(self, made: Iterable[DatasetVersion], now: float) -> bool:
-        known = self._log.acts()
+    def _of_rows(self, made: Iterable[DatasetVersion], now: float, known: Sequence[Act]) -> list[Act]:
         noted: list[Act] = []
         for one in made:
             older = [other.number for other in self._datasets.log(one.dataset) if other.number < one.number]
@@ -61,10 +64,13 @@ class ActNotes:
                 continue
             if not any(act.made(one.dataset, one.number, one.created_at) for act in known):
                 noted.append(Act(now, "rows", one.dataset, one.note, max(older, default=None), one.number))
-        if noted:
-            self._archive.remove(Archivable.DATASET, [act.subject for act in noted])
-            self._add(*(replace(act, beside=len(noted) - 1) for act in noted))
-        return bool(noted)
+        return [replace(act, beside=len(noted) - 1) for act in noted]
+
+    def _note_made(self, acts: Sequence[Act]) -> None:
+        if rows := [act.subject for act in acts if act.kind == "rows"]:
+            self._archive.remove(Archivable.DATASET, rows)
+        if acts:
+            self._add(*acts)
 
     def note_suite(self, version: SuiteVersion) -> bool:
         """A version of a suite was made, such as by one more case; the same again made none, and is no act.
@@ -83,14 +89,7 @@ class ActNotes:
 
     def note_registered(self, model: Model) -> None:
         """A model was registered that was not; its file stays where it lies when that is taken back."""
-        self._note_registered(model, time.time())
-
-    def _note_registered(self, model: Model, at: float) -> None:
-        place = str(model.header["url"]) if model.kind == "remote" else str(model.path)
-        if not any(
-            (act.kind, act.subject) == (REGISTERED, model.name) and act.at >= model.added_at for act in self._log.acts()
-        ):
-            self._add(Act(at, REGISTERED, model.name, place, None, 1))
+        self._note_made(_of_model(model, time.time(), self._log.acts()))
 
     def note_entries(self, *changes: EntryChange) -> bool:
         """Entries of the user's own files, such as a snippet, were changed; at once, and so they are taken back at once."""
@@ -102,21 +101,39 @@ class ActNotes:
         return bool(changed)
 
     def _note_jobs(self) -> None:
-        """What jobs made that nobody waited for: they were detached, or the app was left."""
-        until = self._log.jobs_until() or time.time() - _JUST_MADE
-        for job in jobs_since(self._event_log, until):
-            ended = job.finished_at or until
-            self._note_rows(versions_of_job(self._datasets, job), ended)
-            for model in models_of(self._models, job):
-                self._note_registered(model, ended)
+        for ended, made in self._of_jobs():
+            self._note_made(made)
             self._log.note_jobs(ended)
 
+    def _of_jobs(self) -> Iterator[tuple[float, list[Act]]]:
+        """What jobs made that nobody waited for, with when each ended: they were detached, or the app was left."""
+        until, known = self._log.jobs_until() or time.time() - _JUST_MADE, self._log.acts()
+        for job in jobs_since(self._event_log, until):
+            ended = job.finished_at or until
+            made = self._of_rows(versions_of_job(self._datasets, job), ended, known)
+            for model in models_of(self._models, job):
+                made += _of_model(model, ended, known)
+            known = _with(known, made)
+            yield ended, made
+
     def _add(self, *acts: Act) -> None:
-        # What was taken back before is not done again after something else was done.
-        # A job that nobody waited for ended before what is noted already.
-        self._log.change(
-            lambda now: newest(sorted([*(other for other in now if not other.undone), *acts], key=lambda act: act.at))
-        )
+        self._log.change(lambda now: _with(now, acts))
+
+
+def _with(now: list[Act], made: Sequence[Act]) -> list[Act]:
+    """The history after something else was done: what was taken back before is not done again."""
+    if not made:
+        return now
+    # A job that nobody waited for ended before what is noted already.
+    return newest(sorted([*(other for other in now if not other.undone), *made], key=lambda act: act.at))
+
+
+def _of_model(model: Model, at: float, known: Sequence[Act]) -> list[Act]:
+    """That a model was registered; none where it is known."""
+    place = str(model.header["url"]) if model.kind == "remote" else str(model.path)
+    if any((act.kind, act.subject) == (REGISTERED, model.name) and act.at >= model.added_at for act in known):
+        return []
+    return [Act(at, REGISTERED, model.name, place, None, 1)]
 
 
 def _act_on(change: EntryChange, at: float, beside: int) -> Act:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypedDict
@@ -87,8 +87,10 @@ def plan_definition_removal(workspace: Workspace, kind: Archivable, name: str) -
     return DefinitionRemoval(kind, name, tuple(rows), tuple(blockers))
 
 
-def remove_definition(workspace: Workspace, kind: Archivable, name: str) -> DefinitionRemoval:
-    """Do it, thought through anew.
+def remove_definition(
+    workspace: Workspace, kind: Archivable, name: str, keep: Callable[[Sequence[DefinitionRow]], None] | None = None
+) -> DefinitionRemoval:
+    """Do it, thought through anew; ``keep`` is given its versions before they go, so that a kill in between loses nothing.
 
     Raises:
         NotFoundError: there is none of that name.
@@ -103,6 +105,8 @@ def remove_definition(workspace: Workspace, kind: Archivable, name: str) -> Defi
                 f"{name} was not removed: {'; '.join(planned.in_the_way)}",
                 f"End or remove that first; or llmops archive add {kind.value} {name} has lists leave it out.",
             )
+        if keep is not None:
+            keep(planned.rows)
         Catalog(workspace).write(
             lambda connection: connection.execute(f"DELETE FROM {TABLES[kind]} WHERE name = ?", [name])
         )
@@ -124,8 +128,15 @@ def restore_definition(workspace: Workspace, kind: Archivable, rows: Sequence[De
     _insert(workspace, kind, rows)
 
 
-def remove_newest_version(workspace: Workspace, kind: Archivable, name: str, number: int) -> DefinitionRow:
-    """Take the newest version of a suite or a recipe away again; it is given back, whole.
+def newest_number(workspace: Workspace, kind: Archivable, name: str) -> int:
+    """The number of the newest version of a suite or a recipe; 0 where there is none."""
+    return next((row["number"] for row in _rows(workspace, kind, name)), 0)
+
+
+def remove_newest_version(
+    workspace: Workspace, kind: Archivable, name: str, number: int, keep: Callable[[DefinitionRow], None]
+) -> None:
+    """Take the newest version of a suite or a recipe away again; ``keep`` is given it, whole, before it goes.
 
     Raises:
         NotFoundError: there is none of that name.
@@ -145,6 +156,7 @@ def remove_newest_version(workspace: Workspace, kind: Archivable, name: str, num
             )
         if kind is Archivable.SUITE and (runs := _runs_of(workspace, name, number)):
             raise InputRefusedError("record_used", f"{counted(runs, 'run')} of it {agree(runs, 'is', 'are')} kept", "")
+        keep(rows[0])
         Catalog(workspace).write(
             lambda connection: connection.execute(
                 f"DELETE FROM {TABLES[kind]} WHERE name = ? AND number = ?", [name, number]
@@ -152,7 +164,6 @@ def remove_newest_version(workspace: Workspace, kind: Archivable, name: str, num
         )
         if len(rows) == 1:
             forget_archived(workspace, kind, name)
-    return rows[0]
 
 
 def restore_version(workspace: Workspace, kind: Archivable, row: DefinitionRow) -> None:
@@ -162,7 +173,7 @@ def restore_version(workspace: Workspace, kind: Archivable, row: DefinitionRow) 
         InputRefusedError: ``name_taken``: another version of that number, or a newer one, was made since.
     """
     workspace.refuse_if_read_only()
-    newest = next((one["number"] for one in _rows(workspace, kind, row["name"])), 0)
+    newest = newest_number(workspace, kind, row["name"])
     if newest >= row["number"]:
         raise InputRefusedError("name_taken", f"{row['name']}@{newest} was made since", "Nothing was changed.")
     _insert(workspace, kind, [row])

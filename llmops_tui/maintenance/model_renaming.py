@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -114,8 +114,8 @@ def remove_copy(workspace: Workspace, name: str) -> None:
         _forget(workspace, model, "no other model has its file by now" if alone else "")
 
 
-def unregister(workspace: Workspace, name: str) -> Model:
-    """Forget a model that was just registered, and give it back; its file stays where it lies.
+def unregister(workspace: Workspace, name: str, keep: Callable[[Model], None]) -> None:
+    """Forget a model that was just registered; ``keep`` is given it before. Its file stays where it lies.
 
     Raises:
         NotFoundError: there is none of that name.
@@ -125,16 +125,18 @@ def unregister(workspace: Workspace, name: str) -> Model:
     workspace.refuse_if_read_only()
     with exclusive_maintenance(workspace), JobStore(EventLog(workspace)).door():
         planned = plan_removal(workspace, name)
-        _forget(workspace, planned.model, *planned.uses)
-    return planned.model
+        _forget(workspace, planned.model, *planned.uses, keep=keep)
 
 
-def _forget(workspace: Workspace, model: Model, *others: str) -> None:
+def _forget(
+    workspace: Workspace, model: Model, *others: str, keep: Callable[[Model], None] = lambda _model: None
+) -> None:
     """Forget a model that nobody is at work with and nothing names; what else stands against it is said in ``others``."""
     if busy := busy_with(workspace, model):
         raise InputRefusedError("in_the_way", f"{model.name} is in use: {'; '.join(busy)}", "End that first.")
     if uses := [*_named_by(workspace, model.name), *filter(None, others)]:
         raise InputRefusedError("record_used", "; ".join(uses), "llmops model remove shows what would go.")
+    keep(model)
     ModelRegistry(Catalog(workspace)).remove(model.name)
     forget_archived(workspace, Archivable.MODEL, model.name)
 

@@ -29,7 +29,7 @@ from llmops_tui.maintenance.acts import (
     version_text,
 )
 from llmops_tui.maintenance.archiving import Archivable, find
-from llmops_tui.maintenance.definition_removal import DefinitionRemoval, remove_definition
+from llmops_tui.maintenance.definition_removal import DefinitionRemoval, newest_number, remove_definition
 from llmops_tui.maintenance.model_renaming import copy_model, remove_copy, rename_model
 from llmops_tui.maintenance.record_removal import Kept, remove_record
 from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
@@ -165,8 +165,14 @@ class UndoHistory(ActNotes):
     def remove_definition(self, kind: Archivable, name: str) -> DefinitionRemoval:
         """Delete a suite or a recipe; as :func:`remove_definition`. Its versions are kept as long as the act is."""
         at = time.time()
-        removed = self._effects.delete(kind, name, at)
-        self._add(Act(at, "deleted", name, kind.value, 1, None))
+        act = Act(at, "deleted", name, kind.value, 1, None)
+        try:
+            removed = self._effects.delete(kind, name, at, lambda: self._add(act))
+        except LlmopsError:
+            # It was noted before it was done, and that is no act where it is still there.
+            if newest_number(self._workspace, kind, name):
+                self._log.change(lambda now: [other for other in now if same(other) != same(act)])
+            raise
         self._effects.forget_all_but(self._log.acts())
         return removed
 

@@ -7,7 +7,6 @@ BM25 from arrays of the same terms (:mod:`.postings`).
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -44,7 +43,6 @@ _PASSAGE = """SELECT c.id, d.name, c.start, c."end", c.heading, c.sha256, c.toke
 # Of the chunks that have one, with the hash that it is kept by.
 _CONTEXTS = "CREATE TABLE contexts (chunk INTEGER PRIMARY KEY, key BLOB NOT NULL, context TEXT NOT NULL)"
 _MANY = 500
-_UNSTORED = re.compile("[\0\ud800-\udfff]")
 
 
 class ChunkWriter:
@@ -66,8 +64,7 @@ class ChunkWriter:
 
     def cut(self, document: Document) -> tuple[str, list[Chunk]]:
         """The text of a document as it is kept, and its chunks."""
-        # SQLite ends a text at a zero and has no lone surrogates; another sign in their place moves no offset.
-        text = _UNSTORED.sub("\ufffd", document.text)
+        text = document.kept_text
         return text, cut(text, structured=document.structured, tokens=self._tokens)
 
     def add(
@@ -81,7 +78,7 @@ class ChunkWriter:
         if chunks is None:
             text, chunks = self.cut(document)
         else:
-            text = _UNSTORED.sub("\ufffd", document.text)
+            text = document.kept_text
         try:
             number = self._connection.execute(
                 "INSERT INTO documents (name, title, text, paged, file_sha256, size, mtime_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -6,7 +6,7 @@ Those that were written to measure are kept, and not asked for again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from llmops_tui.counts import counted
@@ -175,9 +175,10 @@ def _of_corpus(
     for document in read_corpus(store.catalog, asked["source"], readers, known).documents:
         if document.name in excluded:
             continue
-        chunks: Sequence[Chunk] = cut(document.text, structured=document.structured, tokens=asked["tokens"])
-        for part in parts_of(document.text, chunks):
-            run = _Asked(document.name, document.text, part[0].start, part[-1].end)
+        text = document.kept_text
+        chunks = cut(text, structured=document.structured, tokens=asked["tokens"])
+        for part in parts_of(text, chunks):
+            run = _Asked(document.name, text, part[0].start, part[-1].end)
             run.chunks = [chunk for chunk in part if written.get(_key(record, run, chunk)) is None]
             yield run, len(part) - len(run.chunks)
 

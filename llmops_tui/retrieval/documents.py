@@ -27,6 +27,7 @@ _CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)")
 _FIRST = 2048
 _NOT_OF_PAGES = ("utf-16", "utf-32", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_UNSTORED = re.compile("[\0\ud800-\udfff]")
 
 
 class UnreadableDocumentError(Exception):
@@ -56,6 +57,11 @@ class Document:
     file_sha256: str = ""
     size: int = 0
     mtime_ns: int = 0
+
+    @property
+    def kept_text(self) -> str:
+        """The text as an index keeps it: SQLite ends one at a zero, and has no lone surrogates. The offsets are the same."""
+        return _UNSTORED.sub("\ufffd", self.text)
 
 
 def check_size(path: Path, size: int) -> None:

@@ -63,23 +63,29 @@ async def write_queries(
     known = kept.all()
     about = {(one["document"], one["sha256"]) for one in known}
     said = [words_of(one["query"]) for one in known]
-    written = alike = empty = 0
+    written = alike = empty = gone = 0
     with ChunkFile.opened(index.folder) as file:
         for passage in _drawn(file, about):
             if written >= count:
                 break
+            if not kept.has_passage(index.ref, passage):
+                # This file is as it was; the document was taken out since.
+                gone += 1
+                continue
             question = await _question(writer, passage)
             words = words_of(question)
             if not words or _TOLD & words - words_of(passage["text"]):
                 empty += 1
             elif any(likeness(words, other) >= _ALIKE for other in said):
                 alike += 1
-            else:
+            elif kept.add(_record(index.ref, record, passage, question, words)):
                 said.append(words)
-                kept.add(_record(index.ref, record, passage, question, words))
                 written += 1
-            report(written / count, f"{written:,} of {count:,} written, {alike + empty:,} fell")
-    return {"index": index.ref, "written": written, "alike": alike, "empty": empty, "total": len(known) + written}
+            else:
+                gone += 1
+            report(written / count, f"{written:,} of {count:,} written, {alike + empty + gone:,} fell")
+    total = len(kept.all())
+    return {"index": index.ref, "written": written, "alike": alike, "empty": empty, "gone": gone, "total": total}
 
 
 def _drawn(file: ChunkFile, about: Collection[tuple[str, str]]) -> Iterator[PassageRecord]:

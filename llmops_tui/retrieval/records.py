@@ -182,12 +182,16 @@ class WrittenQueryRecord(TypedDict):
 
 
 class QueriesRecord(TypedDict):
-    """What a job wrote: how many queries, how many fell as ``alike`` to others or ``empty``, how many there are now."""
+    """What a job wrote: how many queries, how many fell, how many there are now.
+
+    They fell as ``alike`` to others, as ``empty``, or with their passage, which was taken out meanwhile: ``gone``.
+    """
 
     index: str
     written: int
     alike: int
     empty: int
+    gone: int
     total: int
 
 

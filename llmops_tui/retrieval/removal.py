@@ -44,15 +44,16 @@ def remove_documents(store: IndexStore, name: str, names: Collection[str]) -> li
 
 def take_out(store: IndexStore, name: str, going_of: Callable[[Index], list[str]], excluded: list[str]) -> list[Index]:
     """As :func:`remove_documents`, of each version what ``going_of`` says; later builds leave out what is ``excluded``."""
-    changed, empty = [], []
+    changed, empty, gone = [], [], set(excluded)
+    queries = WrittenQueries(store, name)
     with store.building(name) as home:
         # What was embedded for a version that was never finished may be of them.
         store.abandon(name)
-        queries = WrittenQueries(store, name)
         queries.forget(excluded)
         for index in store.log(name):
             going = going_of(index)
             queries.forget(going)
+            gone.update(going)
             if not going:
                 store.note_source(index, index.record["source"], _with(index.record["excluded"], excluded))
             elif len(going) == index.record["documents"]:
@@ -61,6 +62,8 @@ def take_out(store: IndexStore, name: str, going_of: Callable[[Index], list[str]
                 changed.append(_without(store, index, going, excluded, home / _STAGED))
     if empty:
         store.remove(name, [index.record["number"] for index in empty])
+    # A job that writes queries may have added one while its passage was still there.
+    queries.forget(gone)
     return [*changed, *empty]
 
 

@@ -22,7 +22,7 @@ async def classify_text(shell: Shell, model: Model) -> None:
         (found,) = cast("list[Classified]", reply["data"])
         ranked = sorted(zip(reply["labels"], found["probs"], strict=True), key=lambda one: -one[1])
         choices = [Choice(label, label, f"{share:.3f}") for label, share in ranked]
-        await shell.ask(ChoiceDialog(f"{found['label']}: {text}", choices))
+        await shell.ask(ChoiceDialog(f"{found['label'] or 'none'}: {text}", choices))
 
 
 async def _ask(services: Services, model: Model, text: str) -> Reply:

@@ -78,7 +78,7 @@ async def review_queries(shell: Shell, progress: Panel, name: str) -> None:
     if chosen != _REVIEW:
         job = await asyncio.to_thread(_start, shell.services, name, chosen)
         made = await follow_job(shell.services, progress, job)
-        fell = f"{made['alike'] + made['empty']:,} fell"
+        fell = f"{made['alike'] + made['empty'] + made['gone']:,} fell"
         shell.say(f"{counted(made['written'], 'query', 'queries')} written about {name}; {fell}.")
         queries = await asyncio.to_thread(_open, shell.services, name)
     for number, query in enumerate(queries):

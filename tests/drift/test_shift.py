@@ -180,6 +180,19 @@ def test_a_remote_model_tells_no_probabilities() -> None:
         probabilities.refuse_remote("m", "remote")
 
 
+def test_a_run_that_another_file_answered_is_held_against_nothing(
+    store: EvaluationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = (graded_run(store, [1.0] * 2) for _ in range(2))
+    monkeypatch.setattr(probabilities, "refuse_remote", lambda *_: None)
+    context: Any = type("Context", (), {"workspace": store.workspace, "job_id": "job_1"})()
+    # Of both runs: --against may name one of other files.
+    with pytest.raises(InputRefusedError, match=f"{before} was asked of m before its file changed") as refused:
+        probabilities.run(context, before, after)
+    assert refused.value.code == "model_changed"
+    assert read_found(store.get(after)) == {}
+
+
 def test_a_judge_is_asked_of_answers_that_are_others_alone(
     store: EvaluationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llmops_tui.cli.classify import line_of
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.guardrails.head import COLUMNS, HeadModel
 from llmops_tui.inference.guardrails.store import GuardStore
+from llmops_tui.inference.wire import Classified
 from llmops_tui.models.bert_gguf import RANK, write_bert
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.test_cli import data, run
@@ -144,7 +146,11 @@ async def test_a_head_with_one_output_is_a_sigmoid_and_one_that_normalises_is_ta
     server.engine.info["labels"] = ["spam"]
     scored(server, (math.log(3),))
     (one,) = (await server.post("/v1/classify", {"input": "a"})).json()["data"]
-    assert one["probs"] == pytest.approx([0.75])
+    assert (one["label"], one["probs"]) == ("spam", pytest.approx([0.75]))
+    # It is the only label, and not what the text is.
+    scored(server, (-math.log(99),))
+    (one,) = (await server.post("/v1/classify", {"input": "a"})).json()["data"]
+    assert (one["label"], one["probs"]) == (None, pytest.approx([0.01]))
     server.engine.info |= {"labels": ["yes", "no"], "head_normalises": True}
     scored(server, (0.25, 0.75))
     (one,) = (await server.post("/v1/classify", {"input": "a"})).json()["data"]
@@ -213,6 +219,30 @@ async def test_a_head_that_was_trained_on_the_models_embeddings_gives_its_labels
     assert [one["label"] for one in answer["data"]] == ["attack", "benign"]
     error = (await server.post("/v1/classify", {"input": [[7]], "head": "injection"})).json()["error"]
     assert (error["param"], error["hint"]) == ("input", "Send texts.")
+
+
+async def test_a_trained_head_reads_all_of_a_text_or_refuses_it_by_its_place(server: Server) -> None:
+    trained(server, "")
+    # Windows of 256 tokens, each 192 behind the one before.
+    whole, longer = ("x " * (31 * 192 + size) for size in (256, 257))
+    assert (await server.post("/v1/classify", {"input": whole, "head": "injection"})).status_code == 200
+    for given, place in ((longer, "input"), (["a", longer], "input[1]")):
+        answer = await server.post("/v1/classify", {"input": given, "head": "injection"})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"], error["code"]) == (400, place, "context_length_exceeded")
+
+
+def test_a_line_says_the_threshold_and_none_for_what_is_not_meant() -> None:
+    told = line_of(
+        {"index": 0, "label": "benign", "probs": [0.62, 0.38], "num_classes": 2}, ["attack", "benign"], "t", 0.7
+    )
+    assert told == "benign  (attack 0.620, benign 0.380; attack from 0.700 on)  t"
+    assert (
+        line_of({"index": 0, "label": None, "probs": [0.01], "num_classes": 1}, ["spam"], "t", None)
+        == "none  (spam 0.010)  t"
+    )
+    several: Classified = {"index": 0, "label": "a", "probs": [0.6, 0.5], "num_classes": 2, "chosen": ["a", "b"]}
+    assert line_of(several, ["a", "b"], "t", None).startswith("a, b  (")
 
 
 async def test_a_head_of_another_models_embeddings_is_refused_and_one_of_none_asks_no_engine(server: Server) -> None:

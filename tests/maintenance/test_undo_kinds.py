@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keymap_file import read_keymap, write_keymap
+from llmops_tui.maintenance.act_log import ActLog
 from llmops_tui.maintenance.acts import RENAMED
 from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.maintenance.undo import UndoHistory
@@ -79,6 +81,49 @@ def test_a_version_of_a_suite_that_was_used_stays(
     assert caught.value.code == "undo_stale"
     assert suites.suite("s@1").number == 1
     assert made.acts() == []
+
+
+class KilledError(BaseException):
+    """As a kill: nobody goes on from here."""
+
+
+@pytest.mark.parametrize("place", [(EventLog, "save_draft"), (ActLog, "change")])
+def test_a_kill_in_an_undo_loses_no_version_and_no_model(
+    catalog: Catalog, made: UndoHistory, monkeypatch: pytest.MonkeyPatch, place: tuple[type, str]
+) -> None:
+    def killed(step: Callable[[], object]) -> None:
+        def kill(*_given: object) -> None:
+            raise KilledError
+
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            patch.setattr(*place, kill)
+            step()
+
+    PromptStore(catalog).save("p", template="{{ x }}")
+    suites, models = EvaluationStore(catalog.workspace), ModelRegistry(catalog)
+    made.note_suite(suites.add_case("s", "p", {"x": "1"}, "one"))
+    made.note_suite(suites.add_case("s", "p", {"x": "2"}, "two"))
+    model = models.add_remote("http://127.0.0.1:1", "far", {"remote_model": "m", "lacks": {}})  # type: ignore[arg-type]
+    made.note_registered(model)
+    # Whoever asks again is told that it is undone, and it can be done again.
+    for left in (["s@2", "s@1"], ["s@1"], []):
+        killed(made.undo)
+        assert made.undo() is not None
+        assert ([one.ref for one in suites.suites()], models.all()) == (left, [])
+    for left in (["s@1"], ["s@2", "s@1"]):
+        assert made.redo() is not None
+        assert [one.ref for one in suites.suites()] == left
+    assert made.redo() is not None
+    assert models.all() == [model]
+    # Nor does one while a suite is deleted: the act is known before its versions go.
+    killed(lambda: made.remove_definition(Archivable.SUITE, "s"))
+    assert [one.ref for one in suites.suites()] == ["s@2", "s@1"]
+    made.remove_definition(Archivable.SUITE, "s")
+    made.undo()
+    killed(made.redo)
+    assert made.redo() is not None
+    made.undo()
+    assert [one.ref for one in suites.suites()] == ["s@2", "s@1"]
 
 
 def test_a_view_goes_back_to_what_it_was(workspace: Workspace, catalog: Catalog, made: UndoHistory) -> None:
@@ -160,7 +205,7 @@ def test_what_was_changed_in_the_file_at_once_goes_back_at_once(made: UndoHistor
 
 
 def test_what_a_detached_job_made_is_in_the_history(
-    workspace: Workspace, catalog: Catalog, made: UndoHistory, tmp_path: Path
+    workspace: Workspace, catalog: Catalog, made: UndoHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event_log = EventLog(workspace)
     jobs, datasets, models = JobStore(event_log), DatasetStore(catalog), ModelRegistry(catalog)
@@ -172,8 +217,13 @@ def test_what_a_detached_job_made_is_in_the_history(
     model = models.add_remote("http://127.0.0.1:1", "far", {"remote_model": "m", "lacks": {}})  # type: ignore[arg-type]
     for one, result in ((job, version.as_dict()), (added, {**model.as_dict(), "new": True})):
         jobs.update(one.id, state="done", result=json.dumps(result), finished_at=time.time())
+    # Listing writes nothing, and takes no redo away.
     for _ in range(2):
         assert [act.kind for act in made.acts()] == ["registered", "rows"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "read_only", True)
+        assert [act.kind for act in made.acts()] == ["registered", "rows"]
+    assert event_log.load_draft("undo") is None
     made.undo()
     assert models.all() == []
     # Who waited for it all the same notes it once.

@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from llmops_tui.cli.index import show
+from llmops_tui.cli.index_queries import queries
+from llmops_tui.cli.index_tune import tune
+from llmops_tui.errors import LlmopsError
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops, llmops
@@ -26,11 +32,11 @@ def test_an_index_is_inspected_searched_explained_measured_and_removed(
     why = command.run("index", "why", "shop", "where is my card", "--text", "five days", "-k", "1")
     assert why["document"] == "orders.md"
     assert not why["found"]
-    queries = tmp_path / "queries.jsonl"
-    queries.write_text(json.dumps({"query": "where is my card", "documents": ["card.txt"]}))
-    measured = command.run("index", "measure", "shop", "--queries", str(queries), "-k", "1")
+    known = tmp_path / "queries.jsonl"
+    known.write_text(json.dumps({"query": "where is my card", "documents": ["card.txt"]}))
+    measured = command.run("index", "measure", "shop", "--queries", str(known), "-k", "1")
     assert {f["metric"]: f["mean"] for f in measured["retrievers"][0]["figures"]}["mrr@1"] == 1
-    told = llmops("index", "measure", "shop", "--queries", str(queries), workspace=workspace)
+    told = llmops("index", "measure", "shop", "--queries", str(known), workspace=workspace)
     assert "recall@10" in told.stdout
     assert command.run("index", "remove", "shop", "--document", "pin.html")["versions"] == ["shop@1"]
     assert command.run("index", "remove", "shop", "--document", "pin.html", "--yes")["done"]
@@ -48,6 +54,8 @@ def test_an_index_is_inspected_searched_explained_measured_and_removed(
         (("search", "none", "x"), 3, "no index 'none'"),
         (("why", "shop", "x"), 2, "give --chunk or --text"),
         (("search", "shop", "x", "--by", "magic"), 2, "--by takes"),
+        (("search", "shop", "x", "--context", "9"), 2, "--context goes with --by everything; bm25 takes"),
+        (("search", "shop", "x", "--by", "everything", "-k", "9"), 2, "-k does not go with --by everything"),
         (("measure", "shop", "--queries", "none.jsonl", "--by", "bm25", "--by", "bm25"), 2, "named twice"),
         (("remove", "shop@1", "--document", "card.txt"), 2, "goes with an index"),
     ],
@@ -58,6 +66,27 @@ def test_what_cannot_be_done_is_said(
     build(shop, words_alone=True)
     done = llmops("index", *arguments, workspace=workspace)
     assert (done.returncode, told in done.stderr) == (code, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("queries shop --count 5", "--count goes with --model"),
+        ("queries shop --detach", "--detach goes with --model"),
+        ("queries shop --model m --confirm a", "--confirm judges"),
+        ("queries shop --model m --limit 5", "--limit judges or lists"),
+        ("tune shop --forget --metric mrr@10", "--metric goes with learning"),
+        ("tune shop --forget --preview", "--preview goes with learning"),
+        ("show shop --limit 5", "--limit goes with --documents"),
+    ],
+)
+def test_an_option_that_would_not_be_looked_at_is_refused_by_name(line: str, told: str) -> None:
+    app = typer.Typer()
+    for name, command in {"queries": queries, "tune": tune, "show": show}.items():
+        app.command(name)(command)
+    error = CliRunner().invoke(app, line.split()).exception
+    assert isinstance(error, LlmopsError)
+    assert (error.code, error.message.startswith(told)) == ("usage", True), error.message
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from llmops_tui.datasets.import_job import import_now
+from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.worker import JobCancelledError
@@ -173,6 +175,17 @@ def test_the_cost_is_said_before_and_what_was_asked_for_it_is_kept(store: IndexS
     done = asyncio.run(measure_cost(store, "shop", asked, RECORD, Says(fail_after=0), lambda _s, _t: None))
     assert (done["known"], done["seconds"]) == (done["chunks"], 0.0)
     assert "none is asked for" in cost_text(done)
+
+
+def test_what_is_kept_as_another_sign_is_known_by_that(store: IndexStore, tmp_path: Path) -> None:
+    path = tmp_path / "zeros.jsonl"
+    path.write_text('{"text": "Some \\u0000 program left a zero in it."}\n')
+    import_now(DatasetStore(store.catalog), [path], "zeros", "text")
+    source = Path("zeros")
+    built(store, source, Says())
+    writer, asked = Says(), request(store, source)
+    cost = asyncio.run(measure_cost(store, "shop", asked, RECORD, writer, lambda _s, _t: None))
+    assert (cost["known"], cost["chunks"], writer.asked) == (1, 1, [])
 
 
 def test_a_document_that_goes_out_takes_its_contexts_along(store: IndexStore, shop: Path, opened: Open) -> None:

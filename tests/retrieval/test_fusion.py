@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from llmops_tui.cli.index_measure import measurement_text
 from llmops_tui.datasets.meaning.search import fuse
 from llmops_tui.embeddings.embedder import EmbedderSpec, Vectors
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.retrieval.measurement import Contender, Plan, measure
 from llmops_tui.evaluation.retrieval.weight_learning import learn_weight
 from llmops_tui.retrieval.fusion import Candidates, Fusion
 from llmops_tui.retrieval.records import FusionRecord
 from llmops_tui.retrieval.removal import remove_documents
 from llmops_tui.retrieval.request import build_request
-from llmops_tui.retrieval.retriever import usual_way
+from llmops_tui.retrieval.retriever import By, usual_way
 from llmops_tui.retrieval.staleness import stale_because
 from llmops_tui.retrieval.store import Index, IndexStore
 from llmops_tui.retrieval.told import fusion_text, index_text
@@ -151,6 +154,22 @@ def learnt(store: IndexStore, tmp_path: Path, **more: object) -> FusionRecord:
     return {**found, **more}  # type: ignore[typeddict-item]
 
 
+@pytest.mark.usefixtures("corpus")
+def test_a_weight_that_is_measured_on_its_own_queries_is_told(store: IndexStore, tmp_path: Path) -> None:
+    before, path = store.get("many"), written(tmp_path / "q.jsonl", by_stems(20))
+    fusion = learn_weight(store, before, path, untold, metric="hit@1", embed_all=embed_all)
+    kept = keep_fusion(store, before, fusion)
+    ways: list[tuple[Index, By]] = [(kept, "bm25"), (kept, "hybrid"), (before, "hybrid")]
+    contenders = [Contender(index, by) for index, by in ways]
+    found = measure(store, contenders, path, Plan((1,)), untold, embed_all)
+    assert found["fitted"] == ["many@2 hybrid"]
+    session: Any = type("Session", (), {"rows": lambda *_: ""})()
+    assert "the weight of many@2 hybrid was learnt on these very queries" in measurement_text(session, found)
+    others = written(tmp_path / "others.jsonl", by_stems(2))
+    found = measure(store, contenders, others, Plan((1,)), untold, embed_all)
+    assert (found["fitted"], "very queries" in measurement_text(session, found)) == ([], False)
+
+
 def test_a_weight_is_a_version_which_is_searched_so_and_stays_with_the_next(
     store: IndexStore, corpus: Path, build: Build, opened: Open, tmp_path: Path
 ) -> None:
@@ -202,7 +221,7 @@ def test_the_command_refuses_what_it_cannot_do(workspace: Workspace, shop: Path,
     queries = written(tmp_path / "q.jsonl", by_stems(40))
 
     for arguments, code, told in (
-        (("shop", "--queries", str(queries), "--forget"), 2, "give --queries, or --forget alone"),
+        (("shop", "--queries", str(queries), "--forget"), 2, "--queries goes with learning; give --forget alone"),
         (("shop", "--queries", str(queries)), 3, "nothing to weigh"),
     ):
         done = llmops("index", "tune", *arguments, workspace=workspace)

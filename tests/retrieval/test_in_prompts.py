@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.inference.batch.job import answer_file
 from llmops_tui.inference.batch.prompts import PromptLines
-from llmops_tui.inference.batch.requests import RequestFile
+from llmops_tui.inference.batch.requests import CheckedFile, RequestFile
+from llmops_tui.inference.filed.batches import NOTE
+from llmops_tui.inference.filed.output import OutputLog
 from llmops_tui.inference.prompt_traced import PROMPT, RETRIEVED, retrieved_header, traced_prompt, traced_retrievals
 from llmops_tui.inference.retrieval_asked import RetrievalAsked, retrievals_noted
 from llmops_tui.inference.router.prompts import MadeRequest, ServedPrompts
@@ -330,6 +333,39 @@ def test_lines_of_a_file_name_prompts_with_variables(served: ServedPrompts, tmp_
         in RequestFile(path, [model], {}, only="m", prompts=prompts).check().problems[0]["message"]
     )
     prompts.close()
+
+
+def test_a_batch_that_goes_on_is_of_the_versions_that_it_began_with(served: ServedPrompts, tmp_path: Path) -> None:
+    path, texts = tmp_path / "in.jsonl", PromptStore(served._catalog)
+    body = {"model": "prompt/faq@production", "variables": {"question": "pin"}}
+    path.write_text(json.dumps({"custom_id": "a", "url": "/v1/chat/completions", "body": body}) + "\n")
+    model = Model("m", "gguf", Path("m.gguf"), "d" * 64, 1, {}, 0.0, None)
+    context: Any = type("Context", (), {"folder": tmp_path, "report": lambda *_: None})()
+
+    def asked() -> list[tuple[str, str]]:
+        seen: list[tuple[str, str]] = []
+
+        def answer(_log: OutputLog, checked: CheckedFile) -> None:
+            seen.extend((one.prompt.version.ref, one.prompt.label) for one in checked.lines if one.prompt is not None)
+
+        prompts = PromptLines(served)
+        answer_file(context, RequestFile(path, [model], {}, prompts=prompts), str(tmp_path / "out.jsonl"), answer)
+        return seen
+
+    assert asked() == [("faq@1", "production")]
+    texts.save("faq", template="Other: {{ question }}")
+    texts.move_label("faq@2", "production")
+    assert asked() == [("faq@1", "production")]
+    note = tmp_path / NOTE
+    began = json.loads(note.read_text())
+    assert list(began["prompts"]) == ["prompt/faq@production"]
+    began["prompts"]["prompt/faq@production"]["sha256"] = "0" * 64
+    note.write_text(json.dumps(began))
+    with pytest.raises(InputRefusedError, match="faq@1 is not the text that this batch began with"):
+        asked()
+    # One of before this was kept looks its names up.
+    note.write_text(json.dumps({"sha256": began["sha256"]}))
+    assert asked() == [("faq@2", "production")]
 
 
 def test_quality_in_use_holds_answers_against_what_was_retrieved(

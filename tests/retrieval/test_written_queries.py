@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.retrieval.gold import read_queries
 from llmops_tui.evaluation.retrieval.measurement import Contender, Plan, measure
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.jobs.worker import JobCancelledError
+from llmops_tui.retrieval import written_queries
 from llmops_tui.retrieval.local_writer import Written
 from llmops_tui.retrieval.query_writing import likeness, words_of, write_queries
 from llmops_tui.retrieval.records import QueriesRecord, WriterRecord
@@ -21,6 +22,7 @@ from llmops_tui.retrieval.removal import remove_documents
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.retrieval.written_queries import WrittenQueries, confirmed_queries
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.locks import locked
 from tests.commands import Llmops
 from tests.retrieval.conftest import Build, Open
 
@@ -71,7 +73,9 @@ def write(store: IndexStore, count: int, writer: Asks) -> QueriesRecord:
 def test_each_query_is_about_a_chunk_of_its_own_and_no_chunk_is_asked_about_twice(
     store: IndexStore, opened: Open
 ) -> None:
-    assert write(store, 5, Asks()) == {"index": "many@1", "written": 5, "alike": 0, "empty": 0, "total": 5}
+    assert write(store, 5, Asks()) == {
+        "index": "many@1", "written": 5, "alike": 0, "empty": 0, "gone": 0, "total": 5,
+    }  # fmt: skip
     first = WrittenQueries(store, "many").all()
     with opened("many") as retriever:
         for one in first:
@@ -89,7 +93,9 @@ def test_each_query_is_about_a_chunk_of_its_own_and_no_chunk_is_asked_about_twic
 
 @pytest.mark.usefixtures("corpus")
 def test_near_duplicates_and_what_is_no_question_fall_and_a_cancel_keeps_what_was_written(store: IndexStore) -> None:
-    assert write(store, 5, Asks(same=True)) == {"index": "many@1", "written": 1, "alike": 11, "empty": 0, "total": 1}
+    assert write(store, 5, Asks(same=True)) == {
+        "index": "many@1", "written": 1, "alike": 11, "empty": 0, "gone": 0, "total": 1,
+    }  # fmt: skip
     assert write(store, 5, Asks(cut=True))["empty"] == 11
     assert write(store, 5, Asks(says="What does the passage say of it?"))["empty"] == 11
     with pytest.raises(JobCancelledError):
@@ -138,6 +144,43 @@ def test_a_query_goes_with_its_document_and_a_damaged_file_is_told(store: IndexS
     (store.home("many") / "queries.jsonl").write_text("{}\n")
     with pytest.raises(InputRefusedError, match="cannot be read"):
         kept.all()
+
+
+@pytest.mark.usefixtures("corpus")
+def test_what_is_taken_out_while_queries_are_written_does_not_come_back(store: IndexStore) -> None:
+    taken: list[str] = []
+
+    class TakesOut(Asks):
+        """Meanwhile somebody takes out the first document that is asked about, and two others."""
+
+        async def write(
+            self, messages: Sequence[ChatMessage], most: int, form: Mapping[str, object] | None = None
+        ) -> Written:
+            said = await super().write(messages, most, form)
+            if not taken:
+                first = str(messages[-1]["content"]).partition(":")[0].removeprefix("A passage of the document ")
+                taken.extend([first, *[f"{n}.txt" for n in range(12) if f"{n}.txt" != first][:2]])
+                remove_documents(store, "many", taken)
+            return said
+
+    writer = TakesOut()
+    found = write(store, 50, writer)
+    # Of the others nothing is told to the model any more.
+    assert (found["gone"], found["written"], found["total"], len(writer.asked)) == (3, 9, 9, 10)
+    assert not {one["document"] for one in WrittenQueries(store, "many").all()} & set(taken)
+
+
+@pytest.mark.usefixtures("corpus")
+def test_who_changes_them_is_alone(store: IndexStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(store, 2, Asks())
+    kept = WrittenQueries(store, "many")
+    one, other = kept.all()
+    monkeypatch.setattr(written_queries, "_WAIT_SECONDS", 0.0)
+    for work in (lambda: kept.add(one), lambda: kept.judge("confirmed", [one["id"]]), lambda: kept.forget([])):
+        with locked(store.home("many") / "queries.lock"), pytest.raises(LlmopsError) as refused:
+            work()
+        assert refused.value.code == "queries_busy"
+    assert kept.all() == [one, other]
 
 
 @pytest.mark.usefixtures("corpus")

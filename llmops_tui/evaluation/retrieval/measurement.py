@@ -29,9 +29,12 @@ from llmops_tui.evaluation.statistics.power import pairs_needed, scores_needed
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.retrieval.retriever import By, Retriever, opened_retriever
 from llmops_tui.retrieval.store import Index, IndexStore
+from llmops_tui.workspace.files import sha256_file
 
 KS = (1, 5, 10)
 _SIGNIFICANT = 0.05
+# What is reranked is what hybrid finds.
+_FUSING: frozenset[By] = frozenset({"hybrid", "reranked"})
 # Every figure of a query is a share.
 _BOUNDS = (0.0, 1.0)
 # How deep a ranking is looked at first where it is cut off by tokens.
@@ -51,6 +54,11 @@ class Contender:
     def name(self) -> str:
         """How it is told."""
         return f"{self.index.ref} {self.by}"
+
+    def is_fitted_to(self, queries_sha256: str) -> bool:
+        """Whether it fuses both rankings by a weight that was learnt on the queries of the file with this hash."""
+        fusion = self.index.record.get("fusion")
+        return fusion is not None and self.by in _FUSING and fusion["queries_sha256"] == queries_sha256
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ def measure(
             "everything finds all that there is, in no order: its recall is 1, and no rank can be measured",
             "What it costs is its tokens, which llmops index show tells.",
         )
+    digest = sha256_file(path)
     by_contender: list[list[dict[str, float]]] = []
     tokens: list[float] = []
     queries: list[GoldQuery] = []
@@ -111,6 +120,7 @@ def measure(
     return {
         "queries": len(queries),
         "gold": "spans" if queries[0].spans else "documents",
+        "fitted": [contender.name for contender in contenders if contender.is_fitted_to(digest)],
         "k": list(plan.ks),
         "retrievers": [
             {

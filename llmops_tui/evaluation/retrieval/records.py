@@ -67,10 +67,14 @@ class QueryScores(TypedDict):
 
 
 class MeasurementRecord(TypedDict):
-    """A measurement on some queries: each retriever, and how the others differ from the first; ``gold``: documents or spans."""
+    """A measurement on some queries: each retriever, and how the others differ from the first; ``gold``: documents or spans.
+
+    ``fitted`` are the retrievers whose weight was learnt on these very queries: what they find is no evidence for them.
+    """
 
     queries: int
     gold: str
+    fitted: list[str]
     k: list[int]
     retrievers: list[RetrieverRecord]
     comparisons: list[RetrieverComparison]

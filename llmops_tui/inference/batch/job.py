@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import NotRequired, Protocol, TypedDict
 
 import httpx
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.batch.prompts import PromptLines
+from llmops_tui.inference.batch.prompts import MeantRecord, PromptLines
 from llmops_tui.inference.batch.requests import CheckedFile, Line, RequestFile
 from llmops_tui.inference.filed.batches import NOTE, PROBLEMS, BatchDone
 from llmops_tui.inference.filed.output import Answered, OutputLine, OutputLog, output_exists, output_line
@@ -42,6 +42,13 @@ _RESTART_SECONDS = 2.0
 _USUAL_PARALLEL = 4
 # Of the lines that cannot be asked, so many are kept for whoever asks for them.
 _MOST_PROBLEMS = 100
+
+
+class _Note(TypedDict):
+    """What a batch began with: the hash of its file, and what the names of prompts in it meant."""
+
+    sha256: str
+    prompts: NotRequired[dict[str, MeantRecord]]
 
 
 def open_requests(
@@ -111,20 +118,24 @@ def answer_file(
     (context.folder / PROBLEMS).unlink(missing_ok=True)
     digest = sha256_file(path)
     note = context.folder / NOTE
-    fresh = not note.exists()
-    if not fresh and json.loads(note.read_text())["sha256"] != digest:
+    began: _Note | None = json.loads(note.read_text()) if note.exists() else None
+    if began is not None and began["sha256"] != digest:
         raise InputRefusedError(
             "input_changed", f"{path} is not the file that this batch began with", "Restore it, or start a new batch."
         )
+    if began is not None and file.prompts is not None:
+        # A label that moved since is none for this file: its lines would be of two versions.
+        file.prompts.hold(began.get("prompts", {}))
     checked = file.check()
     if checked.problems:
         write_atomic(context.folder / PROBLEMS, json.dumps(checked.problems[:_MOST_PROBLEMS]))
         raise refusal(checked, path)
-    if fresh:
+    if began is None:
         if os.path.lexists(output):
             raise output_exists(Path(output))
         # Before the output: one that is killed here and resumed goes on with what is its own.
-        write_atomic(note, json.dumps({"sha256": digest}))
+        kept: _Note = {"sha256": digest, "prompts": file.prompts.names() if file.prompts is not None else {}}
+        write_atomic(note, json.dumps(kept))
     log = OutputLog(Path(output))
     try:
         if strange := set(log.done) - {line.custom_id for line in checked.lines}:

@@ -19,7 +19,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.engine_wire import NO_LABELS, Call
 from llmops_tui.inference.guardrails.head import HeadModel
 from llmops_tui.inference.guardrails.store import GuardStore
-from llmops_tui.inference.guardrails.windows import windows
+from llmops_tui.inference.guardrails.windows import TOKENS, windows
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.connection import read_body
 from llmops_tui.inference.server.fields import CALLER, Checked, FieldRefusedError, Rules, Unoffered
@@ -50,6 +50,8 @@ _RULES = Rules(
 _OF_GUARDS = ["attack", "benign"]
 # As many windows of a text as guards look at unless they say otherwise.
 _WINDOWS = 32
+# From where on a label that is judged by itself is meant.
+_MEANT = 0.5
 
 
 class ClassifyRequest(Checked):
@@ -141,7 +143,13 @@ class Classifying:
         if len(texts) < len(body.input):
             told = "a trained head reads texts, and no token ids"
             raise FieldRefusedError("input", told, "Send texts.", "unsupported_parameter")
-        parts = [windows(text, _WINDOWS) for text in texts]
+        # Of one window more than are asked the middle would be left out: whoever asks is told.
+        parts = [windows(text, _WINDOWS + 1) for text in texts]
+        for place, some in enumerate(parts):
+            if len(some) > _WINDOWS:
+                at = f"input[{place}]" if len(parts) > 1 else "input"
+                told = f"the text has more than {_WINDOWS} windows of {TOKENS} tokens, and a trained head reads a text whole"
+                raise FieldRefusedError(at, told, "Send it in parts.", "context_length_exceeded")
         every = [part for some in parts for part in some]
         vectors: list[tuple[float, ...]] | None = None
         tokens = 0
@@ -177,9 +185,11 @@ def _scored(
 
 def _told(index: int, labels: Sequence[str], probs: list[float], *, multi_label: bool = False) -> Classified:
     best = max(range(len(labels)), key=lambda n: probs[n])
-    told: Classified = {"index": index, "label": labels[best], "probs": probs, "num_classes": len(labels)}
+    # A label alone is not the likeliest of any: whether it is meant is its own probability.
+    label = labels[best] if len(labels) > 1 or probs[best] >= _MEANT else None
+    told: Classified = {"index": index, "label": label, "probs": probs, "num_classes": len(labels)}
     if multi_label:
-        told["chosen"] = [label for label, share in zip(labels, probs, strict=True) if share >= 0.5]
+        told["chosen"] = [label for label, share in zip(labels, probs, strict=True) if share >= _MEANT]
     return told
 
 
