@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -47,10 +48,13 @@ class HeldPartial:
         if one.edited:
             facts.append("edited here")
         if self.now is None:
-            facts.append("its prompt is gone")
-        elif self.other is not None:
+            facts.append(f"there is no prompt {one.name} here")
+        elif self.now.prompt != one.name:
+            facts.append(f"{one.name} is called {self.now.prompt} now")
+        if self.other is not None:
             newer = self.other.number > one.number
-            facts.append(f"{self.other.ref} is newer" if newer else f"{one.name} stands for @{self.other.number} now")
+            told = f"{self.other.ref} is newer" if newer else f"{self.other.prompt} stands for @{self.other.number} now"
+            facts.append(told)
         named = f"{one.ref} in {one.within[-1]}" if one.within else one.ref
         return f"{named} ({', '.join(facts)})" if facts else named
 
@@ -70,15 +74,16 @@ class HeldPartial:
 def held_partials(store: PromptStore, *texts: str) -> list[HeldPartial]:
     """The partials of texts, in their order, each as often as it stands there."""
     found = partials_of(*texts)
-    now = {name: _now(store, name) for name in {one.name for one in found}}
-    return [HeldPartial(one, now[one.name]) for one in found]
+    now = {key: _now(store, *key) for key in {(one.name, one.mark) for one in found}}
+    return [HeldPartial(one, now[one.name, one.mark]) for one in found]
 
 
-def _now(store: PromptStore, name: str) -> PromptVersion | None:
-    try:
-        return store.get(name)
-    except NotFoundError:
-        return None
+def _now(store: PromptStore, name: str, mark: str) -> PromptVersion | None:
+    """What a partial's name stands for; of a prompt that has another name now, what that one does: it has the same text."""
+    for called in (lambda: name, lambda: store.get(mark).prompt):
+        with contextlib.suppress(NotFoundError):
+            return store.get(called())
+    return None
 
 
 def take_newer(store: PromptStore, name: str, text: str, *, edited: bool = False) -> str:

@@ -32,7 +32,10 @@ _OPENING = re.compile(r"\{[{%#]")
 _RAW = re.compile(r"\{%[-+]?\s*raw\s*-?%\}")
 _END_OF_RAW = re.compile(r"\{%[-+]?\s*endraw\s*[-+]?%\}")
 _QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""
-_ENDS = {sign: re.compile(rf"{_QUOTED}|(?P<end>{end})", re.DOTALL) for sign, end in (("{{", r"\}\}"), ("{%", r"%\}"))}
+_ENDS = {
+    sign: re.compile(rf"{_QUOTED}|(?P<open>['\"])|(?P<end>{end})", re.DOTALL)
+    for sign, end in (("{{", r"\}\}"), ("{%", r"%\}"))
+}
 
 _INCLUDE = re.compile(r"\{%(?P<before>[-+]?)\s*include\b(?P<what>.*?)(?P<after>[-+]?)%\}", re.DOTALL)
 _NAMED = re.compile(r"""\s*(?P<quote>['"])(?P<ref>[^'"\\]+)(?P=quote)\s*""")
@@ -179,11 +182,14 @@ def _signs(text: str) -> Iterator[tuple[int, int]]:
 
 def _end(text: str, start: int, sign: str) -> int:
     if sign == "{#":
-        return text.find("#}", start + 2) + 2 if "#}" in text[start + 2 :] else -1
+        return at + 2 if (at := text.find("#}", start + 2)) >= 0 else -1
     if (raw := _RAW.match(text, start)) is not None:
         end_of_raw = _END_OF_RAW.search(text, raw.end())
         return end_of_raw.end() if end_of_raw is not None else -1
-    return next((found.end() for found in _ENDS[sign].finditer(text, start + 2) if found["end"]), -1)
+    for found in _ENDS[sign].finditer(text, start + 2):
+        if found["end"] or found["open"]:
+            return found.end() if found["end"] else -1
+    return -1
 
 
 def _marks(text: str, name: str) -> list[Partial]:
@@ -244,10 +250,16 @@ def has_includes(*texts: str) -> bool:
 
 def is_put_in(before: str, after: str) -> bool:
     """Whether a text is another one with its partials put in."""
-    parts = _splits(before)
-    region = rf"{_BEGIN.pattern}.*?{_END.pattern}"
-    region = re.sub(r"\?P<\w+>", "?:", region)
-    return re.fullmatch(region.join(map(re.escape, parts)), after, re.DOTALL) is not None
+    regions = {one.start: one.end for one in partials_of(after) if not one.within}
+    first, *rest = _splits(before)
+    if not after.startswith(first):
+        return False
+    at = len(first)
+    for part in rest:
+        if (at := regions.get(at, -1)) < 0 or not after.startswith(part, at):
+            return False
+        at += len(part)
+    return at == len(after)
 
 
 def _splits(text: str) -> list[str]:

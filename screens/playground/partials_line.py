@@ -45,7 +45,7 @@ class PartialsLine(Static, ShellNode):
         told = " · ".join(one.told for one in held)
         parts = [(safe_line(told, 200), "$muted")] if told else []
         if any(one.other is not None and not one.partial.within for one in held):
-            parts.append(("  N takes what is newer", "$warning"))
+            parts.append(("  alt+n takes what is newer", "$warning"))
         if has_includes(system, template):
             parts.append((f"{'  ' if parts else ''}what is included is put in by a run or a save", "$warning"))
         self.display = bool(parts)

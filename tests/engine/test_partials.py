@@ -180,6 +180,18 @@ def test_only_includes_that_jinja_would_read_are_put_in() -> None:
         assert not has_includes(text)
 
 
+def test_long_texts_of_signs_are_read_once() -> None:
+    """Neither quotes that do not end nor many partials take longer than their length."""
+    get = known(tone="Be brief.")
+    for odd in ("{{ '" + r"\'" * 100_000, "{#" * 200_000, "{{" * 200_000, "{% raw %}" * 50_000):
+        text = f'{odd} {{% include "tone" %}}'
+        assert put_in(get, "bot", text) == text
+    text = '{% include "tone" %} ' * 300
+    whole = put_in(get, "bot", text)
+    assert is_put_in(text, whole)
+    assert not is_put_in(text, f"{whole}!")
+
+
 def test_marks_that_do_not_belong_together_are_refused() -> None:
     get = known(tone="Be brief.")
     whole = put_in(get, "bot", '{% include "tone" %}')
@@ -264,7 +276,7 @@ def test_a_version_stays_whole_when_its_partial_goes(store: PromptStore, catalog
     store.save("tone", template="Be brief.")
     bot, _ = store.save("bot", template='{% include "tone" %}')
     catalog.write(lambda connection: connection.execute("DELETE FROM prompt_versions WHERE prompt = 'tone'"))
-    assert [held.told for held in held_partials(store, bot.template)] == ["tone@1 (its prompt is gone)"]
+    assert [held.told for held in held_partials(store, bot.template)] == ["tone@1 (there is no prompt tone here)"]
     assert take_newer(store, "bot", bot.template) == bot.template
     assert store.save("copy", template=bot.template)[0].sha256 == bot.sha256
 

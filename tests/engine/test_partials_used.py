@@ -14,7 +14,7 @@ from llmops_tui.inference.template_worker import prompt_environment
 from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
 from llmops_tui.maintenance.renaming import rename_record
 from llmops_tui.prompts.folder import ENDING, PromptFolder, file_text, parse_file
-from llmops_tui.prompts.partial_versions import held_partials
+from llmops_tui.prompts.partial_versions import held_partials, take_newer
 from llmops_tui.prompts.runs import PromptRunner, RunRequest
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
@@ -79,9 +79,13 @@ def test_a_partial_is_removed_or_renamed_and_its_text_stays(store: PromptStore, 
     assert "bot@1 holds its text as a partial, and keeps it" in planned.uses
     rename_record(workspace, Kept.PROMPT, "tone", "voice")
     assert store.get("bot") == bot
-    assert held_partials(store, bot.template)[0].told == "tone@1 (its prompt is gone)"
+    assert held_partials(store, bot.template)[0].told == "tone@1 (tone is called voice now)"
+    store.save("voice", template="Be long.")
+    assert held_partials(store, bot.template)[0].told == "tone@1 (tone is called voice now, voice@2 is newer)"
+    assert "{# partial voice@2 " in take_newer(store, "bot", bot.template)
     remove_record(workspace, Kept.PROMPT, "voice", force=True)
     assert store.get("bot") == bot
+    assert held_partials(store, bot.template)[0].told == "tone@1 (there is no prompt tone here)"
 
 
 @pytest.mark.slow
