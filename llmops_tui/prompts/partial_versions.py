@@ -80,9 +80,10 @@ def held_partials(store: PromptStore, *texts: str) -> list[HeldPartial]:
 
 def _now(store: PromptStore, name: str, mark: str) -> PromptVersion | None:
     """What a partial's name stands for; of a prompt that has another name now, what that one does: it has the same text."""
-    for called in (lambda: name, lambda: store.get(mark).prompt):
-        with contextlib.suppress(NotFoundError):
-            return store.get(called())
+    with contextlib.suppress(NotFoundError):
+        return store.get(name)
+    with contextlib.suppress(NotFoundError):
+        return store.get(store.get(mark).prompt)
     return None
 
 
