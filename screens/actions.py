@@ -92,6 +92,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("playground.model", "m,f4", "Model", "Choose the model.", show=True, pane="answer"),
     Action("playground.parameters", "p,f6", "Parameters", "Set temperature, seed and the other parameters.", pane="answer"),
     Action("playground.settings", "E,alt+e", "Settings", "Look at and change what the version holds beside its texts: model, parameters, variables, schema, tools, examples.", pane="answer"),
+    Action("playground.partials", "N,alt+n", "Partials", "Take the newer versions of the partials that the templates hold, into the draft.", pane="user"),
     Action("playground.tools", "t,alt+m", "Tools", "Add tool servers and switch on the tools that runs offer to the model.", pane="answer"),
     Action("playground.new", "n,f7", "New", "Start a new prompt.", pane="prompts"),
     Action("playground.label", "l,f8", "Label", "Point a label, such as production, at the version.", pane="versions"),

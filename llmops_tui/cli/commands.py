@@ -48,6 +48,7 @@ COMMANDS = {
             "board": "llmops_tui.cli.prompt_compare:board",
             "blame": "llmops_tui.cli.prompt_history:blame",
             "bisect": "llmops_tui.cli.prompt_history:bisect",
+            "partials": "llmops_tui.cli.prompt_partials:partials",
             "improve": "llmops_tui.cli.prompt_improve:improve",
             "improvements": "llmops_tui.cli.prompt_improve:improvements",
             "improvement": "llmops_tui.cli.prompt_improve:improvement",

@@ -69,17 +69,23 @@ def list_(context: typer.Context, limit: _Limit = LIMIT, archived: AlsoArchived 
 @app.command()
 def show(context: typer.Context, ref: _Ref) -> None:
     """Show one version."""
+    from llmops_tui.prompts.partial_versions import held_partials
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
-    version = PromptStore(session.catalog).get(ref)
+    store = PromptStore(session.catalog)
+    version = store.get(ref)
+    held = held_partials(store, version.system, version.template)
     head = f"{version.ref}  {' '.join(version.labels)}  {version.note}".rstrip()
     shown = f"{head}\n── system ──\n{version.system}\n── user ──\n{version.template}"
     if version.unreadable:
         shown += f"\n── settings ──\n{version.unreadable}"
     elif version.settings is not None:
         shown += f"\n── settings ──\n{version.settings.as_yaml()}"
-    session.emit(version.as_dict(), lambda: shown)
+    if held:
+        shown += "\n── partials ──\n" + "\n".join(one.told for one in held)
+    told = {"partials": [one.as_dict() for one in held]} if held else {}
+    session.emit({**version.as_dict(), **told}, lambda: shown)
 
 
 @app.command()

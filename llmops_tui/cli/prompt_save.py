@@ -66,6 +66,7 @@ def save(
     ] = False,
 ) -> None:
     """Save a text as a new version; what the version before holds beside its texts stays, unless it is changed."""
+    from llmops_tui.prompts.partials import partials_of
     from llmops_tui.prompts.store import PromptStore
 
     asked = no_settings or any(one is not None for one in (model, set_, variable, schema, tools, examples, settings))
@@ -98,6 +99,9 @@ def save(
     if made is not None:
         facts["settings"] = made.as_record()
     head = f"{version.ref}{'' if created else ' (unchanged)'}  sha256 {version.sha256[:16]}…"
+    if holds := list(dict.fromkeys(one.ref for one in partials_of(version.system, version.template))):
+        facts["partials"] = holds
+        head += f"  partials {' '.join(holds)}"
     session.emit(facts, lambda: head if made is None else f"{head}\n{made.brief()}")
 
 

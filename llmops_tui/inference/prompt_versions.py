@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.names import is_name
+from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -128,6 +130,12 @@ class PromptVersion:
         if self.candidate_of:
             record["candidate_of"] = self.candidate_of
         return record
+
+
+def content_hash(system: str, template: str, settings: str = "") -> str:
+    """What addresses a version: SHA-256 over its system and user templates, and over the JSON of its settings, if any."""
+    parts: list[object] = [system, template]
+    return sha256_text(json.dumps([*parts, json.loads(settings)] if settings else parts, ensure_ascii=True))
 
 
 def of_kind(prefix: str) -> str:

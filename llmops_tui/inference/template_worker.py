@@ -76,6 +76,14 @@ def _retrieve(
     return _Passages(found)
 
 
+class _NotPutIn(Exception):  # noqa: N818  it becomes a text
+    """A template asks for another one while it is rendered."""
+
+
+def _not_put_in(name: str) -> NoReturn:
+    raise _NotPutIn(name)
+
+
 def _raise_exception(message: str) -> NoReturn:
     raise jinja2.TemplateError(str(message))
 
@@ -114,6 +122,7 @@ def prompt_environment() -> jinja2.Environment:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["retrieve"] = _retrieve
+    environment.loader = jinja2.FunctionLoader(_not_put_in)
     return environment
 
 
@@ -168,6 +177,12 @@ def _failure(error: Exception) -> Reply:
         return {"wanted": error.args[0]}
     if isinstance(error, _Overlong):
         return {"error": f"the result is longer than {error.args[0]:,} characters"}
+    if isinstance(error, _NotPutIn):
+        return {
+            "error": f"{error.args[0]!r} is not put in: save the prompt, which puts in what {{% include %}} names"[
+                :1000
+            ]
+        }
     if isinstance(error, (MemoryError, RecursionError)):
         return {"error": "the template needs too much memory or nests too deep"}
     return {"error": f"{type(error).__name__}: {error}"[:1000]}

@@ -27,6 +27,7 @@ from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.in_use import Thing, means, users_of
 from llmops_tui.maintenance.named_in import chains_with_dataset, chains_with_prompt, served_prompts
 from llmops_tui.maintenance.records import RecordRemovalRecord
+from llmops_tui.prompts.partial_versions import users
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.training.recipe import Recipe
@@ -201,6 +202,7 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
         tuple(f"{name}@{v.number}" for v in versions),
         uses=(
             *_made_of(workspace, [version.sha256 for version in versions if version.sha256 not in staying]),
+            *(f"{user.ref} holds its text as a partial, and keeps it" for user, _ in users(store, name)),
             *named_by(workspace, Kept.PROMPT, {name, *(f"{name}@{v.number}" for v in versions)}),
         ),
     )

@@ -13,7 +13,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -22,6 +22,7 @@ from llmops_tui.inference.answer_settings import kept_settings
 from llmops_tui.names import RULE, is_name
 from llmops_tui.prompts.file_form import ENDING, MAX_FILE, Content, bad_file, file_text, parse_file
 from llmops_tui.prompts.named_variables import refuse_unnamed
+from llmops_tui.prompts.partials import has_includes
 from llmops_tui.prompts.store import content_hash
 from llmops_tui.regular_files import open_regular
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
@@ -152,12 +153,14 @@ class PromptFolder:
             if not is_name(name)
         ]
         names = sorted({*there, *here, *self._steps} - {change.prompt for change in refused})
+        # What a file includes may be in another one that is new, too.
+        names.sort(key=lambda name: name in there and has_includes(*there[name][:2]))
         if unknown := set(only) - {*names, *(change.prompt for change in refused)}:
             raise NotFoundError("prompt", min(unknown), f"Neither {self.folder} nor the workspace has it.")
         changes = [change for change in refused if not only or change.prompt in only]
         try:
             changes += [
-                self._one(name, there.get(name), name in here, take, dry_run=dry_run)
+                self._one_or_refused(name, there.get(name), name in here, take, dry_run=dry_run)
                 for name in names
                 if not only or name in only
             ]
@@ -168,6 +171,16 @@ class PromptFolder:
         return sorted((change for change in changes if change.detail != _FORGOTTEN), key=lambda one: one.prompt)
 
     # ── one prompt ──
+
+    def _one_or_refused(
+        self, name: str, file: Content | None, known: bool, take: Side | None, *, dry_run: bool
+    ) -> Change:
+        try:
+            return self._one(name, file, known, take, dry_run=dry_run)
+        except InputRefusedError as error:
+            if error.code != "bad_partial":
+                raise
+            return Change(name, "refused", None, f"{name}{ENDING}: {error.message}")
 
     def _one(self, name: str, file: Content | None, known: bool, take: Side | None, *, dry_run: bool) -> Change:
         versions = self._store.versions(name) if known else []
@@ -242,6 +255,10 @@ class PromptFolder:
             return Change(name, "read")
         version, new = self._kept(name, file, versions, step, f"from {name}{ENDING}")
         newest = versions[0] if versions and not new else version
+        if (version.system, version.template) != file[:2]:
+            # What the file includes is put in: it is written back, or it would be another text than its version for good.
+            put = self._put(name, version, newest, file, dry_run=False)
+            return replace(put, what="read", detail="with its partials put in") if put.what == "written" else put
         return self._noted(name, "read", version, newest, "" if new else "a version that was there already")
 
     def _kept(

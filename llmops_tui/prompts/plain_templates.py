@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from llmops_tui.prompts.partials import without_marks
+
 _JINJA = re.compile(r"\{\{(?P<inner>.*?)\}\}|(?P<other>\{%.*?%\}|\{#.*?#\})", re.DOTALL)
 # At the end of a text comes what begins a variable.
 _MARKS = re.compile(r"\{\{|\{%|\{#|\{\Z")
@@ -38,6 +40,8 @@ def with_marks(text: str) -> str:
 def parts_of(text: str) -> list[tuple[str, bool]]:
     """A Jinja text as texts and names of variables, one after the other; no text stands beside another.
 
+    The texts of partials are texts as any other: the comments around them are left out.
+
     Raises:
         ValueError: it has more than texts and plain variables.
     """
@@ -49,6 +53,7 @@ def parts_of(text: str) -> list[tuple[str, bool]]:
         if plain:
             made.append((plain, False))
 
+    text = without_marks(text)
     at = 0
     for match in _JINJA.finditer(text):
         add(text[at : match.start()])

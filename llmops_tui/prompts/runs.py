@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
@@ -23,6 +23,7 @@ from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import TokenProbability, ToolCall
 from llmops_tui.models.registry import Model
 from llmops_tui.prompts.asked_run import AskedRun, with_tools
+from llmops_tui.prompts.partials import put_in
 from llmops_tui.prompts.records import RunShown
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.settings import load_settings
@@ -193,12 +194,22 @@ class PromptRunner:
         """The messages the model is sent.
 
         Raises:
-            InputRefusedError: ``template_failed``, ``variable_missing``, ``variable_unfit``.
+            InputRefusedError: ``template_failed``, ``variable_missing``, ``variable_unfit``, ``bad_partial``.
         """
         return [{"role": one["role"], "content": str(one["content"])} for one in self._rendered(request).messages]
 
     def _rendered(self, request: RunRequest) -> Rendered:
-        return rendered(request, request.variables, self._renderer)
+        return rendered(self._whole(request), request.variables, self._renderer)
+
+    def _whole(self, request: RunRequest) -> RunRequest:
+        """A request with the texts of its version; where that is to be saved first, with the partials that it includes."""
+        version = request.version
+        if version is not None:
+            return replace(request, system=version.system, template=version.template)
+        system, template = (
+            put_in(self._store.get, request.prompt, text) for text in (request.system, request.template)
+        )
+        return replace(request, system=system, template=template)
 
     async def run(
         self, request: RunRequest, model: Model, tools: ToolRounds | None = None
@@ -212,6 +223,7 @@ class PromptRunner:
             LlmopsError: whatever went wrong; text that came before is in the run's record. ``too_many_rounds``.
         """
         with retrievals_noted() as retrieved:
+            request = await asyncio.to_thread(self._whole, request)
             made = await asyncio.to_thread(self._rendered, request)
         saving = asyncio.ensure_future(asyncio.to_thread(self._save, request))
         stopped = None

@@ -22,15 +22,16 @@ from llmops_tui.inference.prompt_versions import (
     COLUMNS,
     NO_CANDIDATE,
     PromptVersion,
+    content_hash,
     find_version,
     of_kind,
     select_versions,
 )
 from llmops_tui.names import MOST, RULE, is_name
 from llmops_tui.prompts.named_variables import refuse_unnamed
+from llmops_tui.prompts.partials import put_in, sources
 from llmops_tui.prompts.records import SummaryRecord
 from llmops_tui.workspace.catalog import Catalog, Stamp
-from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.lineage import record_edges
 
@@ -111,12 +112,6 @@ def check_name(name: str, kind: str = "prompt") -> None:
         raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not a valid {kind} name", RULE)
 
 
-def content_hash(system: str, template: str, settings: str = "") -> str:
-    """What addresses a version: SHA-256 over its system and user templates, and over the JSON of its settings, if any."""
-    parts: list[object] = [system, template]
-    return sha256_text(json.dumps([*parts, json.loads(settings)] if settings else parts, ensure_ascii=True))
-
-
 class PromptStore:
     """Save, find and label the prompts of a workspace, or of another kind of text whose names begin with a ``prefix``."""
 
@@ -143,9 +138,10 @@ class PromptStore:
         without a note is added. ``parent`` is the version the text was edited from; without one it is the latest.
         With ``candidate_of`` a new version is a candidate of that improvement. ``settings`` are what it holds beside its text:
         those of its parent, if nothing else is said, so that whoever changes a text alone loses none.
+        Partials that a text includes are put in, see :mod:`llmops_tui.prompts.partials`: the version's text is the whole.
 
         Raises:
-            InputRefusedError: the name is unfit, there is no text, or settings name a variable that no text has.
+            InputRefusedError: the name is unfit, there is no text, or settings name a variable that no text has; ``bad_partial``.
         """
         self._check_name(name)
         if not template.strip() and not system.strip():
@@ -153,6 +149,7 @@ class PromptStore:
                 "empty_prompt", f"{name} has no text: neither a system nor a user template", "Write one first."
             )
         given = "" if settings is None or settings is KEEP else settings.as_text()
+        system, template = self._whole(name, system), self._whole(name, template)
 
         def work(connection: duckdb.DuckDBPyConnection) -> tuple[bool, str]:
             now = time.time()
@@ -191,6 +188,9 @@ class PromptStore:
                     record_edges(connection, output=digest, kind="prompt_version", recipe="edit", inputs=[before[0]])
             if held and (drawn := (json.loads(held).get("examples") or {}).get("sha256")):
                 record_edges(connection, output=digest, kind="prompt_version", recipe="examples", inputs=[drawn])
+            record_edges(
+                connection, output=digest, kind="prompt_version", recipe="partial", inputs=sources(system, template)
+            )
             return True, digest
 
         created, digest = self._catalog.write(work)
@@ -340,6 +340,10 @@ class PromptStore:
         if not name.startswith(self._prefix):
             raise InputRefusedError("bad_name", f"{name[:MOST]!r} is not the name of a {self._kind}", RULE)
         check_name(name.removeprefix(self._prefix), self._kind)
+
+    def _whole(self, name: str, text: str) -> str:
+        """A text with the partials that it includes; a chain's text is no template."""
+        return text if self._prefix else put_in(self.get, name, text)
 
     def _select(self, condition: str, values: list[Any]) -> list[PromptVersion]:
         return self._catalog.read(lambda connection: select_versions(connection, condition, values, self._prefix))

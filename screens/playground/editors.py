@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from textual.widgets import Static
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.playground.draft_writer import DraftWriter
+from screens.playground.partials_line import PartialsLine
 from screens.playground.state import PlaygroundState
 from screens.playground.template_pane import TemplatePane
 from screens.playground.variables_pane import VariablesPane
@@ -23,10 +25,14 @@ from screens.shell.node import ShellNode
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.drafts import Draft
+    from llmops_tui.prompts.store import PromptVersion
     from screens.services import Services
 
 _HELP_SYSTEM = "The system template: who the model is and what rules hold. It may stay empty."
-_HELP_USER = "The user template, in Jinja: {{ name }} becomes a variable with a field below. It is saved as you type."
+_HELP_USER = (
+    'The user template, in Jinja: {{ name }} becomes a variable with a field below, and {% include "tone" %} '
+    "the text of the prompt tone, when a version is saved. It is saved as you type."
+)
 _HINT_SYSTEM = "who the model is (may stay empty)"
 _HINT_USER = "what you ask; {{ name }} makes a variable"
 
@@ -49,12 +55,14 @@ class Editors(Vertical, ShellNode):
         state.catch_up = self.edit_what_stands
         self._holds = Static("", id="settings-line", markup=False)
         self._holds.display = False
+        self._partials = PartialsLine(state)
         self._told = ("", "")  # the two texts as the draft has them; an editor may hold its newlines differently
 
     def compose(self) -> ComposeResult:
-        """Three panes, and a line of what the version holds beside its texts."""
+        """Three panes, and lines of the partials in the texts and of what the version holds beside them."""
         yield self._system
         yield self._user
+        yield self._partials
         yield self._holds
         yield self._variables
 
@@ -86,6 +94,7 @@ class Editors(Vertical, ShellNode):
             held = state.settings
             told = held.brief() if held is not None else "settings that a later release wrote"
             self._holds.update(Content.assemble(("holds ", "$accent"), (safe_line(told, 200), "$muted")))
+        self._partials.look()
         self._variables.show_note()
 
     def focus_user(self) -> None:
@@ -135,6 +144,45 @@ class Editors(Vertical, ShellNode):
         self.show(draft)
         self.take_held_model()
         self.keep()
+
+    # ── partials ──
+
+    def take_whole(self, version: PromptVersion) -> None:
+        """Go on from a version that was saved of what stands here; what it includes stands here then, too, as it was put in."""
+        from llmops_tui.prompts.partials import has_includes, is_put_in
+
+        self.edit_what_stands()
+        draft = self._state.draft
+        whole = is_put_in(draft.system, version.system) and is_put_in(draft.template, version.template)
+        if whole and has_includes(draft.system, draft.template):
+            self._replace(version.system, version.template)
+        self.edit(base=version.number)
+
+    def _replace(self, system: str, template: str) -> None:
+        """Put other texts in the place of those that stand here; the editors' own undo takes that back."""
+        self._system.put(system)
+        self._user.put(template)
+        self._told = self._texts
+        self.edit(system=system, template=template)
+
+    @on(TemplatePane.NewerWanted)
+    def _newer_wanted(self, event: TemplatePane.NewerWanted) -> None:
+        event.stop()
+        self.edit_what_stands()
+        self.act("newer", self._take_newer, self._state.draft.system, self._state.draft.template)
+
+    async def _take_newer(self, *texts: str) -> None:
+        from llmops_tui.prompts.partial_versions import take_newer
+
+        store, name = self.services.prompts, self._state.name
+        system, template = await asyncio.to_thread(lambda: [take_newer(store, name, text) for text in texts])
+        if self._texts != self._told or (self._state.draft.system, self._state.draft.template) != texts:
+            self.shell.say("The text was changed meanwhile, so no partials were taken.", severity="warning")
+        elif (system, template) == texts:
+            self.shell.say("Each partial here is what its name stands for now.")
+        else:
+            self._replace(system, template)
+            self.shell.say("The newer partials stand in the draft; undo in the editor takes them out again.")
 
     def edit_outside(self) -> None:
         """Open the template with the focus, or else the user's, in $EDITOR."""

@@ -165,6 +165,7 @@ class PlaygroundScreen(BaseScreen):
     @on(AnswerPane.Versioned)
     def _run_has_a_version(self, event: AnswerPane.Versioned) -> None:
         self.state.add(event.version)
+        self._editors.take_whole(event.version)
         self._show_heads()
 
     @on(AnswerPane.Ended)
@@ -194,7 +195,7 @@ class PlaygroundScreen(BaseScreen):
 
     @on(VersionsPane.Saved)
     def _version_saved(self, event: VersionsPane.Saved) -> None:
-        self._editors.edit(base=event.version.number)
+        self._editors.take_whole(event.version)
         self._read_again()
 
     @on(VersionsPane.Chosen)

@@ -211,6 +211,18 @@ class PlaygroundState:
             self.model_name = self.models[0].name
 
 
+def variables_of(services: Services, name: str, draft: Draft) -> list[str]:
+    """The variables of a draft, with those of the partials that it includes. Blocks; for a thread.
+
+    Raises:
+        InputRefusedError: ``template_failed``, ``bad_partial``.
+    """
+    from llmops_tui.prompts.partials import put_in
+
+    whole = [put_in(services.prompts.get, name, text) for text in (draft.system, draft.template)]
+    return services.renderer.variables("\n".join(whole))
+
+
 def read(services: Services, prompt: str | None) -> Loaded:
     """Read a prompt, or the one first in the list, with all that is shown beside it. Blocks; for a thread."""
     from llmops_tui.errors import LlmopsError
@@ -230,7 +242,7 @@ def read(services: Services, prompt: str | None) -> Loaded:
             else Draft()
         )
     try:
-        variables = services.renderer.variables(f"{draft.system}\n{draft.template}")
+        variables = variables_of(services, prompt or UNTITLED, draft)
     except LlmopsError:
         variables = list(draft.variables)
     runs = services.history.of(prompt) if prompt is not None else []

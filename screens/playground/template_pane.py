@@ -32,6 +32,9 @@ class TemplatePane(Pane):
     class Edited(Message):
         """The text was changed; when this is told, another text may stand in the pane already."""
 
+    class NewerWanted(Message):
+        """The partials of both templates are to be the newer ones."""
+
     def __init__(self, name: str, *, title: str, jump_key: str, placeholder: str, help_text: str) -> None:
         super().__init__(title=title, jump_key=jump_key, id=f"playground-{name}", help_text=help_text)
         self._editor = TemplateEditor(placeholder=placeholder, id=name)
@@ -51,6 +54,15 @@ class TemplatePane(Pane):
             with self._editor.prevent(TextArea.Changed):
                 self._editor.load_text(text)
 
+    def put(self, text: str) -> None:
+        """Put a text in the place of the one that stands there; undo in the editor brings that back."""
+        if text != self._editor.text:
+            self._editor.replace(text, (0, 0), self._editor.document.end)
+
+    def action_partials(self) -> None:
+        """Take the newer partials."""
+        self.post_message(self.NewerWanted())
+
     def focus_editor(self) -> None:
         """Give the focus to the editor."""
         self._editor.focus()
@@ -68,5 +80,5 @@ class TemplatePane(Pane):
 
         editor = self._editor
         text = edit_outside(self.shell, editor.text, f"{prompt}-{editor.id}.jinja")
-        if text is not None and text != editor.text:
-            editor.replace(text, (0, 0), editor.document.end)
+        if text is not None:
+            self.put(text)

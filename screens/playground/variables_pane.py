@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.playground.state import PlaygroundState
+from screens.playground.state import PlaygroundState, variables_of
 from screens.shell.pane import Pane
 from screens.widgets.fields import Field
 
@@ -132,7 +132,7 @@ class VariablesPane(Pane):
     async def _inspect(self) -> None:
         draft = self._state.draft
         try:
-            names = await asyncio.to_thread(self.services.renderer.variables, f"{draft.system}\n{draft.template}")
+            names = await asyncio.to_thread(variables_of, self.services, self._state.name, draft)
         except LlmopsError as error:
             self._problem = error.message.removeprefix("the template cannot be rendered: ")
             self.show_note()

@@ -110,7 +110,7 @@ def test_write_compare_vote_look_inside_label_sync_and_bisect(terminal: OpenTerm
         # Write all prompts to a folder, edit one there, and see it here without a key.
         command(app, f"prompt sync {shlex.quote(str(folder))}", "written")
         file = folder / "hours.prompt.yaml"
-        assert parse_file(file.read_bytes()) == ("", "{{ question }}")
+        assert parse_file(file.read_bytes())[:2] == ("", "{{ question }}")
         watch = terminal("--workspace", str(workspace.root), "prompt", "sync", str(folder), "--watch")
         watch.wait("watching")
         for number, (system, template) in enumerate(
