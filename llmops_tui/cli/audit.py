@@ -105,7 +105,10 @@ def at(
     context: typer.Context,
     moment: Annotated[str, typer.Argument(metavar="TIME", help="Such as '2027-03-03 14:05', 14:05 of today, or now.")],
 ) -> None:
-    """Show what answered at a moment: prompts by label, aliases, experiments, servers that ran, and what answers came from."""
+    """Show what answered at a moment: prompts by label, aliases, experiments, servers that ran, and what answers came from.
+
+    Exit 1 if the audit, which says so, is not as it was written.
+    """
     from llmops_tui.deployment.moments import in_force_at
     from llmops_tui.traces.served import served_at
 
@@ -136,7 +139,13 @@ def at(
         ]
         for one in force
     ]
-    data = {"at": when, "in_force": [one.as_record() for one in force], "served": [one.as_record() for one in found]}
+    wrong = _tell_damage(session)
+    data = {
+        "at": when,
+        "in_force": [one.as_record() for one in force],
+        "served": [one.as_record() for one in found],
+        "problems": wrong,
+    }
 
     def human() -> str:
         parts = []
@@ -148,6 +157,8 @@ def at(
         return "\n\n".join(parts) if parts else f"nothing answered at {_moment(when)}"
 
     session.emit(data, human)
+    if wrong:
+        raise typer.Exit(1)
 
 
 def _entries(session: Session, since: str, until: str) -> list[AuditEntry]:
@@ -156,7 +167,21 @@ def _entries(session: Session, since: str, until: str) -> list[AuditEntry]:
     begin = _day(since) if since else 0.0
     end = _day(until) + 86_400 if until else float("inf")
     _look_for_missing(session)
+    _tell_damage(session)
     return list(entries(session.event_log.connection(), begin, end))
+
+
+def _tell_damage(session: Session) -> list[str]:
+    """Say what is wrong with the audit, before anybody relies on what is read from it."""
+    from llmops_tui.workspace.audit import problems
+
+    wrong = problems(session.event_log.connection(), {})
+    if wrong:
+        told = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        session.say(
+            f"the audit is not as it was written, and what it says may be wrong: {told}. See llmops audit verify."
+        )
+    return wrong
 
 
 def _look_for_missing(session: Session) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,8 +26,11 @@ def define(
     context: typer.Context,
     place: _Place,
     model: Annotated[
-        str, typer.Option("--model", help="The model, alias or MODEL+ADAPTER that answers. Default: the only one.")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--model", help="The model, alias or MODEL+ADAPTER that answers. Default: as it is, or the only one."
+        ),
+    ] = None,
     suite: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,27 +44,65 @@ def define(
             help="A rule beside those of the suites, such as 'exact not worse than baseline by > 1 point'; repeatable.",
         ),
     ] = None,
+    no_policy: Annotated[
+        bool, typer.Option("--no-policy", help="Take its suites and rules away; needs --reason.")
+    ] = False,
+    reason: _Reason = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Another model, whatever the policy says of it; needs --reason.")
+    ] = False,
 ) -> None:
-    """Make a label a stage: requests for the model prompt/NAME@LABEL are answered by its version."""
+    """Make a label a stage: requests for the model prompt/NAME@LABEL are answered by its version.
+
+    Of a stage, what is not named stays. Where it has a policy, another model has to pass it, as another version would, and
+    what takes a suite or a rule away needs --reason. Exit 1 if the policy does not let the model in.
+    """
     from llmops_tui.inference.stages import Stage
 
     session = session_of(context)
+    if no_policy and (suite or rule):
+        raise InputRefusedError("usage", "--no-policy takes suites and rules away", "Leave out --suite and --rule.")
     moving = _promotions(session)
     name, label = _parts(place)
     if moving.held(name, label) is None:
         told = f"{place}: no version of {name} has this label"
         raise InputRefusedError("no_label", told, f"llmops stage promote {name}@1 {label} gives it to one.")
-    made = moving.define(Stage(name, label, model, tuple(suite or ()), tuple(rule or ())))
-    session.emit({**made.as_record()}, lambda: f"prompt/{made.ref}: {_words(made)}")
+    known = moving.stages.get(name, label) or Stage(name, label)
+    wanted = Stage(
+        name,
+        label,
+        known.model if model is None else model,
+        () if no_policy else known.suites if suite is None else tuple(suite),
+        () if no_policy else known.rules if rule is None else tuple(rule),
+    )
+    with _ruled(session):
+        made, rulings = moving.define(wanted, reason=reason, force=force)
+    for one in rulings:
+        session.say(f"{one.outcome:7}{one.rule}: {one.why}")
+    told_rulings = [one.as_dict() for one in rulings]
+    session.emit({**made.as_record(), "rulings": told_rulings}, lambda: f"prompt/{made.ref}: {_words(made)}")
+
+
+@contextlib.contextmanager
+def _ruled(session: Session) -> Iterator[None]:
+    """Say each ruling of a policy that lets nothing in."""
+    from llmops_tui.deployment.promotions import PolicyError
+
+    try:
+        yield
+    except PolicyError as error:
+        for one in error.rulings:
+            session.say(f"{one.outcome:7}{one.rule}: {one.why}")
+        raise
 
 
 @app.command()
-def remove(context: typer.Context, place: _Place) -> None:
-    """Make a stage a label again, which moves freely. The label stays."""
+def remove(context: typer.Context, place: _Place, reason: _Reason = "") -> None:
+    """Make a stage a label again, which moves freely. The label stays; a policy is taken away only with --reason."""
     session = session_of(context)
     moving = _promotions(session)
     stage = _stage(moving, place)
-    moving.forget(stage)
+    moving.forget(stage, reason=reason)
     session.emit({**stage.as_record(), "removed": True}, lambda: f"{stage.ref} is a label alone")
 
 
@@ -76,17 +119,12 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Whatever the policy says; needs --reason.")] = False,
 ) -> None:
     """Move a label to a version that its policy lets in. Exit 1 if it does not, or somebody else moved it meanwhile."""
-    from llmops_tui.deployment.promotions import PolicyError
     from llmops_tui.prompts.store import ANY
 
     session = session_of(context)
     expected = ANY if not expect else None if expect == "none" else _number(expect)
-    try:
+    with _ruled(session):
         moved = _promotions(session).promote(ref, label, reason=reason, expected=expected, force=force)
-    except PolicyError as error:
-        for one in error.rulings:
-            session.say(f"{one.outcome:7}{one.rule}: {one.why}")
-        raise
     _tell(session, moved, "promoted")
 
 
@@ -125,7 +163,7 @@ def _show_one(session: Session, moving: Promotions, place: str, limit: int) -> N
     moves = moving.history(name, label)
     if not moves:
         raise InputRefusedError("no_label", f"{place}: {name} never had this label", "llmops stage show lists stages.")
-    held = moving.held(name, label)
+    held, changes = moving.held(name, label), moving.changes(name, label)
     rows = [
         [
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(move.moved_at)),
@@ -151,11 +189,27 @@ def _show_one(session: Session, moving: Promotions, place: str, limit: int) -> N
             for move, noted in moves[:limit]
         ],
         "total": len(moves),
+        "changes": [one.as_record() for one in changes[:limit]],
     }  # fmt: skip
+    changed = [
+        [
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at)),
+            one.kind.partition(".")[2],
+            one.model or "the only one",
+            "changed" if one.policy_changed else "",
+            one.by,
+            one.reason,
+        ]
+        for one in changes[:limit]
+    ]
 
     def human() -> str:
         head = f"{place}: {_at(held)}; {_words(stage) if stage else 'no stage: it moves freely'}"
-        return f"{head}\n{session.rows(['when', 'what', 'from', 'to', 'who', 'why'], rows, len(moves))}"
+        parts = [head, session.rows(["when", "what", "from", "to", "who", "why"], rows, len(moves))]
+        if changed:
+            headers = ["when", "stage", "answered by", "policy", "who", "why"]
+            parts += ["", session.rows(headers, changed, len(changes))]
+        return "\n".join(parts)
 
     session.emit(told, human)
 

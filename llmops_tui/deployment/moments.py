@@ -93,7 +93,7 @@ def in_force_at(catalog: Catalog, event_log: EventLog, moment: float) -> list[In
 
 def _prompts(every: list[AuditEntry], moment: float, store: PromptStore, catalog: Catalog) -> list[InForce]:
     moved: dict[tuple[str, str], tuple[float, AuditEntry]] = {}
-    stages: dict[tuple[str, str], AuditEntry | None] = {}
+    stages: dict[tuple[str, str], AuditEntry] = {}
     for entry in every:
         label = str(entry.facts.get("label") or "")
         if entry.kind in KINDS:
@@ -102,36 +102,46 @@ def _prompts(every: list[AuditEntry], moment: float, store: PromptStore, catalog
             if at <= moment and (place not in moved or moved[place][0] <= at):
                 moved[place] = (at, entry)
         elif entry.kind in {SET, REMOVED} and entry.at <= moment:
-            stages[entry.subject, label] = entry if entry.kind == SET else None
+            stages[entry.subject, label] = entry
     names = {one.sha256: one.name for one in ModelRegistry(catalog).all()}
+    stood = _stood(every, moment, catalog)
     known = _Known(store)
     found = []
-    for place, (at, entry) in moved.items():
-        if not entry.subject:
+    for place, move in moved.items():
+        if not move[1].subject:
             continue  # the label was taken away
-        version, label = known.version(entry.subject), known.label(place[1])
+        version, label = known.version(move[1].subject), known.label(place[1])
+        # What answered is as it was since the newest of those that decide: the move, the stage, what its alias stands for.
+        decided, model, adapter = [move], "", ""
         stage = stages.get(place)
-        model = None if stage is None else stage.facts.get("model")
-        adapter = None if stage is None else stage.facts.get("adapter")
+        if stage is not None:
+            decided.append((stage.at, stage))
+            model, adapter = str(stage.facts.get("model") or ""), str(stage.facts.get("adapter") or "")
+            alias = stood.get(str(stage.facts.get("alias") or ""))
+            if alias is not None:
+                decided.append(alias)
+                model, theirs = _stands_for(alias[1])
+                adapter = str(stage.facts.get("own_adapter") or "") or theirs
+        at, evidence = max(decided, key=lambda one: (one[0], one[1].seq))
         found.append(
             InForce(
                 "prompt",
                 f"prompt/{version.prompt}@{label}" if version is not None else f"a prompt that is removed, {place[0]}",
-                version.ref if version is not None else entry.subject,
+                version.ref if version is not None else move[1].subject,
                 version.sha256 if version is not None else None,
                 at,
-                entry.seq,
-                names.get(str(model), _NO_MORE) if model else None,
-                str(model) if model else None,
-                str(adapter) if adapter else None,
+                evidence.seq,
+                names.get(model, _NO_MORE) if model else None,
+                model or None,
+                adapter or None,
             )
         )
     return sorted(found, key=lambda one: one.name)
 
 
-def _aliases(every: list[AuditEntry], moment: float, catalog: Catalog) -> list[InForce]:
-    """What each alias stood for; one that is none any more is told by what the audit calls it."""
-    called = {alias_hash(alias): alias for alias in AliasBook(catalog).all()}
+def _stood(every: list[AuditEntry], moment: float, catalog: Catalog) -> dict[str, tuple[float, AuditEntry]]:
+    """By what the audit calls an alias, since when it was as it was at a moment, and the entry that says so."""
+    called = {alias_hash(alias) for alias in AliasBook(catalog).all()}
     stood: dict[str, tuple[float, AuditEntry]] = {}
     for entry in every:
         if entry.kind in {ALIASED, UNALIASED}:
@@ -144,15 +154,28 @@ def _aliases(every: list[AuditEntry], moment: float, catalog: Catalog) -> list[I
         at = float(entry.facts.get("moved_at") or entry.at)
         if at <= moment and (place not in stood or stood[place][0] <= at):
             stood[place] = (at, entry)
+    return stood
+
+
+def _stands_for(entry: AuditEntry) -> tuple[str, str]:
+    """The hashes of the model and of the adapter that an alias stands for; empty for none."""
+    if entry.kind == UNALIASED:
+        return "", ""
+    moved = entry.kind in {MODEL_PROMOTED, MODEL_ROLLED_BACK}
+    model = entry.facts.get("after") if moved else entry.subject
+    return str(model or ""), str(entry.facts.get("after_adapter" if moved else "adapter") or "")
+
+
+def _aliases(every: list[AuditEntry], moment: float, catalog: Catalog) -> list[InForce]:
+    """What each alias stood for; one that is none any more is told by what the audit calls it."""
+    called = {alias_hash(alias): alias for alias in AliasBook(catalog).all()}
     names = {one.sha256: one.name for one in ModelRegistry(catalog).all()}
     found = []
-    for place, (at, entry) in stood.items():
+    for place, (at, entry) in _stood(every, moment, catalog).items():
         if entry.kind == UNALIASED:
             continue
-        moved = entry.kind in {MODEL_PROMOTED, MODEL_ROLLED_BACK}
-        model = entry.facts.get("after") if moved else entry.subject
-        adapter = entry.facts.get("after_adapter" if moved else "adapter")
-        parts = [names.get(str(one), _NO_MORE) for one in (model, adapter) if one]
+        model, adapter = _stands_for(entry)
+        parts = [names.get(one, _NO_MORE) for one in (model, adapter) if one]
         found.append(
             InForce(
                 "alias",
@@ -162,8 +185,8 @@ def _aliases(every: list[AuditEntry], moment: float, catalog: Catalog) -> list[I
                 at,
                 entry.seq,
                 parts[0] if parts else None,
-                str(model) if model else None,
-                str(adapter) if adapter else None,
+                model or None,
+                adapter or None,
             )
         )
     return sorted(found, key=lambda one: one.name)

@@ -10,9 +10,9 @@ from llmops_tui.evaluation.gates import Ruling, passes
 from llmops_tui.evaluation.promotion import promotion
 from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.inference.router.names import resolve
-from llmops_tui.inference.stages import Stage, StageStore, StageSubject
+from llmops_tui.inference.stages import Stage, StageChange, StageStore, StageSubject, stage_changes
 from llmops_tui.maintenance.undo import UndoHistory
-from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.aliases import AliasBook, alias_hash
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, AuditedMove, audited_moves, note_moves
 from llmops_tui.prompts.store import ANY, Held, LabelMove, PromptStore, PromptVersion
@@ -58,14 +58,48 @@ class Promotions:
         self.stages = StageStore(event_log)
         self._history = UndoHistory(catalog, event_log)
 
-    def define(self, stage: Stage) -> Stage:
-        """Keep a stage: what answers for a label, and by which policy it moves.
+    def define(self, stage: Stage, *, reason: str = "", force: bool = False) -> tuple[Stage, list[Ruling]]:
+        """Keep a stage: what answers for a label, and by which policy it moves; and what the policy said of another model.
+
+        Where the label has a policy, another model answers only if that lets it in, as it would another version.
 
         Raises:
             NotFoundError: there is no such prompt or suite.
-            InputRefusedError: no such model, ``bad_rule``, ``bad_policy``: rules without a suite that measures.
+            InputRefusedError: no such model, ``bad_rule``, ``bad_policy``: rules without a suite that measures; ``bad_reason``:
+                a suite or rule is taken away, or the policy passed over, without one; ``not_evaluated``.
+            PolicyError: ``gate_closed``: the policy does not let the model in.
         """
-        return self.stages.set(stage, self.checked(stage))
+        _check_reason(reason, force=force)
+        subject = self.checked(stage)
+        before = self.stages.get(stage.prompt, stage.label)
+        if before is not None:
+            self._refuse_without_reason(before, stage, reason)
+        rulings = [] if before is None or force else self._of_another_model(before, stage)
+        if before is not None and not passes(rulings):
+            raise PolicyError(before, rulings)
+        return self.stages.set(stage, subject, reason), rulings
+
+    def _refuse_without_reason(self, before: Stage, after: Stage | None, reason: str) -> None:
+        """Refuse to loosen a policy without a word."""
+        kept = () if after is None else (*after.suites, *after.rules)
+        gone = [one for one in (*before.suites, *before.rules) if one not in kept]
+        if gone and not reason.strip():
+            told = f"{before.ref}: its policy would be without {', '.join(gone)}"
+            raise InputRefusedError("bad_reason", told, "Add --reason TEXT, which is kept with it.")
+
+    def _of_another_model(self, before: Stage, after: Stage) -> list[Ruling]:
+        """What a policy, as it was, says of the version that has the label, answered by another model."""
+        held = self.held(before.prompt, before.label)
+        if before.model == after.model or held is None:
+            return []
+        models = (after.model,) if after.model else ()
+        return [
+            replace(one, rule=f"{suite}: {one.rule}")
+            for suite in before.suites
+            for one in promotion(
+                self._evaluations, f"{before.prompt}@{held}", before.label, suite, models, before.rules, before.model
+            )
+        ]
 
     def checked(self, stage: Stage) -> StageSubject:
         """What the audit calls a stage that may be kept.
@@ -83,22 +117,46 @@ class Promotions:
             )
         return self._subject(stage)
 
-    def forget(self, stage: Stage) -> None:
-        """Have a label be a label alone again."""
-        self.stages.remove(stage, self._subject(stage))
+    def forget(self, stage: Stage, *, reason: str = "") -> None:
+        """Have a label be a label alone again.
+
+        Raises:
+            InputRefusedError: ``bad_reason``: it has a policy, and no reason is given.
+        """
+        _check_reason(reason)
+        self._refuse_without_reason(stage, None, reason)
+        self.stages.remove(stage, StageSubject(self._first(stage.prompt)), reason)
+
+    def changes(self, prompt: str, label: str) -> list[StageChange]:
+        """When a label was made a stage, or was changed as one, the newest first."""
+        names = {one.sha256: one.name for one in ModelRegistry(self._catalog).all()}
+        return stage_changes(self._event_log, self._first(prompt), label, names)[::-1]
+
+    def _first(self, prompt: str) -> str:
+        return self.prompts.versions(prompt)[-1].id
 
     def _subject(self, stage: Stage) -> StageSubject:
-        first = self.prompts.versions(stage.prompt)[-1].id
+        first = self._first(stage.prompt)
         if not stage.model:
             return StageSubject(first)
         models = ModelRegistry(self._catalog).all()
         try:
-            meant = resolve(stage.model, models, AliasBook(self._catalog).all())
+            aliases = AliasBook(self._catalog).all()
+            meant = resolve(stage.model, models, aliases)
         except LlmopsError as error:
             raise InputRefusedError(error.code, error.message, error.hint) from error
         adapter = meant.name.partition("+")[2]
         known = {one.name: one.sha256 for one in models}
-        return StageSubject(first, meant.model.sha256, known.get(adapter) if adapter else None)
+        named, _, own = stage.model.partition("+")
+        # As they are found: a registered name first, then an alias whatever its case.
+        alias = "" if named in known else next((one for one in aliases if one.lower() == named.lower()), "")
+        return StageSubject(
+            first,
+            meant.model.sha256,
+            known.get(adapter) if adapter else None,
+            alias_hash(alias) if alias else None,
+            known.get(own) if own and alias else None,
+        )
 
     def rulings(self, ref: str, stage: Stage) -> list[Ruling]:
         """What the policy of a stage says of a version.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from llmops_tui.drift.shift import ShiftRecord, Tops
 from llmops_tui.evaluation.records import Preference
 from llmops_tui.regular_files import read_regular_text
-from llmops_tui.workspace.files import write_atomic
+from llmops_tui.workspace.written import write_noted
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun
@@ -70,7 +70,7 @@ def keep_recorded(run: EvalRun, recorded: Recorded) -> None:
     """Keep what a build gave for the answers of a run, in place of what was kept before."""
     head = {"engine": recorded.engine, "at": recorded.at}
     rows = (vars(one) for one in recorded.answers)
-    write_atomic(run.folder / PROBABILITIES, "".join(json.dumps(row) + "\n" for row in (head, *rows)))
+    write_noted(run.folder / PROBABILITIES, "".join(json.dumps(row) + "\n" for row in (head, *rows)))
 
 
 def read_recorded(run: EvalRun) -> Recorded | None:
@@ -98,7 +98,7 @@ def note_found(run: EvalRun, against: str, found: FoundRecord) -> None:
     """Keep what was found of a run; what was said of it beside another one goes."""
     known = read_found(run)
     kept = known if known.get("against") == against else FoundRecord()
-    write_atomic(run.folder / FOUND, json.dumps({**kept, **found, "against": against}))
+    write_noted(run.folder / FOUND, json.dumps({**kept, **found, "against": against}))
 
 
 def read_found(run: EvalRun, against: str = "") -> FoundRecord:

@@ -42,7 +42,13 @@ def _asked(ref: str) -> str:
 
 
 def promotion(
-    store: EvaluationStore, ref: str, label: str, suite: str, models: Sequence[str] = (), more: Sequence[str] = ()
+    store: EvaluationStore,
+    ref: str,
+    label: str,
+    suite: str,
+    models: Sequence[str] = (),
+    more: Sequence[str] = (),
+    replaced: str = "",
 ) -> list[Ruling]:
     """What the rules of a suite, and ``more`` beside them, say of moving a label to a version of a prompt, or of ``chain/NAME``.
 
@@ -50,7 +56,8 @@ def promotion(
     newest of the version that has the label now. A run counts if it is whole, and if suite, prompt, model, adapter and
     metrics are today what they were in it, and of a chain all that its steps use; rules may have changed, and are those of
     today. Models are those given, else
-    those of the suite, else the one of the newest run that counts.
+    those of the suite, else the one of the newest run that counts. With ``replaced``, the model that answers now, it is the
+    model that changes: the newest run of the same version on that one is what is compared with.
 
     Raises:
         InputRefusedError: ``not_evaluated``: a run is missing, with what would make it; ``no_rules``, ``prompt_of_chain``.
@@ -74,9 +81,12 @@ def promotion(
     rulings: list[Ruling] = []
     for model, parameters in columns:
         run = seeking.newest(version, model, parameters)
-        found = _ruled(
-            store, [*wanted.suite.rules, *more], run, label, _baseline(seeking, before, version, model, parameters)
+        baseline = (
+            seeking.newest(version, replaced, parameters)
+            if replaced
+            else _baseline(seeking, before, version, model, parameters)
         )
+        found = _ruled(store, [*wanted.suite.rules, *more], run, label, baseline)
         name = f"{run.name} ({run.asked.model}): " if len(columns) > 1 else ""
         rulings += [replace(ruling, why=f"{name}{ruling.why}") for ruling in found]
     return rulings

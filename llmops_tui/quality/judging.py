@@ -105,7 +105,8 @@ def run(
         # drawn beside them, for both are in the order of chance.
         labelled = [trace for trace in everything.stream if trace in given][:most]
         sample = draw(catalog, wanted, begin, end, most + len(labelled))
-        order = order_of(sample, labelled)
+        # Any beginning of it is a fair sample.
+        order = order_of(sample, labelled)[: most + len(labelled)]
         judged = _Judging(context, catalog, one, (number, len(judges)), seconds, when_idle)
         values = asyncio.run(judged.run(order))
         damaged |= judged.damaged

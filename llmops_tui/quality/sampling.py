@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.events import TracedRetrieval
 
 _LONGEST = 100_000
+# Of each stratum that is seldom asked, where there is room; and where there is little.
+_SEEN_AT_LEAST, _FEWEST_OF_EACH = 20, 2
 _Row = tuple[str, str | None, str | None, str, str | None, str | None, str | None]
 
 
@@ -60,6 +62,7 @@ def draw(catalog: Catalog, wanted: TraceFilter, begin: float, end: float, most: 
     """Draw at most so many answers from a moment to another, in seconds; strata are models with prompts.
 
     Each stratum has its share of ``most``, and a few where its share is less: so a prompt that is seldom asked is seen, too.
+    Where there are too many strata for that, the smallest are one.
     """
     from llmops_tui.evaluation.pairwise import SYSTEM as PAIR_SYSTEM
 
@@ -84,12 +87,41 @@ def draw(catalog: Catalog, wanted: TraceFilter, begin: float, end: float, most: 
         if content != "off":
             by_stratum[f"{model} {prompt}".strip()].append(trace)
     everything = sorted((one for traces in by_stratum.values() for one in traces), key=_chance)
-    total, strata = len(everything), []
-    fewest = min(20, most // max(1, len(by_stratum)))
-    for name, traces in sorted(by_stratum.items()):
-        n = min(len(traces), max(fewest, most * len(traces) // max(1, total)))
-        strata.append(Drawn(name, len(traces), tuple(sorted(traces, key=_chance)[:n])))
-    return Sample(tuple(strata), tuple(everything[:stream]), len(rows) - total)
+    merged = _merged(by_stratum, most)
+    counts = shares({name: len(traces) for name, traces in merged.items()}, most)
+    strata = [
+        Drawn(name, len(traces), tuple(sorted(traces, key=_chance)[: counts[name]]))
+        for name, traces in sorted(merged.items())
+    ]
+    return Sample(tuple(strata), tuple(everything[:stream]), len(rows) - len(everything))
+
+
+def _merged(by_stratum: Mapping[str, list[str]], most: int) -> dict[str, list[str]]:
+    """The strata, the smallest of them as one where not two could be drawn of each: with one nobody knows how they differ."""
+    largest_first = sorted(by_stratum, key=lambda name: (-len(by_stratum[name]), name))
+    room = max(1, most // _FEWEST_OF_EACH)
+    if len(largest_first) <= room:
+        return dict(by_stratum)
+    alone, together = largest_first[: room - 1], largest_first[room - 1 :]
+    found = {name: by_stratum[name] for name in alone}
+    return found | {f"{len(together)} together": [one for name in together for one in by_stratum[name]]}
+
+
+def shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many of each stratum are drawn, ``most`` in all: its share, but a few at least where it has them.
+
+    What the small ones have beyond their share is taken from all others in proportion.
+    """
+    fewest = min(_SEEN_AT_LEAST, most // max(1, len(sizes)))
+    small: dict[str, int] = {}
+    while True:
+        left = most - sum(small.values())
+        total = sum(size for name, size in sizes.items() if name not in small)
+        drawn = {name: min(size, left * size // total) for name, size in sizes.items() if name not in small}
+        below = {name: least for name, n in drawn.items() if n < (least := min(sizes[name], fewest))}
+        if not below:
+            return small | drawn
+        small |= below
 
 
 def _chance(trace: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+import click
 import pytest
+import typer
 
-from llmops_tui.cli.audit import _parsed
+from llmops_tui.cli.audit import _parsed, at
+from llmops_tui.cli.output import Globals, Session
 from llmops_tui.deployment.moments import in_force_at
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.access.keys import Scope
@@ -79,6 +83,25 @@ def test_a_change_is_found(workspace: Workspace) -> None:
         audit(event_log, "key.created", f"another {number}", digest="d")
     assert problems(connection, {}) == []
     assert "is another one than a backup knows" in problems(connection, kept)[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_was_in_force_is_read_from_a_damaged_audit_with_a_warning_and_exit_1(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], *, damaged: bool
+) -> None:
+    event_log = EventLog(workspace)
+    audit(event_log, "key.created", "key_1", digest="d")
+    context = typer.Context(click.Command("at"), obj=Session(Globals(workspace=str(workspace.root), json=True)))
+    if damaged:
+        connection = event_log.connection()
+        connection.execute("DROP TRIGGER audit_keeps_UPDATE")
+        connection.execute("UPDATE audit SET subject = 'x'")
+    with pytest.raises(typer.Exit) if damaged else contextlib.nullcontext() as left:
+        at(context, "now")
+    said = capsys.readouterr()
+    wrong = ["entry 1 was changed: it does not have its hash"] if damaged else []
+    assert json.loads(said.out)["problems"] == wrong
+    assert ("entry 1 was changed" in said.err, left is not None and left.value.exit_code == 1) == (damaged, damaged)
 
 
 def test_a_backup_keeps_an_anchor(workspace: Workspace) -> None:

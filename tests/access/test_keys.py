@@ -163,6 +163,20 @@ async def test_a_key_makes_others_over_http_whose_use_is_its_own(workspace: Work
         assert (await doors.ask(team.secret, f"/v1/keys/{team.key.id}", None, "DELETE")).status_code == 404
 
 
+@pytest.mark.parametrize("limit", [{"requests_per_day": 1}, {"tokens_per_day": PROMPT + SAID}])
+async def test_what_limits_turn_away_is_counted_without_a_later_request_that_is_let_in(
+    workspace: Workspace, limit: dict[str, int]
+) -> None:
+    async with opened(workspace) as doors:
+        key = doors.key("app", **limit)
+        assert [(await doors.chat(key.secret)).status_code for _ in range(4)] == [200, 429, 429, 429]
+        # The first is written as soon as it is turned away: a server that is killed later has not forgotten it.
+        async with asyncio.timeout(30):
+            while not reports(doors.store)[0].refused:
+                await asyncio.sleep(0)
+    assert reports(KeyStore(EventLog(workspace), clock=lambda: doors.time.now))[0].refused == 3
+
+
 async def test_nobody_says_anything_of_the_answers_of_others(workspace: Workspace, catalog: Catalog) -> None:
     async with opened(workspace) as doors:
         team, other = doors.key("team"), doors.key("other")

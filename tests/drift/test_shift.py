@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from llmops_tui.drift import judged, probabilities
-from llmops_tui.drift.recorded import FOUND, PROBABILITIES, note_found, read_found, read_recorded
-from llmops_tui.drift.shift import RESOLUTION, Moved, Shift, divergence_of, moved, told_of
+from llmops_tui.drift.recorded import FOUND, PROBABILITIES, Recorded, Scored, note_found, read_found, read_recorded
+from llmops_tui.drift.shift import RESOLUTION, Moved, Shift, ShiftRecord, divergence_of, moved, told_of
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.pairwise import Decision
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.maintenance.forgetting.text_files import named_file
 from llmops_tui.privacy.person import Person
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.checksums import checksum_of_file, load, record_checksums
+from llmops_tui.workspace.written import is_as_noted
 from tests.evaluation.test_grading import graded_run, made_model
 from tests.fakes import start_no_processes
 
@@ -226,3 +228,19 @@ def test_files_that_a_run_did_not_ask_tell_nothing_of_it(store: EvaluationStore)
         other = dataclasses.replace(run, manifest={**run.manifest, field: "0" * 64})
         with pytest.raises(InputRefusedError, match="changed: what it gives now"):
             probabilities._refuse_others(store, other)
+
+
+def test_what_is_found_again_of_a_run_that_has_checksums_is_no_damage(store: EvaluationStore) -> None:
+    run = store.get(graded_run(store, [1.0]))
+    note_found(run, "first-1", {"shift": dict.fromkeys(ShiftRecord.__required_keys__, 1)})  # type: ignore[typeddict-item]
+    probabilities.keep_recorded(run, Recorded("e", 1.0, (Scored("0", "said", (1, 2), 1, ({"a": -1.0},), ()),)))
+    record_checksums(store.workspace)
+    note_found(run, "first-2", {})
+    probabilities.keep_recorded(run, Recorded("e", 2.0, ()))
+    # Whoever looks before the checksums are recorded, because the writer was killed, sees whose writes these are.
+    places = [run.folder / FOUND, run.folder / PROBABILITIES]
+    assert [is_as_noted(place) for place in places] == [True, True]
+    record_checksums(store.workspace)
+    names = [place.relative_to(store.workspace.root).as_posix() for place in places]
+    known = load(store.workspace).files
+    assert [known[name] for name in names] == [checksum_of_file(store.workspace, name) for name in names]

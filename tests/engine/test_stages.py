@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
+from llmops_tui.deployment import promotions
 from llmops_tui.deployment.moments import in_force_at
 from llmops_tui.deployment.promotions import PolicyError, Promotions, way_back
 from llmops_tui.errors import InputRefusedError
@@ -17,12 +19,17 @@ from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.stages import Stage, StageStore, StageSubject
 from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
 from llmops_tui.maintenance.undo import UndoHistory
+from llmops_tui.models.alias_acts import Act
+from llmops_tui.models.aliases import AliasBook
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, audited_moves, note_moves
 from llmops_tui.prompts.store import LabelMove, PromptStore
-from llmops_tui.workspace.audit import problems
+from llmops_tui.workspace.audit import entries, problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from tests.engine.engines import MODEL
 
 
 @pytest.fixture
@@ -117,6 +124,72 @@ def test_a_policy_is_asked_by_every_way_that_moves_a_label(
     assert moving.promote("support@3", "production").rulings == tuple(said)
     with pytest.raises(InputRefusedError, match="rule"):
         moving.define(Stage("support", "production", rules=("exact >= 0.9",)))
+
+
+def test_a_stage_loses_its_policy_or_changes_its_model_only_by_name(
+    workspace: Workspace, moving: Promotions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving.promote("support@1", "production")
+    asked: list[tuple[object, ...]] = []
+    said = [Ruling("exact >= 0.9", "fail", "it is 0.4")]
+
+    def promotion(_store: object, *given: object) -> list[Ruling]:
+        asked.append(given)
+        return said
+
+    monkeypatch.setattr(promotions, "promotion", promotion)
+    monkeypatch.setattr(moving, "checked", lambda stage: StageSubject(moving.prompts.get("support@1").id, stage.model))
+    guarded = Stage("support", "production", "a", ("canary",), ("exact >= 0.9",))
+    moving.define(guarded)
+    for loosened in (replace(guarded, suites=(), rules=()), replace(guarded, rules=())):
+        with pytest.raises(InputRefusedError, match=r"without .*exact >= 0\.9"):
+            moving.define(loosened)
+    with pytest.raises(InputRefusedError, match="without canary"):
+        moving.forget(guarded)
+    # By the policy as it was, though it is taken away in the same breath; and held against the model that answers now.
+    for other in (replace(guarded, model="b"), replace(guarded, model="b", suites=(), rules=())):
+        with pytest.raises(PolicyError, match=r"0\.4"):
+            moving.define(other, reason="b is cheaper")
+    assert set(asked) == {("support@1", "production", "canary", ("b",), ("exact >= 0.9",), "a")}
+    with pytest.raises(InputRefusedError, match="reason"):
+        moving.define(replace(guarded, model="b"), force=True)
+    kept = moving.stages.get("support", "production")
+    assert kept is not None
+    assert replace(kept, changed_at=0.0) == guarded
+    moving.define(replace(guarded, model="b"), force=True, reason="a is gone")
+    said[0] = Ruling("exact >= 0.9", "pass", "it is 0.95")
+    assert moving.define(replace(guarded, model="c"))[1] == [replace(said[0], rule="canary: exact >= 0.9")]
+    moving.forget(guarded, reason="it is over")
+    told = [(one.kind, one.model, one.policy_changed, one.reason) for one in moving.changes("support", "production")]
+    assert told == [
+        ("stage.removed", None, True, "it is over"), ("stage.set", "c", False, ""), ("stage.set", "b", False, "a is gone"),
+        ("stage.set", "a", True, ""),
+    ]  # fmt: skip
+
+
+def test_what_answered_is_as_it_was_since_the_newest_of_what_decides(workspace: Workspace, moving: Promotions) -> None:
+    catalog, event_log = Catalog(workspace), EventLog(workspace)
+    registry, book = ModelRegistry(catalog), AliasBook(catalog)
+    registry.add(MODEL, "m")
+    digest = registry.get("m").sha256
+    book.add("m", "shop")
+
+    def newest() -> tuple[str | None, str | None, bool]:
+        (one,) = (one for one in in_force_at(catalog, event_log, time.time()) if one.kind == "prompt")
+        last = list(entries(event_log.connection()))[-1]
+        return one.model, one.model_sha256, (one.audit, one.since >= last.at - 1) == (last.seq, True)
+
+    moving.promote("support@1", "production")
+    assert newest() == (None, None, True)
+    moving.define(Stage("support", "production", "shop"))
+    assert newest() == ("m", digest, True)
+    facts = {"before": digest, "after": "f" * 64}
+    book.move("shop", "m", "other", Act("model.promoted", sha256_text("shop")[:16], facts))
+    assert newest() == ("a model that is registered no more", "f" * 64, True)
+    moving.promote("support@2", "production")
+    assert newest()[1:] == ("f" * 64, True)
+    moving.forget(Stage("support", "production"))
+    assert newest() == (None, None, True)
 
 
 def test_what_was_in_force_is_told_for_every_moment(workspace: Workspace, moving: Promotions) -> None:

@@ -17,7 +17,7 @@ from llmops_tui.quality.checks import Exchange, checks_of, refuse_unknown
 from llmops_tui.quality.counterfactual import groups_of, keep_replay
 from llmops_tui.quality.estimates import look, to_label
 from llmops_tui.quality.labels import LabelStore
-from llmops_tui.quality.sampling import draw
+from llmops_tui.quality.sampling import draw, shares
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -97,18 +97,43 @@ def fill(event_log: EventLog, count: int, rare: int = 0) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("sizes", "most", "drawn"),
+    [
+        ({"a": 900, "b": 90, "c": 10}, 100, {"a": 70, "b": 20, "c": 10}),
+        ({"a": 900, "b": 90, "c": 10}, 10, {"a": 4, "b": 3, "c": 3}),
+        ({"a": 3, "b": 4}, 100, {"a": 3, "b": 4}),
+        ({"a": 1, "b": 1, "c": 1000}, 50, {"a": 1, "b": 1, "c": 48}),
+        ({}, 10, {}),
+    ],
+)
+def test_no_more_are_drawn_than_was_said(sizes: dict[str, int], most: int, drawn: dict[str, int]) -> None:
+    assert shares(sizes, most) == drawn
+    assert sum(shares(sizes, most).values()) <= most
+
+
+def test_with_more_strata_than_draws_the_smallest_are_drawn_as_one(catalog: Catalog, event_log: EventLog) -> None:
+    fill(event_log, 400, rare=40)
+    ingest(catalog, event_log)
+    for most in (1, 2, 3):
+        (one,) = draw(catalog, TraceFilter(), NOW, NOW + 1000, most).strata
+        assert (one.size, one.traces) == (400, draw(catalog, TraceFilter(), NOW, NOW + 1000, 100).stream[:most])
+    few = draw(catalog, TraceFilter(), NOW, NOW + 1000, 4)
+    assert {one.stratum: (one.size, len(one.traces)) for one in few.strata} == {"m": (360, 2), "m rare": (40, 2)}
+
+
 def test_what_is_drawn_is_by_chance_and_counts_by_what_it_stands_for(catalog: Catalog, event_log: EventLog) -> None:
     fill(event_log, 400, rare=40)
     ingest(catalog, event_log)
     sample = draw(catalog, TraceFilter(), NOW, NOW + 1000, 100)
-    assert {one.stratum: (one.size, len(one.traces)) for one in sample.strata} == {"m": (360, 90), "m rare": (40, 20)}
+    assert {one.stratum: (one.size, len(one.traces)) for one in sample.strata} == {"m": (360, 80), "m rare": (40, 20)}
     assert (sample.size, len(sample.stream), sample.without_content) == (400, 400, 0)
     assert draw(catalog, TraceFilter(), NOW, NOW + 1000, 100) == sample
     store = LabelStore(event_log)
     (found,) = look(catalog, sample, checks_of(["refused"], None), store).found
     assert found.estimate.method == "check"
     assert found.estimate.low <= 0.25 <= found.estimate.high
-    assert (found.applies, found.looked, found.more) == (110, 110, None)
+    assert (found.applies, found.looked, found.more) == (100, 100, None)
     # Labels of what somebody chose are refused; those that were drawn correct the check.
     with pytest.raises(InputRefusedError) as refused:
         store.give(sample.stream[-1], "refused", 1.0, sample.stream)

@@ -24,6 +24,8 @@ from llmops_tui.inference.access.limiter import Limiter, LimitReachedError, Stan
 from llmops_tui.inference.access.store import KeyStore, has_tables
 from llmops_tui.workspace.event_log import EventLog
 
+# Seconds from one write of what was turned away to the next.
+_BETWEEN_REFUSALS = 1.0
 _Result = TypeVar("_Result")
 _Work = Callable[[sqlite3.Connection], Any]
 Check = Callable[["Grant"], None]
@@ -105,13 +107,16 @@ class Grant:
             try:
                 name, standings = limiter.reserve(connection, self.line, tokens, limiter.now(connection))
             except LimitReachedError as error:
-                self.gate.refused[self.key.id] += 1
                 self.note(error.standings)
                 raise
             self.note(standings)
             return name
 
-        return await self.gate.do(work)
+        try:
+            return await self.gate.do(work)
+        except LimitReachedError:
+            self.gate.count_refusal(self.key.id)
+            raise
 
     async def refuse_spent(self, tokens: int) -> None:
         """Refuse a request that so many tokens are not there for now, before anything is computed for it.
@@ -130,7 +135,7 @@ class Grant:
         try:
             await asyncio.to_thread(work)
         except LimitReachedError as error:
-            self.gate.refused[self.key.id] += 1
+            self.gate.count_refusal(self.key.id)
             self.note(error.standings)
             raise
 
@@ -186,8 +191,9 @@ class AccessGate:
         self._event_log = event_log
         self._due: list[tuple[_Work, asyncio.Future[Any]]] = []
         self._task: asyncio.Task[None] | None = None
-        # Written with the next request that is let in: a flood of refused ones costs no writes.
-        self.refused: Counter[str] = Counter()
+        # By key, those that are not written yet.
+        self._refused: Counter[str] = Counter()
+        self._counting: asyncio.Task[None] | None = None
 
     async def enter(self, secret: bytes, check: Check) -> Grant | None:
         """The grant of a key by its secret, counted; none where it is no key of this workspace.
@@ -223,6 +229,7 @@ class AccessGate:
         # A look that writes nothing comes first: whoever guesses keys writes nothing.
         if not await asyncio.to_thread(self._exists, find):
             return None
+        asked: list[str] = []
 
         def work(connection: sqlite3.Connection) -> Grant | None:
             key = find(connection)
@@ -234,16 +241,43 @@ class AccessGate:
             grant = Grant(self, line)
             check(grant)
             if count:
-                try:
-                    grant.note(self.limiter.count_request(connection, line, now))
-                except LimitReachedError:
-                    self.refused[key.id] += 1
-                    raise
+                asked.append(key.id)
+                grant.note(self.limiter.count_request(connection, line, now))
                 connection.execute("UPDATE access_keys SET last_used = ? WHERE id = ?", (wall, key.id))
-                note_use(connection, key.id, "", wall, Used(), requests=1, refused=self.refused.pop(key.id, 0))
+                note_use(connection, key.id, "", wall, Used(), requests=1)
             return grant
 
-        return await self.do(work)
+        try:
+            return await self.do(work)
+        except LimitReachedError:
+            self.count_refusal(asked[-1])
+            raise
+
+    def count_refusal(self, identifier: str) -> None:
+        """Count a request that the limits of the key of an id turned away.
+
+        The first is written at once, those of the next second together: a flood of them costs few writes.
+        """
+        self._refused[identifier] += 1
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._write_refusals())
+
+    async def _write_refusals(self) -> None:
+        while self._refused:
+            await self._write_refused()
+            await asyncio.sleep(_BETWEEN_REFUSALS)
+
+    async def _write_refused(self) -> None:
+        due, self._refused = self._refused, Counter()
+
+        def work(connection: sqlite3.Connection) -> None:
+            for identifier, count in due.items():
+                note_use(connection, identifier, "", self.limiter.clock.wall, Used(), refused=count)
+
+        try:
+            await self.do(work)
+        except LlmopsError:
+            self._refused.update(due)  # the disk may take them later
 
     def is_within(self, name: str, identifier: str) -> bool:
         """Whether the key of a name is made within the one of an id."""
@@ -265,6 +299,10 @@ class AccessGate:
 
     async def close(self) -> None:
         """Write what is due."""
+        if self._counting is not None:
+            self._counting.cancel()
+        if self._refused:
+            await self._write_refused()
         if self._task is not None:
             await asyncio.wait({self._task})
 
