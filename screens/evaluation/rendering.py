@@ -17,6 +17,8 @@ from screens.widgets.columns import Column, Part
 from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.records import Figure, RunSummary
     from llmops_tui.evaluation.run import EvalState
@@ -264,15 +266,26 @@ def comparison(found: Comparison, *, utf8: bool) -> Content:
     parts.append((f"{'':13}{'before':>6} {'after':>6}  {'difference, 95 %':<23}{'p':>5} cases\n", "$muted"))
     for d in found.differences:
         parts += _difference(d, chosen=d.name == found.metric, utf8=utf8)
+    parts += _unclear(found.differences)
     parts += _overlap(found.candidate.summary or {})
     return Content.assemble(*parts)
 
 
-def _unclear(d: Difference) -> str:
-    """Of a difference that is not shown, what would have been."""
-    if d.interval.too_few:
-        return "  too few\n"
-    return f"  sees {points(d.smallest, share=d.share, signed=False)}\n" if d.verdict == "unclear" else "\n"
+def _unclear(differences: Sequence[Difference]) -> list[Any]:
+    """Of differences that are not shown, what would have been; below the table, which has no room for it."""
+    few = [safe_line(d.name) for d in differences if d.interval.too_few]
+    least = [
+        f"{safe_line(d.name)} {points(d.smallest, share=d.share, signed=False)} {_unit(d)}".rstrip()
+        for d in differences
+        if d.verdict == "unclear" and not d.interval.too_few
+    ]
+    told = [f"smallest difference that so many cases could show: {', '.join(least)}\n"] if least else []
+    told += [f"too few cases to say: {', '.join(few)}\n"] if few else []
+    return [(line, "$muted") for line in told]
+
+
+def _unit(d: Difference) -> str:
+    return "pt" if d.share else "" if d.unit.startswith("tokens") else d.unit
 
 
 def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
@@ -281,14 +294,12 @@ def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
     up, down = ("▲", "▼") if utf8 else ("+", "-")
     i = d.interval
     change = f"{points(i.value, share=d.share)} [{points(i.low, share=d.share)}, {points(i.high, share=d.share)}]"
-    unit = "pt" if d.share else "" if d.unit.startswith("tokens") else d.unit
     return [
         (f"{cell(safe_line(d.name), 12)} ", "bold" if chosen else "$muted" if d.name in COSTS else ""),
         f"{number(d.baseline):>6} {number(d.candidate):>6}  ",
-        (f"{change} {unit}".ljust(23), _VERDICTS[d.verdict]),
+        (f"{change} {_unit(d)}".ljust(23), _VERDICTS[d.verdict]),
         (f"{told:>5} ", "$muted"),
         (f"{up}{d.wins:,} ", "$success"),
         (f"={d.ties:,} ", "$muted"),
-        (f"{down}{d.losses:,}", "$error"),
-        (_unclear(d), "$muted"),
+        (f"{down}{d.losses:,}\n", "$error"),
     ]

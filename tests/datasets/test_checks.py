@@ -394,6 +394,12 @@ def test_column_statistics_are_those_of_the_rows(fill: Fill) -> None:
     assert found["b"]["top"] == [[False, 90], [True, 10]]
 
 
+def test_different_values_of_few_rows_are_counted(fill: Fill) -> None:
+    for rows in (48, 150, 3_000):
+        (found,) = column_statistics(fill([{"t": f"value {n}"} for n in range(rows)]))
+        assert (found["distinct"], found["exact"]) == (rows, True)
+
+
 @given(st.lists(st.integers(1, 120), min_size=1, max_size=40), st.integers(10, 100))
 def test_packing_is_between_half_and_full(lengths: list[int], size: int) -> None:
     share = packing_efficiency(lengths, size)
