@@ -71,6 +71,7 @@ _DONE: tuple[tuple[str, Callable[[Shell, str], bool]], ...] = (
     ("F1", lambda app, _before: isinstance(app.screen, HelpScreen)),
     ("1, then F5", _answered),
 )
+_NO_MODEL = " There is no model yet: F9 5 and then a adds one; or skip the step."
 STEPS = tuple(Step(text, keys, done) for text, (keys, done) in zip(_TEXTS, _DONE, strict=True))
 
 
@@ -81,7 +82,8 @@ class Tour:
         self._app = app
         self._at = 0
         self._before = _answer(app)
-        self._drawn: tuple[object, int] = (None, -1)
+        # The screen, the step, and the model there was.
+        self._drawn: tuple[object, int, str] = (None, -1, "")
         self._timer = app.set_interval(_SECONDS, self._look)
         # On the screen that comes to the front with its first frame, where it is composed by then.
         app.screen_change_signal.subscribe(app, lambda _screen: self._draw(), immediate=True)
@@ -124,15 +126,21 @@ class Tour:
         screen = next((s for s in reversed(self._app.screen_stack) if isinstance(s, BaseScreen)), None)
         if self.over or screen is None or not screen.query("#body"):
             return
-        if self._drawn == (screen, self._at) and screen.query(f"#{_ID}"):
+        shown = (screen, self._at, self._app.status.model)
+        if self._drawn == shown and screen.query(f"#{_ID}"):
             return
         if self._drawn[0] is not screen:
             self._wipe()
-        self._drawn = (screen, self._at)
+        self._drawn = shown
         step = STEPS[self._at]
         parts: list[tuple[str, str] | str] = [(f"Tour {self._at + 1} of {len(STEPS)}  ", "$accent bold"), step.text]
+        if step.done is _answered and not self._app.status.model:
+            parts += [(_NO_MODEL, "$warning")]
         parts += [("\nPress ", "$muted"), (step.keys, "$accent bold")]
-        content = Content.assemble(*parts, ("   ·   ctrl+n skips the step, alt+q ends the tour", "$muted"))
+        last = self._at + 1 == len(STEPS)
+        skips = "ctrl+n or alt+q ends the tour" if last else "ctrl+n skips the step, alt+q ends the tour"
+        waits = "it goes on when the answer has ended   ·   " if step.done is _answered else ""
+        content = Content.assemble(*parts, (f"   ·   {waits}{skips}", "$muted"))
         found = screen.query(f"#{_ID}")
         if not found:
             screen.mount(Static(content, id=_ID, markup=False), after="#body")

@@ -450,7 +450,7 @@ def test_rows_that_were_chosen_are_kept_again_by_the_recipe(store: DatasetStore,
     version = fill([{"n": n, "j": [n]} for n in range(9)])
     made = apply(store, "filter", [version.ref], {"rows": encode_rows([1, 4, 8], 9)})
     assert [row["n"] for row in rows_of(made)] == [1, 4, 8]
-    assert made.note == "3 rows that were chosen: −6 rows, 3 left"
+    assert made.note == "3 rows that were chosen: −6 rows"
     assert remake(store, made.ref)[1] == made.sha256
     with pytest.raises(InputRefusedError, match="exclude each other"):
         apply(store, "filter", [version.ref], {"rows": "", "where": "n > 1"})
