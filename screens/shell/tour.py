@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -81,6 +82,8 @@ class Tour:
     def __init__(self, app: Shell) -> None:
         self._app = app
         self._at = 0
+        # When the last step was taken, by the monotonic clock.
+        self.ended = float("-inf")
         self._before = _answer(app)
         # The screen, the step, and the model there was.
         self._drawn: tuple[object, int, str] = (None, -1, "")
@@ -99,6 +102,7 @@ class Tour:
         self._at += 1
         self._before = _answer(self._app) or self._before
         if self.over:
+            self.ended = time.monotonic()
             self.end("That was the tour. F1 tells more of each screen; ctrl+p and “docs” have all pages.")
         else:
             self._draw()
@@ -115,6 +119,7 @@ class Tour:
         """Take it from the screen it was drawn on last: on those that are behind, it is on none."""
         if isinstance(screen := self._drawn[0], BaseScreen) and screen.is_attached:
             screen.query(f"#{_ID}").remove()
+            screen.remove_class("-touring")
 
     def _look(self) -> None:
         if not self.over and STEPS[self._at].done(self._app, self._before):
@@ -142,18 +147,23 @@ class Tour:
         waits = "it goes on when the answer has ended   ·   " if step.done is _answered else ""
         content = Content.assemble(*parts, (f"   ·   {waits}{skips}", "$muted"))
         found = screen.query(f"#{_ID}")
+        screen.add_class("-touring")
         if not found:
             screen.mount(Static(content, id=_ID, markup=False), after="#body")
         else:
             found.first(Static).update(content)
 
 
+# Seconds in which one more press of the key that ended the tour does not begin it again.
+_ONE_TOO_MANY = 3.0
 _tours: WeakKeyDictionary[Shell, Tour] = WeakKeyDictionary()
 
 
 def begin_or_go_on(app: Shell) -> None:
     """Begin the tour, or go on to its next step."""
     tour = _tours.get(app)
+    if tour is not None and tour.over and time.monotonic() - tour.ended < _ONE_TOO_MANY:
+        return
     if tour is None or tour.over:
         _tours[app] = Tour(app)
     else:
