@@ -77,9 +77,10 @@ def _profile_text(session: Session, found: Profile) -> str:
     rows = []
     for column in found["columns"]:
         facts = column if "p50" in column else column.get("length", {})
+        distinct = column["distinct"] if column.get("exact") else f"about {column['distinct']}"
         common = ", ".join(f"{v} {n}" for v, n in column.get("top", [])[:3])
         spread = f"p50 {facts['p50']:g} p95 {facts['p95']:g} max {facts['max']:g}" if "p50" in facts else ""
-        rows.append((column["name"], column["type"], column["missing"], column["distinct"], spread, common))
+        rows.append((column["name"], column["type"], column["missing"], distinct, spread, common))
     lines.append(session.rows(("column", "type", "missing", "distinct", "value, or length", "common"), rows))
     if "turns" in found:
         turns = found["turns"]

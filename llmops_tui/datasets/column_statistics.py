@@ -18,19 +18,21 @@ _NUMBERS = frozenset({"integer", "number"})
 _TEXTS = frozenset({"text", "json"})
 # A column of so few different values is listed by value.
 _FEW, _LISTED = 200, 100
+# Of so few rows different values are counted; of more they are estimated, in a memory that does not grow with them.
+_COUNTED = 20_000
 
 
 def column_statistics(version: DatasetVersion) -> list[ColumnStatistics]:
     """Of each column: values, missing, different ones, and the common ones or a histogram.
 
-    The number of different values is an estimate where there are more than a hundred, and so are the quantiles of numbers;
-    all else is counted. Lengths are in characters.
+    The number of different values is an estimate where there are more than a hundred of more than 20,000 rows, which
+    ``exact`` tells, and so are the quantiles of numbers; all else is counted. Lengths are in characters.
     """
     if not version.columns:
         return []
     connection = open_sandbox(version.files, memory="512MB")
     try:
-        asked = [_asked(column) for column in version.columns]
+        asked = [_asked(column, counted=version.rows <= _COUNTED) for column in version.columns]
         text = ", ".join(expression for expressions in asked for expression in expressions)
         (values,) = connection.execute(f"SELECT {text} FROM {version.source}").fetchall()
         told = iter(values)
@@ -44,10 +46,10 @@ def column_statistics(version: DatasetVersion) -> list[ColumnStatistics]:
         connection.close()
 
 
-def _asked(column: Column) -> list[str]:
+def _asked(column: Column, *, counted: bool) -> list[str]:
     """SQL for what is asked of a column in the first pass over all rows."""
     name = quote_name(column.name)
-    asked = [f"count({name})", f"approx_count_distinct({name})"]
+    asked = [f"count({name})", f"count(DISTINCT {name})" if counted else f"approx_count_distinct({name})"]
     if column.type in _NUMBERS:
         finite = f" FILTER (isfinite({name}))" if column.type == "number" else ""
         asked += [f"{call}{finite}" for call in (f"min({name})", f"max({name})", f"avg({name})")]
@@ -93,6 +95,7 @@ def _facts(
         "values": count,
         "missing": version.rows - count,
         "distinct": min(count, different),
+        "exact": version.rows <= _COUNTED,
     }
     if column.type in _NUMBERS and answer[2] is not None:
         facts = cast("ColumnStatistics", {**facts, **_of_numbers(answer[2:], histogram)})
@@ -106,6 +109,7 @@ def _facts(
         ).fetchall()
         facts["top"] = [[v, int(n)] for v, n in top]
         facts["distinct"] = max(len(top), facts["distinct"]) if len(top) == _LISTED else len(top)
+        facts["exact"] = facts["exact"] or len(top) < _LISTED
     return facts
 
 

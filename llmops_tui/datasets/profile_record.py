@@ -20,13 +20,17 @@ class Numbers(TypedDict, total=False):
 
 
 class ColumnStatistics(Numbers, total=False):
-    """A column: how many values, missing and different ones; of texts ``length``; ``top`` has common values with counts."""
+    """A column: how many values, missing and different ones; of texts ``length``; ``top`` has common values with counts.
+
+    Without ``exact`` the number of different ones is an estimate.
+    """
 
     name: str
     type: str
     values: int
     missing: int
     distinct: int
+    exact: bool
     length: Numbers
     top: list[list[Any]]
 

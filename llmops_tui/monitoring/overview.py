@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -230,10 +230,16 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         if not finished and not any(name in job.title for job in seen.jobs if not job.state.final)
     ]
     steps += [
-        Step(f"{name} did not finish; it can resume from its last checkpoint", "training", name)
+        Step(f"{name} {_ended(name, seen.jobs)}; R on that screen resumes it", "training", name)
         for name in unfinished[:2]
     ]
     return steps + _beginnings(seen, {job.kind for job in at_work}, nothing_else=not steps)
+
+
+def _ended(name: str, jobs: Sequence[Job]) -> str:
+    """How a run ended before it was through, in the words of the training screen."""
+    last = next((job for job in jobs if job.title == f"train {name}"), None)
+    return "is stopped" if last is not None and last.state == JobState.CANCELLED else "did not finish"
 
 
 def _watch(job: Job) -> Step:

@@ -114,7 +114,8 @@ def column_facts(columns: list[ColumnStatistics], current: str, *, blocks: bool)
 def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
     facts = column if "p50" in column else column.get("length", {})
     what = "" if "p50" in column else "length "
-    lines = [f"{column['type']}, {column['distinct']:,} different"]
+    about = "" if column.get("exact") else "about "
+    lines = [f"{column['type']}, {about}{column['distinct']:,} different"]
     lines += [f"{column['missing']:,} missing"] if column["missing"] else []
     if "p50" in facts:
         lines += [

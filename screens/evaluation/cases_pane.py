@@ -17,6 +17,15 @@ from screens.widgets.table import Table
 _NARROWED = ("all", "worse", "better")
 
 
+class CaseTable(Table[Pair | Result]):
+    """The cases; escape shows all of them again before anything else."""
+
+    def action_clear(self) -> None:
+        """All cases again; where all are shown, no selection and no filter any more."""
+        if not self.screen.query_one(CasesPane).show_all():
+            super().action_clear()
+
+
 class CasesPane(Pane):
     """Those that got worse, or are wrong, first; all of them or some."""
 
@@ -37,7 +46,7 @@ class CasesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Table[Pair | Result](
+        yield CaseTable(
             case_rendering.result_columns(""), id="case-list", key=_key, empty=rendering.NO_CASES, selects=False
         )
 
@@ -118,6 +127,14 @@ class CasesPane(Pane):
         self._narrowed = (self._narrowed + 1) % len(_NARROWED)
         if self._opened is not None:
             self.show(self._opened)
+
+    def show_all(self) -> bool:
+        """Show all cases again; whether only some were shown."""
+        narrowed = self._narrowed > 0
+        self._narrowed = 0
+        if narrowed and self._opened is not None:
+            self.show(self._opened)
+        return narrowed
 
 
 def _case_of(row: Pair | Result) -> int:

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.costs_told import card_text, plan_text
 from llmops_tui.safe_text import safe_line, safe_text
-from screens.evaluation import rendering, views
+from screens.evaluation import comparison_rendering, rendering, views
 from screens.evaluation.export_run import export_run
 from screens.evaluation.grade_runs import grade_runs, vote_between
 from screens.evaluation.judge_runs import judge_runs
@@ -94,7 +94,7 @@ class FiguresPane(Pane):
         if view == 6:
             return Content(safe_text(card_text(opened.run)))
         if opened.comparison is not None:
-            return rendering.comparison(opened.comparison, utf8=utf8)
+            return comparison_rendering.comparison(opened.comparison, utf8=utf8)
         return rendering.figures(opened, utf8=utf8)
 
     def _put(self, title: str, content: Content) -> None:

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import counted
-from llmops_tui.evaluation.comparison import Difference, points
 from llmops_tui.evaluation.kept_summary import cache_told
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
 from screens.widgets import units
 from screens.widgets.chart import short_number
 from screens.widgets.columns import Column, Part
-from screens.widgets.line_list import cell
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.comparison import Comparison
     from llmops_tui.evaluation.records import Figure, RunSummary
     from llmops_tui.evaluation.run import EvalState
     from screens.evaluation.model import KeptSuite, Opened
@@ -50,7 +47,6 @@ _STYLES = {
     "running": "accent", "done": "good", "failed": "bad", "killed": "bad", "lost": "bad", "cancelled": "warn",
 }  # fmt: skip
 _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "cancelled": "■"}
-_VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
 COSTS = ("latency", "tokens-per-s", "tokens")
 _BAR = 24
 
@@ -145,7 +141,7 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
     summary = opened.run.summary
     if summary is None:
         return Content("Its metrics appear when it is done. R resumes a run that ended early.")
-    parts: list[Any] = [_headline(summary), "\n"]
+    parts: list[Any] = [(f"{safe_line(opened.run.column, 300)}\n", "$muted"), _headline(summary), "\n"]
     width = max((len(safe_line(n)) for n in summary["metrics"]), default=6)
     beside = max((len(_interval(f)) + len(f["unit"]) + 1 for f in summary["metrics"].values()), default=0)
     digits = max((len(f"{f['n']:,}") for f in summary["metrics"].values()), default=1)
@@ -170,7 +166,7 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
             parts += [(f"  {f['unusable']:,} without a score", "$warning")]
         parts.append("\n")
         parts += _facts(f)
-    parts += _overlap(summary)
+    parts += overlap_told(summary)
     return Content.assemble(*parts)
 
 
@@ -233,7 +229,8 @@ def _facts(figure: Figure) -> list[Any]:
     return []
 
 
-def _overlap(summary: RunSummary) -> list[Any]:
+def overlap_told(summary: RunSummary) -> list[Any]:
+    """Whether the cases are in the training data of the model."""
     overlap = summary.get("overlap") or {}
     if not overlap.get("ancestors"):
         return [(f"{safe_line(overlap.get('note', ''))}\n", "$muted")]
@@ -251,44 +248,4 @@ def _overlap(summary: RunSummary) -> list[Any]:
             f"{counted(overlap['rows'], 'case is', 'cases are')} also in its training data ({told}){clean}\n",
             "$warning",
         )
-    ]
-
-
-def comparison(found: Comparison, *, utf8: bool) -> Content:
-    """Two runs side by side."""
-    style = "$error" if found.comparable.refused else "bold"
-    parts: list[Any] = [(safe_line(found.sentence, 600), style), "\n"]
-    parts += [(f"note: {safe_line(note, 300)}\n", "$warning") for note in found.comparable.notes]
-    if found.comparable.refused:
-        return Content.assemble(*parts)
-    parts.append((f"{'':13}{'before':>6} {'after':>6}  {'difference, 95 %':<23}{'p':>5} cases\n", "$muted"))
-    for d in found.differences:
-        parts += _difference(d, chosen=d.name == found.metric, utf8=utf8)
-    parts += _overlap(found.candidate.summary or {})
-    return Content.assemble(*parts)
-
-
-def _unclear(d: Difference) -> str:
-    """Of a difference that is not shown, what would have been."""
-    if d.interval.too_few:
-        return "  too few\n"
-    return f"  sees {points(d.smallest, share=d.share, signed=False)}\n" if d.verdict == "unclear" else "\n"
-
-
-def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
-    p = d.p_holm if d.p_holm is not None else d.p
-    told = "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
-    up, down = ("▲", "▼") if utf8 else ("+", "-")
-    i = d.interval
-    change = f"{points(i.value, share=d.share)} [{points(i.low, share=d.share)}, {points(i.high, share=d.share)}]"
-    unit = "pt" if d.share else "" if d.unit.startswith("tokens") else d.unit
-    return [
-        (f"{cell(safe_line(d.name), 12)} ", "bold" if chosen else "$muted" if d.name in COSTS else ""),
-        f"{number(d.baseline):>6} {number(d.candidate):>6}  ",
-        (f"{change} {unit}".ljust(23), _VERDICTS[d.verdict]),
-        (f"{told:>5} ", "$muted"),
-        (f"{up}{d.wins:,} ", "$success"),
-        (f"={d.ties:,} ", "$muted"),
-        (f"{down}{d.losses:,}", "$error"),
-        (_unclear(d), "$muted"),
     ]

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from screens.evaluation import rendering
+from screens.evaluation.cases_pane import CasesPane
 from screens.evaluation.messages import Changed
 from screens.evaluation.show_columns import show_columns
 from screens.shell.pane import Pane
@@ -21,6 +22,15 @@ from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, EvalState
+
+
+class RunTable(ArchiveTable["EvalState"]):
+    """The runs; escape takes back what narrows the cases before it takes back the baseline."""
+
+    def action_clear(self) -> None:
+        """All cases again; where all are shown, no baseline, and after that no filter."""
+        if not self.screen.query_one(CasesPane).show_all():
+            super().action_clear()
 
 
 class RunsPane(Pane):
@@ -37,7 +47,7 @@ class RunsPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield ArchiveTable(
+        yield RunTable(
             rendering.RUN_COLUMNS,
             kind="evaluation",
             id="eval-run-list",

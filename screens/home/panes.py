@@ -153,12 +153,13 @@ class RecentPane(WayPane):
         yield LineList(id="recent-list")
 
     def on_mount(self) -> None:
-        """What an empty list says."""
-        self.query_one(LineList).placeholder = rendering.NO_RECENT
+        """What the list says until it is read."""
+        self.query_one(LineList).placeholder = rendering.READING
 
     async def load(self) -> None:
         """Read them."""
         self.recent, _ = await asyncio.to_thread(self._page)
+        self.query_one(LineList).placeholder = rendering.NO_RECENT
         self.query_one(LineList).show_lines([rendering.recent_line(line) for line in self.recent])
         self.set_class(not self.recent, "-empty")
 
@@ -193,13 +194,14 @@ class RunningPane(WayPane):
         yield LineList(id="home-job-list")
 
     def on_mount(self) -> None:
-        """What an empty list says."""
-        self.query_one(LineList).placeholder = rendering.NO_JOBS
+        """What the list says until it is read."""
+        self.query_one(LineList).placeholder = rendering.READING
 
     def show(self, jobs: list[Job], since: float | None) -> None:
         """Show these jobs, those at work first; what ended after ``since`` is marked."""
         self._jobs = sorted(jobs, key=lambda job: job.state != JobState.RUNNING)
         utf8 = self.shell.profile.utf8
+        self.query_one(LineList).placeholder = rendering.NO_JOBS
         self.query_one(LineList).show_lines([rendering.job_line(job, since, utf8=utf8) for job in self._jobs])
         # As high as what it says where something stands below it.
         self.styles.max_height = max(len(jobs), 1) + 2

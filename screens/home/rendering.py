@@ -28,7 +28,7 @@ HELP_RECENT = "The newest requests. enter opens the trace."
 HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
 # Lines of a tile with room for everything, and the most that bars have.
 _ROOMY, _MOST_ROWS = 4, 4
-NO_JOBS = "No jobs yet."
+NO_JOBS, READING = "No jobs yet.", "Reading …"
 # Cells of the state of a job with its share.
 _JOB_STATE = len("running 100%")
 HELP_DAY = "Requests of each of the last 24 hours, and the median time of their answers. enter opens the monitor."

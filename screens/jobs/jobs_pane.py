@@ -128,7 +128,7 @@ class JobsPane(Pane):
 
     async def _cancel(self, jobs: list[Job]) -> None:
         what = safe_line(jobs[0].title) if len(jobs) == 1 else counted(len(jobs), "job")
-        if await self.shell.ask(ConfirmDialog(f"Cancel {what}?", "r resumes it.")):
+        if await self.shell.ask(ConfirmDialog(f"Cancel {what}?", "r on this screen resumes it.")):
             for job in jobs:
                 await asyncio.to_thread(self.services.jobs.cancel, job.id)
             self.post_message(self.Changed())

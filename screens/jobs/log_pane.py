@@ -42,7 +42,13 @@ class LogPane(Pane):
         head: list[tuple[str, str] | str] = [(job.id, "bold"), f"  {job.state.value}"]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
         head += [f"\n{safe_line(job.message)}"] if job.message else []
-        self.query_one("#log-text", Static).update(Content.assemble(*head, "\n\n", safe_text(text)))
+        self.query_one("#log-text", Static).update(Content.assemble(*head, "\n\n", safe_text(overwritten(text))))
+
+
+def overwritten(text: str) -> str:
+    """A text as a terminal shows it whose lines are written again behind a carriage return: the last writing of each."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
 
 
 def _tail(path: Path) -> str:

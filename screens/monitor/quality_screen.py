@@ -182,8 +182,10 @@ class QualityScreen(Modal[Destination | None]):
 
 
 def _line(one: Statement) -> Content:
+    # Of answers the figure: the check is named before it, and what it rests on is told below the list.
+    told = one.told.removeprefix(f"{one.check} ").partition("; ")[0] if one.check else one.told
     return Content.assemble(
-        (f"{safe_line(one.about, 26):27} ", "bold"), (f"{one.state:8} ", _STYLES[one.state]), safe_line(one.told, 200)
+        (f"{safe_line(one.about, 26):27} ", "bold"), (f"{one.state:8} ", _STYLES[one.state]), safe_line(told, 200)
     )
 
 

@@ -20,7 +20,7 @@ _SIGNALS = (
 )
 _CONSEQUENCES = {
     "server": "Running requests fail; the next request loads the model again.",
-    "run": "It can resume from its last checkpoint or answer: R on its screen.",
+    "run": "R on its screen resumes it, from its last checkpoint or answer where it has one.",
     "job": "It can be resumed on the jobs screen.",
     "app": "This is llmops itself.",
 }

@@ -124,11 +124,7 @@ class AnswerPane(Pane):
         if (model, parameters, self._of) == self._shown and not again:
             return
         self._shown = (model, parameters, self._of)
-        named = (
-            f"{model.name} {model.quantization}"
-            if model is not None
-            else "no model: F4 chooses one, the models screen adds one"
-        )
+        named = f"{model.name} {model.quantization}" if model is not None else "no model: F9 5 adds one, F4 chooses"
         self.set_title(f"Answer {self._of}".rstrip(), named)
         self.set_note(parameters.brief())
         name = model.name if model is not None else ""

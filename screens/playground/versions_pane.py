@@ -210,6 +210,7 @@ class VersionsPane(Pane):
         from screens.playground.save_version import save_version
 
         if (version := await save_version(self.shell, self._state)) is not None:
+            self._state.add(version)
             self.post_message(self.Saved(version))
 
     # ── what is done with the version under the cursor ──

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -71,6 +72,7 @@ _DONE: tuple[tuple[str, Callable[[Shell, str], bool]], ...] = (
     ("F1", lambda app, _before: isinstance(app.screen, HelpScreen)),
     ("1, then F5", _answered),
 )
+_NO_MODEL = " There is no model yet: F9 5 and then a adds one; or skip the step."
 STEPS = tuple(Step(text, keys, done) for text, (keys, done) in zip(_TEXTS, _DONE, strict=True))
 
 
@@ -80,8 +82,11 @@ class Tour:
     def __init__(self, app: Shell) -> None:
         self._app = app
         self._at = 0
+        # When the last step was taken, by the monotonic clock.
+        self.ended = float("-inf")
         self._before = _answer(app)
-        self._drawn: tuple[object, int] = (None, -1)
+        # The screen, the step, and the model there was.
+        self._drawn: tuple[object, int, str] = (None, -1, "")
         self._timer = app.set_interval(_SECONDS, self._look)
         # On the screen that comes to the front with its first frame, where it is composed by then.
         app.screen_change_signal.subscribe(app, lambda _screen: self._draw(), immediate=True)
@@ -97,6 +102,7 @@ class Tour:
         self._at += 1
         self._before = _answer(self._app) or self._before
         if self.over:
+            self.ended = time.monotonic()
             self.end("That was the tour. F1 tells more of each screen; ctrl+p and “docs” have all pages.")
         else:
             self._draw()
@@ -113,6 +119,7 @@ class Tour:
         """Take it from the screen it was drawn on last: on those that are behind, it is on none."""
         if isinstance(screen := self._drawn[0], BaseScreen) and screen.is_attached:
             screen.query(f"#{_ID}").remove()
+            screen.remove_class("-touring")
 
     def _look(self) -> None:
         if not self.over and STEPS[self._at].done(self._app, self._before):
@@ -124,28 +131,39 @@ class Tour:
         screen = next((s for s in reversed(self._app.screen_stack) if isinstance(s, BaseScreen)), None)
         if self.over or screen is None or not screen.query("#body"):
             return
-        if self._drawn == (screen, self._at) and screen.query(f"#{_ID}"):
+        shown = (screen, self._at, self._app.status.model)
+        if self._drawn == shown and screen.query(f"#{_ID}"):
             return
         if self._drawn[0] is not screen:
             self._wipe()
-        self._drawn = (screen, self._at)
+        self._drawn = shown
         step = STEPS[self._at]
         parts: list[tuple[str, str] | str] = [(f"Tour {self._at + 1} of {len(STEPS)}  ", "$accent bold"), step.text]
+        if step.done is _answered and not self._app.status.model:
+            parts += [(_NO_MODEL, "$warning")]
         parts += [("\nPress ", "$muted"), (step.keys, "$accent bold")]
-        content = Content.assemble(*parts, ("   ·   ctrl+n skips the step, alt+q ends the tour", "$muted"))
+        last = self._at + 1 == len(STEPS)
+        skips = "ctrl+n or alt+q ends the tour" if last else "ctrl+n skips the step, alt+q ends the tour"
+        waits = "it goes on when the answer has ended   ·   " if step.done is _answered else ""
+        content = Content.assemble(*parts, (f"   ·   {waits}{skips}", "$muted"))
         found = screen.query(f"#{_ID}")
+        screen.add_class("-touring")
         if not found:
             screen.mount(Static(content, id=_ID, markup=False), after="#body")
         else:
             found.first(Static).update(content)
 
 
+# Seconds in which one more press of the key that ended the tour does not begin it again.
+_ONE_TOO_MANY = 3.0
 _tours: WeakKeyDictionary[Shell, Tour] = WeakKeyDictionary()
 
 
 def begin_or_go_on(app: Shell) -> None:
     """Begin the tour, or go on to its next step."""
     tour = _tours.get(app)
+    if tour is not None and tour.over and time.monotonic() - tour.ended < _ONE_TOO_MANY:
+        return
     if tour is None or tour.over:
         _tours[app] = Tour(app)
     else:

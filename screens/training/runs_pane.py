@@ -114,7 +114,9 @@ class RunsPane(Pane):
         self.post_message(Changed())
 
     async def _stop(self, name: str) -> None:
-        if await self.shell.ask(ConfirmDialog(f"Stop {name} now?", "R resumes from its last checkpoint.")):
+        if await self.shell.ask(
+            ConfirmDialog(f"Stop {name} now?", "R resumes it, from its last checkpoint where it has one.")
+        ):
             await self._steer(name, self.services.training.stop, "is stopping")
 
     def action_stop_after_save(self) -> None:

@@ -394,6 +394,12 @@ def test_column_statistics_are_those_of_the_rows(fill: Fill) -> None:
     assert found["b"]["top"] == [[False, 90], [True, 10]]
 
 
+def test_different_values_of_few_rows_are_counted(fill: Fill) -> None:
+    for rows in (48, 150, 3_000):
+        (found,) = column_statistics(fill([{"t": f"value {n}"} for n in range(rows)]))
+        assert (found["distinct"], found["exact"]) == (rows, True)
+
+
 @given(st.lists(st.integers(1, 120), min_size=1, max_size=40), st.integers(10, 100))
 def test_packing_is_between_half_and_full(lengths: list[int], size: int) -> None:
     share = packing_efficiency(lengths, size)
@@ -444,7 +450,7 @@ def test_rows_that_were_chosen_are_kept_again_by_the_recipe(store: DatasetStore,
     version = fill([{"n": n, "j": [n]} for n in range(9)])
     made = apply(store, "filter", [version.ref], {"rows": encode_rows([1, 4, 8], 9)})
     assert [row["n"] for row in rows_of(made)] == [1, 4, 8]
-    assert made.note == "3 rows that were chosen: −6 rows, 3 left"
+    assert made.note == "3 rows that were chosen: −6 rows"
     assert remake(store, made.ref)[1] == made.sha256
     with pytest.raises(InputRefusedError, match="exclude each other"):
         apply(store, "filter", [version.ref], {"rows": "", "where": "n > 1"})

@@ -142,6 +142,17 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
         await until(pilot, lambda: "The gate passes" in text(pilot, "#figures-text"))
         assert screen.cli_command() == f"llmops eval compare {first} {second}"
         assert dict(screen.copy_choices())["verdict"].startswith("The candidate is better")
+        # Escape takes back what narrows the cases first, wherever it is pressed, and then the baseline.
+        for place in ("#case-list", "#eval-run-list"):
+            screen.query_one(place).focus()
+            await pilot.press("f6")
+            await until(pilot, lambda: "2 of 40 worse" in str(screen.query_one(CasesPane).border_title))
+            await pilot.press("escape")
+            await until(pilot, lambda: "40 of 40" in str(screen.query_one(CasesPane).border_title))
+            assert screen.opened is not None
+            assert screen.opened.comparison is not None
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.opened is not None and screen.opened.baseline is None)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from llmops_tui.hardware.gpu_sampler import GpuSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
-from llmops_tui.jobs.store import JobStore
+from llmops_tui.jobs.store import Job, JobSpec, JobState, JobStore
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.courses import last_look
 from llmops_tui.monitoring.engines import EngineLoad
@@ -604,6 +604,14 @@ def test_steps_are_in_the_order_of_their_urgency() -> None:
         runs=[("r", True)],
     )
     assert [step.screen for step in next_steps(full, None)] == ["traces", "datasets", "traces", "evaluation"]
+
+
+def test_of_a_run_that_ended_early_no_checkpoint_is_promised() -> None:
+    spec = JobSpec(entry="", arguments={})
+    job = Job("1", "train", "train r", spec, JobState.CANCELLED, "", None, 0.0, "", None, 1.0, None, 2.0, None, None)
+    for jobs, told in (([job], "r is stopped"), ([], "r did not finish")):
+        steps = [step for step in next_steps(Overview(runs=[("r", False)], jobs=jobs), None) if step.target == "r"]
+        assert [(step.text, step.screen) for step in steps] == [(f"{told}; R on that screen resumes it", "training")]
 
 
 @pytest.mark.slow

@@ -41,6 +41,10 @@ async def test_each_step_is_done_by_doing_it(open_app: OpenApp) -> None:
         await until(pilot, lambda: not told(pilot))
         assert "The tour is over" in notices(pilot)
         assert not any(screen.query("#tour") for screen in stacks)
+        # One press too many on the last step does not begin it again.
+        await pilot.press(*["ctrl+n"] * (len(tour.STEPS) + 2))
+        await until(pilot, lambda: "That was the tour" in notices(pilot))
+        assert not told(pilot)
         # A frame that comes while updates are held back is not written, and made up for as soon as they are not.
         await settle(pilot)
         assert not pilot.app.screen._repaint_required

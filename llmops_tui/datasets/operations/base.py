@@ -129,13 +129,11 @@ class Work:
         return Made(columns, kind, note)
 
     def kept(self) -> str:
-        """How many rows are left of those that it is applied to, and how many went."""
+        """How many rows of those that it is applied to went; how many are left is told of every version."""
         import pyarrow.parquet as pq
 
         left = sum(pq.read_metadata(path).num_rows for path in self.folder.glob("part-*.parquet"))
-        return (
-            f"−{counted(self.first.rows - left, 'row')}, {left:,} left" if left != self.first.rows else "all rows stay"
-        )
+        return f"−{counted(self.first.rows - left, 'row')}" if left != self.first.rows else "all rows stay"
 
     def gone(self) -> str:
         """The same behind a comma, where rows went."""

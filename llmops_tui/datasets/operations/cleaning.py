@@ -109,7 +109,9 @@ def fix(work: Work) -> Made:
         hits = _found(work, name)
         repairer = check(work.first.kind, work.first.columns, cast("CheckOptions", work.parameters))
         made = work.rewrite(lambda number, row: repairer.repair(row) if number in hits else row)
-    return Made(made.columns, made.kind, f"{name}: {counted(len(hits), 'row')}, {work.kept()}")
+    found, kept = counted(len(hits), "row"), work.kept()
+    # Where just those went that were found, one number says both.
+    return Made(made.columns, made.kind, f"{name}: {kept}" if kept == f"−{found}" else f"{name}: {found}, {kept}")
 
 
 def _kinds(work: Work) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ def split(work: Work) -> Made:
     places = assign(work.first, cast("SplitParameters", work.parameters), work.report)
     wanted = list(work.parameter("parts")).index(part)
     dropped = {number for number, place in enumerate(places) if place != wanted}
-    rest = {k: v for k, v in work.parameters.items() if k in {"seed", "stratify", "group"} and v is not None}
-    return work.without(dropped, f"{part} of {work.first.ref} {rest}")
+    given = {k: v for k, v in work.parameters.items() if k in {"seed", "stratify", "group"} and v is not None}
+    return work.without(dropped, ", ".join([f"{part} of {work.first.ref}", *(f"{k} {v}" for k, v in given.items())]))
 
 
 def assign(version: DatasetVersion, parameters: SplitParameters, report: Report) -> list[int]:
