@@ -282,10 +282,12 @@ def run(
     else:
         session.stream("\n")
     timing = data["timing"]
+    # An answer of no token has none that is the first.
+    first = f"first after {timing['ttft_ms']:.0f} ms, " if timing["ttft_ms"] is not None else ""
     made = data["usage"]["completion_tokens"]
     length = "no token count" if made is None else counted(made, "token")
     session.say(
-        f"{version.ref} on {chosen.name}: {length}, first after {timing['ttft_ms']:.0f} ms, "
+        f"{version.ref} on {chosen.name}: {length}, {first}"
         f"{timing['tokens_per_s'] or 0:.0f} tokens/s, {data['finish_reason']}"
     )
 
