@@ -38,6 +38,14 @@ _TYPES: dict[VariableType, tuple[str, tuple[type, ...]]] = {
 }
 
 
+class VariableUnfitError(InputRefusedError):
+    """The value of a ``variable`` is not of its type."""
+
+    def __init__(self, variable: str, message: str, hint: str) -> None:
+        super().__init__("variable_unfit", message, hint)
+        self.variable = variable
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -316,7 +324,7 @@ def values_of(settings: AnswerSettings | None, given: Mapping[str, object]) -> d
     A text is read as the type of its variable; an empty one is none where the type is another than text.
 
     Raises:
-        InputRefusedError: ``variable_unfit``: a value is not of its variable's type.
+        VariableUnfitError: a value is not of its variable's type.
     """
     values = dict(given)
     for name, rule in (settings.variables if settings is not None else {}).items():
@@ -340,10 +348,10 @@ def _typed(name: str, rule: VariableRule, value: object) -> object:
             read = None
         if _is_of(read, rule.type):
             return read
-    elif rule.type == "text":
-        return value if isinstance(value, (list, dict)) else str(value)
+    elif rule.type == "text" and not isinstance(value, (list, dict)):
+        return json.dumps(value)
     told = f"the variable {name} is to be {_TYPES[rule.type][0]}, not {_short(value)!r}"
-    raise InputRefusedError("variable_unfit", told, "Give such a value, or change the type in the prompt's settings.")
+    raise VariableUnfitError(name, told, "Give such a value, or change the type in the prompt's settings.")
 
 
 def _refuse_unreadable(schema: JsonObject, where: str) -> None:

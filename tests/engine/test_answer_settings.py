@@ -14,6 +14,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.answer_settings import (
     PARTS,
     AnswerSettings,
+    VariableUnfitError,
     kept_settings,
     read_settings,
     refuse_settings,
@@ -139,9 +140,20 @@ def test_variables_have_types_and_defaults() -> None:
         "count": 3, "share": 0.5, "on": True, "rows": [1, 2], "tone": "kind", "other": "x",
     }  # fmt: skip
     assert values_of(held, {"count": "7", "tone": "", "share": ""}) == {"count": 7, "tone": "kind"}
-    for name, value in (("count", "many"), ("count", "1.5"), ("on", "1"), ("rows", "3"), ("share", "true")):
-        with pytest.raises(InputRefusedError, match=f"the variable {name} is to be"):
+    assert values_of(held, {"tone": 3, "other": True}) == {"count": 3, "tone": "3", "other": True}
+    assert values_of(held, {"tone": True})["tone"] == "true"
+    for name, value in (
+        ("tone", {"a": 1}),
+        ("tone", ["a"]),
+        ("count", "many"),
+        ("count", "1.5"),
+        ("on", "1"),
+        ("rows", "3"),
+        ("share", "true"),
+    ):
+        with pytest.raises(VariableUnfitError, match=f"the variable {name} is to be") as refused:
             values_of(held, {name: value})
+        assert (refused.value.code, refused.value.variable) == ("variable_unfit", name)
 
 
 def test_examples_are_turns_before_the_users_and_may_be_asked_in_the_words_of_the_template() -> None:
