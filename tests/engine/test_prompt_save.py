@@ -60,7 +60,8 @@ def test_a_version_is_saved_with_what_makes_its_answer(cli: Llmops, tmp_path: Pa
     differs = llmops("prompt", "diff", "p@1", "p@2", workspace=cli.workspace).stdout
     assert "── settings ──" in differs
     assert "seed" in differs
-    plain = cli.run("prompt", "save", "p", "--no-settings")
+    plain = cli.run("prompt", "save", "p", "--text", "Sort {{ message }}, {{ count }}", "--no-settings")
+    assert cli.run("prompt", "show", "p@3")["system"] == "Be kind."
     assert (plain["version"], "settings" in plain) == (3, False)
     assert "temperature 0.2" in llmops("prompt", "log", "p", workspace=cli.workspace).stdout
 
