@@ -8,7 +8,7 @@ rows, so that the version asks the same wherever it goes, and whatever becomes o
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
 import yaml
@@ -18,6 +18,7 @@ from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json, parse_yaml
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.workspace.files import sha256_text
 
 PARTS = ("model", "parameters", "variables", "schema", "tools", "examples")
 """What a version may hold, by the names of its fields."""
@@ -104,6 +105,8 @@ class Examples(_Part):
         rows: the numbers of their rows in it.
         seed: by which the rows were drawn; none where they were named.
         question: the column of the questions; ``answer`` that of the answers.
+        turns_sha256: :func:`turns_hash` of the turns as they were drawn. Other turns are no rows of that dataset, and lose
+            all that says so; none where an earlier release drew them.
         variable: the variable that a question is the value of, so that it is asked in the words of the template; empty: a
             question is asked as it stands.
     """
@@ -115,6 +118,7 @@ class Examples(_Part):
     question: Annotated[str, Field(max_length=300)] = ""
     answer: Annotated[str, Field(max_length=300)] = ""
     variable: Annotated[str, Field(max_length=300)] = ""
+    turns_sha256: Annotated[str, Field(max_length=64)] = ""
     turns: Annotated[tuple[Example, ...], Field(min_length=1, max_length=MOST_EXAMPLES)]
 
     @field_validator("variable")
@@ -126,6 +130,8 @@ class Examples(_Part):
 
     @model_validator(mode="after")
     def _rows_are_theirs(self) -> Examples:
+        if self.turns_sha256 and self.turns_sha256 != turns_hash(self.turns):
+            return Examples(variable=self.variable, turns=self.turns)
         if self.rows and len(self.rows) != len(self.turns):
             raise ValueError(f"{len(self.rows)} rows, and {counted(len(self.turns), 'turn')}: each turn is of one row")
         if bool(self.dataset) != bool(self.sha256) or bool(self.dataset) != bool(self.rows):
@@ -135,6 +141,11 @@ class Examples(_Part):
     def brief(self) -> str:
         """How many, and from where."""
         return counted(len(self.turns), "example") + (f" of {self.dataset}" if self.dataset else "")
+
+
+def turns_hash(turns: Sequence[Example]) -> str:
+    """SHA-256 of examples, by which it is seen whether they were edited."""
+    return sha256_text(json.dumps([[one.question, one.answer] for one in turns], ensure_ascii=False))
 
 
 class AnswerSettings(_Part):

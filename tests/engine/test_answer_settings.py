@@ -250,6 +250,18 @@ def test_examples_are_drawn_from_a_version_of_a_dataset_and_keep_where_they_are_
     assert ([one.answer for one in named.turns], named.seed) == (["7", "2"], None)
 
 
+def test_turns_that_were_edited_are_no_rows_of_the_dataset_any_more() -> None:
+    rows: list[Row] = [{"q": f"question {n}", "a": f"answer {n}"} for n in range(9)]
+    version: Any = Version("tabular", rows)
+    drawn = draw_examples(version, count=2, question="q", answer="a", variable="message").model_dump(mode="json")
+    kept = parse_file(file_text("", "{{ message }}", settings(examples=drawn).as_text()).encode())[2]
+    assert settings(examples=drawn).as_text() == kept
+    edited = [*drawn["turns"][:1], {"question": "question 1", "answer": "another"}]
+    for turns in (edited, drawn["turns"][:1], drawn["turns"][::-1]):
+        found = settings(examples={**drawn, "turns": turns}).as_record()["examples"]
+        assert found == {"variable": "message", "turns": turns}
+
+
 @pytest.mark.parametrize(
     ("kind", "rows", "asked", "told"),
     [

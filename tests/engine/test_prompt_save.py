@@ -33,7 +33,9 @@ def test_a_version_is_saved_with_what_makes_its_answer(cli: Llmops, tmp_path: Pa
         "--tools", str(tools), "--examples", "faq@1", "--examples-row", "4", "--examples-variable", "message",
     )  # fmt: skip
     held = saved["settings"]
-    assert held.pop("examples") == {
+    examples = held.pop("examples")
+    assert len(examples.pop("turns_sha256")) == 64
+    assert examples == {
         "dataset": "faq@1",
         "sha256": cli.run("data", "show", "faq@1")["sha256"],
         "rows": [4],
