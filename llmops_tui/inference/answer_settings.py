@@ -257,6 +257,7 @@ def read_settings(body: object, source: str) -> AnswerSettings | None:
         raise InputRefusedError("bad_settings", told, "Take fewer examples, or smaller ones.")
     if found.answer_schema is not None:
         _refuse_unreadable(found.answer_schema, f"{source}: schema")
+        _refuse_unenforceable(found.answer_schema, f"{source}: schema")
     for tool in found.tools:
         _refuse_unreadable(tool.parameters, f"{source}: the parameters of the tool {tool.name}")
     return found if found.as_record() else None
@@ -370,3 +371,13 @@ def _refuse_unreadable(schema: JsonObject, where: str) -> None:
 
     if wrong := unreadable(schema):
         raise InputRefusedError("bad_settings", f"{where} is no JSON Schema: {wrong}", _HINT)
+
+
+def _refuse_unenforceable(schema: JsonObject, where: str) -> None:
+    """Refuse here what the server would refuse of each request, such as a schema that nothing satisfies."""
+    from llmops_tui.inference.schema_loosening import loosened
+
+    try:
+        loosened(schema)
+    except InputRefusedError as error:
+        raise InputRefusedError("bad_settings", f"{where}: {error.message}", error.hint or _HINT) from error

@@ -30,6 +30,7 @@ from llmops_tui.workspace.catalog import Catalog
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 TURNS = [{"question": "Where is it?", "answer": '{"label": "order"}'}]
+LOOP = {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}
 WHOLE: dict[str, Any] = {
     "model": "m",
     "parameters": {"temperature": 0.2, "max_tokens": 9},
@@ -103,6 +104,8 @@ def test_a_part_that_says_nothing_is_no_part() -> None:
         ({"variables": {"n": {"type": "integer", "default": "x"}}}, "the default 'x' is not a whole number"),
         ({"variables": {"n": {"type": "integer", "default": True}}}, "is not a whole number"),
         ({"schema": {"type": "objekt"}}, "schema is no JSON Schema"),
+        ({"schema": {"$ref": "#/$defs/a", "$defs": LOOP}}, "requires itself, so no finite value satisfies it"),
+        ({"schema": {"$ref": "#/$defs/b"}}, "which is not in it"),
         ({"tools": [{"name": "a"}, {"name": "a"}]}, "a is there twice"),
         ({"tools": [{"name": "a", "results": []}]}, "tools.0.results: Extra"),
         ({"tools": [{"name": "a", "parameters": {"type": 3}}]}, "the parameters of the tool a"),
