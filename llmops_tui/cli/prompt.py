@@ -19,7 +19,11 @@ from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from llmops_tui.cli.tool_calls import Offer
+    from llmops_tui.inference.asked_prompt import Askable
+    from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import Model
     from llmops_tui.prompts.records import Answered, CallRecord
     from llmops_tui.prompts.runs import PromptRunner, RunRequest
@@ -280,6 +284,7 @@ def run(
     chosen = ModelRegistry(catalog).get(model_of(version.settings, model, version.ref))
     renderer = TemplateRenderer(retrieve=PromptRetrieval(catalog))
     try:
+        refuse_unknown(request.variables, [request], version.ref, renderer)
         runner = PromptRunner(catalog, event_log, renderer, opener(session))
         offer = offering(session, mcp or [], approve=approve_tools, first=tool_choice, mock=tools)
         data = asyncio.run(_run(session, runner, request, chosen, offer))
@@ -289,13 +294,16 @@ def run(
         session.emit_line(data)
     else:
         session.stream("\n")
-    timing = data["timing"]
-    made = data["usage"]["completion_tokens"]
-    length = "no token count" if made is None else counted(made, "token")
-    session.say(
-        f"{version.ref} on {chosen.name}: {length}, first after {timing['ttft_ms']:.0f} ms, "
-        f"{timing['tokens_per_s'] or 0:.0f} tokens/s, {data['finish_reason']}"
-    )
+    session.say(f"{version.ref} on {chosen.name}: {figures_told(data)}")
+
+
+def figures_told(data: Answered) -> str:
+    """The figures of an answer in one line; those that it has not, such as the first token of none, are left out."""
+    made, timing = data["usage"]["completion_tokens"], data["timing"]
+    parts = ["no token count" if made is None else counted(made, "token")]
+    parts += [f"first after {timing['ttft_ms']:.0f} ms"] if timing["ttft_ms"] is not None else []
+    parts += [f"{timing['tokens_per_s']:.0f} tokens/s"] if timing["tokens_per_s"] else []
+    return ", ".join([*parts, data["finish_reason"]])
 
 
 async def _run(session: Session, runner: PromptRunner, request: RunRequest, model: Model, offer: Offer) -> Answered:
@@ -346,3 +354,18 @@ def read_variables(given: list[str]) -> dict[str, str]:
         if not equals or not name:
             raise LlmopsError("usage", f"--var {name!r} is not of the form name=value", exit_code=ExitCode.USAGE)
     return {name: value for name, _, value in pairs}
+
+
+def refuse_unknown(given: Collection[str], prompts: Iterable[Askable], what: str, renderer: TemplateRenderer) -> None:
+    """Refuse a variable that is in no text of any of the prompts; ``what`` names them.
+
+    Raises:
+        InputRefusedError: ``variable_unknown``. ``template_failed``.
+    """
+    if not given:
+        return
+    texts = (text for one in prompts for text in (one.system, one.template) if text.strip())
+    known = list(dict.fromkeys(name for text in texts for name in renderer.variables(text)))
+    if unknown := next((name for name in given if name not in known), ""):
+        told = f"--var {unknown}: {what} has no variable of this name"
+        raise InputRefusedError("variable_unknown", told, f"It has: {', '.join(known)}." if known else "It has none.")

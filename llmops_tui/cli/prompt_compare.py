@@ -150,6 +150,7 @@ def _columns(
 
 
 async def _live(session: Session, columns: list[Column], variables: dict[str, str], board: str) -> Compared:
+    from llmops_tui.cli.prompt import refuse_unknown
     from llmops_tui.cli.serve import opener
     from llmops_tui.inference.supervisor import ServerSupervisor
     from llmops_tui.inference.template_renderer import TemplateRenderer
@@ -166,6 +167,7 @@ async def _live(session: Session, columns: list[Column], variables: dict[str, st
     renderer = TemplateRenderer(retrieve=PromptRetrieval(session.catalog))
     answers = [Answering() for _ in columns]
     try:
+        refuse_unknown(variables, columns, ", ".join(dict.fromkeys(column.ref for column in columns)), renderer)
         runner = ColumnRunner(
             PromptRunner(session.catalog, session.event_log, renderer, opener(session)),
             PromptStore(session.catalog),

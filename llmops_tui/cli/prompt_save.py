@@ -26,7 +26,7 @@ def save(
     name: Annotated[str, typer.Argument(help="The prompt's name.")],
     file: Annotated[Path | None, typer.Option(help="The user template; - reads stdin.")] = None,
     text: Annotated[str | None, typer.Option(help="The user template.")] = None,
-    system: Annotated[str | None, typer.Option(help="The system template.")] = None,
+    system: Annotated[str | None, typer.Option(help="The system template; empty: none.")] = None,
     message: Annotated[str, typer.Option("--message", "-m", help="A note for the version.")] = "",
     model: Annotated[str | None, typer.Option("--model", help="The model that answers; empty: none is named.")] = None,
     set_: Annotated[
@@ -65,11 +65,12 @@ def save(
         bool, typer.Option("--no-settings", help="Hold nothing that the version before held beside its texts.")
     ] = False,
 ) -> None:
-    """Save a text as a new version; what the version before holds beside its texts stays, unless it is changed."""
+    """Save a new version; what is not named stays as the version before has it."""
     from llmops_tui.prompts.partials import partials_of
     from llmops_tui.prompts.store import PromptStore
 
-    asked = no_settings or any(one is not None for one in (model, set_, variable, schema, tools, examples, settings))
+    named = (system, model, set_, variable, schema, tools, examples, settings)
+    asked = no_settings or any(one is not None for one in named)
     if file is None and text is None and not asked:
         read_given(file, text, "the template")
     session = session_of(context)
@@ -87,10 +88,12 @@ def save(
     elif without := next((option for option, value in drawing.items() if value is not None), ""):
         raise LlmopsError("usage", f"{without} needs --examples DATASET@N", exit_code=ExitCode.USAGE)
     before = _latest(store, name)
-    if file is None and text is None and asked and before is not None:
-        template, system = before.template, before.system if system is None else system
-    else:
-        template = read_given(file, text, "the template")
+    kept = file is None and text is None and asked and before is not None
+    template = before.template if kept and before is not None else read_given(file, text, "the template")
+    if system is None and before is not None and before.system:
+        system = before.system
+        if not kept:
+            session.say(f"the system text of {before.ref} stays; --system '' takes it out")
     held = _settings_of(session, settings) if settings is not None else {} if no_settings else _held(before)
     made = _settings(held, changes, set_ or [], variable or [], name)
     _tell_unknown_model(session, made)

@@ -20,6 +20,7 @@ from llmops_tui.inference.answer_settings import (
     Examples,
     read_settings,
     settings_body,
+    turns_hash,
 )
 
 # The columns of questions and answers of a kind of dataset, where none are named.
@@ -66,6 +67,7 @@ def draw_examples(
         question=columns[0],
         answer=columns[1],
         variable=variable,
+        turns_sha256=turns_hash(turns),
         turns=tuple(turns),
     )
 

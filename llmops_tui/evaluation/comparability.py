@@ -8,7 +8,7 @@ from typing import Any
 
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
-from llmops_tui.evaluation.records import Manifest
+from llmops_tui.evaluation.records import NO_SCHEMA, Manifest
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.summary import ScoredCases
 
@@ -19,8 +19,9 @@ _AXES = {
 }  # fmt: skip
 _MUST = {
     "judges": "the judge or its prompt", "repeats": "the number of answers a case",
-    "response_format_sha256": "the schema that answers must follow", "raw": "whether a chat template is used",
+    "raw": "whether a chat template is used",
 }  # fmt: skip
+_SCHEMA = "the schema that answers must follow differs"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def comparable(
         for name, what in _MUST.items()
         if one.get(name) != two.get(name)
     ]
+    _schemas(one, two, refused, notes)
     shared = set(one["metrics"]) & set(two["metrics"])
     refused += [
         f"{name} is measured in different ways"
@@ -128,6 +130,17 @@ def scored_in_one(left: ScoredCases, right: ScoredCases) -> list[str]:
                 f"{count} a score of {name} in one of the runs only, and {'is' if apart == 1 else 'are'} left out"
             )
     return found
+
+
+def _schemas(one: Manifest, two: Manifest, refused: list[str], notes: list[str]) -> None:
+    """What answers are held to: of a suite it must be the same, of a prompt's version it is part of what is compared."""
+    digests = [made.get("response_format_sha256") for made in (one, two)]
+    if digests[0] == digests[1]:
+        return
+    if all(made.get("schema_of") == "prompt" or made.get("response_format_sha256") == NO_SCHEMA for made in (one, two)):
+        notes.append(f"{_SCHEMA}: the versions hold it, and it belongs to the difference between them")
+    else:
+        refused.append(f"{_SCHEMA}: {_told(digests[0])} and {_told(digests[1])}")
 
 
 def _servers(one: Manifest, two: Manifest, notes: list[str]) -> None:

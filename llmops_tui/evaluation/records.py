@@ -5,12 +5,17 @@ Intervals are of 95 %, their ends none where they are not known; shares are from
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from llmops_tui.inference.engine_wire import SamplingRecord
+from llmops_tui.workspace.files import sha256_text
 
 # ``class`` is a word of Python's.
 ClassFigures = TypedDict("ClassFigures", {"class": str, "n": int, "precision": float, "recall": float, "f1": float})
+
+
+NO_SCHEMA = sha256_text("null")
+"""The ``response_format_sha256`` of a run whose answers are held to no schema."""
 
 
 class Bin(TypedDict):
@@ -183,7 +188,8 @@ class Manifest(TypedDict, total=False):
     the metrics of the suite and of single cases measure with: models, kept prompts and packages, by hash or version.
     ``fingerprints`` are what remote servers called themselves while they answered. ``chain_parts`` are the models, indexes and
     functions of a chain that was asked, by hash or version. ``indexes`` are the versions
-    that prompts retrieved passages from, with the hash of each; there is none where nothing was retrieved.
+    that prompts retrieved passages from, with the hash of each; there is none where nothing was retrieved. ``schema_of`` is
+    there where the schema is the prompt version's and not the suite's.
     """
 
     suite_sha256: str
@@ -205,6 +211,7 @@ class Manifest(TypedDict, total=False):
     parameters: SamplingRecord
     repeats: int
     response_format_sha256: str
+    schema_of: Literal["prompt"]
     raw: bool
     metrics: dict[str, str]
     case_metrics_sha256: str

@@ -77,6 +77,9 @@ def _check_written(suite: Suite, cases: Sequence[JsonObject]) -> None:
             close = get_close_matches(unknown, OF_CASE, 1)
             hint = f"Did you mean {close[0]}?" if close else "Variables stand in vars, and beside it none."
             raise _bad(f"cases[{number}].{unknown}: a case has no such field", hint)
+        # In the short form it would be one variable of this name, with all of them in it.
+        if isinstance(case.get("variables"), dict):
+            raise _bad(f"cases[{number}].variables: a case has no such field", "Variables stand in vars.")
 
 
 def _check_names(metrics: Iterable[Metric]) -> None:

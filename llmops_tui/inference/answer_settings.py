@@ -8,7 +8,7 @@ rows, so that the version asks the same wherever it goes, and whatever becomes o
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
 import yaml
@@ -18,6 +18,7 @@ from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json, parse_yaml
 from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.workspace.files import sha256_text
 
 PARTS = ("model", "parameters", "variables", "schema", "tools", "examples")
 """What a version may hold, by the names of its fields."""
@@ -36,6 +37,14 @@ _TYPES: dict[VariableType, tuple[str, tuple[type, ...]]] = {
     "boolean": ("true or false", (bool,)),
     "json": ("a list or an object of JSON", (list, dict)),
 }
+
+
+class VariableUnfitError(InputRefusedError):
+    """The value of a ``variable`` is not of its type."""
+
+    def __init__(self, variable: str, message: str, hint: str) -> None:
+        super().__init__("variable_unfit", message, hint)
+        self.variable = variable
 
 
 class _Part(BaseModel):
@@ -96,6 +105,8 @@ class Examples(_Part):
         rows: the numbers of their rows in it.
         seed: by which the rows were drawn; none where they were named.
         question: the column of the questions; ``answer`` that of the answers.
+        turns_sha256: :func:`turns_hash` of the turns as they were drawn. Other turns are no rows of that dataset, and lose
+            all that says so; none where an earlier release drew them.
         variable: the variable that a question is the value of, so that it is asked in the words of the template; empty: a
             question is asked as it stands.
     """
@@ -107,6 +118,7 @@ class Examples(_Part):
     question: Annotated[str, Field(max_length=300)] = ""
     answer: Annotated[str, Field(max_length=300)] = ""
     variable: Annotated[str, Field(max_length=300)] = ""
+    turns_sha256: Annotated[str, Field(max_length=64)] = ""
     turns: Annotated[tuple[Example, ...], Field(min_length=1, max_length=MOST_EXAMPLES)]
 
     @field_validator("variable")
@@ -118,6 +130,8 @@ class Examples(_Part):
 
     @model_validator(mode="after")
     def _rows_are_theirs(self) -> Examples:
+        if self.turns_sha256 and self.turns_sha256 != turns_hash(self.turns):
+            return Examples(variable=self.variable, turns=self.turns)
         if self.rows and len(self.rows) != len(self.turns):
             raise ValueError(f"{len(self.rows)} rows, and {counted(len(self.turns), 'turn')}: each turn is of one row")
         if bool(self.dataset) != bool(self.sha256) or bool(self.dataset) != bool(self.rows):
@@ -127,6 +141,11 @@ class Examples(_Part):
     def brief(self) -> str:
         """How many, and from where."""
         return counted(len(self.turns), "example") + (f" of {self.dataset}" if self.dataset else "")
+
+
+def turns_hash(turns: Sequence[Example]) -> str:
+    """SHA-256 of examples, by which it is seen whether they were edited."""
+    return sha256_text(json.dumps([[one.question, one.answer] for one in turns], ensure_ascii=False))
 
 
 class AnswerSettings(_Part):
@@ -238,6 +257,7 @@ def read_settings(body: object, source: str) -> AnswerSettings | None:
         raise InputRefusedError("bad_settings", told, "Take fewer examples, or smaller ones.")
     if found.answer_schema is not None:
         _refuse_unreadable(found.answer_schema, f"{source}: schema")
+        _refuse_unenforceable(found.answer_schema, f"{source}: schema")
     for tool in found.tools:
         _refuse_unreadable(tool.parameters, f"{source}: the parameters of the tool {tool.name}")
     return found if found.as_record() else None
@@ -337,7 +357,7 @@ def values_of(settings: AnswerSettings | None, given: Mapping[str, object]) -> d
     A text is read as the type of its variable; an empty one is none where the type is another than text.
 
     Raises:
-        InputRefusedError: ``variable_unfit``: a value is not of its variable's type.
+        VariableUnfitError: a value is not of its variable's type.
     """
     values = dict(given)
     for name, rule in (settings.variables if settings is not None else {}).items():
@@ -361,10 +381,10 @@ def _typed(name: str, rule: VariableRule, value: object) -> object:
             read = None
         if _is_of(read, rule.type):
             return read
-    elif rule.type == "text":
-        return value if isinstance(value, (list, dict)) else str(value)
+    elif rule.type == "text" and not isinstance(value, (list, dict)):
+        return json.dumps(value)
     told = f"the variable {name} is to be {_TYPES[rule.type][0]}, not {_short(value)!r}"
-    raise InputRefusedError("variable_unfit", told, "Give such a value, or change the type in the prompt's settings.")
+    raise VariableUnfitError(name, told, "Give such a value, or change the type in the prompt's settings.")
 
 
 def _refuse_unreadable(schema: JsonObject, where: str) -> None:
@@ -372,3 +392,13 @@ def _refuse_unreadable(schema: JsonObject, where: str) -> None:
 
     if wrong := unreadable(schema):
         raise InputRefusedError("bad_settings", f"{where} is no JSON Schema: {wrong}", _HINT)
+
+
+def _refuse_unenforceable(schema: JsonObject, where: str) -> None:
+    """Refuse here what the server would refuse of each request, such as a schema that nothing satisfies."""
+    from llmops_tui.inference.schema_loosening import loosened
+
+    try:
+        loosened(schema)
+    except InputRefusedError as error:
+        raise InputRefusedError("bad_settings", f"{where}: {error.message}", error.hint or _HINT) from error

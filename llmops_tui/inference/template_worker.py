@@ -84,6 +84,16 @@ def _not_put_in(name: str) -> NoReturn:
     raise _NotPutIn(name)
 
 
+def _printed(value: Any) -> Any:
+    """What a prompt's template prints of a value: what is no text as JSON, and not as Python writes it."""
+    if isinstance(value, (bool, list, tuple, dict, type(None))) and not isinstance(value, _Passages):
+        try:
+            return _to_json(value)
+        except (TypeError, ValueError):
+            pass
+    return value
+
+
 def _raise_exception(message: str) -> NoReturn:
     raise jinja2.TemplateError(str(message))
 
@@ -118,7 +128,7 @@ def chat_environment() -> jinja2.Environment:
 def prompt_environment() -> jinja2.Environment:
     """Jinja for prompts: text stays as typed, and a variable that was not given is an error."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_printed
     )
     environment.filters["tojson"] = _to_json
     environment.globals["retrieve"] = _retrieve

@@ -140,12 +140,16 @@ def write_foreign(
             return write_configuration(turns_to_write(system, template, settings), label, values or {})
         if form == "openai":
             turns = turns_to_write(system, template, settings)
-            body = {"messages": [{"role": role, "content": text} for role, text, _ in turns], **fields}
+            # What is no template is written so that a reader of templates takes it as text.
+            texts = [
+                (role, text if is_template else with_marks(text.replace("\0", ""))) for role, text, is_template in turns
+            ]
+            body = {"messages": [{"role": role, "content": text} for role, text in texts], **fields}
             return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
         if form == "llm":
-            texts = {"system": _as_dollars(system), "prompt": _as_dollars(template)}
+            both = {"system": _as_dollars(system), "prompt": _as_dollars(template)}
             # A prompt that is not there is the input alone.
-            kept = {name: text for name, text in texts.items() if text or name == "prompt"}
+            kept = {name: text for name, text in both.items() if text or name == "prompt"}
             return str(yaml.safe_dump({**fields, **kept}, sort_keys=False, allow_unicode=True, width=100_000))
         head = f'{{{{role "system"}}}}\n{_as_mustache(system)}\n{{{{role "user"}}}}\n' if system else ""
         return _with_front(head + _as_mustache(template), fields)

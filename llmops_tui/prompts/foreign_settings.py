@@ -38,9 +38,11 @@ def left_behind(settings: AnswerSettings | None, form: Form) -> tuple[str, ...]:
     if settings is None:
         return ()
     left = [part for part in settings.parts if part not in _CARRIED[form]]
-    typed = any(rule.type != "text" or rule.description or rule.default is None for rule in settings.variables.values())
+    typed = any(rule.type != "text" or rule.default is None for rule in settings.variables.values())
     if typed and "variables" in _CARRIED[form]:
         left.append("the types of variables")
+    if "variables" in _CARRIED[form] and any(rule.description for rule in settings.variables.values()):
+        left.append("the descriptions of variables")
     return tuple(left)
 
 

@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.answer_settings import (
     PARTS,
     AnswerSettings,
+    VariableUnfitError,
     fields_with,
     kept_settings,
     read_settings,
@@ -36,6 +37,7 @@ from llmops_tui.workspace.event_log import EventLog
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 TURNS = [{"question": "Where is it?", "answer": '{"label": "order"}'}]
 TEXT = "{{ count }} of {{ message }}"
+LOOP = {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}
 WHOLE: dict[str, Any] = {
     "model": "m",
     "parameters": {"temperature": 0.2, "max_tokens": 9},
@@ -109,6 +111,8 @@ def test_a_part_that_says_nothing_is_no_part() -> None:
         ({"variables": {"n": {"type": "integer", "default": "x"}}}, "the default 'x' is not a whole number"),
         ({"variables": {"n": {"type": "integer", "default": True}}}, "is not a whole number"),
         ({"schema": {"type": "objekt"}}, "schema is no JSON Schema"),
+        ({"schema": {"$ref": "#/$defs/a", "$defs": LOOP}}, "requires itself, so no finite value satisfies it"),
+        ({"schema": {"$ref": "#/$defs/b"}}, "which is not in it"),
         ({"tools": [{"name": "a"}, {"name": "a"}]}, "a is there twice"),
         ({"tools": [{"name": "a", "results": []}]}, "tools.0.results: Extra"),
         ({"tools": [{"name": "a", "parameters": {"type": 3}}]}, "the parameters of the tool a"),
@@ -226,9 +230,20 @@ def test_variables_have_types_and_defaults() -> None:
     assert values_of(held, {"count": "", "tone": None}) == {"count": 3, "tone": "kind"}
     assert values_filled(held, {"count": "", "tone": "", "share": "", "other": ""}) == {"share": "", "other": ""}
     assert values_filled(held, {"tone": "dry"}) == {"tone": "dry"}
-    for name, value in (("count", "many"), ("count", "1.5"), ("on", "1"), ("rows", "3"), ("share", "true")):
-        with pytest.raises(InputRefusedError, match=f"the variable {name} is to be"):
+    assert values_of(held, {"tone": 3, "other": True}) == {"count": 3, "tone": "3", "other": True}
+    assert values_of(held, {"tone": True})["tone"] == "true"
+    for name, value in (
+        ("tone", {"a": 1}),
+        ("tone", ["a"]),
+        ("count", "many"),
+        ("count", "1.5"),
+        ("on", "1"),
+        ("rows", "3"),
+        ("share", "true"),
+    ):
+        with pytest.raises(VariableUnfitError, match=f"the variable {name} is to be") as refused:
             values_of(held, {name: value})
+        assert (refused.value.code, refused.value.variable) == ("variable_unfit", name)
 
 
 def test_examples_are_turns_before_the_users_and_may_be_asked_in_the_words_of_the_template() -> None:
@@ -323,6 +338,18 @@ def test_examples_are_drawn_from_a_version_of_a_dataset_and_keep_where_they_are_
     assert draw_examples(version, count=4, seed=1, question="q", answer="a").rows != drawn.rows
     named = draw_examples(version, count=4, rows=(7, 2), question="q", answer="n")
     assert ([one.answer for one in named.turns], named.seed) == (["7", "2"], None)
+
+
+def test_turns_that_were_edited_are_no_rows_of_the_dataset_any_more() -> None:
+    rows: list[Row] = [{"q": f"question {n}", "a": f"answer {n}"} for n in range(9)]
+    version: Any = Version("tabular", rows)
+    drawn = draw_examples(version, count=2, question="q", answer="a", variable="message").model_dump(mode="json")
+    kept = parse_file(file_text("", "{{ message }}", settings(examples=drawn).as_text()).encode())[2]
+    assert settings(examples=drawn).as_text() == kept
+    edited = [*drawn["turns"][:1], {"question": "question 1", "answer": "another"}]
+    for turns in (edited, drawn["turns"][:1], drawn["turns"][::-1]):
+        found = settings(examples={**drawn, "turns": turns}).as_record()["examples"]
+        assert found == {"variable": "message", "turns": turns}
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.prompts.foreign_files import FORMS, Form, form_of, read_foreign, write_foreign
+from llmops_tui.prompts.foreign_settings import left_behind
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
@@ -164,6 +166,23 @@ def test_a_prompt_file_says_to_handlebars_what_it_says_here(template: str, writt
 def test_what_a_form_would_take_for_its_own_is_not_exported(form: Form, template: str, why: str) -> None:
     with pytest.raises(InputRefusedError, match=why):
         write_foreign("", template, form)
+
+
+def test_examples_that_look_like_templates_are_read_again_as_they_stand() -> None:
+    turns = [{"question": "What is {{ 7*7 }}?", "answer": "{% if %} {# none #} {"}]
+    written = write_foreign(
+        "s", "Say {{ x }}", "openai", settings=read_settings({"examples": {"turns": turns}}, "here")
+    )
+    found = read_foreign(written, "openai", "f")
+    assert found.settings is not None
+    assert found.settings.as_record()["examples"] == {"turns": turns}
+    assert found.template == "Say {{ x }}"
+
+
+def test_descriptions_of_variables_that_a_file_does_not_carry_are_told() -> None:
+    held = read_settings({"variables": {"x": {"default": "a", "description": "A letter"}}}, "here")
+    assert left_behind(held, "llm") == left_behind(held, "dotprompt") == ("the descriptions of variables",)
+    assert left_behind(held, "openai") == ("variables",)
 
 
 def test_a_form_is_known_by_the_file() -> None:

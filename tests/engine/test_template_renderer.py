@@ -21,6 +21,12 @@ def test_a_prompt_is_rendered_as_it_is_typed(renderer: TemplateRenderer) -> None
     assert renderer.render("Hello {{ name }}\n", {"name": "{{ x }}<b>"}) == "Hello {{ x }}<b>\n"
 
 
+def test_what_is_no_text_is_printed_as_json(renderer: TemplateRenderer) -> None:
+    source = "{{ a }} {{ b }} {{ c }} {{ d }} {{ e }} {{ f }} {{ a.x }}"
+    values = {"a": {"x": ["é"]}, "b": True, "c": None, "d": 3, "e": "it's", "f": 0.5}
+    assert renderer.render(source, values) == '{"x": ["é"]} true null 3 it\'s 0.5 ["é"]'
+
+
 def test_variables_are_found_in_the_order_of_their_use(renderer: TemplateRenderer) -> None:
     source = "{% set own = 1 %}{{ beta }} {{ alpha }} {% for i in items %}{{ i }}{{ own }}{% endfor %}"
     assert renderer.variables(source) == ["beta", "alpha", "items"]

@@ -14,6 +14,7 @@ from llmops_tui.evaluation.gates import judge, passes
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.pairwise import Decision, summary
+from llmops_tui.evaluation.records import NO_SCHEMA
 from llmops_tui.evaluation.rules import parse_rule
 from llmops_tui.evaluation.runner.results import Result
 from tests.evaluation.conftest import EXACT, case, made_run, results
@@ -65,6 +66,22 @@ def test_what_must_be_the_same_and_is_not_leaves_no_verdict(manifest: dict[str, 
     (ruling,) = judge([parse_rule("exact better than baseline")], {"metrics": {}}, found)
     assert ruling.outcome == "fail"
     assert "not comparable" in ruling.why
+
+
+@pytest.mark.parametrize("before", [{"response_format_sha256": NO_SCHEMA}, {"schema_of": "prompt"}])
+def test_a_schema_that_versions_hold_is_part_of_what_is_compared(before: dict[str, Any]) -> None:
+    held = {"response_format_sha256": "g", "schema_of": "prompt", "prompt_sha256": ["q"], "model_sha256": "m"}
+    pair = (made_run("a", **before), results([0.0] * 20)), (made_run("b", **held), results([1.0] * 20))
+    for runs in (pair, pair[::-1]):
+        found = compare(*runs, [EXACT])
+        assert found.comparable.refused == ()
+        assert any("the versions hold it" in note for note in found.comparable.notes)
+    (ruling,) = judge([parse_rule("exact better than baseline")], {"metrics": {}}, compare(*pair, [EXACT]))
+    assert ruling.outcome == "pass"
+    # A suite that says a schema in one of the runs alone.
+    other = made_run("b", **{**held, "schema_of": None})
+    found = compare(pair[0], (other, results([1.0] * 20)), [EXACT])
+    assert any("the schema that answers must follow differs" in reason for reason in found.comparable.refused)
 
 
 def test_runs_without_a_case_in_common_are_refused() -> None:

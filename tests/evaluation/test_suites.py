@@ -45,6 +45,7 @@ def test_a_damaged_suite_says_what_and_where(change: dict[str, Any], says: str) 
 
 
 @pytest.mark.parametrize(("change", "says"), [
+    ({"cases": [{"variables": {"q": "a"}, "expected": "1"}]}, "cases[0].variables: a case has no such field Variables stand in vars."),
     ({"cases": [{"vars": {"q": "a"}, "expectd": "1"}]}, "cases[0].expectd: a case has no such field Did you mean expected?"),
     ({"group": "document"}, "group: it says where something is in the rows of a dataset"), ({"slices": ["lang"]}, "slices: it says where"),
     ({"expected": "answer"}, "expected: it says where"), ({"variables": {"q": "x"}}, "variables: it says where"),

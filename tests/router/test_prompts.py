@@ -13,6 +13,7 @@ import pytest
 
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
+from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.inference.experiments.records import RATING, Settings
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.prompt_traced import PROMPT, prompt_header, traced_prompt
@@ -112,6 +113,8 @@ async def test_a_system_message_alone_leads_a_conversation_in_each_form(
     [
         ("variables.colour", {"variables": {"colour": "red", "shop": "A", "question": "B"}}),
         ("variables.shop", {"variables": {"question": "B"}}),
+        ("variables.shop", {"variables": {"question": "B", "shop": None}}),
+        ("variables.shop", {"variables": {"question": "B", "shop": {"a": 1}}}),
         ("variables", {"variables": ["shop"]}),
         ("messages[0].role", {"variables": {"shop": "A"}, "messages": [{"role": "system", "content": "Obey."}]}),
         ("messages", {"variables": {"shop": "A", "question": "B"}, "messages": [{"role": "user", "content": "C"}]}),
@@ -122,6 +125,9 @@ async def test_a_system_message_alone_leads_a_conversation_in_each_form(
 async def test_what_a_prompt_cannot_take_is_refused_by_name(
     workspace: Workspace, folder: Path, prompts: PromptStore, param: str, body: dict[str, Any]
 ) -> None:
+    rules = read_settings({"variables": {"shop": {}}}, "here")
+    prompts.save("support", system=SYSTEM, template="Question: {{ question }}", settings=rules)
+    prompts.move_label("support@3", "production")
     async with running(workspace, MODELS, FakeServers(folder)) as router:
         refused = await router.ask("prompt/support", **body)
         assert refused.status_code == 400

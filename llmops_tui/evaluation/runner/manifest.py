@@ -79,6 +79,8 @@ def manifest_of(
         ),
         "repeats": suite.repeats,
         "response_format_sha256": sha256_text(json.dumps(form, sort_keys=True)),
+        # What the suite says comes before what the version holds.
+        **({"schema_of": "prompt"} if form and not suite.response_format else {}),
         "raw": suite.raw,
         "metrics": {m.called: fingerprint(m) for m in metrics},
         "judges": judges,

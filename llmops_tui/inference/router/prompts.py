@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
-from llmops_tui.inference.answer_settings import defaults_of
+from llmops_tui.inference.answer_settings import VariableUnfitError, defaults_of, values_of
 from llmops_tui.inference.asked_prompt import Rendered, rendered, to_render
 from llmops_tui.inference.prompt_traced import prompt_header, retrieved_header
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
@@ -163,6 +163,10 @@ class ServedPrompts:
         variables = self._given(version, needed, given)
         turns, last = _turns(path, given, version)
         values = _filled(version, needed, variables, turns, last)
+        try:
+            values_of(version.settings, values)
+        except VariableUnfitError as error:
+            raise FieldRefusedError(f"{_VARIABLES}.{error.variable}", error.message, error.hint, error.code) from error
         # The last message is a value of the version's own.
         return _Taken(turns[:-1] if last is not None and version.template.strip() else list(turns), values)
 
@@ -193,7 +197,8 @@ class ServedPrompts:
                 known = f"It has: {', '.join(needed)}." if needed else "It has none."
                 told = f"{version.ref} has no variable of this name"
                 raise FieldRefusedError(f"{_VARIABLES}.{name[:60]}", told, known, "unknown_parameter")
-        return dict(found)
+        # Null counts as not given, as everywhere in a request.
+        return {name: value for name, value in found.items() if value is not None}
 
     def close(self) -> None:
         """End the process that renders."""
