@@ -204,6 +204,41 @@ def test_what_is_taken_out_of_json_leaves_json(value: object, ascii_only: bool, 
     json.JSONDecoder().raw_decode(left, 6)
 
 
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize(
+    ("given", "chunks", "guard", "told"),
+    [
+        ("the zebra", [" sec", "ret", " is"], {"kind": "words", "words": ["zebra secret"]}, ""),
+        ("code 1", ["2", "34"], {"kind": "patterns", "patterns": ["code [0-9]{4}"]}, ""),
+        ("zebra zebra", [" zebra s"], {"kind": "patterns", "patterns": ["zebra zebra s?"]}, ""),
+        ("Y29kZSBpcyB6ZWJyYSBz", ["ZWNyZXQ="], {"kind": "words", "words": ["zebra secret"]}, ""),
+        ("bob@exam", ["ple.com", " wrote"], {"kind": "personal", "find": ["email"]}, ""),
+        ("bob@exam", ["ple.com", " wrote"], {"kind": "personal", "find": ["email"], "action": "redact"}, "[EMAIL] wrote"),
+        ('{"a": "bob@exam', ['ple.com"}'], {"kind": "personal", "find": ["email"], "action": "redact"}, '[EMAIL]"}'),
+        # What the client said whole is its own.
+        ("zebra secret", [" is", " it"], {"kind": "words", "words": ["zebra secret"]}, " is it"),
+    ],
+)  # fmt: skip
+def test_what_the_client_began_is_looked_at_with_what_follows(
+    given: str, chunks: list[str], guard: dict[str, object], told: str, begins: bool
+) -> None:
+    held = HeldBack(prepared({"on": ["output"], **guard}), given, begins)
+    said = "".join(held.feed(chunk) for chunk in chunks)
+    assert said + asyncio.run(held.finish()) == told == held.told
+    assert (held.blocked is not None) == (not told)
+
+
+def test_the_beginning_of_an_answer_is_part_of_its_whole_and_a_prompt_is_not() -> None:
+    guard = {"kind": "schema", "schema": {"type": "object"}, "on": ["output"]}
+    for opening, begins, answer, good in [
+        ('{"a"', True, ":1}", True),
+        ("Say {", False, "{}", True),
+        ("{", False, "}", False),
+    ]:
+        held = HeldBack(prepared(guard), opening, begins)
+        assert held.feed(answer) + asyncio.run(held.finish()) == (answer if good else "")
+
+
 def test_a_guard_of_no_fixed_reach_holds_the_answer_unless_it_says_how_much() -> None:
     secret: dict[str, object] = {"kind": "personal", "find": ["email"], "action": "redact"}
     chunks = ["Write to ann@exam", "ple.com today, or call us. " + "We are open. " * 40, "Bye."]

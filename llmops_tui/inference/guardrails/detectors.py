@@ -38,12 +38,16 @@ class Place:
 
 @dataclass
 class Scan:
-    """How far a growing text was looked through: in it, in its form, and for encoded runs; ``long`` is one that is decided."""
+    """How far a growing text was looked through: in it, in its form, and for encoded runs; ``long`` is one that is decided.
+
+    ``given`` characters at its beginning were said by the client: only what reaches beyond them is found.
+    """
 
     raw: int = 0
     form: int = 0
     runs: int = 0
     long: int = -1
+    given: int = 0
 
 
 class Places(Protocol):
@@ -93,8 +97,8 @@ class PatternPlaces:
         """As :class:`Places`."""
         bound = len(text.raw) if whole else self.boundary(text)
         form_bound = len(text.form) if whole else text.form_place(bound)
-        found = [Place(*span, self._mark) for span in _matches(self._raw, text.raw, scan.raw, bound)]
-        spans = _matches(self._form, text.form, scan.form, form_bound)
+        found = [Place(*span, self._mark) for span in _matches(self._raw, text.raw, scan.raw, bound, scan.given)]
+        spans = _matches(self._form, text.form, scan.form, form_bound, text.form_place(scan.given))
         found += [Place(*text.raw_span(*span), self._mark) for span in spans]
         found += self._encoded(text.raw, scan, bound, whole=whole)
         scan.raw, scan.form = max(scan.raw, bound), max(scan.form, form_bound)
@@ -108,7 +112,7 @@ class PatternPlaces:
             goes_on = end == len(raw) and not whole
             if start != scan.long:
                 inner = decoded(raw[start:end])
-                if inner and self._says(inner):
+                if end > scan.given and inner and self._says(inner):
                     found.append(Place(start, min(end, start + MOST_ENCODED), self._mark))
             # One that is longer than is decoded may go on, and is decided once.
             scan.long = start if goes_on else -1
@@ -125,11 +129,17 @@ class PatternPlaces:
         )
 
 
-def _matches(patterns: list[BoundedPattern], text: str, start: int, bound: int) -> list[tuple[int, int]]:
+def _matches(
+    patterns: list[BoundedPattern], text: str, start: int, bound: int, given: int = 0
+) -> list[tuple[int, int]]:
     found = []
     for pattern in patterns:
         place = start
         while (match := pattern.compiled.search(text, place)) is not None and match.start() < bound:
+            if match.end() <= given:
+                # Another one that begins within it may reach beyond.
+                place = match.start() + 1
+                continue
             found.append(match.span())
             place = match.end()
     return found
@@ -159,7 +169,7 @@ class PersonalPlaces:
         begin = max(0, scan.raw - 1000)
         spans = find_personal(text.raw[begin:], self._kinds)
         found = [Place(begin + one.start, begin + one.end, mark(one.kind, "")) for one in spans]
-        kept = [one for one in found if scan.raw <= one.start < bound]
+        kept = [one for one in found if scan.raw <= one.start < bound and one.end > scan.given]
         scan.raw = bound
         return kept
 
