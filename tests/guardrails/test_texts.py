@@ -239,6 +239,43 @@ def test_the_beginning_of_an_answer_is_part_of_its_whole_and_a_prompt_is_not() -
         assert held.feed(answer) + asyncio.run(held.finish()) == (answer if good else "")
 
 
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "bob@example.com",
+        "bob＠example.com",
+        "bob\u200b@example.com",
+        "bob@exa\u00admple.com",
+        "ｂｏｂ@ｅｘａｍｐｌｅ．ｃｏｍ",
+        "bob\u3164@example.com",
+        r"bob\u0040example.com",
+        base64.b64encode(b"bob@example.com").decode(),
+        b"bob@example.com".hex(),
+    ],
+)
+@pytest.mark.parametrize("action", ["block", "redact"])
+def test_personal_data_in_disguise_is_found_where_it_stands(spelt: str, action: str) -> None:
+    guard = {"kind": "personal", "find": ["email"], "action": action, "on": ["input", "output"]}
+    text = f"Grüße an {spelt} von mir"
+    (found,) = check(text, "input", guard)
+    assert found.acts
+    assert redacted(text, found.places) == "Grüße an [EMAIL] von mir"
+    told, held, _ = streamed([text[:14], text[14:]], prepared(guard))
+    assert told == ("Grüße an " if action == "block" else "Grüße an [EMAIL] von mir")
+    assert (held.blocked is None) == (action == "redact")
+
+
+def test_harmless_texts_in_other_scripts_are_no_disguise() -> None:
+    guard = {"kind": "personal"}
+    for text in (
+        "Füße, naïve café — “quoted” … ½ m² № ①",
+        "日本語の文章です。１２個あります。",
+        r"a \u00e9 in JSON",
+        "a" * 40,
+    ):
+        assert not check(text, "input", guard)[0].acts, text
+
+
 def test_a_guard_of_no_fixed_reach_holds_the_answer_unless_it_says_how_much() -> None:
     secret: dict[str, object] = {"kind": "personal", "find": ["email"], "action": "redact"}
     chunks = ["Write to ann@exam", "ple.com today, or call us. " + "We are open. " * 40, "Bye."]

@@ -12,6 +12,7 @@ from llmops_tui.inference.guardrails.canonical import (
     MOST_ENCODED,
     UNSEEN,
     CanonicalText,
+    ShownText,
     canonical,
     decoded,
     encoded_runs,
@@ -23,6 +24,8 @@ from llmops_tui.privacy.replacement import mark
 
 # A text that streams is looked at for personal data each time it has so many more characters.
 _STEP = 200
+# What may be read as something else than is written.
+_DISGUISE = re.compile(r"[^\t\n\r -~]|\\u")
 # What a run that may be encoded goes on with.
 _RUN = string.ascii_letters + string.digits + "+/_=-" + UNSEEN
 
@@ -146,7 +149,10 @@ def _matches(
 
 
 class PersonalPlaces:
-    """Personal data and secrets. What tells them may stand far off, so a text is decided when it is whole."""
+    """Personal data and secrets, as written, as read, and in what is encoded in a text.
+
+    What tells them may stand far off, so a text is decided when it is whole.
+    """
 
     def __init__(self, guard: Personal) -> None:
         self._kinds = guard.find
@@ -167,11 +173,21 @@ class PersonalPlaces:
             return []
         # What tells a name or a number stands mostly before it.
         begin = max(0, scan.raw - 1000)
-        spans = find_personal(text.raw[begin:], self._kinds)
-        found = [Place(begin + one.start, begin + one.end, mark(one.kind, "")) for one in spans]
+        found = [Place(begin + start, begin + end, said) for start, end, said in self._places(text.raw[begin:])]
         kept = [one for one in found if scan.raw <= one.start < bound and one.end > scan.given]
         scan.raw = bound
         return kept
+
+    def _places(self, text: str) -> list[tuple[int, int, str]]:
+        found = [(one.start, one.end, mark(one.kind, "")) for one in find_personal(text, self._kinds)]
+        if _DISGUISE.search(text) is not None and (shown := ShownText.of(text)).text != text:
+            spans = find_personal(shown.text, self._kinds)
+            found += [(*shown.raw_span(one.start, one.end), mark(one.kind, "")) for one in spans]
+        for start, end in encoded_runs(text):
+            inner = decoded(text[start:end])
+            if inner and (spans := find_personal(inner, self._kinds)):
+                found.append((start, end, mark(spans[0].kind, "")))
+        return list(dict.fromkeys(found))
 
 
 @dataclass
