@@ -11,6 +11,7 @@ import typer
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.moments import moment_words
 
 if TYPE_CHECKING:
     from llmops_tui.workspace.audit import AnchorRecord, AuditEntry
@@ -239,4 +240,4 @@ def _parsed(said: str) -> float:
 
 
 def _moment(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    return moment_words(at)

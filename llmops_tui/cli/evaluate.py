@@ -124,6 +124,12 @@ def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.
     session.emit(state.as_dict(), lambda: evaluate_report.run_text(session, state))
 
 
+def _name_damaged(session: Session, damaged: dict[str, LlmopsError]) -> None:
+    """Name the rows that cannot be read; those that can are listed all the same."""
+    for name, error in damaged.items():
+        session.say(f"{name} is left out: {error.message}")
+
+
 @app.command("list")
 def list_(
     context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT, archived: AlsoArchived = False
@@ -131,11 +137,13 @@ def list_(
     """List runs, newest first."""
     session = session_of(context)
     store = store_of(session)
-    runs = left(session, "evaluation", store.all(), lambda run: run.name, also=archived)
+    sound, damaged = store.readable()
+    _name_damaged(session, damaged)
+    runs = left(session, "evaluation", sound, lambda run: run.name, also=archived)
     states = store.states(runs[:limit])
     rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, evaluate_report.first_figure(s)) for s in states]
     session.emit(
-        {"runs": [s.as_dict() for s in states], "total": len(runs)},
+        {"runs": [s.as_dict() for s in states], "total": len(runs), "damaged": sorted(damaged)},
         lambda: session.rows(("run", "state", "suite", "asked", "figure"), rows, len(runs)),
     )
 
@@ -148,8 +156,9 @@ def suites(
     from llmops_tui.evaluation.bundled_suites import shipped
 
     session = session_of(context)
-    every = store_of(session).suites()
-    kept = {v.suite.name for v in every}
+    every, damaged = store_of(session).readable_suites()
+    _name_damaged(session, damaged)
+    kept = {v.suite.name for v in every} | {ref.partition("@")[0] for ref in damaged}
     found = left(session, "suite", every, lambda v: v.suite.name, also=archived)
     rows: list[tuple[Any, ...]] = [
         (
@@ -168,6 +177,7 @@ def suites(
     data = {
         "suites": [v.as_dict() for v in found[:limit]],
         "total": len(found),
+        "damaged": sorted(damaged),
         "shipped": [{"suite": s.name, "description": s.description} for s in extra],
     }
     session.emit(data, lambda: session.rows(("suite", "cases", "metrics", "description"), rows))

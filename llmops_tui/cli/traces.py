@@ -12,6 +12,7 @@ import typer
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.moments import moment_words
 
 if TYPE_CHECKING:
     from llmops_tui.inference.request_code import RequestCode
@@ -59,7 +60,7 @@ def list_traces(
         rows = [
             [
                 line.id,
-                time.strftime("%m-%d %H:%M:%S", time.localtime(line.started_at)),
+                moment_words(line.started_at, "%m-%d %H:%M:%S"),
                 line.model,
                 f"{line.prompt}@{line.version}" if line.prompt else "",
                 line.finish_reason,
@@ -103,7 +104,7 @@ def show(
 
     def human() -> str:
         line = found.line
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.started_at))
+        when = moment_words(line.started_at)
         parts = [f"{line.id}  {when}  {line.model}  {line.finish_reason}"]
         parts += [f"{line.prompt}@{line.version}"] if line.prompt else []
         parts += [f"[{m.get('role')}]\n{m.get('content')}" for m in found.messages]

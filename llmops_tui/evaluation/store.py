@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.chains.store import is_chain
@@ -94,7 +95,10 @@ class EvaluationStore:
             InputRefusedError: the suite takes its cases from a dataset.
         """
         case = {"vars": variables, "expected": expected}
-        known = next((v.suite for v in self.suites() if v.suite.name == name), None)
+        try:
+            known = self.suite(name).suite
+        except NotFoundError:
+            known = None
         if known is None:
             body = {"cases": [case], "prompt": prompt, "metrics": [{"type": "exact"}]}
             return self.save_suite(check_suite(body, name), "captured in the playground")
@@ -110,16 +114,15 @@ class EvaluationStore:
 
     def newest_suites(self) -> tuple[list[SuiteVersion], dict[str, LlmopsError]]:
         """The newest version of each suite, by name; and where its row is damaged, by its reference, what is wrong with it."""
-        found, damaged, seen = [], {}, set[str]()
+        newest: dict[str, tuple[Any, ...]] = {}
         for row in self._suite_rows("true", []):
-            if row[0] in seen:
-                continue
-            seen.add(row[0])
-            try:
-                found.append(_version(row))
-            except LlmopsError as error:
-                damaged[f"{row[0]}@{row[1]}"] = error
+            newest.setdefault(row[0], row)
+        found, damaged = _readable(newest.values())
         return sorted(found, key=lambda one: one.suite.name), damaged
+
+    def readable_suites(self) -> tuple[list[SuiteVersion], dict[str, LlmopsError]]:
+        """All versions whose rows are sound, the newest first; and of the others, by reference, what is wrong with each."""
+        return _readable(self._suite_rows("true", []))
 
     def suite(self, ref: str) -> SuiteVersion:
         """A suite by ``name`` or ``name@2``; what is wrong with others does not matter.
@@ -360,6 +363,16 @@ class EvaluationStore:
             finished,
             within(within(self.workspace.runs, job or f"none-{name}"), name),
         )
+
+
+def _readable(rows: Iterable[tuple[Any, ...]]) -> tuple[list[SuiteVersion], dict[str, LlmopsError]]:
+    found, damaged = [], {}
+    for row in rows:
+        try:
+            found.append(_version(row))
+        except LlmopsError as error:
+            damaged[f"{row[0]}@{row[1]}"] = error
+    return found, damaged
 
 
 def _version(row: tuple[Any, ...]) -> SuiteVersion:

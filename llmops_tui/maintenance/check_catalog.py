@@ -142,7 +142,8 @@ def models(workspace: Workspace, report: Report) -> None:
 
 def evaluations(workspace: Workspace, report: Report) -> None:
     """The results of every finished run against the hash in the catalog."""
-    for run in EvaluationStore(workspace).all():
+    # Rows that are damaged are told with all columns of JSON.
+    for run in EvaluationStore(workspace).readable()[0]:
         if run.summary is None or not run.results_sha256:
             continue
         place = f"evaluation {run.name}"
@@ -227,7 +228,16 @@ def _rows(sql: str, connection: duckdb.DuckDBPyConnection) -> list[Any]:
 
 
 # Where, what is wrong, and the rows of which it is true.
+_TRACE_FIGURES = " UNION ALL ".join(
+    f"SELECT id, '{name}', {name}::VARCHAR FROM requests WHERE NOT ({name} >= 0 AND {name} < {most})"
+    for name, most in [
+        # The end of the year 9999, the last that a calendar here has; what takes longer than a century took no time.
+        ("started_at", "253402300800"), *((one, "3.2e12") for one in ("ttft_ms", "total_ms")), ("tokens_per_s", "1e12"),
+        *((one, "2147483648") for one in ("prompt_tokens", "completion_tokens", "reused_tokens", "reasoning_tokens")),
+    ]
+)  # fmt: skip
 _REFERENCES = (
+    ("trace {0}", "its {1} is {2}, which cannot be", _TRACE_FIGURES),
     (
         "label {0}@{1}", "points to version {2} that does not exist",
         ("SELECT l.prompt, l.label, l.number FROM prompt_labels l ANTI JOIN prompt_versions v "

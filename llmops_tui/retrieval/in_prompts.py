@@ -1,7 +1,8 @@
 """What prompts retrieve: ``{{ retrieve(question, 5) }}`` in a template gives passages of an index, numbered, with their source.
 
 Passages are data. They are values of the template, so no template in them is rendered; in messages no text is a control token;
-and one that tries to command the model is left out and said to be, unless the prompt asks for it as it is.
+and one that tries to command the model is left out and said to be, unless the prompt asks for it as it is. What it says is told
+in the trace alone: a guard would refuse it in the prompt, and with it the question of whoever finds that document.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.events import TracedPassage, TracedRetrieval
 
 MOST = 100
+LEFT_OUT = "(left out: it tries to command the model)"
 
 
 class PromptRetrieval:
@@ -73,7 +75,7 @@ class PromptRetrieval:
             "by": by,
             "started_at": began,
             "seconds": time.monotonic() - clock,
-            "passages": [_traced(hit) for hit in hits],
+            "passages": [_traced(hit, check=asked["check"]) for hit in hits],
         }
         return told, [_given(number, hit, check=asked["check"]) for number, hit in enumerate(hits, 1)]
 
@@ -98,9 +100,9 @@ def _way(given: str, usual: By) -> By:
     return found
 
 
-def _traced(hit: HitRecord) -> TracedPassage:
+def _traced(hit: HitRecord, *, check: bool) -> TracedPassage:
     passage = hit["passage"]
-    return {
+    told: TracedPassage = {
         "chunk": passage["chunk"],
         "document": passage["document"],
         "start": passage["start"],
@@ -108,6 +110,10 @@ def _traced(hit: HitRecord) -> TracedPassage:
         "sha256": passage["sha256"],
         "score": hit["score"],
     }
+    said = [_command(one) for one in (passage["text"], passage["document"], passage["heading"])] if check else []
+    if found := next(filter(None, said), ""):
+        told["left_out"] = found
+    return told
 
 
 def _given(number: int, hit: HitRecord, *, check: bool) -> dict[str, object]:
@@ -131,7 +137,10 @@ def _given(number: int, hit: HitRecord, *, check: bool) -> dict[str, object]:
 
 
 def _checked(text: str, *, check: bool) -> str:
+    return LEFT_OUT if check and _command(text) else text
+
+
+def _command(text: str) -> str:
     from llmops_tui.datasets.checks.texts import command_in
 
-    said = command_in(text) if check else ""
-    return f"(left out: it tries to command the model: {said!r})" if said else text
+    return command_in(text)

@@ -57,6 +57,7 @@ def retrieval_words(found: TracedRetrieval) -> str:
     places = ", ".join(
         f"[{number}] {one['document'] or 'chunk ' + str(one['chunk'])} {one['start']}:{one['end']}"
         + (f" ({one['score']:.3g})" if one["score"] is not None else "")
+        + (f" (left out: {one['left_out']!r} tries to command the model)" if "left_out" in one else "")
         for number, one in enumerate(found["passages"], 1)
     )
     count = counted(len(found["passages"]), "passage")

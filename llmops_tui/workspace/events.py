@@ -6,7 +6,7 @@ Times are milliseconds, moments seconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from llmops_tui.foreign_text import JsonObject
 
@@ -61,7 +61,10 @@ class TracedStep(TypedDict, total=False):
 
 
 class TracedPassage(TypedDict):
-    """A chunk of an index that was retrieved: which part of its document's text, with its score in the ranking."""
+    """A chunk of an index that was retrieved: which part of its document's text, with its score in the ranking.
+
+    ``left_out`` are words of it that try to command the model, for which the prompt does not have its text, name or heading.
+    """
 
     chunk: int
     document: str
@@ -69,6 +72,7 @@ class TracedPassage(TypedDict):
     end: int
     sha256: str
     score: float | None
+    left_out: NotRequired[str]
 
 
 class TracedRetrieval(TypedDict):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from llmops_tui.moments import moment_words
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
@@ -60,7 +60,7 @@ def conversation(trace: Trace) -> Content:
 def _said(trace: Trace) -> list[Content | str | tuple[str, str]]:
     parts: list[Content | str | tuple[str, str]] = []
     for said in trace.said:
-        when = time.strftime("%b %d %H:%M", time.localtime(said["said_at"]))
+        when = moment_words(said["said_at"], "%b %d %H:%M")
         words = [
             {1: "thumb up", -1: "thumb down"}.get(said["score"] or 0),
             "a correction" if said["correction"] else None,
@@ -77,7 +77,7 @@ def figures(trace: Trace) -> Content:
     line = trace.line
     rows = [
         ("trace", line.id),
-        ("when", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.started_at))),
+        ("when", moment_words(line.started_at)),
         ("model", line.model),
         ("file", (trace.model_sha256 or "")[:16]),
         ("engine", trace.engine or ""),

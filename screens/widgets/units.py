@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from llmops_tui.moments import moment_words
 from screens.widgets.columns import Part
 
 _DAY = 86_400.0
@@ -45,4 +46,4 @@ def duration(seconds: float) -> str:
 def moment(at: float, now: float | None = None) -> Part:
     """When something was: the time of today, or the day."""
     form = "%H:%M:%S" if (time.time() if now is None else now) - at < _DAY else "%d %b %H:%M"
-    return time.strftime(form, time.localtime(at)), "muted"
+    return moment_words(at, form), "muted"

@@ -79,7 +79,7 @@ def test_of_a_secret_only_its_hash_is_kept(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("name", "scope", "code"),
     [
-        ("", Scope(), "bad_name"), ("own", Scope(), "bad_name"), ("a\nb", Scope(), "bad_name"), ("app", Scope(), "key_exists"),
+        ("", Scope(), "bad_name"), ("own", Scope(), "bad_name"), ("a\nb", Scope(), "bad_name"), ("../x", Scope(), "bad_name"), ("app", Scope(), "key_exists"),
         ("b", Scope(endpoints=("chats",)), "bad_scope"), ("b", Scope(models=()), "bad_scope"),
         ("b", Scope(max_output=0), "bad_scope"),
     ],

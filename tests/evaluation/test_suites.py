@@ -219,3 +219,14 @@ def test_a_metric_of_a_package_that_is_not_there_is_refused_and_never_loaded(sam
     suite = check_suite(BODY | {"metrics": [{"type": "python", "entry": "os:system"}]}, "theirs")
     with pytest.raises(InputRefusedError, match="no installed package registers 'os:system'"):
         EvaluationStore(sample).save_suite(suite)
+
+
+def test_one_damaged_row_hides_no_other_suite(workspace: Workspace) -> None:
+    store = EvaluationStore(workspace)
+    body = {"cases": [{"vars": {"q": "1"}, "expected": "2"}], "prompt": "{{ q }}", "metrics": [{"type": "exact"}]}
+    for name in ("good", "bad"):
+        store.save_suite(check_suite(body, name))
+    store.catalog.write(lambda db: db.execute("UPDATE evaluation_suites SET body = '[]' WHERE name = 'bad'"))
+    found, damaged = store.readable_suites()
+    assert ([one.ref for one in found], list(damaged)) == (["good@1"], ["bad@1"])
+    assert store.add_case("good", "{{ q }}", {"q": "3"}, "4").ref == "good@2"

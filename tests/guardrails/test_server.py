@@ -131,6 +131,21 @@ async def test_every_form_of_answer_is_guarded_and_says_so(guarded: Open) -> Non
     }  # fmt: skip
 
 
+async def test_text_that_the_client_begins_is_guarded_with_what_follows(guarded: Open) -> None:
+    guard = {"kind": "words", "words": ["zebra secret"], "on": ["output"]}
+    doors = guarded([" secret", " is it."], guards=[guard])
+    begun = {"role": "assistant", "content": "the zebra"}
+    asked = {
+        "/v1/chat/completions": {"messages": [_user("Hi"), begun]},
+        "/v1/completions": {"prompt": "the zebra", "max_tokens": 9},
+        "/v1/messages": {"messages": [_user("Hi"), begun], "max_tokens": 9},
+    }
+    for path, body in asked.items():
+        answer = await doors.ask(OWNER, path, body)
+        assert answer.status_code == 200, (path, answer.text)
+        assert "secret" not in answer.text, path
+
+
 async def test_what_is_refused_of_a_request_is_told_by_place_and_leaves_a_trace(
     guarded: Open, workspace: Workspace
 ) -> None:

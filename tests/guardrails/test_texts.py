@@ -204,6 +204,78 @@ def test_what_is_taken_out_of_json_leaves_json(value: object, ascii_only: bool, 
     json.JSONDecoder().raw_decode(left, 6)
 
 
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize(
+    ("given", "chunks", "guard", "told"),
+    [
+        ("the zebra", [" sec", "ret", " is"], {"kind": "words", "words": ["zebra secret"]}, ""),
+        ("code 1", ["2", "34"], {"kind": "patterns", "patterns": ["code [0-9]{4}"]}, ""),
+        ("zebra zebra", [" zebra s"], {"kind": "patterns", "patterns": ["zebra zebra s?"]}, ""),
+        ("Y29kZSBpcyB6ZWJyYSBz", ["ZWNyZXQ="], {"kind": "words", "words": ["zebra secret"]}, ""),
+        ("bob@exam", ["ple.com", " wrote"], {"kind": "personal", "find": ["email"]}, ""),
+        ("bob@exam", ["ple.com", " wrote"], {"kind": "personal", "find": ["email"], "action": "redact"}, "[EMAIL] wrote"),
+        ('{"a": "bob@exam', ['ple.com"}'], {"kind": "personal", "find": ["email"], "action": "redact"}, '[EMAIL]"}'),
+        # What the client said whole is its own.
+        ("zebra secret", [" is", " it"], {"kind": "words", "words": ["zebra secret"]}, " is it"),
+    ],
+)  # fmt: skip
+def test_what_the_client_began_is_looked_at_with_what_follows(
+    given: str, chunks: list[str], guard: dict[str, object], told: str, begins: bool
+) -> None:
+    held = HeldBack(prepared({"on": ["output"], **guard}), given, begins)
+    said = "".join(held.feed(chunk) for chunk in chunks)
+    assert said + asyncio.run(held.finish()) == told == held.told
+    assert (held.blocked is not None) == (not told)
+
+
+def test_the_beginning_of_an_answer_is_part_of_its_whole_and_a_prompt_is_not() -> None:
+    guard = {"kind": "schema", "schema": {"type": "object"}, "on": ["output"]}
+    for opening, begins, answer, good in [
+        ('{"a"', True, ":1}", True),
+        ("Say {", False, "{}", True),
+        ("{", False, "}", False),
+    ]:
+        held = HeldBack(prepared(guard), opening, begins)
+        assert held.feed(answer) + asyncio.run(held.finish()) == (answer if good else "")
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "bob@example.com",
+        "bob＠example.com",
+        "bob\u200b@example.com",
+        "bob@exa\u00admple.com",
+        "ｂｏｂ@ｅｘａｍｐｌｅ．ｃｏｍ",
+        "bob\u3164@example.com",
+        r"bob\u0040example.com",
+        base64.b64encode(b"bob@example.com").decode(),
+        b"bob@example.com".hex(),
+    ],
+)
+@pytest.mark.parametrize("action", ["block", "redact"])
+def test_personal_data_in_disguise_is_found_where_it_stands(spelt: str, action: str) -> None:
+    guard = {"kind": "personal", "find": ["email"], "action": action, "on": ["input", "output"]}
+    text = f"Grüße an {spelt} von mir"
+    (found,) = check(text, "input", guard)
+    assert found.acts
+    assert redacted(text, found.places) == "Grüße an [EMAIL] von mir"
+    told, held, _ = streamed([text[:14], text[14:]], prepared(guard))
+    assert told == ("Grüße an " if action == "block" else "Grüße an [EMAIL] von mir")
+    assert (held.blocked is None) == (action == "redact")
+
+
+def test_harmless_texts_in_other_scripts_are_no_disguise() -> None:
+    guard = {"kind": "personal"}
+    for text in (
+        "Füße, naïve café — “quoted” … ½ m² № ①",
+        "日本語の文章です。１２個あります。",
+        r"a \u00e9 in JSON",
+        "a" * 40,
+    ):
+        assert not check(text, "input", guard)[0].acts, text
+
+
 def test_a_guard_of_no_fixed_reach_holds_the_answer_unless_it_says_how_much() -> None:
     secret: dict[str, object] = {"kind": "personal", "find": ["email"], "action": "redact"}
     chunks = ["Write to ann@exam", "ple.com today, or call us. " + "We are open. " * 40, "Bye."]

@@ -15,6 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.otlp.conversion import as_feedback, as_request, key_of
 from llmops_tui.inference.otlp.protobuf import ProtobufError, partial_success, read_request
 from llmops_tui.inference.otlp.spans import ForeignEvent, ForeignSpan, spans_of
+from llmops_tui.inference.server.apis.otlp import OtlpApi
 from llmops_tui.traces.otlp import spans_of as spans_told
 from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.traces.to_dataset import gather
@@ -142,6 +143,26 @@ def test_what_is_no_request_is_refused_by_its_place() -> None:
     told = Later("opentelemetry.proto.collector.trace.v1.trace_service_pb2").ExportTraceServiceResponse()
     told.ParseFromString(partial_success(300, "why"))
     assert (told.partial_success.rejected_spans, told.partial_success.error_message) == (300, "why")
+    told.ParseFromString(partial_success(0, "why"))
+    assert (told.partial_success.rejected_spans, told.partial_success.error_message) == (0, "why")
+
+
+def test_what_is_not_kept_of_a_span_is_told_by_its_name(workspace: Workspace) -> None:
+    api = OtlpApi(EventLog(workspace), "keep")
+    usage = {**CHAT, "gen_ai.usage.input_tokens": -5, "gen_ai.usage.output_tokens": 99999999999999999}
+    rejected, why = api._keep(json.dumps(request(span(usage))).encode(), binary=False, packed=False, key="")
+    assert rejected == 0
+    assert "gen_ai.usage.input_tokens is -5, no number of tokens" in why
+    assert "gen_ai.usage.output_tokens is 99999999999999999" in why
+    late = str(7_300_000_000 * 10**9)
+    for times, count, part in [
+        ({"startTimeUnixNano": late, "endTimeUnixNano": late}, 1, "not kept: its time is in the future"),
+        ({"startTimeUnixNano": "2000000000", "endTimeUnixNano": "1000000000"}, 0, "ends before it starts"),
+    ]:
+        rejected, why = api._keep(json.dumps(request(span(CHAT, **times))).encode(), binary=False, packed=False, key="")
+        assert rejected == count
+        assert part in why
+    assert api._keep(json.dumps(request(span(CHAT))).encode(), binary=False, packed=False, key="") == (0, "")
 
 
 def test_a_request_is_a_trace_with_its_figures() -> None:

@@ -21,6 +21,9 @@ from llmops_tui.evaluation.cases import build_cases
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.inference.content import as_kept, feedback_as_kept
+from llmops_tui.maintenance.check_catalog import references
+from llmops_tui.maintenance.findings import Report
+from llmops_tui.moments import moment_words
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.feedback import give
 from llmops_tui.traces.otlp import export, span, spans_of
@@ -109,6 +112,35 @@ def test_one_trace_has_all_of_it(store: TraceStore, event_log: EventLog) -> None
     assert trace.line.ttft_ms == 10.0
     with pytest.raises(NotFoundError):
         store.get("run_9")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("started_at", "'inf'::DOUBLE", "started_at is inf"),
+        ("total_ms", "'nan'::DOUBLE", "total_ms is nan"),
+        ("completion_tokens", "-5", "completion_tokens is -5"),
+        ("total_ms", "NULL", ""),
+    ],
+)
+def test_a_damaged_row_is_listed_and_named_by_the_check(
+    store: TraceStore, event_log: EventLog, workspace: Workspace, column: str, value: str, told: str
+) -> None:
+    ask(event_log, 1)
+    store.page(TraceFilter(), 5)
+    store.catalog.write(lambda db: db.execute(f"UPDATE requests SET {column} = {value}"))
+    (line,), _ = store.page(TraceFilter(), 5)
+    assert moment_words(line.started_at).startswith("damaged: inf") == (column == "started_at")
+    report = Report()
+    references(workspace, report)
+    said = [str(one) for one in report.findings if "run_00000001" in str(one)]
+    assert len(said) == bool(told)
+    assert all(told in one for one in said)
+
+
+def test_a_moment_that_no_calendar_has_is_damaged() -> None:
+    assert moment_words(float("nan")) == "damaged: nan"
+    assert moment_words(1e30) == "damaged: 1e+30"
 
 
 # ── feedback ──

@@ -11,6 +11,7 @@ from typing import TypedDict
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.access.endpoints import ENDPOINTS, UNLIMITED
 from llmops_tui.inference.access.gcra import Limit
+from llmops_tui.names import RULE, is_name
 
 BEGINNING = "llmops-"
 """What every secret begins with, so that it is found where it should not be."""
@@ -242,9 +243,9 @@ def check_name(name: str) -> None:
     Raises:
         InputRefusedError: ``bad_name``.
     """
-    if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+    if not is_name(name) or len(name) > _LONGEST_NAME:
         raise InputRefusedError(
-            "bad_name", f"{name[:_LONGEST_NAME]!r} is no name for a key", f"Give up to {_LONGEST_NAME} characters."
+            "bad_name", f"{name[:_LONGEST_NAME]!r} is no name for a key", f"{RULE} A key's has at most {_LONGEST_NAME}."
         )
     if name.lower() in _TAKEN:
         raise InputRefusedError(

@@ -27,6 +27,7 @@ _LOOK_ALIKES = {
     for look in looks
 }  # fmt: skip
 _HIDDEN = {"Cf", "Cc", "Cs", "Co", "Mn", "Me"}
+_UNREAD = {"Cf", "Cc", "Cs", "Co"}
 _BLANKS = {"Zs", "Zl", "Zp"}
 _ROUNDS = 4
 # Runs that may be text in base64 or as hexadecimal digits; shorter ones are words.
@@ -112,18 +113,11 @@ class CanonicalText:
 
     def _form(self, until: int) -> None:
         parts: list[str] = []
-        place = self.formed
-        while place < until:
-            character, after = self.raw[place], place + 1
-            if character == "\\" and (
-                escape := _PAIR.match(self.raw, place, until) or _ESCAPE.match(self.raw, place, until)
-            ):
-                character, after = _meant(escape), escape.end()
+        for character, place, after in _characters(self.raw, self.formed, until):
             if said := canonical_character(character):
                 parts.append(said)
                 self.at += [place] * len(said)
                 self.to += [after] * len(said)
-            place = after
         self.formed = max(self.formed, until)
         self.form += "".join(parts)
 
@@ -134,6 +128,53 @@ class CanonicalText:
     def form_place(self, raw: int) -> int:
         """How much of the form comes from before a place in the text."""
         return bisect.bisect_left(self.at, raw)
+
+
+def _characters(raw: str, place: int, until: int) -> Iterator[tuple[str, int, int]]:
+    """The characters of a part of a text, what is escaped as what it stands for; with where each begins and ends."""
+    while place < until:
+        character, after = raw[place], place + 1
+        if character == "\\" and (escape := _PAIR.match(raw, place, until) or _ESCAPE.match(raw, place, until)):
+            character, after = _meant(escape), escape.end()
+        yield character, place, after
+        place = after
+
+
+@functools.lru_cache(maxsize=20_000)
+def _shown(character: str) -> str:
+    """A character as it is read, in its own case and script; empty where it is not seen."""
+    kind = unicodedata.category(character)
+    if character in "\n\t\r":
+        return character
+    if kind in _UNREAD or ord(character) in _NO_UNSEEN:
+        return ""
+    return " " if kind in _BLANKS else unicodedata.normalize("NFKC", character)
+
+
+@dataclass(frozen=True)
+class ShownText:
+    """A text as it is read: nothing hidden, nothing wide or styled, no escapes; upper case, marks and scripts stay."""
+
+    text: str
+    at: list[int]
+    to: list[int]
+
+    @classmethod
+    def of(cls, raw: str) -> ShownText:
+        """That of a whole text."""
+        parts: list[str] = []
+        at: list[int] = []
+        to: list[int] = []
+        for character, place, after in _characters(raw, 0, len(raw)):
+            said = _shown(character)
+            parts.append(said)
+            at += [place] * len(said)
+            to += [after] * len(said)
+        return cls("".join(parts), at, to)
+
+    def raw_span(self, start: int, end: int) -> tuple[int, int]:
+        """Where in the text a part of it stands, with what is hidden in it."""
+        return self.at[start], self.to[end - 1]
 
 
 def _meant(escape: re.Match[str]) -> str:

@@ -118,11 +118,17 @@ class Prepared:
         """What finds a guard's places; none where it is about the whole of a text."""
         return self._places.get(guard.name)
 
-    async def check(self, text: str, side: Side, *, every: bool = False) -> list[Found]:
-        """What the guards of a side say of a whole text. Behind one that blocks none is asked, unless ``every`` is."""
+    async def check(self, text: str, side: Side, *, every: bool = False, given: int = 0, begin: int = 0) -> list[Found]:
+        """What the guards of a side say of a whole text. Behind one that blocks none is asked, unless ``every`` is.
+
+        Places are found that reach beyond the first ``given`` characters; guards of a whole look at what is from ``begin`` on.
+        """
         found: list[Found] = []
         for guard in self.guards.of(side):
-            one = await self._one(guard, text)
+            if self.places_of(guard) is None:
+                one = await self._one(guard, text[begin:])
+            else:
+                one = await self._one(guard, text, given)
             found.append(one)
             if one.acts and guard.action in {"block", "retry"} and not every:
                 break
@@ -149,7 +155,7 @@ class Prepared:
         while len(self._known) > _MOST_KNOWN:
             del self._known[next(iter(self._known))]
 
-    async def _one(self, guard: Guard, text: str) -> Found:
+    async def _one(self, guard: Guard, text: str, given: int = 0) -> Found:
         begun = time.perf_counter()
         try:
             if isinstance(guard, Judge):
@@ -158,8 +164,8 @@ class Prepared:
             if isinstance(guard, Head):
                 return await self._scored(guard, text, begun)
             if len(text) > _SHORT:
-                return await asyncio.to_thread(self._at_once, guard, text)
-            return self._at_once(guard, text)
+                return await asyncio.to_thread(self._at_once, guard, text, given)
+            return self._at_once(guard, text, given)
         except LlmopsError as error:
             return Found(guard, "error", _since(begun), error.message[:200])
 
@@ -178,10 +184,10 @@ class Prepared:
             self._heads[name] = self.head_of(name)
         return self._heads[name]
 
-    def _at_once(self, guard: Guard, text: str) -> Found:
+    def _at_once(self, guard: Guard, text: str, given: int) -> Found:
         begun = time.perf_counter()
         if (finder := self.places_of(guard)) is not None:
-            places = dict.fromkeys(finder.scan(CanonicalText.of(text), Scan(), whole=True))
+            places = dict.fromkeys(finder.scan(CanonicalText.of(text), Scan(given=given), whole=True))
             return Found(guard, "found" if places else "pass", _since(begun), places=tuple(places))
         said = _whole(guard, text)
         return Found(guard, "found" if said.why else "pass", _since(begun), said.why, said.score)

@@ -12,6 +12,7 @@ from llmops_tui.inference.guardrails.canonical import (
     MOST_ENCODED,
     UNSEEN,
     CanonicalText,
+    ShownText,
     canonical,
     decoded,
     encoded_runs,
@@ -23,6 +24,8 @@ from llmops_tui.privacy.replacement import mark
 
 # A text that streams is looked at for personal data each time it has so many more characters.
 _STEP = 200
+# What may be read as something else than is written.
+_DISGUISE = re.compile(r"[^\t\n\r -~]|\\u")
 # What a run that may be encoded goes on with.
 _RUN = string.ascii_letters + string.digits + "+/_=-" + UNSEEN
 
@@ -38,12 +41,16 @@ class Place:
 
 @dataclass
 class Scan:
-    """How far a growing text was looked through: in it, in its form, and for encoded runs; ``long`` is one that is decided."""
+    """How far a growing text was looked through: in it, in its form, and for encoded runs; ``long`` is one that is decided.
+
+    ``given`` characters at its beginning were said by the client: only what reaches beyond them is found.
+    """
 
     raw: int = 0
     form: int = 0
     runs: int = 0
     long: int = -1
+    given: int = 0
 
 
 class Places(Protocol):
@@ -93,8 +100,8 @@ class PatternPlaces:
         """As :class:`Places`."""
         bound = len(text.raw) if whole else self.boundary(text)
         form_bound = len(text.form) if whole else text.form_place(bound)
-        found = [Place(*span, self._mark) for span in _matches(self._raw, text.raw, scan.raw, bound)]
-        spans = _matches(self._form, text.form, scan.form, form_bound)
+        found = [Place(*span, self._mark) for span in _matches(self._raw, text.raw, scan.raw, bound, scan.given)]
+        spans = _matches(self._form, text.form, scan.form, form_bound, text.form_place(scan.given))
         found += [Place(*text.raw_span(*span), self._mark) for span in spans]
         found += self._encoded(text.raw, scan, bound, whole=whole)
         scan.raw, scan.form = max(scan.raw, bound), max(scan.form, form_bound)
@@ -108,7 +115,7 @@ class PatternPlaces:
             goes_on = end == len(raw) and not whole
             if start != scan.long:
                 inner = decoded(raw[start:end])
-                if inner and self._says(inner):
+                if end > scan.given and inner and self._says(inner):
                     found.append(Place(start, min(end, start + MOST_ENCODED), self._mark))
             # One that is longer than is decoded may go on, and is decided once.
             scan.long = start if goes_on else -1
@@ -125,18 +132,27 @@ class PatternPlaces:
         )
 
 
-def _matches(patterns: list[BoundedPattern], text: str, start: int, bound: int) -> list[tuple[int, int]]:
+def _matches(
+    patterns: list[BoundedPattern], text: str, start: int, bound: int, given: int = 0
+) -> list[tuple[int, int]]:
     found = []
     for pattern in patterns:
         place = start
         while (match := pattern.compiled.search(text, place)) is not None and match.start() < bound:
+            if match.end() <= given:
+                # Another one that begins within it may reach beyond.
+                place = match.start() + 1
+                continue
             found.append(match.span())
             place = match.end()
     return found
 
 
 class PersonalPlaces:
-    """Personal data and secrets. What tells them may stand far off, so a text is decided when it is whole."""
+    """Personal data and secrets, as written, as read, and in what is encoded in a text.
+
+    What tells them may stand far off, so a text is decided when it is whole.
+    """
 
     def __init__(self, guard: Personal) -> None:
         self._kinds = guard.find
@@ -157,11 +173,21 @@ class PersonalPlaces:
             return []
         # What tells a name or a number stands mostly before it.
         begin = max(0, scan.raw - 1000)
-        spans = find_personal(text.raw[begin:], self._kinds)
-        found = [Place(begin + one.start, begin + one.end, mark(one.kind, "")) for one in spans]
-        kept = [one for one in found if scan.raw <= one.start < bound]
+        found = [Place(begin + start, begin + end, said) for start, end, said in self._places(text.raw[begin:])]
+        kept = [one for one in found if scan.raw <= one.start < bound and one.end > scan.given]
         scan.raw = bound
         return kept
+
+    def _places(self, text: str) -> list[tuple[int, int, str]]:
+        found = [(one.start, one.end, mark(one.kind, "")) for one in find_personal(text, self._kinds)]
+        if _DISGUISE.search(text) is not None and (shown := ShownText.of(text)).text != text:
+            spans = find_personal(shown.text, self._kinds)
+            found += [(*shown.raw_span(one.start, one.end), mark(one.kind, "")) for one in spans]
+        for start, end in encoded_runs(text):
+            inner = decoded(text[start:end])
+            if inner and (spans := find_personal(inner, self._kinds)):
+                found.append((start, end, mark(spans[0].kind, "")))
+        return list(dict.fromkeys(found))
 
 
 @dataclass

@@ -1,19 +1,24 @@
 """An answer that streams past its guards: what they may refuse is held back until it is decided.
 
 What a blocking guard refuses is never shown, not even in part; what comes before it is. A guard that needs the whole answer
-holds all of it back, and so does one that redacts within JSON that is not whole yet.
+holds all of it back, and so does one that redacts within JSON that is not whole yet. What the client began is looked at
+together with what follows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llmops_tui.inference.guardrails.canonical import CanonicalText
+from llmops_tui.inference.guardrails.canonical import MOST_ENCODED, CanonicalText
 from llmops_tui.inference.guardrails.checks import Found, Prepared, acting
 from llmops_tui.inference.guardrails.detectors import Place, Places, Scan
 from llmops_tui.inference.guardrails.growing_json import GrowingJson
 from llmops_tui.inference.guardrails.guard_file import Guard
+from llmops_tui.inference.guardrails.patterns import LONGEST
 from llmops_tui.inference.guardrails.redaction import redacted
+
+MOST_BEFORE = MOST_ENCODED + LONGEST
+"""So many characters of a text that an answer goes on with are looked at together with it."""
 
 
 @dataclass
@@ -27,9 +32,15 @@ class _Watched:
 
 @dataclass
 class HeldBack:
-    """One answer on its way. ``blocked`` is the guard that refused it; ``told`` all that was let through."""
+    """One answer on its way. ``blocked`` is the guard that refused it; ``told`` all that was let through.
+
+    ``given`` is what the client wrote right before it, of which nothing is told: the beginning of the answer itself where
+    ``begins`` is set, else a text that the answer goes on with.
+    """
 
     prepared: Prepared
+    given: str = ""
+    begins: bool = False
     text: CanonicalText = field(default_factory=CanonicalText)
     told: str = ""
     released: int = 0
@@ -40,7 +51,11 @@ class HeldBack:
         """Find who acts while it comes."""
         acts = [one for one in self.prepared.guards.of("output") if one.mode == "on" and one.action != "flag"]
         self.holds = bool(acts)
-        self._watched = [_Watched(one, found) for one in acts if (found := self.prepared.places_of(one)) is not None]
+        self._watched = [
+            _Watched(one, found, Scan(given=len(self.given)))
+            for one in acts
+            if (found := self.prepared.places_of(one)) is not None
+        ]
         # What is about the whole of it, asked again when it fails, or is told to wait.
         self._waits = any(
             self.prepared.places_of(one) is None or one.hold == "answer" or one.action == "retry" for one in acts
@@ -48,6 +63,7 @@ class HeldBack:
         self._redacts = any(one.action == "redact" for one in acts)
         self._taken: list[Place] = []
         self._json = GrowingJson()
+        self.text.add(self.given)
 
     def feed(self, more: str) -> str:
         """What may be told now that this has come."""
@@ -80,19 +96,32 @@ class HeldBack:
         if self._redacts and not whole:
             self._json.grow(self.text.raw)
             end = self._json.cut(end)
-        if end <= self.released:
+        if end <= max(self.released, len(self.given)):
             return ""
-        part = self.text.raw[self.released : end]
-        inside = [
-            Place(max(0, one.start - self.released), min(one.end, end) - self.released, one.mark)
-            for one in self._taken
-            if one.start < end and one.end > self.released
-        ]
-        said = redacted(part, inside)
+        said = self._taken_out(end)
         self.released = end
         self._taken = [one for one in self._taken if one.end > end]
         self.told += said
         return said
+
+    def _taken_out(self, end: int) -> str:
+        """What is told up to a place, from where it was told before."""
+        begin, given = self.released, len(self.given)
+        if begin < given:
+            # JSON that the client began is read from its beginning; a number that goes whole may begin there, too.
+            said = self._redacted(0, given, end)
+            if said.startswith(self.given):
+                return said[given:]
+            begin = given
+        return self._redacted(begin, begin, end)
+
+    def _redacted(self, begin: int, fresh: int, end: int) -> str:
+        inside = [
+            Place(max(fresh, one.start) - begin, min(one.end, end) - begin, one.mark)
+            for one in self._taken
+            if one.start < end and one.end > fresh
+        ]
+        return redacted(self.text.raw[begin:end], inside)
 
     @property
     def said(self) -> list[Found]:
@@ -106,7 +135,9 @@ class HeldBack:
         """
         self.text.end()
         if self.blocked is None:
-            self.found = await self.prepared.check(self.text.raw, "output")
+            self.found = await self.prepared.check(
+                self.text.raw, "output", given=len(self.given), begin=0 if self.begins else len(self.given)
+            )
         else:
             self.found = [Found(self.blocked, "found", 0.0)]
         if not self.holds or self.blocked is not None:

@@ -27,6 +27,8 @@ _PARAMETERS = {
     "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_tokens": "max_tokens", "seed": "seed",
     "stop_sequences": "stop", "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
 }  # fmt: skip
+# How attributes begin that count tokens.
+_COUNTED = ("gen_ai.usage.", "llm.token_count.")
 _EVALUATION = "gen_ai.evaluation.result"
 _ROLES = {f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")}
 
@@ -90,6 +92,16 @@ def as_request(span: ForeignSpan, key: str) -> RequestRecord | None:
         found["ttft_ms"] = first * 1000
     if thinking:
         found["thinking"] = thinking
+    return found
+
+
+def not_kept(span: ForeignSpan) -> list[str]:
+    """What a span tells of itself that its trace does not keep, since it cannot be: each in words, by its name."""
+    given = span.attributes
+    names = [name for name in given if name.startswith(_COUNTED) and given[name] is not None]
+    found = [f"{name} is {str(given[name])[:40]}, no number of tokens" for name in names if _count(given, name) is None]
+    if span.backward:
+        found.append("it ends before it starts, and took 0 ms here")
     return found
 
 

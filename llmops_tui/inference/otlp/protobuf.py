@@ -166,8 +166,8 @@ _REQUEST: _Message = {1: _Field("resourceSpans", _within(_RESOURCE_SPANS), sever
 
 
 def partial_success(rejected: int, why: str) -> bytes:
-    """An ``ExportTraceServiceResponse``; empty where nothing was rejected."""
-    if not rejected:
+    """An ``ExportTraceServiceResponse``; empty where nothing was rejected and there is nothing to tell."""
+    if not (rejected or why):
         return b""
     told = why.encode()
     inner = b"\x08" + _as_varint(rejected) + b"\x12" + _as_varint(len(told)) + told

@@ -29,6 +29,7 @@ class ForeignEvent:
 class ForeignSpan:
     """One step of a trace; moments are seconds since 1970, ids hexadecimal, ``parent`` is empty for the first of a trace.
 
+    ``backward`` is set where it says that it ended before it started; it took no time then.
     ``failed`` and ``error`` say whether and how it failed; ``service`` and ``scope`` name the program and its library.
     """
 
@@ -44,6 +45,7 @@ class ForeignSpan:
     error: str = ""
     service: str = ""
     scope: str = ""
+    backward: bool = False
 
 
 def spans_of(request: JsonObject) -> Iterator[ForeignSpan]:
@@ -92,6 +94,7 @@ def _span(span: JsonObject, place: str, service: str, scope: str) -> ForeignSpan
         str(status.get("message") or ""),
         service,
         scope,
+        backward=end < start,
     )
 
 

@@ -64,6 +64,9 @@ class Choice:
     # The answer as its guards let it through, and what they said of the request.
     held: HeldBack | None = None
     verdicts: list[GuardVerdict] = field(default_factory=list)
+    # What the client wrote right before it, and whether that is the beginning of the answer itself.
+    before: str = ""
+    goes_on: bool = False
     # How often it was asked again, how often it may be, and how many tokens that took.
     tries: int = 0
     retries: int = 0
@@ -76,7 +79,7 @@ class Choice:
 
     def guard(self, guarded: Guarded, *, may_retry: bool) -> None:
         """Have the answer looked at by the guards of its request, and asked again where one says so and it ``may_retry``."""
-        self.held = HeldBack(guarded.prepared)
+        self.held = HeldBack(guarded.prepared, self.before, self.goes_on)
         self.verdicts = [*guarded.verdicts]
         # The same is written again without chance.
         self.retries = _RETRIES if may_retry and self.call["parameters"].get("temperature", 1.0) > 0 else 0
@@ -89,7 +92,7 @@ class Choice:
         self.tries += 1
         self.spent += result["completion_tokens"] or 0
         self.verdicts += [one.told(held.prepared.ref, "output") for one in held.found]
-        self.held = HeldBack(held.prepared)
+        self.held = HeldBack(held.prepared, held.given, held.begins)
         self.record.text.clear()
         self.tokens.clear()
         self.sizes.clear()

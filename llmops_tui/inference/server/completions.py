@@ -18,6 +18,7 @@ from llmops_tui.inference.constraint_checker import ConstraintChecker
 from llmops_tui.inference.constraints import JSON_FORMS, Form, FormRefusedError, ToolRecord, schema_of
 from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import INFILL_UNSUPPORTED, Call, FillRecord, SamplingRecord, Told
+from llmops_tui.inference.guardrails.held_back import MOST_BEFORE
 from llmops_tui.inference.sampling import LONGEST
 from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
@@ -192,6 +193,7 @@ class Completions:
                 several=body.parallel_tool_calls,
                 required=bool(tools) and body.demanded is not None,
             )
+            choice.before, choice.goes_on = prompt.begun or "", True
             choice.call["sizes"] = choice.reader.thinks
             if thinking is not None:
                 choice.call["thinking"] = thinking
@@ -229,6 +231,9 @@ class Completions:
             guarded = await self._guarding.begin(caller)
             param, gap = await self._guarding.text(guarded, asked.text, asked.gap)
             choices = await self._text_choices(replace(asked, gap=gap), caller)
+            if guarded is not None:
+                for choice in choices:
+                    choice.before = (await self._shown(asked.text.prompt[choice.prompt]))[-MOST_BEFORE:]
             self._generator.guard(choices, guarded, param, caller)
             return await self._respond(request, choices, asked)
         except FieldRefusedError as error:
@@ -262,11 +267,15 @@ class Completions:
                 if body.echo and body.logprobs is not None:
                     choice.call["score_from"] = body.logprob_start_len
                 elif body.echo:
-                    choice.echo = shown
-                    if not isinstance(prompt, str):
-                        choice.echo = (await self._ask({"op": "detokenize", "tokens": prompt}))["text"]
+                    choice.echo = await self._shown(prompt)
                 choices.append(choice)
         return choices
+
+    async def _shown(self, prompt: str | list[int]) -> str:
+        """The text of a prompt that may be in tokens."""
+        if isinstance(prompt, str):
+            return prompt
+        return str((await self._ask({"op": "detokenize", "tokens": prompt}))["text"])
 
     def _source(self, body: schemas.CompletionRequest, prompt: str | list[int], gap: Gap | None) -> Call:
         """What the engine is to go on from, or to fill in."""

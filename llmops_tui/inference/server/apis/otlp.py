@@ -6,6 +6,7 @@ https://opentelemetry.io/docs/specs/otlp/#otlphttp
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections.abc import Mapping
 
@@ -17,7 +18,7 @@ from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.content import as_kept, feedback_as_kept
-from llmops_tui.inference.otlp.conversion import as_feedback, as_request, key_of
+from llmops_tui.inference.otlp.conversion import as_feedback, as_request, key_of, not_kept, operation_of
 from llmops_tui.inference.otlp.protobuf import ProtobufError, partial_success, read_request
 from llmops_tui.inference.otlp.spans import ForeignSpan, spans_of
 from llmops_tui.inference.server.callers import Caller
@@ -28,6 +29,9 @@ PROTOBUF = "application/x-protobuf"
 # Of a body that was packed, and of one that was not.
 MAX_UNPACKED = 32_000_000
 _LEFT_OUT = "not kept: without gen_ai.operation.name or openinference.span.kind, no work of a model, a tool or an agent"
+# What is dated farther ahead, in seconds, is no wrong clock's: it would stand before all others for years.
+_AHEAD = 366 * 86_400
+_MOST_TOLD = 20
 Event = tuple[str, str, Mapping[str, object]]
 
 
@@ -50,21 +54,27 @@ class OtlpApi:
         binary = request.headers.get("content-type", "").partition(";")[0].strip().lower() == PROTOBUF
         caller: Caller = request.scope["caller"]
         packed = "gzip" in request.headers.get("content-encoding", "").lower()
-        left_out = await asyncio.to_thread(self._keep, raw, binary, packed, caller.key)
-        why = f"{counted(left_out, 'span')} {_LEFT_OUT}" if left_out else ""
+        left_out, why = await asyncio.to_thread(self._keep, raw, binary, packed, caller.key)
         if binary:
             return Response(partial_success(left_out, why), media_type=PROTOBUF)
-        told: JsonObject = {"partialSuccess": {"rejectedSpans": str(left_out), "errorMessage": why}} if left_out else {}
+        told: JsonObject = {"partialSuccess": {"rejectedSpans": str(left_out), "errorMessage": why}} if why else {}
         return JSONResponse(told)
 
-    def _keep(self, raw: bytes, binary: bool, packed: bool, key: str) -> int:
-        """Keep the spans; returns how many were not, since they are nothing that traces here tell of."""
+    def _keep(self, raw: bytes, binary: bool, packed: bool, key: str) -> tuple[int, str]:
+        """Keep the spans; returns how many were not, and what is told of those and of what is not kept of the others."""
         spans = list(spans_of(_read(_unpacked(raw) if packed else raw, binary=binary)))
-        events = [event for span in spans for event in self._events(span, key)]
+        works = [one for one in spans if operation_of(one)]
+        latest = time.time() + _AHEAD
+        kept = [one for one in works if one.ended_at <= latest]
+        events = [event for span in kept for event in self._events(span, key)]
         if events:
             # All of them, or none: whoever sends them again sends all.
             self._event_log.append_many(events)
-        return len(spans) - sum(kind == "taken" for kind, _, _ in events)
+        told = [f"{counted(len(spans) - len(works), 'span')} {_LEFT_OUT}"] if len(works) < len(spans) else []
+        told += [f"span {one.id} not kept: its time is in the future" for one in works if one.ended_at > latest]
+        told += [f"span {one.id}: {why}" for one in kept for why in not_kept(one)]
+        more = [f"and {len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
+        return len(spans) - len(kept), "; ".join([*told[:_MOST_TOLD], *more])
 
     def _events(self, span: ForeignSpan, key: str) -> list[Event]:
         found = as_request(span, key)

@@ -1,0 +1,13 @@
+"""Moments in words, also those of damaged rows."""
+
+from __future__ import annotations
+
+import time
+
+
+def moment_words(at: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """A moment of seconds since 1970 in local time; where no calendar has it, that it is damaged."""
+    try:
+        return time.strftime(form, time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return f"damaged: {at}"
