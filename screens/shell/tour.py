@@ -86,7 +86,7 @@ class Tour:
         self.ended = float("-inf")
         self._before = _answer(app)
         # The screen, the step, and the model there was.
-        self._drawn: tuple[object, int, str] = (None, -1, "")
+        self._drawn: tuple[object, int, str | None] = (None, -1, "")
         self._timer = app.set_interval(_SECONDS, self._look)
         # On the screen that comes to the front with its first frame, where it is composed by then.
         app.screen_change_signal.subscribe(app, lambda _screen: self._draw(), immediate=True)
