@@ -20,6 +20,12 @@ _NARROWED = ("all", "worse", "better")
 class CaseTable(Table[Pair | Result]):
     """The cases; escape shows all of them again before anything else."""
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Escape does something where only some cases are shown, too."""
+        return (action == "clear" and self.screen.query_one(CasesPane).narrowed) or super().check_action(
+            action, parameters
+        )
+
     def action_clear(self) -> None:
         """All cases again; where all are shown, no selection and no filter any more."""
         if not self.screen.query_one(CasesPane).show_all():
@@ -127,6 +133,11 @@ class CasesPane(Pane):
         self._narrowed = (self._narrowed + 1) % len(_NARROWED)
         if self._opened is not None:
             self.show(self._opened)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether only some cases are shown."""
+        return self._narrowed > 0
 
     def show_all(self) -> bool:
         """Show all cases again; whether only some were shown."""

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 class RunTable(ArchiveTable["EvalState"]):
     """The runs; escape takes back what narrows the cases before it takes back the baseline."""
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Escape does something where only some cases are shown, too."""
+        return (action == "clear" and self.screen.query_one(CasesPane).narrowed) or super().check_action(
+            action, parameters
+        )
+
     def action_clear(self) -> None:
         """All cases again; where all are shown, no baseline, and after that no filter."""
         if not self.screen.query_one(CasesPane).show_all():

@@ -182,7 +182,7 @@ class QualityScreen(Modal[Destination | None]):
 
 
 def _line(one: Statement) -> Content:
-    # Of answers the figure: the check is named before it, and what it rests on is told below the list.
+    # What the figure of a check rests on is told below the list.
     told = one.told.removeprefix(f"{one.check} ").partition("; ")[0] if one.check else one.told
     return Content.assemble(
         (f"{safe_line(one.about, 26):27} ", "bold"), (f"{one.state:8} ", _STYLES[one.state]), safe_line(told, 200)
@@ -195,8 +195,7 @@ def _statements(services: Services) -> list[Statement]:
         try:
             found += part(services)
         except LlmopsError as error:
-            # What is wrong with one part says nothing of the others.
-            found.append(_damaged(about, error))
+            found.append(_damaged(about, error))  # it says nothing of the other parts
     return found
 
 
