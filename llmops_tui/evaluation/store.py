@@ -86,7 +86,7 @@ class EvaluationStore:
             )
 
         self.catalog.write(work)
-        return next(v for v in self.suites() if v.suite.name == suite.name and v.suite.sha256 == suite.sha256)
+        return _version(self._suite_rows("name = ? AND sha256 = ?", [suite.name, suite.sha256])[0])
 
     def add_case(self, name: str, prompt: str, variables: Variables, expected: str) -> SuiteVersion:
         """Add a case to a suite whose cases are written in it; a suite that is not there yet is made with the prompt.

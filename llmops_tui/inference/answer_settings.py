@@ -256,8 +256,7 @@ def read_settings(body: object, source: str) -> AnswerSettings | None:
         told = f"{source} has {len(found.as_text()):,} characters, more than {MOST_CHARACTERS:,}"
         raise InputRefusedError("bad_settings", told, "Take fewer examples, or smaller ones.")
     if found.answer_schema is not None:
-        _refuse_unreadable(found.answer_schema, f"{source}: schema")
-        _refuse_unenforceable(found.answer_schema, f"{source}: schema")
+        _refuse_unreadable(found.answer_schema, f"{source}: schema", held=True)
     for tool in found.tools:
         _refuse_unreadable(tool.parameters, f"{source}: the parameters of the tool {tool.name}")
     return found if found.as_record() else None
@@ -387,18 +386,14 @@ def _typed(name: str, rule: VariableRule, value: object) -> object:
     raise VariableUnfitError(name, told, "Give such a value, or change the type in the prompt's settings.")
 
 
-def _refuse_unreadable(schema: JsonObject, where: str) -> None:
+def _refuse_unreadable(schema: JsonObject, where: str, *, held: bool = False) -> None:
+    """Refuse what is no schema; where answers are held to it, also what the server would refuse, as what nothing satisfies."""
+    from llmops_tui.inference.schema_loosening import loosened
     from llmops_tui.inference.schema_validation import unreadable
 
     if wrong := unreadable(schema):
         raise InputRefusedError("bad_settings", f"{where} is no JSON Schema: {wrong}", _HINT)
-
-
-def _refuse_unenforceable(schema: JsonObject, where: str) -> None:
-    """Refuse here what the server would refuse of each request, such as a schema that nothing satisfies."""
-    from llmops_tui.inference.schema_loosening import loosened
-
     try:
-        loosened(schema)
+        loosened(schema if held else {})
     except InputRefusedError as error:
         raise InputRefusedError("bad_settings", f"{where}: {error.message}", error.hint or _HINT) from error

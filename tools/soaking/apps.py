@@ -33,7 +33,7 @@ class Said(StrEnum):
     ANNOTATOR = "your name, to measure the agreement"
     LABELLING = " make a version "
     IN_BACKGROUND = "in the background"
-    CANCEL_EXPLAINED = "r resumes it."
+    CANCEL_EXPLAINED = "r on this screen resumes it."
     ENDED = "ended already"
     WHICH_MODEL = " on …"
     STARTED = " started"

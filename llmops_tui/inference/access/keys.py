@@ -11,7 +11,6 @@ from typing import TypedDict
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.access.endpoints import ENDPOINTS, UNLIMITED
 from llmops_tui.inference.access.gcra import Limit
-from llmops_tui.names import RULE, is_name
 
 BEGINNING = "llmops-"
 """What every secret begins with, so that it is found where it should not be."""
@@ -243,9 +242,11 @@ def check_name(name: str) -> None:
     Raises:
         InputRefusedError: ``bad_name``.
     """
-    if not is_name(name) or len(name) > _LONGEST_NAME:
+    # People call keys as they speak; what begins as a path does is none.
+    fits = bool(name.strip()) and name == name.strip() and name.isprintable() and not name.startswith((".", "/"))
+    if not fits or len(name) > _LONGEST_NAME:
         raise InputRefusedError(
-            "bad_name", f"{name[:_LONGEST_NAME]!r} is no name for a key", f"{RULE} A key's has at most {_LONGEST_NAME}."
+            "bad_name", f"{name[:_LONGEST_NAME]!r} is no name for a key", f"Give up to {_LONGEST_NAME} characters."
         )
     if name.lower() in _TAKEN:
         raise InputRefusedError(
