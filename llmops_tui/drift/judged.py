@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.drift.recorded import JudgedRecord, note_found
 from llmops_tui.evaluation.pairwise import Decision, decide_all, paired, summary
 from llmops_tui.evaluation.statistics.intervals import z_of
+from llmops_tui.evaluation.statistics.power import LEVEL, POWER
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.jobs.entries import JobEntry
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MOST = 50
 """How many cases are looked at unless somebody says otherwise; each that is answered otherwise is two questions to the judge."""
 RUBRIC = "Which answer is more correct and more helpful?"
-_POWER_Z = 0.8416212335729143
 _SAME = Decision(0.5, 0.5)
 
 ENTRY: JobEntry[JudgedRecord] = JobEntry("llmops_tui.drift.judged:run")
@@ -60,7 +60,7 @@ def run(
     if preference is not None and preference["low"] is not None and preference["high"] is not None:
         # Half of an interval of 95 % is 1.96 errors; 2.8 of them are seen in four of five cases.
         half = (preference["high"] - preference["low"]) / 2
-        smallest = half * (z_of(0.95) + _POWER_Z) / z_of(0.95)
+        smallest = half * (1 + z_of(2 * POWER - 1) / z_of(LEVEL))
     record: JudgedRecord = {
         **told,
         "asked": 2 * len(others),

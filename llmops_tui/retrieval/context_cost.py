@@ -151,16 +151,11 @@ def _runs(
     before = store.newest(name)
     excluded = set() if asked["take_back"] or before is None else set(before.record["excluded"])
     with Readers() as readers:
-        known_text = _no_text
-        if before is not None:
-            with ChunkFile.opened(before.folder) as file:
-                yield from _of_corpus(store, asked, record, written, readers, file.text_of_file, excluded)
+        if before is None:
+            yield from _of_corpus(store, asked, record, written, readers, lambda _digest: None, excluded)
             return
-        yield from _of_corpus(store, asked, record, written, readers, known_text, excluded)
-
-
-def _no_text(_digest: str) -> str | None:
-    return None
+        with ChunkFile.opened(before.folder) as file:
+            yield from _of_corpus(store, asked, record, written, readers, file.text_of_file, excluded)
 
 
 def _of_corpus(

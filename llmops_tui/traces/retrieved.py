@@ -28,15 +28,17 @@ def passages_of(
     """The texts of what searches found, each index opened once; none of a search of which an index has a passage no more."""
     from llmops_tui.retrieval.chunk_file import ChunkFile
 
-    wanted: dict[str, set[str]] = {}
+    wanted: dict[str, dict[str, int]] = {}
     for one in searches:
-        wanted.setdefault(one["index"], set()).update(passage["sha256"] for passage in one["passages"])
+        wanted.setdefault(one["index"], {}).update((passage["sha256"], passage["chunk"]) for passage in one["passages"])
     known: dict[tuple[str, str], str] = {}
     for ref, hashes in wanted.items():
         try:
             with ChunkFile.opened(store.get(ref).folder) as file:
-                # Not by their numbers: those are others where a document was taken out.
-                found = file.passages(file.with_hashes(hashes))
+                found = file.passages(sorted(hashes.values()))
+                # Their numbers are others where a document was taken out; all chunks are looked through for those alone.
+                if moved := hashes.keys() - {passage["sha256"] for passage in found.values()}:
+                    found |= file.passages(file.with_hashes(moved))
         except LlmopsError:
             continue
         known |= {
