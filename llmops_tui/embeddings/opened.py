@@ -11,12 +11,7 @@ import numpy.typing as npt
 
 from llmops_tui.embeddings.embedder import EmbedderSpec, TextEmbedder
 from llmops_tui.errors import LlmopsError
-from llmops_tui.inference.client import ModelClient
-from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.options import options_from
-from llmops_tui.inference.supervisor import ServerSupervisor
-from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.settings import load_settings
+from llmops_tui.inference.opened_model import opened_model
 from llmops_tui.workspace.catalog import Catalog
 
 
@@ -27,16 +22,12 @@ async def opened_embedder(catalog: Catalog, spec: EmbedderSpec) -> AsyncIterator
     Raises:
         LlmopsError: ``embedder_changed``: the model of that name is another one now; or it cannot be started.
     """
-    model = ModelRegistry(catalog).get(spec.model)
-    if model.sha256 != spec.sha256:
-        raise LlmopsError(
-            "embedder_changed",
-            f"{spec.model} is another model now than the one that made the embeddings",
-            "Embed again with it: llmops data embed, or llmops index build.",
-        )
-    supervisor = ServerSupervisor(catalog.workspace)
-    endpoint = await asyncio.to_thread(open_endpoint, supervisor, model, options_from(load_settings()[0]))
-    async with ModelClient(endpoint) as client:
+    changed = LlmopsError(
+        "embedder_changed",
+        f"{spec.model} is another model now than the one that made the embeddings",
+        "Embed again with it: llmops data embed, or llmops index build.",
+    )
+    async with opened_model(catalog, spec.model, spec.sha256, changed) as (model, client):
         yield TextEmbedder(client, spec, remote=model.kind == "remote")
 
 

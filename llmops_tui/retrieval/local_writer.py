@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -10,14 +9,11 @@ from typing import Protocol
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient
-from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.options import options_from
+from llmops_tui.inference.opened_model import opened_model
 from llmops_tui.inference.sampling import SamplingParameters
-from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.retrieval.records import WriterRecord
-from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
 
 TOO_LONG = "context_length_exceeded"
@@ -126,14 +122,10 @@ async def opened_writer(catalog: Catalog, record: WriterRecord) -> AsyncIterator
 
 @asynccontextmanager
 async def _opened(catalog: Catalog, record: WriterRecord) -> AsyncIterator[LocalWriter]:
-    model = ModelRegistry(catalog).get(record["model"])
-    if model.sha256 != record["sha256"]:
-        raise LlmopsError(
-            "writer_changed",
-            f"{record['model']} is another model now than the one that was asked for",
-            "Begin again with it.",
-        )
-    supervisor = ServerSupervisor(catalog.workspace)
-    endpoint = await asyncio.to_thread(open_endpoint, supervisor, model, options_from(load_settings()[0]))
-    async with ModelClient(endpoint) as client:
+    changed = LlmopsError(
+        "writer_changed",
+        f"{record['model']} is another model now than the one that was asked for",
+        "Begin again with it.",
+    )
+    async with opened_model(catalog, record["model"], record["sha256"], changed) as (_, client):
         yield LocalWriter(client)

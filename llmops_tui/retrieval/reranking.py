@@ -16,14 +16,11 @@ from typing import Protocol
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient
-from llmops_tui.inference.endpoints import open_endpoint
-from llmops_tui.inference.options import options_from
+from llmops_tui.inference.opened_model import opened_model
 from llmops_tui.inference.ranking_test import ABSURD, OBVIOUS, QUERY, unfit
-from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.ranking import is_ranker
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.retrieval.records import RerankerRecord
-from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
 
 _SYSTEM = "You judge whether a text answers a query. Say yes or no, and nothing else."
@@ -172,16 +169,12 @@ async def opened_reranker(catalog: Catalog, record: RerankerRecord) -> AsyncIter
     Raises:
         LlmopsError: ``reranker_changed``: the model of that name is another one now; ``no_rank``; or it cannot be started.
     """
-    model = ModelRegistry(catalog).get(record["model"])
-    if model.sha256 != record["sha256"]:
-        raise LlmopsError(
-            "reranker_changed",
-            f"{record['model']} is another model now than the one that the index is to be reranked by",
-            "Build the index again: llmops index build NAME.",
-        )
-    supervisor = ServerSupervisor(catalog.workspace)
-    endpoint = await asyncio.to_thread(open_endpoint, supervisor, model, options_from(load_settings()[0]))
-    async with ModelClient(endpoint) as client:
+    changed = LlmopsError(
+        "reranker_changed",
+        f"{record['model']} is another model now than the one that the index is to be reranked by",
+        "Build the index again: llmops index build NAME.",
+    )
+    async with opened_model(catalog, record["model"], record["sha256"], changed) as (model, client):
         yield await _made(client, model)
 
 
