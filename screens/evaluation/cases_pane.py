@@ -12,13 +12,14 @@ from screens.evaluation import case_rendering, rendering
 from screens.evaluation.model import Opened, is_among
 from screens.evaluation.try_case import try_case
 from screens.shell.pane import Pane
+from screens.widgets.columns import Row
 from screens.widgets.table import Table
 
 _NARROWED = ("all", "worse", "better")
 
 
-class CaseTable(Table[Pair | Result]):
-    """The cases; escape shows all of them again before anything else."""
+class CasesFirst(Table[Row]):
+    """A table beside the cases, or of them: escape shows all cases again before it takes back anything of its own."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Escape does something where only some cases are shown, too."""
@@ -27,7 +28,7 @@ class CaseTable(Table[Pair | Result]):
         )
 
     def action_clear(self) -> None:
-        """All cases again; where all are shown, no selection and no filter any more."""
+        """All cases again; where all are shown, what escape takes back in any such table."""
         if not self.screen.query_one(CasesPane).show_all():
             super().action_clear()
 
@@ -52,7 +53,7 @@ class CasesPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield CaseTable(
+        yield CasesFirst(
             case_rendering.result_columns(""), id="case-list", key=_key, empty=rendering.NO_CASES, selects=False
         )
 

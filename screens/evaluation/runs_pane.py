@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from screens.evaluation import rendering
-from screens.evaluation.cases_pane import CasesPane
+from screens.evaluation.cases_pane import CasesFirst
 from screens.evaluation.messages import Changed
 from screens.evaluation.show_columns import show_columns
 from screens.shell.pane import Pane
@@ -24,19 +24,8 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
-class RunTable(ArchiveTable["EvalState"]):
-    """The runs; escape takes back what narrows the cases before it takes back the baseline."""
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Escape does something where only some cases are shown, too."""
-        return (action == "clear" and self.screen.query_one(CasesPane).narrowed) or super().check_action(
-            action, parameters
-        )
-
-    def action_clear(self) -> None:
-        """All cases again; where all are shown, no baseline, and after that no filter."""
-        if not self.screen.query_one(CasesPane).show_all():
-            super().action_clear()
+class RunTable(CasesFirst["EvalState"], ArchiveTable["EvalState"]):
+    """The runs; the baseline is taken back behind what narrows the cases."""
 
 
 class RunsPane(Pane):

@@ -7,20 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.containers import Vertical
-from textual.content import Content
-from textual.widgets import Static
-
 from llmops_tui.errors import LlmopsError
 from llmops_tui.names import as_name
-from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.safe_text import safe_line
 from screens.evaluation.run_suite import choose_model
 from screens.shell.job_progress import wait_for_job
 from screens.shell.shell import Shell
-from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
-from screens.widgets.modal import Modal
+from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog, VerdictDialog
 
 if TYPE_CHECKING:
     from llmops_tui.quality.judges import KeptJudge
@@ -104,43 +97,12 @@ async def _which(shell: Shell) -> KeptJudge | None:
     return await asyncio.to_thread(store.keep, as_name(name), model, rubric)
 
 
-class LabelDialog(Modal[bool | None]):
-    """An answer and a question about it: ``y`` and ``n`` answer that at once, escape leaves it open."""
-
-    CSS_PATH = "../dialog.tcss"
-    BINDINGS = [  # noqa: RUF012  declared so by Textual
-        Binding("y", "answer(True)", "Yes"),
-        Binding("n", "answer(False)", "No"),
-        Binding("escape", "leave", "Stop"),
-    ]
-
-    def __init__(self, text: str, question: str) -> None:
-        super().__init__()
-        self._text, self._question = text, question
-
-    def compose(self) -> ComposeResult:
-        """The answer, the question, and the keys."""
-        yes, no, stop = (("y", "$accent bold"), ("n", "$accent bold"), ("esc", "$accent bold"))
-        with Vertical(classes="dialog"):
-            yield Static(Content(safe_text(self._text)), classes="dialog-text")
-            yield Static(Content(safe_text(self._question)), classes="dialog-title")
-            yield Static(Content.assemble(yes, " yes   ", no, " no   ", stop, " stop"), classes="dialog-keys")
-
-    def action_answer(self, yes: bool) -> None:
-        """Close with the answer."""
-        self.dismiss(yes)
-
-    def action_leave(self) -> None:
-        """Close, saying nothing."""
-        self.dismiss(None)
-
-
 async def label_answers(shell: Shell, check: str) -> int:
     """Show the next answers that were drawn by chance, and keep what is said of each, until that ends; how many were labelled."""
     labelled = 0
     while (shown := await asyncio.to_thread(_next, shell.services, check)) is not None:
         trace, text, give = shown
-        said = await shell.ask(LabelDialog(text, f"Is it what {check} looks for?"))
+        said = await shell.ask(VerdictDialog(f"Is it what {check} looks for?", text))
         if said is None:
             return labelled
         try:

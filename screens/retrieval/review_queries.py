@@ -6,18 +6,11 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.containers import Vertical
-from textual.content import Content
-from textual.widgets import Static
-
 from llmops_tui.counts import counted
-from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.safe_text import safe_line
 from screens.retrieval.build_index import writers
 from screens.shell.job_progress import follow_job
-from screens.widgets.dialogs import Choice, ChoiceDialog
-from screens.widgets.modal import Modal
+from screens.widgets.dialogs import Choice, ChoiceDialog, VerdictDialog
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
@@ -29,40 +22,6 @@ if TYPE_CHECKING:
 _REVIEW = "\0review"
 _COUNT = 50
 _SHOWN = 1500
-
-
-class QueryDialog(Modal[bool | None]):
-    """A query with its passage: ``y`` says that it is a good one, ``n`` that it is none, escape leaves."""
-
-    CSS_PATH = "../dialog.tcss"
-    BINDINGS = [  # noqa: RUF012  declared so by Textual
-        Binding("y,enter", "answer(True)", "Good"),
-        Binding("n,x", "answer(False)", "Bad"),
-        Binding("escape", "leave", "Later"),
-    ]
-
-    def __init__(self, query: WrittenQueryRecord, passage: str, left: int) -> None:
-        super().__init__()
-        self._query, self._passage, self._left = query, passage, left
-
-    def compose(self) -> ComposeResult:
-        """The query, the passage, and the keys."""
-        place = f"{safe_line(self._query['document'])} [{self._query['start']}:{self._query['end']}]"
-        with Vertical(classes="dialog"):
-            yield Static(Content(safe_text(self._query["query"])), classes="dialog-title")
-            yield Static(Content(f"{place}\n\n{safe_text(self._passage[:_SHOWN])}"), classes="dialog-text")
-            yes, no, later = (("y", "$accent bold"), ("n", "$accent bold"), ("escape", "$accent bold"))
-            yield Static(
-                Content.assemble(yes, " answered by it   ", no, " not   ", later, f" later, {self._left:,} left")
-            )
-
-    def action_answer(self, good: bool) -> None:
-        """Close with what was said."""
-        self.dismiss(good)
-
-    def action_leave(self) -> None:
-        """Close, saying nothing."""
-        self.dismiss(None)
 
 
 async def review_queries(shell: Shell, progress: Panel, name: str) -> None:
@@ -83,7 +42,9 @@ async def review_queries(shell: Shell, progress: Panel, name: str) -> None:
         queries = await asyncio.to_thread(_open, shell.services, name)
     for number, query in enumerate(queries):
         passage = await asyncio.to_thread(_passage, shell.services, name, query)
-        good = await shell.ask(QueryDialog(query, passage, len(queries) - number))
+        place = f"{safe_line(query['document'])} [{query['start']}:{query['end']}]"
+        words = ("answered by it", "not", f"later, {len(queries) - number:,} left")
+        good = await shell.ask(VerdictDialog(query["query"], f"{place}\n\n{passage[:_SHOWN]}", words))
         if good is None:
             return
         await asyncio.to_thread(_judge, shell.services, name, query["id"], good=good)

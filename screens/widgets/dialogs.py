@@ -48,6 +48,44 @@ class ConfirmDialog(Modal[bool]):
         self.dismiss(yes)
 
 
+class VerdictDialog(Modal[bool | None]):
+    """A question about one of many things: ``y`` and ``n`` answer it at once, escape leaves it open.
+
+    ``words`` say beside the keys what yes, no and leaving mean.
+    """
+
+    CSS_PATH = "../dialog.tcss"
+    BINDINGS = [  # noqa: RUF012  declared so by Textual
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n", "answer(False)", "No"),
+        Binding("escape", "leave", "Stop"),
+    ]
+
+    def __init__(self, question: str, text: str, words: tuple[str, str, str] = ("yes", "no", "stop")) -> None:
+        super().__init__()
+        self._question, self._text, self._words = question, text, words
+
+    def compose(self) -> ComposeResult:
+        """The question, what it is about, and the keys."""
+        keys = [
+            part
+            for key, word in zip(("y", "n", "esc"), self._words, strict=True)
+            for part in ((key, "$accent bold"), f" {word}   ")
+        ]
+        with Vertical(classes="dialog"):
+            yield Static(Content(safe_text(self._question)), classes="dialog-title")
+            yield Static(Content(safe_text(self._text)), classes="dialog-text")
+            yield Static(Content.assemble(*keys).rstrip(), classes="dialog-keys")
+
+    def action_answer(self, yes: bool) -> None:
+        """Close with the answer."""
+        self.dismiss(yes)
+
+    def action_leave(self) -> None:
+        """Close, saying nothing."""
+        self.dismiss(None)
+
+
 class LineDialog(Modal[str | None]):
     """Ask for one line of text; escape gives none.
 

@@ -14,8 +14,8 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.layout import Workspace
-from screens.monitor.judge_answers import LabelDialog
 from screens.monitor.quality_screen import QualityScreen
+from screens.widgets.dialogs import VerdictDialog
 from tests.maintenance.conftest import fill_traces
 from tests.screens.conftest import OpenApp, settle, until
 from tests.screens.test_monitor import go, nvml, recorder, shown
@@ -76,11 +76,11 @@ async def test_answers_are_labelled_by_chance_and_a_judge_is_a_line(
         screen.query_one(OptionList).highlighted = abouts.index("answers, kind")
         for said in ("y", "n"):
             await pilot.press("l") if said == "y" else None
-            await until(pilot, lambda: isinstance(pilot.app.screen, LabelDialog))
+            await until(pilot, lambda: isinstance(pilot.app.screen, VerdictDialog))
             await pilot.press(said)
             await settle(pilot)
         await until(pilot, lambda: len(LabelStore(EventLog(sample)).of("kind")) == 2)
-        await until(pilot, lambda: isinstance(pilot.app.screen, LabelDialog))
+        await until(pilot, lambda: isinstance(pilot.app.screen, VerdictDialog))
         await pilot.press("escape")
         await settle(pilot)
         assert sorted(LabelStore(EventLog(sample)).of("kind").values()) == [0.0, 1.0]

@@ -14,14 +14,14 @@ from llmops_tui.retrieval.sources import source_of
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.retrieval.written_queries import WrittenQueries
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from screens.retrieval import build_index as build_flow
 from screens.retrieval.found_pane import FoundPane
 from screens.retrieval.list_pane import ListPane
-from screens.retrieval.review_queries import QueryDialog
 from screens.retrieval.screen import RetrievalScreen
 from screens.retrieval.source_pane import SourcePane
-from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog, VerdictDialog
 from tests.retrieval.conftest import SHOP
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -132,10 +132,11 @@ async def test_queries_are_confirmed_by_a_key_and_contexts_and_weights_are_offer
     open_app: OpenApp, shop: IndexStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queries = WrittenQueries(shop, "shop")
+    passage = sha256_text("My card did not arrive.")
     for number in range(3):
-        queries.add(
+        assert queries.add(
             {
-                "id": f"q{number}", "query": f"When does it come, {number}?", "document": "card.txt", "start": 0, "end": 23, "sha256": "",
+                "id": f"q{number}", "query": f"When does it come, {number}?", "document": "card.txt", "start": 0, "end": 23, "sha256": passage,
                 "state": "open", "model": "writer", "model_sha256": "a", "of": "shop@1", "copied": 0.0,
             }
         )  # fmt: skip
@@ -160,14 +161,14 @@ async def test_queries_are_confirmed_by_a_key_and_contexts_and_weights_are_offer
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press(*"look through", "enter")
-        await until(pilot, lambda: isinstance(app.screen, QueryDialog))
+        await until(pilot, lambda: isinstance(app.screen, VerdictDialog))
         shown = " ".join(str(one.render()) for one in app.screen.query(Static))
         assert "When does it come, 0?" in shown
         assert "My card did not arrive." in shown
         await pilot.press("y")
-        await until(pilot, lambda: queries.all()[0]["state"] == "confirmed" and isinstance(app.screen, QueryDialog))
+        await until(pilot, lambda: queries.all()[0]["state"] == "confirmed" and isinstance(app.screen, VerdictDialog))
         await pilot.press("n")
-        await until(pilot, lambda: queries.all()[1]["state"] == "rejected" and isinstance(app.screen, QueryDialog))
+        await until(pilot, lambda: queries.all()[1]["state"] == "rejected" and isinstance(app.screen, VerdictDialog))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
         assert [one["state"] for one in queries.all()] == ["confirmed", "rejected", "open"]
