@@ -13,8 +13,7 @@ from llmops_tui.cli.work_remove import show_removal
 from llmops_tui.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.maintenance.archiving import Archivable
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Archivable, Kept
 
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete; without it, only a preview is shown.")]
 _Force = Annotated[bool, typer.Option("--force", help="Remove it even if something depends on it.")]
@@ -29,7 +28,7 @@ def dataset(
     force: _Force = False,
 ) -> None:
     """Delete a dataset or one version of it: its rows, tags and labels."""
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Kept
 
     _remove(context, Kept.DATASET, ref, yes=yes, force=force)
 
@@ -41,7 +40,7 @@ def prompt(
     force: _Force = False,
 ) -> None:
     """Delete a prompt with all its versions and labels; its runs stay as traces."""
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Kept
 
     _remove(context, Kept.PROMPT, name, yes=yes, force=force)
 

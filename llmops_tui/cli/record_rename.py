@@ -9,8 +9,7 @@ import typer
 from llmops_tui.cli.output import session_of
 
 if TYPE_CHECKING:
-    from llmops_tui.maintenance.archiving import Archivable
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Archivable, Kept
 
 _New = Annotated[str, typer.Argument(metavar="NEW", help="The new name.")]
 _Force = Annotated[
@@ -25,7 +24,7 @@ def rename_prompt(
     force: _Force = False,
 ) -> None:
     """Give a prompt another name; versions, labels, runs, drafts and boards go with it. llmops undo takes it back."""
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Kept
 
     _rename(context, Kept.PROMPT, name, new, force=force)
 
@@ -37,7 +36,7 @@ def rename_dataset(
     force: _Force = False,
 ) -> None:
     """Give a dataset another name; versions, tags and views go with it. llmops undo takes it back."""
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Kept
 
     _rename(context, Kept.DATASET, name, new, force=force)
 
@@ -71,7 +70,7 @@ def copy_prompt(
     new: _New,
 ) -> None:
     """Make a version the first of a new prompt."""
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Kept
 
     _copy(context, Kept.PROMPT, ref, new)
 
@@ -82,7 +81,7 @@ def copy_dataset(
     new: _New,
 ) -> None:
     """Make a version the first of a new dataset; the rows take no more room."""
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Kept
 
     _copy(context, Kept.DATASET, ref, new)
 

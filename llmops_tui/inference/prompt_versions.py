@@ -187,7 +187,7 @@ def find_version(connection: duckdb.DuckDBPyConnection, ref: str, prefix: str = 
     name, _, which = ref.partition("@")
     if not which and not is_name(name.removeprefix(prefix)):
         raise NotFoundError(kind, ref)
-    found = select_versions(connection, "v.prompt = ?", [name], prefix)
+    found = _meant(connection, name, which, prefix) or select_versions(connection, "v.prompt = ?", [name], prefix)
     if not found:
         own = "starts_with(v.id, ?) OR starts_with(v.sha256, ?)"
         found = select_versions(connection, own, [ref, ref], prefix) if len(ref) > 5 else []
@@ -207,3 +207,17 @@ def find_version(connection: duckdb.DuckDBPyConnection, ref: str, prefix: str = 
         if which in version.labels:
             return version
     raise NotFoundError(f"{kind} version", ref, f"{name} has versions 1 to {plain[0].number}.")
+
+
+def _meant(connection: duckdb.DuckDBPyConnection, name: str, which: str, prefix: str) -> list[PromptVersion]:
+    """What has that number or that label: of a prompt with thousands of versions not all are read for one."""
+    if not which or which == "latest":
+        return []
+    number = which.removeprefix("v")
+    labelled = "v.number IN (SELECT number FROM prompt_labels WHERE prompt = v.prompt AND label = ?)"
+    return select_versions(
+        connection,
+        f"v.prompt = ? AND (v.number::VARCHAR = ? OR {labelled})",
+        [name, number, which],
+        prefix,
+    )

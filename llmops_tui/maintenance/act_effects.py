@@ -14,16 +14,6 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance.acts import ENTRIES, REGISTERED, SUITE, VIEW, Act, stale
 from llmops_tui.maintenance.archiving import Archivable
-from llmops_tui.maintenance.definition_removal import (
-    DefinitionRemoval,
-    DefinitionRow,
-    newest_number,
-    remove_definition,
-    remove_newest_version,
-    restore_definition,
-    restore_version,
-)
-from llmops_tui.maintenance.model_renaming import unregister
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.user_entries import EntryChange, change_at, entry, note_changes, set_entry
 from llmops_tui.workspace.catalog import Catalog
@@ -32,6 +22,7 @@ from llmops_tui.workspace.event_log import EventLog
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import ViewRecord
     from llmops_tui.foreign_text import JsonObject
+    from llmops_tui.maintenance.definition_removal import DefinitionRemoval, DefinitionRow
 
 # What acts need, by their times.
 _KEPT = "undo:deleted:"
@@ -77,6 +68,7 @@ class Effects:
         self, kind: Archivable, name: str, at: float, note: Callable[[], None] = lambda: None
     ) -> DefinitionRemoval:
         """Delete a suite or a recipe; its versions are kept for the act of that time, which ``note`` notes, before they go."""
+        from llmops_tui.maintenance.definition_removal import remove_definition
 
         def keep(rows: Sequence[DefinitionRow]) -> None:
             self._keep(at, {"rows": list(rows)})
@@ -122,6 +114,8 @@ class Effects:
         self._event_log.remove_draft(f"{_KEPT}{act.at}")
 
     def _set_deleted(self, act: Act, undo: bool) -> None:
+        from llmops_tui.maintenance.definition_removal import newest_number, restore_definition
+
         kind = Archivable(act.name)
         if undo:
             restore_definition(self._workspace, kind, self._kept(act, "rows")["rows"])
@@ -129,6 +123,8 @@ class Effects:
             self.delete(kind, act.subject, act.at)
 
     def _set_version(self, act: Act, undo: bool) -> None:
+        from llmops_tui.maintenance.definition_removal import newest_number, remove_newest_version, restore_version
+
         assert act.after is not None
         if undo:
             newest = newest_number(self._workspace, Archivable.SUITE, act.subject)
@@ -155,6 +151,8 @@ class Effects:
             self._datasets.save_view(act.subject, act.name, wanted)
 
     def _set_registered(self, act: Act, undo: bool) -> None:
+        from llmops_tui.maintenance.model_renaming import unregister
+
         if undo:
             there = any(model.name == act.subject for model in self._models.all())
             if not self._is_taken(act, there=there):

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.maintenance.archiving import Archivable
-from llmops_tui.maintenance.definition_removal import TABLES
-from llmops_tui.maintenance.record_removal import Kept
+from llmops_tui.maintenance.archiving import DEFINITION_TABLES, Archivable, Kept
 from llmops_tui.user_entries import KEYS, MACRO, SNIPPET
 
 _YEAR_3000 = 32_503_680_000.0
@@ -27,7 +25,7 @@ STALE = "undo_stale"
 _MOST = 200
 # What can get another name, and what can be copied.
 RENAMED = {*(kind.value for kind in Kept), Archivable.MODEL.value, CHAT}
-_COPIED = {*(kind.value for kind in Kept), Archivable.MODEL.value, *(kind.value for kind in TABLES)}
+_COPIED = {*(kind.value for kind in Kept), Archivable.MODEL.value, *(kind.value for kind in DEFINITION_TABLES)}
 
 
 class ActRecord(TypedDict):
@@ -201,7 +199,7 @@ def _is_act(act: Act) -> bool:
             act.kind in {"label", "tag", "rows", VIEW, REGISTERED, *ENTRIES, *RENAMED}
             or (act.kind == SUITE and isinstance(act.after, int))
             or (act.kind == "archive" and act.name in set(Archivable))
-            or (act.kind == "deleted" and act.name in set(TABLES))
+            or (act.kind == "deleted" and act.name in set(DEFINITION_TABLES))
             or (act.kind == "copy" and act.name.partition(" ")[0] in _COPIED)
         )
         and isinstance(act.at, float)

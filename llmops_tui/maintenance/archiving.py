@@ -29,6 +29,17 @@ class Archivable(StrEnum):
     CHAIN = "chain"
 
 
+class Kept(StrEnum):
+    """What is removed with all that was made of it, by the name that the user knows it by."""
+
+    DATASET = "dataset"
+    PROMPT = "prompt"
+
+
+# Where the versions are of what is a definition alone.
+DEFINITION_TABLES = {Archivable.SUITE: "evaluation_suites", Archivable.RECIPE: "training_recipes"}
+
+
 class ArchivedRecord(TypedDict):
     """Something that is put away, for JSON."""
 

@@ -10,16 +10,13 @@ from typing import TypedDict
 from llmops_tui.counts import agree, counted
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.maintenance.archiving import Archivable, find, forget_archived
+from llmops_tui.maintenance.archiving import DEFINITION_TABLES, Archivable, find, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.in_use import at_work
 from llmops_tui.maintenance.records import RecordRemovalRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
-
-# Where the versions of each are.
-TABLES = {Archivable.SUITE: "evaluation_suites", Archivable.RECIPE: "training_recipes"}
 
 
 class DefinitionRow(TypedDict):
@@ -108,7 +105,7 @@ def remove_definition(
         if keep is not None:
             keep(planned.rows)
         Catalog(workspace).write(
-            lambda connection: connection.execute(f"DELETE FROM {TABLES[kind]} WHERE name = ?", [name])
+            lambda connection: connection.execute(f"DELETE FROM {DEFINITION_TABLES[kind]} WHERE name = ?", [name])
         )
         forget_archived(workspace, kind, name)
     return replace(planned, done=True)
@@ -159,7 +156,7 @@ def remove_newest_version(
         keep(rows[0])
         Catalog(workspace).write(
             lambda connection: connection.execute(
-                f"DELETE FROM {TABLES[kind]} WHERE name = ? AND number = ?", [name, number]
+                f"DELETE FROM {DEFINITION_TABLES[kind]} WHERE name = ? AND number = ?", [name, number]
             )
         )
         if len(rows) == 1:
@@ -183,7 +180,7 @@ def _insert(workspace: Workspace, kind: Archivable, rows: Sequence[DefinitionRow
     values = [list(row.values()) for row in rows]
     Catalog(workspace).write(
         lambda connection: connection.executemany(
-            f"INSERT INTO {TABLES[kind]} (name, number, sha256, body, note, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO {DEFINITION_TABLES[kind]} (name, number, sha256, body, note, created_at) VALUES (?, ?, ?, ?, ?, ?)",
             values,
         )
     )
@@ -192,7 +189,7 @@ def _insert(workspace: Workspace, kind: Archivable, rows: Sequence[DefinitionRow
 def _rows(workspace: Workspace, kind: Archivable, name: str) -> list[DefinitionRow]:
     found = Catalog(workspace).read(
         lambda connection: connection.execute(
-            f"SELECT name, number, sha256, body::VARCHAR, note, created_at FROM {TABLES[kind]} WHERE name = ? "
+            f"SELECT name, number, sha256, body::VARCHAR, note, created_at FROM {DEFINITION_TABLES[kind]} WHERE name = ? "
             "ORDER BY number DESC",
             [name],
         ).fetchall()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.stages import forget_prompt as forget_stages
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.maintenance.archiving import Archivable, forget_archived
+from llmops_tui.maintenance.archiving import Archivable, Kept, forget_archived
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.deletion import renamed_away
 from llmops_tui.maintenance.in_use import Thing, means, users_of
@@ -45,13 +44,6 @@ if TYPE_CHECKING:
 # How often a plan is made anew where something was made meanwhile.
 _TRIES = 3
 _MADE_OF = {"run": "run", "evaluation": "evaluation", "training": "training run"}
-
-
-class Kept(StrEnum):
-    """What can be removed here, by the name that the user knows it by."""
-
-    DATASET = "dataset"
-    PROMPT = "prompt"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from llmops_tui.datasets.store import check_name as check_dataset_name
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.stages import rename_prompt as rename_stages
-from llmops_tui.maintenance.archiving import Archivable, Archive, find
+from llmops_tui.maintenance.archiving import Archivable, Archive, Kept, find
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.in_use import Thing, users_of
-from llmops_tui.maintenance.record_removal import Kept, named_by
+from llmops_tui.maintenance.record_removal import named_by
 from llmops_tui.prompts.drafts import Drafts
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.prompts.store import check_name as check_prompt_name

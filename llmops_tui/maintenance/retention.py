@@ -15,11 +15,12 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.filed.batches import BatchStore
 from llmops_tui.jobs.store import JobStore
+from llmops_tui.maintenance.archiving import Kept
 from llmops_tui.maintenance.backup import exclusive_maintenance
 from llmops_tui.maintenance.clock import refuse_implausible_clock
 from llmops_tui.maintenance.deletion import delete_paths
 from llmops_tui.maintenance.external_copies import inspect
-from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+from llmops_tui.maintenance.record_removal import plan_record_removal, remove_record
 from llmops_tui.maintenance.trace_removal import erase_traces
 from llmops_tui.maintenance.work_removal import Work, plan_work_removal, remove_work
 from llmops_tui.retention_rules import RetentionRule, read_rules

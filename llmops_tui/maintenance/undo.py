@@ -28,12 +28,7 @@ from llmops_tui.maintenance.acts import (
     stale,
     version_text,
 )
-from llmops_tui.maintenance.archiving import Archivable, find
-from llmops_tui.maintenance.definition_removal import DefinitionRemoval, newest_number, remove_definition
-from llmops_tui.maintenance.model_renaming import copy_model, remove_copy, rename_model
-from llmops_tui.maintenance.record_removal import Kept, remove_record
-from llmops_tui.maintenance.renaming import Renaming, copy_definition, copy_record, rename_record, versions_of
-from llmops_tui.prompts.chats.store import Chats
+from llmops_tui.maintenance.archiving import Archivable, Kept, find
 from llmops_tui.prompts.label_audit import MOVED, RESTORED, audited
 from llmops_tui.prompts.store import ANY, Held, PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog
@@ -42,6 +37,8 @@ from llmops_tui.workspace.event_log import EventLog
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import ViewRecord
     from llmops_tui.datasets.version import DatasetVersion
+    from llmops_tui.maintenance.definition_removal import DefinitionRemoval
+    from llmops_tui.maintenance.renaming import Renaming
 
 
 class UndoHistory(ActNotes):
@@ -132,6 +129,8 @@ class UndoHistory(ActNotes):
 
     def rename_chat(self, name: str, new_name: str) -> None:
         """Give a chat another name; as :meth:`Chats.rename`."""
+        from llmops_tui.prompts.chats.store import Chats
+
         chat = Chats(self._event_log).rename(name, new_name)
         self._add(Act(time.time(), CHAT, name, new_name, None, None, id=chat.id))
 
@@ -164,6 +163,8 @@ class UndoHistory(ActNotes):
 
     def remove_definition(self, kind: Archivable, name: str) -> DefinitionRemoval:
         """Delete a suite or a recipe; as :func:`remove_definition`. Its versions are kept as long as the act is."""
+        from llmops_tui.maintenance.definition_removal import newest_number
+
         at = time.time()
         act = Act(at, "deleted", name, kind.value, 1, None)
         try:
@@ -266,6 +267,8 @@ class UndoHistory(ActNotes):
     def _set_name(self, act: Act, old: str, new: str, *, undo: bool) -> None:
         try:
             if act.kind == CHAT:
+                from llmops_tui.prompts.chats.store import Chats
+
                 Chats(self._event_log).rename(old, new, act.id)
             else:
                 self._renamed(act.kind, old, new, force=act.forced and not undo)
@@ -278,11 +281,19 @@ class UndoHistory(ActNotes):
             raise stale(act, error.message, hint) from error
 
     def _renamed(self, kind: str, name: str, new_name: str, *, force: bool) -> Renaming:
+        from llmops_tui.maintenance.model_renaming import rename_model
+        from llmops_tui.maintenance.renaming import rename_record
+
         if kind == Archivable.MODEL:
             return rename_model(self._workspace, name, new_name, force=force)
         return rename_record(self._workspace, Kept(kind), name, new_name, force=force)
 
     def _set_copy(self, act: Act, *, undo: bool) -> None:
+        from llmops_tui.maintenance.definition_removal import remove_definition
+        from llmops_tui.maintenance.model_renaming import remove_copy
+        from llmops_tui.maintenance.record_removal import remove_record
+        from llmops_tui.maintenance.renaming import versions_of
+
         said, _, ref = act.name.partition(" ")
         kind: Kept | Archivable = Kept(said) if said in set(Kept) else Archivable(said)
         try:
@@ -302,6 +313,9 @@ class UndoHistory(ActNotes):
             raise stale(act, error.message) from error
 
     def _copied(self, kind: Kept | Archivable, ref: str, new_name: str) -> str:
+        from llmops_tui.maintenance.model_renaming import copy_model
+        from llmops_tui.maintenance.renaming import copy_definition, copy_record
+
         if isinstance(kind, Kept):
             return copy_record(self._workspace, kind, ref, new_name)
         if kind is Archivable.MODEL:

@@ -74,7 +74,7 @@ class DatasetListPane(Pane):
         self._with_one(self._rename)
 
     async def _rename(self, name: str) -> None:
-        from llmops_tui.maintenance.record_removal import Kept
+        from llmops_tui.maintenance.archiving import Kept
         from screens.shell.renaming import rename
 
         opened = name == self._current
@@ -86,7 +86,7 @@ class DatasetListPane(Pane):
         self._with_one(self._duplicate)
 
     async def _duplicate(self, name: str) -> None:
-        from llmops_tui.maintenance.record_removal import Kept
+        from llmops_tui.maintenance.archiving import Kept
         from screens.shell.renaming import copy
 
         if made := await copy(self.shell, Kept.DATASET, name):

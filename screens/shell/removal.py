@@ -26,8 +26,9 @@ _SHOWN, _NAMED = 4, 40
 
 def _ways(kind: str, workspace: Workspace, name: str) -> tuple[Callable[[], Removal], Callable[[bool], Removal]]:
     """How to plan, and how to do, the removal of something of a kind, forced or not."""
+    from llmops_tui.maintenance.archiving import Kept
     from llmops_tui.maintenance.model_removal import plan_removal, remove_model
-    from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+    from llmops_tui.maintenance.record_removal import plan_record_removal, remove_record
     from llmops_tui.maintenance.work_removal import Work, plan_work_removal, remove_work
 
     if kind == "model":

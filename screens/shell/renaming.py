@@ -14,8 +14,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.maintenance.archiving import Archivable
-    from llmops_tui.maintenance.record_removal import Kept
+    from llmops_tui.maintenance.archiving import Archivable, Kept
     from llmops_tui.maintenance.renaming import Renaming
     from llmops_tui.workspace.layout import Workspace
 
@@ -41,8 +40,8 @@ async def rename(shell: Shell, kind: Kept | Archivable, name: str) -> str:
 
 
 def _plan(workspace: Workspace, kind: Kept | Archivable, name: str, new: str) -> Renaming:
+    from llmops_tui.maintenance.archiving import Kept
     from llmops_tui.maintenance.model_renaming import plan_model_renaming
-    from llmops_tui.maintenance.record_removal import Kept
     from llmops_tui.maintenance.renaming import plan_renaming
 
     if isinstance(kind, Kept):

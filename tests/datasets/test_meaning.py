@@ -224,7 +224,8 @@ def test_two_jobs_do_not_write_the_same_vectors(version: DatasetVersion) -> None
 
 
 def test_vectors_go_with_their_version(store: DatasetStore, version: DatasetVersion) -> None:
-    from llmops_tui.maintenance.record_removal import Kept, remove_record
+    from llmops_tui.maintenance.archiving import Kept
+    from llmops_tui.maintenance.record_removal import remove_record
 
     embedded(version)
     assert vectors_folder(version).is_dir()

@@ -11,7 +11,8 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.template_worker import prompt_environment
-from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+from llmops_tui.maintenance.archiving import Kept
+from llmops_tui.maintenance.record_removal import plan_record_removal, remove_record
 from llmops_tui.maintenance.renaming import rename_record
 from llmops_tui.prompts.folder import ENDING, PromptFolder, file_text, parse_file
 from llmops_tui.prompts.partial_versions import held_partials, take_newer

@@ -31,7 +31,8 @@ from llmops_tui.inference.router.prompts import ServedPrompt, ServedPrompts
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.stages import StageStore
-from llmops_tui.maintenance.renaming import Kept, copy_record
+from llmops_tui.maintenance.archiving import Kept
+from llmops_tui.maintenance.renaming import copy_record
 from llmops_tui.mcp_server.workbench import Workbench
 from llmops_tui.prompts.asked_before import draft_of_messages, draft_of_version
 from llmops_tui.prompts.compare.columns import column_of, of_version, with_version

@@ -17,7 +17,8 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.experiments.beginning import NewExperiment, begin
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.stages import Stage, StageStore, StageSubject
-from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+from llmops_tui.maintenance.archiving import Kept
+from llmops_tui.maintenance.record_removal import plan_record_removal, remove_record
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.alias_acts import Act
 from llmops_tui.models.aliases import AliasBook

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmops_tui.errors import NotFoundError
-from llmops_tui.maintenance.archiving import KEY, Archivable, Archive
-from llmops_tui.maintenance.record_removal import Kept, remove_record
+from llmops_tui.maintenance.archiving import KEY, Archivable, Archive, Kept
+from llmops_tui.maintenance.record_removal import remove_record
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog

@@ -7,9 +7,8 @@ import pytest
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.maintenance import definition_removal
-from llmops_tui.maintenance.archiving import Archivable, Archive
+from llmops_tui.maintenance.archiving import Archivable, Archive, Kept
 from llmops_tui.maintenance.definition_removal import plan_definition_removal, remove_definition
-from llmops_tui.maintenance.record_removal import Kept
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.training.runs import RunStore

@@ -21,9 +21,10 @@ from llmops_tui.inference.experiments.records import RATING, Settings
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.maintenance import record_removal
+from llmops_tui.maintenance.archiving import Kept
 from llmops_tui.maintenance.in_use import means
 from llmops_tui.maintenance.model_removal import plan_removal, remove_model
-from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+from llmops_tui.maintenance.record_removal import plan_record_removal, remove_record
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.training.recipe import check

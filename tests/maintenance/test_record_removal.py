@@ -11,8 +11,9 @@ from llmops_tui.datasets.operations.base import apply
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.maintenance import erasure
+from llmops_tui.maintenance.archiving import Kept
 from llmops_tui.maintenance.check import check
-from llmops_tui.maintenance.record_removal import Kept, plan_record_removal, remove_record
+from llmops_tui.maintenance.record_removal import plan_record_removal, remove_record
 from llmops_tui.maintenance.trace_removal import remove_traces
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.feedback import give

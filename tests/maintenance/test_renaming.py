@@ -15,9 +15,9 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.inference.experiments.records import Settings
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.maintenance import model_renaming, renaming
-from llmops_tui.maintenance.archiving import Archivable, Archive
+from llmops_tui.maintenance.archiving import Archivable, Archive, Kept
 from llmops_tui.maintenance.model_removal import plan_removal
-from llmops_tui.maintenance.record_removal import Kept, plan_record_removal
+from llmops_tui.maintenance.record_removal import plan_record_removal
 from llmops_tui.maintenance.renaming import copy_definition, copy_record, plan_renaming
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.aliases import AliasBook

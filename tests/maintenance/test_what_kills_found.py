@@ -19,9 +19,10 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.jobs.store import JobState
 from llmops_tui.maintenance import gc, record_removal, trace_removal
+from llmops_tui.maintenance.archiving import Kept
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
-from llmops_tui.maintenance.record_removal import Kept, remove_record
+from llmops_tui.maintenance.record_removal import remove_record
 from llmops_tui.maintenance.restore import restore
 from llmops_tui.maintenance.trace_removal import remove_traces
 from llmops_tui.monitoring import rules

@@ -14,9 +14,10 @@ from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.embeddings.embedder import EmbedderSpec
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.jobs.worker import JobCancelledError
+from llmops_tui.maintenance.archiving import Kept
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.lineage import trace_lineage
-from llmops_tui.maintenance.record_removal import Kept, named_by, plan_record_removal
+from llmops_tui.maintenance.record_removal import named_by, plan_record_removal
 from llmops_tui.retrieval import build as build_module
 from llmops_tui.retrieval.chunk_file import ChunkFile
 from llmops_tui.retrieval.records import PassageRecord

@@ -11,7 +11,8 @@ from textual.widgets import DataTable, Input, Static
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.labelling import Labelling, Task
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.maintenance.record_removal import Kept, plan_record_removal
+from llmops_tui.maintenance.archiving import Kept
+from llmops_tui.maintenance.record_removal import plan_record_removal
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets import apply_operation

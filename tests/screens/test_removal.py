@@ -13,7 +13,8 @@ from textual.widgets import Static
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance import record_removal
-from llmops_tui.maintenance.record_removal import Kept, RecordRemoval
+from llmops_tui.maintenance.archiving import Kept
+from llmops_tui.maintenance.record_removal import RecordRemoval
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.store import TraceFilter, TraceStore

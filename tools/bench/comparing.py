@@ -124,11 +124,12 @@ def main(*sizes: str) -> dict[str, Any]:
         for name in ("SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "NO_COLOR"):
             os.environ.pop(name, None)
         os.environ["LC_ALL"], os.environ["TERM"] = "C.UTF-8", "xterm-256color"
-        workspace = make_workspace(Workspace(Path(folder) / "ws"))
-        fill(workspace)
-        prepare(workspace)
         found: dict[str, Any] = {}
-        for name in sizes or SIZES:
+        for place, name in enumerate(sizes or SIZES):
+            # One each: the app opens where it was left.
+            workspace = make_workspace(Workspace(Path(folder) / f"ws-{place}"))
+            fill(workspace)
+            prepare(workspace)
             size, _, ssh = name.partition(":")
             width, height = (int(part) for part in size.split("x"))
             found[name] = streaming(workspace, (width, height), SSH if ssh else None, 10)

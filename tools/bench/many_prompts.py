@@ -195,7 +195,7 @@ def on_screen(workspace: Workspace, rounds: int) -> dict[str, Any]:
     app = Terminal("--workspace", str(workspace.root), size=(160, 45))
     found: dict[str, list[dict[str, float]]] = {"list": [], "search": [], "open": [], "open the long one": []}
     try:
-        app.wait("support-base Q8_0")
+        app.wait("support-base")
         quiet(app)
         for _ in range(rounds):
             app.go("8", "No jobs yet")

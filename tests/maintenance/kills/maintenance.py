@@ -11,11 +11,12 @@ from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.maintenance.archive import read_manifest, verify
+from llmops_tui.maintenance.archiving import Kept
 from llmops_tui.maintenance.backup import backup
 from llmops_tui.maintenance.check import check
 from llmops_tui.maintenance.findings import Finding
 from llmops_tui.maintenance.gc import collect
-from llmops_tui.maintenance.record_removal import Kept, remove_record
+from llmops_tui.maintenance.record_removal import remove_record
 from llmops_tui.maintenance.restore import restore
 from llmops_tui.maintenance.series import backup_into, generations
 from llmops_tui.maintenance.trace_removal import remove_traces
