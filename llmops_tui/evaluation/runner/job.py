@@ -30,10 +30,11 @@ from llmops_tui.evaluation.runner.on_cluster import have_answered
 from llmops_tui.evaluation.runner.rendering import (
     Samplings,
     asked_beyond,
-    render_all,
     render_each,
+    render_one,
     request_of,
     with_asked,
+    without_unfit,
 )
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
@@ -168,7 +169,8 @@ class _Runner:
     async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
         """The messages of each case; of prompts one after the other, those of the first; of a chain its inputs."""
         if self._asked_chain is not None:
-            return self._asked_chain.asked(list(cases.cases))
+            found, self._unfit = without_unfit(cases.cases, self._asked_chain.asked_each(cases.cases))
+            return found
         prompt = self._prompts[0] if self._prompts else None
         found, self._unfit = await asyncio.to_thread(render_each, cases.cases, prompt, self._renderer)
         return found
@@ -301,8 +303,8 @@ class _Runner:
         variables = dict(case.variables)
         for before, prompt in zip(self._suite.chain, self._prompts[1:], strict=False):
             variables[before.save] = answer.text
-            given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
-            messages = given[0]
+            following = replace(case, variables=variables)
+            messages = await asyncio.to_thread(render_one, following, prompt, self._renderer)
             answer = await self._generate(messages, repeat, asker)
         return with_asked(answer, case, messages)
 
