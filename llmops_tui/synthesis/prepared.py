@@ -183,6 +183,7 @@ async def opened(catalog: Catalog, prepared: Prepared, within: str) -> AsyncIter
         options=options,
         renderer=renderer,
         within=within,
+        work={"kind": "synthesis", "name": within},
     )
     conversations = Conversations(prepared.plan, prepared.prompt, prepared.shape, renderer)
     try:

@@ -148,6 +148,7 @@ class _Runner:
             options=self._options,
             renderer=self._renderer,
             within=self._entry.name,
+            work={"kind": "evaluation", "name": self._entry.name},
         )
         try:
             self._context.report(self._share(0), "reading cases")
@@ -267,13 +268,14 @@ class _Runner:
         return rest
 
     def _request(
-        self, messages: list[ChatMessage], repeat: int, tools: Sequence[JsonObject] = ()
+        self, messages: list[ChatMessage], repeat: int, tools: Sequence[JsonObject] = (), prompt: str = ""
     ) -> tuple[Request, str, Mapping[str, object]]:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters, sampled = self._samplings.of(repeat)
         request = request_of(
             self._suite, messages, parameters, logprobs=self._logprobs, settings=self._settings, tools=tools
         )
+        request = replace(request, prompt=prompt or (self._prompts[0].ref if self._prompts else ""))
         return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
@@ -288,7 +290,8 @@ class _Runner:
             if self._asked_chain is not None:
                 return await self._asked_chain.answer(case, repeat, asker)
             if self._choosing:
-                return await choose(asker, self._entry.asked.model, case, messages, raw=self._suite.raw)
+                prompt = self._prompts[0].ref if self._prompts else ""
+                return await choose(asker, self._entry.asked.model, case, messages, raw=self._suite.raw, prompt=prompt)
             if case.script:
                 return await self._converse(case, messages, repeat, asker)
             return await self._chained(case, messages, repeat, asker)
@@ -305,12 +308,12 @@ class _Runner:
             variables[before.save] = answer.text
             following = replace(case, variables=variables)
             messages = await asyncio.to_thread(render_one, following, prompt, self._renderer)
-            answer = await self._generate(messages, repeat, asker)
+            answer = await self._generate(messages, repeat, asker, prompt.ref)
         return with_asked(answer, case, messages)
 
-    async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
+    async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker, prompt: str = "") -> Answer:
         name = self._entry.asked.model
-        request, path, sampled = self._request(messages, repeat)
+        request, path, sampled = self._request(messages, repeat, prompt=prompt)
         if self._suite.chain:
             # Without one, known answers were taken before any was asked.
             key = asker.key(asker.identity(name), path, sampled)
