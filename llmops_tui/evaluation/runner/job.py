@@ -61,7 +61,10 @@ _FLUSH_SECONDS = 0.5
 
 
 def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
-    """Do the runs one after another; what is done already stays, and with a ``target`` a Ray cluster answers."""
+    """Do the runs one after another; what is done already stays.
+
+    A Ray cluster answers where a run says so, or, of one of an earlier version, which does not say where, where ``target`` does.
+    """
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
@@ -76,7 +79,8 @@ def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
         for number, name in enumerate(runs):
             entry = store.get(name)
             if entry.summary is None:
-                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, target).run())
+                where = target if entry.target is None else entry.target
+                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, where).run())
             done = store.get(name)
             found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
         return {"runs": found}
