@@ -19,6 +19,7 @@ from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.began import hold_to_beginning
 from llmops_tui.evaluation.runner.chained import chain_answers
 from llmops_tui.evaluation.runner.choosing import choose
 from llmops_tui.evaluation.runner.contamination import overlap_of
@@ -61,10 +62,7 @@ _FLUSH_SECONDS = 0.5
 
 
 def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
-    """Do the runs one after another; what is done already stays.
-
-    A Ray cluster answers where a run says so, or, of one of an earlier version, which does not say where, where ``target`` does.
-    """
+    """Do the runs one after another; what is done stays. ``target`` is for runs of earlier versions, which do not say it."""
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
@@ -158,6 +156,8 @@ class _Runner:
             self._context.report(self._share(0), "reading cases")
             limit = self._entry.asked.limit
             cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets, limit)
+            of = (self._store, self._entry, cases, self._metrics, self._asked_chain)
+            await asyncio.to_thread(hold_to_beginning, *of, answered=bool(log.done))
             rendered = await self._rendered(cases)
             await self._ask_all(cases, rendered, asker, log)
         finally:

@@ -16,7 +16,7 @@ import httpx
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.batch.prompts import MeantRecord, PromptLines
-from llmops_tui.inference.batch.requests import CheckedFile, Line, RequestFile
+from llmops_tui.inference.batch.requests import CheckedFile, HeldModel, Line, RequestFile
 from llmops_tui.inference.filed.batches import NOTE, PROBLEMS, BatchDone
 from llmops_tui.inference.filed.output import Answered, OutputLine, OutputLog, output_exists, output_line
 from llmops_tui.inference.options import LoadOptions, options_from
@@ -45,9 +45,10 @@ _MOST_PROBLEMS = 100
 
 
 class _Note(TypedDict):
-    """What a batch began with: the hash of its file, and what the names of prompts in it meant."""
+    """What a batch began with: the hash of its file, and what the names of prompts and models in it meant."""
 
     sha256: str
+    models: NotRequired[dict[str, HeldModel]]
     prompts: NotRequired[dict[str, MeantRecord]]
 
 
@@ -110,7 +111,7 @@ def answer_file(
     """Check a file, and have ``answer`` answer what its output has no answer to; each line once, however often it is begun.
 
     Raises:
-        InputRefusedError: ``batch_refused``, ``input_changed``, ``output_exists``.
+        InputRefusedError: ``batch_refused``, ``input_changed``, ``model_changed``, ``output_exists``.
     """
     path = file.path
     context.report(0, "checking the requests")
@@ -126,6 +127,9 @@ def answer_file(
     if began is not None and file.prompts is not None:
         # A label that moved since is none for this file: its lines would be of two versions.
         file.prompts.hold(began.get("prompts", {}))
+    if began is not None:
+        # And so is an alias or a stage's model.
+        file.hold(began.get("models", {}))
     checked = file.check()
     if checked.problems:
         write_atomic(context.folder / PROBLEMS, json.dumps(checked.problems[:_MOST_PROBLEMS]))
@@ -134,7 +138,8 @@ def answer_file(
         if os.path.lexists(output):
             raise output_exists(Path(output))
         # Before the output: one that is killed here and resumed goes on with what is its own.
-        kept: _Note = {"sha256": digest, "prompts": file.prompts.names() if file.prompts is not None else {}}
+        names = file.prompts.names() if file.prompts is not None else {}
+        kept: _Note = {"sha256": digest, "prompts": names, "models": file.models()}
         write_atomic(note, json.dumps(kept))
     log = OutputLog(Path(output))
     try:
