@@ -17,6 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.batch.prompts import MeantRecord, PromptLines
 from llmops_tui.inference.batch.requests import CheckedFile, HeldModel, Line, RequestFile
+from llmops_tui.inference.batch.written_names import named_as_written
 from llmops_tui.inference.filed.batches import NOTE, PROBLEMS, BatchDone
 from llmops_tui.inference.filed.output import Answered, OutputLine, OutputLog, output_exists, output_line
 from llmops_tui.inference.options import LoadOptions, options_from
@@ -24,6 +25,8 @@ from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
 from llmops_tui.inference.server.callers import ON_BEHALF, of_batch
 from llmops_tui.inference.server.connection import error_answer
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.template_renderer import FAULTS
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
@@ -236,6 +239,8 @@ class _Batch:
                 answer, error = _refusal_of(refused, line.url), None
             else:
                 answer, error = await self._answer(line, request, more)
+            if answer is not None and line.prompt is not None:
+                answer = named_as_written(answer, body)
             told = output_line(
                 line.custom_id, answer, None if error is None else {"code": error.code, "message": error.message}
             )
@@ -277,6 +282,8 @@ def _is_ending(answered: Answered, reply: httpx.Response | None) -> bool:
 
 def _refusal_of(error: LlmopsError, path: str) -> Answered:
     """A request that could not be made, as its endpoint would tell it."""
+    if error.code in FAULTS:
+        error = FieldRefusedError("variables", error.message, error.hint, error.code)
     told = error_answer(error, path)
     return {"status_code": told.status_code, "request_id": "", "body": json.loads(bytes(told.body))}
 

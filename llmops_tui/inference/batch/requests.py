@@ -15,6 +15,7 @@ import pydantic_core
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.batch.prompts import PromptLines
+from llmops_tui.inference.batch.written_names import written_name
 from llmops_tui.inference.filed.batch_records import Problem
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL
 from llmops_tui.inference.router.names import Meant, resolve
@@ -203,7 +204,10 @@ class RequestFile:
         try:
             self._kinds[url].model_validate(whole)
         except pydantic.ValidationError as error:
-            raise _BadLineError(f"body.{invalid(error).told}") from error
+            refused = invalid(error)
+            if prompt is not None and written_name(refused.param, body) != refused.param:
+                raise _BadLineError(f"{self._place}: {prompt.version.ref}: {refused.told}") from error
+            raise _BadLineError(f"body.{refused.told}") from error
         asked = self._model or body.get("model") or ""
         return url, self._named(body) if prompt is None else self._answering(asked, prompt), prompt
 
@@ -216,14 +220,14 @@ class RequestFile:
             where = (
                 f"only {self._only!r} is asked here" if self._only else "on this machine, without --target, they are"
             )
-            raise _BadLineError(f"body.model: served prompts are not asked in this batch; {where}")
+            raise _BadLineError(f"{self._place}: served prompts are not asked in this batch; {where}")
         try:
             prompt = self.prompts.meant(asked)
             return prompt, self.prompts.outline(prompt, url, body)
         except FieldRefusedError as error:
             raise _BadLineError(f"body.{error.told}") from error
         except LlmopsError as error:
-            raise _BadLineError(f"body.model: {error.told}") from error
+            raise _BadLineError(f"{self._place}: {error.told}") from error
 
     def _answering(self, asked: str, prompt: ServedPrompt) -> Meant:
         """The model that answers a prompt by the name it was asked by: that of its stage, or the only one."""
@@ -233,12 +237,12 @@ class RequestFile:
 
     def _of_stage(self, prompt: ServedPrompt) -> Meant:
         if prompt.model:
-            return self._found(prompt.model)
+            return self._found(prompt.model, f"{self._place}: {prompt.version.ref} is answered by {prompt.model!r}: ")
         served = [model for model in self._models if model.kind == "gguf"]
         if len(served) == 1:
             return Meant(served[0], served[0].name)
         how = f"llmops stage set {prompt.version.prompt}@{prompt.label or DEFAULT_LABEL} --model NAME says so"
-        raise _BadLineError(f"body.model: no stage says which model answers {prompt.version.ref}; {how}")
+        raise _BadLineError(f"{self._place}: no stage says which model answers {prompt.version.ref}; {how}")
 
     def _named(self, body: JsonObject) -> Meant:
         asked = self._model or body.get("model") or ""
@@ -250,14 +254,19 @@ class RequestFile:
         if asked not in self._meant:
             self._meant[asked] = self._found(asked)
         if self._only not in {"", self._meant[asked].model.name}:
-            raise _BadLineError(f"body.model: {asked[:100]!r} is not served here; {self._only!r} is")
+            raise _BadLineError(f"{self._place}: {asked[:100]!r} is not served here; {self._only!r} is")
         return self._meant[asked]
 
-    def _found(self, asked: str) -> Meant:
+    def _found(self, asked: str, why: str = "") -> Meant:
         try:
             return resolve(asked, self._models, self._aliases)
         except LlmopsError as error:
-            raise _BadLineError(f"body.model: {error.told}") from error
+            raise _BadLineError(f"{why or f'{self._place}: '}{error.told}") from error
+
+    @property
+    def _place(self) -> str:
+        """Where the user named the model or prompt."""
+        return "--model" if self._model else "body.model"
 
 
 def _parsed(raw: bytes) -> JsonObject:
