@@ -14,7 +14,7 @@ from llmops_tui.chains.executor import FATAL, ChainRun
 from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import RanRecord, RunAsked, SpanRecord
 from llmops_tui.chains.resolution import Resolved, resolve
-from llmops_tui.chains.runs import RESULTS, get_run, pinned_spans, row_inputs
+from llmops_tui.chains.runs import RESULTS, get_run, model_files, pinned_spans, row_inputs
 from llmops_tui.chains.spans import FileJournal
 from llmops_tui.chains.store import PREFIX
 from llmops_tui.chains.tools import ChainTools
@@ -27,6 +27,7 @@ from llmops_tui.inference.options import options_from
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.models.answering_files import refuse_others
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -42,6 +43,8 @@ def run(context: JobContext, asked: RunAsked) -> RanRecord:
     with ChainTools(catalog) as tools:
         context.report(0.0, "reading the chain")
         resolved = resolve(parse_chain(asked["text"]), tools, model=asked["model"], pins=asked["pins"])
+        now, anew = model_files(resolved, tools), "Start the run anew."
+        refuse_others(asked.get("models", now), now, f"the run of {asked['chain']}", anew)
         pinned: list[SpanRecord] = []
         if asked["again"] is not None:
             before = get_run(JobStore(EventLog(context.workspace)), asked["again"]["run"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from llmops_tui.foreign_text import JsonObject
 
@@ -91,6 +91,7 @@ class RunAsked(TypedDict):
 
     ``pins`` are the versions that names stood for when it began. Of a ``dataset`` each row is a run of its own, ``limit`` of
     them where it says so. ``fresh`` takes no answer of before ``begun_at``.
+    ``models`` are the files of the models that answer, by name.
     """
 
     chain: str
@@ -105,6 +106,7 @@ class RunAsked(TypedDict):
     begun_at: float
     pins: dict[str, str]
     again: AgainRecord | None
+    models: NotRequired[dict[str, str]]
 
 
 class RanRecord(TypedDict):

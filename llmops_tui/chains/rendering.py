@@ -53,8 +53,7 @@ class RenderQueue:
                 await asyncio.to_thread(self._renderer.render_each, source, [values for values, _ in batch], "prompt")
             )
         except LlmopsError as error:
-            # Together they may be too much; then each is asked alone.
-            told = [error] if len(batch) == 1 else [await self._alone(source, values) for values, _ in batch]
+            told = [error] * len(batch)
         except Exception as error:  # noqa: BLE001
             # Whatever it is, nobody may wait for an answer for ever.
             for _, answer in batch:
@@ -68,9 +67,3 @@ class RenderQueue:
                 answer.set_exception(one)
             else:
                 answer.set_result(one)
-
-    async def _alone(self, source: str, values: Variables) -> str | LlmopsError:
-        try:
-            return await asyncio.to_thread(self._renderer.render, source, values)
-        except LlmopsError as error:
-            return error

@@ -26,6 +26,7 @@ from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.store import Job, JobStore
+from llmops_tui.models.answering_files import files_of
 from llmops_tui.workspace.ids import resolve_prefix
 
 KIND = "chain"
@@ -165,8 +166,14 @@ def prepare_run(
         "begun_at": time.time(),
         "pins": dict(resolved.pins),
         "again": {"run": before.id, "step": step} if before is not None else None,
+        "models": model_files(resolved, tools),
     }
     return asked, resolved
+
+
+def model_files(resolved: Resolved, tools: ChainTools) -> dict[str, str]:
+    """The models that a chain asks, each with the hash of its files."""
+    return {name: files_of(tools.registry.get(name)) for name in resolved.models}
 
 
 def check_inputs(chain: Chain, inputs: Mapping[str, object]) -> None:

@@ -186,6 +186,7 @@ def tag(
 ) -> None:
     """Point a label at a version: what is served and run by that name is that version from then on. Exit 1 if a gate fails."""
     from llmops_tui.maintenance.undo import UndoHistory
+    from llmops_tui.prompts.store import ANY
 
     session = session_of(context)
     store, history = store_of(session), UndoHistory(session.catalog, session.event_log)
@@ -196,7 +197,7 @@ def tag(
         raise InputRefusedError("bad_option", "--gate is for setting a label, and --remove takes it away")
     if remove:
         store.check_label(version.name, label)
-        history.remove_label(version.served_name, label)
+        history.remove_label(version.served_name, label, expected=version.number if "@" in ref else ANY)
         session.emit({"chain": version.name, "removed": label}, lambda: f"{version.name} has no label {label} now")
         return
     if suite is not None:

@@ -113,11 +113,22 @@ def follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
 
 
 @app.command()
-def resume(context: typer.Context, name: RunName, detach: Annotated[bool, typer.Option("--detach")] = False) -> None:
-    """Continue a run that ended early; answered cases are not run again."""
+def resume(
+    context: typer.Context,
+    name: RunName,
+    detach: Annotated[bool, typer.Option("--detach")] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="This machine answers the rest of what a Ray cluster was to answer.")
+    ] = False,
+) -> None:
+    """Continue a run that ended early, where it was to be answered; answered cases are not run again."""
     session = session_of(context)
     store = store_of(session)
-    store.resume(name)
+    target = store.resume(name, here=here).run.target
+    if here:
+        session.say(f"{name} goes on on this machine; what the cluster answered stays")
+    elif target:
+        session.say(f"{name} goes on on {target}; --here has this machine answer the rest")
     if not detach:
         follow(session, store, [name])
     state = store.state(store.get(name))

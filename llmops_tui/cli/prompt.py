@@ -168,7 +168,7 @@ def tag(
 ) -> None:
     """Point a label at a version, to deploy it or roll back. Exit 1 if a gate fails."""
     from llmops_tui.maintenance.undo import UndoHistory
-    from llmops_tui.prompts.store import PromptStore
+    from llmops_tui.prompts.store import ANY, PromptStore
 
     session = session_of(context)
     store, history = PromptStore(session.catalog), UndoHistory(session.catalog, session.event_log)
@@ -178,7 +178,7 @@ def tag(
     if remove and suite is not None:
         raise InputRefusedError("bad_option", "--gate is for setting a label, and --remove takes it away")
     if remove:
-        history.remove_label(version.prompt, label)
+        history.remove_label(version.prompt, label, expected=version.number if "@" in ref else ANY)
         version = store.get(version.ref)
     else:
         if suite is not None:

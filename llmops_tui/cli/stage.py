@@ -137,6 +137,36 @@ def rollback(context: typer.Context, place: _Place, reason: _Reason = "") -> Non
 
 
 @app.command()
+def withdraw(
+    context: typer.Context,
+    place: _Place,
+    reason: _Reason = "",
+    expect: Annotated[
+        str, typer.Option("--expect", metavar="VERSION", help="Only if the label is on this version now.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, only what it means is shown.")] = False,
+) -> None:
+    """Take a label off its version: requests for prompt/NAME@LABEL are refused from then on. A policy asks for --reason.
+
+    The stage stays, and llmops stage rollback or llmops undo brings back what answered.
+    """
+    from llmops_tui.prompts.store import ANY
+
+    session = session_of(context)
+    moving = _promotions(session)
+    name, label = _parts(place)
+    held = moving.held(name, label)
+    if yes or held is None:
+        held = moving.withdraw(name, label, reason=reason, expected=_number(expect) if expect else ANY)
+    told = {"prompt": name, "label": label, "version": held, "withdrawn": yes}
+    says = f"{label} is taken off {name}@{held}; llmops stage rollback {name}@{label} brings it back"
+    asks = (
+        f"prompt/{name}@{label} is answered by {name}@{held}; with --yes it is taken off, and such requests are refused"
+    )
+    session.emit(told, lambda: says if yes else asks)
+
+
+@app.command()
 def show(
     context: typer.Context,
     place: Annotated[str, typer.Argument(metavar="[NAME@LABEL]", help="One label, with its moves.")] = "",

@@ -23,7 +23,7 @@ Filter = Annotated[
     str,
     typer.Option(
         "--filter",
-        help="Words, ~regex, and terms: model:M prompt:P@3 is:down slow:2000 since:24h experiment:E@b chain:C recording:R.",
+        help="Words, ~regex, terms: model:M prompt:P@3 is:down slow:2000 since:24h experiment:E@b chain:C work:W recording:R.",
     ),
 ]
 
@@ -62,7 +62,7 @@ def list_traces(
                 line.id,
                 moment_words(line.started_at, "%m-%d %H:%M:%S"),
                 line.model,
-                f"{line.prompt}@{line.version}" if line.prompt else "",
+                line.asked_with,
                 line.finish_reason,
                 round(line.total_ms) if line.total_ms is not None else None,
                 {1: "up", -1: "down"}.get(line.score or 0, ""),
@@ -106,7 +106,7 @@ def show(
         line = found.line
         when = moment_words(line.started_at)
         parts = [f"{line.id}  {when}  {line.model}  {line.finish_reason}"]
-        parts += [f"{line.prompt}@{line.version}"] if line.prompt else []
+        parts += [line.asked_with] if line.asked_with else []
         parts += [f"[{m.get('role')}]\n{m.get('content')}" for m in found.messages]
         parts += [f"[thinking]\n{found.thinking}"] if found.thinking else []
         parts += [f"[answer]\n{found.output}"] + ([f"error: {line.error}"] if line.error else [])

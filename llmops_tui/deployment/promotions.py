@@ -14,7 +14,7 @@ from llmops_tui.inference.stages import Stage, StageChange, StageStore, StageSub
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.aliases import AliasBook, alias_hash
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, AuditedMove, audited_moves, note_moves
+from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, WITHDRAWN, AuditedMove, audited_moves, note_moves
 from llmops_tui.prompts.store import ANY, Held, LabelMove, PromptStore, PromptVersion
 
 if TYPE_CHECKING:
@@ -212,6 +212,26 @@ class Promotions:
         ref = f"{prompt}@{wanted}"
         moved = self._history.move_label(ref, label, expected=held, kind=ROLLED_BACK, reason=reason, by_policy=True)
         return Moved(moved, label, held)
+
+    def withdraw(self, prompt: str, label: str, *, reason: str = "", expected: Held = ANY) -> int:
+        """Take a label off the version that has it, so that nothing answers by it; the number of that version.
+
+        The stage stays with its model and policy, by which the label comes back; :meth:`roll_back` brings back what it was on.
+
+        Raises:
+            InputRefusedError: ``bad_reason``: the stage has a policy, and no reason is given; ``no_label``; ``label_moved``.
+        """
+        _check_reason(reason)
+        stage, held = self.stages.get(prompt, label), self.held(prompt, label)
+        if held is None:
+            told = f"no version of {prompt} has the label {label}"
+            raise InputRefusedError("no_label", told, "llmops stage show lists what the stages are on.")
+        if stage is not None and stage.suites and not reason.strip():
+            told = f"{stage.ref} has a policy, and nothing would answer by it"
+            raise InputRefusedError("bad_reason", told, "Add --reason TEXT, which is kept with it.")
+        wanted = held if expected is ANY else expected
+        self._history.remove_label(prompt, label, expected=wanted, kind=WITHDRAWN, reason=reason, by_policy=True)
+        return held
 
     def held(self, prompt: str, label: str) -> int | None:
         """The number of the version that has a label."""

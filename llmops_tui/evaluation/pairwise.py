@@ -237,6 +237,7 @@ async def decide_all(
         options=options,
         renderer=renderer,
         within=context.job_id,
+        work={"kind": "judge", "name": context.job_id},
     )
     done = 0
 

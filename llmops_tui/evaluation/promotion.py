@@ -53,11 +53,11 @@ def promotion(
     """What the rules of a suite, and ``more`` beside them, say of moving a label to a version of a prompt, or of ``chain/NAME``.
 
     For each model, and each set of parameters of the suite, the newest run of the version that counts is compared with the
-    newest of the version that has the label now. A run counts if it is whole, and if suite, prompt, model, adapter and
-    metrics are today what they were in it, and of a chain all that its steps use; rules may have changed, and are those of
-    today. Models are those given, else
-    those of the suite, else the one of the newest run that counts. With ``replaced``, the model that answers now, it is the
-    model that changes: the newest run of the same version on that one is what is compared with.
+    newest of the version that has the label now, or had it when it was taken away. A run counts if it is whole, and if suite,
+    prompt, model, adapter and metrics are today what they were in it, and of a chain all that its steps use; rules may have
+    changed, and are those of today. Models are those given, else those of the suite, else the one of the newest run that
+    counts. With ``replaced``, the model that answers now, it is the model that changes: the newest run of the same version on
+    that one is what is compared with.
 
     Raises:
         InputRefusedError: ``not_evaluated``: a run is missing, with what would make it; ``no_rules``, ``prompt_of_chain``.
@@ -72,7 +72,7 @@ def promotion(
         )
     if not (wanted.suite.rules or more):
         raise InputRefusedError("no_rules", f"suite {wanted.ref} has no rules", "Add rules to it, or leave out --gate.")
-    before = next((v for v in texts.versions(version.prompt) if label in v.labels), version)
+    before = held_last(texts, version, label)
     seeking = RunSearch(store, wanted, store.all())
     chosen: list[str] = [*(models or wanted.suite.models)]
     if not chosen:
@@ -90,6 +90,15 @@ def promotion(
         name = f"{run.name} ({run.asked.model}): " if len(columns) > 1 else ""
         rulings += [replace(ruling, why=f"{name}{ruling.why}") for ruling in found]
     return rulings
+
+
+def held_last(texts: PromptStore, version: PromptVersion, label: str) -> PromptVersion:
+    """The version that has the label, or had it when it was taken away: that must not be a way past a policy."""
+    versions = texts.versions(version.prompt)
+    held = next((one.number for one in versions if label in one.labels), None)
+    if held is None:
+        held = next((move.before for move in texts.label_moves(version.prompt, label)[-1:]), None)
+    return next((one for one in versions if one.number == held), version)
 
 
 def _baseline(

@@ -248,11 +248,12 @@ class AskedRecord(TypedDict):
 
 
 class RunRecord(AskedRecord):
-    """A run as it is shown."""
+    """A run as it is shown; ``target`` is the cluster that answers, empty for this machine."""
 
     run: str
     state: str
     suite: str
+    target: str
     job: str | None
     cause: str
     message: str

@@ -125,6 +125,7 @@ class Rewards:
             options=options,
             renderer=self._renderer,
             within=f"rewards {time.time():.0f}",
+            work={"kind": "judge", "name": "rewards"},
         )
         try:
             by_metric = await self._scorer.score([Item(case, answer, metrics) for case, answer in pairs], asker)

@@ -68,7 +68,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class EvalRun:
-    """One run: a suite version, asked of one column. ``summary`` is none until it has ended well."""
+    """One run: a suite version, asked of one column. ``summary`` is none until it has ended well.
+
+    ``target`` is the Ray cluster whose nodes answer, empty for this machine; of runs of earlier versions it is none, and the
+    arguments of their job say it.
+    """
 
     name: str
     suite: str
@@ -81,6 +85,7 @@ class EvalRun:
     created_at: float
     finished_at: float | None
     folder: Path
+    target: str | None = None
 
     @property
     def suite_ref(self) -> str:
@@ -138,6 +143,7 @@ class EvalState:
             "state": self.state,
             "suite": run.suite_ref,
             **run.asked.as_dict(),
+            "target": run.target or "",
             "job": self.job.id if self.job else None,
             "cause": self.cause,
             "message": self.job.message if self.job else "",

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from llmops_tui.chains.store import is_chain
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.cases import with_dataset
-from llmops_tui.evaluation.kept_summary import whole
 from llmops_tui.evaluation.metrics.external import External
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.records import Evaluated, Manifest, RunSummary
 from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion
+from llmops_tui.evaluation.run_rows import answered_here, how_asked, next_names, run_of
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.evaluation.suite_checks import check_new
 from llmops_tui.inference.template_renderer import Variables
@@ -27,8 +27,8 @@ from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.json_columns import kept, made_of
-from llmops_tui.workspace.layout import Workspace, within
+from llmops_tui.workspace.json_columns import made_of
+from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lineage import record_edges
 
 if TYPE_CHECKING:
@@ -215,20 +215,20 @@ class EvaluationStore:
         launcher = JobLauncher(self.workspace)
         with launcher.place() as place:
             # The runs know their job before there is one: whoever dies from here on, they find each other.
-            names = self._note(version, columns, place.id)
+            names = self._note(version, columns, place.id, target)
             _launch(launcher, version.ref, names, place, target)
         return [self.get(name) for name in names]
 
-    def _note(self, version: SuiteVersion, columns: list[Asked], job: str) -> list[str]:
+    def _note(self, version: SuiteVersion, columns: list[Asked], job: str, target: str = "") -> list[str]:
         """Note runs of a job that are not finished; their names."""
         now = time.time()
 
         def note(connection: duckdb.DuckDBPyConnection) -> list[str]:
-            names = _next_names(connection, version.suite.name, len(columns))
+            names = next_names(connection, version.suite.name, len(columns))
             for i, (name, asked) in enumerate(zip(names, columns, strict=True)):
                 connection.execute(
                     f"INSERT INTO evaluation_runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, ?, NULL)",
-                    [name, version.suite.name, version.number, job, json.dumps(asked.as_dict()), now + i * 1e-6],
+                    [name, version.suite.name, version.number, job, how_asked(asked, target), now + i * 1e-6],
                 )
             return names
 
@@ -248,7 +248,7 @@ class EvaluationStore:
         found, damaged = [], {}
         for row in self._rows("true", []):
             try:
-                found.append(self._run(row))
+                found.append(run_of(row, self.workspace))
             except LlmopsError as error:
                 damaged[str(row[0])] = error
         return found, damaged
@@ -265,7 +265,7 @@ class EvaluationStore:
         return found[0]
 
     def _select(self, condition: str, values: list[Any]) -> list[EvalRun]:
-        return [self._run(row) for row in self._rows(condition, values)]
+        return [run_of(row, self.workspace) for row in self._rows(condition, values)]
 
     def _rows(self, condition: str, values: list[Any]) -> list[tuple[Any, ...]]:
         return self.catalog.read(
@@ -293,15 +293,20 @@ class EvaluationStore:
         """Where a run is now."""
         return self.states([run])[0]
 
-    def resume(self, name: str) -> EvalState:
+    def resume(self, name: str, *, here: bool = False) -> EvalState:
         """Go on with a run that ended early, or start one that never began; what was answered is not asked again.
 
+        It goes on where it was to be answered, on this machine or on a cluster; ``here`` has this machine answer the rest of all
+        runs of its job.
+
         Raises:
-            InputRefusedError: it runs, or it is done. NotFoundError: it was removed.
+            InputRefusedError: it runs, or it is done; ``bad_option``: no cluster answers it. NotFoundError: it was removed.
         """
         state = self.state(self.get(name))
         if state.run.summary is not None:
             raise InputRefusedError("run_done", f"run {name} is {state.state}; there is nothing to resume")
+        if here:
+            self._have_answered_here(state)
         launcher = JobLauncher(self.workspace)
         if state.job is not None:
             launcher.resume(state.job.id)
@@ -319,8 +324,17 @@ class EvaluationStore:
                         "UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name]
                     )
                 )
-            _launch(launcher, state.run.suite_ref, names, place)
+            _launch(launcher, state.run.suite_ref, names, place, self.get(name).target or "")
         return self.state(self.get(name))
+
+    def _have_answered_here(self, state: EvalState) -> None:
+        run = state.run
+        if run.target == "":
+            raise InputRefusedError("bad_option", f"{run.name} is answered on this machine anyway", "Leave out --here.")
+        if state.job is not None and not state.job.state.final:
+            raise InputRefusedError("job_running", f"job {state.job.id} is {state.job.state.value}", "Cancel it first.")
+
+        self.catalog.write(lambda connection: answered_here(connection, run.job))
 
     def finish(self, name: str, manifest: Manifest, summary: RunSummary, results_sha256: str) -> None:
         """Record a run as done, and what its results come from."""
@@ -339,31 +353,6 @@ class EvaluationStore:
 
         self.catalog.write(work)
 
-    def _run(self, row: tuple[Any, ...]) -> EvalRun:
-        name, suite, number, job, asked, manifest, summary, digest, created, finished = row
-        how = kept("evaluation_runs", "asked", name, asked)
-        sources = cast("Manifest", kept("evaluation_runs", "manifest", name, manifest) or {})
-        return EvalRun(
-            name,
-            suite,
-            int(number),
-            job,
-            Asked(
-                how["prompt"],
-                how["model"],
-                how["parameters"],
-                how["parallel"],
-                how.get("limit"),
-                bool(how.get("fresh")),
-            ),
-            sources,
-            whole(kept("evaluation_runs", "summary", name, summary)),
-            digest or "",
-            created,
-            finished,
-            within(within(self.workspace.runs, job or f"none-{name}"), name),
-        )
-
 
 def _readable(rows: Iterable[tuple[Any, ...]]) -> tuple[list[SuiteVersion], dict[str, LlmopsError]]:
     found, damaged = [], {}
@@ -379,17 +368,6 @@ def _version(row: tuple[Any, ...]) -> SuiteVersion:
     name, number, body, note, at = row
     suite = made_of("evaluation_suites", "body", f"{name}@{number}", body, lambda value: check_suite(value, name))
     return SuiteVersion(suite, int(number), note, at)
-
-
-def _next_names(connection: duckdb.DuckDBPyConnection, suite: str, count: int) -> list[str]:
-    known = {row[0] for row in connection.execute("SELECT name FROM evaluation_runs").fetchall()}
-    found: list[str] = []
-    number = 1
-    while len(found) < count:
-        if f"{suite}-{number}" not in known:
-            found.append(f"{suite}-{number}")
-        number += 1
-    return found
 
 
 def _launch(launcher: JobLauncher, suite: str, names: list[str], place: JobPlace, target: str = "") -> None:

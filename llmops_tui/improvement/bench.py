@@ -196,6 +196,7 @@ async def opened(
         options=options,
         renderer=renderer,
         within=within,
+        work={"kind": "improvement", "name": prepared.seed.ref},
     )
     try:
         yield (

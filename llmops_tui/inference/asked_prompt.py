@@ -101,17 +101,33 @@ def rendered(prompt: Askable, given: Mapping[str, object], renderer: TemplateRen
     return asked.made([renderer.render(text, values) if text.strip() else "" for text, values in asked.sources])
 
 
-def rendered_many(prompt: Askable, given: Sequence[Mapping[str, object]], renderer: TemplateRenderer) -> list[Rendered]:
-    """A prompt with the values of many requests; raises as above, for the first that fails."""
-    asked = [to_render(prompt, one) for one in given]
+def rendered_each(
+    prompt: Askable, given: Sequence[Mapping[str, object]], renderer: TemplateRenderer
+) -> list[Rendered | InputRefusedError]:
+    """A prompt with the values of many requests: of one whose values do not fit what :func:`rendered` would raise for it."""
+    asked = [_fit(prompt, one) for one in given]
+    fit = [one for one in asked if isinstance(one, ToRender)]
     # The same text stands at the same place of all of them.
     made = [
-        renderer.render_many(sources[0][0], [values for _, values in sources])
+        renderer.render_each(sources[0][0], [values for _, values in sources], "prompt")
         if sources[0][0].strip()
         else [""] * len(sources)
-        for sources in zip(*(one.sources for one in asked), strict=True)
+        for sources in zip(*(one.sources for one in fit), strict=True)
     ]
-    return [one.made(texts) for one, texts in zip(asked, zip(*made, strict=True), strict=True)]
+    told = iter(zip(*made, strict=True))
+    return [one if isinstance(one, InputRefusedError) else _made(one, next(told)) for one in asked]
+
+
+def _fit(prompt: Askable, given: Mapping[str, object]) -> ToRender | InputRefusedError:
+    try:
+        return to_render(prompt, given)
+    except InputRefusedError as error:
+        return error
+
+
+def _made(asked: ToRender, texts: Sequence[str | InputRefusedError]) -> Rendered | InputRefusedError:
+    refused = next((text for text in texts if isinstance(text, InputRefusedError)), None)
+    return refused or asked.made([text for text in texts if isinstance(text, str)])
 
 
 def sampling_of(settings: AnswerSettings | None, asked: SamplingParameters) -> SamplingParameters:

@@ -129,14 +129,16 @@ class ModelClient:
             async for event in events:
                 yield event
 
-    async def complete(self, path: str, body: Mapping[str, object]) -> Reply:
-        """One answer of any endpoint under ``/v1`` as it comes, for what needs more than text: scores, embeddings.
+    async def complete(
+        self, path: str, body: Mapping[str, object], metadata: Mapping[str, object] | None = None
+    ) -> Reply:
+        """One answer of any endpoint as it comes, such as scores; ``metadata`` is for the record of a chat with our own server.
 
         Raises:
             LlmopsError: the server refused, failed, or died.
         """
-        name = self._remote.served_name if self._remote is not None else self.model
-        return await self._post(path, {"model": name, **body})
+        name, told = (self.model, metadata) if self._remote is None else (self._remote.served_name, None)
+        return await self._post(path, {"model": name, **({"metadata": told} if told else {}), **body})
 
     async def generate(
         self,

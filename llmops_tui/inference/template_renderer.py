@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from llmops_tui.errors import InputRefusedError
@@ -19,6 +19,10 @@ _MAX_REQUEST = 24_000_000
 # What is rendered at once of a dataset.
 _MAX_PART = 1_000_000
 _MANY = 500
+# A template that is too slow takes its time for each of them: after so many it is the template's fault.
+_GIVEN_UP = 10
+FAULTS = {"template_failed", "variable_missing"}
+"""What is wrong with a template, or with the values that it is rendered with, as errors have it."""
 # Of one prompt; what it asks for may depend on what it was given.
 MOST_RETRIEVALS = 20
 
@@ -73,43 +77,54 @@ class TemplateRenderer:
             )
         return self._retrieve(asked)
 
-    def render_many(self, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind = "prompt") -> list[str]:
-        """One template with many sets of values; much faster than one by one.
-
-        Raises:
-            InputRefusedError: as :meth:`render`, for the first set that fails.
-        """
-        if kind == "prompt" and "retrieve" in source:
-            return [self.render(source, context, kind) for context in contexts]
-        return [str(one) for one in self._in_parts("render_many", source, contexts, kind)]
-
     def render_each(
         self, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind = "chat"
     ) -> list[str | InputRefusedError]:
         """One template with many sets of values, of which each may be refused: its text, or what is raised for it alone.
 
+        It is much faster than one by one. Prompts that are too much together are rendered alone, until the template had to be
+        stopped ten times.
+
         Raises:
-            InputRefusedError: ``template_failed``: all of them together are too slow.
+            InputRefusedError: ``template_failed``: conversations (``chat``) that together are too slow.
             LlmopsError: as :meth:`render`.
         """
-        return [
-            str(one["result"]) if "result" in one else _refused(one)
-            for one in self._in_parts("render_each", source, contexts, kind)
-        ]
+        if kind == "prompt" and "retrieve" in source:
+            # It asks for passages in between.
+            return self._each_alone(source, contexts, kind, [])
+        found: list[str | InputRefusedError] = []
+        stopped: list[InputRefusedError] = []
+        for part in _in_parts(contexts):
+            if len(stopped) < _GIVEN_UP:
+                try:
+                    told = self._ask({"op": "render_each", "source": source, "context": part, "kind": kind})
+                    found += [str(one["result"]) if "result" in one else _refused(one) for one in told]
+                    continue
+                except InputRefusedError:
+                    if kind != "prompt":
+                        raise
+            found += self._each_alone(source, part, kind, stopped)
+        return found
 
-    def _in_parts(self, op: str, source: str, contexts: Sequence[Mapping[str, object]], kind: Kind) -> list[Any]:
-        found: list[Any] = []
-        part: list[Mapping[str, object]] = []
-        size = 0
+    def _each_alone(
+        self,
+        source: str,
+        contexts: Sequence[Mapping[str, object]],
+        kind: Kind,
+        stopped: list[InputRefusedError],
+    ) -> list[str | InputRefusedError]:
+        """One after the other; ``stopped`` are those that had to be, which it adds to."""
+        found: list[str | InputRefusedError] = []
         for context in contexts:
-            length = len(json.dumps(context))
-            if part and (size + length > _MAX_PART or len(part) >= _MANY):
-                found += self._ask({"op": op, "source": source, "context": part, "kind": kind})
-                part, size = [], 0
-            part.append(context)
-            size += length
-        if part:
-            found += self._ask({"op": op, "source": source, "context": part, "kind": kind})
+            if len(stopped) >= _GIVEN_UP:
+                found.append(_failed(f"it was stopped {_GIVEN_UP} times before, and is not tried again"))
+                continue
+            try:
+                found.append(self.render(source, context, kind))
+            except InputRefusedError as error:
+                found.append(error)
+                if isinstance(error.__cause__, HelperLostError):
+                    stopped.append(error)
         return found
 
     def variables(self, source: str) -> list[str]:
@@ -138,6 +153,20 @@ class TemplateRenderer:
         if "result" not in reply:
             raise _refused(reply)
         return reply["result"]
+
+
+def _in_parts(contexts: Sequence[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+    part: list[Mapping[str, object]] = []
+    size = 0
+    for context in contexts:
+        length = len(json.dumps(context))
+        if part and (size + length > _MAX_PART or len(part) >= _MANY):
+            yield part
+            part, size = [], 0
+        part.append(context)
+        size += length
+    if part:
+        yield part
 
 
 class _WantedError(Exception):

@@ -2,7 +2,8 @@
 
 One request a line, ``{"op", "source", "context", "kind"}``; one answer a line: ``{"result"}``,
 ``{"missing"}`` with the variable that has no value, ``{"wanted"}`` with what has to be retrieved first, or ``{"error"}``.
-``render_each`` has such an answer for each of its contexts in its result.
+``render_each`` has such an answer for each of its contexts in its result. What fails in a prompt is told with the line of its
+template and the variables that stand there.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+import re
 import resource
 import sys
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 MAX_OUTPUT = 1_000_000
 # A conversation may be as long as a request: how many tokens it has too many, or what is cut off, is told from its text.
 MAX_CONVERSATION = 8_000_000
+# What Jinja says of a variable without a value; of a member that a value does not have it says something else.
+_UNDEFINED = " is undefined"
 _MAX_MEMORY = 512 * 1024 * 1024
 
 
@@ -160,9 +165,9 @@ def _variables(environment: jinja2.Environment, source: str) -> list[str]:
 
 
 class Request(TypedDict):
-    """What is to be done with a template: the ``variables`` it needs, or ``render`` with values, or with a list of them."""
+    """What is to be done with a template: its ``variables``, or ``render`` with values, ``render_each`` with a list of them."""
 
-    op: Literal["render", "render_many", "render_each", "variables"]
+    op: Literal["render", "render_each", "variables"]
     kind: str
     source: str
     context: Any
@@ -181,8 +186,8 @@ def _failure(error: Exception) -> Reply:
     """What is told of a template that failed."""
     if isinstance(error, jinja2.TemplateSyntaxError):
         return {"error": f"line {error.lineno}: {error.message}"}
-    if isinstance(error, jinja2.UndefinedError):
-        return {"missing": str(error).removesuffix(" is undefined")}
+    if isinstance(error, jinja2.UndefinedError) and str(error).endswith(_UNDEFINED):
+        return {"missing": str(error).removesuffix(_UNDEFINED)}
     if isinstance(error, _Wanted):
         return {"wanted": error.args[0]}
     if isinstance(error, _Overlong):
@@ -202,7 +207,25 @@ def _one(environment: jinja2.Environment, source: str, context: dict[str, Any], 
     try:
         return {"result": _render(environment, source, context, limit)}
     except Exception as error:  # noqa: BLE001  a template may raise anything; here it can only become a text
-        return _failure(error)
+        reply = _failure(error)
+        # What a chat's template raises is its author's own words to whoever sends a conversation.
+        if "error" in reply and environment.undefined is jinja2.StrictUndefined and (place := _place(error, source)):
+            reply["error"] = f"{place}: {reply['error']}"
+        return reply
+
+
+def _place(error: Exception, source: str) -> str:
+    """The line of a prompt's template at which it failed while it was rendered, and the variables that stand there."""
+    lines = [at for frame, at in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == "<template>"]
+    if not lines:
+        return ""
+    text = source.splitlines()[lines[-1] - 1 : lines[-1]]
+    try:
+        needed = jinja2.meta.find_undeclared_variables(prompt_environment().parse(source))
+    except jinja2.TemplateError:
+        return f"line {lines[-1]}"
+    names = sorted(name for name in needed if text and re.search(rf"(?<![\w.]){re.escape(name)}\b", text[0]))
+    return f"line {lines[-1]}" + (f" with {', '.join(names)}" if names else "")
 
 
 def answer(environments: dict[str, jinja2.Environment], request: Request) -> Reply:
@@ -220,11 +243,9 @@ def answer(environments: dict[str, jinja2.Environment], request: Request) -> Rep
     try:
         if request["op"] == "variables":
             return {"result": _variables(environment, source)}
-        if request["op"] == "render_many":
-            return {"result": [_render(environment, source, one, limit) for one in context]}
-        return {"result": _render(environment, source, context, limit)}
     except Exception as error:  # noqa: BLE001  a template may raise anything; here it can only become a text
         return _failure(error)
+    return _one(environment, source, context, limit)
 
 
 class _Environments(dict[str, jinja2.Environment]):

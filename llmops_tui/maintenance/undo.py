@@ -71,28 +71,45 @@ class UndoHistory(ActNotes):
         texts = self._labelled(ref)
         prompt = texts.get(ref).prompt
         if not by_policy:
-            self._refuse_past_policy(prompt, ref, label)
+            self._refuse_past_policy(prompt, label, f"llmops stage promote {ref} {label}")
         before = self._label(prompt, label)
         with audited(texts, self._event_log, kind, reason):
             version = texts.move_label(ref, label, expected)
         self._note("label", prompt, label, before, version.number)
         return version
 
-    def _refuse_past_policy(self, prompt: str, ref: str, label: str) -> None:
+    def _refuse_past_policy(self, prompt: str, label: str, instead: str) -> None:
         stage = StageStore(self._event_log).get(prompt, label)
         if stage is not None and stage.suites:
             raise InputRefusedError(
                 "stage_policy",
                 f"{stage.ref} is a stage, which moves by its policy: {', '.join(stage.suites)}",
-                f"llmops stage promote {ref} {label}",
+                instead,
             )
 
-    def remove_label(self, prompt: str, label: str) -> None:
-        """Take a label away."""
+    def remove_label(
+        self,
+        prompt: str,
+        label: str,
+        *,
+        expected: Held = ANY,
+        kind: str = MOVED,
+        reason: str = "",
+        by_policy: bool = False,
+    ) -> None:
+        """Take a label away from the version that has it, which is the ``expected`` one where that is given.
+
+        Raises:
+            InputRefusedError: ``no_label``: no version has it; ``label_moved``; ``stage_policy``, as for :meth:`move_label`.
+        """
         before = self._label(prompt, label)
+        if before is None:
+            raise InputRefusedError("no_label", f"no version of {prompt} has the label {label}", "Nothing was changed.")
+        if not by_policy:
+            self._refuse_past_policy(prompt, label, f"llmops stage withdraw {prompt}@{label} --reason TEXT")
         texts = self._labelled(prompt)
-        with audited(texts, self._event_log):
-            texts.remove_label(prompt, label)
+        with audited(texts, self._event_log, kind, reason):
+            texts.remove_label(prompt, label, before if expected is ANY else expected)
         self._note("label", prompt, label, before, None)
 
     def move_tag(self, ref: str, tag: str) -> DatasetVersion:
@@ -256,9 +273,9 @@ class UndoHistory(ActNotes):
             texts = self._labelled(act.subject)
             with audited(texts, self._event_log, RESTORED):
                 if wanted is None:
-                    texts.remove_label(act.subject, act.name)
+                    texts.remove_label(act.subject, act.name, held)
                 else:
-                    texts.move_label(ref, act.name)
+                    texts.move_label(ref, act.name, held)
         elif wanted is None:
             self._datasets.untag(act.subject, act.name)
         else:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.event_log import EventLog
 
 PROMOTED, ROLLED_BACK, RESTORED, MOVED = "label.promoted", "label.rolled_back", "label.restored", "label.moved"
-"""Kinds of entries: a promotion, a way back, what an undo or redo brought back, and a move by other means."""
-KINDS = (PROMOTED, ROLLED_BACK, RESTORED, MOVED)
+WITHDRAWN = "label.withdrawn"
+"""Kinds of entries: a promotion, a way back, what an undo or redo brought back, a move by other means, and a stage that was
+taken off its version."""
+KINDS = (PROMOTED, ROLLED_BACK, RESTORED, MOVED, WITHDRAWN)
 
 
 @dataclass(frozen=True)

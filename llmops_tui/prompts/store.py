@@ -271,9 +271,9 @@ class PromptStore:
         self._catalog.write(lambda connection: _accept(connection, version.prompt, version.number))
         return self.get(version.ref)
 
-    def remove_label(self, name: str, label: str) -> None:
-        """Take a label away."""
-        self._point(name, label, None)
+    def remove_label(self, name: str, label: str, expected: Held = ANY) -> None:
+        """Take a label away; where ``expected`` is given, as :meth:`move_label` does."""
+        self._point(name, label, None, expected)
 
     def label_moves(self, name: str, label: str) -> list[LabelMove]:
         """Where a label of a prompt was, the oldest move first."""

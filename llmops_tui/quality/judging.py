@@ -159,6 +159,7 @@ class _Judging:
             options=options,
             renderer=renderer,
             within=self.context.job_id,
+            work={"kind": "judge", "name": self.judge.name},
         )
         counted, found = _Counted(asker, self.cost), dict[str, float | None]()
         try:
@@ -215,11 +216,11 @@ class _Counted:
     def __init__(self, asker: Asker, cost: JudgingCost) -> None:
         self._asker, self._cost = asker, cost
 
-    async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
+    async def reply(self, model: str, path: str, body: Mapping[str, object], prompt: str = "") -> Reply:
         """What a model answers, from the cache where it is known."""
         key = self._asker.key(self._asker.identity(model), path, body)
         known = bool(self._asker.cache.find([key]))
-        reply = await self._asker.reply(model, path, body)
+        reply = await self._asker.reply(model, path, body, prompt)
         if known:
             self._cost["kept"] += 1
             return reply

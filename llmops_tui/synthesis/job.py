@@ -47,19 +47,20 @@ def start_arguments(prepared: Prepared, name: str) -> JsonObject:
         InputRefusedError: the name cannot be a dataset's.
     """
     check_name(name)
-    return {"plan": prepared.plan.as_record(), "name": name, "model_sha256": prepared.model.sha256}
+    judge = {"judge_sha256": prepared.judge.sha256} if prepared.judge is not None else {}
+    return {"plan": prepared.plan.as_record(), "name": name, "model_sha256": prepared.model.sha256, **judge}
 
 
-def run_synthesis(context: JobContext, plan: JsonObject, name: str, model_sha256: str) -> SynthesisedRecord:
+def run_synthesis(
+    context: JobContext, plan: JsonObject, name: str, model_sha256: str, judge_sha256: str = ""
+) -> SynthesisedRecord:
     """The job: write the rows of a plan into a dataset. Started again in its folder, it goes on where it was."""
     catalog = Catalog(context.workspace)
     prepared = prepare(catalog, check_plan(plan))
-    if prepared.model.sha256 != model_sha256:
-        raise LlmopsError(
-            "model_changed",
-            f"{prepared.model.name} is another model now than the one that this was started with",
-            "Start it anew.",
-        )
+    for model, began in ((prepared.model, model_sha256), (prepared.judge, judge_sha256)):
+        if model is not None and began and model.sha256 != began:
+            told = f"{model.name} is another model now than the one that this was started with"
+            raise LlmopsError("model_changed", told, "Start it anew.")
     log = AttemptLog(context.folder / "attempts.jsonl")
     try:
         asyncio.run(_ask_all(context, catalog, prepared, log))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from llmops_tui.counts import counted
@@ -48,6 +48,7 @@ class Prepared:
         source: the texts of all seed rows, which new rows must differ from.
         told: what is to be known before it is started, such as columns that new rows do not have.
         language: that of the seeds, of a back-translation.
+        judge: the model that grades the rows, where the plan names one.
     """
 
     plan: SynthesisPlan
@@ -60,6 +61,7 @@ class Prepared:
     seeds: DatasetVersion | None = None
     rewording: Rewording | None = None
     language: str = "en"
+    judge: Model | None = None
 
     @property
     def sieve(self) -> Sieve:
@@ -80,9 +82,11 @@ def prepare(catalog: Catalog, plan: SynthesisPlan) -> Prepared:
         NotFoundError: it names something that is not there.
     """
     registry = ModelRegistry(catalog)
-    model = registry.get(plan.model)
-    if plan.filters.judge:
-        registry.get(plan.filters.judge)
+    judge = registry.get(plan.filters.judge) if plan.filters.judge else None
+    return replace(_prepared(catalog, plan, registry.get(plan.model)), judge=judge)
+
+
+def _prepared(catalog: Catalog, plan: SynthesisPlan, model: Model) -> Prepared:
     prompt = prompt_of(plan, PromptStore(catalog))
     plan = plan.model_copy(update={"prompt": prompt.ref})
     if not plan.seeds:
@@ -183,6 +187,7 @@ async def opened(catalog: Catalog, prepared: Prepared, within: str) -> AsyncIter
         options=options,
         renderer=renderer,
         within=within,
+        work={"kind": "synthesis", "name": within},
     )
     conversations = Conversations(prepared.plan, prepared.prompt, prepared.shape, renderer)
     try:

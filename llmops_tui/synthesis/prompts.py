@@ -79,6 +79,11 @@ class Conversations:
         self._plan, self._prompt, self._shape, self._renderer = plan, prompt, shape, renderer
         self._known: dict[str, str] = {}
 
+    @property
+    def ref(self) -> str:
+        """The version of the prompt that asks."""
+        return self._prompt.ref
+
     def for_row(self, task: Task) -> list[ChatMessage]:
         """The conversation of a task for a new row: the examples as turns, then the question."""
         turns: list[ChatMessage] = []

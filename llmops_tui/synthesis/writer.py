@@ -108,7 +108,9 @@ class Writer:
             known = self._asker.cache.find([key])
             if key in known:
                 return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
-        reply, trace = await self._asker.answer(model, Request(CHAT, body, parameters), sampled)
+        reply, trace = await self._asker.answer(
+            model, Request(CHAT, body, parameters, prompt=self._conversations.ref), sampled
+        )
         return read_answer(reply, trace=trace)
 
 

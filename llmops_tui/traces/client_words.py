@@ -9,12 +9,13 @@ from llmops_tui.foreign_text import JsonObject
 
 def client_words(client: JsonObject) -> str:
     """Who sent a request from outside, and what was said with it; of one of this workspace, what it is part of."""
+    work = f"{made.get('kind')} {made.get('name')}" if isinstance(made := client.get("work"), dict) else ""
     if isinstance(step := client.get("chain"), dict):
-        return f"step {step.get('step')} of {step.get('chain')}"
+        return f"step {step.get('step')} of {step.get('chain')}" + (f", {work}" if work else "")
     if isinstance(span := client.get("otlp"), dict):
         return f"{span.get('operation')} of {span.get('service') or 'another application'}, trace {span.get('trace')}"
-    if "key" not in client and "retrieved" in client:
-        return ""
+    if "key" not in client and (work or "retrieved" in client):
+        return work
     said, key, part = client.get("metadata"), client.get("key"), client.get("experiment")
     of = f", {str(part.get('arm')).upper()} of {part.get('id')}" if isinstance(part, dict) else ""
     of += "".join(
@@ -22,6 +23,7 @@ def client_words(client: JsonObject) -> str:
         for what, name in (("of recording", client.get("recording")), ("answered by", client.get("replayed")))
         if name
     )
+    of += f", {work}" if work else ""
     of += _guards_words(client.get("guards"))
     return (f"key {key}" if key else "no key") + of + (f", says {json.dumps(said, ensure_ascii=False)}" if said else "")
 

@@ -13,11 +13,17 @@ from llmops_tui.errors import InputRefusedError
 _ASKED = "list_extract([m FOR m IN json_extract(r.messages, '$[*]') IF json_extract_string(m, '$.role') = 'user'], -1)"
 QUESTION = f"coalesce(json_extract_string({_ASKED}, '$.content[0].text'), json_extract_string({_ASKED}, '$.content'))"
 
+# For which work of this workspace a request was made, by the version of a prompt that it was made of where there is one.
+MADE_FOR = (
+    "coalesce(json_extract_string(r.client, '$.work.prompt'), json_extract_string(r.client, '$.chain.chain'), "
+    "json_extract_string(r.client, '$.work.kind') || ' ' || json_extract_string(r.client, '$.work.name'))"
+)
+
 # The columns that traces are sorted by, as screens and the command line call them.
 _COLUMNS = {
     "time": "r.started_at", "took": "r.total_ms", "first": "r.ttft_ms", "speed": "r.tokens_per_s",
     "tokens": "r.completion_tokens", "prompt tokens": "r.prompt_tokens", "model": "r.model",
-    "prompt": "r.prompt || '@' || lpad(r.prompt_version::VARCHAR, 9, '0')", "state": "r.finish_reason",
+    "prompt": f"coalesce(r.prompt || '@' || lpad(r.prompt_version::VARCHAR, 9, '0'), {MADE_FOR})", "state": "r.finish_reason",
     "question": QUESTION, "answer": "r.output", "said": "f.score",
 }  # fmt: skip
 ORDERS = tuple(_COLUMNS)

@@ -35,6 +35,7 @@ class LineRecord(TypedDict):
     model: str
     prompt: str | None
     version: int | None
+    made_for: str | None
     finish_reason: str
     error: str | None
     usage: TokenCounts

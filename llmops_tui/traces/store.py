@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.traces.client_words import client_words
-from llmops_tui.traces.orders import NEWEST, QUESTION, TIMES, TraceOrder, TraceTimes
+from llmops_tui.traces.orders import MADE_FOR, NEWEST, QUESTION, TIMES, TraceOrder, TraceTimes
 from llmops_tui.traces.records import LineRecord, Said, TraceRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue")
 # What a filter may say beside words: ``model:name prompt:triage@3 is:down slow:2000 since:24h``.
-_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain|trace|service|recording):(\S+)$")
+_TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain|work|trace|service|recording):(\S+)$")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
-_COLUMNS = 19
+_COLUMNS = 20
 _SUMMARY = (
     "r.id, r.started_at, r.model, r.prompt, r.prompt_version, r.finish_reason, r.error, r.prompt_tokens, "
     "r.completion_tokens, r.ttft_ms, r.total_ms, r.tokens_per_s, left(r.output, 400), f.score, f.correction, f.comment, "
-    f"f.verdict, r.content, left({QUESTION}, 400)"
+    f"f.verdict, r.content, left({QUESTION}, 400), {MADE_FOR}"
 )
 # What was said last counts; a verdict counts until something new is said.
 TRACES = """requests r LEFT JOIN (
@@ -54,9 +54,10 @@ class TraceFilter:
     """Which traces are meant. ``slow``: those that took at least so many ms; ``since``: a moment in seconds.
 
     ``experiment``: those of an experiment, by its id; with ``@a`` or ``@b`` those of one of its models. ``chain``: the steps of
-    a chain, by its name, with a version or without, or of one run of it, by the run's id. ``trace`` and ``service``: the steps
-    of a trace of another application, by the beginning of its id, and all of that application. ``recording``: what a server
-    was asked while it recorded under this name.
+    a chain, by its name, with a version or without, or of one run of it, by the run's id. ``work``: what was asked for a run
+    of an evaluation, a file or the like, by its name or kind. ``trace`` and ``service``: the steps of a trace of another
+    application, by the beginning of its id, and all of that application. ``recording``: what a server was asked while it
+    recorded under this name.
     """
 
     text: str = ""
@@ -68,6 +69,7 @@ class TraceFilter:
     since: float | None = None
     experiment: str = ""
     chain: str = ""
+    work: str = ""
     trace: str = ""
     service: str = ""
     recording: str = ""
@@ -86,7 +88,7 @@ class TraceFilter:
                 words.append(part)
                 continue
             name, value = match.groups()
-            if name in {"model", "chain", "trace", "service", "recording"}:
+            if name in {"model", "chain", "work", "trace", "service", "recording"}:
                 fields[name] = value.removeprefix("chain/")
             elif name == "experiment":
                 if value.partition("@")[2] not in {"", "a", "b"}:
@@ -133,10 +135,6 @@ class TraceFilter:
         if self.slow is not None:
             parts.append(("r.total_ms >= ?", [self.slow]))
         parts += [*self._of_experiment(), *self._of_others()]
-        if self.chain:
-            whole, run = (f"json_extract_string(r.client, '$.chain.{name}')" for name in ("chain", "run"))
-            condition = f"({run} = ? OR {whole} = 'chain/' || ? OR starts_with({whole}, 'chain/' || ? || '@'))"
-            parts.append((condition, [self.chain] * 3))
         if self.since is not None:
             parts.append(("r.started_at >= ?", [self.since]))
         return " AND ".join(sql for sql, _ in parts) or "true", [value for _, values in parts for value in values]
@@ -148,7 +146,14 @@ class TraceFilter:
 
     def _of_others(self) -> list[tuple[str, list[Any]]]:
         own = "json_extract_string(r.client, '$.otlp.{}')".format
-        parts: list[tuple[str, list[Any]]] = [(f"starts_with({own('trace')}, ?)", [self.trace.lower()])]
+        whole, run = (f"json_extract_string(r.client, '$.chain.{name}')" for name in ("chain", "run"))
+        kind, name = (f"json_extract_string(r.client, '$.work.{part}')" for part in ("kind", "name"))
+        chain = f"({run} = ? OR {whole} = 'chain/' || ? OR starts_with({whole}, 'chain/' || ? || '@'))"
+        parts: list[tuple[str, list[Any]]] = [
+            (chain, [self.chain] * 3),
+            (f"({kind} = ? OR {name} = ?)", [self.work] * 2),
+        ]
+        parts += [(f"starts_with({own('trace')}, ?)", [self.trace.lower()])]
         parts.append((f"{own('service')} = ?", [self.service]))
         parts.append(("json_extract_string(r.client, '$.recording') = ?", [self.recording]))
         return [part for part in parts if part[1][0]]
@@ -158,7 +163,8 @@ class TraceFilter:
 class TraceLine:
     """One request in short; ``output`` and ``question``, what the user said last, are their beginnings.
 
-    ``content`` says whether content was kept.
+    ``content`` says whether content was kept. ``made_for`` is the version of a prompt that a run of an evaluation, a judge or
+    the like was asked with, or else that work itself; of a step of a chain without a prompt it is the chain.
     """
 
     id: str
@@ -180,6 +186,12 @@ class TraceLine:
     verdict: str | None
     content: str | None
     question: str | None = None
+    made_for: str | None = None
+
+    @property
+    def asked_with(self) -> str:
+        """The version of a prompt that the request was made of, else the work it was made for; empty where neither is known."""
+        return f"{self.prompt}@{self.version}" if self.prompt else self.made_for or ""
 
     def as_dict(self) -> LineRecord:
         """For JSON."""
@@ -189,6 +201,7 @@ class TraceLine:
             "model": self.model,
             "prompt": self.prompt,
             "version": self.version,
+            "made_for": self.made_for,
             "finish_reason": self.finish_reason,
             "error": self.error,
             "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens},

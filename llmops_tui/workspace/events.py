@@ -60,6 +60,17 @@ class TracedStep(TypedDict, total=False):
     step: str
 
 
+class TracedWork(TypedDict, total=False):
+    """Which work of this workspace a request was made for, such as a run of an evaluation: its kind, and what it is called.
+
+    ``prompt`` is the version of a prompt that the request was made of. Those who talk to the model themselves have none.
+    """
+
+    kind: str
+    name: str
+    prompt: str
+
+
 class TracedPassage(TypedDict):
     """A chunk of an index that was retrieved: which part of its document's text, with its score in the ranking.
 
@@ -101,7 +112,8 @@ class TracedSpan(TypedDict, total=False):
 class ClientRecord(TypedDict, total=False):
     """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of.
 
-    Of a request of this workspace's own, which has no ``key``: the ``chain`` whose step it is, and what was ``retrieved`` for it.
+    Of a request of this workspace's own, which has no ``key``: the ``chain`` whose step it is, the ``work`` it was made
+    for, which a file of requests that others sent is, too, and what was ``retrieved`` for it.
     ``otlp``: it is a step of another application's. ``recording`` is that which it is of, ``replayed`` that which its answer
     is from.
     """
@@ -111,6 +123,7 @@ class ClientRecord(TypedDict, total=False):
     experiment: TracedExperiment
     guards: Sequence[GuardVerdict]
     chain: TracedStep
+    work: TracedWork
     retrieved: list[TracedRetrieval]
     otlp: TracedSpan
     recording: str

@@ -50,7 +50,7 @@ def _state(line: TraceLine) -> Part:
 
 
 def _prompt(line: TraceLine) -> Part:
-    return (safe_line(f"{line.prompt}@{line.version}", 40), "accent") if line.prompt else ("–", "muted")
+    return (safe_line(line.asked_with, 40), "accent") if line.asked_with else ("–", "muted")
 
 
 def _answer(line: TraceLine) -> Part:

@@ -81,7 +81,7 @@ def figures(trace: Trace) -> Content:
         ("model", line.model),
         ("file", (trace.model_sha256 or "")[:16]),
         ("engine", trace.engine or ""),
-        ("prompt", f"{line.prompt}@{line.version}" if line.prompt else ""),
+        ("prompt", line.asked_with),
         ("client", trace.client_words),
         *(("retrieved", retrieval_words(one)) for one in retrieved_of(trace.client)),
         ("end", line.finish_reason),

@@ -128,7 +128,7 @@ def test_a_row_that_cannot_be_rendered_is_marked_alone(tools: ChainTools) -> Non
     journal = MemoryJournal()
     assert _run(text, tools, ScriptedModels(lambda said: said), {"rows": rows}, journal) == ["a", None, "c"]
     (failed,) = [one for one in journal.spans if one["state"] == "failed"]
-    assert (failed["path"], failed["error"].partition(":")[0]) == ("each[1]/said", "variable_missing")
+    assert (failed["path"], failed["error"].partition(":")[0]) == ("each[1]/said", "template_failed")
 
 
 def test_what_ends_the_models_ends_the_run(tools: ChainTools) -> None:

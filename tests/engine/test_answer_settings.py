@@ -23,7 +23,7 @@ from llmops_tui.inference.answer_settings import (
     values_filled,
     values_of,
 )
-from llmops_tui.inference.asked_prompt import fields_of, model_of, rendered, rendered_many, sampling_of
+from llmops_tui.inference.asked_prompt import fields_of, model_of, rendered, rendered_each, sampling_of
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.prompts import prompt_files
 from llmops_tui.prompts.blame import blame
@@ -62,8 +62,16 @@ class Renderer:
             source = source.replace(f"{{{{ {name} }}}}", str(value))
         return source
 
-    def render_many(self, source: str, contexts: Sequence[Mapping[str, object]], kind: str = "prompt") -> list[str]:
-        return [self.render(source, values, kind) for values in contexts]
+    def render_each(
+        self, source: str, contexts: Sequence[Mapping[str, object]], kind: str = "prompt"
+    ) -> list[str | InputRefusedError]:
+        return [self._or_refused(source, values) for values in contexts]
+
+    def _or_refused(self, source: str, values: Mapping[str, object]) -> str | InputRefusedError:
+        try:
+            return self.render(source, values)
+        except InputRefusedError as error:
+            return error
 
 
 @pytest.fixture
@@ -256,10 +264,10 @@ def test_examples_are_turns_before_the_users_and_may_be_asked_in_the_words_of_th
         ("user", "Sort: Hello"),
     ]
     assert made.values == {"message": "Hello", "tone": "kind", "count": 3}
-    assert rendered_many(prompt, [{"message": "Hello", "tone": "kind"}] * 2, Renderer()) == [made, made]  # type: ignore[arg-type]
+    assert rendered_each(prompt, [{"message": "Hello", "tone": "kind"}] * 2, Renderer()) == [made, made]  # type: ignore[arg-type]
     prompt.settings = settings(examples={"turns": TURNS})
     assert rendered(prompt, {"message": "Hello"}, Renderer()).examples[0]["content"] == "Where is it?"  # type: ignore[arg-type]
-    assert rendered_many(prompt, [], Renderer()) == []  # type: ignore[arg-type]
+    assert rendered_each(prompt, [], Renderer()) == []  # type: ignore[arg-type]
 
 
 def test_what_a_request_says_counts_before_what_the_version_holds() -> None:

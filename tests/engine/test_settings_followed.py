@@ -19,7 +19,7 @@ from llmops_tui.evaluation.measures import ready
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.runner.job import _Runner
-from llmops_tui.evaluation.runner.rendering import Samplings, render_all, render_each, request_of
+from llmops_tui.evaluation.runner.rendering import Samplings, render_each, render_one, request_of
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.improvement.bench import ModelBench, _as_version
 from llmops_tui.improvement.call_log import CallLog
@@ -75,8 +75,16 @@ class Renderer:
             source = source.replace(f"{{{{ {name} }}}}", str(value))
         return source
 
-    def render_many(self, source: str, contexts: Sequence[Mapping[str, object]], kind: str = "prompt") -> list[str]:
-        return [self.render(source, values, kind) for values in contexts]
+    def render_each(
+        self, source: str, contexts: Sequence[Mapping[str, object]], kind: str = "prompt"
+    ) -> list[str | InputRefusedError]:
+        return [self._or_refused(source, values) for values in contexts]
+
+    def _or_refused(self, source: str, values: Mapping[str, object]) -> str | InputRefusedError:
+        try:
+            return self.render(source, values)
+        except InputRefusedError as error:
+            return error
 
     def variables(self, source: str) -> list[str]:
         return [name for name in ("tone", "message") if name in source]
@@ -134,7 +142,7 @@ def suite(**more: Any) -> Suite:
 
 
 def test_an_evaluation(version: PromptVersion) -> None:
-    assert render_all([CASE], version, RENDERER) == [TURNS]
+    assert render_one(CASE, version, RENDERER) == TURNS
     parameters, sampled = Samplings({"max_tokens": 5}, version.settings).of(1)
     assert (sampled["temperature"], sampled["max_tokens"], sampled["seed"]) == (0.2, 5, 2)
     request = request_of(suite(), [], parameters, logprobs=False, settings=version.settings)
@@ -166,7 +174,9 @@ def test_a_row_with_an_unfit_value_is_an_error_of_its_own_case(
         1: "row 11: the variable n is to be a whole number, not 'abc'",
         2: "row 12: the variable n has no value",
     }
-    with pytest.raises(InputRefusedError, match=r"^the variable n is to be a whole number"):
+    with pytest.raises(
+        InputRefusedError, match=r"^none of 2 cases can be asked; row 11: the variable n is to be a whole number"
+    ):
         render_each(cases[1:3], version, renderer)
     assert len(render_each(cases[1:3], version, renderer, least=0)[1]) == 2
     runner: Any = _Runner.__new__(_Runner)

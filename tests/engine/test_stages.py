@@ -13,6 +13,7 @@ from llmops_tui.deployment.moments import in_force_at
 from llmops_tui.deployment.promotions import PolicyError, Promotions, way_back
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.gates import Ruling
+from llmops_tui.evaluation.promotion import held_last
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.experiments.beginning import NewExperiment, begin
 from llmops_tui.inference.experiments.store import ExperimentStore
@@ -23,13 +24,14 @@ from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.alias_acts import Act
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, audited_moves, note_moves
+from llmops_tui.prompts.label_audit import PROMOTED, ROLLED_BACK, WITHDRAWN, audited_moves, note_moves
 from llmops_tui.prompts.store import LabelMove, PromptStore
 from llmops_tui.workspace.audit import entries, problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
 from tests.engine.engines import MODEL
 
 
@@ -125,6 +127,53 @@ def test_a_policy_is_asked_by_every_way_that_moves_a_label(
     assert moving.promote("support@3", "production").rulings == tuple(said)
     with pytest.raises(InputRefusedError, match="rule"):
         moving.define(Stage("support", "production", rules=("exact >= 0.9",)))
+
+
+def test_a_stage_is_taken_off_its_version_by_name_and_comes_back(workspace: Workspace, moving: Promotions) -> None:
+    moving.promote("support@1", "production")
+    moving.promote("support@2", "production")
+    StageStore(EventLog(workspace)).set(Stage("support", "production", "", ("smoke",)), StageSubject("pv"))
+    history = UndoHistory(Catalog(workspace), EventLog(workspace))
+    with pytest.raises(InputRefusedError) as refused:
+        history.remove_label("support", "production")
+    assert (refused.value.code, "llmops stage withdraw support@production" in refused.value.hint) == (
+        "stage_policy",
+        True,
+    )
+    with pytest.raises(InputRefusedError, match="nothing would answer by it"):
+        moving.withdraw("support", "production")
+    with pytest.raises(InputRefusedError, match="is @2 now and not @1"):
+        moving.withdraw("support", "production", reason="closed", expected=1)
+    assert moving.withdraw("support", "production", reason="the shop is closed") == 2
+    assert moving.held("support", "production") is None
+    newest = list(audited_moves(EventLog(workspace)))[-1]
+    assert (newest.kind, newest.reason) == (WITHDRAWN, "the shop is closed")
+    # What a policy compares with stays: else taking the label away first would pass it over.
+    store = moving.prompts
+    assert held_last(store, store.get("support@3"), "production").number == 2
+    assert held_last(store, store.get("support@3"), "staging").number == 3
+    assert moving.roll_back("support", "production").version.number == 2
+    moving.withdraw("support", "production", reason="closed again")
+    history.undo()
+    assert moving.held("support", "production") == 2
+    with pytest.raises(InputRefusedError, match="no version of support has the label staging"):
+        moving.withdraw("support", "staging")
+
+
+def test_the_command_shows_first_what_answers_and_a_free_label_goes_from_the_named_version_alone(
+    workspace: Workspace, moving: Promotions
+) -> None:
+    llmops = Llmops(workspace)
+    moving.promote("support@1", "beta")
+    shown = llmops.run("stage", "withdraw", "support@beta")
+    assert (shown["withdrawn"], shown["version"], moving.held("support", "beta")) == (False, 1, 1)
+    assert llmops.run("prompt", "tag", "support@2", "beta", "--remove", code=3)["error"]["code"] == "label_moved"
+    assert llmops.run("prompt", "tag", "support", "alpha", "--remove", code=3)["error"]["code"] == "no_label"
+    llmops.run("prompt", "tag", "support@1", "beta", "--remove")
+    assert moving.held("support", "beta") is None
+    moving.promote("support@1", "beta")
+    assert llmops.run("stage", "withdraw", "support@beta", "--expect", "1", "--yes")["withdrawn"]
+    assert moving.held("support", "beta") is None
 
 
 def test_a_stage_loses_its_policy_or_changes_its_model_only_by_name(

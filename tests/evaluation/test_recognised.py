@@ -148,8 +148,8 @@ class Judging:
     def __init__(self, *, told: bool, said: str = "") -> None:
         self.told, self.said, self.bodies = told, said, list[Mapping[str, Any]]()
 
-    async def reply(self, model: str, path: str, body: Mapping[str, Any]) -> Any:
-        del model, path
+    async def reply(self, model: str, path: str, body: Mapping[str, Any], prompt: str = "") -> Any:
+        del model, path, prompt
         self.bodies.append(body)
         yes = "Anna" in body["messages"][0]["content"].partition("Claim:")[2]
         said = self.said or ("yes" if yes else "no")

@@ -356,8 +356,8 @@ class Listening:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
-    async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Any:
-        del model, path
+    async def reply(self, model: str, path: str, body: Mapping[str, object], prompt: str = "") -> Any:
+        del model, path, prompt
         self.sent.append(body["messages"])
         return {"choices": [{"message": {"content": "4"}}]}
 

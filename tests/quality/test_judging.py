@@ -43,7 +43,7 @@ class Asker:
     def find(self, keys: list[str]) -> dict[str, Any]:
         return {key: self.known[key] for key in keys if key in self.known}
 
-    async def reply(self, model: str, path: str, body: Any) -> Any:
+    async def reply(self, model: str, path: str, body: Any, prompt: str = "") -> Any:
         grade = "1" if "can't help" in body["messages"][-1]["content"] else "5"
         told = {"choices": [{"message": {"content": grade}}], "usage": {"prompt_tokens": 50, "completion_tokens": 1}}
         return self.known.setdefault(self.key(self.identity(model), path, body), told)

@@ -146,7 +146,7 @@ def test_a_name_or_a_heading_that_commands_is_left_out_too(store: IndexStore, sh
 
 def test_many_prompts_are_each_given_their_own(renderer: Renderer) -> None:
     source = "{{ retrieve(q, 1, by='bm25')[0].document }}"
-    assert renderer.render_many(source, [{"q": "card"}, {"q": "pin"}]) == ["card.txt", "pin.html"]
+    assert renderer.render_each(source, [{"q": "card"}, {"q": "pin"}], "prompt") == ["card.txt", "pin.html"]
 
 
 def test_its_question_is_a_variable_and_it_is_none(renderer: Renderer) -> None:

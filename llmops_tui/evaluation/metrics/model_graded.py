@@ -22,8 +22,8 @@ from llmops_tui.inference.wire import ChatMessage, Reply
 class Asking(Protocol):
     """What such a metric is given to ask with; everything asked is cached like answers are."""
 
-    async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
-        """What the endpoint of a model answers."""
+    async def reply(self, model: str, path: str, body: Mapping[str, object], prompt: str = "") -> Reply:
+        """What the endpoint of a model answers; ``prompt`` is the version that it is asked with, if any."""
 
     async def render(self, template: str, variables: Mapping[str, object]) -> str:
         """A prompt template with its values."""
@@ -248,7 +248,7 @@ class Judge(AskingMetric):
         """The grade of one answer, with people's beside it where there are any."""
         messages = await self.messages(case, answer, asking)
         body = self.body(messages, ours=asking.supports_grammar(self.model))
-        score = self.read(await asking.reply(self.model, "/v1/chat/completions", body))
+        score = self.read(await asking.reply(self.model, "/v1/chat/completions", body, self.prompt))
         person = case.slices.get(self.human) or case.variables.get(self.human) if self.human else None
         known = {} if person in (None, "") else {"human": str(person)}
         return Score(score.value, score.reason, {**score.detail, **known, "sent": messages})

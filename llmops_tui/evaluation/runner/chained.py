@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from llmops_tui.chains.resolution import Resolved, names_in, part_of, resolve
 from llmops_tui.chains.spans import MemoryJournal
 from llmops_tui.chains.store import ChainStore, is_chain, split_step
 from llmops_tui.chains.tools import ChainTools
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.inference.asking.asker import Asker
 from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
@@ -39,9 +40,23 @@ class ChainAnswers:
         """End what evaluates its expressions."""
         self._tools.close()
 
-    def asked(self, cases: list[Case]) -> list[list[ChatMessage]]:
-        """What each case asks, as one turn: the inputs."""
-        return [[{"role": "user", "content": json.dumps(self._inputs(case), sort_keys=True)}] for case in cases]
+    def asked(self, case: Case) -> list[ChatMessage]:
+        """What a case asks, as one turn: the inputs.
+
+        Raises:
+            InputRefusedError: ``bad_conversation``.
+        """
+        return [{"role": "user", "content": json.dumps(self._inputs(case), sort_keys=True)}]
+
+    def asked_each(self, cases: Sequence[Case]) -> list[list[ChatMessage] | InputRefusedError]:
+        """What each of many cases asks, or what is wrong with it."""
+        found: list[list[ChatMessage] | InputRefusedError] = []
+        for case in cases:
+            try:
+                found.append(self.asked(case))
+            except InputRefusedError as error:
+                found.append(error)
+        return found
 
     def _inputs(self, case: Case) -> Variables:
         chain = self.version.chain
@@ -60,7 +75,7 @@ class ChainAnswers:
         """
         models = _Repeated(AskedModels(asker, self._parallel, self._ref), repeat)
         run = ChainRun(self._resolved, self._tools, models, MemoryJournal())
-        asked = tuple(self.asked([case])[0])
+        asked = tuple(self.asked(case))
         try:
             inputs = self._inputs(case)
             value = await (run.run_step(self.step, inputs) if self.step else run.run(inputs))

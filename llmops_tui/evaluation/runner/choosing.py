@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.runner.model_calls import read_choices
 from llmops_tui.evaluation.runner.rendering import TEXT, choices_request, with_asked
@@ -9,8 +11,12 @@ from llmops_tui.inference.asking.asker import Asker
 from llmops_tui.inference.wire import ChatMessage
 
 
-async def choose(asker: Asker, name: str, case: Case, messages: list[ChatMessage], *, raw: bool) -> Answer:
+async def choose(
+    asker: Asker, name: str, case: Case, messages: list[ChatMessage], *, raw: bool, prompt: str = ""
+) -> Answer:
     """The log-probabilities of a case's choices behind its conversation, which is a plain text where ``raw``.
+
+    ``prompt`` is the version that the conversation was made of, for the record.
 
     Raises:
         LlmopsError: the request was refused, or the model is gone.
@@ -26,6 +32,6 @@ async def choose(asker: Asker, name: str, case: Case, messages: list[ChatMessage
     if key in known:
         answer = read_choices(known[key].reply, sizes, cached=True, kept_at=known[key].at)
     else:
-        reply, trace = await asker.answer(name, request, request.body)
+        reply, trace = await asker.answer(name, replace(request, prompt=prompt), request.body)
         answer = read_choices(reply, sizes, trace=trace)
     return with_asked(answer, case, messages)

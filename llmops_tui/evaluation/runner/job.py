@@ -19,6 +19,7 @@ from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.runner.began import hold_to_beginning
 from llmops_tui.evaluation.runner.chained import chain_answers
 from llmops_tui.evaluation.runner.choosing import choose
 from llmops_tui.evaluation.runner.contamination import overlap_of
@@ -30,10 +31,11 @@ from llmops_tui.evaluation.runner.on_cluster import have_answered
 from llmops_tui.evaluation.runner.rendering import (
     Samplings,
     asked_beyond,
-    render_all,
     render_each,
+    render_one,
     request_of,
     with_asked,
+    without_unfit,
 )
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
@@ -60,7 +62,7 @@ _FLUSH_SECONDS = 0.5
 
 
 def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
-    """Do the runs one after another; what is done already stays, and with a ``target`` a Ray cluster answers."""
+    """Do the runs one after another; what is done stays. ``target`` is for runs of earlier versions, which do not say it."""
     # Nearly all that is made here lives as long as the run: looking for garbage among it takes half of the time.
     gc.set_threshold(200_000, 50, 100)
     store = EvaluationStore(context.workspace)
@@ -75,7 +77,8 @@ def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
         for number, name in enumerate(runs):
             entry = store.get(name)
             if entry.summary is None:
-                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, target).run())
+                where = target if entry.target is None else entry.target
+                asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, where).run())
             done = store.get(name)
             found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
         return {"runs": found}
@@ -147,11 +150,14 @@ class _Runner:
             options=self._options,
             renderer=self._renderer,
             within=self._entry.name,
+            work={"kind": "evaluation", "name": self._entry.name},
         )
         try:
             self._context.report(self._share(0), "reading cases")
             limit = self._entry.asked.limit
             cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets, limit)
+            of = (self._store, self._entry, cases, self._metrics, self._asked_chain)
+            await asyncio.to_thread(hold_to_beginning, *of, answered=bool(log.done))
             rendered = await self._rendered(cases)
             await self._ask_all(cases, rendered, asker, log)
         finally:
@@ -168,7 +174,8 @@ class _Runner:
     async def _rendered(self, cases: CaseSet) -> list[list[ChatMessage]]:
         """The messages of each case; of prompts one after the other, those of the first; of a chain its inputs."""
         if self._asked_chain is not None:
-            return self._asked_chain.asked(list(cases.cases))
+            found, self._unfit = without_unfit(cases.cases, self._asked_chain.asked_each(cases.cases))
+            return found
         prompt = self._prompts[0] if self._prompts else None
         found, self._unfit = await asyncio.to_thread(render_each, cases.cases, prompt, self._renderer)
         return found
@@ -265,13 +272,14 @@ class _Runner:
         return rest
 
     def _request(
-        self, messages: list[ChatMessage], repeat: int, tools: Sequence[JsonObject] = ()
+        self, messages: list[ChatMessage], repeat: int, tools: Sequence[JsonObject] = (), prompt: str = ""
     ) -> tuple[Request, str, Mapping[str, object]]:
         """The request of a case, its path, and its body with the sampling, by which its answer is kept."""
         parameters, sampled = self._samplings.of(repeat)
         request = request_of(
             self._suite, messages, parameters, logprobs=self._logprobs, settings=self._settings, tools=tools
         )
+        request = replace(request, prompt=prompt or (self._prompts[0].ref if self._prompts else ""))
         return request, request.path, {**request.body, "sampling": sampled}
 
     async def _answer(self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
@@ -286,7 +294,8 @@ class _Runner:
             if self._asked_chain is not None:
                 return await self._asked_chain.answer(case, repeat, asker)
             if self._choosing:
-                return await choose(asker, self._entry.asked.model, case, messages, raw=self._suite.raw)
+                prompt = self._prompts[0].ref if self._prompts else ""
+                return await choose(asker, self._entry.asked.model, case, messages, raw=self._suite.raw, prompt=prompt)
             if case.script:
                 return await self._converse(case, messages, repeat, asker)
             return await self._chained(case, messages, repeat, asker)
@@ -301,14 +310,14 @@ class _Runner:
         variables = dict(case.variables)
         for before, prompt in zip(self._suite.chain, self._prompts[1:], strict=False):
             variables[before.save] = answer.text
-            given = await asyncio.to_thread(render_all, [replace(case, variables=variables)], prompt, self._renderer)
-            messages = given[0]
-            answer = await self._generate(messages, repeat, asker)
+            following = replace(case, variables=variables)
+            messages = await asyncio.to_thread(render_one, following, prompt, self._renderer)
+            answer = await self._generate(messages, repeat, asker, prompt.ref)
         return with_asked(answer, case, messages)
 
-    async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker) -> Answer:
+    async def _generate(self, messages: list[ChatMessage], repeat: int, asker: Asker, prompt: str = "") -> Answer:
         name = self._entry.asked.model
-        request, path, sampled = self._request(messages, repeat)
+        request, path, sampled = self._request(messages, repeat, prompt=prompt)
         if self._suite.chain:
             # Without one, known answers were taken before any was asked.
             key = asker.key(asker.identity(name), path, sampled)

@@ -11,63 +11,70 @@ from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import AnswerSettings
-from llmops_tui.inference.asked_prompt import fields_of, rendered_many, sampling_of, with_offered
+from llmops_tui.inference.asked_prompt import fields_of, rendered_each, sampling_of, with_offered
 from llmops_tui.inference.asking.asker import Request
 from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.store import PromptVersion
 
-# What is wrong with the values of one case alone.
-_OF_VALUES = {"variable_unfit", "variable_missing"}
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
-def render_all(cases: list[Case], prompt: PromptVersion | None, renderer: TemplateRenderer) -> list[list[ChatMessage]]:
-    """The messages of each case.
+def render_one(case: Case, prompt: PromptVersion | None, renderer: TemplateRenderer) -> list[ChatMessage]:
+    """The messages of a case.
 
     Raises:
-        InputRefusedError: a variable has no value, or the template cannot be rendered; ``nothing_to_ask``.
+        InputRefusedError: a variable has no value, or the template cannot be rendered with it; ``nothing_to_ask``.
     """
-    if prompt is None:
-        empty = next((case for case in cases if not case.messages), None)
-        if empty is not None:
-            raise InputRefusedError(
-                "nothing_to_ask",
-                f"{_place(empty)} is not a conversation, and the suite has no prompt",
-                "Give the suite a prompt that uses its variables.",
-            )
-        return [list(case.messages) for case in cases]
-    return [made.messages for made in rendered_many(prompt, [case.variables for case in cases], renderer)]
+    (found,) = _rendered([case], prompt, renderer)
+    if isinstance(found, InputRefusedError):
+        raise found
+    return found
 
 
 def render_each(
     cases: Sequence[Case], prompt: PromptVersion | None, renderer: TemplateRenderer, *, least: int = 1
 ) -> tuple[list[list[ChatMessage]], dict[int, InputRefusedError]]:
-    """The messages of each case; of one whose own values are at fault none, and what is wrong with it, by the case's index.
+    """The messages of each case; of one that cannot be asked none, and what is wrong with it, by the case's index.
 
     Raises:
-        InputRefusedError: as :func:`render_all`, where the fault is no case's own, or fewer cases than ``least`` have none.
+        InputRefusedError: fewer cases than ``least`` can be asked, with what is wrong with the first.
     """
-    try:
-        return render_all(list(cases), prompt, renderer), {}
-    except InputRefusedError as error:
-        if error.code not in _OF_VALUES:
-            raise
-        first = error
-    found: list[list[ChatMessage]] = []
-    unfit: dict[int, InputRefusedError] = {}
-    for case in cases:
-        try:
-            found += render_all([case], prompt, renderer)
-        except InputRefusedError as error:
-            if error.code not in _OF_VALUES:
-                raise
-            unfit[case.index] = InputRefusedError(error.code, f"{_place(case)}: {error.message}", error.hint)
-            found.append([])
-    if len(cases) - len(unfit) < least:
-        raise first
-    return found, unfit
+    told = _rendered(cases, prompt, renderer)
+    return without_unfit(cases, told, least=least)
+
+
+def without_unfit(
+    cases: Sequence[Case], told: Sequence[list[ChatMessage] | InputRefusedError], *, least: int = 1
+) -> tuple[list[list[ChatMessage]], dict[int, InputRefusedError]]:
+    """As :func:`render_each`, from the messages of each case, or what is wrong with it."""
+    unfit = {
+        case.index: InputRefusedError(one.code, f"{_place(case)}: {one.message}", one.hint)
+        for case, one in zip(cases, told, strict=True)
+        if isinstance(one, InputRefusedError)
+    }
+    if unfit and len(cases) - len(unfit) < least:
+        first = next(iter(unfit.values()))
+        raise InputRefusedError(first.code, f"none of {len(cases):,} cases can be asked; {first.message}", first.hint)
+    return [[] if isinstance(one, InputRefusedError) else one for one in told], unfit
+
+
+def _rendered(
+    cases: Sequence[Case], prompt: PromptVersion | None, renderer: TemplateRenderer
+) -> list[list[ChatMessage] | InputRefusedError]:
+    if prompt is None:
+        return [list(case.messages) if case.messages else _nothing_to_ask() for case in cases]
+    made = rendered_each(prompt, [case.variables for case in cases], renderer)
+    return [one if isinstance(one, InputRefusedError) else one.messages for one in made]
+
+
+def _nothing_to_ask() -> InputRefusedError:
+    return InputRefusedError(
+        "nothing_to_ask",
+        "it is not a conversation, and the suite has no prompt",
+        "Give the suite a prompt that uses its variables.",
+    )
 
 
 def _place(case: Case) -> str:

@@ -18,6 +18,7 @@ from llmops_tui.evaluation.metrics.verdicts import DerivedMetric
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.scoring_worker import score_or_reason
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
+from llmops_tui.inference.template_renderer import FAULTS
 
 # Of the processor, for a question: what metrics import at their first answer counts, too.
 SECONDS = 6.0
@@ -191,6 +192,8 @@ async def _asked(metric: AskingMetric, item: Item, asking: Asking) -> Score:
     except LlmopsError as error:
         if error.code in {"model_gone", "cache_failed"}:
             raise
+        if error.code in FAULTS:
+            return Score(None, f"{metric.model} was not asked: {error.message}")
         return Score(None, f"{metric.model} did not answer: {error.message}")
     except Exception as error:  # noqa: BLE001  a server may answer anything; here it becomes an answer without a score
         return Score(None, f"{metric.model} gave no usable answer: {type(error).__name__}: {error}"[:400])

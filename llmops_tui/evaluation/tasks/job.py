@@ -145,6 +145,7 @@ def _model(context: JobContext, store: EvaluationStore, entry: EvalRun, options:
         options=options,
         renderer=TemplateRenderer(),
         within=entry.name,
+        work={"kind": "evaluation", "name": entry.name},
     )
     return EngineModel(
         asker,

@@ -20,11 +20,13 @@ from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage, Reply
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.workspace.events import TracedWork
 from llmops_tui.workspace.ids import new_id
 
 # Requests that the engine is given at once beyond those it can run, so that no slot waits for the next.
 _AHEAD = 2
 _TRIES = 4
+_CHAT = "/v1/chat/completions"
 # Refusals that say nothing of the request: the server or its engine is gone, or has no place in its queue.
 _GONE = {
     "server_died", "engine_died", "engine_hung", "engine_keeps_dying", "engine_unusable", "model_load_failed", "queue_full",
@@ -46,8 +48,9 @@ class Request:
     path: str
     body: Mapping[str, object]
     parameters: SamplingParameters
-    # What its record says beside; it decides nothing.
+    # What its record says beside, and the version of a prompt that it was made of; they decide nothing.
     metadata: Mapping[str, object] = field(default_factory=dict)
+    prompt: str = ""
 
 
 class Asker:
@@ -67,8 +70,13 @@ class Asker:
         options: EngineSettings,
         renderer: TemplateRenderer,
         within: str,
+        work: TracedWork | None = None,
     ) -> None:
-        """``within`` names the run, or whatever else answers of a remote model without a fingerprint are kept for."""
+        """``within`` names the run, or whatever else answers of a remote model without a fingerprint are kept for.
+
+        ``work`` is what the records of its requests say that they were made for.
+        """
+        self._work = work
         self._registry = registry
         self._within = within
         # What the servers of remote models called themselves, the newest last.
@@ -144,7 +152,10 @@ class Asker:
             reply = await self._with_tries(
                 name,
                 lambda client: client.generate(
-                    request.path, request.body, request.parameters, {**request.metadata, "run_id": trace}
+                    request.path,
+                    request.body,
+                    request.parameters,
+                    {**self._told(request.prompt), **request.metadata, "run_id": trace},
                 ),
             )
         return self.take(name, request, sampled, reply), trace
@@ -157,14 +168,19 @@ class Asker:
             self.cache.keep(self.key(self.identity(name), request.path, sampled), kept)
         return kept
 
-    async def reply(self, model: str, path: str, body: Mapping[str, object]) -> Reply:
-        """What an endpoint answers to a whole body, from the cache where it is known."""
+    def _told(self, prompt: str) -> dict[str, object]:
+        """What a record says of the work that a request was made for."""
+        return {"work": {**self._work, **({"prompt": prompt} if prompt else {})}} if self._work is not None else {}
+
+    async def reply(self, model: str, path: str, body: Mapping[str, object], prompt: str = "") -> Reply:
+        """What an endpoint answers to a whole body, from the cache where it is known; ``prompt`` is the version it is made of."""
         key = self.key(self.identity(model), path, body)
         known = self.cache.find([key])
         if key in known:
             return known[key].reply
+        told = self._told(prompt) if path == _CHAT else None
         async with self._slots:
-            reply = whole_reply(await self._with_tries(model, lambda client: client.complete(path, body)))
+            reply = whole_reply(await self._with_tries(model, lambda client: client.complete(path, body, told)))
         self._heard(model, reply)
         if model not in self._otherwise and not self._cut(model, reply, body.get("max_tokens")):
             self.cache.keep(self.key(self.identity(model), path, body), reply)

@@ -16,7 +16,8 @@ import httpx
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.batch.prompts import MeantRecord, PromptLines
-from llmops_tui.inference.batch.requests import CheckedFile, Line, RequestFile
+from llmops_tui.inference.batch.requests import CheckedFile, HeldModel, Line, RequestFile
+from llmops_tui.inference.batch.written_names import named_as_written
 from llmops_tui.inference.filed.batches import NOTE, PROBLEMS, BatchDone
 from llmops_tui.inference.filed.output import Answered, OutputLine, OutputLog, output_exists, output_line
 from llmops_tui.inference.options import LoadOptions, options_from
@@ -24,6 +25,8 @@ from llmops_tui.inference.router.pool import ModelPool
 from llmops_tui.inference.router.servers import SupervisedServers
 from llmops_tui.inference.server.callers import ON_BEHALF, of_batch
 from llmops_tui.inference.server.connection import error_answer
+from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.inference.template_renderer import FAULTS
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
@@ -45,9 +48,10 @@ _MOST_PROBLEMS = 100
 
 
 class _Note(TypedDict):
-    """What a batch began with: the hash of its file, and what the names of prompts in it meant."""
+    """What a batch began with: the hash of its file, and what the names of prompts and models in it meant."""
 
     sha256: str
+    models: NotRequired[dict[str, HeldModel]]
     prompts: NotRequired[dict[str, MeantRecord]]
 
 
@@ -110,7 +114,7 @@ def answer_file(
     """Check a file, and have ``answer`` answer what its output has no answer to; each line once, however often it is begun.
 
     Raises:
-        InputRefusedError: ``batch_refused``, ``input_changed``, ``output_exists``.
+        InputRefusedError: ``batch_refused``, ``input_changed``, ``model_changed``, ``output_exists``.
     """
     path = file.path
     context.report(0, "checking the requests")
@@ -126,6 +130,9 @@ def answer_file(
     if began is not None and file.prompts is not None:
         # A label that moved since is none for this file: its lines would be of two versions.
         file.prompts.hold(began.get("prompts", {}))
+    if began is not None:
+        # And so is an alias or a stage's model.
+        file.hold(began.get("models", {}))
     checked = file.check()
     if checked.problems:
         write_atomic(context.folder / PROBLEMS, json.dumps(checked.problems[:_MOST_PROBLEMS]))
@@ -134,7 +141,8 @@ def answer_file(
         if os.path.lexists(output):
             raise output_exists(Path(output))
         # Before the output: one that is killed here and resumed goes on with what is its own.
-        kept: _Note = {"sha256": digest, "prompts": file.prompts.names() if file.prompts is not None else {}}
+        names = file.prompts.names() if file.prompts is not None else {}
+        kept: _Note = {"sha256": digest, "prompts": names, "models": file.models()}
         write_atomic(note, json.dumps(kept))
     log = OutputLog(Path(output))
     try:
@@ -231,6 +239,8 @@ class _Batch:
                 answer, error = _refusal_of(refused, line.url), None
             else:
                 answer, error = await self._answer(line, request, more)
+            if answer is not None and line.prompt is not None:
+                answer = named_as_written(answer, body)
             told = output_line(
                 line.custom_id, answer, None if error is None else {"code": error.code, "message": error.message}
             )
@@ -272,6 +282,8 @@ def _is_ending(answered: Answered, reply: httpx.Response | None) -> bool:
 
 def _refusal_of(error: LlmopsError, path: str) -> Answered:
     """A request that could not be made, as its endpoint would tell it."""
+    if error.code in FAULTS:
+        error = FieldRefusedError("variables", error.message, error.hint, error.code)
     told = error_answer(error, path)
     return {"status_code": told.status_code, "request_id": "", "body": json.loads(bytes(told.body))}
 

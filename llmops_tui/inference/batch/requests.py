@@ -7,6 +7,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import pydantic
 import pydantic_core
@@ -14,6 +15,7 @@ import pydantic_core
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.batch.prompts import PromptLines
+from llmops_tui.inference.batch.written_names import written_name
 from llmops_tui.inference.filed.batch_records import Problem
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL
 from llmops_tui.inference.router.names import Meant, resolve
@@ -23,6 +25,7 @@ from llmops_tui.inference.server.duplicate_keys import duplicate_key
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.guard import MAX_BODY
 from llmops_tui.inference.server.openapi import request_models
+from llmops_tui.models.answering_files import files_of, refuse_others
 from llmops_tui.models.registry import Model
 from llmops_tui.regular_files import open_regular
 
@@ -62,6 +65,13 @@ class CheckedFile:
         return found
 
 
+class HeldModel(TypedDict):
+    """The model that a name meant, as its server knows it, and the hash of its files."""
+
+    name: str
+    sha256: str
+
+
 class _BadLineError(Exception):
     """Why a line cannot be asked."""
 
@@ -90,6 +100,30 @@ class RequestFile:
         self._models, self._aliases, self._model = models, aliases, model
         self._kinds = request_models()
         self._meant: dict[str, Meant] = {}
+
+    def hold(self, models: Mapping[str, HeldModel]) -> None:
+        """From here on these names are answered by what they meant before, wherever aliases and stages are by now.
+
+        Raises:
+            InputRefusedError: ``model_changed``: a model is gone, or of another file; its name is told.
+        """
+        for asked, held in models.items():
+            try:
+                meant = resolve(held["name"], self._models)
+            except LlmopsError as error:
+                told = f"the batch began with {held['name']} for {asked}: {error.message}"
+                raise InputRefusedError("model_changed", told, "Register it again, or start a new batch.") from error
+            began, now = {held["name"]: held["sha256"]}, {held["name"]: self._files_of(meant)}
+            refuse_others(began, now, "the batch", "Register the file of before, or start a new batch.")
+            self._meant[asked] = meant
+
+    def models(self) -> dict[str, HeldModel]:
+        """What the names mean that were looked up."""
+        return {asked: {"name": one.name, "sha256": self._files_of(one)} for asked, one in self._meant.items()}
+
+    def _files_of(self, meant: Meant) -> str:
+        adapter = meant.name.partition("+")[2]
+        return files_of(meant.model, next((one for one in self._models if adapter and one.name == adapter), None))
 
     def check(self) -> CheckedFile:
         """Read every line.
@@ -170,8 +204,12 @@ class RequestFile:
         try:
             self._kinds[url].model_validate(whole)
         except pydantic.ValidationError as error:
-            raise _BadLineError(f"body.{invalid(error).told}") from error
-        return url, self._named(body) if prompt is None else self._answering(prompt), prompt
+            refused = invalid(error)
+            if prompt is not None and written_name(refused.param, body) != refused.param:
+                raise _BadLineError(f"{self._place}: {prompt.version.ref}: {refused.told}") from error
+            raise _BadLineError(f"body.{refused.told}") from error
+        asked = self._model or body.get("model") or ""
+        return url, self._named(body) if prompt is None else self._answering(asked, prompt), prompt
 
     def _prompted(self, body: JsonObject, url: str) -> tuple[ServedPrompt | None, JsonObject]:
         """The prompt that a line names, and its request with that in it, as far as nothing is rendered yet."""
@@ -182,24 +220,29 @@ class RequestFile:
             where = (
                 f"only {self._only!r} is asked here" if self._only else "on this machine, without --target, they are"
             )
-            raise _BadLineError(f"body.model: served prompts are not asked in this batch; {where}")
+            raise _BadLineError(f"{self._place}: served prompts are not asked in this batch; {where}")
         try:
             prompt = self.prompts.meant(asked)
             return prompt, self.prompts.outline(prompt, url, body)
         except FieldRefusedError as error:
             raise _BadLineError(f"body.{error.told}") from error
         except LlmopsError as error:
-            raise _BadLineError(f"body.model: {error.told}") from error
+            raise _BadLineError(f"{self._place}: {error.told}") from error
 
-    def _answering(self, prompt: ServedPrompt) -> Meant:
-        """The model that answers a prompt: that of its stage, or the only one."""
+    def _answering(self, asked: str, prompt: ServedPrompt) -> Meant:
+        """The model that answers a prompt by the name it was asked by: that of its stage, or the only one."""
+        if asked not in self._meant:
+            self._meant[asked] = self._of_stage(prompt)
+        return self._meant[asked]
+
+    def _of_stage(self, prompt: ServedPrompt) -> Meant:
         if prompt.model:
-            return self._resolved(prompt.model)
+            return self._found(prompt.model, f"{self._place}: {prompt.version.ref} is answered by {prompt.model!r}: ")
         served = [model for model in self._models if model.kind == "gguf"]
         if len(served) == 1:
             return Meant(served[0], served[0].name)
         how = f"llmops stage set {prompt.version.prompt}@{prompt.label or DEFAULT_LABEL} --model NAME says so"
-        raise _BadLineError(f"body.model: no stage says which model answers {prompt.version.ref}; {how}")
+        raise _BadLineError(f"{self._place}: no stage says which model answers {prompt.version.ref}; {how}")
 
     def _named(self, body: JsonObject) -> Meant:
         asked = self._model or body.get("model") or ""
@@ -209,13 +252,21 @@ class RequestFile:
 
     def _resolved(self, asked: str) -> Meant:
         if asked not in self._meant:
-            try:
-                self._meant[asked] = resolve(asked, self._models, self._aliases)
-            except LlmopsError as error:
-                raise _BadLineError(f"body.model: {error.told}") from error
+            self._meant[asked] = self._found(asked)
         if self._only not in {"", self._meant[asked].model.name}:
-            raise _BadLineError(f"body.model: {asked[:100]!r} is not served here; {self._only!r} is")
+            raise _BadLineError(f"{self._place}: {asked[:100]!r} is not served here; {self._only!r} is")
         return self._meant[asked]
+
+    def _found(self, asked: str, why: str = "") -> Meant:
+        try:
+            return resolve(asked, self._models, self._aliases)
+        except LlmopsError as error:
+            raise _BadLineError(f"{why or f'{self._place}: '}{error.told}") from error
+
+    @property
+    def _place(self) -> str:
+        """Where the user named the model or prompt."""
+        return "--model" if self._model else "body.model"
 
 
 def _parsed(raw: bytes) -> JsonObject:

@@ -18,6 +18,7 @@ from llmops_tui.workspace.events import (
     TracedPrompt,
     TracedRetrieval,
     TracedStep,
+    TracedWork,
 )
 
 # Whose request it is that a program of the workspace passes on. Believed only beside the workspace's own key, over its socket.
@@ -98,6 +99,8 @@ class Caller:
             beside: ClientRecord = {} if self.experiment is None else {"experiment": self.experiment}
             if isinstance(step := known.get("chain"), dict):
                 beside["chain"] = cast("TracedStep", step)
+            if isinstance(work := known.get("work"), dict):
+                beside["work"] = cast("TracedWork", work)
             given = known.get("client")
             if isinstance(given, dict) and isinstance(found := given.get("retrieved"), list):
                 beside["retrieved"] = cast("list[TracedRetrieval]", found)
@@ -108,6 +111,8 @@ class Caller:
                 "client": beside or None,
             }
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
+        if is_batch(self.client):
+            client["work"] = {"kind": _BATCH.strip(), "name": self.client.removeprefix(_BATCH)}
         if self.experiment is not None:
             client["experiment"] = self.experiment
         if self.retrieved:
