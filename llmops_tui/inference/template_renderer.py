@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
-from llmops_tui.inference.retrieval_asked import RETRIEVED, RetrievalAsked, retrieval_key
+from llmops_tui.inference.retrieval_asked import RETRIEVED, RetrievalAsked, asks_for_passages, retrieval_key
 
 # Of the processor, so that a template is not blamed for a busy machine.
 RENDER_SECONDS = 1.0
@@ -79,7 +79,7 @@ class TemplateRenderer:
         Raises:
             InputRefusedError: as :meth:`render`, for the first set that fails.
         """
-        if kind == "prompt" and "retrieve" in source:
+        if kind == "prompt" and asks_for_passages(source):
             return [self.render(source, context, kind) for context in contexts]
         return [str(one) for one in self._in_parts("render_many", source, contexts, kind)]
 

@@ -23,8 +23,8 @@ from llmops_tui.evaluation.retrieval.records import (
     RankFigure,
     RetrieverComparison,
 )
-from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval
-from llmops_tui.evaluation.statistics.intervals import difference_interval, mean_interval
+from llmops_tui.evaluation.statistics.bootstrap import Floats
+from llmops_tui.evaluation.statistics.intervals import difference_interval, ends, mean_interval
 from llmops_tui.evaluation.statistics.power import pairs_needed, scores_needed
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.retrieval.retriever import By, Retriever, opened_retriever
@@ -187,12 +187,6 @@ def _figure(name: str, values: Floats) -> RankFigure:
         "method": interval.method,
         "too_few": interval.too_few,
     }
-
-
-def ends(interval: Interval) -> tuple[float | None, float | None]:
-    """The ends of an interval, none where they are not known."""
-    low, high = (end if math.isfinite(end) else None for end in (interval.low, interval.high))
-    return low, high
 
 
 def _compared(contenders: Sequence[Contender], columns: Sequence[Mapping[str, Floats]]) -> list[RetrieverComparison]:

@@ -17,10 +17,10 @@ import numpy as np
 from llmops_tui.embeddings.embedder import Vectors
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.retrieval.gold import GoldQuery, read_queries
-from llmops_tui.evaluation.retrieval.measurement import EmbedAll, Told, embedder_of, ends
+from llmops_tui.evaluation.retrieval.measurement import EmbedAll, Told, embedder_of
 from llmops_tui.evaluation.retrieval.rank_metrics import Piece, is_right, scores
 from llmops_tui.evaluation.statistics.bootstrap import Floats
-from llmops_tui.evaluation.statistics.intervals import difference_interval
+from llmops_tui.evaluation.statistics.intervals import difference_interval, ends
 from llmops_tui.evaluation.statistics.power import scores_needed
 from llmops_tui.evaluation.statistics.significance import sign_flip, smallest_effect
 from llmops_tui.retrieval.fusion import METHODS, Candidates, Fusion

@@ -19,7 +19,7 @@ from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.store import PromptVersion
 
 # What is wrong with the values of one case alone.
-_OF_VALUES = {"variable_unfit", "variable_missing"}
+_OF_VALUES = {"variable_unfit", "variable_missing", "bad_search"}
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
