@@ -1,4 +1,4 @@
-"""Whether an answer abstains, and a sentence says that the text does not tell: in English, German, French and Spanish, by expressions.
+"""Whether an answer abstains: says that the text does not tell, in English, German, French and Spanish, by expressions.
 
 What a text itself denies ("refunds are not given after 30 days") says something; so a denial counts where it is of telling, and
 of a text, a passage or whoever answers.

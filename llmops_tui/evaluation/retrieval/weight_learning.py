@@ -67,11 +67,13 @@ def learn_weight(
     with ExitStack() as stack:
         vectors: Mapping[str, Vectors] = {}
         retriever = stack.enter_context(opened_retriever(store, index, lambda text: vectors[text]))
-        queries = read_queries(path, retriever.file, index.ref)
+        every = read_queries(path, retriever.file, index.ref)
+        queries = [one for one in every if one.ranked]
         if len(queries) < FEWEST:
+            what = " with what should come" if len(every) > len(queries) else ""
             raise InputRefusedError(
                 "too_few_queries",
-                f"{path} has {len(queries)} queries, and a weight is learnt on {FEWEST} or more",
+                f"{path} has {len(queries)} queries{what}, and a weight is learnt on {FEWEST} or more",
                 "Label more of them.",
             )
         told(0.0, f"embedding {len(queries):,} queries")
@@ -80,7 +82,11 @@ def learn_weight(
     told(1.0, "")
     alone, ways = found[:, : len(_ALONE)], found[:, len(_ALONE) :]
     best = int(np.argmax(alone.mean(axis=0)))
-    return _judged(index, path, metric, _WAYS[_best(ways)], _by_others(ways), _ALONE[best], alone[:, best])
+    judged = _judged(index, path, metric, _WAYS[_best(ways)], _by_others(ways), _ALONE[best], alone[:, best])
+    judged["query_hashes"] = sorted({one.sha256 for one in queries})
+    if len(every) > len(queries):
+        judged["left_out"] = len(every) - len(queries)
+    return judged
 
 
 def _metric(given: str) -> tuple[str, int]:
